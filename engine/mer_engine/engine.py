@@ -1,0 +1,91 @@
+"""What an engine does, and how one is loaded."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mer_engine.errors import ModelError
+from mer_engine.model_file import DIMENSIONS, ModelInfo
+
+SHIPPED_MODEL = "mer-1.onnx"
+# Another processor's arithmetic differs in the sixth digit; a damaged weight in the first ones.
+SELF_CHECK_TOLERANCE = 5e-3
+
+
+class Engine(Protocol):
+    """Runs the network. Safe to call from several threads."""
+
+    info: ModelInfo
+    backend: str
+
+    def infer(
+        self, frames: NDArray[np.float32], past: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """One update of B windows of P + k steps each.
+
+        Only the k newest steps are encoded; the embeddings of the P steps before them come from
+        earlier calls. The whole window from nothing is P = 0.
+
+        Args:
+            frames: float32 [B, C + k * S, bands], the features of the k newest steps after C
+                frames of context (S frames a step; C and S from `info`).
+            past: float32 [B, P, E], oldest first; P may be 0.
+
+        Returns:
+            Probabilities float32 [B, 2, bins] (valence, arousal) and the new embeddings
+            float32 [B, k, E].
+        """
+        ...
+
+
+def load_engine(path: Path | str | None = None) -> Engine:
+    """Loads a model file, checks it and warms it up.
+
+    Args:
+        path: the model file; the shipped model where None.
+
+    Raises:
+        ModelError: missing, not a model of this project, damaged, or made for another front-end.
+    """
+    from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
+
+    engine: Engine = OnnxRuntimeEngine(shipped_model() if path is None else Path(path))
+    # The fields as stored, under today's arithmetic: an edited or older front-end does not match.
+    engine.info.check_fits(engine.info.frontend)
+    _self_check(engine)
+    return engine
+
+
+def shipped_model() -> Path:
+    """Where the shipped model file lies."""
+    return Path(str(resources.files("mer_engine") / "models" / SHIPPED_MODEL))
+
+
+def no_past(info: ModelInfo, batch: int = 1) -> NDArray[np.float32]:
+    """The `past` of windows that begin with their newest steps: float32 [batch, 0, E]."""
+    return np.zeros((batch, 0, info.embedding_size), dtype=np.float32)
+
+
+def _self_check(engine: Engine) -> None:
+    """Runs a fixed window, which also pays the first call's costs before any music comes."""
+    steps = 4
+    frames = engine.info.check_frames(steps)
+    probabilities, embeddings = engine.infer(frames, no_past(engine.info))
+    engine.infer(frames[:, -(engine.info.context_frames + engine.info.frames_per_step) :], embeddings)
+    values = engine.info.values(probabilities, steps).mean[0]
+    if not np.isfinite(values).all():
+        raise ModelError("the model file is damaged: it computes values that are not numbers")
+    if engine.info.self_check is None:
+        return
+    for name, value in zip(DIMENSIONS, values, strict=True):
+        expected = engine.info.self_check[name]
+        if abs(value - expected) > SELF_CHECK_TOLERANCE:
+            raise ModelError(
+                f"the model file is damaged: its self check gives {name} {value:.4f} "
+                f"instead of {expected:.4f}; get the file again"
+            )

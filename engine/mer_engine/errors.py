@@ -1,0 +1,10 @@
+"""What can be wrong with a model, in sentences a user can act on."""
+
+from __future__ import annotations
+
+
+class ModelError(Exception):
+    """A model file is missing, damaged, or does not fit this front-end or this call.
+
+    The message says what was wrong, with the value, and what to do.
+    """

@@ -1,0 +1,174 @@
+"""The model file: an ONNX graph with everything that is needed to use it, in its own metadata."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mer_engine.errors import ModelError
+from mer_engine.frontend import FrontEndConfig
+
+METADATA_KEY = "realtime_mer"
+FORMAT = 1
+DIMENSIONS = ("valence", "arousal")
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """What is known of a dimension before any music: mean and 80 % range of the training labels."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Values and interval ends of a batch, each float64 [B, 2] (valence, arousal) in [-1, 1]."""
+
+    mean: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a model file says of itself.
+
+    Attributes:
+        frontend, frontend_fingerprint: the features that it was trained on.
+        frames_per_step: feature frames in a model step of `step_s` seconds.
+        context_frames: frames before a step that the encoder sees as well (C).
+        embedding_size: numbers that the encoder makes of a step (E).
+        lag_order_max, lag_order_default: longest and usual lag window, in steps.
+        bins: centres of the score bins, ascending, in [-1, 1].
+        coverage: share of moments that an interval is meant to hold.
+        interval_scale: for each dimension, by number of steps heard, how many standard deviations
+            of the predicted distribution half an interval is wide.
+        prior: by dimension.
+        static_map: optional, by dimension: intercept and weights of valence and arousal that give
+            the label of the whole song (1 to 9).
+        self_check: optional expectation for valence and arousal on `check_frames`.
+        training: the training report.
+    """
+
+    name: str
+    version: str
+    created: str
+    frontend: FrontEndConfig
+    frontend_fingerprint: str
+    step_s: float
+    frames_per_step: int
+    context_frames: int
+    embedding_size: int
+    lag_order_max: int
+    lag_order_default: int
+    bins: tuple[float, ...]
+    coverage: float
+    interval_scale: dict[str, tuple[float, ...]]
+    prior: dict[str, Prior]
+    normalisation: dict[str, list[float]] = field(default_factory=dict)
+    static_map: dict[str, list[float]] | None = None
+    self_check: dict[str, float] | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+    licence: str = ""
+    notice: str = ""
+    sha256: str = ""
+
+    def to_json(self) -> str:
+        """The text that is stored under `METADATA_KEY`."""
+        data = asdict(self)
+        data.pop("sha256")
+        data["format"] = FORMAT
+        data["lag_order"] = {
+            "min": 1,
+            "max": data.pop("lag_order_max"),
+            "default": data.pop("lag_order_default"),
+        }
+        data["interval"] = {"coverage": data.pop("coverage"), **data.pop("interval_scale")}
+        return json.dumps(data, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str, *, sha256: str = "") -> Self:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ModelError: another format, or a field that is missing or out of its range.
+        """
+        try:
+            data = json.loads(text)
+            if data.pop("format") != FORMAT:
+                raise ModelError(
+                    f"the model file has another format than {FORMAT}; "
+                    "update realtime-mer or train the model again"
+                )
+            lag = data.pop("lag_order")
+            interval = data.pop("interval")
+            data["lag_order_max"], data["lag_order_default"] = lag["max"], lag["default"]
+            data["coverage"] = interval["coverage"]
+            data["interval_scale"] = {name: tuple(interval[name]) for name in DIMENSIONS}
+            data["prior"] = {name: Prior(**data["prior"][name]) for name in DIMENSIONS}
+            data["frontend"] = FrontEndConfig(**data["frontend"])
+            data["bins"] = tuple(data["bins"])
+            known = {entry.name for entry in fields(cls)}
+            info = cls(**{k: v for k, v in data.items() if k in known}, sha256=sha256)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"the model file's metadata cannot be used ({error!r})") from error
+        for name in DIMENSIONS:
+            if len(info.interval_scale[name]) != info.lag_order_max:
+                raise ModelError(
+                    f"the model file calibrates {len(info.interval_scale[name])} window lengths of "
+                    f"{name} but allows {info.lag_order_max}"
+                )
+        return info
+
+    def values(self, probabilities: NDArray[np.float32], steps: int) -> Values:
+        """Values and intervals from the score distributions of windows of the same length.
+
+        Args:
+            probabilities: float32 [B, 2, bins], each row summing to 1.
+            steps: length of the windows in steps, 1 to `lag_order_max`.
+        """
+        probability = probabilities.astype(np.float64)
+        bins = np.asarray(self.bins)
+        mean = probability @ bins
+        variance = np.maximum(probability @ bins**2 - mean**2, 0.0)
+        scale = np.array([self.interval_scale[name][steps - 1] for name in DIMENSIONS])
+        half = scale * np.sqrt(variance)
+        return Values(
+            mean=np.clip(mean, -1.0, 1.0),
+            low=np.clip(mean - half, -1.0, 1.0),
+            high=np.clip(mean + half, -1.0, 1.0),
+        )
+
+    def check_fits(self, frontend: FrontEndConfig) -> None:
+        """Refuses features that the model was not trained on.
+
+        Raises:
+            ModelError: the fingerprints differ.
+        """
+        if self.frontend_fingerprint != frontend.fingerprint:
+            raise ModelError(
+                f"the model {self.name} was made for another front-end "
+                f"({self.frontend_fingerprint}) than this version computes "
+                f"({frontend.fingerprint}); train it again or use the shipped model"
+            )
+
+    def check_frames(self, steps: int = 4) -> NDArray[np.float32]:
+        """A fixed input for self checks: float32 [1, context_frames + steps * frames_per_step, bands]."""
+        frames = self.context_frames + steps * self.frames_per_step
+        bands = self.frontend.bands
+        wave = np.sin(np.arange(frames)[:, None] * 0.37 + np.arange(bands)[None, :] * 0.11)
+        return np.asarray(1.0 + wave, dtype=np.float32)[None]
+
+
+def write_metadata(model: Any, info: ModelInfo) -> None:
+    """Stores `info` in an `onnx.ModelProto`, replacing what was there."""
+    kept = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    model.metadata_props.add(key=METADATA_KEY, value=info.to_json())

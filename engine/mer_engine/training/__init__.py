@@ -1,0 +1,1 @@
+"""Training: data sets, fitting, metrics, export. Needs the `train` extra."""

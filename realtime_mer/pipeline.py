@@ -1,0 +1,282 @@
+"""The core: audio in, estimates out. No thread, no socket, no waiting.
+
+Live equals offline: the same samples give the same estimates, however they are cut into blocks.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from mer_engine import Engine, FrontEnd
+from mer_engine.engine import no_past
+from numpy.typing import NDArray
+
+from realtime_mer.clock import Clock, SystemClock, iso_utc
+from realtime_mer.config import PipelineConfig
+from realtime_mer.errors import UserError
+from realtime_mer.mood import mood_word
+from realtime_mer.resample import StreamResampler
+from realtime_mer.ring import FrameRing
+from realtime_mer.types import Estimate, Latency, State
+from realtime_mer.window import TICKS_PER_STEP, LagWindow
+
+TICKS_PER_SECOND = 10
+# A pause this long counts as silence; after the longer one the music that follows is a new piece,
+# and the window settles again.
+SILENCE_TICKS = 10
+NEW_PIECE_TICKS = 30
+# Lost input up to this length is filled with silence; after more the window settles again.
+FILL_LOSS_S = 0.5
+MIN_LEVEL_DB = -120.0
+
+
+class Pipeline:
+    """Resample, front-end, ring of frames, lag window, engine, estimate: one stream.
+
+    Args:
+        engine: shared by any number of pipelines.
+        sample_rate_hz: of the blocks, 8,000 to 192,000.
+        channels: of the blocks, 1 to 64.
+        config: hop, lag order and silence level.
+        clock: gives `utc` and the compute time of the estimates.
+
+    Raises:
+        UserError: a format or a lag order that cannot be taken.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        sample_rate_hz: int,
+        channels: int = 1,
+        config: PipelineConfig | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.engine = engine
+        self.config = config or PipelineConfig()
+        self.clock = clock or SystemClock()
+        info = engine.info
+        lag_order = self.config.lag_order or info.lag_order_default
+        if lag_order > info.lag_order_max:
+            raise UserError(
+                f"the lag order is {lag_order}; the model {info.name} was trained for windows of "
+                f"1 to {info.lag_order_max} steps of {info.step_s} s"
+            )
+        self.lag_order = lag_order
+        self._hop_ticks = self.config.hop_tenths
+        # Steps of a later window end this many ticks apart, so each such tick needs its embedding.
+        self._comb_ticks = math.gcd(self._hop_ticks, TICKS_PER_STEP)
+        frontend = info.frontend
+        self._frames_per_tick = frontend.frames_per_second // TICKS_PER_SECOND
+        self._samples_per_tick = frontend.sample_rate_hz // TICKS_PER_SECOND
+        self._resampler = StreamResampler(sample_rate_hz, channels, frontend.sample_rate_hz)
+        self._frontend = FrontEnd(frontend)
+        window_frames = info.context_frames + lag_order * info.frames_per_step
+        self._ring = FrameRing(window_frames + frontend.frames_per_second, frontend.bands)
+        self._window = LagWindow(lag_order, info.embedding_size)
+        self._levels = np.zeros(self._hop_ticks)
+        self.skipped_updates = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Starts a new stream: time and sequence numbers begin again."""
+        self._resampler.reset()
+        self._frontend.reset()
+        self._ring.reset()
+        self._window.clear()
+        self._levels[:] = 0.0
+        self._tick = 0
+        self._tick_power = 0.0
+        self._tick_samples = 0
+        self._heard_from: int | None = None  # tick at which the present piece began
+        self._quiet_ticks = 0
+        self._seq = 0
+        prior = self.engine.info.prior
+        dimensions = (prior["valence"], prior["arousal"])
+        self._held = tuple((p.mean, p.low, p.high) for p in dimensions)
+        self._estimates = 0
+        self._mark = 0.0
+
+    @property
+    def t(self) -> float:
+        """Stream time in seconds: the end of the last tenth of a second that was heard."""
+        return self._tick / TICKS_PER_SECOND
+
+    @property
+    def overwritten_frames(self) -> int:
+        """Feature frames that were overwritten before the engine had seen them."""
+        return self._ring.overwritten
+
+    @property
+    def window_s(self) -> float:
+        """Length of the lag window in seconds."""
+        return self.lag_order * self.engine.info.step_s
+
+    def feed(
+        self, block: NDArray[np.float32], *, only_latest: bool = False
+    ) -> list[Estimate]:
+        """Takes the next samples and returns the estimates that fall due.
+
+        Args:
+            block: float32 [n] or [n, channels] at the declared rate, full scale 1.0; any n.
+            only_latest: compute only the newest of several estimates that fall due, and count the
+                others in `skipped_updates` (for a stream that has fallen behind).
+
+        Raises:
+            BadSamplesError: NaN or infinite values; nothing of the block was taken.
+            UserError: another number of channels.
+        """
+        self._mark = self.clock.monotonic()
+        mono = self._resampler.mono(block)
+        return self._advance(self._resampler.push(mono), only_latest=only_latest)
+
+    def finish(self) -> list[Estimate]:
+        """Ends the stream: what is still inside comes out.
+
+        A stream too short for its first hop still gives one estimate where half a second was heard.
+        """
+        self._mark = self.clock.monotonic()
+        rest = self._resampler.push(np.empty(0, dtype=np.float32), last=True)
+        estimates = self._advance(rest)
+        if self._estimates == 0 and self._tick >= TICKS_PER_STEP:
+            estimates.append(self._estimate())
+        self._resampler.reset()
+        return estimates
+
+    def skip(self, samples: int, *, only_latest: bool = False) -> list[Estimate]:
+        """Accounts for input that was lost: time goes on.
+
+        A short loss is filled with silence; after more than half a second the window settles again.
+
+        Args:
+            samples: lost sample frames at the input rate.
+        """
+        rate = self._resampler.input_rate_hz
+        if samples > rate * FILL_LOSS_S:
+            ticks = samples * TICKS_PER_SECOND // rate
+            samples -= ticks * rate // TICKS_PER_SECOND
+            self._ring.jump(ticks * self._frames_per_tick)
+            self._window.clear()
+            self._tick += ticks
+            self._heard_from = None
+        silence = np.zeros(samples, dtype=np.float32)
+        self._mark = self.clock.monotonic()
+        return self._advance(self._resampler.push(silence), only_latest=only_latest)
+
+    def hold(self, state: State) -> Estimate:
+        """An estimate that repeats the held values, for moments without any audio."""
+        self._mark = self.clock.monotonic()
+        return self._make(state)
+
+    def _advance(
+        self, signal: NDArray[np.float32], *, only_latest: bool = False
+    ) -> list[Estimate]:
+        """Runs resampled samples through the rest, a tick at a time."""
+        due_after = self._due(len(signal)) if only_latest else 0
+        estimates: list[Estimate] = []
+        start = 0
+        while start < len(signal):
+            end = min(start + self._samples_per_tick - self._tick_samples, len(signal))
+            part = signal[start:end]
+            start = end
+            self._ring.append(self._frontend.push(part))
+            self._tick_power += float(np.dot(part, part))
+            self._tick_samples += len(part)
+            if self._tick_samples < self._samples_per_tick:
+                break
+            self._finish_tick()
+            if self._tick % self._hop_ticks == 0:
+                if self._tick < due_after:
+                    self.skipped_updates += 1
+                    continue
+                estimates.append(self._estimate())
+                self._ring.release(self._ring.written)
+            elif self._comb_ticks < TICKS_PER_STEP and self._tick % self._comb_ticks == 0:
+                self._encode_step()
+        return estimates
+
+    def _due(self, samples: int) -> int:
+        """The tick of the last estimate that falls due within so many resampled samples."""
+        ticks = (self._tick_samples + samples) // self._samples_per_tick
+        return (self._tick + ticks) // self._hop_ticks * self._hop_ticks
+
+    def _finish_tick(self) -> None:
+        power = self._tick_power / self._samples_per_tick
+        self._tick_power, self._tick_samples = 0.0, 0
+        self._levels[self._tick % self._hop_ticks] = power
+        self._tick += 1
+        if _decibel(power) < self.config.silence_db:
+            self._quiet_ticks += 1
+            return
+        if self._heard_from is None or self._quiet_ticks >= NEW_PIECE_TICKS:
+            self._heard_from = self._tick - 1
+        self._quiet_ticks = 0
+
+    def _steps_heard(self) -> int:
+        """Whole steps of the present piece, at most the lag order."""
+        if self._heard_from is None:
+            return 0
+        return min((self._tick - self._heard_from) // TICKS_PER_STEP, self.lag_order)
+
+    def _silent(self) -> bool:
+        return self._heard_from is None or self._quiet_ticks >= SILENCE_TICKS
+
+    def _frames(self, steps: int) -> NDArray[np.float32]:
+        """The frames of the newest steps and their context: float32 [1, C + steps * S, bands]."""
+        info = self.engine.info
+        end = self._tick * self._frames_per_tick
+        return self._ring.view(end - steps * info.frames_per_step - info.context_frames, end)[None]
+
+    def _encode_step(self) -> None:
+        """Keeps the embedding of the step that ends now, for windows to come."""
+        if self._silent():
+            return
+        _, embeddings = self.engine.infer(self._frames(1), no_past(self.engine.info))
+        self._window.put(self._tick, embeddings[0])
+
+    def _estimate(self) -> Estimate:
+        steps = self._steps_heard()
+        if self._silent():
+            return self._make(State.SILENCE)
+        if steps == 0:
+            return self._make(State.SETTLING)
+        past, new = self._window.past(self._tick, steps)
+        probabilities, embeddings = self.engine.infer(self._frames(new), past[None])
+        self._window.put(self._tick, embeddings[0])
+        values = self.engine.info.values(probabilities, steps)
+        self._held = tuple(
+            (float(values.mean[0, d]), float(values.low[0, d]), float(values.high[0, d]))
+            for d in range(2)
+        )
+        return self._make(State.TRACKING if steps == self.lag_order else State.SETTLING)
+
+    def _make(self, state: State) -> Estimate:
+        (valence, valence_low, valence_high), (arousal, arousal_low, arousal_high) = self._held
+        now = self.clock.monotonic()
+        compute_ms = (now - self._mark) * 1e3
+        self._mark = now
+        estimate = Estimate(
+            seq=self._seq,
+            t=self.t,
+            utc=iso_utc(self.clock.utc()),
+            valence=valence,
+            arousal=arousal,
+            valence_low=valence_low,
+            valence_high=valence_high,
+            arousal_low=arousal_low,
+            arousal_high=arousal_high,
+            mood=mood_word(valence, arousal),
+            state=state,
+            level_db=max(_decibel(float(self._levels.mean())), MIN_LEVEL_DB),
+            latency=Latency(self.window_s, 0.0, compute_ms, 0.0),
+        )
+        self._seq += 1
+        self._estimates += state is not State.STALLED
+        return estimate
+
+
+def _decibel(power: float) -> float:
+    """Mean square relative to full scale, in dB; digital silence is -inf."""
+    return 10.0 * math.log10(power) if power > 0.0 else -math.inf

@@ -1,0 +1,93 @@
+"""Any input rate and channel count to the mono signal that the front-end takes, as a stream."""
+
+from __future__ import annotations
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from realtime_mer.config import check_format
+from realtime_mer.errors import BadSamplesError, UserError
+
+# Smaller input is gathered up to this many seconds, so that single samples do not cost a call each.
+GATHER_S = 0.005
+
+
+class StreamResampler:
+    """Downmixes (mean of the channels) and resamples.
+
+    soxr's variable-rate engine is used at a fixed rate because its delay is short and constant:
+    12.5 ms at 48 kHz, where the fixed-rate engine releases samples in bursts up to 40 ms late. Its
+    output does not depend on how the input was cut into blocks.
+
+    Args:
+        input_rate_hz: 8,000 to 192,000.
+        channels: 1 to 64.
+        output_rate_hz: what the front-end takes.
+
+    Raises:
+        UserError: a format outside these ranges.
+    """
+
+    def __init__(self, input_rate_hz: int, channels: int, output_rate_hz: int) -> None:
+        check_format(input_rate_hz, channels)
+        self.input_rate_hz = input_rate_hz
+        self.channels = channels
+        self.output_rate_hz = output_rate_hz
+        self._gather = max(1, int(input_rate_hz * GATHER_S))
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the signal so far."""
+        self._waiting: list[NDArray[np.float32]] = []
+        self._waiting_samples = 0
+        self._stream: soxr.ResampleStream | None = None
+        if self.input_rate_hz != self.output_rate_hz:
+            self._stream = soxr.ResampleStream(
+                self.input_rate_hz, self.output_rate_hz, 1, dtype="float32", quality="HQ", vr=True
+            )
+
+    def mono(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The downmix of a block, checked.
+
+        Args:
+            block: float32 [n] or [n, channels], full scale 1.0.
+
+        Returns:
+            float32 [n].
+
+        Raises:
+            UserError: another number of channels.
+            BadSamplesError: NaN or infinite values.
+        """
+        samples = np.asarray(block, dtype=np.float32)
+        if samples.ndim == 1:
+            samples = samples[:, None]
+        if samples.ndim != 2 or samples.shape[1] != self.channels:
+            raise UserError(
+                f"a block of shape {np.shape(block)} came where {self.channels} channel(s) "
+                "were declared"
+            )
+        finite = np.isfinite(samples)
+        if not finite.all():
+            position = int(np.argmin(finite.all(axis=1)))
+            bad = samples[position][~finite[position]]
+            raise BadSamplesError(position, int(np.size(finite) - finite.sum()), float(bad[0]))
+        return samples[:, 0] if self.channels == 1 else samples.mean(axis=1)
+
+    def push(self, mono: NDArray[np.float32], *, last: bool = False) -> NDArray[np.float32]:
+        """Takes mono samples at the input rate, returns what is ready at the output rate.
+
+        Args:
+            mono: float32 [n], as `mono` returns.
+            last: nothing follows; what is still inside comes out too.
+        """
+        self._waiting.append(mono)
+        self._waiting_samples += len(mono)
+        if self._waiting_samples < self._gather and not last:
+            return np.empty(0, dtype=np.float32)
+        samples = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
+        self._waiting, self._waiting_samples = [], 0
+        if self._stream is None:
+            return samples.copy()
+        return np.asarray(self._stream.resample_chunk(samples, last=last), dtype=np.float32)

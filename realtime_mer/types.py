@@ -1,0 +1,88 @@
+"""The shapes that travel through the application."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """What an estimate rests on."""
+
+    SILENCE = "silence"  # nothing to hear: the last values are held
+    SETTLING = "settling"  # music, but less of it than the lag window is long
+    TRACKING = "tracking"  # the lag window is full of music
+    STALLED = "stalled"  # no audio arrives at all: the last values are held
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Where the time of one estimate went.
+
+    `window_s` is the price of the method (how far the estimate looks back, seconds of audio);
+    the other three are the price of the machine, in milliseconds: `buffer_ms` from the capture of
+    the last sample to its arrival at the pipeline, `compute_ms` from there to the estimate,
+    `queue_ms` waiting for a free worker.
+    """
+
+    window_s: float
+    buffer_ms: float
+    compute_ms: float
+    queue_ms: float
+
+    def to_dict(self) -> dict[str, float]:
+        return {
+            "window_s": round(self.window_s, 3),
+            "buffer_ms": round(self.buffer_ms, 3),
+            "compute_ms": round(self.compute_ms, 3),
+            "queue_ms": round(self.queue_ms, 3),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How the music felt at one moment.
+
+    Attributes:
+        seq: counts the estimates of a session from 0 without holes.
+        t: stream time in seconds: the end of the audio that the estimate rests on.
+        utc: when it was made, ISO 8601.
+        valence, arousal: in [-1, 1]; with `*_low` and `*_high` the ends of the 80 % interval.
+        mood: a word for the place on the plane (`realtime_mer.mood`).
+        state: what the values rest on.
+        level_db: RMS level of the last hop, dB relative to full scale, at least -120.
+        latency: where the time went.
+    """
+
+    seq: int
+    t: float
+    utc: str
+    valence: float
+    arousal: float
+    valence_low: float
+    valence_high: float
+    arousal_low: float
+    arousal_high: float
+    mood: str
+    state: State
+    level_db: float
+    latency: Latency
+
+    def to_dict(self) -> dict[str, object]:
+        """The estimate as it goes over the wire and into JSON Lines (six decimals for values)."""
+        return {
+            "type": "estimate",
+            "seq": self.seq,
+            "t": round(self.t, 3),
+            "utc": self.utc,
+            "valence": round(self.valence, 6),
+            "arousal": round(self.arousal, 6),
+            "valence_low": round(self.valence_low, 6),
+            "valence_high": round(self.valence_high, 6),
+            "arousal_low": round(self.arousal_low, 6),
+            "arousal_high": round(self.arousal_high, 6),
+            "mood": self.mood,
+            "state": str(self.state),
+            "level_db": round(self.level_db, 2),
+            "latency": self.latency.to_dict(),
+        }
