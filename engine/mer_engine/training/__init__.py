@@ -1,1 +1,1 @@
-"""Training: data sets, fitting, metrics, export. Needs the `train` extra."""
+"""Training: data sets, teacher, fitting, calibration, metrics, export. Needs the `train` extra."""

@@ -1,0 +1,150 @@
+"""Write a trained network as a model file."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+
+from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
+from mer_engine.frontend import FrontEndConfig
+from mer_engine.model_file import DIMENSIONS, ModelInfo, Prior, write_metadata
+from mer_engine.network import EmotionNetwork
+
+OPSET = 18
+LAG_MAX = 20
+LICENCE = "CC-BY-NC-4.0"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is measured after training and stored in the model file.
+
+    Attributes:
+        coverage: share of moments that an interval is meant to hold.
+        interval_scale: by dimension, one factor for each window length from 1 to `LAG_MAX`.
+        prior: by dimension.
+        static_map: by dimension, intercept and weights of valence and arousal; None where unknown.
+    """
+
+    coverage: float
+    interval_scale: dict[str, tuple[float, ...]]
+    prior: dict[str, Prior]
+    static_map: dict[str, list[float]] | None = None
+
+
+@dataclass(frozen=True)
+class ModelText:
+    """Name, report and legal text of a model file."""
+
+    name: str = "mer-1"
+    version: str = "1.0"
+    training: dict[str, Any] = field(default_factory=dict)
+    licence: str = LICENCE
+    notice: str = ""
+
+
+def export_model(
+    network: EmotionNetwork,
+    path: Path,
+    calibration: Calibration,
+    text: ModelText,
+    frontend: FrontEndConfig | None = None,
+) -> ModelInfo:
+    """Write the network with its metadata as an ONNX file and return what the file says of itself.
+
+    The file is checked against the network before it takes its place at `path`.
+
+    Raises:
+        RuntimeError: the exported graph computes something else than the network.
+    """
+    network = network.eval()
+    frontend = frontend or FrontEndConfig()
+    config = network.config
+    info = ModelInfo(
+        name=text.name,
+        version=text.version,
+        created=datetime.now(UTC).date().isoformat(),
+        frontend=frontend,
+        frontend_fingerprint=frontend.fingerprint,
+        step_s=config.frames_per_step / frontend.frames_per_second,
+        frames_per_step=config.frames_per_step,
+        context_frames=config.context_frames,
+        embedding_size=config.embedding,
+        lag_order_max=LAG_MAX,
+        lag_order_default=LAG_MAX,
+        bins=tuple(float(f"{centre:.6g}") for centre in config.bin_centres().tolist()),
+        coverage=calibration.coverage,
+        interval_scale=calibration.interval_scale,
+        prior=calibration.prior,
+        normalisation={
+            "mean": [round(float(value), 6) for value in network.encoder.mean],
+            "std": [round(float(value), 6) for value in network.encoder.std],
+        },
+        static_map=calibration.static_map,
+        training=text.training,
+        licence=text.licence,
+        notice=text.notice,
+    )
+    steps = 4
+    frames = torch.from_numpy(info.check_frames(steps))
+    with torch.inference_mode():
+        probabilities, embeddings = network(frames, torch.zeros(1, 0, config.embedding))
+    mean = info.values(probabilities.numpy(), steps).mean[0]
+    info = replace(
+        info, self_check={name: float(v) for name, v in zip(DIMENSIONS, mean, strict=True)}
+    )
+    model = onnx.load_model_from_string(to_onnx(network))
+    write_metadata(model, info)
+    content = model.SerializeToString()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".part")
+    draft.write_bytes(content)
+    engine = OnnxRuntimeEngine(draft)
+    got, got_steps = engine.infer(frames.numpy(), np.zeros((1, 0, config.embedding), np.float32))
+    worst = max(
+        float(np.abs(got - probabilities.numpy()).max()),
+        float(np.abs(got_steps - embeddings.numpy()).max()),
+    )
+    if not worst < 1e-3:
+        draft.unlink()
+        raise RuntimeError(f"the exported graph differs from the network by {worst:.2g}")
+    draft.replace(path)
+    return replace(info, sha256=hashlib.sha256(content).hexdigest())
+
+
+def to_onnx(network: EmotionNetwork) -> bytes:
+    """Trace the network into an ONNX graph with free batch, step and past sizes."""
+    config = network.config
+    frames = torch.rand(2, config.context_frames + 2 * config.frames_per_step, config.bands)
+    past = torch.rand(2, 3, config.embedding)
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # The older exporter is chosen on purpose: it keeps the LSTM as one operator. It warns of
+        # its age, and that the batch size of an LSTM's start state may be fixed, which the tests
+        # of this project disprove for this graph.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network.eval(),
+            (frames, past),
+            buffer,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["frames", "past"],
+            output_names=["probabilities", "steps"],
+            dynamic_axes={
+                "frames": {0: "batch", 1: "frames"},
+                "past": {0: "batch", 1: "past"},
+                "probabilities": {0: "batch"},
+                "steps": {0: "batch", 1: "steps"},
+            },
+        )
+    return buffer.getvalue()

@@ -1,0 +1,200 @@
+"""MusiCNN (Pons and Serra 2019) as a teacher: its published weights in a network of our own.
+
+The `musicnn` package on PyPI (ISC licence) carries checkpoints of a music tagger that was trained
+on far more music than there are emotion labels. Its penultimate layer describes three seconds of
+music in 200 numbers. The architecture is the published one: filters of several widths over time
+and frequency, residual convolutions over time, mean and maximum over time, dense layers.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mer_engine.training.tensor_bundle import read_bundle
+
+NAMES = ("MSD_musicnn", "MTT_musicnn")
+HOP = 256
+PATCH_FRAMES = 187
+EMBEDDING_SIZE = 200
+TAGS = 50
+# TensorFlow's default, which the checkpoints were trained with.
+_EPSILON = 1e-3
+
+
+@dataclass(frozen=True)
+class Affine:
+    """A batch normalisation at rest: `scale * x + shift` for each channel, float32 [channels]."""
+
+    scale: NDArray[np.float32]
+    shift: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution with ReLU, then a batch normalisation.
+
+    Attributes:
+        kernel: float32 [outputs, inputs, time, frequency].
+        bias: float32 [outputs].
+        after: the normalisation that follows the ReLU.
+    """
+
+    kernel: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    after: Affine
+
+
+@dataclass(frozen=True)
+class TaggerWeights:
+    """Every weight of one checkpoint, in the order in which the signal meets them.
+
+    Attributes:
+        name: the checkpoint's name.
+        input: normalisation of the log-mel input, one channel.
+        timbral: two convolutions [204, 1, 7, 38] and [204, 1, 7, 67]; maximum over frequency after.
+        temporal: three convolutions [51, 1, 128 | 64 | 32, 1]; maximum over frequency after.
+        residual: three convolutions over time, [64, 561, 7, 1], then twice [64, 64, 7, 1].
+        pooled: normalisation of the 1506 pooled numbers: maximum and mean of the first channel,
+            of the second, and so on.
+        dense: (kernel [1506, 200], bias [200], normalisation after the ReLU).
+        tags: (kernel [200, 50], bias [50]).
+    """
+
+    name: str
+    input: Affine
+    timbral: tuple[Convolution, ...]
+    temporal: tuple[Convolution, ...]
+    residual: tuple[Convolution, ...]
+    pooled: Affine
+    dense: tuple[NDArray[np.float32], NDArray[np.float32], Affine]
+    tags: tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def load_weights(path: Path, name: str) -> TaggerWeights:
+    """Read one checkpoint from the `musicnn` wheel or from a folder it was unpacked into.
+
+    Args:
+        path: the wheel, or a folder that holds ``musicnn/NAME`` or ``NAME``.
+        name: one of `NAMES`.
+
+    Raises:
+        FileNotFoundError: the path does not hold that checkpoint.
+        BundleError: the checkpoint cannot be read.
+    """
+    if path.is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            if not zipfile.is_zipfile(path):
+                raise FileNotFoundError(f"{path} is neither a folder nor a wheel")
+            with zipfile.ZipFile(path) as wheel:
+                members = [n for n in wheel.namelist() if n.startswith(f"musicnn/{name}/")]
+                wheel.extractall(folder, members)
+            return load_weights(Path(folder), name)
+    for folder_path in (path / "musicnn" / name, path / name):
+        if (folder_path / ".index").is_file():
+            return _from_variables(name, read_bundle(folder_path / ".index"))
+    raise FileNotFoundError(f"{path} holds no checkpoint musicnn/{name}/.index")
+
+
+def _from_variables(name: str, variables: dict[str, NDArray[np.generic]]) -> TaggerWeights:
+    def get(key: str) -> NDArray[np.float32]:
+        return np.asarray(variables[key], np.float32)
+
+    def numbered(stem: str, number: int) -> str:
+        return stem if number == 0 else f"{stem}_{number}"
+
+    def affine(number: int) -> Affine:
+        prefix = numbered("batch_normalization", number)
+        scale = get(f"{prefix}/gamma") / np.sqrt(get(f"{prefix}/moving_variance") + _EPSILON)
+        return Affine(scale, get(f"{prefix}/beta") - scale * get(f"{prefix}/moving_mean"))
+
+    def convolution(number: int) -> Convolution:
+        prefix = numbered("conv2d", number)
+        kernel = get(f"{prefix}/kernel")  # [time, frequency, inputs, outputs]
+        if number >= 5:  # TensorFlow saw the channels of the residual part as a frequency axis
+            kernel = kernel.transpose(0, 2, 1, 3)
+        kernel = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+        return Convolution(kernel, get(f"{prefix}/bias"), affine(number + 1))
+
+    return TaggerWeights(
+        name=name,
+        input=affine(0),
+        timbral=tuple(convolution(n) for n in (0, 1)),
+        temporal=tuple(convolution(n) for n in (2, 3, 4)),
+        residual=tuple(convolution(n) for n in (5, 6, 7)),
+        pooled=affine(9),
+        dense=(get("dense/kernel"), get("dense/bias"), affine(10)),
+        tags=(get("dense_1/kernel"), get("dense_1/bias")),
+    )
+
+
+class Teacher(nn.Module):
+    """The tagger at rest, as published. Its weights are never trained here."""
+
+    def __init__(self, weights: TaggerWeights) -> None:
+        super().__init__()
+        self.weights = weights
+
+    @torch.inference_mode()
+    def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Describe patches of music.
+
+        Args:
+            patches: float32 [n, frames, 96], log10(1 + 1e4 * mel power), hop 256 at 16 kHz.
+
+        Returns:
+            The penultimate layer [n, 200] and the logits of the 50 tags [n, 50].
+        """
+        features = self.feature_map(patches)
+        pooled = torch.stack([features.amax(1), features.mean(1)], 2).flatten(1)
+        kernel, bias, after = self.weights.dense
+        hidden = functional.relu(
+            _apply(self.weights.pooled, pooled) @ torch.from_numpy(kernel) + torch.from_numpy(bias)
+        )
+        embedding = _apply(after, hidden)
+        kernel, bias = self.weights.tags
+        return embedding, embedding @ torch.from_numpy(kernel) + torch.from_numpy(bias)
+
+    @torch.inference_mode()
+    def feature_map(self, patches: Tensor) -> Tensor:
+        """Return what is pooled over time, float32 [n, frames, 753], of patches [n, frames, 96]."""
+        x = _apply(self.weights.input, patches.unsqueeze(1).movedim(1, 3)).movedim(3, 1)
+        columns = []
+        for layer in self.weights.timbral:
+            columns.append(_convolve(layer, functional.pad(x, (0, 0, 3, 3))))
+        for layer in self.weights.temporal:
+            taps = layer.kernel.shape[2]
+            columns.append(
+                _convolve(layer, functional.pad(x, (0, 0, (taps - 1) // 2, taps // 2)))
+            )
+        front = torch.cat(columns, 1)  # [n, 561, frames, 1]
+        maps = [front]
+        for number, layer in enumerate(self.weights.residual):
+            padded = functional.pad(maps[-1], (0, 0, 3, 3))
+            if number == 0:
+                maps.append(_convolve(layer, padded))
+            else:  # the published network leaves the normalisation out in the residual branches
+                maps.append(maps[-1] + _convolve(layer, padded, normalise=False))
+        return torch.cat(maps, 1).squeeze(3).movedim(1, 2)
+
+
+def _apply(affine: Affine, x: Tensor) -> Tensor:
+    """Apply a normalisation along the last axis."""
+    return x * torch.from_numpy(affine.scale) + torch.from_numpy(affine.shift)
+
+
+def _convolve(layer: Convolution, x: Tensor, *, normalise: bool = True) -> Tensor:
+    """Convolve [n, inputs, time, frequency], ReLU, normalise; maximum over frequency (kept as 1)."""
+    y = functional.conv2d(x, torch.from_numpy(layer.kernel), torch.from_numpy(layer.bias))
+    y = functional.relu(y)
+    if normalise:
+        y = _apply(layer.after, y.movedim(1, 3)).movedim(3, 1)
+    return y.amax(3, keepdim=True)
