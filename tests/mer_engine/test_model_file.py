@@ -1,0 +1,67 @@
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from mer_engine import Engine, FrontEndConfig, ModelError, ModelInfo
+
+
+def test_what_is_written_is_read(engine: Engine) -> None:
+    assert ModelInfo.from_json(engine.info.to_json(), sha256=engine.info.sha256) == engine.info
+
+
+def drop_prior(data: dict[str, Any]) -> None:
+    del data["prior"]
+
+
+def another_format(data: dict[str, Any]) -> None:
+    data["format"] = 99
+
+
+def short_calibration(data: dict[str, Any]) -> None:
+    data["interval"]["valence"] = [1.0]
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (drop_prior, "cannot be used"),
+        (another_format, "another format than 1"),
+        (short_calibration, "calibrates 1 window lengths of valence"),
+    ],
+)
+def test_damaged_metadata_is_refused(
+    engine: Engine, damage: Callable[[dict[str, Any]], None], sentence: str
+) -> None:
+    data = json.loads(engine.info.to_json())
+    damage(data)
+    with pytest.raises(ModelError, match=sentence):
+        ModelInfo.from_json(json.dumps(data))
+
+
+def test_text_that_is_no_json_is_refused() -> None:
+    with pytest.raises(ModelError, match="metadata cannot be used"):
+        ModelInfo.from_json("{")
+
+
+def test_values_are_expectations_and_intervals_spreads(engine: Engine) -> None:
+    info = dataclasses.replace(
+        engine.info,
+        bins=(-1.0, 0.0, 1.0),
+        interval_scale={"valence": (2.0,) * 20, "arousal": (1.0,) * 20},
+        lag_order_max=20,
+    )
+    probabilities = np.array([[[0.0, 0.75, 0.25], [0.0, 1.0, 0.0]]], dtype=np.float32)
+    values = info.values(probabilities, steps=3)
+    # valence: mean 0.25, variance 0.25 - 0.0625 = 0.1875; arousal is certain
+    half = 2.0 * 0.1875**0.5
+    np.testing.assert_allclose(values.mean, [[0.25, 0.0]])
+    np.testing.assert_allclose(values.low, [[0.25 - half, 0.0]])
+    np.testing.assert_allclose(values.high, [[1.0, 0.0]])  # 1.116, clipped to the scale
+
+
+def test_another_front_end_is_refused(engine: Engine) -> None:
+    with pytest.raises(ModelError, match="made for another front-end"):
+        engine.info.check_fits(FrontEndConfig(log_scale=1.0))

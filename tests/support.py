@@ -1,0 +1,78 @@
+"""Music and clocks for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime_mer.types import Estimate
+
+
+class ManualClock:
+    """A clock that a test turns by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self._start = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def utc(self) -> datetime:
+        return self._start + timedelta(seconds=self.now - 100.0)
+
+
+def music(
+    seconds: float, sample_rate_hz: int = 44_100, *, channels: int = 1, seed: int = 0
+) -> NDArray[np.float32]:
+    """Something with notes, beats and noise in it: float32 [n, channels]."""
+    rng = np.random.default_rng(seed)
+    count = round(seconds * sample_rate_hz)
+    time_s = np.arange(count) / sample_rate_hz
+    signal = 0.01 * rng.standard_normal(count)
+    for onset_s in np.arange(0.0, seconds, 0.25):
+        frequency = 110.0 * 2.0 ** (rng.integers(0, 36) / 12.0)
+        after = time_s - onset_s
+        signal += np.where(
+            after >= 0.0,
+            0.2 * np.exp(-6.0 * np.maximum(after, 0.0)) * np.sin(2 * np.pi * frequency * after),
+            0.0,
+        )
+    gains = np.linspace(1.0, 0.6, channels)
+    return np.asarray(signal[:, None] * gains, dtype=np.float32)
+
+
+def blocks(
+    samples: NDArray[np.float32], sizes: Sequence[int]
+) -> Iterable[NDArray[np.float32]]:
+    """The signal cut into blocks of the given sizes, in turn."""
+    start, turn = 0, 0
+    while start < len(samples):
+        end = start + sizes[turn % len(sizes)]
+        yield samples[start:end]
+        start, turn = end, turn + 1
+
+
+def values(estimates: Iterable[Estimate]) -> NDArray[np.float64]:
+    """What must not depend on how the audio came: [n, 8] with time, values, intervals and level."""
+    return np.array(
+        [
+            (
+                e.t,
+                e.valence,
+                e.arousal,
+                e.valence_low,
+                e.valence_high,
+                e.arousal_low,
+                e.arousal_high,
+                e.level_db,
+            )
+            for e in estimates
+        ]
+    )
