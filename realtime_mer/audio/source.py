@@ -73,11 +73,11 @@ class Block:
     captured_at: float | None = None
 
 
-class EndOfStream(Exception):  # noqa: N818 - a regular end, not an error
+class EndOfStream(Exception):
     """There is no more audio and there never will be: the regular end of a file or a pipe."""
 
 
-class SourceLost(UserError):  # noqa: N818 - reads as what happened
+class SourceLost(UserError):
     """The input broke off: device unplugged, radio unreachable, file damaged in the middle.
 
     Attributes:

@@ -1,0 +1,117 @@
+"""Turns what the user wrote after --input into an open source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from realtime_mer.audio.file import AUDIO_SUFFIXES, open_file
+from realtime_mer.audio.pcm import PcmFormat, PcmSource
+from realtime_mer.audio.source import InputKind, Source
+from realtime_mer.audio.url import UrlSource, looks_like_url
+from realtime_mer.errors import UserError
+
+INPUT_HELP = """\
+where the music comes from:
+  default         the system's default microphone or line-in
+  INDEX           the device with that number in `realtime-mer devices`
+  NAME            the device with that name, or the only one whose name contains it
+  FILE            a music file (wav, flac, ogg, opus, mp3; others where ffmpeg is installed)
+  -               raw PCM on standard input (see --pcm-rate, --pcm-channels, --pcm-format)
+  URL             internet radio or another network stream, through ffmpeg
+  demo            a built-in piece of about 90 s: calm, joyful, tense, sad
+  browser         the microphone of the page in the browser (serve only)
+without --input: the default device where there is one, else the demo"""
+
+
+def input_kind(spec: str) -> InputKind:
+    """What sort of input `spec` names. Looks at the file system, opens nothing.
+
+    A name with a path separator or the ending of a music file is a file even where no such file
+    exists, so that a typing mistake is called a missing file and not a missing device.
+    """
+    word = spec.lower()
+    if word == "demo":
+        return InputKind.DEMO
+    if word == "browser":
+        return InputKind.BROWSER
+    if spec == "-":
+        return InputKind.PCM
+    if looks_like_url(spec):
+        return InputKind.URL
+    if word == "default" or spec.isdigit():
+        return InputKind.MICROPHONE
+    path = Path(spec)
+    is_path = "/" in spec or "\\" in spec or path.suffix.lower() in AUDIO_SUFFIXES
+    if path.is_file() or (is_path and not _names_device(spec)):
+        return InputKind.FILE
+    return InputKind.MICROPHONE
+
+
+def default_input() -> tuple[str, str]:
+    """What to listen to where the user did not say: an input spec and a sentence about it."""
+    from realtime_mer.audio.microphone import default_device, list_input_devices
+
+    try:
+        device = default_device(list_input_devices())
+    except UserError as error:
+        return "demo", f"no --input given and no microphone usable ({error}): playing the demo"
+    return "default", f"no --input given: listening to the default input, {device.name}"
+
+
+def open_source(
+    spec: str | None = None,
+    *,
+    pcm: PcmFormat | None = None,
+    loop: bool = False,
+    block_s: float = 0.02,
+    announce: Callable[[str], None] | None = None,
+) -> Source:
+    """Open the input that `spec` names (`INPUT_HELP`); whoever calls closes it.
+
+    Args:
+        spec: what stands after --input; None for the default device, or the demo without one.
+        pcm: how raw samples on standard input lie; s16le, 44.1 kHz, stereo where None.
+        loop: start files and the demo again at the end.
+        block_s: length of blocks in seconds: short for live use, longer for speed.
+        announce: told the choice where `spec` is None.
+
+    Raises:
+        UserError: the input does not exist or cannot be used.
+    """
+    if spec is None:
+        spec, sentence = default_input()
+        if announce is not None:
+            announce(sentence)
+    if not spec.strip():
+        raise UserError("--input is empty; leave it out, or say default, demo, a device or a file")
+    match input_kind(spec):
+        case InputKind.DEMO:
+            from realtime_mer.audio.demo import DemoSource
+
+            return DemoSource(loop=loop, block_s=block_s)
+        case InputKind.FILE:
+            return open_file(Path(spec), loop=loop, block_s=block_s)
+        case InputKind.PCM:
+            return PcmSource(pcm or PcmFormat(), block_s=block_s)
+        case InputKind.URL:
+            return UrlSource(spec, block_s=block_s)
+        case InputKind.BROWSER:
+            raise UserError(
+                "the browser's microphone comes in through the page: "
+                "run `realtime-mer serve --input browser`"
+            )
+        case InputKind.MICROPHONE:
+            from realtime_mer.audio.microphone import MicrophoneSource
+
+            return MicrophoneSource(spec)
+
+
+def _names_device(spec: str) -> bool:
+    """Whether a device has exactly this name: some hold a slash, as in "Line 1/2"."""
+    from realtime_mer.audio.microphone import list_input_devices
+
+    try:
+        return any(device.name.lower() == spec.lower() for device in list_input_devices())
+    except UserError:
+        return False

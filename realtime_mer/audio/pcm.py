@@ -1,0 +1,218 @@
+"""Raw PCM from standard input: how ffmpeg, arecord and SSH reach us."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime_mer.audio.pipe import PipeReader
+from realtime_mer.audio.source import (
+    Block,
+    EndOfStream,
+    InputInfo,
+    InputKind,
+    SourceBase,
+    SourceLost,
+)
+from realtime_mer.config import (
+    MAX_CHANNELS,
+    MAX_SAMPLE_RATE_HZ,
+    MIN_SAMPLE_RATE_HZ,
+)
+from realtime_mer.errors import UserError
+
+# Each format: numpy type of one sample, the value of digital silence, and of full scale.
+_FORMATS: dict[str, tuple[str, float, float]] = {
+    "u8": ("u1", 128.0, 128.0),
+    "s8": ("i1", 0.0, 128.0),
+    "s16le": ("<i2", 0.0, 32768.0),
+    "s16be": (">i2", 0.0, 32768.0),
+    "s24le": ("s24le", 0.0, 8388608.0),
+    "s24be": ("s24be", 0.0, 8388608.0),
+    "s32le": ("<i4", 0.0, 2147483648.0),
+    "s32be": (">i4", 0.0, 2147483648.0),
+    "f32le": ("<f4", 0.0, 1.0),
+    "f32be": (">f4", 0.0, 1.0),
+    "f64le": ("<f8", 0.0, 1.0),
+    "f64be": (">f8", 0.0, 1.0),
+}
+PCM_FORMATS = tuple(_FORMATS)
+
+EXAMPLE = (
+    "ffmpeg -loglevel error -i music.flac -f s16le -ac 2 -ar 44100 - | "
+    "realtime-mer listen --input - --pcm-rate 44100 --pcm-channels 2 --pcm-format s16le"
+)
+
+# A pipe that starts like this carries a file with a header, which would sound as noise.
+_HEADERS = {
+    b"RIFF": "a WAV file",
+    b"fLaC": "a FLAC file",
+    b"OggS": "an Ogg file",
+    b"ID3\x03": "an MP3 file",
+    b"ID3\x04": "an MP3 file",
+    b".snd": "an AU file",
+    b"FORM": "an AIFF file",
+    b"caff": "a CAF file",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PcmFormat:
+    """How raw samples lie in a byte stream: interleaved, without a header.
+
+    Attributes:
+        sample_rate_hz: 8,000 to 192,000.
+        channels: 1 to 64.
+        encoding: one of `PCM_FORMATS`.
+
+    Raises:
+        UserError: a value is out of range or unknown.
+    """
+
+    sample_rate_hz: int = 44_100
+    channels: int = 2
+    encoding: str = "s16le"
+
+    def __post_init__(self) -> None:
+        if not MIN_SAMPLE_RATE_HZ <= self.sample_rate_hz <= MAX_SAMPLE_RATE_HZ:
+            raise UserError(
+                f"the PCM sample rate is {self.sample_rate_hz} Hz; it must lie between "
+                f"{MIN_SAMPLE_RATE_HZ} and {MAX_SAMPLE_RATE_HZ} Hz (--pcm-rate)"
+            )
+        if not 1 <= self.channels <= MAX_CHANNELS:
+            raise UserError(
+                f"the number of PCM channels is {self.channels}; it must lie between 1 and "
+                f"{MAX_CHANNELS} (--pcm-channels)"
+            )
+        if self.encoding not in _FORMATS:
+            raise UserError(
+                f"the PCM format '{self.encoding}' is not known; take one of "
+                f"{', '.join(PCM_FORMATS)} (--pcm-format)"
+            )
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of one sample of one channel."""
+        kind = _FORMATS[self.encoding][0]
+        return 3 if kind.startswith("s24") else np.dtype(kind).itemsize
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample frame: one sample of every channel."""
+        return self.sample_bytes * self.channels
+
+    def decode(self, data: bytes | bytearray | memoryview) -> NDArray[np.float32]:
+        """Bytes as float32 [n, channels], integers scaled to [-1, 1); floats as they are.
+
+        Raises:
+            ValueError: `data` is not a whole number of sample frames.
+        """
+        if len(data) % self.frame_bytes:
+            raise ValueError(
+                f"{len(data)} bytes are not a whole number of frames of {self.frame_bytes} bytes"
+            )
+        kind, zero, full = _FORMATS[self.encoding]
+        if kind.startswith("s24"):
+            # Three bytes become the upper three of an int32, which keeps the sign without a shift.
+            wide = np.zeros((len(data) // 3, 4), np.uint8)
+            triples = np.frombuffer(data, np.uint8).reshape(-1, 3)
+            wide[:, 1:] = triples if kind == "s24le" else triples[:, ::-1]
+            flat = wide.view("<i4")[:, 0].astype(np.float32) / np.float32(full * 256.0)
+        else:
+            flat = np.frombuffer(data, kind).astype(np.float32)
+            if zero:
+                flat -= np.float32(zero)
+            if full != 1.0:
+                flat /= np.float32(full)
+        return flat.reshape(-1, self.channels)
+
+
+class PcmSource(SourceBase):
+    """Raw samples from a pipe.
+
+    Nothing is dropped: where we are slower than the writer, the writer waits. The pipe may be fed
+    live (arecord, SSH) or as fast as it goes (`cat`), so it is both `live` and `paced`.
+
+    Args:
+        pcm: how the samples lie in the stream.
+        stream: a binary stream with a file descriptor; standard input where None.
+        block_s: the longest block, in seconds.
+        name: what the input is called.
+
+    Raises:
+        UserError: standard input is a terminal, or closed.
+    """
+
+    def __init__(
+        self,
+        pcm: PcmFormat,
+        *,
+        stream: IO[bytes] | None = None,
+        block_s: float = 0.02,
+        name: str = "standard input",
+    ) -> None:
+        if stream is None:
+            if sys.stdin is None:
+                raise UserError("--input - needs standard input, and it is closed")
+            if sys.stdin.isatty():
+                raise UserError(
+                    "--input - reads raw PCM from a pipe, and standard input is a terminal; "
+                    f"for example: {EXAMPLE}"
+                )
+            stream = sys.stdin.buffer
+        self._pcm = pcm
+        block_frames = max(1, round(block_s * pcm.sample_rate_hz))
+        self._pipe = PipeReader(stream, block_frames * pcm.frame_bytes)
+        self._rest = b""
+        self._started = False
+        self._info = InputInfo(
+            kind=InputKind.PCM,
+            name=name,
+            sample_rate_hz=pcm.sample_rate_hz,
+            channels=pcm.channels,
+            paced=True,
+            live=True,
+        )
+
+    def read(self, timeout_s: float) -> Block | None:
+        chunk = self._pipe.read(timeout_s)
+        if chunk is None:
+            return None
+        if not chunk:
+            self._end()
+        data = self._rest + chunk
+        if not self._started and len(data) >= 4:
+            self._refuse_header(data)
+            self._started = True
+        whole = len(data) - len(data) % self._pcm.frame_bytes
+        self._rest = data[whole:]
+        return Block(self._pcm.decode(memoryview(data)[:whole])) if whole else None
+
+    def close(self) -> None:
+        self._pipe.close()
+
+    def _refuse_header(self, data: bytes) -> None:
+        what = _HEADERS.get(data[:4])
+        if what is not None:
+            raise SourceLost(
+                f"{self._info.name} carries {what}, not raw PCM; give the file to --input, or "
+                f"decode it first: {EXAMPLE}",
+                recoverable=False,
+            )
+
+    def _end(self) -> None:
+        if not self._started and not self._rest:
+            raise SourceLost(
+                f"{self._info.name} ended before any audio came; check the program that feeds it",
+                recoverable=False,
+            )
+        if self._rest:
+            raise EndOfStream(
+                f"{self._info.name} ended within a sample frame: {len(self._rest)} of "
+                f"{self._pcm.frame_bytes} bytes ignored"
+            )
+        raise EndOfStream(f"{self._info.name} ended")
