@@ -8,7 +8,23 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime_mer.types import Estimate
+from realtime_mer.types import Estimate, Latency, State
+
+ESTIMATE = Estimate(
+    seq=3,
+    t=4.0,
+    utc="2026-01-02T03:04:05.000Z",
+    valence=0.12345678,
+    arousal=-0.5,
+    valence_low=-0.1,
+    valence_high=0.3,
+    arousal_low=-0.7,
+    arousal_high=-0.3,
+    mood="still",
+    state=State.SETTLING,
+    level_db=-20.123,
+    latency=Latency(10.0, 5.4321987, 1.0, 0.0),
+)
 
 
 class ManualClock:

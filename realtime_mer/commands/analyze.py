@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mer_engine import Engine
 
     from realtime_mer.audio.source import Source
+    from realtime_mer.config import PipelineConfig
     from realtime_mer.types import Estimate
 
 HELP = "run files through the same pipeline, as fast as it can"
@@ -41,6 +42,10 @@ exit code:
   0  every file was analysed
   2  something was wrong with an option or a file; the other files were analysed
 """
+
+
+# Long blocks cost less; they change nothing in the estimates.
+BLOCK_S = 1.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,15 +107,13 @@ def run(args: argparse.Namespace) -> int:
 def _analyse(
     name: str,
     engine: Engine,
-    config: object,
+    config: PipelineConfig,
     write: Callable[[Estimate], None],
     advance: Callable[[str, float], None],
 ) -> list[Estimate]:
-    from realtime_mer.audio.source import EndOfStream
-    from realtime_mer.config import PipelineConfig
+    from realtime_mer.audio.source import EndOfStream, SourceLost
     from realtime_mer.pipeline import Pipeline
 
-    assert isinstance(config, PipelineConfig)
     made: list[Estimate] = []
 
     def take(estimates: list[Estimate]) -> None:
@@ -130,6 +133,10 @@ def _analyse(
                 block = source.read(timeout_s=60.0)
             except EndOfStream:
                 break
+            except SourceLost:
+                # What was heard up to the damage is kept.
+                take(pipeline.finish())
+                raise
             if block is None:
                 raise UserError(f"{name}: no audio came for a minute")
             try:
@@ -152,11 +159,11 @@ def _analyse(
 
 def _open(name: str) -> Source:
     from realtime_mer.audio.demo import DemoSource
-    from realtime_mer.audio.file import FileSource
+    from realtime_mer.audio.file import open_file
 
     if name == "demo" and not Path(name).exists():
-        return DemoSource()
-    return FileSource(Path(name))
+        return DemoSource(block_s=BLOCK_S)
+    return open_file(Path(name), block_s=BLOCK_S)
 
 
 class _Rows:

@@ -4,8 +4,51 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from realtime_mer.config import PipelineConfig
+
+if TYPE_CHECKING:
+    from realtime_mer.audio.pcm import PcmFormat
+
+
+def add_input_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds `--input`, `--loop` and the three `--pcm-*`."""
+    from realtime_mer.audio.pcm import PCM_FORMATS
+
+    group = parser.add_argument_group("input")
+    group.add_argument(
+        "--input",
+        metavar="INPUT",
+        help="where the music comes from: 'default' (microphone or line-in), a device's index or "
+        "name or a part of it (see 'realtime-mer devices'), a file, a URL (through ffmpeg), '-' "
+        "for raw PCM on standard input, 'demo' for the built-in piece (default: 'default' where "
+        "there is an input device, else 'demo')",
+    )
+    group.add_argument("--loop", action="store_true", help="begin a file again when it ends")
+    group.add_argument(
+        "--pcm-rate", type=int, default=44_100, metavar="HZ",
+        help="with --input -: sample rate (default: 44100)",
+    )  # fmt: skip
+    group.add_argument(
+        "--pcm-channels", type=int, default=2, metavar="N",
+        help="with --input -: interleaved channels (default: 2)",
+    )  # fmt: skip
+    group.add_argument(
+        "--pcm-format", default="s16le", metavar="FORMAT",
+        help=f"with --input -: {', '.join(PCM_FORMATS)} (default: s16le)",
+    )  # fmt: skip
+
+
+def pcm_format(args: argparse.Namespace) -> PcmFormat:
+    """The declared format of standard input.
+
+    Raises:
+        UserError: a value is out of range or unknown.
+    """
+    from realtime_mer.audio.pcm import PcmFormat
+
+    return PcmFormat(args.pcm_rate, args.pcm_channels, args.pcm_format)
 
 
 def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:

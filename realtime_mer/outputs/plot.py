@@ -15,13 +15,13 @@ WIDTH, HEIGHT = 1600, 900
 # Everything is drawn this much larger and scaled down: Pillow's lines have no smooth edges.
 OVERSAMPLING = 2
 
-PAPER, INK, FAINT, GRID = "#ffffff", "#1c2330", "#5a6474", "#e3e7ed"
+PAPER, INK, FAINT, GRID = "#ffffff", "#1c2330", "#5a6474", "#d5dbe4"
 # Okabe and Ito's blue and vermilion: told apart with every common colour vision.
 SERIES = {"valence": ("#0072b2", "#cfe3f0"), "arousal": ("#c2500a", "#f6dcc9")}
 SETTLING_SHADE = "#f3f4f6"
 
 LEFT, RIGHT, TOP = 110, WIDTH - 40, 96
-PANEL_HEIGHT, PANEL_GAP = 300, 44
+PANEL_HEIGHT, PANEL_GAP = 330, 44
 STRIP_TOP = TOP + 2 * PANEL_HEIGHT + PANEL_GAP + 40
 STRIP_HEIGHT = 40
 # A tick every so many seconds: the first that leaves at most twelve on the axis.
@@ -81,13 +81,6 @@ class _Picture:
                 stretch = list(run)
                 left, right = self._x(stretch[0].t), self._x(stretch[-1].t)
                 self._box((left, top), (max(right, left + 2), bottom), SETTLING_SHADE)
-        for value in (-1.0, -0.5, 0.0, 0.5, 1.0):
-            self._line([(LEFT, y(value)), (RIGHT, y(value))], FAINT if value == 0 else GRID, 1)
-            label = f"{value:+.1f}" if value else "0"
-            self._text((LEFT - 12, y(value)), label, 18, FAINT, anchor="rm")
-        for second in self._ticks():
-            self._line([(self._x(second), top), (self._x(second), bottom)], GRID, 1)
-            self._text((self._x(second), bottom + 8), _clock(second), 18, FAINT, anchor="mt")
         colour, pale = SERIES[name]
         low, high, middle = (_reader(f"{name}{end}") for end in ("_low", "_high", ""))
         band = [(self._x(e.t), y(high(e))) for e in estimates]
@@ -95,9 +88,16 @@ class _Picture:
         line = [(self._x(e.t), y(middle(e))) for e in estimates]
         if len(estimates) > 1:
             self._draw.polygon([_scaled(p) for p in band], fill=pale)
-            self._line(line, colour, 3)
         else:
             self._line([band[0], band[1]], pale, 12)
+        for value in (-1.0, -0.5, 0.0, 0.5, 1.0):
+            self._line([(LEFT, y(value)), (RIGHT, y(value))], FAINT if value == 0 else GRID, 1)
+            label = f"{value:+.1f}" if value else "0"
+            self._text((LEFT - 12, y(value)), label, 18, FAINT, anchor="rm")
+        for second in self._ticks():
+            self._line([(self._x(second), top), (self._x(second), bottom)], GRID, 1)
+            self._text((self._x(second), bottom + 8), _clock(second), 18, FAINT, anchor="mt")
+        self._line(line, colour, 3)
         self._dot(line[-1], 6, colour)
         self._text((LEFT + 10, top + 8), name, 24, colour)
         self._text(

@@ -1,0 +1,179 @@
+"""`realtime-mer listen`: live, in the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from realtime_mer.commands.options import (
+    add_input_arguments,
+    add_pipeline_arguments,
+    pcm_format,
+    pipeline_config,
+)
+from realtime_mer.errors import UserError
+from realtime_mer.outputs.table import FORMATS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from realtime_mer.hub import Item
+    from realtime_mer.outputs.recorder import Recorder
+    from realtime_mer.runner import LiveRunner
+
+HELP = "listen and show the emotion in the terminal"
+DESCRIPTION = """\
+Listens live and shows valence and arousal with their intervals, the mood, the level,
+the last minute and what was lost, in the terminal. Where standard output is no
+terminal it prints a line per estimate; --format makes that CSV or JSON Lines.
+
+A file plays at its own pace, as if it came from a microphone. Ctrl-C ends.
+"""
+EXAMPLES = """\
+  realtime-mer listen
+  realtime-mer listen --input "USB Audio" --hop 0.5
+  realtime-mer listen --input song.flac --record evening.csv
+  ffmpeg -loglevel error -i song.m4a -f s16le -ac 2 -ar 44100 - | \\
+    realtime-mer listen --input - --pcm-rate 44100 --format jsonl
+"""
+REFRESH_S = 0.25
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_input_arguments(parser)
+    add_pipeline_arguments(parser)
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--format", choices=FORMATS, default=None,
+        help="print rows instead of the live view",
+    )  # fmt: skip
+    group.add_argument(
+        "--record", type=Path, metavar="PATH",
+        help="also write every estimate into a new .csv or .jsonl file",
+    )  # fmt: skip
+    group.add_argument(
+        "--duration", type=float, metavar="SECONDS", help="stop after so many seconds of audio"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from mer_engine import load_engine
+
+    from realtime_mer.audio.open_input import open_source
+    from realtime_mer.outputs.recorder import Recorder
+    from realtime_mer.runner import LiveRunner
+
+    if args.duration is not None and not args.duration > 0:
+        raise UserError(f"the duration is {args.duration} s; it must be above 0")
+    config = pipeline_config(args)
+    pcm = pcm_format(args)
+    engine = load_engine(args.model)
+    with ExitStack() as stack:
+        source = stack.enter_context(
+            open_source(args.input, pcm=pcm, loop=args.loop, announce=_announce)
+        )
+        runner = LiveRunner(source, engine, config=config)
+        recorder = None
+        if args.record is not None:
+            recorder = stack.enter_context(Recorder(runner.hub, args.record))
+        # Every estimate is printed, but only the newest is drawn.
+        drawn = args.format is None and sys.stdout.isatty()
+        show = _view(runner, stack) if drawn else _lines(runner, args.format)
+        stack.enter_context(runner)
+        try:
+            reason = _follow(show, recorder, args.duration)
+        except KeyboardInterrupt:
+            reason = "stopped"
+        runner.stop()
+        show(None)
+    if recorder is not None:
+        print(f"{recorder.rows} estimates recorded in {recorder.path}", file=sys.stderr)
+    if reason != "stopped":
+        print(reason, file=sys.stderr)
+    return 0
+
+
+def _announce(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
+def _follow(
+    show: Callable[[float | None], list[Item]], recorder: Recorder | None, duration_s: float | None
+) -> str:
+    """Shows and records until the audio ends or the time is over; returns why it ended."""
+    from realtime_mer.hub import End
+    from realtime_mer.types import Estimate
+
+    while True:
+        items = show(REFRESH_S)
+        if recorder is not None:
+            recorder.drain()
+        for item in items:
+            if isinstance(item, End):
+                return item.reason
+            if isinstance(item, Estimate) and duration_s is not None and item.t >= duration_s:
+                return "stopped"
+
+
+def _lines(
+    runner: LiveRunner, row_format: str | None
+) -> Callable[[float | None], list[Item]]:
+    """Prints a line per estimate; called with how long to wait, or None for the last time."""
+    from realtime_mer.hub import Notice
+    from realtime_mer.outputs.table import table_writer
+    from realtime_mer.outputs.terminal import plain_line
+    from realtime_mer.types import Estimate
+
+    subscription = runner.hub.subscribe_lossless()
+    writer = None if row_format is None else table_writer(row_format, sys.stdout)
+
+    def show(wait_s: float | None) -> list[Item]:
+        items = subscription.take() if wait_s is None else subscription.wait(wait_s)
+        for item in items:
+            if isinstance(item, Notice):
+                print(item.message, file=sys.stderr)
+            elif isinstance(item, Estimate):
+                if writer is None:
+                    print(plain_line(item))
+                else:
+                    writer.write(item)
+        sys.stdout.flush()
+        return items
+
+    return show
+
+
+def _view(runner: LiveRunner, stack: ExitStack) -> Callable[[float | None], list[Item]]:
+    """Keeps the live view; called with how long to wait, or None for the last time."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from realtime_mer.hub import Notice
+    from realtime_mer.outputs.terminal import TerminalView
+    from realtime_mer.types import Estimate
+
+    info = runner.info
+    view = TerminalView(
+        f"realtime-mer: {info.kind} {info.name}, {info.sample_rate_hz} Hz, {info.channels} ch",
+        hop_s=runner.pipeline.config.hop_s,
+        coverage=runner.pipeline.engine.info.coverage,
+    )
+    live = stack.enter_context(Live(view, console=Console(), auto_refresh=False))
+    subscription = runner.hub.subscribe_latest()
+
+    def show(wait_s: float | None) -> list[Item]:
+        items = subscription.take() if wait_s is None else subscription.wait(wait_s)
+        for item in items:
+            if isinstance(item, Estimate):
+                view.add(item)
+            elif isinstance(item, Notice):
+                view.note(item.message)
+        view.count(runner.stats.losses())
+        live.refresh()
+        return items
+
+    return show
+

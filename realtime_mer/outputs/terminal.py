@@ -1,0 +1,194 @@
+"""The live view in the terminal."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from rich.align import Align
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from realtime_mer.types import Estimate, State
+
+# Okabe and Ito's sky blue and orange: told apart with every common colour vision, on dark and light.
+COLOURS = {"valence": "#56b4e9", "arousal": "#e69f00"}
+STATE_STYLES = {
+    State.TRACKING: "green",
+    State.SETTLING: "yellow",
+    State.SILENCE: "bright_black",
+    State.STALLED: "bold red",
+}
+STATE_TEXTS = {
+    State.TRACKING: "tracking",
+    State.SETTLING: "settling: the window is not full of music yet",
+    State.SILENCE: "silence: the last values are held",
+    State.STALLED: "stalled: no audio arrives, the last values are held",
+}
+SCALE_WIDTH = 41  # odd, so that zero has a column of its own
+HISTORY = SCALE_WIDTH
+SPARKS = "▁▂▃▄▅▆▇█"
+QUIETEST_DB = -60.0
+LOUD_DB = -3.0
+
+
+class TerminalView:
+    """Draws the newest estimate, the last minute and the counters.
+
+    Args:
+        title: what is listened to.
+        hop_s: seconds between estimates.
+        coverage: of the intervals, 0 to 1.
+    """
+
+    def __init__(self, title: str, *, hop_s: float, coverage: float) -> None:
+        self._title = title
+        self._hop_s = hop_s
+        self._coverage = coverage
+        self._latest: Estimate | None = None
+        self._history: deque[Estimate] = deque(maxlen=HISTORY)
+        self._losses: Mapping[str, int] = {}
+        self._notice = ""
+
+    def add(self, estimate: Estimate) -> None:
+        """Takes the newest estimate."""
+        self._latest = estimate
+        self._history.append(estimate)
+
+    def note(self, sentence: str) -> None:
+        """Shows a sentence until the next one (a warning, the end)."""
+        self._notice = sentence
+
+    def count(self, losses: Mapping[str, int]) -> None:
+        """Takes the counters of what was lost, by name."""
+        self._losses = losses
+
+    def __rich__(self) -> RenderableType:
+        parts: list[RenderableType] = []
+        if self._latest is None:
+            parts.append(Text("listening…", style="bright_black"))
+        else:
+            parts += self._body(self._latest)
+        parts.append(self._health())
+        if self._notice:
+            parts.append(Text(self._notice, style="yellow"))
+        panel = Panel(
+            Group(*parts),
+            title=Text(self._title, style="bold"),
+            title_align="left",
+            subtitle=Text("Ctrl-C ends", style="bright_black"),
+            subtitle_align="right",
+            border_style="bright_black",
+            padding=(1, 2),
+            width=88,
+        )
+        return Align.left(panel)
+
+    def _body(self, latest: Estimate) -> list[RenderableType]:
+        head = Table.grid(expand=True)
+        head.add_column()
+        head.add_column(justify="right")
+        head.add_row(
+            Text(latest.mood.upper(), style="bold"),
+            Text.assemble(
+                (STATE_TEXTS[latest.state], STATE_STYLES[latest.state]), f"   {_clock(latest.t)}"
+            ),
+        )
+        values = Table.grid(padding=(0, 2))
+        for name, colour in COLOURS.items():
+            value = float(getattr(latest, name))
+            low, high = (float(getattr(latest, f"{name}_{end}")) for end in ("low", "high"))
+            values.add_row(
+                Text(name, style=colour),
+                scale(value, low, high, colour),
+                Text(f"{value:+.2f}", style=f"bold {colour}"),
+                Text(f"{low:+.2f} to {high:+.2f}", style="bright_black"),
+            )
+        values.add_row("", *self._axis())
+        values.add_row("level", level_meter(latest.level_db), f"{latest.level_db:.0f} dB", "")
+        for name, colour in COLOURS.items():
+            trail = [float(getattr(estimate, name)) for estimate in self._history]
+            values.add_row(
+                Text(f"last {_span(self._hop_s * HISTORY)}" if name == "valence" else ""),
+                Text(sparkline(trail[-SCALE_WIDTH:]), style=colour),
+                "",
+                Text(name, style="bright_black"),
+            )
+        latency = latest.latency
+        adds_ms = latency.buffer_ms + latency.compute_ms + latency.queue_ms
+        price = Text(
+            f"looks back {latency.window_s:g} s; adds {adds_ms:.1f} ms (buffer "
+            f"{latency.buffer_ms:.1f}, compute {latency.compute_ms:.1f}, "
+            f"queue {latency.queue_ms:.1f}); bars: {self._coverage:.0%} interval",
+            style="bright_black",
+        )
+        return [head, Text(), values, Text(), price]
+
+    def _axis(self) -> tuple[Text, str, str]:
+        half = SCALE_WIDTH // 2
+        line = "-1" + " " * (half - 2) + "0" + " " * (half - 2) + "+1"
+        return Text(line, style="bright_black"), "", ""
+
+    def _health(self) -> Text:
+        lost = {name: count for name, count in self._losses.items() if count}
+        if not lost:
+            return Text("health: nothing lost", style="bright_black")
+        listed = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in lost.items())
+        return Text(f"health: {listed}", style="yellow")
+
+
+def scale(value: float, low: float, high: float, colour: str) -> Text:
+    """A line from -1 to 1 with the interval as a bar and the value as a dot."""
+    at, start, end = (_column(x) for x in (value, low, high))
+    text = Text()
+    for column in range(SCALE_WIDTH):
+        if column == at:
+            text.append("●", style=f"bold {colour}")
+        elif start <= column <= end:
+            text.append("━", style=colour)
+        elif column == SCALE_WIDTH // 2:
+            text.append("┼", style="bright_black")
+        else:
+            text.append("─", style="bright_black")
+    return text
+
+
+def level_meter(level_db: float) -> Text:
+    """The level from -60 to 0 dBFS as a bar; the last decibels warn of clipping."""
+    share = (max(level_db, QUIETEST_DB) - QUIETEST_DB) / -QUIETEST_DB
+    filled = round(min(share, 1.0) * SCALE_WIDTH)
+    style = "red" if level_db > LOUD_DB else "green"
+    return Text.assemble(("█" * filled, style), ("░" * (SCALE_WIDTH - filled), "bright_black"))
+
+
+def sparkline(values: list[float]) -> str:
+    """Values in [-1, 1], one character each."""
+    top = len(SPARKS) - 1
+    return "".join(SPARKS[round((min(max(v, -1.0), 1.0) + 1.0) / 2.0 * top)] for v in values)
+
+
+def plain_line(estimate: Estimate) -> str:
+    """One estimate as a line of text, for a terminal that is none (a pipe, a log)."""
+    return (
+        f"{_clock(estimate.t)}  valence {estimate.valence:+.2f} "
+        f"[{estimate.valence_low:+.2f}, {estimate.valence_high:+.2f}]  "
+        f"arousal {estimate.arousal:+.2f} "
+        f"[{estimate.arousal_low:+.2f}, {estimate.arousal_high:+.2f}]  "
+        f"{estimate.mood:<8} {estimate.state:<9} {estimate.level_db:6.1f} dB"
+    )
+
+
+def _column(value: float) -> int:
+    return round((min(max(value, -1.0), 1.0) + 1.0) / 2.0 * (SCALE_WIDTH - 1))
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

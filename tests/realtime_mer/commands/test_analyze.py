@@ -1,0 +1,171 @@
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from mer_engine import Engine
+from PIL import Image
+from support import music, values
+
+from realtime_mer.cli import main
+from realtime_mer.pipeline import Pipeline
+
+RATE_HZ = 22_050
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    path = tmp_path / "song.wav"
+    soundfile.write(path, music(12.0, RATE_HZ, channels=2), RATE_HZ, subtype="FLOAT")
+    return path
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_one_row_an_estimate_as_the_pipeline_gives(
+    song: Path, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["analyze", str(song)]) == 0
+    out, err = capsys.readouterr()
+    got = rows(out)
+    pipeline = Pipeline(engine, sample_rate_hz=RATE_HZ, channels=2)
+    samples = soundfile.read(song, dtype="float32", always_2d=True)[0]
+    expected = values([*pipeline.feed(samples), *pipeline.finish()])
+    assert len(got) == 12
+    for row, numbers in zip(got, expected, strict=True):
+        assert float(row["t"]) == numbers[0]
+        assert float(row["valence"]) == pytest.approx(numbers[1], abs=1e-5)
+        assert float(row["arousal_high"]) == pytest.approx(numbers[6], abs=1e-5)
+    assert err == ""  # no progress bar where nobody watches
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".opus", ".mp3"])
+def test_formats(suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / f"song{suffix}"
+    rate_hz = 48_000 if suffix == ".opus" else 44_100
+    subtype = "OPUS" if suffix == ".opus" else None
+    form = "OGG" if suffix == ".opus" else None
+    soundfile.write(path, 0.5 * music(3.2, rate_hz), rate_hz, subtype=subtype, format=form)
+    assert main(["analyze", str(path), "--format", "jsonl"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["t"] for line in lines] == [1.0, 2.0, 3.0]
+    assert {line["type"] for line in lines} == {"estimate"}
+
+
+def test_into_a_file_with_a_plot(song: Path, tmp_path: Path) -> None:
+    table, plot = tmp_path / "out.jsonl", tmp_path / "out.png"
+    assert main(["analyze", str(song), "-o", str(table), "--plot", str(plot)]) == 0
+    assert len([json.loads(line) for line in table.read_text().splitlines()]) == 12
+    with Image.open(plot) as image:
+        assert image.size == (1600, 900)
+
+
+def test_several_files_into_a_folder(song: Path, tmp_path: Path) -> None:
+    other = tmp_path / "b" / "song.flac"
+    other.parent.mkdir()
+    soundfile.write(other, music(3.0, RATE_HZ), RATE_HZ)
+    folder = tmp_path / "new" / "folder"
+    assert main(["analyze", str(song), str(other), "-o", str(folder)]) == 0
+    assert {path.name for path in folder.iterdir()} == {"song.csv", "song.flac.csv"}
+    assert len(rows((folder / "song.flac.csv").read_text())) == 3
+
+
+def test_one_bad_file_does_not_stop_the_others(
+    song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = tmp_path / "missing.wav"
+    assert main(["analyze", str(missing), str(song)]) == 2
+    out, err = capsys.readouterr()
+    assert {row["file"] for row in rows(out)} == {str(song)}
+    assert "1 of 2 files could not be analysed" in err
+    assert "missing.wav" in err
+
+
+def broken(tmp_path: Path, kind: str) -> Path:
+    path = tmp_path / f"{kind}.wav"
+    if kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "text":
+        path = tmp_path / "text.mp3"
+        path.write_text("this is no music\n" * 500)
+    elif kind == "short":
+        soundfile.write(path, music(0.2, RATE_HZ), RATE_HZ)
+    elif kind == "nan":
+        samples = music(2.0, RATE_HZ)
+        samples[30_000] = np.nan
+        soundfile.write(path, samples, RATE_HZ, subtype="FLOAT")
+    elif kind == "infinite":
+        samples = music(2.0, RATE_HZ)
+        samples[30_000] = np.inf
+        soundfile.write(path, samples, RATE_HZ, subtype="FLOAT")
+    elif kind == "truncated":
+        soundfile.write(path, music(5.0, RATE_HZ), RATE_HZ)
+        path.write_bytes(path.read_bytes()[:100_000])
+    elif kind == "folder":
+        path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind", ["missing", "empty", "text", "short", "nan", "infinite", "truncated", "folder"]
+)
+def test_bad_files_are_one_sentence(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = broken(tmp_path, kind)
+    assert main(["analyze", str(path)]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert err.startswith("realtime-mer analyze: ")
+    assert path.name in err
+    assert "Traceback" not in err
+
+
+def test_what_came_before_the_damage_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["analyze", str(broken(tmp_path, "truncated"))]) == 2
+    out, err = capsys.readouterr()
+    assert [row["t"] for row in rows(out)] == ["1.0", "2.0"]
+    assert "breaks off" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--hop", "0.05"], "the hop is 0.05 s"),
+        (["--lag-order", "21"], "the lag order is 21"),
+        (["--silence-db", "10"], "the silence level is 10.0 dB"),
+        (["--plot", "x.gif"], "must end in .png"),
+        (["--model", "nowhere.onnx"], "nowhere.onnx cannot be read"),
+        (["-o", "/dev/null/x"], "cannot be written"),
+    ],
+)
+def test_bad_options_are_one_sentence(
+    song: Path, options: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["analyze", str(song), *options]) == 2
+    err = capsys.readouterr().err
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+def test_an_input_is_never_overwritten(song: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = song.read_bytes()
+    assert main(["analyze", str(song), "-o", str(song)]) == 2
+    assert "would destroy it" in capsys.readouterr().err
+    assert song.read_bytes() == before
+
+
+def test_a_file_where_a_folder_is_needed(
+    song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("")
+    assert main(["analyze", str(song), str(song), "-o", str(table)]) == 2
+    assert "name a folder instead" in capsys.readouterr().err

@@ -1,0 +1,71 @@
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support import ESTIMATE
+
+from realtime_mer.errors import UserError
+from realtime_mer.outputs.plot import HEIGHT, SERIES, WIDTH, save_plot
+from realtime_mer.types import State
+
+
+def rows(count: int) -> list:
+    return [
+        replace(
+            ESTIMATE,
+            seq=index,
+            t=float(index + 1),
+            valence=math.sin(index / 5) / 2,
+            valence_low=math.sin(index / 5) / 2 - 0.2,
+            valence_high=math.sin(index / 5) / 2 + 0.2,
+            mood="joyful" if index % 40 < 20 else "sad",
+            state=State.TRACKING if index > 9 else State.SETTLING,
+        )
+        for index in range(count)
+    ]
+
+
+def pixels(path: Path, colour: str) -> np.ndarray:
+    """Where a colour stands: [n, 2] as (row, column)."""
+    wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    with Image.open(path) as image:
+        assert image.size == (WIDTH, HEIGHT)
+        picture = np.asarray(image.convert("RGB"), dtype=int)
+    return np.argwhere(np.abs(picture - wanted).max(axis=2) < 12)
+
+
+def test_both_lines_and_bands_are_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "plot.png"
+    save_plot(rows(100), "a piece of music", path)
+    for line, band in SERIES.values():
+        assert len(pixels(path, line)) > 500
+        assert len(pixels(path, band)) > 2_000
+
+
+def test_a_higher_value_stands_higher(tmp_path: Path) -> None:
+    heights = []
+    for value in (-0.8, 0.8):
+        path = tmp_path / f"{value}.png"
+        flat = [
+            replace(e, valence=value, valence_low=value - 0.1, valence_high=value + 0.1)
+            for e in rows(50)
+        ]
+        save_plot(flat, "flat", path)
+        heights.append(pixels(path, SERIES["valence"][1])[:, 0].mean())
+    assert heights[1] < heights[0] - 100
+
+
+@pytest.mark.parametrize("count", [1, 2, 7200])
+def test_any_length_can_be_drawn(tmp_path: Path, count: int) -> None:
+    save_plot(rows(count), "x" * 300, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 5_000
+
+
+def test_nothing_to_draw_and_nowhere_to_write(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nothing to plot"):
+        save_plot([], "nothing", tmp_path / "plot.png")
+    with pytest.raises(UserError, match="cannot be written"):
+        save_plot(rows(3), "x", tmp_path / "missing" / "plot.png")

@@ -1,0 +1,75 @@
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+from support import ESTIMATE
+
+from realtime_mer.outputs.terminal import (
+    SCALE_WIDTH,
+    TerminalView,
+    level_meter,
+    plain_line,
+    scale,
+    sparkline,
+)
+from realtime_mer.types import State
+
+
+def drawn(view: TerminalView, width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    console.print(view)
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+def test_it_shows_what_an_estimate_says() -> None:
+    view = TerminalView("a song", hop_s=1.0, coverage=0.8)
+    assert "listening" in drawn(view)
+    view.add(ESTIMATE)
+    view.count({"overflows": 0, "dropped_samples": 7})
+    view.note("the device is gone")
+    text = drawn(view)
+    for part in ("a song", "STILL", "settling", "+0.12", "-0.50", "-20 dB", "looks back 10 s"):
+        assert part in text
+    assert "dropped samples 7" in text
+    assert "overflows" not in text
+    assert "the device is gone" in text
+
+
+def test_every_state_has_its_words() -> None:
+    for state in State:
+        view = TerminalView("x", hop_s=1.0, coverage=0.8)
+        view.add(replace(ESTIMATE, state=state))
+        assert str(state) in drawn(view)
+
+
+def test_no_line_is_wider_than_a_small_terminal() -> None:
+    view = TerminalView("a song with a very long name " * 8, hop_s=1.0, coverage=0.8)
+    for _ in range(100):
+        view.add(ESTIMATE)
+    assert max(len(line) for line in drawn(view, width=80).splitlines()) <= 80
+
+
+@pytest.mark.parametrize(("value", "column"), [(-1.0, 0), (0.0, 20), (1.0, 40), (3.0, 40)])
+def test_the_dot_stands_at_its_value(value: float, column: int) -> None:
+    text = scale(value, value, value, "blue").plain
+    assert len(text) == SCALE_WIDTH
+    assert text.index("●") == column
+
+
+def test_the_interval_is_a_bar() -> None:
+    text = scale(0.0, -0.5, 0.5, "blue").plain
+    assert text[10:31] == "━" * 10 + "●" + "━" * 10
+    assert "━" not in text[:10] + text[31:]
+
+
+def test_the_meter_fills_with_the_level() -> None:
+    filled = [level_meter(db).plain.count("█") for db in (-120.0, -60.0, -30.0, 0.0, 6.0)]
+    assert filled == [0, 0, 20, SCALE_WIDTH, SCALE_WIDTH]
+
+
+def test_sparkline_and_plain_line() -> None:
+    assert sparkline([-1.0, 0.0, 1.0, 2.0]) == "▁▅██"
+    assert plain_line(ESTIMATE).startswith("0:04.0  valence +0.12 [-0.10, +0.30]")

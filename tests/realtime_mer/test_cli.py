@@ -1,0 +1,75 @@
+import subprocess
+import sys
+
+import pytest
+
+from realtime_mer import __version__
+from realtime_mer.cli import COMMANDS, HELP, build_parser, command_module, main
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["--version"])
+    assert left.value.code == 0
+    assert capsys.readouterr().out == f"realtime-mer {__version__}\n"
+
+
+def test_without_a_command_it_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "serve" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_manual(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([name, "--help"])
+    assert left.value.code == 0
+    text = capsys.readouterr().out
+    module = command_module(name)
+    assert module.HELP == HELP[name]
+    assert module.DESCRIPTION.split("\n", maxsplit=1)[0] in text
+    assert f"realtime-mer {name}" in module.EXAMPLES
+    assert module.EXAMPLES.strip().split("\n", maxsplit=1)[0].strip() in text
+    assert max(len(line) for line in text.splitlines()) <= 100
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_of_a_manual_is_explained(name: str) -> None:
+    parser = build_parser()
+    with pytest.raises(SystemExit):
+        parser.parse_args([name, "--no-such-option"])
+    (commands,) = (a for a in parser._actions if a.dest == "command")
+    assert isinstance(commands.choices, dict)
+    for action in commands.choices[name]._actions:
+        assert action.help, f"{name} {action.dest}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["sing"], "invalid choice: 'sing'"),
+        (["analyze"], "the following arguments are required: FILE"),
+        (["analyze", "x", "--hop", "fast"], "invalid float value: 'fast'"),
+        (["analyze", "x", "--colour"], "unrecognized arguments: --colour"),
+    ],
+)
+def test_wrong_options_are_one_sentence(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    run = subprocess.run(
+        f"{sys.executable} -m realtime_mer analyze demo --hop 0.1 | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout.startswith("seq,t,utc,valence")
+    assert run.stderr == ""
