@@ -335,7 +335,7 @@ def _expected_frames(file: soundfile.SoundFile) -> int:
     """Sample frames that the file should hold by its own header."""
     short = _WAV_SHORT.search(file.extra_info)
     if short and int(short[2]) > 0 and int(short[1]) not in _WAV_STREAMED:
-        return round(file.frames * int(short[1]) / int(short[2]))
+        return int(round(file.frames * int(short[1]) / int(short[2])))
     return int(file.frames)
 
 

@@ -11,18 +11,6 @@ from realtime_mer.audio.source import InputKind, Source
 from realtime_mer.audio.url import UrlSource, looks_like_url
 from realtime_mer.errors import UserError
 
-INPUT_HELP = """\
-where the music comes from:
-  default         the system's default microphone or line-in
-  INDEX           the device with that number in `realtime-mer devices`
-  NAME            the device with that name, or the only one whose name contains it
-  FILE            a music file (wav, flac, ogg, opus, mp3; others where ffmpeg is installed)
-  -               raw PCM on standard input (see --pcm-rate, --pcm-channels, --pcm-format)
-  URL             internet radio or another network stream, through ffmpeg
-  demo            a built-in piece of about 90 s: calm, joyful, tense, sad
-  browser         the microphone of the page in the browser (serve only)
-without --input: the default device where there is one, else the demo"""
-
 
 def input_kind(spec: str) -> InputKind:
     """What sort of input `spec` names. Looks at the file system, opens nothing.
@@ -67,10 +55,12 @@ def open_source(
     block_s: float = 0.02,
     announce: Callable[[str], None] | None = None,
 ) -> Source:
-    """Open the input that `spec` names (`INPUT_HELP`); whoever calls closes it.
+    """Open the input that `spec` names; whoever calls closes it.
 
     Args:
-        spec: what stands after --input; None for the default device, or the demo without one.
+        spec: what stands after --input: `default`, the index or the name (or a part of it) of a
+            device, a file, `-` for raw PCM on standard input, a URL, or `demo`; None for the
+            default device, or the demo where there is none.
         pcm: how raw samples on standard input lie; s16le, 44.1 kHz, stereo where None.
         loop: start files and the demo again at the end.
         block_s: length of blocks in seconds: short for live use, longer for speed.

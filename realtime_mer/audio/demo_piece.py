@@ -1,0 +1,259 @@
+"""The demo's score: four passages of 22.5 s, each with a mood that nobody can mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime_mer.audio import synthesis as play
+from realtime_mer.audio.synthesis import SAMPLE_RATE_HZ, Mono, pitch
+
+PASSAGE_S = 22.5
+TAIL_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A part of the piece.
+
+    Attributes:
+        name: the mood word that fits it.
+        start_s, end_s: where it lies in the piece, seconds.
+        valence, arousal: signs (-1 or 1) of what it is meant to convey.
+    """
+
+    name: str
+    start_s: float
+    end_s: float
+    valence: int
+    arousal: int
+
+
+PASSAGES = (
+    Passage("calm", 0 * PASSAGE_S, 1 * PASSAGE_S, 1, -1),
+    Passage("joyful", 1 * PASSAGE_S, 2 * PASSAGE_S, 1, 1),
+    Passage("tense", 2 * PASSAGE_S, 3 * PASSAGE_S, -1, 1),
+    Passage("sad", 3 * PASSAGE_S, 4 * PASSAGE_S, -1, -1),
+)
+
+
+class Desk:
+    """A mixing desk in beats: instruments go to a place in time and between the speakers."""
+
+    def __init__(self, beats_per_minute: float) -> None:
+        self._beat_s = 60.0 / beats_per_minute
+        n = play.samples(PASSAGE_S + TAIL_S)
+        self._dry = np.zeros((2, n), np.float32)
+        self._send = np.zeros((2, n), np.float32)
+
+    def seconds(self, beats: float) -> float:
+        """How long `beats` last."""
+        return beats * self._beat_s
+
+    def add(
+        self, sound: Mono, beat: float, gain: float, *, pan: float = 0.0, wet: float = 0.3
+    ) -> None:
+        """Put a sound at a beat (from 0); `pan` -1 (left) to 1, `wet` how much goes to the room."""
+        start = play.samples(beat * self._beat_s)
+        end = min(start + len(sound), self._dry.shape[1])
+        sound = sound[: end - start]
+        angle = (pan + 1) * np.pi / 4
+        for side, share in enumerate((np.cos(angle), np.sin(angle))):
+            self._dry[side, start:end] += np.float32(gain * share) * sound
+            self._send[side, start:end] += np.float32(gain * share * wet) * sound
+
+    def spread(self, sound: Mono, beat: float, gain: float, *, wet: float = 0.3) -> None:
+        """A wide sound: the same tone from another place of its loop in the right speaker."""
+        turned = np.roll(sound, len(sound) // 2)
+        shape = play.envelope(len(sound) / SAMPLE_RATE_HZ, 0.02, 0.02)
+        self.add(sound * shape, beat, gain, pan=-0.8, wet=wet)
+        self.add(turned * shape, beat, gain, pan=0.8, wet=wet)
+
+    def mix(
+        self, level_db: float, *, room_s: float, darkness: float, drive: float = 1.0
+    ) -> NDArray[np.float32]:
+        """The passage and its tail, float32 [2, n], at an RMS level in dB full scale."""
+        n = self._dry.shape[1]
+        both = self._dry + play.room(self._send, room_s, darkness)[:, :n]
+        body = both[:, : play.samples(PASSAGE_S)]
+        loudness = float(np.sqrt(np.mean(body**2)))
+        both *= np.float32(drive * 10 ** (level_db / 20) / loudness)
+        # A soft limiter; with more drive it is an overdriven amplifier.
+        limited: NDArray[np.float32] = np.tanh(both) / np.float32(drive**0.8)
+        return limited
+
+
+def calm() -> NDArray[np.float32]:
+    """64 beats a minute, C major with soft sevenths: a bed of strings, a harp, a flute."""
+    desk = Desk(64)
+    chords = (
+        ("C3", "G3", "B3", "E4"),
+        ("A2", "G3", "C4", "E4"),
+        ("F2", "A3", "C4", "E4"),
+        ("E3", "G3", "C4", "D4"),
+        ("F2", "A3", "C4", "G4"),
+        ("C3", "G3", "C4", "E4"),
+    )
+    for bar, chord in enumerate(chords):
+        length = desk.seconds(4.6)
+        for voice, name in enumerate(chord):
+            bed = play.pad(pitch(name), length, 0.55, voice) * play.envelope(length, 1.1, 1.6)
+            desk.spread(bed, 4 * bar, 0.11, wet=0.6)
+        bass, *upper = chord
+        harp = [bass, upper[0], upper[1], upper[2], _up(upper[1]), upper[2], upper[1], upper[0]]
+        for step, name in enumerate(harp):
+            string = play.pluck(pitch(name), 2.6, 0.25, 1)
+            gain = 0.26 if step % 4 == 0 else 0.18
+            desk.add(string, 4 * bar + step / 2, gain, pan=-0.4 + step * 0.1, wet=0.5)
+    melody = (
+        *((0, 3, "G4"), (3, 1, "E4"), (4, 2, "C5"), (6, 2, "B4")),
+        *((8, 3, "A4"), (11, 1, "G4"), (12, 3, "E4"), (15, 1, "G4")),
+        *((16, 2, "A4"), (18, 2, "C5"), (20, 4, "G4")),
+    )
+    for beat, beats, name in melody:
+        tone = play.flute(pitch(name), desk.seconds(beats * 0.97), 3)
+        desk.add(tone, beat, 0.16, pan=0.15, wet=0.8)
+    for moment, name in ((3.5, "E6"), (7.5, "G6"), (15.5, "C6"), (21.0, "E6"), (21.5, "G6")):
+        desk.add(play.bell(pitch(name), 2.5, 2.0, 0.8), moment, 0.035, pan=0.5, wet=1.0)
+    return desk.mix(-25.0, room_s=2.6, darkness=0.6)
+
+
+def joyful() -> NDArray[np.float32]:
+    """128 beats a minute, D major: strummed guitar, bass, drums, claps and a bright tune."""
+    desk = Desk(128)
+    chords = {
+        "D": ("D3", "A3", "D4", "F#4", "A4"),
+        "A": ("A2", "E3", "A3", "C#4", "E4"),
+        "G": ("G2", "D3", "G3", "B3", "G4"),
+        "Bm": ("B2", "F#3", "B3", "D4", "F#4"),
+    }
+    roots = {"D": "D2", "A": "A1", "G": "G1", "Bm": "B1"}
+    bars = ("D", "A", "Bm", "G", "D", "A", "G", "A", "D", "G", "A", "D")
+    for bar, chord in enumerate(bars):
+        # Down, down-up, up-down-up: the strumming pattern of a thousand happy songs.
+        for place, down in ((0.0, 1), (1.0, 1), (1.5, 0), (2.5, 0), (3.0, 1), (3.5, 0)):
+            notes = chords[chord] if down else chords[chord][:1:-1]
+            for order, name in enumerate(notes):
+                string = play.pluck(pitch(name), 0.9, 0.85, 2)
+                gain = (0.15 if down else 0.10) * (1.15 if place in (1, 3) else 1.0)
+                desk.add(string, 4 * bar + place + 0.02 * order, gain, pan=-0.45, wet=0.15)
+                octave = play.pluck(pitch(_up(name)), 0.5, 0.9, 3)
+                desk.add(octave, 4 * bar + place + 0.02 * order, gain * 0.6, pan=0.5, wet=0.15)
+        for name in chords[chord][1:4]:
+            length = desk.seconds(4)
+            organ = play.pad(pitch(_up(name)), length, 0.8, 4) * play.envelope(length, 0.03, 0.1)
+            desk.spread(organ, 4 * bar, 0.05, wet=0.3)
+        root = pitch(roots[chord])
+        for step, factor in enumerate((1, 2, 1, 2, 1, 2, 1.5, 2)):
+            low = play.saw(root * factor, desk.seconds(0.46), 0.3, 3.0)
+            desk.add(low, 4 * bar + step / 2, 0.30, wet=0.02)
+        for beat in range(4):
+            desk.add(play.kick(50, 0.25), 4 * bar + beat, 0.62, wet=0.03)
+            desk.add(play.cymbal(0.07, 8), 4 * bar + beat + 0.5, 0.30, pan=0.3, wet=0.1)
+            desk.add(play.cymbal(0.04, 9), 4 * bar + beat, 0.16, pan=0.3, wet=0.1)
+            for late in (0.25, 0.75):
+                desk.add(play.cymbal(0.03, 10), 4 * bar + beat + late, 0.10, pan=-0.3, wet=0.1)
+        for beat in (1, 3):
+            desk.add(play.snare(0.22, 0.0, 11), 4 * bar + beat, 0.75, wet=0.35)
+            desk.add(play.snare(0.16, 190.0, 12), 4 * bar + beat, 0.40, wet=0.2)
+        if bar % 4 == 0:
+            desk.add(play.cymbal(1.6, 13), 4 * bar, 0.24, pan=-0.2, wet=0.3)
+    riff = (
+        "F#5 . A5 . D6 . A5 B5 A5 . F#5 . E5 . F#5 . D5 . F#5 . B5 . A5 F#5 G5 . B5 . D6 . C#6 B5"
+    )
+    turn = (
+        "A5 . D6 . F#6 . E6 D6 E6 . C#6 . A5 . B5 C#6 D6 . B5 . G5 . A5 B5 C#6 . E6 . A5 . C#6 E6"
+    )
+    finale = (
+        "F#6 . D6 . A5 . D6 F#6 G6 . D6 . B5 . D6 G6 E6 . C#6 . A5 . C#6 E6 F#6 . D6 . A5 . D6 ."
+    )
+    tune = f"{riff} {turn} {finale}".split()
+    for step, name in enumerate(tune):
+        if name != ".":
+            desk.add(play.bell(pitch(name), 0.6, 3.0, 0.9), step / 2, 0.17, pan=0.1, wet=0.35)
+            desk.add(play.pluck(pitch(name), 0.7, 0.9, 5), step / 2, 0.22, pan=0.2, wet=0.3)
+    return desk.mix(-13.0, room_s=1.1, darkness=0.2, drive=1.1)
+
+
+def tense() -> NDArray[np.float32]:
+    """144 beats a minute, no key but a tritone: driven low strings, drums, rising clusters."""
+    desk = Desk(144)
+    figure = ("C2", "C2", "Db2", "C2", "C2", "Gb2", "C2", "C2", "Eb2", "Db2", "B1", "Gb2")
+    for phrase in range(9):
+        lift = 2.0 ** (phrase // 3 / 12)  # every third phrase a semitone higher
+        force = 0.75 + 0.03 * phrase
+        for step, name in enumerate(figure):
+            accent = 1.3 if step in (0, 3, 5, 8) else 0.85
+            hz = pitch(name) * lift
+            bow = play.saw(hz, desk.seconds(0.42), 1.0, 4.0)
+            desk.add(bow, 6 * phrase + step / 2, 0.30 * accent * force, pan=-0.3, wet=0.1)
+            above = play.saw(hz * 2.012, desk.seconds(0.40), 1.0, 4.0)
+            desk.add(above, 6 * phrase + step / 2, 0.22 * accent * force, pan=0.3, wet=0.1)
+        length = desk.seconds(6)
+        time = np.arange(play.samples(length), dtype=np.float32) / SAMPLE_RATE_HZ
+        tremolo = (0.65 + 0.35 * np.sign(np.sin(2 * np.pi * 9.6 * time))).astype(np.float32)
+        swell = np.linspace(0.5, 1.0, len(time), dtype=np.float32)
+        for voice, name in enumerate(("Gb4", "G4", "Ab4", "C5", "Db5")):
+            cluster = play.pad(pitch(name) * lift, length, 1.1, 20 + voice)
+            desk.spread(cluster * tremolo * swell, 6 * phrase, 0.06 * force, wet=0.4)
+        for hit in (0.0, 1.5, 2.5, 4.0, 5.0, 5.5):
+            desk.add(play.kick(42, 0.7), 6 * phrase + hit, 0.75 * force, wet=0.25)
+            desk.add(play.snare(0.3, 95.0, 21), 6 * phrase + hit, 0.5 * force, wet=0.3)
+        for step in range(12):
+            tick = 0.16 if step % 3 else 0.28
+            desk.add(play.cymbal(0.05, 22), 6 * phrase + step / 2, tick, pan=0.4, wet=0.1)
+        for hit, name in ((2.5, "F#6"), (5.5, "G6")):
+            shriek = play.bell(pitch(name) * lift, 0.7, 1.414, 6.0)
+            desk.add(shriek, 6 * phrase + hit, 0.13 * force, pan=-0.5 + 0.12 * phrase, wet=0.5)
+        if phrase % 3 == 0:
+            desk.add(play.cymbal(2.0, 23), 6 * phrase, 0.30, wet=0.4)
+            desk.add(play.bell(pitch("C2") * lift, 3.5, 1.414, 5.0), 6 * phrase, 0.4, wet=0.6)
+        if phrase % 3 == 2:
+            riser = np.diff(np.random.default_rng(24).uniform(-1, 1, len(time) + 1))
+            desk.add((riser * swell**4).astype(np.float32), 6 * phrase, 0.25, wet=0.2)
+    return desk.mix(-12.5, room_s=1.6, darkness=0.3, drive=2.2)
+
+
+def sad() -> NDArray[np.float32]:
+    """48 beats a minute, A minor, falling lines: a felt piano in a dark room, low strings."""
+    desk = Desk(48)
+    chords = (
+        ("A2", "E3", "C4"),
+        ("F2", "C3", "A3"),
+        ("D2", "A2", "F3"),
+        ("E2", "B2", "G#3"),
+        ("F2", "D3", "A3"),
+        ("A2", "E3", "C4"),
+    )
+    for bar, chord in enumerate(chords):
+        length = desk.seconds(3.5)
+        for voice, name in enumerate(chord):
+            bed = play.pad(pitch(name), length, 0.42, 30 + voice) * play.envelope(length, 1.2, 1.5)
+            desk.spread(bed, 3 * bar, 0.07, wet=0.6)
+            key = play.piano(pitch(name), 3.6, 0.1)
+            desk.add(key, 3 * bar + 0.5 * voice, 0.28 - 0.05 * voice, pan=-0.2, wet=0.5)
+    melody = (
+        *((0, 1.5, "E4"), (1.5, 1, "D4"), (2.5, 0.5, "C4"), (3, 2, "C4"), (5, 1, "B3")),
+        *((6, 1.5, "A3"), (7.5, 1, "F4"), (8.5, 0.5, "E4"), (9, 2, "D4"), (11, 1, "B3")),
+        *((12, 1, "D4"), (13, 1, "C4"), (14, 1, "B3"), (15, 3, "A3")),
+    )
+    for beat, beats, name in melody:
+        key = play.piano(pitch(name), desk.seconds(beats) + 1.2, 0.25)
+        desk.add(key, beat + 0.02, 0.40, pan=0.1, wet=0.7)
+    return desk.mix(-27.0, room_s=2.8, darkness=0.85)
+
+
+PLAYERS: dict[str, Callable[[], NDArray[np.float32]]] = {
+    "calm": calm,
+    "joyful": joyful,
+    "tense": tense,
+    "sad": sad,
+}
+
+
+def _up(name: str) -> str:
+    """The same note an octave higher."""
+    return name[:-1] + str(int(name[-1]) + 1)
