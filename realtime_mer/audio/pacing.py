@@ -25,6 +25,9 @@ class Pacer:
         exact: True for files (our clock is the only one), False for live producers with a clock
             of their own (`InputInfo.live`), which get `DRIFT_TOLERANCE`.
         catch_up_s: how far behind, in seconds, a stream may be and still catch up at full speed.
+
+    Attributes:
+        late_s: how far behind, in seconds, the newest block is.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class Pacer:
         self._catch_up_s = catch_up_s
         self._anchor: float | None = None
         self._frames = 0
+        self.late_s = 0.0
 
     def delay_s(self, n_frames: int) -> float:
         """Seconds (>= 0) to wait before the block of `n_frames` may go on; call once a block."""
@@ -46,5 +50,7 @@ class Pacer:
         if now - due > self._catch_up_s:
             self._anchor = now
             self._frames = 0
+            self.late_s = 0.0
             return 0.0
+        self.late_s = max(0.0, now - due)
         return max(0.0, due - now)

@@ -1,0 +1,363 @@
+"""One websocket connection: what it is sent, at its own pace, and what it sends us."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from realtime_mer import wire
+from realtime_mer.audio.source import InputInfo
+from realtime_mer.clock import Clock
+from realtime_mer.errors import UserError
+from realtime_mer.hub import End, Hub, Item, LatestSlot, Notice
+from realtime_mer.outputs.throttle import Throttle
+from realtime_mer.sessions import ClientSession, SessionPool, TooManySessionsError
+from realtime_mer.stats import Counter, Stats, Timing
+from realtime_mer.types import Estimate
+from realtime_mer.wire import CloseCode, ErrorCode, WireError
+
+# A viewer that takes nothing for so long is cut off.
+SEND_TIMEOUT_S = 30.0
+# Changes are told at once, but not more often than this; the periodic health tells the rest.
+HEALTH_PAUSE_S = 0.5
+TEXTS_PER_SECOND, TEXT_BURST = 20, 40
+ERRORS_PER_SECOND, ERROR_BURST = 5, 50
+# Audio may come so many times faster than real time, ten seconds of it at once, in so many frames
+# a second.
+AUDIO_SPEED, AUDIO_BURST_S, FRAMES_PER_SECOND = 20.0, 10.0, 2000
+# A client that is told to slow down waits this long for each message; after so many it is cut off.
+PENALTY_S, MAX_PENALTIES = 0.05, 200
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A session as viewers see it.
+
+    Attributes:
+        session: its name on the wire.
+        hub, stats, info: its estimates, its counts, what it listens to.
+        client: the stream behind it; None for the server's own session.
+    """
+
+    session: str
+    hub: Hub
+    stats: Stats
+    info: InputInfo
+    client: ClientSession | None
+
+
+class Host(Protocol):
+    """What a viewer needs of the server."""
+
+    clock: Clock
+    stats: Stats
+    pool: SessionPool
+
+    def channel(self, session: str | None) -> Channel: ...
+    def hello(self, channel: Channel) -> dict[str, object]: ...
+    def health(self, channel: Channel) -> dict[str, object]: ...
+    def utc(self) -> str: ...
+    def tell_all(self) -> None: ...
+
+
+class Viewer:
+    """Sends a channel's items to one connection and takes its messages.
+
+    Everything of the channel goes through one task, which waits for the socket and takes the newest
+    from its slot whenever the socket is ready: a slow connection skips estimates and nobody else
+    notices.
+
+    Args:
+        host: the server.
+        connection: open.
+        session: which session it asks for; the server's own where None or gone.
+        since: the last `seq` of that session that the client has; -1 for none.
+    """
+
+    def __init__(
+        self, host: Host, connection: ServerConnection, session: str | None, since: int
+    ) -> None:
+        self._host = host
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._offered_at: float | None = None
+        self._channel = host.channel(session)
+        self._since = since if session == self._channel.session else -1
+        self._next: Channel | None = self._channel
+        self._slot: LatestSlot | None = None
+        self._told_end = False
+        self._lost = 0
+        self._client: ClientSession | None = None
+        self._client_over = asyncio.Event()
+        self._health_wanted = False
+        self._health_told: object = None
+        self._health_at = float("-inf")
+        self._texts = Throttle(TEXT_BURST / TEXTS_PER_SECOND, host.clock)
+        self._errors = Throttle(ERROR_BURST / ERRORS_PER_SECOND, host.clock)
+        self._audio = Throttle(AUDIO_BURST_S / AUDIO_SPEED, host.clock)
+        self._penalties = 0
+
+    async def run(self) -> None:
+        """Serves the connection until it closes."""
+        sender = asyncio.create_task(self._send_all())
+        try:
+            await self._receive_all()
+        except ConnectionClosed:
+            pass
+        finally:
+            sender.cancel()
+            await asyncio.gather(sender, return_exceptions=True)
+            self._leave()
+            if self._client is not None:
+                self._host.pool.drop(self._client)
+
+    def wake(self) -> None:
+        """Lets the sender look for something to send. From the event loop's thread."""
+        self._event.set()
+
+    def want_health(self) -> None:
+        """Asks for a health message, changed or not. From the event loop's thread."""
+        self._health_wanted = True
+        self._event.set()
+
+    async def quiet(self) -> None:
+        """Waits until everything that is there has been sent."""
+        # What another thread has just offered is scheduled; let it come first.
+        await asyncio.sleep(0)
+        await self._quiet.wait()
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes that wait in our memory for the connection to take them."""
+        return self._connection.transport.get_write_buffer_size()
+
+    def abort(self) -> None:
+        """Cuts the connection off without a word."""
+        self._connection.transport.abort()
+
+    def _offered(self) -> None:
+        # In the publisher's thread; the loop may just have ended.
+        if self._offered_at is None:
+            self._offered_at = self._host.clock.monotonic()
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._event.set)
+
+    # Sending: the only task that touches the channel.
+
+    async def _send_all(self) -> None:
+        try:
+            while True:
+                if self._next is not None:
+                    await self._enter(self._next)
+                await self._send_items()
+                await self._send_health()
+                if not self._event.is_set():
+                    self._quiet.set()
+                    await self._event.wait()
+                    self._quiet.clear()
+                self._event.clear()
+        except (ConnectionClosed, TimeoutError):
+            self.abort()
+        except Exception:
+            # Without its sender a connection would hang in silence.
+            self.abort()
+            raise
+
+    async def _enter(self, channel: Channel) -> None:
+        """Makes a channel the one that is watched: hello, what was missed, perhaps the end."""
+        self._leave()
+        self._next, self._channel = None, channel
+        since, self._since = self._since, -1
+        # Before the history is read, so that nothing falls between the two.
+        self._slot = channel.hub.subscribe_latest(self._offered)
+        self._told_end = False
+        self._lost = 0
+        await self._write(self._host.hello(channel))
+        latest = channel.hub.latest
+        since = min(since, -1 if latest is None else latest.seq)
+        more = True
+        while more:
+            estimates, complete = channel.hub.history(since, wire.SNAPSHOT_CHUNK + 1)
+            more = len(estimates) > wire.SNAPSHOT_CHUNK
+            estimates = estimates[: wire.SNAPSHOT_CHUNK]
+            await self._write(
+                wire.snapshot(channel.session, estimates, complete=complete, more=more)
+            )
+            if estimates:
+                since = estimates[-1].seq
+        self._seen = since
+        self._health_wanted = True
+        if channel.hub.ended is not None:
+            await self._send_end(channel.hub.ended)
+
+    def _leave(self) -> None:
+        if self._slot is not None:
+            self._channel.hub.unsubscribe(self._slot)
+            self._slot = None
+
+    async def _send_items(self) -> None:
+        if self._slot is None:
+            return
+        offered_at, self._offered_at = self._offered_at, None
+        for item in self._slot.take():
+            await self._send_item(item)
+        if offered_at is not None:
+            self._host.stats.observe(Timing.DELIVERY, self._host.clock.monotonic() - offered_at)
+        self._host.stats.add(Counter.MESSAGES_DROPPED, self._slot.lost - self._lost)
+        self._lost = self._slot.lost
+
+    async def _send_item(self, item: Item) -> None:
+        if isinstance(item, Estimate):
+            # The snapshot may have told it already.
+            if item.seq > self._seen:
+                self._seen = item.seq
+                await self._write(item.to_dict())
+        elif isinstance(item, Notice):
+            await self._write(wire.warning(item))
+        else:
+            await self._send_end(item)
+
+    async def _send_end(self, ended: End) -> None:
+        if self._told_end:
+            return
+        self._told_end = True
+        await self._write(wire.end(self._channel.session, ended))
+        if self._channel.client is not None:
+            # A client's stream is over: back to what everyone watches.
+            if self._channel.client is self._client:
+                self._client = None
+                self._client_over.set()
+            self._switch(self._host.channel(None))
+
+    async def _send_health(self) -> None:
+        now = self._host.clock.monotonic()
+        if not self._health_wanted and now - self._health_at < HEALTH_PAUSE_S:
+            return
+        message = self._host.health(self._channel)
+        told = (message["counters"], message["viewers"], message["sessions"])
+        if not self._health_wanted and told == self._health_told:
+            return
+        self._health_wanted, self._health_told, self._health_at = False, told, now
+        await self._write(message)
+
+    def _switch(self, channel: Channel) -> None:
+        self._next = channel
+        self._event.set()
+
+    async def _write(self, message: Mapping[str, object]) -> None:
+        """Sends a message and waits until the connection can take more.
+
+        Raises:
+            TimeoutError: it takes nothing.
+            ConnectionClosed: it is closed.
+        """
+        text = wire.dump(message)
+        async with asyncio.timeout(SEND_TIMEOUT_S):
+            await self._connection.send(text)
+        self._host.stats.add(Counter.MESSAGES_OUT)
+        self._host.stats.add(Counter.BYTES_OUT, len(text))
+
+    # Receiving. Answers are awaited, so that a client that does not read is not read either.
+
+    async def _receive_all(self) -> None:
+        async for message in self._connection:
+            self._host.stats.add(Counter.MESSAGES_IN)
+            self._host.stats.add(Counter.BYTES_IN, len(message))
+            try:
+                if isinstance(message, str):
+                    await self._take_text(message)
+                else:
+                    await self._take_audio(bytes(message))
+            except WireError as error:
+                await self._refuse(error)
+            except TooManySessionsError as error:
+                self._host.stats.add(Counter.REFUSALS)
+                await self._refuse(WireError(ErrorCode.TOO_MANY_SESSIONS, str(error)))
+                await self._connection.close(CloseCode.TRY_AGAIN_LATER, "too many sessions")
+                return
+            if self._penalties > MAX_PENALTIES:
+                await self._connection.close(CloseCode.POLICY, "too many messages or errors")
+                return
+
+    async def _refuse(self, error: WireError) -> None:
+        self._host.stats.add(Counter.CLIENT_ERRORS)
+        if self._errors.allows(1 / ERRORS_PER_SECOND):
+            await self._write(wire.error(error.code, str(error)))
+        else:
+            await self._punish()
+
+    async def _punish(self) -> None:
+        self._penalties += 1
+        await asyncio.sleep(PENALTY_S)
+
+    async def _take_text(self, text: str) -> None:
+        if not self._texts.allows(1 / TEXTS_PER_SECOND):
+            await self._punish()
+            raise WireError(
+                ErrorCode.RATE_LIMITED,
+                f"more than {TEXTS_PER_SECOND} text messages a second came; this one was ignored",
+            )
+        message = wire.parse(text)
+        if isinstance(message, wire.Ping):
+            await self._write(wire.pong(message.id, self._host.utc()))
+        elif isinstance(message, wire.Start):
+            self._start(message)
+        else:
+            await self._stop()
+
+    def _start(self, message: wire.Start) -> None:
+        if self._client is not None:
+            raise WireError(
+                ErrorCode.ALREADY_STREAMING,
+                "this connection is streaming already; send stop before another start",
+            )
+        try:
+            client = self._host.pool.open(message.format, message.name)
+        except UserError as error:
+            raise WireError(ErrorCode.BAD_FORMAT, str(error)) from error
+        self._client = client
+        self._client_over.clear()
+        self._switch(self._host.channel(client.session))
+        self._host.tell_all()
+
+    async def _stop(self) -> None:
+        self._host.pool.finish(self._streaming(), "stopped by the client")
+        # What follows, perhaps another start, is read once the end has been told.
+        await self._client_over.wait()
+        self._host.tell_all()
+
+    async def _take_audio(self, data: bytes) -> None:
+        client = self._streaming()
+        samples = client.format.decode(data)
+        rate = client.format.sample_rate_hz
+        delay = self._audio.delay_s(max(len(samples) / (AUDIO_SPEED * rate), 1 / FRAMES_PER_SECOND))
+        if delay > 0.0:
+            await asyncio.sleep(delay)
+        bad = samples.size - int(np.isfinite(samples).sum())
+        if bad:
+            client.stats.add(Counter.BAD_SAMPLES, bad)
+            samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
+        self._host.pool.push(client, samples)
+        if bad:
+            raise WireError(
+                ErrorCode.BAD_SAMPLES,
+                f"the binary frame holds {bad} value(s) that are NaN or infinite; "
+                "they count as silence",
+            )
+
+    def _streaming(self) -> ClientSession:
+        if self._client is None:
+            raise WireError(
+                ErrorCode.NOT_STREAMING,
+                "this connection is not streaming; send a start message first",
+            )
+        return self._client
