@@ -236,7 +236,7 @@ def _shown(value: object) -> str:
 
 
 def dump(message: Mapping[str, object]) -> str:
-    """A message as text: one line of JSON, in ASCII, so that even a broken file name can be sent."""
+    """A message as text: one line of JSON, in ASCII, so that even a broken name can be sent."""
     return json.dumps(message, separators=(",", ":"), allow_nan=False)
 
 
