@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import os
 import re
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from realtime_mer.audio.ffmpeg import INSTALL_HINT, FfmpegDecoder, ffmpeg_path
-from realtime_mer.audio.quiet import without_mpg123_noise
+from realtime_mer.audio.quiet import without_library_noise
 from realtime_mer.audio.source import (
     Block,
     EndOfStream,
@@ -101,6 +102,8 @@ class FileSource(SourceBase):
         head = _read_head(path)
         self._name = path.name
         self._loop = loop
+        # libsndfile must not be closed on one thread while another reads.
+        self._lock = threading.Lock()
         # Without a length mark libsndfile guesses the length of an MP3 from its first frame and
         # would stop there, in the middle of a song with variable bit rate.
         guessed = _is_mp3_without_length(path, head)
@@ -127,6 +130,10 @@ class FileSource(SourceBase):
         )
 
     def read(self, timeout_s: float) -> Block | None:
+        with self._lock:
+            return self._read()
+
+    def _read(self) -> Block:
         samples = self._decode(self._block_frames)
         if len(samples) == self._block_frames:
             return Block(samples)
@@ -138,7 +145,7 @@ class FileSource(SourceBase):
         parts = [samples]
         missing = self._block_frames - len(samples)
         while missing:
-            with without_mpg123_noise():
+            with without_library_noise():
                 self._file.seek(0)
             self._position = 0
             samples = self._decode(missing)
@@ -149,7 +156,9 @@ class FileSource(SourceBase):
         return Block(np.concatenate(parts))
 
     def close(self) -> None:
-        self._file.close()
+        with self._lock:
+            if not self._file.closed:
+                self._file.close()
 
     def _decode(self, n_frames: int) -> Samples:
         """Up to `n_frames` sample frames from where we are."""
@@ -158,7 +167,7 @@ class FileSource(SourceBase):
         if self._file.closed:
             raise EndOfStream(f"{self._name} was closed")
         try:
-            with without_mpg123_noise():
+            with without_library_noise():
                 samples: Samples = self._file.read(n_frames, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             raise SourceLost(self._broken(_reason(error)), recoverable=False) from None
@@ -294,7 +303,7 @@ def _open_soundfile(path: Path, head: bytes, file: str | io.RawIOBase) -> soundf
     import soundfile
 
     try:
-        with without_mpg123_noise():
+        with without_library_noise():
             return soundfile.SoundFile(file)
     except soundfile.LibsndfileError as error:
         problem = _looks_like(head) or f"it is damaged, cut short or not audio ({_reason(error)})"
@@ -335,7 +344,8 @@ def _expected_frames(file: soundfile.SoundFile) -> int:
     """Sample frames that the file should hold by its own header."""
     short = _WAV_SHORT.search(file.extra_info)
     if short and int(short[2]) > 0 and int(short[1]) not in _WAV_STREAMED:
-        return int(round(file.frames * int(short[1]) / int(short[2])))
+        expected: int = round(file.frames * int(short[1]) / int(short[2]))
+        return expected
     return int(file.frames)
 
 

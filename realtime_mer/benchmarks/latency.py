@@ -110,12 +110,13 @@ def _demo(seconds: float) -> NDArray[np.float32]:
     import soxr
 
     parts: list[NDArray[np.float32]] = []
-    with DemoSource(block_s=1.0) as source, contextlib.suppress(EndOfStream):
-        while True:
-            block = source.read(1.0)
-            if block is not None:
-                parts.append(block.samples.mean(axis=1))
+    with DemoSource(block_s=1.0) as source:
         rate_hz = source.info.sample_rate_hz
+        with contextlib.suppress(EndOfStream):
+            while True:
+                block = source.read(1.0)
+                if block is not None:
+                    parts.append(block.samples.mean(axis=1))
     signal = soxr.resample(np.concatenate(parts), rate_hz, RATE_HZ)
     return np.resize(signal, int(seconds * RATE_HZ)).astype(np.float32)
 

@@ -26,7 +26,7 @@ def test_every_command_has_a_manual(name: str, capsys: pytest.CaptureFixture[str
     assert left.value.code == 0
     text = capsys.readouterr().out
     module = command_module(name)
-    assert module.HELP == HELP[name]
+    assert HELP[name] == module.HELP
     assert module.DESCRIPTION.split("\n", maxsplit=1)[0] in text
     assert f"realtime-mer {name}" in module.EXAMPLES
     assert module.EXAMPLES.strip().split("\n", maxsplit=1)[0].strip() in text

@@ -123,7 +123,8 @@ def test_silence_holds_the_last_value_and_says_so(engine: Engine) -> None:
     assert estimates[11.0].level_db == -120.0
     # After five seconds of silence a new piece begins, and only it is in the window.
     assert estimates[12.0].state is State.SETTLING
-    alone = {round(e.t, 1): e for e in run(pipeline(engine, hop_s=0.5), signal[11 * RATE_HZ :], [99])}
+    rest = run(pipeline(engine, hop_s=0.5), signal[11 * RATE_HZ :], [99])
+    alone = {round(e.t, 1): e for e in rest}
     assert estimates[15.0].valence == pytest.approx(alone[4.0].valence, abs=2e-2)
 
 

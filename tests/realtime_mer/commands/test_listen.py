@@ -1,0 +1,130 @@
+import csv
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from mer_engine import Engine
+from support import music, values
+
+from realtime_mer.cli import main
+from realtime_mer.pipeline import Pipeline
+
+RATE_HZ = 22_050
+COMMAND = [sys.executable, "-m", "realtime_mer", "listen"]
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    path = tmp_path / "song.wav"
+    soundfile.write(path, music(2.6, RATE_HZ), RATE_HZ, subtype="FLOAT")
+    return path
+
+
+def test_a_file_live_gives_what_it_gives_offline(
+    song: Path, engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = tmp_path / "evening.csv"
+    started = time.monotonic()
+    options = ["--format", "jsonl", "--record", str(record)]
+    assert main(["listen", "--input", str(song), *options]) == 0
+    assert time.monotonic() - started > 2.0  # at its own pace
+    out, err = capsys.readouterr()
+    lines = [json.loads(line) for line in out.splitlines()]
+    pipeline = Pipeline(engine, sample_rate_hz=RATE_HZ)
+    samples = soundfile.read(song, dtype="float32", always_2d=True)[0]
+    offline = values([*pipeline.feed(samples), *pipeline.finish()])
+    live = np.array([[line["t"], line["valence"], line["arousal_low"]] for line in lines])
+    np.testing.assert_allclose(live, offline[:, [0, 1, 5]], atol=1e-5)
+    with record.open() as rows:
+        assert [float(row["t"]) for row in csv.DictReader(rows)] == [1.0, 2.0]
+    assert "2 estimates recorded" in err
+    assert "song.wav" in err
+
+
+def test_raw_pcm_on_standard_input() -> None:
+    samples = (music(1.3, RATE_HZ, channels=2) * 20_000).astype("<i2")
+    options = ["--pcm-rate", str(RATE_HZ), "--pcm-channels", "2", "--hop", "0.5"]
+    run = subprocess.run(
+        [*COMMAND, "--input", "-", *options], input=samples.tobytes(), capture_output=True
+    )
+    assert run.returncode == 0, run.stderr
+    lines = run.stdout.decode().splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("0:00.5  valence ")
+
+
+def test_the_live_view_in_a_terminal(song: Path) -> None:
+    main_end, terminal_end = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
+    process = subprocess.Popen(
+        [*COMMAND, "--input", str(song), "--hop", "0.5"],
+        stdout=terminal_end,
+        stderr=terminal_end,
+        env=environment,
+    )
+    os.close(terminal_end)
+    shown = b""
+    while select.select([main_end], [], [], 30.0)[0]:
+        try:
+            part = os.read(main_end, 65536)
+        except OSError:  # Linux says so when the other end is closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(main_end)
+    assert process.wait(10) == 0
+    text = shown.decode()
+    for part in ("valence", "arousal", "settling", "looks back 10 s", "nothing lost"):
+        assert part in text
+
+
+def test_ctrl_c_ends_without_a_trace(song: Path, tmp_path: Path) -> None:
+    record = tmp_path / "evening.jsonl"
+    options = ["--input", str(song), "--loop", "--hop", "0.1", "--record", str(record)]
+    process = subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    for _ in range(5):
+        assert process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == 0, err
+    assert b"Traceback" not in err
+    lines = [json.loads(line) for line in record.read_text().splitlines()]
+    assert [line["seq"] for line in lines] == list(range(len(lines)))
+    assert len(lines) == 5 + len(out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--input", "nowhere.wav"], "nowhere.wav"),
+        (["--input", ""], "--input is empty"),
+        (["--input", "demo", "--duration", "-1"], "the duration is -1.0 s"),
+        (["--input", "demo", "--record", "x.txt"], "must end in .csv"),
+        (["--input", "-", "--pcm-format", "s12"], "s12"),
+        (["--input", "-", "--pcm-rate", "100"], "100"),
+        (["--input", "browser"], "realtime-mer serve --input browser"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    options: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["listen", *options]) == 2
+    err = capsys.readouterr().err
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+def test_it_stops_after_the_duration(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["listen", "--input", "demo", "--hop", "0.5", "--duration", "1"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
