@@ -1,4 +1,4 @@
-"""Keeps the MP3 decoder's own remarks off the user's terminal."""
+"""Keeps the remarks of C libraries off the user's terminal."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ import threading
 from collections.abc import Iterator
 from typing import IO
 
-# libsndfile's mpg123 writes these straight to file descriptor 2 and offers no way to stop it.
-_NOISE = re.compile(rb"(Note|Warning|warning|error): |\[.*libmpg123.*\]|^\s*$")
+# mpg123 (in libsndfile), ALSA, JACK and PortAudio write to file descriptor 2 and offer no way to
+# stop it; what matters of it comes back as an error code anyway.
+_NOISE = re.compile(
+    rb"^(Note|Warning|warning|error): |\[.*libmpg123.*\]|^ALSA lib |^Expression '.* failed in |"
+    rb"^(Cannot connect to server|jack server is not running|JackShm|connect\(2\) call to )|"
+    rb"^Host error description: |^\s*$"
+)
 _STDERR = 2
 _lock = threading.Lock()
 _capture: IO[bytes] | None = None
 
 
 @contextlib.contextmanager
-def without_mpg123_noise() -> Iterator[None]:
-    """Run a decoder call with its prints to standard error caught.
+def without_library_noise() -> Iterator[None]:
+    """Run a call into such a library with its prints to standard error caught.
 
     What others write meanwhile (another thread's log line) is not lost: it comes out right after.
     Only one thread at a time can be inside; the calls are short.
@@ -45,7 +50,7 @@ def without_mpg123_noise() -> Iterator[None]:
 
 
 def _release(capture: IO[bytes], to: int) -> None:
-    """Pass on what was caught and is not the decoder's, then empty the catch."""
+    """Pass on what was caught and is not the library's, then empty the catch."""
     if not capture.tell():
         return
     capture.seek(0)
