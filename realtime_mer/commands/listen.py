@@ -156,8 +156,9 @@ def _view(runner: LiveRunner, stack: ExitStack) -> Callable[[float | None], list
     from realtime_mer.types import Estimate
 
     info = runner.info
+    source = info.name if info.name == info.kind else f"{info.kind} {info.name}"
     view = TerminalView(
-        f"realtime-mer: {info.kind} {info.name}, {info.sample_rate_hz} Hz, {info.channels} ch",
+        f"realtime-mer: {source}, {info.sample_rate_hz} Hz, {info.channels} ch",
         hop_s=runner.pipeline.config.hop_s,
         coverage=runner.pipeline.engine.info.coverage,
     )

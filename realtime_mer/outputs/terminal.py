@@ -121,15 +121,16 @@ class TerminalView:
         price = Text(
             f"looks back {latency.window_s:g} s; adds {adds_ms:.1f} ms (buffer "
             f"{latency.buffer_ms:.1f}, compute {latency.compute_ms:.1f}, "
-            f"queue {latency.queue_ms:.1f}); bars: {self._coverage:.0%} interval",
+            f"queue {latency.queue_ms:.1f})",
             style="bright_black",
         )
         return [head, Text(), values, Text(), price]
 
-    def _axis(self) -> tuple[Text, str, str]:
+    def _axis(self) -> tuple[Text, str, Text]:
         half = SCALE_WIDTH // 2
         line = "-1" + " " * (half - 2) + "0" + " " * (half - 2) + "+1"
-        return Text(line, style="bright_black"), "", ""
+        coverage = Text(f"{self._coverage * 100:.0f} % interval", style="bright_black")
+        return Text(line, style="bright_black"), "", coverage
 
     def _health(self) -> Text:
         lost = {name: count for name, count in self._losses.items() if count}
