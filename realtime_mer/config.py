@@ -45,7 +45,9 @@ class PipelineConfig:
                 f"take {max(lower, MIN_HOP_S):.1f} or {lower + HOP_STEP_S:.1f}"
             )
         if self.lag_order is not None and self.lag_order < 1:
-            raise UserError(f"the lag order is {self.lag_order}; it must be at least 1 step of 0.5 s")
+            raise UserError(
+                f"the lag order is {self.lag_order}; it must be at least 1 step of 0.5 s"
+            )
         if not -120.0 <= self.silence_db <= 0.0:
             raise UserError(
                 f"the silence level is {self.silence_db} dB; it must lie between -120 and 0 dBFS"

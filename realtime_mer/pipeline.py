@@ -114,9 +114,7 @@ class Pipeline:
         """Length of the lag window in seconds."""
         return self.lag_order * self.engine.info.step_s
 
-    def feed(
-        self, block: NDArray[np.float32], *, only_latest: bool = False
-    ) -> list[Estimate]:
+    def feed(self, block: NDArray[np.float32], *, only_latest: bool = False) -> list[Estimate]:
         """Takes the next samples and returns the estimates that fall due.
 
         Args:
@@ -170,9 +168,7 @@ class Pipeline:
         self._mark = self.clock.monotonic()
         return self._make(state)
 
-    def _advance(
-        self, signal: NDArray[np.float32], *, only_latest: bool = False
-    ) -> list[Estimate]:
+    def _advance(self, signal: NDArray[np.float32], *, only_latest: bool = False) -> list[Estimate]:
         """Runs resampled samples through the rest, a tick at a time."""
         due_after = self._due(len(signal)) if only_latest else 0
         estimates: list[Estimate] = []

@@ -64,9 +64,7 @@ def music(
     return np.asarray(signal[:, None] * gains, dtype=np.float32)
 
 
-def blocks(
-    samples: NDArray[np.float32], sizes: Sequence[int]
-) -> Iterable[NDArray[np.float32]]:
+def blocks(samples: NDArray[np.float32], sizes: Sequence[int]) -> Iterable[NDArray[np.float32]]:
     """The signal cut into blocks of the given sizes, in turn."""
     start, turn = 0, 0
     while start < len(samples):

@@ -76,7 +76,9 @@ def _self_check(engine: Engine) -> None:
     steps = 4
     frames = engine.info.check_frames(steps)
     probabilities, embeddings = engine.infer(frames, no_past(engine.info))
-    engine.infer(frames[:, -(engine.info.context_frames + engine.info.frames_per_step) :], embeddings)
+    engine.infer(
+        frames[:, -(engine.info.context_frames + engine.info.frames_per_step) :], embeddings
+    )
     values = engine.info.values(probabilities, steps).mean[0]
     if not np.isfinite(values).all():
         raise ModelError("the model file is damaged: it computes values that are not numbers")

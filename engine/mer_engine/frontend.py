@@ -1,7 +1,7 @@
 """Log-mel features: one definition for training and for live use, without torch.
 
-Streaming and offline are the same code: `FrontEnd.push` in any block sizes gives the frames that one
-call with the whole signal gives.
+Streaming and offline are the same code: `FrontEnd.push` in any block sizes gives the frames that
+one call with the whole signal gives.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ class ModelInfo:
             )
 
     def check_frames(self, steps: int = 4) -> NDArray[np.float32]:
-        """A fixed input for self checks: float32 [1, context_frames + steps * frames_per_step, bands]."""
+        """A fixed input for self checks: float32 [1, C + steps * S, bands]."""
         frames = self.context_frames + steps * self.frames_per_step
         bands = self.frontend.bands
         wave = np.sin(np.arange(frames)[:, None] * 0.37 + np.arange(bands)[None, :] * 0.11)

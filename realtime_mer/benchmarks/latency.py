@@ -1,8 +1,8 @@
 """How long an update takes, and how late an estimate arrives at a websocket.
 
 Engine and update are timed inside this process, on one core. End to end is timed from outside: the
-real `serve` command runs as a process of its own, gets PCM on its standard input at real time, and a
-websocket client of this process takes the estimates.
+real `serve` command runs as a process of its own, gets PCM on its standard input at real time, and
+a websocket client of this process takes the estimates.
 """
 
 from __future__ import annotations
@@ -156,9 +156,7 @@ def _time_frontend(audio: NDArray[np.float32], updates: int) -> list[float]:
 
 def _time_updates(engine: Engine, audio: NDArray[np.float32], updates: int) -> list[float]:
     """Seconds per whole update: everything that one usual hop of audio costs."""
-    pipeline = Pipeline(
-        engine, sample_rate_hz=RATE_HZ, config=PipelineConfig(hop_s=USUAL_HOP_S)
-    )
+    pipeline = Pipeline(engine, sample_rate_hz=RATE_HZ, config=PipelineConfig(hop_s=USUAL_HOP_S))
     hop = int(RATE_HZ * USUAL_HOP_S)
     starts = iter(range(10**9))
 

@@ -81,7 +81,9 @@ def run(args: argparse.Namespace) -> int:
         _refuse_overwriting_input(target, names)
     for plot in plots.values():
         if plot.suffix.lower() != ".png":
-            raise UserError(f"the plot {plot} must end in .png: that is the format it is written in")
+            raise UserError(
+                f"the plot {plot} must end in .png: that is the format it is written in"
+            )
     engine = load_engine(args.model)
     failures: list[str] = []
     with _Rows(tables, row_format, with_file=len(names) > 1) as rows, _progress(args.quiet) as bar:
@@ -98,9 +100,7 @@ def run(args: argparse.Namespace) -> int:
                 failures.append(str(error))
     if failures:
         listed = "".join(f"\n  {failure}" for failure in failures)
-        raise UserError(
-            f"{len(failures)} of {len(names)} files could not be analysed:{listed}"
-        )
+        raise UserError(f"{len(failures)} of {len(names)} files could not be analysed:{listed}")
     return 0
 
 

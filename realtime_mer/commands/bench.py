@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
 
     if not MIN_SECONDS <= args.seconds <= 3600.0:
         raise UserError(
-            f"--seconds is {args.seconds:g}; it must be {MIN_SECONDS:g} or more, so that the window "
-            "of 10 s fills, and at most 3600"
+            f"--seconds is {args.seconds:g}; it must be {MIN_SECONDS:g} or more, so that the "
+            "window of 10 s fills, and at most 3600"
         )
     if sys.stderr.isatty():
         print(f"measuring; this takes about {2 * args.seconds + 15:.0f} s …", file=sys.stderr)

@@ -118,9 +118,7 @@ def _follow(
                 return "stopped"
 
 
-def _lines(
-    runner: LiveRunner, row_format: str | None
-) -> Callable[[float | None], list[Item]]:
+def _lines(runner: LiveRunner, row_format: str | None) -> Callable[[float | None], list[Item]]:
     """Prints a line per estimate; called with how long to wait, or None for the last time."""
     from realtime_mer.hub import Notice
     from realtime_mer.outputs.table import table_writer
@@ -177,4 +175,3 @@ def _view(runner: LiveRunner, stack: ExitStack) -> Callable[[float | None], list
         return items
 
     return show
-

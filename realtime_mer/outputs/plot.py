@@ -51,7 +51,9 @@ def save_plot(estimates: Sequence[Estimate], title: str, path: Path) -> None:
     try:
         picture.image().save(path, format="PNG", optimize=True)
     except OSError as error:
-        raise UserError(f"the plot cannot be written to {path} ({error.strerror or error})") from error
+        raise UserError(
+            f"the plot cannot be written to {path} ({error.strerror or error})"
+        ) from error
 
 
 class _Picture:
@@ -67,7 +69,9 @@ class _Picture:
     def heading(self, title: str, estimates: Sequence[Estimate]) -> None:
         self._text((LEFT, 22), _shorten(title, 90), 30, INK)
         rows = f"{len(estimates)} estimates, lag window {estimates[0].latency.window_s:g} s"
-        self._text((LEFT, 62), f"{rows}; bands: 80 % interval; grey: settling or silence", 18, FAINT)
+        self._text(
+            (LEFT, 62), f"{rows}; bands: 80 % interval; grey: settling or silence", 18, FAINT
+        )
 
     def panel(self, index: int, name: str, estimates: Sequence[Estimate]) -> None:
         top = TOP + index * (PANEL_HEIGHT + PANEL_GAP)
@@ -138,9 +142,7 @@ class _Picture:
         box = [_scaled((x - radius, y - radius)), _scaled((x + radius, y + radius))]
         self._draw.ellipse(box, fill=colour)
 
-    def _text(
-        self, place: Point, text: str, size: int, colour: str, *, anchor: str = "la"
-    ) -> None:
+    def _text(self, place: Point, text: str, size: int, colour: str, *, anchor: str = "la") -> None:
         self._draw.text(_scaled(place), text, fill=colour, font=_font(size), anchor=anchor)
 
     def _width(self, text: str, size: int) -> float:

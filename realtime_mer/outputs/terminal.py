@@ -13,7 +13,7 @@ from rich.text import Text
 
 from realtime_mer.types import Estimate, State
 
-# Okabe and Ito's sky blue and orange: told apart with every common colour vision, on dark and light.
+# Okabe and Ito's sky blue and orange: told apart with every common colour vision.
 COLOURS = {"valence": "#56b4e9", "arousal": "#e69f00"}
 STATE_STYLES = {
     State.TRACKING: "green",

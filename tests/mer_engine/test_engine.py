@@ -47,7 +47,7 @@ def test_windows_of_a_batch_do_not_touch(engine: Engine) -> None:
 
 
 def test_missing_file() -> None:
-    with pytest.raises(ModelError, match="nowhere.onnx cannot be read"):
+    with pytest.raises(ModelError, match=r"nowhere\.onnx cannot be read"):
         load_engine("nowhere.onnx")
 
 

@@ -34,7 +34,7 @@ def test_a_recording_is_never_overwritten(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["evening.txt", "evening", "missing/evening.csv"])
 def test_places_that_cannot_be_written(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UserError, match="must end in|cannot be written"):
+    with pytest.raises(UserError, match=r"must end in|cannot be written"):
         Recorder(Hub(), tmp_path / name)
 
 

@@ -34,7 +34,7 @@ def test_a_table_of_several_files_names_them() -> None:
         table_writer(name, stream, with_file=True).write(ESTIMATE, file="a, b.wav")
         if name == "csv":
             (row,) = csv.DictReader(io.StringIO(stream.getvalue()))
-            assert list(row)[0] == "file"
+            assert next(iter(row)) == "file"
         else:
             row = json.loads(stream.getvalue())
             assert list(row)[:2] == ["type", "file"]
