@@ -79,6 +79,7 @@ class FfmpegDecoder:
         # Rate and channels are not known yet, so the first chunks are sized for 48 kHz stereo.
         self._pipe = PipeReader(self._process.stdout, max(1, round(block_s * 48_000)) * 8)
         self._rest = b""
+        self._closed = False
         try:
             self._pcm = self._read_header(open_timeout_s)
         except BaseException:
@@ -118,6 +119,7 @@ class FfmpegDecoder:
 
     def close(self) -> None:
         """Stop ffmpeg and wait for it to be gone; safe to call twice."""
+        self._closed = True
         self._pipe.close()
         if self._process.poll() is None:
             self._process.kill()  # it writes nothing that could be damaged
@@ -147,6 +149,8 @@ class FfmpegDecoder:
         return PcmFormat(rate, channels, "f32be")
 
     def _end(self) -> None:
+        if self._closed:
+            raise EndOfStream(f"{self._what} was closed")
         code = self._process.wait()
         words = self._last_words()
         seconds = self._decoded_frames / self._pcm.sample_rate_hz

@@ -169,6 +169,7 @@ class PcmSource(SourceBase):
         self._pipe = PipeReader(stream, block_frames * pcm.frame_bytes)
         self._rest = b""
         self._started = False
+        self._closed = False
         self._info = InputInfo(
             kind=InputKind.PCM,
             name=name,
@@ -193,6 +194,7 @@ class PcmSource(SourceBase):
         return Block(self._pcm.decode(memoryview(data)[:whole])) if whole else None
 
     def close(self) -> None:
+        self._closed = True
         self._pipe.close()
 
     def _refuse_header(self, data: bytes) -> None:
@@ -205,6 +207,8 @@ class PcmSource(SourceBase):
             )
 
     def _end(self) -> None:
+        if self._closed:
+            raise EndOfStream(f"{self._info.name} was closed")
         if not self._started and not self._rest:
             raise SourceLost(
                 f"{self._info.name} ended before any audio came; check the program that feeds it",

@@ -1,0 +1,92 @@
+"""`realtime-mer devices`: what can be listened to."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from realtime_mer.audio.microphone import InputDevice
+
+HELP = "list the audio inputs"
+DESCRIPTION = """\
+Lists the devices that --input takes, by index, by name or by a part of the name. The
+index may change when devices come and go; the name stays. The default device is marked,
+and so are devices that deliver what the computer itself plays (loopback, monitor).
+"""
+EXAMPLES = """\
+  realtime-mer devices
+  realtime-mer devices --json
+  realtime-mer listen --input "USB Audio"
+"""
+
+_LOOPBACK_TIPS = {
+    "linux": "to hear what this computer plays (PulseAudio, PipeWire): "
+    'PULSE_SOURCE="$(pactl get-default-sink).monitor" realtime-mer listen --input pulse',
+    "darwin": "to hear what this computer plays, install a loopback device, for example BlackHole",
+    "win32": 'to hear what this computer plays, enable "Stereo Mix" or install a virtual cable',
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print a JSON list instead of a table")
+
+
+def run(args: argparse.Namespace) -> int:
+    from realtime_mer.audio.microphone import list_input_devices
+
+    devices = list_input_devices()
+    if args.json:
+        print(json.dumps([asdict(device) for device in devices], indent=2))
+        return 0
+    if not devices:
+        print("no input device found; plug one in, or try --input demo")
+    elif sys.stdout.isatty():
+        _print_table(devices)
+    else:
+        for device in devices:
+            print("\t".join(_row(device)))
+    if not any(device.is_loopback for device in devices) and sys.stdout.isatty():
+        tip = _LOOPBACK_TIPS.get(sys.platform)
+        if tip:
+            print(tip)
+    return 0
+
+
+def _row(device: InputDevice) -> tuple[str, ...]:
+    marks = []
+    if device.is_default:
+        marks.append("default")
+    if device.is_loopback:
+        marks.append("loopback")
+    return (
+        str(device.index),
+        device.name,
+        device.host_api,
+        str(device.channels),
+        str(device.sample_rate_hz),
+        ", ".join(marks),
+    )
+
+
+def _print_table(devices: Sequence[InputDevice]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("index", justify="right")
+    table.add_column("name", overflow="fold")
+    table.add_column("host API")
+    table.add_column("channels", justify="right")
+    table.add_column("rate (Hz)", justify="right")
+    table.add_column("")
+    for device in devices:
+        style = "bold" if device.is_default else ""
+        table.add_row(*(Text(cell) for cell in _row(device)), style=style)
+    Console().print(table)

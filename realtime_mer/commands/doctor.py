@@ -1,0 +1,339 @@
+"""`realtime-mer doctor`: is everything in place, and if not, what is to be done."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import socket
+import sys
+import urllib.request
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from realtime_mer.commands.options import add_input_arguments, pcm_format
+from realtime_mer.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mer_engine import Engine
+
+    from realtime_mer.audio.source import Block, Source
+    from realtime_mer.types import Estimate
+
+HELP = "check this machine and say what is wrong"
+DESCRIPTION = """\
+Checks everything that listening needs: versions, the model, PortAudio and the input
+devices, the port of the page, ffmpeg; then listens for five seconds (level, clipping,
+offset, silence, lost input), runs the model on what it heard, and sums up in plain words.
+
+The exit code is 0 where everything needed works and 1 where something needed is broken.
+"""
+EXAMPLES = """\
+  realtime-mer doctor
+  realtime-mer doctor --input "USB Audio"
+  realtime-mer doctor --no-listen --json
+"""
+
+LISTEN_S = 5.0
+
+
+class Status(StrEnum):
+    """How a check came out: as it should, worth knowing, or broken."""
+
+    OK = "ok"
+    NOTE = "note"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at, and a sentence about it."""
+
+    name: str
+    status: Status
+    detail: str
+
+
+@dataclass(slots=True)
+class Report:
+    """Everything that was found; `to_dict` is what `--json` prints."""
+
+    checks: list[Check] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    devices: list[dict[str, object]] = field(default_factory=list)
+    listening: dict[str, object] | None = None
+    estimate: dict[str, object] | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Nothing that is needed is broken."""
+        return all(check.status != Status.BROKEN for check in self.checks)
+
+    @property
+    def verdict(self) -> str:
+        """The whole in one or two sentences."""
+        broken = [check for check in self.checks if check.status == Status.BROKEN]
+        notes = [check for check in self.checks if check.status == Status.NOTE]
+        if broken:
+            return "Not usable yet. " + "; ".join(f"{c.name}: {c.detail}" for c in broken)
+        if notes:
+            return "Everything needed works. Worth knowing: " + "; ".join(
+                f"{check.name}: {check.detail}" for check in notes
+            )
+        return "Everything works."
+
+    def to_dict(self) -> dict[str, object]:
+        return {
+            "usable": self.usable,
+            "verdict": self.verdict,
+            "checks": [asdict(check) for check in self.checks],
+            "versions": self.versions,
+            "devices": self.devices,
+            "listening": self.listening,
+            "estimate": self.estimate,
+        }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from pathlib import Path
+
+    add_input_arguments(parser)
+    group = parser.add_argument_group("checks")
+    group.add_argument("--no-listen", action="store_true", help="leave out the listening test")
+    group.add_argument(
+        "--port", type=int, default=8765, help="the port that the page would use (default: 8765)"
+    )
+    group.add_argument(
+        "--model", type=Path, default=None, metavar="FILE",
+        help="check this model file (default: the shipped model)",
+    )  # fmt: skip
+    group.add_argument("--json", action="store_true", help="print one JSON object instead")
+
+
+def run(args: argparse.Namespace) -> int:
+    pcm = pcm_format(args)
+    if not 0 <= args.port <= 65_535:
+        raise UserError(f"the port is {args.port}; it must lie between 0 and 65535")
+    report = Report()
+    show: Callable[[str], None] = _ignore
+    if not args.json and sys.stderr.isatty():
+        show = _progress
+    _check_versions(report)
+    engine = _check_model(report, args.model)
+    _check_devices(report, args.input)
+    _check_ffmpeg(report, args.input)
+    _check_port(report, args.port)
+    if not args.no_listen:
+        from realtime_mer.audio.open_input import open_source
+        from realtime_mer.audio.source import InputKind
+
+        # Which input was chosen is told by the listening check; only a fallback is worth a note.
+        announcements: list[str] = []
+        try:
+            source = open_source(args.input, pcm=pcm, loop=True, announce=announcements.append)
+        except UserError as error:
+            report.checks.append(Check("input", Status.BROKEN, str(error)))
+        else:
+            with source:
+                show(f"listening to {source.info.name} for {LISTEN_S:.0f} s ...")
+                _listen(report, source, engine)
+            if source.info.kind != InputKind.MICROPHONE:
+                report.checks += [Check("input", Status.NOTE, text) for text in announcements]
+    if args.json:
+        print(json.dumps(report.to_dict(), indent=2))
+    else:
+        _print_report(report)
+    return 0 if report.usable else 1
+
+
+def _check_versions(report: Report) -> None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    from realtime_mer import __version__
+
+    report.versions = {
+        "realtime-mer": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
+    packages = ("numpy", "onnxruntime", "soundfile", "sounddevice", "soxr", "websockets", "rich")
+    missing = []
+    for package in packages:
+        try:
+            report.versions[package] = version(package)
+        except PackageNotFoundError:
+            missing.append(package)
+    if missing:
+        text = f"not installed: {', '.join(missing)}; run: pip install --upgrade realtime-mer"
+        report.checks.append(Check("packages", Status.BROKEN, text))
+    else:
+        text = ", ".join(f"{name} {number}" for name, number in report.versions.items())
+        report.checks.append(Check("versions", Status.OK, text))
+
+
+def _check_model(report: Report, path: Path | None) -> Engine | None:
+    from mer_engine import load_engine
+    from mer_engine.errors import ModelError
+
+    try:
+        engine = load_engine(path)
+    except (ModelError, OSError) as error:
+        report.checks.append(Check("model", Status.BROKEN, str(error)))
+        return None
+    info = engine.info
+    text = (
+        f"{info.name} {info.version}, sha256 {info.sha256[:12]}, front-end "
+        f"{info.frontend_fingerprint[:12]}, up to {info.lag_order_max} steps of {info.step_s} s"
+    )
+    report.checks.append(Check("model", Status.OK, text))
+    report.checks.append(Check("backend", Status.OK, engine.backend))
+    return engine
+
+
+def _check_devices(report: Report, spec: str | None) -> None:
+    from realtime_mer.audio.microphone import list_input_devices, portaudio_version
+    from realtime_mer.audio.open_input import input_kind
+    from realtime_mer.audio.source import InputKind
+
+    # Without a microphone the demo is played, so it is needed only by who names it.
+    needed = spec is not None and input_kind(spec) == InputKind.MICROPHONE
+    worse = Status.BROKEN if needed else Status.NOTE
+    try:
+        report.versions["portaudio"] = portaudio_version()
+        devices = list_input_devices()
+    except UserError as error:
+        report.checks.append(Check("PortAudio", worse, str(error)))
+        return
+    report.checks.append(Check("PortAudio", Status.OK, report.versions["portaudio"]))
+    report.devices = [asdict(device) for device in devices]
+    if not devices:
+        text = "none found; plug one in, or use a file, a URL or the demo"
+        report.checks.append(Check("input devices", worse, text))
+        return
+    default = next((device.name for device in devices if device.is_default), "none")
+    text = f"{len(devices)} (default: {default}); see `realtime-mer devices`"
+    report.checks.append(Check("input devices", Status.OK, text))
+
+
+def _check_ffmpeg(report: Report, spec: str | None) -> None:
+    from realtime_mer.audio.ffmpeg import INSTALL_HINT, ffmpeg_path
+    from realtime_mer.audio.url import looks_like_url
+
+    path = ffmpeg_path()
+    if path is not None:
+        report.checks.append(Check("ffmpeg", Status.OK, path))
+        return
+    worse = Status.BROKEN if spec is not None and looks_like_url(spec) else Status.NOTE
+    text = f"not installed: no internet radio, m4a or webm; {INSTALL_HINT}"
+    report.checks.append(Check("ffmpeg", worse, text))
+
+
+def _check_port(report: Report, port: int) -> None:
+    with socket.socket() as probe:
+        # As a server does it, or the remains of closed connections would look like a server.
+        if sys.platform != "win32":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except PermissionError:
+            text = f"{port} needs special rights; take one above 1023 with --port"
+            report.checks.append(Check("port", Status.BROKEN, text))
+            return
+        except OSError:
+            pass
+        else:
+            report.checks.append(Check("port", Status.OK, f"{port} is free"))
+            return
+    if _is_ours(port):
+        text = f"realtime-mer is running already at http://127.0.0.1:{port}"
+        report.checks.append(Check("port", Status.NOTE, text))
+        return
+    text = f"{port} is used by another program; give `serve` another one with --port"
+    report.checks.append(Check("port", Status.BROKEN, text))
+
+
+def _is_ours(port: int) -> bool:
+    """Whether what listens on the port is a server of this project."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://127.0.0.1:{port}/healthz", timeout=2.0) as answer:
+            health = json.loads(answer.read(65_536))
+    except (OSError, ValueError):
+        return False
+    return isinstance(health, dict) and {"model", "backend", "sessions"} <= health.keys()
+
+
+def _listen(report: Report, source: Source, engine: Engine | None) -> None:
+    from realtime_mer.audio.listening_test import listen
+
+    info = source.info
+    hearing, blocks = listen(source, LISTEN_S)
+    report.listening = {
+        "input": {"kind": str(info.kind), "name": info.name},
+        "sample_rate_hz": info.sample_rate_hz,
+        "channels": info.channels,
+        **asdict(hearing),
+    }
+    problems = hearing.problems(info)
+    # Silence and bad levels are the listener's to put right; a stream without audio is broken.
+    broken = hearing.audio_s == 0 or hearing.bad_samples > 0
+    what = f"{info.name}, {info.sample_rate_hz} Hz, {info.channels} channel(s)"
+    if not problems:
+        text = f"{what}: level {hearing.level_db:.0f} dB, peak {hearing.peak_db:.0f} dB"
+        report.checks.append(Check("listening", Status.OK, text))
+    for problem in problems:
+        status = Status.BROKEN if broken else Status.NOTE
+        report.checks.append(Check("listening", status, f"{what}: {problem}"))
+    if engine is None or broken:
+        return
+    estimate = _estimate(engine, source, blocks)
+    if estimate is None:
+        text = f"none: {hearing.audio_s:.1f} s of audio are too short"
+        report.checks.append(Check("estimate", Status.NOTE, text))
+        return
+    report.estimate = estimate.to_dict()
+    text = (
+        f"valence {estimate.valence:+.2f}, arousal {estimate.arousal:+.2f}: {estimate.mood} "
+        f"({estimate.state}), computed in {estimate.latency.compute_ms:.1f} ms"
+    )
+    report.checks.append(Check("estimate", Status.OK, text))
+
+
+def _estimate(engine: Engine, source: Source, blocks: list[Block]) -> Estimate | None:
+    """The last estimate of the pipeline on what was heard."""
+    from realtime_mer.pipeline import Pipeline
+
+    info = source.info
+    pipeline = Pipeline(engine, sample_rate_hz=info.sample_rate_hz, channels=info.channels)
+    latest = None
+    for block in blocks:
+        if block.dropped_before:
+            pipeline.skip(block.dropped_before)
+        for estimate in pipeline.feed(block.samples):
+            latest = estimate
+    return latest
+
+
+def _print_report(report: Report) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    styles = {Status.OK: "green", Status.NOTE: "yellow", Status.BROKEN: "bold red"}
+    console = Console(soft_wrap=True, highlight=False)
+    for check in report.checks:
+        mark = Text(f"{check.status:<7}", style=styles[check.status])
+        console.print(mark, Text(f"{check.name}: {check.detail}"), sep="")
+    console.print()
+    console.print(Text(report.verdict, style="bold"))
+
+
+def _progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _ignore(text: str) -> None:
+    """Nobody watches."""
