@@ -76,6 +76,7 @@ class Pipeline:
         window_frames = info.context_frames + lag_order * info.frames_per_step
         self._ring = FrameRing(window_frames + frontend.frames_per_second, frontend.bands)
         self._window = LagWindow(lag_order, info.embedding_size)
+        self._tick_signal = np.zeros(self._samples_per_tick, dtype=np.float32)
         self._levels = np.zeros(self._hop_ticks)
         self.skipped_updates = 0
         self.reset()
@@ -88,7 +89,6 @@ class Pipeline:
         self._window.clear()
         self._levels[:] = 0.0
         self._tick = 0
-        self._tick_power = 0.0
         self._tick_samples = 0
         self._heard_from: int | None = None  # tick at which the present piece began
         self._quiet_ticks = 0
@@ -175,12 +175,10 @@ class Pipeline:
         start = 0
         while start < len(signal):
             end = min(start + self._samples_per_tick - self._tick_samples, len(signal))
-            part = signal[start:end]
-            start = end
-            self._ring.append(self._frontend.push(part))
-            self._tick_power += float(np.dot(part, part))
-            self._tick_samples += len(part)
-            if self._tick_samples < self._samples_per_tick:
+            filled = self._tick_samples + end - start
+            self._tick_signal[self._tick_samples : filled] = signal[start:end]
+            start, self._tick_samples = end, filled
+            if filled < self._samples_per_tick:
                 break
             self._finish_tick()
             if self._tick % self._hop_ticks == 0:
@@ -199,8 +197,10 @@ class Pipeline:
         return (self._tick + ticks) // self._hop_ticks * self._hop_ticks
 
     def _finish_tick(self) -> None:
-        power = self._tick_power / self._samples_per_tick
-        self._tick_power, self._tick_samples = 0.0, 0
+        self._tick_samples = 0
+        # Nothing is due within a tick, so small blocks do not cost a front-end call each.
+        self._ring.append(self._frontend.push(self._tick_signal))
+        power = float(np.dot(self._tick_signal, self._tick_signal)) / self._samples_per_tick
         self._levels[self._tick % self._hop_ticks] = power
         self._tick += 1
         if _decibel(power) < self.config.silence_db:
