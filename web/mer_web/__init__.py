@@ -1,0 +1,72 @@
+"""The page: a fixed table of files, served beside the websocket. ES modules without a build step."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+
+_NAMES = (
+    "announcer.js",
+    "app.js",
+    "audio-file.js",
+    "backoff.js",
+    "bench.js",
+    "connection.js",
+    "decimate.js",
+    "dom.js",
+    "export.js",
+    "history.js",
+    "icon.svg",
+    "input-panel.js",
+    "input.js",
+    "look.js",
+    "microphone.js",
+    "mood.js",
+    "motion.js",
+    "notice.js",
+    "overlay.css",
+    "page.css",
+    "palette.js",
+    "pcm-worklet.js",
+    "pcm.js",
+    "plane.js",
+    "protocol.js",
+    "readout.js",
+    "settings.js",
+    "shortcuts.js",
+    "status.js",
+    "surface.js",
+    "text.js",
+    "theme-early.js",
+    "theme.js",
+    "timeline.js",
+    "trail.js",
+)
+
+FILES: dict[str, tuple[str, str]] = {
+    "/": ("index.html", _TYPES["html"]),
+    **{f"/{name}": (name, _TYPES[name.rpartition(".")[2]]) for name in _NAMES},
+}
+"""URL path -> (name of the file in this package, content type). Nothing else is served."""
+
+
+def read(path: str) -> tuple[bytes, str]:
+    """The file at a URL path.
+
+    Args:
+        path: a key of `FILES`, for example "/" or "/app.js".
+
+    Returns:
+        The content and its content type.
+
+    Raises:
+        KeyError: the path is not in `FILES`.
+    """
+    name, content_type = FILES[path]
+    return files(__name__).joinpath(name).read_bytes(), content_type

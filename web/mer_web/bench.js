@@ -1,0 +1,97 @@
+/**
+ * `?bench=1`: an hour of made-up history at ten estimates a second, then the page draws as it always does and
+ * is measured. The result stands in the page and in `window.merBench` (a promise).
+ */
+
+/** Estimates of the hour. */
+const COUNT = 36000;
+const HOP_S = 0.1;
+
+/**
+ * A made-up estimate: slow waves, so that the picture looks like music and not like noise.
+ * @param {number} index
+ * @param {number} start  milliseconds since 1970 of estimate 0
+ * @returns {import("./protocol.js").Estimate}
+ */
+export function madeUp(index, start) {
+  const t = index * HOP_S;
+  const wave = (/** @type {number} */ period, /** @type {number} */ shift) => Math.sin((t / period + shift) * 6.28318);
+  const valence = 0.45 * wave(187, 0.1) + 0.2 * wave(41, 0.3) + 0.04 * wave(3.1, 0);
+  const arousal = 0.4 * wave(263, 0.6) + 0.25 * wave(59, 0.2) + 0.05 * wave(2.3, 0.5);
+  const width = 0.18 + 0.06 * wave(97, 0);
+  const cycle = t % 900;
+  return {
+    type: "estimate", seq: index, t, utc: new Date(start + t * 1000).toISOString(),
+    valence, arousal,
+    valence_low: Math.max(-1, valence - width), valence_high: Math.min(1, valence + width),
+    arousal_low: Math.max(-1, arousal - width), arousal_high: Math.min(1, arousal + width),
+    mood: valence > 0 ? (arousal > 0 ? "joyful" : "calm") : arousal > 0 ? "tense" : "sad",
+    state: cycle < 10 ? "settling" : cycle > 840 && cycle < 870 ? "silence" : cycle > 890 ? "stalled" : "tracking",
+    level_db: -20 + 8 * wave(11, 0),
+    latency: { window_s: 10, buffer_ms: 2, compute_ms: 2.4, queue_ms: 0 },
+  };
+}
+
+/**
+ * @param {number[]} values
+ * @param {number} share
+ * @returns {number}
+ */
+function quantile(values, share) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? NaN;
+}
+
+/**
+ * @typedef {object} Bench
+ * @property {(estimate: import("./protocol.js").Estimate) => void} take   as if it came from the server
+ * @property {(zoom: number) => void} zoom
+ * @property {(listen: ((cost: number, interval: number) => void)|null) => void} frames  told of every frame, in ms
+ */
+
+/**
+ * @param {Bench} page
+ * @param {number} [seconds] how long to measure each length of the timeline
+ * @returns {Promise<Record<string, {fps: number, interval_p50: number, interval_p95: number,
+ *   draw_p50: number, draw_p95: number, draw_max: number, frames: number}>>}
+ */
+export async function bench(page, seconds = 4) {
+  const start = Date.now() - COUNT * HOP_S * 1000;
+  for (let i = 0; i < COUNT; i += 1) page.take(madeUp(i, start));
+  let next = COUNT;
+  const feed = setInterval(() => {
+    while (start + next * HOP_S * 1000 <= Date.now()) {
+      page.take(madeUp(next, start));
+      next += 1;
+    }
+  }, 20);
+  /** @type {Record<string, any>} */
+  const result = { estimates: COUNT };
+  for (const [name, zoom] of /** @type {[string, number][]} */ ([["1h", 3600], ["10m", 600], ["1m", 60]])) {
+    page.zoom(zoom);
+    // Painting all tiles anew and compiling the code is not what a frame costs.
+    await new Promise((done) => setTimeout(done, 700));
+    /** @type {number[]} */
+    const costs = [];
+    /** @type {number[]} */
+    const intervals = [];
+    page.frames((cost, interval) => {
+      costs.push(cost);
+      intervals.push(interval);
+    });
+    await new Promise((done) => setTimeout(done, seconds * 1000));
+    page.frames(null);
+    const round = (/** @type {number} */ value) => Math.round(value * 100) / 100;
+    result[name] = {
+      frames: costs.length,
+      fps: round(1000 * costs.length / intervals.reduce((sum, one) => sum + one, 0)),
+      interval_p50: round(quantile(intervals, 0.5)),
+      interval_p95: round(quantile(intervals, 0.95)),
+      draw_p50: round(quantile(costs, 0.5)),
+      draw_p95: round(quantile(costs, 0.95)),
+      draw_max: round(Math.max(...costs)),
+    };
+  }
+  clearInterval(feed);
+  return result;
+}

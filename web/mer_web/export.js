@@ -1,0 +1,68 @@
+/** What was seen, as CSV with the columns that `realtime-mer analyze` writes, and the session first. */
+
+const LATENCY = /** @type {const} */ (["window_s", "buffer_ms", "compute_ms", "queue_ms"]);
+
+export const COLUMNS = /** @type {const} */ ([
+  "session", "seq", "t", "utc", "valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high",
+  "mood", "state", "level_db", ...LATENCY,
+]);
+
+/**
+ * A text cell. Quoted where CSV asks for it; what a spreadsheet would run as a formula is disarmed.
+ * @param {string} text
+ * @returns {string}
+ */
+export function cell(text) {
+  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+  return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
+
+/**
+ * @param {number} value
+ * @param {number} decimals most digits after the point
+ * @returns {string} with a point, a plain minus and no needless zeros
+ */
+function plain(value, decimals) {
+  const text = String(Number(value.toFixed(decimals)));
+  return text === "-0" ? "0" : text;
+}
+
+/**
+ * @param {import("./history.js").History} history
+ * @returns {string[]} lines with their newlines, header first
+ */
+export function csvLines(history) {
+  const lines = [COLUMNS.join(",") + "\n"];
+  for (let i = history.start; i < history.end; i += 1) {
+    const row = history.at(i);
+    lines.push([
+      cell(row.session), plain(row.seq, 0), plain(row.t, 3), cell(row.utc),
+      plain(row.valence, 6), plain(row.arousal, 6),
+      plain(row.valence_low, 6), plain(row.valence_high, 6), plain(row.arousal_low, 6), plain(row.arousal_high, 6),
+      cell(row.mood), cell(row.state), plain(row.level_db, 2),
+      ...LATENCY.map((name) => plain(row.latency[name], 3)),
+    ].join(",") + "\n");
+  }
+  return lines;
+}
+
+/**
+ * @param {Date} when
+ * @returns {string} a file name that sorts by time and that every file system takes
+ */
+export function fileName(when) {
+  return `realtime-mer-${when.toISOString().slice(0, 19).replaceAll(":", "-")}Z.csv`;
+}
+
+/**
+ * Hands the history to the browser as a download.
+ * @param {import("./history.js").History} history
+ */
+export function download(history) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob(csvLines(history), { type: "text/csv" }));
+  link.download = fileName(new Date());
+  link.click();
+  // The browser has taken its copy by the next turn of the loop, a slow one a little later.
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}

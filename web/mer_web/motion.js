@@ -1,0 +1,110 @@
+/**
+ * Motion between estimates: a critically damped spring for what is shown now, and a clock that flows evenly
+ * although estimates arrive in jerks. Both take the time as an argument and keep no timer.
+ */
+
+/** Values that follow their targets without overshoot, equally at any frame rate. */
+export class Spring {
+  /** @param {number} size how many values move together */
+  constructor(size) {
+    this.value = new Float64Array(size);
+    this.target = new Float64Array(size);
+    this._speed = new Float64Array(size);
+    this._fresh = true;
+    this.moving = false;
+  }
+
+  /**
+   * @param {ArrayLike<number>} target
+   * @param {boolean} [jump] be there at once (reduced motion)
+   */
+  aim(target, jump = false) {
+    this.target.set(target);
+    if (this._fresh || jump) {
+      this.value.set(target);
+      this._speed.fill(0);
+      this._fresh = false;
+      this.moving = false;
+      return;
+    }
+    this.moving = true;
+  }
+
+  /** The next target is where it starts: nothing leads there from here. */
+  reset() {
+    this._fresh = true;
+    this.moving = false;
+    this._speed.fill(0);
+  }
+
+  /**
+   * @param {number} seconds since the step before
+   * @param {number} settle  seconds after which 98 % of a step is done
+   */
+  step(seconds, settle) {
+    if (!this.moving) return;
+    // x(t) = (x0 + (v0 + w x0) t) exp(-w t) is within 2 % at w t = 5.83.
+    const w = 5.83 / settle;
+    const decay = Math.exp(-w * seconds);
+    let most = 0;
+    for (let k = 0; k < this.value.length; k += 1) {
+      const away = this.value[k] - this.target[k];
+      const push = this._speed[k] + w * away;
+      this._speed[k] = (this._speed[k] - w * push * seconds) * decay;
+      const left = (away + push * seconds) * decay;
+      this.value[k] = this.target[k] + left;
+      most = Math.max(most, Math.abs(left), Math.abs(this._speed[k]) * 0.1);
+    }
+    if (most < 2e-4) {
+      this.value.set(this.target);
+      this._speed.fill(0);
+      this.moving = false;
+    }
+  }
+}
+
+/** Seconds by which the flowing clock may be wrong before it jumps. */
+const JUMP_S = 3;
+
+/** The server's clock as the view shows it: even, and never ahead of what has been heard by more than a pause. */
+export class ViewClock {
+  constructor() {
+    /** Server seconds minus local seconds, as of the newest estimate. @type {number|null} */
+    this._offset = null;
+    this._shown = NaN;
+    this._last = NaN;
+  }
+
+  /**
+   * @param {number} server  seconds of the server's clock, of the newest estimate
+   * @param {number} local   seconds of ours, when it arrived
+   */
+  sync(server, local) {
+    const offset = server - local;
+    // An estimate can only arrive late, so the largest offset is nearest to the truth; a slow leak lets a
+    // clock that was put back be believed.
+    if (this._offset === null || offset > this._offset || this._offset - offset > JUMP_S) {
+      this._offset = offset;
+    } else {
+      this._offset += 0.02 * (offset - this._offset);
+    }
+  }
+
+  /**
+   * @param {number} local seconds
+   * @returns {number} server seconds to show, NaN before the first estimate
+   */
+  at(local) {
+    if (this._offset === null) return NaN;
+    const wanted = local + this._offset;
+    const passed = local - this._last;
+    this._last = local;
+    const error = wanted - (this._shown + passed);
+    if (!(Math.abs(error) < JUMP_S)) {
+      this._shown = wanted;
+    } else {
+      this._shown += passed + error * Math.min(1, passed * 1.5);
+    }
+    return this._shown;
+  }
+}

@@ -1,0 +1,257 @@
+/**
+ * The messages of the websocket, schema 1: what the server says, checked before anything else sees it,
+ * and what the page may say. Nothing here knows of sockets or of the screen.
+ */
+
+import { clean } from "./text.js";
+
+export const SCHEMA = 1;
+
+/** States of an estimate, in the order of their codes in the history. */
+export const STATES = /** @type {const} */ (["silence", "settling", "tracking", "stalled"]);
+
+/**
+ * @typedef {{window_s: number, buffer_ms: number, compute_ms: number, queue_ms: number}} Latency
+ *
+ * @typedef {object} Estimate  valence, arousal and their 80 % interval in [-1, 1]
+ * @property {"estimate"} type
+ * @property {number} seq
+ * @property {number} t            stream time in seconds
+ * @property {string} utc          ISO 8601
+ * @property {number} valence
+ * @property {number} arousal
+ * @property {number} valence_low
+ * @property {number} valence_high
+ * @property {number} arousal_low
+ * @property {number} arousal_high
+ * @property {string} mood
+ * @property {string} state
+ * @property {number} level_db
+ * @property {Latency} latency
+ *
+ * @typedef {{kind: string, name: string, sample_rate_hz: number, channels: number}} InputInfo
+ *
+ * @typedef {object} Hello
+ * @property {"hello"} type
+ * @property {number} schema
+ * @property {string} session
+ * @property {string} server
+ * @property {string} model        name and version in one line
+ * @property {number} hop_s
+ * @property {number} window_s
+ * @property {number} coverage
+ * @property {InputInfo} input
+ * @property {string} backend
+ *
+ * @typedef {{type: "snapshot", session: string, estimates: Estimate[], complete: boolean}} Snapshot
+ * @typedef {{type: "health", session: string, counters: Record<string, number>, viewers: number,
+ *            sessions: number, uptime_s: number}} Health
+ * @typedef {{type: "warning"|"error", code: string, message: string}} Notice
+ * @typedef {{type: "end", session: string, reason: string}} End
+ * @typedef {{type: "pong"}} Pong
+ * @typedef {Hello|Snapshot|Estimate|Health|Notice|End|Pong} Message
+ */
+
+/** A message that does not follow the schema; `message` says what was wrong. */
+export class ProtocolError extends Error {
+  /** @param {string} text */
+  constructor(text) {
+    super(text);
+    this.name = "ProtocolError";
+  }
+}
+
+/**
+ * @param {unknown} value
+ * @param {string} what
+ * @returns {Record<string, unknown>}
+ */
+function record(value, what) {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new ProtocolError(`${what} is not an object`);
+  }
+  return /** @type {Record<string, unknown>} */ (value);
+}
+
+/**
+ * @param {Record<string, unknown>} from
+ * @param {string} name
+ * @param {number} [otherwise] used where the field is absent; without it, absence is an error
+ * @returns {number}
+ */
+function number(from, name, otherwise) {
+  const value = from[name];
+  if (value === undefined && otherwise !== undefined) return otherwise;
+  if (typeof value !== "number" || !Number.isFinite(value)) {
+    throw new ProtocolError(`${name} is not a finite number`);
+  }
+  return value;
+}
+
+/**
+ * @param {Record<string, unknown>} from
+ * @param {string} name
+ * @returns {number} the field, held within [-1, 1]
+ */
+function place(from, name) {
+  return Math.max(-1, Math.min(1, number(from, name)));
+}
+
+/**
+ * @param {unknown} value
+ * @returns {Estimate}
+ */
+export function parseEstimate(value) {
+  const from = record(value, "estimate");
+  const latency = record(from.latency ?? {}, "latency");
+  const utc = clean(from.utc, 40);
+  if (!Number.isFinite(Date.parse(utc))) throw new ProtocolError("utc is not a time");
+  const state = clean(from.state, 24);
+  if (state === "") throw new ProtocolError("state is missing");
+  const valence = place(from, "valence");
+  const arousal = place(from, "arousal");
+  return {
+    type: "estimate",
+    seq: number(from, "seq"),
+    t: number(from, "t"),
+    utc,
+    valence,
+    arousal,
+    valence_low: Math.min(valence, place(from, "valence_low")),
+    valence_high: Math.max(valence, place(from, "valence_high")),
+    arousal_low: Math.min(arousal, place(from, "arousal_low")),
+    arousal_high: Math.max(arousal, place(from, "arousal_high")),
+    mood: clean(from.mood, 24),
+    state,
+    level_db: number(from, "level_db"),
+    latency: {
+      window_s: number(latency, "window_s", 0),
+      buffer_ms: number(latency, "buffer_ms", 0),
+      compute_ms: number(latency, "compute_ms", 0),
+      queue_ms: number(latency, "queue_ms", 0),
+    },
+  };
+}
+
+/**
+ * @param {Record<string, unknown>} from
+ * @returns {Hello}
+ */
+function parseHello(from) {
+  const schema = number(from, "schema");
+  if (schema !== SCHEMA) {
+    throw new ProtocolError(
+      `the server speaks schema ${schema}, this page schema ${SCHEMA}: reload the page`);
+  }
+  const input = record(from.input ?? {}, "input");
+  const model = record(from.model ?? {}, "model");
+  return {
+    type: "hello",
+    schema,
+    session: clean(from.session, 80),
+    server: clean(from.server, 60),
+    model: `${clean(model.name, 40)} ${clean(model.version, 24)}`.trim(),
+    hop_s: number(from, "hop_s", 1),
+    window_s: number(from, "window_s", 0),
+    coverage: number(from, "coverage", 0.8),
+    input: {
+      kind: clean(input.kind, 24),
+      name: clean(input.name, 80),
+      sample_rate_hz: number(input, "sample_rate_hz", 0),
+      channels: number(input, "channels", 0),
+    },
+    backend: clean(from.backend, 40),
+  };
+}
+
+/**
+ * @param {Record<string, unknown>} from
+ * @returns {Health}
+ */
+function parseHealth(from) {
+  /** @type {Record<string, number>} */
+  const counters = {};
+  for (const [name, value] of Object.entries(record(from.counters ?? {}, "counters"))) {
+    if (typeof value === "number" && Number.isFinite(value)) counters[clean(name, 40)] = value;
+  }
+  return {
+    type: "health",
+    session: clean(from.session, 80),
+    counters,
+    viewers: number(from, "viewers", 0),
+    sessions: number(from, "sessions", 0),
+    uptime_s: number(from, "uptime_s", 0),
+  };
+}
+
+/**
+ * One text frame from the server.
+ * @param {string} text
+ * @returns {Message|null} null for a type this page does not know: a newer server may say more
+ * @throws {ProtocolError} where a known message does not follow the schema
+ */
+export function parseMessage(text) {
+  /** @type {unknown} */
+  let value;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new ProtocolError("not JSON");
+  }
+  const from = record(value, "message");
+  switch (from.type) {
+    case "estimate":
+      return parseEstimate(from);
+    case "hello":
+      return parseHello(from);
+    case "snapshot": {
+      if (!Array.isArray(from.estimates)) throw new ProtocolError("estimates is not a list");
+      const estimates = from.estimates.map(parseEstimate);
+      return { type: "snapshot", session: clean(from.session, 80), estimates,
+               complete: from.complete !== false };
+    }
+    case "health":
+      return parseHealth(from);
+    case "warning":
+    case "error":
+      return { type: from.type, code: clean(from.code, 40), message: clean(from.message, 300) };
+    case "end":
+      return { type: "end", session: clean(from.session, 80), reason: clean(from.reason, 200) };
+    case "pong":
+      return { type: "pong" };
+    default:
+      if (typeof from.type !== "string") throw new ProtocolError("message without a type");
+      return null;
+  }
+}
+
+/**
+ * @param {number} sampleRate in Hz
+ * @param {string} name what the server should call the stream
+ * @returns {string} the message that opens a stream of this browser's own
+ */
+export function startMessage(sampleRate, name) {
+  return JSON.stringify({ type: "start", sample_rate_hz: Math.round(sampleRate), channels: 1, format: "f32le",
+                          name: clean(name, 80) || "browser" });
+}
+
+export const STOP_MESSAGE = JSON.stringify({ type: "stop" });
+export const PING_MESSAGE = JSON.stringify({ type: "ping", id: "page" });
+
+/**
+ * The websocket's address beside the page's own, with what is wanted of the past.
+ * @param {string} base address of the page
+ * @param {{session: string, seq: number}|null} resume
+ * @returns {string}
+ */
+export function socketUrl(base, resume) {
+  const url = new URL("ws", base);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  url.search = "";
+  url.hash = "";
+  if (resume) {
+    url.searchParams.set("session", resume.session);
+    url.searchParams.set("since", String(resume.seq));
+  }
+  return url.href;
+}

@@ -1,0 +1,108 @@
+/** The connection and the health of the machine, in one line each. */
+
+import { element, write } from "./dom.js";
+import { brief, clean, counted, span } from "./text.js";
+
+/** What the server counts, in words. @type {Record<string, [one: string, many: string]>} */
+const COUNTERS = {
+  overflows: ["overflow", "overflows"],
+  dropped_samples: ["sample dropped", "samples dropped"],
+  overwritten_frames: ["frame overwritten", "frames overwritten"],
+  late_windows: ["late window", "late windows"],
+  bad_samples: ["bad sample", "bad samples"],
+  skipped_updates: ["update skipped", "updates skipped"],
+};
+
+/**
+ * @param {import("./connection.js").Phase} phase
+ * @param {number} now milliseconds
+ * @returns {string}
+ */
+export function linkLine(phase, now) {
+  const seconds = Math.max(1, Math.ceil((phase.retryAt - now) / 1000));
+  switch (phase.name) {
+    case "open": return "connected";
+    case "connecting": return phase.code ? "reconnecting now" : "connecting";
+    case "waiting":
+      return phase.code === 1013 ? `server is full, trying again in ${seconds} s` : `reconnecting in ${seconds} s`;
+    case "gone": return `server gone, trying again in ${seconds} s`;
+    default: return "not connected";
+  }
+}
+
+/**
+ * @param {import("./protocol.js").Health|null} health
+ * @param {number} droppedSeconds  seconds of audio that this browser could not send
+ * @returns {{text: string, trouble: boolean}}
+ */
+export function healthLine(health, droppedSeconds) {
+  const losses = [];
+  for (const [name, count] of Object.entries(health?.counters ?? {})) {
+    if (count <= 0) continue;
+    const [one, many] = COUNTERS[name] ?? [clean(name.replaceAll("_", " "), 40), clean(name.replaceAll("_", " "), 40)];
+    losses.push(counted(count, one, many));
+  }
+  if (droppedSeconds > 0) losses.push(`this browser dropped ${brief(Math.max(0.1, droppedSeconds))} s`);
+  const parts = [losses.length ? losses.join(", ") : health ? "nothing lost" : ""];
+  if (health) {
+    parts.push(counted(health.viewers, "viewer"), counted(health.sessions, "session"), `up ${span(health.uptime_s)}`);
+  }
+  return { text: parts.filter(Boolean).join(" · "), trouble: losses.length > 0 };
+}
+
+/**
+ * @param {import("./protocol.js").InputInfo} input
+ * @returns {string} what is being heard: `demo · 44.1 kHz, 2 channels`
+ */
+export function inputLine(input) {
+  const name = input.name || input.kind;
+  if (!input.sample_rate_hz) return name;
+  const channels = input.channels > 1 ? `, ${input.channels} channels` : "";
+  return `${name} · ${Math.round(input.sample_rate_hz / 100) / 10} kHz${channels}`;
+}
+
+export class Status {
+  constructor() {
+    this._link = element("link", HTMLElement);
+    this._linkText = element("link-text", HTMLElement);
+    this._retry = element("retry", HTMLButtonElement);
+    this._health = element("health", HTMLElement);
+    this._about = element("about", HTMLElement);
+    this._source = element("source", HTMLElement);
+    this._serverName = element("server-name", HTMLElement);
+  }
+
+  /**
+   * @param {import("./connection.js").Phase} phase
+   * @param {number} now milliseconds
+   */
+  link(phase, now) {
+    this._link.dataset.phase = phase.name;
+    this._retry.hidden = phase.name !== "waiting" && phase.name !== "gone";
+    write(this._linkText, linkLine(phase, now));
+    this._link.title = phase.reason;
+  }
+
+  /** @param {import("./protocol.js").Hello} hello */
+  hello(hello) {
+    write(this._source, inputLine(hello.input));
+    this._source.title = this._source.textContent ?? "";
+    const runs = [hello.server, hello.model && `model ${hello.model}`, hello.backend].filter(Boolean);
+    write(this._about, runs.join(" · "));
+  }
+
+  /** @param {string} name of the server's own input */
+  server(name) {
+    write(this._serverName, name);
+  }
+
+  /**
+   * @param {import("./protocol.js").Health|null} health
+   * @param {number} droppedSeconds
+   */
+  health(health, droppedSeconds) {
+    const { text, trouble } = healthLine(health, droppedSeconds);
+    write(this._health, text || "\u00a0");
+    this._health.dataset.trouble = trouble ? "yes" : "no";
+  }
+}

@@ -1,0 +1,59 @@
+/** A canvas that keeps its pixels equal to the screen's, and tells when it has become another size. */
+
+/** @typedef {CanvasRenderingContext2D} Context */
+
+/** More pixels than this to a CSS pixel cost time and show nothing. */
+const MOST_RATIO = 3;
+
+/**
+ * @param {number} width   device pixels
+ * @param {number} height
+ * @returns {{canvas: HTMLCanvasElement, context: Context}}
+ */
+export function offscreen(width, height) {
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.max(1, Math.round(width));
+  canvas.height = Math.max(1, Math.round(height));
+  return { canvas, context: /** @type {Context} */ (canvas.getContext("2d")) };
+}
+
+export class Surface {
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {() => void} resized
+   */
+  constructor(canvas, resized) {
+    this.canvas = canvas;
+    this.context = /** @type {Context} */ (canvas.getContext("2d"));
+    this.ratio = 1;
+    this._resized = resized;
+    this._observer = new ResizeObserver(() => this.measure());
+    this._observer.observe(canvas);
+    this.measure();
+  }
+
+  get width() {
+    return this.canvas.width;
+  }
+
+  get height() {
+    return this.canvas.height;
+  }
+
+  /** Whether there is room to draw anything on; a canvas that is not shown has no size. */
+  get visible() {
+    return Math.min(this.width, this.height) > 24 * this.ratio;
+  }
+
+  measure() {
+    const box = this.canvas.getBoundingClientRect();
+    const ratio = Math.min(MOST_RATIO, window.devicePixelRatio || 1);
+    const width = Math.max(1, Math.round(box.width * ratio));
+    const height = Math.max(1, Math.round(box.height * ratio));
+    if (width === this.canvas.width && height === this.canvas.height && ratio === this.ratio) return;
+    this.ratio = ratio;
+    this.canvas.width = width;
+    this.canvas.height = height;
+    this._resized();
+  }
+}

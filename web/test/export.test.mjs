@@ -1,0 +1,36 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { COLUMNS, cell, csvLines, fileName } from "../mer_web/export.js";
+import { History } from "../mer_web/history.js";
+import { estimate } from "./support.mjs";
+
+test("columns are those of the estimate, and a row says what came", () => {
+  const history = new History(4);
+  history.enter("abc", "demo");
+  history.push(estimate({ seq: 3, t: 1.5, valence: -0.123456, level_db: -23.45 }));
+  const [head, row] = csvLines(history);
+  assert.equal(head, "session,seq,t,utc,valence,arousal,valence_low,valence_high,arousal_low,arousal_high,"
+    + "mood,state,level_db,window_s,buffer_ms,compute_ms,queue_ms\n");
+  assert.equal(row, `abc,3,1.5,${estimate({ seq: 3 }).utc},-0.123456,-0.5,-0.123456,0.5,-0.75,-0.25,`.replace("-0.123456,0.5", "0,0.5")
+    + "calm,tracking,-23.45,10,1,2,0\n");
+  assert.equal(row.split(",").length, COLUMNS.length);
+});
+
+test("six decimals survive the single precision of the history", () => {
+  const history = new History(4);
+  const values = [0.123457, -0.999999, 0.000001, 0.333333];
+  values.forEach((valence, seq) => history.push(estimate({ seq, valence })));
+  assert.deepEqual(csvLines(history).slice(1).map((row) => Number(row.split(",")[4])), values);
+});
+
+test("text is quoted where it must be, and never runs as a formula", () => {
+  assert.equal(cell("calm"), "calm");
+  assert.equal(cell('a "b", c'), '"a ""b"", c"');
+  assert.equal(cell("=1+1"), "'=1+1");
+  assert.equal(cell("@x,y"), "\"'@x,y\"");
+});
+
+test("file names sort by time and fit every file system", () => {
+  assert.equal(fileName(new Date(Date.UTC(2026, 10, 23, 9, 5, 7))), "realtime-mer-2026-11-23T09-05-07Z.csv");
+});

@@ -1,0 +1,82 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { History } from "../mer_web/history.js";
+import { estimate } from "./support.mjs";
+
+function filled(count, capacity) {
+  const history = new History(capacity);
+  history.enter("a", "demo");
+  for (let seq = 0; seq < count; seq += 1) history.push(estimate({ seq }));
+  return history;
+}
+
+test("gives back what it was given", () => {
+  const history = filled(1, 4);
+  assert.deepEqual(history.at(0), { ...estimate({ seq: 0 }), session: "a" });
+});
+
+test("overwrites the oldest and keeps indices", () => {
+  const history = filled(10, 4);
+  assert.deepEqual([history.length, history.start, history.end], [4, 6, 10]);
+  assert.deepEqual([6, 7, 8, 9].map((i) => history.at(i).seq), [6, 7, 8, 9]);
+});
+
+test("what was seen is not seen again, and what was missed joins on", () => {
+  const history = filled(3, 10);
+  assert.equal(history.push(estimate({ seq: 2 })), false);
+  assert.equal(history.push(estimate({ seq: 3 })), true);
+  assert.equal(history.length, 4);
+  assert.equal(history.runs.length, 1);
+});
+
+test("another session begins after the first, and its own past is left out", () => {
+  const history = filled(5, 10);
+  assert.equal(history.enter("a", "demo"), false);
+  assert.equal(history.enter("b", "microphone"), true);
+  assert.equal(history.push(estimate({ seq: 0, utc: new Date(Date.UTC(2026, 0, 1)).toISOString() })), false);
+  assert.equal(history.push(estimate({ seq: 1, utc: new Date(Date.UTC(2026, 0, 1, 0, 1)).toISOString() })), true);
+  assert.equal(history.at(history.end - 1).session, "b");
+  assert.equal(history.runs.at(-1).session, 1);
+});
+
+test("sessions of which nothing was seen leave no mark", () => {
+  const history = filled(1, 10);
+  history.enter("b", "");
+  history.enter("c", "");
+  assert.deepEqual(history.sessions.map((one) => one.id), ["a", "c"]);
+});
+
+test("a clock that is put back does not turn time round", () => {
+  const history = filled(3, 10);
+  assert.equal(history.push(estimate({ seq: 3, utc: new Date(Date.UTC(2025, 0, 1)).toISOString() })), true);
+  assert.ok(history.newest >= history.time[history.slot(2)]);
+});
+
+test("stretches of states join without holes", () => {
+  const history = new History(20);
+  const states = ["settling", "settling", "tracking", "tracking", "silence", "tracking"];
+  states.forEach((state, seq) => history.push(estimate({ seq, state })));
+  assert.equal(history.runs.length, 4);
+  for (let k = 1; k < 4; k += 1) assert.equal(history.runs[k].start, history.runs[k - 1].end);
+  assert.equal(history.runs[0].end - history.runs[0].start, 2);
+});
+
+test("the first at or after a time is found, also when the ring has turned", () => {
+  const history = filled(10, 4);
+  const base = Date.UTC(2026, 0, 1) / 1000;
+  assert.equal(history.lowerBound(base + 7), 7);
+  assert.equal(history.lowerBound(base + 7.5), 8);
+  assert.equal(history.lowerBound(base), 6);
+  assert.equal(history.lowerBound(base + 99), 10);
+});
+
+test("an hour at ten a second and its states do not grow without end", () => {
+  const history = new History(500);
+  const start = Date.UTC(2026, 0, 1);
+  for (let seq = 0; seq < 20_000; seq += 1) {
+    history.push(estimate({ seq, utc: new Date(start + seq * 100).toISOString(), state: seq % 20 < 10 ? "silence" : "tracking" }));
+  }
+  assert.equal(history.length, 500);
+  assert.ok(history.runs.length < 200, `${history.runs.length} runs`);
+});

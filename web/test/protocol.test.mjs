@@ -1,0 +1,69 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { ProtocolError, parseMessage, socketUrl, startMessage } from "../mer_web/protocol.js";
+import { estimate, hello } from "./support.mjs";
+
+const parse = (message) => parseMessage(JSON.stringify(message));
+
+test("an estimate comes through with all of its fields", () => {
+  const sent = estimate({ seq: 7, valence: 0.123456 });
+  assert.deepEqual(parse(sent), sent);
+});
+
+test("values outside the plane are held at its edge, and the interval holds its value", () => {
+  const got = parse(estimate({ valence: 1.5, valence_low: 0.9, valence_high: 0.2, arousal: 0.4, arousal_low: 0.6 }));
+  assert.equal(got.valence, 1);
+  assert.equal(got.valence_high, 1);
+  assert.ok(got.valence_low <= got.valence);
+  assert.equal(got.arousal_low, 0.4);
+});
+
+for (const [what, change] of Object.entries({
+  "a text for a value": { valence: "0.5" }, "null for a value": { arousal: null }, "no seq": { seq: undefined },
+  "a time that is none": { utc: "yesterday" }, "no state": { state: undefined }, "a list of latencies": { latency: [] },
+})) {
+  test(`an estimate with ${what} is refused`, () => {
+    assert.throws(() => parse(estimate(change)), ProtocolError);
+  });
+}
+
+test("what is not a message is refused, what is not known is passed over", () => {
+  assert.throws(() => parseMessage("{"), /not JSON/);
+  assert.throws(() => parseMessage("[1]"), ProtocolError);
+  assert.throws(() => parseMessage("{}"), /without a type/);
+  assert.equal(parseMessage('{"type":"weather"}'), null);
+});
+
+test("a hello of another schema says what to do", () => {
+  assert.throws(() => parse(hello("s", { schema: 2 })), /schema 2.*schema 1.*reload/s);
+});
+
+test("names from outside are made safe: no control, no reordering, no length without end", () => {
+  const name = "a\u202eb\u0000c\n<img src=x onerror=alert(1)>" + "x".repeat(500);
+  const got = parse(hello("s", { input: { kind: "demo", name } }));
+  assert.doesNotMatch(got.input.name, /[\u0000-\u001f\u202e]/);
+  assert.ok(got.input.name.startsWith("a b c <img"));
+  assert.ok(got.input.name.length <= 80);
+});
+
+test("a snapshot is checked estimate by estimate", () => {
+  const got = parse({ type: "snapshot", session: "s", estimates: [estimate({ seq: 1 }), estimate({ seq: 2 })], complete: true });
+  assert.deepEqual(got.estimates.map((one) => one.seq), [1, 2]);
+  assert.throws(() => parse({ type: "snapshot", session: "s", estimates: [{}], complete: true }), ProtocolError);
+});
+
+test("health keeps numbers and leaves out what is none", () => {
+  const got = parse({ type: "health", session: "s", counters: { overflows: 3, odd: "x" }, viewers: 2, sessions: 1, uptime_s: 5 });
+  assert.deepEqual(got.counters, { overflows: 3 });
+});
+
+test("the socket lies beside the page, secure where the page is, and asks for what was missed", () => {
+  assert.equal(socketUrl("http://127.0.0.1:8765/?theme=dark#x", null), "ws://127.0.0.1:8765/ws");
+  assert.equal(socketUrl("https://host/mer/", { session: "a b&c", seq: 12 }), "wss://host/mer/ws?session=a+b%26c&since=12");
+});
+
+test("a stream declares itself, with a whole rate and never without a name", () => {
+  assert.deepEqual(JSON.parse(startMessage(47999.99, "")),
+                   { type: "start", sample_rate_hz: 48000, channels: 1, format: "f32le", name: "browser" });
+});

@@ -1,0 +1,92 @@
+/** Estimates, sockets and clocks for the tests. The socket misbehaves on request. */
+
+/** An estimate as the server writes it, with what the test cares about. */
+export function estimate(overrides = {}) {
+  const seq = overrides.seq ?? 0;
+  return {
+    type: "estimate", seq, t: seq, utc: new Date(Date.UTC(2026, 0, 1) + 1000 * seq).toISOString(),
+    valence: 0.25, arousal: -0.5, valence_low: 0, valence_high: 0.5, arousal_low: -0.75, arousal_high: -0.25,
+    mood: "calm", state: "tracking", level_db: -20,
+    latency: { window_s: 10, buffer_ms: 1, compute_ms: 2, queue_ms: 0 }, ...overrides,
+  };
+}
+
+/** A clock that stands until it is turned. */
+export class HandClock {
+  constructor() {
+    this.ms = 0;
+    this._timers = new Map();
+    this._next = 1;
+  }
+
+  now() {
+    return this.ms;
+  }
+
+  setTimeout(run, ms) {
+    this._timers.set(this._next, { run, at: this.ms + ms });
+    this._next += 1;
+    return this._next - 1;
+  }
+
+  clearTimeout(timer) {
+    this._timers.delete(timer);
+  }
+
+  get waiting() {
+    return this._timers.size;
+  }
+
+  turn(ms) {
+    const end = this.ms + ms;
+    for (;;) {
+      const due = [...this._timers].filter(([, timer]) => timer.at <= end).sort((a, b) => a[1].at - b[1].at)[0];
+      if (!due) break;
+      this._timers.delete(due[0]);
+      this.ms = due[1].at;
+      due[1].run();
+    }
+    this.ms = end;
+  }
+}
+
+/** Stands where the browser's WebSocket stands; the test plays the server. */
+export class WireSocket {
+  static opened = [];
+
+  constructor(url) {
+    this.url = url;
+    this.readyState = 0;
+    this.bufferedAmount = 0;
+    this.sent = [];
+    WireSocket.opened.push(this);
+  }
+
+  send(data) {
+    this.sent.push(data);
+  }
+
+  close() {
+    this.readyState = 3;
+  }
+
+  accept() {
+    this.readyState = 1;
+    this.onopen?.();
+  }
+
+  say(message) {
+    this.onmessage?.({ data: typeof message === "string" ? message : JSON.stringify(message) });
+  }
+
+  drop(code = 1006, reason = "") {
+    this.readyState = 3;
+    this.onclose?.({ code, reason });
+  }
+}
+
+export function hello(session, overrides = {}) {
+  return { type: "hello", schema: 1, session, server: "realtime-mer 0.1.0", model: { name: "mer-1", version: "1.0" },
+           hop_s: 1, lag_order: 20, window_s: 10, coverage: 0.8, backend: "onnxruntime",
+           input: { kind: "demo", name: "demo", sample_rate_hz: 44100, channels: 2 }, ...overrides };
+}
