@@ -1,4 +1,4 @@
-"""The page: a fixed table of files, served beside the websocket. ES modules without a build step."""
+"""The page: a fixed table of files, served beside the websocket. No build step."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class App {
   }
 
   _start() {
-    if (!this.settings.bench) {
+    if (this.settings.bench === 0) {
       this.connection.open();
       return;
     }
@@ -82,7 +82,7 @@ class App {
       frames: (listen) => {
         this._measured = listen;
       },
-    }).then((result) => {
+    }, this.settings.bench).then((result) => {
       this.notice.show(`Bench: ${JSON.stringify(result)}`, "bench");
       return result;
     });
@@ -211,7 +211,7 @@ class App {
     this.status.hello(hello);
     this.notice.clear("protocol");
     const own = this.input.choice.kind !== "server";
-    if (!own) this.status.server(hello.input.name || hello.input.kind || "server’s input");
+    if (!own) this.status.server(hello.input);
     if (this.history.enter(hello.session, hello.input.name || hello.input.kind)) {
       this.plane.leap();
       this.readout.clear(own || hello.input.kind !== "browser"

@@ -1,6 +1,7 @@
 /**
- * `?bench=1`: an hour of made-up history at ten estimates a second, then the page draws as it always does and
- * is measured. The result stands in the page and in `window.merBench` (a promise).
+ * `?bench=4`: an hour of made-up history at ten estimates a second, then the page draws as it always does, and is
+ * measured for so many seconds at each length of the timeline. The result stands in the page and in
+ * `window.merBench` (a promise).
  */
 
 /** Estimates of the hour. */
@@ -51,11 +52,11 @@ function quantile(values, share) {
 
 /**
  * @param {Bench} page
- * @param {number} [seconds] how long to measure each length of the timeline
+ * @param {number} seconds how long to measure each length of the timeline
  * @returns {Promise<Record<string, {fps: number, interval_p50: number, interval_p95: number,
  *   draw_p50: number, draw_p95: number, draw_max: number, frames: number}>>}
  */
-export async function bench(page, seconds = 4) {
+export async function bench(page, seconds) {
   const start = Date.now() - COUNT * HOP_S * 1000;
   for (let i = 0; i < COUNT; i += 1) page.take(madeUp(i, start));
   let next = COUNT;

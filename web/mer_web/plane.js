@@ -16,6 +16,16 @@ const [SILENCE, SETTLING, , STALLED] = STATES.map(stateCode);
 const NEUTRAL_RADIUS = 0.08;
 const FIELD_STEPS = 72;
 
+/**
+ * @typedef {object} Plot  device pixels
+ * @property {number} x       left edge of the plane
+ * @property {number} y       top edge
+ * @property {number} size
+ * @property {number} text    height of words
+ * @property {number} radius  of the corners
+ * @property {number} gutter  room for the names of the axes
+ */
+
 export class Plane {
   /**
    * @param {HTMLCanvasElement} canvas
@@ -35,6 +45,7 @@ export class Plane {
     this._dirty = true;
     this.reducedMotion = false;
     this._surface = new Surface(canvas, () => this._forget());
+    this._plot = this._measure();
   }
 
   /** @param {import("./look.js").Look} look */
@@ -46,6 +57,7 @@ export class Plane {
   _forget() {
     this._field = null;
     this._dirty = true;
+    this._plot = this._measure();
   }
 
   /**
@@ -96,7 +108,7 @@ export class Plane {
     context.drawImage(this._field, 0, 0);
     if (this._state >= 0) {
       context.save();
-      const plot = this._plot();
+      const plot = this._plot;
       context.beginPath();
       context.roundRect(plot.x, plot.y, plot.size, plot.size, plot.radius);
       context.clip();
@@ -108,14 +120,15 @@ export class Plane {
     return true;
   }
 
-  _plot() {
+  /** @returns {Plot} */
+  _measure() {
     const { width, height, ratio } = this._surface;
     const css = Math.min(width, height) / ratio;
     const text = Math.max(10.5, Math.min(26, 6 + css * 0.0155)) * ratio;
     const gutter = this._look?.overlay ? 2 * ratio : text * 1.9;
     const size = Math.floor(Math.min(width - gutter - ratio, height - gutter - ratio));
     return { x: Math.round((width - size - gutter) / 2 + gutter), y: Math.round((height - size - gutter) / 2),
-             size, text, ratio, radius: size * 0.035, gutter };
+             size, text, radius: Math.max(0, size * 0.035), gutter };
   }
 
   /**
@@ -123,7 +136,7 @@ export class Plane {
    * @returns {number} device pixels
    */
   _x(valence) {
-    const plot = this._plot();
+    const plot = this._plot;
     return plot.x + ((valence + 1) / 2) * plot.size;
   }
 
@@ -132,7 +145,7 @@ export class Plane {
    * @returns {number} device pixels
    */
   _y(arousal) {
-    const plot = this._plot();
+    const plot = this._plot;
     return plot.y + ((1 - arousal) / 2) * plot.size;
   }
 
@@ -143,7 +156,7 @@ export class Plane {
   _drawField(look) {
     const { width, height, ratio } = this._surface;
     const { canvas, context } = offscreen(width, height);
-    const plot = this._plot();
+    const plot = this._plot;
     const { x, y, size, radius } = plot;
     const dark = look.theme === "dark";
     context.save();
@@ -217,7 +230,7 @@ export class Plane {
   /**
    * @param {CanvasRenderingContext2D} context
    * @param {import("./look.js").Look} look
-   * @param {ReturnType<Plane["_plot"]>} plot
+   * @param {Plot} plot
    */
   _drawWords(context, look, plot) {
     context.textBaseline = "middle";
@@ -250,7 +263,7 @@ export class Plane {
   /**
    * @param {CanvasRenderingContext2D} context
    * @param {import("./look.js").Look} look
-   * @param {ReturnType<Plane["_plot"]>} plot
+   * @param {Plot} plot
    */
   _drawAxes(context, look, plot) {
     const { x, y, size, text, gutter } = plot;
@@ -288,7 +301,7 @@ export class Plane {
     const indices = trailIndices(history, end, now);
     if (indices.length < 2) return;
     const { context, ratio } = this._surface;
-    const plot = this._plot();
+    const plot = this._plot;
     const held = this._state === SILENCE || this._state === STALLED;
     const xs = indices.map((i) => this._x(history.valence[history.slot(i)]));
     const ys = indices.map((i) => this._y(history.arousal[history.slot(i)]));
@@ -353,7 +366,7 @@ export class Plane {
     const [valence, arousal] = this._spring.value;
     const x = this._x(valence);
     const y = this._y(arousal);
-    const radius = Math.max(6 * ratio, this._plot().size * 0.0165);
+    const radius = Math.max(6 * ratio, this._plot.size * 0.0165);
     const held = this._state === SILENCE || this._state === STALLED;
     if (!held) {
       const halo = context.createRadialGradient(x, y, radius * 0.6, x, y, radius * 4.2);

@@ -10,7 +10,7 @@ import { ZOOMS_S } from "./timeline.js";
  * @property {boolean} overlay     only a piece, on nothing
  * @property {Piece} show
  * @property {number} zoom         seconds of the timeline
- * @property {boolean} bench
+ * @property {number} bench        seconds to measure each length of the timeline for, 0 for no bench
  */
 
 /**
@@ -26,7 +26,7 @@ export function readSettings(search) {
     overlay: on("overlay"),
     show: show === "badge" || show === "timeline" ? show : "plane",
     zoom,
-    bench: on("bench"),
+    bench: on("bench") ? Math.max(1, Math.min(60, Number(query.get("bench")) || 4)) : 0,
   };
 }
 

@@ -91,9 +91,11 @@ export class Status {
     write(this._about, runs.join(" · "));
   }
 
-  /** @param {string} name of the server's own input */
-  server(name) {
-    write(this._serverName, name);
+  /** @param {import("./protocol.js").InputInfo} input of the server's own session */
+  server(input) {
+    // A server without an input of its own has nothing to go back to.
+    element("use-server", HTMLButtonElement).hidden = input.kind === "browser";
+    write(this._serverName, input.name || input.kind);
   }
 
   /**

@@ -26,10 +26,10 @@ export class Surface {
     this.canvas = canvas;
     this.context = /** @type {Context} */ (canvas.getContext("2d"));
     this.ratio = 1;
-    this._resized = resized;
-    this._observer = new ResizeObserver(() => this.measure());
-    this._observer.observe(canvas);
-    this.measure();
+    this._fit();
+    new ResizeObserver(() => {
+      if (this._fit()) resized();
+    }).observe(canvas);
   }
 
   get width() {
@@ -45,15 +45,16 @@ export class Surface {
     return Math.min(this.width, this.height) > 24 * this.ratio;
   }
 
-  measure() {
+  /** @returns {boolean} whether the size has changed */
+  _fit() {
     const box = this.canvas.getBoundingClientRect();
     const ratio = Math.min(MOST_RATIO, window.devicePixelRatio || 1);
     const width = Math.max(1, Math.round(box.width * ratio));
     const height = Math.max(1, Math.round(box.height * ratio));
-    if (width === this.canvas.width && height === this.canvas.height && ratio === this.ratio) return;
+    if (width === this.canvas.width && height === this.canvas.height && ratio === this.ratio) return false;
     this.ratio = ratio;
     this.canvas.width = width;
     this.canvas.height = height;
-    this._resized();
+    return true;
   }
 }

@@ -25,7 +25,23 @@ const TICKS = {
   3600: { step: 600, label: (back) => `−${back / 60} min` },
 };
 
-/** @typedef {{canvas: HTMLCanvasElement, context: CanvasRenderingContext2D, end: number, whole: boolean}} Tile */
+/**
+ * @typedef {object} Plot  device pixels
+ * @property {number} x         left edge of the lanes
+ * @property {number} y         top edge
+ * @property {number} width
+ * @property {number} height    of both lanes and the strip of states
+ * @property {number} lane      height of a lane
+ * @property {number} between   from lane to lane
+ * @property {number} strip     height of the strip of states
+ * @property {number} text      height of words
+ * @property {number} ratio     device pixels in a CSS pixel
+ * @property {number} valence   top of the lane of valence
+ * @property {number} arousal   top of the lane of arousal
+ */
+
+/** @typedef {{canvas: HTMLCanvasElement, context: CanvasRenderingContext2D, end: number, newest: number,
+ *            whole: boolean}} Tile  `end` and `newest` as of its last painting */
 
 export class Timeline {
   /**
@@ -52,6 +68,7 @@ export class Timeline {
     /** How many tiles were painted, for the bench. */
     this.painted = 0;
     this._surface = new Surface(canvas, () => this._forget());
+    this._plot = this._measure();
   }
 
   /** @param {import("./look.js").Look} look */
@@ -72,9 +89,11 @@ export class Timeline {
     this._spare = [];
     this._frame = null;
     this._drawn = "";
+    this._plot = this._measure();
   }
 
-  _plot() {
+  /** @returns {Plot} */
+  _measure() {
     const { width, height, ratio } = this._surface;
     const css = width / ratio;
     const text = (css < 560 ? 10.5 : Math.max(11.5, Math.min(20, 7 + css * 0.0075))) * ratio;
@@ -96,7 +115,7 @@ export class Timeline {
    */
   draw(viewTime, end) {
     if (!this._look || !this._surface.visible) return false;
-    const plot = this._plot();
+    const plot = this._plot;
     const perColumn = this.zoom / plot.width;
     const known = Number.isFinite(viewTime);
     const edge = known ? Math.floor(viewTime / perColumn) : 0;
@@ -135,17 +154,20 @@ export class Timeline {
    * @param {number} k
    * @param {number} perColumn
    * @param {number} end
-   * @param {ReturnType<Timeline["_plot"]>} plot
+   * @param {Plot} plot
    * @returns {Tile}
    */
   _tile(k, perColumn, end, plot) {
     let tile = this._tiles.get(k);
-    if (tile && (tile.whole || tile.end === end)) return tile;
+    const newest = this._history.time[this._history.slot(end - 1)];
+    // What is less than a fraction of a column cannot be seen yet.
+    if (tile && (tile.whole || tile.end === end || newest - tile.newest < perColumn / 4)) return tile;
     if (!tile) {
-      tile = this._spare.pop() ?? { ...offscreen(TILE, plot.height), end: -1, whole: false };
+      tile = this._spare.pop() ?? { ...offscreen(TILE, plot.height), end: -1, newest: 0, whole: false };
       this._tiles.set(k, tile);
     }
     tile.end = end;
+    tile.newest = newest;
     this._paint(tile, k, perColumn, end, plot);
     return tile;
   }
@@ -155,16 +177,15 @@ export class Timeline {
    * @param {number} k
    * @param {number} perColumn
    * @param {number} end
-   * @param {ReturnType<Timeline["_plot"]>} plot
+   * @param {Plot} plot
    */
   _paint(tile, k, perColumn, end, plot) {
     const look = /** @type {import("./look.js").Look} */ (this._look);
     const history = this._history;
     const origin = k * TILE * perColumn;
     const until = origin + TILE * perColumn;
-    const newest = history.time[history.slot(end - 1)];
     // Only an estimate beyond the right edge makes the last line of a tile certain.
-    tile.whole = newest > until;
+    tile.whole = tile.newest > until;
     this.painted += 1;
     const { context } = tile;
     context.clearRect(0, 0, TILE, plot.height);
@@ -204,7 +225,7 @@ export class Timeline {
 
   /**
    * @param {CanvasRenderingContext2D} context
-   * @param {ReturnType<Timeline["_plot"]>} plot
+   * @param {Plot} plot
    * @param {CanvasGradient} colours
    * @param {number} perColumn
    * @param {(value: number) => number} y
@@ -224,25 +245,18 @@ export class Timeline {
       for (let i = stop - 1; i >= start; i -= 1) context.lineTo(x(i), y(low[i]));
       context.fill();
       context.globalAlpha = 1;
+      // A column that holds several estimates shows all of their range.
+      context.beginPath();
+      for (let i = start; i < stop; i += 1) context.lineTo(x(i), y(max[i]));
+      for (let i = stop - 1; i >= start; i -= 1) context.lineTo(x(i), y(min[i]));
+      context.fill();
       context.strokeStyle = colours;
       context.lineWidth = Math.max(2 * plot.ratio, plot.text * 0.16);
       context.lineJoin = "round";
       context.lineCap = "round";
       context.beginPath();
-      for (let i = start; i < stop; i += 1) {
-        const at = x(i);
-        if (max[i] > min[i]) {
-          // A column that holds several estimates shows all of their range.
-          context.moveTo(at, y(min[i]));
-          context.lineTo(at, y(max[i]));
-        }
-        if (i === start) context.moveTo(at, y(mean[i]));
-        else {
-          context.moveTo(x(i - 1), y(mean[i - 1]));
-          context.lineTo(at, y(mean[i]));
-        }
-        if (stop - start === 1) context.lineTo(at, y(mean[i]));
-      }
+      context.moveTo(x(start), y(mean[start]));
+      for (let i = start; i < stop; i += 1) context.lineTo(x(i), y(mean[i]));
       context.stroke();
       start = stop;
     }
@@ -252,7 +266,7 @@ export class Timeline {
    * Stretches that are not tracking: a shade over both lanes and a pattern in the strip below.
    * @param {CanvasRenderingContext2D} context
    * @param {import("./look.js").Look} look
-   * @param {ReturnType<Timeline["_plot"]>} plot
+   * @param {Plot} plot
    * @param {number} origin
    * @param {number} perColumn
    */
@@ -309,7 +323,7 @@ export class Timeline {
   /**
    * Names of the stretches and of the sessions, where there is room for them.
    * @param {import("./look.js").Look} look
-   * @param {ReturnType<Timeline["_plot"]>} plot
+   * @param {Plot} plot
    * @param {number} first
    * @param {number} perColumn
    */
@@ -377,7 +391,7 @@ export class Timeline {
   /**
    * The value at the right edge: a dot on each line, and the number beside it.
    * @param {import("./look.js").Look} look
-   * @param {ReturnType<Timeline["_plot"]>} plot
+   * @param {Plot} plot
    * @param {number} viewTime
    * @param {number} end
    */
@@ -402,7 +416,7 @@ export class Timeline {
 
   /**
    * @param {import("./look.js").Look} look
-   * @param {ReturnType<Timeline["_plot"]>} plot
+   * @param {Plot} plot
    * @param {number} first
    * @param {number} perColumn
    * @param {number} end
@@ -447,7 +461,7 @@ export class Timeline {
   /**
    * What stands still: lanes, scales, names, marks of time.
    * @param {import("./look.js").Look} look
-   * @param {ReturnType<Timeline["_plot"]>} plot
+   * @param {Plot} plot
    * @returns {HTMLCanvasElement}
    */
   _drawFrame(look, plot) {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { Palette, contrast, linearToOklab, oklabToLinear, placeLab, toGamut } from "../mer_web/palette.js";
@@ -68,5 +69,31 @@ for (const theme of THEMES) {
     assert.equal(palette.css(5, 5), palette.css(1, 1));
     assert.equal(palette.css(NaN, 0), palette.css(0, 0));
     assert.match(palette.translucent(0, 0, 0.5), /^rgba\(\d+,\d+,\d+,0\.500\)$/);
+  });
+}
+
+/** The colours of a theme as the style sheet names them. */
+function sheet(theme) {
+  const css = readFileSync(new URL("../mer_web/page.css", import.meta.url), "utf8");
+  const block = (selector) => css.slice(css.indexOf(selector)).match(/\{([^}]*)\}/)[1];
+  const text = block(":root {") + (theme === "light" ? block(':root[data-theme="light"]') : "");
+  return Object.fromEntries([...text.matchAll(/--(\w+): #(\w{6});/g)].map(([, name, hex]) =>
+    [name, [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16))]));
+}
+
+for (const theme of THEMES) {
+  test(`${theme}: words of the style sheet have 4.5:1 on each of its grounds, marks and focus 3:1`, () => {
+    const colours = sheet(theme);
+    assert.deepEqual([colours.bg, colours.sunk], GROUNDS[theme]);
+    for (const ground of ["bg", "raised", "sunk"]) {
+      for (const word of ["ink", "muted", "warn", "bad", "ok"]) {
+        const got = contrast(colours[word], colours[ground]);
+        assert.ok(got >= 4.5, `${word} on ${ground}: ${got.toFixed(2)}`);
+      }
+      for (const mark of ["focus", "strong"]) {
+        const got = contrast(colours[mark], colours[ground]);
+        assert.ok(got >= 3, `${mark} on ${ground}: ${got.toFixed(2)}`);
+      }
+    }
   });
 }

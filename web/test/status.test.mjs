@@ -37,6 +37,6 @@ test("gauges and meter stay within their scales", () => {
 });
 
 test("the address is read kindly", () => {
-  assert.deepEqual(readSettings("?overlay=1&show=badge&zoom=10m"), { overlay: true, show: "badge", zoom: 600, bench: false });
-  assert.deepEqual(readSettings("?overlay=0&show=evil&zoom=9y"), { overlay: false, show: "plane", zoom: 60, bench: false });
+  assert.deepEqual(readSettings("?overlay=1&show=badge&zoom=10m&bench=2"), { overlay: true, show: "badge", zoom: 600, bench: 2 });
+  assert.deepEqual(readSettings("?overlay=0&show=evil&zoom=9y"), { overlay: false, show: "plane", zoom: 60, bench: 0 });
 });

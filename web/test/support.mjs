@@ -1,5 +1,13 @@
 /** Estimates, sockets and clocks for the tests. The socket misbehaves on request. */
 
+// Node 18 keeps it behind a flag; every browser has it.
+globalThis.CustomEvent ??= class extends Event {
+  constructor(type, { detail } = {}) {
+    super(type);
+    this.detail = detail;
+  }
+};
+
 /** An estimate as the server writes it, with what the test cares about. */
 export function estimate(overrides = {}) {
   const seq = overrides.seq ?? 0;
