@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,6 +23,8 @@ from realtime_mer.sessions import ClientSession, SessionPool, TooManySessionsErr
 from realtime_mer.stats import Counter, Stats, Timing
 from realtime_mer.types import Estimate
 from realtime_mer.wire import CloseCode, ErrorCode, WireError
+
+logger = logging.getLogger(__name__)
 
 # A viewer that takes nothing for so long is cut off.
 SEND_TIMEOUT_S = 30.0
@@ -113,12 +116,17 @@ class Viewer:
             await self._receive_all()
         except ConnectionClosed:
             pass
+        except Exception:
+            logger.exception("a connection failed")
+            await self._apologize()
         finally:
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
             self._leave()
             if self._client is not None:
                 self._host.pool.drop(self._client)
+                # Others may have been watching it.
+                self._client.hub.publish(End("its client is gone"))
 
     def wake(self) -> None:
         """Lets the sender look for something to send. From the event loop's thread."""
@@ -168,9 +176,8 @@ class Viewer:
         except (ConnectionClosed, TimeoutError):
             self.abort()
         except Exception:
-            # Without its sender a connection would hang in silence.
-            self.abort()
-            raise
+            logger.exception("sending to a viewer failed")
+            await self._apologize()
 
     async def _enter(self, channel: Channel) -> None:
         """Makes a channel the one that is watched: hello, what was missed, perhaps the end."""
@@ -287,6 +294,12 @@ class Viewer:
             if self._penalties > MAX_PENALTIES:
                 await self._connection.close(CloseCode.POLICY, "too many messages or errors")
                 return
+
+    async def _apologize(self) -> None:
+        message = "the server made a mistake and closes this connection; its log says more"
+        with contextlib.suppress(ConnectionClosed, TimeoutError):
+            await self._write(wire.error(ErrorCode.INTERNAL, message))
+            await self._connection.close(CloseCode.INTERNAL, "internal error")
 
     async def _refuse(self, error: WireError) -> None:
         self._host.stats.add(Counter.CLIENT_ERRORS)

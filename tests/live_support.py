@@ -1,0 +1,284 @@
+"""Sources that misbehave, a server on a thread, and waiting without sleeping blindly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from mer_engine import Engine
+from numpy.typing import NDArray
+from support import ManualClock, blocks
+from websockets.sync.client import ClientConnection, connect
+
+from realtime_mer.audio.source import (
+    Block,
+    EndOfStream,
+    InputInfo,
+    InputKind,
+    SourceBase,
+    SourceLost,
+)
+from realtime_mer.outputs.websocket import MerServer, ServerConfig
+from realtime_mer.runner import LiveRunner
+
+# Long enough for the slowest machine: only a failing test waits it out.
+TIMEOUT_S = 20.0
+
+
+def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = TIMEOUT_S) -> None:
+    """Waits until a condition holds; fails where it does not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {timeout_s} s in vain for: {what}"
+        time.sleep(0.002)
+
+
+Step = Block | Exception | Callable[[], None] | None
+"""What a scripted source does: hand out a block, raise, call, or (None) let the time pass."""
+
+
+class ScriptedSource(SourceBase):
+    """Does what it is told, in a time that it turns itself.
+
+    A `None` lets the time of the read pass, a block the time that it lasts where the source is
+    live. After the script the audio is over, or, with `then_hangs`, nothing ever comes again.
+    """
+
+    def __init__(
+        self,
+        script: Iterable[Step],
+        clock: ManualClock,
+        *,
+        sample_rate_hz: int = 16_000,
+        channels: int = 1,
+        paced: bool = False,
+        live: bool = True,
+        reopenings: Iterable[Exception | InputInfo | None] = (),
+    ) -> None:
+        self._info = InputInfo(
+            InputKind.FILE, "scripted", sample_rate_hz, channels, paced=paced, live=live
+        )
+        self._script = iter(script)
+        self._clock = clock
+        self._reopenings = iter(reopenings)
+        self.reopened_at: list[float] = []
+        self.closed = 0
+
+    def read(self, timeout_s: float) -> Block | None:
+        if self.closed:
+            raise EndOfStream
+        for step in self._script:
+            if step is None:
+                self._clock.advance(timeout_s)
+                return None
+            if isinstance(step, Block):
+                if not self._info.paced:
+                    self._clock.advance(len(step.samples) / self._info.sample_rate_hz)
+                return step
+            if isinstance(step, Exception):
+                raise step
+            step()
+        raise EndOfStream
+
+    def reopen(self) -> None:
+        self.reopened_at.append(self._clock.now)
+        outcome = next(self._reopenings)
+        if isinstance(outcome, Exception):
+            raise outcome
+        if outcome is not None:
+            self._info = outcome
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def as_blocks(samples: NDArray[np.float32], sizes: tuple[int, ...] = (320,)) -> list[Block]:
+    """A signal as blocks without capture times."""
+    return [Block(part) for part in blocks(samples, sizes)]
+
+
+def lost(*, recoverable: bool = True) -> SourceLost:
+    return SourceLost("the scripted input is gone", recoverable=recoverable)
+
+
+class ArraySource(SourceBase):
+    """Hands out an array like a file: as fast as it is asked."""
+
+    def __init__(
+        self, samples: NDArray[np.float32], sample_rate_hz: int, *, loop: bool = False
+    ) -> None:
+        self._info = InputInfo(
+            InputKind.FILE, "array", sample_rate_hz, samples.shape[1], paced=True, live=False
+        )
+        self._samples = samples
+        self._position = 0
+        self._loop = loop
+        self._closed = False
+
+    def read(self, timeout_s: float) -> Block | None:
+        size = self._info.sample_rate_hz // 50
+        part = self._samples[self._position : self._position + size]
+        self._position += size
+        if len(part) == 0 and self._loop and not self._closed:
+            self._position = size
+            part = self._samples[:size]
+        if len(part) == 0 or self._closed:
+            raise EndOfStream
+        return Block(part)
+
+    def close(self) -> None:
+        self._closed = True
+
+
+class HangingSource(SourceBase):
+    """A live input from which nothing comes until it is given something."""
+
+    def __init__(self, sample_rate_hz: int = 16_000) -> None:
+        self._info = InputInfo(
+            InputKind.MICROPHONE, "hanging", sample_rate_hz, 1, paced=False, live=True
+        )
+        self._changed = threading.Condition()
+        self._blocks: list[Block] = []
+        self.closed = False
+
+    def give(self, samples: NDArray[np.float32]) -> None:
+        with self._changed:
+            self._blocks.append(Block(samples, captured_at=time.monotonic()))
+            self._changed.notify()
+
+    def read(self, timeout_s: float) -> Block | None:
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._blocks) or self.closed, timeout_s)
+            if self._blocks:
+                return self._blocks.pop(0)
+            if self.closed:
+                raise EndOfStream
+            return None
+
+    def close(self) -> None:
+        with self._changed:
+            self.closed = True
+            self._changed.notify()
+
+
+@dataclass
+class RunningServer:
+    """A server whose event loop runs in a thread."""
+
+    server: MerServer
+    loop: asyncio.AbstractEventLoop
+    port: int
+    tasks: Callable[[], int] = field(repr=False)
+    stop: Callable[[], None] = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/ws"
+
+    def call(self, function: Callable[[], Any]) -> Any:
+        """Calls something in the loop's thread and returns what it returns."""
+
+        async def inside() -> Any:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(inside(), self.loop).result(TIMEOUT_S)
+
+    def connect(self, query: str = "", **options: Any) -> ClientConnection:
+        client: ClientConnection = connect(self.url + query, close_timeout=1.0, **options)
+        return client
+
+
+@contextlib.contextmanager
+def running_server(
+    engine: Engine,
+    runner: LiveRunner | None = None,
+    *,
+    server: MerServer | None = None,
+    **settings: Any,
+) -> Iterator[RunningServer]:
+    """A server on a free port of this machine; leaves no task behind, or fails."""
+    started: threading.Event = threading.Event()
+    stopping: asyncio.Event
+    running: RunningServer
+    failures: list[BaseException] = []
+    left: list[str] = []
+
+    async def serve() -> None:
+        nonlocal stopping, running
+        stopping = asyncio.Event()
+        mine = server or MerServer(
+            engine, runner, config=ServerConfig(port=settings.pop("port", 0), **settings)
+        )
+        async with mine:
+            loop = asyncio.get_running_loop()
+            running = RunningServer(
+                mine,
+                loop,
+                mine.port,
+                tasks=lambda: len(asyncio.all_tasks(loop)),
+                stop=partial(_set_from_thread, loop, stopping),
+            )
+            started.set()
+            await stopping.wait()
+        left.extend(
+            repr(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()
+        )
+
+    def main() -> None:
+        try:
+            asyncio.run(serve())
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            started.set()
+
+    thread = threading.Thread(target=main, name="test-server")
+    thread.start()
+    assert started.wait(TIMEOUT_S)
+    if failures:
+        thread.join()
+        raise failures[0]
+    try:
+        yield running
+    finally:
+        with contextlib.suppress(RuntimeError):  # the test may have stopped it already
+            running.stop()
+        thread.join(TIMEOUT_S)
+        assert not thread.is_alive(), "the server does not stop"
+    assert not failures, failures
+    assert not left, f"tasks are left: {left}"
+
+
+def _set_from_thread(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    loop.call_soon_threadsafe(event.set)
+
+
+def receive(socket: ClientConnection, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+    """The next message."""
+    message: dict[str, Any] = json.loads(socket.recv(timeout_s))
+    return message
+
+
+def receive_until(
+    socket: ClientConnection, kind: str, timeout_s: float = TIMEOUT_S
+) -> list[dict[str, Any]]:
+    """Messages up to and including the first of a kind."""
+    messages = [receive(socket, timeout_s)]
+    while messages[-1]["type"] != kind:
+        messages.append(receive(socket, timeout_s))
+    return messages
+
+
+def receive_kind(
+    socket: ClientConnection, kind: str, timeout_s: float = TIMEOUT_S
+) -> dict[str, Any]:
+    """The next message of a kind; others are passed over."""
+    return receive_until(socket, kind, timeout_s)[-1]

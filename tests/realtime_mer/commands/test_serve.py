@@ -1,0 +1,249 @@
+"""`realtime-mer serve` as a user runs it: a process, signals, exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from live_support import TIMEOUT_S, receive, receive_kind, receive_until
+from mer_engine import Engine
+from numpy.typing import NDArray
+from support import music
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from realtime_mer.config import PipelineConfig
+from realtime_mer.pipeline import Pipeline
+
+COMMAND = [sys.executable, "-m", "realtime_mer", "serve"]
+RATE = 44_100
+
+
+class Process:
+    """A running `serve`, its address, and what it printed."""
+
+    def __init__(self, *options: str, stdin: int | None = subprocess.DEVNULL) -> None:
+        self.popen = subprocess.Popen(
+            [*COMMAND, "--port", "0", *options],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=stdin != subprocess.PIPE,
+        )
+        self._lines: queue.Queue[str] = queue.Queue()
+        self._printed: list[str] = []
+        self._readers = [
+            threading.Thread(target=self._read, args=(stream,), daemon=True)
+            for stream in (self.popen.stdout, self.popen.stderr)
+        ]
+        for reader in self._readers:
+            reader.start()
+        self.url = self.line("realtime-mer is at (http://.*/)")
+
+    def _read(self, stream: Any) -> None:
+        for line in stream:
+            self._lines.put(line if isinstance(line, str) else line.decode())
+
+    def line(self, pattern: str) -> str:
+        """The next line that matches; its first group, or all of it."""
+        while True:
+            try:
+                line = self._lines.get(timeout=TIMEOUT_S).rstrip()
+            except queue.Empty:
+                pytest.fail(f"no line like {pattern!r} in: {self._printed}")
+            self._printed.append(line)
+            match = re.fullmatch(pattern, line)
+            if match is not None:
+                return match[1] if match.groups() else match[0]
+
+    def connect(self, query: str = "") -> ClientConnection:
+        return connect(self.url.replace("http", "ws") + "ws" + query, close_timeout=1.0)
+
+    def stop(self, number: int) -> int:
+        self.popen.send_signal(number)
+        return self.popen.wait(TIMEOUT_S)
+
+    def printed(self) -> str:
+        """Everything, once the process has ended."""
+        for reader in self._readers:
+            reader.join(TIMEOUT_S)
+        while not self._lines.empty():
+            self._printed.append(self._lines.get().rstrip())
+        return "\n".join(self._printed)
+
+
+@contextlib.contextmanager
+def serving(*options: str, stdin: int | None = subprocess.DEVNULL) -> Iterator[Process]:
+    process = Process(*options, stdin=stdin)
+    try:
+        yield process
+    finally:
+        process.popen.kill()
+        process.popen.wait()
+        for stream in (process.popen.stdin, process.popen.stdout, process.popen.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+
+@pytest.fixture(scope="module")
+def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("music") / "song.flac"
+    soundfile.write(path, music(12.3, RATE, channels=2), RATE)
+    return path
+
+
+def rows(estimates: list[Any]) -> NDArray[np.float64]:
+    names = ("seq", "t", "valence", "arousal", "valence_low", "valence_high", "level_db")
+    return np.array([[e[name] for name in names] for e in estimates])
+
+
+def test_live_equals_offline(engine: Engine, song: Path) -> None:
+    samples, rate = soundfile.read(song, dtype="float32", always_2d=True)
+    pipeline = Pipeline(engine, sample_rate_hz=rate, channels=2, config=PipelineConfig(hop_s=0.5))
+    offline = [e.to_dict() for e in pipeline.feed(samples) + pipeline.finish()]
+    with serving("--input", str(song), "--hop", "0.5", "--speed", "20") as process:
+        process.line(r"song.flac is over; the page stays open \(Ctrl-C ends\)")
+        with process.connect() as client:
+            assert receive(client)["input"]["name"] == "song.flac"
+            snapshot = receive(client)
+            assert receive_kind(client, "end")["reason"] == "song.flac is over"
+    np.testing.assert_allclose(rows(snapshot["estimates"]), rows(offline), atol=2e-5)
+    assert [e["state"] for e in snapshot["estimates"]] == [e["state"] for e in offline]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly(number: int) -> None:
+    with serving("--input", "demo", "--hop", "0.1") as process:
+        process.line(r"input: demo, .*\(Ctrl-C ends\)")
+        with process.connect() as client:
+            assert receive_kind(client, "estimate")["seq"] >= 0
+            assert process.stop(number) == 0
+            with pytest.raises(ConnectionClosed) as closed:
+                receive_until(client, "never")
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1001
+        printed = process.printed()
+    assert re.search(
+        r"stopped after \d+ s: \d+ estimates, at most 1 viewer\(s\), nothing lost", printed
+    )
+    assert "Traceback" not in printed
+
+
+def test_exit_at_end_tells_viewers_the_end(song: Path) -> None:
+    with serving("--input", str(song), "--exit-at-end", "--speed", "8", "--quiet") as process:
+        with process.connect() as client:
+            assert receive_until(client, "end")[-1]["reason"] == "song.flac is over"
+        assert process.popen.wait(TIMEOUT_S) == 0
+        assert process.printed().startswith("realtime-mer is at http://127.0.0.1:")
+        assert process.printed().count("\n") == 0
+
+
+def test_a_looping_file_goes_on(song: Path) -> None:
+    with (
+        serving("--input", str(song), "--loop", "--speed", "50") as process,
+        process.connect() as client,
+    ):
+        t = 0.0
+        while t < 20.0:
+            t = receive_kind(client, "estimate")["t"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_pcm_on_standard_input() -> None:
+    options = (
+        "--input",
+        "-",
+        "--pcm-rate",
+        "16000",
+        "--pcm-channels",
+        "1",
+        "--pcm-format",
+        "f32le",
+    )
+    with serving(*options, "--hop", "0.5", stdin=subprocess.PIPE) as process:
+        stdin = process.popen.stdin
+        assert stdin is not None
+        with process.connect() as client:
+            stdin.write(music(1.2, 16_000).tobytes())
+            stdin.flush()
+            assert receive_kind(client, "estimate")["t"] == 0.5
+            stdin.close()
+            receive_until(client, "end")
+        assert process.stop(signal.SIGINT) == 0
+
+
+def test_pages_and_numbers() -> None:
+    with serving("--input", "demo") as process:
+        with urllib.request.urlopen(process.url, timeout=TIMEOUT_S) as page:
+            assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+        with urllib.request.urlopen(process.url + "healthz", timeout=TIMEOUT_S) as page:
+            assert json.load(page)["input"]["kind"] == "demo"
+        with urllib.request.urlopen(process.url + "metrics", timeout=TIMEOUT_S) as page:
+            assert b"realtime_mer_info" in page.read()
+
+
+def test_browsers_only() -> None:
+    with serving("--input", "browser") as process, process.connect() as client:
+        process.line("input: the microphones of browsers .*")
+        assert receive(client)["input"]["kind"] == "browser"
+
+
+def refused(*options: str) -> str:
+    """Runs a `serve` that must not start; what it says."""
+    done = subprocess.run(
+        [*COMMAND, *options],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 2, done
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+def test_a_port_in_use_is_exit_code_2() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = refused("--input", "demo", "--port", str(port))
+    assert f"port {port} on 127.0.0.1 is in use" in said
+    assert "--port 0" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--port", "70000"), "port is 70000; it must lie between 0 and 65535"),
+        (("--hop", "0.55"), "hop is 0.55 s"),
+        (("--lag-order", "21"), "lag order is 21"),
+        (("--silence-db", "3"), "silence level is 3.0 dB"),
+        (("--max-viewers", "0"), "number of viewers is 0"),
+        (("--allow-origin", "vj.example"), "'vj.example' is not an origin"),
+        (("--speed", "0"), "speed is 0.0"),
+        (("--host", "203.0.113.7"), "203.0.113.7 is not an address of this machine"),
+    ],
+)
+def test_impossible_options_are_exit_code_2(options: tuple[str, ...], words: str) -> None:
+    assert words in refused("--input", "demo", *options)
+
+
+def test_a_missing_file_is_exit_code_2(tmp_path: Path) -> None:
+    assert "nothing.flac" in refused("--input", str(tmp_path / "nothing.flac"))
