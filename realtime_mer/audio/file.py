@@ -321,12 +321,9 @@ def _looks_like(head: bytes) -> str | None:
         return "it is a web page (a download that failed?)"
     if start.startswith((b"#extm3u", b"[playlist]")):
         return "it is a playlist; give one of the files or addresses in it"
-    try:
-        text = head.decode("utf-8", "ignore")
-    except ValueError:
-        return None
+    text = head.decode("utf-8", "ignore")
     printable = sum(character.isprintable() or character.isspace() for character in text)
-    if b"\0" not in head and len(text) > 0.95 * len(head) and printable > 0.98 * len(text):
+    if b"\0" not in head and len(text.encode()) > 0.95 * len(head) and printable > 0.98 * len(text):
         return "it is text"
     return None
 

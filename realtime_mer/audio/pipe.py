@@ -20,8 +20,9 @@ class PipeReader:
     """
 
     def __init__(self, stream: IO[bytes], chunk_bytes: int) -> None:
-        self._fd = stream.fileno()
-        self._stream = stream  # held, so that the descriptor stays ours while the thread reads
+        # Our own descriptor, closed by the thread: a number that somebody else closes may soon
+        # belong to another file, and we would read that.
+        self._fd = os.dup(stream.fileno())
         self._chunk_bytes = chunk_bytes
         self._chunks: queue.Queue[bytes] = queue.Queue(_DEPTH)
         self._closed = threading.Event()
@@ -56,21 +57,27 @@ class PipeReader:
                 except queue.Empty:
                     continue
 
-    def _run(self) -> None:
-        while not self._closed.is_set():
-            try:
-                chunk = os.read(self._fd, self._chunk_bytes)
-            except OSError:  # closed under us, or a terminal that hung up: the end either way
-                chunk = b""
-            while not self._closed.is_set():
-                try:
-                    self._chunks.put(chunk, timeout=0.5)
-                    break
-                except queue.Full:
-                    continue
-            if not chunk:
-                return
-
     def join(self, timeout_s: float) -> None:
         """After `close`: wait for the thread, where the pipe's writer is gone and it can end."""
         self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        try:
+            while not self._closed.is_set():
+                try:
+                    chunk = os.read(self._fd, self._chunk_bytes)
+                except OSError:  # a terminal that hung up, for example: the end either way
+                    chunk = b""
+                self._hand_over(chunk)
+                if not chunk:
+                    return
+        finally:
+            os.close(self._fd)
+
+    def _hand_over(self, chunk: bytes) -> None:
+        while not self._closed.is_set():
+            try:
+                self._chunks.put(chunk, timeout=0.5)
+                return
+            except queue.Full:
+                continue

@@ -1,0 +1,126 @@
+import hashlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from support_audio import read_all
+
+from realtime_mer.audio.demo import (
+    DURATION_S,
+    SAMPLE_RATE_HZ,
+    DemoSource,
+    render_demo,
+    write_demo,
+)
+from realtime_mer.audio.demo_piece import PASSAGE_S, PASSAGES
+from realtime_mer.audio.source import EndOfStream, InputKind
+from realtime_mer.audio.synthesis import pitch, pluck
+
+
+def passage(name: str) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    (found,) = (p for p in PASSAGES if p.name == name)
+    start, end = round(found.start_s * SAMPLE_RATE_HZ), round(found.end_s * SAMPLE_RATE_HZ)
+    return render_demo()[start:end] / 32768
+
+
+def test_a_piece_of_ninety_seconds_in_four_passages() -> None:
+    assert DURATION_S == 90.0
+    assert [p.name for p in PASSAGES] == ["calm", "joyful", "tense", "sad"]
+    assert render_demo().shape == (90 * SAMPLE_RATE_HZ, 2)
+
+
+def test_it_is_the_same_every_time() -> None:
+    """Also in another process: nothing in it depends on the time or on hash seeds."""
+    program = (
+        "import hashlib; from realtime_mer.audio.demo import render_demo; "
+        "print(hashlib.sha256(render_demo().tobytes()).hexdigest())"
+    )
+    other = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert other.stdout.decode().strip() == hashlib.sha256(render_demo().tobytes()).hexdigest()
+
+
+def test_the_passages_differ_as_their_moods_do() -> None:
+    level = {p.name: 20 * np.log10(passage(p.name).std()) for p in PASSAGES}
+    assert min(level["joyful"], level["tense"]) > max(level["calm"], level["sad"]) + 8
+    brightness = {}
+    for p in PASSAGES:
+        power = np.abs(np.fft.rfft(passage(p.name)[:, 0])) ** 2
+        bins = np.fft.rfftfreq(round(PASSAGE_S * SAMPLE_RATE_HZ), 1 / SAMPLE_RATE_HZ)
+        brightness[p.name] = float(np.sum(bins * power) / np.sum(power))
+    assert brightness["sad"] < brightness["calm"] < brightness["joyful"]
+
+
+def test_nothing_clips_and_nothing_is_off_centre() -> None:
+    piece = render_demo() / 32768
+    assert 0.5 < np.abs(piece).max() < 0.99
+    assert np.abs(piece.mean(axis=0)).max() < 0.005
+
+
+def test_the_seams_do_not_click() -> None:
+    """Where passages meet, and where the loop begins again, no jump is larger than in the music."""
+    piece = render_demo()[:, 0].astype(float)
+    jumps = np.abs(np.diff(np.append(piece, piece[0])))
+    for p in PASSAGES:
+        seam = round(p.end_s * SAMPLE_RATE_HZ) - 1
+        around = jumps[max(0, seam - SAMPLE_RATE_HZ) : seam + SAMPLE_RATE_HZ]
+        assert jumps[seam] <= np.percentile(around, 99.9)
+
+
+def test_the_strings_are_in_tune() -> None:
+    for name in ("A2", "F#4", "D6"):
+        tone = pluck(pitch(name), 0.5, 0.9, 1)
+        size = 1 << 19
+        spectrum = np.abs(np.fft.rfft(tone * np.hanning(len(tone)), size))
+        near = round(pitch(name) * size / SAMPLE_RATE_HZ)
+        reach = round(near * 0.03)
+        peak = near - reach + int(np.argmax(spectrum[near - reach : near + reach]))
+        cents = 1200 * np.log2(peak * SAMPLE_RATE_HZ / size / pitch(name))
+        assert abs(cents) < 6, name
+
+
+@pytest.mark.parametrize("block_s", [0.02, 0.777])
+def test_the_source_plays_what_the_file_holds(block_s: float, tmp_path: Path) -> None:
+    source = DemoSource(block_s=block_s)
+    assert source.info.kind == InputKind.DEMO
+    assert source.info.duration_s == 90.0
+    path = tmp_path / "demo.wav"
+    write_demo(path)
+    samples, end = read_all(source)
+    assert str(end) == "the demo ended"
+    np.testing.assert_array_equal(samples, soundfile.read(path, dtype="float32", always_2d=True)[0])
+
+
+def test_the_loop_goes_on_without_a_gap() -> None:
+    with DemoSource(loop=True, block_s=33.3) as source:
+        assert source.info.duration_s is None
+        parts = []
+        for _ in range(4):
+            block = source.read(30)
+            assert block is not None
+            parts.append(block.samples)
+    heard = np.concatenate(parts)
+    piece = render_demo().astype(np.float32) / 32768
+    np.testing.assert_array_equal(heard, np.tile(piece, (2, 1))[: len(heard)])
+
+
+def test_a_closed_demo_is_over() -> None:
+    source = DemoSource()
+    source.close()
+    with pytest.raises(EndOfStream):
+        source.read(0)
+
+
+def test_music_starts_soon() -> None:
+    """Generous: it takes half a second on an idle machine; a bug would take a minute."""
+    program = (
+        "from realtime_mer.audio.demo import DemoSource\n"
+        "block = DemoSource().read(60)\n"
+        "assert block is not None"
+    )
+    begin = time.monotonic()
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert time.monotonic() - begin < 10

@@ -1,0 +1,311 @@
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from support import music
+from support_audio import read_all
+
+from realtime_mer.audio import ffmpeg
+from realtime_mer.audio.file import FileSource, open_file
+from realtime_mer.audio.source import EndOfStream, InputKind, SourceLost
+from realtime_mer.errors import UserError
+
+RATE_HZ = 44_100
+FORMATS = {
+    "wav": {"subtype": "PCM_16"},
+    "flac": {"subtype": "PCM_16"},
+    "ogg": {"subtype": "VORBIS"},
+    "opus": {"format": "OGG", "subtype": "OPUS"},
+    "mp3": {"subtype": "MPEG_LAYER_III"},
+}
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same five seconds in every format."""
+    folder = tmp_path_factory.mktemp("music")
+    for suffix, options in FORMATS.items():
+        rate = 48_000 if suffix == "opus" else RATE_HZ
+        soundfile.write(folder / f"song.{suffix}", music(5, rate, channels=2), rate, **options)
+    return folder
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("block_s", [0.02, 0.3331])
+def test_every_format_is_read_as_soundfile_reads_it(
+    folder: Path, suffix: str, block_s: float
+) -> None:
+    path = folder / f"song.{suffix}"
+    expected, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    with open_file(path, block_s=block_s) as source:
+        info = source.info
+        assert (info.kind, info.name) == (InputKind.FILE, path.name)
+        assert (info.sample_rate_hz, info.channels) == (rate, 2)
+        assert (info.paced, info.live) == (True, False)
+        assert info.duration_s == pytest.approx(5.0, abs=0.05)
+        samples, end = read_all(source)
+    assert isinstance(end, EndOfStream)
+    # Opus starts its decoder with noise shaping whose state depends on the call sizes.
+    np.testing.assert_allclose(samples, expected, atol=1e-5)
+
+
+def test_memory_does_not_grow_with_the_file(folder: Path) -> None:
+    with FileSource(folder / "song.wav", block_s=0.02) as source:
+        block = source.read(0)
+    assert block is not None
+    assert block.samples.shape == (882, 2)
+    assert block.samples.base is None or block.samples.base.size == block.samples.size
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
+def test_the_loop_is_seamless(folder: Path, suffix: str) -> None:
+    path = folder / f"song.{suffix}"
+    once = soundfile.read(path, dtype="float32", always_2d=True)[0]
+    with open_file(path, loop=True, block_s=1.7) as source:
+        assert source.info.duration_s is None
+        blocks = [source.read(0) for _ in range(8)]
+    heard = np.concatenate([block.samples for block in blocks if block is not None])
+    assert len(heard) == 8 * round(1.7 * RATE_HZ)
+    np.testing.assert_allclose(heard, np.tile(once, (3, 1))[: len(heard)], atol=1e-4)
+
+
+def test_a_file_shorter_than_a_block_can_loop(tmp_path: Path) -> None:
+    path = tmp_path / "tick.wav"
+    soundfile.write(path, music(0.01, RATE_HZ), RATE_HZ)
+    with open_file(path, loop=True, block_s=0.05) as source:
+        block = source.read(0)
+    assert block is not None
+    assert len(block.samples) == 2205
+
+
+def test_an_mp3_with_variable_bit_rate_and_no_length_is_read_to_its_end(tmp_path: Path) -> None:
+    """libsndfile alone stops where the first frame's bit rate puts the end."""
+    path = tmp_path / "song.mp3"
+    quiet = np.zeros((RATE_HZ * 20, 2), np.float32)
+    loud = music(20, RATE_HZ, channels=2, seed=1)
+    soundfile.write(
+        path, np.concatenate([loud, quiet, loud]), RATE_HZ, subtype="MPEG_LAYER_III",
+        compression_level=0.5, bitrate_mode="VARIABLE",
+    )  # fmt: skip
+    data = path.read_bytes()
+    mark = next(data.find(m) for m in (b"Xing", b"Info") if m in data[:4096])
+    second = data.find(b"\xff\xfb", mark)
+    path.write_bytes(data[second:])  # the frame with the length is gone, as after a bad cut
+    assert soundfile.info(path).duration != pytest.approx(60, abs=1)
+    with open_file(path) as source:
+        assert source.info.duration_s is None
+        samples, end = read_all(source)
+    assert isinstance(end, EndOfStream)
+    assert len(samples) == pytest.approx(60 * RATE_HZ, abs=RATE_HZ / 10)
+
+
+def write(path: Path, data: bytes | bytearray) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no file '.*gone\.flac'; check the name"):
+        open_file(tmp_path / "gone.flac")
+    with pytest.raises(UserError, match="is a folder; give a music file in it"):
+        open_file(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "secret.wav", b"x")
+    path.chmod(0)
+    with pytest.raises(UserError, match="may not be read; check its permissions"):
+        open_file(path)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mp3", "flac", "ogg"])
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", r"is empty \(0 bytes\)"),
+        (b"dear diary, today I heard a song\n" * 300, "cannot be read as music: it is text"),
+        ("Chère musique, ".encode() * 300, "cannot be read as music: it is text"),
+        (b"<!DOCTYPE html><html>404</html>", r"it is a web page \(a download that failed\?\)"),
+        (b"#EXTM3U\nhttp://x/y.mp3\n", "it is a playlist"),
+        (np.random.default_rng(1).bytes(50_000), "damaged, cut short or not audio"),
+    ],
+)
+def test_what_is_no_music_is_called_by_its_name(
+    tmp_path: Path, suffix: str, data: bytes, sentence: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / f"song.{suffix}", data)
+    with pytest.raises(UserError, match=sentence) as caught:
+        open_file(path)
+    assert f"song.{suffix}'" in str(caught.value)
+    assert capfd.readouterr().err == ""  # libraries keep their remarks to themselves
+
+
+def test_a_file_without_samples(tmp_path: Path) -> None:
+    path = tmp_path / "nothing.wav"
+    soundfile.write(path, np.zeros((0, 2)), RATE_HZ)
+    with pytest.raises(UserError, match="holds no samples"):
+        open_file(path)
+
+
+def test_a_file_without_a_header_points_to_the_pipe(tmp_path: Path) -> None:
+    path = write(tmp_path / "take.raw", bytes(1000))
+    with pytest.raises(UserError, match="pipe it into --input - with --pcm-rate"):
+        open_file(path)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("loop", [False, True])
+def test_half_a_file_is_read_and_not_taken_for_a_whole_one(
+    folder: Path, tmp_path: Path, suffix: str, loop: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = (folder / f"song.{suffix}").read_bytes()
+    path = write(tmp_path / f"half.{suffix}", data[: len(data) * 6 // 10 + 1])
+    with open_file(path, loop=loop) as source:
+        samples, end = read_all(source)
+    assert isinstance(end, SourceLost)
+    assert not end.recoverable
+    seconds = len(samples) / source.info.sample_rate_hz
+    assert f"half.{suffix} breaks off at {seconds:.2f} s" in str(end)
+    assert 1.5 < seconds < 4.5
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("suffix", ["flac", "mp3", "ogg"])
+def test_damage_in_the_middle_is_found(folder: Path, tmp_path: Path, suffix: str) -> None:
+    data = bytearray((folder / f"song.{suffix}").read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 3000] = np.random.default_rng(2).bytes(3000)
+    with open_file(write(tmp_path / f"bad.{suffix}", data)) as source:
+        samples, end = read_all(source)
+    assert isinstance(end, SourceLost)
+    assert "breaks off at" in str(end)
+    assert len(samples) > RATE_HZ
+
+
+def test_a_wav_that_a_program_wrote_into_a_pipe_is_whole(folder: Path, tmp_path: Path) -> None:
+    data = bytearray((folder / "song.wav").read_bytes())
+    at = data.index(b"data")
+    data[at + 4 : at + 8] = b"\xff\xff\xff\xff"
+    with open_file(write(tmp_path / "piped.wav", data)) as source:
+        samples, end = read_all(source)
+    assert isinstance(end, EndOfStream)
+    assert len(samples) == 5 * RATE_HZ
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_no_number_is_found_with_its_place(tmp_path: Path, value: float) -> None:
+    signal = music(1, RATE_HZ, channels=2)
+    signal[30_000, 1] = value
+    path = tmp_path / "broken.wav"
+    soundfile.write(path, signal, RATE_HZ, subtype="FLOAT")
+    with open_file(path) as source:
+        samples, end = read_all(source)
+    assert isinstance(end, SourceLost)
+    assert f"broken.wav holds {value} at 0.68 s (sample frame 30000, channel 2)" in str(end)
+    assert np.isfinite(samples).all()
+    assert len(samples) == 30_000 - 30_000 % 882
+
+
+def test_a_closed_file_is_over(folder: Path) -> None:
+    source = open_file(folder / "song.ogg")
+    source.close()
+    source.close()
+    with pytest.raises(EndOfStream):
+        source.read(0)
+
+
+def test_it_may_be_closed_while_another_thread_reads(folder: Path) -> None:
+    source = open_file(folder / "song.mp3", loop=True)
+    outcome: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            while True:
+                source.read(0)
+        except EndOfStream as end:
+            outcome.append(end)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    source.close()
+    thread.join(30)
+    assert outcome
+
+
+def test_what_others_print_meanwhile_is_not_lost(tmp_path: Path) -> None:
+    """The MP3 decoder's remarks vanish; a line from another thread comes through."""
+    program = """
+import os, sys
+from realtime_mer.audio.quiet import without_library_noise
+with without_library_noise():
+    os.write(2, b"Note: Illegal Audio-MPEG-Header 0x00000000 at offset 31.\\n")
+    os.write(2, b"[src/libmpg123/parse.c:wetwork():1349] error: Giving up resync\\n")
+    os.write(2, b"ALSA lib confmisc.c:855:(parse_card) cannot find card '0'\\n")
+    print("a line of the log", file=sys.stderr)
+print("after", file=sys.stderr)
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert run.stderr.decode().split("\n") == ["a line of the log", "after", ""]
+
+
+@pytest.fixture(scope="module")
+def foreign(folder: Path) -> dict[str, Path]:
+    """What only ffmpeg reads."""
+    paths = {}
+    for suffix in ("m4a", "aac", "webm", "wma"):
+        paths[suffix] = folder / f"song.{suffix}"
+        subprocess.run(
+            ["ffmpeg", "-y", "-loglevel", "error", "-i", folder / "song.wav", paths[suffix]],
+            check=True,
+            stdin=subprocess.DEVNULL,
+        )
+    return paths
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("suffix", ["m4a", "aac", "webm", "wma"])
+def test_other_formats_come_through_ffmpeg(foreign: dict[str, Path], suffix: str) -> None:
+    expected = music(5, RATE_HZ, channels=2)
+    with open_file(foreign[suffix]) as source:
+        assert source.info.kind == InputKind.FILE
+        assert source.info.channels == 2
+        samples, end = read_all(source)
+        rate = source.info.sample_rate_hz
+    assert isinstance(end, EndOfStream)
+    assert len(samples) / rate == pytest.approx(5, abs=0.1)
+    assert samples.std() == pytest.approx(float(expected.std()), rel=0.1)
+
+
+@needs_ffmpeg
+def test_ffmpegs_loop_goes_on(foreign: dict[str, Path]) -> None:
+    with open_file(foreign["m4a"], loop=True) as source:
+        heard = 0
+        while heard < 12 * source.info.sample_rate_hz:
+            block = source.read(30)
+            assert block is not None
+            heard += len(block.samples)
+
+
+@needs_ffmpeg
+def test_without_ffmpeg_a_sentence_says_what_to_do(
+    foreign: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert ffmpeg.ffmpeg_path() is None
+    with pytest.raises(UserError, match=r"is MPEG-4 audio .* only ffmpeg can read.*install ffmpeg"):
+        open_file(foreign["m4a"])
+
+
+@needs_ffmpeg
+def test_a_broken_m4a_is_a_sentence(foreign: dict[str, Path], tmp_path: Path) -> None:
+    path = write(tmp_path / "broken.m4a", foreign["m4a"].read_bytes()[:2000])
+    with pytest.raises(UserError, match=r"broken\.m4a' cannot be played: "):
+        open_file(path)

@@ -1,0 +1,345 @@
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+from support import ManualClock
+from support_pulse import VirtualMicrophone, find_in, look_for_devices_again
+
+from realtime_mer.audio import microphone
+from realtime_mer.audio.demo import SAMPLE_RATE_HZ, render_demo
+from realtime_mer.audio.microphone import (
+    InputDevice,
+    MicrophoneSource,
+    default_device,
+    find_device,
+    list_input_devices,
+)
+from realtime_mer.audio.source import Block, EndOfStream, InputKind, SourceLost
+from realtime_mer.errors import UserError
+
+
+def device(index: int, name: str, *, api: str = "ALSA", default: bool = False) -> InputDevice:
+    return InputDevice(index, name, api, 2, 48_000, default, False)
+
+
+DEVICES = (
+    device(0, "HDA Intel PCH: ALC257 Analog (hw:0,0)"),
+    device(2, "USB Audio CODEC: - (hw:1,0)"),
+    device(5, "USB Audio CODEC 2: - (hw:2,0)"),
+    device(6, "pulse"),
+    device(7, "pulse (second)"),
+    device(9, "default", default=True),
+)
+
+
+@pytest.mark.parametrize(
+    ("spec", "index"),
+    [
+        ("default", 9),
+        ("Default", 9),
+        ("5", 5),
+        ("hda intel", 0),
+        ("CODEC 2", 5),
+        ("pulse", 6),  # the exact name wins over a part of another
+        ("PULSE, alsa", 6),
+        ("(second)", 7),
+    ],
+)
+def test_a_device_by_index_name_or_part_of_it(spec: str, index: int) -> None:
+    assert find_device(spec, DEVICES).index == index
+
+
+def test_a_name_that_fits_several_lists_them() -> None:
+    with pytest.raises(UserError) as caught:
+        find_device("usb audio", DEVICES)
+    assert "'usb audio' fits 2 input devices" in str(caught.value)
+    assert "  2  USB Audio CODEC: - (hw:1,0), ALSA\n  5  USB Audio CODEC 2" in str(caught.value)
+    assert "HDA" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ("theremin", "no input device is called 'theremin'; there are:\n  0  HDA"),
+        ("3", "no input device has the index 3; there are:\n  0  HDA"),
+    ],
+)
+def test_what_is_not_there_lists_what_is(spec: str, sentence: str) -> None:
+    with pytest.raises(UserError) as caught:
+        find_device(spec, DEVICES)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_without_any_device_it_offers_the_demo() -> None:
+    for spec in ("default", "USB"):
+        with pytest.raises(UserError, match="try --input demo"):
+            find_device(spec, [])
+
+
+def test_without_a_default_it_lists_the_devices() -> None:
+    with pytest.raises(UserError, match="no default input device; choose one"):
+        default_device(DEVICES[:2])
+
+
+def test_one_device_in_several_host_apis_means_the_one_of_the_default() -> None:
+    same = [
+        device(1, "Line In", api="MME"),
+        device(4, "Line In", api="Windows WASAPI"),
+        device(5, "Microphone", api="Windows WASAPI", default=True),
+    ]
+    assert find_device("line in", same).index == 4
+    assert find_device("Line In, MME", same).index == 1
+    with pytest.raises(UserError, match="fits 2 input devices"):
+        find_device("line in", same[:2])
+
+
+def test_without_portaudio_one_sentence_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "sounddevice":
+            raise OSError("PortAudio library not found")
+        return real_import(name, *args, **kwargs)
+
+    import builtins
+
+    real_import = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(UserError, match=r"PortAudio is missing.*install libportaudio2"):
+        MicrophoneSource("default")
+
+
+class FakePortAudio:
+    """A sounddevice with devices that come, go and misbehave on command."""
+
+    class PortAudioError(Exception):
+        pass
+
+    def __init__(self) -> None:
+        self.names = ["HDA Intel", "USB Audio"]
+        self.seen = list(self.names)  # what PortAudio saw when it last started
+        self.refuse = False
+        self.streams: list[SimpleNamespace] = []
+        self.default = SimpleNamespace(device=(0, -1))
+
+    def query_hostapis(self) -> list[dict[str, object]]:
+        return [{"name": "ALSA", "default_input_device": 0}]
+
+    def query_devices(self) -> list[dict[str, object]]:
+        return [
+            {
+                "index": index,
+                "name": name,
+                "hostapi": 0,
+                "max_input_channels": 8 if "USB" in name else 1,
+                "default_samplerate": 48_000.0,
+            }
+            for index, name in enumerate(self.seen)
+        ]
+
+    def _terminate(self) -> None:
+        self.seen = []
+
+    def _initialize(self) -> None:
+        self.seen = list(self.names)
+
+    def InputStream(self, **options: Any) -> Any:
+        if self.refuse:
+            raise self.PortAudioError("Error opening InputStream: Device unavailable", -9985)
+        stream = SimpleNamespace(
+            **options, start=lambda: None, closed=False, device_name=self.seen[options["device"]]
+        )
+        stream.close = lambda ignore_errors: setattr(stream, "closed", True)
+        self.streams.append(stream)
+        return stream
+
+    def send(self, samples: NDArray[np.float32], *, overflow: bool = False) -> None:
+        """What PortAudio's thread does when audio is there."""
+        stream = self.streams[-1]
+        stream.callback(samples, len(samples), None, SimpleNamespace(input_overflow=overflow))
+
+    def unplug(self, name: str) -> None:
+        self.names.remove(name)
+        self.streams[-1].finished_callback()
+
+
+@pytest.fixture
+def portaudio(monkeypatch: pytest.MonkeyPatch) -> FakePortAudio:
+    fake = FakePortAudio()
+    monkeypatch.setattr(microphone, "_sounddevice", lambda: fake)
+    return fake
+
+
+def frames(n: int, value: float = 0.5, channels: int = 2) -> NDArray[np.float32]:
+    return np.full((n, channels), value, np.float32)
+
+
+def test_opens_at_the_native_rate_with_at_most_two_channels(portaudio: FakePortAudio) -> None:
+    with MicrophoneSource("usb") as source:
+        assert (source.info.sample_rate_hz, source.info.channels) == (48_000, 2)
+        assert source.info.kind == InputKind.MICROPHONE
+        assert source.info.live
+        assert not source.info.paced
+    with MicrophoneSource("hda") as source:
+        assert source.info.channels == 1
+    assert [stream.closed for stream in portaudio.streams] == [True, True]
+
+
+def test_overflows_and_losses_travel_with_the_block(portaudio: FakePortAudio) -> None:
+    clock = ManualClock()
+    with MicrophoneSource("usb", clock=clock) as source:
+        portaudio.send(frames(100))
+        block = source.read(0)
+        assert block is not None
+        assert (block.dropped_before, block.overflows, block.captured_at) == (0, 0, 100.0)
+        clock.advance(2.5)
+        portaudio.send(frames(48_000), overflow=True)
+        portaudio.send(frames(48_000), overflow=True)
+        portaudio.send(frames(1_000, 0.25))
+        blocks = [source.read(0), source.read(0), source.read(0)]
+        assert isinstance(blocks[0], Block)
+        assert isinstance(blocks[1], Block)
+        assert blocks[2] is None
+        assert blocks[0].dropped_before == 1_000  # the ring holds two seconds
+        assert blocks[0].overflows == 2
+        assert blocks[1].overflows == 0
+        assert blocks[0].captured_at == 102.5
+        assert blocks[1].samples[-1, 0] == 0.25
+        assert len(blocks[0].samples) + len(blocks[1].samples) == 96_000
+
+
+def test_a_device_that_cannot_be_opened_is_a_sentence(portaudio: FakePortAudio) -> None:
+    portaudio.refuse = True
+    with pytest.raises(UserError, match="'USB Audio' cannot be opened at 48000 Hz: Device unava"):
+        MicrophoneSource("usb")
+
+
+def test_a_device_that_goes_away_is_taken_up_again_by_name(portaudio: FakePortAudio) -> None:
+    source = MicrophoneSource("usb")
+    portaudio.send(frames(10))
+    portaudio.unplug("USB Audio")
+    assert source.read(0) is not None  # what had come is still heard
+    with pytest.raises(SourceLost, match="'USB Audio' is gone") as lost:
+        source.read(0)
+    assert lost.value.recoverable
+    for _ in range(2):
+        with pytest.raises(SourceLost, match="'USB Audio' is not there") as lost:
+            source.reopen()
+        assert lost.value.recoverable
+        with pytest.raises(SourceLost, match="gone"):
+            source.read(0)
+    portaudio.names = ["Webcam", "Bluetooth", "HDA Intel", "USB Audio"]
+    source.reopen()
+    assert portaudio.streams[-1].device_name == "USB Audio"
+    portaudio.send(frames(10, 0.125))
+    block = source.read(0)
+    assert block is not None
+    assert block.samples[0, 0] == 0.125
+    assert source.device.index == 3
+    source.close()
+
+
+def test_no_other_device_is_ever_taken_instead(portaudio: FakePortAudio) -> None:
+    portaudio.names = portaudio.seen = ["USB Audio", "USB Audio"]
+    source = MicrophoneSource("1")
+    portaudio.names = ["USB Audio"]
+    portaudio.streams[-1].finished_callback()
+    with pytest.raises(SourceLost, match=r"there were 2 .* now there are 1") as lost:
+        source.reopen()
+    assert not lost.value.recoverable
+    assert len(portaudio.streams) == 1
+    source.close()
+
+
+def test_a_device_that_falls_silent_without_a_word_counts_as_gone(
+    portaudio: FakePortAudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(microphone, "_SLICE_S", 0.001)
+    source = MicrophoneSource("usb")
+    portaudio.send(frames(10))
+    assert source.read(1) is not None
+    with pytest.raises(SourceLost, match="delivers nothing any more"):
+        source.read(60)
+    source.close()
+
+
+def test_closing_ends_a_waiting_read(portaudio: FakePortAudio) -> None:
+    source = MicrophoneSource("usb")
+    outcome: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            source.read(60)
+        except EndOfStream as end:
+            outcome.append(end)
+
+    reader = threading.Thread(target=wait)
+    reader.start()
+    source.close()
+    reader.join(10)
+    assert outcome
+    source.close()
+
+
+def read_until(source: MicrophoneSource, enough: Callable[[int], bool]) -> NDArray[np.float32]:
+    """What the microphone hears, until `enough` says so of the number of frames."""
+    parts: list[NDArray[np.float32]] = []
+    deadline = time.monotonic() + 60
+    while not enough(sum(len(part) for part in parts)):
+        assert time.monotonic() < deadline
+        block = source.read(1)
+        if block is not None:
+            parts.append(block.samples)
+    return np.concatenate(parts)
+
+
+def test_a_real_microphone_hears_what_is_played(
+    virtual_microphone: VirtualMicrophone, tmp_path: Path
+) -> None:
+    music = render_demo()[24 * SAMPLE_RATE_HZ : 27 * SAMPLE_RATE_HZ]
+    path = tmp_path / "music.wav"
+    soundfile.write(path, music, SAMPLE_RATE_HZ)
+    names = [found.name for found in list_input_devices()]
+    assert "pulse" in names
+    with MicrophoneSource("default") as source:
+        assert source.info.sample_rate_hz == SAMPLE_RATE_HZ
+        assert source.info.channels == 2
+        heard = [read_until(source, lambda n: n > SAMPLE_RATE_HZ // 2)]  # it runs
+        player = virtual_microphone.play(path)
+        heard.append(read_until(source, lambda n: player.poll() is not None))
+        heard.append(read_until(source, lambda n: n > SAMPLE_RATE_HZ // 2))
+    played = music.astype(np.float32) / np.float32(32768)
+    everything = np.concatenate(heard)
+    start = find_in(everything, played)
+    found = everything[start : start + len(played)]
+    assert len(found) == len(played)
+    # The sound server may drop or repeat some milliseconds when the machine is busy.
+    share = float(np.sum(found * played) / np.sqrt(np.sum(found**2) * np.sum(played**2)))
+    assert share > 0.98
+    assert 20 * np.log10(np.sqrt(np.mean(found**2) / np.mean(played**2))) == pytest.approx(
+        0, abs=0.2
+    )
+
+
+def test_a_real_microphone_that_is_unplugged_and_plugged_in_again(
+    virtual_microphone: VirtualMicrophone,
+) -> None:
+    with MicrophoneSource("pulse") as source:
+        read_until(source, lambda n: n > 0)
+        virtual_microphone.kill()
+        with pytest.raises(SourceLost, match="'pulse'") as lost:
+            read_until(source, lambda n: False)
+        assert lost.value.recoverable
+        with pytest.raises(SourceLost, match="'pulse' is not there"):
+            source.reopen()
+        virtual_microphone.start()
+        source.reopen()
+        assert len(read_until(source, lambda n: n > 1000)) > 1000
+    look_for_devices_again()

@@ -1,0 +1,101 @@
+from pathlib import Path
+
+import pytest
+import soundfile
+from support import music
+
+from realtime_mer.audio import microphone
+from realtime_mer.audio.file import AUDIO_SUFFIXES, FileSource
+from realtime_mer.audio.microphone import InputDevice
+from realtime_mer.audio.open_input import default_input, input_kind, open_source
+from realtime_mer.audio.source import InputKind
+from realtime_mer.errors import UserError
+
+
+@pytest.fixture
+def devices(monkeypatch: pytest.MonkeyPatch) -> list[InputDevice]:
+    """The devices that the machine has; a test changes the list."""
+    devices = [InputDevice(0, "Line 1/2", "ALSA", 2, 48_000, True, False)]
+    monkeypatch.setattr(microphone, "list_input_devices", lambda: devices)
+    return devices
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind"),
+    [
+        ("default", InputKind.MICROPHONE),
+        ("demo", InputKind.DEMO),
+        ("Demo", InputKind.DEMO),
+        ("browser", InputKind.BROWSER),
+        ("-", InputKind.PCM),
+        ("https://radio.example/stream.mp3", InputKind.URL),
+        ("3", InputKind.MICROPHONE),
+        ("USB Audio", InputKind.MICROPHONE),
+        ("Line 1/2", InputKind.MICROPHONE),  # a slash, and yet a device
+        ("song.mp3", InputKind.FILE),  # there is none: still a file
+        ("SONG.FLAC", InputKind.FILE),
+        ("music/song", InputKind.FILE),
+        ("..\\song", InputKind.FILE),
+    ],
+)
+@pytest.mark.usefixtures("devices")
+def test_what_an_input_is(spec: str, kind: InputKind) -> None:
+    assert input_kind(spec) == kind
+
+
+def test_a_file_that_exists_is_a_file_whatever_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("take five").write_bytes(b"x")
+    assert input_kind("take five") == InputKind.FILE
+
+
+@pytest.mark.usefixtures("devices")
+def test_a_missing_file_is_not_called_a_missing_device() -> None:
+    with pytest.raises(UserError, match=r"there is no file 'holiday\.ogg'"):
+        open_source("holiday.ogg")
+
+
+def test_without_input_the_default_device_or_the_demo(devices: list[InputDevice]) -> None:
+    spec, sentence = default_input()
+    assert (spec, sentence) == (
+        "default",
+        "no --input given: listening to the default input, Line 1/2",
+    )
+    devices.clear()
+    spec, sentence = default_input()
+    assert spec == "demo"
+    assert "there is no input device" in sentence
+    told: list[str] = []
+    with open_source(announce=told.append) as source:
+        assert source.info.kind == InputKind.DEMO
+    assert told == [sentence]
+
+
+def test_options_reach_the_source(tmp_path: Path) -> None:
+    path = tmp_path / "song.wav"
+    soundfile.write(path, music(0.1, 44_100), 44_100)
+    with open_source(str(path), loop=True, block_s=0.5) as source:
+        assert isinstance(source, FileSource)
+        block = source.read(0)
+        assert block is not None
+        assert len(block.samples) == 22_050
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ("browser", "realtime-mer serve --input browser"),
+        ("", "--input is empty"),
+        (" ", "--input is empty"),
+        ("ftp://x/a.mp3", "addresses that start with ftp://"),
+    ],
+)
+def test_what_cannot_be_opened_is_a_sentence(spec: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        open_source(spec)
+
+
+def test_every_kind_of_file_is_known_by_its_ending() -> None:
+    assert {".wav", ".flac", ".ogg", ".opus", ".mp3"} <= AUDIO_SUFFIXES

@@ -1,0 +1,39 @@
+import pytest
+from support import ManualClock
+
+from realtime_mer.audio.pacing import DRIFT_TOLERANCE, Pacer
+
+
+def test_blocks_are_due_when_they_would_have_been_recorded() -> None:
+    clock = ManualClock()
+    pacer = Pacer(1000, clock)
+    assert pacer.delay_s(500) == pytest.approx(0.5)
+    clock.advance(0.5)
+    assert pacer.delay_s(500) == pytest.approx(0.5)
+    clock.advance(0.7)  # the reader was busy: the next one comes sooner
+    assert pacer.delay_s(500) == pytest.approx(0.3)
+
+
+def test_a_little_late_catches_up_and_very_late_starts_afresh() -> None:
+    clock = ManualClock()
+    pacer = Pacer(1000, clock)
+    pacer.delay_s(100)
+    clock.advance(1.0)
+    assert pacer.delay_s(100) == 0.0
+    assert pacer.late_s == pytest.approx(0.8)
+    clock.advance(10.0)
+    assert pacer.delay_s(100) == 0.0
+    assert pacer.late_s == 0.0
+    assert pacer.delay_s(100) == pytest.approx(0.1)
+
+
+def test_a_live_producer_with_a_fast_clock_never_backs_up() -> None:
+    """A sound card that is 0.05 % fast, for ten hours: it is never held back for long."""
+    clock = ManualClock()
+    pacer = Pacer(1000, clock, exact=False)
+    assert DRIFT_TOLERANCE > 1.0005
+    for _ in range(36_000):
+        delay = pacer.delay_s(1000)
+        assert delay <= 1.0
+        clock.advance(1.0 / 1.0005)
+    assert pacer.delay_s(1000) < 1.0

@@ -1,0 +1,20 @@
+"""Reads sources to their end."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime_mer.audio.source import EndOfStream, Source, SourceLost
+
+
+def read_all(source: Source) -> tuple[NDArray[np.float32], EndOfStream | SourceLost]:
+    """Everything that is left, float32 [n, channels], and what it ended with."""
+    parts = [np.empty((0, source.info.channels), np.float32)]
+    while True:
+        try:
+            block = source.read(30)
+        except (EndOfStream, SourceLost) as end:
+            return np.concatenate(parts), end
+        if block is not None:
+            parts.append(block.samples)
