@@ -88,6 +88,7 @@ class Pipeline:
         self._ring.reset()
         self._window.clear()
         self._levels[:] = 0.0
+        self._fed = 0  # sample frames of input, lost ones included
         self._tick = 0
         self._tick_samples = 0
         self._heard_from: int | None = None  # tick at which the present piece began
@@ -128,7 +129,10 @@ class Pipeline:
         """
         self._mark = self.clock.monotonic()
         mono = self._resampler.mono(block)
-        return self._advance(self._resampler.push(mono), only_latest=only_latest)
+        self._fed += len(mono)
+        return self._advance(
+            self._resampler.push(mono, urgent=self._awaited()), only_latest=only_latest
+        )
 
     def finish(self) -> list[Estimate]:
         """Ends the stream: what is still inside comes out.
@@ -152,6 +156,7 @@ class Pipeline:
             samples: lost sample frames at the input rate.
         """
         rate = self._resampler.input_rate_hz
+        self._fed += samples
         if samples > rate * FILL_LOSS_S:
             ticks = samples * TICKS_PER_SECOND // rate
             samples -= ticks * rate // TICKS_PER_SECOND
@@ -190,6 +195,11 @@ class Pipeline:
             elif self._comb_ticks < TICKS_PER_STEP and self._tick % self._comb_ticks == 0:
                 self._encode_step()
         return estimates
+
+    def _awaited(self) -> bool:
+        """Whether the input has passed the moment of the next estimate, which now waits for it."""
+        next_tick = (self._tick // self._hop_ticks + 1) * self._hop_ticks
+        return self._fed * TICKS_PER_SECOND >= next_tick * self._resampler.input_rate_hz
 
     def _due(self, samples: int) -> int:
         """The tick of the last estimate that falls due within so many resampled samples."""

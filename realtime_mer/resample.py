@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from realtime_mer.config import check_format
 from realtime_mer.errors import BadSamplesError, UserError
 
-# Smaller input is gathered up to this many seconds, so that single samples do not cost a call each.
-GATHER_S = 0.005
+# Input is gathered so that small blocks do not cost a call each: this many seconds where nothing
+# waits for them, this many where an estimate does.
+GATHER_S = 0.05
+URGENT_GATHER_S = 0.002
 
 
 class StreamResampler:
@@ -34,7 +36,8 @@ class StreamResampler:
         self.input_rate_hz = input_rate_hz
         self.channels = channels
         self.output_rate_hz = output_rate_hz
-        self._gather = max(1, int(input_rate_hz * GATHER_S))
+        self._gather = int(input_rate_hz * GATHER_S)
+        self._urgent_gather = int(input_rate_hz * URGENT_GATHER_S)
         self.reset()
 
     def reset(self) -> None:
@@ -75,16 +78,20 @@ class StreamResampler:
             raise BadSamplesError(position, int(np.size(finite) - finite.sum()), float(bad[0]))
         return samples[:, 0] if self.channels == 1 else samples.mean(axis=1)
 
-    def push(self, mono: NDArray[np.float32], *, last: bool = False) -> NDArray[np.float32]:
+    def push(
+        self, mono: NDArray[np.float32], *, urgent: bool = True, last: bool = False
+    ) -> NDArray[np.float32]:
         """Takes mono samples at the input rate, returns what is ready at the output rate.
 
         Args:
             mono: float32 [n], as `mono` returns.
+            urgent: somebody waits for these samples; otherwise they may stay inside for 50 ms.
             last: nothing follows; what is still inside comes out too.
         """
         self._waiting.append(mono)
         self._waiting_samples += len(mono)
-        if self._waiting_samples < self._gather and not last:
+        enough = self._urgent_gather if urgent else self._gather
+        if self._waiting_samples < enough and not last:
             return np.empty(0, dtype=np.float32)
         samples = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
         self._waiting, self._waiting_samples = [], 0

@@ -34,7 +34,7 @@ from realtime_mer.errors import UserError
 from realtime_mer.pipeline import Pipeline
 
 RATE_HZ = 48_000
-BLOCK_S = 0.01
+BLOCK_S = 0.02
 BURN_IN = 20
 SERVE_START_TIMEOUT_S = 30.0
 # A short hop for many measurements in little time; the usual hop for what a stream costs.
