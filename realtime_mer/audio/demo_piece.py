@@ -175,7 +175,7 @@ def joyful() -> NDArray[np.float32]:
         if name != ".":
             desk.add(play.bell(pitch(name), 0.6, 3.0, 0.9), step / 2, 0.17, pan=0.1, wet=0.35)
             desk.add(play.pluck(pitch(name), 0.7, 0.9, 5), step / 2, 0.22, pan=0.2, wet=0.3)
-    return desk.mix(-13.0, room_s=1.1, darkness=0.2, drive=1.1)
+    return desk.mix(-11.0, room_s=1.1, darkness=0.2, drive=1.6)
 
 
 def tense() -> NDArray[np.float32]:
@@ -214,7 +214,7 @@ def tense() -> NDArray[np.float32]:
         if phrase % 3 == 2:
             riser = np.diff(np.random.default_rng(24).uniform(-1, 1, len(time) + 1))
             desk.add((riser * swell**4).astype(np.float32), 6 * phrase, 0.25, wet=0.2)
-    return desk.mix(-12.5, room_s=1.6, darkness=0.3, drive=2.2)
+    return desk.mix(-10.0, room_s=1.6, darkness=0.3, drive=2.6)
 
 
 def sad() -> NDArray[np.float32]:
