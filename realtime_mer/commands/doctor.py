@@ -309,13 +309,13 @@ def _estimate(engine: Engine, source: Source, blocks: list[Block]) -> Estimate |
 
     info = source.info
     pipeline = Pipeline(engine, sample_rate_hz=info.sample_rate_hz, channels=info.channels)
-    latest = None
+    estimates = []
     for block in blocks:
         if block.dropped_before:
-            pipeline.skip(block.dropped_before)
-        for estimate in pipeline.feed(block.samples):
-            latest = estimate
-    return latest
+            estimates += pipeline.skip(block.dropped_before)
+        estimates += pipeline.feed(block.samples)
+    estimates += pipeline.finish()
+    return estimates[-1] if estimates else None
 
 
 def _print_report(report: Report) -> None:

@@ -1,0 +1,196 @@
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from support import music
+from support_pulse import VirtualMicrophone
+
+from realtime_mer.audio import microphone
+from realtime_mer.audio.demo import SAMPLE_RATE_HZ, render_demo
+from realtime_mer.audio.microphone import InputDevice
+from realtime_mer.cli import main
+from realtime_mer.commands.doctor import Check, Report, Status
+
+
+@pytest.fixture
+def no_devices(monkeypatch: pytest.MonkeyPatch) -> list[InputDevice]:
+    devices: list[InputDevice] = []
+    monkeypatch.setattr(microphone, "list_input_devices", lambda: devices)
+    monkeypatch.setattr(microphone, "portaudio_version", lambda: "PortAudio V19")
+    return devices
+
+
+@pytest.fixture
+def port() -> int:
+    """One that is free."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        found: int = probe.getsockname()[1]
+        return found
+
+
+def doctor(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, dict[str, Any]]:
+    code = main(["doctor", "--json", *options])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def statuses(report: dict[str, Any]) -> dict[str, str]:
+    return {check["name"]: check["status"] for check in report["checks"]}
+
+
+@pytest.mark.usefixtures("no_devices")
+def test_without_a_microphone_the_demo_shows_that_all_works(
+    capsys: pytest.CaptureFixture[str], port: int
+) -> None:
+    code, report = doctor(capsys, "--port", str(port))
+    assert code == 0
+    assert report["usable"]
+    found = statuses(report)
+    assert found["versions"] == found["model"] == found["backend"] == found["port"] == "ok"
+    assert found["input devices"] == "note"
+    assert found["listening"] == found["estimate"] == "ok"
+    assert report["verdict"].startswith("Everything needed works. Worth knowing: ")
+    assert "playing the demo" in report["verdict"]
+    assert report["listening"]["audio_s"] == pytest.approx(5, abs=0.1)
+    assert report["estimate"]["t"] == 5.0
+    assert -1 <= report["estimate"]["valence"] <= 1
+    assert {"numpy", "onnxruntime", "python", "realtime-mer"} <= report["versions"].keys()
+
+
+@pytest.mark.usefixtures("no_devices")
+def test_a_microphone_that_was_asked_for_and_is_not_there_is_broken(
+    capsys: pytest.CaptureFixture[str], port: int
+) -> None:
+    code, report = doctor(capsys, "--input", "USB Audio", "--port", str(port))
+    assert code == 1
+    assert not report["usable"]
+    assert statuses(report)["input"] == statuses(report)["input devices"] == "broken"
+    assert report["verdict"].startswith("Not usable yet. ")
+    assert "there is no input device 'USB Audio'" in report["verdict"]
+
+
+@pytest.mark.usefixtures("no_devices")
+def test_a_file_that_clips_is_usable_and_noted(
+    capsys: pytest.CaptureFixture[str], port: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "loud.wav"
+    soundfile.write(path, np.clip(music(6, 44_100) * 50, -1, 1), 44_100)
+    code, report = doctor(capsys, "--input", str(path), "--port", str(port))
+    assert code == 0
+    assert statuses(report)["listening"] == "note"
+    assert "it is too loud" in report["verdict"]
+    assert report["listening"]["clipped"] > 0.01
+
+
+@pytest.mark.usefixtures("no_devices")
+def test_a_broken_model_file_is_broken(
+    capsys: pytest.CaptureFixture[str], port: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"no model")
+    options = ["--model", str(path), "--no-listen", "--port", str(port)]
+    code, report = doctor(capsys, *options)
+    assert code == 1
+    assert statuses(report)["model"] == "broken"
+    assert report["listening"] is None
+
+
+@pytest.mark.usefixtures("no_devices")
+def test_without_ffmpeg_only_radio_is_broken(
+    capsys: pytest.CaptureFixture[str], port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, report = doctor(capsys, "--no-listen", "--port", str(port))
+    assert (code, statuses(report)["ffmpeg"]) == (0, "note")
+    code, report = doctor(
+        capsys, "--no-listen", "--port", str(port), "--input", "http://127.0.0.1/radio"
+    )
+    assert (code, statuses(report)["ffmpeg"]) == (1, "broken")
+
+
+class Stranger(BaseHTTPRequestHandler):
+    """Another program's web server, or ours."""
+
+    answer = b"{}"
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.answer)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Tests are quiet."""
+
+
+@pytest.fixture
+def stranger() -> Iterator[int]:
+    with HTTPServer(("127.0.0.1", 0), Stranger) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.usefixtures("no_devices")
+def test_a_port_that_others_use_is_broken_and_our_own_is_not(
+    capsys: pytest.CaptureFixture[str], stranger: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, report = doctor(capsys, "--no-listen", "--port", str(stranger))
+    assert (code, statuses(report)["port"]) == (1, "broken")
+    assert "used by another program" in report["verdict"]
+    monkeypatch.setattr(Stranger, "answer", b'{"model": "m", "backend": "b", "sessions": 0}')
+    code, report = doctor(capsys, "--no-listen", "--port", str(stranger))
+    assert (code, statuses(report)["port"]) == (0, "note")
+    assert "is running already" in report["verdict"]
+
+
+@pytest.mark.usefixtures("no_devices")
+def test_people_get_lines_and_a_verdict(capsys: pytest.CaptureFixture[str], port: int) -> None:
+    assert main(["doctor", "--no-listen", "--port", str(port)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("ok     model: ") for line in lines)
+    assert any(line.startswith("note   input devices: ") for line in lines)
+    assert lines[-1].startswith("Everything needed works. ")
+    assert "\x1b" not in "".join(lines)  # no colours where there is no terminal
+
+
+def test_a_port_that_cannot_be_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--port", "99999"]) == 2
+    assert "the port is 99999" in capsys.readouterr().err
+
+
+def test_the_verdict_of_a_faultless_machine_is_short() -> None:
+    assert Report([Check("a", Status.OK, "b")]).verdict == "Everything works."
+
+
+def test_a_real_microphone_that_hears_music(
+    virtual_microphone: VirtualMicrophone,
+    capsys: pytest.CaptureFixture[str],
+    port: int,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "music.wav"
+    soundfile.write(path, render_demo()[24 * SAMPLE_RATE_HZ : 44 * SAMPLE_RATE_HZ], SAMPLE_RATE_HZ)
+    virtual_microphone.play(path)
+    code, report = doctor(capsys, "--port", str(port))
+    assert code == 0
+    assert report["devices"]
+    assert report["listening"]["input"] == {"kind": "microphone", "name": "default"}
+    assert report["listening"]["level_db"] > -30
+    assert statuses(report)["estimate"] == "ok"
+
+
+@pytest.mark.usefixtures("virtual_microphone")
+def test_a_real_microphone_in_a_silent_room(capsys: pytest.CaptureFixture[str], port: int) -> None:
+    code, report = doctor(capsys, "--port", str(port), "--input", "default")
+    assert code == 0
+    assert statuses(report)["listening"] == "note"
+    assert "digital silence" in report["verdict"]
