@@ -188,19 +188,20 @@ def _listen_live(audio: NDArray[np.float32], seconds: float, hop_s: float) -> Li
         *("--hop", str(hop_s)),
     ]
     started = time.monotonic()
-    server = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    try:
-        assert server.stdin is not None
+    with subprocess.Popen(
+        command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as server:
         assert server.stdout is not None
-        port = _port(server.stdout)
-        # The rest of what it prints must not fill the pipe.
-        threading.Thread(target=server.stdout.read, daemon=True).start()
-        return asyncio.run(_follow(server, port, audio, seconds, started))
-    finally:
-        server.kill()
-        server.wait()
+        # What it prints after its address must not fill the pipe.
+        drain = threading.Thread(target=server.stdout.read, daemon=True)
+        try:
+            port = _port(server.stdout)
+            drain.start()
+            return asyncio.run(_follow(server, port, audio, seconds, started))
+        finally:
+            server.kill()
+            if drain.is_alive():
+                drain.join()
 
 
 def _port(output: IO[bytes]) -> int:
@@ -232,7 +233,7 @@ async def _follow(
         await socket.recv()  # hello: the server is ready
         writer.start()
         cpu_before, wall_before = _cpu_s(server.pid), time.monotonic()
-        while writer.alive:
+        while writer.is_alive():
             try:
                 message = json.loads(await asyncio.wait_for(socket.recv(), 2.0))
             except TimeoutError:
@@ -251,6 +252,7 @@ async def _follow(
         wall_s = time.monotonic() - wall_before
         run.core_share = (_cpu_s(server.pid) - cpu_before) / wall_s
         run.rss_mb = _rss_mb(server.pid)
+    writer.stop()
     if not run.delays_s:
         raise UserError("the server gave no estimate; 'realtime-mer doctor' may say why")
     return run
@@ -268,20 +270,22 @@ class _Writer(threading.Thread):
         self._block = round(RATE_HZ * BLOCK_S)
         self._audio = audio[: int(seconds * RATE_HZ)]
         self._times: list[float] = []
+        self._stopping = threading.Event()
 
-    @property
-    def alive(self) -> bool:
-        return self.is_alive()
+    def stop(self) -> None:
+        """Ends writing and waits for it."""
+        self._stopping.set()
+        self.join()
 
     def run(self) -> None:
         begin = time.monotonic()
         with contextlib.suppress(BrokenPipeError, ValueError):
             for index, start in enumerate(range(0, len(self._audio), self._block)):
                 due = begin + (index + 1) * BLOCK_S
-                time.sleep(max(0.0, due - time.monotonic()))
+                if self._stopping.wait(max(0.0, due - time.monotonic())):
+                    return
                 self._times.append(time.monotonic())
                 self._pipe.write(self._audio[start : start + self._block].tobytes())
-                self._pipe.flush()
 
     def written_at(self, stream_s: float) -> float | None:
         """When the block was written that holds the last sample before a stream time."""
