@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -39,14 +40,16 @@ class ServerProcess:
     """`realtime-mer serve` as a user starts it; `url` is where it says it is."""
 
     def __init__(self, *arguments: str) -> None:
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         # Unbuffered, so that its first line is there when it is printed.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "realtime_mer", "serve", *arguments],
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._errors,
             text=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
+        self._killed = False
         self.url = self._address()
 
     def _address(self) -> str:
@@ -57,7 +60,11 @@ class ServerProcess:
             if found:
                 return found.group().rstrip("/") + "/"
             assert time.monotonic() < deadline, "the server did not say where it is"
-        raise AssertionError(f"the server left with code {self._process.wait()}")
+        raise AssertionError(f"the server left with code {self._process.wait()}: {self._said()}")
+
+    def _said(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read()
 
     @property
     def port(self) -> int:
@@ -67,15 +74,22 @@ class ServerProcess:
 
     def kill(self) -> None:
         """Ends it as a power cut would."""
+        self._killed = True
         self._process.kill()
         self._reap()
 
     def stop(self) -> None:
-        if self._process.poll() is None:
+        """Ends it as a user would, and fails where it has ended by itself."""
+        if self._killed:
+            return
+        code = self._process.poll()
+        if code is None:
             self._process.terminate()
-        self._reap()
+        said = self._reap()
+        assert code is None, f"the server left by itself with code {code}: {said}"
+        assert "Traceback" not in said, said
 
-    def _reap(self) -> None:
+    def _reap(self) -> str:
         try:
             self._process.wait(timeout=20)
         except subprocess.TimeoutExpired:
@@ -83,6 +97,9 @@ class ServerProcess:
             self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
+        said = self._said()
+        self._errors.close()
+        return said
 
 
 def free_port() -> int:

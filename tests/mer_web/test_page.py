@@ -243,7 +243,7 @@ def test_survives_a_restart_of_the_server(visit: Open, serve: Serve) -> None:
         before["session"],
         here.js("mer.hello.session"),
     ]
-    assert here.page.locator("#notice").is_hidden()
+    assert here.page.locator("#notice").is_hidden(), text(here, "#notice-text")
 
 
 def test_a_lost_connection_leaves_no_hole(visit: Open, demo: ServerProcess) -> None:

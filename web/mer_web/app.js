@@ -28,6 +28,9 @@ import { Timeline } from "./timeline.js";
 /** Seconds that the timeline lies behind the newest estimate beyond one hop, so that its head never runs dry. */
 const SLACK_S = 0.06;
 
+/** Errors after which the server takes no more audio of ours. */
+const ENDS_A_STREAM = new Set(["bad_format", "not_streaming", "too_many_sessions", "internal"]);
+
 class App {
   constructor() {
     this.settings = readSettings(location.search);
@@ -105,7 +108,11 @@ class App {
       if (phase.name === "waiting" && this.health) this.announcer.event("Connection lost, reconnecting.", now);
       if (phase.name === "gone") this.announcer.event("The server is gone.", now);
       if (phase.name === "open") this.announcer.event("Connected.", now);
-      if (phase.name === "waiting") this.health = null;
+      if (phase.name !== "waiting") return;
+      this.health = null;
+      if (!this.newest) return;
+      this.readout.hold("no connection: the last values");
+      this.plane.hold();
     });
     this.connection.addEventListener("message", (event) => {
       this._receive(/** @type {CustomEvent} */ (event).detail);
@@ -116,14 +123,13 @@ class App {
     });
     this.input.addEventListener("change", () => {
       const { kind, phase, name } = this.input.choice;
-      if (phase === "running") this.notice.clear("input");
       if (phase === "running" && kind !== "server") {
+        this.notice.clear("input");
         this.announcer.event(`Now hearing ${name}.`, performance.now());
       }
     });
     this.input.addEventListener("failed", (event) => {
-      // The choice falls back to the server first, and that would take the sentence away.
-      queueMicrotask(() => this.notice.show(/** @type {CustomEvent} */ (event).detail, "input-failed"));
+      this.notice.show(/** @type {CustomEvent} */ (event).detail, "input");
     });
     this.input.addEventListener("finished", (event) => {
       this.announcer.event(`${/** @type {CustomEvent} */ (event).detail} has ended.`, performance.now());
@@ -173,8 +179,16 @@ class App {
     full.hidden = !document.fullscreenEnabled;
   }
 
+  /** Whether this browser sends audio, and the server has not yet answered with a session for it. */
+  get _awaitsOwn() {
+    const { kind, phase } = this.input.choice;
+    return kind !== "server" && phase === "running" && this.hello?.input.kind !== "browser";
+  }
+
   /** @param {import("./protocol.js").Message} message */
   _receive(message) {
+    // Between our start and the server's answer its own session still speaks: that is not what we hear.
+    if (this._awaitsOwn && (message.type === "snapshot" || message.type === "estimate")) return;
     switch (message.type) {
       case "hello":
         this._hello(message);
@@ -189,11 +203,11 @@ class App {
         this.health = message;
         break;
       case "warning":
-        this.notice.show(message.message, "server");
+        this._warn(message);
         break;
       case "error":
-        this.notice.show(message.message, "server");
-        this.input.refuse(message.message);
+        this.notice.show(message.message, message.code);
+        if (ENDS_A_STREAM.has(message.code)) this.input.refuse(message.message);
         break;
       case "end":
         this._end(message);
@@ -210,6 +224,8 @@ class App {
     this.readout.coverage(hello.coverage);
     this.status.hello(hello);
     this.notice.clear("protocol");
+    this.notice.clear("ended");
+    if (this._awaitsOwn) return;
     const own = this.input.choice.kind !== "server";
     if (!own) this.status.server(hello.input);
     if (this.history.enter(hello.session, hello.input.name || hello.input.kind)) {
@@ -221,14 +237,29 @@ class App {
     this.announcer.event(`Hearing ${inputLine(hello.input)}.`, performance.now());
   }
 
+  /** @param {import("./protocol.js").Notice} warning */
+  _warn(warning) {
+    // A stall is a state of the estimates and stands above the mood as long as it lasts.
+    if (warning.code === "stalled") return;
+    if (warning.code === "input_back") {
+      this.notice.clear("input_lost");
+      this.announcer.event(warning.message, performance.now());
+      return;
+    }
+    this.notice.show(warning.message, warning.code);
+  }
+
   /** @param {import("./protocol.js").End} end */
   _end(end) {
-    // The end of a stream of our own is answered by a hello; the end of the server's is where it stands still.
-    if (this.input.choice.kind !== "server" || end.session !== this.hello?.session) return;
+    if (end.session !== this.hello?.session) return;
+    if (this.hello.input.kind === "browser") {
+      // Our own stream. Where it was not us who stopped it, the server had a reason.
+      this.input.refuse(`The server ended the stream: ${end.reason || "no reason given"}.`);
+      return;
+    }
     this._frozen = this.clock.at(performance.now() / 1000);
     this.ended = true;
-    const reason = end.reason ? `The input has ended: ${end.reason}.` : "The input has ended.";
-    this.notice.show(reason, "input-failed");
+    this.notice.show(`The input has ended: ${end.reason || "nothing more comes"}.`, "ended");
   }
 
   /**
@@ -283,6 +314,7 @@ class App {
     if (!this.paused) this.readout.tick(this._look.palette, now);
     const unseen = element("unseen", HTMLElement);
     unseen.hidden = !this.paused;
+    element("legend", HTMLElement).hidden = this.paused !== null;
     if (this.paused) write(unseen, `paused · ${counted(this.history.end - this.paused.end, "new", "new")} while paused`);
   }
 

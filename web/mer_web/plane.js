@@ -78,6 +78,13 @@ export class Plane {
     this._dirty = true;
   }
 
+  /** What is shown is not of now any more: the point becomes a ring, as in silence. */
+  hold() {
+    if (this._state < 0) return;
+    this._state = SILENCE;
+    this._dirty = true;
+  }
+
   /** Another stream: the point does not travel there, it appears. */
   leap() {
     this._spring.reset();

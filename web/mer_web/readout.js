@@ -84,9 +84,7 @@ export class Readout {
     write(nodes.mood, estimate.mood);
     write(nodes.stateText, STATES[estimate.state] ?? clean(estimate.state, 24));
     nodes.state.dataset.state = estimate.state;
-    const held = estimate.state === "silence" || estimate.state === "stalled";
-    this._now.classList.toggle("held", held);
-    this._badge.classList.toggle("held", held);
+    this._dim(estimate.state === "silence" || estimate.state === "stalled");
     this.colour(estimate, palette);
     for (const { name, number, within, band, needle } of this._axes) {
       const value = estimate[name];
@@ -132,6 +130,23 @@ export class Readout {
   level(level) {
     this._nodes.fill.style.transform = `scaleX(${meterShare(level).toFixed(3)})`;
     write(this._nodes.level, level <= -100 ? "no signal" : `${signed(level, 0)} dB`);
+  }
+
+  /**
+   * What is shown is not of now any more.
+   * @param {string} text why
+   */
+  hold(text) {
+    this._waiting = null;
+    this._dim(true);
+    write(this._nodes.stateText, text);
+    this._nodes.state.dataset.state = "waiting";
+  }
+
+  /** @param {boolean} held */
+  _dim(held) {
+    this._now.classList.toggle("held", held);
+    this._badge.classList.toggle("held", held);
   }
 
   /**

@@ -102,7 +102,7 @@ export class Timeline {
     const top = Math.round(text * 0.7);
     const axis = Math.round(text * 1.9);
     const strip = Math.round(text * 1.45);
-    const between = Math.round(text * 0.9);
+    const between = Math.round(text * 1.2);
     const lane = Math.max(10, Math.floor((height - top - axis - strip - between) / 2));
     return { x: left, y: top, width: Math.max(16, width - left - right), height: lane * 2 + between + strip,
              lane, between, strip, text, ratio, valence: top, arousal: top + lane + between };
@@ -336,6 +336,7 @@ export class Timeline {
     context.textAlign = "left";
     const middle = plot.y + plot.height - plot.strip / 2 + plot.text * 0.15;
     let names = 0;
+    let room = plot.x + plot.width;
     for (let r = runs.length - 1; r >= 0 && runs[r].end >= start && names < 24; r -= 1) {
       const run = runs[r];
       const from = Math.max(plot.x, plot.x + run.start / perColumn - first);
@@ -363,8 +364,14 @@ export class Timeline {
         context.stroke();
         context.setLineDash([]);
         const label = clean(sessions[run.session]?.label ?? "", 40);
+        context.save();
+        context.beginPath();
+        context.rect(x, 0, Math.max(0, room - x - plot.text * 0.5), plot.y + plot.height);
+        context.clip();
         context.fillStyle = look.muted;
         context.fillText(label, x + plot.text * 0.5, plot.valence + plot.lane + plot.between / 2);
+        context.restore();
+        room = x;
       }
     }
   }
