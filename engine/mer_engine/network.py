@@ -24,11 +24,8 @@ class NetworkConfig:
         frames_per_step: frames in one step.
         stride: frames between two positions of the convolutions; divides `frames_per_step`.
         band_stride: bands between two places at which a timbral filter is tried.
-        timbral_kernels: (frames, bands) of each group of timbral filters.
-        timbral_filters: filters in each timbral group.
-        rank: basis filters from which each timbral group is combined.
-        temporal_kernels: frames of each group of temporal filters.
-        temporal_filters: filters in each temporal group.
+        timbral: (frames, bands, number) of each group of timbral filters.
+        temporal: (frames, number) of each group of temporal filters.
         residual_filters: channels of the residual blocks.
         residual_kernel: positions that a residual convolution spans (odd).
         embedding: numbers that describe a step (E).
@@ -41,15 +38,12 @@ class NetworkConfig:
 
     bands: int = 96
     frames_per_step: int = 25
-    stride: int = 5
+    stride: int = 1
     band_stride: int = 2
-    timbral_kernels: tuple[tuple[int, int], ...] = ((5, 38), (5, 67))
-    timbral_filters: int = 204
-    rank: int = 32
-    temporal_kernels: tuple[int, ...] = (50, 25)
-    temporal_filters: int = 51
+    timbral: tuple[tuple[int, int, int], ...] = ((5, 38, 24), (5, 67, 16))
+    temporal: tuple[tuple[int, int], ...] = ((102, 4), (51, 8), (25, 20))
     residual_filters: int = 64
-    residual_kernel: int = 3
+    residual_kernel: int = 5
     embedding: int = 192
     hidden: int = 64
     heads: int = 4
@@ -78,17 +72,23 @@ class NetworkConfig:
     @property
     def context_frames(self) -> int:
         """Frames before a step that the encoder sees as well (C)."""
-        longest = max([taps for taps, _ in self.timbral_kernels] + list(self.temporal_kernels))
-        return self.context_positions * self.stride + max(0, longest - self.stride)
+        return self.context_positions * self.stride + self.longest_filter - self.stride
+
+    @property
+    def longest_filter(self) -> int:
+        """Frames that the longest filter spans, at least one stride."""
+        taps = [group[0] for group in (*self.timbral, *self.temporal)]
+        return max([self.stride, *taps])
+
+    @property
+    def front_channels(self) -> int:
+        """Channels of all timbral and temporal filters."""
+        return sum(group[-1] for group in (*self.timbral, *self.temporal))
 
     @property
     def channels(self) -> int:
         """Channels that are pooled over a step."""
-        front = (
-            len(self.timbral_kernels) * self.timbral_filters
-            + len(self.temporal_kernels) * self.temporal_filters
-        )
-        return front + 3 * self.residual_filters
+        return self.front_channels + 3 * self.residual_filters
 
     def bin_centres(self) -> Tensor:
         """Centres of the score bins, float32 [bins]."""
@@ -103,37 +103,24 @@ class ChannelNorm(nn.BatchNorm1d):
             raise ValueError(f"expected [B, channels, ...], got {input.dim()} dimensions")
 
 
-class TimbralFilters(nn.Module):
-    """Filters over a few frames and many bands, each tried at all heights; the best height counts.
+class BestPlace(nn.Module):
+    """Filters over frames and bands, tried at all heights of the spectrum; the best place counts.
 
-    The filters are combinations of a few basis filters, which costs a fraction of free ones.
+    Timbral filters span few frames and many bands, temporal ones many frames of one band. Where a
+    sound lies matters little, so its pitch does not decide what is heard.
     """
 
-    def __init__(self, kernel: tuple[int, int], filters: int, rank: int, stride: tuple[int, int]):
+    def __init__(
+        self, frames: int, bands: int, filters: int, stride: int, band_stride: int
+    ) -> None:
         super().__init__()
-        self.basis = nn.Conv2d(1, rank, kernel, stride, bias=False)
-        self.combine = nn.Conv2d(rank, filters, 1)
+        self.frames = frames
+        self.convolve = nn.Conv2d(1, filters, (frames, bands), (stride, band_stride))
         self.norm = ChannelNorm(filters)
 
     def forward(self, x: Tensor) -> Tensor:
         """Filter [B, 1, frames, bands] to [B, filters, positions]."""
-        height = functional.relu(self.combine(self.basis(x)))
-        # The maximum goes before the normalisation, which is cheaper and the same where the
-        # normalisation does not turn the sign; training starts with positive scales.
-        return self.norm(height.amax(3))
-
-
-class TemporalFilters(nn.Module):
-    """Filters over many frames of one band, tried in all bands; the best band counts."""
-
-    def __init__(self, taps: int, filters: int, stride: tuple[int, int]):
-        super().__init__()
-        self.convolve = nn.Conv2d(1, filters, (taps, 1), stride)
-        self.norm = ChannelNorm(filters)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Filter [B, 1, frames, bands] to [B, filters, positions]."""
-        return self.norm(functional.relu(self.convolve(x)).amax(3))
+        return self.norm(functional.relu(self.convolve(x).amax(3)))
 
 
 class StepEncoder(nn.Module):
@@ -142,22 +129,17 @@ class StepEncoder(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        stride = (config.stride, config.band_stride)
         self.register_buffer("mean", torch.zeros(config.bands))
         self.register_buffer("std", torch.ones(config.bands))
-        self.timbral = nn.ModuleList(
-            TimbralFilters(kernel, config.timbral_filters, config.rank, stride)
-            for kernel in config.timbral_kernels
+        shapes = [*config.timbral, *((frames, 1, number) for frames, number in config.temporal)]
+        self.front = nn.ModuleList(
+            BestPlace(*shape, config.stride, config.band_stride) for shape in shapes
         )
-        self.temporal = nn.ModuleList(
-            TemporalFilters(taps, config.temporal_filters, stride)
-            for taps in config.temporal_kernels
-        )
-        front = config.channels - 3 * config.residual_filters
         width, taps = config.residual_filters, config.residual_kernel
-        self.transition = nn.Conv1d(front, width, taps)
+        self.transition = nn.Conv1d(config.front_channels, width, taps)
         self.transition_norm = ChannelNorm(width)
         self.residual = nn.ModuleList(nn.Conv1d(width, width, taps) for _ in range(2))
+        self.residual_norms = nn.ModuleList(ChannelNorm(width) for _ in range(2))
         self.pool_norm = ChannelNorm(2 * config.channels)
         self.project = nn.Linear(2 * config.channels, config.embedding)
 
@@ -167,19 +149,22 @@ class StepEncoder(nn.Module):
 
     def pool(self, frames: Tensor) -> Tensor:
         """Return maxima and means of all channels over each step, [B, k, 2 * channels]."""
-        config = self.config
+        return self.pool_filtered(self.filter(frames))
+
+    def filter(self, frames: Tensor) -> Tensor:
+        """Return what the first filters find, [B, front channels, context + k * positions]."""
         x = ((frames - self.mean) / self.std).unsqueeze(1)
         # Every group of filters ends at the newest frame, whatever its length.
-        skip = config.context_frames - config.context_positions * config.stride + config.stride
-        front = torch.cat(
-            [layer(x[:, :, skip - layer.basis.kernel_size[0] :]) for layer in self.timbral]
-            + [layer(x[:, :, skip - layer.convolve.kernel_size[0] :]) for layer in self.temporal],
-            dim=1,
-        )
+        longest = self.config.longest_filter
+        return torch.cat([layer(x[:, :, longest - layer.frames :]) for layer in self.front], dim=1)
+
+    def pool_filtered(self, front: Tensor) -> Tensor:
+        """As `pool`, from what `filter` gave."""
+        config = self.config
         maps = [front, self.transition_norm(functional.relu(self.transition(front)))]
         trim = (config.residual_kernel - 1) // 2
-        for layer in self.residual:
-            maps.append(maps[-1][:, :, trim:-trim] + functional.relu(layer(maps[-1])))
+        for layer, norm in zip(self.residual, self.residual_norms, strict=True):
+            maps.append(maps[-1][:, :, trim:-trim] + norm(functional.relu(layer(maps[-1]))))
         # The newest k steps of each map; the first map is the longest.
         context = config.context_positions
         starts = (context, context - 2 * trim, context - 4 * trim, 0)
@@ -223,8 +208,11 @@ class WindowReader(nn.Module):
 
     def forward(self, window: Tensor) -> Tensor:
         """Return logits [B, 2, bins] of a window [B, L, embedding]."""
-        answers = self.summarise(window).transpose(0, 1)  # [2, B, width]
-        return (answers @ self.scores + self.scores_bias).transpose(0, 1)
+        return self.score(self.summarise(window))
+
+    def score(self, answers: Tensor) -> Tensor:
+        """Return logits [B, 2, bins] of what `summarise` gave."""
+        return (answers.transpose(0, 1) @ self.scores + self.scores_bias).transpose(0, 1)
 
     def summarise(self, window: Tensor) -> Tensor:
         """Return one description of the window for each dimension, [B, 2, width]."""

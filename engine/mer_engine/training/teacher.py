@@ -28,6 +28,7 @@ EMBEDDING_SIZE = 200
 TAGS = 50
 # TensorFlow's default, which the checkpoints were trained with.
 _EPSILON = 1e-3
+_DEAD_VARIANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,16 @@ class Convolution:
         kernel: float32 [outputs, inputs, time, frequency].
         bias: float32 [outputs].
         after: the normalisation that follows the ReLU.
+        rest: what comes out of each output that never changes, float32 [outputs].
+        alive: which outputs do change with the music; the optimiser left most of the others at a
+            constant long before the training of the tagger ended.
     """
 
     kernel: NDArray[np.float32]
     bias: NDArray[np.float32]
     after: Affine
+    rest: NDArray[np.float32]
+    alive: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ def load_weights(path: Path, name: str) -> TaggerWeights:
 
 def _from_variables(name: str, variables: dict[str, NDArray[np.generic]]) -> TaggerWeights:
     def get(key: str) -> NDArray[np.float32]:
-        return np.asarray(variables[key], np.float32)
+        return np.array(variables[key], np.float32)  # a copy: torch wants writable memory
 
     def numbered(stem: str, number: int) -> str:
         return stem if number == 0 else f"{stem}_{number}"
@@ -122,7 +128,15 @@ def _from_variables(name: str, variables: dict[str, NDArray[np.generic]]) -> Tag
         if number >= 5:  # TensorFlow saw the channels of the residual part as a frequency axis
             kernel = kernel.transpose(0, 2, 1, 3)
         kernel = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
-        return Convolution(kernel, get(f"{prefix}/bias"), affine(number + 1))
+        after = affine(number + 1)
+        norm = numbered("batch_normalization", number + 1)
+        return Convolution(
+            kernel=kernel,
+            bias=get(f"{prefix}/bias"),
+            after=after,
+            rest=after.scale * get(f"{norm}/moving_mean") + after.shift,
+            alive=get(f"{norm}/moving_variance") > _DEAD_VARIANCE,
+        )
 
     return TaggerWeights(
         name=name,
@@ -178,11 +192,8 @@ class Teacher(nn.Module):
         front = torch.cat(columns, 1)  # [n, 561, frames, 1]
         maps = [front]
         for number, layer in enumerate(self.weights.residual):
-            padded = functional.pad(maps[-1], (0, 0, 3, 3))
-            if number == 0:
-                maps.append(_convolve(layer, padded))
-            else:  # the published network leaves the normalisation out in the residual branches
-                maps.append(maps[-1] + _convolve(layer, padded, normalise=False))
+            change = _convolve(layer, functional.pad(maps[-1], (0, 0, 3, 3)))
+            maps.append(change if number == 0 else maps[-1] + change)
         return torch.cat(maps, 1).squeeze(3).movedim(1, 2)
 
 
@@ -191,10 +202,8 @@ def _apply(affine: Affine, x: Tensor) -> Tensor:
     return x * torch.from_numpy(affine.scale) + torch.from_numpy(affine.shift)
 
 
-def _convolve(layer: Convolution, x: Tensor, *, normalise: bool = True) -> Tensor:
+def _convolve(layer: Convolution, x: Tensor) -> Tensor:
     """Convolve [n, inputs, time, frequency], ReLU, normalise; maximum over frequency (kept as 1)."""
     y = functional.conv2d(x, torch.from_numpy(layer.kernel), torch.from_numpy(layer.bias))
-    y = functional.relu(y)
-    if normalise:
-        y = _apply(layer.after, y.movedim(1, 3)).movedim(3, 1)
+    y = _apply(layer.after, functional.relu(y).movedim(1, 3)).movedim(3, 1)
     return y.amax(3, keepdim=True)

@@ -1,0 +1,70 @@
+"""How far predictions are from labels."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Agreement of pooled predictions with labels.
+
+    Attributes:
+        r2: share of the labels' variance that is explained, at most 1.
+        rmse: root of the mean squared error, in the labels' unit.
+        ccc: Lin's concordance correlation coefficient, -1 to 1.
+        r: Pearson's correlation coefficient, -1 to 1.
+    """
+
+    r2: float
+    rmse: float
+    ccc: float
+    r: float
+
+    def to_dict(self) -> dict[str, float]:
+        """The figures by name."""
+        return asdict(self)
+
+
+def fit(labels: ArrayLike, predictions: ArrayLike) -> Fit:
+    """Compare predictions with labels of the same shape.
+
+    Raises:
+        ValueError: the shapes differ, or there are fewer than two labels or no spread in them.
+    """
+    truth, guess = _pair(labels, predictions)
+    error = float(np.mean((truth - guess) ** 2))
+    variance, guess_variance = float(truth.var()), float(guess.var())
+    if truth.size < 2 or variance == 0:
+        raise ValueError(f"{truth.size} labels without spread cannot be compared with")
+    covariance = float(np.mean((truth - truth.mean()) * (guess - guess.mean())))
+    offset = float(truth.mean() - guess.mean())
+    return Fit(
+        r2=1 - error / variance,
+        rmse=error**0.5,
+        ccc=2 * covariance / (variance + guess_variance + offset**2),
+        r=covariance / (variance * guess_variance) ** 0.5 if guess_variance > 0 else 0.0,
+    )
+
+
+def coverage(labels: ArrayLike, low: ArrayLike, high: ArrayLike) -> float:
+    """Return the share of labels that lie within their intervals, 0 to 1.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    truth, lower = _pair(labels, low)
+    _, upper = _pair(labels, high)
+    return float(np.mean((truth >= lower) & (truth <= upper)))
+
+
+def _pair(
+    labels: ArrayLike, others: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    truth, guess = np.asarray(labels, np.float64), np.asarray(others, np.float64)
+    if truth.shape != guess.shape:
+        raise ValueError(f"labels {truth.shape} and predictions {guess.shape} differ in shape")
+    return truth, guess
