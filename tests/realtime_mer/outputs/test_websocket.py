@@ -424,7 +424,8 @@ def test_a_stream_has_its_own_session_and_the_estimates_of_the_pipeline(engine: 
 
 def test_several_browsers_at_once_hear_only_themselves(engine: Engine) -> None:
     browsers = Stage(engine, hop_s=0.5)
-    rates = (RATE, 44_100, 48_000)
+    # At the front-end's own rate no resampler holds a part back, and two estimates may come at once.
+    rates = (22_050, 44_100, 48_000)
     signals = [music(3.0, rate, seed=seed) for seed, rate in enumerate(rates)]
     results: dict[int, NDArray[np.float64]] = {}
 
