@@ -142,9 +142,11 @@ class PcmSource(SourceBase):
         stream: a binary stream with a file descriptor; standard input where None.
         block_s: the longest block, in seconds.
         name: what the input is called.
+        first_wait_s: how long to wait for the first samples, to look at them; later ones are
+            looked at when they come.
 
     Raises:
-        UserError: standard input is a terminal, or closed.
+        UserError: standard input is a terminal, closed or empty, or carries a file with a header.
     """
 
     def __init__(
@@ -154,6 +156,7 @@ class PcmSource(SourceBase):
         stream: IO[bytes] | None = None,
         block_s: float = 0.02,
         name: str = "standard input",
+        first_wait_s: float = 1.0,
     ) -> None:
         if stream is None:
             if sys.stdin is None:
@@ -170,6 +173,15 @@ class PcmSource(SourceBase):
         self._rest = b""
         self._started = False
         self._closed = False
+        self._name = name
+        # What starts wrong is best said before anything else starts.
+        self._first = self._pipe.read(first_wait_s)
+        try:
+            if self._first is not None:
+                self._check_start(self._first)
+        except SourceLost as error:
+            self._pipe.close()
+            raise UserError(str(error)) from None
         self._info = InputInfo(
             kind=InputKind.PCM,
             name=name,
@@ -180,15 +192,17 @@ class PcmSource(SourceBase):
         )
 
     def read(self, timeout_s: float) -> Block | None:
-        chunk = self._pipe.read(timeout_s)
+        chunk, self._first = self._first, None
+        if chunk is None:
+            chunk = self._pipe.read(timeout_s)
         if chunk is None:
             return None
+        if not self._started:
+            self._check_start(chunk)
+            self._started = True
         if not chunk:
             self._end()
         data = self._rest + chunk
-        if not self._started and len(data) >= 4:
-            self._refuse_header(data)
-            self._started = True
         whole = len(data) - len(data) % self._pcm.frame_bytes
         self._rest = data[whole:]
         return Block(self._pcm.decode(memoryview(data)[:whole])) if whole else None
@@ -197,26 +211,27 @@ class PcmSource(SourceBase):
         self._closed = True
         self._pipe.close()
 
-    def _refuse_header(self, data: bytes) -> None:
-        what = _HEADERS.get(data[:4])
+    def _check_start(self, chunk: bytes) -> None:
+        """Refuses a stream that starts with nothing, or with the header of a file."""
+        if not chunk and not self._closed:
+            raise SourceLost(
+                f"{self._name} ended before any audio came; check the program that feeds it",
+                recoverable=False,
+            )
+        what = _HEADERS.get(chunk[:4])
         if what is not None:
             raise SourceLost(
-                f"{self._info.name} carries {what}, not raw PCM; give the file to --input, or "
+                f"{self._name} carries {what}, not raw PCM; give the file to --input, or "
                 f"decode it first: {EXAMPLE}",
                 recoverable=False,
             )
 
     def _end(self) -> None:
         if self._closed:
-            raise EndOfStream(f"{self._info.name} was closed")
-        if not self._started and not self._rest:
-            raise SourceLost(
-                f"{self._info.name} ended before any audio came; check the program that feeds it",
-                recoverable=False,
-            )
+            raise EndOfStream(f"{self._name} was closed")
         if self._rest:
             raise EndOfStream(
-                f"{self._info.name} ended within a sample frame: {len(self._rest)} of "
+                f"{self._name} ended within a sample frame: {len(self._rest)} of "
                 f"{self._pcm.frame_bytes} bytes ignored"
             )
-        raise EndOfStream(f"{self._info.name} ended")
+        raise EndOfStream(f"{self._name} ended")

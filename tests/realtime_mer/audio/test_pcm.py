@@ -75,7 +75,7 @@ def pipe() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
 def test_frames_come_whole_however_the_pipe_cuts_them(pipe: tuple[IO[bytes], IO[bytes]]) -> None:
     reader, writer = pipe
     data = np.arange(-9000, 9000, dtype="<i2").tobytes()
-    source = PcmSource(PcmFormat(8000, 3, "s16le"), stream=reader)
+    source = PcmSource(PcmFormat(8000, 3, "s16le"), stream=reader, first_wait_s=0.0)
     assert source.info.kind == InputKind.PCM
     assert source.info.channels == 3
 
@@ -96,7 +96,7 @@ def test_frames_come_whole_however_the_pipe_cuts_them(pipe: tuple[IO[bytes], IO[
 
 def test_a_quiet_pipe_is_none_and_not_the_end(pipe: tuple[IO[bytes], IO[bytes]]) -> None:
     reader, writer = pipe
-    with PcmSource(PcmFormat(8000, 1, "s16le"), stream=reader) as source:
+    with PcmSource(PcmFormat(8000, 1, "s16le"), stream=reader, first_wait_s=0.0) as source:
         assert source.read(0.01) is None
         writer.write(b"\0\1\2")
         block = source.read(10)
@@ -109,7 +109,7 @@ def test_a_fast_writer_has_to_wait(pipe: tuple[IO[bytes], IO[bytes]]) -> None:
     """What nobody reads stays in the pipe: memory does not grow."""
     reader, writer = pipe
     os.set_blocking(writer.fileno(), False)
-    with PcmSource(PcmFormat(8000, 1, "s16le"), stream=reader, block_s=0.02) as source:
+    with PcmSource(PcmFormat(8000, 1, "s16le"), stream=reader, first_wait_s=0.0) as source:
         written = 0
         refused = 0
         while refused < 50:
@@ -122,31 +122,33 @@ def test_a_fast_writer_has_to_wait(pipe: tuple[IO[bytes], IO[bytes]]) -> None:
         assert written < 300_000
 
 
-def test_a_pipe_without_any_audio_says_so(pipe: tuple[IO[bytes], IO[bytes]]) -> None:
-    reader, writer = pipe
-    writer.close()
-    with (
-        PcmSource(PcmFormat(), stream=reader) as source,
-        pytest.raises(SourceLost, match="standard input ended before any audio came") as lost,
-    ):
-        source.read(10)
-    assert not lost.value.recoverable
-
-
 @pytest.mark.parametrize(
-    ("head", "what"), [(b"RIFF\x00\x00", "a WAV file"), (b"OggS", "an Ogg"), (b"fLaC", "a FLAC")]
+    ("data", "sentence"),
+    [
+        (b"", "standard input ended before any audio came"),
+        (b"RIFF\x00\x00" + bytes(1000), "carries a WAV file, not raw PCM"),
+        (b"OggS" + bytes(1000), "carries an Ogg file"),
+        (b"fLaC" + bytes(1000), "carries a FLAC file"),
+    ],
 )
-def test_a_file_with_a_header_is_no_raw_pcm(
-    pipe: tuple[IO[bytes], IO[bytes]], head: bytes, what: str
+@pytest.mark.parametrize("late", [False, True])
+def test_what_starts_wrong_is_a_sentence(
+    pipe: tuple[IO[bytes], IO[bytes]], data: bytes, sentence: str, late: bool
 ) -> None:
     reader, writer = pipe
-    writer.write(head + bytes(1000))
+    if late:
+        with PcmSource(PcmFormat(), stream=reader, first_wait_s=0.0) as source:
+            assert source.read(0) is None
+            writer.write(data)
+            writer.close()
+            with pytest.raises(SourceLost, match=sentence) as lost:
+                source.read(10)
+        assert not lost.value.recoverable
+        return
+    writer.write(data)
     writer.close()
-    with (
-        PcmSource(PcmFormat(), stream=reader) as source,
-        pytest.raises(SourceLost, match=f"carries {what}"),
-    ):
-        source.read(10)
+    with pytest.raises(UserError, match=sentence):
+        PcmSource(PcmFormat(), stream=reader, first_wait_s=30.0)
 
 
 def test_a_terminal_is_refused_with_an_example(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +161,7 @@ def test_a_terminal_is_refused_with_an_example(monkeypatch: pytest.MonkeyPatch) 
 
 def test_closing_ends_a_waiting_read(pipe: tuple[IO[bytes], IO[bytes]]) -> None:
     reader, _ = pipe
-    source = PcmSource(PcmFormat(), stream=reader)
+    source = PcmSource(PcmFormat(), stream=reader, first_wait_s=0.0)
     outcome: list[str] = []
 
     def wait() -> None:
