@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ PORTAUDIO_HINT = (
 _RING_S = 2.0  # what the reader may fall behind before samples are lost
 _SLICE_S = 0.25
 _DEAD_SLICES = 12  # waiting this often in vain means that the device is gone (3 s)
+_CLOSE_TIMEOUT_S = 3.0  # a sound server that hangs would keep us for ever
 _START_SLICES = 40  # some take their time until the first sound (Bluetooth: 10 s are allowed)
 # ALSA's plug-in devices offer many channels and fill those beyond the real ones with silence or
 # copies; on an interface with more inputs the first two are the ones that people plug into.
@@ -193,6 +195,7 @@ class MicrophoneSource(SourceBase):
         self._namesakes = len(_same_name(self._device, devices))
         channels = min(self._device.channels, _MOST_CHANNELS)
         self._stream: Any = None
+        self._closing: threading.Thread | None = None
         self._closed = False
         self._prepare(self._device.sample_rate_hz, channels)
         try:
@@ -236,6 +239,11 @@ class MicrophoneSource(SourceBase):
     def reopen(self) -> None:
         self._ended = True  # until it works, reading says again that the device is gone
         self._stop()
+        if self._closing is not None and self._closing.is_alive():
+            raise SourceLost(
+                f"the sound system does not answer, so '{self._device.name}' cannot be reopened",
+                recoverable=True,
+            )
         sd = _sounddevice()
         try:
             # PortAudio looks at the devices only when it starts.
@@ -319,10 +327,14 @@ class MicrophoneSource(SourceBase):
             ) from None
 
     def _stop(self) -> None:
+        """Close the stream; where the sound system hangs, go on without waiting for it."""
         stream, self._stream = self._stream, None
         if stream is not None:
-            with without_library_noise(), contextlib.suppress(Exception):
-                stream.close(ignore_errors=True)
+            self._closing = threading.Thread(
+                target=_close_stream, args=(stream,), name="microphone closer", daemon=True
+            )
+            self._closing.start()
+            self._closing.join(_CLOSE_TIMEOUT_S)
 
     def _take(self) -> Block | None:
         reading = self._ring.read(self._rate)
@@ -346,6 +358,12 @@ class MicrophoneSource(SourceBase):
                 "plug it in again",
                 recoverable=True,
             )
+
+
+def _close_stream(stream: Any) -> None:
+    # Not inside `without_library_noise`: others would have to wait for its lock while this hangs.
+    with contextlib.suppress(Exception):
+        stream.close(ignore_errors=True)
 
 
 def _same_name(device: InputDevice, devices: Sequence[InputDevice]) -> list[InputDevice]:

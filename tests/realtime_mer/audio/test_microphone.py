@@ -270,6 +270,27 @@ def test_a_device_that_falls_silent_without_a_word_counts_as_gone(
     source.close()
 
 
+def test_a_sound_system_that_hangs_does_not_take_us_with_it(
+    portaudio: FakePortAudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(microphone, "_CLOSE_TIMEOUT_S", 0.01)
+    answer = threading.Event()
+    source = MicrophoneSource("usb")
+    portaudio.streams[-1].close = lambda ignore_errors: answer.wait(60)
+    portaudio.streams[-1].finished_callback()
+    for _ in range(2):
+        with pytest.raises(SourceLost, match="the sound system does not answer") as lost:
+            source.reopen()
+        assert lost.value.recoverable
+    assert portaudio.seen  # PortAudio was not restarted under a stream that still closes
+    answer.set()
+    assert source._closing is not None
+    source._closing.join(10)
+    source.reopen()
+    assert len(portaudio.streams) == 2
+    source.close()
+
+
 def test_closing_ends_a_waiting_read(portaudio: FakePortAudio) -> None:
     source = MicrophoneSource("usb")
     outcome: list[BaseException] = []
