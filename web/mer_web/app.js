@@ -80,7 +80,7 @@ class App {
     this.history.enter("bench", "made-up history");
     this.hop = 0.1;
     /** @type {any} */ (window).merBench = bench({
-      take: (estimate) => this._take(estimate, true),
+      take: (estimate) => this._take(estimate),
       zoom: (seconds) => this.setZoom(seconds),
       frames: (listen) => {
         this._measured = listen;
@@ -194,10 +194,10 @@ class App {
         this._hello(message);
         break;
       case "snapshot":
-        message.estimates.forEach((estimate, k) => this._take(estimate, k === message.estimates.length - 1));
+        this._fill(message.estimates);
         break;
       case "estimate":
-        this._take(message, true);
+        this._take(message);
         break;
       case "health":
         this.health = message;
@@ -262,20 +262,30 @@ class App {
     this.notice.show(`The input has ended: ${end.reason || "nothing more comes"}.`, "ended");
   }
 
-  /**
-   * @param {import("./protocol.js").Estimate} estimate
-   * @param {boolean} newest  whether it is what is shown now, and not a part of the past
-   */
-  _take(estimate, newest) {
+  /** @param {import("./protocol.js").Estimate[]} estimates of the past, oldest first */
+  _fill(estimates) {
+    let newest = null;
+    for (const estimate of estimates) {
+      this.connection.seen(estimate.seq);
+      if (this.history.push(estimate)) newest = estimate;
+    }
+    if (newest) this._show(newest);
+  }
+
+  /** @param {import("./protocol.js").Estimate} estimate of now */
+  _take(estimate) {
     this.connection.seen(estimate.seq);
-    const taken = this.history.push(estimate);
-    if (!newest || !taken && this.newest && this.history.length) return;
+    if (this.history.push(estimate, true)) this._show(estimate);
+  }
+
+  /** @param {import("./protocol.js").Estimate} estimate the newest */
+  _show(estimate) {
     const now = performance.now();
     this.clock.sync(this.history.newest, now / 1000);
     this.ended = false;
     this.newest = estimate;
     if (this.paused) return;
-    this.plane.show(estimate, this.hop);
+    this.plane.show(estimate, this.hop, now);
     this.readout.show(estimate, this._look.palette, now);
     this.announcer.estimate(estimate, now);
   }
@@ -301,6 +311,8 @@ class App {
   viewTime(local) {
     if (this.paused) return this.paused.time;
     if (this.ended) return this._frozen;
+    // Reduced motion: the timeline steps with the estimates.
+    if (this.plane.reducedMotion && this.history.length) return this.history.newest;
     return this.clock.at(local) - this.hop - SLACK_S;
   }
 
@@ -327,7 +339,7 @@ class App {
     element("pause-icon", SVGUseElement).setAttribute("href", this.paused ? "#i-play" : "#i-pause");
     this.announcer.event(this.paused ? "View paused." : "View running.", now * 1000);
     if (!this.paused && this.newest) {
-      this.plane.show(this.newest, this.hop);
+      this.plane.show(this.newest, this.hop, now * 1000);
       this.readout.show(this.newest, this._look.palette, now * 1000);
     }
     this._tick();

@@ -3,8 +3,7 @@
  * looks like a blot; this keeps what the eye could see of each column: mean, lowest, highest, mean interval.
  */
 
-/** Seconds without an estimate after which a line is broken: it would tell of what nobody heard. */
-export const GAP_S = 2.5;
+import { GAP_S } from "./history.js";
 
 /** One of the two values, a number a point. */
 export class Lane {

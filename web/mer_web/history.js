@@ -11,6 +11,9 @@ import { STATES } from "./protocol.js";
 /** An hour at ten estimates a second, and a minute more, so that the oldest column of the view is whole. */
 export const CAPACITY = 36600;
 
+/** Seconds without an estimate after which a line is broken: it would tell of what nobody heard. */
+export const GAP_S = 2.5;
+
 const NUMBERS = /** @type {const} */ ([
   "valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high", "level_db",
 ]);
@@ -63,6 +66,8 @@ export class History {
     this.sessions = [];
     /** Stretches of states, oldest first. @type {Run[]} */
     this.runs = [];
+    /** Seconds by which this session's clock was put forward to follow on what was seen. */
+    this._shift = 0;
   }
 
   get length() {
@@ -98,29 +103,33 @@ export class History {
     if (last && last.id === id) return false;
     if (last && !this.runs.some((run) => run.session === this.sessions.length - 1)) this.sessions.pop();
     this.sessions.push({ id, label });
+    this._shift = 0;
     return true;
   }
 
   /**
    * @param {import("./protocol.js").Estimate} estimate
-   * @returns {boolean} false where it was seen already or lies before what was seen
+   * @param {boolean} [live]  of now, and not a part of the past
+   * @returns {boolean} false where it was seen already, or is another session's past
    */
-  push(estimate) {
+  push(estimate, live = false) {
     if (!this.sessions.length) this.enter("", "");
     const session = this.sessions.length - 1;
-    const time = Date.parse(estimate.utc) / 1000;
-    const before = this.slot(this.end - 1);
+    let at = Date.parse(estimate.utc) / 1000 + this._shift;
     let gap = false;
     if (this.end) {
-      if (this.session[before] === session && estimate.seq <= this.seq[before]) return false;
-      if (time < this.time[before]) {
-        // Another session's past is not ours; our own, with the clock put back, goes on where it was.
-        if (this.session[before] !== session) return false;
+      const before = this.slot(this.end - 1);
+      const same = this.session[before] === session;
+      if (same && estimate.seq <= this.seq[before]) return false;
+      if (at < this.time[before]) {
+        if (!live && !same) return false;
+        // The clock was put back, or it is another machine's: time goes on where it was.
+        this._shift += this.time[before] - at;
+        at = this.time[before];
       }
-      gap = time - this.time[before] > 5;
+      gap = at - this.time[before] > GAP_S;
     }
     const slot = this.slot(this.end);
-    const at = this.end ? Math.max(time, this.time[before]) : time;
     this.time[slot] = at;
     this.seq[slot] = estimate.seq;
     this.t[slot] = estimate.t;

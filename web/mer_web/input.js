@@ -40,11 +40,6 @@ export class InputChoice extends EventTarget {
     return this._sender?.droppedSeconds ?? 0;
   }
 
-  /** Peak of the newest block sent, null where nothing is sent. */
-  get peak() {
-    return this._sender ? this._sender.peak : null;
-  }
-
   /** @returns {{position: number, duration: number}|null} how far the file is */
   get progress() {
     return this._source instanceof AudioFile ? this._source.progress : null;

@@ -20,8 +20,6 @@ export class PcmSender {
     this.sampleRate = sampleRate;
     this.sent = 0;
     this.dropped = 0;
-    /** Largest magnitude of the newest block, 0 to 1 and beyond. */
-    this.peak = 0;
   }
 
   /**
@@ -30,12 +28,6 @@ export class PcmSender {
    */
   push(block) {
     const samples = new Float32Array(block);
-    let peak = 0;
-    for (const sample of samples) {
-      const size = Math.abs(sample);
-      if (size > peak) peak = size;
-    }
-    this.peak = peak;
     if (this._sink.bufferedAmount > MOST_WAITING_S * this.sampleRate * BYTES) {
       this.dropped += samples.length;
       return false;

@@ -15,6 +15,8 @@ const [SILENCE, SETTLING, , STALLED] = STATES.map(stateCode);
 /** Radius within which the server calls a place neutral. */
 const NEUTRAL_RADIUS = 0.08;
 const FIELD_STEPS = 72;
+/** A mood or state stands at least so long: below three flashes a second whatever the music does. */
+const LEAST_MS = 240;
 
 /**
  * @typedef {object} Plot  device pixels
@@ -41,6 +43,7 @@ export class Plane {
     this._spring = new Spring(6);
     this._mood = "";
     this._state = -1;
+    this._turned = -Infinity;
     this._settle = 0.9;
     this._dirty = true;
     this.reducedMotion = false;
@@ -63,19 +66,23 @@ export class Plane {
   /**
    * @param {import("./protocol.js").Estimate} estimate
    * @param {number} hop seconds between estimates
+   * @param {number} now milliseconds
    */
-  show(estimate, hop) {
+  show(estimate, hop, now) {
     this._settle = Math.max(0.15, Math.min(1.1, hop * 1.1));
     this._spring.aim([
       estimate.valence, estimate.arousal, estimate.valence_low, estimate.valence_high,
       estimate.arousal_low, estimate.arousal_high,
     ], this.reducedMotion);
-    if (estimate.mood !== this._mood) {
-      this._mood = estimate.mood;
-      this._field = null;
-    }
-    this._state = stateCode(estimate.state);
     this._dirty = true;
+    const state = stateCode(estimate.state);
+    if (estimate.mood === this._mood && state === this._state) return;
+    // Nothing may flash: what turns on and off waits; ten times a second is too often.
+    if (this._state >= 0 && now - this._turned < LEAST_MS) return;
+    this._turned = now;
+    if (estimate.mood !== this._mood) this._field = null;
+    this._mood = estimate.mood;
+    this._state = state;
   }
 
   /** What is shown is not of now any more: the point becomes a ring, as in silence. */

@@ -96,7 +96,7 @@ export class Timeline {
   _measure() {
     const { width, height, ratio } = this._surface;
     const css = width / ratio;
-    const text = (css < 560 ? 10.5 : Math.max(11.5, Math.min(20, 7 + css * 0.0075))) * ratio;
+    const text = Math.max(10.5, Math.min(22, 6 + css * 0.0105, 5 + (height / ratio) * 0.05)) * ratio;
     const left = Math.round(text * 2.6);
     const right = Math.round(text * 4.1);
     const top = Math.round(text * 0.7);
@@ -127,7 +127,10 @@ export class Timeline {
     if (!this._frame) this._frame = this._drawFrame(this._look, plot);
     context.clearRect(0, 0, width, height);
     context.drawImage(this._frame, 0, 0);
-    if (!known || end <= this._history.start) return true;
+    if (!known || end <= this._history.start) {
+      this._drawNames(this._look, plot);
+      return true;
+    }
     const first = edge - plot.width;
     context.save();
     context.beginPath();
@@ -139,6 +142,7 @@ export class Timeline {
     }
     this._drawMarks(this._look, plot, first, perColumn);
     context.restore();
+    this._drawNames(this._look, plot);
     this._drawHead(this._look, plot, viewTime, end);
     if (this.pointer >= 0) this._drawPointer(this._look, plot, first, perColumn, end);
     for (const [k, tile] of this._tiles) {
@@ -377,6 +381,27 @@ export class Timeline {
   }
 
   /**
+   * The names of the lanes, above the lines that pass below them.
+   * @param {import("./look.js").Look} look
+   * @param {Plot} plot
+   */
+  _drawNames(look, plot) {
+    const { context } = this._surface;
+    context.font = `400 ${plot.text}px ${look.font}`;
+    context.textAlign = "left";
+    context.textBaseline = "middle";
+    context.lineJoin = "round";
+    context.lineWidth = plot.text * 0.45;
+    context.strokeStyle = look.ground;
+    context.fillStyle = look.muted;
+    for (const [top, name] of /** @type {[number, string][]} */ (
+      [[plot.valence, "valence"], [plot.arousal, "arousal"]])) {
+      context.strokeText(name, plot.x + plot.text * 0.7, top + plot.text);
+      context.fillText(name, plot.x + plot.text * 0.7, top + plot.text);
+    }
+  }
+
+  /**
    * @param {number} time
    * @param {number} end
    * @returns {{valence: number, arousal: number}|null} between the estimates around a moment
@@ -476,8 +501,7 @@ export class Timeline {
     const { canvas, context } = offscreen(width, height);
     context.font = `400 ${plot.text * 0.92}px ${look.font}`;
     context.textBaseline = "middle";
-    for (const [top, name] of /** @type {[number, string][]} */ (
-      [[plot.valence, "valence"], [plot.arousal, "arousal"]])) {
+    for (const top of [plot.valence, plot.arousal]) {
       context.globalAlpha = look.overlay ? 0.72 : 1;
       context.fillStyle = look.ground;
       context.beginPath();
@@ -492,11 +516,6 @@ export class Timeline {
       context.fillText("+1", plot.x - plot.text * 0.5, top + edge);
       context.fillText("0", plot.x - plot.text * 0.5, top + plot.lane / 2);
       context.fillText("−1", plot.x - plot.text * 0.5, top + plot.lane - edge);
-      context.textAlign = "left";
-      context.fillStyle = look.ink;
-      context.globalAlpha = 0.72;
-      context.fillText(name, plot.x + plot.text * 0.7, top + plot.text * 1.05);
-      context.globalAlpha = 1;
     }
     const { step, label } = TICKS[this.zoom];
     const y = plot.y + plot.height + plot.text * 0.95;
