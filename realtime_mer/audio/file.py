@@ -6,6 +6,7 @@ import io
 import os
 import re
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,7 @@ _MP3_LENGTH_MARKS = (b"Xing", b"Info", b"VBRI")
 _WAV_SHORT = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
 _WAV_STREAMED = {0, 0xFFFFFFFF, 0x7FFFFFFF}  # sizes that a program writes into a pipe
 _MP3_STRETCH = 64
+_SLICE_FRAMES = 4_608  # a few codec frames
 _MP3_TOLERANCE_S = 0.1  # encoders count their own padding differently
 
 
@@ -112,8 +114,11 @@ class FileSource(SourceBase):
         if self._file.frames == 0:
             self._file.close()
             raise UserError(f"'{path}' holds no samples: it is an audio file of length zero")
+        # Only the MP3 decoder prints, and keeping it quiet costs more than reading a block.
+        self._quietly = without_library_noise if self._file.format == "MP3" else nullcontext
         self._is_float = self._file.subtype in ("FLOAT", "DOUBLE")
         self._position = 0
+        self._fault: str | None = None  # why decoding stopped, once it did
         self._is_cut = _is_cut_ogg(path, head)
         self._expected_frames = None if guessed else _expected_frames(self._file)
         self._tolerance = round(_MP3_TOLERANCE_S * rate) if self._file.format == "MP3" else 0
@@ -145,7 +150,7 @@ class FileSource(SourceBase):
         parts = [samples]
         missing = self._block_frames - len(samples)
         while missing:
-            with without_library_noise():
+            with self._quietly():
                 self._file.seek(0)
             self._position = 0
             samples = self._decode(missing)
@@ -161,33 +166,48 @@ class FileSource(SourceBase):
                 self._file.close()
 
     def _decode(self, n_frames: int) -> Samples:
-        """Up to `n_frames` sample frames from where we are."""
+        """Up to `n_frames` sample frames from where we are; none at the end."""
         import soundfile
 
         if self._file.closed:
             raise EndOfStream(f"{self._name} was closed")
-        try:
-            with without_library_noise():
-                samples: Samples = self._file.read(n_frames, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise SourceLost(self._broken(_reason(error)), recoverable=False) from None
-        if self._is_float and not np.isfinite(samples).all():
-            self._refuse_bad(samples)
-        self._position += len(samples)
-        return samples
+        samples: Samples = np.empty((n_frames, self._info.channels), np.float32)
+        got = 0
+        # In slices: a decoder that stumbles gives nothing of what was asked for at once.
+        while got < n_frames and self._fault is None:
+            slice_frames = min(n_frames - got, _SLICE_FRAMES)
+            try:
+                with self._quietly():
+                    part = self._file.read(out=samples[got : got + slice_frames])
+            except soundfile.LibsndfileError as error:
+                self._fault = self._broken(_reason(error))
+                break
+            good = self._good_frames(part) if self._is_float else len(part)
+            got += good
+            self._position += good
+            if good < slice_frames:
+                break
+        if not got and self._fault is not None:
+            raise SourceLost(self._fault, recoverable=False)
+        return samples[:got]
 
-    def _refuse_bad(self, samples: Samples) -> None:
+    def _good_frames(self, samples: Samples) -> int:
+        """How many frames there are before one that is not of numbers, which becomes the fault."""
+        if np.isfinite(samples).all():
+            return len(samples)
         row, channel = np.argwhere(~np.isfinite(samples))[0].tolist()
         frame = self._position + row
-        raise SourceLost(
+        self._fault = (
             f"{self._name} holds {samples[row, channel]} at {self._time(frame)} (sample frame "
             f"{frame}, channel {channel + 1}), where only finite numbers are audio; export the "
-            "file again",
-            recoverable=False,
+            "file again"
         )
+        return int(row)
 
     def _breaks_off(self) -> bool:
         """Whether the end we came to is not where the file said it would be."""
+        if self._fault is not None:
+            return True
         expected = self._expected_frames
         short = expected is not None and self._position < expected - self._tolerance
         return short or self._is_cut
