@@ -6,7 +6,7 @@
  */
 
 import { Announcer } from "./announcer.js";
-import { bench } from "./bench.js";
+import { bench, benchLine } from "./bench.js";
 import { Connection } from "./connection.js";
 import { element, write } from "./dom.js";
 import { download } from "./export.js";
@@ -86,7 +86,7 @@ class App {
         this._measured = listen;
       },
     }, this.settings.bench).then((result) => {
-      this.notice.show(`Bench: ${JSON.stringify(result)}`, "bench");
+      this.notice.show(benchLine(result), "bench");
       return result;
     });
   }

@@ -44,6 +44,30 @@ function quantile(values, share) {
 }
 
 /**
+ * @typedef {object} Speed  times in milliseconds
+ * @property {number} frames
+ * @property {number} fps
+ * @property {number} interval_p50  from frame to frame
+ * @property {number} interval_p95
+ * @property {number} draw_p50      of a frame, in our code
+ * @property {number} draw_p95
+ * @property {number} draw_max
+ *
+ * @typedef {{estimates: number, "1h": Speed, "10m": Speed, "1m": Speed}} Result
+ */
+
+/**
+ * @param {Result} result
+ * @returns {string} for the reader
+ */
+export function benchLine(result) {
+  const line = (/** @type {string} */ name, /** @type {Speed} */ speed) =>
+    `${name}: ${Math.round(speed.fps)} frames/s, drawing takes ${speed.draw_p50} ms (95 %: ${speed.draw_p95} ms)`;
+  return `${result.estimates} estimates. ${line("1 h", result["1h"])}; ${line("10 min", result["10m"])}; `
+    + `${line("1 min", result["1m"])}.`;
+}
+
+/**
  * @typedef {object} Bench
  * @property {(estimate: import("./protocol.js").Estimate) => void} take   as if it came from the server
  * @property {(zoom: number) => void} zoom
@@ -53,8 +77,7 @@ function quantile(values, share) {
 /**
  * @param {Bench} page
  * @param {number} seconds how long to measure each length of the timeline
- * @returns {Promise<Record<string, {fps: number, interval_p50: number, interval_p95: number,
- *   draw_p50: number, draw_p95: number, draw_max: number, frames: number}>>}
+ * @returns {Promise<Result>}
  */
 export async function bench(page, seconds) {
   const start = Date.now() - COUNT * HOP_S * 1000;
@@ -66,9 +89,8 @@ export async function bench(page, seconds) {
       next += 1;
     }
   }, 20);
-  /** @type {Record<string, any>} */
-  const result = { estimates: COUNT };
-  for (const [name, zoom] of /** @type {[string, number][]} */ ([["1h", 3600], ["10m", 600], ["1m", 60]])) {
+  const result = /** @type {Result} */ ({ estimates: COUNT });
+  for (const [name, zoom] of /** @type {["1h"|"10m"|"1m", number][]} */ ([["1h", 3600], ["10m", 600], ["1m", 60]])) {
     page.zoom(zoom);
     // Painting all tiles anew and compiling the code is not what a frame costs.
     await new Promise((done) => setTimeout(done, 700));

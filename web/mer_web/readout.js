@@ -82,6 +82,8 @@ export class Readout {
     this._at = now;
     const nodes = this._nodes;
     write(nodes.mood, estimate.mood);
+    const title = `${estimate.mood} · realtime-mer`;
+    if (document.title !== title) document.title = title;
     write(nodes.stateText, STATES[estimate.state] ?? clean(estimate.state, 24));
     nodes.state.dataset.state = estimate.state;
     this._dim(estimate.state === "silence" || estimate.state === "stalled");

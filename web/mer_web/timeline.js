@@ -120,7 +120,9 @@ export class Timeline {
     const known = Number.isFinite(viewTime);
     const edge = known ? Math.floor(viewTime / perColumn) : 0;
     this.edge = known ? edge * perColumn : NaN;
-    const state = `${edge}|${end}|${this.pointer}`;
+    // What is less than a fraction of a column cannot be seen yet.
+    const newest = end ? Math.floor((4 * this._history.time[this._history.slot(end - 1)]) / perColumn) : 0;
+    const state = `${edge}|${newest}|${this.pointer}`;
     if (state === this._drawn) return false;
     this._drawn = state;
     const { context, width, height } = this._surface;
@@ -164,7 +166,6 @@ export class Timeline {
   _tile(k, perColumn, end, plot) {
     let tile = this._tiles.get(k);
     const newest = this._history.time[this._history.slot(end - 1)];
-    // What is less than a fraction of a column cannot be seen yet.
     if (tile && (tile.whole || tile.end === end || newest - tile.newest < perColumn / 4)) return tile;
     if (!tile) {
       tile = this._spare.pop() ?? { ...offscreen(TILE, plot.height), end: -1, newest: 0, whole: false };
