@@ -221,6 +221,61 @@ def test_a_page_that_is_not_secure_says_why_and_still_takes_files(
     here.wait("() => mer.history.length >= 2")
 
 
+def test_a_full_server_is_told_in_words_and_keeps_the_page(visit: Open, serve: Serve) -> None:
+    server = serve("--input", "demo", "--port", "0", "--hop", "0.2", "--max-sessions", "1")
+    first, second = visit(server.url), visit(server.url)
+    for one in (first, second):
+        one.wait(LIVE)
+        one.page.keyboard.press("m")
+        if one is first:
+            one.wait("() => mer.hello.input.kind === 'browser'")
+    second.wait("() => !document.querySelector('#notice').hidden")
+    assert "1" in text(second, "#notice-text")
+    second.wait("() => mer.input.choice.kind === 'server'")
+    second.wait("() => mer.connection.phase.name === 'open' && mer.hello.input.kind === 'demo'")
+    end = second.js("mer.history.end")
+    second.wait("(end) => mer.history.end > end + 2", end)
+    assert first.js("mer.hello.input.kind") == "browser"
+
+
+def test_the_end_of_the_input_is_told_and_the_view_stands(
+    visit: Open, serve: Serve, song: Path
+) -> None:
+    server = serve("--input", str(song), "--port", "0", "--hop", "0.2")
+    here = visit(server.url)
+    here.wait("() => mer.ended")
+    assert "The input has ended" in text(here, "#notice-text")
+    edge = here.js("mer.viewTime(performance.now() / 1000)")
+    here.wait("(since) => performance.now() > since + 300", here.js("performance.now()"))
+    assert here.js("mer.viewTime(performance.now() / 1000)") == edge
+    assert here.js("mer.history.length") >= 15
+
+
+def test_nothing_flashes_whatever_the_music_does(visit: Open, demo: ServerProcess) -> None:
+    here = visit(demo.url)
+    here.wait(LIVE)
+    # Two moods and two states that change places with each of 40 estimates, 20 a second.
+    changes = here.js(
+        """() => new Promise((done) => {
+             mer.connection.close();
+             let words = 0, marks = 0, seen = mer.plane._state, count = 0;
+             new MutationObserver(() => { words += 1; }).observe(mood, { childList: true });
+             const feed = setInterval(() => {
+               const odd = count % 2 === 1;
+               mer._take({ ...mer.newest, seq: mer.newest.seq + 1,
+                           mood: odd ? "tense" : "calm", state: odd ? "silence" : "tracking",
+                           utc: new Date(Date.parse(mer.newest.utc) + 50).toISOString() });
+               if (mer.plane._state !== seen) { marks += 1; seen = mer.plane._state; }
+               count += 1;
+               if (count === 40) { clearInterval(feed); done([words, marks, performance.now()]); }
+             }, 50);
+           })"""
+    )
+    # A flash is there and back: six changes a second are three flashes. This took two seconds.
+    assert 1 <= changes[0] <= 10
+    assert 1 <= changes[1] <= 10
+
+
 def test_survives_a_restart_of_the_server(visit: Open, serve: Serve) -> None:
     port = free_port()
     arguments = ("--input", "demo", "--port", str(port), "--hop", "0.2")
