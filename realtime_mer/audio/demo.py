@@ -52,13 +52,13 @@ class _Record:
             ringing = np.zeros((CHANNELS, 0), np.float32)
             for passage in PASSAGES:
                 sound = demo_piece.PLAYERS[passage.name]()
-                synthesis.forget()
                 sound[:, : ringing.shape[1]] += ringing  # the passage before rings into this one
-                ringing = sound[:, length:]
-                body = sound[:, :length]
+                ringing = sound[:, length:].copy()
                 if passage is PASSAGES[-1]:
-                    body = body * synthesis.envelope(demo_piece.PASSAGE_S, 0.0, 1.5)
-                pcm = np.round(np.clip(body.T, -1, 1) * 32767).astype(np.int16)
+                    sound[:, :length] *= synthesis.envelope(demo_piece.PASSAGE_S, 0.0, 1.5)
+                np.clip(sound, -1, 1, out=sound)
+                sound *= np.float32(32767)
+                pcm = np.round(sound[:, :length].T).astype(np.int16)
                 with self._changed:
                     self._passages.append(pcm)
                     self._changed.notify_all()

@@ -75,15 +75,18 @@ class Desk:
     def mix(
         self, level_db: float, *, room_s: float, darkness: float, drive: float = 1.0
     ) -> NDArray[np.float32]:
-        """The passage and its tail, float32 [2, n], at an RMS level in dB full scale."""
-        n = self._dry.shape[1]
-        both = self._dry + play.room(self._send, room_s, darkness)[:, :n]
+        """The passage and its tail, float32 [2, n], at an RMS level in dB full scale; once."""
+        both = self._dry
+        play.forget()
+        for side in range(2):
+            both[side] += play.room(self._send[side], room_s, darkness, side)
         body = both[:, : play.samples(PASSAGE_S)]
-        loudness = float(np.sqrt(np.mean(body**2)))
+        loudness = float(np.linalg.norm(body)) / body.size**0.5
         both *= np.float32(drive * 10 ** (level_db / 20) / loudness)
         # A soft limiter; with more drive it is an overdriven amplifier.
-        limited: NDArray[np.float32] = np.tanh(both) / np.float32(drive**0.8)
-        return limited
+        np.tanh(both, out=both)
+        both /= np.float32(drive**0.8)
+        return both
 
 
 def calm() -> NDArray[np.float32]:

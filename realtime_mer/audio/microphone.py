@@ -36,6 +36,7 @@ PORTAUDIO_HINT = (
 _RING_S = 2.0  # what the reader may fall behind before samples are lost
 _SLICE_S = 0.25
 _DEAD_SLICES = 12  # waiting this often in vain means that the device is gone (3 s)
+_BLOCK_S = 0.02  # callbacks fifty times a second
 _CLOSE_TIMEOUT_S = 3.0  # a sound server that hangs would keep us for ever
 _START_SLICES = 40  # some take their time until the first sound (Bluetooth: 10 s are allowed)
 # ALSA's plug-in devices offer many channels and fill those beyond the real ones with silence or
@@ -312,6 +313,7 @@ class MicrophoneSource(SourceBase):
                     samplerate=self._rate,
                     channels=self._ring.channels,
                     dtype="float32",
+                    blocksize=round(_BLOCK_S * self._rate),
                     latency="high",  # safe from overflows, and still only tens of milliseconds
                     callback=on_audio,
                     finished_callback=on_end,

@@ -45,7 +45,7 @@ def envelope(seconds: float, attack_s: float, release_s: float) -> Mono:
     return shape
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=16)
 def pad(hz: float, seconds: float, brightness: float, seed: int) -> Mono:
     """A choir-like tone: every harmonic is a narrow band of noise, made by one inverse FFT.
 
@@ -107,7 +107,7 @@ def pluck(hz: float, seconds: float, brightness: float, seed: int) -> Mono:
     return string
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=8)
 def piano(hz: float, seconds: float, hardness: float) -> Mono:
     """A struck string: stretched partials, the high ones short; `hardness` 0 (felt) to 1."""
     t = _time(seconds)
@@ -135,7 +135,7 @@ def bell(hz: float, seconds: float, ratio: float, depth: float) -> Mono:
     return (tone * envelope(seconds, 0.002, 0.05)).astype(np.float32)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=8)
 def flute(hz: float, seconds: float, seed: int) -> Mono:
     """A soft flute with vibrato that comes late, and some breath."""
     t = _time(seconds)
@@ -195,31 +195,32 @@ def cymbal(seconds: float, seed: int) -> Mono:
     return (hiss * np.exp(-_time(seconds) * 5 / seconds)).astype(np.float32)
 
 
-def room(stereo: NDArray[np.float32], seconds: float, darkness: float) -> NDArray[np.float32]:
+def room(dry: Mono, seconds: float, darkness: float, side: int) -> Mono:
     """What the walls answer: convolution with decaying noise.
 
     Args:
-        stereo: float32 [2, n].
+        dry: float32 [n].
         seconds: time until the answer has fallen by 60 dB.
         darkness: 0 (tiles) to 1 (curtains).
+        side: 0 or 1; the walls of the left and of the right answer differently.
 
     Returns:
-        float32 [2, n + seconds], the answer alone, about as loud as the input.
+        float32 [n], the answer alone, about as loud as the input, cut where the input ends.
     """
     length = samples(seconds)
-    decay = np.exp(-6.9 * np.arange(length, dtype=np.float32) / length)
-    n = stereo.shape[1] + length
-    size = _fft_size(n)
-    answer = np.empty((2, n), np.float32)
-    for side in range(2):
-        walls = _noise(length, 77 + side) * decay
-        walls[: samples(0.012)] = 0  # the sound has to get there first
-        walls = walls.astype(np.float32)
-        spectrum = np.fft.rfft(walls, size)
-        bins = np.arange(len(spectrum), dtype=np.float32) * (SAMPLE_RATE_HZ / size)
-        spectrum *= 1 / (1 + (bins / (9_000 - 7_500 * darkness)) ** 2)
-        spectrum /= math.sqrt(float(np.mean(np.abs(spectrum) ** 2)))
-        answer[side] = np.fft.irfft(np.fft.rfft(stereo[side], size) * spectrum, size)[:n]
+    walls = _noise(length, 77 + side)
+    walls *= np.exp(np.linspace(0, -6.9, length, dtype=np.float32))
+    walls[: samples(0.012)] = 0  # the sound has to get there first
+    size = _fft_size(len(dry) + length)
+    spectrum = np.fft.rfft(walls, size)
+    bins = np.arange(len(spectrum), dtype=np.float32)
+    bins *= SAMPLE_RATE_HZ / size / (9_000 - 7_500 * darkness)
+    np.square(bins, out=bins)
+    bins += 1
+    spectrum /= bins
+    spectrum /= np.linalg.norm(spectrum) / math.sqrt(len(spectrum))
+    spectrum *= np.fft.rfft(dry, size)
+    answer: Mono = np.fft.irfft(spectrum, size)[: len(dry)].astype(np.float32, copy=False)
     return answer
 
 
