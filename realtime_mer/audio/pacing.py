@@ -12,10 +12,19 @@ overruns; this much faster, we always catch up, and a file plays 0.2 % fast at m
 """
 
 
+LIVE_LEAD_S = 1.0
+"""How far ahead of real time a live producer may run before it is held back.
+
+What piled up in the pipe while we started, or arrives in bursts, goes through at once instead of
+staying between the producer and us as a delay for good; a file that `cat` feeds is still paced.
+"""
+
+
 class Pacer:
     """Says how long to wait before each block may go on.
 
-    A block is due when its last sample would have been captured. A stream that falls behind by more
+    A block is due when its last sample would have been captured; a live producer's may go on
+    `LIVE_LEAD_S` sooner, and are never late. A stream that falls behind by more
     than `catch_up_s` (the machine slept, the producer paused) starts afresh from then instead of
     rushing through what it missed.
 
@@ -27,7 +36,7 @@ class Pacer:
         catch_up_s: how far behind, in seconds, a stream may be and still catch up at full speed.
 
     Attributes:
-        late_s: how far behind, in seconds, the newest block is.
+        late_s: how far behind, in seconds, the newest block of an exact stream is.
     """
 
     def __init__(
@@ -35,6 +44,7 @@ class Pacer:
     ) -> None:
         self._seconds_per_frame = 1.0 / (sample_rate_hz * (1.0 if exact else DRIFT_TOLERANCE))
         self._clock = clock
+        self._exact = exact
         self._catch_up_s = catch_up_s
         self._anchor: float | None = None
         self._frames = 0
@@ -47,6 +57,11 @@ class Pacer:
             self._anchor = now
         self._frames += n_frames
         due = self._anchor + self._frames * self._seconds_per_frame
+        if not self._exact:
+            if due < now:
+                # The producer is the slower one: from now on its lead counts afresh.
+                self._anchor, self._frames, due = now, 0, now
+            return max(0.0, due - LIVE_LEAD_S - now)
         if now - due > self._catch_up_s:
             self._anchor = now
             self._frames = 0

@@ -1,7 +1,7 @@
 import pytest
 from support import ManualClock
 
-from realtime_mer.audio.pacing import DRIFT_TOLERANCE, Pacer
+from realtime_mer.audio.pacing import DRIFT_TOLERANCE, LIVE_LEAD_S, Pacer
 
 
 def test_blocks_are_due_when_they_would_have_been_recorded() -> None:
@@ -37,3 +37,32 @@ def test_a_live_producer_with_a_fast_clock_never_backs_up() -> None:
         assert delay <= 1.0
         clock.advance(1.0 / 1.0005)
     assert pacer.delay_s(1000) < 1.0
+
+
+def test_what_piled_up_before_a_live_producer_is_heard_goes_through_at_once() -> None:
+    clock = ManualClock()
+    pacer = Pacer(1000, clock, exact=False)
+    assert [pacer.delay_s(100) for _ in range(8)] == [0.0] * 8
+    for _ in range(1000):
+        clock.advance(0.1)
+        assert pacer.delay_s(100) == 0.0
+
+
+def test_a_pipe_that_is_fed_without_pauses_is_held_back() -> None:
+    clock = ManualClock()
+    began = clock.now
+    pacer = Pacer(1000, clock, exact=False)
+    for _ in range(600):
+        clock.advance(pacer.delay_s(100))
+    assert clock.now - began == pytest.approx(60.0 / DRIFT_TOLERANCE - LIVE_LEAD_S, abs=0.001)
+
+
+def test_a_live_producer_that_paused_does_not_rush_afterwards() -> None:
+    clock = ManualClock()
+    pacer = Pacer(1000, clock, exact=False)
+    pacer.delay_s(100)
+    clock.advance(3600.0)
+    went_at_once = 0
+    while pacer.delay_s(100) == 0.0:
+        went_at_once += 1
+    assert went_at_once <= 12
