@@ -160,6 +160,22 @@ def test_a_dropped_file_gives_what_the_pipeline_gives(
         assert level_db == pytest.approx(want.level_db, abs=0.02)
 
 
+def test_from_one_own_input_straight_to_another(
+    visit: Open, demo: ServerProcess, song: Path
+) -> None:
+    here = visit(demo.url)
+    here.wait(LIVE)
+    here.page.keyboard.press("m")
+    here.wait("() => mer.input.choice.phase === 'running' && mer.hello.input.kind === 'browser'")
+    # The server still hears the end of the one when the other begins.
+    for _ in range(3):
+        drop(here, song, "small song.wav")
+        here.wait("() => mer.input.choice.phase === 'running' && mer.input.progress !== null")
+    here.wait("() => mer.hello.input.name === 'small song.wav' && mer.input.progress.position > 1")
+    here.wait("() => mer.history.at(mer.history.end - 1).session === mer.hello.session")
+    assert here.page.locator("#notice").is_hidden(), text(here, "#notice-text")
+
+
 def test_a_chosen_file_can_be_stopped(visit: Open, demo: ServerProcess, song: Path) -> None:
     here = visit(demo.url)
     here.wait(LIVE)
@@ -299,6 +315,33 @@ def test_survives_a_restart_of_the_server(visit: Open, serve: Serve) -> None:
         here.js("mer.hello.session"),
     ]
     assert here.page.locator("#notice").is_hidden(), text(here, "#notice-text")
+
+
+def test_the_microphone_goes_on_after_a_restart(visit: Open, serve: Serve) -> None:
+    port = free_port()
+    arguments = ("--input", "demo", "--port", str(port), "--hop", "0.2")
+    server = serve(*arguments)
+    here = visit(server.url)
+    here.may_miss_server = True
+    here.wait(LIVE)
+    here.page.keyboard.press("m")
+    here.wait("() => mer.hello.input.kind === 'browser'")
+    session = here.js("mer.hello.session")
+    server.kill()
+    here.wait("() => mer.connection.phase.name !== 'open'")
+    # What the microphone hears meanwhile goes nowhere, and the page says so.
+    here.wait("() => mer.input.droppedSeconds > 0.1")
+    here.wait("() => /this browser dropped/.test(document.querySelector('#health').textContent)")
+    serve(*arguments)
+    here.wait(
+        """(session) => mer.hello.input.kind === 'browser' && mer.hello.session !== session
+             && mer.history.at(mer.history.end - 1).session === mer.hello.session""",
+        session,
+    )
+    # Nothing of the server's own music was taken for ours in between.
+    names = here.js("mer.history.sessions.map((one) => one.label)")
+    assert names[0] == "demo"
+    assert "demo" not in names[1:]
 
 
 def test_a_lost_connection_leaves_no_hole(visit: Open, demo: ServerProcess) -> None:

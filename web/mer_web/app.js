@@ -157,7 +157,8 @@ class App {
     click("help-open", () => this.help());
     click("retry", () => this.connection.retryNow());
     for (const radio of document.querySelectorAll("input[name=zoom]")) {
-      radio.addEventListener("change", () => this.setZoom(Number(/** @type {HTMLInputElement} */ (radio).value)));
+      const { value } = /** @type {HTMLInputElement} */ (radio);
+      radio.addEventListener("change", () => this.setZoom(Number(value)));
     }
     const canvas = element("timeline", HTMLCanvasElement);
     canvas.addEventListener("pointermove", (event) => {
@@ -253,8 +254,7 @@ class App {
   _end(end) {
     if (end.session !== this.hello?.session) return;
     if (this.hello.input.kind === "browser") {
-      // Our own stream. Where it was not us who stopped it, the server had a reason.
-      this.input.refuse(`The server ended the stream: ${end.reason || "no reason given"}.`);
+      this.input.ended(end.reason);
       return;
     }
     this._frozen = this.clock.at(performance.now() / 1000);
@@ -327,7 +327,7 @@ class App {
     const unseen = element("unseen", HTMLElement);
     unseen.hidden = !this.paused;
     element("legend", HTMLElement).hidden = this.paused !== null;
-    if (this.paused) write(unseen, `paused · ${counted(this.history.end - this.paused.end, "new", "new")} while paused`);
+    if (this.paused) write(unseen, `paused · ${this.history.end - this.paused.end} new while paused`);
   }
 
   togglePause() {
@@ -355,7 +355,9 @@ class App {
   }
 
   toggleFull() {
-    const change = document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen();
+    const change = document.fullscreenElement
+      ? document.exitFullscreen()
+      : document.documentElement.requestFullscreen();
     change.catch(() => this.notice.show("This browser did not allow full screen here.", "full"));
   }
 

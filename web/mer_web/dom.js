@@ -13,6 +13,16 @@ export function element(id, kind) {
 }
 
 /**
+ * Marks an element for the style sheet, only where the mark is another one.
+ * @param {HTMLElement} node
+ * @param {string} name
+ * @param {string} value
+ */
+export function mark(node, name, value) {
+  if (node.dataset[name] !== value) node.dataset[name] = value;
+}
+
+/**
  * Writes a text only where it is another one, so that nothing is laid out for nothing.
  * @param {Element} node
  * @param {string} text

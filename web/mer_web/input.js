@@ -26,12 +26,16 @@ export class InputChoice extends EventTarget {
     /** @type {PcmSender|null} */
     this._sender = null;
     this._turn = 0;
+    /** Streams that we stopped and whose end the server has yet to tell. */
+    this._stops = 0;
     this.heard = true;
     /** @type {Choice} */
     this.choice = { kind: "server", phase: "running", name: "" };
     connection.addEventListener("phase", () => {
       // The server forgets a stream with its connection: a new connection starts a new one.
-      if (connection.phase.name === "open") this._announce();
+      if (connection.phase.name !== "open") return;
+      this._stops = 0;
+      this._announce();
     });
   }
 
@@ -108,7 +112,7 @@ export class InputChoice extends EventTarget {
     this._source = null;
     this._sender = null;
     if (source) {
-      this._connection.send(STOP_MESSAGE);
+      if (this._connection.send(STOP_MESSAGE)) this._stops += 1;
       await source.close();
     }
     return turn;
@@ -130,7 +134,16 @@ export class InputChoice extends EventTarget {
   }
 
   /**
-   * The server refused or ended the stream.
+   * The server says that a stream of ours is over: as we wished, or for a reason of its own.
+   * @param {string} reason
+   */
+  ended(reason) {
+    if (this._stops > 0) this._stops -= 1;
+    else this.refuse(`The server ended the stream: ${reason || "no reason given"}.`);
+  }
+
+  /**
+   * The server takes no audio of ours.
    * @param {string} reason
    */
   refuse(reason) {

@@ -1,6 +1,6 @@
 /** The estimate in words and numbers: mood, state, values, level, latency. Touches the page four times a second. */
 
-import { element, write } from "./dom.js";
+import { element, mark, write } from "./dom.js";
 import { brief, clean, latencyLine, signed } from "./text.js";
 
 /** Numbers that change faster than this cannot be read. */
@@ -85,7 +85,7 @@ export class Readout {
     const title = `${estimate.mood} · realtime-mer`;
     if (document.title !== title) document.title = title;
     write(nodes.stateText, STATES[estimate.state] ?? clean(estimate.state, 24));
-    nodes.state.dataset.state = estimate.state;
+    mark(nodes.state, "state", estimate.state);
     this._dim(estimate.state === "silence" || estimate.state === "stalled");
     this.colour(estimate, palette);
     for (const { name, number, within, band, needle } of this._axes) {
@@ -125,7 +125,8 @@ export class Readout {
 
   /** @param {number} coverage share of moments that an interval holds, as the model states it */
   coverage(coverage) {
-    for (const node of document.querySelectorAll(".coverage")) write(node, `${Math.round(coverage * 100)}\u202f% within `);
+    const text = `${Math.round(coverage * 100)}\u202f% within `;
+    for (const node of document.querySelectorAll(".coverage")) write(node, text);
   }
 
   /** @param {number} level in dB */
@@ -142,7 +143,7 @@ export class Readout {
     this._waiting = null;
     this._dim(true);
     write(this._nodes.stateText, text);
-    this._nodes.state.dataset.state = "waiting";
+    mark(this._nodes.state, "state", "waiting");
   }
 
   /** @param {boolean} held */
@@ -159,6 +160,6 @@ export class Readout {
     this._waiting = null;
     this._at = -Infinity;
     write(this._nodes.stateText, text);
-    this._nodes.state.dataset.state = "waiting";
+    mark(this._nodes.state, "state", "waiting");
   }
 }

@@ -1,6 +1,6 @@
 /** The connection and the health of the machine, in one line each. */
 
-import { element, write } from "./dom.js";
+import { element, mark, write } from "./dom.js";
 import { brief, clean, counted, span } from "./text.js";
 
 /** What the server counts, in words. @type {Record<string, [one: string, many: string]>} */
@@ -77,10 +77,10 @@ export class Status {
    * @param {number} now milliseconds
    */
   link(phase, now) {
-    this._link.dataset.phase = phase.name;
+    mark(this._link, "phase", phase.name);
     this._retry.hidden = phase.name !== "waiting" && phase.name !== "gone";
     write(this._linkText, linkLine(phase, now));
-    this._link.title = phase.reason;
+    if (this._link.title !== phase.reason) this._link.title = clean(phase.reason);
   }
 
   /** @param {import("./protocol.js").Hello} hello */
@@ -105,6 +105,6 @@ export class Status {
   health(health, droppedSeconds) {
     const { text, trouble } = healthLine(health, droppedSeconds);
     write(this._health, text || "\u00a0");
-    this._health.dataset.trouble = trouble ? "yes" : "no";
+    mark(this._health, "trouble", trouble ? "yes" : "no");
   }
 }
