@@ -1,0 +1,82 @@
+import os
+import threading
+import time
+from collections.abc import Iterator
+from typing import IO
+
+import pytest
+
+from realtime_mer.audio.pipe import PipeReader
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "wb", buffering=0) as writer:
+        yield reader, writer
+
+
+def test_chunks_arrive_as_they_are_written(pipe: tuple[IO[bytes], IO[bytes]]) -> None:
+    reader, writer = pipe
+    chunks = PipeReader(reader, 4)
+    assert chunks.read(0) is None
+    writer.write(b"ab")
+    assert chunks.read(10) == b"ab"
+    writer.write(b"cdefgh")
+    assert chunks.read(10) == b"cdef"
+    assert chunks.read(10) == b"gh"
+    writer.close()
+    assert chunks.read(10) == b""
+    assert chunks.read(0) == b""
+    chunks.close()
+
+
+def test_the_timeout_is_kept(pipe: tuple[IO[bytes], IO[bytes]]) -> None:
+    chunks = PipeReader(pipe[0], 4)
+    begin = time.monotonic()
+    assert chunks.read(0.05) is None
+    assert time.monotonic() - begin >= 0.05
+    chunks.close()
+
+
+def test_closing_a_full_reader_ends_its_thread(pipe: tuple[IO[bytes], IO[bytes]]) -> None:
+    reader, writer = pipe
+    writer.write(bytes(1000))
+    chunks = PipeReader(reader, 4)
+    assert chunks.read(10) == bytes(4)
+    chunks.close()
+    chunks.join(10)
+    assert not chunks._thread.is_alive()
+    assert chunks.read(0) == b""
+
+
+def test_a_descriptor_that_others_use_again_is_left_alone(
+    pipe: tuple[IO[bytes], IO[bytes]],
+) -> None:
+    """The number of a closed descriptor soon belongs to another file."""
+    reader, writer = pipe
+    chunks = PipeReader(reader, 4)
+    number = reader.fileno()
+    reader.close()
+    other_reading, other_writing = os.pipe()
+    assert number in (other_reading, other_writing)
+    writer.write(b"mine")
+    os.write(other_writing, b"others")
+    assert chunks.read(10) == b"mine"
+    writer.close()
+    assert chunks.read(10) == b""
+    chunks.close()
+    chunks.join(10)
+    assert os.read(other_reading, 100) == b"others"
+    os.close(other_reading)
+    os.close(other_writing)
+
+
+def test_closing_ends_a_waiting_read(pipe: tuple[IO[bytes], IO[bytes]]) -> None:
+    chunks = PipeReader(pipe[0], 4)
+    outcome: list[bytes | None] = []
+    thread = threading.Thread(target=lambda: outcome.append(chunks.read(60)))
+    thread.start()
+    chunks.close()
+    thread.join(10)
+    assert outcome == [b""]

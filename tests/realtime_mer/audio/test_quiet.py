@@ -1,0 +1,45 @@
+import subprocess
+import sys
+
+
+def test_what_others_print_meanwhile_is_not_lost() -> None:
+    """The MP3 decoder's remarks vanish; a line from another thread comes through."""
+    program = """
+import os, sys
+from realtime_mer.audio.quiet import without_library_noise
+with without_library_noise():
+    os.write(2, b"Note: Illegal Audio-MPEG-Header 0x00000000 at offset 31.\\n")
+    os.write(2, b"[src/libmpg123/parse.c:wetwork():1349] error: Giving up resync\\n")
+    os.write(2, b"ALSA lib confmisc.c:855:(parse_card) cannot find card '0'\\n")
+    print("a line of the log", file=sys.stderr)
+print("after", file=sys.stderr)
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert run.stderr.decode().split("\n") == ["a line of the log", "after", ""]
+
+
+def test_without_standard_error_it_does_nothing() -> None:
+    program = """
+import os
+os.close(2)
+from realtime_mer.audio.quiet import without_library_noise
+with without_library_noise():
+    print("inside")
+"""
+    run = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
+    assert run.stdout == b"inside\n"
+
+
+def test_what_was_raised_inside_comes_out() -> None:
+    program = """
+import sys
+from realtime_mer.audio.quiet import without_library_noise
+for _ in range(3):
+    try:
+        with without_library_noise():
+            raise KeyError("x")
+    except KeyError as error:
+        print(error, file=sys.stderr)
+"""
+    run = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, check=True)
+    assert run.stderr == b"'x'\n'x'\n'x'\n"
