@@ -1,9 +1,11 @@
-"""The network: convolutions of several widths and residual blocks describe each step of half a
-second; a bidirectional LSTM, a fully connected layer and multi-head attention read the lag window;
-a softmax over score bins says how likely each score is.
+"""The network: what it hears in each step, and how it reads a window of steps.
 
-The encoder sees a bounded past, so a step is encoded once and its embedding is kept. The reader sees
-only the window's embeddings. Everything that the network looks at lies in the past.
+Convolutions of several widths and residual blocks describe each step of half a second. A
+bidirectional LSTM, a fully connected layer and multi-head attention read the lag window; a softmax
+over score bins says how likely each score is.
+
+The encoder sees a bounded past, so a step is encoded once and its embedding is kept. The reader
+sees only the window's embeddings. Everything that the network looks at lies in the past.
 """
 
 from __future__ import annotations

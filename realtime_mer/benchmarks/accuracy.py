@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from mer_engine.training.dataset import (
 from mer_engine.training.metrics import Fit, coverage, fit
 from numpy.typing import NDArray
 
+from realtime_mer.benchmarks.machine import describe_machine
 from realtime_mer.config import PipelineConfig
 from realtime_mer.errors import UserError
 from realtime_mer.pipeline import Pipeline
@@ -72,12 +71,7 @@ class Report:
             "left_out": list(self.left_out),
             "model": self.model,
             "data": self.data,
-            "machine": {
-                "processor": platform.processor() or platform.machine(),
-                "cores": os.cpu_count(),
-                "system": platform.platform(),
-                "python": platform.python_version(),
-            },
+            "machine": describe_machine(),
             "seconds": round(self.seconds, 1),
         }
 

@@ -44,13 +44,14 @@ def augment(
     batch, _, bands = frames.shape
 
     def uniform(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator)
+        # Drawn on the processor on every device, so that a seed means the same everywhere.
+        return torch.rand(*shape, generator=generator).to(frames.device)
 
     def either_way(*shape: int) -> Tensor:
         return 2 * uniform(*shape) - 1
 
     power = torch.pow(10.0, frames) - 1
-    place = torch.linspace(-0.5, 0.5, bands)
+    place = torch.linspace(-0.5, 0.5, bands, device=frames.device)
     decibels = settings.gain_db * either_way(batch, 1) + settings.tilt_db * either_way(batch, 1) * (
         2 * place
     )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 SPLITS = ("train", "validation", "test")
 DIMENSIONS = ("valence", "arousal")
 STEP_S = 0.5
-# The ten seconds of each song that `audio` holds begin here, counted from the annotated clip's start.
+# Where the ten seconds of each song in `audio` begin, counted from the annotated clip's start.
 CLIP_START_S = 30.0
 _AUDIO_SUFFIXES = (".opus", ".mp3", ".flac", ".ogg", ".wav")
 _TIME_COLUMN = re.compile(r"sample_(\d+)ms")
@@ -100,7 +100,9 @@ def find_deam(folder: Path) -> Path:
         DataError: neither is one.
     """
     if not folder.is_dir():
-        raise DataError(f"the data folder {folder} does not exist; give the folder that holds deam/")
+        raise DataError(
+            f"the data folder {folder} does not exist; give the folder that holds deam/"
+        )
     for candidate in (folder, folder / "deam"):
         if (candidate / "annotations").is_dir():
             return candidate
@@ -217,7 +219,9 @@ def _curves(path: Path, purpose: str) -> dict[int, dict[int, float]]:
         if curve:
             curves[song_id] = curve
     if not curves:
-        raise DataError(f"{path} holds no columns sample_...ms with values; it should hold {purpose}")
+        raise DataError(
+            f"{path} holds no columns sample_...ms with values; it should hold {purpose}"
+        )
     return curves
 
 

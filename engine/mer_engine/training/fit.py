@@ -85,7 +85,7 @@ class FitSettings:
         keep_statistics: leave the normalisations' statistics as they start.
     """
 
-    epochs: int = 14
+    epochs: int = 16
     batch: int = 32
     rate: float = 1e-3
     encoder_rate: float = 3e-4
@@ -97,7 +97,7 @@ class FitSettings:
     other: float = 0.3
     taught: float = 0.3
     average: float = 0.99
-    versions: int = 8
+    versions: int = 4
     keep_statistics: bool = True
 
 
@@ -123,6 +123,7 @@ def fit_network(
     augmentation: Augmentation,
     seed: int,
     report: Callable[[int, float], None] | None = None,
+    device: str = "cpu",
 ) -> EmotionNetwork:
     """Fit the network and return the running average of its weights.
 
@@ -132,10 +133,12 @@ def fit_network(
         settings, augmentation: how.
         seed: of every choice made by chance.
         report: called after each epoch with its number (from 1) and the mean loss.
+        device: of torch.
     """
     torch.set_flush_denormal(True)  # numbers this small are noise, and slow
     generator = torch.Generator().manual_seed(seed)
-    heads = SideHeads(network.config.width, examples.taught.shape[1])
+    network.to(device)
+    heads = SideHeads(network.config.width, examples.taught.shape[1]).to(device)
     if examples.taught.shape[1]:
         known = examples.taught
         centre, size = np.nanmean(known, axis=0), np.nanstd(known, axis=0) + 1e-6
@@ -165,7 +168,7 @@ def fit_network(
     )
     average = copy.deepcopy(network)
     versions = [
-        _make_version(network, examples, augmentation, generator)
+        _make_version(network, examples, augmentation, generator, device)
         for _ in range(settings.versions)
     ]
     step = 0
@@ -180,9 +183,12 @@ def fit_network(
             if versions:
                 front, targets = versions[(epoch - 1) % len(versions)].select(index)
             else:
-                frames, targets = augment(*_tensors(examples, index), augmentation, generator)
+                frames, targets = _tensors(examples, index, device)
+                frames, targets = augment(frames, targets, augmentation, generator)
                 front = network.encoder.filter(with_context(network, frames))
-            loss = _loss(network, heads, front, targets, settings, generator)
+            loss = _loss(
+                network, heads, front.to(device), targets.to(device), settings, generator
+            )
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 2.0)
@@ -202,20 +208,23 @@ def with_context(network: EmotionNetwork, frames: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def predict(network: EmotionNetwork, frames: NDArray[np.float16]) -> NDArray[np.float32]:
+def predict(
+    network: EmotionNetwork, frames: NDArray[np.float16], device: str = "cpu"
+) -> NDArray[np.float32]:
     """Distributions after each step of clips fed as streams of their own.
 
     Args:
         network: at rest.
         frames: [n, steps * S, bands].
+        device: of torch.
 
     Returns:
         float32 [n, steps, 2, bins].
     """
-    network.eval()
+    network.to(device).eval()
     rows = []
     for start in range(0, len(frames), 16):
-        batch = torch.from_numpy(frames[start : start + 16].astype(np.float32))
+        batch = torch.from_numpy(frames[start : start + 16].astype(np.float32)).to(device)
         steps = network.encoder(with_context(network, batch))
         rows.append(
             torch.stack(
@@ -224,9 +233,28 @@ def predict(network: EmotionNetwork, frames: NDArray[np.float16]) -> NDArray[np.
                     for heard in range(1, steps.shape[1] + 1)
                 ],
                 dim=1,
-            ).numpy()
+            )
+            .cpu()
+            .numpy()
         )
     return np.concatenate(rows)
+
+
+@torch.inference_mode()
+def settle_norm(network: EmotionNetwork, examples: Examples, clips: int = 256) -> None:
+    """Set the statistics of the normalisation before the embedding to those of some clips."""
+    network.eval()
+    norm = network.encoder.pool_norm
+    norm.running_mean.zero_()
+    norm.running_var.fill_(1 - norm.eps)
+    chosen = np.linspace(0, len(examples) - 1, min(clips, len(examples))).astype(np.int64)
+    pooled = []
+    for start in range(0, len(chosen), 16):
+        frames, _ = _tensors(examples, chosen[start : start + 16], "cpu")
+        pooled.append(network.encoder.pool(with_context(network, frames)).flatten(0, 1))
+    spread, mean = torch.var_mean(torch.cat(pooled), dim=0)
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(spread + norm.eps)
 
 
 def score(network: EmotionNetwork, examples: Examples) -> tuple[Fit, Fit]:
@@ -264,25 +292,28 @@ def _make_version(
     examples: Examples,
     augmentation: Augmentation,
     generator: torch.Generator,
+    device: str,
 ) -> _Version:
     network.eval()
     fronts, targets = [], []
     order = torch.randperm(len(examples), generator=generator).numpy()
     for start in range(0, len(order), 32):
-        frames, target = _tensors(examples, order[start : start + 32])
+        frames, target = _tensors(examples, order[start : start + 32], device)
         frames, target = augment(frames, target, augmentation, generator)
-        fronts.append(network.encoder.filter(with_context(network, frames)).half())
-        targets.append(target)
+        fronts.append(network.encoder.filter(with_context(network, frames)).half().cpu())
+        targets.append(target.cpu())
     return _Version(torch.cat(fronts), torch.cat(targets))
 
 
-def _tensors(examples: Examples, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+def _tensors(
+    examples: Examples, index: NDArray[np.int64], device: str
+) -> tuple[Tensor, Tensor]:
     """Frames [B, T, bands] and all targets side by side [B, ...] of some clips."""
     chosen = examples.select(index)
     targets = (chosen.labels, chosen.other, chosen.static, chosen.taught)
-    return torch.from_numpy(chosen.frames.astype(np.float32)), torch.cat(
-        [torch.from_numpy(target).flatten(1) for target in targets], dim=1
-    )
+    frames = torch.from_numpy(chosen.frames.astype(np.float32))
+    side_by_side = torch.cat([torch.from_numpy(target).flatten(1) for target in targets], dim=1)
+    return frames.to(device), side_by_side.to(device)
 
 
 def _loss(
@@ -297,8 +328,8 @@ def _loss(
     labels, other, static, taught = targets.split(sizes, dim=1)
     labels, other = labels.unflatten(1, (STEPS, 2)), other.unflatten(1, (STEPS, 2))
     steps = network.encoder.project(network.encoder.pool_filtered(front))
-    centres = network.config.bin_centres()
-    loss = torch.zeros(())
+    centres = network.config.bin_centres().to(front.device)
+    loss = torch.zeros((), device=front.device)
     windows = list(_windows(generator))
     for first, last in windows:
         answers = network.reader.summarise(steps[:, first:last])
@@ -328,7 +359,7 @@ def _loss(
 
 
 def _windows(generator: torch.Generator) -> Iterator[tuple[int, int]]:
-    """Yield windows (first step, step after the last): from the start, and from somewhere within."""
+    """Yield windows as (first step, step after the last), from the start and from within."""
 
     def choose(low: int, high: int) -> int:
         return int(torch.randint(low, high + 1, (), generator=generator))

@@ -19,7 +19,26 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mer_engine.frontend import FrontEndConfig, mel_bank
 from mer_engine.training.tensor_bundle import read_bundle
+
+# Weights that descend from the tagger's carry this, as its licence demands.
+NOTICE = """\
+The convolutions of this model start from MusiCNN:
+
+Copyright (c) Music Technology Group, Universitat Pompeu Fabra 2019. Code developed by Jordi Pons
+(www.jordipons.me).
+
+Permission to use, copy, modify, and/or distribute this software for any purpose with or without fee
+is hereby granted, provided that the above copyright notice and this permission notice appear in all
+copies.
+
+THE SOFTWARE IS PROVIDED "AS IS" AND THE AUTHOR DISCLAIMS ALL WARRANTIES WITH REGARD TO THIS SOFTWARE
+INCLUDING ALL IMPLIED WARRANTIES OF MERCHANTABILITY AND FITNESS. IN NO EVENT SHALL THE AUTHOR BE LIABLE
+FOR ANY SPECIAL, DIRECT, INDIRECT, OR CONSEQUENTIAL DAMAGES OR ANY DAMAGES WHATSOEVER RESULTING FROM
+LOSS OF USE, DATA OR PROFITS, WHETHER IN AN ACTION OF CONTRACT, NEGLIGENCE OR OTHER TORTIOUS ACTION,
+ARISING OUT OF OR IN CONNECTION WITH THE USE OR PERFORMANCE OF THIS SOFTWARE.
+"""
 
 NAMES = ("MSD_musicnn", "MTT_musicnn")
 HOP = 256
@@ -57,6 +76,16 @@ class Convolution:
     after: Affine
     rest: NDArray[np.float32]
     alive: NDArray[np.bool_]
+
+    def living(self) -> Convolution:
+        """Return only the outputs that change with the music."""
+        return Convolution(
+            kernel=self.kernel[self.alive],
+            bias=self.bias[self.alive],
+            after=Affine(self.after.scale[self.alive], self.after.shift[self.alive]),
+            rest=self.rest[self.alive],
+            alive=self.alive[self.alive],
+        )
 
 
 @dataclass(frozen=True)
@@ -150,6 +179,21 @@ def _from_variables(name: str, variables: dict[str, NDArray[np.generic]]) -> Tag
     )
 
 
+def tagger_features(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the tagger's log-mel frames of mono 16 kHz audio, float32 [n // 256 + 1, 96].
+
+    They are ours but for the hop, and lie around their moments.
+    """
+    config = FrontEndConfig()
+    half = config.fft_size // 2
+    padded = np.pad(samples, half)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, config.fft_size)[::HOP]
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(config.fft_size) / config.fft_size)
+    spectrum = np.fft.rfft(frames * hann.astype(np.float32), axis=1)
+    power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32) @ mel_bank(config)
+    return np.log10(1 + np.float32(config.log_scale) * power).astype(np.float32)
+
+
 class Teacher(nn.Module):
     """The tagger at rest, as published. Its weights are never trained here."""
 
@@ -180,15 +224,15 @@ class Teacher(nn.Module):
     @torch.inference_mode()
     def feature_map(self, patches: Tensor) -> Tensor:
         """Return what is pooled over time, float32 [n, frames, 753], of patches [n, frames, 96]."""
-        x = _apply(self.weights.input, patches.unsqueeze(1).movedim(1, 3)).movedim(3, 1)
+        x = _apply(self.weights.input, patches.unsqueeze(3)).movedim(3, 1)
         columns = []
-        for layer in self.weights.timbral:
-            columns.append(_convolve(layer, functional.pad(x, (0, 0, 3, 3))))
-        for layer in self.weights.temporal:
+        for layer in (*self.weights.timbral, *self.weights.temporal):
             taps = layer.kernel.shape[2]
-            columns.append(
-                _convolve(layer, functional.pad(x, (0, 0, (taps - 1) // 2, taps // 2)))
-            )
+            column = torch.from_numpy(layer.rest).view(1, -1, 1, 1)
+            column = column.repeat(len(patches), 1, patches.shape[1], 1)
+            padded = functional.pad(x, (0, 0, (taps - 1) // 2, taps // 2))
+            column[:, layer.alive] = _convolve(layer.living(), padded)
+            columns.append(column)
         front = torch.cat(columns, 1)  # [n, 561, frames, 1]
         maps = [front]
         for number, layer in enumerate(self.weights.residual):
@@ -203,7 +247,7 @@ def _apply(affine: Affine, x: Tensor) -> Tensor:
 
 
 def _convolve(layer: Convolution, x: Tensor) -> Tensor:
-    """Convolve [n, inputs, time, frequency], ReLU, normalise; maximum over frequency (kept as 1)."""
+    """Convolve [n, inputs, time, bands], ReLU, normalise; maximum over bands (kept as 1)."""
     y = functional.conv2d(x, torch.from_numpy(layer.kernel), torch.from_numpy(layer.bias))
     y = _apply(layer.after, functional.relu(y).movedim(1, 3)).movedim(3, 1)
     return y.amax(3, keepdim=True)

@@ -59,7 +59,9 @@ def start_encoder(network: EmotionNetwork, weights: TaggerWeights) -> None:
         alive = np.flatnonzero(layer.alive)
         size = group.convolve.out_channels
         if len(alive) > size:
-            raise ValueError(f"{len(alive)} filters of the tagger do not fit into a group of {size}")
+            raise ValueError(
+                f"{len(alive)} filters of the tagger do not fit into a group of {size}"
+            )
         kernel = resample_taps(layer.kernel[alive, 0], group.frames)
         group.convolve.weight[: len(alive)] = torch.tensor(kernel).unsqueeze(1)
         group.convolve.bias[: len(alive)] = torch.tensor(layer.bias[alive])
