@@ -66,6 +66,7 @@ class Host(Protocol):
     def channel(self, session: str | None) -> Channel: ...
     def hello(self, channel: Channel) -> dict[str, object]: ...
     def health(self, channel: Channel) -> dict[str, object]: ...
+    def text(self, estimate: Estimate) -> str: ...
     def utc(self) -> str: ...
     def tell_all(self) -> None: ...
 
@@ -227,7 +228,7 @@ class Viewer:
             # The snapshot may have told it already.
             if item.seq > self._seen:
                 self._seen = item.seq
-                await self._write(item.to_dict())
+                await self._write_text(self._host.text(item))
         elif isinstance(item, Notice):
             await self._write(wire.warning(item))
         else:
@@ -267,7 +268,9 @@ class Viewer:
             TimeoutError: it takes nothing.
             ConnectionClosed: it is closed.
         """
-        text = wire.dump(message)
+        await self._write_text(wire.dump(message))
+
+    async def _write_text(self, text: str) -> None:
         async with asyncio.timeout(SEND_TIMEOUT_S):
             await self._connection.send(text)
         self._host.stats.add(Counter.MESSAGES_OUT)

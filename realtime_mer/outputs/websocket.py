@@ -37,6 +37,7 @@ from realtime_mer.outputs.viewer import Channel, Viewer
 from realtime_mer.runner import LiveRunner
 from realtime_mer.sessions import MAX_SESSIONS, SessionPool
 from realtime_mer.stats import Counter, Stats
+from realtime_mer.types import Estimate
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +138,7 @@ class MerServer:
         self._own = self._own_channel()
         self._site = Site("mer_web", _page_files(), self._pages())
         self._viewers: set[Viewer] = set()
+        self._newest_text: tuple[Estimate, str] | None = None
         self.most_viewers = 0
         self._started_at = self.clock.monotonic()
         self._server: SocketServer | None = None
@@ -280,6 +282,12 @@ class MerServer:
             uptime_s=self.uptime_s,
         )
 
+    def text(self, estimate: Estimate) -> str:
+        """An estimate as a message, written once for all viewers."""
+        if self._newest_text is None or self._newest_text[0] is not estimate:
+            self._newest_text = (estimate, wire.dump(estimate.to_dict()))
+        return self._newest_text[1]
+
     def utc(self) -> str:
         """Now, for a message."""
         return iso_utc(self.clock.utc())
@@ -413,12 +421,13 @@ def _bind(host: str, port: int) -> socket.socket:
     """A listening socket, or a sentence why there is none."""
     host = host.strip("[]")
     try:
-        family, _, _, _, address = socket.getaddrinfo(
+        found = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.create_server(
-            address[:2], family=family, backlog=128, dualstack_ipv6=False
         )
+        # A name such as localhost may stand for both kinds; browsers try the older one too.
+        family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+        both = family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
+        listener = socket.create_server(address, family=family, backlog=128, dualstack_ipv6=both)
     except socket.gaierror as error:
         raise UserError(
             f"the host {host!r} is not known here ({error.strerror}); give an address of this "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import queue
 import re
 import signal
@@ -202,6 +203,40 @@ def test_browsers_only() -> None:
     with serving("--input", "browser") as process, process.connect() as client:
         process.line("input: the microphones of browsers .*")
         assert receive(client)["input"]["kind"] == "browser"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+def test_open_opens_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = tmp_path / "opened"
+    os.mkfifo(opened)
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
+    with serving("--input", "demo", "--open") as process:
+        assert opened.read_text().strip() == process.url
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_a_status_line_on_a_terminal() -> None:
+    terminal, theirs = os.openpty()
+    command = [*COMMAND, "--input", "demo", "--port", "0", "--hop", "0.1"]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        try:
+            shown = b""
+            while b"losses 0" not in shown:
+                shown += os.read(terminal, 1024)
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(TIMEOUT_S) == 0
+    shown += os.read(terminal, 1024)
+    os.close(terminal)
+    assert re.search(rb"settling  \w+ +valence [+-]\d\.\d\d  arousal", shown)
+    # The line is wiped before the last word.
+    assert b"\r\x1b[Kstopped after" in shown
 
 
 def refused(*options: str) -> str:
