@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import re
 import shutil
 import struct
 import subprocess
@@ -22,6 +23,13 @@ INSTALL_HINT = "install ffmpeg (Debian, Ubuntu: apt install ffmpeg; macOS: brew 
 # Sun AU: the smallest header that tells rate and channels; samples follow as big-endian float32.
 _AU_HEADER = struct.Struct(">4sIIIII")
 _STDERR_LINES = 20
+_COMPONENT = re.compile(r"^\[[^]]* @ 0x[0-9a-f]+\] ")
+_VAGUE = {
+    "Input/output error",
+    "Invalid data found when processing input",
+    "Error opening input files: Input/output error",
+    "Error opening input files: Invalid data found when processing input",
+}
 
 
 def ffmpeg_path() -> str | None:
@@ -55,6 +63,7 @@ class FfmpegDecoder:
         program = ffmpeg_path()
         if program is None:
             raise UserError(f"{what} needs ffmpeg, which is not installed; {INSTALL_HINT}")
+        self._address = address
         self._what = what
         self._log: collections.deque[str] = collections.deque(maxlen=_STDERR_LINES)
         command = [program, "-nostdin", "-hide_banner", "-nostats", "-loglevel", "error"]
@@ -161,13 +170,21 @@ class FfmpegDecoder:
         raise EndOfStream(f"{self._what} ended")
 
     def _last_words(self) -> str:
-        """ffmpeg's last complaint, without its own prefix."""
+        """ffmpeg's last complaint that says something, without its prefixes and the address."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=2.0)
         self._logger.join(timeout=2.0)
-        if not self._log:
+        lines = [
+            # The address may hold a password, and the message names the input already.
+            _COMPONENT.sub("", line)
+            .removeprefix(f"{self._address}: ")
+            .replace(self._address, self._what)
+            for line in self._log
+        ]
+        if not lines:
             return f"ffmpeg left with code {self._process.poll()}"
-        return self._log[-1]
+        telling = [line for line in lines if line not in _VAGUE]
+        return telling[-1] if telling else lines[-1]
 
     def _keep_log(self, stream: IO[bytes]) -> None:
         for line in stream:

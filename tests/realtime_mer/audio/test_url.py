@@ -56,10 +56,14 @@ class Radio(http.server.BaseHTTPRequestHandler):
         """Tests are quiet."""
 
 
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def radio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
     path = tmp_path / "song.mp3"
     soundfile.write(path, music(3, RATE_HZ, channels=2), RATE_HZ, subtype="MPEG_LAYER_III")
     monkeypatch.setattr(Radio, "song", path.read_bytes())
@@ -146,8 +150,11 @@ def test_an_endless_stream_ends_when_it_is_closed(radio: str) -> None:
     ],
 )
 def test_what_cannot_be_played_is_a_sentence(radio: str, path: str, sentence: str) -> None:
-    with pytest.raises(UserError, match=sentence):
-        UrlSource(radio + path)
+    address = (radio + path).replace("//", "//user:secret@")
+    with pytest.raises(UserError, match=sentence) as caught:
+        UrlSource(address)
+    assert "secret" not in str(caught.value)
+    assert str(caught.value).count(path) == 1
 
 
 @needs_ffmpeg
@@ -162,6 +169,12 @@ def test_a_server_that_is_not_there_is_a_sentence() -> None:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(UserError, match=r"cannot be played: .*[Rr]efused"):
             UrlSource(f"http://127.0.0.1:{taken.getsockname()[1]}/")
+
+
+@needs_ffmpeg
+def test_an_unknown_host_is_named_as_the_reason() -> None:
+    with pytest.raises(UserError, match="cannot be played: Failed to resolve hostname"):
+        UrlSource("http://no-such-host.invalid/radio")
 
 
 @needs_ffmpeg
