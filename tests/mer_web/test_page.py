@@ -540,6 +540,11 @@ def test_full_screen(visit: Open, demo: ServerProcess) -> None:
     here.wait(LIVE)
     here.page.keyboard.press("f")
     here.wait("() => document.fullscreenElement === document.documentElement")
+    # A stage: the controls fade while nobody touches anything, and are back at once.
+    here.wait("() => document.documentElement.dataset.idle !== undefined")
+    here.wait("() => getComputedStyle(document.querySelector('.bar')).opacity === '0'")
+    here.page.keyboard.press("Shift")
+    assert here.js("document.documentElement.dataset.idle") is None
     here.page.keyboard.press("f")
     here.wait("() => document.fullscreenElement === null")
 

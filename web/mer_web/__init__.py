@@ -40,6 +40,7 @@ _NAMES = (
     "readout.js",
     "settings.js",
     "shortcuts.js",
+    "stage.js",
     "status.js",
     "surface.js",
     "text.js",

@@ -20,6 +20,7 @@ import { Plane } from "./plane.js";
 import { Readout } from "./readout.js";
 import { readSettings } from "./settings.js";
 import { Shortcuts } from "./shortcuts.js";
+import { Stage } from "./stage.js";
 import { Status, inputLine } from "./status.js";
 import { counted } from "./text.js";
 import { Theme } from "./theme.js";
@@ -41,6 +42,8 @@ class App {
     this.readout = new Readout();
     this.status = new Status();
     this.notice = new NoticeBar();
+    this.stage = new Stage(document.documentElement, () => this.connection.phase.name === "open"
+      && !this.notice.shown && !this.paused);
     const spoken = element("spoken", HTMLElement);
     this.announcer = new Announcer((text) => write(spoken, text));
     this.connection = new Connection({ base: document.baseURI });
@@ -323,6 +326,7 @@ class App {
     this.status.health(this.health, this.input.droppedSeconds);
     this.panel.tick();
     this.announcer.tick(now);
+    this.stage.tick(now);
     if (!this.paused) this.readout.tick(this._look.palette, now);
     const unseen = element("unseen", HTMLElement);
     unseen.hidden = !this.paused;

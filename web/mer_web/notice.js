@@ -10,6 +10,10 @@ export class NoticeBar {
     element("notice-close", HTMLButtonElement).addEventListener("click", () => this.clear());
   }
 
+  get shown() {
+    return !this._bar.hidden;
+  }
+
   /**
    * @param {string} text
    * @param {string} [topic] lets `clear` take back this one and no other

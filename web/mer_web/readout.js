@@ -143,7 +143,7 @@ export class Readout {
     this._waiting = null;
     this._dim(true);
     write(this._nodes.stateText, text);
-    mark(this._nodes.state, "state", "waiting");
+    mark(this._nodes.state, "state", "held");
   }
 
   /** @param {boolean} held */
