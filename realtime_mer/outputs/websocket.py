@@ -340,7 +340,12 @@ class MerServer:
             self.stats.add(Counter.REFUSALS)
             return refusal(refused)
         self.stats.add(Counter.HTTP_REQUESTS)
-        return self._site.respond(request)
+        try:
+            return self._site.respond(request)
+        except Exception:
+            logger.exception("%s cannot be answered", path)
+            sentence = "the server made a mistake; its log says more\n"
+            return refusal(Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, sentence))
 
     def _pages(self) -> Mapping[str, Page]:
         def healthz() -> tuple[str, bytes]:

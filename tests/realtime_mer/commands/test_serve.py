@@ -234,7 +234,7 @@ def test_a_status_line_on_a_terminal() -> None:
         assert process.wait(TIMEOUT_S) == 0
     shown += os.read(terminal, 1024)
     os.close(terminal)
-    assert re.search(rb"settling  \w+ +valence [+-]\d\.\d\d  arousal", shown)
+    assert re.search(rb"(settling|stalled)  \w+ +valence [+-]\d\.\d\d  arousal", shown)
     # The line is wiped before the last word.
     assert b"\r\x1b[Kstopped after" in shown
 

@@ -715,6 +715,18 @@ def test_every_file_of_the_page(stage: Stage) -> None:
         assert head.getheader("Content-Length") == str(len(body))
 
 
+def test_a_page_that_fails_is_a_sentence_and_a_log_entry(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(stage.server, "_status", fail)
+    response, body = stage.http("/healthz")
+    assert (response.status, body) == (500, b"the server made a mistake; its log says more\n")
+    assert "a bug" in caplog.text
+
+
 def test_healthz(stage: Stage) -> None:
     stage.publish(0)
     response, body = stage.http("/healthz")
