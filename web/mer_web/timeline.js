@@ -262,6 +262,8 @@ export class Timeline {
       context.beginPath();
       context.moveTo(x(start), y(mean[start]));
       for (let i = start; i < stop; i += 1) context.lineTo(x(i), y(mean[i]));
+      // A lone estimate is a dot; a line without length would be nothing.
+      if (stop - start === 1) context.lineTo(x(start) + 0.1, y(mean[start]));
       context.stroke();
       start = stop;
     }
