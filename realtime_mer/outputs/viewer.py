@@ -112,17 +112,17 @@ class Viewer:
 
     async def run(self) -> None:
         """Serves the connection until it closes."""
-        sender = asyncio.create_task(self._send_all())
+        tasks = {
+            asyncio.create_task(self._send_all()),
+            asyncio.create_task(self._receive_all()),
+        }
         try:
-            await self._receive_all()
-        except ConnectionClosed:
-            pass
-        except Exception:
-            logger.exception("a connection failed")
-            await self._apologize()
+            # Either may be the one to notice that the connection is gone.
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            sender.cancel()
-            await asyncio.gather(sender, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._leave()
             if self._client is not None:
                 self._host.pool.drop(self._client)
@@ -279,6 +279,15 @@ class Viewer:
     # Receiving. Answers are awaited, so that a client that does not read is not read either.
 
     async def _receive_all(self) -> None:
+        try:
+            await self._take_all()
+        except (ConnectionClosed, TimeoutError):
+            self.abort()
+        except Exception:
+            logger.exception("a connection failed")
+            await self._apologize()
+
+    async def _take_all(self) -> None:
         async for message in self._connection:
             self._host.stats.add(Counter.MESSAGES_IN)
             self._host.stats.add(Counter.BYTES_IN, len(message))

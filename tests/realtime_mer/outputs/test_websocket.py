@@ -540,6 +540,21 @@ def test_a_client_that_vanishes_frees_its_session(stage: Stage) -> None:
     wait_for(lambda: threading.active_count() <= threads, "its threads to be gone")
 
 
+def test_a_client_that_vanishes_while_its_stop_is_awaited_is_forgotten(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage.server.pool, "finish", lambda *_: None)  # the end never comes
+    tasks = stage.running.call(stage.running.tasks)
+    with stage.connect() as client:
+        start(client)
+        client.send('{"type": "stop"}')
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.socket.shutdown(socket.SHUT_RDWR)
+    wait_for(lambda: stage.server.viewers == 0, "the viewer to be gone")
+    wait_for(lambda: stage.running.call(stage.running.tasks) == tasks, "its tasks to be gone")
+    assert len(stage.server.pool) == 0
+
+
 def test_too_many_streams_are_refused_and_closed(engine: Engine) -> None:
     with Stage(engine, max_sessions=1) as stage:
         with stage.connect() as first, stage.connect() as second:
