@@ -102,6 +102,7 @@ class LiveRunner:
             self.stats,
             sample_rate_hz=self.info.sample_rate_hz,
             clock=self.clock,
+            live=self.info.live,
         )
         self._pacer = self._new_pacer()
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)

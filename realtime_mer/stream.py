@@ -20,6 +20,8 @@ from realtime_mer.stats import Counter, Stats, Timing
 from realtime_mer.types import Estimate, State
 
 MIN_STALL_S = 1.0
+# A file that comes slowly (a busy disk, a piece that is being synthesised) is no device that failed.
+MIN_FILE_STALL_S = 3.0
 STALL_HOPS = 2
 
 
@@ -34,16 +36,24 @@ class LiveStream:
         stats: gets the counts.
         sample_rate_hz: of the blocks.
         clock: the one whose time the blocks carry.
+        live: whether the audio is made while we listen, so that its absence is soon worth telling.
     """
 
     def __init__(
-        self, pipeline: Pipeline, hub: Hub, stats: Stats, *, sample_rate_hz: int, clock: Clock
+        self,
+        pipeline: Pipeline,
+        hub: Hub,
+        stats: Stats,
+        *,
+        sample_rate_hz: int,
+        clock: Clock,
+        live: bool = True,
     ) -> None:
         self.pipeline = pipeline
         self.hub = hub
         self.stats = stats
         self.hop_s = pipeline.config.hop_s
-        self.stall_after_s = max(STALL_HOPS * self.hop_s, MIN_STALL_S)
+        self.stall_after_s = max(STALL_HOPS * self.hop_s, MIN_STALL_S if live else MIN_FILE_STALL_S)
         self._rate = sample_rate_hz
         self._clock = clock
         self._samples = 0

@@ -175,6 +175,15 @@ def test_a_stall_is_told_and_ends_with_the_next_block(engine: Engine) -> None:
     assert [e.seq for e in estimates(items)] == list(range(8))
 
 
+def test_a_file_is_given_more_time_than_a_device(engine: Engine) -> None:
+    clock = ManualClock()
+    moments: list[float] = []
+    script: list[Step] = [None, lambda: moments.append(clock.now), *as_blocks(music(1.0, RATE))]
+    items, _ = listen(ScriptedSource(script, clock, live=False), engine, clock)
+    assert moments == [103.0]
+    assert codes(items) == ["stalled"]
+
+
 def test_a_real_source_that_hangs_is_told_without_busy_waiting(engine: Engine) -> None:
     source = HangingSource()
     runner = LiveRunner(source, engine, config=PipelineConfig(hop_s=0.5))
