@@ -20,7 +20,7 @@ from realtime_mer.stats import Counter, Stats, Timing
 from realtime_mer.types import Estimate, State
 
 MIN_STALL_S = 1.0
-# A file that comes slowly (a busy disk, a piece that is being synthesised) is no device that failed.
+# A file that comes slowly (a busy disk, a piece being synthesised) is no device that failed.
 MIN_FILE_STALL_S = 3.0
 STALL_HOPS = 2
 
