@@ -90,7 +90,7 @@ class Desk:
 
 
 def calm() -> NDArray[np.float32]:
-    """64 beats a minute, C major with soft sevenths: a bed of strings, a harp, a flute."""
+    """64 beats a minute, C major with soft sevenths: strings, a soft piano, a harp, a flute."""
     desk = Desk(64)
     chords = (
         ("C3", "G3", "B3", "E4"),
@@ -103,14 +103,17 @@ def calm() -> NDArray[np.float32]:
     for bar, chord in enumerate(chords):
         length = desk.seconds(4.6)
         for voice, name in enumerate(chord):
-            bed = play.pad(pitch(name), length, 0.55, voice) * play.envelope(length, 1.1, 1.6)
+            bed = play.pad(pitch(name), length, 0.75, voice) * play.envelope(length, 1.1, 1.6)
             desk.spread(bed, 4 * bar, 0.11, wet=0.6)
         bass, *upper = chord
-        harp = [bass, upper[0], upper[1], upper[2], _up(upper[1]), upper[2], upper[1], upper[0]]
-        for step, name in enumerate(harp):
-            string = play.pluck(pitch(name), 2.6, 0.25, 1)
+        figure = [bass, *upper, _up(upper[1]), *upper[::-1]]
+        for step, name in enumerate(figure):
             gain = 0.26 if step % 4 == 0 else 0.18
-            desk.add(string, 4 * bar + step / 2, gain, pan=-0.4 + step * 0.1, wet=0.5)
+            key = play.piano(pitch(name), 3.0, 0.2)
+            desk.add(key, 4 * bar + step / 2, gain, pan=-0.4 + step * 0.1, wet=0.5)
+            if step % 2 == 0:
+                string = play.pluck(pitch(name), 2.6, 0.25, 1)
+                desk.add(string, 4 * bar + step / 2, 0.5 * gain, pan=0.4 - step * 0.1, wet=0.5)
     melody = (
         *((0, 3, "G4"), (3, 1, "E4"), (4, 2, "C5"), (6, 2, "B4")),
         *((8, 3, "A4"), (11, 1, "G4"), (12, 3, "E4"), (15, 1, "G4")),
@@ -121,7 +124,7 @@ def calm() -> NDArray[np.float32]:
         desk.add(tone, beat, 0.16, pan=0.15, wet=0.8)
     for moment, name in ((3.5, "E6"), (7.5, "G6"), (15.5, "C6"), (21.0, "E6"), (21.5, "G6")):
         desk.add(play.bell(pitch(name), 2.5, 2.0, 0.8), moment, 0.035, pan=0.5, wet=1.0)
-    return desk.mix(-25.0, room_s=2.6, darkness=0.6)
+    return desk.mix(-21.0, room_s=2.6, darkness=0.3)
 
 
 def joyful() -> NDArray[np.float32]:
@@ -182,42 +185,45 @@ def joyful() -> NDArray[np.float32]:
 
 
 def tense() -> NDArray[np.float32]:
-    """144 beats a minute, no key but a tritone: driven low strings, drums, rising clusters."""
-    desk = Desk(144)
-    figure = ("C2", "C2", "Db2", "C2", "C2", "Gb2", "C2", "C2", "Eb2", "Db2", "B1", "Gb2")
-    for phrase in range(9):
-        lift = 2.0 ** (phrase // 3 / 12)  # every third phrase a semitone higher
-        force = 0.75 + 0.03 * phrase
-        for step, name in enumerate(figure):
-            accent = 1.3 if step in (0, 3, 5, 8) else 0.85
-            hz = pitch(name) * lift
-            bow = play.saw(hz, desk.seconds(0.42), 1.0, 4.0)
-            desk.add(bow, 6 * phrase + step / 2, 0.30 * accent * force, pan=-0.3, wet=0.1)
-            above = play.saw(hz * 2.012, desk.seconds(0.40), 1.0, 4.0)
-            desk.add(above, 6 * phrase + step / 2, 0.22 * accent * force, pan=0.3, wet=0.1)
-        length = desk.seconds(6)
-        time = np.arange(play.samples(length), dtype=np.float32) / SAMPLE_RATE_HZ
-        tremolo = (0.65 + 0.35 * np.sign(np.sin(2 * np.pi * 9.6 * time))).astype(np.float32)
-        swell = np.linspace(0.5, 1.0, len(time), dtype=np.float32)
-        for voice, name in enumerate(("Gb4", "G4", "Ab4", "C5", "Db5")):
+    """160 beats a minute, tritones and semitones: driven guitars, double bass drum, clusters."""
+    desk = Desk(160)
+    for bar in range(15):
+        lift = 2.0 ** (bar // 5 / 12)  # every five bars a semitone higher
+        pedal = pitch("C2") * lift
+        root = pedal * 2.0 ** ((0, 0, 1, 6)[bar % 4] / 12)
+        accents = (0, 3, 6) if bar % 2 == 0 else (0, 3, 5, 7)
+        for step in range(8):
+            place = 4 * bar + step / 2
+            if step in accents:
+                chord = (root, root * 2**0.5, root * 2)  # a tritone within the octave
+                for pan, seed in ((-0.7, 7), (0.7, 17)):
+                    ringing = play.guitar(chord, desk.seconds(1.4), 0.0, seed)
+                    desk.add(ringing, place, 0.35, pan=pan, wet=0.08)
+            else:
+                fifth = (pedal, pedal * 1.5)
+                for late in (0.0, 0.25):
+                    for pan, seed in ((-0.7, 7), (0.7, 17)):
+                        chug = play.guitar(fifth, desk.seconds(0.24), 8.0, seed)
+                        desk.add(chug, place + late, 0.40, pan=pan, wet=0.05)
+            low = play.saw(root if step in accents else pedal, desk.seconds(0.48), 0.4, 2.0)
+            desk.add(low, place, 0.30, wet=0.0)
+            desk.add(play.kick(50, 0.2), place, 0.70, wet=0.05)
+            desk.add(play.kick(50, 0.2), place + 0.25, 0.55, wet=0.05)
+        for beat in range(4):
+            desk.add(play.cymbal(0.35, 22), 4 * bar + beat, 0.20, pan=0.4, wet=0.1)
+        for beat in (1, 3):
+            desk.add(play.snare(0.22, 180.0, 12), 4 * bar + beat, 0.70, wet=0.2)
+        if bar % 5 == 0:
+            desk.add(play.cymbal(1.8, 23), 4 * bar, 0.35, pan=-0.3, wet=0.2)
+            desk.add(play.bell(pedal, 3.5, 1.414, 5.0), 4 * bar, 0.30, wet=0.4)
+        length = desk.seconds(4)
+        for voice, name in enumerate(("Gb4", "G4", "C5", "Db5")):
             cluster = play.pad(pitch(name) * lift, length, 1.1, 20 + voice)
-            desk.spread(cluster * tremolo * swell, 6 * phrase, 0.06 * force, wet=0.4)
-        for hit in (0.0, 1.5, 2.5, 4.0, 5.0, 5.5):
-            desk.add(play.kick(42, 0.7), 6 * phrase + hit, 0.75 * force, wet=0.25)
-            desk.add(play.snare(0.3, 95.0, 21), 6 * phrase + hit, 0.5 * force, wet=0.3)
-        for step in range(12):
-            tick = 0.16 if step % 3 else 0.28
-            desk.add(play.cymbal(0.05, 22), 6 * phrase + step / 2, tick, pan=0.4, wet=0.1)
-        for hit, name in ((2.5, "F#6"), (5.5, "G6")):
-            shriek = play.bell(pitch(name) * lift, 0.7, 1.414, 6.0)
-            desk.add(shriek, 6 * phrase + hit, 0.13 * force, pan=-0.5 + 0.12 * phrase, wet=0.5)
-        if phrase % 3 == 0:
-            desk.add(play.cymbal(2.0, 23), 6 * phrase, 0.30, wet=0.4)
-            desk.add(play.bell(pitch("C2") * lift, 3.5, 1.414, 5.0), 6 * phrase, 0.4, wet=0.6)
-        if phrase % 3 == 2:
-            riser = np.diff(np.random.default_rng(24).uniform(-1, 1, len(time) + 1))
-            desk.add((riser * swell**4).astype(np.float32), 6 * phrase, 0.25, wet=0.2)
-    return desk.mix(-10.0, room_s=1.6, darkness=0.3, drive=2.6)
+            desk.spread(cluster, 4 * bar, 0.04, wet=0.3)
+        for step, name in enumerate(("Db5", "C5", "Gb4", "G4", "Db5", "C5", "B4", "Gb4")):
+            cry = play.guitar((pitch(name) * lift,), desk.seconds(0.5), 0.0, 9)
+            desk.add(cry, 4 * bar + step / 2, 0.15, pan=0.1, wet=0.4)
+    return desk.mix(-10.0, room_s=1.2, darkness=0.3, drive=2.0)
 
 
 def sad() -> NDArray[np.float32]:

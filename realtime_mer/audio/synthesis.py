@@ -110,8 +110,7 @@ def pluck(hz: float, seconds: float, brightness: float, seed: int) -> Mono:
 @functools.lru_cache(maxsize=8)
 def piano(hz: float, seconds: float, hardness: float) -> Mono:
     """A struck string: stretched partials, the high ones short; `hardness` 0 (felt) to 1."""
-    t = _time(seconds)
-    short_t = t.astype(np.float32)
+    t = _time(seconds).astype(np.float32)
     tone = np.zeros(len(t), np.float32)
     for k in range(1, 11):
         partial = hz * k * math.sqrt(1 + 0.0004 * k * k)
@@ -120,8 +119,9 @@ def piano(hz: float, seconds: float, hardness: float) -> Mono:
         gain = k ** -(2.2 - 1.2 * hardness)
         decay = 0.5 + 0.45 * k * (hz / 260) ** 0.5
         # Two strings a little apart give the slow beating of a real one.
-        wave = _sine(partial * t) + _sine(partial * 1.0006 * t + 0.16 * k)
-        tone += np.float32(gain) * np.exp(np.float32(-decay) * short_t) * wave
+        beating = np.cos(np.float32(2 * np.pi * 0.0003 * partial) * t + np.float32(0.5 * k))
+        wave = _steady(partial, len(t), 0.08 * k) * beating
+        tone += np.float32(2 * gain) * np.exp(np.float32(-decay) * t) * wave
     tone *= envelope(seconds, 0.004, min(0.3, seconds / 3)) / np.abs(tone).max()
     return tone
 
@@ -149,15 +149,38 @@ def flute(hz: float, seconds: float, seed: int) -> Mono:
 @functools.lru_cache(maxsize=256)
 def saw(hz: float, seconds: float, brightness: float, decay: float) -> Mono:
     """A bowed or sawtooth tone without aliases; `decay` in 1/s (0 holds)."""
-    t = _time(seconds)
+    t = _time(seconds).astype(np.float32)
     tone = np.zeros(len(t), np.float32)
     for k in range(1, max(2, round(20 * brightness) + 1)):
         if hz * k > 9_000:
             break
-        tone += _sine(hz * k * t) * np.float32(1.0 / k)
+        tone += _steady(hz * k, len(t), 0.0) * np.float32(1.0 / k)
     tone /= np.abs(tone).max()
-    tone *= np.exp(-decay * t).astype(np.float32)
+    tone *= np.exp(np.float32(-decay) * t)
     return tone * envelope(seconds, 0.006, min(0.04, seconds / 4))
+
+
+@functools.lru_cache(maxsize=32)
+def guitar(hz: tuple[float, ...], seconds: float, mute: float, seed: int) -> Mono:
+    """Strings of an electric guitar through one overdriven amplifier and its loudspeaker.
+
+    Args:
+        hz: of the strings that are struck together.
+        mute: damping by the palm in 1/s; 0 lets ring.
+    """
+    t = _time(seconds).astype(np.float32)
+    chord = np.zeros(len(t), np.float32)
+    for string, frequency in enumerate(hz):
+        chord += pluck(frequency, seconds, 0.9, seed + string)
+    chord = np.tanh(25 * np.exp(-mute * t) * chord)
+    size = _fft_size(len(chord) + 2000)
+    spectrum = np.fft.rfft(chord, size)
+    bins = np.arange(len(spectrum), dtype=np.float32) * (SAMPLE_RATE_HZ / size)
+    low = (bins / 90) ** 2
+    spectrum *= low / (1 + low) / (1 + (bins / 4200) ** 4)
+    tone: Mono = np.fft.irfft(spectrum, size)[: len(chord)].astype(np.float32)
+    tone *= envelope(seconds, 0.001, 0.02) / np.abs(tone).max()
+    return tone
 
 
 @functools.lru_cache(maxsize=32)
@@ -234,6 +257,20 @@ def _sine(turns: NDArray[np.float64]) -> Mono:
     return np.sin(((turns - np.floor(turns)) * (2 * np.pi)).astype(np.float32))
 
 
+def _steady(hz: float, n: int, turns: float) -> Mono:
+    """A sine of constant frequency that starts at a phase in turns.
+
+    By the addition theorem from a coarse and a fine grid: a few hundred sines instead of `n`.
+    """
+    fine = 512
+    coarse = -(-n // fine)
+    a = 2 * np.pi * (hz / SAMPLE_RATE_HZ * fine * np.arange(coarse) + turns)
+    b = 2 * np.pi * (hz / SAMPLE_RATE_HZ * np.arange(fine))
+    grid = np.outer(np.sin(a).astype(np.float32), np.cos(b).astype(np.float32))
+    grid += np.outer(np.cos(a).astype(np.float32), np.sin(b).astype(np.float32))
+    return grid.ravel()[:n]
+
+
 def _fft_size(n: int) -> int:
     """The smallest length from `n` on that the FFT likes: a product of twos, threes and fives."""
     powers: list[int] = [3**b * 5**c for b in range(6) for c in range(5)]
@@ -250,5 +287,5 @@ def _noise(n: int, seed: int) -> Mono:
 
 def forget() -> None:
     """Give back the memory of tones that were kept because scores repeat them."""
-    for instrument in (pad, pluck, piano, bell, flute, saw, kick, snare, cymbal):
+    for instrument in (pad, pluck, piano, bell, flute, saw, guitar, kick, snare, cymbal):
         instrument.cache_clear()

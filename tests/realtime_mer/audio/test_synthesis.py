@@ -11,6 +11,7 @@ INSTRUMENTS = {
     "bell": lambda: synthesis.bell(220.0, 1.0, 2.0, 1.0),
     "flute": lambda: synthesis.flute(220.0, 1.0, 1),
     "saw": lambda: synthesis.saw(220.0, 1.0, 0.8, 1.0),
+    "guitar": lambda: synthesis.guitar((220.0, 330.0), 1.0, 0.0, 1),
     "kick": lambda: synthesis.kick(50.0, 1.0),
     "snare": lambda: synthesis.snare(1.0, 190.0, 1),
     "clap": lambda: synthesis.snare(1.0, 0.0, 1),
