@@ -45,7 +45,7 @@ def calibrate(
     )
 
 
-def _scale(miss: NDArray[np.float32], step: int) -> float:
+def _scale(miss: NDArray[np.floating], step: int) -> float:
     """Half-width, in predicted standard deviations, that held the wanted share of songs.
 
     Neighbouring window lengths are taken together: their misses are nearly the same, so the factor

@@ -23,7 +23,7 @@ from mer_engine.training.dataset import Clip, DataError, read_audio
 from mer_engine.training.fit import STEPS, with_context
 from mer_engine.training.teacher import HOP, Teacher, tagger_features
 
-LESSON_EPOCHS = 6
+LESSON_EPOCHS = 8
 CLIP_SAMPLES = 160_000
 _FRONT_CHANNELS = 561
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
+import tempfile
 import warnings
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -126,8 +126,8 @@ def to_onnx(network: EmotionNetwork) -> bytes:
     config = network.config
     frames = torch.rand(2, config.context_frames + 2 * config.frames_per_step, config.bands)
     past = torch.rand(2, 3, config.embedding)
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        path = Path(folder) / "graph.onnx"
         # The older exporter is chosen on purpose: it keeps the LSTM as one operator. It warns of
         # its age, and that the batch size of an LSTM's start state may be fixed, which the tests
         # of this project disprove for this graph.
@@ -135,7 +135,7 @@ def to_onnx(network: EmotionNetwork) -> bytes:
         torch.onnx.export(
             network.eval(),
             (frames, past),
-            buffer,
+            path,
             dynamo=False,
             opset_version=OPSET,
             input_names=["frames", "past"],
@@ -147,4 +147,4 @@ def to_onnx(network: EmotionNetwork) -> bytes:
                 "steps": {0: "batch", 1: "steps"},
             },
         )
-    return buffer.getvalue()
+        return path.read_bytes()

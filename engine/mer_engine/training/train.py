@@ -195,7 +195,7 @@ def _example(
     filled[: len(frames)] = frames
     static = np.full(2, np.nan, np.float32)
     if clip.song_id in deam.static:
-        static = (np.array(deam.static[clip.song_id], np.float32) - 5) / 4
+        static = np.array([(value - 5) / 4 for value in deam.static[clip.song_id]], np.float32)
     return filled, labels, static
 
 

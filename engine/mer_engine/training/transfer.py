@@ -6,12 +6,14 @@ live fit into a small network. They were made for frames 16 ms apart and are red
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from mer_engine.network import ChannelNorm, EmotionNetwork
+from mer_engine.network import BestPlace, ChannelNorm, EmotionNetwork
 from mer_engine.training.teacher import Affine, TaggerWeights
 
 _TEACHER_FRAME_S = 0.016
@@ -55,7 +57,8 @@ def start_encoder(network: EmotionNetwork, weights: TaggerWeights) -> None:
     sources: list[NDArray[np.int64]] = []  # the tagger's channel behind each of ours, -1 for none
     offset = 0
     layers = (*weights.timbral, *weights.temporal)
-    for group, layer in zip(encoder.front, layers, strict=True):
+    for module, layer in zip(encoder.front, layers, strict=True):
+        group = cast(BestPlace, module)
         alive = np.flatnonzero(layer.alive)
         size = group.convolve.out_channels
         if len(alive) > size:
@@ -82,8 +85,9 @@ def start_encoder(network: EmotionNetwork, weights: TaggerWeights) -> None:
     for convolve, norm, layer in zip(
         encoder.residual, encoder.residual_norms, weights.residual[1:], strict=True
     ):
-        _set_convolution(convolve, layer.kernel[..., 0].transpose(0, 2, 1), layer.bias, spacing)
-        _set_norm(norm, layer.after)
+        kernel = layer.kernel[..., 0].transpose(0, 2, 1)
+        _set_convolution(cast(nn.Conv1d, convolve), kernel, layer.bias, spacing)
+        _set_norm(cast(ChannelNorm, norm), layer.after)
     # The tagger's weight decay left dead weights at 1e-30, which processors multiply slowly.
     for parameter in encoder.parameters():
         parameter[parameter.abs() < _NOTHING] = 0

@@ -1,0 +1,47 @@
+"""A tagger of MusiCNN's shape with weights made up."""
+
+from __future__ import annotations
+
+import numpy as np
+from mer_engine.training.teacher import Affine, Convolution, TaggerWeights
+
+
+def make_tagger(seed: int = 0, living: tuple[int, ...] = (5, 4, 2, 3, 6)) -> TaggerWeights:
+    """Made-up weights with so many living filters in each front group."""
+    rng = np.random.default_rng(seed)
+
+    def affine(size: int) -> Affine:
+        return Affine(
+            rng.uniform(0.5, 1.5, size).astype(np.float32),
+            rng.normal(0, 0.3, size).astype(np.float32),
+        )
+
+    def convolution(outputs: int, inputs: int, time: int, bands: int, alive: int) -> Convolution:
+        size = (inputs * time * bands) ** -0.5
+        mask = np.zeros(outputs, bool)
+        mask[rng.choice(outputs, alive, replace=False)] = True
+        return Convolution(
+            kernel=rng.normal(0, size, (outputs, inputs, time, bands)).astype(np.float32),
+            bias=rng.normal(0, 0.2, outputs).astype(np.float32),
+            after=affine(outputs),
+            rest=rng.normal(0, 0.5, outputs).astype(np.float32),
+            alive=mask,
+        )
+
+    shapes = [(204, 1, 7, 38), (204, 1, 7, 67), (51, 1, 128, 1), (51, 1, 64, 1), (51, 1, 32, 1)]
+    front = [convolution(*shape, alive) for shape, alive in zip(shapes, living, strict=True)]
+    residual = [(64, 561, 7, 1), (64, 64, 7, 1), (64, 64, 7, 1)]
+    return TaggerWeights(
+        name="made_up",
+        input=Affine(np.array([0.44], np.float32), np.array([-1.1], np.float32)),
+        timbral=tuple(front[:2]),
+        temporal=tuple(front[2:]),
+        residual=tuple(convolution(*shape, 64) for shape in residual),
+        pooled=affine(1506),
+        dense=(
+            rng.normal(0, 0.03, (1506, 200)).astype(np.float32),
+            np.zeros(200, np.float32),
+            affine(200),
+        ),
+        tags=(rng.normal(0, 0.1, (200, 50)).astype(np.float32), np.zeros(50, np.float32)),
+    )
