@@ -90,41 +90,39 @@ class Desk:
 
 
 def calm() -> NDArray[np.float32]:
-    """64 beats a minute, C major with soft sevenths: strings, a soft piano, a harp, a flute."""
+    """64 beats a minute, C major with soft sevenths: strings, a harp, a celesta, a far flute."""
     desk = Desk(64)
     chords = (
         ("C3", "G3", "B3", "E4"),
         ("A2", "G3", "C4", "E4"),
         ("F2", "A3", "C4", "E4"),
-        ("E3", "G3", "C4", "D4"),
+        ("G2", "G3", "B3", "D4"),
         ("F2", "A3", "C4", "G4"),
         ("C3", "G3", "C4", "E4"),
     )
     for bar, chord in enumerate(chords):
         length = desk.seconds(4.6)
         for voice, name in enumerate(chord):
-            bed = play.pad(pitch(name), length, 0.75, voice) * play.envelope(length, 1.1, 1.6)
-            desk.spread(bed, 4 * bar, 0.11, wet=0.6)
+            bed = play.pad(pitch(name), length, 0.6, voice) * play.envelope(length, 1.1, 1.6)
+            desk.spread(bed, 4 * bar, 0.09, wet=0.6)
         bass, *upper = chord
         figure = [bass, *upper, _up(upper[1]), *upper[::-1]]
         for step, name in enumerate(figure):
+            string = play.pluck(pitch(_up(name)), 2.6, 0.2, 1)
             gain = 0.26 if step % 4 == 0 else 0.18
-            key = play.piano(pitch(name), 3.0, 0.2)
-            desk.add(key, 4 * bar + step / 2, gain, pan=-0.4 + step * 0.1, wet=0.5)
-            if step % 2 == 0:
-                string = play.pluck(pitch(name), 2.6, 0.25, 1)
-                desk.add(string, 4 * bar + step / 2, 0.5 * gain, pan=0.4 - step * 0.1, wet=0.5)
+            desk.add(string, 4 * bar + step / 2, gain, pan=0.4 - step * 0.1, wet=0.4)
     melody = (
         *((0, 3, "G4"), (3, 1, "E4"), (4, 2, "C5"), (6, 2, "B4")),
-        *((8, 3, "A4"), (11, 1, "G4"), (12, 3, "E4"), (15, 1, "G4")),
+        *((8, 3, "A4"), (11, 1, "G4"), (12, 3, "D5"), (15, 1, "B4")),
         *((16, 2, "A4"), (18, 2, "C5"), (20, 4, "G4")),
     )
     for beat, beats, name in melody:
+        desk.add(play.bell(pitch(_up(name)), 2.0, 2.0, 0.8), beat, 0.19, pan=0.15, wet=0.6)
         tone = play.flute(pitch(name), desk.seconds(beats * 0.97), 3)
-        desk.add(tone, beat, 0.16, pan=0.15, wet=0.8)
+        desk.add(tone, beat, 0.04, pan=-0.15, wet=1.0)
     for moment, name in ((3.5, "E6"), (7.5, "G6"), (15.5, "C6"), (21.0, "E6"), (21.5, "G6")):
         desk.add(play.bell(pitch(name), 2.5, 2.0, 0.8), moment, 0.035, pan=0.5, wet=1.0)
-    return desk.mix(-21.0, room_s=2.6, darkness=0.3)
+    return desk.mix(-21.0, room_s=2.6, darkness=0.5)
 
 
 def joyful() -> NDArray[np.float32]:
@@ -207,23 +205,23 @@ def tense() -> NDArray[np.float32]:
                         desk.add(chug, place + late, 0.40, pan=pan, wet=0.05)
             low = play.saw(root if step in accents else pedal, desk.seconds(0.48), 0.4, 2.0)
             desk.add(low, place, 0.30, wet=0.0)
-            desk.add(play.kick(50, 0.2), place, 0.70, wet=0.05)
-            desk.add(play.kick(50, 0.2), place + 0.25, 0.55, wet=0.05)
+            desk.add(play.kick(50, 0.2), place, 0.80, wet=0.05)
+            desk.add(play.kick(50, 0.2), place + 0.25, 0.60, wet=0.05)
         for beat in range(4):
             desk.add(play.cymbal(0.35, 22), 4 * bar + beat, 0.20, pan=0.4, wet=0.1)
         for beat in (1, 3):
-            desk.add(play.snare(0.22, 180.0, 12), 4 * bar + beat, 0.70, wet=0.2)
+            desk.add(play.snare(0.22, 180.0, 12), 4 * bar + beat, 0.80, wet=0.2)
         if bar % 5 == 0:
             desk.add(play.cymbal(1.8, 23), 4 * bar, 0.35, pan=-0.3, wet=0.2)
             desk.add(play.bell(pedal, 3.5, 1.414, 5.0), 4 * bar, 0.30, wet=0.4)
         length = desk.seconds(4)
         for voice, name in enumerate(("Gb4", "G4", "C5", "Db5")):
             cluster = play.pad(pitch(name) * lift, length, 1.1, 20 + voice)
-            desk.spread(cluster, 4 * bar, 0.04, wet=0.3)
+            desk.spread(cluster, 4 * bar, 0.05, wet=0.3)
         for step, name in enumerate(("Db5", "C5", "Gb4", "G4", "Db5", "C5", "B4", "Gb4")):
             cry = play.guitar((pitch(name) * lift,), desk.seconds(0.5), 0.0, 9)
-            desk.add(cry, 4 * bar + step / 2, 0.15, pan=0.1, wet=0.4)
-    return desk.mix(-10.0, room_s=1.2, darkness=0.3, drive=2.0)
+            desk.add(cry, 4 * bar + step / 2, 0.05, pan=0.1, wet=0.4)
+    return desk.mix(-10.0, room_s=1.2, darkness=0.3, drive=1.8)
 
 
 def sad() -> NDArray[np.float32]:

@@ -172,7 +172,7 @@ def guitar(hz: tuple[float, ...], seconds: float, mute: float, seed: int) -> Mon
     chord = np.zeros(len(t), np.float32)
     for string, frequency in enumerate(hz):
         chord += pluck(frequency, seconds, 0.9, seed + string)
-    chord = np.tanh(25 * np.exp(-mute * t) * chord)
+    chord = np.tanh(60 * np.exp(-mute * t) * chord)
     size = _fft_size(len(chord) + 2000)
     spectrum = np.fft.rfft(chord, size)
     bins = np.arange(len(spectrum), dtype=np.float32) * (SAMPLE_RATE_HZ / size)
