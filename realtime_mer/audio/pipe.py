@@ -33,7 +33,7 @@ class PipeReader:
 
     def read(self, timeout_s: float) -> bytes | None:
         """The next chunk, b"" at the end (again and again), None where none came in time."""
-        if self._over:
+        if self._over or self._closed.is_set():
             return b""
         try:
             chunk = (
@@ -41,11 +41,13 @@ class PipeReader:
             )
         except queue.Empty:
             return None
+        if self._closed.is_set():
+            return b""
         self._over = not chunk
         return chunk
 
     def close(self) -> None:
-        """End a waiting `read` (it returns b"") and let the thread go."""
+        """End a waiting `read` (it and all later ones return b"") and let the thread go."""
         self._closed.set()
         while True:  # make room, so that neither the end mark nor the thread's own chunk is stuck
             try:
