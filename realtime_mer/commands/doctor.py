@@ -190,8 +190,17 @@ def _check_model(report: Report, path: Path | None) -> Engine | None:
         f"{info.frontend_fingerprint[:12]}, up to {info.lag_order_max} steps of {info.step_s} s"
     )
     report.checks.append(Check("model", Status.OK, text))
-    report.checks.append(Check("backend", Status.OK, engine.backend))
+    report.checks.append(Check("backend", Status.OK, _backend(engine)))
     return engine
+
+
+def _backend(engine: Engine) -> str:
+    """What runs the model here, and what the runtime could use besides."""
+    import onnxruntime
+
+    offered: list[str] = onnxruntime.get_available_providers()
+    names = ", ".join(name.removesuffix("ExecutionProvider") for name in offered)
+    return f"{engine.backend} (the installed onnxruntime offers: {names})"
 
 
 def _check_devices(report: Report, spec: str | None) -> None:
