@@ -56,7 +56,7 @@ _MP3_LENGTH_MARKS = (b"Xing", b"Info", b"VBRI")
 _WAV_SHORT = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
 _WAV_STREAMED = {0, 0xFFFFFFFF, 0x7FFFFFFF}  # sizes that a program writes into a pipe
 _MP3_STRETCH = 64
-_SLICE_FRAMES = 4_608  # a few codec frames
+_SLICE_FRAMES = 4_096
 _MP3_TOLERANCE_S = 0.1  # encoders count their own padding differently
 
 
@@ -117,7 +117,8 @@ class FileSource(SourceBase):
         # Only the MP3 decoder prints, and keeping it quiet costs more than reading a block.
         self._quietly = without_library_noise if self._file.format == "MP3" else nullcontext
         self._is_float = self._file.subtype in ("FLOAT", "DOUBLE")
-        self._position = 0
+        self._position = 0  # of the decoder, in sample frames
+        self._pending = np.empty((0, self._file.channels), np.float32)  # decoded, not yet given
         self._fault: str | None = None  # why decoding stopped, once it did
         self._is_cut = _is_cut_ogg(path, head)
         self._expected_frames = None if guessed else _expected_frames(self._file)
@@ -167,29 +168,45 @@ class FileSource(SourceBase):
 
     def _decode(self, n_frames: int) -> Samples:
         """Up to `n_frames` sample frames from where we are; none at the end."""
-        import soundfile
-
         if self._file.closed:
             raise EndOfStream(f"{self._name} was closed")
-        samples: Samples = np.empty((n_frames, self._info.channels), np.float32)
-        got = 0
-        # In slices: a decoder that stumbles gives nothing of what was asked for at once.
-        while got < n_frames and self._fault is None:
-            slice_frames = min(n_frames - got, _SLICE_FRAMES)
-            try:
-                with self._quietly():
-                    part = self._file.read(out=samples[got : got + slice_frames])
-            except soundfile.LibsndfileError as error:
-                self._fault = self._broken(_reason(error))
-                break
-            good = self._good_frames(part) if self._is_float else len(part)
-            got += good
-            self._position += good
-            if good < slice_frames:
-                break
-        if not got and self._fault is not None:
+        parts: list[Samples] = []
+        missing = n_frames
+        while missing:
+            if not len(self._pending):
+                self._pending = self._next_slice()
+                if not len(self._pending):
+                    break
+            parts.append(self._pending[:missing])
+            self._pending = self._pending[missing:]
+            missing -= len(parts[-1])
+        if not parts and self._fault is not None:
             raise SourceLost(self._fault, recoverable=False)
-        return samples[:got]
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate(parts) if parts else np.empty((0, self._info.channels), np.float32)
+
+    def _next_slice(self) -> Samples:
+        """The next frames of the decoder, always as many at once.
+
+        What the MP3 and Opus decoders give depends a little on how much they are asked for; like
+        this, blocks of all sizes hold the same samples, and damage costs little of what is good.
+        """
+        import soundfile
+
+        samples: Samples = np.empty((_SLICE_FRAMES, self._info.channels), np.float32)
+        if self._fault is not None:
+            return samples[:0]
+        try:
+            with self._quietly():
+                samples = self._file.read(out=samples)
+        except soundfile.LibsndfileError as error:
+            self._fault = self._broken(_reason(error))
+            return samples[:0]
+        if self._is_float:
+            samples = samples[: self._good_frames(samples)]
+        self._position += len(samples)
+        return samples
 
     def _good_frames(self, samples: Samples) -> int:
         """How many frames there are before one that is not of numbers, which becomes the fault."""
@@ -306,6 +323,8 @@ def _read_head(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise UserError(f"'{path}' is a folder; give a music file in it")
+        if path.exists() and not path.is_file():
+            raise UserError(f"'{path}' is no regular file; for raw PCM from a pipe use --input -")
         with path.open("rb") as file:
             head = file.read(4096)
     except FileNotFoundError:
