@@ -51,7 +51,7 @@ class NetworkConfig:
     heads: int = 4
     width: int = 128
     bins: int = 41
-    dropout: float = 0.3
+    dropout: float = 0.5
 
     def __post_init__(self) -> None:
         if self.frames_per_step % self.stride:

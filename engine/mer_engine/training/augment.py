@@ -20,11 +20,11 @@ class Augmentation:
         mix_share: share of examples that are mixed with another.
     """
 
-    gain_db: float = 10.0
-    tilt_db: float = 5.0
-    wave_db: float = 4.0
-    noise_share: float = 0.3
-    mix_share: float = 0.5
+    gain_db: float = 5.0
+    tilt_db: float = 3.0
+    wave_db: float = 2.0
+    noise_share: float = 0.1
+    mix_share: float = 0.15
 
 
 def augment(

@@ -70,7 +70,7 @@ class FitSettings:
         epochs: passes over the clips.
         batch: clips in a batch.
         rate: learning rate of the reader.
-        encoder_rate: learning rate of the encoder, smaller where it starts from a teacher.
+        encoder_rate: learning rate of the encoder.
         warmup: share of the steps over which the rates rise.
         decay: weight decay.
         spread: standard deviation that a label's distribution over the score bins is given.
@@ -85,19 +85,19 @@ class FitSettings:
         keep_statistics: leave the normalisations' statistics as they start.
     """
 
-    epochs: int = 16
+    epochs: int = 12
     batch: int = 32
     rate: float = 1e-3
-    encoder_rate: float = 3e-4
+    encoder_rate: float = 1e-3
     warmup: float = 0.1
-    decay: float = 0.02
+    decay: float = 0.1
     spread: float = 0.12
     square: float = 6.0
-    static: float = 0.5
+    static: float = 1.0
     other: float = 0.3
     taught: float = 0.3
     average: float = 0.99
-    versions: int = 4
+    versions: int = 3
     keep_statistics: bool = True
 
 

@@ -86,8 +86,8 @@ def train(settings: TrainSettings, say: Callable[[str], None]) -> ModelInfo:
         say(f"left out: {sentence}")
     weights = None if settings.teacher is None else _read_teacher(settings.teacher)
     say(f"computing features of the songs in {deam.root}")
-    training = load_examples(deam, deam.splits["train"], extra=True, say=say)
-    held_out = load_examples(deam, deam.splits["validation"], extra=False, say=say)
+    training = load_examples(deam, deam.splits["train"], say=say)
+    held_out = load_examples(deam, deam.splits["validation"], say=say)
     how = fit_settings(settings, from_teacher=weights is not None)
     start = _start(deam, training, weights, settings, say)
 
@@ -99,11 +99,11 @@ def train(settings: TrainSettings, say: Callable[[str], None]) -> ModelInfo:
     say(f"validation: R2 arousal {arousal.r2:.3f}, valence {valence.r2:.3f}")
     calibration = calibrate(probabilities, centres, held_out, training.labels)
 
-    both = training + load_examples(deam, deam.splits["validation"], extra=True, say=say)
+    both = training + held_out
     say(f"fitting {len(both)} clips of the training and validation songs")
     final = _fit(start, both, how, settings, say)
     report: dict[str, Any] = {
-        "data": "DEAM, train and validation splits, audio and audio_extra",
+        "data": "DEAM, train and validation splits",
         "songs": {name: len(deam.splits[name]) for name in ("train", "validation")},
         "clips": len(both),
         "teacher": None if weights is None else weights.name,
@@ -133,7 +133,7 @@ def fit_settings(settings: TrainSettings, *, from_teacher: bool) -> FitSettings:
     """How to fit, by what the run was given."""
     how = FitSettings()
     if not from_teacher:  # filters that start from nothing have to be trained
-        how = replace(how, encoder_rate=how.rate, versions=0, keep_statistics=False)
+        how = replace(how, versions=0, keep_statistics=False)
     if settings.quick:
         how = replace(how, epochs=2, versions=min(how.versions, 1))
     if settings.epochs is not None:
@@ -142,23 +142,21 @@ def fit_settings(settings: TrainSettings, *, from_teacher: bool) -> FitSettings:
 
 
 def load_examples(
-    deam: Deam, songs: tuple[int, ...], *, extra: bool, say: Callable[[str], None]
+    deam: Deam, songs: tuple[int, ...], *, say: Callable[[str], None]
 ) -> Examples:
     """Read clips of some songs as examples.
 
     Args:
         deam: the data set.
         songs: which songs.
-        extra: take the further clips of these songs as well.
         say: is told of clips that cannot be read; they are left out.
 
     Raises:
         DataError: no clip could be read.
     """
-    chosen = set(songs)
+    # The further clips of some songs (`deam.extra`) stay out: they give those songs more weight,
+    # and the validation songs were told worse with them.
     clips = [deam.clips[song] for song in songs if song in deam.clips]
-    if extra:
-        clips += [clip for clip in deam.extra if clip.song_id in chosen]
     rows = []
     for clip in clips:
         try:

@@ -39,7 +39,8 @@ def test_a_steady_sound_is_described_as_the_tagger_does() -> None:
     pooled = network.encoder.pool(frames)[0, 0].unflatten(0, (2, config.channels))
     assert torch.allclose(pooled[0], pooled[1], atol=1e-4)  # maximum and mean
     offset, place = 0, 0
-    for layer, group in zip((*weights.timbral, *weights.temporal), network.encoder.front, strict=True):
+    layers = (*weights.timbral, *weights.temporal)
+    for layer, group in zip(layers, network.encoder.front, strict=True):
         alive = np.flatnonzero(layer.alive)
         found = pooled[1, place : place + len(alive)]
         assert torch.allclose(found, maps[offset + alive], atol=1e-4)
@@ -61,7 +62,7 @@ def test_the_tagger_describes_patches_and_steps() -> None:
     assert tags.shape == (1, 50)
     answers = describe(teacher, music(10.0, 16_000)[:, 0])
     assert answers.shape == (20, 2, 192)
-    assert (answers[:, 0] >= answers[:, 1]).all()
+    assert (answers[:, 0] >= answers[:, 1] - 1e-5).all()
 
 
 def test_lessons_bring_the_encoder_nearer_to_the_tagger() -> None:
