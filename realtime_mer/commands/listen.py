@@ -83,14 +83,17 @@ def run(args: argparse.Namespace) -> int:
         drawn = args.format is None and sys.stdout.isatty()
         show = _view(runner, stack) if drawn else _lines(runner, args.format)
         stack.enter_context(runner)
+        broken = False
         try:
-            reason = _follow(show, recorder, args.duration)
+            reason, broken = _follow(show, recorder, args.duration)
         except KeyboardInterrupt:
             reason = "stopped"
         runner.stop()
         show(None)
     if recorder is not None:
         print(f"{recorder.rows} estimates recorded in {recorder.path}", file=sys.stderr)
+    if broken:
+        return UserError.exit_code  # the view has said why
     if reason != "stopped":
         print(reason, file=sys.stderr)
     return 0
@@ -102,20 +105,27 @@ def _announce(sentence: str) -> None:
 
 def _follow(
     show: Callable[[float | None], list[Item]], recorder: Recorder | None, duration_s: float | None
-) -> str:
-    """Shows and records until the audio ends or the time is over; returns why it ended."""
-    from realtime_mer.hub import End
+) -> tuple[str, bool]:
+    """Shows and records until the audio ends or the time is over.
+
+    Returns:
+        Why it ended, and whether that was the input breaking off, which a notice has told already.
+    """
+    from realtime_mer.hub import End, Notice
     from realtime_mer.types import Estimate
 
+    told = ""
     while True:
         items = show(REFRESH_S)
         if recorder is not None:
             recorder.drain()
         for item in items:
+            if isinstance(item, Notice):
+                told = item.message
             if isinstance(item, End):
-                return item.reason
+                return item.reason, item.reason == told
             if isinstance(item, Estimate) and duration_s is not None and item.t >= duration_s:
-                return "stopped"
+                return "stopped", False
 
 
 def _lines(runner: LiveRunner, row_format: str | None) -> Callable[[float | None], list[Item]]:

@@ -128,3 +128,15 @@ def test_bad_input_is_one_sentence(
 def test_it_stops_after_the_duration(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["listen", "--input", "demo", "--hop", "0.5", "--duration", "1"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_a_file_that_breaks_off_is_said_once_and_is_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "cut.wav"
+    soundfile.write(path, music(4.0, RATE_HZ), RATE_HZ)
+    path.write_bytes(path.read_bytes()[:60_000])
+    assert main(["listen", "--input", str(path), "--hop", "0.5"]) == 2
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 2
+    assert err.count("breaks off at") == 1
