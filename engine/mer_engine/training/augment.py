@@ -20,7 +20,7 @@ class Augmentation:
         mix_share: share of examples that are mixed with another.
     """
 
-    gain_db: float = 5.0
+    gain_db: float = 15.0
     tilt_db: float = 3.0
     wave_db: float = 2.0
     noise_share: float = 0.1

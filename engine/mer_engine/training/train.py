@@ -36,6 +36,7 @@ from mer_engine.training.tensor_bundle import BundleError
 from mer_engine.training.transfer import start_encoder
 
 TEACHER = "MSD_musicnn"
+AUGMENTATION = Augmentation()
 # A clip may end a little early: the rest is filled with silence and its labels are dropped.
 _SHORTEST_STEPS = 4
 
@@ -109,6 +110,7 @@ def train(settings: TrainSettings, say: Callable[[str], None]) -> ModelInfo:
         "teacher": None if weights is None else weights.name,
         "seed": settings.seed,
         "fit": asdict(how),
+        "augmentation": asdict(AUGMENTATION),
         "network": asdict(final.config),
         "validation": {
             "fitted_on": "train",
@@ -235,7 +237,7 @@ def _fit(
         say(f"epoch {epoch} of {how.epochs}: loss {loss:.4f}, {seconds:.0f} s")
 
     return fit_network(
-        copy.deepcopy(start), examples, how, Augmentation(), settings.seed, report, settings.device
+        copy.deepcopy(start), examples, how, AUGMENTATION, settings.seed, report, settings.device
     )
 
 

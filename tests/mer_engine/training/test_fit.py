@@ -60,7 +60,7 @@ def test_it_learns_what_level_says(versions: int) -> None:
     examples, start = loud_and_quiet(), network()
     settle_norm(start, examples)
     settings = FitSettings(
-        epochs=14, batch=8, versions=versions, encoder_rate=3e-3, rate=5e-3, average=0.8
+        epochs=10, batch=8, versions=versions, encoder_rate=3e-3, rate=5e-3, average=0.8
     )
     fitted = fit_network(start, examples, settings, CALM, seed=0)
     valence, arousal = score(fitted, examples)
