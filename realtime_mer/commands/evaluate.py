@@ -30,6 +30,8 @@ EXAMPLES = """\
   realtime-mer evaluate --data /data --model my-model.onnx
 """
 
+_NAME_WIDTH = 42
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -82,7 +84,7 @@ def _table(report: Report) -> str:
         f"model {data['model']['name']} {data['model']['version']}"
         f" ({data['model']['sha256'][:12]}), {data['songs']} songs of the {data['split']} split",
         "",
-        f"{'':<34}{'R2':>8}{'RMSE':>8}{'CCC':>8}{'r':>8}",
+        f"{'':<{_NAME_WIDTH}}{'R2':>8}{'RMSE':>8}{'CCC':>8}{'r':>8}",
     ]
     titles = {
         "dynamic": "over time, 5 to 10 s heard",
@@ -94,7 +96,7 @@ def _table(report: Report) -> str:
             if figures is None:
                 continue
             numbers = "".join(f"{figures[key]:8.3f}" for key in ("r2", "rmse", "ccc", "r"))
-            lines.append(f"{dimension + ', ' + title:<42}{numbers}"[:42] + numbers)
+            lines.append(f"{dimension + ', ' + title:<{_NAME_WIDTH}}{numbers}")
     level = data["coverage"]["level"]
     lines += [
         "",
