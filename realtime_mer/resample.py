@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import soxr
 from numpy.typing import NDArray
@@ -36,6 +38,7 @@ class StreamResampler:
         self.input_rate_hz = input_rate_hz
         self.channels = channels
         self.output_rate_hz = output_rate_hz
+        self._share = np.full(channels, 1.0 / channels, dtype=np.float32)
         self._gather = int(input_rate_hz * GATHER_S)
         self._urgent_gather = int(input_rate_hz * URGENT_GATHER_S)
         self.reset()
@@ -71,12 +74,22 @@ class StreamResampler:
                 f"a block of shape {np.shape(block)} came where {self.channels} channel(s) "
                 "were declared"
             )
+        # One pass over the energy finds nearly every block clean; a value that is no number, and
+        # one so large that its square is none, is looked for only then.
+        with np.errstate(invalid="ignore", over="ignore"):
+            mono = samples[:, 0] if self.channels == 1 else samples @ self._share
+            energy = float(np.dot(mono, mono))
+        if not math.isfinite(energy):
+            self._refuse_bad(samples)
+        return mono
+
+    def _refuse_bad(self, samples: NDArray[np.float32]) -> None:
         finite = np.isfinite(samples)
-        if not finite.all():
-            position = int(np.argmin(finite.all(axis=1)))
-            bad = samples[position][~finite[position]]
-            raise BadSamplesError(position, int(np.size(finite) - finite.sum()), float(bad[0]))
-        return samples[:, 0] if self.channels == 1 else samples.mean(axis=1)
+        if finite.all():
+            return
+        position = int(np.argmin(finite.all(axis=1)))
+        bad = samples[position][~finite[position]]
+        raise BadSamplesError(position, int(np.size(finite) - finite.sum()), float(bad[0]))
 
     def push(
         self, mono: NDArray[np.float32], *, urgent: bool = True, last: bool = False

@@ -69,6 +69,18 @@ def test_numbers_that_are_none_are_refused_with_their_place(value: float) -> Non
     assert caught.value.count == 1
 
 
+def test_a_number_out_of_all_proportion_is_still_a_number() -> None:
+    block = np.full((10, 2), 1e30, dtype=np.float32)
+    assert np.isfinite(StreamResampler(44_100, 2, 16_000).mono(block)).all()
+
+
+def test_infinities_that_cancel_are_refused_too() -> None:
+    block = np.zeros((10, 2), dtype=np.float32)
+    block[3] = np.inf, -np.inf
+    with pytest.raises(BadSamplesError, match="holds 2 value"):
+        StreamResampler(44_100, 2, 16_000).mono(block)
+
+
 @pytest.mark.parametrize(("rate_hz", "channels"), [(7_999, 1), (192_001, 1), (44_100, 0), (1, 65)])
 def test_formats_out_of_range_are_refused(rate_hz: int, channels: int) -> None:
     with pytest.raises(UserError):
