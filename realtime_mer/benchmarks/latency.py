@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -197,7 +198,11 @@ def _listen_live(audio: NDArray[np.float32], seconds: float, hop_s: float) -> Li
         try:
             port = _port(server.stdout)
             drain.start()
-            return asyncio.run(_follow(server, port, audio, seconds, started))
+            # On a thread of its own: the caller may run an event loop, as a notebook does.
+            with ThreadPoolExecutor(1) as thread:
+                return thread.submit(
+                    lambda: asyncio.run(_follow(server, port, audio, seconds, started))
+                ).result()
         finally:
             server.kill()
             if drain.is_alive():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def serve() -> Iterator[Serve]:
     """Starts servers; each is stopped at the end."""
     with contextlib.ExitStack() as stack:
@@ -29,13 +29,13 @@ def serve() -> Iterator[Serve]:
         yield start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo(serve: Serve) -> ServerProcess:
     """One server with the demo, five estimates a second."""
     return serve("--input", "demo", "--port", "0", "--hop", "0.2")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four seconds of music: mono, 44.1 kHz, 16 bit."""
     path = tmp_path_factory.mktemp("songs") / "small song.wav"
@@ -43,7 +43,7 @@ def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the browser's microphone hears, again and again."""
     path = tmp_path_factory.mktemp("room") / "room.wav"
@@ -51,7 +51,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def launch(room: Path) -> Iterator[Callable[..., Browser]]:
     """Starts browsers; each is closed at the end. Skips where there is none."""
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -72,13 +72,13 @@ def launch(room: Path) -> Iterator[Callable[..., Browser]]:
         yield start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(launch: Callable[..., Browser]) -> Browser:
     """A browser whose user says yes to the microphone."""
     return launch("--use-fake-ui-for-media-stream")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shy_browser(launch: Callable[..., Browser]) -> Browser:
     """A browser whose user never says yes."""
     return launch("--deny-permission-prompts")
