@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from realtime_mer.commands.options import add_data_argument, add_model_argument
 from realtime_mer.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,14 +34,8 @@ _NAME_WIDTH = 42
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data", type=Path, required=True, metavar="DIR",
-        help="the folder that holds deam/, or the deam folder itself",
-    )  # fmt: skip
-    parser.add_argument(
-        "--model", type=Path, default=None, metavar="FILE",
-        help="a model file made by 'realtime-mer train' (default: the shipped model)",
-    )  # fmt: skip
+    add_data_argument(parser)
+    add_model_argument(parser)
     parser.add_argument(
         "--split", choices=("train", "validation", "test"), default="test",
         help="which songs (default: test)",

@@ -77,12 +77,28 @@ def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
         help="a second below this RMS level (dBFS) is silence: the last values are held "
         "(default: -60)",
     )
-    group.add_argument(
+    add_model_argument(group)
+
+
+def add_model_argument(parser: argparse._ActionsContainer) -> None:
+    """Adds `--model`."""
+    parser.add_argument(
         "--model",
         type=Path,
         default=None,
         metavar="FILE",
         help="a model file made by 'realtime-mer train' (default: the shipped model)",
+    )
+
+
+def add_data_argument(parser: argparse._ActionsContainer) -> None:
+    """Adds `--data`."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the folder that holds deam/, or the deam folder itself",
     )
 
 

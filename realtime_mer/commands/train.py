@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from realtime_mer.commands.options import add_data_argument
 from realtime_mer.errors import UserError
 
 HELP = "train a model (needs the 'train' extra)"
@@ -34,10 +35,7 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data", type=Path, required=True, metavar="DIR",
-        help="the folder that holds deam/, or the deam folder itself",
-    )  # fmt: skip
+    add_data_argument(parser)
     parser.add_argument(
         "--teacher", type=Path, default=None, metavar="PATH",
         help="the wheel of the package musicnn, or the folder it was unpacked into",
