@@ -12,21 +12,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
 from numpy.typing import NDArray
 
-SPLITS = ("train", "validation", "test")
-DIMENSIONS = ("valence", "arousal")
-STEP_S = 0.5
-# Where the ten seconds of each song in `audio` begin, counted from the annotated clip's start.
-CLIP_START_S = 30.0
+from mer_engine.training.clip_audio import read_audio
+from mer_engine.training.collection import DIMENSIONS, SPLITS, STEP_S
+from mer_engine.training.deam import CLIP_START_S, find_deam
+from mer_engine.training.problem import DataError
+
+__all__ = [
+    "CLIP_START_S",
+    "DIMENSIONS",
+    "SPLITS",
+    "STEP_S",
+    "Clip",
+    "DataError",
+    "Deam",
+    "load_deam",
+    "read_audio",
+]
+
 _AUDIO_SUFFIXES = (".opus", ".mp3", ".flac", ".ogg", ".wav")
 _TIME_COLUMN = re.compile(r"sample_(\d+)ms")
-
-
-class DataError(Exception):
-    """The data folder lacks something or holds something unreadable; the message says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,25 +99,6 @@ class Deam:
         return np.stack(columns, axis=1).astype(np.float32)
 
 
-def find_deam(folder: Path) -> Path:
-    """Return the DEAM folder: the one given, or ``deam`` within it.
-
-    Raises:
-        DataError: neither is one.
-    """
-    if not folder.is_dir():
-        raise DataError(
-            f"the data folder {folder} does not exist; give the folder that holds deam/"
-        )
-    for candidate in (folder, folder / "deam"):
-        if (candidate / "annotations").is_dir():
-            return candidate
-    raise DataError(
-        f"{folder} holds no DEAM: neither annotations/ nor deam/annotations/ is in it; "
-        "give the folder that holds deam/, or deam/ itself"
-    )
-
-
 def load_deam(folder: Path) -> Deam:
     """Read the data set's tables and list its audio.
 
@@ -149,22 +136,6 @@ def load_deam(folder: Path) -> Deam:
         splits=splits,
         left_out=tuple(left_out),
     )
-
-
-def read_audio(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
-    """Decode a file to mono at the given rate, float32 [samples], full scale 1.
-
-    Raises:
-        DataError: the file cannot be decoded.
-    """
-    try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise DataError(f"{path} cannot be read as audio ({error})") from error
-    mono = samples.mean(axis=1)
-    if rate != sample_rate_hz:
-        mono = soxr.resample(mono, rate, sample_rate_hz)
-    return np.asarray(mono, dtype=np.float32)
 
 
 def _audio_file(folder: Path, stem: str) -> Path | None:
