@@ -2,35 +2,67 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-import soundfile
 from mer_engine import Engine
-from mer_engine.training.dataset import (
-    CLIP_START_S,
-    DIMENSIONS,
-    STEP_S,
-    Clip,
-    DataError,
-    load_deam,
-)
+from mer_engine.model_file import ModelInfo
+from mer_engine.training.collection import DIMENSIONS, Clip, Collection
 from mer_engine.training.metrics import Fit, coverage, fit
-from numpy.typing import NDArray
+from mer_engine.training.problem import DataError
 
+from realtime_mer.benchmarks.agreement import (
+    Figures,
+    PerSong,
+    by_group,
+    by_seconds,
+    constant_half_widths,
+    figures,
+    genre_groups,
+    per_song,
+    with_constant_width,
+)
+from realtime_mer.benchmarks.listening import Heard, clips_of, hear, listen
 from realtime_mer.benchmarks.machine import describe_machine
-from realtime_mer.config import PipelineConfig
-from realtime_mer.errors import UserError
-from realtime_mer.pipeline import Pipeline
-from realtime_mer.types import Estimate
 
-# The steps of half a second that are scored: five to ten seconds heard.
-SCORED_STEPS = tuple(range(10, 21))
-_BLOCK_S = 0.5
+HEARD_S = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0)
+# DEAM was annotated in three campaigns by different raters; the last songs of each.
+_CAMPAIGNS = (
+    ("2013 (songs to 1000)", 1000),
+    ("2014 (songs to 2000)", 2000),
+    ("2015 (songs 2001-2058)", 2058),
+)
+LONG_SONGS_NOTE = (
+    "songs 2001-2058 are those of this split only; all 58 can be measured only with a model that "
+    "was fitted without them"
+)
+
+Groups = dict[str, dict[str, Figures]]
+
+
+@dataclass(frozen=True)
+class Widths:
+    """How wide the intervals of one dimension are, beside intervals of constant width.
+
+    Attributes:
+        mean: mean width of the model's intervals.
+        matched: width of the constant interval that holds the same share of these very labels.
+        fitted: mean width of the constant interval that held the wanted share on validation songs,
+            cut off at the ends of the scale; None where there are none.
+        fitted_coverage: share of these labels that it holds.
+        fitted_on: which songs, and what is to be known of them.
+    """
+
+    mean: float
+    matched: float
+    fitted: float | None
+    fitted_coverage: float | None
+    fitted_on: str
 
 
 @dataclass(frozen=True)
@@ -43,6 +75,10 @@ class Report:
             mapping to them or the data no such labels.
         coverage: share of labels within their intervals, by dimension.
         level: share that the intervals are meant to hold.
+        widths: of the intervals, by dimension.
+        songwise: agreement within and between songs, by dimension.
+        genres, campaigns: figures of groups of songs; campaigns are empty for other data than DEAM.
+        heard: figures after so many seconds.
         songs: songs that were measured.
         left_out: songs that were not, a sentence each.
     """
@@ -51,6 +87,11 @@ class Report:
     static: dict[str, Fit]
     coverage: dict[str, float]
     level: float
+    widths: dict[str, Widths]
+    songwise: dict[str, PerSong]
+    genres: Groups
+    campaigns: Groups
+    heard: dict[float, dict[str, Figures]]
     songs: int
     split: str
     estimates: int
@@ -62,9 +103,15 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """One JSON object with everything."""
         return {
-            "dynamic": {name: figures.to_dict() for name, figures in self.dynamic.items()},
-            "static": {name: figures.to_dict() for name, figures in self.static.items()},
+            "dynamic": {name: fit.to_dict() for name, fit in self.dynamic.items()},
+            "static": {name: fit.to_dict() for name, fit in self.static.items()},
             "coverage": {**self.coverage, "level": self.level},
+            "interval_width": {name: asdict(widths) for name, widths in self.widths.items()},
+            "per_song": {name: songs.to_dict() for name, songs in self.songwise.items()},
+            "genres": _rows("genre", self.genres),
+            "campaigns": _rows("campaign", self.campaigns),
+            "long_songs": LONG_SONGS_NOTE if self.campaigns else None,
+            "heard": _rows("seconds", self.heard),
             "songs": self.songs,
             "split": self.split,
             "estimates": self.estimates,
@@ -78,121 +125,171 @@ class Report:
 
 def measure_accuracy(
     engine: Engine,
-    folder: Path,
+    collection: Collection,
     split: str,
     *,
+    compare_widths: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Measures a model on a split of DEAM.
+    """Measures a model on a split of a labelled collection.
 
     Args:
         engine: the model.
-        folder: DEAM, or the folder that holds it.
+        collection: the songs and their labels.
         split: "train", "validation" or "test".
-        progress: called with the number of songs done and of all.
+        compare_widths: whether to listen to the validation songs too, where that is needed to fit
+            an interval of constant width.
+        progress: called with the number of clips done and of all.
 
     Raises:
-        DataError: the data set is incomplete, or no song of the split can be measured.
+        DataError: no song of the split can be measured.
     """
     begun = time.perf_counter()
-    deam = load_deam(folder)
-    songs = deam.splits[split]
-    left_out = [text for text in deam.left_out if int(text.split()[1].rstrip(":")) in set(songs)]
-    values, lows, highs, labels, last, static = [], [], [], [], [], []
-    for number, song in enumerate(songs, start=1):
-        clip = deam.clips.get(song)
-        if clip is not None:
-            try:
-                estimates = listen(engine, clip)
-                scored = _scored(estimates, song)
-            except (DataError, UserError) as error:
-                left_out.append(f"song {song}: {error}")
-            else:
-                values.append(_columns(scored, ""))
-                lows.append(_columns(scored, "_low"))
-                highs.append(_columns(scored, "_high"))
-                labels.append(deam.labels(song, CLIP_START_S, SCORED_STEPS[-1])[_rows()])
-                if song in deam.static:
-                    last.append(values[-1][-1])
-                    static.append(deam.static[song])
-        if progress is not None:
-            progress(number, len(songs))
-    if not values:
-        raise DataError(f"no song of the {split} split in {deam.root} could be measured")
-    guess, low, high, truth = (np.stack(rows) for rows in (values, lows, highs, labels))
-    known = np.isfinite(truth)
-    dynamic, covered = {}, {}
-    for column, name in enumerate(DIMENSIONS):
-        at = known[..., column]
-        pick = [array[..., column][at] for array in (truth, guess, low, high)]
-        dynamic[name] = fit(pick[0], pick[1])
-        covered[name] = coverage(pick[0], pick[2], pick[3])
     info = engine.info
+    clips = clips_of(collection, split)
+    if not clips:
+        raise DataError(f"the {split} split of {collection.root} has no song with audio and labels")
+    calibration = _calibration_clips(info, collection, split) if compare_widths else []
+    total = len(clips) + len(calibration)
+
+    def tell(before: int) -> Callable[[int, int], None]:
+        return lambda done, _: progress(before + done, total) if progress is not None else None
+
+    workers = min(2, os.cpu_count() or 1)
+    heard = hear(collection, clips, partial(listen, engine), workers=workers, progress=tell(0))
+    held_out = (
+        hear(
+            collection,
+            calibration,
+            partial(listen, engine),
+            workers=workers,
+            progress=tell(len(clips)),
+        )
+        if calibration
+        else None
+    )
+    scored = heard.scored()
+    pooled = {name: _pooled(scored, column) for column, name in enumerate(DIMENSIONS)}
+    genres = {song: collection.songs[song].genre for song in heard.songs}
     return Report(
-        dynamic=dynamic,
-        static=_static(info.static_map, np.array(last), np.array(static)),
-        coverage=covered,
+        dynamic={name: both[0] for name, both in pooled.items()},
+        static=_static(info, heard, collection),
+        coverage={name: both[1] for name, both in pooled.items()},
         level=info.coverage,
-        songs=len(values),
+        widths=_widths(info, collection, split, scored, held_out),
+        songwise=per_song(scored),
+        genres=_by_genre(scored, genres) if any(genres.values()) else {},
+        campaigns=_campaigns(scored) if collection.name == "deam" else {},
+        heard=by_seconds(heard, HEARD_S),
+        songs=len(set(heard.songs)),
         split=split,
-        estimates=int(known.all(axis=2).sum()),
+        estimates=int(np.isfinite(scored.labels + scored.values).all(axis=2).sum()),
         model={"name": info.name, "version": info.version, "sha256": info.sha256},
-        data=f"DEAM, {split} split, seconds {CLIP_START_S:g} to {CLIP_START_S + 10:g} of each song",
+        data=f"{collection.name}, {split} split, {len(heard.songs)} clips of up to ten seconds",
         seconds=time.perf_counter() - begun,
-        left_out=tuple(left_out),
+        left_out=tuple(map(str, collection.problems_of(split))) + heard.left_out,
     )
 
 
-def listen(engine: Engine, clip: Clip) -> list[Estimate]:
-    """All estimates, two a second, of a clip that is fed as a live stream of its own.
+def trained_on(info: ModelInfo, collection: Collection, split: str) -> bool:
+    """Whether the model's own report says that songs of this split took part in its training."""
+    return collection.name == "deam" and split in str(info.training.get("data", ""))
 
-    Raises:
-        DataError: the file cannot be decoded.
-    """
-    try:
-        samples, rate = soundfile.read(clip.path, dtype="float32", always_2d=True)
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise DataError(f"{clip.path} cannot be read as audio ({error})") from error
-    pipeline = Pipeline(
-        engine,
-        sample_rate_hz=rate,
-        channels=samples.shape[1],
-        config=PipelineConfig(hop_s=STEP_S),
+
+def _calibration_clips(info: ModelInfo, collection: Collection, split: str) -> list[Clip]:
+    """What to fit an interval of constant width on, where the model does not tell its width."""
+    if split == "validation" or _reported_half_widths(info):
+        return []
+    return clips_of(collection, "validation")
+
+
+def _pooled(scored: Heard, column: int) -> tuple[Fit, float]:
+    known = np.isfinite(scored.labels[..., column]) & np.isfinite(scored.values[..., column])
+    labels, values, low, high = (
+        array[..., column][known]
+        for array in (scored.labels, scored.values, scored.low, scored.high)
     )
-    block = int(rate * _BLOCK_S)
-    estimates = []
-    for start in range(0, len(samples), block):
-        estimates += pipeline.feed(samples[start : start + block])
-    return estimates + pipeline.finish()
+    if len(labels) < 2 or labels.var() == 0:
+        raise DataError(
+            f"the measured songs have {len(labels)} {DIMENSIONS[column]} labels without any "
+            "spread; agreement needs songs with different labels"
+        )
+    return fit(labels, values), coverage(labels, low, high)
 
 
-def _scored(estimates: list[Estimate], song: int) -> list[Estimate]:
-    at = {round(estimate.t / STEP_S): estimate for estimate in estimates}
-    missing = [step for step in SCORED_STEPS if step not in at]
-    if missing:
-        raise DataError(f"the clip ends before {missing[0] * STEP_S:.1f} s")
-    return [at[step] for step in SCORED_STEPS]
-
-
-def _rows() -> list[int]:
-    return [step - 1 for step in SCORED_STEPS]
-
-
-def _columns(estimates: list[Estimate], suffix: str) -> NDArray[np.float64]:
-    return np.array([[getattr(e, name + suffix) for name in DIMENSIONS] for e in estimates])
-
-
-def _static(
-    mapping: dict[str, list[float]] | None,
-    values: NDArray[np.float64],
-    labels: NDArray[np.float64],
-) -> dict[str, Fit]:
-    if mapping is None or len(values) < 2:
+def _static(info: ModelInfo, heard: Heard, collection: Collection) -> dict[str, Fit]:
+    """Compares the last values heard, mapped to the scale of 1 to 9, with whole songs' labels."""
+    values, labels = [], []
+    for row, song in enumerate(heard.songs):
+        static = collection.songs[song].static
+        if static is not None and np.isfinite(heard.values[row, -1]).all():
+            values.append(heard.values[row, -1])
+            labels.append(5 + 4 * np.array(static))
+    if info.static_map is None or len(values) < 2 or not np.var(labels, axis=0).all():
         return {}
+    truth, guess = np.array(labels), np.array(values)
     return {
         name: fit(
-            labels[:, column],
-            mapping[name][0] + values @ np.array(mapping[name][1:]),
+            truth[:, column],
+            info.static_map[name][0] + guess @ np.array(info.static_map[name][1:]),
         )
         for column, name in enumerate(DIMENSIONS)
     }
+
+
+def _widths(
+    info: ModelInfo, collection: Collection, split: str, scored: Heard, held_out: Heard | None
+) -> dict[str, Widths]:
+    half = _reported_half_widths(info)
+    if half:
+        fitted_on = "validation songs, by the same network before it was fitted on them too"
+    elif held_out is not None:
+        half = constant_half_widths(held_out.scored(), info.coverage)
+        fitted_on = "the validation split"
+        if trained_on(info, collection, "validation"):
+            fitted_on += ", on which this model was trained: narrower than it should be"
+    elif split == "validation":
+        fitted_on = "nothing: the measured split is the validation split itself"
+    else:
+        fitted_on = "nothing: this collection has no validation split at hand"
+    own = figures(scored)
+    constant = figures(with_constant_width(scored, half)) if half else {}
+    result = {}
+    for name, mine in own.items():
+        other = constant.get(name)
+        result[name] = Widths(
+            mean=mine.width,
+            matched=2 * constant_half_widths(scored, mine.coverage)[name],
+            fitted=None if other is None else other.width,
+            fitted_coverage=None if other is None else other.coverage,
+            fitted_on=fitted_on,
+        )
+    return result
+
+
+def _reported_half_widths(info: ModelInfo) -> dict[str, float]:
+    """Constant half-widths from the model's own training report, where it has them."""
+    reported = info.training.get("validation", {}).get("constant_half_width", {})
+    return {name: float(reported[name]) for name in DIMENSIONS if name in reported}
+
+
+def _by_genre(scored: Heard, genres: dict[str, str | None]) -> Groups:
+    """By name, "other" last."""
+    groups = by_group(scored, genre_groups(scored.songs, genres))
+    return {name: groups[name] for name in sorted(groups, key=lambda n: (n == "other", n))}
+
+
+def _campaigns(scored: Heard) -> Groups:
+    groups = [
+        next(name for name, last in _CAMPAIGNS if int(song) <= last or last == _CAMPAIGNS[-1][1])
+        for song in scored.songs
+    ]
+    found = by_group(scored, groups)
+    return {name: found[name] for name, _ in _CAMPAIGNS if name in found}
+
+
+def _rows(title: str, groups: dict[Any, dict[str, Figures]]) -> list[dict[str, Any]]:
+    return [
+        {title: name, **{dimension: f.to_dict() for dimension, f in dimensions.items()}}
+        for name, dimensions in groups.items()
+    ]

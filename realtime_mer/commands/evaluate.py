@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from realtime_mer.commands.options import add_data_argument, add_model_argument
@@ -21,7 +22,9 @@ own, with nothing before it and nothing after; the estimates after 5.0, 5.5 ... 
 seconds are compared with the labels of the same moments, all songs together. No song
 of the test split had a part in the making of the shipped model.
 
-The report is on standard output, progress on standard error. Needs no torch; takes
+The report is on standard output, progress on standard error. With --details or --json
+the validation songs are heard too, to compare the intervals with some of constant
+width. Needs no torch; takes
 a minute or two.
 """
 EXAMPLES = """\
@@ -31,6 +34,9 @@ EXAMPLES = """\
 """
 
 _NAME_WIDTH = 42
+_COLUMNS = 80
+_ORDER = ("arousal", "valence")
+_FIT = ("r2", "rmse", "ccc", "r")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,18 +46,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split", choices=("train", "validation", "test"), default="test",
         help="which songs (default: test)",
     )  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--details", action="store_true",
+        help="print genres, campaigns and intervals of constant width too",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print one JSON object with everything")
 
 
 def run(args: argparse.Namespace) -> int:
     from mer_engine import ModelError, load_engine
-    from mer_engine.training.dataset import DataError
+    from mer_engine.training.collection import load_collection
+    from mer_engine.training.problem import DataError
 
     from realtime_mer.benchmarks.accuracy import measure_accuracy
 
     try:
         engine = load_engine(args.model)
-        report = measure_accuracy(engine, args.data, args.split, progress=_progress)
+        collection = load_collection(str(args.data))
+        report = measure_accuracy(
+            engine,
+            collection,
+            args.split,
+            compare_widths=args.details or args.json,
+            progress=_progress,
+        )
     except (DataError, ModelError) as error:
         raise UserError(str(error)) from error
     finally:
@@ -61,18 +79,19 @@ def run(args: argparse.Namespace) -> int:
         print(f"left out: {sentence}", file=sys.stderr)
     if report.left_out:
         print(f"{len(report.left_out)} songs were left out", file=sys.stderr)
-    print(json.dumps(report.to_dict()) if args.json else _table(report))
+    print(json.dumps(report.to_dict()) if args.json else _table(report, details=args.details))
     return 0
 
 
 def _progress(done: int, total: int) -> None:
     if sys.stderr.isatty():
-        print(f"\r{done} of {total} songs", end="", file=sys.stderr, flush=True)
+        print(f"\r{done} of {total} clips", end="", file=sys.stderr, flush=True)
     elif done % 50 == 0 or done == total:
-        print(f"{done} of {total} songs", file=sys.stderr, flush=True)
+        print(f"{done} of {total} clips", file=sys.stderr, flush=True)
 
 
-def _table(report: Report) -> str:
+def _table(report: Report, *, details: bool) -> str:
+    """The report for a terminal of 80 columns."""
     data: dict[str, Any] = report.to_dict()
     lines = [
         f"model {data['model']['name']} {data['model']['version']}"
@@ -80,22 +99,101 @@ def _table(report: Report) -> str:
         "",
         f"{'':<{_NAME_WIDTH}}{'R2':>8}{'RMSE':>8}{'CCC':>8}{'r':>8}",
     ]
-    titles = {
-        "dynamic": "over time, 5 to 10 s heard",
-        "static": "whole song (1 to 9), 10 s heard",
+    between = {name: row["between"] for name, row in data["per_song"].items() if row["between"]}
+    rows = {
+        "over time, 5 to 10 s heard": data["dynamic"],
+        "song against song": between,
+        "whole song (1 to 9), 10 s heard": data["static"],
     }
-    for kind, title in titles.items():
-        for dimension in ("arousal", "valence"):
-            figures = data[kind].get(dimension)
-            if figures is None:
-                continue
-            numbers = "".join(f"{figures[key]:8.3f}" for key in ("r2", "rmse", "ccc", "r"))
-            lines.append(f"{dimension + ', ' + title:<{_NAME_WIDTH}}{numbers}")
-    level = data["coverage"]["level"]
-    lines += [
-        "",
-        f"labels within the {level:.0%} interval:"
-        f" arousal {data['coverage']['arousal']:.1%}, valence {data['coverage']['valence']:.1%}",
-        f"{data['seconds']:.0f} s on {data['machine']['processor']}",
-    ]
+    for title, dimensions in rows.items():
+        for dimension in _ORDER:
+            if dimension in dimensions:
+                numbers = "".join(f"{dimensions[dimension][k]:8.3f}" for k in _FIT)
+                lines.append(f"{dimension + ', ' + title:<{_NAME_WIDTH}}{numbers}")
+    lines += ["", *_intervals(data), "", *_within(data), "", *_soon(data)]
+    if details:
+        for title, key in (("genre", "genres"), ("campaign", "campaigns")):
+            if data[key]:
+                lines += ["", *_groups(title, data[key])]
+        if data["long_songs"]:
+            lines.append(textwrap.fill(data["long_songs"], _COLUMNS))
+        lines += ["", *_constant(data)]
+    elif data["genres"]:
+        lines += ["", "--details: genres, campaigns, intervals of constant width"]
+    lines.append(f"{data['seconds']:.0f} s on {data['machine']['processor']}")
     return "\n".join(lines)
+
+
+def _intervals(data: dict[str, Any]) -> list[str]:
+    covered, widths = data["coverage"], data["interval_width"]
+    lines = [f"{covered['level']:.0%} interval{'labels within':>24}{'mean width':>14}"]
+    lines[0] += f"{'constant width for the same':>29}"
+    for name in _ORDER:
+        if name in widths:
+            row = widths[name]
+            lines.append(
+                f"{name:<12}{covered[name]:>24.1%}{row['mean']:>14.3f}{row['matched']:>29.3f}"
+            )
+    return lines
+
+
+def _within(data: dict[str, Any]) -> list[str]:
+    lines = []
+    for name in _ORDER:
+        row = data["per_song"].get(name)
+        if row is None:
+            continue
+        text = f"within songs, {name}: mean RMSE {row['rmse']:.3f}"
+        if row["varying"]:
+            text += (
+                f", CCC {row['ccc']:.3f}, r {row['r']:.3f}"
+                f" ({row['varying']} of {row['songs']} labels vary)"
+            )
+        lines.append(text)
+    return lines
+
+
+def _soon(data: dict[str, Any]) -> list[str]:
+    heard = [row for row in data["heard"] if len(row) > 1]
+    lines = [f"{'R2 after':<20}" + "".join(f"{row['seconds']:>8g} s" for row in heard)]
+    for name in _ORDER:
+        cells = (_optional(row.get(name, {}).get("r2"), 10) for row in heard)
+        lines.append(f"{name:<20}" + "".join(cells))
+    return lines
+
+
+def _groups(title: str, rows: list[dict[str, Any]]) -> list[str]:
+    lines = [
+        f"{'':<28}{'arousal':>24}{'valence':>26}",
+        f"{title:<22}{'songs':>6}" + f"{'R2':>10}{'RMSE':>8}{'within':>8}" * 2,
+    ]
+    for row in rows:
+        line = f"{row[title]:<22}{max((row[n]['songs'] for n in _ORDER if n in row), default=0):>6}"
+        for name in _ORDER:
+            figures = row.get(name)
+            if figures is None:
+                line += " " * 26
+                continue
+            line += _optional(figures["r2"], 10)
+            line += f"{figures['rmse']:8.3f}{figures['coverage']:8.1%}"
+        lines.append(line)
+    return lines
+
+
+def _constant(data: dict[str, Any]) -> list[str]:
+    lines = []
+    for name in _ORDER:
+        row = data["interval_width"].get(name)
+        if row is not None and row["fitted"] is not None:
+            lines.append(
+                f"{name}: intervals of constant width hold {row['fitted_coverage']:.1%}, "
+                f"mean width {row['fitted']:.3f}"
+            )
+    if data["interval_width"]:
+        on = next(iter(data["interval_width"].values()))["fitted_on"]
+        lines.append(textwrap.fill(f"intervals of constant width were fitted on {on}", _COLUMNS))
+    return lines
+
+
+def _optional(value: float | None, width: int) -> str:
+    return f"{'-':>{width}}" if value is None else f"{value:{width}.3f}"

@@ -1,0 +1,111 @@
+"""The figures of `evaluate`, worked out another way."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from deam_support import write_deam
+from mer_engine import Engine
+from mer_engine.training.clip_audio import read_channels
+from mer_engine.training.collection import Collection, load_collection
+
+from realtime_mer.benchmarks.accuracy import measure_accuracy, trained_on
+from realtime_mer.benchmarks.listening import clips_of, listen
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
+    return load_collection(write_deam(tmp_path_factory.mktemp("data")))
+
+
+class Renamed:
+    """An engine with another description of itself."""
+
+    backend = "onnxruntime"
+
+    def __init__(self, engine: Engine, training: dict[str, object]) -> None:
+        self.info = dataclasses.replace(engine.info, training=training)
+        self.infer = engine.infer
+
+
+def test_scores_are_those_of_the_pipelines_estimates(
+    collection: Collection, engine: Engine
+) -> None:
+    report = measure_accuracy(engine, collection, "test", compare_widths=False)
+    assert report.songs == 6
+    assert report.estimates == 66
+    values, labels, inside, last, static = [], [], [], [], []
+    for clip in clips_of(collection, "test"):
+        estimates = {round(e.t * 10): e for e in listen(engine, *read_channels(clip))}
+        at = collection.labels(clip, 20)[:, 1]
+        for step in range(10, 21):
+            estimate = estimates[step * 5]
+            values.append(estimate.arousal)
+            labels.append(at[step - 1])
+            inside.append(estimate.arousal_low <= at[step - 1] <= estimate.arousal_high)
+        last.append((1.0, estimates[100].valence, estimates[100].arousal))
+        told = collection.songs[clip.song].static
+        assert told is not None
+        static.append(5 + 4 * told[1])
+    error = np.subtract(labels, values)
+    assert report.dynamic["arousal"].r2 == pytest.approx(
+        1 - (error**2).mean() / np.var(labels), abs=1e-4
+    )
+    assert report.coverage["arousal"] == pytest.approx(np.mean(inside), abs=1e-3)
+    assert engine.info.static_map is not None
+    mapped = np.array(last) @ engine.info.static_map["arousal"]
+    assert report.static["arousal"].rmse == pytest.approx(
+        np.sqrt(np.mean((mapped - static) ** 2)), rel=1e-4
+    )
+
+
+def test_the_report_tells_everything(collection: Collection, engine: Engine) -> None:
+    report = json.loads(json.dumps(measure_accuracy(engine, collection, "test").to_dict()))
+    assert [row["campaign"] for row in report["campaigns"]] == ["2015 (songs 2001-2058)"]
+    assert "all 58" in report["long_songs"]
+    assert [row["seconds"] for row in report["heard"]] == [0.5, 1.0, 2.0, 3.0, 5.0, 10.0]
+    for name in ("valence", "arousal"):
+        widths = report["interval_width"][name]
+        assert 0 < widths["mean"] < 2
+        assert 0 <= widths["fitted_coverage"] <= 1
+        # The label rises by 0.0001 a step: too little to count as varying.
+        assert report["per_song"][name]["varying"] == 0
+    assert report["heard"][-1]["arousal"]["songs"] == 6
+
+
+def test_constant_intervals_come_from_the_validation_songs(
+    collection: Collection, engine: Engine
+) -> None:
+    report = measure_accuracy(Renamed(engine, {}), collection, "test")
+    assert report.widths["arousal"].fitted_on == "the validation split"
+    # Worked out by hand: the 80 % quantile of the validation songs' misses.
+    misses = []
+    for clip in clips_of(collection, "validation"):
+        at = collection.labels(clip, 20)[:, 1]
+        for estimate in listen(engine, *read_channels(clip)):
+            if estimate.t >= 5.0:
+                misses.append(abs(estimate.arousal - at[round(estimate.t * 2) - 1]))
+    half = np.quantile(misses, engine.info.coverage)
+    assert report.widths["arousal"].fitted is not None
+    assert report.widths["arousal"].fitted <= 2 * half + 1e-6
+    itself = measure_accuracy(engine, collection, "validation")
+    assert itself.widths["arousal"].fitted is None
+    assert "validation split itself" in itself.widths["arousal"].fitted_on
+
+
+def test_a_model_may_tell_its_own_constant_width(collection: Collection, engine: Engine) -> None:
+    told = {"validation": {"constant_half_width": {"valence": 0.25, "arousal": 0.2}}}
+    report = measure_accuracy(Renamed(engine, told), collection, "test")
+    assert report.widths["arousal"].fitted is not None
+    assert report.widths["arousal"].fitted <= 0.4 + 1e-9
+    assert "before it was fitted on them" in report.widths["arousal"].fitted_on
+
+
+def test_what_a_model_was_trained_on(collection: Collection, engine: Engine) -> None:
+    info = Renamed(engine, {"data": "DEAM, train and validation splits"}).info
+    assert trained_on(info, collection, "validation")
+    assert not trained_on(info, collection, "test")
+    assert not trained_on(info, dataclasses.replace(collection, name="pmemo"), "train")
