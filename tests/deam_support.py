@@ -45,11 +45,15 @@ def write_deam(folder: Path, seconds: float = 10.0) -> Path:
         [[s, 5 + 4 * valence_of(s), 1.0, 5 + 4 * arousal_of(s), 1.0] for s in songs],
     )
     (root / "annotations" / "metadata_2013.csv").write_text(
-        'song_id,album,artist,title,Genre\n2,"\t2.mp3","Someone","\t","\tSomething","\t","\tBlues\t"\n'
+        'song_id,album,artist,title,Genre\n2,"\t2.mp3","Someone\t","\tSomething\t","\tBlues\t"\n'
         '3,"\t3.mp3","Someone","\tElse","\tRock\t"\n'
     )
     (root / "annotations" / "metadata_2014.csv").write_text(
         "song_id,artist,album,title,Genre,,\n1001,A,B,C,Jazz-Rock,more,tags\n"
+    )
+    (root / "annotations" / "metadata_2015.csv").write_text(
+        "song_id,title,artist,album,Genre,,,\n2001,Old Tree,Creepoid,n/a,rock,,,\n"
+        "2002,Day,Amar,n/a,n/a,,,\n"
     )
     extra = root / "audio_extra"
     soundfile.write(extra / "2_17s.flac", tone(2, 10.0), RATE)
