@@ -1,0 +1,144 @@
+"""A model file read back is the network that was written."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from mer_engine import load_engine
+from mer_engine.errors import ModelError
+from mer_engine.model_file import Prior
+from mer_engine.network import EmotionNetwork, NetworkConfig
+from mer_engine.training.export import Calibration, ModelText, export_model
+from mer_engine.training.import_onnx import load_network
+from onnx import numpy_helper
+
+SIZES = NetworkConfig(embedding=24, hidden=8, width=16, bins=11)
+CALIBRATION = Calibration(
+    coverage=0.8,
+    interval_scale={"valence": (1.3,) * 20, "arousal": (1.2,) * 20},
+    prior={"valence": Prior(0.1, -0.2, 0.4), "arousal": Prior(0.0, -0.3, 0.3)},
+)
+
+
+def trained(config: NetworkConfig) -> EmotionNetwork:
+    """A network none of whose tensors is as it was made."""
+    torch.manual_seed(3)
+    network = EmotionNetwork(config).eval()
+    for name, tensor in network.state_dict().items():
+        if tensor.dtype.is_floating_point:
+            positive = name.endswith(("running_var", "std"))
+            tensor.add_(torch.rand_like(tensor) * 0.3 + (0.1 if positive else -0.15))
+    return network
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[EmotionNetwork, Path]:
+    network = trained(SIZES)
+    path = tmp_path_factory.mktemp("model") / "model.onnx"
+    text = ModelText(name="trial", training={"network": asdict(network.config)})
+    export_model(network, path, CALIBRATION, text)
+    return network, path
+
+
+def outputs(network: EmotionNetwork, past: int, steps: int) -> list[np.ndarray]:
+    config = network.config
+    rng = np.random.default_rng(past + steps)
+    frames = rng.uniform(
+        0, 4, (2, config.context_frames + steps * config.frames_per_step, config.bands)
+    )
+    before = rng.normal(size=(2, past, config.embedding))
+    with torch.inference_mode():
+        got = network(torch.tensor(frames).float(), torch.tensor(before).float())
+    return [array.numpy() for array in got]
+
+
+def test_every_tensor_comes_back(written: tuple[EmotionNetwork, Path]) -> None:
+    network, path = written
+    copy, info = load_network(path)
+    assert copy.config == network.config
+    assert info.name == "trial"
+    assert not copy.training
+    expected = network.state_dict()
+    assert copy.state_dict().keys() == expected.keys()
+    # The two biases of an LSTM's gates count as their sum; the exporter keeps them apart.
+    for name, tensor in copy.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize(("past", "steps"), [(0, 1), (0, 20), (18, 2)])
+def test_outputs_are_the_same(written: tuple[EmotionNetwork, Path], past: int, steps: int) -> None:
+    network, path = written
+    copy, _ = load_network(path)
+    for got, expected in zip(
+        outputs(copy, past, steps), outputs(network, past, steps), strict=True
+    ):
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_training_can_go_on_from_the_shipped_model() -> None:
+    network, info = load_network(None)
+    engine = load_engine()
+    assert info.sha256 == engine.info.sha256
+    steps = 3
+    frames = info.check_frames(steps)
+    past = np.random.default_rng(0).normal(size=(1, 5, info.embedding_size)).astype(np.float32)
+    expected = engine.infer(frames, past)
+    with torch.inference_mode():
+        got = network(torch.from_numpy(frames), torch.from_numpy(past))
+    for ours, theirs in zip(got, expected, strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-4)
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_equal_tensors_that_share_one(tmp_path: Path) -> None:
+    network = trained(SIZES)
+    norms = network.encoder.residual_norms
+    norms[1].load_state_dict(norms[0].state_dict())
+    path = tmp_path / "m.onnx"
+    text = ModelText(training={"network": asdict(network.config)})
+    export_model(network, path, CALIBRATION, text)
+    copy, _ = load_network(path)
+    torch.testing.assert_close(copy.encoder.residual_norms[1].running_mean, norms[0].running_mean)
+
+
+def altered(path: Path, target: Path, change: str) -> Path:
+    model = onnx.load(path)
+    if change == "rename":
+        (entry,) = (e for e in model.graph.initializer if e.name == "encoder.mean")
+        entry.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(entry), "encoder.shift"))
+        for node in model.graph.node:
+            node.input[:] = [
+                "encoder.shift" if name == "encoder.mean" else name for name in node.input
+            ]
+    else:
+        for prop in model.metadata_props:
+            prop.value = prop.value.replace('"embedding": 24', change)
+    onnx.save(model, target)
+    return target
+
+
+def test_files_that_hold_something_else(
+    written: tuple[EmotionNetwork, Path], tmp_path: Path
+) -> None:
+    _, path = written
+    with pytest.raises(ModelError, match=r"none\.onnx"):
+        load_network(tmp_path / "none.onnx")
+    other = tmp_path / "other.onnx"
+    with pytest.raises(ModelError, match=r"another kind of network .*'depth'"):
+        load_network(altered(path, other, '"embedding": 24, "depth": 3'))
+    with pytest.raises(ModelError, match=r"another kind of network .*encoder\.project\.weight is"):
+        load_network(altered(path, other, '"embedding": 25'))
+    with pytest.raises(ModelError, match=r"another kind of network .*: encoder\.mean is not in it"):
+        load_network(altered(path, other, "rename"))
+
+
+def test_files_that_do_not_say_what_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    export_model(trained(SIZES), path, CALIBRATION, ModelText())
+    with pytest.raises(ModelError, match="does not say what network it holds"):
+        load_network(path)
