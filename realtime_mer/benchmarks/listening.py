@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -23,8 +23,8 @@ STEPS = 20
 FIRST_SCORED_STEP = 10
 _BLOCK_S = 0.5
 
-Alter = Callable[[NDArray[np.float32], int], tuple[NDArray[np.float32], int]]
 Listener = Callable[[NDArray[np.float32], int], list[Estimate]]
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -116,56 +116,70 @@ def hear(
     clips: Sequence[Clip],
     listener: Listener,
     *,
-    alter: Alter | None = None,
     workers: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Heard:
     """Listens to clips.
 
     Args:
         listener: makes estimates of samples and their rate, such as `listen` with an engine.
-        alter: changes samples and rate before they are heard.
         workers: threads.
         progress: called with the number of clips done and of all.
 
     Raises:
         DataError: not one clip could be measured.
     """
+    return hear_each(collection, clips, {"": listener}, workers=workers, progress=progress)[""]
 
-    def one(clip: Clip) -> list[Estimate] | str:
+
+def hear_each(
+    collection: Collection,
+    clips: Sequence[Clip],
+    listeners: Mapping[str, Listener],
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> dict[str, Heard]:
+    """Listens to the same clips in several ways; a clip that fails one of them is left out of all.
+
+    Raises:
+        DataError: not one clip could be measured.
+    """
+
+    def one(clip: Clip) -> NDArray[np.float64] | str:
         try:
             samples, rate = read_channels(clip)
-            if alter is not None:
-                samples, rate = alter(samples, rate)
-            estimates = listener(samples, rate)
+            tables = [by_step(listener(samples, rate)) for listener in listeners.values()]
         except (DataError, UserError) as error:
             return f"song {clip.song}: {error}"
-        if not estimates or estimates[-1].t < FIRST_SCORED_STEP * STEP_S - 1e-6:
+        if any(np.isnan(table[0, FIRST_SCORED_STEP - 1]).any() for table in tables):
             return (
                 f"song {clip.song}: the clip ends before {FIRST_SCORED_STEP * STEP_S:.1f} s, "
                 "where scoring begins"
             )
-        return estimates
+        return np.stack(tables)
 
     songs, rows, labels, left_out = [], [], [], []
     with ThreadPoolExecutor(workers) as pool:
         done = pool.map(one, clips) if workers > 1 else map(one, clips)
-        for number, (clip, estimates) in enumerate(zip(clips, done, strict=True), start=1):
-            if isinstance(estimates, str):
-                left_out.append(estimates)
+        for number, (clip, tables) in enumerate(zip(clips, done, strict=True), start=1):
+            if isinstance(tables, str):
+                left_out.append(tables)
             else:
                 songs.append(clip.song)
-                rows.append(by_step(estimates))
+                rows.append(tables)
                 labels.append(collection.labels(clip, STEPS))
             if progress is not None:
                 progress(number, len(clips))
     if not rows:
         why = f": {left_out[0]}" if left_out else ""
         raise DataError(f"not one clip of {collection.root} could be measured{why}")
-    values, low, high = np.moveaxis(np.stack(rows), 1, 0)
-    return Heard(
-        tuple(songs), values, low, high, np.stack(labels).astype(np.float64), tuple(left_out)
-    )
+    truth = np.stack(labels).astype(np.float64)
+    by_listener = np.moveaxis(np.stack(rows), 0, 2)  # listener, value/low/high, clip, step, 2
+    return {
+        name: Heard(tuple(songs), values, low, high, truth, tuple(left_out))
+        for name, (values, low, high) in zip(listeners, by_listener, strict=True)
+    }
 
 
 def by_step(estimates: Sequence[Estimate], steps: int = STEPS) -> NDArray[np.float64]:

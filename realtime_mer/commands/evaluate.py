@@ -22,10 +22,9 @@ own, with nothing before it and nothing after; the estimates after 5.0, 5.5 ... 
 seconds are compared with the labels of the same moments, all songs together. No song
 of the test split had a part in the making of the shipped model.
 
-The report is on standard output, progress on standard error. With --details or --json
-the validation songs are heard too, to compare the intervals with some of constant
-width. Needs no torch; takes
-a minute or two.
+The report is on standard output, progress on standard error. With --details or
+--json the validation songs are heard too, to compare the intervals with some of
+constant width. Needs no torch; takes a minute or two.
 """
 EXAMPLES = """\
   realtime-mer evaluate --data /data

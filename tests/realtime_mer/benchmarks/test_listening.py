@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 from deam_support import tone, write_deam
 from mer_engine import Engine
+from mer_engine.training.clip_audio import read_channels
 from mer_engine.training.collection import load_collection
 from mer_engine.training.problem import DataError
+from numpy.typing import NDArray
 
-from realtime_mer.benchmarks.listening import by_step, clips_of, hear, listen
+from realtime_mer.benchmarks.listening import by_step, clips_of, hear, hear_each, listen
 from realtime_mer.types import Estimate, Latency, State
 
 
@@ -62,20 +64,20 @@ def test_clips_are_heard_as_streams_of_their_own(tmp_path: Path, engine: Engine)
     np.testing.assert_allclose(heard.values[2], alone[0], atol=1e-2)
 
 
-def test_what_is_too_short_is_left_out_and_named(tmp_path: Path, engine: Engine) -> None:
+def test_what_is_too_short_is_left_out_of_all_and_named(tmp_path: Path, engine: Engine) -> None:
     collection = load_collection(write_deam(tmp_path))
     clips = clips_of(collection, "test")[:2]
-
-    def only_first(samples: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
-        return (
-            (samples[: 3 * rate], rate) if not np.array_equal(samples, first) else (samples, rate)
-        )
-
-    from mer_engine.training.clip_audio import read_channels
-
     first = read_channels(clips[0])[0]
-    heard = hear(collection, clips, lambda s, r: listen(engine, s, r), alter=only_first)
-    assert heard.songs == (clips[0].song,)
-    assert "ends before 5.0 s" in heard.left_out[0]
+
+    def whole(samples: NDArray[np.float32], rate: int) -> list[Estimate]:
+        return listen(engine, samples, rate)
+
+    def only_the_first(samples: NDArray[np.float32], rate: int) -> list[Estimate]:
+        return whole(samples if np.array_equal(samples, first) else samples[: 3 * rate], rate)
+
+    heard = hear_each(collection, clips, {"all": whole, "first": only_the_first})
+    assert heard["all"].songs == heard["first"].songs == (clips[0].song,)
+    np.testing.assert_array_equal(heard["all"].values, heard["first"].values)
+    assert "ends before 5.0 s" in heard["all"].left_out[0]
     with pytest.raises(DataError, match="not one clip"):
-        hear(collection, clips, lambda s, r: listen(engine, s[:8000], r))
+        hear(collection, clips[1:], only_the_first)
