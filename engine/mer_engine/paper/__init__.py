@@ -1,0 +1,1 @@
+"""What the paper's own protocol needs and the live tracker does not."""
