@@ -22,6 +22,7 @@ COMMANDS = (
     "bench",
     "evaluate",
     "train",
+    "export",
 )
 
 DESCRIPTION = """\
@@ -75,6 +76,7 @@ HELP = {
     "bench": "measure speed and latency",
     "evaluate": "measure a model on labelled songs",
     "train": "train a model (needs the 'train' extra)",
+    "export": "write a model file from an unfinished training run",
 }
 
 

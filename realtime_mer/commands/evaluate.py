@@ -6,21 +6,24 @@ import argparse
 import json
 import sys
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from realtime_mer.commands.options import add_data_argument, add_model_argument
+from realtime_mer.commands.options import add_data_argument, add_model_argument, data_sources
 from realtime_mer.errors import UserError
 
 if TYPE_CHECKING:
+    from mer_engine.training.collection import Collection
+
     from realtime_mer.benchmarks.accuracy import Report
 
 HELP = "measure a model on labelled songs"
 DESCRIPTION = """\
-Measures a model on DEAM (songs with valence and arousal that listeners gave twice a
-second). Each clip of ten seconds goes through the pipeline as a live stream of its
-own, with nothing before it and nothing after; the estimates after 5.0, 5.5 ... 10.0
-seconds are compared with the labels of the same moments, all songs together. No song
-of the test split had a part in the making of the shipped model.
+Measures a model on songs with valence and arousal that listeners gave over time: DEAM,
+PMEmo or your own. Each clip of ten seconds goes through the pipeline as a live stream
+of its own, with nothing before it and nothing after; the estimates after 5.0, 5.5 ...
+10.0 seconds are compared with the labels of the same moments, all songs together. No
+song of DEAM's test split had a part in the making of the shipped model.
 
 The report is on standard output, progress on standard error. With --details or
 --json the validation songs are heard too, to compare the intervals with some of
@@ -29,7 +32,7 @@ constant width. Needs no torch; takes a minute or two.
 EXAMPLES = """\
   realtime-mer evaluate --data /data
   realtime-mer evaluate --data /data/deam --split validation --json
-  realtime-mer evaluate --data /data --model my-model.onnx
+  realtime-mer evaluate my-model.onnx --data /data --data csv=my-music
 """
 
 _NAME_WIDTH = 42
@@ -39,6 +42,10 @@ _FIT = ("r2", "rmse", "ccc", "r")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file", type=Path, nargs="?", default=None, metavar="MODEL",
+        help="a model file (default: the shipped model)",
+    )  # fmt: skip
     add_data_argument(parser)
     add_model_argument(parser)
     parser.add_argument(
@@ -49,7 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--details", action="store_true",
         help="print genres, campaigns and intervals of constant width too",
     )  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print one JSON object with everything")
+    parser.add_argument(
+        "--json", action="store_true",
+        help="print one JSON object with everything (a list of them for several --data)",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,27 +69,49 @@ def run(args: argparse.Namespace) -> int:
 
     from realtime_mer.benchmarks.accuracy import measure_accuracy
 
+    if args.file is not None and args.model is not None:
+        raise UserError(f"the model is given twice, as {args.file} and --model; give one")
+    sources = data_sources(args)
+    reports = []
     try:
-        engine = load_engine(args.model)
-        collection = load_collection(str(args.data))
-        report = measure_accuracy(
-            engine,
-            collection,
-            args.split,
-            compare_widths=args.details or args.json,
-            progress=_progress,
-        )
+        engine = load_engine(args.file or args.model)
+        for source in sources:
+            collection = load_collection(source)
+            report = measure_accuracy(
+                engine,
+                collection,
+                args.split,
+                compare_widths=args.details or args.json,
+                progress=_progress,
+            )
+            reports.append(report)
+            for sentence in (*collection.notes, *(f"left out: {s}" for s in report.left_out)):
+                print(sentence, file=sys.stderr)
+            if report.left_out:
+                print(_summary(collection, args.split, report), file=sys.stderr)
     except (DataError, ModelError) as error:
         raise UserError(str(error)) from error
     finally:
         if sys.stderr.isatty():
             print(file=sys.stderr)
-    for sentence in report.left_out:
-        print(f"left out: {sentence}", file=sys.stderr)
-    if report.left_out:
-        print(f"{len(report.left_out)} songs were left out", file=sys.stderr)
-    print(json.dumps(report.to_dict()) if args.json else _table(report, details=args.details))
+    if args.json:
+        objects = [report.to_dict() for report in reports]
+        print(json.dumps(objects[0] if len(objects) == 1 else objects))
+    else:
+        print("\n\n".join(_table(report, details=args.details) for report in reports))
     return 0
+
+
+def _summary(collection: Collection, split: str, report: Report) -> str:
+    """How many songs were left out, and why."""
+    from mer_engine.training.problem import sum_up
+
+    listed = len(collection.splits[split])
+    reasons = sum_up(collection.problems_of(split), listed)
+    unheard = len(report.left_out) - len(collection.problems_of(split))
+    clips = "1 clip" if unheard == 1 else f"{unheard} clips"
+    while_heard = f"{clips} could not be measured" if unheard else ""
+    return "; ".join(sentence for sentence in (reasons, while_heard) if sentence)
 
 
 def _progress(done: int, total: int) -> None:

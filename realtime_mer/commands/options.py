@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realtime_mer.config import PipelineConfig
+from realtime_mer.errors import UserError
 
 if TYPE_CHECKING:
     from realtime_mer.audio.pcm import PcmFormat
@@ -92,14 +93,36 @@ def add_model_argument(parser: argparse._ActionsContainer) -> None:
 
 
 def add_data_argument(parser: argparse._ActionsContainer) -> None:
-    """Adds `--data`."""
+    """Adds `--data`, which may be given several times."""
     parser.add_argument(
         "--data",
-        type=Path,
+        action="append",
         required=True,
-        metavar="DIR",
-        help="the folder that holds deam/, or the deam folder itself",
+        metavar="KIND=DIR",
+        help="labelled music: deam=DIR, pmemo=DIR, or csv=DIR for your own (see docs/own-data.md); "
+        "a plain DIR is DEAM, or holds deam/; may be given several times",
     )
+
+
+def data_sources(args: argparse.Namespace) -> tuple[str, ...]:
+    """What `--data` gives, in the form that `load_collection` takes.
+
+    Raises:
+        UserError: a kind of data that is not known, or the same folder twice.
+    """
+    from mer_engine.training.collection import parse_source
+    from mer_engine.training.problem import DataError
+
+    seen = set()
+    for source in args.data:
+        try:
+            kind, folder = parse_source(source)
+        except DataError as error:
+            raise UserError(f"--data {source}: {error}") from error
+        if (kind, folder.resolve()) in seen:
+            raise UserError(f"--data {source} is given twice; give each folder once")
+        seen.add((kind, folder.resolve()))
+    return tuple(args.data)
 
 
 def pipeline_config(args: argparse.Namespace) -> PipelineConfig:

@@ -9,33 +9,43 @@ import sys
 import time
 from pathlib import Path
 
-from realtime_mer.commands.options import add_data_argument
+from realtime_mer.commands.options import add_data_argument, data_sources
 from realtime_mer.errors import UserError
 
 HELP = "train a model (needs the 'train' extra)"
 DESCRIPTION = """\
-Trains the network on DEAM and writes a model file that every other command takes
-with --model. It is fitted twice: on the training songs, to measure it and to
+Trains the network on labelled music and writes a model file that every other command
+takes with --model. It is fitted twice: on the training songs, to measure it and to
 calibrate its intervals on the validation songs, and then on both, which is written.
 Songs of the test split take no part.
+
+Songs that cannot be used are named, one a line, and summed up.
 
 --teacher starts the network's convolutions from MusiCNN, a music tagger whose weights
 come with a package of that name ('pip download musicnn --no-deps'); without it the
 network is trained from the labels alone, which takes longer and is less accurate.
+--init goes on from the network of a model file, to fit it to other music or raters.
 
-The same seed, data and machine give the same weights. Needs torch:
-pip install 'realtime-mer[train]'
+A run that is interrupted goes on when it is started again with the same options: its
+state is kept in MODEL.checkpoint until it has finished ('realtime-mer export' makes a
+model file of it before). The same seed, data and machine give the same weights.
+Needs torch: pip install 'realtime-mer[train]'
 """
 EXAMPLES = """\
   realtime-mer train --data /data --teacher musicnn-0.1.0-py3-none-any.whl
-  realtime-mer train --data /data --out from-labels.onnx --epochs 10
+  realtime-mer train --data csv=my-music --init shipped --out my-model.onnx
+  realtime-mer train --data deam=/data/deam --data pmemo=/data/pmemo
   realtime-mer train --data /data --quick        does everything work?
-  realtime-mer evaluate --data /data --model mer-1.onnx
+  realtime-mer evaluate mer-1.onnx --data /data
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_argument(parser)
+    parser.add_argument(
+        "--init", default=None, metavar="MODEL",
+        help="go on from this model file; 'shipped' is the shipped model",
+    )  # fmt: skip
     parser.add_argument(
         "--teacher", type=Path, default=None, metavar="PATH",
         help="the wheel of the package musicnn, or the folder it was unpacked into",
@@ -44,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("mer-1.onnx"), metavar="MODEL",
         help="the model file to write (default: mer-1.onnx)",
     )  # fmt: skip
+    parser.add_argument(
+        "--name", default=None, help="the model's name (default: as the file, without .onnx)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of every random choice (default: 0)")
     parser.add_argument(
         "--epochs", type=int, default=None, metavar="N",
@@ -53,26 +66,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quick", action="store_true", help="two epochs, to see whether everything works"
     )
     parser.add_argument(
+        "--fresh", action="store_true", help="begin anew, whatever an interrupted run left"
+    )
+    parser.add_argument(
+        "--keep-checkpoint", action="store_true",
+        help="keep MODEL.checkpoint when the run has finished",
+    )  # fmt: skip
+    parser.add_argument(
         "--device", default="cpu", metavar="NAME", help="torch's device: cpu, cuda (default: cpu)"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    for package in ("torch", "onnx"):
-        if importlib.util.find_spec(package) is None:
-            raise UserError(
-                f"training needs {package}, which is not installed: "
-                "pip install 'realtime-mer[train]'"
-            )
+    need_training_packages("training")
     if args.epochs is not None and args.epochs < 1:
         raise UserError(f"--epochs is {args.epochs}; it must be 1 or more")
     if not args.out.resolve().parent.is_dir():
         raise UserError(f"the folder of --out {args.out} does not exist; make it first")
+    sources = data_sources(args)
+    init = _init(args)
 
     # Torch's waiting threads would spin, which on a busy machine made it ten times slower.
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     import torch
-    from mer_engine.training.dataset import DataError
+    from mer_engine import ModelError
+    from mer_engine.training.export import ModelText
+    from mer_engine.training.problem import DataError
     from mer_engine.training.train import TrainSettings, train
 
     try:
@@ -82,19 +101,49 @@ def run(args: argparse.Namespace) -> int:
             f"--device {args.device} cannot be used here ({str(error).splitlines()[0]})"
         ) from error
     settings = TrainSettings(
-        data=args.data,
+        data=sources,
         out=args.out,
+        init=init,
         teacher=args.teacher,
         seed=args.seed,
         epochs=args.epochs,
         quick=args.quick,
         device=args.device,
+        fresh=args.fresh,
+        keep_checkpoint=args.keep_checkpoint,
+        text=ModelText(name=args.name or args.out.stem),
     )
     try:
         train(settings, _say)
-    except DataError as error:
+    except (DataError, ModelError) as error:
         raise UserError(str(error)) from error
     return 0
+
+
+def need_training_packages(purpose: str) -> None:
+    """Raises UserError where torch or onnx is not installed."""
+    for package in ("torch", "onnx"):
+        if importlib.util.find_spec(package) is None:
+            raise UserError(
+                f"{purpose} needs {package}, which is not installed: "
+                "pip install 'realtime-mer[train]'"
+            )
+
+
+def _init(args: argparse.Namespace) -> Path | None:
+    """The model file that `--init` names."""
+    from mer_engine.engine import shipped_model
+
+    if args.init is None:
+        return None
+    if args.teacher is not None:
+        raise UserError("--init goes on from a trained network, --teacher starts one; give one")
+    path = shipped_model() if args.init == "shipped" else Path(args.init)
+    if not path.is_file():
+        raise UserError(f"--init {args.init} is no file; give a model file, or 'shipped'")
+    if path.resolve() == args.out.resolve():
+        raise UserError(f"--out {args.out} would overwrite the model of --init; give another name")
+    return path
 
 
 def _say(sentence: str) -> None:

@@ -58,11 +58,10 @@ class Checkpoint:
         Raises:
             TypeError: the state holds something else.
         """
-        _check(state, "state")
         content = {
             "format": FORMAT,
             "configuration": self.configuration,
-            "state": dict(state),
+            "state": _storable(state, "state"),
         }
         draft = self.path.with_name(f"{self.path.name}.part")
         with draft.open("wb") as file:
@@ -87,9 +86,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise DataError(f"there is no checkpoint {path}; check the name") from None
     except Exception as error:  # torch raises a dozen kinds for files that it did not write
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            f"{path} cannot be read as a checkpoint ({reason}); remove it, or train with --fresh"
+            f"{path} cannot be read as a checkpoint: it is damaged or something else "
+            f"({type(error).__name__}); remove it, or train with --fresh"
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(
@@ -116,12 +115,19 @@ def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
         yield f"{name} was {before} and is {now}"
 
 
-def _check(value: Any, name: str) -> None:
+def _storable(value: Any, name: str) -> Any:
+    """The value in types that can be read back without running code from the file."""
+    if isinstance(value, torch.Tensor):
+        return value.detach()
     if isinstance(value, Mapping):
-        for key, item in value.items():
-            _check(item, f"{name}[{key!r}]")
-    elif isinstance(value, list | tuple):
-        for number, item in enumerate(value):
-            _check(item, f"{name}[{number}]")
-    elif not isinstance(value, torch.Tensor | str | bytes | bool | int | float | None):
-        raise TypeError(f"{name} is a {type(value).__name__}, which a checkpoint cannot hold")
+        return {key: _storable(item, f"{name}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        items = (_storable(item, f"{name}[{n}]") for n, item in enumerate(value))
+        return tuple(items) if isinstance(value, tuple) else list(items)
+    if value is None or isinstance(value, bool | bytes):
+        return value
+    if isinstance(value, str):
+        return str(value)  # torch and numpy have subclasses of these
+    if isinstance(value, int | float):
+        return int(value) if isinstance(value, int) else float(value)
+    raise TypeError(f"{name} is a {type(value).__name__}, which a checkpoint cannot hold")

@@ -7,7 +7,7 @@ blocks that follow have to learn that.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -19,8 +19,10 @@ from torch.nn import functional
 
 from mer_engine.frontend import FrontEndConfig, features
 from mer_engine.network import EmotionNetwork
-from mer_engine.training.dataset import Clip, DataError, read_audio
+from mer_engine.training.clip_audio import read_clip
+from mer_engine.training.collection import Clip
 from mer_engine.training.fit import STEPS, with_context
+from mer_engine.training.problem import DataError
 from mer_engine.training.teacher import HOP, Teacher, tagger_features
 
 LESSON_EPOCHS = 8
@@ -47,7 +49,7 @@ class Lessons:
         )
 
 
-def ask_teacher(teacher: Teacher, clips: list[Clip], say: Callable[[str], None]) -> Lessons:
+def ask_teacher(teacher: Teacher, clips: Sequence[Clip], say: Callable[[str], None]) -> Lessons:
     """Collect what the tagger says of clips; those that cannot be read are left out and told.
 
     Raises:
@@ -57,7 +59,7 @@ def ask_teacher(teacher: Teacher, clips: list[Clip], say: Callable[[str], None])
     frames, answers = [], []
     for clip in clips:
         try:
-            samples = read_audio(clip.path, config.sample_rate_hz)
+            samples = read_clip(clip, config.sample_rate_hz)
         except DataError as error:
             say(f"left out: {error}")
             continue

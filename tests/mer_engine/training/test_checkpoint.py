@@ -32,6 +32,8 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
         "chance": torch.get_rng_state(),
         "numpy": np.random.default_rng(5).bit_generator.state,
         "losses": [0.5, (1, None)],
+        "figure": np.float64(0.25),
+        "version": torch.__version__,
     }
     checkpoint.save({"epoch": 2})
     checkpoint.save(state)
@@ -42,6 +44,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     torch.testing.assert_close(again["chance"], torch.get_rng_state())
     assert again["numpy"] == state["numpy"]
     assert (again["epoch"], again["losses"]) == (3, [0.5, (1, None)])
+    assert (again["figure"], again["version"]) == (0.25, str(torch.__version__))
     assert [file.name for file in tmp_path.iterdir()] == ["m.checkpoint"]
     checkpoint.discard()
     checkpoint.discard()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from deam_support import write_deam
+from own_data_support import write_own_data
 
 from realtime_mer.cli import main
 
@@ -62,7 +63,10 @@ def test_evaluate_names_each_song_it_leaves_out(
     assert "song 2002:" in err
     assert "cannot be read as audio" in err
     assert "song 2003: the clip ends before 5.0 s" in err
-    assert "3 songs were left out" in err
+    assert (
+        "2 of 6 songs were left out: 1 without audio, 1 with audio that cannot be read; "
+        "1 clip could not be measured"
+    ) in err
 
 
 def test_bad_data_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,9 +75,37 @@ def test_bad_data_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         assert "holds no DEAM" in refusal(capsys, command, "--data", str(tmp_path))
 
 
+def test_evaluate_takes_several_collections(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = write_own_data(tmp_path, songs=9)
+    arguments = ["evaluate", "--data", f"deam={data}", "--data", f"csv={own}"]
+    assert main([*arguments, "--json"]) == 0
+    first, second = json.loads(capsys.readouterr().out)
+    assert first["songs"] == 6
+    assert second["songs"] == 3
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "6 songs of the test split" in out
+    assert "3 songs of the test split" in out
+
+
+def test_bad_sources(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("evaluate", "train"):
+        given = [command, "--data", f"deam={data}"]
+        assert "no kind of data 'amg'" in refusal(capsys, *given, "--data", "amg=x")
+        told = refusal(capsys, *given, "--data", str(data))
+        assert f"--data {data} is given twice" in told
+        assert "holds no PMEmo" in refusal(capsys, *given, "--data", f"pmemo={tmp_path}")
+        assert "holds neither audio" in refusal(capsys, *given, "--data", f"csv={tmp_path}")
+
+
 def test_bad_models(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missing = str(tmp_path / "none.onnx")
     assert missing in refusal(capsys, "evaluate", "--data", str(data), "--model", missing)
+    assert missing in refusal(capsys, "evaluate", missing, "--data", str(data))
+    told = refusal(capsys, "evaluate", missing, "--model", missing, "--data", str(data))
+    assert "the model is given twice" in told
 
 
 def test_train_refuses_what_cannot_work(
@@ -85,6 +117,15 @@ def test_train_refuses_what_cannot_work(
     told = refusal(capsys, *train, "--teacher", str(tmp_path))
     assert "holds no checkpoint musicnn/MSD_musicnn" in told
     assert "pip download musicnn" in told
+    missing = str(tmp_path / "none.onnx")
+    assert f"--init {missing} is no file" in refusal(capsys, *train, "--init", missing)
+    told = refusal(capsys, *train, "--init", "shipped", "--teacher", "x")
+    assert "--init goes on from a trained network" in told
+    (tmp_path / "m.onnx").write_text("no model")
+    told = refusal(capsys, *train, "--init", str(tmp_path / "m.onnx"))
+    assert "would overwrite the model of --init" in told
+    (tmp_path / "m.onnx").rename(tmp_path / "other.onnx")
+    assert "other.onnx" in refusal(capsys, *train, "--init", str(tmp_path / "other.onnx"))
     train[4] = str(tmp_path / "none" / "m.onnx")
     assert "does not exist" in refusal(capsys, *train)
 
@@ -98,5 +139,20 @@ def test_train_without_torch_says_what_to_install(
         "find_spec",
         lambda name, *rest: None if name == "torch" else find(name, *rest),
     )
-    told = refusal(capsys, "train", "--data", str(data))
-    assert "pip install 'realtime-mer[train]'" in told
+    for arguments in (["train", "--data", str(data)], ["export", "x", "--out", "y"]):
+        assert "pip install 'realtime-mer[train]'" in refusal(capsys, *arguments)
+
+
+def test_export_refuses_what_is_no_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", str(tmp_path / "m.onnx")]
+    checkpoint = tmp_path / "m.onnx.checkpoint"
+    assert "there is no checkpoint" in refusal(capsys, "export", str(checkpoint), *out)
+    checkpoint.write_text("no checkpoint")
+    assert "cannot be read as a checkpoint" in refusal(capsys, "export", str(checkpoint), *out)
+    told = refusal(capsys, "export", str(checkpoint), "--out", str(checkpoint))
+    assert "would overwrite the checkpoint" in told
+    told = refusal(capsys, "export", str(checkpoint), "--out", str(tmp_path / "none" / "m.onnx"))
+    assert "does not exist" in told
+    assert list(tmp_path.iterdir()) == [checkpoint]
