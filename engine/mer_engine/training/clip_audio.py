@@ -70,16 +70,11 @@ def read_clip(clip: Clip, sample_rate_hz: int) -> NDArray[np.float32]:
     Raises:
         DataError: the file cannot be decoded, or ends before the clip begins.
     """
-    return _mono(*read_channels(clip), sample_rate_hz)
-
-
-def read_audio(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
-    """Decode a whole file to mono at the given rate, float32 [samples], full scale 1.
-
-    Raises:
-        DataError: the file cannot be decoded.
-    """
-    return _mono(*_read(path, 0.0, None), sample_rate_hz)
+    samples, rate = read_channels(clip)
+    mono = samples.mean(axis=1)
+    if rate != sample_rate_hz:
+        mono = soxr.resample(mono, rate, sample_rate_hz)
+    return np.asarray(mono, dtype=np.float32)
 
 
 def _read(path: Path, offset_s: float, duration_s: float | None) -> tuple[NDArray[np.float32], int]:
@@ -98,13 +93,6 @@ def _read(path: Path, offset_s: float, duration_s: float | None) -> tuple[NDArra
             return file.read(count, dtype="float32", always_2d=True), rate
     except (OSError, TypeError, soundfile.LibsndfileError) as error:
         raise DataError(_unreadable(path, error)) from error
-
-
-def _mono(samples: NDArray[np.float32], rate: int, sample_rate_hz: int) -> NDArray[np.float32]:
-    mono = samples.mean(axis=1)
-    if rate != sample_rate_hz:
-        mono = soxr.resample(mono, rate, sample_rate_hz)
-    return np.asarray(mono, dtype=np.float32)
 
 
 def _unreadable(path: Path, error: Exception) -> str:

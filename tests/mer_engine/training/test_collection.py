@@ -103,6 +103,18 @@ def test_a_part_of_an_opus_file_sounds_like_the_whole(tmp_path: Path) -> None:
     np.testing.assert_allclose(part[9600:], whole[48_000 * 5 + 9600 : 48_000 * 9], atol=0.02)
 
 
+def test_a_clip_is_mixed_to_mono_and_resampled(tmp_path: Path) -> None:
+    stereo = np.stack([np.full(48_000, 0.5), np.full(48_000, -0.1)], axis=1)
+    soundfile.write(tmp_path / "a.wav", stereo, 48_000)
+    samples = read_clip(Clip("a", tmp_path / "a.wav", 0.0), 16_000)
+    assert samples.shape == (16_000,)
+    assert samples.dtype == np.float32
+    assert samples[8_000] == pytest.approx(0.2, abs=1e-3)
+    (tmp_path / "b.mp3").write_text("no music")
+    with pytest.raises(DataError, match=r"b\.mp3 cannot be read as audio"):
+        read_clip(Clip("b", tmp_path / "b.mp3", 0.0), 16_000)
+
+
 def test_summing_up() -> None:
     problems = [Problem(str(n), NO_AUDIO, "") for n in range(8)]
     problems += [Problem("8", NO_LABELS, "none")]
