@@ -1,11 +1,15 @@
 """DEAM as it lies on disk: audio, labels over time, labels of whole songs, metadata, splits.
 
-    audio/<song>.opus           seconds 30 to 40 of the annotated clip, or all of it
-    audio_extra/, audio_extra.csv   further clips of some songs (may be missing)
+    audio/<song>.opus                   seconds 30 to 40 of the annotated clip, or all of it
+    audio_extra/, audio_extra.csv       further clips of some songs (may be missing)
     annotations/{arousal,valence}.csv   columns song_id, sample_15000ms ... in [-1, 1]
     annotations/static_annotations.csv  valence_mean, arousal_mean, 1 to 9
-    annotations/metadata_*.csv  artist, title, genre (may be missing)
+    annotations/metadata_*.csv          artist, title, genre (may be missing)
     splits/{train,validation,test}.txt  a song number a line; without them songs are split by artist
+
+or as the published archives unpack: audio in MEMD_audio, tables in folders below annotations, with
+the labels of whole songs in two files, metadata in metadata; also within DEAM_audio and
+DEAM_Annotations. Of a longer recording, the same ten seconds are used.
 
 Left out: songs without audio or labels over time, with audio that cannot be read, or with labels
 that are no numbers or lie outside [-1, 1]. Refused: a folder without the tables or the audio, a
@@ -16,6 +20,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from mer_engine.training.clip_audio import find_audio, probe_audio
@@ -44,7 +49,13 @@ from mer_engine.training.table import Row, Table, read_table
 CLIP_START_S = 30.0
 # An audio file longer than this holds the annotated clip from its beginning.
 _LONGEST_CUT_S = 20.0
+_NO_SPLITS = (
+    "there is no folder splits/, so songs are split by artist; the shipped model was trained on "
+    "most of these songs, and its figures on this split would be too good"
+)
 _TIME_COLUMN = re.compile(r"sample_(\d+)ms")
+_ANNOTATIONS = ("annotations", "DEAM_Annotations/annotations")
+_AUDIO = ("audio", "MEMD_audio", "audio/MEMD_audio", "DEAM_audio/MEMD_audio")
 _PADDING = ' \t"'  # the oldest table of metadata pads its cells with them
 
 
@@ -59,7 +70,7 @@ def find_deam(folder: Path) -> Path:
             f"the data folder {folder} does not exist; give the folder that holds deam/"
         )
     for candidate in (folder, folder / "deam"):
-        if (candidate / "annotations").is_dir():
+        if any((candidate / name).is_dir() for name in _ANNOTATIONS):
             return candidate
     raise DataError(
         f"{folder} holds no DEAM: neither annotations/ nor deam/annotations/ is in it; "
@@ -77,18 +88,23 @@ def load_deam_collection(folder: Path) -> Collection:
         DataError: a table or the audio folder is missing or cannot be used.
     """
     root = find_deam(folder)
-    annotations = root / "annotations"
+    annotations = next(root / name for name in _ANNOTATIONS if (root / name).is_dir())
     bad: dict[str, Problem] = {}
     tables = {
-        name: _curves(annotations / f"{name}.csv", f"the {name} labels over time", bad)
+        name: _curves(_table(annotations, f"{name}.csv"), f"the {name} labels over time", bad)
         for name in DIMENSIONS
     }
-    static = _static(annotations / "static_annotations.csv", bad)
-    about = _metadata(annotations)
+    published = sorted(annotations.rglob("static_annotations_averaged*.csv"))
+    static: dict[str, tuple[float, float]] = {}
+    for table in published or [annotations / "static_annotations.csv"]:
+        static |= _static(table, bad)
+    about = _metadata({*annotations.glob("metadata*.csv"), *root.glob("*/metadata*.csv")})
     listed = _splits(root / "splits")
-    audio = root / "audio"
-    if not audio.is_dir():
-        raise DataError(f"{audio} is missing; it holds the songs' audio, named by song number")
+    folders = [root / name for name in _AUDIO if (root / name).is_dir()]
+    if not folders:
+        raise DataError(
+            f"{root / 'audio'} is missing; it holds the songs' audio, named by song number"
+        )
 
     names = listed or {"": tuple(tables["valence"])}
     ids = sorted({song for split in names.values() for song in split}, key=int)
@@ -97,9 +113,9 @@ def load_deam_collection(folder: Path) -> Collection:
         artist, title, genre = about.get(song, (None, None, None))
         songs[song] = Song(song, artist, title, genre, static.get(song))
         both = tuple(tables[name].get(song) for name in DIMENSIONS)
-        path = find_audio(audio, song)
+        path = next((found for folder in folders if (found := find_audio(folder, song))), None)
         if path is None:
-            problems.append(Problem(song, NO_AUDIO, f"no audio file in {audio}"))
+            problems.append(Problem(song, NO_AUDIO, f"no audio file in {folders[0]}"))
         elif song in bad:
             problems.append(bad[song])
         elif both[0] is None or both[1] is None:
@@ -123,7 +139,14 @@ def load_deam_collection(folder: Path) -> Collection:
         splits=listed or split_by_name(songs.values()),
         curves=curves,
         problems=tuple(problems),
+        notes=() if listed else (_NO_SPLITS,),
     )
+
+
+def _table(folder: Path, name: str) -> Path:
+    """The table in the folder, else the first below it."""
+    path = folder / name
+    return path if path.is_file() else next(iter(sorted(folder.rglob(name))), path)
 
 
 def _song(table: Table, row: Row) -> str:
@@ -194,10 +217,10 @@ def _static(path: Path, bad: dict[str, Problem]) -> dict[str, tuple[float, float
     return static
 
 
-def _metadata(folder: Path) -> dict[str, tuple[str | None, str | None, str | None]]:
+def _metadata(paths: Iterable[Path]) -> dict[str, tuple[str | None, str | None, str | None]]:
     """Artist, title and genre by song, from what metadata there are."""
     about = {}
-    for path in sorted(folder.glob("metadata*.csv")):
+    for path in sorted(paths):
         table = read_table(path, "artist, title and genre of songs", ["song_id"])
         for row in table.rows:
             song = row.cells["song_id"].strip()

@@ -85,6 +85,38 @@ def test_without_splits_artists_stay_together(tmp_path: Path) -> None:
     assert sum(len(ids) for ids in deam.splits.values()) == len(deam.songs) == 30
     of = {song: name for name, ids in deam.splits.items() for song in ids}
     assert of["2"] == of["3"]  # both by Someone
+    assert "figures on this split would be too good" in deam.notes[0]
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_published_archives(tmp_path: Path, nested: bool) -> None:
+    root = write_deam(tmp_path, seconds=0.1)
+    tables = root / "annotations" / "annotations averaged per song"
+    dynamic, whole = tables / "dynamic (per second annotations)", tables / "song_level"
+    for folder in (dynamic, whole, root / "metadata"):
+        folder.mkdir(parents=True)
+    for name in ("arousal", "valence"):
+        (root / "annotations" / f"{name}.csv").rename(dynamic / f"{name}.csv")
+    for path in (root / "annotations").glob("metadata*"):
+        path.rename(root / "metadata" / path.name)
+    header, *rows = (root / "annotations" / "static_annotations.csv").read_text().splitlines()
+    (root / "annotations" / "static_annotations.csv").unlink()
+    (whole / "static_annotations_averaged_songs_1_2000.csv").write_text(
+        "\n".join([header, *rows[:24]])
+    )
+    (whole / "static_annotations_averaged_songs_2000_2058.csv").write_text(
+        "\n".join([header, *rows[24:]])
+    )
+    (root / "audio").rename(root / "MEMD_audio")
+    if nested:
+        for part, name in (("annotations", "DEAM_Annotations"), ("MEMD_audio", "DEAM_audio")):
+            (root / name).mkdir()
+            (root / part).rename(root / name / part)
+    deam = load_collection(f"deam={root}")
+    assert len(deam.clips) == 30
+    assert deam.songs["2"].artist == "Someone"
+    for song in (2, 2001):
+        assert deam.songs[str(song)].static == pytest.approx((valence_of(song), arousal_of(song)))
 
 
 @pytest.mark.parametrize(
