@@ -57,6 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name", default=None, help="the model's name (default: as the file, without .onnx)"
     )
+    parser.add_argument(
+        "--licence", default=None, metavar="NAME",
+        help="of a model that is made of nothing but your own data (default: CC-BY-NC-4.0, as DEAM "
+        "and the shipped weights require)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of every random choice (default: 0)")
     parser.add_argument(
         "--epochs", type=int, default=None, metavar="N",
@@ -85,12 +90,17 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"the folder of --out {args.out} does not exist; make it first")
     sources = data_sources(args)
     init = _init(args)
+    if args.licence is not None and (init or not all(s.startswith("csv=") for s in sources)):
+        raise UserError(
+            f"--licence {args.licence} can be given where all data are your own (csv=DIR), without "
+            "--init: DEAM, PMEmo and the shipped weights are for non-commercial use"
+        )
 
     # Torch's waiting threads would spin, which on a busy machine made it ten times slower.
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     import torch
     from mer_engine import ModelError
-    from mer_engine.training.export import ModelText
+    from mer_engine.training.export import LICENCE, ModelText
     from mer_engine.training.problem import DataError
     from mer_engine.training.train import TrainSettings, train
 
@@ -111,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
         device=args.device,
         fresh=args.fresh,
         keep_checkpoint=args.keep_checkpoint,
-        text=ModelText(name=args.name or args.out.stem),
+        text=ModelText(name=args.name or args.out.stem, licence=args.licence or LICENCE),
     )
     try:
         train(settings, _say)

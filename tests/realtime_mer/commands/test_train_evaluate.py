@@ -121,6 +121,7 @@ def test_train_refuses_what_cannot_work(
     assert f"--init {missing} is no file" in refusal(capsys, *train, "--init", missing)
     told = refusal(capsys, *train, "--init", "shipped", "--teacher", "x")
     assert "--init goes on from a trained network" in told
+    assert "--licence MIT can be given where" in refusal(capsys, *train, "--licence", "MIT")
     (tmp_path / "m.onnx").write_text("no model")
     told = refusal(capsys, *train, "--init", str(tmp_path / "m.onnx"))
     assert "would overwrite the model of --init" in told
