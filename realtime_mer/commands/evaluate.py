@@ -49,8 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_argument(parser)
     add_model_argument(parser)
     parser.add_argument(
-        "--split", choices=("train", "validation", "test"), default="test",
-        help="which songs (default: test)",
+        "--split", choices=("train", "validation", "test", "all"), default="test",
+        help="which songs; all are fair where none was trained on (default: test)",
     )  # fmt: skip
     parser.add_argument(
         "--details", action="store_true",
@@ -76,12 +76,13 @@ def run(args: argparse.Namespace) -> int:
     try:
         engine = load_engine(args.file or args.model)
         for source in sources:
-            collection = load_collection(source)
+            collection = load_collection(source).with_all()
             report = measure_accuracy(
                 engine,
                 collection,
                 args.split,
-                compare_widths=args.details or args.json,
+                # All songs leave none to fit another interval on.
+                compare_widths=(args.details or args.json) and args.split != "all",
                 progress=_progress,
             )
             reports.append(report)
@@ -124,9 +125,10 @@ def _progress(done: int, total: int) -> None:
 def _table(report: Report, *, details: bool) -> str:
     """The report for a terminal of 80 columns."""
     data: dict[str, Any] = report.to_dict()
+    splits = "all splits" if data["split"] == "all" else f"the {data['split']} split"
     lines = [
         f"model {data['model']['name']} {data['model']['version']}"
-        f" ({data['model']['sha256'][:12]}), {data['songs']} songs of the {data['split']} split",
+        f" ({data['model']['sha256'][:12]}), {data['songs']} songs of {splits}",
         "",
         f"{'':<{_NAME_WIDTH}}{'R2':>8}{'RMSE':>8}{'CCC':>8}{'r':>8}",
     ]

@@ -77,8 +77,9 @@ def test_commands_are_understood(line: str) -> None:
 
 def test_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
     assert {line.split()[1] for line in commands()} == {"evaluate", "train", "listen", "export"}
-    with pytest.raises(SystemExit):
-        build_parser().parse_args(["train", "--help"])
+    for command in ("train", "evaluate"):
+        with pytest.raises(SystemExit):
+            build_parser().parse_args([command, "--help"])
     manual = capsys.readouterr().out
     options = set(re.findall(r"`(--[a-z]+)", PAGE))
     assert {"--init", "--fresh", "--licence"} <= options

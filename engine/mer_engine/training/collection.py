@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from mer_engine.training.curve import Curve
 from mer_engine.training.problem import DataError, Problem, sum_up
 
 SPLITS = ("train", "validation", "test")
+ALL = "all"
 DIMENSIONS = ("valence", "arousal")
 STEP_S = 0.5
 CLIP_S = 10.0
@@ -98,6 +99,10 @@ class Collection:
     def summary(self) -> str:
         """One sentence on how many songs were left out and why; empty where none was."""
         return sum_up(self.problems, len(self.songs))
+
+    def with_all(self) -> Collection:
+        """The same with one more split, "all", of every song."""
+        return replace(self, splits={**self.splits, ALL: tuple(self.songs)})
 
     def clips_of(self, split: str) -> tuple[Clip, ...]:
         """The clips of the songs of a split."""

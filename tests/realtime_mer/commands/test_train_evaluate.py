@@ -88,6 +88,8 @@ def test_evaluate_takes_several_collections(
     out = capsys.readouterr().out
     assert "6 songs of the test split" in out
     assert "3 songs of the test split" in out
+    assert main(["evaluate", "--data", f"csv={own}", "--split", "all", "--details"]) == 0
+    assert "9 songs of all splits" in capsys.readouterr().out
 
 
 def test_bad_sources(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
