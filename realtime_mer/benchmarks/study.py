@@ -27,18 +27,19 @@ def study_parser(name: str, description: str, *, split: str | None) -> argparse.
 
     Args:
         name: names the result's file.
-        split: the split measured by default; None for a study that knows none.
+        split: the split measured by default; None for a study that takes other data.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--data", required=True, metavar="DATA", help="deam=DIR, pmemo=DIR, csv=DIR, or DEAM's DIR"
-    )
-    parser.add_argument(
         "--model", type=Path, metavar="FILE", help="a model file (default: the shipped model)"
     )
     if split is not None:
+        parser.add_argument(
+            "--data", required=True, metavar="DATA",
+            help="deam=DIR, pmemo=DIR, csv=DIR, or a folder with DEAM",
+        )  # fmt: skip
         parser.add_argument(
             "--split", choices=("train", "validation", "test"), default=split,
             help=f"which songs (default: {split})",
@@ -62,27 +63,29 @@ def run_study(args: argparse.Namespace, measure: Measure) -> int:
     try:
         engine = load_engine(args.model)
         collection = load_collection(args.data)
-        result = {**record(engine, collection, args), **measure(engine, collection, args)}
-        write_result(args.out, result)
+        about = record(engine, args.seed, collection, getattr(args, "split", None))
+        write_result(args.out, {**about, **measure(engine, collection, args)})
     except (DataError, ModelError, UserError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
 
 
-def record(engine: Engine, collection: Collection, args: argparse.Namespace) -> dict[str, Any]:
+def record(
+    engine: Engine, seed: int, collection: Collection | None = None, split: str | None = None
+) -> dict[str, Any]:
     """What belongs to every result: model, data, seed, machine."""
     info = engine.info
-    split = getattr(args, "split", None)
-    return {
+    about: dict[str, Any] = {
         "model": {"name": info.name, "version": info.version, "sha256": info.sha256},
-        "data": collection.name,
-        "split": split,
-        "model_was_trained_on_these_songs": split is not None
-        and trained_on(info, collection, split),
-        "seed": args.seed,
+        "seed": seed,
         "machine": describe_machine(),
     }
+    if collection is not None and split is not None:
+        about["data"] = f"{collection.name}, {split} split"
+        about["split"] = split
+        about["model_was_trained_on_these_songs"] = trained_on(info, collection, split)
+    return about
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
