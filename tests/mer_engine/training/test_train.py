@@ -157,3 +157,14 @@ def test_data_without_a_split_or_a_dimension(tmp_path: Path) -> None:
     (own / "labels.csv").write_text("\n".join(table))
     with pytest.raises(DataError, match=r"no song of the validation split in .*own can be used"):
         train(settings, [].append)
+
+
+def test_a_model_of_own_data_alone_has_the_owners_licence(tmp_path: Path) -> None:
+    own = write_own_data(tmp_path / "own", songs=6)
+    model = tmp_path / "m.onnx"
+    arguments = ["train", "--data", f"csv={own}", "--out", str(model), "--epochs", "1"]
+    assert main([*arguments, "--licence", "MIT"]) == 0
+    info = load_engine(model).info
+    assert info.licence == "MIT"
+    assert info.training["init"] is None
+    assert info.training["data"] == "csv: train and validation splits"
