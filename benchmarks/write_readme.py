@@ -1,23 +1,35 @@
-"""Writes the tables of benchmarks/README.md from the results beside it.
+"""Writes benchmarks/README.md, the plots beside it, and the tables inside the other documents.
 
 realtime-mer bench latency --json > benchmarks/results/latency.json
 realtime-mer evaluate --data DIR --json > benchmarks/results/accuracy.json
+python benchmarks/baselines.py --data DIR
+python benchmarks/robustness.py --data DIR
+python benchmarks/lag.py --data DIR
+python benchmarks/step_response.py --data DIR
+python benchmarks/generality.py --pmemo DIR --emotify DIR --vgmidi DIR
 python benchmarks/write_readme.py
+
+A result that is missing leaves its section out, and what stands between its markers as it is. The
+plots need matplotlib (the train extra); without it they stay as they are.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-GOALS = {
-    "engine_ms": ("engine, one update of a full window", "p99 under 5"),
-    "frontend_ms": ("front-end, one second of audio", ""),
-    "update_ms": ("whole update, one second of audio", "p99 under 10"),
-    "end_to_end_ms": ("sample in to websocket message out, less the block", "p95 under 30"),
-}
+from markers import UnknownMarkerError, fill
+from plots import PLOTS
+from tables import TABLES, measured
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = ("README.md", "docs/accuracy.md", "engine/mer_engine/models/MODEL_CARD.md")
 INTRODUCTION = """\
 # Benchmarks
 
@@ -26,74 +38,179 @@ is written by `python benchmarks/write_readme.py` from `results/`.
 """
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Section:
+    """A part of the README.
+
+    Attributes:
+        result: its file in `results/`, without `.json`.
+        command: what made it; None where the training did.
+        text: what is to be known, one paragraph.
+        tables: markers of its tables, each after a subtitle that may be empty.
+        plots: file names in `plots/`, without `.png`, each with a description.
+    """
+
+    title: str
+    result: str
+    command: str | None
+    text: str
+    tables: tuple[tuple[str, str], ...]
+    plots: tuple[tuple[str, str], ...] = ()
+
+
+SECTIONS = (
+    Section(
+        "Latency", "latency", "realtime-mer bench latency --json", "", (("", "latency"),)
+    ),
+    Section(
+        "Accuracy by song", "accuracy", "realtime-mer evaluate --data DIR --json",
+        "Songs that the model never heard. Each clip of ten seconds is a live stream of its own; "
+        "the estimates after 5.0, 5.5 ... 10.0 s are compared with the labels of the same moments.",
+        (
+            ("", "by song"),
+            ("Intervals", "intervals"),
+            ("How soon", "heard"),
+            ("By genre (the first that the metadata name; fewer than 20 songs are \"other\")",
+             "genres"),
+            ("By campaign of annotation (other raters each time)", "campaigns"),
+        ),
+        (("heard", "R2 of arousal and valence over the seconds heard"),),
+    ),
+    Section(
+        "Baselines", "baselines", "python benchmarks/baselines.py --data DIR",
+        "Simpler methods on the same songs and moments, fitted on the training and validation "
+        "songs; each hears as much as the network.",
+        (("", "baselines"),),
+    ),
+    Section("Cross-validation", "cross_validation", None, "", (("", "cross-validation"),)),
+    Section("The 58 long songs", "long_songs", None, "", (("", "long songs"),)),
+    Section("What each part of the recipe gains", "ablation", None, "", (("", "ablation"),)),
+    Section(
+        "Robustness", "robustness", "python benchmarks/robustness.py --data DIR",
+        "The same clips in other conditions. \"Change\" is that of the estimates against those of "
+        "the clip as it is.",
+        (("", "robustness"),),
+        (("robustness", "R2 lost in each condition, for arousal and valence"),),
+    ),
+    Section(
+        "Latency against accuracy", "lag", "python benchmarks/lag.py --data DIR",
+        "A shorter window follows sooner and is less sure. What counts at a moment is the newest "
+        "estimate until then.",
+        (("", "lag"),),
+        (("lag", "R2 over the length of the window, and over the hop"),),
+    ),
+    Section(
+        "After a change of mood", "step_response", "python benchmarks/step_response.py --data DIR",
+        "Two clips whose labels differ by more than 0.5, ten seconds each, one after the other: "
+        "seconds from the change until the estimate has gone half and nine tenths of its own way "
+        "(median and quartiles). Pairs whose estimate moved less than 0.2, or the other way, are "
+        "not counted.",
+        (("", "step response"),),
+        (("step_response", "Median way of the estimates after the change, for four windows"),),
+    ),
+    Section(
+        "Other music", "generality",
+        "python benchmarks/generality.py --pmemo DIR --emotify DIR --vgmidi DIR",
+        "Collections that were annotated by other people with other questions.",
+        (
+            ("PMEmo: choruses of pop songs; the audio of four of them is public", "pmemo"),
+            (
+                "Emotify: correlation of mean values with the share of listeners who chose an "
+                "emotion they *felt*",
+                "emotify",
+            ),
+            ("VGMIDI: game scores, rendered with two soundfonts", "vgmidi"),
+        ),
+    ),
+)  # fmt: skip
+
+
+def main(root: Path = ROOT) -> int:
+    folder = root / "benchmarks"
+    results = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted((folder / "results").glob("*.json"))
+    }
+    drawn = draw(results, folder / "plots")
+    try:
+        (folder / "README.md").write_text(readme(results, drawn), encoding="utf-8")
+        made: dict[str, Callable[[], str | None]] = {
+            marker: partial(_table, marker, results) for marker in TABLES
+        }
+        for name in DOCUMENTS:
+            path = root / name
+            if not path.is_file():
+                continue
+            before = path.read_text(encoding="utf-8")
+            after, missing = fill(before, made)
+            if after != before:
+                path.write_text(after, encoding="utf-8")
+                print(f"{name}: tables renewed", file=sys.stderr)
+            for marker in missing:
+                print(f"{name}: no result for the table {marker!r}, left as it is", file=sys.stderr)
+    except (BadResultError, UnknownMarkerError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+class BadResultError(ValueError):
+    """A result has another form than its table needs."""
+
+
+def readme(results: dict[str, Any], drawn: set[str]) -> str:
+    """The whole README.
+
+    Args:
+        results: by name.
+        drawn: plots that exist.
+
+    Raises:
+        BadResultError: a result lacks something that its table needs.
+    """
     parts = [INTRODUCTION]
-    for name, section in (("latency", _latency), ("accuracy", _accuracy)):
-        path = HERE / "results" / f"{name}.json"
-        if path.exists():
-            parts.append(section(json.loads(path.read_text(encoding="utf-8"))))
-    (HERE / "README.md").write_text("\n".join(parts), encoding="utf-8")
+    for section in SECTIONS:
+        result = results.get(section.result)
+        if result is None:
+            continue
+        lines = [f"## {section.title}"]
+        if section.command is not None:
+            lines.append(f"`{section.command}`")
+        lines += [section.text] if section.text else []
+        for subtitle, marker in section.tables:
+            text = _table(marker, results)
+            if text is not None:
+                lines += [f"### {subtitle}"] if subtitle else []
+                lines.append(text)
+        lines += [f"![{what}](plots/{name}.png)" for name, what in section.plots if name in drawn]
+        lines += [text] if (text := measured(result)) else []
+        parts.append("\n\n".join(lines) + "\n")
+    return "\n".join(parts)
 
 
-def _latency(result: dict[str, Any]) -> str:
-    lines = [
-        "## Latency\n",
-        "`realtime-mer bench latency --json`\n",
-        "| milliseconds | p50 | p95 | p99 | goal |",
-        "|---|---|---|---|---|",
-    ]
-    for key, (name, goal) in GOALS.items():
-        row = result[key]
-        lines.append(
-            f"| {name} | {row['p50']:.2f} | {row['p95']:.2f} | {row['p99']:.2f} | {goal} |"
-        )
-    lines += [
-        "",
-        "| | | goal |",
-        "|---|---|---|",
-        f"| share of one core, one stream | {result['core_share']:.2%} | under 3 % |",
-        f"| resident memory of the server | {result['rss_mb']:.0f} MB | under 200 MB |",
-        f"| real-time factor | {result['real_time_factor']:.4f} | |",
-        f"| start of the process to the first estimate (hop 1 s) | "
-        f"{result['first_estimate_s']:.2f} s | |",
-        f"| window full to the first estimate on it, start of the process included | "
-        f"{result['window_full_to_tracking_s']:.2f} s | under 2 s |",
-        "",
-        f"Measured: {'; '.join(f'{k}: {v}' for k, v in result['method'].items())}.",
-        "",
-        _machine(result),
-    ]
-    return "\n".join(lines) + "\n"
+def draw(results: dict[str, Any], folder: Path) -> set[str]:
+    """Draws what there are results for; returns the names of the plots that exist."""
+    if importlib.util.find_spec("matplotlib") is None:
+        print("matplotlib is not installed: the plots stay as they are", file=sys.stderr)
+    else:
+        for name, (result, plot) in PLOTS.items():
+            if result in results:
+                plot(results[result], folder / f"{name}.png")
+    return {name for name in PLOTS if (folder / f"{name}.png").is_file()}
 
 
-def _accuracy(result: dict[str, Any]) -> str:
-    lines = [
-        "## Accuracy by song\n",
-        f"`realtime-mer evaluate --data DIR --json`: split {result['split']}, "
-        f"{result['songs']} songs that the model never heard.\n",
-        "| | R2 | RMSE | CCC | r |",
-        "|---|---|---|---|---|",
-    ]
-    for kind, unit in (("dynamic", "[-1, 1]"), ("static", "1 to 9")):
-        for dimension in ("arousal", "valence"):
-            row = result[kind][dimension]
-            figures = " | ".join(f"{row[name]:.3f}" for name in ("r2", "rmse", "ccc", "r"))
-            lines.append(f"| {kind} {dimension} (scale {unit}) | {figures} |")
-    coverage = result["coverage"]
-    lines += [
-        "",
-        f"Coverage of the 80 % interval: arousal {coverage['arousal']:.1%}, "
-        f"valence {coverage['valence']:.1%}.",
-        "",
-        _machine(result),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _machine(result: dict[str, Any]) -> str:
-    machine = result.get("machine", {})
-    return "Machine: " + ", ".join(f"{name} {value}" for name, value in machine.items()) + "."
+def _table(marker: str, results: dict[str, Any]) -> str | None:
+    source, make = TABLES[marker]
+    if source not in results:
+        return None
+    try:
+        return make(results[source])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadResultError(
+            f"results/{source}.json has not the form that the table {marker!r} needs ({error!r}); "
+            "make it again"
+        ) from error
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -1,0 +1,85 @@
+"""Each script from its arguments to its result."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deam_support import write_deam
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_deam(tmp_path_factory.mktemp("data")))
+
+
+def run(script: str, out: Path, *arguments: str) -> dict[str, Any]:
+    main = importlib.import_module(script).main
+    assert main([*arguments, "--out", str(out)]) == 0
+    result: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    assert len(result["model"]["sha256"]) == 64
+    assert result["machine"]["date_utc"]
+    return result
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "songs"),
+    [
+        ("robustness", ["--songs", "2"], 2),
+        ("lag", ["--songs", "2", "--split", "test", "--workers", "2"], 2),
+        ("baselines", ["--songs", "3"], 3),
+    ],
+)
+def test_studies_of_a_split(
+    script: str, arguments: list[str], songs: int, data: str, tmp_path: Path
+) -> None:
+    if script == "baselines":
+        pytest.importorskip("sklearn", reason="scikit-learn comes with the train extra")
+    result = run(script, tmp_path / "new" / "result.json", "--data", data, *arguments)
+    assert result["songs"] == songs
+    assert result["data"] == "deam, test split"
+    assert result["model_was_trained_on_these_songs"] is False
+
+
+def test_step_response(data: str, tmp_path: Path) -> None:
+    result = run(
+        "step_response", tmp_path / "r.json", "--data", data, "--pairs", "2", "--seed", "5"
+    )
+    assert result["seed"] == 5
+    assert result["split"] == "validation"
+    assert result["pairs"] == {"valence": 2, "arousal": 2}
+
+
+def test_generality_needs_a_collection(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main = importlib.import_module("generality").main
+    with pytest.raises(SystemExit):
+        main([])
+    assert "at least one of" in capsys.readouterr().err
+    assert main(["--emotify", str(tmp_path), "--out", str(tmp_path / "r.json")]) == 2
+    assert "ratings.csv is missing" in capsys.readouterr().err
+
+
+def test_bad_arguments(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main = importlib.import_module("lag").main
+    assert main(["--data", str(tmp_path / "none")]) == 2
+    assert "none" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--data", data, "--songs", "0"])
+    assert "'0' is no count" in capsys.readouterr().err
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    arguments = [
+        "--data",
+        data,
+        "--songs",
+        "1",
+        "--split",
+        "test",
+        "--out",
+        str(blocked / "r.json"),
+    ]
+    assert main(arguments) == 2
+    assert "give another --out" in capsys.readouterr().err

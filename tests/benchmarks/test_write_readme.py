@@ -1,0 +1,196 @@
+"""From results to documents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from deam_support import write_deam
+from mer_engine import Engine
+from mer_engine.training.collection import load_collection
+from PIL import Image
+
+from realtime_mer.benchmarks.accuracy import measure_accuracy
+
+FIGURES = {
+    "r2": 0.7,
+    "rmse": 0.15,
+    "ccc": 0.8,
+    "r": 0.84,
+    "coverage": 0.81,
+    "width": 0.4,
+    "songs": 5,
+}
+BOTH = {"arousal": FIGURES, "valence": {**FIGURES, "r2": 0.4}}
+
+
+@pytest.fixture(scope="module")
+def accuracy(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> dict[str, Any]:
+    collection = load_collection(write_deam(tmp_path_factory.mktemp("data")))
+    report = measure_accuracy(engine, collection, "test").to_dict()
+    loaded: dict[str, Any] = json.loads(json.dumps(report))
+    return loaded
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.fixture
+def write(root: Path) -> Callable[[str, object], None]:
+    def one(name: str, result: object) -> None:
+        path = root / "benchmarks" / "results" / f"{name}.json"
+        path.write_text(json.dumps(result), encoding="utf-8")
+
+    return one
+
+
+def run(root: Path) -> int:
+    from write_readme import main
+
+    return main(root)
+
+
+def test_accuracy_reaches_readme_and_documents(
+    root: Path, write: Callable[[str, object], None], accuracy: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    write("accuracy", accuracy)
+    (root / "README.md").write_text("a\n<!-- accuracy -->\nold\n<!-- end -->\nb\n")
+    (root / "docs").mkdir()
+    (root / "docs" / "accuracy.md").write_text("<!-- lag -->\nkept\n<!-- end -->\n")
+    assert run(root) == 0
+    front = (root / "README.md").read_text()
+    assert "old" not in front
+    assert f"| {accuracy['dynamic']['arousal']['r2']:.2f} |" in front
+    assert front.startswith("a\n")
+    assert front.endswith("b\n")
+    assert "kept" in (root / "docs" / "accuracy.md").read_text()
+    assert "no result for the table 'lag'" in capsys.readouterr().err
+    readme = (root / "benchmarks" / "README.md").read_text()
+    assert "## Accuracy by song" in readme
+    assert "### By campaign" in readme
+    assert "## Robustness" not in readme
+    assert accuracy["model"]["sha256"][:12] in readme
+    assert "![R2 of arousal" in readme
+
+
+def test_every_study_has_its_section(root: Path, write: Callable[[str, object], None]) -> None:
+    times = {"median": 2.0, "lower": 1.5, "upper": 2.5}
+    condition = {**FIGURES, "r2_loss": 0.01, "shift_mean": -0.02, "shift_rms": 0.03}
+    about = {"model": {"name": "m", "version": "2", "sha256": "ab" * 32}, "seed": 3}
+    write("robustness", {
+        **about, "clean": BOTH, "skipped": ["MP3: needs ffmpeg"],
+        "conditions": [{"name": "in a box", "group": "x", "what": "muffled",
+                        "arousal": condition, "valence": condition}],
+        "clipping": {"+6 dB": {"songs": 0.5, "samples": 0.01}},
+        "model_was_trained_on_these_songs": True,
+    })  # fmt: skip
+    last = {name: {**one, "after_10_s": 0.5} for name, one in BOTH.items()}
+    write("lag", {
+        "lag_orders": [{"lag_order": k, "window_s": k / 2, **last} for k in (4, 20)],
+        "hops": [{"hop_s": 0.5, **BOTH}],
+    })  # fmt: skip
+    write("step_response", {
+        "rows": [{"lag_order": 4, "window_s": 2.0, "dimension": "arousal", "pairs": 6,
+                  "counted": 5, "half_s": times, "ninety_s": None}],
+        "curves": [{"lag_order": 4, "window_s": 2.0, "dimension": "arousal",
+                    "seconds": [0.1, 0.2], "way": [0.0, 1.0]}],
+    })  # fmt: skip
+    write("baselines", {"rows": [{"name": "mean", "what": "a|b", **BOTH}]})
+    write("cross_validation", {"folds": [
+        {"fold": 1, "seed": 0, "r2_arousal": 0.6, "r2_valence": 0.2},
+        {"fold": 2, "seed": 0, "r2_arousal": 0.8, "r2_valence": 0.4},
+    ], "protocol": "By artist."})  # fmt: skip
+    write("ablation", {"rows": [
+        {"name": "a", "what": "plain", "r2_arousal": 0.5, "r2_valence": 0.2, "protocol": "p"},
+        {"name": "b", "what": "more", "r2_arousal": 0.6, "r2_valence": 0.1, "protocol": "p"},
+    ]})  # fmt: skip
+    write("long_songs", {"songs": 58, **BOTH})
+    r = {"r": 0.5, "r_within": 0.4, "mean": 0.1, "expected": 1}
+    between = {"between": FIGURES, "within": 0.2, "varying": 3}
+    write("generality", {
+        "pmemo": {"rows": [{"song": "108", "arousal": {"label": 0.7, "estimate": 0.4},
+                            "valence": {"label": 0.6, "estimate": 0.3}}]},
+        "emotify": {"excerpts": 9, "as_expected": {"signs": 1, "of": 2},
+                    "rows": [{"emotion": "joyful_activation", "arousal": r,
+                              "valence": {**r, "expected": None}}]},
+        "vgmidi": [{"soundfont": "a.sf2", "pieces": 4, "arousal": between, "valence": between}],
+    })  # fmt: skip
+    assert run(root) == 0
+    readme = (root / "benchmarks" / "README.md").read_text()
+    for expected in (
+        "| in a box | 0.700 | 0.010 | -0.020 | 0.030 | 81.0% |",
+        "At +6 dB, 50% of the clips",
+        "Skipped: MP3: needs ffmpeg.",
+        "* in a box: muffled",
+        "Model m 2 (abababababab), seed 3.",
+        "The model was trained on these songs",
+        "| 4 | 2 s | 0.700 | 0.500 | 0.400 | 0.500 |",
+        "| 2 s | arousal | 5 of 6 | 2.0 s (1.5 to 2.5) | |",
+        "| mean | a/b | 0.700 |",
+        "| mean ± SD | | 0.700 ± 0.141 | 0.300 ± 0.141 |",
+        "By artist.",
+        "| b | more | 0.600 | +0.100 | 0.100 | -0.100 |",
+        "| 58 songs | R2 |",
+        "| 108 | 0.70 | 0.40 | 0.60 | 0.30 |",
+        "| joyful activation | + | +0.50 | +0.40 | | +0.50 | +0.40 |",
+        "1 of 2 expected signs hold (9 excerpts).",
+        "| a.sf2 | 4 | arousal | 0.700 | 0.800 | 0.840 | 0.200 |",
+    ):
+        assert expected in readme, expected
+
+
+def test_plots_are_light_and_show_something(
+    root: Path, write: Callable[[str, object], None], accuracy: dict[str, Any]
+) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib comes with the train extra")
+    write("accuracy", accuracy)
+    assert run(root) == 0
+    with Image.open(root / "benchmarks" / "plots" / "heard.png") as image:
+        pixels = np.asarray(image.convert("RGB"))
+        assert image.width <= 900
+    assert (pixels[0, 0] == 255).all()
+    colours = {tuple(pixel) for pixel in pixels.reshape(-1, 3)}
+    assert (0xC1, 0x44, 0x0E) in colours
+    assert (0x21, 0x66, 0xAC) in colours
+
+
+def test_a_result_of_another_form_is_told(
+    root: Path, write: Callable[[str, object], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("ablation", {"rows": [{"name": "a", "what": "b", "r2_arousal": 0.5}]})
+    assert run(root) == 2
+    told = capsys.readouterr().err
+    assert "results/ablation.json has not the form" in told
+    assert "no r2_valence" in told
+
+
+def test_the_committed_documents_ask_only_for_tables_that_exist(scripts: Path) -> None:
+    from markers import fill
+    from tables import TABLES
+    from write_readme import DOCUMENTS
+
+    for name in DOCUMENTS:
+        path = scripts.parent / name
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+            assert fill(text, dict.fromkeys(TABLES, lambda: None))[0] == text
+
+
+def test_the_committed_results_can_be_written(scripts: Path, tmp_path: Path) -> None:
+    from write_readme import readme
+
+    results = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in (scripts / "results").glob("*.json")
+    }
+    assert results
+    drawn = {path.stem for path in (scripts / "plots").glob("*.png")}
+    assert readme(results, drawn) == (scripts / "README.md").read_text(encoding="utf-8")
