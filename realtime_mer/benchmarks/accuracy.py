@@ -79,6 +79,7 @@ class Report:
         songwise: agreement within and between songs, by dimension.
         genres, campaigns: figures of groups of songs; campaigns are empty for other data than DEAM.
         heard: figures after so many seconds.
+        trained_on: whether the model says that it was trained on these songs.
         songs: songs that were measured.
         left_out: songs that were not, a sentence each.
     """
@@ -92,6 +93,7 @@ class Report:
     genres: Groups
     campaigns: Groups
     heard: dict[float, dict[str, Figures]]
+    trained_on: bool
     songs: int
     split: str
     estimates: int
@@ -112,6 +114,7 @@ class Report:
             "campaigns": _rows("campaign", self.campaigns),
             "long_songs": LONG_SONGS_NOTE if self.campaigns else None,
             "heard": _rows("seconds", self.heard),
+            "model_was_trained_on_these_songs": self.trained_on,
             "songs": self.songs,
             "split": self.split,
             "estimates": self.estimates,
@@ -181,6 +184,7 @@ def measure_accuracy(
         genres=_by_genre(scored, genres) if any(genres.values()) else {},
         campaigns=_campaigns(scored) if collection.name == "deam" else {},
         heard=by_seconds(heard, HEARD_S),
+        trained_on=trained_on(info, collection, split),
         songs=len(set(heard.songs)),
         split=split,
         estimates=int(np.isfinite(scored.labels + scored.values).all(axis=2).sum()),
@@ -249,9 +253,11 @@ def _widths(
         if trained_on(info, collection, "validation"):
             fitted_on += ", on which this model was trained: narrower than it should be"
     elif split == "validation":
-        fitted_on = "nothing: the measured split is the validation split itself"
+        fitted_on = "no songs: the measured split is the validation split itself"
+    elif not clips_of(collection, "validation"):
+        fitted_on = "no songs: this collection has no validation split at hand"
     else:
-        fitted_on = "nothing: this collection has no validation split at hand"
+        fitted_on = "no songs: it was not asked for"
     own = figures(scored)
     constant = figures(with_constant_width(scored, half)) if half else {}
     result = {}

@@ -153,6 +153,8 @@ def _table(report: Report, *, details: bool) -> str:
         lines += ["", *_constant(data)]
     elif data["genres"]:
         lines += ["", "--details: genres, campaigns, intervals of constant width"]
+    if data["model_was_trained_on_these_songs"]:
+        lines.append("the model was trained on these songs: no measure of how it does on others")
     lines.append(f"{data['seconds']:.0f} s on {data['machine']['processor']}")
     return "\n".join(lines)
 
@@ -224,7 +226,7 @@ def _constant(data: dict[str, Any]) -> list[str]:
             )
     if data["interval_width"]:
         on = next(iter(data["interval_width"].values()))["fitted_on"]
-        lines.append(textwrap.fill(f"intervals of constant width were fitted on {on}", _COLUMNS))
+        lines.append(textwrap.fill(f"the interval of constant width was fitted on {on}", _COLUMNS))
     return lines
 
 

@@ -94,6 +94,11 @@ def test_constant_intervals_come_from_the_validation_songs(
     itself = measure_accuracy(engine, collection, "validation")
     assert itself.widths["arousal"].fitted is None
     assert "validation split itself" in itself.widths["arousal"].fitted_on
+    alone = dataclasses.replace(collection, splits={**collection.splits, "validation": ()})
+    without = measure_accuracy(engine, alone, "test")
+    assert "no validation split at hand" in without.widths["arousal"].fitted_on
+    unasked = measure_accuracy(engine, collection, "test", compare_widths=False)
+    assert "not asked for" in unasked.widths["arousal"].fitted_on
 
 
 def test_a_model_may_tell_its_own_constant_width(collection: Collection, engine: Engine) -> None:
@@ -108,4 +113,6 @@ def test_what_a_model_was_trained_on(collection: Collection, engine: Engine) -> 
     info = Renamed(engine, {"data": "DEAM, train and validation splits"}).info
     assert trained_on(info, collection, "validation")
     assert not trained_on(info, collection, "test")
+    heard = measure_accuracy(engine, collection, "validation", compare_widths=False)
+    assert heard.trained_on == trained_on(engine.info, collection, "validation")
     assert not trained_on(info, dataclasses.replace(collection, name="pmemo"), "train")

@@ -43,7 +43,7 @@ def test_evaluate_prints_details(data: Path, capsys: pytest.CaptureFixture[str])
     out, err = capsys.readouterr()
     assert "2015 (songs 2001-2058)" in out
     assert "all 58" in out
-    assert "intervals of constant width were fitted on" in out
+    assert "the interval of constant width was fitted on" in out
     assert "18 of 18 clips" in err  # the validation songs too
     assert max(map(len, out.splitlines())) <= 80
 
