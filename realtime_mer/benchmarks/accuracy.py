@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from mer_engine import Engine
 from mer_engine.model_file import ModelInfo
-from mer_engine.training.collection import DIMENSIONS, Clip, Collection
+from mer_engine.training.collection import ALL, DIMENSIONS, Clip, Collection
 from mer_engine.training.metrics import Fit, coverage, fit
 from mer_engine.training.problem import DataError
 
@@ -196,8 +196,22 @@ def measure_accuracy(
 
 
 def trained_on(info: ModelInfo, collection: Collection, split: str) -> bool:
-    """Whether the model's own report says that songs of this split took part in its training."""
-    return collection.name == "deam" and split in str(info.training.get("data", ""))
+    """Whether the model's own report says that songs of this split took part in its training.
+
+    A user's own collections all have the name "csv"; there the number of songs must agree as well.
+    """
+    splits = ("train", "validation") if split == ALL else (split,)
+    training = info.training
+    if collection.name == "deam" and (training.get("init") or "collections" not in training):
+        # Older reports, and models that began with the shipped one, which knows these splits.
+        return any(name in ("train", "validation") for name in splits) and bool(training)
+    for entry in training.get("collections", ()):
+        for name in splits:
+            count = entry.get("songs", {}).get(name, 0)
+            songs = len({clip.song for clip in collection.clips_of(name)})
+            if entry.get("name") == collection.name and count:
+                return collection.name != "csv" or count == songs
+    return False
 
 
 def _calibration_clips(info: ModelInfo, collection: Collection, split: str) -> list[Clip]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from deam_support import write_deam
 from mer_engine import Engine
+from mer_engine.model_file import ModelInfo
 from mer_engine.training.clip_audio import read_channels
 from mer_engine.training.collection import Collection, load_collection
 
@@ -110,9 +111,26 @@ def test_a_model_may_tell_its_own_constant_width(collection: Collection, engine:
 
 
 def test_what_a_model_was_trained_on(collection: Collection, engine: Engine) -> None:
-    info = Renamed(engine, {"data": "DEAM, train and validation splits"}).info
-    assert trained_on(info, collection, "validation")
-    assert not trained_on(info, collection, "test")
+    older = Renamed(engine, {"data": "DEAM, train and validation splits"}).info
+    assert trained_on(older, collection, "validation")
+    assert trained_on(older, collection, "all")
+    assert not trained_on(older, collection, "test")
+    assert not trained_on(older, dataclasses.replace(collection, name="pmemo"), "train")
     heard = measure_accuracy(engine, collection, "validation", compare_widths=False)
     assert heard.trained_on == trained_on(engine.info, collection, "validation")
-    assert not trained_on(info, dataclasses.replace(collection, name="pmemo"), "train")
+
+
+def test_a_report_names_its_collections(collection: Collection, engine: Engine) -> None:
+    def info(name: str, songs: int, init: object = None) -> ModelInfo:
+        entry = {"name": name, "songs": {"train": songs, "validation": 12}}
+        return Renamed(engine, {"collections": [entry], "init": init}).info
+
+    assert trained_on(info("deam", 12), collection, "train")
+    assert not trained_on(info("deam", 12), collection, "test")
+    assert not trained_on(info("csv", 12), collection, "train")
+    # A model that began with the shipped one knows what that one was trained on.
+    assert trained_on(info("csv", 12, init={"name": "mer-1"}), collection, "train")
+    own = dataclasses.replace(collection, name="csv")
+    assert trained_on(info("csv", 12), own, "train")
+    assert not trained_on(info("csv", 99), own, "train")  # somebody else's own songs
+    assert not trained_on(Renamed(engine, {}).info, collection, "train")
