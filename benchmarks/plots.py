@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tables import ALLOWED_LOSS, DIMENSIONS
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DIMENSIONS = ("arousal", "valence")
 # Apart for the colour-blind too, and in grey.
 _COLOURS = {"arousal": "#c1440e", "valence": "#2166ac"}
 _GREY = "#5b6470"
-_ALLOWED_LOSS = 0.05
 _DPI = 110
 
 
@@ -27,10 +27,10 @@ def robustness(result: dict[str, Any], path: Path) -> None:
         places = [place + shift for place in range(len(rows))]
         axis.barh(places, loss, height=0.36, color=_COLOURS[name], label=name)
     axis.axvline(0, color=_GREY, linewidth=0.8)
-    axis.axvline(_ALLOWED_LOSS, color=_GREY, linewidth=0.8, linestyle=":")
+    axis.axvline(ALLOWED_LOSS, color=_GREY, linewidth=0.8, linestyle=":")
     axis.set_yticks(range(len(rows)), [row["name"] for row in rows])
     axis.set_ylim(-0.6, len(rows) - 0.4)
-    axis.set_xlabel(f"R2 lost against the clip as it is (dotted: {_ALLOWED_LOSS})")
+    axis.set_xlabel(f"R2 lost against the clip as it is (dotted: {ALLOWED_LOSS})")
     axis.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
     _save(figure, path)
 

@@ -7,6 +7,8 @@ from typing import Any
 
 Result = Any  # what json.loads gives: an object, or a list of them
 DIMENSIONS = ("arousal", "valence")
+# What a condition may cost.
+ALLOWED_LOSS = 0.05
 _FIT = ("r2", "rmse", "ccc", "r")
 _FIT_TITLES = "R2 | RMSE | CCC | r"
 _LATENCY = {
@@ -207,7 +209,16 @@ def robustness(result: Result) -> str:
         rows.append(cells)
     each = "R2 | loss | mean change | RMS change | within"
     titles = " | ".join(f"{name} {key}" for name in DIMENSIONS for key in each.split(" | "))
-    parts = [table(f"condition | {titles}", rows)]
+    dear = [
+        f"{row['name']} ({name})"
+        for row in result["conditions"]
+        for name in DIMENSIONS
+        if (row[name]["r2_loss"] or 0.0) > ALLOWED_LOSS
+    ]
+    parts = [
+        table(f"condition | {titles}", rows),
+        f"More than {ALLOWED_LOSS} of R2 is lost with: {', '.join(dear) or 'none of them'}.",
+    ]
     for gain, row in result["clipping"].items():
         parts.append(
             f"At {gain}, {row['songs']:.0%} of the clips had samples cut off at full scale, on "

@@ -84,11 +84,12 @@ def test_accuracy_reaches_readme_and_documents(
 def test_every_study_has_its_section(root: Path, write: Callable[[str, object], None]) -> None:
     times = {"median": 2.0, "lower": 1.5, "upper": 2.5}
     condition = {**FIGURES, "r2_loss": 0.01, "shift_mean": -0.02, "shift_rms": 0.03}
+    worse = {**condition, "r2_loss": 0.06}
     about = {"model": {"name": "m", "version": "2", "sha256": "ab" * 32}, "seed": 3}
     write("robustness", {
         **about, "clean": BOTH, "skipped": ["MP3: needs ffmpeg"],
         "conditions": [{"name": "in a box", "group": "x", "what": "muffled",
-                        "arousal": condition, "valence": condition}],
+                        "arousal": condition, "valence": worse}],
         "clipping": {"+6 dB": {"songs": 0.5, "samples": 0.01}},
         "model_was_trained_on_these_songs": True,
     })  # fmt: skip
@@ -128,6 +129,7 @@ def test_every_study_has_its_section(root: Path, write: Callable[[str, object], 
     for expected in (
         "| in a box | 0.700 | 0.010 | -0.020 | 0.030 | 81.0% |",
         "At +6 dB, 50% of the clips",
+        "More than 0.05 of R2 is lost with: in a box (valence).",
         "Skipped: MP3: needs ffmpeg.",
         "* in a box: muffled",
         "Model m 2 (abababababab), seed 3.",
