@@ -69,12 +69,11 @@ class Pipeline:
         # Steps of a later window end this many ticks apart, so each such tick needs its embedding.
         self._comb_ticks = math.gcd(self._hop_ticks, TICKS_PER_STEP)
         frontend = info.frontend
-        self._frames_per_tick = frontend.frames_per_second // TICKS_PER_SECOND
         self._samples_per_tick = frontend.sample_rate_hz // TICKS_PER_SECOND
         self._resampler = StreamResampler(sample_rate_hz, channels, frontend.sample_rate_hz)
         self._frontend = FrontEnd(frontend)
         window_frames = info.context_frames + lag_order * info.frames_per_step
-        self._ring = FrameRing(window_frames + frontend.frames_per_second, frontend.bands)
+        self._ring = FrameRing(window_frames + frontend.frames_per_second, frontend.width)
         self._window = LagWindow(lag_order, info.embedding_size)
         self._tick_signal = np.zeros(self._samples_per_tick, dtype=np.float32)
         self._levels = np.zeros(self._hop_ticks)
@@ -158,9 +157,11 @@ class Pipeline:
         rate = self._resampler.input_rate_hz
         self._fed += samples
         if samples > rate * FILL_LOSS_S:
-            ticks = samples * TICKS_PER_SECOND // rate
+            # Whole steps, because those are whole numbers of frames too.
+            steps = samples * TICKS_PER_SECOND // (rate * TICKS_PER_STEP)
+            ticks = steps * TICKS_PER_STEP
             samples -= ticks * rate // TICKS_PER_SECOND
-            self._ring.jump(ticks * self._frames_per_tick)
+            self._ring.jump(steps * self.engine.info.frames_per_step)
             self._window.clear()
             self._tick += ticks
             self._heard_from = None
@@ -232,7 +233,8 @@ class Pipeline:
     def _frames(self, steps: int) -> NDArray[np.float32]:
         """The frames of the newest steps and their context: float32 [1, C + steps * S, bands]."""
         info = self.engine.info
-        end = self._tick * self._frames_per_tick
+        # The newest frame that is complete: a step is a whole number of frames, a tick need not be.
+        end = self._ring.written
         return self._ring.view(end - steps * info.frames_per_step - info.context_frames, end)[None]
 
     def _encode_step(self) -> None:
@@ -252,13 +254,17 @@ class Pipeline:
         probabilities, embeddings = self.engine.infer(self._frames(new), past[None])
         self._window.put(self._tick, embeddings[0])
         values = self.engine.info.values(probabilities, steps)
+        whole = self.engine.info.whole(probabilities)
         self._held = tuple(
             (float(values.mean[0, d]), float(values.low[0, d]), float(values.high[0, d]))
             for d in range(2)
         )
-        return self._make(State.TRACKING if steps == self.lag_order else State.SETTLING)
+        return self._make(
+            State.TRACKING if steps == self.lag_order else State.SETTLING,
+            None if whole is None else (float(whole[0, 0]), float(whole[0, 1])),
+        )
 
-    def _make(self, state: State) -> Estimate:
+    def _make(self, state: State, whole: tuple[float, float] | None = None) -> Estimate:
         (valence, valence_low, valence_high), (arousal, arousal_low, arousal_high) = self._held
         now = self.clock.monotonic()
         compute_ms = (now - self._mark) * 1e3
@@ -277,6 +283,7 @@ class Pipeline:
             state=state,
             level_db=max(_decibel(float(self._levels.mean())), MIN_LEVEL_DB),
             latency=Latency(self.window_s, 0.0, compute_ms, 0.0),
+            whole=whole,
         )
         self._seq += 1
         self._estimates += state is not State.STALLED

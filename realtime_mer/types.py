@@ -52,6 +52,8 @@ class Estimate:
         state: what the values rest on.
         level_db: RMS level of the last hop, dB relative to full scale, at least -120.
         latency: where the time went.
+        whole: valence and arousal of the piece so far as listeners rate whole pieces, in [-1, 1];
+            None where the model does not tell, or nothing was heard. Not sent to viewers.
     """
 
     seq: int
@@ -67,6 +69,7 @@ class Estimate:
     state: State
     level_db: float
     latency: Latency
+    whole: tuple[float, float] | None = None
 
     def to_dict(self) -> dict[str, object]:
         """The estimate as it goes over the wire and into JSON Lines (six decimals for values)."""

@@ -1,7 +1,7 @@
-"""Log-mel features: one definition for training and for live use, without torch.
+"""The features: log-mel bands and pitch classes, one definition for training and for live use.
 
 Streaming and offline are the same code: `FrontEnd.push` in any block sizes gives the frames that
-one call with the whole signal gives.
+one call with the whole signal gives. No torch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Raised whenever the arithmetic below changes, so that an older model refuses the newer features.
-ARITHMETIC_VERSION = 1
+ARITHMETIC_VERSION = 2
+PITCH_CLASSES = 12
+# A partial this far from its semitone, in semitones, counts exp(-1/2).
+_TUNING = 0.25
+# Total strength below which the pitch classes fade out: digital silence has none.
+_HUSH = 1e-2
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,31 +29,52 @@ class FrontEndConfig:
     Attributes:
         sample_rate_hz: rate of the mono signal that `FrontEnd.push` takes.
         fft_size: length of the Hann window and of the FFT, samples.
-        hop: samples between frames; a whole number of frames fits into 0.1 s.
+        hop: samples between frames; a whole number of frames fits into half a second.
         bands: number of mel bands.
         low_hz, high_hz: ends of the mel scale.
         log_scale: the feature is log10(1 + log_scale * power).
+        chroma_fft_size: length of the window for the pitch classes, samples: long enough to tell
+            semitones apart; 0 for none.
+        chroma_hop: samples between two computations of the pitch classes, a multiple of `hop`;
+            frames in between repeat the last.
+        chroma_low_hz, chroma_high_hz: the partials that count.
     """
 
     sample_rate_hz: int = 16_000
     fft_size: int = 512
-    hop: int = 320
+    hop: int = 250
     bands: int = 96
     low_hz: float = 0.0
     high_hz: float = 8_000.0
     log_scale: float = 10_000.0
+    chroma_fft_size: int = 4096
+    chroma_hop: int = 2000
+    chroma_low_hz: float = 80.0
+    chroma_high_hz: float = 2_100.0
 
     def __post_init__(self) -> None:
-        if (self.sample_rate_hz // 10) % self.hop:
+        if (self.sample_rate_hz // 2) % self.hop or self.sample_rate_hz % 2:
             raise ValueError(
-                f"a hop of {self.hop} samples does not divide 0.1 s at {self.sample_rate_hz} Hz"
+                f"a hop of {self.hop} samples does not divide 0.5 s at {self.sample_rate_hz} Hz"
             )
         if self.fft_size < self.hop:
             raise ValueError(f"the FFT ({self.fft_size}) is shorter than the hop ({self.hop})")
+        if self.chroma_fft_size and (
+            self.chroma_hop % self.hop or self.chroma_fft_size < self.chroma_hop
+        ):
+            raise ValueError(
+                f"pitch classes every {self.chroma_hop} samples of windows of "
+                f"{self.chroma_fft_size} do not fit a hop of {self.hop}"
+            )
 
     @property
     def frames_per_second(self) -> int:
         return self.sample_rate_hz // self.hop
+
+    @property
+    def width(self) -> int:
+        """Numbers in a frame: the mel bands, then the pitch classes from C upwards."""
+        return self.bands + (PITCH_CLASSES if self.chroma_fft_size else 0)
 
     @property
     def fingerprint(self) -> str:
@@ -90,25 +116,62 @@ def _hertz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(mel < _KNEE_MEL, linear, logarithmic)
 
 
-class FrontEnd:
-    """Turns a mono signal into log-mel frames, as a stream.
+class Chroma:
+    """How strongly each pitch class sounds: what tells major from minor.
 
-    The stream is preceded by `fft_size - hop` samples of digital silence, so that frame i is
-    complete exactly at sample (i + 1) * hop and nothing later reaches it.
+    The peaks of a long spectrum, compressed by a square root and folded into one octave; a partial
+    between two semitones counts for neither. Each frame sums to one, so loudness plays no part.
+    """
+
+    def __init__(self, config: FrontEndConfig) -> None:
+        bins_hz = np.fft.rfftfreq(config.chroma_fft_size, 1 / config.sample_rate_hz)
+        inside = np.flatnonzero(
+            (bins_hz >= config.chroma_low_hz) & (bins_hz <= config.chroma_high_hz)
+        )
+        # One bin more at each end, so that every bin inside has two neighbours.
+        self._bins = slice(int(inside[0]) - 1, int(inside[-1]) + 2)
+        semitone = 69 + 12 * np.log2(bins_hz[inside] / 440.0)
+        nearest = np.round(semitone)
+        self._fold = np.zeros((len(inside), PITCH_CLASSES), np.float32)
+        self._fold[np.arange(len(inside)), nearest.astype(int) % PITCH_CLASSES] = np.exp(
+            -0.5 * ((semitone - nearest) / _TUNING) ** 2
+        )
+        self._hann = periodic_hann(config.chroma_fft_size)
+
+    def __call__(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return float32 [n, 12] of windows float32 [n, chroma_fft_size]; silence gives zeros."""
+        spectrum = np.fft.rfft(windows * self._hann, axis=1)[:, self._bins]
+        magnitude = np.sqrt(spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+        inner = magnitude[:, 1:-1]
+        peaks = (inner > magnitude[:, :-2]) & (inner > magnitude[:, 2:])
+        strength = (np.sqrt(inner) * peaks) @ self._fold
+        return np.asarray(strength / (strength.sum(1, keepdims=True) + _HUSH), dtype=np.float32)
+
+
+class FrontEnd:
+    """Turns a mono signal into frames of features, as a stream.
+
+    The stream is preceded by digital silence, so that frame i is complete exactly at sample
+    (i + 1) * hop and nothing later reaches it.
     """
 
     def __init__(self, config: FrontEndConfig | None = None) -> None:
         self.config = config or FrontEndConfig()
         self._bank = mel_bank(self.config)
-        periodic_hann = 0.5 - 0.5 * np.cos(
-            2 * np.pi * np.arange(self.config.fft_size) / self.config.fft_size
+        self._hann = periodic_hann(self.config.fft_size)
+        self._chroma = Chroma(self.config) if self.config.chroma_fft_size else None
+        # What must be kept of the past: a window, less the samples that complete it.
+        self._reach = max(
+            self.config.fft_size - self.config.hop,
+            self.config.chroma_fft_size - self.config.hop,
         )
-        self._hann = periodic_hann.astype(np.float32)
         self.reset()
 
     def reset(self) -> None:
         """Forgets the signal so far."""
-        self._tail = np.zeros(self.config.fft_size - self.config.hop, dtype=np.float32)
+        self._tail = np.zeros(self._reach, dtype=np.float32)
+        self._frames = 0  # since the start of the stream
+        self._last_chroma = np.zeros(PITCH_CLASSES, dtype=np.float32)
 
     def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Takes the next samples and returns the frames that they complete.
@@ -117,24 +180,60 @@ class FrontEnd:
             samples: float32 [n] mono at `config.sample_rate_hz`, full scale 1.0; n may be 0.
 
         Returns:
-            float32 [frames, bands], in [0, about 8]; frames may be 0.
+            float32 [frames, width]: mel bands in [0, about 8], pitch classes in [0, 1]; frames may
+            be 0.
         """
         config = self.config
         signal = np.concatenate((self._tail, samples))
-        count = (len(signal) - config.fft_size) // config.hop + 1
+        count = (len(signal) - self._reach) // config.hop
         if count <= 0:
             self._tail = signal
-            return np.empty((0, config.bands), dtype=np.float32)
-        # A view with overlapping rows; numpy's checked sliding_window_view costs more than the FFT.
-        stride = signal.strides[0]
-        frames = np.lib.stride_tricks.as_strided(
-            signal, (count, config.fft_size), (config.hop * stride, stride), writeable=False
-        )
-        spectrum = np.fft.rfft(frames * self._hann, axis=1)
-        power = spectrum.real**2 + spectrum.imag**2
+            return np.empty((0, config.width), dtype=np.float32)
         self._tail = signal[count * config.hop :].copy()
-        features = np.log10(np.float32(1.0) + np.float32(config.log_scale) * (power @ self._bank))
-        return np.asarray(features, dtype=np.float32)
+        frames = np.empty((count, config.width), dtype=np.float32)
+        windows = _windows(signal[self._reach + config.hop - config.fft_size :], count, config)
+        spectrum = np.fft.rfft(windows * self._hann, axis=1)
+        power = spectrum.real**2 + spectrum.imag**2
+        frames[:, : config.bands] = np.log10(
+            np.float32(1.0) + np.float32(config.log_scale) * (power @ self._bank)
+        )
+        if self._chroma is not None:
+            self._add_chroma(self._chroma, signal, frames[:, config.bands :])
+        self._frames += count
+        return frames
+
+    def _add_chroma(
+        self, chroma: Chroma, signal: NDArray[np.float32], columns: NDArray[np.float32]
+    ) -> None:
+        """Fills the pitch classes of new frames; between two computations the last one holds."""
+        config = self.config
+        every = config.chroma_hop // config.hop
+        # Computed with the frames that end on a multiple of the hop of the pitch classes.
+        fresh = np.arange(every - 1 - self._frames % every, len(columns), every)
+        if len(fresh):
+            ends = self._reach + (fresh + 1) * config.hop
+            values = chroma(np.stack([signal[e - config.chroma_fft_size : e] for e in ends]))
+            known = np.concatenate((self._last_chroma[None], values))
+            self._last_chroma = values[-1]
+        else:
+            known = self._last_chroma[None]
+        columns[:] = known[np.searchsorted(fresh, np.arange(len(columns)), side="right")]
+
+
+def periodic_hann(size: int) -> NDArray[np.float32]:
+    """A Hann window that continues itself, float32 [size]."""
+    return np.asarray(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size), dtype=np.float32)
+
+
+def _windows(
+    signal: NDArray[np.float32], count: int, config: FrontEndConfig
+) -> NDArray[np.float32]:
+    """The windows of `count` frames, overlapping views of a signal that begins with the first."""
+    # numpy's checked sliding_window_view costs more than the FFT.
+    stride = signal.strides[0]
+    return np.lib.stride_tricks.as_strided(
+        signal, (count, config.fft_size), (config.hop * stride, stride), writeable=False
+    )
 
 
 def features(
@@ -146,6 +245,6 @@ def features(
         samples: float32 [n] mono at the configuration's rate.
 
     Returns:
-        float32 [n // hop, bands].
+        float32 [n // hop, width].
     """
     return FrontEnd(config).push(samples)

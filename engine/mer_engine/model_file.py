@@ -50,8 +50,8 @@ class ModelInfo:
         interval_scale: for each dimension, by number of steps heard, how many standard deviations
             of the predicted distribution half an interval is wide.
         prior: by dimension.
-        static_map: optional, by dimension: intercept and weights of valence and arousal that give
-            the label of the whole song (1 to 9).
+        scores: what the network tells, in order: valence and arousal of the moment first, then
+            optionally those of the piece as a whole, as listeners rate whole songs.
         self_check: optional expectation for valence and arousal on `check_frames`.
         training: the training report.
     """
@@ -72,7 +72,7 @@ class ModelInfo:
     interval_scale: dict[str, tuple[float, ...]]
     prior: dict[str, Prior]
     normalisation: dict[str, list[float]] = field(default_factory=dict)
-    static_map: dict[str, list[float]] | None = None
+    scores: tuple[str, ...] = DIMENSIONS
     self_check: dict[str, float] | None = None
     training: dict[str, Any] = field(default_factory=dict)
     licence: str = ""
@@ -114,6 +114,7 @@ class ModelInfo:
             data["prior"] = {name: Prior(**data["prior"][name]) for name in DIMENSIONS}
             data["frontend"] = FrontEndConfig(**data["frontend"])
             data["bins"] = tuple(data["bins"])
+            data["scores"] = tuple(data["scores"])
             known = {entry.name for entry in fields(cls)}
             info = cls(**{k: v for k, v in data.items() if k in known}, sha256=sha256)
         except (KeyError, TypeError, ValueError) as error:
@@ -130,10 +131,10 @@ class ModelInfo:
         """Values and intervals from the score distributions of windows of the same length.
 
         Args:
-            probabilities: float32 [B, 2, bins], each row summing to 1.
+            probabilities: float32 [B, scores, bins], each row summing to 1.
             steps: length of the windows in steps, 1 to `lag_order_max`.
         """
-        probability = probabilities.astype(np.float64)
+        probability = probabilities[:, : len(DIMENSIONS)].astype(np.float64)
         bins = np.asarray(self.bins)
         mean = probability @ bins
         variance = np.maximum(probability @ bins**2 - mean**2, 0.0)
@@ -143,6 +144,18 @@ class ModelInfo:
             mean=np.clip(mean, -1.0, 1.0),
             low=np.clip(mean - half, -1.0, 1.0),
             high=np.clip(mean + half, -1.0, 1.0),
+        )
+
+    def whole(self, probabilities: NDArray[np.float32]) -> NDArray[np.float64] | None:
+        """Valence and arousal of the piece as a whole, float64 [B, 2]; None if not known.
+
+        Args:
+            probabilities: float32 [B, scores, bins].
+        """
+        if self.scores[len(DIMENSIONS) :] != ("whole_valence", "whole_arousal"):
+            return None
+        return np.asarray(
+            probabilities[:, len(DIMENSIONS) :].astype(np.float64) @ np.asarray(self.bins)
         )
 
     def check_fits(self, frontend: FrontEndConfig) -> None:
@@ -159,10 +172,10 @@ class ModelInfo:
             )
 
     def check_frames(self, steps: int = 4) -> NDArray[np.float32]:
-        """A fixed input for self checks: float32 [1, C + steps * S, bands]."""
+        """A fixed input for self checks: float32 [1, C + steps * S, width]."""
         frames = self.context_frames + steps * self.frames_per_step
-        bands = self.frontend.bands
-        wave = np.sin(np.arange(frames)[:, None] * 0.37 + np.arange(bands)[None, :] * 0.11)
+        width = self.frontend.width
+        wave = np.sin(np.arange(frames)[:, None] * 0.37 + np.arange(width)[None, :] * 0.11)
         return np.asarray(1.0 + wave, dtype=np.float32)[None]
 
 

@@ -1,8 +1,9 @@
 """The network: what it hears in each step, and how it reads a window of steps.
 
 Convolutions of several widths and residual blocks describe each step of half a second. A
-bidirectional LSTM, a fully connected layer and multi-head attention read the lag window; a softmax
-over score bins says how likely each score is.
+bidirectional LSTM, a fully connected layer and multi-head attention read the lag window, beside
+them a small network reads its statistics and its mode (major or minor); a softmax over score bins
+says how likely each score is.
 
 The encoder sees a bounded past, so a step is encoded once and its embedding is kept. The reader
 sees only the window's embeddings. Everything that the network looks at lies in the past.
@@ -16,6 +17,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mer_engine.frontend import PITCH_CLASSES
+
+# Valence and arousal of the moment, then those of the piece as a whole.
+SCORES = ("valence", "arousal", "whole_valence", "whole_arousal")
+# Pitch classes of major and minor keys from the tonic upwards: how well each note fits (Krumhansl
+# and Kessler 1982), and how often it is played (Albrecht and Shanahan 2013).
+KEY_PROFILES = (
+    (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
+    (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
+    (0.238, 0.006, 0.111, 0.006, 0.137, 0.094, 0.016, 0.214, 0.009, 0.080, 0.008, 0.081),
+    (0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052),
+)
+# How far from its mean a number of the embedding counts, in standard deviations.
+_CLIP = 6.0
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
@@ -23,78 +39,102 @@ class NetworkConfig:
 
     Attributes:
         bands: mel bands of a frame.
+        pitch_classes: numbers of a frame after the bands; 0 or 12.
         frames_per_step: frames in one step.
-        stride: frames between two positions of the convolutions; divides `frames_per_step`.
+        chroma_every: frames between two computations of the pitch classes; divides a step.
         band_stride: bands between two places at which a timbral filter is tried.
         timbral: (frames, bands, number) of each group of timbral filters.
         temporal: (frames, number) of each group of temporal filters.
         residual_filters: channels of the residual blocks.
-        residual_kernel: positions that a residual convolution spans (odd).
-        embedding: numbers that describe a step (E).
+        residual_kernel: frames that a residual convolution spans (odd).
+        level_frames: the loudest moment among so many frames sets the level that the sound is
+            brought to; 0 leaves the level as it is.
+        level: power (scaled, mean of the bands) that the loudest moment is brought to.
         hidden: LSTM units in each direction.
         heads: attention heads; divides `width`.
         width: size of the fully connected layer.
+        statistics: size of the network that reads the window's statistics.
         bins: score bins, evenly spaced over [-1, 1].
-        dropout: share of the reader's inputs that is dropped in training.
+        dropout: share of the reader's hidden numbers that is dropped in training.
+        input_dropout: share of the embeddings' numbers that is dropped in training.
     """
 
     bands: int = 96
-    frames_per_step: int = 25
-    stride: int = 1
+    pitch_classes: int = PITCH_CLASSES
+    frames_per_step: int = 32
+    chroma_every: int = 8
     band_stride: int = 2
-    timbral: tuple[tuple[int, int, int], ...] = ((5, 38, 24), (5, 67, 16))
-    temporal: tuple[tuple[int, int], ...] = ((102, 4), (51, 8), (25, 20))
+    timbral: tuple[tuple[int, int, int], ...] = ((7, 38, 23), (7, 67, 14))
+    temporal: tuple[tuple[int, int], ...] = ((128, 3), (64, 7), (32, 17))
     residual_filters: int = 64
-    residual_kernel: int = 5
-    embedding: int = 192
+    residual_kernel: int = 7
+    level_frames: int = 128
+    level: float = 6000.0
     hidden: int = 64
     heads: int = 4
     width: int = 128
+    statistics: int = 256
     bins: int = 41
     dropout: float = 0.5
+    input_dropout: float = 0.3
 
     def __post_init__(self) -> None:
-        if self.frames_per_step % self.stride:
+        if self.frames_per_step % self.chroma_every:
             raise ValueError(
-                f"a stride of {self.stride} frames does not divide a step of {self.frames_per_step}"
+                f"pitch classes every {self.chroma_every} frames do not divide a step of "
+                f"{self.frames_per_step}"
             )
         if self.width % self.heads:
             raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
 
     @property
-    def positions_per_step(self) -> int:
-        """Positions of the convolutions in a step."""
-        return self.frames_per_step // self.stride
+    def groups(self) -> tuple[tuple[int, int, int], ...]:
+        """(frames, bands, number) of all groups of filters."""
+        return (*self.timbral, *((frames, 1, number) for frames, number in self.temporal))
 
     @property
-    def context_positions(self) -> int:
-        """Positions before a step that the residual blocks see as well."""
+    def residual_context(self) -> int:
+        """Frames before a step that the residual blocks see as well."""
         return 3 * (self.residual_kernel - 1)
+
+    @property
+    def level_context(self) -> int:
+        """Frames before the filters' that set their level."""
+        return self.level_frames - 1 + _SMOOTH - 1 if self.level_frames else 0
 
     @property
     def context_frames(self) -> int:
         """Frames before a step that the encoder sees as well (C)."""
-        return self.context_positions * self.stride + self.longest_filter - self.stride
+        return self.residual_context + self.longest_filter - 1 + self.level_context
 
     @property
     def longest_filter(self) -> int:
-        """Frames that the longest filter spans, at least one stride."""
-        taps = [group[0] for group in (*self.timbral, *self.temporal)]
-        return max([self.stride, *taps])
-
-    @property
-    def front_channels(self) -> int:
-        """Channels of all timbral and temporal filters."""
-        return sum(group[-1] for group in (*self.timbral, *self.temporal))
+        """Frames that the longest filter spans."""
+        return max(group[0] for group in self.groups)
 
     @property
     def channels(self) -> int:
         """Channels that are pooled over a step."""
-        return self.front_channels + 3 * self.residual_filters
+        return sum(group[-1] for group in self.groups) + 3 * self.residual_filters
+
+    @property
+    def embedding(self) -> int:
+        """Numbers that describe a step (E): maxima and means of the channels, pitch classes."""
+        return 2 * self.channels + self.pitch_classes
+
+    @property
+    def statistic_size(self) -> int:
+        """Numbers that describe a window: see `WindowReader.statistics_of`."""
+        mode = 3 * len(KEY_PROFILES) if self.pitch_classes else 0
+        return 3 * self.channels + mode
 
     def bin_centres(self) -> Tensor:
         """Centres of the score bins, float32 [bins]."""
         return torch.linspace(-1.0, 1.0, self.bins)
+
+
+# Frames over which the level is smoothed before the loudest moment is looked for.
+_SMOOTH = 8
 
 
 class ChannelNorm(nn.BatchNorm1d):
@@ -105,79 +145,125 @@ class ChannelNorm(nn.BatchNorm1d):
             raise ValueError(f"expected [B, channels, ...], got {input.dim()} dimensions")
 
 
+class Level(nn.Module):
+    """Brings music to one level, whatever the gain of the microphone.
+
+    The loudest moment of the last two seconds decides, so a rest does not pump the level up, and
+    loud and soft within that time keep their distance.
+    """
+
+    def __init__(self, frames: int, level: float) -> None:
+        super().__init__()
+        self.frames = frames
+        self.level = level
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Level log10(1 + power) of [B, T, bands]; gives [B, T - context, bands]."""
+        power = torch.pow(10.0, x) - 1
+        loudness = functional.avg_pool1d(power.mean(2).unsqueeze(1), _SMOOTH, 1)
+        loudest = functional.max_pool1d(loudness, self.frames, 1).squeeze(1)
+        gain = (self.level / loudest.clamp(min=1e-6)).clamp(1e-4, 1e4)
+        return torch.log10(1 + power[:, self.frames + _SMOOTH - 2 :] * gain.unsqueeze(2))
+
+
 class BestPlace(nn.Module):
     """Filters over frames and bands, tried at all heights of the spectrum; the best place counts.
 
     Timbral filters span few frames and many bands, temporal ones many frames of one band. Where a
-    sound lies matters little, so its pitch does not decide what is heard.
+    sound lies matters little, so its pitch does not decide what is heard. `sign` is -1 for filters
+    of which the least answer counts instead of the largest.
     """
 
-    def __init__(
-        self, frames: int, bands: int, filters: int, stride: int, band_stride: int
-    ) -> None:
+    sign: Tensor
+
+    def __init__(self, frames: int, bands: int, filters: int, band_stride: int) -> None:
         super().__init__()
         self.frames = frames
-        self.convolve = nn.Conv2d(1, filters, (frames, bands), (stride, band_stride))
+        self.convolve = nn.Conv2d(1, filters, (frames, bands), (1, band_stride), bias=False)
+        self.register_buffer("sign", torch.ones(filters, 1))
+        self.bias = nn.Parameter(torch.zeros(filters, 1))
         self.norm = ChannelNorm(filters)
 
     def forward(self, x: Tensor) -> Tensor:
         """Filter [B, 1, frames, bands] to [B, filters, positions]."""
-        return self.norm(functional.relu(self.convolve(x).amax(3)))
+        best = self.sign * self.convolve(x).amax(3)
+        return self.norm(functional.relu(best + self.bias))
 
 
 class StepEncoder(nn.Module):
     """Describes each step in `embedding` numbers."""
+
+    mean: Tensor
+    std: Tensor
+    pool_mean: Tensor
+    pool_std: Tensor
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
         self.register_buffer("mean", torch.zeros(config.bands))
         self.register_buffer("std", torch.ones(config.bands))
-        shapes = [*config.timbral, *((frames, 1, number) for frames, number in config.temporal)]
-        self.front = nn.ModuleList(
-            BestPlace(*shape, config.stride, config.band_stride) for shape in shapes
-        )
+        self.level = Level(config.level_frames, config.level) if config.level_frames else None
+        self.front = nn.ModuleList(BestPlace(*group, config.band_stride) for group in config.groups)
         width, taps = config.residual_filters, config.residual_kernel
-        self.transition = nn.Conv1d(config.front_channels, width, taps)
+        filters = sum(group[-1] for group in config.groups)
+        self.transition = nn.Conv1d(filters, width, taps)
         self.transition_norm = ChannelNorm(width)
         self.residual = nn.ModuleList(nn.Conv1d(width, width, taps) for _ in range(2))
         self.residual_norms = nn.ModuleList(ChannelNorm(width) for _ in range(2))
-        self.pool_norm = ChannelNorm(2 * config.channels)
-        self.project = nn.Linear(2 * config.channels, config.embedding)
+        self.register_buffer("pool_mean", torch.zeros(2 * config.channels))
+        self.register_buffer("pool_std", torch.ones(2 * config.channels))
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Encode float32 [B, C + k * S, bands] to [B, k, embedding]."""
-        return self.project(self.pool(frames))
+        """Encode float32 [B, C + k * S, bands + pitch classes] to [B, k, embedding]."""
+        bands = self.config.bands
+        pooled = (self.pool(frames[:, :, :bands]) - self.pool_mean) / self.pool_std
+        steps = pooled.clamp(-_CLIP, _CLIP)
+        if not self.config.pitch_classes:
+            return steps
+        # Each computation of the pitch classes once: frames between repeat the last.
+        held = frames[:, self.config.context_frames :, bands:]
+        parts = held.unflatten(1, (-1, self.config.chroma_every))[:, :, -1]
+        each = self.config.frames_per_step // self.config.chroma_every
+        return torch.cat([steps, parts.unflatten(1, (-1, each)).mean(2)], dim=2)
 
-    def pool(self, frames: Tensor) -> Tensor:
+    def pool(self, bands: Tensor) -> Tensor:
         """Return maxima and means of all channels over each step, [B, k, 2 * channels]."""
-        return self.pool_filtered(self.filter(frames))
-
-    def filter(self, frames: Tensor) -> Tensor:
-        """Return what the first filters find, [B, front channels, context + k * positions]."""
-        x = ((frames - self.mean) / self.std).unsqueeze(1)
-        # Every group of filters ends at the newest frame, whatever its length.
-        longest = self.config.longest_filter
-        return torch.cat([layer(x[:, :, longest - layer.frames :]) for layer in self.front], dim=1)
-
-    def pool_filtered(self, front: Tensor) -> Tensor:
-        """As `pool`, from what `filter` gave."""
         config = self.config
-        maps = [front, self.transition_norm(functional.relu(self.transition(front)))]
+        x = bands if self.level is None else self.level(bands)
+        x = ((x - self.mean) / self.std).unsqueeze(1)
+        maps = self._maps(x)
+        steps = torch.cat(maps, dim=1).unflatten(2, (-1, config.frames_per_step))
+        return torch.cat([steps.amax(3), steps.mean(3)], dim=1).transpose(1, 2)
+
+    def _maps(self, x: Tensor) -> list[Tensor]:
+        """What the filters find at the newest frames, and what the residual blocks make of it.
+
+        The blocks read filters of all lengths around a common centre, half the longest filter ago;
+        the filters themselves are also pooled as they are, without that delay.
+        """
+        config = self.config
+        longest, context = config.longest_filter, config.residual_context
+        size = x.shape[2] - (longest - 1) - context  # positions that are pooled
+        newest, centred = [], []
+        for layer in self.front:
+            taps = layer.frames
+            delay = longest // 2 - taps // 2
+            # As far back as the delayed positions reach, no further.
+            found = layer(x[:, :, x.shape[2] - (size + context + delay + taps - 1) :])
+            newest.append(found[:, :, found.shape[2] - size :])
+            centred.append(found[:, :, : size + context])
+        front = torch.cat(centred, dim=1)
+        maps = [self.transition_norm(functional.relu(self.transition(front)))]
         trim = (config.residual_kernel - 1) // 2
         for layer, norm in zip(self.residual, self.residual_norms, strict=True):
-            maps.append(maps[-1][:, :, trim:-trim] + norm(functional.relu(layer(maps[-1]))))
-        # The newest k steps of each map; the first map is the longest.
-        context = config.context_positions
-        starts = (context, context - 2 * trim, context - 4 * trim, 0)
-        pooled = torch.cat([m[:, :, s:] for m, s in zip(maps, starts, strict=True)], dim=1)
-        steps = pooled.unflatten(2, (-1, config.positions_per_step))
-        both = torch.cat([steps.amax(3), steps.mean(3)], dim=1)  # [B, 2 * channels, k]
-        return self.pool_norm(both).transpose(1, 2)
+            change = norm(functional.relu(layer(maps[-1])))
+            maps.append(maps[-1][:, :, trim:-trim] + change)
+        return [torch.cat(newest, dim=1), *(m[:, :, m.shape[2] - size :] for m in maps)]
 
 
 class QueryAttention(nn.Module):
-    """Multi-head attention with one learned question for each dimension of emotion."""
+    """Multi-head attention with one learned question for each score."""
 
     def __init__(self, width: int, heads: int, questions: int) -> None:
         super().__init__()
@@ -195,33 +281,87 @@ class QueryAttention(nn.Module):
         return (weights @ values).transpose(1, 2).flatten(2)
 
 
+class Mode(nn.Module):
+    """How well music fits the best major and the best minor key, whichever note is the tonic."""
+
+    keys: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        profiles = torch.tensor(KEY_PROFILES)
+        profiles = profiles - profiles.mean(1, keepdim=True)
+        profiles = profiles / profiles.pow(2).mean(1, keepdim=True).sqrt() / PITCH_CLASSES
+        tonics = torch.stack([profiles.roll(tonic, 1) for tonic in range(PITCH_CLASSES)], dim=1)
+        self.register_buffer("keys", tonics.flatten(0, 1).T.contiguous())  # [12, profiles * 12]
+
+    def forward(self, chroma: Tensor) -> Tensor:
+        """Return [B, 12] of pitch classes [B, L, 12]: of the window, of its steps, differences."""
+        whole = self._fit(chroma.mean(1))
+        steps = self._fit(chroma).mean(1)
+        fits = torch.cat([whole, steps], dim=1).unflatten(1, (-1, 2))
+        return torch.cat([fits.flatten(1), fits[:, :, 0] - fits[:, :, 1]], dim=1)
+
+    def _fit(self, chroma: Tensor) -> Tensor:
+        """Correlation of [..., 12] with the best key of each profile: [..., profiles]."""
+        x = chroma - chroma.mean(-1, keepdim=True)
+        x = x / (x.pow(2).mean(-1, keepdim=True) + 1e-6).sqrt()
+        return (x @ self.keys).unflatten(-1, (-1, PITCH_CLASSES)).amax(-1)
+
+
 class WindowReader(nn.Module):
-    """Reads valence and arousal from a window of embeddings of any length."""
+    """Reads the scores from a window of embeddings of any length."""
+
+    statistic_mean: Tensor
+    statistic_std: Tensor
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.enter = nn.Linear(config.embedding, config.width)
+        self.config = config
+        count = len(SCORES)
+        self.enter = nn.Linear(2 * config.channels, config.width)
         self.lstm = nn.LSTM(config.width, config.hidden, batch_first=True, bidirectional=True)
         self.mix = nn.Linear(2 * config.hidden, config.width)
-        self.attention = QueryAttention(config.width, config.heads, 2)
+        self.attention = QueryAttention(config.width, config.heads, count)
+        self.scores = nn.Parameter(torch.randn(count, config.width, config.bins) * 0.02)
+        self.scores_bias = nn.Parameter(torch.zeros(count, 1, config.bins))
+        self.mode = Mode() if config.pitch_classes else None
+        size = config.statistic_size
+        self.register_buffer("statistic_mean", torch.zeros(size))
+        self.register_buffer("statistic_std", torch.ones(size))
+        self.first = nn.Linear(size, config.statistics)
+        self.second = nn.Linear(config.statistics, config.statistics)
+        self.last = nn.Linear(config.statistics, count * config.bins)
+        nn.init.normal_(self.last.weight, 0.0, 0.01)
         self.dropout = nn.Dropout(config.dropout)
-        self.scores = nn.Parameter(torch.randn(2, config.width, config.bins) * 0.02)
-        self.scores_bias = nn.Parameter(torch.zeros(2, 1, config.bins))
+        self.input_dropout = nn.Dropout(config.input_dropout)
 
     def forward(self, window: Tensor) -> Tensor:
-        """Return logits [B, 2, bins] of a window [B, L, embedding]."""
-        return self.score(self.summarise(window))
+        """Return logits [B, scores, bins] of a window [B, L, embedding]."""
+        steps = window[:, :, : 2 * self.config.channels]
+        return self._read_course(steps) + self._read_statistics(window)
 
-    def score(self, answers: Tensor) -> Tensor:
-        """Return logits [B, 2, bins] of what `summarise` gave."""
+    def _read_course(self, steps: Tensor) -> Tensor:
+        x = functional.relu(self.enter(self.input_dropout(steps)))
+        recurrent, _ = self.lstm(self.dropout(x))
+        x = functional.relu(x + self.mix(self.dropout(recurrent)))
+        answers = self.dropout(self.attention(x) + x.mean(1, keepdim=True))
         return (answers.transpose(0, 1) @ self.scores + self.scores_bias).transpose(0, 1)
 
-    def summarise(self, window: Tensor) -> Tensor:
-        """Return one description of the window for each dimension, [B, 2, width]."""
-        x = functional.relu(self.enter(self.dropout(window)))
-        recurrent, _ = self.lstm(x)
-        x = functional.relu(x + self.mix(self.dropout(recurrent)))
-        return self.dropout(self.attention(x) + x.mean(1, keepdim=True))
+    def _read_statistics(self, window: Tensor) -> Tensor:
+        x = (self.statistics_of(window) - self.statistic_mean) / self.statistic_std
+        x = self.input_dropout(x.clamp(-_CLIP, _CLIP))
+        x = self.dropout(functional.relu(self.first(x)))
+        x = self.dropout(x + functional.relu(self.second(x)))
+        return self.last(x).unflatten(1, (-1, self.config.bins))
+
+    def statistics_of(self, window: Tensor) -> Tensor:
+        """Means of the steps' means and maxima, largest maxima, mode: [B, statistic_size]."""
+        channels = self.config.channels
+        maxima, means = window[:, :, :channels], window[:, :, channels : 2 * channels]
+        parts = [means.mean(1), maxima.mean(1), maxima.amax(1)]
+        if self.mode is not None:
+            parts.append(self.mode(window[:, :, 2 * channels :]))
+        return torch.cat(parts, dim=1)
 
 
 class EmotionNetwork(nn.Module):
@@ -237,11 +377,12 @@ class EmotionNetwork(nn.Module):
         """One update of B windows of P + k steps.
 
         Args:
-            frames: float32 [B, C + k * S, bands].
+            frames: float32 [B, C + k * S, bands + pitch classes].
             past: float32 [B, P, E], embeddings of the P steps before; P may be 0.
 
         Returns:
-            Probabilities [B, 2, bins] (valence, arousal) and the k new embeddings [B, k, E].
+            Probabilities [B, 4, bins] (valence, arousal, and both of the piece as a whole) and the
+            k new embeddings [B, k, E].
         """
         steps = self.encoder(frames)
         logits = self.reader(torch.cat([past, steps], dim=1))

@@ -71,8 +71,8 @@ class Report:
 
     Attributes:
         dynamic: agreement with the labels over time, by dimension.
-        static: agreement with the whole songs' labels, by dimension; empty where the model has no
-            mapping to them or the data no such labels.
+        static: agreement with the whole songs' labels, by dimension; empty where the model does
+            not tell them or the data have no such labels.
         coverage: share of labels within their intervals, by dimension.
         level: share that the intervals are meant to hold.
         widths: of the intervals, by dimension.
@@ -176,7 +176,7 @@ def measure_accuracy(
     genres = {song: collection.songs[song].genre for song in heard.songs}
     return Report(
         dynamic={name: both[0] for name, both in pooled.items()},
-        static=_static(info, heard, collection),
+        static=_static(heard, collection),
         coverage={name: both[1] for name, both in pooled.items()},
         level=info.coverage,
         widths=_widths(info, collection, split, scored, held_out),
@@ -235,24 +235,21 @@ def _pooled(scored: Heard, column: int) -> tuple[Fit, float]:
     return fit(labels, values), coverage(labels, low, high)
 
 
-def _static(info: ModelInfo, heard: Heard, collection: Collection) -> dict[str, Fit]:
-    """Compares the last values heard, mapped to the scale of 1 to 9, with whole songs' labels."""
+def _static(heard: Heard, collection: Collection) -> dict[str, Fit]:
+    """Compares what was told last of the pieces as a whole with whole songs' labels (1 to 9)."""
     values, labels = [], []
     for row, song in enumerate(heard.songs):
         static = collection.songs[song].static
-        if static is not None and np.isfinite(heard.values[row, -1]).all():
-            values.append(heard.values[row, -1])
+        if static is None or heard.whole is None:
+            continue
+        told = heard.whole[row][np.isfinite(heard.whole[row]).all(axis=1)]
+        if len(told):
+            values.append(5 + 4 * told[-1])
             labels.append(5 + 4 * np.array(static))
-    if info.static_map is None or len(values) < 2 or not np.var(labels, axis=0).all():
+    if len(values) < 2 or not np.var(labels, axis=0).all():
         return {}
     truth, guess = np.array(labels), np.array(values)
-    return {
-        name: fit(
-            truth[:, column],
-            info.static_map[name][0] + guess @ np.array(info.static_map[name][1:]),
-        )
-        for column, name in enumerate(DIMENSIONS)
-    }
+    return {name: fit(truth[:, column], guess[:, column]) for column, name in enumerate(DIMENSIONS)}
 
 
 def _widths(

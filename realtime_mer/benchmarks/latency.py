@@ -141,7 +141,7 @@ def _time_engine(engine: Engine, updates: int) -> list[float]:
     info = engine.info
     new = round(USUAL_HOP_S / info.step_s)
     rng = np.random.default_rng(0)
-    shape = (1, info.context_frames + new * info.frames_per_step, info.frontend.bands)
+    shape = (1, info.context_frames + new * info.frames_per_step, info.frontend.width)
     frames = rng.uniform(0, 3, shape).astype(np.float32)
     past_shape = (1, info.lag_order_default - new, info.embedding_size)
     past = rng.standard_normal(past_shape).astype(np.float32)

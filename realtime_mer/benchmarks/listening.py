@@ -35,6 +35,8 @@ class Heard:
         songs: the song of each clip.
         values, low, high, labels: float64 [n, 20, 2] (valence, arousal); NaN where there is none.
         left_out: what could not be measured, one sentence each.
+        whole: float64 [n, 20, 2], the piece as a whole as told then; NaN where the model does not
+            tell, None where it was not asked.
     """
 
     songs: tuple[str, ...]
@@ -43,6 +45,7 @@ class Heard:
     high: NDArray[np.float64]
     labels: NDArray[np.float64]
     left_out: tuple[str, ...] = ()
+    whole: NDArray[np.float64] | None = None
 
     def scored(self) -> Heard:
         """The same without what was heard for less than five seconds."""
@@ -175,10 +178,10 @@ def hear_each(
         why = f": {left_out[0]}" if left_out else ""
         raise DataError(f"not one clip of {collection.root} could be measured{why}")
     truth = np.stack(labels).astype(np.float64)
-    by_listener = np.moveaxis(np.stack(rows), 0, 2)  # listener, value/low/high, clip, step, 2
+    by_listener = np.moveaxis(np.stack(rows), 0, 2)  # listener, row, clip, step, 2
     return {
-        name: Heard(tuple(songs), values, low, high, truth, tuple(left_out))
-        for name, (values, low, high) in zip(listeners, by_listener, strict=True)
+        name: Heard(tuple(songs), values, low, high, truth, tuple(left_out), whole)
+        for name, (values, low, high, whole) in zip(listeners, by_listener, strict=True)
     }
 
 
@@ -186,10 +189,10 @@ def by_step(estimates: Sequence[Estimate], steps: int = STEPS) -> NDArray[np.flo
     """What stands on the screen at the end of each step: the newest estimate until then.
 
     Returns:
-        float64 [3, steps, 2]: value, low and high of valence and arousal; NaN before the first
-        estimate and after the stream's end.
+        float64 [4, steps, 2]: value, low and high of valence and arousal, and both of the piece as
+        a whole; NaN before the first estimate, after the stream's end, and where it is not told.
     """
-    table = np.full((3, steps, 2), np.nan)
+    table = np.full((4, steps, 2), np.nan)
     if not estimates:
         return table
     times = np.array([estimate.t for estimate in estimates])
@@ -201,4 +204,7 @@ def by_step(estimates: Sequence[Estimate], steps: int = STEPS) -> NDArray[np.flo
             continue
         for row, suffix in enumerate(("", "_low", "_high")):
             table[row, step] = [getattr(estimates[place], name + suffix) for name in DIMENSIONS]
+        whole = estimates[place].whole
+        if whole is not None:
+            table[3, step] = whole
     return table

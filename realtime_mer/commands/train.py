@@ -15,15 +15,18 @@ from realtime_mer.errors import UserError
 HELP = "train a model (needs the 'train' extra)"
 DESCRIPTION = """\
 Trains the network on labelled music and writes a model file that every other command
-takes with --model. It is fitted twice: on the training songs, to measure it and to
-calibrate its intervals on the validation songs, and then on both, which is written.
-Songs of the test split take no part.
+takes with --model. It is fitted to four fifths of the songs of the train and validation
+splits and tells the last fifth, five times over, which measures it and calibrates its
+intervals; then it is fitted to all of them and written. Songs of the test split take no
+part, and no artist is on both sides.
 
 Songs that cannot be used are named, one a line, and summed up.
 
---teacher starts the network's convolutions from MusiCNN, a music tagger whose weights
-come with a package of that name ('pip download musicnn --no-deps'); without it the
-network is trained from the labels alone, which takes longer and is less accurate.
+--teacher takes the network's convolutions from MusiCNN, a music tagger whose weights
+come with a package of that name ('pip download musicnn --no-deps'); without it they
+are trained on the labels alone, which takes longer and is less accurate.
+--unlabelled adds music that nobody labelled: a first estimate of it, made from the
+labelled songs, is learnt as well.
 --init goes on from the network of a model file, to fit it to other music or raters.
 
 A run that is interrupted goes on when it is started again with the same options: its
@@ -64,11 +67,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of every random choice (default: 0)")
     parser.add_argument(
-        "--epochs", type=int, default=None, metavar="N",
-        help="passes over the clips (default: as for the shipped model)",
+        "--unlabelled", type=Path, action="append", default=[], metavar="DIR",
+        help="a folder of music without labels; may be given several times",
     )  # fmt: skip
     parser.add_argument(
-        "--quick", action="store_true", help="two epochs, to see whether everything works"
+        "--steps", type=int, default=None, metavar="N",
+        help="steps of the optimiser in each fit (default: as for the shipped model)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--quick", action="store_true", help="twenty steps, to see whether everything works"
     )
     parser.add_argument(
         "--fresh", action="store_true", help="begin anew, whatever an interrupted run left"
@@ -84,8 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     need_training_packages("training")
-    if args.epochs is not None and args.epochs < 1:
-        raise UserError(f"--epochs is {args.epochs}; it must be 1 or more")
+    if args.steps is not None and args.steps < 1:
+        raise UserError(f"--steps is {args.steps}; it must be 1 or more")
     if not args.out.resolve().parent.is_dir():
         raise UserError(f"the folder of --out {args.out} does not exist; make it first")
     sources = data_sources(args)
@@ -116,7 +123,8 @@ def run(args: argparse.Namespace) -> int:
         init=init,
         teacher=args.teacher,
         seed=args.seed,
-        epochs=args.epochs,
+        unlabelled=tuple(args.unlabelled),
+        steps=args.steps,
         quick=args.quick,
         device=args.device,
         fresh=args.fresh,

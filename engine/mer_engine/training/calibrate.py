@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from mer_engine.model_file import DIMENSIONS, Prior
 from mer_engine.training.export import LAG_MAX, Calibration
-from mer_engine.training.fit import Examples
 
 COVERAGE = 0.8
 
@@ -15,34 +14,30 @@ COVERAGE = 0.8
 def calibrate(
     probabilities: NDArray[np.float32],
     centres: NDArray[np.float32],
-    held_out: Examples,
+    held_out: NDArray[np.float32],
     training_labels: NDArray[np.float32],
 ) -> Calibration:
-    """Fit intervals, prior and the mapping to labels of whole songs.
+    """Fit intervals and prior.
 
     Args:
-        probabilities: float32 [n, 20, 2, bins], predictions for songs the network never saw, after
-            each step.
+        probabilities: float32 [n, 20, 2 or more, bins], predictions for songs the network never
+            saw, after each step; valence and arousal first.
         centres: float32 [bins].
-        held_out: those songs.
+        held_out: float32 [n, 20, 2], the labels of those songs; NaN where unknown.
         training_labels: float32 [m, 20, 2], for the prior; NaN where unknown.
     """
+    probabilities = probabilities[:, :, : len(DIMENSIONS)]
     mean = probabilities @ centres
     spread = np.sqrt(np.maximum(probabilities @ centres**2 - mean**2, 1e-12))
     priors, scales = {}, {}
     for column, name in enumerate(DIMENSIONS):
-        miss = np.abs(held_out.labels[..., column] - mean[..., column]) / spread[..., column]
+        miss = np.abs(held_out[..., column] - mean[..., column]) / spread[..., column]
         scales[name] = tuple(_scale(miss, step) for step in range(LAG_MAX))
         known = training_labels[..., column]
         known = known[np.isfinite(known)]
         low, high = np.quantile(known, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
         priors[name] = Prior(float(known.mean()), float(low), float(high))
-    return Calibration(
-        coverage=COVERAGE,
-        interval_scale=scales,
-        prior=priors,
-        static_map=_static_map(mean[:, -1], held_out.static),
-    )
+    return Calibration(coverage=COVERAGE, interval_scale=scales, prior=priors)
 
 
 def _scale(miss: NDArray[np.floating], step: int) -> float:
@@ -58,18 +53,3 @@ def _scale(miss: NDArray[np.floating], step: int) -> float:
     songs = len(miss)
     level = min(1.0, COVERAGE * (songs + 1) / songs)
     return float(round(float(np.quantile(near, level)), 4))
-
-
-def _static_map(
-    values: NDArray[np.float32], static: NDArray[np.float32]
-) -> dict[str, list[float]] | None:
-    """Least squares from both values after ten seconds to a whole song's label (1 to 9)."""
-    known = np.isfinite(static).all(axis=1)
-    if known.sum() < 10:
-        return None
-    inputs = np.column_stack([np.ones(int(known.sum())), values[known]])
-    weights, *_ = np.linalg.lstsq(inputs, static[known] * 4 + 5, rcond=None)
-    return {
-        name: [float(round(float(w), 5)) for w in weights[:, column]]
-        for column, name in enumerate(DIMENSIONS)
-    }

@@ -17,7 +17,7 @@ import torch
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
 from mer_engine.frontend import FrontEndConfig
 from mer_engine.model_file import DIMENSIONS, ModelInfo, Prior, write_metadata
-from mer_engine.network import EmotionNetwork
+from mer_engine.network import SCORES, EmotionNetwork, NetworkConfig
 
 OPSET = 18
 LAG_MAX = 20
@@ -32,13 +32,11 @@ class Calibration:
         coverage: share of moments that an interval is meant to hold.
         interval_scale: by dimension, one factor for each window length from 1 to `LAG_MAX`.
         prior: by dimension.
-        static_map: by dimension, intercept and weights of valence and arousal; None where unknown.
     """
 
     coverage: float
     interval_scale: dict[str, tuple[float, ...]]
     prior: dict[str, Prior]
-    static_map: dict[str, list[float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +80,7 @@ def export_model(
         lag_order_max=LAG_MAX,
         lag_order_default=LAG_MAX,
         bins=tuple(float(f"{centre:.6g}") for centre in config.bin_centres().tolist()),
+        scores=SCORES,
         coverage=calibration.coverage,
         interval_scale=calibration.interval_scale,
         prior=calibration.prior,
@@ -89,7 +88,6 @@ def export_model(
             "mean": [round(float(value), 6) for value in network.encoder.mean],
             "std": [round(float(value), 6) for value in network.encoder.std],
         },
-        static_map=calibration.static_map,
         training=text.training,
         licence=text.licence,
         notice=text.notice,
@@ -121,10 +119,14 @@ def export_model(
     return replace(info, sha256=hashlib.sha256(content).hexdigest())
 
 
+def _width(config: NetworkConfig) -> int:
+    return config.bands + config.pitch_classes
+
+
 def to_onnx(network: EmotionNetwork) -> bytes:
     """Trace the network into an ONNX graph with free batch, step and past sizes."""
     config = network.config
-    frames = torch.rand(2, config.context_frames + 2 * config.frames_per_step, config.bands)
+    frames = torch.rand(2, config.context_frames + 2 * config.frames_per_step, _width(config))
     past = torch.rand(2, 3, config.embedding)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         path = Path(folder) / "graph.onnx"

@@ -61,9 +61,7 @@ def coverage(labels: ArrayLike, low: ArrayLike, high: ArrayLike) -> float:
     return float(np.mean((truth >= lower) & (truth <= upper)))
 
 
-def _pair(
-    labels: ArrayLike, others: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _pair(labels: ArrayLike, others: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     truth, guess = np.asarray(labels, np.float64), np.asarray(others, np.float64)
     if truth.shape != guess.shape:
         raise ValueError(f"labels {truth.shape} and predictions {guess.shape} differ in shape")

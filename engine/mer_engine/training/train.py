@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import platform
 import time
 from collections.abc import Callable
@@ -14,36 +13,35 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mer_engine.frontend import FrontEndConfig, features
 from mer_engine.model_file import ModelInfo
 from mer_engine.network import EmotionNetwork, NetworkConfig
 from mer_engine.training.augment import Augmentation
-from mer_engine.training.calibrate import calibrate
+from mer_engine.training.calibrate import COVERAGE, calibrate
 from mer_engine.training.checkpoint import Checkpoint
-from mer_engine.training.clip_audio import read_clip
 from mer_engine.training.collection import DIMENSIONS, Clip, Collection, load_collection
-from mer_engine.training.distil import LESSON_EPOCHS, ask_teacher, teach_encoder
+from mer_engine.training.cross_fit import FOLDS, cross_fit, fold_of
+from mer_engine.training.examples import Encoder, Labels, encode_clips, read_frames, read_labels
 from mer_engine.training.export import Calibration, ModelText, export_model
 from mer_engine.training.fit import (
-    STEPS,
-    Examples,
     FitSettings,
-    fit_network,
+    fit_encoder,
     predict,
     score_values,
-    settle_norm,
 )
 from mer_engine.training.import_onnx import load_network
 from mer_engine.training.problem import DataError
-from mer_engine.training.teacher import NOTICE, TaggerWeights, Teacher, load_weights
+from mer_engine.training.teacher import NOTICE, TaggerWeights, load_weights
 from mer_engine.training.tensor_bundle import BundleError
-from mer_engine.training.transfer import start_encoder
-from mer_engine.training.unfinished import MODEL, model_state, read_calibration
+from mer_engine.training.transfer import settle_pool, start_encoder
+from mer_engine.training.unfinished import MODEL, model_state
+from mer_engine.training.unlabelled import find_music
 
 TEACHER = "MSD_musicnn"
-AUGMENTATION = Augmentation()
-# A clip may end a little early: the rest is filled with silence and its labels are dropped.
-_SHORTEST_STEPS = 4
+AUGMENTATION = Augmentation(gain_db=3.0, tilt_db=4.0, wave_db=3.0, noise_share=0.3, mix_share=0.0)
+# Of an encoder that starts from nothing; nothing but the labels tells it what to hear.
+ENCODER_AUGMENTATION = Augmentation()
+ENCODER_EPOCHS = 12
+_SPLITS = ("train", "validation")
 
 
 @dataclass(frozen=True)
@@ -54,11 +52,12 @@ class TrainSettings:
         data: collections, as `load_collection` takes them.
         out: the model file to write.
         init: a model file whose network is trained on; None starts a new one.
-        teacher: the `musicnn` wheel or the folder it was unpacked into; None trains from labels
-            alone.
+        teacher: the `musicnn` wheel or the folder it was unpacked into; None trains the encoder
+            from labels alone.
+        unlabelled: folders of music without labels.
         seed: of every choice made by chance.
-        epochs: passes over the clips; the default of `FitSettings` where None.
-        quick: few epochs and no variations worth naming: to see whether everything works.
+        steps: steps of the optimiser in each fit; the default of `FitSettings` where None.
+        quick: few steps: to see whether everything works.
         device: of torch, for example "cpu" or "cuda".
         fresh: begin anew, whatever an interrupted run left.
         keep_checkpoint: leave the checkpoint of a finished run.
@@ -69,8 +68,9 @@ class TrainSettings:
     out: Path
     init: Path | None = None
     teacher: Path | None = None
+    unlabelled: tuple[Path, ...] = ()
     seed: int = 0
-    epochs: int | None = None
+    steps: int | None = None
     quick: bool = False
     device: str = "cpu"
     fresh: bool = False
@@ -83,12 +83,38 @@ class TrainSettings:
         return self.out.with_name(f"{self.out.name}.checkpoint")
 
 
-def train(settings: TrainSettings, say: Callable[[str], None]) -> ModelInfo:
-    """Train a network twice and write the second as a model file.
+@dataclass(frozen=True)
+class Heard:
+    """Everything that is learnt from, encoded.
 
-    The first is fitted on the training songs alone: its errors on the validation songs give the
-    figures that choices rest on, the intervals and the mapping to labels of whole songs. The second
-    is fitted the same way on both and is the one that is written. Test songs take no part.
+    Attributes:
+        network: its encoder is final, its reader where it starts.
+        steps: float16 [versions, n, 20, E] of the labelled clips.
+        labels: of the same clips; unknown after a clip's end.
+        validation: [n], whether a clip is of the validation split.
+        other: float16 [1, m, 20, E] of clips without labels.
+        blind: whether the encoder has seen no label of these clips.
+    """
+
+    network: EmotionNetwork
+    steps: NDArray[np.float16]
+    labels: Labels
+    validation: NDArray[np.bool_]
+    other: NDArray[np.float16]
+    blind: bool
+
+
+def train(settings: TrainSettings, say: Callable[[str], None]) -> ModelInfo:
+    """Train a network and write it as a model file.
+
+    An encoder that knows no label of emotion describes every clip. Readers are then fitted to four
+    fifths of the songs of the train and validation splits and tell the last fifth, until every song
+    was told by a reader that did not know it: that gives the intervals and the figures that choices
+    rest on. The reader that is written is fitted the same way to all of them. Songs of the test
+    split take no part.
+
+    Without teacher and start network the encoder is trained on the labels of the training songs;
+    then the validation songs alone are held out.
 
     Args:
         settings: what to do.
@@ -102,16 +128,21 @@ def train(settings: TrainSettings, say: Callable[[str], None]) -> ModelInfo:
     begun = time.perf_counter()
     collections = read_collections(settings.data, say)
     weights = None if settings.teacher is None else _read_teacher(settings.teacher)
-    say("computing features")
-    training = load_examples(collections, "train", say=say)
-    held_out = load_examples(collections, "validation", say=say)
-    how = fit_settings(settings, from_teacher=weights is not None)
     given, parent = (None, None) if settings.init is None else load_network(settings.init)
+    how = fit_settings(settings)
+    music = [clip for folder in settings.unlabelled for clip in find_music(folder, say)]
+    music += [
+        clip
+        for collection in collections
+        for clip in collection.extra
+        if clip.song not in collection.splits["test"]
+    ]
     checkpoint = Checkpoint(
         settings.checkpoint,
         {
             "data": settings.data,
-            "clips": {"train": len(training), "validation": len(held_out)},
+            "clips": {name: sum(len(c.clips_of(name)) for c in collections) for name in _SPLITS},
+            "unlabelled": len(music),
             "init": None if parent is None else parent.sha256,
             "teacher": None if weights is None else weights.name,
             "seed": settings.seed,
@@ -127,14 +158,22 @@ def train(settings: TrainSettings, say: Callable[[str], None]) -> ModelInfo:
     if state:
         say(f"going on from {settings.checkpoint}")
 
+    heard = _restore(state, collections)
+    if heard is None:
+        heard = _hear(collections, music, weights, given, how, settings, say)
+        state.update(_stored(heard))
+        checkpoint.save(state)
     report: dict[str, Any] = {
         "data": f"{', '.join(c.name for c in collections)}: train and validation splits",
         "collections": [describe(collection) for collection in collections],
+        "clips": len(heard.labels),
+        "unlabelled_clips": heard.other.shape[1],
         "teacher": None if weights is None else weights.name,
         "init": None if parent is None else {"name": parent.name, "sha256": parent.sha256},
         "seed": settings.seed,
         "fit": asdict(how),
         "augmentation": asdict(AUGMENTATION),
+        "network": asdict(heard.network.config),
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -148,38 +187,25 @@ def train(settings: TrainSettings, say: Callable[[str], None]) -> ModelInfo:
         notice = parent.notice
     text = replace(settings.text, training=report, notice=notice)
 
-    start = EmotionNetwork(NetworkConfig() if given is None else given.config)
-    if "start" in state:
-        start.load_state_dict(state["start"])
-    else:
-        start = given or _start(collections, training, weights, settings, say)
-        state["start"] = start.state_dict()
+    def keep(network: EmotionNetwork, calibration: Calibration | None) -> None:
+        state[MODEL] = model_state(network, calibration, text)
         checkpoint.save(state)
-    report["network"] = asdict(start.config)
 
-    if MODEL in state:
-        calibration = read_calibration(state[MODEL]["calibration"])
-        report["validation"] = state[MODEL]["text"]["training"]["validation"]
-    else:
-        say(f"fitting {len(training)} clips of the training songs")
-        first = _fit(start, training, how, settings, say)
-        calibration, report["validation"] = _measure(first, training, held_out, settings.device)
-        state[MODEL] = model_state(first, calibration, text)
-        checkpoint.save(state)
+    probabilities, told = _hold_out(heard, how, settings, state, keep, say)
+    calibration, report["validation"] = _measure(heard, probabilities, told)
     figures = report["validation"]
     say(
-        f"validation: R2 arousal {figures['arousal']['r2']:.3f}, "
+        f"songs that the reader did not know: R2 arousal {figures['arousal']['r2']:.3f}, "
         f"valence {figures['valence']['r2']:.3f}"
     )
 
-    both = training + held_out
-    say(f"fitting {len(both)} clips of the training and validation songs")
-    final = _fit(start, both, how, settings, say).to("cpu")
-    report["clips"] = len(both)
+    say(f"fitting {len(heard.labels)} clips of the training and validation songs")
+    final = heard.network
+    final.reader = _fit(heard, np.arange(len(heard.labels)), how, settings, say)
     report["seconds"] = round(time.perf_counter() - begun)
     info = export_model(final, settings.out, calibration, text)
     if settings.keep_checkpoint:
-        checkpoint.save({**state, MODEL: model_state(final, calibration, text)})
+        keep(final, calibration)
     else:
         checkpoint.discard()
     say(f"wrote {settings.out} ({settings.out.stat().st_size / 1e6:.1f} MB)")
@@ -205,7 +231,7 @@ def read_collections(
 
 def describe(collection: Collection) -> dict[str, Any]:
     """What of a collection is trained on, for the report."""
-    clips = {name: collection.clips_of(name) for name in ("train", "validation")}
+    clips = {name: collection.clips_of(name) for name in _SPLITS}
     return {
         "name": collection.name,
         "songs": {name: len({clip.song for clip in some}) for name, some in clips.items()},
@@ -213,142 +239,276 @@ def describe(collection: Collection) -> dict[str, Any]:
     }
 
 
-def _measure(
-    network: EmotionNetwork, training: Examples, held_out: Examples, device: str
-) -> tuple[Calibration, dict[str, Any]]:
-    """The calibration and the figures of a network that does not know the held-out songs."""
-    centres = network.config.bin_centres().numpy()
-    probabilities = predict(network, held_out.frames, device)
-    valence, arousal = score_values(probabilities @ centres, held_out.labels)
-    calibration = calibrate(probabilities, centres, held_out, training.labels)
-    return calibration, {
-        "fitted_on": "train",
-        "valence": valence.to_dict(),
-        "arousal": arousal.to_dict(),
-    }
-
-
-def fit_settings(settings: TrainSettings, *, from_teacher: bool) -> FitSettings:
+def fit_settings(settings: TrainSettings) -> FitSettings:
     """How to fit, by what the run was given."""
     how = FitSettings()
-    # Filters that start from nothing have to be trained.
-    if not from_teacher and settings.init is None:
-        how = replace(how, versions=0, keep_statistics=False)
+    if settings.init is not None:
+        # A reader that knows a great deal already is led on gently, by the new labels alone.
+        how = replace(how, steps=300, rate=2e-4, opinion=0.0, unlabelled=0.0)
     if settings.quick:
-        how = replace(how, epochs=2, versions=min(how.versions, 1))
-    if settings.epochs is not None:
-        how = replace(how, epochs=settings.epochs)
+        how = replace(how, steps=20, versions=1)
+    if settings.steps is not None:
+        how = replace(how, steps=settings.steps)
     return how
 
 
-def load_examples(
-    collections: tuple[Collection, ...], split: str, *, say: Callable[[str], None]
-) -> Examples:
-    """Read the clips of a split as examples.
+def clips_to_learn(
+    collections: tuple[Collection, ...],
+) -> tuple[list[Clip], Labels, NDArray[np.bool_]]:
+    """The labelled clips of the train and validation splits.
 
-    Args:
-        collections: the data.
-        split: "train" or "validation".
-        say: is told of clips that cannot be read; they are left out.
+    Returns:
+        The clips, their labels, and which of them are of the validation split.
 
     Raises:
-        DataError: no clip could be read, or none has labels of one of the dimensions.
+        DataError: a split is empty, or has no labels of one of the dimensions.
     """
-    # The further clips of some songs (`extra`) stay out: they give those songs more weight,
-    # and the validation songs were told worse with them.
-    rows = []
-    for collection in collections:
-        for clip in collection.clips_of(split):
-            try:
-                row = _example(collection, clip)
-            except DataError as error:
-                say(f"{collection.name}: left out: {error}")
-                continue
-            if row is not None:
-                rows.append(row)
-    if not rows:
-        roots = ", ".join(str(collection.root) for collection in collections)
-        raise DataError(
-            f"no song of the {split} split in {roots} can be used; training needs songs of the "
-            "splits train and validation (own data: the column split of songs.csv)"
-        )
-    frames, labels, static = (np.stack(column) for column in zip(*rows, strict=True))
-    for column, name in enumerate(DIMENSIONS):
-        if not np.isfinite(labels[..., column]).any():
-            raise DataError(f"no song of the {split} split has labels of {name}")
-    return Examples(
-        frames=frames,
-        labels=labels,
-        static=static,
-        other=np.full_like(labels, np.nan),
-        taught=np.zeros((len(rows), 0), np.float32),
-    )
+    clips: list[Clip] = []
+    labels: Labels | None = None
+    validation: list[bool] = []
+    for split in _SPLITS:
+        found: Labels | None = None
+        for collection in collections:
+            some = collection.clips_of(split)
+            more = read_labels(collection, some)
+            clips += some
+            validation += [split == "validation"] * len(some)
+            found = more if found is None else found + more
+        if found is None or not len(found):
+            roots = ", ".join(str(collection.root) for collection in collections)
+            raise DataError(
+                f"no song of the {split} split in {roots} can be used; training needs songs of the "
+                "splits train and validation (own data: the column split of songs.csv)"
+            )
+        for column, name in enumerate(DIMENSIONS):
+            if not np.isfinite(found.values[..., column]).any():
+                raise DataError(f"no song of the {split} split has labels of {name}")
+        labels = found if labels is None else labels + found
+    assert labels is not None
+    return clips, labels, np.array(validation)
 
 
-def _example(
-    collection: Collection, clip: Clip
-) -> tuple[NDArray[np.float16], NDArray[np.float32], NDArray[np.float32]] | None:
-    frontend = FrontEndConfig()
-    per_step = frontend.frames_per_second // 2
-    frames = features(read_clip(clip, frontend.sample_rate_hz), frontend)[: STEPS * per_step]
-    steps = len(frames) // per_step
-    if steps < _SHORTEST_STEPS:
-        return None
-    labels = collection.labels(clip, STEPS)
-    labels[steps:] = np.nan
-    filled = np.zeros((STEPS * per_step, frontend.bands), np.float16)
-    filled[: len(frames)] = frames
-    static = collection.songs[clip.song].static
-    return filled, labels, np.array((np.nan, np.nan) if static is None else static, np.float32)
-
-
-def _start(
+def _hear(
     collections: tuple[Collection, ...],
-    training: Examples,
+    music: list[Clip],
     weights: TaggerWeights | None,
-    settings: TrainSettings,
-    say: Callable[[str], None],
-) -> EmotionNetwork:
-    """The network before it has seen a label of emotion."""
-    torch.manual_seed(settings.seed)
-    network = EmotionNetwork(NetworkConfig())
-    if weights is None:
-        start_normalisation(network, training)
-        return network
-    start_encoder(network, weights)
-    clips = [clip for collection in collections for clip in collection.clips_of("train")]
-    say(f"asking the tagger about {len(clips)} clips of the training songs")
-    lessons = ask_teacher(Teacher(weights), clips, say)
-    epochs = 1 if settings.quick else LESSON_EPOCHS
-    teach_encoder(network, lessons, epochs, settings.seed, say, settings.device)
-    settle_norm(network, training)
-    return network
-
-
-def _fit(
-    start: EmotionNetwork,
-    examples: Examples,
+    given: EmotionNetwork | None,
     how: FitSettings,
     settings: TrainSettings,
     say: Callable[[str], None],
-) -> EmotionNetwork:
+) -> Heard:
+    """Make the encoder and encode everything with it."""
+    clips, labels, validation = clips_to_learn(collections)
     torch.manual_seed(settings.seed)
-    begun = time.perf_counter()
+    torch.set_flush_denormal(True)
+    network = given or EmotionNetwork(NetworkConfig())
+    if given is None and weights is not None:
+        start_encoder(network, weights)
+    elif given is None:
+        _train_encoder(network, clips, labels, validation, how, settings, say)
+    if given is None:
+        settle_pool(network, _some_frames(clips, say))
+    encoder = Encoder(network, AUGMENTATION, settings.device)
+    steps, kept, lengths = encode_clips(
+        encoder, clips, how.versions, settings.seed, say, "labelled"
+    )
+    if not len(kept):
+        raise DataError("none of the songs' clips can be read")
+    labels = labels.select(kept)
+    for values, length in zip(labels.values, lengths, strict=True):
+        values[length:] = np.nan
+    if not how.unlabelled:
+        music = []
+    other, _, _ = encode_clips(encoder, music, 1, settings.seed, say, "unlabelled")
+    network.to("cpu")
+    blind = given is not None or weights is not None
+    return Heard(network, steps, labels, validation[kept], other, blind)
 
-    def report(epoch: int, loss: float) -> None:
-        seconds = time.perf_counter() - begun
-        say(f"epoch {epoch} of {how.epochs}: loss {loss:.4f}, {seconds:.0f} s")
 
-    return fit_network(
-        copy.deepcopy(start), examples, how, AUGMENTATION, settings.seed, report, settings.device
+def _train_encoder(
+    network: EmotionNetwork,
+    clips: list[Clip],
+    labels: Labels,
+    validation: NDArray[np.bool_],
+    how: FitSettings,
+    settings: TrainSettings,
+    say: Callable[[str], None],
+) -> None:
+    """Train the encoder on the labels of the training songs."""
+    rows, truth = [], []
+    for number in np.flatnonzero(~validation):
+        read = _readable(clips[number], say)
+        if read is not None:
+            rows.append(read[0])
+            values = labels.values[number].copy()
+            values[read[1] :] = np.nan
+            truth.append(values)
+    if not rows:
+        raise DataError("none of the training songs' clips can be read")
+    frames = np.stack(rows)
+    bands = network.config.bands
+    sample = torch.from_numpy(frames[:: max(1, len(frames) // 256), :, :bands].astype(np.float32))
+    level = network.encoder.level
+    levelled = sample if level is None else level(sample)
+    network.encoder.mean.copy_(levelled.mean((0, 1)))
+    network.encoder.std.copy_(levelled.std((0, 1)) + 1e-3)
+    epochs = 1 if settings.quick else ENCODER_EPOCHS
+    say(f"training an encoder on {len(frames)} clips of the training songs")
+    fit_encoder(
+        network,
+        frames,
+        np.stack(truth),
+        epochs,
+        how,
+        ENCODER_AUGMENTATION,
+        settings.seed,
+        lambda epoch, loss: say(f"epoch {epoch} of {epochs}: loss {loss:.4f}"),
+        settings.device,
     )
 
 
-def start_normalisation(network: EmotionNetwork, examples: Examples) -> None:
-    """Set the input's normalisation to the mean and spread of each band."""
-    frames = examples.frames[:: max(1, len(examples) // 256)].astype(np.float32)
-    network.encoder.mean.copy_(torch.from_numpy(frames.mean(axis=(0, 1))))
-    network.encoder.std.copy_(torch.from_numpy(frames.std(axis=(0, 1)) + 1e-3))
+def _readable(clip: Clip, say: Callable[[str], None]) -> tuple[NDArray[np.float16], int] | None:
+    try:
+        return read_frames(clip)
+    except DataError as error:
+        say(f"left out: {error}")
+        return None
+
+
+def _some_frames(clips: list[Clip], say: Callable[[str], None]) -> NDArray[np.float16]:
+    """Features of some clips, evenly chosen."""
+    chosen = np.unique(np.linspace(0, len(clips) - 1, min(len(clips), 256)).astype(int))
+    read = [_readable(clips[number], say) for number in chosen]
+    rows = [row[0] for row in read if row is not None]
+    if not rows:
+        raise DataError("none of the songs' clips can be read")
+    return np.stack(rows)
+
+
+def _hold_out(
+    heard: Heard,
+    how: FitSettings,
+    settings: TrainSettings,
+    state: dict[str, Any],
+    keep: Callable[[EmotionNetwork, Calibration | None], None],
+    say: Callable[[str], None],
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """What readers say of clips whose songs and artists they do not know.
+
+    Returns:
+        Distributions float32 [m, 20, scores, bins] and the numbers of the clips [m].
+    """
+    if heard.blind:
+        folds = fold_of(heard.labels.groups, FOLDS, settings.seed)
+    else:
+        folds = np.where(heard.validation, 0, -1)
+    told: dict[int, NDArray[np.float32]] = {
+        int(fold): kept.numpy() for fold, kept in state.get("told", {}).items()
+    }
+    count = int(folds.max()) + 1
+    for fold in range(count):
+        if fold in told:
+            continue
+        say(f"fitting without part {fold + 1} of {count} of the songs, to be measured on it")
+        reader = _fit(heard, np.flatnonzero(folds != fold), how, settings, say)
+        told[fold] = predict(reader, heard.steps[0, folds == fold]).astype(np.float16)
+        state["told"] = {str(key): torch.from_numpy(value) for key, value in told.items()}
+        # Until the run ends, this is the model that it has.
+        network = EmotionNetwork(heard.network.config)
+        network.load_state_dict(heard.network.state_dict())
+        network.reader = reader
+        keep(network, None)
+    numbers = [np.flatnonzero(folds == fold) for fold in range(count)]
+    parts = [told[fold].astype(np.float32) for fold in range(count)]
+    return np.concatenate(parts), np.concatenate(numbers)
+
+
+def _fit(
+    heard: Heard,
+    chosen: NDArray[np.int64],
+    how: FitSettings,
+    settings: TrainSettings,
+    say: Callable[[str], None],
+) -> Any:
+    begun = time.perf_counter()
+
+    def report(step: int, loss: float) -> None:
+        if step % 200 == 0 or step == how.steps:
+            seconds = time.perf_counter() - begun
+            say(f"step {step} of {how.steps}: loss {loss:.4f}, {seconds:.0f} s")
+
+    return cross_fit(
+        heard.network.reader,
+        heard.steps[:, chosen],
+        heard.labels.select(chosen),
+        heard.other,
+        how,
+        settings.seed,
+        report,
+        settle=settings.init is None,
+        device=settings.device,
+    )
+
+
+def _measure(
+    heard: Heard, probabilities: NDArray[np.float32], told: NDArray[np.int64]
+) -> tuple[Calibration, dict[str, Any]]:
+    """The calibration and the figures, from clips that the readers did not know."""
+    centres = heard.network.config.bin_centres().numpy()
+    truth = heard.labels.values[told]
+    values = probabilities @ centres
+    valence, arousal = score_values(values, truth)
+    calibration = calibrate(probabilities, centres, truth, heard.labels.values)
+    miss = np.abs(truth - values[:, :, :2])[:, 9:]
+    where = "parts of the train and validation splits, by artist"
+    return calibration, {
+        "held_out": where if heard.blind else "validation split",
+        "valence": valence.to_dict(),
+        "arousal": arousal.to_dict(),
+        "constant_half_width": {
+            name: round(float(np.nanquantile(miss[..., column], COVERAGE)), 4)
+            for column, name in enumerate(DIMENSIONS)
+        },
+    }
+
+
+def _stored(heard: Heard) -> dict[str, Any]:
+    labels = heard.labels
+    return {
+        "heard": {
+            "config": asdict(heard.network.config),
+            "weights": heard.network.state_dict(),
+            "steps": torch.from_numpy(heard.steps),
+            "other": torch.from_numpy(heard.other),
+            "values": torch.from_numpy(labels.values),
+            "static": torch.from_numpy(labels.static),
+            "songs": labels.songs.tolist(),
+            "groups": labels.groups.tolist(),
+            "validation": torch.from_numpy(heard.validation),
+            "blind": heard.blind,
+        }
+    }
+
+
+def _restore(state: dict[str, Any], collections: tuple[Collection, ...]) -> Heard | None:
+    kept = state.get("heard")
+    if kept is None:
+        return None
+    network = EmotionNetwork(NetworkConfig(**kept["config"]))
+    network.load_state_dict(kept["weights"])
+    return Heard(
+        network=network.eval(),
+        steps=kept["steps"].numpy(),
+        labels=Labels(
+            kept["values"].numpy(),
+            kept["static"].numpy(),
+            np.array(kept["songs"], np.str_),
+            np.array(kept["groups"], np.str_),
+        ),
+        validation=kept["validation"].numpy(),
+        other=kept["other"].numpy(),
+        blind=kept["blind"],
+    )
 
 
 def _read_teacher(path: Path) -> TaggerWeights:

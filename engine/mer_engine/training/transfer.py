@@ -1,7 +1,7 @@
 """Start the network's convolutions from a tagger's.
 
 Most of the tagger's front filters are constant (their normalisation saw no variance), so those that
-live fit into a small network. They were made for frames 16 ms apart and are redrawn for 20 ms.
+live fit into a small network. They were made for frames 16 ms apart; ours lie 15.6 ms apart.
 """
 
 from __future__ import annotations
@@ -14,30 +14,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mer_engine.network import BestPlace, ChannelNorm, EmotionNetwork
+from mer_engine.training.examples import with_context
 from mer_engine.training.teacher import Affine, TaggerWeights
 
-_TEACHER_FRAME_S = 0.016
-_FRAME_S = 0.020
 _NOTHING = 1e-12
-
-
-def resample_taps(kernel: NDArray[np.float32], taps: int, spacing: int = 1) -> NDArray[np.float32]:
-    """Redraw filters for our frame rate.
-
-    Args:
-        kernel: float32 [outputs, time, inputs], taps 16 ms apart.
-        taps: number of taps to give.
-        spacing: our frames (20 ms) between them.
-
-    Returns:
-        float32 [outputs, taps, inputs]; each old tap is shared between its two new neighbours, what
-        lies beyond the new ends goes to the end, so sums over time are kept.
-    """
-    count = kernel.shape[1]
-    times = (np.arange(count) - (count - 1) / 2) * _TEACHER_FRAME_S
-    places = np.clip(times / (_FRAME_S * spacing) + (taps - 1) / 2, 0, taps - 1)
-    shares = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(taps)))
-    return np.einsum("oti,tn->oni", kernel, shares).astype(np.float32)
 
 
 @torch.no_grad()
@@ -47,7 +27,7 @@ def start_encoder(network: EmotionNetwork, weights: TaggerWeights) -> None:
     Filters for which the tagger has nothing keep their random start.
 
     Raises:
-        ValueError: a group of filters is too small for the tagger's.
+        ValueError: a group of filters is too small for the tagger's, or of another shape.
     """
     encoder = network.encoder
     scale, shift = float(weights.input.scale[0]), float(weights.input.shift[0])
@@ -65,9 +45,18 @@ def start_encoder(network: EmotionNetwork, weights: TaggerWeights) -> None:
             raise ValueError(
                 f"{len(alive)} filters of the tagger do not fit into a group of {size}"
             )
-        kernel = resample_taps(layer.kernel[alive, 0], group.frames)
-        group.convolve.weight[: len(alive)] = torch.tensor(kernel).unsqueeze(1)
-        group.convolve.bias[: len(alive)] = torch.tensor(layer.bias[alive])
+        # The tagger takes the largest of `scale * relu(...) + shift` over the bands: where the
+        # scale is negative, that is the least answer.
+        sign = np.where(layer.after.scale[alive] < 0, -1.0, 1.0).astype(np.float32)
+        kernel = layer.kernel[alive] * sign[:, None, None, None]
+        if kernel.shape[2:] != group.convolve.weight.shape[2:]:
+            raise ValueError(
+                f"the tagger's filters of {kernel.shape[2:]} (frames, bands) do not fit into a "
+                f"group of {tuple(group.convolve.weight.shape[2:])}"
+            )
+        group.convolve.weight[: len(alive)] = torch.tensor(kernel)
+        group.sign[: len(alive), 0] = torch.tensor(sign)
+        group.bias[: len(alive), 0] = torch.tensor(layer.bias[alive])
         _set_norm(group.norm, layer.after, alive)
         sources.append(np.concatenate([alive + offset, np.full(size - len(alive), -1)]))
         offset += len(layer.alive)
@@ -79,32 +68,47 @@ def start_encoder(network: EmotionNetwork, weights: TaggerWeights) -> None:
     kernel = first.kernel[..., 0].transpose(0, 2, 1)  # [64, 7, 561]
     ours = np.where(source >= 0, kernel[:, :, source], 0).astype(np.float32)
     constant = (kernel.sum(1)[:, dead] * rest[dead]).sum(1)
-    spacing = network.config.stride
-    _set_convolution(encoder.transition, ours, first.bias + constant, spacing)
+    _set_convolution(encoder.transition, ours, first.bias + constant)
     _set_norm(encoder.transition_norm, first.after)
     for convolve, norm, layer in zip(
         encoder.residual, encoder.residual_norms, weights.residual[1:], strict=True
     ):
         kernel = layer.kernel[..., 0].transpose(0, 2, 1)
-        _set_convolution(cast(nn.Conv1d, convolve), kernel, layer.bias, spacing)
+        _set_convolution(cast(nn.Conv1d, convolve), kernel, layer.bias)
         _set_norm(cast(ChannelNorm, norm), layer.after)
     # The tagger's weight decay left dead weights at 1e-30, which processors multiply slowly.
     for parameter in encoder.parameters():
         parameter[parameter.abs() < _NOTHING] = 0
 
 
+@torch.inference_mode()
+def settle_pool(network: EmotionNetwork, frames: NDArray[np.float16]) -> None:
+    """Set the normalisation of the embeddings to the statistics of some clips.
+
+    Args:
+        network: changed in place.
+        frames: float16 [n, 20 * S, width].
+    """
+    network.eval()
+    bands = network.config.bands
+    pooled = []
+    for part in np.array_split(frames, max(1, len(frames) // 8)):
+        batch = with_context(network, torch.from_numpy(part[:, :, :bands].astype(np.float32)))
+        pooled.append(network.encoder.pool(batch).flatten(0, 1))
+    spread, mean = torch.std_mean(torch.cat(pooled), dim=0)
+    network.encoder.pool_mean.copy_(mean)
+    network.encoder.pool_std.copy_(spread + 1e-3)
+
+
 def _set_convolution(
-    convolve: nn.Conv1d, kernel: NDArray[np.float32], bias: NDArray[np.float32], spacing: int
+    convolve: nn.Conv1d, kernel: NDArray[np.float32], bias: NDArray[np.float32]
 ) -> None:
-    redrawn = resample_taps(kernel, convolve.kernel_size[0], spacing)
-    convolve.weight.copy_(torch.tensor(redrawn).transpose(1, 2))
+    convolve.weight.copy_(torch.tensor(kernel).transpose(1, 2))
     assert convolve.bias is not None
     convolve.bias.copy_(torch.tensor(bias))
 
 
-def _set_norm(
-    norm: ChannelNorm, affine: Affine, channels: NDArray[np.int64] | None = None
-) -> None:
+def _set_norm(norm: ChannelNorm, affine: Affine, channels: NDArray[np.int64] | None = None) -> None:
     """Make a normalisation at rest compute `scale * x + shift` in its first channels."""
     index = np.arange(len(affine.scale)) if channels is None else channels
     count = len(index)
