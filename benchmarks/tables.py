@@ -388,6 +388,17 @@ def long_songs(result: Result) -> str:
     return _with_protocol(text, result)
 
 
+def transfer(result: Result) -> str:
+    rows = []
+    for row in result["rows"]:
+        figures = [_of(row, name, key) for name in DIMENSIONS for key in _FIT[:2]]
+        rows.append([row["left_out"], str(row["songs"]), *figures])
+    titles = "left out and measured | songs | " + " | ".join(
+        f"{name} {key}" for name in DIMENSIONS for key in ("R2", "RMSE")
+    )
+    return _with_protocol(table(titles, rows), result)
+
+
 # -- parts ----------------------------------------------------------------------------------------
 
 
@@ -507,6 +518,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "cross-validation": ("cross_validation", cross_validation),
     "long songs": ("long_songs", long_songs),
     "ablation": ("ablation", ablation),
+    "transfer": ("transfer", transfer),
     "robustness": ("robustness", robustness),
     "lag": ("lag", lag),
     "step response": ("step_response", step_response),

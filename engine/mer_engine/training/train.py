@@ -158,7 +158,7 @@ def train(settings: TrainSettings, say: Callable[[str], None]) -> ModelInfo:
     if state:
         say(f"going on from {settings.checkpoint}")
 
-    heard = _restore(state, collections)
+    heard = restore(state)
     if heard is None:
         heard = _hear(collections, music, weights, given, how, settings, say)
         state.update(_stored(heard))
@@ -490,7 +490,8 @@ def _stored(heard: Heard) -> dict[str, Any]:
     }
 
 
-def _restore(state: dict[str, Any], collections: tuple[Collection, ...]) -> Heard | None:
+def restore(state: dict[str, Any]) -> Heard | None:
+    """What a run's checkpoint holds of the music that it heard; None before it heard any."""
     kept = state.get("heard")
     if kept is None:
         return None
