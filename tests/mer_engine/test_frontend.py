@@ -4,13 +4,23 @@ import numpy as np
 import pytest
 import torch
 import torchaudio
-from mer_engine.frontend import FrontEnd, FrontEndConfig, features, mel_bank
+from mer_engine.frontend import PITCH_CLASSES, FrontEnd, FrontEndConfig, features, mel_bank
+from numpy.typing import NDArray
 from support import blocks, music
 
-SIGNAL = music(3.0, 16_000)[:, 0]
+RATE_HZ = 16_000
+SIGNAL = music(3.0, RATE_HZ)[:, 0]
+BANDS = FrontEndConfig().bands
 
 
-@pytest.mark.parametrize("sizes", [[1], [320], [441], [5000, 1, 333]])
+def notes(*hertz: float, seconds: float = 1.0, level: float = 0.1) -> NDArray[np.float32]:
+    time_s = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    return np.sum([level * np.sin(2 * np.pi * f * time_s) for f in hertz], axis=0).astype(
+        np.float32
+    )
+
+
+@pytest.mark.parametrize("sizes", [[1], [250], [441], [2000], [5000, 1, 333, 0, 7999]])
 def test_streaming_equals_offline(sizes: list[int]) -> None:
     frontend = FrontEnd()
     streamed = np.concatenate([frontend.push(block) for block in blocks(SIGNAL, sizes)])
@@ -19,28 +29,33 @@ def test_streaming_equals_offline(sizes: list[int]) -> None:
 
 def test_a_frame_is_complete_with_its_hop() -> None:
     frontend = FrontEnd()
-    assert frontend.push(SIGNAL[:319]).shape == (0, 96)
-    assert frontend.push(SIGNAL[319:320]).shape == (1, 96)
-    assert frontend.push(SIGNAL[320:16_000]).shape == (49, 96)
+    assert frontend.push(SIGNAL[:249]).shape == (0, 108)
+    assert frontend.push(SIGNAL[249:250]).shape == (1, 108)
+    assert frontend.push(SIGNAL[250:16_000]).shape == (63, 108)
+    assert frontend.config.frames_per_second == 64
 
 
 def test_nothing_later_reaches_a_frame() -> None:
     changed = SIGNAL.copy()
-    changed[3200:] = 0.5
-    np.testing.assert_array_equal(features(changed)[:10], features(SIGNAL)[:10])
-    assert np.abs(features(changed)[10] - features(SIGNAL)[10]).max() > 0.01
+    changed[4000:] = notes(523.25, seconds=3.0)[4000:]
+    before, after = features(SIGNAL), features(changed)
+    np.testing.assert_array_equal(after[:16], before[:16])
+    assert np.abs(after[16, :BANDS] - before[16, :BANDS]).max() > 0.01
+    # The pitch classes are computed anew with the frames that complete 2000 samples.
+    np.testing.assert_array_equal(after[:23, BANDS:], before[:23, BANDS:])
+    assert np.abs(after[23, BANDS:] - before[23, BANDS:]).max() > 0.01
 
 
 def test_reset_forgets() -> None:
     frontend = FrontEnd()
-    frontend.push(SIGNAL[:1234])
+    frontend.push(SIGNAL[:5678])
     frontend.reset()
     np.testing.assert_allclose(frontend.push(SIGNAL), features(SIGNAL), atol=1e-6)
 
 
 def test_silence_is_zero_and_louder_is_more() -> None:
-    assert not features(np.zeros(3200, dtype=np.float32)).any()
-    assert (features(SIGNAL * 2) >= features(SIGNAL)).all()
+    assert not features(np.zeros(8000, dtype=np.float32)).any()
+    assert (features(SIGNAL * 2)[:, :BANDS] >= features(SIGNAL)[:, :BANDS]).all()
 
 
 def test_torchaudio_computes_the_same() -> None:
@@ -58,7 +73,50 @@ def test_torchaudio_computes_the_same() -> None:
     )
     padded = np.concatenate((np.zeros(config.fft_size - config.hop, np.float32), SIGNAL))
     power = spectrogram(torch.from_numpy(padded)).numpy().T
-    np.testing.assert_allclose(features(SIGNAL), np.log10(1 + config.log_scale * power), atol=1e-4)
+    expected = np.log10(1 + config.log_scale * power)
+    np.testing.assert_allclose(features(SIGNAL)[:, :BANDS], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("hertz", "pitch_class"), [(440.0, 9), (110.0, 9), (523.25, 0)])
+def test_a_pure_note_is_its_pitch_class(hertz: float, pitch_class: int) -> None:
+    chroma = features(notes(hertz))[-1, BANDS:]
+    assert chroma.argmax() == pitch_class
+    assert chroma[pitch_class] > 0.9
+    assert chroma.sum() == pytest.approx(1, abs=0.01)
+
+
+def test_a_note_between_two_semitones_counts_for_neither() -> None:
+    # 466.16 Hz is the next semitone; the note and a quiet A beside it.
+    between = 440.0 * 2 ** (0.5 / 12)
+    chroma = features(notes(between, level=0.1) + notes(880.0, level=0.02))[-1, BANDS:]
+    assert chroma[9] > 0.6
+
+
+def test_a_chord_is_its_three_notes_at_any_level() -> None:
+    chord = notes(261.63, 329.63, 392.0)
+    chroma = features(chord)[-1, BANDS:]
+    assert set(np.argsort(chroma)[-3:]) == {0, 4, 7}
+    for gain in (0.1, 3.0):
+        np.testing.assert_allclose(features(gain * chord)[-1, BANDS:], chroma, atol=0.01)
+    whole = features(SIGNAL)[:, BANDS:]
+    np.testing.assert_allclose(features(0.2 * SIGNAL)[:, BANDS:], whole, atol=0.05)
+
+
+def test_pitch_classes_hold_until_they_are_computed_again() -> None:
+    config = FrontEndConfig()
+    chroma = features(SIGNAL)[:, BANDS:]
+    every = config.chroma_hop // config.hop
+    assert not chroma[: every - 1].any()  # none yet
+    changes = np.flatnonzero(np.abs(np.diff(chroma, axis=0)).max(1) > 0) + 1
+    assert len(changes) > 10
+    assert (changes % every == every - 1).all()
+
+
+def test_they_may_be_left_out() -> None:
+    config = FrontEndConfig(chroma_fft_size=0)
+    assert config.width == config.bands
+    np.testing.assert_allclose(features(SIGNAL, config), features(SIGNAL)[:, :BANDS], atol=1e-6)
+    assert FrontEndConfig().width == BANDS + PITCH_CLASSES
 
 
 def test_the_bank_covers_the_scale_with_unit_areas() -> None:
@@ -76,11 +134,15 @@ def test_the_fingerprint_changes_with_every_field() -> None:
     other = {
         "sample_rate_hz": 32_000,
         "fft_size": 1024,
-        "hop": 160,
+        "hop": 125,
         "bands": 64,
         "low_hz": 20.0,
         "high_hz": 7_000.0,
         "log_scale": 1e6,
+        "chroma_fft_size": 8192,
+        "chroma_hop": 4000,
+        "chroma_low_hz": 60.0,
+        "chroma_high_hz": 4_000.0,
     }
     assert set(other) == {field.name for field in dataclasses.fields(FrontEndConfig)}
     prints = {dataclasses.replace(usual, **{k: v}).fingerprint for k, v in other.items()}  # type: ignore[arg-type]
@@ -91,4 +153,8 @@ def test_impossible_geometry_is_refused() -> None:
     with pytest.raises(ValueError, match="hop of 256"):
         FrontEndConfig(hop=256)
     with pytest.raises(ValueError, match="shorter than the hop"):
-        FrontEndConfig(fft_size=256)
+        FrontEndConfig(fft_size=128)
+    with pytest.raises(ValueError, match="every 2100 samples .* do not fit a hop of 250"):
+        FrontEndConfig(chroma_hop=2100)
+    with pytest.raises(ValueError, match="of windows of 1024 do not fit"):
+        FrontEndConfig(chroma_fft_size=1024)
