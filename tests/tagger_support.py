@@ -11,8 +11,10 @@ def make_tagger(seed: int = 0, living: tuple[int, ...] = (5, 4, 2, 3, 6)) -> Tag
     rng = np.random.default_rng(seed)
 
     def affine(size: int) -> Affine:
+        # As in the published weights, some normalisations turn their filter's answers around.
+        sign = np.where(rng.random(size) < 0.3, -1, 1)
         return Affine(
-            rng.uniform(0.5, 1.5, size).astype(np.float32),
+            (sign * rng.uniform(0.5, 1.5, size)).astype(np.float32),
             rng.normal(0, 0.3, size).astype(np.float32),
         )
 

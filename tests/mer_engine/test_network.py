@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
-from mer_engine.network import EmotionNetwork, NetworkConfig
+from mer_engine.frontend import FrontEndConfig, features
+from mer_engine.network import SCORES, BestPlace, EmotionNetwork, Level, Mode, NetworkConfig
+from support import music as signal_of
 from torch import Tensor
 
 SMALL = NetworkConfig(
     timbral=((5, 38, 3), (5, 67, 2)),
-    temporal=((21, 2),),
+    temporal=((21, 2), (8, 2)),
     residual_filters=4,
-    embedding=12,
+    level_frames=40,
     hidden=6,
     heads=2,
     width=8,
+    statistics=8,
     bins=11,
 )
+# Pitch classes of C major and C minor (harmonic), as often as each is heard.
+MAJOR = torch.tensor([3.0, 0, 1, 0, 2, 1, 0, 3, 0, 1, 0, 1])
+MINOR = torch.tensor([3.0, 0, 1, 2, 0, 1, 0, 3, 1, 0, 0, 1])
 
 
 @pytest.fixture
@@ -26,9 +33,18 @@ def network() -> EmotionNetwork:
 
 
 def music(network: EmotionNetwork, steps: int, batch: int = 2) -> Tensor:
+    """Features made up; the pitch classes change as often as the front-end computes them."""
     config = network.config
     frames = config.context_frames + steps * config.frames_per_step
-    return 4 * torch.rand(batch, frames, config.bands)
+    bands = 4 * torch.rand(batch, frames, config.bands)
+    chroma = torch.rand(batch, frames // config.chroma_every + 1, config.pitch_classes)
+    held = chroma.repeat_interleave(config.chroma_every, dim=1)[:, -frames:]
+    return torch.cat([bands, held], dim=2)
+
+
+def sums_over_rectangles(x: Tensor) -> Tensor:
+    """Sums over all rectangles of two frames and three bands."""
+    return x.unfold(0, 2, 1).unfold(1, 3, 1).sum((2, 3))
 
 
 def nothing(batch: int = 2) -> Tensor:
@@ -40,9 +56,21 @@ def nothing(batch: int = 2) -> Tensor:
 def test_shapes_and_probabilities(network: EmotionNetwork, past: int, steps: int) -> None:
     before = torch.rand(2, past, SMALL.embedding)
     probabilities, embeddings = network(music(network, steps), before)
-    assert probabilities.shape == (2, 2, SMALL.bins)
+    assert probabilities.shape == (2, len(SCORES), SMALL.bins)
     assert embeddings.shape == (2, steps, SMALL.embedding)
-    assert torch.allclose(probabilities.sum(2), torch.ones(2, 2), atol=1e-6)
+    assert torch.allclose(probabilities.sum(2), torch.ones(2, len(SCORES)), atol=1e-6)
+
+
+def test_the_sizes_add_up() -> None:
+    assert SMALL.channels == 9 + 3 * 4
+    assert SMALL.embedding == 2 * SMALL.channels + 12
+    assert SMALL.statistic_size == 3 * SMALL.channels + 12
+    assert SMALL.context_frames == 3 * 6 + 20 + (40 - 1 + 8 - 1)
+    frontend = FrontEndConfig()
+    usual = NetworkConfig()
+    assert usual.bands + usual.pitch_classes == frontend.width
+    assert usual.frames_per_step * 2 == frontend.frames_per_second
+    assert usual.chroma_every * frontend.hop == frontend.chroma_hop
 
 
 @torch.inference_mode()
@@ -75,6 +103,119 @@ def test_a_step_depends_on_every_frame_of_its_context_and_on_no_other(
     changed = frames.clone()
     changed[:, : config.frames_per_step] = 0  # all that is older than the second step's context
     assert torch.equal(network.encoder(changed)[:, 1], reference[:, 1])
+    # The oldest frame of the context and the newest of the step do count.
+    changed[:, config.frames_per_step] += 4  # loud: it sets the level
+    assert not torch.equal(network.encoder(changed)[:, 1], reference[:, 1])
+    changed = frames.clone()
+    changed[:, -1] += 1
+    assert not torch.equal(network.encoder(changed)[:, 1], reference[:, 1])
+    assert torch.equal(network.encoder(changed)[:, 0], reference[:, 0])
+
+
+@torch.inference_mode()
+def test_pitch_classes_are_the_mean_of_their_computations(network: EmotionNetwork) -> None:
+    frames = music(network, 3)
+    newest = frames[:, -SMALL.frames_per_step :, SMALL.bands :]
+    told = network.encoder(frames)[:, -1, -12:]
+    assert torch.allclose(told, newest[:, 7::8].mean(1), atol=1e-6)
+
+
+@torch.inference_mode()
+def test_a_network_without_level_and_pitch_classes() -> None:
+    without = EmotionNetwork(NetworkConfig(pitch_classes=0, level_frames=0)).eval()
+    config = without.config
+    steps = without.encoder(torch.rand(1, config.context_frames + 32, 96))
+    assert steps.shape == (1, 1, 2 * config.channels)
+    assert without.reader(steps).shape == (1, len(SCORES), config.bins)
+
+
+@torch.inference_mode()
+def test_the_gain_of_a_microphone_changes_little() -> None:
+    torch.manual_seed(0)
+    network = EmotionNetwork().eval()
+    config = network.config
+    signal = signal_of(7.0, 16_000)[:, 0]
+    count = config.context_frames + 4 * config.frames_per_step
+    loud, soft, other = (
+        network.encoder(torch.from_numpy(features(part)[None, -count:]))
+        for part in (signal, 0.1 * signal, 0.1 * signal_of(7.0, 16_000, seed=5)[:, 0])
+    )
+    assert (soft - loud).abs().mean() < 0.1 * (soft - other).abs().mean()
+    flat = EmotionNetwork(NetworkConfig(level_frames=0)).eval()
+    flat.load_state_dict(network.state_dict())
+    count = flat.config.context_frames + 4 * config.frames_per_step
+    before, after = (
+        flat.encoder(torch.from_numpy(features(part)[None, -count:]))
+        for part in (signal, 0.1 * signal)
+    )
+    assert (after - before).abs().mean() > 10 * (soft - loud).abs().mean()
+
+
+@torch.inference_mode()
+def test_level_keeps_loud_and_soft_apart_and_takes_silence() -> None:
+    level = Level(16, 1000.0)
+    power = torch.full((1, 60, 96), 2.0)
+    power[:, 40:] = 200.0
+    levelled = torch.pow(10.0, level(torch.log10(1 + power))) - 1
+    assert levelled.shape == (1, 60 - 22, 96)
+    # Where the loud part is among the last frames it is at the level; what was before it too.
+    assert torch.allclose(levelled[:, -1], torch.tensor(1000.0), rtol=1e-3)
+    assert torch.allclose(levelled[:, 0], torch.tensor(1000.0), rtol=1e-3)
+    power[:, 58:] = 2.0  # a rest stays as soft as it is
+    rest = torch.pow(10.0, level(torch.log10(1 + power))) - 1
+    assert torch.allclose(rest[:, -1], torch.tensor(10.0), rtol=1e-3)
+    assert torch.equal(level(torch.zeros(1, 30, 96)), torch.zeros(1, 8, 96))
+
+
+@torch.inference_mode()
+def test_a_filter_counts_where_it_fits_best_or_least() -> None:
+    place = BestPlace(2, 3, 2, 1).eval()
+    place.convolve.weight.copy_(torch.stack([torch.ones(1, 2, 3), -torch.ones(1, 2, 3)]))
+    place.sign.copy_(torch.tensor([[1.0], [-1.0]]))
+    x = torch.rand(1, 1, 5, 10)
+    sums = sums_over_rectangles(x[0, 0])  # [4, 8]
+    found = place(x)[0] * (1 + place.norm.eps) ** 0.5
+    assert torch.allclose(found[0], sums.amax(1), atol=1e-5)
+    assert torch.allclose(found[1], sums.amin(1), atol=1e-5)
+
+
+@pytest.mark.parametrize(("chroma", "wins"), [(MAJOR, 1), (MINOR, -1)])
+@torch.inference_mode()
+def test_the_mode_tells_major_from_minor_in_every_key(chroma: Tensor, wins: int) -> None:
+    mode = Mode()
+    reference = mode(chroma.expand(1, 6, 12))
+    fits, differences = reference[0, :8].unflatten(0, (4, 2)), reference[0, 8:]
+    # Pairs (major, minor) of both kinds of profiles, of the window and of its steps.
+    assert torch.allclose(differences, fits[:, 0] - fits[:, 1])
+    assert (wins * differences > 0.05).all()
+    assert fits.max() <= 1 + 1e-5
+    for semitones in range(1, 12):
+        moved = mode(chroma.roll(semitones).expand(1, 6, 12))
+        assert torch.allclose(moved, reference, atol=1e-5)
+    assert torch.allclose(mode(0.1 * chroma.expand(1, 6, 12)), reference, atol=1e-3)
+
+
+@torch.inference_mode()
+def test_a_profile_fits_itself_and_silence_fits_nothing() -> None:
+    mode = Mode()
+    assert not list(mode.parameters())
+    for number in range(4):
+        own = mode.keys.T.unflatten(0, (4, 12))[number, 7]
+        fits = mode(own.expand(1, 3, 12))[0, :4]
+        assert fits[number] == pytest.approx(1, abs=1e-3)
+        assert fits.max() <= 1 + 1e-5
+    assert not mode(torch.zeros(1, 3, 12)).any()
+
+
+@torch.inference_mode()
+def test_statistics_of_a_window(network: EmotionNetwork) -> None:
+    window = torch.randn(2, 9, SMALL.embedding)
+    size = SMALL.channels
+    told = network.reader.statistics_of(window)
+    assert told.shape == (2, SMALL.statistic_size)
+    np.testing.assert_allclose(told[:, :size], window[:, :, size : 2 * size].mean(1), atol=1e-6)
+    np.testing.assert_allclose(told[:, size : 2 * size], window[:, :, :size].mean(1), atol=1e-6)
+    np.testing.assert_array_equal(told[:, 2 * size : 3 * size], window[:, :, :size].amax(1))
 
 
 @torch.inference_mode()
@@ -84,7 +225,7 @@ def test_the_order_of_the_window_matters(network: EmotionNetwork) -> None:
 
 
 def test_impossible_sizes_are_refused_with_the_numbers() -> None:
-    with pytest.raises(ValueError, match="2 frames does not divide a step of 25"):
-        NetworkConfig(stride=2)
+    with pytest.raises(ValueError, match="every 7 frames do not divide a step of 32"):
+        NetworkConfig(chroma_every=7)
     with pytest.raises(ValueError, match="3 heads do not divide a width of 128"):
         NetworkConfig(heads=3)
