@@ -112,9 +112,10 @@ class ModelInfo:
             data["coverage"] = interval["coverage"]
             data["interval_scale"] = {name: tuple(interval[name]) for name in DIMENSIONS}
             data["prior"] = {name: Prior(**data["prior"][name]) for name in DIMENSIONS}
-            data["frontend"] = FrontEndConfig(**data["frontend"])
+            # Older files have neither pitch classes nor names of scores; what they lack is told.
+            data["frontend"] = FrontEndConfig(**{"chroma_fft_size": 0, **data["frontend"]})
             data["bins"] = tuple(data["bins"])
-            data["scores"] = tuple(data["scores"])
+            data["scores"] = tuple(data.get("scores", DIMENSIONS))
             known = {entry.name for entry in fields(cls)}
             info = cls(**{k: v for k, v in data.items() if k in known}, sha256=sha256)
         except (KeyError, TypeError, ValueError) as error:

@@ -65,3 +65,32 @@ def test_values_are_expectations_and_intervals_spreads(engine: Engine) -> None:
 def test_another_front_end_is_refused(engine: Engine) -> None:
     with pytest.raises(ModelError, match="made for another front-end"):
         engine.info.check_fits(FrontEndConfig(log_scale=1.0))
+
+
+def test_the_piece_as_a_whole_is_told_where_the_model_knows_it(engine: Engine) -> None:
+    whole = ("whole_valence", "whole_arousal")
+    info = dataclasses.replace(
+        engine.info, bins=(-1.0, 0.0, 1.0), scores=("valence", "arousal", *whole)
+    )
+    rows = [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.75, 0.25], [0.5, 0.5, 0.0]]
+    probabilities = np.array([rows], dtype=np.float32)
+    told = info.whole(probabilities)
+    assert told is not None
+    np.testing.assert_allclose(told, [[0.25, -0.5]])
+    np.testing.assert_allclose(info.values(probabilities, 3).mean, [[0.0, -1.0]])
+    without = dataclasses.replace(info, scores=("valence", "arousal"))
+    assert without.whole(probabilities[:, :2]) is None
+
+
+def test_a_model_of_older_features_is_refused_as_such(engine: Engine) -> None:
+    data = json.loads(engine.info.to_json())
+    del data["scores"]
+    data["frontend"] = {
+        "sample_rate_hz": 16_000, "fft_size": 512, "hop": 320, "bands": 96,
+        "low_hz": 0.0, "high_hz": 8000.0, "log_scale": 10_000.0,
+    }  # fmt: skip
+    data["frontend_fingerprint"] = "0123456789abcdef"
+    older = ModelInfo.from_json(json.dumps(data))
+    assert older.scores == ("valence", "arousal")
+    with pytest.raises(ModelError, match=r"made for another front-end \(0123456789abcdef\)"):
+        older.check_fits(older.frontend)
