@@ -35,7 +35,8 @@ def find_music(folder: Path, say: Callable[[str], None]) -> list[Clip]:
     if not folder.is_dir():
         raise DataError(f"the folder of music without labels {folder} does not exist")
     clips = []
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
+    files = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    for path in sorted(files):
         try:
             length_s = soundfile.info(path).duration
         except soundfile.LibsndfileError as error:
