@@ -1,0 +1,127 @@
+"""Folds, and second opinions on clips with and without labels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from mer_engine.network import NetworkConfig, WindowReader
+from mer_engine.training.cross_fit import cross_fit, fold_of, opinions
+from mer_engine.training.examples import Labels
+from mer_engine.training.fit import FitSettings, predict
+from mer_engine.training.problem import DataError
+from numpy.typing import NDArray
+
+SMALL = NetworkConfig(
+    timbral=((5, 38, 3),),
+    temporal=((9, 2),),
+    residual_filters=2,
+    hidden=4,
+    heads=2,
+    width=8,
+    statistics=8,
+    bins=21,
+)
+QUICK = FitSettings(steps=3, batch=8)
+Steps = NDArray[np.float16]
+
+
+def reader() -> WindowReader:
+    torch.manual_seed(0)
+    return WindowReader(SMALL)
+
+
+def clips(count: int, seed: int = 0) -> tuple[Steps, Labels]:
+    """Clips whose first channels tell their valence and arousal; every song has two."""
+    rng = np.random.default_rng(seed)
+    values = np.repeat(rng.uniform(-0.6, 0.6, (count, 1, 2)), 20, axis=1).astype(np.float32)
+    steps = 0.3 * rng.normal(size=(count, 20, SMALL.embedding))
+    for part in (0, SMALL.channels):
+        steps[:, :, part : part + 6 : 2] += 3 * values[:, :, :1]
+        steps[:, :, part + 1 : part + 6 : 2] += 3 * values[:, :, 1:]
+    songs = np.array([f"csv/{n // 2}" for n in range(count)])
+    return steps.astype(np.float16), Labels(values, values[:, 0] / 2, songs, songs)
+
+
+def test_folds_keep_groups_together() -> None:
+    groups = np.array([f"artist {n}" for n in np.random.default_rng(0).integers(0, 23, 200)])
+    folds = fold_of(groups, 5, seed=1)
+    assert set(folds) == set(range(5))
+    for group in np.unique(groups):
+        assert len(set(folds[groups == group])) == 1
+    sizes = [len(set(groups[folds == fold])) for fold in range(5)]
+    assert max(sizes) - min(sizes) <= 1
+    np.testing.assert_array_equal(fold_of(groups, 5, seed=1), folds)
+    assert (fold_of(groups, 5, seed=2) != folds).any()
+    assert set(fold_of(np.array(["a", "b", "a"]), 5, seed=0)) == {0, 1}
+
+
+def test_one_artist_alone_cannot_be_held_out() -> None:
+    with pytest.raises(DataError, match="nothing can be held out"):
+        fold_of(np.array(["artist a"] * 9), 5, seed=0)
+
+
+def test_opinions_are_near_the_labels() -> None:
+    steps, labels = clips(60)
+    other, hidden = clips(20, seed=1)
+    own, about = opinions(reader(), steps, labels, other)
+    assert own.shape == (60, 4)
+    assert about.shape == (20, 4)
+    for told, truth in ((own, labels), (about, hidden)):
+        wanted = np.column_stack([truth.values[:, -1], truth.static])
+        for column in range(4):
+            assert np.corrcoef(told[:, column], wanted[:, column])[0, 1] > 0.8
+    # Each song is told by the others: its own labels change only what is said of those.
+    labels.values[0] += 0.2
+    labels.values[1] -= 0.2
+    changed, _ = opinions(reader(), steps, labels, other)
+    np.testing.assert_allclose(changed[:2], own[:2], atol=1e-5)
+    assert np.abs(changed[2:] - own[2:]).max() > 1e-4
+
+
+def test_what_is_unknown_stays_unknown() -> None:
+    steps, labels = clips(40)
+    labels.values[:4, 19] = np.nan
+    labels.values[4:6, 19, 0] = np.nan
+    labels.static[:] = np.nan
+    other, _ = clips(5, seed=1)
+    own, about = opinions(reader(), steps, labels, other)
+    assert np.isnan(own[:6, :2]).all()
+    assert np.isfinite(own[6:, :2]).all()
+    assert np.isnan(own[:, 2:]).all()
+    assert np.isfinite(about[:, :2]).all()
+    assert np.isnan(about[:, 2:]).all()
+    few, empty = opinions(reader(), steps[:8], labels.select(np.arange(8)), other)
+    assert np.isnan(few).all()
+    assert np.isnan(empty).all()
+    none, nobody = opinions(reader(), steps, labels, other[:0])
+    assert nobody.shape == (0, 4)
+    np.testing.assert_array_equal(none, own)
+
+
+def test_a_reader_learns_from_opinions_on_clips_without_labels() -> None:
+    steps, labels = clips(24)
+    other, _ = clips(40, seed=1)
+    without = replace(QUICK, unlabelled=0.0)
+    taught, alone, never = (
+        cross_fit(reader(), steps[None], labels, more[None], how, seed=0)
+        for more, how in ((other, QUICK), (other[:0], QUICK), (other, without))
+    )
+    told, less, least = (predict(fitted, other) for fitted in (taught, alone, never))
+    assert told.shape == (40, 20, 4, 21)
+    assert np.isfinite(told).all()
+    assert np.abs(told - less).max() > 1e-4
+    np.testing.assert_array_equal(least, less)
+    again = cross_fit(reader(), steps[None], labels, other[None], QUICK, seed=0)
+    np.testing.assert_array_equal(predict(again, other), told)
+
+
+def test_opinions_can_be_left_out() -> None:
+    steps, labels = clips(24)
+    nothing = np.zeros((1, 0, *steps.shape[1:]), np.float16)
+    how = replace(QUICK, opinion=0.0, unlabelled=0.0)
+    quiet = cross_fit(reader(), steps[None], labels, nothing, how, seed=0)
+    usual = cross_fit(reader(), steps[None], labels, nothing, QUICK, seed=0)
+    assert np.abs(predict(quiet, steps) - predict(usual, steps)).max() > 1e-4

@@ -1,0 +1,156 @@
+"""Clips as training sees them: labels, features, and embeddings with and without variation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from deam_support import arousal_of, tone, valence_of, write_deam
+from mer_engine.frontend import features
+from mer_engine.network import EmotionNetwork, NetworkConfig
+from mer_engine.training.augment import Augmentation
+from mer_engine.training.collection import Clip, load_collection
+from mer_engine.training.examples import (
+    Encoder,
+    Labels,
+    encode_clips,
+    read_frames,
+    read_labels,
+    with_context,
+)
+from mer_engine.training.problem import DataError
+from own_data_support import write_own_data
+
+SMALL = NetworkConfig(
+    band_stride=16,
+    timbral=((5, 38, 2),),
+    temporal=((9, 2),),
+    residual_filters=2,
+    residual_kernel=3,
+    level_frames=16,
+    hidden=4,
+    heads=2,
+    width=8,
+    statistics=8,
+    bins=11,
+)
+
+
+@pytest.fixture
+def network() -> EmotionNetwork:
+    torch.manual_seed(0)
+    return EmotionNetwork(SMALL)
+
+
+def clip(folder: Path, seconds: float, song: int = 2) -> Clip:
+    path = folder / f"{song}_{seconds:g}.wav"
+    soundfile.write(path, tone(song, seconds), 16_000, subtype="FLOAT")
+    return Clip(path.stem, path, 0.0)
+
+
+def test_labels_come_with_songs_and_artists(tmp_path: Path) -> None:
+    deam = load_collection(str(write_deam(tmp_path).parent))
+    labels = read_labels(deam, deam.clips_of("train"))
+    assert labels.values.shape == (12, 20, 2)
+    row = labels.songs.tolist().index("deam/3")
+    assert labels.static[row] == pytest.approx([valence_of(3), arousal_of(3)], abs=1e-6)
+    assert labels.values[row, :, 1] == pytest.approx(arousal_of(3), abs=0.01)
+    # Songs 2 and 3 are by the same artist, whose name is not always written alike.
+    groups = dict(zip(labels.songs.tolist(), labels.groups.tolist(), strict=True))
+    assert groups["deam/2"] == groups["deam/3"] == "artist someone"
+    assert groups["deam/4"] == "song deam/4"
+
+
+def test_labels_of_several_collections_and_of_some_clips(tmp_path: Path) -> None:
+    own = load_collection(f"csv={write_own_data(tmp_path, songs=6)}")
+    first, second = (read_labels(own, own.clips_of(name)) for name in ("train", "test"))
+    both = first + second
+    assert len(both) == len(first) + len(second) == 8
+    some = both.select(np.array([6, 0]))
+    assert some.songs.tolist() == [second.songs[2], first.songs[0]]
+    np.testing.assert_array_equal(some.values[1], first.values[0])
+    assert len(read_labels(own, ())) == 0
+
+
+def test_features_of_a_clip_are_those_of_the_front_end(tmp_path: Path) -> None:
+    read = read_frames(clip(tmp_path, 10.0))
+    assert read is not None
+    frames, steps = read
+    assert steps == 20
+    assert frames.dtype == np.float16
+    np.testing.assert_allclose(frames, features(tone(2, 10.0)), atol=4e-3)
+    longer = read_frames(clip(tmp_path, 12.0))
+    assert longer is not None
+    assert longer[0].shape == (640, 108)
+
+
+def test_a_short_clip_is_filled_with_silence(tmp_path: Path) -> None:
+    read = read_frames(clip(tmp_path, 7.3))
+    assert read is not None
+    frames, steps = read
+    assert steps == 14
+    assert frames[:467, 0].any()
+    assert not frames[467:].any()
+    assert read_frames(clip(tmp_path, 1.9)) is None
+    with pytest.raises(DataError, match=r"gone\.wav"):
+        read_frames(Clip("x", tmp_path / "gone.wav", 0.0))
+
+
+def test_a_clip_begins_with_the_silence_of_a_stream(network: EmotionNetwork) -> None:
+    frames = torch.rand(2, 64, 108)
+    led = with_context(network, frames)
+    assert led.shape == (2, 64 + SMALL.context_frames, 108)
+    assert not led[:, : SMALL.context_frames].any()
+    assert torch.equal(led[:, SMALL.context_frames :], frames)
+
+
+def test_the_first_version_is_the_clip_itself(network: EmotionNetwork) -> None:
+    frames = np.random.default_rng(0).uniform(0, 3, (3, 640, 108)).astype(np.float16)
+    encoder = Encoder(network, Augmentation())
+    steps = encoder(frames, 3, torch.Generator().manual_seed(0))
+    assert steps.shape == (3, 3, 20, SMALL.embedding)
+    assert steps.dtype == np.float16
+    with torch.inference_mode():
+        plain = network.encoder(with_context(network, torch.from_numpy(frames).float()))
+    np.testing.assert_allclose(steps[0], plain, atol=5e-3)
+    # The variations differ in sound, not in pitch.
+    assert np.abs(steps[1:, ..., :-12] - steps[:1, ..., :-12]).max() > 0.05
+    np.testing.assert_array_equal(steps[1:, ..., -12:], steps[:1, ..., -12:].repeat(2, axis=0))
+    again = encoder(frames, 3, torch.Generator().manual_seed(0))
+    np.testing.assert_array_equal(again, steps)
+
+
+def test_clips_that_cannot_be_read_are_left_out_and_told(
+    tmp_path: Path, network: EmotionNetwork
+) -> None:
+    (tmp_path / "broken.wav").write_text("no audio")
+    clips = [clip(tmp_path, 10.0, song) for song in range(2, 12)]
+    clips[3] = Clip("broken", tmp_path / "broken.wav", 0.0)
+    clips[5] = clip(tmp_path, 1.0)
+    clips[9] = clip(tmp_path, 6.0)
+    told: list[str] = []
+    encoder = Encoder(network, Augmentation())
+    steps, kept, lengths = encode_clips(encoder, clips, 2, 0, told.append, "labelled")
+    assert kept.tolist() == [0, 1, 2, 4, 6, 7, 8, 9]
+    assert lengths.tolist() == [20] * 7 + [12]
+    assert steps.shape == (2, 8, 20, SMALL.embedding)
+    assert len(told) == 1
+    assert "broken.wav cannot be read" in told[0]
+    alone, _, _ = encode_clips(encoder, clips[6:7], 1, 0, told.append, "labelled")
+    np.testing.assert_allclose(steps[0, 4], alone[0, 0], atol=5e-3)
+    nothing, none, _ = encode_clips(encoder, [], 1, 0, told.append, "unlabelled")
+    assert nothing.shape == (1, 0, 20, SMALL.embedding)
+    assert len(none) == 0
+
+
+def test_labels_can_be_empty() -> None:
+    some = Labels(
+        np.zeros((2, 20, 2), np.float32), np.zeros((2, 2), np.float32),
+        np.array(["a", "b"]), np.array(["a", "long name"]),
+    )  # fmt: skip
+    none = some.select(np.array([], int))
+    assert len(none) == 0
+    assert (none + some).groups.tolist() == ["a", "long name"]
