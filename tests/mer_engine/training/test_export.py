@@ -10,21 +10,20 @@ import pytest
 import torch
 from mer_engine import load_engine
 from mer_engine.model_file import Prior
-from mer_engine.network import EmotionNetwork, NetworkConfig
+from mer_engine.network import SCORES, EmotionNetwork, NetworkConfig
 from mer_engine.training.export import Calibration, ModelText, export_model
 
 CALIBRATION = Calibration(
     coverage=0.8,
     interval_scale={"valence": (1.3,) * 20, "arousal": (1.2,) * 20},
     prior={"valence": Prior(0.1, -0.2, 0.4), "arousal": Prior(0.0, -0.3, 0.3)},
-    static_map={"valence": [5.0, 3.0, 0.1], "arousal": [5.0, 0.2, 3.0]},
 )
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[EmotionNetwork, Path]:
     torch.manual_seed(1)
-    network = EmotionNetwork(NetworkConfig(embedding=24, hidden=8, width=16, bins=11)).eval()
+    network = EmotionNetwork(NetworkConfig(hidden=8, width=16, statistics=24, bins=11)).eval()
     path = tmp_path_factory.mktemp("model") / "model.onnx"
     text = ModelText(name="trial", licence="none", training={"seed": 1})
     info = export_model(network, path, CALIBRATION, text)
@@ -43,7 +42,8 @@ def test_graph_equals_network(
     config = network.config
     rng = np.random.default_rng(batch + past)
     length = config.context_frames + steps * config.frames_per_step
-    frames = rng.uniform(0, 4, (batch, length, config.bands)).astype(np.float32)
+    width = config.bands + config.pitch_classes
+    frames = rng.uniform(0, 4, (batch, length, width)).astype(np.float32)
     before = rng.normal(size=(batch, past, config.embedding)).astype(np.float32)
     got, got_steps = engine.infer(frames, before)
     with torch.inference_mode():
@@ -58,7 +58,10 @@ def test_metadata_say_what_the_network_is(exported: tuple[EmotionNetwork, Path])
     assert info.context_frames == network.config.context_frames
     assert info.embedding_size == network.config.embedding
     assert info.bins == pytest.approx(np.linspace(-1, 1, 11), abs=1e-6)
-    assert info.static_map == CALIBRATION.static_map
+    assert info.scores == SCORES
+    assert info.frames_per_step == 32
+    assert info.step_s == 0.5
+    assert info.prior == CALIBRATION.prior
     assert info.training == {"seed": 1}
 
 
