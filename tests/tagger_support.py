@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
+import zipfile
+from pathlib import Path
+
 import numpy as np
+from bundle_support import write_bundle
 from mer_engine.training.teacher import Affine, Convolution, TaggerWeights
+from numpy.typing import NDArray
+
+Array = NDArray[np.generic]
 
 
 def make_tagger(seed: int = 0, living: tuple[int, ...] = (5, 4, 2, 3, 6)) -> TaggerWeights:
@@ -47,3 +55,37 @@ def make_tagger(seed: int = 0, living: tuple[int, ...] = (5, 4, 2, 3, 6)) -> Tag
         ),
         tags=(rng.normal(0, 0.1, (200, 50)).astype(np.float32), np.zeros(50, np.float32)),
     )
+
+
+def write_wheel(path: Path, weights: TaggerWeights, name: str = "MSD_musicnn") -> Path:
+    """Writes a wheel like that of musicnn, with the weights as TensorFlow's variables."""
+    variables: dict[str, NDArray[np.generic]] = {}
+
+    def numbered(stem: str, number: int) -> str:
+        return f"{stem}_{number}" if number else stem
+
+    def normalisation(number: int, affine: Affine, rest: float | Array, alive: Array) -> None:
+        prefix = numbered("batch_normalization", number)
+        variance = np.where(alive, 2.0, 1e-9).astype(np.float32)
+        mean = (rest - affine.shift) / affine.scale
+        variables[f"{prefix}/gamma"] = affine.scale * np.sqrt(variance + np.float32(1e-3))
+        variables[f"{prefix}/beta"] = affine.shift + affine.scale * mean
+        variables[f"{prefix}/moving_mean"] = mean
+        variables[f"{prefix}/moving_variance"] = variance
+
+    normalisation(0, weights.input, 0.0, np.ones(1))
+    for number, layer in enumerate((*weights.timbral, *weights.temporal, *weights.residual)):
+        prefix = numbered("conv2d", number)
+        kernel = layer.kernel.transpose(2, 3, 1, 0)  # [time, frequency, inputs, outputs]
+        variables[f"{prefix}/kernel"] = kernel if number < 5 else kernel.transpose(0, 2, 1, 3)
+        variables[f"{prefix}/bias"] = layer.bias
+        normalisation(number + 1, layer.after, layer.rest, layer.alive)
+    normalisation(9, weights.pooled, 0.0, np.ones(1506))
+    normalisation(10, weights.dense[2], 0.0, np.ones(200))
+    variables["dense/kernel"], variables["dense/bias"] = weights.dense[:2]
+    variables["dense_1/kernel"], variables["dense_1/bias"] = weights.tags
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path, "w") as wheel:
+        write_bundle(Path(folder), variables, prefix="")
+        for file in Path(folder).iterdir():
+            wheel.write(file, f"musicnn/{name}/{file.name}")
+    return path

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from mer_engine.frontend import features
 from mer_engine.network import EmotionNetwork, NetworkConfig
 from mer_engine.training.examples import with_context
-from mer_engine.training.teacher import Teacher, tagger_features
+from mer_engine.training.teacher import Teacher, load_weights, tagger_features
 from mer_engine.training.transfer import settle_pool, start_encoder
 from support import music
-from tagger_support import make_tagger
+from tagger_support import make_tagger, write_wheel
 from torch import Tensor
 
 LIVING = (5, 4, 2, 3, 6)
@@ -110,6 +112,24 @@ def test_a_tagger_that_does_not_fit_is_refused() -> None:
     other = NetworkConfig(timbral=((7, 38, 23), (5, 67, 14)))
     with pytest.raises(ValueError, match=r"of \(7, 67\) .* do not fit into a group of \(5, 67\)"):
         start_encoder(EmotionNetwork(other), make_tagger())
+
+
+def test_a_wheel_is_read_as_it_is(tmp_path: Path) -> None:
+    weights = make_tagger()
+    read = load_weights(write_wheel(tmp_path / "tagger.whl", weights), "MSD_musicnn")
+    layers = (*weights.timbral, *weights.temporal, *weights.residual)
+    for got, layer in zip((*read.timbral, *read.temporal, *read.residual), layers, strict=True):
+        np.testing.assert_array_equal(got.kernel, layer.kernel)
+        np.testing.assert_array_equal(got.alive, layer.alive)
+        np.testing.assert_allclose(got.rest, layer.rest, atol=1e-5)
+    frames = 4 * torch.rand(1, 187, 96)
+    for ours, theirs in zip(Teacher(read)(frames), Teacher(weights)(frames), strict=True):
+        assert (ours - theirs).abs().max() < 1e-3
+    with pytest.raises(FileNotFoundError, match="no checkpoint musicnn/MTT_musicnn"):
+        load_weights(tmp_path / "tagger.whl", "MTT_musicnn")
+    (tmp_path / "text.whl").write_text("no wheel")
+    with pytest.raises(FileNotFoundError, match="neither a folder nor a wheel"):
+        load_weights(tmp_path / "text.whl", "MSD_musicnn")
 
 
 def test_the_tagger_describes_patches() -> None:
