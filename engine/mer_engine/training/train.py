@@ -126,6 +126,7 @@ def train(settings: TrainSettings, say: Callable[[str], None]) -> ModelInfo:
         ModelError: the network of `init` cannot be read.
     """
     begun = time.perf_counter()
+    torch.set_flush_denormal(True)  # also where a run goes on: processors multiply them slowly
     collections = read_collections(settings.data, say)
     weights = None if settings.teacher is None else _read_teacher(settings.teacher)
     given, parent = (None, None) if settings.init is None else load_network(settings.init)
@@ -300,7 +301,6 @@ def _hear(
     """Make the encoder and encode everything with it."""
     clips, labels, validation = clips_to_learn(collections)
     torch.manual_seed(settings.seed)
-    torch.set_flush_denormal(True)
     network = given or EmotionNetwork(NetworkConfig())
     if given is None and weights is not None:
         start_encoder(network, weights)
