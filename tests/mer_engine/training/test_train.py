@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,18 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from deam_support import write_deam
+import torch
+from deam_support import SPLITS, write_deam
 from mer_engine import load_engine
 from mer_engine.engine import shipped_model
+from mer_engine.network import EmotionNetwork
+from mer_engine.training.import_onnx import load_network
 from mer_engine.training.problem import DataError
-from mer_engine.training.train import TrainSettings, train
-from own_data_support import write_own_data
+from mer_engine.training.teacher import NOTICE
+from mer_engine.training.train import TrainSettings, fit_settings, train
+from mer_engine.training.transfer import start_encoder
+from own_data_support import write_audio, write_own_data
+from tagger_support import make_tagger, write_wheel
 
 from realtime_mer.cli import main
 
@@ -25,12 +32,34 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_deam(tmp_path_factory.mktemp("data")).parent
 
 
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_wheel(tmp_path_factory.mktemp("teacher") / "tagger.whl", make_tagger())
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
+    """Of a run that was not interrupted."""
+    out = tmp_path_factory.mktemp("finished") / "whole.onnx"
+    settings = TrainSettings(data=(str(data),), out=out, teacher=wheel, quick=True, steps=2)
+    train(settings, [].append)
+    assert not settings.checkpoint.exists()
+    return settings
+
+
 def test_train_then_evaluate(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = tmp_path / "trial.onnx"
     assert main(["train", "--data", str(data), "--out", str(model), "--quick"]) == 0
-    assert "validation: R2 arousal" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "training an encoder on 12 clips of the training songs" in told
+    assert "fitting without part 1 of 1 of the songs" in told
+    assert "songs that the reader did not know: R2 arousal" in told
+    info = load_engine(model).info
+    assert info.training["validation"]["held_out"] == "validation split"
+    assert (info.training["teacher"], info.training["init"]) == (None, None)
+    assert info.notice == ""
     arguments = ["evaluate", "--data", str(data), "--model", str(model), "--json"]
     assert main(arguments) == 0
     report = json.loads(capsys.readouterr().out)
@@ -38,11 +67,44 @@ def test_train_then_evaluate(
     assert report["split"] == "test"
     assert report["estimates"] == 6 * 11
     assert report["model"]["name"] == "trial"
+    assert report["model_was_trained_on_these_songs"] is False
     for kind in ("dynamic", "static"):
         for dimension in ("arousal", "valence"):
             assert set(report[kind][dimension]) == {"r2", "rmse", "ccc", "r"}
     assert 0 <= report["coverage"]["arousal"] <= 1
     assert report["coverage"]["level"] == 0.8
+
+
+def test_a_teacher_and_music_without_labels(
+    data: Path, wheel: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_audio(tmp_path / "music" / "a" / "long.flac", 40.0)
+    write_audio(tmp_path / "more" / "b.wav", 21.0, seed=1)
+    (tmp_path / "more" / "broken.ogg").write_text("no audio")
+    model = tmp_path / "m.onnx"
+    arguments = ["train", "--data", str(data), "--teacher", str(wheel), "--out", str(model)]
+    folders = ["--unlabelled", str(tmp_path / "music"), "--unlabelled", str(tmp_path / "more")]
+    assert main([*arguments, *folders, "--steps", "3", "--quick"]) == 0
+    told = capsys.readouterr().err
+    assert "left out:" in told
+    assert "broken.ogg cannot be read as audio" in told
+    assert "fitting without part 5 of 5 of the songs" in told
+    network, info = load_network(model)
+    # Three clips of the long file, one of the other, and a further clip of a training song.
+    assert info.training["unlabelled_clips"] == 5
+    assert info.training["clips"] == 24
+    assert info.training["teacher"] == "MSD_musicnn"
+    assert info.training["fit"]["steps"] == 3
+    assert info.training["validation"]["held_out"].endswith("by artist")
+    assert info.notice == NOTICE
+    # The encoder knows no label: it is the tagger's, settled on the songs.
+    start = EmotionNetwork(network.config)
+    start_encoder(start, make_tagger())
+    group, taken = network.encoder.front[0], start.encoder.front[0]
+    torch.testing.assert_close(group.convolve.weight[:5], taken.convolve.weight[:5])
+    torch.testing.assert_close(network.encoder.residual[1].weight, start.encoder.residual[1].weight)
+    assert network.encoder.pool_std.std() > 0
+    assert all(0 < scale < 100 for scale in info.interval_scale["valence"])
 
 
 class _Interrupted(Exception):
@@ -65,51 +127,84 @@ def weights(path: Path) -> dict[str, np.ndarray]:
     return {entry.name: onnx.numpy_helper.to_array(entry) for entry in graph.initializer}
 
 
-def test_an_interrupted_run_goes_on(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    whole = TrainSettings(data=(str(data),), out=tmp_path / "whole.onnx", quick=True, epochs=1)
-    train(whole, [].append)
-    assert not whole.checkpoint.exists()
+def assert_same_weights(got: Path, expected: Path) -> None:
+    ours, theirs = weights(got), weights(expected)
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        np.testing.assert_allclose(ours[name], value, rtol=0, atol=1e-6, err_msg=name)
 
-    settings = replace(whole, out=tmp_path / "m.onnx", keep_checkpoint=True)
+
+def test_an_interrupted_run_goes_on(
+    finished: TrainSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = replace(finished, out=tmp_path / "m.onnx", keep_checkpoint=True)
     with pytest.raises(_Interrupted):
-        train(settings, until("epoch 1", []))
+        train(settings, until("without part 1 of 5", []))
     export = ["export", str(settings.checkpoint), "--out", str(tmp_path / "early.onnx")]
     assert main(export) == 2
     assert "holds no fitted network yet" in capsys.readouterr().err
 
     said: list[str] = []
     with pytest.raises(_Interrupted):
-        train(settings, until("training and validation songs", said))
+        train(settings, until("without part 3 of 5", said))
     assert f"going on from {settings.checkpoint}" in said
     assert main(export) == 0
-    assert "wrote" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "wrote" in out
+    assert "not calibrated" in err
     early = load_engine(tmp_path / "early.onnx").info
-    assert early.training["validation"]["fitted_on"] == "train"
+    assert "validation" not in early.training
+    assert "unfinished" in early.training["intervals"]
 
-    with pytest.raises(DataError, match=r"another training run: fit\.epochs was 1 and is 2"):
-        train(replace(settings, epochs=2), said.append)
+    with pytest.raises(DataError, match=r"another training run: fit\.steps was 2 and is 3"):
+        train(replace(settings, steps=3), said.append)
+    with pytest.raises(DataError, match=r"teacher was MSD_musicnn and is None"):
+        train(replace(settings, teacher=None), said.append)
     said.clear()
     info = train(settings, said.append)
-    assert not any("clips of the training songs" in text for text in said)
-    expected, got = weights(whole.out), weights(settings.out)
-    assert expected.keys() == got.keys()
-    for name, value in expected.items():
-        np.testing.assert_array_equal(got[name], value, err_msg=name)
-    assert early.interval_scale == info.interval_scale
-    assert (
-        weights(tmp_path / "early.onnx")["reader.scores"].tolist() != got["reader.scores"].tolist()
-    )
+    assert [text for text in said if "without part" in text] == [
+        f"fitting without part {part} of 5 of the songs, to be measured on it" for part in (3, 4, 5)
+    ]
+    assert_same_weights(settings.out, finished.out)
+    expected = load_engine(finished.out).info
+    assert info.interval_scale == expected.interval_scale
+    assert info.training["validation"] == expected.training["validation"]
 
     # The finished run's checkpoint holds the model that was written.
     assert main(export) == 0
-    again = weights(tmp_path / "early.onnx")
-    np.testing.assert_array_equal(again["reader.scores"], got["reader.scores"])
+    assert "not calibrated" not in capsys.readouterr().err
+    assert_same_weights(tmp_path / "early.onnx", settings.out)
+    assert load_engine(tmp_path / "early.onnx").info.interval_scale == info.interval_scale
     said.clear()
     train(replace(settings, fresh=True, keep_checkpoint=False), said.append)
     assert not any("going on" in text for text in said)
     assert not settings.checkpoint.exists()
+
+
+def test_test_songs_play_no_part(data: Path, finished: TrainSettings, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "other")
+    for song in SPLITS["test"]:
+        write_audio(tmp_path / "other" / "deam" / "audio" / f"{song}.flac", 10.0, seed=song)
+    other = replace(finished, data=(str(tmp_path / "other"),), out=tmp_path / "m.onnx")
+    train(other, [].append)
+    assert_same_weights(other.out, finished.out)
+
+
+def test_songs_that_cannot_be_read_are_told(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(data, folder)
+    audio = folder / "deam" / "audio"
+    (audio / "2.flac").write_bytes((audio / "2.flac").read_bytes()[:9000])
+    write_audio(audio / "3.flac", 1.0)
+    said: list[str] = []
+    settings = TrainSettings(data=(str(folder),), out=tmp_path / "m.onnx", quick=True, steps=1)
+    info = train(settings, said.append)
+    assert any("2.flac cannot be read as audio" in text for text in said)
+    assert info.training["clips"] == 22
+    for song in SPLITS["train"]:
+        write_audio(audio / f"{song}.flac", 1.0)
+    with pytest.raises(DataError, match="none of the training songs' clips can be read"):
+        train(replace(settings, fresh=True), said.append)
 
 
 def test_fine_tuning_on_own_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,7 +214,7 @@ def test_fine_tuning_on_own_data(tmp_path: Path, capsys: pytest.CaptureFixture[s
         file.write("6.wav,0.5,0,0\n7.wav,0.5,0,0\n")
     model = tmp_path / "mine.onnx"
     arguments = ["train", "--data", f"csv={own}", "--init", "shipped", "--out", str(model)]
-    assert main([*arguments, "--epochs", "1", "--name", "mine"]) == 0
+    assert main([*arguments, "--steps", "3", "--name", "mine"]) == 0
     told = capsys.readouterr().err
     assert "csv: song 7.wav: no such audio file in the folder" in told
     assert "csv: 2 of 8 songs were left out: 1 " in told
@@ -137,10 +232,25 @@ def test_fine_tuning_on_own_data(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert info.notice == shipped.notice
     ours, theirs = weights(model), weights(shipped_model())
     assert not np.array_equal(ours["reader.scores"], theirs["reader.scores"])
-    # It went on from there: one epoch moves a network a little.
+    # It went on from there: three steps move a reader a little, and the encoder not at all.
     assert np.corrcoef(ours["reader.scores"].ravel(), theirs["reader.scores"].ravel())[0, 1] > 0.9
+    for name in ("encoder.front.0.convolve.weight", "encoder.pool_std", "reader.statistic_std"):
+        np.testing.assert_array_equal(ours[name], theirs[name])
     assert main(["evaluate", str(model), "--data", f"csv={own}", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["songs"] == 2
+
+
+def test_how_to_fit_follows_the_settings() -> None:
+    settings = TrainSettings(data=("x",), out=Path("m.onnx"))
+    usual = fit_settings(settings)
+    assert usual.opinion
+    assert usual.unlabelled
+    gently = fit_settings(replace(settings, init=Path("a.onnx")))
+    assert gently.rate < usual.rate
+    assert gently.opinion == gently.unlabelled == 0
+    quick = fit_settings(replace(settings, quick=True))
+    assert (quick.steps, quick.versions) == (20, 1)
+    assert fit_settings(replace(settings, quick=True, steps=7)).steps == 7
 
 
 def test_data_without_a_split_or_a_dimension(tmp_path: Path) -> None:
@@ -159,10 +269,23 @@ def test_data_without_a_split_or_a_dimension(tmp_path: Path) -> None:
         train(settings, [].append)
 
 
+def test_one_artist_alone_is_refused(wheel: Path, tmp_path: Path) -> None:
+    own = write_own_data(tmp_path / "own", songs=3)
+    songs = (own / "songs.csv").read_text()
+    for number in range(3):
+        songs = songs.replace(f"Artist {number}", "Someone")
+    (own / "songs.csv").write_text(songs)
+    settings = TrainSettings(
+        data=(f"csv={own}",), out=tmp_path / "m.onnx", teacher=wheel, quick=True
+    )
+    with pytest.raises(DataError, match="all songs are of one artist"):
+        train(settings, [].append)
+
+
 def test_a_model_of_own_data_alone_has_the_owners_licence(tmp_path: Path) -> None:
     own = write_own_data(tmp_path / "own", songs=6)
     model = tmp_path / "m.onnx"
-    arguments = ["train", "--data", f"csv={own}", "--out", str(model), "--epochs", "1"]
+    arguments = ["train", "--data", f"csv={own}", "--out", str(model), "--quick", "--steps", "1"]
     assert main([*arguments, "--licence", "MIT"]) == 0
     info = load_engine(model).info
     assert info.licence == "MIT"
