@@ -231,7 +231,7 @@ class Pipeline:
         return self._heard_from is None or self._quiet_ticks >= SILENCE_TICKS
 
     def _frames(self, steps: int) -> NDArray[np.float32]:
-        """The frames of the newest steps and their context: float32 [1, C + steps * S, bands]."""
+        """The frames of the newest steps and their context: float32 [1, C + steps * S, width]."""
         info = self.engine.info
         # The newest frame that is complete: a step is a whole number of frames, a tick need not be.
         end = self._ring.written

@@ -32,13 +32,13 @@ class Engine(Protocol):
         earlier calls. The whole window from nothing is P = 0.
 
         Args:
-            frames: float32 [B, C + k * S, bands], the features of the k newest steps after C
+            frames: float32 [B, C + k * S, width], the features of the k newest steps after C
                 frames of context (S frames a step; C and S from `info`).
             past: float32 [B, P, E], oldest first; P may be 0.
 
         Returns:
-            Probabilities float32 [B, 2, bins] (valence, arousal) and the new embeddings
-            float32 [B, k, E].
+            Probabilities float32 [B, scores, bins] (valence, arousal, and what else `info.scores`
+            names) and the new embeddings float32 [B, k, E].
         """
         ...
 

@@ -12,7 +12,7 @@ def random_frames(engine: Engine, steps: int, batch: int = 1) -> np.ndarray:
     info = engine.info
     count = info.context_frames + steps * info.frames_per_step
     rng = np.random.default_rng(0)
-    return rng.uniform(0, 3, (batch, count, info.frontend.bands)).astype(np.float32)
+    return rng.uniform(0, 3, (batch, count, info.frontend.width)).astype(np.float32)
 
 
 def test_the_shipped_model_is_small_and_says_what_it_is(engine: Engine) -> None:
@@ -21,6 +21,7 @@ def test_the_shipped_model_is_small_and_says_what_it_is(engine: Engine) -> None:
     assert engine.info.step_s == 0.5
     assert engine.info.coverage == 0.8
     assert engine.info.licence
+    assert engine.info.scores == ("valence", "arousal", "whole_valence", "whole_arousal")
     assert len(engine.info.sha256) == 64
     assert engine.info.self_check is not None
 
@@ -29,7 +30,7 @@ def test_kept_embeddings_give_what_the_whole_window_gives(engine: Engine) -> Non
     info = engine.info
     frames = random_frames(engine, 20)
     whole, steps = engine.infer(frames, no_past(info))
-    assert whole.shape == (1, 2, len(info.bins))
+    assert whole.shape == (1, len(info.scores), len(info.bins))
     assert steps.shape == (1, 20, info.embedding_size)
     np.testing.assert_allclose(whole.sum(axis=2), 1.0, atol=1e-5)
     newest = frames[:, -(info.context_frames + 2 * info.frames_per_step) :]
