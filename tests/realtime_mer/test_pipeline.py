@@ -51,12 +51,18 @@ def test_a_moment_does_not_depend_on_the_hop(engine: Engine) -> None:
     signal = music(12.0)
     by_hop = {
         hop_s: {round(e.t, 1): e for e in run(pipeline(engine, hop_s=hop_s), signal, [4410])}
-        for hop_s in (0.1, 0.2, 0.5, 1.0)
+        for hop_s in (0.1, 0.2, 0.3, 0.5, 1.0)
     }
-    for second in range(1, 13):
-        estimates = [made[float(second)] for made in by_hop.values()]
-        got = np.array([(e.valence, e.arousal, e.valence_low) for e in estimates])
-        np.testing.assert_allclose(got, np.broadcast_to(got[0], got.shape), atol=TOLERANCE)
+    # A tenth of a second is no whole number of frames; every hop takes the same ones.
+    finest = by_hop.pop(0.1)
+    for made in by_hop.values():
+        pairs = [(estimate, finest[t]) for t, estimate in made.items()]
+        got, expected = (
+            np.array([(e.valence, e.arousal, e.valence_low, e.valence_high) for e in some])
+            for some in zip(*pairs, strict=True)
+        )
+        assert len(got) >= 12
+        np.testing.assert_allclose(got, expected, atol=TOLERANCE)
 
 
 def test_nothing_of_the_future_reaches_an_estimate(engine: Engine) -> None:
@@ -163,6 +169,36 @@ def test_a_long_loss_settles_again(engine: Engine) -> None:
     assert after[0].seq == before[-1].seq + 1
 
 
+@pytest.mark.parametrize("hop_s", [0.1, 0.3, 0.5])
+@pytest.mark.parametrize("heard_s", [3.0, 4.7])
+def test_frames_and_ticks_stay_in_line_after_a_loss(
+    engine: Engine, hop_s: float, heard_s: float
+) -> None:
+    rate = 16_000  # no resampler, so nothing of before the loss is left inside
+    lost = 61 * rate + 4_321
+    quiet = np.zeros((rate, 1), np.float32)
+    before = np.concatenate([music(heard_s - 1.0, rate), quiet])
+    after = music(8.0, rate, seed=3)
+    made = Pipeline(engine, sample_rate_hz=rate, config=PipelineConfig(hop_s=hop_s))
+    made.feed(before)
+    broken = made.skip(lost)
+    for block in blocks(after, [777]):
+        broken += made.feed(block)
+    # The same music after so much silence: nothing was lost, and nothing heard before.
+    start = len(before) + lost
+    whole = Pipeline(engine, sample_rate_hz=rate, config=PipelineConfig(hop_s=hop_s))
+    usual = {round(e.t, 1): e for e in whole.feed(np.zeros((start, 1), np.float32))}
+    usual |= {round(e.t, 1): e for e in whole.feed(after)}
+    heard = [e for e in broken if e.state is not State.SILENCE]
+    assert len(heard) >= 7 / hop_s
+    assert made.t == whole.t
+    pairs = [(e, usual[round(e.t, 1)]) for e in heard if e.t > start / rate + 0.6]
+    assert [a.state for a, _ in pairs] == [b.state for _, b in pairs]
+    got, expected = (values(some)[:, :3] for some in zip(*pairs, strict=True))
+    np.testing.assert_allclose(got, expected, atol=TOLERANCE)
+    assert got[:, 1].std() > 1e-3
+
+
 def test_a_stream_that_fell_behind_computes_only_the_newest(engine: Engine) -> None:
     signal = music(20.0)
     made = pipeline(engine, hop_s=0.5)
@@ -171,6 +207,18 @@ def test_a_stream_that_fell_behind_computes_only_the_newest(engine: Engine) -> N
     assert made.skipped_updates == round(late[0].t / 0.5) - 1
     usual = {e.t: e for e in run(pipeline(engine, hop_s=0.5), signal, [4410])}
     assert late[0].valence == pytest.approx(usual[late[0].t].valence, abs=TOLERANCE)
+
+
+def test_the_piece_as_a_whole_is_told_while_something_is_heard(engine: Engine) -> None:
+    signal = np.concatenate([music(6.0), np.zeros((3 * RATE_HZ, 1), np.float32)])
+    estimates = run(pipeline(engine, hop_s=0.5), signal, [4410])
+    for e in estimates:
+        assert (e.whole is None) == (e.state is State.SILENCE)
+        assert e.whole is None or (abs(e.whole[0]) <= 1 and abs(e.whole[1]) <= 1)
+    first, last = estimates[0].whole, estimates[11].whole
+    assert first != last
+    other = run(pipeline(engine, hop_s=0.5), signal, [4410])
+    assert [e.whole for e in other] == [e.whole for e in estimates]
 
 
 def test_hold_repeats_the_values(engine: Engine) -> None:
