@@ -257,7 +257,9 @@ def _widths(
 ) -> dict[str, Widths]:
     half = _reported_half_widths(info)
     if half:
-        fitted_on = "validation songs, by the same network before it was fitted on them too"
+        # Files of older trainings do not say which songs: the validation split's.
+        songs = info.training["validation"].get("held_out", "validation split")
+        fitted_on = f"{songs}, by the same network before it was fitted on those songs too"
     elif held_out is not None:
         half = constant_half_widths(held_out.scored(), info.coverage)
         fitted_on = "the validation split"
