@@ -44,7 +44,7 @@ def test_evaluate_prints_details(data: Path, capsys: pytest.CaptureFixture[str])
     assert "2015 (songs 2001-2058)" in out
     assert "all 58" in out
     assert "the interval of constant width was fitted on" in out
-    assert "18 of 18 clips" in err  # the validation songs too
+    assert "6 of 6 clips" in err  # the model tells the constant width itself
     assert max(map(len, out.splitlines())) <= 80
 
 
@@ -114,7 +114,10 @@ def test_train_refuses_what_cannot_work(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train = ["train", "--data", str(data), "--out", str(tmp_path / "m.onnx"), "--quick"]
-    assert "--epochs is 0" in refusal(capsys, *train, "--epochs", "0")
+    assert "--steps is 0" in refusal(capsys, *train, "--steps", "0")
+    nowhere = str(tmp_path / "music")
+    told = refusal(capsys, *train, "--unlabelled", nowhere)
+    assert f"the folder of music without labels {nowhere} does not exist" in told
     assert "--device warp" in refusal(capsys, *train, "--device", "warp")
     told = refusal(capsys, *train, "--teacher", str(tmp_path))
     assert "holds no checkpoint musicnn/MSD_musicnn" in told
