@@ -59,6 +59,7 @@ class Heard:
             low=self.low[:, steps],
             high=self.high[:, steps],
             labels=self.labels[:, steps],
+            whole=None if self.whole is None else self.whole[:, steps],
         )
 
     def of_songs(self, chosen: NDArray[np.bool_]) -> Heard:
@@ -70,6 +71,7 @@ class Heard:
             self.low[rows],
             self.high[rows],
             self.labels[rows],
+            whole=None if self.whole is None else self.whole[rows],
         )
 
 

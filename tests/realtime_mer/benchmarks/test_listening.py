@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,14 @@ def test_before_the_first_estimate_there_is_none() -> None:
     np.testing.assert_allclose(values, [np.nan, 0.1, 0.1, 0.2])
 
 
+def test_what_is_told_of_the_piece_is_kept_with_the_step() -> None:
+    made = estimates([0.5, 1.0, 1.5])
+    made[1] = replace(made[1], whole=(0.25, -0.5))
+    table = by_step(made, steps=3)
+    np.testing.assert_array_equal(table[3], [[np.nan] * 2, [0.25, -0.5], [np.nan] * 2])
+    np.testing.assert_allclose(table[1:3, :, 1], [[-1.0] * 3, [1.0] * 3])
+
+
 def test_a_subset_is_spread_over_the_split(tmp_path: Path) -> None:
     collection = load_collection(write_deam(tmp_path))
     whole = [clip.song for clip in clips_of(collection, "validation")]
@@ -62,6 +71,11 @@ def test_clips_are_heard_as_streams_of_their_own(tmp_path: Path, engine: Engine)
     alone = by_step(listen(engine, tone(int(clips[2].song), 10.0), 16_000))
     # The file holds 16 bits, so the two streams differ by its rounding.
     np.testing.assert_allclose(heard.values[2], alone[0], atol=1e-2)
+    assert heard.whole is not None
+    scored, last = heard.scored(), heard.of_songs(np.array([False, False, True]))
+    np.testing.assert_array_equal(scored.whole, heard.whole[:, 9:])
+    np.testing.assert_array_equal(last.whole, heard.whole[2:])
+    np.testing.assert_allclose(heard.whole[2], alone[3], atol=1e-2)
 
 
 def test_what_is_too_short_is_left_out_of_all_and_named(tmp_path: Path, engine: Engine) -> None:
