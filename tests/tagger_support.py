@@ -5,13 +5,14 @@ from __future__ import annotations
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from bundle_support import write_bundle
 from mer_engine.training.teacher import Affine, Convolution, TaggerWeights
 from numpy.typing import NDArray
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 
 def make_tagger(seed: int = 0, living: tuple[int, ...] = (5, 4, 2, 3, 6)) -> TaggerWeights:

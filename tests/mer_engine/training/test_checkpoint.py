@@ -13,7 +13,7 @@ from mer_engine.training.problem import DataError
 CONFIGURATION = {
     "data": ("deam=a", "csv=b"),
     "out": Path("m.onnx"),
-    "fit": {"epochs": 12, "rate": 0.1},
+    "fit": {"steps": 12, "rate": 0.1},
 }
 
 
@@ -72,11 +72,11 @@ def test_an_interrupted_save_leaves_the_old_state(
 def test_another_configuration_is_refused_with_the_differences(tmp_path: Path) -> None:
     path = tmp_path / "m.checkpoint"
     Checkpoint(path, CONFIGURATION).save({})
-    other = {**CONFIGURATION, "fit": {"epochs": 10, "rate": 0.1}, "init": "shipped"}
+    other = {**CONFIGURATION, "fit": {"steps": 10, "rate": 0.1}, "init": "shipped"}
     with pytest.raises(DataError) as refused:
         Checkpoint(path, other).load()
     told = str(refused.value)
-    assert "another training run: fit.epochs was 12 and is 10; init was None and is shipped" in told
+    assert "another training run: fit.steps was 12 and is 10; init was None and is shipped" in told
     assert "--fresh" in told
     many = {f"option {n}": n for n in range(9)}
     with pytest.raises(DataError, match="; and 8 more; train"):

@@ -42,7 +42,8 @@ def clips(count: int, seed: int = 0) -> tuple[Steps, Labels]:
         steps[:, :, part : part + 6 : 2] += 3 * values[:, :, :1]
         steps[:, :, part + 1 : part + 6 : 2] += 3 * values[:, :, 1:]
     songs = np.array([f"csv/{n // 2}" for n in range(count)])
-    return steps.astype(np.float16), Labels(values, values[:, 0] / 2, songs, songs)
+    static = (values[:, 0] / 2).astype(np.float32)
+    return steps.astype(np.float16), Labels(values, static, songs, songs)
 
 
 def test_folds_keep_groups_together() -> None:

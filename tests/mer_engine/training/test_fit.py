@@ -51,7 +51,8 @@ def lessons(count: int = 32, versions: int = 1, seed: int = 0) -> Lessons:
     steps[..., :2] += 2 * values
     steps[..., SMALL.channels : SMALL.channels + 2] += 2 * values
     nothing = np.full((count, 4), np.nan, np.float32)
-    return Lessons(steps.astype(np.float16), values, values[:, 0] / 2, nothing)
+    static = (values[:, 0] / 2).astype(np.float32)
+    return Lessons(steps.astype(np.float16), values, static, nothing)
 
 
 def values_of(fitted: WindowReader, given: Lessons) -> np.ndarray:
@@ -110,7 +111,7 @@ def test_statistics_are_settled_once() -> None:
     rows = np.concatenate([statistics(fitted, given.steps[0], last) for last in (10, 15, 20)])
     np.testing.assert_allclose(fitted.statistic_mean, rows.mean(0), atol=1e-4)
     np.testing.assert_allclose(fitted.statistic_std, rows.std(0, ddof=1) + 1e-3, atol=1e-4)
-    quieter = Lessons(given.steps / 2, given.values, given.static, given.opinion)
+    quieter = replace(given, steps=(given.steps / 2).astype(np.float16))
     again = fit_reader(fitted, quieter, None, SETTINGS, 0, settle=False)
     assert torch.equal(again.statistic_mean, fitted.statistic_mean)
     assert not torch.equal(again.first.weight, fitted.first.weight)
@@ -164,8 +165,8 @@ def test_a_window_is_read_from_its_beginning() -> None:
 def test_an_encoder_from_nothing_learns_what_level_says() -> None:
     rng = np.random.default_rng(0)
     level = np.linspace(-0.6, 0.6, 16)
-    frames = 2 + 1.5 * level[:, None, None] + 0.2 * rng.normal(size=(16, 640, 108))
-    frames = np.maximum(frames, 0).astype(np.float16)
+    sound = 2 + 1.5 * level[:, None, None] + 0.2 * rng.normal(size=(16, 640, 108))
+    frames = np.maximum(sound, 0).astype(np.float16)
     values = np.repeat(np.stack([-level, level], 1)[:, None], 20, axis=1).astype(np.float32)
     values[0, 15:] = np.nan
     losses: list[float] = []

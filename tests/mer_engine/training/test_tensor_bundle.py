@@ -10,6 +10,7 @@ from bundle_support import write_bundle
 from mer_engine.training.tensor_bundle import BundleError, read_bundle
 from numpy.typing import NDArray
 
+
 def test_tensors_come_back(tmp_path: Path) -> None:
     tensors: dict[str, NDArray[np.generic]] = {
         "conv2d/bias": np.arange(3, dtype=np.float32),

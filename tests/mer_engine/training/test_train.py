@@ -42,7 +42,7 @@ def finished(data: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory) 
     """Of a run that was not interrupted."""
     out = tmp_path_factory.mktemp("finished") / "whole.onnx"
     settings = TrainSettings(data=(str(data),), out=out, teacher=wheel, quick=True, steps=2)
-    train(settings, [].append)
+    train(settings, quiet)
     assert not settings.checkpoint.exists()
     return settings
 
@@ -105,6 +105,10 @@ def test_a_teacher_and_music_without_labels(
     torch.testing.assert_close(network.encoder.residual[1].weight, start.encoder.residual[1].weight)
     assert network.encoder.pool_std.std() > 0
     assert all(0 < scale < 100 for scale in info.interval_scale["valence"])
+
+
+def quiet(_: str) -> None:
+    """Takes sentences about the progress."""
 
 
 class _Interrupted(Exception):
@@ -186,7 +190,7 @@ def test_test_songs_play_no_part(data: Path, finished: TrainSettings, tmp_path: 
     for song in SPLITS["test"]:
         write_audio(tmp_path / "other" / "deam" / "audio" / f"{song}.flac", 10.0, seed=song)
     other = replace(finished, data=(str(tmp_path / "other"),), out=tmp_path / "m.onnx")
-    train(other, [].append)
+    train(other, quiet)
     assert_same_weights(other.out, finished.out)
 
 
@@ -261,12 +265,12 @@ def test_data_without_a_split_or_a_dimension(tmp_path: Path) -> None:
         "\n".join([table[0], *(f"{row.rsplit(',', 1)[0]}," for row in table[1:])])
     )
     with pytest.raises(DataError, match="no song of the train split has labels of arousal"):
-        train(settings, [].append)
+        train(settings, quiet)
     songs = (own / "songs.csv").read_text()
     (own / "songs.csv").write_text(songs.replace("validation", "train"))
     (own / "labels.csv").write_text("\n".join(table))
     with pytest.raises(DataError, match=r"no song of the validation split in .*own can be used"):
-        train(settings, [].append)
+        train(settings, quiet)
 
 
 def test_one_artist_alone_is_refused(wheel: Path, tmp_path: Path) -> None:
@@ -279,7 +283,7 @@ def test_one_artist_alone_is_refused(wheel: Path, tmp_path: Path) -> None:
         data=(f"csv={own}",), out=tmp_path / "m.onnx", teacher=wheel, quick=True
     )
     with pytest.raises(DataError, match="all songs are of one artist"):
-        train(settings, [].append)
+        train(settings, quiet)
 
 
 def test_a_model_of_own_data_alone_has_the_owners_licence(tmp_path: Path) -> None:
