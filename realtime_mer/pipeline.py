@@ -254,7 +254,7 @@ class Pipeline:
         probabilities, embeddings = self.engine.infer(self._frames(new), past[None])
         self._window.put(self._tick, embeddings[0])
         values = self.engine.info.values(probabilities, steps)
-        whole = self.engine.info.whole(probabilities)
+        whole = self.engine.info.whole(probabilities, steps)
         self._held = tuple(
             (float(values.mean[0, d]), float(values.low[0, d]), float(values.high[0, d]))
             for d in range(2)

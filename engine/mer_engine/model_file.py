@@ -49,6 +49,8 @@ class ModelInfo:
         coverage: share of moments that an interval is meant to hold.
         interval_scale: for each dimension, by number of steps heard, how many standard deviations
             of the predicted distribution half an interval is wide.
+        line: by score, where it was measured: for each number of steps heard, intercept and slope
+            from the distribution's expectation to the value, fitted on songs that were not known.
         prior: by dimension.
         scores: what the network tells, in order: valence and arousal of the moment first, then
             optionally those of the piece as a whole, as listeners rate whole songs.
@@ -73,6 +75,7 @@ class ModelInfo:
     prior: dict[str, Prior]
     normalisation: dict[str, list[float]] = field(default_factory=dict)
     scores: tuple[str, ...] = DIMENSIONS
+    line: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
     self_check: dict[str, float] | None = None
     training: dict[str, Any] = field(default_factory=dict)
     licence: str = ""
@@ -116,6 +119,10 @@ class ModelInfo:
             data["frontend"] = FrontEndConfig(**{"chroma_fft_size": 0, **data["frontend"]})
             data["bins"] = tuple(data["bins"])
             data["scores"] = tuple(data.get("scores", DIMENSIONS))
+            data["line"] = {
+                name: tuple((float(a), float(b)) for a, b in rows)
+                for name, rows in data.get("line", {}).items()
+            }
             known = {entry.name for entry in fields(cls)}
             info = cls(**{k: v for k, v in data.items() if k in known}, sha256=sha256)
         except (KeyError, TypeError, ValueError) as error:
@@ -141,23 +148,33 @@ class ModelInfo:
         variance = np.maximum(probability @ bins**2 - mean**2, 0.0)
         scale = np.array([self.interval_scale[name][steps - 1] for name in DIMENSIONS])
         half = scale * np.sqrt(variance)
+        mean = self._straighten(mean, DIMENSIONS, steps)
         return Values(
             mean=np.clip(mean, -1.0, 1.0),
             low=np.clip(mean - half, -1.0, 1.0),
             high=np.clip(mean + half, -1.0, 1.0),
         )
 
-    def whole(self, probabilities: NDArray[np.float32]) -> NDArray[np.float64] | None:
+    def whole(self, probabilities: NDArray[np.float32], steps: int) -> NDArray[np.float64] | None:
         """Valence and arousal of the piece as a whole, float64 [B, 2]; None if not known.
 
         Args:
             probabilities: float32 [B, scores, bins].
+            steps: length of the windows in steps, 1 to `lag_order_max`.
         """
-        if self.scores[len(DIMENSIONS) :] != ("whole_valence", "whole_arousal"):
+        names = self.scores[len(DIMENSIONS) :]
+        if names != ("whole_valence", "whole_arousal"):
             return None
-        return np.asarray(
-            probabilities[:, len(DIMENSIONS) :].astype(np.float64) @ np.asarray(self.bins)
-        )
+        mean = probabilities[:, len(DIMENSIONS) :].astype(np.float64) @ np.asarray(self.bins)
+        return np.clip(self._straighten(mean, names, steps), -1.0, 1.0)
+
+    def _straighten(
+        self, mean: NDArray[np.float64], scores: tuple[str, ...], steps: int
+    ) -> NDArray[np.float64]:
+        """Expectations [B, scores] as values: what a reader learnt too well is taken back."""
+        lines = [self.line[name][steps - 1] if name in self.line else (0.0, 1.0) for name in scores]
+        intercept, slope = np.array(lines).T
+        return np.asarray(intercept + slope * mean)
 
     def check_fits(self, frontend: FrontEndConfig) -> None:
         """Refuses features that the model was not trained on.

@@ -52,6 +52,7 @@ def test_values_are_expectations_and_intervals_spreads(engine: Engine) -> None:
         bins=(-1.0, 0.0, 1.0),
         interval_scale={"valence": (2.0,) * 20, "arousal": (1.0,) * 20},
         lag_order_max=20,
+        line={},
     )
     probabilities = np.array([[[0.0, 0.75, 0.25], [0.0, 1.0, 0.0]]], dtype=np.float32)
     values = info.values(probabilities, steps=3)
@@ -70,21 +71,43 @@ def test_another_front_end_is_refused(engine: Engine) -> None:
 def test_the_piece_as_a_whole_is_told_where_the_model_knows_it(engine: Engine) -> None:
     whole = ("whole_valence", "whole_arousal")
     info = dataclasses.replace(
-        engine.info, bins=(-1.0, 0.0, 1.0), scores=("valence", "arousal", *whole)
+        engine.info, bins=(-1.0, 0.0, 1.0), scores=("valence", "arousal", *whole), line={}
     )
     rows = [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.75, 0.25], [0.5, 0.5, 0.0]]
     probabilities = np.array([rows], dtype=np.float32)
-    told = info.whole(probabilities)
+    told = info.whole(probabilities, 1)
     assert told is not None
     np.testing.assert_allclose(told, [[0.25, -0.5]])
     np.testing.assert_allclose(info.values(probabilities, 3).mean, [[0.0, -1.0]])
     without = dataclasses.replace(info, scores=("valence", "arousal"))
-    assert without.whole(probabilities[:, :2]) is None
+    assert without.whole(probabilities[:, :2], 1) is None
+
+
+def test_values_lie_on_the_line_of_their_score_and_window(engine: Engine) -> None:
+    usual = ((0.0, 1.0),) * 20
+    line = {
+        "valence": (*usual[:3], (0.1, 0.5), *usual[4:]),
+        "whole_arousal": ((0.0, 3.0),) * 20,
+    }
+    whole = ("whole_valence", "whole_arousal")
+    info = dataclasses.replace(
+        engine.info, bins=(-1.0, 0.0, 1.0), scores=("valence", "arousal", *whole), line=line
+    )
+    rows = [[0.5, 0.25, 0.25], [0.0, 0.5, 0.5], [0.5, 0.25, 0.25], [0.5, 0.5, 0.0]]
+    probabilities = np.array([rows], dtype=np.float32)
+    before, after = info.values(probabilities, 3), info.values(probabilities, 4)
+    np.testing.assert_allclose(before.mean, [[-0.25, 0.5]])
+    np.testing.assert_allclose(after.mean, [[-0.025, 0.5]])
+    assert (after.low < after.mean).all()
+    assert (after.mean < after.high).all()
+    np.testing.assert_allclose(info.whole(probabilities, 4), [[-0.25, -1.0]])  # -1.5, clipped
+    assert ModelInfo.from_json(info.to_json(), sha256=info.sha256).line == line
 
 
 def test_a_model_of_older_features_is_refused_as_such(engine: Engine) -> None:
     data = json.loads(engine.info.to_json())
     del data["scores"]
+    data.pop("line")
     data["frontend"] = {
         "sample_rate_hz": 16_000, "fft_size": 512, "hop": 320, "bands": 96,
         "low_hz": 0.0, "high_hz": 8000.0, "log_scale": 10_000.0,

@@ -32,11 +32,14 @@ class Calibration:
         coverage: share of moments that an interval is meant to hold.
         interval_scale: by dimension, one factor for each window length from 1 to `LAG_MAX`.
         prior: by dimension.
+        line: by score, for each window length, intercept and slope from the distribution's
+            expectation to the value; nothing changes a score that is not named.
     """
 
     coverage: float
     interval_scale: dict[str, tuple[float, ...]]
     prior: dict[str, Prior]
+    line: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ def export_model(
         coverage=calibration.coverage,
         interval_scale=calibration.interval_scale,
         prior=calibration.prior,
+        line=calibration.line,
         normalisation={
             "mean": [round(float(value), 6) for value in network.encoder.mean],
             "std": [round(float(value), 6) for value in network.encoder.std],

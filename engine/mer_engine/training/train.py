@@ -456,10 +456,15 @@ def _measure(
     """The calibration and the figures, from clips that the readers did not know."""
     centres = heard.network.config.bin_centres().numpy()
     truth = heard.labels.values[told]
-    values = probabilities @ centres
+    calibration = calibrate(
+        probabilities, centres, truth, heard.labels.values, heard.labels.static[told]
+    )
+    values = (probabilities @ centres)[:, :, : len(DIMENSIONS)]
+    for column, name in enumerate(DIMENSIONS):
+        intercept, slope = np.array(calibration.line[name]).T
+        values[..., column] = intercept + slope * values[..., column]
     valence, arousal = score_values(values, truth)
-    calibration = calibrate(probabilities, centres, truth, heard.labels.values)
-    miss = np.abs(truth - values[:, :, :2])[:, 9:]
+    miss = np.abs(truth - values)[:, 9:]
     where = "parts of the train and validation splits, by artist"
     return calibration, {
         "held_out": where if heard.blind else "validation split",
