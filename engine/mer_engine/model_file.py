@@ -127,11 +127,11 @@ class ModelInfo:
             info = cls(**{k: v for k, v in data.items() if k in known}, sha256=sha256)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"the model file's metadata cannot be used ({error!r})") from error
-        for name in DIMENSIONS:
-            if len(info.interval_scale[name]) != info.lag_order_max:
+        for name, rows in (*info.interval_scale.items(), *info.line.items()):
+            if len(rows) != info.lag_order_max:
                 raise ModelError(
-                    f"the model file calibrates {len(info.interval_scale[name])} window lengths of "
-                    f"{name} but allows {info.lag_order_max}"
+                    f"the model file calibrates {len(rows)} window lengths of {name} but allows "
+                    f"{info.lag_order_max}"
                 )
         return info
 

@@ -24,12 +24,22 @@ def short_calibration(data: dict[str, Any]) -> None:
     data["interval"]["valence"] = [1.0]
 
 
+def short_line(data: dict[str, Any]) -> None:
+    data["line"] = {"whole_arousal": [[0.0, 1.0]] * 3}
+
+
+def bent_line(data: dict[str, Any]) -> None:
+    data["line"] = {"arousal": [[0.0, 1.0, 2.0]] * 20}
+
+
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
         (drop_prior, "cannot be used"),
         (another_format, "another format than 1"),
         (short_calibration, "calibrates 1 window lengths of valence"),
+        (short_line, "calibrates 3 window lengths of whole_arousal"),
+        (bent_line, "cannot be used"),
     ],
 )
 def test_damaged_metadata_is_refused(

@@ -69,6 +69,8 @@ def _line(
     if known.sum() < _FEWEST or np.var(x[known]) < 1e-6:
         return 0.0, 1.0
     slope, intercept = np.polyfit(x[known], y[known], 1)
+    if slope < 0:  # a reader that knows nothing of new songs; its opposite knows no more
+        slope, intercept = 0.0, y[known].mean()
     return round(float(intercept), 5), round(float(slope), 5)
 
 

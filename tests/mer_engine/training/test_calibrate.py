@@ -49,3 +49,38 @@ def test_unknown_labels_are_left_out() -> None:
     assert result.interval_scale["valence"][19] == 1.2816
     assert result.prior["valence"].mean == pytest.approx(means[1::2, :, 0].mean(), abs=1e-6)
     assert len(result.interval_scale["arousal"]) == 20
+
+
+def test_a_reader_that_exaggerates_is_taken_back() -> None:
+    songs = 3000
+    probabilities, means = predictions(songs, spread=0.1)
+    rng = np.random.default_rng(1)
+    held_out = 0.5 * means + 0.1 + rng.normal(0, 0.05, (songs, 1, 2))
+    whole = np.array([0.4, -0.4]) * means[:, 0] + np.array([0.0, 0.2])
+    whole[::3] = np.nan
+    scores = np.concatenate([probabilities, probabilities], axis=2)
+    result = calibrate(
+        scores, CENTRES, held_out.astype(np.float32), held_out.astype(np.float32),
+        whole.astype(np.float32),
+    )  # fmt: skip
+    assert set(result.line) == {"valence", "arousal", "whole_valence", "whole_arousal"}
+    for name in ("valence", "arousal"):
+        np.testing.assert_allclose(result.line[name], [[0.1, 0.5]] * 20, atol=0.01)
+        # What the line leaves over: 1.28 times 0.05, of a spread of 0.1.
+        np.testing.assert_allclose(result.interval_scale[name], 0.64, atol=0.04)
+    # Nothing is turned around: where the opposite would be nearer, the mean is told.
+    expected = [[np.nanmean(whole[:, 1]), 0.0]] * 20
+    np.testing.assert_allclose(result.line["whole_arousal"], expected, atol=0.01)
+    np.testing.assert_allclose(result.line["whole_valence"], [[0.0, 0.4]] * 20, atol=0.01)
+
+
+def test_too_few_songs_tell_no_line() -> None:
+    probabilities, means = predictions(20, spread=0.1)
+    scores = np.concatenate([probabilities, probabilities], axis=2)
+    labels = (0.5 * means).astype(np.float32)
+    nothing = np.full((20, 2), np.nan, np.float32)
+    result = calibrate(scores, CENTRES, labels, labels, nothing)
+    assert result.line["valence"][0] == (0.0, 1.0)  # two windows of 20 songs
+    assert result.line["valence"][1][1] == pytest.approx(0.5, abs=0.01)  # three
+    assert set(result.line["whole_valence"]) == {(0.0, 1.0)}
+    assert "whole_valence" not in calibrate(scores, CENTRES, labels, labels).line

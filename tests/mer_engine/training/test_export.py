@@ -17,6 +17,7 @@ CALIBRATION = Calibration(
     coverage=0.8,
     interval_scale={"valence": (1.3,) * 20, "arousal": (1.2,) * 20},
     prior={"valence": Prior(0.1, -0.2, 0.4), "arousal": Prior(0.0, -0.3, 0.3)},
+    line={"arousal": tuple((0.01 * n, 0.9) for n in range(20))},
 )
 
 
@@ -62,6 +63,7 @@ def test_metadata_say_what_the_network_is(exported: tuple[EmotionNetwork, Path])
     assert info.frames_per_step == 32
     assert info.step_s == 0.5
     assert info.prior == CALIBRATION.prior
+    assert info.line == CALIBRATION.line
     assert info.training == {"seed": 1}
 
 
