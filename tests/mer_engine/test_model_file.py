@@ -95,7 +95,7 @@ def test_the_piece_as_a_whole_is_told_where_the_model_knows_it(engine: Engine) -
 
 def test_values_lie_on_the_line_of_their_score_and_window(engine: Engine) -> None:
     usual = ((0.0, 1.0),) * 20
-    line = {
+    line: dict[str, tuple[tuple[float, float], ...]] = {
         "valence": (*usual[:3], (0.1, 0.5), *usual[4:]),
         "whole_arousal": ((0.0, 3.0),) * 20,
     }
@@ -110,7 +110,9 @@ def test_values_lie_on_the_line_of_their_score_and_window(engine: Engine) -> Non
     np.testing.assert_allclose(after.mean, [[-0.025, 0.5]])
     assert (after.low < after.mean).all()
     assert (after.mean < after.high).all()
-    np.testing.assert_allclose(info.whole(probabilities, 4), [[-0.25, -1.0]])  # -1.5, clipped
+    told = info.whole(probabilities, 4)
+    assert told is not None
+    np.testing.assert_allclose(told, [[-0.25, -1.0]])  # -1.5, clipped
     assert ModelInfo.from_json(info.to_json(), sha256=info.sha256).line == line
 
 
