@@ -208,16 +208,16 @@ class FrontEnd:
         """Fills the pitch classes of new frames; between two computations the last one holds."""
         config = self.config
         every = config.chroma_hop // config.hop
+        columns[:] = self._last_chroma
         # Computed with the frames that end on a multiple of the hop of the pitch classes.
-        fresh = np.arange(every - 1 - self._frames % every, len(columns), every)
-        if len(fresh):
-            ends = self._reach + (fresh + 1) * config.hop
-            values = chroma(np.stack([signal[e - config.chroma_fft_size : e] for e in ends]))
-            known = np.concatenate((self._last_chroma[None], values))
-            self._last_chroma = values[-1]
-        else:
-            known = self._last_chroma[None]
-        columns[:] = known[np.searchsorted(fresh, np.arange(len(columns)), side="right")]
+        fresh = range(every - 1 - self._frames % every, len(columns), every)
+        if not fresh:
+            return
+        ends = [self._reach + (frame + 1) * config.hop for frame in fresh]
+        values = chroma(np.stack([signal[e - config.chroma_fft_size : e] for e in ends]))
+        for frame, value in zip(fresh, values, strict=True):
+            columns[frame : frame + every] = value
+        self._last_chroma = values[-1]
 
 
 def periodic_hann(size: int) -> NDArray[np.float32]:
