@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import soxr
 from mer_engine import Engine
 from mer_engine.training.clip_audio import read_channels
 from mer_engine.training.collection import DIMENSIONS, STEP_S, Clip, Collection
@@ -140,27 +141,24 @@ def measure_step_response(
 def join(pair: Pair) -> tuple[NDArray[np.float32], int]:
     """Ten seconds of the one, ten of the other, with a cross-fade of 10 ms: mono, and the rate.
 
+    Where the two have different rates, the lower one is raised to the higher.
+
     Raises:
-        DataError: a file cannot be decoded, is too short, or the two have different rates.
+        DataError: a file cannot be decoded or is too short.
     """
-    parts, rates = [], []
-    for clip in (pair.first, pair.second):
-        samples, rate = read_channels(clip)
+    read = [read_channels(clip) for clip in (pair.first, pair.second)]
+    common = max(rate for _, rate in read)
+    parts = []
+    for clip, (samples, rate) in zip((pair.first, pair.second), read, strict=True):
         mono = samples.mean(axis=1)[: round(PART_S * rate)]
         if len(mono) < round(PART_S * rate):
             raise DataError(f"{clip.path} ends before {PART_S:g} s of the clip")
-        parts.append(mono)
-        rates.append(rate)
-    if rates[0] != rates[1]:
-        raise DataError(
-            f"{pair.first.path} has {rates[0]} Hz and {pair.second.path} {rates[1]} Hz; "
-            "joined clips must have one rate"
-        )
-    fade = round(_FADE_S * rates[0])
+        parts.append(mono if rate == common else soxr.resample(mono, rate, common))
+    fade = round(_FADE_S * common)
     ramp = np.linspace(0.0, 1.0, fade, dtype=np.float32)
     parts[0][-fade:] *= 1 - ramp
     parts[1][:fade] *= ramp
-    return np.concatenate(parts).astype(np.float32), rates[0]
+    return np.concatenate(parts).astype(np.float32), common
 
 
 def track_of(estimates: Sequence[Estimate], dimension: str) -> NDArray[np.float64]:

@@ -1,5 +1,9 @@
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 from deam_support import arousal_of, tone, write_deam
 from mer_engine import Engine
 from mer_engine.training.collection import Collection, load_collection
@@ -73,3 +77,19 @@ def test_each_lag_order_is_measured(collection: Collection, engine: Engine) -> N
 def test_without_pairs_there_is_nothing_to_measure(engine: Engine) -> None:
     with pytest.raises(DataError, match="take more songs"):
         measure_step_response(engine, [])
+
+
+def test_clips_of_different_rates_are_joined_at_the_higher(
+    collection: Collection, tmp_path: Path
+) -> None:
+    first, second = clips_of(collection, "validation")[:2]
+    sine = np.sin(2 * np.pi * 440 * np.arange(240_000) / 24_000).astype(np.float32) * 0.5
+    soundfile.write(tmp_path / "sine.flac", sine, 24_000)
+    other = replace(second, path=tmp_path / "sine.flac", audio_offset_s=0.0)
+    samples, rate = join(Pair("arousal", other, first, 0.6))
+    assert rate == 24_000
+    assert len(samples) == 20 * rate
+    np.testing.assert_allclose(samples[:200_000], sine[:200_000], atol=1e-3)
+    spectrum = np.abs(np.fft.rfft(samples[11 * rate : 12 * rate]))
+    expected = np.abs(np.fft.rfft(tone(int(first.song), 10.0)[16_000:32_000]))
+    assert spectrum.argmax() == expected.argmax()  # hertz: one second of each
