@@ -161,6 +161,7 @@ class Pipeline:
             steps = samples * TICKS_PER_SECOND // (rate * TICKS_PER_STEP)
             ticks = steps * TICKS_PER_STEP
             samples -= ticks * rate // TICKS_PER_SECOND
+            self._frontend.forget()
             self._ring.jump(steps * self.engine.info.frames_per_step)
             self._window.clear()
             self._tick += ticks

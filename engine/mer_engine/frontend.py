@@ -168,9 +168,14 @@ class FrontEnd:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets the signal so far."""
+        """Starts a new stream."""
         self._tail = np.zeros(self._reach, dtype=np.float32)
         self._frames = 0  # since the start of the stream
+        self._last_chroma = np.zeros(PITCH_CLASSES, dtype=np.float32)
+
+    def forget(self) -> None:
+        """Forgets the signal so far, as if silence had followed it, and goes on counting frames."""
+        self._tail[:] = 0.0
         self._last_chroma = np.zeros(PITCH_CLASSES, dtype=np.float32)
 
     def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
