@@ -1,0 +1,93 @@
+"""The recipe's own studies, on what a small training run heard."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from deam_support import write_deam
+from mer_engine.training.checkpoint import read_checkpoint
+from mer_engine.training.train import TrainSettings, restore, train
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The data and the checkpoint of a training run."""
+    folder = tmp_path_factory.mktemp("run")
+    data = write_deam(folder)
+    settings = TrainSettings(
+        data=(str(data),), out=folder / "m.onnx", quick=True, steps=2, keep_checkpoint=True
+    )
+    train(settings, lambda _: None)
+    return data, settings.checkpoint
+
+
+@pytest.fixture(scope="module")
+def recipe(scripts: Path) -> ModuleType:
+    """The script."""
+    return importlib.import_module("recipe")
+
+
+def measure(recipe: ModuleType, study: str, run: tuple[Path, Path], out: Path) -> dict:
+    data, checkpoint = run
+    arguments = [study, "--checkpoint", str(checkpoint), "--data", str(data), "--steps", "2"]
+    assert recipe.main([*arguments, "--out", str(out)]) == 0
+    return json.loads(out.read_text())
+
+
+def test_cross_validation_tells_every_part_and_seed(
+    recipe: ModuleType, run: tuple[Path, Path], tmp_path: Path
+) -> None:
+    result = measure(recipe, "cross-validation", run, tmp_path / "cv.json")
+    seen = {(row["seed"], row["fold"]) for row in result["folds"]}
+    assert seen == {(seed, part) for seed in recipe.SEEDS for part in range(1, 6)}
+    assert all(np.isfinite(row["arousal"]["rmse"]) for row in result["folds"])
+    assert result["data"] == "deam, train and validation splits"
+    assert result["steps"] == 2
+
+
+def test_each_variant_leaves_out_what_it_says(
+    recipe: ModuleType, run: tuple[Path, Path], tmp_path: Path
+) -> None:
+    result = measure(recipe, "ablation", run, tmp_path / "ablation.json")
+    figures = {row["name"]: (row["r2_arousal"], row["r2_valence"]) for row in result["rows"]}
+    assert len(figures) == len(result["rows"]) == 9
+    whole = figures.pop("as shipped")
+    # This run has each clip as it is and nothing else.
+    assert figures.pop("no variations") == whole
+    assert all(other != whole for other in figures.values())
+
+
+def test_the_long_songs_are_told_by_a_stranger(
+    recipe: ModuleType, run: tuple[Path, Path], tmp_path: Path
+) -> None:
+    result = measure(recipe, "long-songs", run, tmp_path / "long.json")
+    assert result["songs"] == 6
+    assert result["arousal"]["rmse"] > 0
+
+
+def test_campaigns_are_left_out_as_a_whole(
+    recipe: ModuleType, run: tuple[Path, Path], tmp_path: Path
+) -> None:
+    result = measure(recipe, "transfer", run, tmp_path / "transfer.json")
+    assert [row["songs"] for row in result["rows"]] == [12, 12]
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(
+    recipe: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = tmp_path / "gone.checkpoint"
+    assert recipe.main(["ablation", "--checkpoint", str(missing)]) == 2
+    assert "there is no checkpoint" in capsys.readouterr().err
+
+
+def test_a_study_that_needs_the_data_says_so(
+    recipe: ModuleType, run: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert restore(read_checkpoint(run[1])["state"]) is not None
+    assert recipe.main(["transfer", "--checkpoint", str(run[1])]) == 2
+    assert "transfer needs --data" in capsys.readouterr().err
