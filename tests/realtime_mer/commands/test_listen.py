@@ -91,7 +91,14 @@ def test_the_live_view_in_a_terminal(song: Path) -> None:
 def test_ctrl_c_ends_without_a_trace(song: Path, tmp_path: Path) -> None:
     record = tmp_path / "evening.jsonl"
     options = ["--input", str(song), "--loop", "--hop", "0.1", "--record", str(record)]
-    process = subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    # Whoever runs the tests in the background of a script has the interrupt ignored, and so would
+    # every process that they start.
+    process = subprocess.Popen(
+        [*COMMAND, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert process.stdout is not None
     for _ in range(5):
         assert process.stdout.readline()
