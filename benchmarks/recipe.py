@@ -217,14 +217,7 @@ def long_songs(heard: Heard, how: FitSettings, collection: Collection | None) ->
     # Nor may music by one of their artists be known.
     known &= ~np.isin(heard.labels.groups, labels.groups)
     chosen = np.flatnonzero(known)
-    reader = cross_fit(
-        heard.network.reader,
-        heard.steps[:, chosen],
-        heard.labels.select(chosen),
-        heard.other,
-        how,
-        0,
-    )
+    reader = _fitted(heard, chosen, how, 0)
     values = _values(reader, steps[0])
     fits = _fits(values, labels, np.ones(len(labels), bool))
     protocol = "ten seconds of each; fitted on the train and validation splits without them"
@@ -239,10 +232,9 @@ STUDIES: dict[str, Callable[[Heard, FitSettings, Collection | None], Row]] = {
 }
 
 
-def _told(heard: Heard, out: NDArray[np.bool_], how: FitSettings, seed: int) -> NDArray[np.float64]:
-    """Values [m, 20, 2] of the clips `out`, from a reader fitted to the others."""
-    chosen = np.flatnonzero(~out)
-    reader = cross_fit(
+def _fitted(heard: Heard, chosen: NDArray[np.int64], how: FitSettings, seed: int) -> WindowReader:
+    """A reader fitted to some of the labelled clips, and to the music without labels."""
+    return cross_fit(
         heard.network.reader,
         heard.steps[:, chosen],
         heard.labels.select(chosen),
@@ -250,6 +242,12 @@ def _told(heard: Heard, out: NDArray[np.bool_], how: FitSettings, seed: int) -> 
         how,
         seed,
     )
+
+
+def _told(heard: Heard, out: NDArray[np.bool_], how: FitSettings, seed: int) -> NDArray[np.float64]:
+    """Values [m, 20, 2] of the clips `out`, from a reader fitted to the others."""
+    chosen = np.flatnonzero(~out)
+    reader = _fitted(heard, chosen, how, seed)
     return _values(reader, heard.steps[0, out])
 
 
@@ -262,14 +260,7 @@ def _row(heard: Heard, out: NDArray[np.bool_], how: FitSettings) -> Row:
     # Songs by an artist of those left out would tell too much of them.
     artists = np.isin(heard.labels.groups, heard.labels.groups[out])
     chosen = np.flatnonzero(~(out | artists))
-    reader = cross_fit(
-        heard.network.reader,
-        heard.steps[:, chosen],
-        heard.labels.select(chosen),
-        heard.other,
-        how,
-        0,
-    )
+    reader = _fitted(heard, chosen, how, 0)
     return {
         "songs": int(out.sum()),
         **_fits(_values(reader, heard.steps[0, out]), heard.labels, out),
