@@ -31,7 +31,7 @@ import torch
 from mer_engine.network import WindowReader
 from mer_engine.training.checkpoint import read_checkpoint
 from mer_engine.training.collection import Collection, load_collection
-from mer_engine.training.cross_fit import FOLDS, cross_fit, fold_of
+from mer_engine.training.cross_fit import FOLDS, fold_of
 from mer_engine.training.examples import Encoder, Labels, encode_clips, read_labels
 from mer_engine.training.fit import FitSettings, predict, score_values
 from mer_engine.training.problem import DataError
@@ -217,7 +217,7 @@ def long_songs(heard: Heard, how: FitSettings, collection: Collection | None) ->
     # Nor may music by one of their artists be known.
     known &= ~np.isin(heard.labels.groups, labels.groups)
     chosen = np.flatnonzero(known)
-    reader = _fitted(heard, chosen, how, 0)
+    reader = heard.fit(chosen, how, 0)
     values = _values(reader, steps[0])
     fits = _fits(values, labels, np.ones(len(labels), bool))
     protocol = "ten seconds of each; fitted on the train and validation splits without them"
@@ -232,22 +232,10 @@ STUDIES: dict[str, Callable[[Heard, FitSettings, Collection | None], Row]] = {
 }
 
 
-def _fitted(heard: Heard, chosen: NDArray[np.int64], how: FitSettings, seed: int) -> WindowReader:
-    """A reader fitted to some of the labelled clips, and to the music without labels."""
-    return cross_fit(
-        heard.network.reader,
-        heard.steps[:, chosen],
-        heard.labels.select(chosen),
-        heard.other,
-        how,
-        seed,
-    )
-
-
 def _told(heard: Heard, out: NDArray[np.bool_], how: FitSettings, seed: int) -> NDArray[np.float64]:
     """Values [m, 20, 2] of the clips `out`, from a reader fitted to the others."""
     chosen = np.flatnonzero(~out)
-    reader = _fitted(heard, chosen, how, seed)
+    reader = heard.fit(chosen, how, seed)
     return _values(reader, heard.steps[0, out])
 
 
@@ -260,7 +248,7 @@ def _row(heard: Heard, out: NDArray[np.bool_], how: FitSettings) -> Row:
     # Songs by an artist of those left out would tell too much of them.
     artists = np.isin(heard.labels.groups, heard.labels.groups[out])
     chosen = np.flatnonzero(~(out | artists))
-    reader = _fitted(heard, chosen, how, 0)
+    reader = heard.fit(chosen, how, 0)
     return {
         "songs": int(out.sum()),
         **_fits(_values(reader, heard.steps[0, out]), heard.labels, out),
@@ -278,10 +266,7 @@ def _flat(values: NDArray[np.float64], labels: Labels) -> Row:
 
 
 def _with_reader(heard: Heard, reader: WindowReader) -> Heard:
-    network = type(heard.network)(heard.network.config)
-    network.load_state_dict(heard.network.state_dict())
-    network.reader = reader
-    return replace(heard, network=network)
+    return replace(heard, network=heard.with_reader(reader))
 
 
 def _say(name: str, row: Row) -> None:

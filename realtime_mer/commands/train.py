@@ -24,7 +24,8 @@ Songs that cannot be used are named, one a line, and summed up.
 
 --teacher takes the network's convolutions from MusiCNN, a music tagger whose weights
 come with a package of that name ('pip download musicnn --no-deps'); without it they
-are trained on the labels alone, which takes longer and is less accurate.
+are trained on the labels alone, which takes longer and is less accurate, and only the
+validation songs are left to measure and calibrate it on.
 --unlabelled adds music that nobody labelled: a first estimate of it, made from the
 labelled songs, is learnt as well.
 --init goes on from the network of a model file, to fit it to other music or raters.

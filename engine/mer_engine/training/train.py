@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from mer_engine.model_file import ModelInfo
-from mer_engine.network import EmotionNetwork, NetworkConfig
+from mer_engine.network import EmotionNetwork, NetworkConfig, WindowReader
 from mer_engine.training.augment import Augmentation
 from mer_engine.training.calibrate import COVERAGE, calibrate
 from mer_engine.training.checkpoint import Checkpoint
@@ -23,6 +23,7 @@ from mer_engine.training.cross_fit import FOLDS, cross_fit, fold_of
 from mer_engine.training.examples import Encoder, Labels, encode_clips, read_frames, read_labels
 from mer_engine.training.export import Calibration, ModelText, export_model
 from mer_engine.training.fit import (
+    FIRST_SCORED,
     FitSettings,
     fit_encoder,
     predict,
@@ -102,6 +103,36 @@ class Heard:
     validation: NDArray[np.bool_]
     other: NDArray[np.float16]
     blind: bool
+
+    def fit(
+        self,
+        chosen: NDArray[np.int64],
+        how: FitSettings,
+        seed: int,
+        report: Callable[[int, float], None] | None = None,
+        *,
+        settle: bool = True,
+        device: str = "cpu",
+    ) -> WindowReader:
+        """A reader fitted to the labelled clips `chosen` and to the music without labels."""
+        return cross_fit(
+            self.network.reader,
+            self.steps[:, chosen],
+            self.labels.select(chosen),
+            self.other,
+            how,
+            seed,
+            report,
+            settle=settle,
+            device=device,
+        )
+
+    def with_reader(self, reader: WindowReader) -> EmotionNetwork:
+        """A network of this encoder and another reader."""
+        network = EmotionNetwork(self.network.config)
+        network.load_state_dict(self.network.state_dict())
+        network.reader = reader
+        return network
 
 
 def train(settings: TrainSettings, say: Callable[[str], None]) -> ModelInfo:
@@ -414,10 +445,7 @@ def _hold_out(
         told[fold] = predict(reader, heard.steps[0, folds == fold]).astype(np.float16)
         state["told"] = {str(key): torch.from_numpy(value) for key, value in told.items()}
         # Until the run ends, this is the model that it has.
-        network = EmotionNetwork(heard.network.config)
-        network.load_state_dict(heard.network.state_dict())
-        network.reader = reader
-        keep(network, None)
+        keep(heard.with_reader(reader), None)
     numbers = [np.flatnonzero(folds == fold) for fold in range(count)]
     parts = [told[fold].astype(np.float32) for fold in range(count)]
     return np.concatenate(parts), np.concatenate(numbers)
@@ -429,7 +457,7 @@ def _fit(
     how: FitSettings,
     settings: TrainSettings,
     say: Callable[[str], None],
-) -> Any:
+) -> WindowReader:
     begun = time.perf_counter()
 
     def report(step: int, loss: float) -> None:
@@ -437,11 +465,8 @@ def _fit(
             seconds = time.perf_counter() - begun
             say(f"step {step} of {how.steps}: loss {loss:.4f}, {seconds:.0f} s")
 
-    return cross_fit(
-        heard.network.reader,
-        heard.steps[:, chosen],
-        heard.labels.select(chosen),
-        heard.other,
+    return heard.fit(
+        chosen,
         how,
         settings.seed,
         report,
@@ -464,7 +489,7 @@ def _measure(
         intercept, slope = np.array(calibration.line[name]).T
         values[..., column] = intercept + slope * values[..., column]
     valence, arousal = score_values(values, truth)
-    miss = np.abs(truth - values)[:, 9:]
+    miss = np.abs(truth - values)[:, FIRST_SCORED - 1 :]
     where = "parts of the train and validation splits, by artist"
     return calibration, {
         "held_out": where if heard.blind else "validation split",

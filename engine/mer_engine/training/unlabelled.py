@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
+from mer_engine.training.clip_audio import AUDIO_SUFFIXES, probe_audio
 from mer_engine.training.collection import CLIP_S, Clip
 from mer_engine.training.problem import DataError
 
-SUFFIXES = (".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav")
+SUFFIXES = tuple(sorted((*AUDIO_SUFFIXES, ".oga")))
 # Of a long file some clips are enough: what follows sounds much the same.
 MOST_CLIPS_A_FILE = 5
 # A folder of a hundred pieces by one composer must not outweigh the rest.
@@ -38,9 +38,9 @@ def find_music(folder: Path, say: Callable[[str], None]) -> list[Clip]:
     files = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     for path in sorted(files):
         try:
-            length_s = soundfile.info(path).duration
-        except soundfile.LibsndfileError as error:
-            say(f"left out: {path} cannot be read as audio ({error})")
+            length_s = probe_audio(path).duration_s
+        except DataError as error:
+            say(f"left out: {error}")
             continue
         if length_s < _SHORTEST_S:
             continue
