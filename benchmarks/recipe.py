@@ -35,7 +35,7 @@ from mer_engine.training.cross_fit import FOLDS, fold_of
 from mer_engine.training.examples import Encoder, Labels, encode_clips, read_labels
 from mer_engine.training.fit import FitSettings, predict, score_values
 from mer_engine.training.problem import DataError
-from mer_engine.training.train import AUGMENTATION, Heard, restore
+from mer_engine.training.train import Heard, restore
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -54,17 +54,24 @@ Row = dict[str, Any]
 
 
 class CourseOnly(WindowReader):
-    """Without what is read from the window's statistics and mode."""
+    """Without what a network reads from the window's statistics and mode."""
 
-    def forward(self, window: Tensor) -> Tensor:
-        return self._read_course(window[:, :, : 2 * self.config.channels])
+    def read(self, window: Tensor, statistics: Tensor) -> Tensor:
+        return super().read(window, statistics) - self._read_statistics(statistics)
 
 
 class StatisticsOnly(WindowReader):
     """Without BiLSTM and attention."""
 
-    def forward(self, window: Tensor) -> Tensor:
-        return self._read_statistics(window)
+    def read(self, window: Tensor, statistics: Tensor) -> Tensor:
+        return self._read_statistics(statistics)
+
+
+class MemoryOnly(WindowReader):
+    """Without both."""
+
+    def read(self, window: Tensor, statistics: Tensor) -> Tensor:
+        return 0.0 * super().read(window, statistics)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -124,11 +131,11 @@ def cross_validation(heard: Heard, how: FitSettings, _: Collection | None) -> Ro
 def ablation(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
     """One part of the recipe left out at a time."""
     reader = heard.network.reader
-    width = heard.network.config.pitch_classes
-    hushed = heard.steps.copy()
-    hushed[..., -width:] = 0
-    hushed_other = heard.other.copy()
-    hushed_other[..., -width:] = 0
+    config = heard.network.config
+    notes = slice(2 * config.channels, 2 * config.channels + config.pitch_classes)
+    hushed, hushed_other = heard.steps.copy(), heard.other.copy()
+    hushed[..., notes] = 0
+    hushed_other[..., notes] = 0
     unknown = replace(heard.labels, static=np.full_like(heard.labels.static, np.nan))
     variants: list[tuple[str, str, Heard, FitSettings]] = [
         ("as shipped", "the whole recipe", heard, how),
@@ -137,6 +144,19 @@ def ablation(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
             "nothing tells major from minor",
             replace(heard, steps=hushed, other=hushed_other),
             how,
+        ),
+        ("no memory", "the reader alone", heard, replace(how, memory=False)),
+        (
+            "memory alone",
+            "kernel regression, no reader",
+            _with_reader(heard, MemoryOnly(reader.config)),
+            how,
+        ),
+        (
+            "no memory, no opinions",
+            "the reader alone, taught by labels alone",
+            heard,
+            replace(how, opinion=0.0, unlabelled=0.0, memory=False),
         ),
         ("no opinions", "labels alone", heard, replace(how, opinion=0.0, unlabelled=0.0)),
         (
@@ -155,13 +175,13 @@ def ablation(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
         ("no static labels", "moments alone", replace(heard, labels=unknown), how),
         (
             "no statistics",
-            "BiLSTM and attention alone",
+            "BiLSTM and attention beside the memory",
             _with_reader(heard, CourseOnly(reader.config)),
             how,
         ),
         (
             "no BiLSTM, no attention",
-            "statistics and mode alone",
+            "statistics and mode beside the memory",
             _with_reader(heard, StatisticsOnly(reader.config)),
             how,
         ),
@@ -211,7 +231,7 @@ def long_songs(heard: Heard, how: FitSettings, collection: Collection | None) ->
     clips = [clip for clip in collection.clips if int(clip.song) > LAST_OF_2014]
     names = {f"{collection.name}/{clip.song}" for clip in clips}
     known = np.array([song not in names for song in heard.labels.songs.tolist()])
-    encoder = Encoder(heard.network, AUGMENTATION)
+    encoder = Encoder(heard.network)
     steps, kept, _ = encode_clips(encoder, clips, 1, 0, print, "long")
     labels = read_labels(collection, tuple(clips)).select(kept)
     # Nor may music by one of their artists be known.

@@ -13,13 +13,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mer_engine.chroma import PITCH_CLASSES, Chroma, periodic_hann
+
 # Raised whenever the arithmetic below changes, so that an older model refuses the newer features.
-ARITHMETIC_VERSION = 2
-PITCH_CLASSES = 12
-# A partial this far from its semitone, in semitones, counts exp(-1/2).
-_TUNING = 0.25
-# Total strength below which the pitch classes fade out: digital silence has none.
-_HUSH = 1e-2
+ARITHMETIC_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +34,7 @@ class FrontEndConfig:
             semitones apart; 0 for none.
         chroma_hop: samples between two computations of the pitch classes, a multiple of `hop`;
             frames in between repeat the last.
-        chroma_low_hz, chroma_high_hz: the partials that count.
+        chroma_low_hz, chroma_high_hz: the notes that count.
     """
 
     sample_rate_hz: int = 16_000
@@ -49,8 +46,8 @@ class FrontEndConfig:
     log_scale: float = 10_000.0
     chroma_fft_size: int = 4096
     chroma_hop: int = 2000
-    chroma_low_hz: float = 80.0
-    chroma_high_hz: float = 2_100.0
+    chroma_low_hz: float = 130.0
+    chroma_high_hz: float = 3_000.0
 
     def __post_init__(self) -> None:
         if (self.sample_rate_hz // 2) % self.hop or self.sample_rate_hz % 2:
@@ -116,38 +113,6 @@ def _hertz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(mel < _KNEE_MEL, linear, logarithmic)
 
 
-class Chroma:
-    """How strongly each pitch class sounds: what tells major from minor.
-
-    The peaks of a long spectrum, compressed by a square root and folded into one octave; a partial
-    between two semitones counts for neither. Each frame sums to one, so loudness plays no part.
-    """
-
-    def __init__(self, config: FrontEndConfig) -> None:
-        bins_hz = np.fft.rfftfreq(config.chroma_fft_size, 1 / config.sample_rate_hz)
-        inside = np.flatnonzero(
-            (bins_hz >= config.chroma_low_hz) & (bins_hz <= config.chroma_high_hz)
-        )
-        # One bin more at each end, so that every bin inside has two neighbours.
-        self._bins = slice(int(inside[0]) - 1, int(inside[-1]) + 2)
-        semitone = 69 + 12 * np.log2(bins_hz[inside] / 440.0)
-        nearest = np.round(semitone)
-        self._fold = np.zeros((len(inside), PITCH_CLASSES), np.float32)
-        self._fold[np.arange(len(inside)), nearest.astype(int) % PITCH_CLASSES] = np.exp(
-            -0.5 * ((semitone - nearest) / _TUNING) ** 2
-        )
-        self._hann = periodic_hann(config.chroma_fft_size)
-
-    def __call__(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return float32 [n, 12] of windows float32 [n, chroma_fft_size]; silence gives zeros."""
-        spectrum = np.fft.rfft(windows * self._hann, axis=1)[:, self._bins]
-        magnitude = np.sqrt(spectrum.real**2 + spectrum.imag**2).astype(np.float32)
-        inner = magnitude[:, 1:-1]
-        peaks = (inner > magnitude[:, :-2]) & (inner > magnitude[:, 2:])
-        strength = (np.sqrt(inner) * peaks) @ self._fold
-        return np.asarray(strength / (strength.sum(1, keepdims=True) + _HUSH), dtype=np.float32)
-
-
 class FrontEnd:
     """Turns a mono signal into frames of features, as a stream.
 
@@ -159,7 +124,16 @@ class FrontEnd:
         self.config = config or FrontEndConfig()
         self._bank = mel_bank(self.config)
         self._hann = periodic_hann(self.config.fft_size)
-        self._chroma = Chroma(self.config) if self.config.chroma_fft_size else None
+        self._chroma = (
+            Chroma(
+                self.config.sample_rate_hz,
+                self.config.chroma_fft_size,
+                self.config.chroma_low_hz,
+                self.config.chroma_high_hz,
+            )
+            if self.config.chroma_fft_size
+            else None
+        )
         # What must be kept of the past: a window, less the samples that complete it.
         self._reach = max(
             self.config.fft_size - self.config.hop,
@@ -223,11 +197,6 @@ class FrontEnd:
         for frame, value in zip(fresh, values, strict=True):
             columns[frame : frame + every] = value
         self._last_chroma = values[-1]
-
-
-def periodic_hann(size: int) -> NDArray[np.float32]:
-    """A Hann window that continues itself, float32 [size]."""
-    return np.asarray(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size), dtype=np.float32)
 
 
 def _windows(

@@ -55,7 +55,7 @@ def test_each_variant_leaves_out_what_it_says(
 ) -> None:
     result = measure(recipe, "ablation", run, tmp_path / "ablation.json")
     figures = {row["name"]: (row["r2_arousal"], row["r2_valence"]) for row in result["rows"]}
-    assert len(figures) == len(result["rows"]) == 9
+    assert len(figures) == len(result["rows"]) == 12
     whole = figures.pop("as shipped")
     # This run has each clip as it is and nothing else.
     assert figures.pop("no variations") == whole

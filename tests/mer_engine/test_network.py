@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from mer_engine.frontend import FrontEndConfig, features
-from mer_engine.network import SCORES, BestPlace, EmotionNetwork, Level, Mode, NetworkConfig
+from mer_engine.memory import Memory
+from mer_engine.network import (
+    MEMORY_SHARE,
+    SCORES,
+    BestPlace,
+    EmotionNetwork,
+    Level,
+    NetworkConfig,
+)
 from support import music as signal_of
 from torch import Tensor
 
@@ -21,9 +28,6 @@ SMALL = NetworkConfig(
     statistics=8,
     bins=11,
 )
-# Pitch classes of C major and C minor (harmonic), as often as each is heard.
-MAJOR = torch.tensor([3.0, 0, 1, 0, 2, 1, 0, 3, 0, 1, 0, 1])
-MINOR = torch.tensor([3.0, 0, 1, 2, 0, 1, 0, 3, 1, 0, 0, 1])
 
 
 @pytest.fixture
@@ -63,8 +67,8 @@ def test_shapes_and_probabilities(network: EmotionNetwork, past: int, steps: int
 
 def test_the_sizes_add_up() -> None:
     assert SMALL.channels == 9 + 3 * 4
-    assert SMALL.embedding == 2 * SMALL.channels + 12
-    assert SMALL.statistic_size == 3 * SMALL.channels + 12
+    assert SMALL.embedding == 2 * SMALL.channels + 12 + 96
+    assert SMALL.statistic_sizes == (3 * SMALL.channels, 12, 24, 96)
     assert SMALL.context_frames == 3 * 6 + 20 + (40 - 1 + 8 - 1)
     frontend = FrontEndConfig()
     usual = NetworkConfig()
@@ -116,8 +120,17 @@ def test_a_step_depends_on_every_frame_of_its_context_and_on_no_other(
 def test_pitch_classes_are_the_mean_of_their_computations(network: EmotionNetwork) -> None:
     frames = music(network, 3)
     newest = frames[:, -SMALL.frames_per_step :, SMALL.bands :]
-    told = network.encoder(frames)[:, -1, -12:]
+    told = network.encoder(frames)[:, -1, 2 * SMALL.channels :][:, :12]
     assert torch.allclose(told, newest[:, 7::8].mean(1), atol=1e-6)
+
+
+@torch.inference_mode()
+def test_the_spectrum_is_the_mean_of_the_levelled_bands(network: EmotionNetwork) -> None:
+    frames = music(network, 3)
+    levelled = network.encoder.levelled(frames[:, :, : SMALL.bands])
+    told = network.encoder(frames)[:, :, -SMALL.bands :]
+    assert torch.allclose(told[:, 2], levelled[:, -32:].mean(1), atol=1e-6)
+    assert torch.allclose(told[:, 1], levelled[:, -64:-32].mean(1), atol=1e-6)
 
 
 @torch.inference_mode()
@@ -125,7 +138,7 @@ def test_a_network_without_level_and_pitch_classes() -> None:
     without = EmotionNetwork(NetworkConfig(pitch_classes=0, level_frames=0)).eval()
     config = without.config
     steps = without.encoder(torch.rand(1, config.context_frames + 32, 96))
-    assert steps.shape == (1, 1, 2 * config.channels)
+    assert steps.shape == (1, 1, 2 * config.channels + 96)
     assert without.reader(steps).shape == (1, len(SCORES), config.bins)
 
 
@@ -179,49 +192,34 @@ def test_a_filter_counts_where_it_fits_best_or_least() -> None:
     assert torch.allclose(found[1], sums.amin(1), atol=1e-5)
 
 
-@pytest.mark.parametrize(("chroma", "wins"), [(MAJOR, 1), (MINOR, -1)])
-@torch.inference_mode()
-def test_the_mode_tells_major_from_minor_in_every_key(chroma: Tensor, wins: int) -> None:
-    mode = Mode()
-    reference = mode(chroma.expand(1, 6, 12))
-    fits, differences = reference[0, :8].unflatten(0, (4, 2)), reference[0, 8:]
-    # Pairs (major, minor) of both kinds of profiles, of the window and of its steps.
-    assert torch.allclose(differences, fits[:, 0] - fits[:, 1])
-    assert (wins * differences > 0.05).all()
-    assert fits.max() <= 1 + 1e-5
-    for semitones in range(1, 12):
-        moved = mode(chroma.roll(semitones).expand(1, 6, 12))
-        assert torch.allclose(moved, reference, atol=1e-5)
-    assert torch.allclose(mode(0.1 * chroma.expand(1, 6, 12)), reference, atol=1e-3)
-
-
-@torch.inference_mode()
-def test_a_profile_fits_itself_and_silence_fits_nothing() -> None:
-    mode = Mode()
-    assert not list(mode.parameters())
-    for number in range(4):
-        own = mode.keys[:, number * 12 + 7]
-        fits = mode(own.expand(1, 3, 12))[0, :4]
-        assert fits[number] == pytest.approx(1, abs=1e-3)
-        assert fits.max() <= 1 + 1e-5
-    assert not mode(torch.zeros(1, 3, 12)).any()
-
-
-@torch.inference_mode()
-def test_statistics_of_a_window(network: EmotionNetwork) -> None:
-    window = torch.randn(2, 9, SMALL.embedding)
-    size = SMALL.channels
-    told = network.reader.statistics_of(window)
-    assert told.shape == (2, SMALL.statistic_size)
-    np.testing.assert_allclose(told[:, :size], window[:, :, size : 2 * size].mean(1), atol=1e-6)
-    np.testing.assert_allclose(told[:, size : 2 * size], window[:, :, :size].mean(1), atol=1e-6)
-    np.testing.assert_array_equal(told[:, 2 * size : 3 * size], window[:, :, :size].amax(1))
-
-
 @torch.inference_mode()
 def test_the_order_of_the_window_matters(network: EmotionNetwork) -> None:
     window = torch.randn(1, 10, SMALL.embedding)
     assert not torch.allclose(network.reader(window), network.reader(window.flip(1)), atol=1e-6)
+
+
+@torch.inference_mode()
+def test_a_memory_pulls_the_distribution_to_what_it_says(network: EmotionNetwork) -> None:
+    reader = network.reader
+    window = torch.randn(2, 10, SMALL.embedding)
+    centres = SMALL.bin_centres()
+    alone = torch.softmax(reader(window), 2) @ centres
+    memory = Memory(SMALL.statistic_sizes, 3, 5, len(SCORES))
+    memory.centre.copy_(torch.tensor([0.8, -0.8, 0.5, 0.0]))
+    reader.remember(memory, torch.tensor([0.3, 0.3, 0.3, 1e6]))
+    assert (reader.config.memory, reader.config.memory_rank) == (3, 5)
+    together = torch.softmax(reader(window), 2) @ centres
+    said = memory(reader.statistics(window))
+    assert torch.allclose(said, memory.centre.expand(2, 4))
+    nearer = (together - said).abs() < (alone - said).abs()
+    assert nearer[:, :3].all()
+    # A bell that is wide beyond measure says nothing, it only leaves the reader less sure.
+    log_alone = reader.read(window, reader.statistics(window))[:, 3]
+    flat = torch.softmax((1 - MEMORY_SHARE) * log_alone, 1) @ centres
+    assert torch.allclose(together[:, 3], flat, atol=1e-6)
+    restored = EmotionNetwork(reader.config)
+    restored.load_state_dict(network.state_dict())
+    assert torch.equal(restored.eval().reader(window), reader(window))
 
 
 def test_impossible_sizes_are_refused_with_the_numbers() -> None:

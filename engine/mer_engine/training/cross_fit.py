@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from mer_engine.memory import Memory
+from mer_engine.model_file import DIMENSIONS
 from mer_engine.network import SCORES, WindowReader
 from mer_engine.training.examples import STEPS, Labels
-from mer_engine.training.fit import FitSettings, Lessons, fit_reader, statistics
-from mer_engine.training.kernel_teacher import KernelTeacher
+from mer_engine.training.fit import FitSettings, Lessons, fit_reader, spread, statistics
+from mer_engine.training.kernel_teacher import SHARES, KernelTeacher, LikenessSpace, teach
 from mer_engine.training.problem import DataError
 
 FOLDS = 5
-# Windows that the kernel teacher learns from: the whole clip, and one of middle length.
-_LASTS = (STEPS, 13)
-# Fewer clips than this teach a kernel nothing.
+# Windows that the kernel teacher learns from: the whole clip, which the memory keeps, and half.
+_LASTS = (STEPS, STEPS // 2)
+# Fewer windows than this teach a kernel nothing.
 _FEWEST = 20
+# More windows than this are thinned: the cost grows with the cube, and the memory with it.
+MOST_ROWS = 6000
+# So wide is what a memory says of a score that it does not know.
+_FLAT = 1e6
 
 
 def fold_of(groups: NDArray[np.str_], folds: int, seed: int) -> NDArray[np.int64]:
@@ -50,7 +58,7 @@ def cross_fit(
     settle: bool = True,
     device: str = "cpu",
 ) -> WindowReader:
-    """Ask a kernel teacher for its opinion, then fit a reader to labels and opinions.
+    """Ask kernel teachers for their opinion, fit a reader to labels and opinions, give it a memory.
 
     Args:
         start: the reader to begin with; stays as it is.
@@ -59,16 +67,47 @@ def cross_fit(
         other: float16 [1, m, 20, E], clips without labels; m may be 0.
         settings, seed, report, settle, device: as `fit_reader` takes them.
     """
-    own = np.full((len(labels), len(SCORES)), np.nan, np.float32)
-    about = np.full((other.shape[1], len(SCORES)), np.nan, np.float32)
-    if settings.opinion or settings.unlabelled:
-        own, about = opinions(start, steps[0], labels, other[0])
+    told = Opinions.none(len(labels), other.shape[1])
+    if settings.opinion or settings.unlabelled or settings.memory:
+        told = opinions(start, steps, labels, other[0])
     more = None
-    if other.shape[1] and settings.unlabelled and np.isfinite(about).any():
+    if other.shape[1] and settings.unlabelled and np.isfinite(told.other).any():
         nothing = np.full((other.shape[1], STEPS, 2), np.nan, np.float32)
-        more = Lessons(other, nothing, nothing[:, 0], about)
-    lessons = Lessons(steps, labels.values, labels.static, own)
-    return fit_reader(start, lessons, more, settings, seed, report, settle=settle, device=device)
+        more = Lessons(other, nothing, nothing[:, 0], told.other)
+    lessons = Lessons(steps, labels.values, labels.static, told.own)
+    reader = fit_reader(start, lessons, more, settings, seed, report, settle=settle, device=device)
+    if settings.memory and told.memory is not None:
+        width = spread(reader, steps[0])
+        width[~told.tells] = _FLAT
+        reader.remember(told.memory, torch.from_numpy(width))
+    return reader
+
+
+@dataclass(frozen=True)
+class Opinions:
+    """What the kernel teachers say of whole clips, and what is kept of them.
+
+    Attributes:
+        own: float32 [n, 4], of each labelled clip without its own song; NaN where too few labels
+            are known.
+        other: float32 [m, 4], of clips without labels.
+        memory: None where the moments' labels are too few.
+        tells: bool [4], the scores that the memory knows.
+    """
+
+    own: NDArray[np.float32]
+    other: NDArray[np.float32]
+    memory: Memory | None
+    tells: NDArray[np.bool_]
+
+    @classmethod
+    def none(cls, labelled: int, other: int) -> Opinions:
+        """No opinion on so many clips with labels, and so many without."""
+        shape = len(SCORES)
+        own = np.full((labelled, shape), np.nan, np.float32)
+        return cls(
+            own, np.full((other, shape), np.nan, np.float32), None, np.zeros(shape, np.bool_)
+        )
 
 
 def opinions(
@@ -76,35 +115,75 @@ def opinions(
     steps: NDArray[np.float16],
     labels: Labels,
     other: NDArray[np.float16],
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What a kernel teacher says of whole clips.
+) -> Opinions:
+    """Ask kernel teachers, one for each kind of score.
 
     Args:
         reader: tells what the statistics of a window are; its weights play no part.
-        steps: float16 [n, 20, E], labelled clips.
+        steps: float16 [versions, n, 20, E], labelled clips, first as they are. Opinions are asked
+            of these; the memory learns to tell the others too.
         labels: of the same clips.
         other: float16 [m, 20, E], clips without labels.
-
-    Returns:
-        float32 [n, 4], of each labelled clip without its own song, and [m, 4]; NaN where too few
-        labels are known.
     """
-    rows = np.concatenate([statistics(reader, steps, last) for last in _LASTS])
+    told = Opinions.none(steps.shape[1], len(other))
+    statistic_rows = _rows(reader, steps[0])
     songs = np.tile(labels.songs, len(_LASTS))
-    moment = np.concatenate([labels.values[:, last - 1] for last in _LASTS])
-    whole = np.tile(labels.static, (len(_LASTS), 1))
-    asked = statistics(reader, other, STEPS) if len(other) else None
-    mode = reader.config.statistic_size - 3 * reader.config.channels
-    own = np.full((len(steps), len(SCORES)), np.nan, np.float32)
-    about = np.full((len(other), len(SCORES)), np.nan, np.float32)
-    for columns, targets in ((slice(0, 2), moment), (slice(2, 4), whole)):
-        known = np.isfinite(targets).all(axis=1)
-        if known.sum() < _FEWEST or len(np.unique(songs[known])) < 2:
-            continue
-        teacher = KernelTeacher(rows[known], mode, targets[known], songs[known].tolist())
-        said = np.full((len(rows), 2), np.nan, np.float32)
-        said[known] = teacher.without_own_song()
-        own[:, columns] = said[: len(steps)]
-        if asked is not None:
-            about[:, columns] = teacher(asked)
-    return own, about
+    targets = np.concatenate(
+        [np.column_stack([labels.values[:, last - 1], labels.static]) for last in _LASTS]
+    )
+    learnt = _some(songs)
+    space = LikenessSpace(statistic_rows[learnt], reader.statistics.sizes)
+    places = space.place(statistic_rows)
+    asked = space.place(statistics(reader, other, STEPS)) if len(other) else None
+    anchors = places[: len(labels)][_some(labels.songs)]
+    memory = space.memory(anchors, len(SCORES))
+    everywhere = np.concatenate([places, *(space.place(_rows(reader, v)) for v in steps[1:])])
+    for dimension, name in enumerate(DIMENSIONS):
+        for scores in _alike(targets, (dimension, dimension + len(DIMENSIONS))):
+            known = learnt & np.isfinite(targets[:, scores]).all(axis=1)
+            if known.sum() < _FEWEST or len(np.unique(songs[known])) < 2:
+                continue
+            truth, names = targets[np.ix_(known, scores)], songs[known].tolist()
+            teacher = KernelTeacher(space, places[known], truth, names, SHARES[name])
+            said = np.where(np.isfinite(targets[:, scores]), teacher(places), np.nan)
+            said[known] = teacher.without_own_song()
+            told.own[:, scores] = said[: len(labels)]
+            if asked is not None:
+                told.other[:, scores] = teacher(asked)
+            again = len(steps)
+            teach(
+                memory, scores, space, anchors, everywhere[np.tile(known, again)],
+                np.tile(truth, (again, 1)), names * again, SHARES[name],
+            )  # fmt: skip
+            told.tells[scores] = True
+    if not told.tells[: len(DIMENSIONS)].all():
+        return told
+    return replace(told, memory=memory)
+
+
+def _rows(reader: WindowReader, steps: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Statistics of the windows that are learnt from, of clips [n, 20, E]: all of one length, then
+    all of the next."""
+    return np.concatenate([statistics(reader, steps, last) for last in _LASTS])
+
+
+def _alike(targets: NDArray[np.float32], scores: tuple[int, ...]) -> list[list[int]]:
+    """Scores that are known of the same windows, together: one kernel serves them."""
+    groups: list[list[int]] = []
+    for score in scores:
+        for group in groups:
+            if (np.isfinite(targets[:, score]) == np.isfinite(targets[:, group[0]])).all():
+                group.append(score)
+                break
+        else:
+            groups.append([score])
+    return groups
+
+
+def _some(songs: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """Windows to learn from: all, or those of songs evenly chosen until there are `MOST_ROWS`."""
+    if len(songs) <= MOST_ROWS:
+        return np.ones(len(songs), np.bool_)
+    names = np.array(list(dict.fromkeys(songs.tolist())))
+    count = max(2, int(len(names) * MOST_ROWS / len(songs)))
+    return np.isin(songs, names[np.linspace(0, len(names) - 1, count).astype(int)])

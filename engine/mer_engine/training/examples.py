@@ -13,10 +13,10 @@ from torch.nn import functional
 
 from mer_engine.frontend import FrontEndConfig, features
 from mer_engine.network import EmotionNetwork
-from mer_engine.training.augment import Augmentation, augment
 from mer_engine.training.clip_audio import read_clip
 from mer_engine.training.collection import Clip, Collection
 from mer_engine.training.problem import DataError
+from mer_engine.training.surroundings import Surroundings, play
 
 STEPS = 20
 # A clip may end a little early: the rest is filled with silence and its labels are dropped.
@@ -70,20 +70,41 @@ def read_labels(collection: Collection, clips: tuple[Clip, ...]) -> Labels:
     )
 
 
-def read_frames(clip: Clip) -> tuple[NDArray[np.float16], int] | None:
-    """The features of a clip, float16 [20 * S, width], and its whole steps; None if too short.
+def read_frames(
+    clip: Clip,
+    variations: int = 0,
+    rng: np.random.Generator | None = None,
+    surroundings: Surroundings | None = None,
+) -> tuple[NDArray[np.float16], int] | None:
+    """The features of a clip as it is, and as it would arrive in other surroundings.
+
+    Args:
+        clip: which.
+        variations: how often it is played elsewhere.
+        rng: chance for these; a fixed one where None.
+        surroundings: where.
+
+    Returns:
+        float16 [1 + variations, 20 * S, width], and the whole steps of the clip; None if there are
+        too few.
 
     Raises:
         DataError: its audio cannot be read.
     """
     frontend = FrontEndConfig()
+    rate = frontend.sample_rate_hz
     per_step = frontend.frames_per_second // 2
-    frames = features(read_clip(clip, frontend.sample_rate_hz), frontend)[: STEPS * per_step]
-    steps = len(frames) // per_step
+    audio = read_clip(clip, rate)
+    steps = min(STEPS, len(audio) // (per_step * frontend.hop))
     if steps < _SHORTEST_STEPS:
         return None
-    filled = np.zeros((STEPS * per_step, frontend.width), np.float16)
-    filled[: len(frames)] = frames
+    audio = audio[: STEPS * per_step * frontend.hop]
+    filled = np.zeros((1 + variations, STEPS * per_step, frontend.width), np.float16)
+    rng = np.random.default_rng(0) if rng is None else rng
+    where = surroundings or Surroundings()
+    for number in range(1 + variations):
+        frames = features(play(audio, rate, rng, where) if number else audio, frontend)
+        filled[number, : len(frames)] = frames
     return filled, steps
 
 
@@ -93,41 +114,23 @@ def with_context(network: EmotionNetwork, frames: Tensor) -> Tensor:
 
 
 class Encoder:
-    """Turns clips into the embeddings of their steps, in one or several variations.
+    """Turns clips into the embeddings of their steps.
 
     Args:
         network: its encoder is used as it is.
-        augmentation: how variations differ; the first is always the clip as it is.
         device: of torch.
     """
 
-    def __init__(
-        self, network: EmotionNetwork, augmentation: Augmentation, device: str = "cpu"
-    ) -> None:
+    def __init__(self, network: EmotionNetwork, device: str = "cpu") -> None:
         self.network = network.to(device).eval()
-        self.augmentation = augmentation
         self.device = device
 
     @torch.inference_mode()
-    def __call__(
-        self, frames: NDArray[np.float16], versions: int, generator: torch.Generator
-    ) -> NDArray[np.float16]:
-        """Return float16 [versions, n, 20, E] of frames [n, 20 * S, width]."""
-        bands = self.network.config.bands
-        clean = torch.from_numpy(frames.astype(np.float32)).to(self.device)
-        rows = []
-        for version in range(versions):
-            varied = clean
-            if version:
-                sound, _ = augment(
-                    clean[:, :, :bands],
-                    torch.zeros(len(clean), 1, device=self.device),
-                    self.augmentation,
-                    generator,
-                )
-                varied = torch.cat([sound, clean[:, :, bands:]], dim=2)
-            rows.append(self.network.encoder(with_context(self.network, varied)).cpu())
-        return torch.stack(rows).numpy().astype(np.float16)
+    def __call__(self, frames: NDArray[np.float16]) -> NDArray[np.float16]:
+        """Return float16 [n, 20, E] of frames [n, 20 * S, width]."""
+        clips = torch.from_numpy(frames.astype(np.float32)).to(self.device)
+        steps = self.network.encoder(with_context(self.network, clips)).cpu()
+        return np.asarray(steps.numpy().astype(np.float16))
 
 
 def encode_clips(
@@ -140,30 +143,33 @@ def encode_clips(
 ) -> tuple[NDArray[np.float16], NDArray[np.int64], NDArray[np.int64]]:
     """Read and encode clips; those that cannot be read are left out and told.
 
+    Args:
+        encoder: does it.
+        clips: which.
+        versions: how many of each: the first is the clip as it is, the others are played elsewhere.
+        seed: of where; what a clip sounds like does not depend on the others.
+        say: takes sentences about the progress.
+        what: kind of the clips, for these.
+
     Returns:
         Embeddings float16 [versions, n, 20, E], which of the clips they belong to [n], and their
         whole steps [n].
     """
-    generator = torch.Generator().manual_seed(seed)
     rows: list[NDArray[np.float16]] = []
-    batch: list[NDArray[np.float16]] = []
     kept: list[int] = []
     steps: list[int] = []
     for number, clip in enumerate(clips):
         try:
-            read = read_frames(clip)
+            read = read_frames(clip, versions - 1, np.random.default_rng((seed, number)))
         except DataError as error:
             say(f"left out: {error}")
             read = None
         if read is not None:
-            batch.append(read[0])
+            rows.append(encoder(read[0]))
             kept.append(number)
             steps.append(read[1])
-        if batch and (len(batch) == 8 or number == len(clips) - 1):
-            rows.append(encoder(np.stack(batch), versions, generator))
-            batch = []
         if (number + 1) % 500 == 0:
             say(f"{number + 1} of {len(clips)} {what} clips heard")
     size = encoder.network.config.embedding
-    empty = np.zeros((versions, 0, STEPS, size), np.float16)
-    return np.concatenate([empty, *rows], axis=1), np.array(kept, int), np.array(steps, int)
+    found = np.stack(rows, axis=1) if rows else np.zeros((versions, 0, STEPS, size), np.float16)
+    return found, np.array(kept, int), np.array(steps, int)

@@ -58,6 +58,7 @@ class FitSettings:
             the same clips, and of its opinion on clips without labels.
         average: decay of the running average of the weights.
         versions: variations of every labelled clip, itself included.
+        memory: give the fitted reader the kernel teacher's memory.
     """
 
     steps: int = 700
@@ -72,6 +73,7 @@ class FitSettings:
     unlabelled: float = 1.0
     average: float = 0.998
     versions: int = 3
+    memory: bool = True
 
 
 def fit_reader(
@@ -231,10 +233,23 @@ def score_values(values: NDArray[np.floating], labels: NDArray[np.float32]) -> t
 def statistics(reader: WindowReader, steps: NDArray[np.float16], last: int) -> NDArray[np.float32]:
     """Statistics of the first `last` steps of clips [n, 20, E]: float32 [n, D]."""
     rows = [
-        reader.statistics_of(torch.from_numpy(part[:, :last].astype(np.float32))).numpy()
+        reader.statistics(torch.from_numpy(part[:, :last].astype(np.float32))).numpy()
         for part in np.array_split(steps, max(1, len(steps) // 512))
     ]
     return np.concatenate(rows)
+
+
+@torch.inference_mode()
+def spread(reader: WindowReader, steps: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Usual standard deviation of what a reader says of clips [n, 20, E]: float32 [scores]."""
+    reader.eval()
+    centres = reader.config.bin_centres()
+    total, count = torch.zeros(len(SCORES)), 0
+    for part in np.array_split(steps, max(1, len(steps) // 128)):
+        told = torch.softmax(reader(torch.from_numpy(part.astype(np.float32))), dim=2)
+        total += ((told @ centres**2) - (told @ centres) ** 2).sum(0)
+        count += len(part)
+    return np.asarray((total / max(1, count)).sqrt().numpy())
 
 
 class _Part:
@@ -301,7 +316,7 @@ def _loss(reader: WindowReader, logits: Tensor, truth: Tensor, settings: FitSett
 def _settle(reader: WindowReader, parts: list[_Part]) -> None:
     """Set the normalisation of the statistics to those of the clips."""
     rows = [
-        reader.statistics_of(part.steps[0, :, :last].float())
+        reader.statistics(part.steps[0, :, :last].float())
         for part in parts
         for last in (FIRST_SCORED, (FIRST_SCORED + STEPS) // 2, STEPS)
     ]

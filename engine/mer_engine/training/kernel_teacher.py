@@ -1,116 +1,190 @@
-"""A second opinion on every clip: kernel ridge regression on what a window is made of.
+"""Kernel ridge regression on what a window is made of: a second opinion, and the network's memory.
 
 Few labels and many numbers suit a kernel better than a network, which would rather learn from the
 kernel's smooth answers than from noisy labels alone: about the labelled clips (each answered
-without its own song, so the answer is honest) and about music without labels.
+without its own song, so the answer is honest) and about music without labels. Thinned out, the
+kernel becomes the reader's memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from mer_engine.memory import CLIP, Memory, projected
+from mer_engine.window_statistics import StatisticSizes
 
 Array = NDArray[np.float64]
 
-# Share of the kernel that looks at the mode; the rest looks at the tagger's channels.
-MODE_SHARE = 0.25
-RIDGE = 0.3
+# Share of the kernel that looks at each kind of statistic, by dimension. Which degrees of the scale
+# sound tells of valence alone: on songs left out it took from arousal.
+SHARES: Mapping[str, Mapping[str, float]] = {
+    "valence": {"channels": 0.6, "mode": 0.2, "degrees": 0.1, "spectrum": 0.1},
+    "arousal": {"channels": 0.65, "mode": 0.25, "spectrum": 0.1},
+}
+RIDGE = 0.25
 # The kernel's width: squared distance at which it falls to 1/e, in median distances between clips.
 WIDTH = 1 / 0.3
-# More rows than this are thinned: the cost grows with the cube.
-MOST_ROWS = 6000
-_CLIP = 6.0
+# Axes that the statistics of the channels are projected to.
+RANK = 160
+_TINY = 1e-6
+
+
+class LikenessSpace:
+    """Where windows lie so that their distances say how much alike they are.
+
+    Args:
+        statistics: float [n, D], what scales, axes and widths are taken from.
+        sizes: how many numbers of each kind a row has.
+    """
+
+    def __init__(self, statistics: NDArray[np.floating], sizes: StatisticSizes) -> None:
+        self.sizes = sizes
+        self.projected = projected(sizes, RANK)
+        x = statistics.astype(np.float64)
+        self._mean, self._std = x.mean(0), x.std(0) + _TINY
+        scaled = np.clip((x - self._mean) / self._std, -CLIP, CLIP)[:, : sizes.channels]
+        # The directions in which the channels vary most.
+        axes = np.linalg.eigh(scaled.T @ scaled)[1][:, ::-1]
+        self._axes = axes[:, : self.projected.channels]
+        some = self.place(statistics[::5])
+        self.rates: dict[str, float] = {}
+        for kind, block in self.blocks().items():
+            width = WIDTH * float(np.median(_squares(some[:, block], some[:, block])))
+            if width > _TINY:  # else nothing of this kind varies
+                self.rates[kind] = -1 / width
+
+    def blocks(self) -> dict[str, slice]:
+        """Where each kind of statistic lies in a place, of those that there are."""
+        where = zip(self.projected._fields, self.projected.slices(), strict=True)
+        return {kind: block for kind, block in where if block.stop > block.start}
+
+    def place(self, statistics: NDArray[np.floating]) -> Array:
+        """Places float64 [n, D'] of windows float [n, D]."""
+        x = (statistics.astype(np.float64) - self._mean) / self._std
+        x = np.clip(x, -CLIP, CLIP)
+        channels = self.sizes.channels
+        return np.concatenate([x[:, :channels] @ self._axes, x[:, channels:]], axis=1)
+
+    def shares(self, wanted: Mapping[str, float]) -> dict[str, float]:
+        """Shares of the kinds that vary; they take over those of the others."""
+        found = {kind: share for kind, share in wanted.items() if kind in self.rates}
+        whole = sum(found.values())
+        return {kind: share / whole for kind, share in found.items()}
+
+    def likeness(self, a: Array, b: Array, shares: Mapping[str, float]) -> Array:
+        """How much alike places [n, D'] and [m, D'] are, float64 [n, m], 1 for equal ones."""
+        total = np.zeros((len(a), len(b)))
+        for kind, share in self.shares(shares).items():
+            block = self.blocks()[kind]
+            total += share * np.exp(self.rates[kind] * _squares(a[:, block], b[:, block]))
+        return total
+
+    def memory(self, places: Array, scores: int) -> Memory:
+        """A memory of windows at `places` that has nothing to say of them yet."""
+        memory = Memory(self.sizes, len(places), RANK, scores)
+        memory.mean.copy_(torch.from_numpy(self._mean))
+        memory.std.copy_(torch.from_numpy(self._std))
+        memory.axes.copy_(torch.from_numpy(self._axes.copy()))
+        for kind, block in self.blocks().items():
+            part = memory.parts[kind]
+            part.get_buffer("known").copy_(torch.from_numpy(places[:, block].T.copy()))
+            part.get_buffer("rate").fill_(self.rates.get(kind, 0.0))
+        return memory
 
 
 class KernelTeacher:
-    """Fits targets to the statistics of windows.
+    """Fits targets to places.
 
     Args:
-        statistics: float [n, D], one row for each window.
-        mode: how many of the last columns tell the mode; 0 for none.
+        space: where the windows lie.
+        places: float64 [n, D'], one row for each window.
         targets: float [n, T], finite.
         songs: [n], the song of each row: rows of a song are never used for one another.
+        shares: of each kind of statistic in the kernel.
     """
 
     def __init__(
         self,
-        statistics: NDArray[np.floating],
-        mode: int,
+        space: LikenessSpace,
+        places: Array,
         targets: NDArray[np.floating],
         songs: Sequence[str],
+        shares: Mapping[str, float],
     ) -> None:
-        names = np.asarray(songs)
-        self._given = statistics
-        self._kept = keep = _thin(names)
-        x, y = statistics[keep].astype(np.float64), targets[keep].astype(np.float64)
-        self._songs = names[keep]
-        self._blocks = _blocks(x.shape[1], mode)
-        self._mean, self._std = x.mean(0), x.std(0) + 1e-6
-        self._known = self._scale(x)
-        self._widths = [
-            max(WIDTH * float(np.median(_distances(k[::5], k[::5]))), 1e-9)
-            for k in (self._known[:, block] for block, _ in self._blocks)
-        ]
-        self._centre = y.mean(0)
-        self._targets = y
-        # Windows of one song say nearly the same: the ridge grows with their number.
-        repeats = len(y) / len(set(self._songs.tolist()))
-        inverse = np.linalg.inv(self._kernel(self._known) + RIDGE * repeats * np.eye(len(y)))
-        self._weights = inverse @ (y - self._centre)
-        self._inverse = inverse
+        self._space, self._places, self._shares = space, places, shares
+        self._songs = np.asarray(songs)
+        self._targets = targets.astype(np.float64)
+        self._centre = self._targets.mean(0)
+        likeness = space.likeness(places, places, shares)
+        self._inverse = np.linalg.inv(likeness + _ridge(songs) * np.eye(len(places)))
+        self._weights = self._inverse @ (self._targets - self._centre)
 
-    def __call__(self, statistics: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Answer for windows float [n, D]: float32 [n, T]."""
+    def __call__(self, places: Array) -> NDArray[np.float32]:
+        """Answer for windows at places [n, D']: float32 [n, T]."""
         rows = [
-            self._kernel(self._scale(part.astype(np.float64))) @ self._weights
-            for part in np.array_split(statistics, max(1, len(statistics) // 1000))
+            self._space.likeness(part, self._places, self._shares) @ self._weights
+            for part in np.array_split(places, max(1, len(places) // 1000))
         ]
-        return (np.concatenate(rows) + self._centre).astype(np.float32)
+        return np.asarray(np.concatenate(rows) + self._centre, dtype=np.float32)
 
     def without_own_song(self) -> NDArray[np.float32]:
         """Answer for every row as if no row of its song had been known, float32 [n, T].
 
         The block form of leave-one-out for ridge regression: no refit is needed.
         """
-        answers = self(self._given)
+        answers = np.empty(self._targets.shape, np.float32)
         for song in dict.fromkeys(self._songs.tolist()):
             rows = np.flatnonzero(self._songs == song)
             misses = np.linalg.solve(self._inverse[np.ix_(rows, rows)], self._weights[rows])
-            answers[self._kept[rows]] = self._targets[rows] - misses
+            answers[rows] = self._targets[rows] - misses
         return answers
 
-    def _scale(self, x: Array) -> Array:
-        return np.clip((x - self._mean) / self._std, -_CLIP, _CLIP)
 
-    def _kernel(self, x: Array) -> Array:
-        total = np.zeros((len(x), len(self._known)))
-        for (block, share), width in zip(self._blocks, self._widths, strict=True):
-            total += share * np.exp(-_distances(x[:, block], self._known[:, block]) / width)
-        return total
+def teach(
+    memory: Memory,
+    scores: Sequence[int],
+    space: LikenessSpace,
+    anchors: Array,
+    places: Array,
+    targets: NDArray[np.floating],
+    songs: Sequence[str],
+    shares: Mapping[str, float],
+) -> None:
+    """Make a memory answer nearly as a kernel teacher of many windows does.
+
+    The subset of regressors (Rasmussen and Williams 2006, section 8.3.1): the weights of a few
+    windows are fitted to the targets of all.
+
+    Args:
+        memory: of `LikenessSpace.memory`; changed in place.
+        scores: the memory's score that each target is.
+        space: where the windows lie.
+        anchors: float64 [m, D'], the places that the memory remembers.
+        places, targets, songs, shares: as `KernelTeacher` takes them.
+    """
+    centre = targets.astype(np.float64).mean(0)
+    columns = space.likeness(places, anchors, shares)
+    left = columns.T @ columns
+    left += _ridge(songs) * space.likeness(anchors, anchors, shares)
+    left += _TINY * np.eye(len(anchors))
+    weights = np.linalg.solve(left, columns.T @ (targets - centre))
+    index = torch.tensor(list(scores))
+    memory.centre[index] = torch.tensor(centre, dtype=torch.float32)
+    for kind, share in space.shares(shares).items():
+        part = memory.parts[kind].get_buffer("weights")
+        part[:, index] = torch.tensor(share * weights, dtype=torch.float32)
 
 
-def _blocks(columns: int, mode: int) -> list[tuple[slice, float]]:
-    if not mode:
-        return [(slice(0, columns), 1.0)]
-    return [
-        (slice(0, columns - mode), 1 - MODE_SHARE),
-        (slice(columns - mode, columns), MODE_SHARE),
-    ]
+def _ridge(songs: Sequence[str]) -> float:
+    """Windows of one song say nearly the same: the ridge grows with their number."""
+    return RIDGE * len(songs) / len(set(songs))
 
 
-def _distances(a: Array, b: Array) -> Array:
-    """Mean squared difference between all rows."""
+def _squares(a: Array, b: Array) -> Array:
+    """Squared distances between all rows."""
     squares = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * a @ b.T
-    return np.asarray(np.maximum(0.0, squares) / a.shape[1])
-
-
-def _thin(songs: NDArray[np.str_]) -> NDArray[np.int64]:
-    """Rows to keep: every one, or whole songs evenly chosen until `MOST_ROWS` are reached."""
-    if len(songs) <= MOST_ROWS:
-        return np.arange(len(songs))
-    names = np.array(list(dict.fromkeys(songs.tolist())))
-    count = max(1, int(len(names) * MOST_ROWS / len(songs)))
-    chosen = names[np.linspace(0, len(names) - 1, count).astype(int)]
-    return np.flatnonzero(np.isin(songs, chosen))
+    return np.asarray(np.maximum(0.0, squares))

@@ -31,6 +31,7 @@ from mer_engine.training.fit import (
 )
 from mer_engine.training.import_onnx import load_network
 from mer_engine.training.problem import DataError
+from mer_engine.training.surroundings import Surroundings
 from mer_engine.training.teacher import NOTICE, TaggerWeights, load_weights
 from mer_engine.training.tensor_bundle import BundleError
 from mer_engine.training.transfer import settle_pool, start_encoder
@@ -38,7 +39,6 @@ from mer_engine.training.unfinished import MODEL, model_state
 from mer_engine.training.unlabelled import find_music
 
 TEACHER = "MSD_musicnn"
-AUGMENTATION = Augmentation(gain_db=3.0, tilt_db=4.0, wave_db=3.0, noise_share=0.3, mix_share=0.0)
 # Of an encoder that starts from nothing; nothing but the labels tells it what to hear.
 ENCODER_AUGMENTATION = Augmentation()
 ENCODER_EPOCHS = 12
@@ -129,9 +129,10 @@ class Heard:
 
     def with_reader(self, reader: WindowReader) -> EmotionNetwork:
         """A network of this encoder and another reader."""
-        network = EmotionNetwork(self.network.config)
-        network.load_state_dict(self.network.state_dict())
+        network = EmotionNetwork(replace(reader.config, memory=0))
+        network.encoder.load_state_dict(self.network.encoder.state_dict())
         network.reader = reader
+        network.config = reader.config
         return network
 
 
@@ -180,7 +181,7 @@ def train(settings: TrainSettings, say: Callable[[str], None]) -> ModelInfo:
             "seed": settings.seed,
             "quick": settings.quick,
             "fit": asdict(how),
-            "augmentation": asdict(AUGMENTATION),
+            "surroundings": asdict(Surroundings()),
             "network": asdict(NetworkConfig() if given is None else given.config),
         },
     )
@@ -204,7 +205,7 @@ def train(settings: TrainSettings, say: Callable[[str], None]) -> ModelInfo:
         "init": None if parent is None else {"name": parent.name, "sha256": parent.sha256},
         "seed": settings.seed,
         "fit": asdict(how),
-        "augmentation": asdict(AUGMENTATION),
+        "surroundings": asdict(Surroundings()),
         "network": asdict(heard.network.config),
         "versions": {
             "python": platform.python_version(),
@@ -232,8 +233,9 @@ def train(settings: TrainSettings, say: Callable[[str], None]) -> ModelInfo:
     )
 
     say(f"fitting {len(heard.labels)} clips of the training and validation songs")
-    final = heard.network
-    final.reader = _fit(heard, np.arange(len(heard.labels)), how, settings, say)
+    reader = _fit(heard, np.arange(len(heard.labels)), how, settings, say)
+    final = heard.with_reader(reader).eval()
+    report["network"] = asdict(final.config)
     report["seconds"] = round(time.perf_counter() - begun)
     info = export_model(final, settings.out, calibration, text)
     if settings.keep_checkpoint:
@@ -276,7 +278,7 @@ def fit_settings(settings: TrainSettings) -> FitSettings:
     how = FitSettings()
     if settings.init is not None:
         # A reader that knows a great deal already is led on gently, by the new labels alone.
-        how = replace(how, steps=300, rate=2e-4, opinion=0.0, unlabelled=0.0)
+        how = replace(how, steps=300, rate=2e-4, opinion=0.0, unlabelled=0.0, memory=False)
     if settings.quick:
         how = replace(how, steps=20, versions=1)
     if settings.steps is not None:
@@ -339,7 +341,7 @@ def _hear(
         _train_encoder(network, clips, labels, validation, how, settings, say)
     if given is None:
         settle_pool(network, _some_frames(clips, say))
-    encoder = Encoder(network, AUGMENTATION, settings.device)
+    encoder = Encoder(network, settings.device)
     steps, kept, lengths = encode_clips(
         encoder, clips, how.versions, settings.seed, say, "labelled"
     )
@@ -370,7 +372,7 @@ def _train_encoder(
     for number in np.flatnonzero(~validation):
         read = _readable(clips[number], say)
         if read is not None:
-            rows.append(read[0])
+            rows.append(read[0][0])
             values = labels.values[number].copy()
             values[read[1] :] = np.nan
             truth.append(values)
@@ -410,7 +412,7 @@ def _some_frames(clips: list[Clip], say: Callable[[str], None]) -> NDArray[np.fl
     """Features of some clips, evenly chosen."""
     chosen = np.unique(np.linspace(0, len(clips) - 1, min(len(clips), 256)).astype(int))
     read = [_readable(clips[number], say) for number in chosen]
-    rows = [row[0] for row in read if row is not None]
+    rows = [row[0][0] for row in read if row is not None]
     if not rows:
         raise DataError("none of the songs' clips can be read")
     return np.stack(rows)

@@ -94,7 +94,7 @@ def settle_pool(network: EmotionNetwork, frames: NDArray[np.float16]) -> None:
     pooled = []
     for part in np.array_split(frames, max(1, len(frames) // 8)):
         batch = with_context(network, torch.from_numpy(part[:, :, :bands].astype(np.float32)))
-        pooled.append(network.encoder.pool(batch).flatten(0, 1))
+        pooled.append(network.encoder.pool(network.encoder.levelled(batch)).flatten(0, 1))
     spread, mean = torch.std_mean(torch.cat(pooled), dim=0)
     network.encoder.pool_mean.copy_(mean)
     network.encoder.pool_std.copy_(spread + 1e-3)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mer_engine.network import NetworkConfig, WindowReader
+from mer_engine.training import cross_fit as cross_fit_module
 from mer_engine.training.cross_fit import cross_fit, fold_of, opinions
 from mer_engine.training.examples import Labels
 from mer_engine.training.fit import FitSettings, predict
@@ -67,17 +68,19 @@ def test_one_artist_alone_cannot_be_held_out() -> None:
 def test_opinions_are_near_the_labels() -> None:
     steps, labels = clips(60)
     other, hidden = clips(20, seed=1)
-    own, about = opinions(reader(), steps, labels, other)
+    told = opinions(reader(), steps[None], labels, other)
+    own = told.own
     assert own.shape == (60, 4)
-    assert about.shape == (20, 4)
-    for told, truth in ((own, labels), (about, hidden)):
+    assert told.other.shape == (20, 4)
+    assert told.tells.all()
+    for said, truth in ((own, labels), (told.other, hidden)):
         wanted = np.column_stack([truth.values[:, -1], truth.static])
         for column in range(4):
-            assert np.corrcoef(told[:, column], wanted[:, column])[0, 1] > 0.8
+            assert np.corrcoef(said[:, column], wanted[:, column])[0, 1] > 0.8
     # Each song is told by the others: its own labels change only what is said of those.
     labels.values[0] += 0.2
     labels.values[1] -= 0.2
-    changed, _ = opinions(reader(), steps, labels, other)
+    changed = opinions(reader(), steps[None], labels, other).own
     np.testing.assert_allclose(changed[:2], own[:2], atol=1e-5)
     assert np.abs(changed[2:] - own[2:]).max() > 1e-4
 
@@ -88,18 +91,86 @@ def test_what_is_unknown_stays_unknown() -> None:
     labels.values[4:6, 19, 0] = np.nan
     labels.static[:] = np.nan
     other, _ = clips(5, seed=1)
-    own, about = opinions(reader(), steps, labels, other)
-    assert np.isnan(own[:6, :2]).all()
-    assert np.isfinite(own[6:, :2]).all()
-    assert np.isnan(own[:, 2:]).all()
-    assert np.isfinite(about[:, :2]).all()
-    assert np.isnan(about[:, 2:]).all()
-    few, empty = opinions(reader(), steps[:8], labels.select(np.arange(8)), other)
-    assert np.isnan(few).all()
-    assert np.isnan(empty).all()
-    none, nobody = opinions(reader(), steps, labels, other[:0])
-    assert nobody.shape == (0, 4)
-    np.testing.assert_array_equal(none, own)
+    told = opinions(reader(), steps[None], labels, other)
+    assert np.isnan(told.own[:4, :2]).all()
+    assert np.isnan(told.own[4:6, 0]).all()
+    assert np.isfinite(told.own[4:, 1]).all()
+    assert np.isfinite(told.own[6:, 0]).all()
+    assert np.isnan(told.own[:, 2:]).all()
+    assert np.isfinite(told.other[:, :2]).all()
+    assert np.isnan(told.other[:, 2:]).all()
+    assert told.tells.tolist() == [True, True, False, False]
+    assert told.memory is not None
+    few = opinions(reader(), steps[None, :8], labels.select(np.arange(8)), other)
+    assert np.isnan(few.own).all()
+    assert np.isnan(few.other).all()
+    assert few.memory is None
+    none = opinions(reader(), steps[None], labels, other[:0])
+    assert none.other.shape == (0, 4)
+    np.testing.assert_array_equal(none.own, told.own)
+
+
+@torch.inference_mode()
+def test_the_memory_answers_about_new_songs_as_the_teacher_does() -> None:
+    steps, labels = clips(120)
+    other, hidden = clips(40, seed=1)
+    told = opinions(reader(), steps[None], labels, other)
+    assert told.memory is not None
+    assert told.memory.count == 120
+    window = torch.from_numpy(other.astype(np.float32))
+    for last, near in ((20, 0.1), (10, 0.15)):
+        said = told.memory(reader().statistics(window[:, :last])).numpy()
+        # It keeps the windows of whole clips only, so it is not exactly the teacher.
+        assert np.abs(said - told.other).mean() < near * told.other.std()
+        assert np.corrcoef(said[:, 0], hidden.values[:, -1, 0])[0, 1] > 0.8
+
+
+@torch.inference_mode()
+def test_the_memory_learns_to_tell_clips_that_are_played_elsewhere() -> None:
+    steps, labels = clips(80)
+    # Elsewhere the first six channels sound stronger by two, whatever is played.
+    elsewhere = steps.copy()
+    for part in (0, SMALL.channels):
+        elsewhere[:, :, part : part + 6] += 2
+    other, hidden = clips(40, seed=1)
+    moved = other.copy()
+    for part in (0, SMALL.channels):
+        moved[:, :, part : part + 6] += 2
+    window = reader().statistics(torch.from_numpy(moved.astype(np.float32)))
+    misses = []
+    for known in (steps[None], np.stack([steps, elsewhere])):
+        memory = opinions(reader(), known, labels, other[:0]).memory
+        assert memory is not None
+        misses.append(np.abs(memory(window)[:, :2].numpy() - hidden.values[:, -1]).mean())
+    assert misses[1] < 0.7 * misses[0]
+
+
+def test_a_fitted_reader_has_the_memory_where_it_may() -> None:
+    steps, labels = clips(30)
+    nothing = np.zeros((1, 0, *steps.shape[1:]), np.float16)
+    remembers = cross_fit(reader(), steps[None], labels, nothing, QUICK, seed=0)
+    assert remembers.config.memory == 30
+    how = replace(QUICK, memory=False)
+    forgets = cross_fit(reader(), steps[None], labels, nothing, how, seed=0)
+    assert forgets.memory is None
+    # What is left of the memory is the same reader: nothing else differs.
+    for (name, a), b in zip(
+        forgets.state_dict().items(), remembers.state_dict().values(), strict=False
+    ):
+        if name != "memory_spread":
+            assert torch.equal(a, b), name
+    assert np.abs(predict(remembers, steps) - predict(forgets, steps)).max() > 0.01
+
+
+def test_too_many_windows_are_thinned_by_whole_songs(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps, labels = clips(60)
+    other, _ = clips(10, seed=1)
+    monkeypatch.setattr(cross_fit_module, "MOST_ROWS", 40)
+    told = opinions(reader(), steps[None], labels, other)
+    assert told.memory is not None
+    assert told.memory.count == 40  # twenty songs of two clips each
+    assert np.isfinite(told.own).all()
+    assert np.isfinite(told.other).all()
 
 
 def test_a_reader_learns_from_opinions_on_clips_without_labels() -> None:

@@ -11,7 +11,6 @@ import torch
 from deam_support import arousal_of, tone, valence_of, write_deam
 from mer_engine.frontend import features
 from mer_engine.network import EmotionNetwork, NetworkConfig
-from mer_engine.training.augment import Augmentation
 from mer_engine.training.collection import Clip, load_collection
 from mer_engine.training.examples import (
     Encoder,
@@ -22,6 +21,7 @@ from mer_engine.training.examples import (
     with_context,
 )
 from mer_engine.training.problem import DataError
+from mer_engine.training.surroundings import Surroundings
 from own_data_support import write_own_data
 
 SMALL = NetworkConfig(
@@ -81,10 +81,28 @@ def test_features_of_a_clip_are_those_of_the_front_end(tmp_path: Path) -> None:
     frames, steps = read
     assert steps == 20
     assert frames.dtype == np.float16
-    np.testing.assert_allclose(frames, features(tone(2, 10.0)), atol=4e-3)
+    np.testing.assert_allclose(frames[0], features(tone(2, 10.0)), atol=4e-3)
     longer = read_frames(clip(tmp_path, 12.0))
     assert longer is not None
-    assert longer[0].shape == (640, 108)
+    assert longer[0].shape == (1, 640, 108)
+
+
+def test_variations_are_the_clip_played_elsewhere(tmp_path: Path) -> None:
+    somewhere = clip(tmp_path, 10.0)
+    read = read_frames(somewhere, 2, np.random.default_rng(1))
+    plain = read_frames(somewhere)
+    assert read is not None
+    assert plain is not None
+    assert read[0].shape == (3, 640, 108)
+    np.testing.assert_array_equal(read[0][0], plain[0][0])
+    noisy = Surroundings(drive_share=0, room_share=0, noise_share=1, tone_share=0)
+    played = read_frames(somewhere, 2, np.random.default_rng(1), noisy)
+    assert played is not None
+    for one, other in ((1, 0), (2, 0), (1, 2)):
+        assert np.abs(played[0][one] - played[0][other]).max() > 0.05
+    again = read_frames(somewhere, 2, np.random.default_rng(1), noisy)
+    assert again is not None
+    np.testing.assert_array_equal(again[0], played[0])
 
 
 def test_a_short_clip_is_filled_with_silence(tmp_path: Path) -> None:
@@ -92,8 +110,8 @@ def test_a_short_clip_is_filled_with_silence(tmp_path: Path) -> None:
     assert read is not None
     frames, steps = read
     assert steps == 14
-    assert frames[:467, 0].any()
-    assert not frames[467:].any()
+    assert frames[0, :467, 0].any()
+    assert not frames[0, 467:].any()
     assert read_frames(clip(tmp_path, 1.9)) is None
     with pytest.raises(DataError, match=r"gone\.wav"):
         read_frames(Clip("x", tmp_path / "gone.wav", 0.0))
@@ -107,20 +125,22 @@ def test_a_clip_begins_with_the_silence_of_a_stream(network: EmotionNetwork) -> 
     assert torch.equal(led[:, SMALL.context_frames :], frames)
 
 
-def test_the_first_version_is_the_clip_itself(network: EmotionNetwork) -> None:
-    frames = np.random.default_rng(0).uniform(0, 3, (3, 640, 108)).astype(np.float16)
-    encoder = Encoder(network, Augmentation())
-    steps = encoder(frames, 3, torch.Generator().manual_seed(0))
-    assert steps.shape == (3, 3, 20, SMALL.embedding)
+def test_the_first_version_is_the_clip_itself(tmp_path: Path, network: EmotionNetwork) -> None:
+    clips = [clip(tmp_path, 10.0, song) for song in (2, 3)]
+    encoder = Encoder(network)
+    steps, _, _ = encode_clips(encoder, clips, 3, 0, lambda _: None, "labelled")
+    assert steps.shape == (3, 2, 20, SMALL.embedding)
     assert steps.dtype == np.float16
+    read = read_frames(clips[1])
+    assert read is not None
     with torch.inference_mode():
-        plain = network.encoder(with_context(network, torch.from_numpy(frames).float()))
-    np.testing.assert_allclose(steps[0], plain, atol=5e-3)
-    # The variations differ in sound, not in pitch.
-    assert np.abs(steps[1:, ..., :-12] - steps[:1, ..., :-12]).max() > 0.05
-    np.testing.assert_array_equal(steps[1:, ..., -12:], steps[:1, ..., -12:].repeat(2, axis=0))
-    again = encoder(frames, 3, torch.Generator().manual_seed(0))
+        plain = network.encoder(with_context(network, torch.from_numpy(read[0]).float()))
+    np.testing.assert_allclose(steps[0, 1], plain[0], atol=5e-3)
+    assert np.abs(steps[1:] - steps[:1]).max() > 0.05
+    again, _, _ = encode_clips(encoder, clips, 3, 0, lambda _: None, "labelled")
     np.testing.assert_array_equal(again, steps)
+    other, _, _ = encode_clips(encoder, clips, 3, 1, lambda _: None, "labelled")
+    assert np.abs(other[1:] - steps[1:]).max() > 0.05
 
 
 def test_clips_that_cannot_be_read_are_left_out_and_told(
@@ -132,7 +152,7 @@ def test_clips_that_cannot_be_read_are_left_out_and_told(
     clips[5] = clip(tmp_path, 1.0)
     clips[9] = clip(tmp_path, 6.0)
     told: list[str] = []
-    encoder = Encoder(network, Augmentation())
+    encoder = Encoder(network)
     steps, kept, lengths = encode_clips(encoder, clips, 2, 0, told.append, "labelled")
     assert kept.tolist() == [0, 1, 2, 4, 6, 7, 8, 9]
     assert lengths.tolist() == [20] * 7 + [12]

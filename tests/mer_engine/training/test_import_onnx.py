@@ -19,7 +19,7 @@ from mer_engine.training.transfer import settle_pool, start_encoder
 from onnx import numpy_helper
 from tagger_support import make_tagger
 
-SIZES = NetworkConfig(hidden=8, width=16, statistics=24, bins=11)
+SIZES = NetworkConfig(hidden=8, width=16, statistics=24, memory=7, memory_rank=5, bins=11)
 CALIBRATION = Calibration(
     coverage=0.8,
     interval_scale={"valence": (1.3,) * 20, "arousal": (1.2,) * 20},

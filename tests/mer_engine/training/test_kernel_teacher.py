@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from mer_engine.training import kernel_teacher
-from mer_engine.training.kernel_teacher import MODE_SHARE, RIDGE, WIDTH, KernelTeacher
+from mer_engine.training.kernel_teacher import (
+    RIDGE,
+    WIDTH,
+    KernelTeacher,
+    LikenessSpace,
+    teach,
+)
+from mer_engine.window_statistics import StatisticSizes
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-MODE = 3
+SIZES = StatisticSizes(channels=5, mode=2, degrees=0, spectrum=1)
+SHARES = {"channels": 0.6, "mode": 0.1, "degrees": 0.2, "spectrum": 0.1}
 
 
 def clips(songs: int = 30, each: int = 2, seed: int = 0) -> tuple[Array, Array, list[str]]:
@@ -21,16 +30,21 @@ def clips(songs: int = 30, each: int = 2, seed: int = 0) -> tuple[Array, Array, 
     return x, y, [f"song {n}" for n in np.repeat(np.arange(songs), each)]
 
 
-def refit(x: Array, y: Array, songs: list[str], without: str, mode: int) -> Array:
+def learn(x: Array, y: Array, songs: list[str]) -> tuple[LikenessSpace, KernelTeacher, Array]:
+    space = LikenessSpace(x, SIZES)
+    places = space.place(x)
+    return space, KernelTeacher(space, places, y, songs, SHARES), places
+
+
+def refit(x: Array, y: Array, songs: list[str], without: str) -> Array:
     """Answers for a song by plain kernel ridge regression on the rows of all others.
 
     Scale, widths, centre and ridge are those of all rows: they hardly depend on one song.
     """
     scaled = np.clip((x - x.mean(0)) / (x.std(0) + 1e-6), -6, 6)
-    blocks = [(scaled[:, : len(x[0]) - mode], 1 - MODE_SHARE), (scaled[:, -mode:], MODE_SHARE)]
     kernel = np.zeros((len(x), len(x)))
-    for part, share in blocks if mode else [(scaled, 1.0)]:
-        apart = ((part[:, None] - part[None]) ** 2).mean(2)
+    for part, share in ((scaled[:, :5], 0.75), (scaled[:, 5:7], 0.125), (scaled[:, 7:], 0.125)):
+        apart = ((part[:, None] - part[None]) ** 2).sum(2)
         kernel += share * np.exp(-apart / (WIDTH * np.median(apart[::5, ::5])))
     own = np.array(songs) == without
     ridge = RIDGE * len(x) / len(set(songs)) * np.eye((~own).sum())
@@ -38,24 +52,23 @@ def refit(x: Array, y: Array, songs: list[str], without: str, mode: int) -> Arra
     return np.asarray(kernel[np.ix_(own, ~own)] @ weights + y.mean(0))
 
 
-@pytest.mark.parametrize("mode", [0, MODE])
-def test_answers_without_the_own_song_are_those_of_a_refit(mode: int) -> None:
+def test_answers_without_the_own_song_are_those_of_a_refit() -> None:
     x, y, songs = clips(each=3)
-    teacher = KernelTeacher(x, mode, y, songs)
+    _, teacher, places = learn(x, y, songs)
     answers = teacher.without_own_song()
     for song in ("song 0", "song 13"):
         rows = np.flatnonzero(np.array(songs) == song)
-        expected = refit(x, y, songs, song, mode)
+        expected = refit(x, y, songs, song)
         np.testing.assert_allclose(answers[rows], expected, atol=1e-6)
-        assert np.abs(teacher(x[rows]) - expected).max() > 0.01  # with the song it is another
+        assert np.abs(teacher(places[rows]) - expected).max() > 0.01  # with the song: another
 
 
 def test_the_own_labels_of_a_song_play_no_part() -> None:
     x, y, songs = clips()
-    before = KernelTeacher(x, MODE, y, songs).without_own_song()
+    before = learn(x, y, songs)[1].without_own_song()
     y[10] += 1  # both are of one song, so the mean of all labels stays
     y[11] -= 1
-    after = KernelTeacher(x, MODE, y, songs).without_own_song()
+    after = learn(x, y, songs)[1].without_own_song()
     np.testing.assert_allclose(after[10:12], before[10:12], atol=1e-6)
     assert np.abs(after - before).max() > 1e-3
 
@@ -63,38 +76,72 @@ def test_the_own_labels_of_a_song_play_no_part() -> None:
 def test_it_learns_a_smooth_function() -> None:
     x, y, songs = clips(songs=250, each=1)
     other, truth, _ = clips(songs=40, each=1, seed=1)
-    told = KernelTeacher(x, 0, y, songs)(other)
+    space, teacher, _ = learn(x, y, songs)
+    told = teacher(space.place(other))
     assert told.shape == (40, 2)
     assert told.dtype == np.float32
     for column in (0, 1):
         assert np.corrcoef(told[:, column], truth[:, column])[0, 1] > 0.8
 
 
-def test_the_mode_counts_although_it_is_few_numbers() -> None:
+def test_a_kind_counts_by_its_share_although_it_is_few_numbers() -> None:
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(200, 60))
+    x = rng.normal(size=(200, 61))
     y = np.cos(2 * x[:, -1:])
     songs = [str(n) for n in range(200)]
-    with_mode = KernelTeacher(x, 1, y, songs).without_own_song()
-    without = KernelTeacher(x, 0, y, songs).without_own_song()
-    assert np.corrcoef(with_mode[:, 0], y[:, 0])[0, 1] > 0.6
-    assert np.corrcoef(without[:, 0], y[:, 0])[0, 1] < 0.3
+    space = LikenessSpace(x, StatisticSizes(60, 0, 0, 1))
+    places = space.place(x)
+    with_it = KernelTeacher(space, places, y, songs, {"channels": 0.7, "spectrum": 0.3})
+    without = KernelTeacher(space, places, y, songs, {"channels": 1.0})
+    assert np.corrcoef(with_it.without_own_song()[:, 0], y[:, 0])[0, 1] > 0.6
+    assert np.corrcoef(without.without_own_song()[:, 0], y[:, 0])[0, 1] < 0.3
 
 
-def test_too_many_rows_are_thinned_by_whole_songs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel_teacher, "MOST_ROWS", 60)
-    x, y, songs = clips(songs=50, each=4)
-    teacher = KernelTeacher(x, MODE, y, songs)
-    answers = teacher.without_own_song()
-    assert answers.shape == (200, 2)
-    # Fifteen songs spread over all are known, the others are told by them.
-    known = {songs[row] for row in np.linspace(0, 49, 15).astype(int) * 4}
-    rows = np.array([song in known for song in songs])
-    few = KernelTeacher(x[rows], MODE, y[rows], [song for song in songs if song in known])
-    np.testing.assert_allclose(answers[rows], few.without_own_song(), atol=1e-6)
-    np.testing.assert_allclose(answers[~rows], few(x[~rows]), atol=1e-6)
+def test_channels_are_projected_to_the_axes_that_vary_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=(80, 3))
+    x = np.concatenate([hidden @ rng.normal(size=(3, 20)), rng.normal(size=(80, 2))], axis=1)
+    monkeypatch.setattr(kernel_teacher, "RANK", 3)
+    space = LikenessSpace(x, StatisticSizes(20, 2, 0, 0))
+    places = space.place(x)
+    assert places.shape == (80, 5)
+    # Three axes tell all that there is, so the distances are those of all twenty numbers.
+    scaled = (x - x.mean(0)) / x.std(0)
+    apart = ((scaled[:10, None, :20] - scaled[None, :10, :20]) ** 2).sum(2)
+    placed = ((places[:10, None, :3] - places[None, :10, :3]) ** 2).sum(2)
+    np.testing.assert_allclose(placed, apart, rtol=1e-3, atol=1e-3)
+
+
+def test_a_memory_of_all_windows_answers_as_the_teacher_does() -> None:
+    x, y, songs = clips()
+    other, _, _ = clips(songs=12, seed=1)
+    space, teacher, places = learn(x, y, songs)
+    memory = space.memory(places, 4)
+    teach(memory, (1, 3), space, places, places, y, songs, SHARES)
+    told = memory(torch.from_numpy(other).float()).numpy()
+    np.testing.assert_allclose(told[:, [1, 3]], teacher(space.place(other)), atol=2e-3)
+    assert not told[:, [0, 2]].any()
+
+
+def test_a_memory_of_some_windows_answers_nearly_so() -> None:
+    x, y, songs = clips(songs=100, each=2)
+    other, _, _ = clips(songs=40, each=1, seed=1)
+    space, teacher, places = learn(x, y, songs)
+    memory = space.memory(places[::2], 2)
+    teach(memory, (0, 1), space, places[::2], places, y, songs, SHARES)
+    told = memory(torch.from_numpy(other).float()).numpy()
+    expected = teacher(space.place(other))
+    assert np.abs(told - expected).mean() < 0.1 * expected.std()
+    assert np.abs(told - expected).max() > 1e-4
 
 
 def test_equal_clips_do_no_harm() -> None:
-    told = KernelTeacher(np.ones((20, 5)), 2, np.ones((20, 1)), ["a"] * 10 + ["b"] * 10)
-    np.testing.assert_allclose(told.without_own_song(), 1, atol=1e-6)
+    x, y = np.ones((20, 8)), np.ones((20, 1))
+    songs = ["a"] * 10 + ["b"] * 10
+    space, teacher, places = learn(x, y, songs)
+    np.testing.assert_allclose(teacher.without_own_song(), 1, atol=1e-6)
+    memory = space.memory(places, 1)
+    teach(memory, (0,), space, places, places, y, songs, SHARES)
+    np.testing.assert_allclose(memory(torch.ones(2, 8)).numpy(), 1, atol=1e-6)

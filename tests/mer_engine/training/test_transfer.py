@@ -47,7 +47,11 @@ def test_the_encoder_hears_what_the_tagger_hears() -> None:
     start_encoder(network, weights)
     frames = frames_of(SAME, STEPS)
     maps = Teacher(weights).feature_map(frames)[0]
-    pooled = network.encoder.pool(frames)[0].unflatten(1, (2, SAME.channels)).movedim(1, 0)
+    pooled = (
+        network.encoder.pool(network.encoder.levelled(frames))[0]
+        .unflatten(1, (2, SAME.channels))
+        .movedim(1, 0)
+    )
 
     # The filters end with the newest frame; the tagger's lie around theirs.
     offset, place = 0, 0
@@ -71,7 +75,8 @@ def test_music_is_described_alike_whatever_its_level() -> None:
     start_encoder(network, weights)
     frames = frames_of(network.config, 3)
     quiet = torch.log10(1 + 0.3 * (torch.pow(10.0, frames) - 1))
-    loud, soft = network.encoder.pool(frames), network.encoder.pool(quiet)
+    encoder = network.encoder
+    loud, soft = (encoder.pool(encoder.levelled(x)) for x in (frames, quiet))
     assert (loud - soft).abs().max() < 1e-3
 
 
@@ -98,7 +103,8 @@ def test_embeddings_are_settled_on_clips() -> None:
     settle_pool(network, frames)
     assert not network.training
     batch = with_context(network, torch.from_numpy(frames.astype(np.float32)))
-    spread = network.encoder.pool(batch[:, :, :96]).flatten(0, 1).std(0)
+    encoder = network.encoder
+    spread = encoder.pool(encoder.levelled(batch[:, :, :96])).flatten(0, 1).std(0)
     encoded = network.encoder(batch)[:, :, : len(spread)].flatten(0, 1)
     assert encoded.mean(0).abs().max() < 0.05
     # Channels that hardly move stay small; what lies beyond six deviations is cut off.

@@ -1,0 +1,140 @@
+"""What a window of steps is like as a whole: numbers that do not depend on their order."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mer_engine.chroma import PITCH_CLASSES
+
+# Pitch classes of major and minor keys from the tonic upwards: how well each note fits (Krumhansl
+# and Kessler 1982), and how often it is played (Albrecht and Shanahan 2013).
+KEY_PROFILES = (
+    (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
+    (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
+    (0.238, 0.006, 0.111, 0.006, 0.137, 0.094, 0.016, 0.214, 0.009, 0.080, 0.008, 0.081),
+    (0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052),
+)
+_TINY = 1e-6
+
+
+class StatisticSizes(NamedTuple):
+    """How many numbers of each kind a window's statistics have, in their order.
+
+    Attributes:
+        channels: means of the steps' means and maxima, and the largest maxima.
+        mode: how well the best keys fit, see `Mode`; 0 without pitch classes.
+        degrees: how strong each degree of the best scale is, see `Degrees`; 0 likewise.
+        spectrum: mean of each mel band.
+    """
+
+    channels: int
+    mode: int
+    degrees: int
+    spectrum: int
+
+    @property
+    def total(self) -> int:
+        return sum(self)
+
+    def slices(self) -> tuple[slice, ...]:
+        """Where each kind lies."""
+        ends = [sum(self[: n + 1]) for n in range(len(self))]
+        return tuple(slice(end - size, end) for end, size in zip(ends, self, strict=True))
+
+
+class Keys(nn.Module):
+    """How well pitch classes fit each of the 24 keys, by both kinds of profiles."""
+
+    keys: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        profiles = torch.tensor(KEY_PROFILES)
+        profiles = profiles - profiles.mean(1, keepdim=True)
+        profiles = profiles / profiles.pow(2).mean(1, keepdim=True).sqrt() / PITCH_CLASSES
+        tonics = torch.stack([profiles.roll(tonic, 1) for tonic in range(PITCH_CLASSES)], dim=1)
+        self.register_buffer("keys", tonics.flatten(0, 1).T.contiguous())  # [12, profiles * 12]
+
+    def forward(self, chroma: Tensor) -> Tensor:
+        """Correlations [..., profiles, 12 tonics] of standardised pitch classes [..., 12]."""
+        return (chroma @ self.keys).unflatten(-1, (-1, PITCH_CLASSES))
+
+
+class Mode(nn.Module):
+    """How well music fits the best major and the best minor key, whichever note is the tonic."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys = Keys()
+
+    def forward(self, chroma: Tensor) -> Tensor:
+        """Return [B, 12] of pitch classes [B, L, 12]: of the window, of its steps, differences."""
+        whole = self.keys(standardise(chroma.mean(1))).amax(-1)
+        steps = self.keys(standardise(chroma)).amax(-1).mean(1)
+        fits = torch.cat([whole, steps], dim=1).unflatten(1, (-1, 2))
+        return torch.cat([fits.flatten(1), fits[:, :, 0] - fits[:, :, 1]], dim=1)
+
+
+class Degrees(nn.Module):
+    """Pitch classes counted from the tonic: of the best major key, then of the best minor key."""
+
+    rolls: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys = Keys()
+        index = torch.arange(PITCH_CLASSES)
+        # rolls[tonic, degree] is the pitch class of a degree.
+        self.register_buffer("rolls", (index[:, None] + index) % PITCH_CLASSES)
+
+    def forward(self, chroma: Tensor) -> Tensor:
+        """Return [B, 24] of pitch classes [B, L, 12], standardised over the twelve."""
+        whole = standardise(chroma.mean(1))
+        fits = self.keys(whole)[:, :2]
+        tonic = (fits >= fits.amax(-1, keepdim=True)).to(fits.dtype)  # [B, 2, 12]
+        tonic = tonic / tonic.sum(-1, keepdim=True)
+        return (tonic @ whole[:, self.rolls]).flatten(1)
+
+
+class WindowStatistics(nn.Module):
+    """Describes a window of embeddings by its statistics.
+
+    Args:
+        channels: pooled channels; an embedding begins with their maxima and means.
+        pitch_classes: numbers of an embedding after those; 0 or 12. The rest is the spectrum.
+        bands: how many numbers that is.
+    """
+
+    def __init__(self, channels: int, pitch_classes: int, bands: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.pitch_classes = pitch_classes
+        self.sizes = statistic_sizes(channels, pitch_classes, bands)
+        self.mode = Mode() if pitch_classes else None
+        self.degrees = Degrees() if pitch_classes else None
+
+    def forward(self, window: Tensor) -> Tensor:
+        """Statistics [B, sizes.total] of a window [B, L, embedding]."""
+        channels = self.channels
+        maxima, means = window[:, :, :channels], window[:, :, channels : 2 * channels]
+        parts = [means.mean(1), maxima.mean(1), maxima.amax(1)]
+        end = 2 * channels + self.pitch_classes
+        if self.mode is not None and self.degrees is not None:
+            chroma = window[:, :, 2 * channels : end]
+            parts += [self.mode(chroma), self.degrees(chroma)]
+        return torch.cat([*parts, window[:, :, end:].mean(1)], dim=1)
+
+
+def statistic_sizes(channels: int, pitch_classes: int, bands: int) -> StatisticSizes:
+    """Sizes of the statistics of windows, see `WindowStatistics`."""
+    keys = len(KEY_PROFILES) if pitch_classes else 0
+    return StatisticSizes(3 * channels, 3 * keys, 6 * keys, bands)
+
+
+def standardise(x: Tensor) -> Tensor:
+    """Mean 0 and standard deviation 1 over the last axis; what is all the same gives 0."""
+    x = x - x.mean(-1, keepdim=True)
+    return x / (x.pow(2).mean(-1, keepdim=True) + _TINY).sqrt()

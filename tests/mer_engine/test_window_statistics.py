@@ -1,0 +1,80 @@
+"""Statistics of windows: pooled channels, mode, degrees of the scale, spectrum."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mer_engine.window_statistics import Degrees, Mode, WindowStatistics, standardise
+from torch import Tensor
+
+# Pitch classes of C major and C minor (harmonic), as often as each is heard.
+MAJOR = torch.tensor([3.0, 0, 1, 0, 2, 1, 0, 3, 0, 1, 0, 1])
+MINOR = torch.tensor([3.0, 0, 1, 2, 0, 1, 0, 3, 1, 0, 0, 1])
+
+
+@pytest.mark.parametrize(("chroma", "wins"), [(MAJOR, 1), (MINOR, -1)])
+@torch.inference_mode()
+def test_the_mode_tells_major_from_minor_in_every_key(chroma: Tensor, wins: int) -> None:
+    mode = Mode()
+    reference = mode(chroma.expand(1, 6, 12))
+    fits, differences = reference[0, :8].unflatten(0, (4, 2)), reference[0, 8:]
+    # Pairs (major, minor) of both kinds of profiles, of the window and of its steps.
+    assert torch.allclose(differences, fits[:, 0] - fits[:, 1])
+    assert (wins * differences > 0.05).all()
+    assert fits.max() <= 1 + 1e-5
+    for semitones in range(1, 12):
+        moved = mode(chroma.roll(semitones).expand(1, 6, 12))
+        assert torch.allclose(moved, reference, atol=1e-5)
+    assert torch.allclose(mode(0.1 * chroma.expand(1, 6, 12)), reference, atol=1e-3)
+
+
+@torch.inference_mode()
+def test_a_profile_fits_itself_and_silence_fits_nothing() -> None:
+    mode = Mode()
+    assert not list(mode.parameters())
+    for number in range(4):
+        own = mode.keys.keys[:, number * 12 + 7]
+        fits = mode(own.expand(1, 3, 12))[0, :4]
+        assert fits[number] == pytest.approx(1, abs=1e-3)
+        assert fits.max() <= 1 + 1e-5
+    assert not mode(torch.zeros(1, 3, 12)).any()
+
+
+@pytest.mark.parametrize(("chroma", "kind"), [(MAJOR, 0), (MINOR, 1)])
+@torch.inference_mode()
+def test_degrees_are_counted_from_the_tonic_of_any_key(chroma: Tensor, kind: int) -> None:
+    degrees = Degrees()
+    wanted = standardise(chroma)
+    for semitones in range(12):
+        told = degrees(chroma.roll(semitones).expand(1, 4, 12)).unflatten(1, (2, 12))[0]
+        assert torch.allclose(told[kind], wanted, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_silence_has_no_degrees() -> None:
+    assert not Degrees()(torch.zeros(2, 3, 12)).any()
+
+
+@torch.inference_mode()
+def test_every_kind_of_statistic_has_its_place() -> None:
+    channels = 5
+    window = torch.rand(2, 9, 2 * channels + 12 + 7)
+    whole = WindowStatistics(channels, 12, 7)
+    told = whole(window)
+    assert whole.sizes == (15, 12, 24, 7)
+    assert told.shape == (2, whole.sizes.total)
+    found = {k: told[:, s] for k, s in zip(whole.sizes._fields, whole.sizes.slices(), strict=True)}
+    maxima, means = window[:, :, :channels], window[:, :, channels : 2 * channels]
+    expected = torch.cat([means.mean(1), maxima.mean(1), maxima.amax(1)], 1)
+    chroma = window[:, :, 10:22]
+    assert torch.allclose(found["channels"], expected)
+    assert torch.allclose(found["mode"], Mode()(chroma))
+    assert torch.allclose(found["degrees"], Degrees()(chroma))
+    assert torch.allclose(found["spectrum"], window[:, :, 22:].mean(1))
+
+
+@torch.inference_mode()
+def test_without_pitch_classes_there_is_neither_mode_nor_degree() -> None:
+    without = WindowStatistics(5, 0, 7)
+    assert without.sizes == (15, 0, 0, 7)
+    assert without(torch.rand(1, 3, 17)).shape == (1, 22)
