@@ -69,7 +69,7 @@ def cross_fit(
     """
     told = Opinions.none(len(labels), other.shape[1])
     if settings.opinion or settings.unlabelled or settings.memory:
-        told = opinions(start, steps, labels, other[0])
+        told = opinions(start, steps, labels, other[0], settings.elsewhere)
     more = None
     if other.shape[1] and settings.unlabelled and np.isfinite(told.other).any():
         nothing = np.full((other.shape[1], STEPS, 2), np.nan, np.float32)
@@ -115,6 +115,7 @@ def opinions(
     steps: NDArray[np.float16],
     labels: Labels,
     other: NDArray[np.float16],
+    elsewhere: float = 1.0,
 ) -> Opinions:
     """Ask kernel teachers, one for each kind of score.
 
@@ -124,6 +125,7 @@ def opinions(
             of these; the memory learns to tell the others too.
         labels: of the same clips.
         other: float16 [m, 20, E], clips without labels.
+        elsewhere: how much a variation counts for the memory beside the clip as it is.
     """
     told = Opinions.none(steps.shape[1], len(other))
     statistic_rows = _rows(reader, steps[0])
@@ -151,9 +153,10 @@ def opinions(
             if asked is not None:
                 told.other[:, scores] = teacher(asked)
             again = len(steps)
+            weights = np.repeat([1.0] + [elsewhere] * (again - 1), len(truth))
             teach(
                 memory, scores, space, anchors, everywhere[np.tile(known, again)],
-                np.tile(truth, (again, 1)), names * again, SHARES[name],
+                np.tile(truth, (again, 1)), weights, names * again, SHARES[name],
             )  # fmt: skip
             told.tells[scores] = True
     if not told.tells[: len(DIMENSIONS)].all():

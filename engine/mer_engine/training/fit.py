@@ -58,6 +58,8 @@ class FitSettings:
             the same clips, and of its opinion on clips without labels.
         average: decay of the running average of the weights.
         versions: variations of every labelled clip, itself included.
+        plain: share of the batches with clips as they are, the others with one of the variations.
+        elsewhere: weight of a variation in the memory; a clip as it is has 1.
         memory: give the fitted reader the kernel teacher's memory.
     """
 
@@ -73,6 +75,8 @@ class FitSettings:
     unlabelled: float = 1.0
     average: float = 0.998
     versions: int = 3
+    plain: float = 0.6
+    elsewhere: float = 0.1
     memory: bool = True
 
 
@@ -118,8 +122,9 @@ def fit_reader(
         reader.train()
         picks = [chance.integers(0, part.count, settings.batch) for part in parts]
         first, last = _window(chance)
+        plain = chance.random() < settings.plain
         windows = [
-            p.window(pick, chance, first, last) for p, pick in zip(parts, picks, strict=True)
+            p.window(pick, chance, first, last, plain) for p, pick in zip(parts, picks, strict=True)
         ]
         logits = reader(torch.cat(windows)).split(settings.batch)
         labelled, index = parts[0], picks[0]
@@ -263,9 +268,15 @@ class _Part:
         self.opinion = torch.from_numpy(lessons.opinion).to(device)
 
     def window(
-        self, index: NDArray[np.int64], chance: np.random.Generator, first: int, last: int
+        self,
+        index: NDArray[np.int64],
+        chance: np.random.Generator,
+        first: int,
+        last: int,
+        plain: bool,
     ) -> Tensor:
-        version = int(chance.integers(len(self.steps)))
+        versions = len(self.steps)
+        version = 0 if plain or versions == 1 else int(chance.integers(1, versions))
         return self.steps[version, index, first:last].float()
 
     def truth(self, index: NDArray[np.int64], last: int) -> Tensor:

@@ -120,7 +120,9 @@ class KernelTeacher:
         self._targets = targets.astype(np.float64)
         self._centre = self._targets.mean(0)
         likeness = space.likeness(places, places, shares)
-        self._inverse = np.linalg.inv(likeness + _ridge(songs) * np.eye(len(places)))
+        # Windows of one song say nearly the same: the ridge grows with their number.
+        ridge = RIDGE * len(places) / len(set(self._songs.tolist()))
+        self._inverse = np.linalg.inv(likeness + ridge * np.eye(len(places)))
         self._weights = self._inverse @ (self._targets - self._centre)
 
     def __call__(self, places: Array) -> NDArray[np.float32]:
@@ -151,6 +153,7 @@ def teach(
     anchors: Array,
     places: Array,
     targets: NDArray[np.floating],
+    weights: NDArray[np.floating],
     songs: Sequence[str],
     shares: Mapping[str, float],
 ) -> None:
@@ -165,23 +168,22 @@ def teach(
         space: where the windows lie.
         anchors: float64 [m, D'], the places that the memory remembers.
         places, targets, songs, shares: as `KernelTeacher` takes them.
+        weights: float [n], how much each row counts.
     """
-    centre = targets.astype(np.float64).mean(0)
+    weight = weights.astype(np.float64)[:, None]
+    centre = (weight * targets).sum(0) / weight.sum()
     columns = space.likeness(places, anchors, shares)
-    left = columns.T @ columns
-    left += _ridge(songs) * space.likeness(anchors, anchors, shares)
+    weighed = (weight * columns).T
+    # Windows of one song say nearly the same: the ridge grows with their number.
+    ridge = RIDGE * weight.sum() / len(set(songs))
+    left = weighed @ columns + ridge * space.likeness(anchors, anchors, shares)
     left += _TINY * np.eye(len(anchors))
-    weights = np.linalg.solve(left, columns.T @ (targets - centre))
+    fitted = np.linalg.solve(left, weighed @ (targets - centre))
     index = torch.tensor(list(scores))
     memory.centre[index] = torch.tensor(centre, dtype=torch.float32)
     for kind, share in space.shares(shares).items():
         part = memory.parts[kind].get_buffer("weights")
-        part[:, index] = torch.tensor(share * weights, dtype=torch.float32)
-
-
-def _ridge(songs: Sequence[str]) -> float:
-    """Windows of one song say nearly the same: the ridge grows with their number."""
-    return RIDGE * len(songs) / len(set(songs))
+        part[:, index] = torch.tensor(share * fitted, dtype=torch.float32)
 
 
 def _squares(a: Array, b: Array) -> Array:

@@ -119,7 +119,7 @@ def test_a_memory_of_all_windows_answers_as_the_teacher_does() -> None:
     other, _, _ = clips(songs=12, seed=1)
     space, teacher, places = learn(x, y, songs)
     memory = space.memory(places, 4)
-    teach(memory, (1, 3), space, places, places, y, songs, SHARES)
+    teach(memory, (1, 3), space, places, places, y, np.ones(len(y)), songs, SHARES)
     told = memory(torch.from_numpy(other).float()).numpy()
     np.testing.assert_allclose(told[:, [1, 3]], teacher(space.place(other)), atol=2e-3)
     assert not told[:, [0, 2]].any()
@@ -130,11 +130,29 @@ def test_a_memory_of_some_windows_answers_nearly_so() -> None:
     other, _, _ = clips(songs=40, each=1, seed=1)
     space, teacher, places = learn(x, y, songs)
     memory = space.memory(places[::2], 2)
-    teach(memory, (0, 1), space, places[::2], places, y, songs, SHARES)
+    teach(memory, (0, 1), space, places[::2], places, y, np.ones(len(y)), songs, SHARES)
     told = memory(torch.from_numpy(other).float()).numpy()
     expected = teacher(space.place(other))
     assert np.abs(told - expected).mean() < 0.1 * expected.std()
     assert np.abs(told - expected).max() > 1e-4
+
+
+def test_windows_that_count_little_change_little() -> None:
+    x, y, songs = clips()
+    space, _, places = learn(x, y, songs)
+    both = np.concatenate([places, places]), np.concatenate([y, -y])
+    told = []
+    for weight in (0.0, 0.1, 1.0):
+        memory = space.memory(places, 2)
+        weights = np.repeat([1.0, weight], len(y))
+        teach(memory, (0, 1), space, places, *both, weights, songs * 2, SHARES)
+        told.append(memory(torch.from_numpy(x).float()).numpy())
+    alone = space.memory(places, 2)
+    teach(alone, (0, 1), space, places, places, y, np.ones(len(y)), songs, SHARES)
+    np.testing.assert_allclose(told[0], alone(torch.from_numpy(x).float()).numpy(), atol=1e-4)
+    # Every window is there again with the opposite label: at equal weight nothing is left.
+    np.testing.assert_allclose(told[2], 0, atol=1e-4)
+    assert 0.7 < np.abs(told[1]).mean() / np.abs(told[0]).mean() < 0.95
 
 
 def test_equal_clips_do_no_harm() -> None:
@@ -143,5 +161,5 @@ def test_equal_clips_do_no_harm() -> None:
     space, teacher, places = learn(x, y, songs)
     np.testing.assert_allclose(teacher.without_own_song(), 1, atol=1e-6)
     memory = space.memory(places, 1)
-    teach(memory, (0,), space, places, places, y, songs, SHARES)
+    teach(memory, (0,), space, places, places, y, np.ones(len(y)), songs, SHARES)
     np.testing.assert_allclose(memory(torch.ones(2, 8)).numpy(), 1, atol=1e-6)
