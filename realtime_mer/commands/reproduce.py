@@ -52,7 +52,10 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("experiment", choices=(*NAMES, "all"), help="which experiment")
+    parser.add_argument(
+        "experiment", choices=(*NAMES, "all"), metavar="EXPERIMENT",
+        help="one of those above",
+    )  # fmt: skip
     parser.add_argument(
         "--data", required=True, metavar="KIND=DIR",
         help="labelled music: deam=DIR, pmemo=DIR, or csv=DIR for your own; a plain DIR is DEAM, "

@@ -44,7 +44,7 @@ class Effort:
 FULL = Effort(
     table=Budget(epochs=14, halve_every=3),
     described=Budget(epochs=6, batch=32, rate=0.001, halve_every=0, noise=0.1, patience=2),
-    sweep=Budget(epochs=6, halve_every=2, patience=3),
+    sweep=Budget(epochs=5, halve_every=2, patience=2),
     tuning=Budget(epochs=3, halve_every=0),
     trees=40,
     rows=4000,
@@ -58,11 +58,11 @@ _SHORT = Budget(epochs=2, halve_every=1)
 QUICK = Effort(
     table=_SHORT,
     described=Budget(epochs=1, batch=32, rate=0.001, halve_every=0, noise=0.1),
-    sweep=_SHORT,
+    sweep=Budget(epochs=1),
     tuning=Budget(epochs=1, halve_every=0),
     trees=5,
     rows=500,
-    lag_step=9,
+    lag_step=10,
     population=2,
     rounds=1,
     tuning_every=2,

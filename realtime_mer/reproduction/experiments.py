@@ -87,11 +87,11 @@ class Experiments:
     def lag_order(self) -> Result:
         """The network of the public code with windows of all lengths."""
         rows = self._sweep("lag-order")
-        return self._result("lag-order", rows=rows, scores=_weigh(rows)["scores"])
+        return self._result("lag-order", rows=rows, scores=weigh(rows)["scores"])
 
     def entropy_weights(self) -> Result:
         """Weights of twelve indicators over the lag orders, and the best lag order by them."""
-        return self._result("entropy-weights", **_weigh(self._sweep("entropy-weights")))
+        return self._result("entropy-weights", **weigh(self._sweep("entropy-weights")))
 
     def feature_importance(self) -> Result:
         """Which of the features matter."""
@@ -252,7 +252,7 @@ def tuned(point: NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
-def _weigh(rows: Iterable[Result]) -> Result:
+def weigh(rows: Iterable[Result]) -> Result:
     """Entropy weights by protocol and dimension, and the score of each lag order."""
     by_cell: dict[tuple[str, str], list[Result]] = {}
     for row in rows:

@@ -52,6 +52,39 @@ def markdown(result: Result) -> str:
     return "\n\n".join(_MARKDOWN[result["experiment"]](result))
 
 
+def in_short(result: Result) -> str:
+    """The paper's network in two sentences, from a comparison."""
+    rows = {row["protocol"]: row["test"] for row in result["rows"] if row["method"] == "code"}
+    r2, rmse, *_ = dict(PRINTED[result["experiment"]])["code"]
+    known, new = rows["known"], rows["new"]
+    return (
+        f"{result['dimension'].capitalize()}, known songs: R2 {known['r2']:.3f}, RMSE "
+        f"{known['rmse']:.4f} (the paper: {_number(r2)} and {_number(rmse)}). New songs, the same "
+        f"network, fitted anew: R2 {new['r2']:.3f}, RMSE {new['rmse']:.4f}."
+    )
+
+
+def about(result: Result) -> str:
+    """What a result was measured on, in a paragraph."""
+    data, machine = result["data"], result["machine"]
+    splits = ", ".join(f"{count} {name}" for name, count in data["splits"].items())
+    budgets = "; ".join(
+        f"{name}: {budget['epochs']} epochs at most, batch {budget['batch']}, rate "
+        f"{budget['rate']:g}"
+        + (f" halved every {budget['halve_every']}" if budget["halve_every"] else "")
+        for name, budget in result["budgets"].items()
+        if isinstance(budget, dict) and "epochs" in budget and "batch" in budget
+    )
+    quick = "**A quick run: small budgets, few songs.** " if result["quick"] else ""
+    return (
+        f"{quick}{data['songs']} songs of {data['name']} ({splits}), the longest "
+        f"{data['longest_s']:g} s, {data['half_seconds']} half seconds, descriptors "
+        f"{data['features']}; windows of {result['lag']} half seconds; seed {result['seed']}. "
+        f"Budgets: {budgets}. {machine['processor']}, {result['workers']} of {machine['cores']} "
+        f"cores, Python {machine['python']}, torch {machine['torch']}, {machine['date_utc']}."
+    )
+
+
 def csv_text(result: Result) -> str:
     """All numbers of a result, a row each, with the protocol's title in the first column."""
     rows = _flat(result)
@@ -211,6 +244,10 @@ _MARKDOWN: dict[str, Callable[[Result], list[str]]] = {
     "tuning": _tuning,
     "words": _words,
 }
+
+
+# The experiments that have tables.
+TABLES = tuple(_MARKDOWN)
 
 
 def _flat(result: Result) -> list[dict[str, Any]]:

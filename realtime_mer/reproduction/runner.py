@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ class Runner:
         self._store = store
         self._workers = workers
         self._pool: ProcessPoolExecutor | None = None
+        self._others = set(multiprocessing.active_children())
+        self._processes: set[BaseProcess] = set()
 
     def run(self, title: str, tasks: Sequence[Task]) -> list[dict[str, Any]]:
         """Do tasks that are not done yet.
@@ -74,9 +77,11 @@ class Runner:
         return [results[key] for key in keys]
 
     def close(self) -> None:
-        """End the worker processes."""
+        """End the worker processes; what they have not finished is lost."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
+            for process in self._processes:
+                process.terminate()
 
     def _do(self, tasks: dict[str, Task]) -> Iterator[tuple[str, dict[str, Any]]]:
         if self._workers == 1 or len(tasks) < 2:
@@ -94,6 +99,7 @@ class Runner:
         futures: dict[Future[dict[str, Any]], str] = {
             self._pool.submit(_perform, tasks[key]): key for key in order
         }
+        self._processes = set(multiprocessing.active_children()) - self._others
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
