@@ -80,7 +80,8 @@ def about(result: Result) -> str:
         f"{quick}{data['songs']} songs of {data['name']} ({splits}), the longest "
         f"{data['longest_s']:g} s, {data['half_seconds']} half seconds, descriptors "
         f"{data['features']}; windows of {result['lag']} half seconds; seed {result['seed']}. "
-        f"Budgets: {budgets}. {machine['processor']}, {result['workers']} of {machine['cores']} "
+        f"Budgets: {budgets}. This experiment took {result['compute_s'] / 60:.0f} minutes of one "
+        f"core. {machine['processor']}, {result['workers']} of {machine['cores']} "
         f"cores, Python {machine['python']}, torch {machine['torch']}, {machine['date_utc']}."
     )
 

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,7 @@ from typing import Any
 from mer_engine.paper.published_features import read_published
 from mer_engine.paper.step_table import StepTable, describe_collection
 from mer_engine.paper.store import Store
-from mer_engine.paper.task import every_nth
-from mer_engine.training.collection import STEP_S, load_collection
+from mer_engine.training.collection import STEP_S, Collection, load_collection
 
 from realtime_mer.benchmarks.machine import describe_machine
 from realtime_mer.errors import UserError
@@ -67,8 +66,6 @@ def reproduce(settings: Settings, say: Callable[[str], None]) -> None:
         _make(folder)
     table = _read(settings, say)
     effort = QUICK if settings.quick else FULL
-    if settings.quick:
-        table = every_nth(table, -(-len(table.songs) // QUICK_SONGS))
     path = settings.cache / f"steps-{table.fingerprint}.npz"
     if not path.is_file():
         table.save(path)
@@ -80,10 +77,11 @@ def reproduce(settings: Settings, say: Callable[[str], None]) -> None:
     try:
         experiments = Experiments(runner, effort, settings.seed, settings.lag)
         for name in settings.names:
-            begin = time.monotonic()
+            begin, spent = time.monotonic(), runner.seconds
             result = EXPERIMENTS[name](experiments)
             about = _about(settings, table)
             about["budgets"] = asdict(effort)
+            about["compute_s"] = round(runner.seconds - spent, 1)
             _write({**result, **about}, settings.out, say)
             print(markdown(result), end="\n\n", flush=True)
             say(f"{name}: {time.monotonic() - begin:.0f} s")
@@ -96,6 +94,8 @@ def _read(settings: Settings, say: Callable[[str], None]) -> StepTable:
     for sentence in (*collection.notes, collection.summary):
         if sentence:
             say(sentence)
+    if settings.quick:
+        collection = _fewer(collection)
     songs = len({clip.song for clip in collection.clips})
     title = "descriptors" if settings.features is None else "features"
     with progress_bar(title, songs) as tell:
@@ -113,6 +113,18 @@ def _read(settings: Settings, say: Callable[[str], None]) -> StepTable:
     for sentence in left_out:
         say(f"left out: {sentence}")
     return table
+
+
+def _fewer(collection: Collection) -> Collection:
+    """Evenly chosen songs of each split."""
+    usable = {clip.song for clip in collection.clips}
+    step = -(-len(usable) // QUICK_SONGS)
+    kept = {
+        song
+        for ids in collection.splits.values()
+        for song in [one for one in ids if one in usable][::step]
+    }
+    return replace(collection, clips=tuple(c for c in collection.clips if c.song in kept))
 
 
 def _about(settings: Settings, table: StepTable) -> dict[str, Any]:

@@ -34,6 +34,10 @@ class Runner:
         path: where the table lies, for the worker processes.
         store: where results are kept.
         workers: processes; 1 works in this one.
+
+    Attributes:
+        table: the half seconds.
+        seconds: that all units of work took so far, each on one core, also those found done.
     """
 
     def __init__(self, table: StepTable, path: Path, store: Store, workers: int) -> None:
