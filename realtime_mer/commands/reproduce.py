@@ -63,8 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--features", type=Path, default=None, metavar="PATH",
-        help="the data set's own features: DEAM's folder with a CSV a song, or PMEmo's one CSV "
-        "(default: descriptors computed from the audio)",
+        help="the data set's own features: DEAM's folder with a CSV a song, or PMEmo's one CSV, "
+        "of songs whose audio is there too (default: descriptors computed from the audio)",
     )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, default=None, metavar="DIR",

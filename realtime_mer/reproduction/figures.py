@@ -28,6 +28,9 @@ def draw(result: Result, folder: Path) -> list[Path]:
     paths = []
     for name, plot in _FIGURES.get(result["experiment"], {}).items():
         figure = plot(result)
+        # Laid out once for both files.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
         for suffix in ("png", "svg"):
             path = folder / f"{name}.{suffix}"
             _save(figure, path)

@@ -113,7 +113,8 @@ def fit(
     model.load_state_dict(best_state)
     model.eval()
     with torch.no_grad():
-        model.finish(data.at(places["train"]), data.labels[places["train"]], seed)
+        train = places["train"]
+        model.finish(lambda some: data.at(train[some]), data.labels[train], seed)
         predictions = {
             name: torch.cat([model(data.at(part)) for part in where.split(_AT_ONCE)]).numpy()
             for name, where in places.items()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -20,8 +22,14 @@ class Regressor(nn.Module):
         """What decides on the validation part when to stop: here the mean squared error."""
         return functional.mse_loss(self(windows), labels)
 
-    def finish(self, windows: Tensor, labels: Tensor, seed: int) -> None:
-        """Called once with training windows when the fitting is over; here nothing is left."""
+    def finish(self, windows: Callable[[Tensor], Tensor], labels: Tensor, seed: int) -> None:
+        """Called once when the fitting is over; here nothing is left to do.
+
+        Args:
+            windows: gives some of the training windows, by their places among them.
+            labels: float32 [n], of all of them.
+            seed: of everything left to chance.
+        """
 
 
 class Attention(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -49,14 +50,14 @@ class TripletRegressor(Regressor):
         still = torch.Generator().manual_seed(0)
         return self._triplets(windows, labels, torch.randperm(len(labels), generator=still))
 
-    def finish(self, windows: Tensor, labels: Tensor, seed: int) -> None:
+    def finish(self, windows: Callable[[Tensor], Tensor], labels: Tensor, seed: int) -> None:
         """Fit the support vector machine."""
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
         from sklearn.svm import SVR
 
         rows = np.random.default_rng(seed).permutation(len(labels))[:_MOST]
-        points = self._place(windows[torch.from_numpy(rows)]).detach().numpy()
+        points = self._place(windows(torch.from_numpy(rows))).detach().numpy()
         self.reader = make_pipeline(StandardScaler(), SVR(C=1.0, epsilon=0.03))
         self.reader.fit(points, labels.numpy()[rows])
 

@@ -30,6 +30,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes longer than all else here, and has tests of its own."""
+    monkeypatch.setattr("realtime_mer.reproduction.run.draw", lambda *_: [])
+
+
+@pytest.fixture
 def described(folder: Path, tmp_path: Path) -> Path:
     """A folder with the descriptors and nothing else."""
     shutil.copytree(folder / "cache" / "descriptors", tmp_path / "cache" / "descriptors")
@@ -122,6 +128,7 @@ def test_figures(folder: Path, name: str) -> None:
         assert title in picture
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_second_run_does_nothing_again_and_another_seed_does(
     folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,6 +145,7 @@ def test_a_second_run_does_nothing_again_and_another_seed_does(
     assert result(folder, "feature-importance")["seed"] == 1
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_an_interrupted_run_goes_on(
     data: Path, described: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,6 +174,7 @@ def test_an_interrupted_run_goes_on(
     assert len(result(described, "feature-importance")["rows"]) == 4
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_worker_processes_give_the_same(folder: Path, data: Path, described: Path) -> None:
     arguments = command("feature-importance", data, described)
     arguments[arguments.index("--workers") + 1] = "2"
