@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from realtime_mer.reproduction import report
+
 Result = Any  # what json.loads gives: an object, or a list of them
 DIMENSIONS = ("arousal", "valence")
 # What a condition may cost.
@@ -525,4 +527,11 @@ TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "pmemo": ("generality", pmemo),
     "emotify": ("generality", emotify),
     "vgmidi": ("generality", vgmidi),
+    "reproduction setting": ("reproduction/table1", report.about),
+    "reproduction arousal": ("reproduction/table1", report.in_short),
+    "reproduction valence": ("reproduction/table2", report.in_short),
+    **{
+        f"reproduction {name}": (f"reproduction/{name.replace('-', '_')}", report.markdown)
+        for name in report.TABLES
+    },
 }

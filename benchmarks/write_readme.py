@@ -7,6 +7,7 @@ python benchmarks/robustness.py --data DIR
 python benchmarks/lag.py --data DIR
 python benchmarks/step_response.py --data DIR
 python benchmarks/generality.py --pmemo DIR --emotify DIR --vgmidi DIR
+realtime-mer reproduce all --data DIR --out benchmarks/results/reproduction
 python benchmarks/write_readme.py
 
 A result that is missing leaves its section out, and what stands between its markers as it is. The
@@ -29,7 +30,12 @@ from plots import PLOTS
 from tables import TABLES, measured
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "docs/accuracy.md", "engine/mer_engine/models/MODEL_CARD.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/accuracy.md",
+    "docs/reproduction.md",
+    "engine/mer_engine/models/MODEL_CARD.md",
+)
 INTRODUCTION = """\
 # Benchmarks
 
@@ -149,8 +155,10 @@ SECTIONS = (
 def main(root: Path = ROOT) -> int:
     folder = root / "benchmarks"
     results = {
-        path.stem: json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted((folder / "results").glob("*.json"))
+        path.relative_to(folder / "results").with_suffix("").as_posix(): json.loads(
+            path.read_text(encoding="utf-8")
+        )
+        for path in sorted((folder / "results").rglob("*.json"))
     }
     drawn = draw(results, folder / "plots")
     try:

@@ -23,6 +23,7 @@ COMMANDS = (
     "evaluate",
     "train",
     "export",
+    "reproduce",
 )
 
 DESCRIPTION = """\
@@ -77,6 +78,7 @@ HELP = {
     "evaluate": "measure a model on labelled songs",
     "train": "train a model (needs the 'train' extra)",
     "export": "write a model file from an unfinished training run",
+    "reproduce": "the paper's experiments, on known songs and on new ones",
 }
 
 

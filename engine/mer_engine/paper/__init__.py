@@ -1,1 +1,5 @@
-"""What the paper's own protocol needs and the live tracker does not."""
+"""What the paper's own protocol needs and the live tracker does not.
+
+The paper is Qiu, Lin, Lin: *Music audio emotion regression using the fusion of convolutional neural
+networks and bidirectional long short-term memory models*, PeerJ Computer Science 2025, e3086.
+"""

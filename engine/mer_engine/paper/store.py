@@ -1,0 +1,46 @@
+"""Results of units of work, kept so that an interrupted run goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class Store:
+    """A folder with one small file for each unit of work.
+
+    A file is named by its whole configuration, which it also holds: a result is found again by the
+    very same configuration alone, so results of two configurations never mix.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get(self, configuration: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The result of a configuration; None where it is not there, or its file is damaged."""
+        try:
+            content = json.loads(self.path(configuration).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        if not isinstance(content, dict) or content.get("configuration") != configuration:
+            return None
+        result: dict[str, Any] | None = content.get("result")
+        return result
+
+    def put(self, configuration: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+        """Keep a result; whenever this is interrupted, the whole file is there or none."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.path(configuration)
+        draft = path.with_suffix(f".{os.getpid()}.part")
+        content = {"configuration": configuration, "result": result}
+        draft.write_text(json.dumps(content, sort_keys=True), encoding="utf-8")
+        draft.replace(path)
+
+    def path(self, configuration: Mapping[str, Any]) -> Path:
+        """The file of a configuration."""
+        text = json.dumps(configuration, sort_keys=True)
+        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
