@@ -5,6 +5,7 @@ Needs the checkpoint of a training run, which holds what the run heard, encoded:
     realtime-mer train --data DEAM --teacher WHEEL --unlabelled DIR --keep-checkpoint
     python benchmarks/recipe.py cross-validation --checkpoint mer-1.onnx.checkpoint
     python benchmarks/recipe.py ablation --checkpoint mer-1.onnx.checkpoint
+    python benchmarks/recipe.py features --checkpoint mer-1.onnx.checkpoint --data DEAM
     python benchmarks/recipe.py transfer --checkpoint mer-1.onnx.checkpoint --data DEAM
     python benchmarks/recipe.py long-songs --checkpoint mer-1.onnx.checkpoint --data DEAM
 
@@ -28,12 +29,14 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import numpy as np
 import torch
-from mer_engine.network import WindowReader
+from mer_engine.model_file import DIMENSIONS
+from mer_engine.network import EmotionNetwork, WindowReader
 from mer_engine.training.checkpoint import read_checkpoint
 from mer_engine.training.collection import Collection, load_collection
 from mer_engine.training.cross_fit import FOLDS, fold_of
-from mer_engine.training.examples import Encoder, Labels, encode_clips, read_labels
-from mer_engine.training.fit import FitSettings, predict, score_values
+from mer_engine.training.examples import STEPS, Encoder, Labels, encode_clips, read_labels
+from mer_engine.training.fit import FitSettings, predict, score_values, statistics
+from mer_engine.training.kernel_teacher import SHARES, LikenessSpace, teach
 from mer_engine.training.problem import DataError
 from mer_engine.training.train import Heard, restore
 from numpy.typing import NDArray
@@ -49,6 +52,8 @@ ABLATION_PARTS = 2
 LAST_OF_2013 = 1000
 LAST_OF_2014 = 2000
 _LEAST_SONGS = 20
+# Steps heard at which memories are asked: five to ten seconds.
+_MOMENTS = (10, 13, 16, 20)
 
 Row = dict[str, Any]
 
@@ -86,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
         if args.steps is not None:
             how = replace(how, steps=args.steps)
         collection = None
-        if args.study in ("transfer", "long-songs"):
+        if args.study in ("features", "transfer", "long-songs"):
             if args.data is None:
                 raise DataError(f"{args.study} needs --data, the folder of DEAM")
             collection = load_collection(args.data)
@@ -203,6 +208,54 @@ def ablation(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
     return {"rows": rows, "protocol": protocol}
 
 
+def features(heard: Heard, how: FitSettings, collection: Collection | None) -> Row:
+    """What each kind of statistic tells, by the memory alone: no reader is fitted."""
+    assert collection is not None
+    kinds = ("channels", "mode", "degrees", "spectrum")
+    rows = []
+    for title, what, used in (
+        ("all", "as shipped", kinds),
+        ("channels alone", "what the tagger's convolutions find", kinds[:1]),
+        ("channels and mode", "major or minor", kinds[:2]),
+        ("channels, mode, degrees", "which notes of the scale sound", kinds[:3]),
+        ("channels and spectrum", "mean of each mel band", ("channels", "spectrum")),
+        ("no channels", "mode, degrees and spectrum", kinds[1:]),
+    ):
+        rows.append({"name": title, "what": what, **_remembered(heard, heard.steps[:1], used)})
+        _say(title, rows[-1])
+    rows.append(
+        {
+            "name": "loudness kept",
+            "what": "the tagger hears each clip at its own level; a gain of -20 dB then costs more",
+            **_remembered(heard, _at_own_level(heard, collection), kinds),
+        }
+    )
+    _say("loudness kept", rows[-1])
+    for weight in (how.elsewhere, 1.0):
+        rows.append(
+            {
+                "name": f"clips elsewhere count {weight:g}",
+                "what": "clips played elsewhere are learnt too, those as they are are told",
+                **_remembered(heard, heard.steps, kinds, weight),
+            }
+        )
+        _say(rows[-1]["name"], rows[-1])
+    for weight in (0.0, how.elsewhere, 1.0):
+        rows.append(
+            {
+                "name": f"told elsewhere, learnt with {weight:g}",
+                "what": "clips played elsewhere are told",
+                **_remembered(heard, heard.steps, kinds, weight, told=1),
+            }
+        )
+        _say(rows[-1]["name"], rows[-1])
+    protocol = (
+        "kernel regression alone, five parts of the train and validation songs by artist; after "
+        "5.0, 6.5, 8.0 and 10.0 s"
+    )
+    return {"rows": rows, "protocol": protocol}
+
+
 def transfer(heard: Heard, how: FitSettings, collection: Collection | None) -> Row:
     """Trained on some kinds of songs, measured on another kind."""
     assert collection is not None
@@ -244,9 +297,63 @@ def long_songs(heard: Heard, how: FitSettings, collection: Collection | None) ->
     return {"songs": len(labels), **fits, "protocol": protocol}
 
 
+def _remembered(
+    heard: Heard,
+    steps: NDArray[np.float16],
+    kinds: tuple[str, ...],
+    elsewhere: float = 0.0,
+    told: int = 0,
+) -> Row:
+    """R2 of memories that use some kinds of statistics; `told` is the version that is told."""
+    reader, labels = heard.network.reader, heard.labels
+    folds = fold_of(labels.groups, FOLDS, 0)
+    rows = {
+        (version, last): statistics(reader, steps[version], last)
+        for version in range(len(steps))
+        for last in _MOMENTS
+    }
+    values = np.full((len(labels), STEPS, 2), np.nan)
+    for fold in range(FOLDS):
+        known, out = folds != fold, folds == fold
+        learnt = [(v, last) for v in range(len(steps)) for last in (STEPS, STEPS // 2)]
+        space = LikenessSpace(
+            np.concatenate([rows[0, last][known] for last in (STEPS, STEPS // 2)]),
+            reader.statistics.sizes,
+        )
+        anchors = space.place(rows[0, STEPS][known])
+        memory = space.memory(anchors, 2)
+        places = np.concatenate([space.place(rows[which][known]) for which in learnt])
+        weights = np.repeat([1.0 if v == 0 else elsewhere for v, _ in learnt], known.sum())
+        for column, name in enumerate(DIMENSIONS):
+            targets = np.concatenate([labels.values[known, last - 1] for _, last in learnt])
+            shares = {kind: share for kind, share in SHARES[name].items() if kind in kinds}
+            teach(
+                memory, [column], space, anchors, places, targets[:, column : column + 1],
+                weights, labels.songs[known].tolist() * len(learnt), shares,
+            )  # fmt: skip
+        for last in _MOMENTS:
+            asked = torch.from_numpy(rows[told, last][out])
+            values[out, last - 1] = memory(asked).numpy()
+    truth = np.where(np.isfinite(values), labels.values, np.nan)
+    valence, arousal = score_values(np.nan_to_num(values), truth.astype(np.float32))
+    return {"r2_arousal": arousal.r2, "r2_valence": valence.r2}
+
+
+def _at_own_level(heard: Heard, collection: Collection) -> NDArray[np.float16]:
+    """The labelled clips, encoded without bringing them to one level."""
+    network = EmotionNetwork(replace(heard.network.config, level_frames=0))
+    network.load_state_dict(heard.network.state_dict())
+    clips = {f"{collection.name}/{clip.song}": clip for clip in collection.clips}
+    wanted = [clips[song] for song in heard.labels.songs.tolist()]
+    steps, kept, _ = encode_clips(Encoder(network), wanted, 1, 0, print, "labelled")
+    assert len(kept) == len(wanted)
+    return steps
+
+
 STUDIES: dict[str, Callable[[Heard, FitSettings, Collection | None], Row]] = {
     "cross-validation": cross_validation,
     "ablation": ablation,
+    "features": features,
     "transfer": transfer,
     "long-songs": long_songs,
 }
@@ -300,7 +407,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("study", choices=tuple(STUDIES))
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--data", metavar="DATA", help="DEAM, for genres and the long songs")
+    parser.add_argument("--data", metavar="DATA", help="DEAM, for genres, long songs and audio")
     parser.add_argument(
         "--steps", type=int, metavar="N", help="of each fit (default: as the training run)"
     )

@@ -520,6 +520,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "cross-validation": ("cross_validation", cross_validation),
     "long songs": ("long_songs", long_songs),
     "ablation": ("ablation", ablation),
+    "features": ("features", ablation),
     "transfer": ("transfer", transfer),
     "robustness": ("robustness", robustness),
     "lag": ("lag", lag),

@@ -107,6 +107,11 @@ SECTIONS = (
         (("", "transfer"),),
     ),
     Section(
+        "What each kind of statistic tells", "features",
+        "python benchmarks/recipe.py features --checkpoint FILE --data DIR",
+        "", (("", "features"),),
+    ),
+    Section(
         "What each part of the recipe gains", "ablation",
         "python benchmarks/recipe.py ablation --checkpoint FILE",
         "Differences under 0.01 are chance.",

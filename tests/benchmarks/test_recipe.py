@@ -62,6 +62,16 @@ def test_each_variant_leaves_out_what_it_says(
     assert all(other != whole for other in figures.values())
 
 
+def test_each_kind_of_statistic_is_asked_alone_and_together(
+    recipe: ModuleType, run: tuple[Path, Path], tmp_path: Path
+) -> None:
+    result = measure(recipe, "features", run, tmp_path / "features.json")
+    rows = {row["name"]: (row["r2_arousal"], row["r2_valence"]) for row in result["rows"]}
+    assert len(rows) == len(result["rows"]) == 12
+    assert len(set(list(rows.values())[:7])) == 7
+    assert all(np.isfinite(values).all() for values in rows.values())
+
+
 def test_the_long_songs_are_told_by_a_stranger(
     recipe: ModuleType, run: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -235,10 +235,12 @@ def score_values(values: NDArray[np.floating], labels: NDArray[np.float32]) -> t
 
 
 @torch.inference_mode()
-def statistics(reader: WindowReader, steps: NDArray[np.float16], last: int) -> NDArray[np.float32]:
-    """Statistics of the first `last` steps of clips [n, 20, E]: float32 [n, D]."""
+def statistics(
+    reader: WindowReader, steps: NDArray[np.float16], last: int, first: int = 0
+) -> NDArray[np.float32]:
+    """Statistics of the steps from `first` to before `last` of clips [n, 20, E]: float32 [n, D]."""
     rows = [
-        reader.statistics(torch.from_numpy(part[:, :last].astype(np.float32))).numpy()
+        reader.statistics(torch.from_numpy(part[:, first:last].astype(np.float32))).numpy()
         for part in np.array_split(steps, max(1, len(steps) // 512))
     ]
     return np.concatenate(rows)

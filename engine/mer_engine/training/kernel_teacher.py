@@ -31,6 +31,8 @@ WIDTH = 1 / 0.3
 # Axes that the statistics of the channels are projected to.
 RANK = 160
 _TINY = 1e-6
+# Windows whose likeness to all that are remembered is held at once.
+_AT_ONCE = 2000
 
 
 class LikenessSpace:
@@ -172,13 +174,17 @@ def teach(
     """
     weight = weights.astype(np.float64)[:, None]
     centre = (weight * targets).sum(0) / weight.sum()
-    columns = space.likeness(places, anchors, shares)
-    weighed = (weight * columns).T
     # Windows of one song say nearly the same: the ridge grows with their number.
     ridge = RIDGE * weight.sum() / len(set(songs))
-    left = weighed @ columns + ridge * space.likeness(anchors, anchors, shares)
-    left += _TINY * np.eye(len(anchors))
-    fitted = np.linalg.solve(left, weighed @ (targets - centre))
+    left = ridge * space.likeness(anchors, anchors, shares) + _TINY * np.eye(len(anchors))
+    right = np.zeros((len(anchors), targets.shape[1]))
+    for start in range(0, len(places), _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        columns = space.likeness(places[some], anchors, shares)
+        weighed = (weight[some] * columns).T
+        left += weighed @ columns
+        right += weighed @ (targets[some] - centre)
+    fitted = np.linalg.solve(left, right)
     index = torch.tensor(list(scores))
     memory.centre[index] = torch.tensor(centre, dtype=torch.float32)
     for kind, share in space.shares(shares).items():

@@ -126,6 +126,27 @@ def test_the_memory_answers_about_new_songs_as_the_teacher_does() -> None:
 
 
 @torch.inference_mode()
+def test_the_memory_knows_windows_that_begin_within_a_clip() -> None:
+    def begun(steps: Steps) -> Steps:
+        """The first two steps sound of the silence before: all channels are low."""
+        quiet = steps.copy()
+        quiet[:, :2, : 2 * SMALL.channels] = -6
+        return quiet
+
+    steps, labels = clips(120)
+    other, hidden = clips(60, seed=1)
+    memory = opinions(reader(), begun(steps)[None], labels, other[:0]).memory
+    assert memory is not None
+    window = torch.from_numpy(begun(other).astype(np.float32))
+    for first, last in ((0, 20), (0, 8), (4, 20), (10, 20), (13, 19)):
+        said = memory(reader().statistics(window[:, first:last])).numpy()
+        truth = hidden.values[:, last - 1]
+        for column in (0, 1):
+            left = np.square(said[:, column] - truth[:, column]).mean()
+            assert left < 0.35 * truth[:, column].var(), (first, last)
+
+
+@torch.inference_mode()
 def test_the_memory_learns_to_tell_clips_that_are_played_elsewhere() -> None:
     steps, labels = clips(80)
     # Elsewhere the first six channels sound stronger by two, whatever is played.
