@@ -128,10 +128,10 @@ def test_the_memory_answers_about_new_songs_as_the_teacher_does() -> None:
 @torch.inference_mode()
 def test_the_memory_knows_windows_that_begin_within_a_clip() -> None:
     def begun(steps: Steps) -> Steps:
-        """The first two steps sound of the silence before: all channels are low."""
-        quiet = steps.copy()
-        quiet[:, :2, : 2 * SMALL.channels] = -6
-        return quiet
+        """Where the music begins some channels are loud, as an onset out of silence makes them."""
+        loud = steps.copy()
+        loud[:, :2, 8 : SMALL.channels] = 12
+        return loud
 
     steps, labels = clips(120)
     other, hidden = clips(60, seed=1)
