@@ -20,6 +20,7 @@ def write_small_model(path: Path) -> Path:
     from mer_engine.network import EmotionNetwork, NetworkConfig
     from mer_engine.training.export import LAG_MAX, Calibration, ModelText, export_model
 
+    torch.set_num_threads(1)
     torch.manual_seed(5)
     config = NetworkConfig(
         timbral=((7, 38, 3),), temporal=((32, 3),), residual_filters=4, hidden=8, width=16,
