@@ -73,7 +73,7 @@ def test_the_fast_answer_is_the_same_readers_of_the_newest_steps(network: Emotio
     frames = music(network, 2)
     whole, embeddings, fast = network(frames, before)
     newest = torch.cat([before, embeddings], dim=1)[:, -FAST_STEPS:]
-    assert torch.equal(fast, torch.softmax(network.reader(newest), dim=2))
+    assert torch.allclose(fast, torch.softmax(network.reader(newest), dim=2), atol=1e-6)
     assert not torch.allclose(fast, whole, atol=1e-3)
     probabilities, _, fast = network(frames, before[:, -4:])
     assert torch.allclose(fast, probabilities, atol=1e-6)
@@ -89,6 +89,18 @@ def test_the_sizes_add_up() -> None:
     assert usual.bands + usual.pitch_classes == frontend.width
     assert usual.frames_per_step * 2 == frontend.frames_per_second
     assert usual.chroma_every * frontend.hop == frontend.chroma_hop
+
+
+@torch.inference_mode()
+def test_windows_of_several_lengths_are_read_together_as_each_alone(
+    network: EmotionNetwork,
+) -> None:
+    windows = [torch.rand(2, length, SMALL.embedding) for length in (1, 6, 9)]
+    together = network.reader(*windows)
+    assert together.shape == (6, len(SCORES), SMALL.bins)
+    for index, window in enumerate(windows):
+        alone = network.reader(window)
+        assert torch.allclose(together[2 * index : 2 * index + 2], alone, atol=1e-5)
 
 
 @torch.inference_mode()
@@ -228,7 +240,7 @@ def test_a_memory_pulls_the_distribution_to_what_it_says(network: EmotionNetwork
     nearer = (together - said).abs() < (alone - said).abs()
     assert nearer[:, :3].all()
     # A bell that is wide beyond measure says nothing, it only leaves the reader less sure.
-    log_alone = reader.read(window, reader.statistics(window))[:, 3]
+    log_alone = reader.read(reader.statistics(window), window)[:, 3]
     flat = torch.softmax((1 - MEMORY_SHARE) * log_alone, 1) @ centres
     assert torch.allclose(together[:, 3], flat, atol=1e-6)
     restored = EmotionNetwork(reader.config)
