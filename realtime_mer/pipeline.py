@@ -10,6 +10,7 @@ import math
 import numpy as np
 from mer_engine import Engine, FrontEnd
 from mer_engine.engine import no_past
+from mer_engine.model_file import Values
 from numpy.typing import NDArray
 
 from realtime_mer.clock import Clock, SystemClock, iso_utc
@@ -18,7 +19,7 @@ from realtime_mer.errors import UserError
 from realtime_mer.mood import mood_word
 from realtime_mer.resample import StreamResampler
 from realtime_mer.ring import FrameRing
-from realtime_mer.types import Estimate, Latency, State
+from realtime_mer.types import Estimate, FastValues, Latency, State
 from realtime_mer.window import TICKS_PER_STEP, LagWindow
 
 TICKS_PER_SECOND = 10
@@ -29,6 +30,9 @@ NEW_PIECE_TICKS = 30
 # Lost input up to this length is filled with silence; after more the window settles again.
 FILL_LOSS_S = 0.5
 MIN_LEVEL_DB = -120.0
+
+# Value and interval ends of valence and of arousal.
+Held = tuple[tuple[float, float, float], ...]
 
 
 class Pipeline:
@@ -65,6 +69,9 @@ class Pipeline:
                 f"1 to {info.lag_order_max} steps of {info.step_s} s"
             )
         self.lag_order = lag_order
+        # A window no longer than the fast one would be told twice.
+        fast = info.fast_lag_order
+        self.fast_lag_order = fast if fast is not None and fast < lag_order else None
         self._hop_ticks = self.config.hop_tenths
         # Steps of a later window end this many ticks apart, so each such tick needs its embedding.
         self._comb_ticks = math.gcd(self._hop_ticks, TICKS_PER_STEP)
@@ -95,7 +102,8 @@ class Pipeline:
         self._seq = 0
         prior = self.engine.info.prior
         dimensions = (prior["valence"], prior["arousal"])
-        self._held = tuple((p.mean, p.low, p.high) for p in dimensions)
+        self._held: Held = tuple((p.mean, p.low, p.high) for p in dimensions)
+        self._held_fast = self._held
         self._estimates = 0
         self._mark = 0.0
 
@@ -242,8 +250,8 @@ class Pipeline:
         """Keeps the embedding of the step that ends now, for windows to come."""
         if self._silent():
             return
-        _, embeddings = self.engine.infer(self._frames(1), no_past(self.engine.info))
-        self._window.put(self._tick, embeddings[0])
+        steps = self.engine.infer(self._frames(1), no_past(self.engine.info)).steps
+        self._window.put(self._tick, steps[0])
 
     def _estimate(self) -> Estimate:
         steps = self._steps_heard()
@@ -252,14 +260,13 @@ class Pipeline:
         if steps == 0:
             return self._make(State.SETTLING)
         past, new = self._window.past(self._tick, steps)
-        probabilities, embeddings = self.engine.infer(self._frames(new), past[None])
-        self._window.put(self._tick, embeddings[0])
-        values = self.engine.info.values(probabilities, steps)
-        whole = self.engine.info.whole(probabilities, steps)
-        self._held = tuple(
-            (float(values.mean[0, d]), float(values.low[0, d]), float(values.high[0, d]))
-            for d in range(2)
-        )
+        told = self.engine.infer(self._frames(new), past[None])
+        self._window.put(self._tick, told.steps[0])
+        info = self.engine.info
+        self._held = _held(info.values(told.probabilities, steps))
+        if self.fast_lag_order is not None and told.fast is not None:
+            self._held_fast = _held(info.values(told.fast, min(steps, self.fast_lag_order)))
+        whole = info.whole(told.probabilities, steps)
         return self._make(
             State.TRACKING if steps == self.lag_order else State.SETTLING,
             None if whole is None else (float(whole[0, 0]), float(whole[0, 1])),
@@ -285,10 +292,33 @@ class Pipeline:
             level_db=max(_decibel(float(self._levels.mean())), MIN_LEVEL_DB),
             latency=Latency(self.window_s, 0.0, compute_ms, 0.0),
             whole=whole,
+            fast=self._fast(),
         )
         self._seq += 1
         self._estimates += state is not State.STALLED
         return estimate
+
+    def _fast(self) -> FastValues | None:
+        if self.fast_lag_order is None:
+            return None
+        (valence, valence_low, valence_high), (arousal, arousal_low, arousal_high) = self._held_fast
+        return FastValues(
+            window_s=self.fast_lag_order * self.engine.info.step_s,
+            valence=valence,
+            arousal=arousal,
+            valence_low=valence_low,
+            valence_high=valence_high,
+            arousal_low=arousal_low,
+            arousal_high=arousal_high,
+        )
+
+
+def _held(values: Values) -> Held:
+    """The values of a batch of one."""
+    return tuple(
+        (float(values.mean[0, d]), float(values.low[0, d]), float(values.high[0, d]))
+        for d in range(2)
+    )
 
 
 def _decibel(power: float) -> float:

@@ -40,6 +40,35 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
+class FastValues:
+    """What the newest seconds alone say: sooner at a change than the whole window, and less sure.
+
+    Attributes:
+        window_s: how far they look back, seconds of audio.
+        valence, arousal: in [-1, 1]; with `*_low` and `*_high` the ends of the 80 % interval.
+    """
+
+    window_s: float
+    valence: float
+    arousal: float
+    valence_low: float
+    valence_high: float
+    arousal_low: float
+    arousal_high: float
+
+    def to_dict(self) -> dict[str, float]:
+        return {
+            "window_s": round(self.window_s, 3),
+            "valence": round(self.valence, 6),
+            "arousal": round(self.arousal, 6),
+            "valence_low": round(self.valence_low, 6),
+            "valence_high": round(self.valence_high, 6),
+            "arousal_low": round(self.arousal_low, 6),
+            "arousal_high": round(self.arousal_high, 6),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """How the music felt at one moment.
 
@@ -54,6 +83,8 @@ class Estimate:
         latency: where the time went.
         whole: valence and arousal of the piece so far as listeners rate whole pieces, in [-1, 1];
             None where the model does not tell, or nothing was heard. Not sent to viewers.
+        fast: the values of a shorter window; None throughout a session where the model does not
+            tell, or where the lag window is no longer than that itself.
     """
 
     seq: int
@@ -70,10 +101,11 @@ class Estimate:
     level_db: float
     latency: Latency
     whole: tuple[float, float] | None = None
+    fast: FastValues | None = None
 
     def to_dict(self) -> dict[str, object]:
         """The estimate as it goes over the wire and into JSON Lines (six decimals for values)."""
-        return {
+        told: dict[str, object] = {
             "type": "estimate",
             "seq": self.seq,
             "t": round(self.t, 3),
@@ -89,3 +121,6 @@ class Estimate:
             "level_db": round(self.level_db, 2),
             "latency": self.latency.to_dict(),
         }
+        if self.fast is not None:
+            told["fast"] = self.fast.to_dict()
+        return told

@@ -25,7 +25,7 @@ MAX_MESSAGE_BYTES = 2**20
 MAX_TEXT_BYTES = 4096
 MAX_NAME_LENGTH = 200
 SNAPSHOT_CHUNK = 50
-"""Estimates in a snapshot message: about 22 kB, so that a stalled viewer holds little."""
+"""Estimates in a snapshot message: about 30 kB, so that a stalled viewer holds little."""
 
 
 class ErrorCode(StrEnum):

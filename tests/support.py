@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime_mer.types import Estimate, Latency, State
+from realtime_mer.types import Estimate, FastValues, Latency, State
 
 ESTIMATE = Estimate(
     seq=3,
@@ -25,6 +26,7 @@ ESTIMATE = Estimate(
     level_db=-20.123,
     latency=Latency(10.0, 5.4321987, 1.0, 0.0),
 )
+FAST_ESTIMATE = replace(ESTIMATE, fast=FastValues(3.0, 1 / 3, -0.25, 0.0, 0.6, -0.5, 0.125))
 
 
 class ManualClock:
@@ -74,7 +76,11 @@ def blocks(samples: NDArray[np.float32], sizes: Sequence[int]) -> Iterable[NDArr
 
 
 def values(estimates: Iterable[Estimate]) -> NDArray[np.float64]:
-    """What must not depend on how the audio came: [n, 8] with time, values, intervals and level."""
+    """What must not depend on how the audio came: time, values, intervals and level.
+
+    Returns:
+        float64 [n, 8], or [n, 14] where the estimates have fast values.
+    """
     return np.array(
         [
             (
@@ -86,7 +92,19 @@ def values(estimates: Iterable[Estimate]) -> NDArray[np.float64]:
                 e.arousal_low,
                 e.arousal_high,
                 e.level_db,
+                *fast_values(e),
             )
             for e in estimates
         ]
+    )
+
+
+def fast_values(estimate: Estimate) -> tuple[float, ...]:
+    """Fast values and their intervals: six numbers, or none."""
+    fast = estimate.fast
+    if fast is None:
+        return ()
+    return (
+        *(fast.valence, fast.arousal, fast.valence_low, fast.valence_high),
+        *(fast.arousal_low, fast.arousal_high),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,29 @@ SHIPPED_MODEL = "mer-1.onnx"
 SELF_CHECK_TOLERANCE = 5e-3
 
 
+class Inference(NamedTuple):
+    """What one update of B windows gives.
+
+    Attributes:
+        probabilities: float32 [B, scores, bins] (valence, arousal, and what else `info.scores`
+            names).
+        steps: float32 [B, k, E], the new embeddings.
+        fast: float32 [B, scores, bins], the probabilities of the newest `info.fast_lag_order` steps
+            alone, or of all where they are fewer; None where the model file has no such output.
+    """
+
+    probabilities: NDArray[np.float32]
+    steps: NDArray[np.float32]
+    fast: NDArray[np.float32] | None = None
+
+
 class Engine(Protocol):
     """Runs the network. Safe to call from several threads."""
 
     info: ModelInfo
     backend: str
 
-    def infer(
-        self, frames: NDArray[np.float32], past: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def infer(self, frames: NDArray[np.float32], past: NDArray[np.float32]) -> Inference:
         """One update of B windows of P + k steps each.
 
         Only the k newest steps are encoded; the embeddings of the P steps before them come from
@@ -35,10 +49,6 @@ class Engine(Protocol):
             frames: float32 [B, C + k * S, width], the features of the k newest steps after C
                 frames of context (S frames a step; C and S from `info`).
             past: float32 [B, P, E], oldest first; P may be 0.
-
-        Returns:
-            Probabilities float32 [B, scores, bins] (valence, arousal, and what else `info.scores`
-            names) and the new embeddings float32 [B, k, E].
         """
         ...
 
@@ -75,11 +85,11 @@ def _self_check(engine: Engine) -> None:
     """Runs a fixed window, which also pays the first call's costs before any music comes."""
     steps = 4
     frames = engine.info.check_frames(steps)
-    probabilities, embeddings = engine.infer(frames, no_past(engine.info))
+    first = engine.infer(frames, no_past(engine.info))
     engine.infer(
-        frames[:, -(engine.info.context_frames + engine.info.frames_per_step) :], embeddings
+        frames[:, -(engine.info.context_frames + engine.info.frames_per_step) :], first.steps
     )
-    values = engine.info.values(probabilities, steps).mean[0]
+    values = engine.info.values(first.probabilities, steps).mean[0]
     if not np.isfinite(values).all():
         raise ModelError("the model file is damaged: it computes values that are not numbers")
     if engine.info.self_check is None:

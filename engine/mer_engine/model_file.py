@@ -45,6 +45,8 @@ class ModelInfo:
         context_frames: frames before a step that the encoder sees as well (C).
         embedding_size: numbers that the encoder makes of a step (E).
         lag_order_max, lag_order_default: longest and usual lag window, in steps.
+        fast_lag_order: length of the short window of which the network gives a second answer, in
+            steps; None for files that have no such output.
         bins: centres of the score bins, ascending, in [-1, 1].
         coverage: share of moments that an interval is meant to hold.
         interval_scale: for each dimension, by number of steps heard, how many standard deviations
@@ -73,6 +75,7 @@ class ModelInfo:
     coverage: float
     interval_scale: dict[str, tuple[float, ...]]
     prior: dict[str, Prior]
+    fast_lag_order: int | None = None
     normalisation: dict[str, list[float]] = field(default_factory=dict)
     scores: tuple[str, ...] = DIMENSIONS
     line: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
@@ -91,6 +94,7 @@ class ModelInfo:
             "min": 1,
             "max": data.pop("lag_order_max"),
             "default": data.pop("lag_order_default"),
+            "fast": data.pop("fast_lag_order"),
         }
         data["interval"] = {"coverage": data.pop("coverage"), **data.pop("interval_scale")}
         return json.dumps(data, sort_keys=True)
@@ -112,6 +116,8 @@ class ModelInfo:
             lag = data.pop("lag_order")
             interval = data.pop("interval")
             data["lag_order_max"], data["lag_order_default"] = lag["max"], lag["default"]
+            # Older files have no fast answer.
+            data["fast_lag_order"] = lag.get("fast")
             data["coverage"] = interval["coverage"]
             data["interval_scale"] = {name: tuple(interval[name]) for name in DIMENSIONS}
             data["prior"] = {name: Prior(**data["prior"][name]) for name in DIMENSIONS}
@@ -133,6 +139,12 @@ class ModelInfo:
                     f"the model file calibrates {len(rows)} window lengths of {name} but allows "
                     f"{info.lag_order_max}"
                 )
+        fast = info.fast_lag_order
+        if fast is not None and not (isinstance(fast, int) and 1 <= fast <= info.lag_order_max):
+            raise ModelError(
+                f"the model file's fast window is {fast} steps; it must be a whole number from 1 "
+                f"to {info.lag_order_max}"
+            )
         return info
 
     def values(self, probabilities: NDArray[np.float32], steps: int) -> Values:

@@ -68,7 +68,8 @@ def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         metavar="STEPS",
         help="length of the lag window in steps of 0.5 s, 1 to 20: a short window follows changes "
-        "sooner, a long one is surer (default: the model's own, 20 steps = 10 s)",
+        "sooner, a long one is surer (default: the model's own, 20 steps = 10 s). Above 6, the "
+        "newest 3 s alone give a second, fast answer beside it",
     )
     group.add_argument(
         "--silence-db",

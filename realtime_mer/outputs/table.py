@@ -9,6 +9,16 @@ from typing import Protocol, TextIO
 from realtime_mer.types import Estimate
 
 LATENCY_COLUMNS = ("window_s", "buffer_ms", "compute_ms", "queue_ms")
+# Empty where a session has no fast values.
+FAST_COLUMNS = (
+    "fast_window_s",
+    "fast_valence",
+    "fast_arousal",
+    "fast_valence_low",
+    "fast_valence_high",
+    "fast_arousal_low",
+    "fast_arousal_high",
+)
 COLUMNS = (
     "seq",
     "t",
@@ -23,6 +33,7 @@ COLUMNS = (
     "state",
     "level_db",
     *LATENCY_COLUMNS,
+    *FAST_COLUMNS,
 )
 FORMATS = ("csv", "jsonl")
 
@@ -54,6 +65,9 @@ class CsvWriter:
         latency = row.pop("latency")
         assert isinstance(latency, dict)
         row.update(latency)
+        fast = row.pop("fast", {})
+        assert isinstance(fast, dict)
+        row.update({f"fast_{name}": value for name, value in fast.items()})
         if file is not None:
             row["file"] = file
         self._writer.writerow(row)

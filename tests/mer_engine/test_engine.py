@@ -29,21 +29,24 @@ def test_the_shipped_model_is_small_and_says_what_it_is(engine: Engine) -> None:
 def test_kept_embeddings_give_what_the_whole_window_gives(engine: Engine) -> None:
     info = engine.info
     frames = random_frames(engine, 20)
-    whole, steps = engine.infer(frames, no_past(info))
+    whole, steps, fast = engine.infer(frames, no_past(info))
     assert whole.shape == (1, len(info.scores), len(info.bins))
     assert steps.shape == (1, 20, info.embedding_size)
     np.testing.assert_allclose(whole.sum(axis=2), 1.0, atol=1e-5)
     newest = frames[:, -(info.context_frames + 2 * info.frames_per_step) :]
-    updated, new_steps = engine.infer(newest, steps[:, :18])
+    updated, new_steps, new_fast = engine.infer(newest, steps[:, :18])
     np.testing.assert_allclose(updated, whole, atol=1e-5)
     np.testing.assert_allclose(new_steps, steps[:, 18:], atol=1e-4)
+    assert (fast is None) == (new_fast is None) == (info.fast_lag_order is None)
+    if fast is not None and new_fast is not None:
+        np.testing.assert_allclose(new_fast, fast, atol=1e-5)
 
 
 def test_windows_of_a_batch_do_not_touch(engine: Engine) -> None:
     frames = random_frames(engine, 3, batch=5)
-    together, _ = engine.infer(frames, no_past(engine.info, batch=5))
+    together = engine.infer(frames, no_past(engine.info, batch=5)).probabilities
     for index in range(5):
-        alone, _ = engine.infer(frames[index : index + 1], no_past(engine.info))
+        alone = engine.infer(frames[index : index + 1], no_past(engine.info)).probabilities
         np.testing.assert_allclose(together[index], alone[0], atol=1e-5)
 
 

@@ -12,6 +12,16 @@ def test_what_is_written_is_read(engine: Engine) -> None:
     assert ModelInfo.from_json(engine.info.to_json(), sha256=engine.info.sha256) == engine.info
 
 
+@pytest.mark.parametrize("steps", [6, None])
+def test_the_fast_window_is_told_or_is_none(engine: Engine, steps: int | None) -> None:
+    info = dataclasses.replace(engine.info, fast_lag_order=steps)
+    assert ModelInfo.from_json(info.to_json()).fast_lag_order == steps
+    data = json.loads(info.to_json())
+    assert data["lag_order"] == {"min": 1, "max": 20, "default": 20, "fast": steps}
+    del data["lag_order"]["fast"]  # as older files have it
+    assert ModelInfo.from_json(json.dumps(data)).fast_lag_order is None
+
+
 def drop_prior(data: dict[str, Any]) -> None:
     del data["prior"]
 
@@ -32,6 +42,14 @@ def bent_line(data: dict[str, Any]) -> None:
     data["line"] = {"arousal": [[0.0, 1.0, 2.0]] * 20}
 
 
+def endless_fast_window(data: dict[str, Any]) -> None:
+    data["lag_order"]["fast"] = 21
+
+
+def half_a_fast_window(data: dict[str, Any]) -> None:
+    data["lag_order"]["fast"] = 2.5
+
+
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
@@ -40,6 +58,8 @@ def bent_line(data: dict[str, Any]) -> None:
         (short_calibration, "calibrates 1 window lengths of valence"),
         (short_line, "calibrates 3 window lengths of whole_arousal"),
         (bent_line, "cannot be used"),
+        (endless_fast_window, "fast window is 21 steps; it must be a whole number from 1 to 20"),
+        (half_a_fast_window, "fast window is 2.5 steps"),
     ],
 )
 def test_damaged_metadata_is_refused(

@@ -7,6 +7,7 @@ import torch
 from mer_engine.frontend import FrontEndConfig, features
 from mer_engine.memory import Memory
 from mer_engine.network import (
+    FAST_STEPS,
     MEMORY_SHARE,
     SCORES,
     BestPlace,
@@ -59,10 +60,23 @@ def nothing(batch: int = 2) -> Tensor:
 @torch.inference_mode()
 def test_shapes_and_probabilities(network: EmotionNetwork, past: int, steps: int) -> None:
     before = torch.rand(2, past, SMALL.embedding)
-    probabilities, embeddings = network(music(network, steps), before)
-    assert probabilities.shape == (2, len(SCORES), SMALL.bins)
+    probabilities, embeddings, fast = network(music(network, steps), before)
     assert embeddings.shape == (2, steps, SMALL.embedding)
-    assert torch.allclose(probabilities.sum(2), torch.ones(2, len(SCORES)), atol=1e-6)
+    for answer in (probabilities, fast):
+        assert answer.shape == (2, len(SCORES), SMALL.bins)
+        assert torch.allclose(answer.sum(2), torch.ones(2, len(SCORES)), atol=1e-6)
+
+
+@torch.inference_mode()
+def test_the_fast_answer_is_the_same_readers_of_the_newest_steps(network: EmotionNetwork) -> None:
+    before = torch.rand(2, 9, SMALL.embedding)
+    frames = music(network, 2)
+    whole, embeddings, fast = network(frames, before)
+    newest = torch.cat([before, embeddings], dim=1)[:, -FAST_STEPS:]
+    assert torch.allclose(fast, torch.softmax(network.reader(newest), dim=2), atol=1e-6)
+    assert not torch.allclose(fast, whole, atol=1e-3)
+    probabilities, _, fast = network(frames, before[:, -4:])
+    assert torch.allclose(fast, probabilities, atol=1e-6)
 
 
 def test_the_sizes_add_up() -> None:
@@ -78,17 +92,29 @@ def test_the_sizes_add_up() -> None:
 
 
 @torch.inference_mode()
+def test_windows_of_several_lengths_are_read_together_as_each_alone(
+    network: EmotionNetwork,
+) -> None:
+    windows = [torch.rand(2, length, SMALL.embedding) for length in (1, 6, 9)]
+    together = network.reader(*windows)
+    assert together.shape == (6, len(SCORES), SMALL.bins)
+    for index, window in enumerate(windows):
+        alone = network.reader(window)
+        assert torch.allclose(together[2 * index : 2 * index + 2], alone, atol=1e-5)
+
+
+@torch.inference_mode()
 def test_one_step_after_another_gives_what_the_whole_window_gives(
     network: EmotionNetwork,
 ) -> None:
     steps, config = 7, network.config
     frames = music(network, steps)
-    whole, embeddings = network(frames, nothing())
+    whole, embeddings, _ = network(frames, nothing())
     past = nothing()
     for step in range(steps):
         start = step * config.frames_per_step
         end = start + config.context_frames + config.frames_per_step
-        piecewise, new = network(frames[:, start:end], past)
+        piecewise, new, _ = network(frames[:, start:end], past)
         past = torch.cat([past, new], dim=1)
     assert (past - embeddings).abs().max() < 1e-5
     assert (piecewise - whole).abs().max() < 1e-5
@@ -214,7 +240,7 @@ def test_a_memory_pulls_the_distribution_to_what_it_says(network: EmotionNetwork
     nearer = (together - said).abs() < (alone - said).abs()
     assert nearer[:, :3].all()
     # A bell that is wide beyond measure says nothing, it only leaves the reader less sure.
-    log_alone = reader.read(window, reader.statistics(window))[:, 3]
+    log_alone = reader.read(reader.statistics(window), window)[:, 3]
     flat = torch.softmax((1 - MEMORY_SHARE) * log_alone, 1) @ centres
     assert torch.allclose(together[:, 3], flat, atol=1e-6)
     restored = EmotionNetwork(reader.config)

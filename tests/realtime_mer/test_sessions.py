@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from live_support import TIMEOUT_S, wait_for
 from mer_engine import Engine
+from mer_engine.engine import Inference
 from numpy.typing import NDArray
 from support import ManualClock, blocks, music, values
 
@@ -154,9 +155,7 @@ class SlowEngine:
         self.may_go = threading.Semaphore(0)
         self.open = False
 
-    def infer(
-        self, frames: NDArray[np.float32], past: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def infer(self, frames: NDArray[np.float32], past: NDArray[np.float32]) -> Inference:
         self.inside.release()
         if not self.open:
             assert self.may_go.acquire(timeout=TIMEOUT_S)

@@ -1,6 +1,6 @@
 import json
 
-from support import ESTIMATE
+from support import ESTIMATE, FAST_ESTIMATE
 
 
 def test_the_wire_names_and_their_order() -> None:
@@ -13,3 +13,16 @@ def test_the_wire_names_and_their_order() -> None:
     assert wire["state"] == "settling"
     assert wire["valence"] == 0.123457
     assert list(wire["latency"]) == ["window_s", "buffer_ms", "compute_ms", "queue_ms"]
+
+
+def test_fast_values_come_last_and_only_where_they_are() -> None:
+    usual = ESTIMATE.to_dict()
+    assert "fast" not in usual
+    wire = json.loads(json.dumps(FAST_ESTIMATE.to_dict()))
+    assert list(wire) == [*usual, "fast"]
+    assert list(wire["fast"]) == [
+        "window_s", "valence", "arousal", "valence_low", "valence_high",
+        "arousal_low", "arousal_high",
+    ]  # fmt: skip
+    assert wire["fast"]["window_s"] == 3.0
+    assert wire["fast"]["valence"] == 0.333333

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import ESTIMATE
+from support import ESTIMATE, FAST_ESTIMATE
 
 from realtime_mer import wire
 from realtime_mer.audio.source import InputInfo, InputKind
@@ -137,7 +137,7 @@ def messages() -> dict[str, dict[str, object]]:
             utc="2026-01-02T03:04:05.000Z",
         ),
         wire.snapshot("s", [ESTIMATE], complete=True, more=False),
-        ESTIMATE.to_dict(),
+        FAST_ESTIMATE.to_dict(),
         wire.health("s", {"overflows": 1}, viewers=2, sessions=1, uptime_s=3.14159),
         wire.warning(Notice("stalled", "no audio")),
         wire.error(ErrorCode.BAD_JSON, "no"),
@@ -174,6 +174,25 @@ def test_every_message_and_field_is_documented() -> None:
         for part in nested:
             for name in part if isinstance(part, dict) else ():
                 assert f"`{name}`" in section, f"{kind}: {name}"
+
+
+def test_the_example_of_an_estimate_has_every_field_in_its_order() -> None:
+    document = PROTOCOL.read_text(encoding="utf-8")
+    match = re.search(r"<!-- example: estimate -->\n```json\n(.*?)```", document, re.DOTALL)
+    assert match is not None
+    example = json.loads(match[1])
+    message = FAST_ESTIMATE.to_dict()
+    assert list(example) == list(message)
+    for name in ("latency", "fast"):
+        told = message[name]
+        assert isinstance(told, dict)
+        assert list(example[name]) == list(told)
+    assert example["fast"]["valence_low"] <= example["fast"]["valence"]
+
+
+def test_a_part_of_a_snapshot_stays_small() -> None:
+    part = wire.snapshot("s" * 20, [FAST_ESTIMATE] * wire.SNAPSHOT_CHUNK, complete=True, more=True)
+    assert len(wire.dump(part)) < 32_000
 
 
 def test_every_code_is_documented() -> None:

@@ -30,6 +30,10 @@ export function madeUp(index, start) {
     state: cycle < 10 ? "settling" : cycle > 840 && cycle < 870 ? "silence" : cycle > 890 ? "stalled" : "tracking",
     level_db: -20 + 8 * wave(11, 0),
     latency: { window_s: 10, buffer_ms: 2, compute_ms: 2.4, queue_ms: 0 },
+    fast: {
+      window_s: 3, valence: valence + 0.15 * wave(13, 0.4), arousal: arousal + 0.15 * wave(17, 0.7),
+      valence_low: -1, valence_high: 1, arousal_low: -1, arousal_high: 1,
+    },
   };
 }
 

@@ -1,10 +1,14 @@
 /** What was seen, as CSV with the columns that `realtime-mer analyze` writes, and the session first. */
 
 const LATENCY = /** @type {const} */ (["window_s", "buffer_ms", "compute_ms", "queue_ms"]);
+/** Empty where there are no fast values. */
+const FAST = /** @type {const} */ ([
+  "window_s", "valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high",
+]);
 
 export const COLUMNS = /** @type {const} */ ([
   "session", "seq", "t", "utc", "valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high",
-  "mood", "state", "level_db", ...LATENCY,
+  "mood", "state", "level_db", ...LATENCY, ...FAST.map((name) => `fast_${name}`),
 ]);
 
 /**
@@ -41,6 +45,7 @@ export function csvLines(history) {
       plain(row.valence_low, 6), plain(row.valence_high, 6), plain(row.arousal_low, 6), plain(row.arousal_high, 6),
       cell(row.mood), cell(row.state), plain(row.level_db, 2),
       ...LATENCY.map((name) => plain(row.latency[name], 3)),
+      ...FAST.map((name) => (row.fast ? plain(row.fast[name], 6) : "")),
     ].join(",") + "\n");
   }
   return lines;

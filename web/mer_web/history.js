@@ -18,6 +18,9 @@ const NUMBERS = /** @type {const} */ ([
   "valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high", "level_db",
 ]);
 const LATENCY = /** @type {const} */ (["window_s", "buffer_ms", "compute_ms", "queue_ms"]);
+const FAST = /** @type {const} */ ([
+  "window_s", "valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high",
+]);
 
 /** Code of a state this page has no name for. */
 export const OTHER_STATE = STATES.length;
@@ -58,6 +61,8 @@ export class History {
     this.arousal_high = new Float32Array(capacity);
     this.level_db = new Float32Array(capacity);
     this.latency = new Float32Array(capacity * LATENCY.length);
+    /** Not numbers where an estimate had no fast values. */
+    this._fast = new Float32Array(capacity * FAST.length);
     /** @type {string[]} */
     this._utc = new Array(capacity).fill("");
     /** @type {string[]} */
@@ -139,6 +144,9 @@ export class History {
     for (let k = 0; k < LATENCY.length; k += 1) {
       this.latency[slot * LATENCY.length + k] = estimate.latency[LATENCY[k]];
     }
+    for (let k = 0; k < FAST.length; k += 1) {
+      this._fast[slot * FAST.length + k] = estimate.fast ? estimate.fast[FAST[k]] : NaN;
+    }
     this._utc[slot] = estimate.utc;
     this._mood[slot] = estimate.mood;
     this.end += 1;
@@ -188,6 +196,7 @@ export class History {
   at(index) {
     const slot = this.slot(index);
     const base = slot * LATENCY.length;
+    const fast = this._fastAt(slot);
     return {
       type: "estimate",
       seq: this.seq[slot],
@@ -208,7 +217,19 @@ export class History {
         compute_ms: this.latency[base + 2],
         queue_ms: this.latency[base + 3],
       },
+      ...(fast && { fast }),
       session: this.sessions[this.session[slot]]?.id ?? "",
     };
+  }
+
+  /**
+   * @param {number} slot
+   * @returns {import("./protocol.js").Fast|null}
+   */
+  _fastAt(slot) {
+    const base = slot * FAST.length;
+    if (Number.isNaN(this._fast[base])) return null;
+    const values = FAST.map((name, k) => [name, this._fast[base + k]]);
+    return /** @type {import("./protocol.js").Fast} */ (Object.fromEntries(values));
   }
 }

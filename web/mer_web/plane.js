@@ -41,6 +41,9 @@ export class Plane {
     this._field = null;
     /** valence, arousal, and the four ends of the interval, as shown. */
     this._spring = new Spring(6);
+    /** Fast valence and arousal, as shown. */
+    this._fastSpring = new Spring(2);
+    this._hasFast = false;
     this._mood = "";
     this._state = -1;
     this._turned = -Infinity;
@@ -74,6 +77,10 @@ export class Plane {
       estimate.valence, estimate.arousal, estimate.valence_low, estimate.valence_high,
       estimate.arousal_low, estimate.arousal_high,
     ], this.reducedMotion);
+    const { fast } = estimate;
+    if (fast) this._fastSpring.aim([fast.valence, fast.arousal], this.reducedMotion);
+    else this._fastSpring.reset();
+    this._hasFast = fast !== undefined;
     this._dirty = true;
     const state = stateCode(estimate.state);
     if (estimate.mood === this._mood && state === this._state) return;
@@ -95,6 +102,8 @@ export class Plane {
   /** Another stream: the point does not travel there, it appears. */
   leap() {
     this._spring.reset();
+    this._fastSpring.reset();
+    this._hasFast = false;
     this._state = -1;
     this._dirty = true;
   }
@@ -102,6 +111,17 @@ export class Plane {
   /** Where the point is drawn now, for tests and for the curious. */
   get shown() {
     return { valence: this._spring.value[0], arousal: this._spring.value[1] };
+  }
+
+  /** Where the hollow point of the fast values is drawn now; null where there is none. */
+  get shownFast() {
+    if (!this._showsFast) return null;
+    return { valence: this._fastSpring.value[0], arousal: this._fastSpring.value[1] };
+  }
+
+  /** Held values tell of nothing new, and an overlay's viewers have nobody to explain a second point. */
+  get _showsFast() {
+    return this._hasFast && !this._look?.overlay && this._state !== SILENCE && this._state !== STALLED;
   }
 
   /**
@@ -112,8 +132,9 @@ export class Plane {
    */
   draw(seconds, end, now) {
     if (!this._look) return false;
-    const moving = this._spring.moving;
+    const moving = this._spring.moving || this._fastSpring.moving;
     this._spring.step(seconds, this._settle);
+    this._fastSpring.step(seconds, this._settle);
     const { context, width, height, visible } = this._surface;
     if (!visible || (!moving && !this._dirty)) return false;
     this._dirty = false;
@@ -128,6 +149,7 @@ export class Plane {
       context.clip();
       this._drawTrail(this._look, end, now);
       this._drawInterval(this._look);
+      if (this._showsFast) this._drawFast(this._look);
       this._drawPoint(this._look);
       context.restore();
     }
@@ -372,6 +394,38 @@ export class Plane {
     context.strokeStyle = look.palette.translucent(valence, arousal, 0.7 * strength);
     context.stroke();
     context.setLineDash([]);
+  }
+
+  /**
+   * A small ring on a thread, below the point: where both answers agree there is one point and nothing else.
+   * @param {import("./look.js").Look} look
+   */
+  _drawFast(look) {
+    const { context, ratio } = this._surface;
+    const x = this._x(this._fastSpring.value[0]);
+    const y = this._y(this._fastSpring.value[1]);
+    const away = { x: x - this._x(this._spring.value[0]), y: y - this._y(this._spring.value[1]) };
+    const distance = Math.hypot(away.x, away.y);
+    const radius = Math.max(4 * ratio, this._plot.size * 0.0105);
+    context.strokeStyle = look.theme === "dark" ? "#ffffff" : look.ink;
+    if (distance > radius) {
+      const reach = radius / distance;
+      context.globalAlpha = 0.4;
+      context.lineWidth = ratio;
+      context.beginPath();
+      context.moveTo(x - away.x, y - away.y);
+      context.lineTo(x - away.x * reach, y - away.y * reach);
+      context.stroke();
+    }
+    context.globalAlpha = 0.45;
+    context.fillStyle = look.ground;
+    context.beginPath();
+    context.arc(x, y, radius, 0, 7);
+    context.fill();
+    context.globalAlpha = 0.9;
+    context.lineWidth = Math.max(1.5 * ratio, radius * 0.26);
+    context.stroke();
+    context.globalAlpha = 1;
   }
 
   /** @param {import("./look.js").Look} look */

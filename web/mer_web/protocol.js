@@ -13,6 +13,15 @@ export const STATES = /** @type {const} */ (["silence", "settling", "tracking", 
 /**
  * @typedef {{window_s: number, buffer_ms: number, compute_ms: number, queue_ms: number}} Latency
  *
+ * @typedef {object} Fast  what the newest seconds alone say, in [-1, 1]
+ * @property {number} window_s  how many seconds
+ * @property {number} valence
+ * @property {number} arousal
+ * @property {number} valence_low
+ * @property {number} valence_high
+ * @property {number} arousal_low
+ * @property {number} arousal_high
+ *
  * @typedef {object} Estimate  valence, arousal and their 80 % interval in [-1, 1]
  * @property {"estimate"} type
  * @property {number} seq
@@ -28,6 +37,7 @@ export const STATES = /** @type {const} */ (["silence", "settling", "tracking", 
  * @property {string} state
  * @property {number} level_db
  * @property {Latency} latency
+ * @property {Fast} [fast]         not where the server has none
  *
  * @typedef {{kind: string, name: string, sample_rate_hz: number, channels: number}} InputInfo
  *
@@ -98,6 +108,24 @@ function place(from, name) {
 }
 
 /**
+ * @param {Record<string, unknown>} from
+ * @returns {{valence: number, arousal: number, valence_low: number, valence_high: number, arousal_low: number,
+ *            arousal_high: number}} each interval holds its value
+ */
+function places(from) {
+  const valence = place(from, "valence");
+  const arousal = place(from, "arousal");
+  return {
+    valence,
+    arousal,
+    valence_low: Math.min(valence, place(from, "valence_low")),
+    valence_high: Math.max(valence, place(from, "valence_high")),
+    arousal_low: Math.min(arousal, place(from, "arousal_low")),
+    arousal_high: Math.max(arousal, place(from, "arousal_high")),
+  };
+}
+
+/**
  * @param {unknown} value
  * @returns {Estimate}
  */
@@ -108,19 +136,13 @@ export function parseEstimate(value) {
   if (!Number.isFinite(Date.parse(utc))) throw new ProtocolError("utc is not a time");
   const state = clean(from.state, 24);
   if (state === "") throw new ProtocolError("state is missing");
-  const valence = place(from, "valence");
-  const arousal = place(from, "arousal");
-  return {
+  /** @type {Estimate} */
+  const estimate = {
     type: "estimate",
     seq: number(from, "seq"),
     t: number(from, "t"),
     utc,
-    valence,
-    arousal,
-    valence_low: Math.min(valence, place(from, "valence_low")),
-    valence_high: Math.max(valence, place(from, "valence_high")),
-    arousal_low: Math.min(arousal, place(from, "arousal_low")),
-    arousal_high: Math.max(arousal, place(from, "arousal_high")),
+    ...places(from),
     mood: clean(from.mood, 24),
     state,
     level_db: number(from, "level_db"),
@@ -131,6 +153,11 @@ export function parseEstimate(value) {
       queue_ms: number(latency, "queue_ms", 0),
     },
   };
+  if (from.fast !== undefined) {
+    const fast = record(from.fast, "fast");
+    estimate.fast = { window_s: number(fast, "window_s"), ...places(fast) };
+  }
+  return estimate;
 }
 
 /**

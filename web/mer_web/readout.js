@@ -39,6 +39,16 @@ export function gauge(value, low, high) {
   };
 }
 
+/**
+ * @param {import("./protocol.js").Fast} [fast]
+ * @returns {string} the end of a sentence, for screen readers
+ */
+function spokenFast(fast) {
+  if (!fast) return "";
+  return `. The last ${brief(fast.window_s)} seconds alone: valence ${signed(fast.valence)}, `
+    + `arousal ${signed(fast.arousal)}`;
+}
+
 export class Readout {
   constructor() {
     const span = (/** @type {string} */ id) => element(id, HTMLElement);
@@ -51,7 +61,8 @@ export class Readout {
     };
     this._axes = /** @type {const} */ (["valence", "arousal"]).map((name) => ({
       name, number: span(name), within: span(`${name}-within`), band: span(`${name}-band`),
-      needle: span(`${name}-needle`),
+      needle: span(`${name}-needle`), quick: span(`${name}-quick`), quickSpan: span(`${name}-quick-span`),
+      quickNumber: span(`${name}-quick-number`),
     }));
     this._plane = element("plane", HTMLCanvasElement);
     this._at = -Infinity;
@@ -97,6 +108,7 @@ export class Readout {
       needle.style.transform = moved.needle;
       band.style.transform = moved.band;
     }
+    this._quick(estimate.fast);
     write(nodes.badgeMood, estimate.mood);
     write(nodes.badgeValence, signed(estimate.valence));
     write(nodes.badgeArousal, signed(estimate.arousal));
@@ -109,8 +121,23 @@ export class Readout {
       this._spokenAt = now;
       nodes.meter.setAttribute("aria-valuenow", String(Math.round(Math.max(FLOOR_DB, estimate.level_db))));
       this._plane.setAttribute("aria-label", `Plane of valence and arousal. Now ${estimate.mood}: valence `
-        + `${signed(estimate.valence)}, arousal ${signed(estimate.arousal)}`);
+        + `${signed(estimate.valence)}, arousal ${signed(estimate.arousal)}${spokenFast(estimate.fast)}`);
     }
+  }
+
+  /** @param {import("./protocol.js").Fast} [fast] */
+  _quick(fast) {
+    for (const { name, quick, quickSpan, quickNumber } of this._axes) {
+      quick.hidden = fast === undefined;
+      if (!fast) continue;
+      const seconds = brief(fast.window_s);
+      write(quickSpan, `last ${seconds} s`);
+      write(quickNumber, signed(fast[name]));
+      quick.title = `The hollow point: what the last ${seconds} s alone say. Sooner at a change, and less sure: `
+        + `${signed(fast[`${name}_low`])} … ${signed(fast[`${name}_high`])}.`;
+    }
+    const title = fast ? `Hollow point: the last ${brief(fast.window_s)} s alone` : "";
+    if (this._plane.title !== title) this._plane.title = title;
   }
 
   /**

@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { COLUMNS, cell, csvLines, fileName } from "../mer_web/export.js";
 import { History } from "../mer_web/history.js";
-import { estimate } from "./support.mjs";
+import { estimate, fast } from "./support.mjs";
 
 test("columns are those of the estimate, and a row says what came", () => {
   const history = new History(4);
@@ -11,10 +11,17 @@ test("columns are those of the estimate, and a row says what came", () => {
   history.push(estimate({ seq: 3, t: 1.5, valence: -0.123456, level_db: -23.45 }));
   const [head, row] = csvLines(history);
   assert.equal(head, "session,seq,t,utc,valence,arousal,valence_low,valence_high,arousal_low,arousal_high,"
-    + "mood,state,level_db,window_s,buffer_ms,compute_ms,queue_ms\n");
+    + "mood,state,level_db,window_s,buffer_ms,compute_ms,queue_ms,"
+    + "fast_window_s,fast_valence,fast_arousal,fast_valence_low,fast_valence_high,fast_arousal_low,fast_arousal_high\n");
   assert.equal(row, `abc,3,1.5,${estimate({ seq: 3 }).utc},-0.123456,-0.5,-0.123456,0.5,-0.75,-0.25,`.replace("-0.123456,0.5", "0,0.5")
-    + "calm,tracking,-23.45,10,1,2,0\n");
+    + "calm,tracking,-23.45,10,1,2,0,,,,,,,\n");
   assert.equal(row.split(",").length, COLUMNS.length);
+});
+
+test("fast values stand at the end", () => {
+  const history = new History(4);
+  history.push(estimate({ seq: 0, fast: fast({ valence: 0.123457 }) }));
+  assert.match(csvLines(history)[1], /,10,1,2,0,3,0\.123457,-0\.25,0\.25,0\.75,-0\.5,0\n$/);
 });
 
 test("six decimals survive the single precision of the history", () => {

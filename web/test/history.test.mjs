@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { History } from "../mer_web/history.js";
-import { estimate } from "./support.mjs";
+import { estimate, fast } from "./support.mjs";
 
 function filled(count, capacity) {
   const history = new History(capacity);
@@ -14,6 +14,19 @@ function filled(count, capacity) {
 test("gives back what it was given", () => {
   const history = filled(1, 4);
   assert.deepEqual(history.at(0), { ...estimate({ seq: 0 }), session: "a" });
+});
+
+test("keeps fast values where there were some, also in a place that is used again", () => {
+  const history = new History(2);
+  history.enter("a", "demo");
+  history.push(estimate({ seq: 0, fast: fast() }));
+  history.push(estimate({ seq: 1 }));
+  assert.deepEqual(history.at(0).fast, fast());
+  assert.equal("fast" in history.at(1), false);
+  history.push(estimate({ seq: 2 }));
+  history.push(estimate({ seq: 3, fast: fast({ valence: -1 }) }));
+  assert.equal("fast" in history.at(2), false);
+  assert.equal(history.at(3).fast.valence, -1);
 });
 
 test("overwrites the oldest and keeps indices", () => {

@@ -2,13 +2,23 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { ProtocolError, parseMessage, socketUrl, startMessage } from "../mer_web/protocol.js";
-import { estimate, hello } from "./support.mjs";
+import { estimate, fast, hello } from "./support.mjs";
 
 const parse = (message) => parseMessage(JSON.stringify(message));
 
 test("an estimate comes through with all of its fields", () => {
   const sent = estimate({ seq: 7, valence: 0.123456 });
   assert.deepEqual(parse(sent), sent);
+});
+
+test("fast values come through, and an estimate without them has none", () => {
+  const sent = estimate({ fast: fast() });
+  assert.deepEqual(parse(sent), sent);
+  assert.equal("fast" in parse(estimate()), false);
+  const held = parse(estimate({ fast: fast({ valence: 2, arousal_low: 0 }) })).fast;
+  assert.equal(held.valence, 1);
+  assert.equal(held.valence_high, 1);
+  assert.equal(held.arousal_low, -0.25);
 });
 
 test("values outside the plane are held at its edge, and the interval holds its value", () => {
@@ -22,6 +32,8 @@ test("values outside the plane are held at its edge, and the interval holds its 
 for (const [what, change] of Object.entries({
   "a text for a value": { valence: "0.5" }, "null for a value": { arousal: null }, "no seq": { seq: undefined },
   "a time that is none": { utc: "yesterday" }, "no state": { state: undefined }, "a list of latencies": { latency: [] },
+  "a number for fast values": { fast: 3 }, "fast values without a window": { fast: { ...fast(), window_s: undefined } },
+  "a text for a fast value": { fast: fast({ arousal: "0" }) },
 })) {
   test(`an estimate with ${what} is refused`, () => {
     assert.throws(() => parse(estimate(change)), ProtocolError);

@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from mer_engine.engine import Inference
 from mer_engine.errors import ModelError
 from mer_engine.model_file import METADATA_KEY, ModelInfo
 
@@ -58,12 +59,15 @@ class OnnxRuntimeEngine:
                 f"(it has no {METADATA_KEY} metadata)"
             )
         self.info = ModelInfo.from_json(metadata, sha256=hashlib.sha256(content).hexdigest())
+        wanted = Inference._fields if self.info.fast_lag_order else Inference._fields[:2]
+        missing = set(wanted) - {output.name for output in self._session.get_outputs()}
+        if missing:
+            raise ModelError(
+                f"the model file {path} is damaged: its graph lacks the output "
+                f"{', '.join(sorted(missing))}; get it again"
+            )
+        self._outputs = list(wanted)
 
-    def infer(
-        self, frames: NDArray[np.float32], past: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def infer(self, frames: NDArray[np.float32], past: NDArray[np.float32]) -> Inference:
         """See `mer_engine.engine.Engine.infer`."""
-        probabilities, steps = self._session.run(
-            ["probabilities", "steps"], {"frames": frames, "past": past}
-        )
-        return probabilities, steps
+        return Inference(*self._session.run(self._outputs, {"frames": frames, "past": past}))

@@ -24,7 +24,7 @@ from mer_engine.model_file import ModelInfo
 from mer_engine.network import EmotionNetwork, NetworkConfig
 
 # Of probabilities and of embeddings: numbers that hardly vary are stretched, with their rounding.
-_TOLERANCES = (1e-4, 1e-3)
+_TOLERANCES = (1e-4, 1e-3, 1e-4)
 # Places of torch's gates (input, forget, cell, output) in ONNX's (input, output, forget, cell).
 _GATES = (0, 2, 3, 1)
 _LSTM = re.compile(r"(?P<kind>weight_ih|weight_hh|bias_ih|bias_hh)_l0(?P<back>_reverse)?")
@@ -62,6 +62,8 @@ def load_network(path: Path | None) -> tuple[EmotionNetwork, ModelInfo]:
     with torch.inference_mode():
         got = network(*(torch.from_numpy(array) for array in inputs))
     for ours, theirs, tolerance in zip(got, expected, _TOLERANCES, strict=True):
+        if theirs is None:  # an older file, without the fast answer
+            continue
         worst = np.abs(ours.numpy() - theirs).max()
         if not worst < tolerance:
             raise ModelError(

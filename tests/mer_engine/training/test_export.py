@@ -8,9 +8,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from mer_engine import load_engine
+from fast_support import without_fast
+from mer_engine import Engine, load_engine
+from mer_engine.engine import no_past
+from mer_engine.errors import ModelError
 from mer_engine.model_file import Prior
-from mer_engine.network import SCORES, EmotionNetwork, NetworkConfig
+from mer_engine.network import FAST_STEPS, SCORES, EmotionNetwork, NetworkConfig
 from mer_engine.training.export import Calibration, ModelText, export_model
 
 CALIBRATION = Calibration(
@@ -46,11 +49,61 @@ def test_graph_equals_network(
     width = config.bands + config.pitch_classes
     frames = rng.uniform(0, 4, (batch, length, width)).astype(np.float32)
     before = rng.normal(size=(batch, past, config.embedding)).astype(np.float32)
-    got, got_steps = engine.infer(frames, before)
+    got = engine.infer(frames, before)
     with torch.inference_mode():
-        expected, expected_steps = network(torch.from_numpy(frames), torch.from_numpy(before))
-    assert np.abs(got - expected.numpy()).max() < 1e-4
-    assert np.abs(got_steps - expected_steps.numpy()).max() < 1e-4
+        expected = network(torch.from_numpy(frames), torch.from_numpy(before))
+    assert got.fast is not None
+    assert got.fast.shape == got.probabilities.shape
+    for theirs, ours in zip(got, expected, strict=True):
+        assert theirs is not None
+        assert np.abs(theirs - ours.numpy()).max() < 1e-4
+
+
+def random_inputs(engine: Engine, steps: int, past: int) -> tuple[np.ndarray, np.ndarray]:
+    info = engine.info
+    rng = np.random.default_rng(steps + past)
+    length = info.context_frames + steps * info.frames_per_step
+    frames = rng.uniform(0, 4, (1, length, info.frontend.width))
+    before = rng.normal(size=(1, past, info.embedding_size))
+    return frames.astype(np.float32), before.astype(np.float32)
+
+
+def test_the_fast_answer_is_that_of_the_newest_steps_alone(
+    exported: tuple[EmotionNetwork, Path],
+) -> None:
+    engine = load_engine(exported[1])
+    assert engine.info.fast_lag_order == FAST_STEPS == 6
+    frames, before = random_inputs(engine, 2, 18)
+    whole = engine.infer(frames, before)
+    alone = engine.infer(frames, before[:, -4:])
+    assert whole.fast is not None
+    np.testing.assert_allclose(whole.fast, alone.probabilities, atol=1e-5)
+    np.testing.assert_allclose(alone.fast, alone.probabilities, atol=1e-6)
+    assert np.abs(whole.fast - whole.probabilities).max() > 1e-3
+    # Fewer steps than that: all there are.
+    short = engine.infer(random_inputs(engine, 3, 0)[0], no_past(engine.info))
+    np.testing.assert_allclose(short.fast, short.probabilities, atol=1e-6)
+
+
+def test_a_file_without_the_fast_output_goes_on_working(
+    exported: tuple[EmotionNetwork, Path], tmp_path: Path
+) -> None:
+    newer = load_engine(exported[1])
+    older = load_engine(without_fast(exported[1], tmp_path / "older.onnx"))
+    assert older.info.fast_lag_order is None
+    frames, before = random_inputs(newer, 2, 18)
+    got, expected = older.infer(frames, before), newer.infer(frames, before)
+    assert got.fast is None
+    np.testing.assert_allclose(got.probabilities, expected.probabilities, atol=1e-6)
+    np.testing.assert_allclose(got.steps, expected.steps, atol=1e-6)
+
+
+def test_a_file_that_lacks_an_output_it_names_is_refused(
+    exported: tuple[EmotionNetwork, Path], tmp_path: Path
+) -> None:
+    path = without_fast(exported[1], tmp_path / "cut.onnx", load_engine(exported[1]).info)
+    with pytest.raises(ModelError, match=r"damaged: its graph lacks the output fast; get it again"):
+        load_engine(path)
 
 
 def test_metadata_say_what_the_network_is(exported: tuple[EmotionNetwork, Path]) -> None:
@@ -69,6 +122,17 @@ def test_metadata_say_what_the_network_is(exported: tuple[EmotionNetwork, Path])
 
 def test_the_graph_keeps_the_lstm_as_one_operator(exported: tuple[EmotionNetwork, Path]) -> None:
     operators = [node.op_type for node in onnx.load(exported[1]).graph.node]
-    assert operators.count("LSTM") == 1
+    assert operators.count("LSTM") == 2  # one for each of the two windows
     assert "Loop" not in operators
     assert "If" not in operators
+
+
+def test_the_fast_answer_costs_no_second_encoder_and_no_second_copy_of_the_weights(
+    exported: tuple[EmotionNetwork, Path], tmp_path: Path
+) -> None:
+    older = without_fast(exported[1], tmp_path / "older.onnx")
+    with_it, without = (onnx.load(path).graph for path in (exported[1], older))
+    for kind in ("Conv", "MaxPool"):
+        counts = [[n.op_type for n in g.node].count(kind) for g in (with_it, without)]
+        assert counts[0] == counts[1] > 0
+    assert exported[1].stat().st_size < older.stat().st_size + 50_000

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from fast_support import without_fast
 from mer_engine import load_engine
 from mer_engine.errors import ModelError
 from mer_engine.model_file import Prior
@@ -81,6 +82,16 @@ def test_outputs_are_the_same(written: tuple[EmotionNetwork, Path], past: int, s
         np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
+def test_a_file_without_the_fast_output_is_read_too(
+    written: tuple[EmotionNetwork, Path], tmp_path: Path
+) -> None:
+    network, path = written
+    copy, info = load_network(without_fast(path, tmp_path / "older.onnx"))
+    assert info.fast_lag_order is None
+    for got, expected in zip(outputs(copy, 18, 2), outputs(network, 18, 2), strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
 def test_a_network_that_was_never_fitted(tmp_path: Path) -> None:
     # Many of its tensors are equal, zeros or ones: the exporter lets them share one.
     torch.manual_seed(0)
@@ -129,8 +140,9 @@ def test_training_can_go_on_from_the_shipped_model() -> None:
     expected = engine.infer(frames, past)
     with torch.inference_mode():
         got = network(torch.from_numpy(frames), torch.from_numpy(past))
-    for ours, theirs, tolerance in zip(got, expected, (1e-4, 1e-3), strict=True):
-        np.testing.assert_allclose(ours.numpy(), theirs, atol=tolerance)
+    for ours, theirs, tolerance in zip(got, expected, (1e-4, 1e-3, 1e-4), strict=True):
+        if theirs is not None:  # the shipped file may be older than the fast answer
+            np.testing.assert_allclose(ours.numpy(), theirs, atol=tolerance)
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from deam_support import write_deam
 from mer_engine import Engine
+from mer_engine.engine import Inference
 from mer_engine.model_file import ModelInfo
 from mer_engine.training.clip_audio import read_channels
 from mer_engine.training.collection import Collection, load_collection
@@ -73,11 +74,9 @@ class Momentary:
         self.info = dataclasses.replace(engine.info, scores=("valence", "arousal"))
         self.engine = engine
 
-    def infer(
-        self, frames: NDArray[np.float32], past: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        probabilities, steps = self.engine.infer(frames, past)
-        return probabilities[:, :2], steps
+    def infer(self, frames: NDArray[np.float32], past: NDArray[np.float32]) -> Inference:
+        told = self.engine.infer(frames, past)
+        return told._replace(probabilities=told.probabilities[:, :2])
 
 
 def test_a_model_that_tells_only_moments_has_no_figures_of_whole_songs(

@@ -1,0 +1,60 @@
+"""Small real model files that give a fast answer, and such as were made before there was one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import onnx.utils
+from mer_engine import ModelInfo, load_engine
+from mer_engine.model_file import Prior, write_metadata
+
+
+def write_small_model(path: Path) -> Path:
+    """Writes a small network that was never trained as a model file, and returns its path.
+
+    Its answers depend on what is heard, and each window length has its own line and interval.
+    """
+    import torch
+    from mer_engine.network import EmotionNetwork, NetworkConfig
+    from mer_engine.training.export import LAG_MAX, Calibration, ModelText, export_model
+
+    torch.set_num_threads(1)
+    torch.manual_seed(5)
+    config = NetworkConfig(
+        timbral=((7, 38, 3),), temporal=((32, 3),), residual_filters=4, hidden=8, width=16,
+        statistics=24, bins=11,
+    )  # fmt: skip
+    network = EmotionNetwork(config)
+    with torch.no_grad():
+        network.reader.scores.mul_(30)
+        network.reader.last.weight.mul_(10)
+    lengths = range(1, LAG_MAX + 1)
+    calibration = Calibration(
+        coverage=0.8,
+        interval_scale={
+            "valence": tuple(0.2 + 0.01 * n for n in lengths),
+            "arousal": tuple(0.3 - 0.01 * n for n in lengths),
+        },
+        prior={"valence": Prior(0.1, -0.2, 0.4), "arousal": Prior(0.0, -0.3, 0.3)},
+        line={"valence": tuple((0.005 * n, 1 - 0.02 * n) for n in lengths)},
+    )
+    export_model(network, path, calibration, ModelText(name="small"))
+    return path
+
+
+def without_fast(source: Path, target: Path, info: ModelInfo | None = None) -> Path:
+    """Writes a model file of two outputs that computes what another does, and returns its path.
+
+    Args:
+        source: a model file.
+        target: where to write.
+        info: what the written file says of itself; without it, what the other says, but that it has
+            no fast answer.
+    """
+    onnx.utils.extract_model(source, target, ["frames", "past"], ["probabilities", "steps"])
+    model = onnx.load(target)
+    write_metadata(model, info or replace(load_engine(source).info, fast_lag_order=None))
+    onnx.save(model, target)
+    return target
