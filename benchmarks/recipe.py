@@ -61,22 +61,22 @@ Row = dict[str, Any]
 class CourseOnly(WindowReader):
     """Without what a network reads from the window's statistics and mode."""
 
-    def read(self, window: Tensor, statistics: Tensor) -> Tensor:
-        return super().read(window, statistics) - self._read_statistics(statistics)
+    def read(self, statistics: Tensor, *windows: Tensor) -> Tensor:
+        return torch.cat([self._read_course(window) for window in windows])
 
 
 class StatisticsOnly(WindowReader):
     """Without BiLSTM and attention."""
 
-    def read(self, window: Tensor, statistics: Tensor) -> Tensor:
+    def read(self, statistics: Tensor, *windows: Tensor) -> Tensor:
         return self._read_statistics(statistics)
 
 
 class MemoryOnly(WindowReader):
     """Without both."""
 
-    def read(self, window: Tensor, statistics: Tensor) -> Tensor:
-        return 0.0 * super().read(window, statistics)
+    def read(self, statistics: Tensor, *windows: Tensor) -> Tensor:
+        return 0.0 * super().read(statistics, *windows)
 
 
 def main(arguments: list[str] | None = None) -> int:
