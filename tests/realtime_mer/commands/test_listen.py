@@ -108,7 +108,9 @@ def test_ctrl_c_ends_without_a_trace(song: Path, tmp_path: Path) -> None:
     assert b"Traceback" not in err
     lines = [json.loads(line) for line in record.read_text().splitlines()]
     assert [line["seq"] for line in lines] == list(range(len(lines)))
-    assert len(lines) == 5 + len(out.splitlines())
+    # What is printed is recorded; the interrupt may fall between the two.
+    printed = 5 + len(out.splitlines())
+    assert printed <= len(lines) <= printed + 2
 
 
 @pytest.mark.parametrize(
