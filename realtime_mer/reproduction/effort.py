@@ -44,14 +44,14 @@ class Effort:
 FULL = Effort(
     table=Budget(epochs=18, halve_every=4),
     described=Budget(epochs=6, batch=32, rate=0.001, halve_every=0, noise=0.1, patience=2),
-    sweep=Budget(epochs=3, halve_every=2, patience=2),
+    sweep=Budget(epochs=5, halve_every=2, patience=2),
     tuning=Budget(epochs=3, halve_every=0),
     trees=40,
     rows=4000,
     lag_step=1,
     population=5,
     rounds=1,
-    tuning_every=4,
+    tuning_every=10,
     words=WordSettings(),
 )
 _SHORT = Budget(epochs=2, halve_every=1)

@@ -58,6 +58,8 @@ def _lag_measures(result: Result) -> Figure:
             axis.set_ylabel(name)
         axes[0][column].set_title(title, fontsize=10, loc="left")
         axes[-1][column].set_xlabel("lag order, half seconds")
+        for row_axes in axes:
+            row_axes[column].locator_params(axis="x", integer=True)
     axes[0][0].legend(frameon=False, fontsize=7, ncols=2)
     return figure
 
@@ -74,6 +76,7 @@ def _lag_scores(result: Result) -> Figure:
             axis.plot(*zip(*points, strict=True), "o-", color=colour, markersize=3, label=dimension)
         axis.set_title(title, fontsize=10, loc="left")
         axis.set_xlabel("lag order, half seconds")
+        axis.locator_params(axis="x", integer=True)
         axis.set_ylabel("comprehensive score")
     axes[0][0].legend(frameon=False)
     return figure
@@ -148,7 +151,8 @@ def _panels(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure,
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, layout="constrained", facecolor="white")
+    # Laid out at the resolution of the file: names are not as wide at another.
+    figure = Figure(figsize=size, dpi=_DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)  # no window, no global state
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
