@@ -231,7 +231,8 @@ def features(heard: Heard, how: FitSettings, collection: Collection | None) -> R
         }
     )
     _say("loudness kept", rows[-1])
-    for weight in (how.elsewhere, 1.0):
+    varied = len(heard.steps) > 1  # else the run had each clip as it is and nothing else
+    for weight in (how.elsewhere, 1.0) if varied else ():
         rows.append(
             {
                 "name": f"clips elsewhere count {weight:g}",
@@ -240,7 +241,7 @@ def features(heard: Heard, how: FitSettings, collection: Collection | None) -> R
             }
         )
         _say(rows[-1]["name"], rows[-1])
-    for weight in (0.0, how.elsewhere, 1.0):
+    for weight in (0.0, how.elsewhere, 1.0) if varied else ():
         rows.append(
             {
                 "name": f"told elsewhere, learnt with {weight:g}",
