@@ -1,0 +1,88 @@
+"""Half precision in a model's graph: the large sums in float16, everything around them as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+# What is worth it: nearly all of the arithmetic is in these.
+CONVOLUTIONS = ("Conv",)
+# What some cards compute in half precision only.
+PRODUCTS = ("Conv", "MatMul", "Gemm", "LSTM")
+_LARGEST = float(np.finfo(np.float16).max)
+
+
+def halve(model: onnx.ModelProto, kinds: Collection[str] = CONVOLUTIONS) -> onnx.ModelProto:
+    """Return a model whose nodes of some kinds compute in float16; inputs and outputs stay float32.
+
+    Constants are stored in half precision, other inputs are cast where they enter such a node, and
+    its outputs are cast back.
+
+    Args:
+        model: an ONNX model, not changed; its nodes of these kinds take float32 only.
+        kinds: operators.
+
+    Raises:
+        ValueError: a constant is larger than half precision can hold.
+    """
+    halved = onnx.ModelProto()
+    halved.CopyFrom(model)
+    graph = halved.graph
+    constants = {entry.name: numpy_helper.to_array(entry) for entry in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+        elif node.op_type == "Identity" and node.input[0] in constants:
+            constants[node.output[0]] = constants[node.input[0]]
+    nodes: list[onnx.NodeProto] = []
+    done: set[str] = set()
+    for node in list(graph.node):
+        if node.op_type not in kinds:
+            nodes.append(node)
+            continue
+        for place, name in enumerate(node.input):
+            # The lengths of an LSTM's sequences are whole numbers; this graph gives none.
+            if not name:
+                continue
+            half = f"{name}.half"
+            if half not in done:
+                done.add(half)
+                if name in constants:
+                    graph.initializer.append(_half(constants[name], half))
+                else:
+                    nodes.append(_cast(name, half, TensorProto.FLOAT16))
+            node.input[place] = half
+        full = [name for name in node.output if name]
+        for place, name in enumerate(node.output):
+            if name:
+                node.output[place] = f"{name}.half"
+        nodes.append(node)
+        nodes.extend(_cast(f"{name}.half", name, TensorProto.FLOAT) for name in full)
+        done.update(f"{name}.half" for name in full)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    _drop_unused(graph)
+    onnx.checker.check_model(halved)
+    return halved
+
+
+def _half(values: np.ndarray, name: str) -> TensorProto:
+    largest = float(np.abs(values).max(initial=0.0))
+    if not largest <= _LARGEST:
+        raise ValueError(f"{name} holds {largest:.3g}, more than half precision can ({_LARGEST:g})")
+    return numpy_helper.from_array(values.astype(np.float16), name)
+
+
+def _cast(source: str, target: str, kind: int) -> onnx.NodeProto:
+    return helper.make_node("Cast", [source], [target], name=f"{target}/cast", to=kind)
+
+
+def _drop_unused(graph: onnx.GraphProto) -> None:
+    """Leave out the constants in full precision that nothing reads any more."""
+    read = {name for node in graph.node for name in node.input}
+    kept = [entry for entry in graph.initializer if entry.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
