@@ -21,9 +21,7 @@ class DamagedError(Exception):
     """A file of the cache is not what was written."""
 
 
-def cache_folder(
-    platform: str = sys.platform, environ: Mapping[str, str] | None = None
-) -> Path:
+def cache_folder(platform: str = sys.platform, environ: Mapping[str, str] | None = None) -> Path:
     """Where the user's cache of this program lies; it need not exist yet.
 
     `$XDG_CACHE_HOME` (or `~/.cache`) on Linux, `~/Library/Caches` on macOS, `%LOCALAPPDATA%` on

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -59,22 +60,39 @@ class Engine(Protocol):
         ...
 
 
-def load_engine(path: Path | str | None = None) -> Engine:
-    """Loads a model file, checks it and warms it up.
+def load_engine(
+    path: Path | str | None = None,
+    *,
+    backend: str = "onnxruntime",
+    announce: Callable[[str], None] | None = None,
+) -> Engine:
+    """Loads a model file, holds it against the reference and warms it up.
 
     Args:
         path: the model file; the shipped model where None.
+        backend: one of `mer_engine.backends.registry.NAMES`; "auto" takes the fastest that tells
+            what the reference tells (see `mer_engine.parity`).
+        announce: takes sentences for the user: which backend serves and why, what takes long, and
+            later, from whichever thread it happens in, that a backend broke and another went on.
 
     Raises:
         ModelError: missing, not a model of this project, damaged, or made for another front-end.
+        BackendError: the backend cannot be had here, or tells something else than the reference.
+        ValueError: there is no backend of that name.
     """
-    from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
+    from mer_engine.backends.choice import open_backend
 
-    engine: Engine = OnnxRuntimeEngine(shipped_model() if path is None else Path(path))
-    # The fields as stored, under today's arithmetic: an edited or older front-end does not match.
-    engine.info.check_fits(engine.info.frontend)
-    _self_check(engine)
-    return engine
+    source = shipped_model() if path is None else Path(path)
+    return open_backend(source, backend, announce or _keep_quiet)
+
+
+def note_of(engine: Engine) -> str:
+    """What the user must know of an engine's backend, such as that another failed; mostly empty."""
+    return str(getattr(engine, "note", ""))
+
+
+def _keep_quiet(sentence: str) -> None:
+    """Nobody listens."""
 
 
 def shipped_model() -> Path:
@@ -93,8 +111,12 @@ def silent_maps(info: ModelInfo, batch: int = 1) -> NDArray[np.float32]:
     return np.tile(silence, (batch, info.map_context, 1))
 
 
-def _self_check(engine: Engine) -> None:
-    """Runs a fixed window, which also pays the first call's costs before any music comes."""
+def self_check(engine: Engine) -> None:
+    """Runs a fixed window, which also pays the first call's costs before any music comes.
+
+    Raises:
+        ModelError: what it tells is not what the model file expects.
+    """
     steps = 4
     frames = engine.info.check_frames(steps)
     silence = silent_maps(engine.info)

@@ -8,3 +8,7 @@ class ModelError(Exception):
 
     The message says what was wrong, with the value, and what to do.
     """
+
+
+class BackendError(ModelError):
+    """A backend cannot be had here, or is not allowed to serve."""

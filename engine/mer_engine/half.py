@@ -1,4 +1,4 @@
-"""Half precision in a model's graph: the large sums in float16, everything around them as it was."""
+"""Half precision in a model's graph: the large sums in float16, all around them as it was."""
 
 from __future__ import annotations
 

@@ -58,6 +58,8 @@ class ModelInfo:
         scores: what the network tells, in order: valence and arousal of the moment first, then
             optionally those of the piece as a whole, as listeners rate whole songs.
         self_check: optional expectation for valence and arousal on `check_frames`.
+        parity: what the torch reference tells of the windows of `mer_engine.parity`; None where the
+            file was written without.
         training: the training report.
     """
 
@@ -82,6 +84,7 @@ class ModelInfo:
     scores: tuple[str, ...] = DIMENSIONS
     line: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
     self_check: dict[str, float] | None = None
+    parity: dict[str, Any] | None = None
     training: dict[str, Any] = field(default_factory=dict)
     licence: str = ""
     notice: str = ""

@@ -254,7 +254,8 @@ def _music(info: ModelInfo, frames: int, seed: int) -> NDArray[np.float32]:
     classes = front.width - bands
     if classes:
         # A class holds for as long as the front-end holds it.
-        held = np.arange(frames) // front.chroma_every * front.chroma_every
+        every = front.chroma_hop // front.hop
+        held = np.arange(frames) // every * every
         strength = np.full((frames, classes), 0.02)
         for weight, note in zip((0.4, 0.3, 0.2), notes[held].T, strict=True):
             strength[np.arange(frames), note % classes] += weight

@@ -17,17 +17,22 @@ while it is unfinished (with --keep-checkpoint also after). The run itself may g
 A run that was not finished has been fitted on the training songs alone, and where it
 had not measured itself yet, the model's intervals are not calibrated; this is told,
 and stands in the file. A finished run has written its model file already.
+
+From a model file (.onnx) it writes the same network with what the torch reference tells
+of the parity gate's windows, which other backends are held to (docs/engine.md).
 Needs torch: pip install 'realtime-mer[train]'
 """
 EXAMPLES = """\
   realtime-mer export my-model.onnx.checkpoint --out early.onnx
   realtime-mer listen --input song.flac --model early.onnx
+  realtime-mer export older.onnx --out newer.onnx
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "checkpoint", type=Path, metavar="CHECKPOINT", help="the file MODEL.checkpoint"
+        "checkpoint", type=Path, metavar="CHECKPOINT",
+        help="the file MODEL.checkpoint, or a model file",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="MODEL", help="the model file to write"
@@ -40,6 +45,13 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"the folder of --out {args.out} does not exist; make it first")
     if args.out.resolve() == args.checkpoint.resolve():
         raise UserError(f"--out {args.out} would overwrite the checkpoint; give another name")
+
+    if args.checkpoint.suffix == ".onnx":
+        from mer_engine.training.export import renew_answers
+
+        info = renew_answers(args.checkpoint, args.out)
+        print(f"wrote {args.out} ({info.name}, {args.out.stat().st_size / 1e6:.1f} MB)")
+        return 0
 
     from mer_engine.training.problem import DataError
     from mer_engine.training.unfinished import export_checkpoint

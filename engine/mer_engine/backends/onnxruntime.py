@@ -1,16 +1,18 @@
-"""ONNX Runtime on the CPU: the default, everywhere."""
+"""ONNX Runtime: on the processor the default, everywhere; on an NVIDIA card where it can."""
 
 from __future__ import annotations
 
 import hashlib
+import platform
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from mer_engine.engine import Inference
-from mer_engine.errors import ModelError
+from mer_engine.errors import BackendError, ModelError
 from mer_engine.model_file import METADATA_KEY, ModelInfo
 
 
@@ -23,20 +25,19 @@ class OnnxRuntimeEngine:
         path: the model file.
         threads: threads of one call.
 
+    Attributes:
+        note: what the user must know of why this one runs; empty where nothing went wrong.
+
     Raises:
         ModelError: missing, not readable as a model, or without this project's metadata.
     """
 
     backend = "onnxruntime"
+    note = ""
+    _providers: ClassVar[list[Any]] = ["CPUExecutionProvider"]
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise ModelError(
-                f"the model file {path} cannot be read ({error.strerror}); check the path, "
-                "or leave the option out to use the shipped model"
-            ) from error
+        content = read_model(path)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -44,9 +45,7 @@ class OnnxRuntimeEngine:
         # A waiting thread must not burn the core that plays the show.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = ort.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"]
-            )
+            self._session = ort.InferenceSession(content, options, providers=self._providers)
         except Exception as error:  # ONNX Runtime raises a family of its own without a common base
             raise ModelError(
                 f"the model file {path} is damaged or not an ONNX model; get it again "
@@ -72,3 +71,76 @@ class OnnxRuntimeEngine:
         """See `mer_engine.engine.Engine.infer`."""
         inputs = {"frames": frames, "held": held, "past": past}
         return Inference(*self._session.run(Inference._fields, inputs))
+
+    @property
+    def provider(self) -> str:
+        """What ONNX Runtime really runs the graph with."""
+        return str(self._session.get_providers()[0])
+
+
+class CudaEngine(OnnxRuntimeEngine):
+    """The same on an NVIDIA card, in full single precision.
+
+    Raises:
+        BackendError: the provider does not start here.
+    """
+
+    backend = "onnxruntime-cuda"
+    _providers: ClassVar[list[Any]] = [
+        # TF32 would round every product to three digits.
+        ("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}),
+        "CPUExecutionProvider",
+    ]
+
+    def __init__(self, path: Path, *, threads: int = 1) -> None:
+        # Its libraries may lie in packages of their own (nvidia-cudnn-cu12 and so on).
+        if hasattr(ort, "preload_dlls"):
+            ort.preload_dlls()
+        super().__init__(path, threads=threads)
+        # Without a card or its libraries ONNX Runtime goes on with the processor, silently.
+        if self.provider != "CUDAExecutionProvider":
+            raise BackendError(
+                "ONNX Runtime cannot start its CUDA provider here (no NVIDIA card, or CUDA or "
+                "cuDNN are missing); use --backend onnxruntime"
+            )
+
+
+def read_model(path: Path) -> bytes:
+    """The content of a model file.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"the model file {path} cannot be read ({error.strerror}); check the path, "
+            "or leave the option out to use the shipped model"
+        ) from error
+
+
+def cuda_missing() -> str | None:
+    """Why ONNX Runtime's CUDA provider cannot be had here; None where it may start."""
+    if "CUDAExecutionProvider" in ort.get_available_providers():
+        return None
+    return (
+        "the installed onnxruntime has no CUDA provider; where there is an NVIDIA card, install "
+        "onnxruntime-gpu in its place"
+    )
+
+
+def where() -> str:
+    """Library, version and processor: another one may compute other digits."""
+    return f"onnxruntime {ort.__version__}, {processor()}"
+
+
+def processor() -> str:
+    """The name of this machine's processor."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()

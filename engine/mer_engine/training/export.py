@@ -14,7 +14,9 @@ import numpy as np
 import onnx
 import torch
 
+from mer_engine import parity
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
+from mer_engine.backends.torch import TorchEngine
 from mer_engine.engine import Inference, silent_maps
 from mer_engine.frontend import FrontEndConfig
 from mer_engine.model_file import DIMENSIONS, ModelInfo, Prior, write_metadata
@@ -111,6 +113,7 @@ def export_model(
     info = replace(
         info, self_check={name: float(v) for name, v in zip(DIMENSIONS, mean, strict=True)}
     )
+    info = replace(info, parity=parity.store(parity.answers(TorchEngine(network, info))))
     model = onnx.load_model_from_string(to_onnx(network))
     write_metadata(model, info)
     content = model.SerializeToString()
@@ -126,7 +129,33 @@ def export_model(
     if not worst < 1e-3:
         draft.unlink()
         raise RuntimeError(f"the exported graph differs from the network by {worst:.2g}")
+    verdict = parity.check(engine)
+    if not verdict.passed:
+        draft.unlink()
+        raise RuntimeError(f"the exported graph differs from the network by {verdict.figures}")
     draft.replace(path)
+    return replace(info, sha256=hashlib.sha256(content).hexdigest())
+
+
+def renew_answers(path: Path, out: Path) -> ModelInfo:
+    """Write a model file again with what the reference tells of the parity gate's windows.
+
+    The network comes from the file itself; its graph stays as it is, to the byte.
+
+    Raises:
+        ModelError: the file is missing or damaged, or made by another kind of network.
+    """
+    reference = TorchEngine.open(path)
+    model = onnx.load(path)
+    graph = model.graph.SerializeToString()
+    info = replace(reference.info, parity=parity.store(parity.answers(reference)))
+    write_metadata(model, info)
+    if model.graph.SerializeToString() != graph:
+        raise RuntimeError("the graph changed while its metadata were written")
+    content = model.SerializeToString()
+    draft = out.with_suffix(".part")
+    draft.write_bytes(content)
+    draft.replace(out)
     return replace(info, sha256=hashlib.sha256(content).hexdigest())
 
 

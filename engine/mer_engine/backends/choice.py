@@ -1,0 +1,202 @@
+"""Which backend serves: the fastest that tells what the reference tells."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from mer_engine import parity
+from mer_engine.backends.fallback import FallbackEngine
+from mer_engine.backends.registry import AUTO, DEFAULT, NAMES, Announce, Backend, backend, backends
+from mer_engine.cache import Notes, cache_folder
+from mer_engine.engine import Engine, self_check
+from mer_engine.errors import BackendError
+
+_BURN_IN = 3
+_TIMED = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What became of a backend.
+
+    Attributes:
+        name: of the backend.
+        missing: why it cannot be had or may not serve; empty where it may.
+        verdict: of the parity gate; None where it was not reached, or the model holds no answers.
+        update_ms: what a usual update costs; None where it may not serve.
+        engine: the loaded engine, where it may serve.
+        absent: whether it is simply not there (no package, no card), which is no fault.
+    """
+
+    name: str
+    missing: str = ""
+    verdict: parity.Verdict | None = None
+    update_ms: float | None = None
+    engine: Engine | None = None
+    absent: bool = False
+
+
+def open_backend(path: Path, name: str, announce: Announce) -> Engine:
+    """Load a model file with a backend that has passed the parity gate.
+
+    Args:
+        path: the model file.
+        name: one of `NAMES`; "auto" takes the fastest that passes.
+        announce: takes a sentence for the user: which one serves and why, what takes long, what
+            went wrong.
+
+    Raises:
+        ModelError: the file is missing or damaged, or made for another front-end.
+        BackendError: the named backend cannot be had here, or the gate refused it; or none passes.
+        ValueError: there is no backend of that name.
+    """
+    if name == AUTO:
+        return _fastest(path, announce)
+    if name not in NAMES:
+        raise ValueError(f"the backend is {name!r}; it must be one of: {', '.join(NAMES)}")
+    finding = try_backend(path, backend(name), announce, timed=False)
+    if finding.engine is None:
+        raise BackendError(f"the backend {name} cannot serve here: {finding.missing}")
+    return _guarded(finding.engine, path, announce)
+
+
+def try_backend(path: Path, entry: Backend, announce: Announce, *, timed: bool = True) -> Finding:
+    """Load a model file with a backend, put it through the gate and measure it.
+
+    The default backend's verdict and time are remembered for this model, library and processor;
+    all others are tried each time, since a driver or a compiled engine may have changed.
+
+    Raises:
+        ModelError: what is wrong is the model file, not the backend.
+    """
+    missing = entry.missing()
+    if missing is not None:
+        return Finding(entry.name, missing, absent=True)
+    if entry.name == DEFAULT:
+        return _try_default(path, entry, announce)
+    try:
+        engine = entry.open(path, announce)
+        engine.info.check_fits(engine.info.frontend)
+        if not parity.has_answers(engine.info):
+            return Finding(entry.name, _no_answers(engine))
+        verdict = parity.check(engine)
+        if not verdict.passed:
+            return Finding(entry.name, _refused(verdict), verdict)
+        update_ms = time_update(engine) if timed else None
+    except Exception as error:  # drivers, cards and their libraries fail in ways of their own
+        return Finding(entry.name, str(error).splitlines()[0] if str(error) else repr(error))
+    return Finding(entry.name, "", verdict, update_ms, engine)
+
+
+def _try_default(path: Path, entry: Backend, announce: Announce) -> Finding:
+    from mer_engine.backends.onnxruntime import where
+
+    engine = entry.open(path, announce)
+    # The fields as stored, under today's arithmetic: an edited or older front-end does not match.
+    engine.info.check_fits(engine.info.frontend)
+    self_check(engine)
+    if not parity.has_answers(engine.info):
+        return Finding(entry.name, "", None, None, engine)
+    notes = Notes(cache_folder() / "gate.json")
+    key = f"{engine.info.sha256[:16]}, gate {parity.VERSION}, {where()}"
+    verdict, update_ms = _noted(notes, key)
+    if verdict is None:
+        verdict = parity.check(engine)
+        update_ms = time_update(engine)
+        notes.put(key, {**verdict.to_dict(), "update_ms": round(update_ms, 3)})
+    if not verdict.passed:
+        return Finding(entry.name, _refused(verdict), verdict)
+    return Finding(entry.name, "", verdict, update_ms, engine)
+
+
+def _noted(notes: Notes, key: str) -> tuple[parity.Verdict | None, float]:
+    noted = notes.get(key)
+    if noted is None:
+        return None, 0.0
+    try:
+        return parity.from_dict(DEFAULT, noted), float(noted["update_ms"])
+    except (KeyError, TypeError, ValueError):
+        return None, 0.0
+
+
+def _fastest(path: Path, announce: Announce) -> Engine:
+    findings = []
+    for entry in backends():
+        if not entry.automatic:
+            continue
+        findings.append(try_backend(path, entry, announce))
+        # A model without the reference's answers goes with the default alone.
+        if entry.name == DEFAULT and findings[0].engine is not None and not findings[0].verdict:
+            announce(f"backend: {DEFAULT}; {_no_answers(findings[0].engine)}")
+            return findings[0].engine
+    serving = [(f, f.engine) for f in findings if f.engine is not None]
+    if not serving:
+        raise BackendError(
+            "no backend may serve on this machine: "
+            + "; ".join(f"{finding.name}: {finding.missing}" for finding in findings)
+        )
+    best, engine = min(serving, key=lambda pair: pair[0].update_ms or 0.0)
+    others = [f"{f.name} takes {f.update_ms:.1f} ms" for f, _ in serving if f is not best]
+    # What was there and failed is told to everyone; what is not installed is not worth a word.
+    failed = [f"{f.name} may not serve: {f.missing}" for f in findings if _failed(f)]
+    reason = "; ".join(others or ["nothing else can run here"] * (not failed))
+    took = f"{best.update_ms:.1f} ms an update" if best.update_ms is not None else ""
+    announce("; ".join(part for part in (f"backend: {best.name}, {took}", reason, *failed) if part))
+    return _guarded(engine, path, announce, note="; ".join(failed))
+
+
+def _failed(finding: Finding) -> bool:
+    return finding.engine is None and not finding.absent
+
+
+def _guarded(engine: Engine, path: Path, announce: Announce, note: str = "") -> Engine:
+    """The engine, with the default behind it where it is another, and with its note."""
+    from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
+
+    if engine.backend == DEFAULT:
+        if isinstance(engine, OnnxRuntimeEngine):
+            engine.note = note
+        return engine
+
+    def spare() -> Engine:
+        finding = try_backend(path, backend(DEFAULT), announce)
+        if finding.engine is None:
+            raise BackendError(finding.missing)
+        return finding.engine
+
+    guarded = FallbackEngine(engine, spare, announce)
+    guarded.note = note
+    return guarded
+
+
+def time_update(engine: Engine) -> float:
+    """Median time of a usual update, one second of music after a full window, in ms."""
+    info = engine.info
+    new = round(1.0 / info.step_s)
+    rng = np.random.default_rng(0)
+    frames = rng.uniform(0, 3, (1, new * info.frames_per_step, info.frontend.width))
+    held = np.repeat(np.asarray(info.silent_map)[None, None], info.map_context, axis=1)
+    past = rng.standard_normal((1, info.lag_order_default - new, info.embedding_size))
+    inputs = [array.astype(np.float32) for array in (frames, held, past)]
+    seconds = []
+    for _ in range(_BURN_IN + _TIMED):
+        start = time.perf_counter()
+        engine.infer(*inputs)
+        seconds.append(time.perf_counter() - start)
+    return 1e3 * median(seconds[_BURN_IN:])
+
+
+def _refused(verdict: parity.Verdict) -> str:
+    return f"it differs from the reference by {verdict.figures}"
+
+
+def _no_answers(engine: Engine) -> str:
+    return (
+        f"the model {engine.info.name} was written without the reference's answers, so that no "
+        "other backend can be compared with it; train or export it again"
+    )
