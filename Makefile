@@ -38,7 +38,7 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	$(PIP) --upgrade 'pip>=25.1' # the first that knows dependency groups
-	$(PIP) --editable '.[train]' --group dev
+	$(PIP) --editable '.[train,tensorrt]' --group dev
 	@touch $@ $(VENV)/.installed
 
 clean:
