@@ -261,8 +261,10 @@ def hello(
     input_info: InputInfo,
     backend: str,
     utc: str,
+    backend_note: str = "",
 ) -> dict[str, object]:
     """Opens a session: what is listened to, by what, how often."""
+    noted = {"backend_note": backend_note} if backend_note else {}
     return {
         "type": "hello",
         "schema": SCHEMA,
@@ -275,6 +277,7 @@ def hello(
         "coverage": coverage,
         "input": input_object(input_info),
         "backend": backend,
+        **noted,
         "utc": utc,
     }
 

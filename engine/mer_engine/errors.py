@@ -12,3 +12,7 @@ class ModelError(Exception):
 
 class BackendError(ModelError):
     """A backend cannot be had here, or is not allowed to serve."""
+
+
+class NotCompiledError(BackendError):
+    """There is a card, but nothing was compiled for it."""

@@ -10,7 +10,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from realtime_mer.commands.options import add_pipeline_arguments, pipeline_config
+from realtime_mer.commands.options import (
+    add_pipeline_arguments,
+    chosen_engine,
+    pipeline_config,
+)
 from realtime_mer.errors import BadSamplesError, UserError
 from realtime_mer.outputs.table import FORMATS, TableWriter, table_writer
 
@@ -70,8 +74,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from mer_engine import load_engine
-
     config = pipeline_config(args)
     names: list[str] = args.files
     row_format = args.format or _format_of(args.output)
@@ -84,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(
                 f"the plot {plot} must end in .png: that is the format it is written in"
             )
-    engine = load_engine(args.model)
+    engine = chosen_engine(args, quiet=args.quiet)
     failures: list[str] = []
     with _Rows(tables, row_format, with_file=len(names) > 1) as rows, _progress(args.quiet) as bar:
         for name in names:

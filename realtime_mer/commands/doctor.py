@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from realtime_mer.commands.options import add_input_arguments, pcm_format
+from realtime_mer.commands.options import add_backend_argument, add_input_arguments, pcm_format
 from realtime_mer.errors import UserError
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", type=Path, default=None, metavar="FILE",
         help="check this model file (default: the shipped model)",
     )  # fmt: skip
+    add_backend_argument(group)
     group.add_argument("--json", action="store_true", help="print one JSON object instead")
 
 
@@ -123,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.json and sys.stderr.isatty():
         show = _progress
     _check_versions(report)
-    engine = _check_model(report, args.model)
+    engine = _check_model(report, args.model, args.backend)
     _check_devices(report, args.input)
     _check_ffmpeg(report, args.input)
     _check_port(report, args.port)
@@ -175,7 +176,7 @@ def _check_versions(report: Report) -> None:
         report.checks.append(Check("versions", Status.OK, text))
 
 
-def _check_model(report: Report, path: Path | None) -> Engine | None:
+def _check_model(report: Report, path: Path | None, name: str) -> Engine | None:
     from mer_engine import load_engine
     from mer_engine.errors import ModelError
 
@@ -190,17 +191,38 @@ def _check_model(report: Report, path: Path | None) -> Engine | None:
         f"{info.frontend_fingerprint[:12]}, up to {info.lag_order_max} steps of {info.step_s} s"
     )
     report.checks.append(Check("model", Status.OK, text))
-    report.checks.append(Check("backend", Status.OK, _backend(engine)))
-    return engine
+    return _check_backends(report, path, name)
 
 
-def _backend(engine: Engine) -> str:
-    """What runs the model here, and what the runtime could use besides."""
-    import onnxruntime
+def _check_backends(report: Report, path: Path | None, name: str) -> Engine | None:
+    """Tries every backend, also those that 'auto' leaves alone, and takes the one that serves."""
+    from mer_engine.backends.choice import best, try_backend
+    from mer_engine.backends.registry import AUTO, backends
+    from mer_engine.engine import shipped_model
 
-    offered: list[str] = onnxruntime.get_available_providers()
-    names = ", ".join(name.removesuffix("ExecutionProvider") for name in offered)
-    return f"{engine.backend} (the installed onnxruntime offers: {names})"
+    findings = []
+    for entry in backends():
+        finding = try_backend(path or shipped_model(), entry, _ignore)
+        findings.append(finding)
+        if finding.engine is None:
+            # One that is not installed is nobody's fault, unless it was asked for.
+            asked = entry.name == name
+            status = Status.BROKEN if asked else Status.OK if finding.absent else Status.NOTE
+            detail = f"not here: {finding.missing}" if finding.absent else finding.missing
+        else:
+            status = Status.OK
+            gate = finding.verdict.figures if finding.verdict else "not compared, no answers"
+            detail = f"{finding.update_ms or 0.0:.1f} ms an update; against the reference: {gate}"
+        report.checks.append(Check(f"backend {entry.name}", status, detail))
+    automatic = {entry.name for entry in backends() if entry.automatic}
+    wanted = automatic if name == AUTO else {name}
+    taken = best([finding for finding in findings if finding.name in wanted])
+    if taken is None:
+        report.checks.append(Check("backend", Status.BROKEN, "none may serve here"))
+        return None
+    text = f"{taken.name}{', the fastest that may serve' if name == AUTO else ', as asked for'}"
+    report.checks.append(Check("backend", Status.OK, text))
+    return taken.engine
 
 
 def _check_devices(report: Report, spec: str | None) -> None:

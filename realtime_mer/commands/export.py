@@ -31,7 +31,9 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "checkpoint", type=Path, metavar="CHECKPOINT",
+        "checkpoint",
+        type=Path,
+        metavar="CHECKPOINT",
         help="the file MODEL.checkpoint, or a model file",
     )
     parser.add_argument(

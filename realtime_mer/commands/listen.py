@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from realtime_mer.commands.options import (
     add_input_arguments,
     add_pipeline_arguments,
+    chosen_engine,
     pcm_format,
     pipeline_config,
 )
@@ -60,8 +61,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from mer_engine import load_engine
-
     from realtime_mer.audio.open_input import open_source
     from realtime_mer.outputs.recorder import Recorder
     from realtime_mer.runner import LiveRunner
@@ -70,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"the duration is {args.duration} s; it must be above 0")
     config = pipeline_config(args)
     pcm = pcm_format(args)
-    engine = load_engine(args.model)
+    engine = chosen_engine(args)
     with ExitStack() as stack:
         source = stack.enter_context(
             open_source(args.input, pcm=pcm, loop=args.loop, announce=_announce)

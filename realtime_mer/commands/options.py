@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from realtime_mer.config import PipelineConfig
 from realtime_mer.errors import UserError
 
 if TYPE_CHECKING:
+    from mer_engine import Engine
+
     from realtime_mer.audio.pcm import PcmFormat
 
 
@@ -53,7 +56,7 @@ def pcm_format(args: argparse.Namespace) -> PcmFormat:
 
 
 def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--hop`, `--lag-order`, `--silence-db` and `--model`."""
+    """Adds `--hop`, `--lag-order`, `--silence-db`, `--model` and `--backend`."""
     group = parser.add_argument_group("listening")
     group.add_argument(
         "--hop",
@@ -80,6 +83,7 @@ def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: -60)",
     )
     add_model_argument(group)
+    add_backend_argument(group)
 
 
 def add_model_argument(parser: argparse._ActionsContainer) -> None:
@@ -91,6 +95,46 @@ def add_model_argument(parser: argparse._ActionsContainer) -> None:
         metavar="FILE",
         help="a model file made by 'realtime-mer train' (default: the shipped model)",
     )
+
+
+def add_backend_argument(parser: argparse._ActionsContainer) -> None:
+    """Adds `--backend`."""
+    from mer_engine.backends.registry import AUTO, NAMES
+
+    parser.add_argument(
+        "--backend",
+        choices=NAMES,
+        default=AUTO,
+        metavar="NAME",
+        help=f"what runs the model: {', '.join(NAMES)}; 'auto' takes the fastest that tells what "
+        "the reference tells, see docs/engine.md (default: auto)",
+    )
+
+
+def chosen_engine(args: argparse.Namespace, *, quiet: bool = False) -> Engine:
+    """The engine that `--model` and `--backend` name; says on standard error which one it is.
+
+    Args:
+        args: the options.
+        quiet: whether only what went wrong is said.
+
+    Raises:
+        ModelError: the model file is missing or damaged, or the backend cannot be had.
+    """
+    from mer_engine import load_engine
+    from mer_engine.engine import note_of
+
+    starting = True
+
+    def announce(sentence: str) -> None:
+        if not (starting and quiet):
+            print(sentence, file=sys.stderr, flush=True)
+
+    engine = load_engine(args.model, backend=args.backend, announce=announce)
+    starting = False
+    if quiet and note_of(engine):
+        print(note_of(engine), file=sys.stderr)
+    return engine
 
 
 def add_data_argument(parser: argparse._ActionsContainer) -> None:

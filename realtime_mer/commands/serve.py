@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from realtime_mer.commands.options import (
     add_input_arguments,
     add_pipeline_arguments,
+    chosen_engine,
     pcm_format,
     pipeline_config,
 )
@@ -95,8 +96,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from mer_engine import load_engine
-
     from realtime_mer.outputs.websocket import MerServer, ServerConfig
     from realtime_mer.runner import LiveRunner
 
@@ -109,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     )
     config = pipeline_config(args)
     try:
-        engine = load_engine(args.model)
+        engine = chosen_engine(args, quiet=args.quiet)
         with contextlib.ExitStack() as stack:
             source = _open_source(args)
             runner = None
@@ -216,9 +215,12 @@ class _Serving:
     def _tell(self, slot: LatestSlot) -> bool:
         """Prints notices; True where the input has ended and so shall we."""
         from realtime_mer.hub import End, Notice
+        from realtime_mer.outputs.websocket import BACKEND_NOTICE
 
         for item in slot.take():
             if isinstance(item, Notice):
+                if item.code == BACKEND_NOTICE:
+                    continue  # the engine has said so itself, at once
                 self._clear_status()
                 print(item.message, file=sys.stderr)
             elif isinstance(item, End):

@@ -20,6 +20,7 @@ from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 from mer_engine import Engine
+from mer_engine.engine import note_of
 from websockets.asyncio.server import Server as SocketServer
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -30,7 +31,7 @@ from realtime_mer.audio.source import InputInfo, InputKind
 from realtime_mer.clock import Clock, SystemClock, iso_utc
 from realtime_mer.config import PipelineConfig
 from realtime_mer.errors import UserError
-from realtime_mer.hub import Hub
+from realtime_mer.hub import Hub, Notice
 from realtime_mer.outputs import metrics
 from realtime_mer.outputs.http import Gate, Page, Refusal, Site, is_loopback, refusal
 from realtime_mer.outputs.viewer import Channel, Viewer
@@ -45,6 +46,8 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8765
 MAX_VIEWERS = 200
 HEALTH_PERIOD_S = 2.0
+BACKEND_NOTICE = "backend_fallback"
+"""Code of the notice that another backend had to take over."""
 # What a viewer that stopped reading may hold: this and one message in our memory, and about twice
 # the socket buffer in the kernel's, where it would also grow stale.
 WRITE_LIMIT_BYTES = 16 * 2**10
@@ -269,6 +272,7 @@ class MerServer:
             coverage=info.coverage,
             input_info=channel.info,
             backend=self._engine.backend,
+            backend_note=note_of(self._engine),
             utc=self.utc(),
         )
 
@@ -406,8 +410,12 @@ class MerServer:
         )
 
     async def _send_health(self) -> None:
+        told = note_of(self._engine)
         while True:
             await asyncio.sleep(HEALTH_PERIOD_S)
+            if note_of(self._engine) != told:
+                told = note_of(self._engine)
+                self._own.hub.publish(Notice(BACKEND_NOTICE, told))
             for viewer in self._viewers:
                 viewer.want_health()
 

@@ -52,6 +52,7 @@ export const STATES = /** @type {const} */ (["silence", "settling", "tracking", 
  * @property {number} coverage
  * @property {InputInfo} input
  * @property {string} backend
+ * @property {string} backend_note why another backend had to take over; mostly empty
  *
  * @typedef {{type: "snapshot", session: string, estimates: Estimate[], complete: boolean}} Snapshot
  * @typedef {{type: "health", session: string, counters: Record<string, number>, viewers: number,
@@ -188,6 +189,7 @@ function parseHello(from) {
       channels: number(input, "channels", 0),
     },
     backend: clean(from.backend, 40),
+    backend_note: clean(from.backend_note, 300),
   };
 }
 

@@ -89,6 +89,7 @@ export class Status {
     this._source.title = this._source.textContent ?? "";
     const runs = [hello.server, hello.model && `model ${hello.model}`, hello.backend].filter(Boolean);
     write(this._about, runs.join(" · "));
+    this._about.title = hello.backend_note;
   }
 
   /** @param {import("./protocol.js").InputInfo} input of the server's own session */

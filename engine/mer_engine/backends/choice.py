@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -14,7 +15,7 @@ from mer_engine.backends.fallback import FallbackEngine
 from mer_engine.backends.registry import AUTO, DEFAULT, NAMES, Announce, Backend, backend, backends
 from mer_engine.cache import Notes, cache_folder
 from mer_engine.engine import Engine, self_check
-from mer_engine.errors import BackendError
+from mer_engine.errors import BackendError, ModelError, NotCompiledError
 
 _BURN_IN = 3
 _TIMED = 15
@@ -88,7 +89,11 @@ def try_backend(path: Path, entry: Backend, announce: Announce, *, timed: bool =
         if not verdict.passed:
             return Finding(entry.name, _refused(verdict), verdict)
         update_ms = time_update(engine) if timed else None
+    except NotCompiledError as error:
+        return Finding(entry.name, str(error), absent=True)
     except Exception as error:  # drivers, cards and their libraries fail in ways of their own
+        if isinstance(error, ModelError) and not isinstance(error, BackendError):
+            raise
         return Finding(entry.name, str(error).splitlines()[0] if str(error) else repr(error))
     return Finding(entry.name, "", verdict, update_ms, engine)
 
@@ -134,20 +139,30 @@ def _fastest(path: Path, announce: Announce) -> Engine:
         if entry.name == DEFAULT and findings[0].engine is not None and not findings[0].verdict:
             announce(f"backend: {DEFAULT}; {_no_answers(findings[0].engine)}")
             return findings[0].engine
-    serving = [(f, f.engine) for f in findings if f.engine is not None]
-    if not serving:
+    taken = best(findings)
+    if taken is None or taken.engine is None:
         raise BackendError(
             "no backend may serve on this machine: "
             + "; ".join(f"{finding.name}: {finding.missing}" for finding in findings)
         )
-    best, engine = min(serving, key=lambda pair: pair[0].update_ms or 0.0)
-    others = [f"{f.name} takes {f.update_ms:.1f} ms" for f, _ in serving if f is not best]
+    others = [
+        f"{finding.name} takes {finding.update_ms:.1f} ms"
+        for finding in findings
+        if finding.engine is not None and finding is not taken
+    ]
     # What was there and failed is told to everyone; what is not installed is not worth a word.
     failed = [f"{f.name} may not serve: {f.missing}" for f in findings if _failed(f)]
-    reason = "; ".join(others or ["nothing else can run here"] * (not failed))
-    took = f"{best.update_ms:.1f} ms an update" if best.update_ms is not None else ""
-    announce("; ".join(part for part in (f"backend: {best.name}, {took}", reason, *failed) if part))
-    return _guarded(engine, path, announce, note="; ".join(failed))
+    reason = "; ".join(others or ["nothing faster can run here"] * (not failed))
+    took = f"{taken.update_ms:.1f} ms an update" if taken.update_ms is not None else ""
+    told = (f"backend: {taken.name}, {took}", reason, *failed)
+    announce("; ".join(part for part in told if part))
+    return _guarded(taken.engine, path, announce, note="; ".join(failed))
+
+
+def best(findings: Sequence[Finding]) -> Finding | None:
+    """The fastest of those that may serve; None where none may."""
+    serving = [finding for finding in findings if finding.engine is not None]
+    return min(serving, key=lambda finding: finding.update_ms or 0.0, default=None)
 
 
 def _failed(finding: Finding) -> bool:

@@ -26,7 +26,7 @@ from mer_engine.backends import cuda, plans
 from mer_engine.backends.plans import PlanKey, StaleError
 from mer_engine.cache import DamagedError, write_file
 from mer_engine.engine import Inference
-from mer_engine.errors import BackendError
+from mer_engine.errors import BackendError, NotCompiledError
 from mer_engine.model_file import ModelInfo
 
 PRECISIONS = ("fp16", "fp32")
@@ -701,10 +701,6 @@ def _key(
     # What tensorrt-rtx makes runs on every card of a kind; tensorrt's on the one it was made on.
     device = "" if library.targets or card is None else card.name
     return PlanKey.of(info, library.name, library.version, target, device, precision)
-
-
-class NotCompiledError(BackendError):
-    """There is a card, but nothing was compiled for it."""
 
 
 def open_engine(path: Path, announce: Announce, precision: str | None = None) -> TensorRtEngine:

@@ -1,0 +1,105 @@
+"""`realtime-mer compile`: the model as an engine for NVIDIA cards."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from realtime_mer.commands.options import add_model_argument
+from realtime_mer.errors import UserError
+
+if TYPE_CHECKING:
+    from mer_engine.backends.cuda import Card
+
+HELP = "compile the model for an NVIDIA card (needs the 'tensorrt' extra)"
+DESCRIPTION = """\
+Compiles the model with TensorRT for the NVIDIA card of this machine, holds what it made
+against the reference (docs/engine.md), and keeps it in the user's cache, where
+'--backend auto' finds it from then on. With tensorrt-rtx it also compiles for cards that
+are not here, such as sm89 (RTX 40), on a machine without any.
+
+Half precision is taken where the reference's answers allow it.
+Needs TensorRT: pip install 'realtime-mer[tensorrt]'
+"""
+EXAMPLES = """\
+  realtime-mer compile
+  realtime-mer compile --target sm89 --out engines/
+  realtime-mer compile --target all --precision fp32
+"""
+THIS, ALL = "this", "all"
+AUTO = "auto"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--target",
+        default=THIS,
+        metavar="CARD",
+        help="'this' for the card of this machine, a kind of card such as sm89, or 'all' for every "
+        "kind that tensorrt-rtx knows (default: this)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=(AUTO, "fp32", "fp16"),
+        default=AUTO,
+        help="single or half precision; 'auto' takes half where it passes the parity gate, which "
+        "only the card itself can tell (default: auto)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="write the engines there (made if need be) instead of into the user's cache",
+    )
+    add_model_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from mer_engine.backends import cuda, tensorrt
+    from mer_engine.engine import shipped_model
+
+    reason = tensorrt.not_installed()
+    if reason is not None:
+        raise UserError(reason)
+    model = shipped_model() if args.model is None else args.model
+    card = None if cuda.missing() else cuda.find_card()
+    if args.target == THIS:
+        if card is None:
+            names = ", ".join(tensorrt.targets()) or "none without a card"
+            raise UserError(
+                f"{cuda.missing()}; name the kind of card to compile for with --target ({names})"
+            )
+        return _compile_here(model, card, args.precision, args.out)
+    chosen = tensorrt.targets() if args.target == ALL else (args.target.lower(),)
+    for target in chosen:
+        library = tensorrt.library_for(target, card)
+        precision = library.precisions(target)[0] if args.precision == AUTO else args.precision
+        tensorrt.compile_plan(model, target, precision, _say, args.out)
+    _say("the parity gate is passed on the card itself, when the engine is loaded there")
+    return 0
+
+
+def _compile_here(model: Path, card: Card, precision: str, out: Path | None) -> int:
+    """Compile for the card of this machine; the fastest that passes the gate is kept."""
+    from mer_engine import parity
+    from mer_engine.backends import tensorrt
+
+    library = tensorrt.library_for(card.target, card)
+    wanted = library.precisions(card.target) if precision == AUTO else (precision,)
+    for choice in wanted:
+        path = tensorrt.compile_plan(model, card.target, choice, _say, out)
+        if out is not None:
+            continue
+        verdict = parity.check(tensorrt.open_engine(model, _say, choice))
+        if verdict.passed:
+            _say(f"it tells what the reference tells: {verdict.figures}")
+            return 0
+        path.unlink(missing_ok=True)
+        _say(f"it is refused, and removed: it differs from the reference by {verdict.figures}")
+    return 0 if out is not None else 1
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
