@@ -196,13 +196,13 @@ def _check_model(report: Report, path: Path | None, name: str) -> Engine | None:
 
 def _check_backends(report: Report, path: Path | None, name: str) -> Engine | None:
     """Tries every backend, also those that 'auto' leaves alone, and takes the one that serves."""
-    from mer_engine.backends.choice import best, try_backend
+    from mer_engine.backends.choice import best, timed, try_backend
     from mer_engine.backends.registry import AUTO, backends
     from mer_engine.engine import shipped_model
 
     findings = []
     for entry in backends():
-        finding = try_backend(path or shipped_model(), entry, _ignore)
+        finding = timed(try_backend(path or shipped_model(), entry, _ignore))
         findings.append(finding)
         if finding.engine is None:
             # One that is not installed is nobody's fault, unless it was asked for.

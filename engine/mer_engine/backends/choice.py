@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 
@@ -29,7 +28,7 @@ class Finding:
         name: of the backend.
         missing: why it cannot be had or may not serve; empty where it may.
         verdict: of the parity gate; None where it was not reached, or the model holds no answers.
-        update_ms: what a usual update costs; None where it may not serve.
+        update_ms: what a usual update costs; None where that was not measured.
         engine: the loaded engine, where it may serve.
         absent: whether it is simply not there (no package, no card), which is no fault.
     """
@@ -60,17 +59,17 @@ def open_backend(path: Path, name: str, announce: Announce) -> Engine:
         return _fastest(path, announce)
     if name not in NAMES:
         raise ValueError(f"the backend is {name!r}; it must be one of: {', '.join(NAMES)}")
-    finding = try_backend(path, backend(name), announce, timed=False)
+    finding = try_backend(path, backend(name), announce)
     if finding.engine is None:
         raise BackendError(f"the backend {name} cannot serve here: {finding.missing}")
     return _guarded(finding.engine, path, announce)
 
 
-def try_backend(path: Path, entry: Backend, announce: Announce, *, timed: bool = True) -> Finding:
-    """Load a model file with a backend, put it through the gate and measure it.
+def try_backend(path: Path, entry: Backend, announce: Announce) -> Finding:
+    """Load a model file with a backend and put it through the gate.
 
-    The default backend's verdict and time are remembered for this model, library and processor;
-    all others are tried each time, since a driver or a compiled engine may have changed.
+    The default backend's verdict is remembered for this model, library and processor; all others
+    are tried each time, since a driver or a compiled engine may have changed.
 
     Raises:
         ModelError: what is wrong is the model file, not the backend.
@@ -88,14 +87,13 @@ def try_backend(path: Path, entry: Backend, announce: Announce, *, timed: bool =
         verdict = parity.check(engine)
         if not verdict.passed:
             return Finding(entry.name, _refused(verdict), verdict)
-        update_ms = time_update(engine) if timed else None
     except NotCompiledError as error:
         return Finding(entry.name, str(error), absent=True)
     except Exception as error:  # drivers, cards and their libraries fail in ways of their own
         if isinstance(error, ModelError) and not isinstance(error, BackendError):
             raise
         return Finding(entry.name, str(error).splitlines()[0] if str(error) else repr(error))
-    return Finding(entry.name, "", verdict, update_ms, engine)
+    return Finding(entry.name, "", verdict, None, engine)
 
 
 def _try_default(path: Path, entry: Backend, announce: Announce) -> Finding:
@@ -109,24 +107,21 @@ def _try_default(path: Path, entry: Backend, announce: Announce) -> Finding:
         return Finding(entry.name, "", None, None, engine)
     notes = Notes(cache_folder() / "gate.json")
     key = f"{engine.info.sha256[:16]}, gate {parity.VERSION}, {where()}"
-    verdict, update_ms = _noted(notes, key)
+    verdict = _noted(notes, key)
     if verdict is None:
         verdict = parity.check(engine)
-        update_ms = time_update(engine)
-        notes.put(key, {**verdict.to_dict(), "update_ms": round(update_ms, 3)})
+        notes.put(key, verdict.to_dict())
     if not verdict.passed:
         return Finding(entry.name, _refused(verdict), verdict)
-    return Finding(entry.name, "", verdict, update_ms, engine)
+    return Finding(entry.name, "", verdict, None, engine)
 
 
-def _noted(notes: Notes, key: str) -> tuple[parity.Verdict | None, float]:
+def _noted(notes: Notes, key: str) -> parity.Verdict | None:
     noted = notes.get(key)
-    if noted is None:
-        return None, 0.0
     try:
-        return parity.from_dict(DEFAULT, noted), float(noted["update_ms"])
+        return None if noted is None else parity.from_dict(DEFAULT, noted)
     except (KeyError, TypeError, ValueError):
-        return None, 0.0
+        return None
 
 
 def _fastest(path: Path, announce: Announce) -> Engine:
@@ -139,6 +134,8 @@ def _fastest(path: Path, announce: Announce) -> Engine:
         if entry.name == DEFAULT and findings[0].engine is not None and not findings[0].verdict:
             announce(f"backend: {DEFAULT}; {_no_answers(findings[0].engine)}")
             return findings[0].engine
+    if sum(finding.engine is not None for finding in findings) > 1:
+        findings = [timed(finding) for finding in findings]
     taken = best(findings)
     if taken is None or taken.engine is None:
         raise BackendError(
@@ -153,10 +150,17 @@ def _fastest(path: Path, announce: Announce) -> Engine:
     # What was there and failed is told to everyone; what is not installed is not worth a word.
     failed = [f"{f.name} may not serve: {f.missing}" for f in findings if _failed(f)]
     reason = "; ".join(others or ["nothing faster can run here"] * (not failed))
-    took = f"{taken.update_ms:.1f} ms an update" if taken.update_ms is not None else ""
-    told = (f"backend: {taken.name}, {took}", reason, *failed)
+    took = f", {taken.update_ms:.1f} ms an update" if taken.update_ms is not None else ""
+    told = (f"backend: {taken.name}{took}", reason, *failed)
     announce("; ".join(part for part in told if part))
     return _guarded(taken.engine, path, announce, note="; ".join(failed))
+
+
+def timed(finding: Finding) -> Finding:
+    """The finding with what an update costs, where the backend may serve."""
+    if finding.engine is None:
+        return finding
+    return replace(finding, update_ms=time_update(finding.engine))
 
 
 def best(findings: Sequence[Finding]) -> Finding | None:
@@ -190,7 +194,10 @@ def _guarded(engine: Engine, path: Path, announce: Announce, note: str = "") -> 
 
 
 def time_update(engine: Engine) -> float:
-    """Median time of a usual update, one second of music after a full window, in ms."""
+    """Time of a usual update, one second of music after a full window, in ms.
+
+    The least of several: what else the machine does only adds to it.
+    """
     info = engine.info
     new = round(1.0 / info.step_s)
     rng = np.random.default_rng(0)
@@ -203,7 +210,7 @@ def time_update(engine: Engine) -> float:
         start = time.perf_counter()
         engine.infer(*inputs)
         seconds.append(time.perf_counter() - start)
-    return 1e3 * median(seconds[_BURN_IN:])
+    return 1e3 * min(seconds[_BURN_IN:])
 
 
 def _refused(verdict: parity.Verdict) -> str:

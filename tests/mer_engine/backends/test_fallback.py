@@ -1,0 +1,83 @@
+import threading
+
+import numpy as np
+import pytest
+from mer_engine import Engine
+from mer_engine.backends.fallback import FallbackEngine
+from mer_engine.engine import Inference, no_past, silent_maps
+from numpy.typing import NDArray
+
+
+class Card:
+    """An engine that can be broken."""
+
+    backend = "tensorrt"
+    precision = "fp16"
+
+    def __init__(self, engine: Engine) -> None:
+        self.info = engine.info
+        self.engine = engine
+        self.calls = 0
+        self.broken = False
+
+    def infer(
+        self, frames: NDArray[np.float32], held: NDArray[np.float32], past: NDArray[np.float32]
+    ) -> Inference:
+        self.calls += 1
+        if self.broken:
+            raise RuntimeError("an illegal memory access was encountered\nmore")
+        return self.engine.infer(frames, held, past)
+
+
+def window(engine: Engine) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    info = engine.info
+    return info.check_frames(2), silent_maps(info), no_past(info)
+
+
+def test_the_call_that_fails_is_answered_and_those_after_it(engine: Engine) -> None:
+    card, told = Card(engine), list[str]()
+    guarded = FallbackEngine(card, lambda: engine, told.append)
+    expected = engine.infer(*window(engine))
+    np.testing.assert_array_equal(guarded.infer(*window(engine)).probabilities, expected[0])
+    assert (guarded.backend, guarded.precision, guarded.note) == ("tensorrt", "fp16", "")
+    card.broken = True
+    for _ in range(3):
+        np.testing.assert_array_equal(guarded.infer(*window(engine)).probabilities, expected[0])
+    assert card.calls == 2
+    assert (guarded.backend, guarded.precision) == ("onnxruntime", "fp32")
+    assert told == [guarded.note]
+    assert "tensorrt failed while it served (an illegal memory access was encountered)" in told[0]
+    assert "onnxruntime goes on" in told[0]
+
+
+def test_a_call_that_is_wrong_itself_changes_nothing(engine: Engine) -> None:
+    told = list[str]()
+    guarded = FallbackEngine(Card(engine), lambda: engine, told.append)
+    frames, held, past = window(engine)
+    with pytest.raises(Exception, match=r"INVALID_ARGUMENT|Got invalid dimensions"):
+        guarded.infer(frames[:, :, :5], held, past)
+    assert guarded.backend == "tensorrt"
+    assert told == []
+
+
+def test_several_threads_fall_back_once(engine: Engine) -> None:
+    card, told, loaded = Card(engine), list[str](), list[int]()
+    card.broken = True
+    together = threading.Barrier(4)
+
+    def spare() -> Engine:
+        loaded.append(1)
+        return engine
+
+    guarded = FallbackEngine(card, spare, told.append)
+
+    def call() -> None:
+        together.wait()
+        guarded.infer(*window(engine))
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(told) == len(loaded) == 1

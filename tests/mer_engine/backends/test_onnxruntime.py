@@ -1,0 +1,42 @@
+import onnxruntime as ort
+import pytest
+from mer_engine.backends.onnxruntime import (
+    CudaEngine,
+    OnnxRuntimeEngine,
+    cuda_missing,
+    processor,
+    where,
+)
+from mer_engine.engine import shipped_model
+from mer_engine.errors import BackendError
+
+HAS_CUDA = "CUDAExecutionProvider" in ort.get_available_providers()
+
+
+def test_the_default_runs_on_the_processor() -> None:
+    engine = OnnxRuntimeEngine(shipped_model())
+    assert engine.backend == "onnxruntime"
+    assert engine.provider == "CPUExecutionProvider"
+    assert engine.note == ""
+
+
+def test_where_an_answer_came_from() -> None:
+    assert ort.__version__ in where()
+    assert processor() in where()
+    assert processor()
+
+
+@pytest.mark.skipif(HAS_CUDA, reason="this onnxruntime has a CUDA provider")
+def test_without_a_cuda_provider_it_says_what_to_install() -> None:
+    assert "install onnxruntime-gpu" in str(cuda_missing())
+    # ONNX Runtime itself only warns, and computes with the processor.
+    with (
+        pytest.warns(UserWarning, match="CUDAExecutionProvider"),
+        pytest.raises(BackendError, match="cannot start its CUDA provider"),
+    ):
+        CudaEngine(shipped_model())
+
+
+@pytest.mark.skipif(not HAS_CUDA, reason="this onnxruntime has no CUDA provider")
+def test_with_a_cuda_provider_it_may_be_tried() -> None:
+    assert cuda_missing() is None

@@ -1,0 +1,18 @@
+from mer_engine.backends.registry import AUTO, DEFAULT, NAMES, backend, backends
+
+
+def test_names_on_the_command_line_are_the_backends() -> None:
+    assert (AUTO, *(entry.name for entry in backends())) == NAMES
+    assert backends()[0].name == DEFAULT
+    assert backend("torch").name == "torch"
+
+
+def test_the_default_is_always_there_and_the_reference_is_no_candidate() -> None:
+    assert backend(DEFAULT).missing() is None
+    assert {entry.name for entry in backends() if not entry.automatic} == {"torch"}
+
+
+def test_what_is_missing_says_what_to_do() -> None:
+    for entry in backends():
+        reason = entry.missing()
+        assert reason is None or len(reason) > 20, entry.name

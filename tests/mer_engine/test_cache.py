@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+from mer_engine.cache import DamagedError, Notes, cache_folder, read_file, write_file
+
+
+def test_each_system_has_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert cache_folder("linux", {}) == tmp_path / ".cache" / "realtime-mer"
+    assert cache_folder("linux", {"XDG_CACHE_HOME": "/x"}) == Path("/x/realtime-mer")
+    assert cache_folder("linux", {"XDG_CACHE_HOME": "x"}) == tmp_path / ".cache" / "realtime-mer"
+    assert cache_folder("darwin", {}) == tmp_path / "Library" / "Caches" / "realtime-mer"
+    local = {"LOCALAPPDATA": str(tmp_path / "Local")}
+    assert cache_folder("win32", local) == tmp_path / "Local" / "realtime-mer" / "Cache"
+
+
+def test_a_file_comes_back_with_its_header(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "file"
+    write_file(path, {"made_for": "sm89", "n": 3}, b"\x00\nbytes\n")
+    assert read_file(path) == ({"made_for": "sm89", "n": 3}, b"\x00\nbytes\n")
+    write_file(path, {}, b"newer")
+    assert read_file(path) == ({}, b"newer")
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("at", [0, 25, -1])
+def test_a_changed_byte_is_noticed(tmp_path: Path, at: int) -> None:
+    path = tmp_path / "file"
+    write_file(path, {"a": 1}, b"content")
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DamagedError):
+        read_file(path)
+
+
+@pytest.mark.parametrize("length", [0, 10, 60, -1])
+def test_a_file_that_was_cut_short_is_noticed(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "file"
+    write_file(path, {"a": 1}, b"content")
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(DamagedError):
+        read_file(path)
+
+
+def test_notes_are_kept_over_runs(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "notes.json"
+    assert Notes(path).get("a") is None
+    Notes(path).put("a", {"x": 1})
+    Notes(path).put("b", {"y": 2})
+    assert Notes(path).get("a") == {"x": 1}
+    assert Notes(path).get("b") == {"y": 2}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": 3}', "\x00"])
+def test_damaged_notes_are_no_notes(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "notes.json"
+    path.write_text(text)
+    assert Notes(path).get("a") is None
+    Notes(path).put("a", {"x": 1})
+    assert Notes(path).get("a") == {"x": 1}
+
+
+def test_notes_that_cannot_be_written_are_no_failure(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    notes = Notes(tmp_path / "file" / "notes.json")
+    notes.put("a", {"x": 1})
+    assert notes.get("a") is None
