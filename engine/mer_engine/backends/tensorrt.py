@@ -502,7 +502,7 @@ def build(
         info: of the model.
         target: kind of card.
         precision: "fp32" or "fp16".
-        timing: where measurements are kept for the next build, where the package makes any.
+        timing: where measurements are kept for the next build; tensorrt-rtx makes none.
 
     Raises:
         BackendError: it cannot be compiled so; what TensorRT says.
@@ -594,7 +594,9 @@ def _halved(model: bytes, *, products: bool) -> bytes:
 
 def _load_timing(library: Library, config: Any, path: Path | None, target: str) -> Any:
     """Measurements of an earlier build, or a place for those of this one."""
-    if path is None:
+    # tensorrt-rtx measures nothing while it builds: it finishes its kernels on the card, and those
+    # are kept (`LoadedProgram.kernels`).
+    if path is None or library.targets:
         return None
     known = plans.load_side(path, _timing_owner(library, target))
     cache = config.create_timing_cache(known)

@@ -1,0 +1,65 @@
+import importlib.util
+from pathlib import Path
+
+import pytest
+from mer_engine.backends import cuda, tensorrt
+from mer_engine.cache import read_file
+
+from realtime_mer.cli import main
+
+needs_rtx = pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx") is None,
+    reason="tensorrt-rtx is not installed (no wheel for here)",
+)
+no_card = pytest.mark.skipif(cuda.missing() is None, reason="this machine has an NVIDIA driver")
+
+
+def test_without_the_package_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tensorrt, "_PACKAGES", {"tensorrt-rtx": "no_such_package"})
+    assert main(["compile", "--target", "sm89"]) == 2
+    assert "pip install 'realtime-mer[tensorrt]'" in capsys.readouterr().err
+
+
+@needs_rtx
+@no_card
+def test_without_a_card_it_asks_for_a_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile"]) == 2
+    error = capsys.readouterr().err
+    assert "there is no" in error
+    assert "--target (sm75, sm80, sm86, sm89, sm120, sm121)" in error
+
+
+@needs_rtx
+def test_a_kind_that_nothing_builds_for_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", "--target", "sm12"]) == 2
+    assert "not for sm12" in capsys.readouterr().err
+
+
+@needs_rtx
+@pytest.mark.timeout(600)
+def test_an_engine_for_another_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", "--target", "SM75", "--out", str(tmp_path / "engines")]) == 0
+    (path,) = (tmp_path / "engines").iterdir()
+    header, plan = read_file(path)
+    assert (header["target"], header["precision"]) == ("sm75", "fp16")
+    assert len(plan) > 5_000_000
+    error = capsys.readouterr().err
+    assert "compiling mer-1 for sm75 in fp16" in error
+    assert "the parity gate is passed on the card itself" in error
+
+
+@pytest.mark.parametrize("backend", ["tensorrt", "onnxruntime-cuda"])
+@no_card
+def test_a_backend_that_is_not_here_is_a_sentence(
+    capsys: pytest.CaptureFixture[str], backend: str
+) -> None:
+    assert main(["analyze", "demo", "--backend", backend]) == 2
+    assert f"the backend {backend} cannot serve here: " in capsys.readouterr().err
+
+
+def test_an_unknown_backend_lists_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["analyze", "demo", "--backend", "gpu"])
+    assert "onnxruntime-cuda" in capsys.readouterr().err
