@@ -3,6 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import soxr
+from mer_engine.frontend import features
 from support import blocks, music
 
 from realtime_mer.errors import BadSamplesError, UserError
@@ -93,6 +94,16 @@ def test_no_image_is_above_what_came_in(rate_hz: int) -> None:
     spectrum = np.abs(np.fft.rfft(out[1000:-1000] * np.hanning(len(out) - 2000)))
     image = round(rate_hz / 2 / 16_000 * (len(out) - 2000))
     assert spectrum[image:].max() / spectrum.max() < 10 ** (-95 / 20)
+
+
+@pytest.mark.parametrize("rate_hz", [22_050, 44_100, 48_000, 96_000])
+def test_what_is_heard_is_what_was_learnt(rate_hz: int) -> None:
+    rng = np.random.default_rng(0)
+    signal = music(3.0, rate_hz)[:, 0]
+    signal += 0.1 * rng.standard_normal(len(signal)).astype(np.float32)  # up to the edge and beyond
+    heard = features(whole(StreamResampler(rate_hz, 1, 16_000), signal, [777]))
+    learnt = features(soxr.resample(signal, rate_hz, 16_000))  # as the clips are for training
+    np.testing.assert_allclose(heard[1:-1], learnt[1:-1], atol=0.1)
 
 
 @pytest.mark.parametrize("rate_hz", [44_100, 48_000, 192_000])
