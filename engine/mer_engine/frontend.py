@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,8 @@ from mer_engine.spectrum import Scratch, power_spectrum
 ARITHMETIC_VERSION = 3
 
 # Windows that are transformed at once, and the long ones of the pitch classes: few enough for the
-# caches.
-_PIECE, _CHROMA_PIECE = 32, 4
+# caches, enough to spread the cost of a call.
+_PIECE, _CHROMA_PIECE = 64, 8
 _SCRATCH = Scratch()
 
 
@@ -244,7 +244,7 @@ def features_of(config: FrontEndConfig, excerpts: Sequence[Excerpt]) -> list[NDA
     """
     tables = _tables(config)
     counts = [_count(excerpt, config, tables) for excerpt in excerpts]
-    ends = np.cumsum([0, *counts])
+    ends = list(accumulate(counts, initial=0))
     frames = np.empty((ends[-1], config.width), dtype=np.float32)
     parts = [frames[start:end] for start, end in pairwise(ends)]
     first = tables.reach + config.hop  # where the first window of every excerpt ends
