@@ -90,7 +90,9 @@ def main() -> None:
             verdict = parity.check(variant)
             result["variants"][name] = {
                 "ms_per_window": {str(b): round(times[name, b], 3) for b in BATCHES},
-                "times_fp32": {str(b): round(times[name, b] / times["fp32", b], 2) for b in BATCHES},
+                "times_fp32": {
+                    str(b): round(times[name, b] / times["fp32", b], 2) for b in BATCHES
+                },
                 "gate": verdict.to_dict(),
             }
     result["method"] = (

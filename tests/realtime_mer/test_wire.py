@@ -147,6 +147,18 @@ def messages() -> dict[str, dict[str, object]]:
     return {str(message["type"]): message for message in all_messages}
 
 
+def test_a_backend_that_had_to_be_replaced_is_told_in_hello() -> None:
+    plain = messages()["hello"]
+    assert "backend_note" not in plain
+    fields = {
+        name: plain[name]
+        for name in ("session", "hop_s", "lag_order", "window_s", "coverage", "backend", "utc")
+    }
+    info = InputInfo(InputKind.DEMO, "demo", 44_100, 2, paced=True, live=False)
+    noted = wire.hello(**fields, model={}, input_info=info, backend_note="the card failed")  # type: ignore[arg-type]
+    assert noted["backend_note"] == "the card failed"
+
+
 def test_messages_survive_json() -> None:
     for message in messages().values():
         text = wire.dump(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,12 @@ import onnx
 import pytest
 import torch
 from fast_support import without_fast
-from mer_engine import Engine, load_engine
+from mer_engine import Engine, load_engine, parity
+from mer_engine.engine import shipped_model
 from mer_engine.errors import ModelError
-from mer_engine.model_file import Prior
+from mer_engine.model_file import Prior, write_metadata
 from mer_engine.network import FAST_STEPS, SCORES, EmotionNetwork, NetworkConfig
-from mer_engine.training.export import Calibration, ModelText, export_model
+from mer_engine.training.export import Calibration, ModelText, export_model, renew_answers
 
 CALIBRATION = Calibration(
     coverage=0.8,
@@ -102,6 +104,18 @@ def test_metadata_say_what_the_network_is(exported: tuple[EmotionNetwork, Path])
     assert info.prior == CALIBRATION.prior
     assert info.line == CALIBRATION.line
     assert info.training == {"seed": 1}
+
+
+def test_answers_are_renewed_and_the_graph_is_kept(tmp_path: Path) -> None:
+    older, newer = onnx.load(shipped_model()), tmp_path / "newer.onnx"
+    write_metadata(older, replace(load_engine().info, parity=None))
+    onnx.save(older, tmp_path / "older.onnx")
+    assert not parity.has_answers(load_engine(tmp_path / "older.onnx").info)
+    info = renew_answers(tmp_path / "older.onnx", newer)
+    assert info.parity is not None
+    assert info == load_engine(newer).info
+    assert parity.check(load_engine(newer)).passed
+    assert onnx.load(newer).graph.SerializeToString() == older.graph.SerializeToString()
 
 
 def test_the_graph_keeps_the_lstm_as_one_operator(exported: tuple[EmotionNetwork, Path]) -> None:

@@ -54,6 +54,10 @@ def test_without_a_microphone_the_demo_shows_that_all_works(
     assert report["usable"]
     found = statuses(report)
     assert found["versions"] == found["model"] == found["backend"] == found["port"] == "ok"
+    assert found["backend onnxruntime"] == "ok"
+    details = {check["name"]: check["detail"] for check in report["checks"]}
+    assert "allowed are 1e-04 in fp32" in details["backend onnxruntime"]
+    assert details["backend"].startswith("onnxruntime, ")
     assert found["input devices"] == "note"
     assert found["listening"] == found["estimate"] == "ok"
     assert report["verdict"].startswith("Everything needed works. Worth knowing: ")

@@ -144,6 +144,20 @@ def test_hello_then_an_empty_snapshot_before_the_first_estimate(stage: Stage) ->
     assert estimates == []
 
 
+def test_a_backend_that_is_replaced_is_told_to_those_here_and_those_to_come(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with stage.connect() as client:
+        hello, _ = opened(client)
+        assert "backend_note" not in hello
+        monkeypatch.setattr(stage.runner.pipeline.engine, "note", "the card failed")
+        warning = receive_kind(client, "warning")
+        assert (warning["code"], warning["message"]) == ("backend_fallback", "the card failed")
+    with stage.connect() as client:
+        hello, _ = opened(client)
+    assert hello["backend_note"] == "the card failed"
+
+
 def test_what_happened_before_and_what_happens_now(stage: Stage) -> None:
     stage.publish(0, 1, 2)
     with stage.connect() as client:
