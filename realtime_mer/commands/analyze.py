@@ -86,8 +86,10 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(
                 f"the plot {plot} must end in .png: that is the format it is written in"
             )
+    engine, choice = chosen_engine(args)
     # As the bar: for who watches, not for a pipe.
-    engine = chosen_engine(args, quiet=args.quiet or not sys.stderr.isatty())
+    if sys.stderr.isatty() and not args.quiet:
+        print(choice, file=sys.stderr)
     failures: list[str] = []
     with _Rows(tables, row_format, with_file=len(names) > 1) as rows, _progress(args.quiet) as bar:
         for name in names:

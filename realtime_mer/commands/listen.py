@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"the duration is {args.duration} s; it must be above 0")
     config = pipeline_config(args)
     pcm = pcm_format(args)
-    engine = chosen_engine(args)
+    engine, choice = chosen_engine(args)
     with ExitStack() as stack:
         source = stack.enter_context(
             open_source(args.input, pcm=pcm, loop=args.loop, announce=_announce)
@@ -78,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         recorder = None
         if args.record is not None:
             recorder = stack.enter_context(Recorder(runner.hub, args.record))
+        _announce(choice)
         # Every estimate is printed, but only the newest is drawn.
         drawn = args.format is None and sys.stdout.isatty()
         show = _view(runner, stack) if drawn else _lines(runner, args.format)

@@ -111,30 +111,29 @@ def add_backend_argument(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def chosen_engine(args: argparse.Namespace, *, quiet: bool = False) -> Engine:
-    """The engine that `--model` and `--backend` name; says on standard error which one it is.
+def chosen_engine(args: argparse.Namespace) -> tuple[Engine, str]:
+    """The engine that `--model` and `--backend` name.
 
-    Args:
-        args: the options.
-        quiet: whether only what went wrong is said.
+    What takes long or goes wrong, now or later, is said on standard error at once.
+
+    Returns:
+        The engine, and a line that says which backend it is and why, for when all has begun.
 
     Raises:
         ModelError: the model file is missing or damaged, or the backend cannot be had.
     """
     from mer_engine import load_engine
-    from mer_engine.engine import note_of
 
-    starting = True
+    lines: list[str] = []
 
     def announce(sentence: str) -> None:
-        if not (starting and quiet):
+        if sentence.startswith("backend: "):
+            lines.append(sentence)
+        else:
             print(sentence, file=sys.stderr, flush=True)
 
     engine = load_engine(args.model, backend=args.backend, announce=announce)
-    starting = False
-    if quiet and note_of(engine):
-        print(note_of(engine), file=sys.stderr)
-    return engine
+    return engine, lines[-1] if lines else f"backend: {engine.backend}"
 
 
 def add_data_argument(parser: argparse._ActionsContainer) -> None:

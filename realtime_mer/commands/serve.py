@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     )
     config = pipeline_config(args)
     try:
-        engine = chosen_engine(args, quiet=args.quiet)
+        engine, choice = chosen_engine(args)
         with contextlib.ExitStack() as stack:
             source = _open_source(args)
             runner = None
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
                 stack.enter_context(source)
                 runner = LiveRunner(source, engine, config=config, speed=args.speed)
             server = MerServer(engine, runner, config=server_config, pipeline=config)
-            asyncio.run(_Serving(args, server, runner).run())
+            asyncio.run(_Serving(args, server, runner, choice).run())
     except KeyboardInterrupt:
         # Before the signal handlers stood, while the model was loading.
         print("stopped", file=sys.stderr)
@@ -143,9 +143,14 @@ class _Serving:
     """One run of the server, from the bound port to the summary."""
 
     def __init__(
-        self, args: argparse.Namespace, server: MerServer, runner: LiveRunner | None
+        self,
+        args: argparse.Namespace,
+        server: MerServer,
+        runner: LiveRunner | None,
+        choice: str,
     ) -> None:
         self._args = args
+        self._choice = choice
         self._server = server
         self._runner = runner
         self._status_shown = False
@@ -183,6 +188,9 @@ class _Serving:
             print(reaches, file=sys.stderr)
         if not self._args.quiet:
             print(f"input: {self._input()}   (Ctrl-C ends)", flush=True)
+            print(self._choice, file=sys.stderr)
+        elif self._server.backend_note:
+            print(self._server.backend_note, file=sys.stderr)
         if self._args.open:
             threading.Thread(target=webbrowser.open, args=(self._server.url,), daemon=True).start()
 

@@ -244,6 +244,11 @@ class MerServer:
         """The name of the server's own session."""
         return self._own.session
 
+    @property
+    def backend_note(self) -> str:
+        """What the user must know of the backend, such as that another failed; mostly empty."""
+        return note_of(self._engine)
+
     def _own_channel(self) -> Channel:
         session = secrets.token_urlsafe(9)
         if self._runner is None:
@@ -272,7 +277,7 @@ class MerServer:
             coverage=info.coverage,
             input_info=channel.info,
             backend=self._engine.backend,
-            backend_note=note_of(self._engine),
+            backend_note=self.backend_note,
             utc=self.utc(),
         )
 
@@ -410,11 +415,11 @@ class MerServer:
         )
 
     async def _send_health(self) -> None:
-        told = note_of(self._engine)
+        told = self.backend_note
         while True:
             await asyncio.sleep(HEALTH_PERIOD_S)
-            if note_of(self._engine) != told:
-                told = note_of(self._engine)
+            if self.backend_note != told:
+                told = self.backend_note
                 self._own.hub.publish(Notice(BACKEND_NOTICE, told))
             for viewer in self._viewers:
                 viewer.want_health()

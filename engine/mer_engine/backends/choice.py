@@ -31,6 +31,7 @@ class Finding:
         update_ms: what a usual update costs; None where that was not measured.
         engine: the loaded engine, where it may serve.
         absent: whether it is simply not there (no package, no card), which is no fault.
+        hint: what the user could do to have it; mostly empty.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Finding:
     update_ms: float | None = None
     engine: Engine | None = None
     absent: bool = False
+    hint: str = ""
 
 
 def open_backend(path: Path, name: str, announce: Announce) -> Engine:
@@ -88,7 +90,7 @@ def try_backend(path: Path, entry: Backend, announce: Announce) -> Finding:
         if not verdict.passed:
             return Finding(entry.name, _refused(verdict), verdict)
     except NotCompiledError as error:
-        return Finding(entry.name, str(error), absent=True)
+        return Finding(entry.name, str(error), absent=True, hint=str(error))
     except Exception as error:  # drivers, cards and their libraries fail in ways of their own
         if isinstance(error, ModelError) and not isinstance(error, BackendError):
             raise
@@ -149,7 +151,8 @@ def _fastest(path: Path, announce: Announce) -> Engine:
     ]
     # What was there and failed is told to everyone; what is not installed is not worth a word.
     failed = [f"{f.name} may not serve: {f.missing}" for f in findings if _failed(f)]
-    reason = "; ".join(others or ["nothing faster can run here"] * (not failed))
+    hints = [finding.hint for finding in findings if finding.hint]
+    reason = "; ".join([*others, *hints] or ["nothing faster can run here"] * (not failed))
     took = f", {taken.update_ms:.1f} ms an update" if taken.update_ms is not None else ""
     told = (f"backend: {taken.name}{took}", reason, *failed)
     announce("; ".join(part for part in told if part))

@@ -223,8 +223,8 @@ class Stream(Protocol):
 class _Lane:
     """What is kept for a shape: its places in the buffers, a context bound to them, a record."""
 
-    inputs: list[Piece]
-    outputs: list[Piece]
+    inputs: list[NDArray[np.float32]]
+    outputs: list[NDArray[np.float32]]
     input_bytes: int
     output_bytes: int
     context: Context
@@ -280,16 +280,13 @@ class TensorRtEngine:
     def _run(self, profile: int, shape: Shape, arrays: list[NDArray[np.float32]]) -> Inference:
         lane = self._lane(profile, shape)
         count = len(arrays[0])
-        for piece, array in zip(lane.inputs, arrays, strict=True):
-            place = piece.view(self._buffers.host_in)
+        for place, array in zip(lane.inputs, arrays, strict=True):
             place[:count] = array
             place[count:] = array[:1]  # filled up with music, not with what was there before
         self._launch(lane)
         self._cuda.wait()
         # Callers keep what they are told; the buffers are for the next call.
-        return Inference(
-            *(piece.view(self._buffers.host_out)[:count].copy() for piece in lane.outputs)
-        )
+        return Inference(*(place[:count].copy() for place in lane.outputs))
 
     def _launch(self, lane: _Lane) -> None:
         if lane.recorded is not None:
@@ -336,7 +333,13 @@ class TensorRtEngine:
         ):
             for name, piece in zip(names, places, strict=True):
                 context.set_tensor_address(name, base + piece.offset)
-        lane = _Lane(inputs, outputs, input_bytes, output_bytes, context)
+        lane = _Lane(
+            [piece.view(buffers.host_in) for piece in inputs],
+            [piece.view(buffers.host_out) for piece in outputs],
+            input_bytes,
+            output_bytes,
+            context,
+        )
         self._lanes[shape] = lane
         while len(self._lanes) > MAX_LANES:
             self._forget(self._lanes.popitem(last=False)[1])
@@ -640,12 +643,13 @@ class LoadedProgram:
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise BackendError(f"{library.name} cannot load the engine: {self._logger.last}")
-        self._settings = self._engine.create_runtime_config()
-        strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        self._settings.set_execution_context_allocation_strategy(strategy)
+        # Either this alone or settings with it, as a context takes them.
+        self._settings = strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
         self.records_itself = hasattr(trt, "CudaGraphStrategy")
         self._kernels = None
         if self.records_itself:
+            self._settings = self._engine.create_runtime_config()
+            self._settings.set_execution_context_allocation_strategy(strategy)
             self._settings.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
             self._kernels = self._settings.create_runtime_cache()
             if kernels:
@@ -733,7 +737,7 @@ def open_engine(path: Path, announce: Announce, precision: str | None = None) ->
         if plan is not None:
             return _run_plan(info, library, key, plan, card)
     raise NotCompiledError(
-        f"no engine is compiled for this model and {card.name}; run 'realtime-mer compile'"
+        f"nothing is compiled for {card.name} yet: 'realtime-mer compile' makes it faster"
     )
 
 

@@ -103,6 +103,7 @@ def test_what_is_not_there_is_not_worth_a_word(install: Install) -> None:
     assert note_of(engine) == ""
     install(error=NotCompiledError("run compile"))
     assert note_of(load_engine(backend="auto", announce=told.append)) == ""
+    assert told[1] == "backend: onnxruntime; run compile"
 
 
 def test_a_backend_that_is_wrong_may_not_serve(
