@@ -47,6 +47,11 @@ test("what is not a message is refused, what is not known is passed over", () =>
   assert.equal(parseMessage('{"type":"weather"}'), null);
 });
 
+test("a hello tells where another backend had to take over", () => {
+  assert.equal(parse(hello("s")).backend_note, "");
+  assert.equal(parse(hello("s", { backend_note: "the card\u0000 failed" })).backend_note.includes("failed"), true);
+});
+
 test("a hello of another schema says what to do", () => {
   assert.throws(() => parse(hello("s", { schema: 2 })), /schema 2.*schema 1.*reload/s);
 });

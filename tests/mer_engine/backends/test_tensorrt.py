@@ -314,6 +314,38 @@ def test_without_a_card_an_engine_is_not_loaded(rtx: Library) -> None:
         tensorrt.LoadedProgram(rtx, b"no plan")
 
 
+@needs_rtx
+def test_what_is_asked_of_the_library_on_a_card_is_there(rtx: Library) -> None:
+    """Only a card can call these; that they exist can be seen without."""
+    trt = rtx.module
+    asked = {
+        trt.Runtime: ("deserialize_cuda_engine",),
+        trt.ICudaEngine: ("create_runtime_config", "create_execution_context"),
+        trt.IRuntimeConfig: (
+            "cuda_graph_strategy",
+            "create_runtime_cache",
+            "set_runtime_cache",
+            "set_execution_context_allocation_strategy",
+        ),
+        trt.IRuntimeCache: ("serialize", "deserialize"),
+        trt.IExecutionContext: (
+            "set_optimization_profile_async",
+            "set_input_shape",
+            "set_tensor_address",
+            "update_device_memory_size_for_shapes",
+            "set_device_memory",
+            "execute_async_v3",
+        ),
+        trt.CudaGraphStrategy: ("WHOLE_GRAPH_CAPTURE",),
+        trt.ExecutionContextAllocationStrategy: ("USER_MANAGED",),
+    }
+    source = Path(str(tensorrt.__file__)).read_text(encoding="utf-8")
+    for kind, names in asked.items():
+        for name in names:
+            assert hasattr(kind, name), (kind, name)
+            assert f".{name}" in source, name
+
+
 def test_without_a_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tensorrt, "_PACKAGES", {"tensorrt-rtx": "no_such_package"})
     assert "pip install 'realtime-mer[tensorrt]'" in str(tensorrt.missing())
