@@ -15,8 +15,7 @@ def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The user's cache, in a folder of this run, for this process and all that it starts."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
-            patch.setenv(name, str(folder))
+        patch.setenv("REALTIME_MER_CACHE", str(folder))
         yield folder
 
 

@@ -24,10 +24,13 @@ class DamagedError(Exception):
 def cache_folder(platform: str = sys.platform, environ: Mapping[str, str] | None = None) -> Path:
     """Where the user's cache of this program lies; it need not exist yet.
 
-    `$XDG_CACHE_HOME` (or `~/.cache`) on Linux, `~/Library/Caches` on macOS, `%LOCALAPPDATA%` on
-    Windows.
+    `$REALTIME_MER_CACHE` where that is set; else in `$XDG_CACHE_HOME` (or `~/.cache`) on Linux, in
+    `~/Library/Caches` on macOS, in `%LOCALAPPDATA%` on Windows.
     """
     environ = os.environ if environ is None else environ
+    chosen = environ.get("REALTIME_MER_CACHE")
+    if chosen:
+        return Path(chosen)
     if platform == "win32":
         local = environ.get("LOCALAPPDATA")
         base = Path(local) if local else Path.home() / "AppData" / "Local"

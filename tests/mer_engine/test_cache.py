@@ -10,6 +10,7 @@ def test_each_system_has_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert cache_folder("linux", {"XDG_CACHE_HOME": "/x"}) == Path("/x/realtime-mer")
     assert cache_folder("linux", {"XDG_CACHE_HOME": "x"}) == tmp_path / ".cache" / "realtime-mer"
     assert cache_folder("darwin", {}) == tmp_path / "Library" / "Caches" / "realtime-mer"
+    assert cache_folder("darwin", {"REALTIME_MER_CACHE": "/y/z"}) == Path("/y/z")
     local = {"LOCALAPPDATA": str(tmp_path / "Local")}
     assert cache_folder("win32", local) == tmp_path / "Local" / "realtime-mer" / "Cache"
 

@@ -77,7 +77,7 @@ def save_plan(key: PlanKey, plan: bytes, path: Path | None = None) -> Path:
     except OSError as error:
         raise BackendError(
             f"the engine cannot be kept at {target} ({error.strerror}); make room, or set "
-            "XDG_CACHE_HOME to a folder that can be written"
+            "REALTIME_MER_CACHE to a folder that can be written"
         ) from error
     return target
 

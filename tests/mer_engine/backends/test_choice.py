@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(name, str(tmp_path / "cache"))
+    monkeypatch.setenv("REALTIME_MER_CACHE", str(tmp_path / "cache"))
 
 
 @dataclass

@@ -11,8 +11,7 @@ from mer_engine.errors import BackendError
 
 @pytest.fixture
 def key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, engine: Engine) -> PlanKey:
-    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(name, str(tmp_path / "cache"))
+    monkeypatch.setenv("REALTIME_MER_CACHE", str(tmp_path / "cache"))
     return PlanKey.of(engine.info, "tensorrt-rtx", "1.7.1", "sm89", "", "fp16")
 
 

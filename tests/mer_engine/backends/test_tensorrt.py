@@ -367,8 +367,7 @@ def test_a_package_that_builds_for_its_own_card_only() -> None:
 
 @pytest.fixture
 def key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, engine: Engine) -> PlanKey:
-    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(name, str(tmp_path / "cache"))
+    monkeypatch.setenv("REALTIME_MER_CACHE", str(tmp_path / "cache"))
     compiled: list[str] = []
 
     def compile_plan(path: Path, target: str, precision: str, announce: Any) -> None:
@@ -411,7 +410,7 @@ def test_a_damaged_plan_is_discarded_and_compiled_again(key: PlanKey) -> None:
 def test_a_compiled_model_is_kept_under_its_key(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rtx: Library, engine: Engine
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("REALTIME_MER_CACHE", str(tmp_path))
     told: list[str] = []
     path = tensorrt.compile_plan(shipped_model(), "sm89", "fp32", told.append)
     assert "compiling mer-1 for sm89 in fp32 with tensorrt-rtx" in told[0]
