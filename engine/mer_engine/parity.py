@@ -156,9 +156,15 @@ def store(told: NDArray[np.float64]) -> dict[str, Any]:
     return {"version": VERSION, "answers": np.round(told, _DECIMALS).tolist()}
 
 
+def refusal(verdict: Verdict) -> dict[str, Any]:
+    """What a model file keeps in place of answers, where rounding alone moves them too far."""
+    return {"version": VERSION, "refused": verdict.figures}
+
+
 def has_answers(info: ModelInfo) -> bool:
     """Whether a model file holds the reference's answers to these windows."""
-    return info.parity is not None and info.parity.get("version") == VERSION
+    stored = info.parity
+    return stored is not None and stored.get("version") == VERSION and "refused" not in stored
 
 
 def check(engine: Engine) -> Verdict:
@@ -176,11 +182,8 @@ def stored_answers(info: ModelInfo) -> NDArray[np.float64]:
     Raises:
         ModelError: the file keeps none, or they are damaged.
     """
-    if info.parity is None or info.parity.get("version") != VERSION:
-        raise ModelError(
-            f"the model file {info.name} does not hold the reference's answers to the parity "
-            "gate's windows; train or export it again with this version"
-        )
+    if info.parity is None or not has_answers(info):
+        raise ModelError(no_answers(info))
     try:
         expected = np.asarray(info.parity["answers"], dtype=np.float64)
     except (KeyError, TypeError, ValueError) as error:
@@ -191,6 +194,19 @@ def stored_answers(info: ModelInfo) -> NDArray[np.float64]:
             f"{expected.shape}"
         )
     return expected
+
+
+def no_answers(info: ModelInfo) -> str:
+    """Why a model file does not hold the reference's answers, in a sentence."""
+    if info.parity is not None and "refused" in info.parity:
+        return (
+            f"rounding alone moves what the model {info.name} tells by {info.parity['refused']}, "
+            "so that no other backend can be held to it; train it longer"
+        )
+    return (
+        f"the model file {info.name} does not hold the reference's answers to the parity gate's "
+        "windows, so that no other backend can be held to it; train or export it again"
+    )
 
 
 def compare(engine: Engine, expected: NDArray[np.float64]) -> Verdict:

@@ -116,6 +116,7 @@ def test_what_is_not_a_number_does_not_pass(engine: Engine) -> None:
         (None, "does not hold the reference's answers"),
         ({"version": 0, "answers": []}, "does not hold the reference's answers"),
         ({"version": parity.VERSION}, "damaged"),
+        ({"version": parity.VERSION, "refused": "1e-3"}, "rounding alone moves .* by 1e-3"),
         ({"version": parity.VERSION, "answers": [[1.0, 2.0]]}, "damaged"),
         ({"version": parity.VERSION, "answers": "text"}, "damaged"),
     ],

@@ -85,7 +85,7 @@ def try_backend(path: Path, entry: Backend, announce: Announce) -> Finding:
         engine = entry.open(path, announce)
         engine.info.check_fits(engine.info.frontend)
         if not parity.has_answers(engine.info):
-            return Finding(entry.name, _no_answers(engine))
+            return Finding(entry.name, parity.no_answers(engine.info))
         verdict = parity.check(engine)
         if not verdict.passed:
             return Finding(entry.name, _refused(verdict), verdict)
@@ -134,7 +134,7 @@ def _fastest(path: Path, announce: Announce) -> Engine:
         findings.append(try_backend(path, entry, announce))
         # A model without the reference's answers goes with the default alone.
         if entry.name == DEFAULT and findings[0].engine is not None and not findings[0].verdict:
-            announce(f"backend: {DEFAULT}; {_no_answers(findings[0].engine)}")
+            announce(f"backend: {DEFAULT}; {parity.no_answers(findings[0].engine.info)}")
             return findings[0].engine
     if sum(finding.engine is not None for finding in findings) > 1:
         findings = [timed(finding) for finding in findings]
@@ -218,10 +218,3 @@ def time_update(engine: Engine) -> float:
 
 def _refused(verdict: parity.Verdict) -> str:
     return f"it differs from the reference by {verdict.figures}"
-
-
-def _no_answers(engine: Engine) -> str:
-    return (
-        f"the model {engine.info.name} was written without the reference's answers, so that no "
-        "other backend can be compared with it; train or export it again"
-    )

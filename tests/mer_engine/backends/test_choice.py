@@ -188,8 +188,8 @@ def test_a_model_without_answers_goes_with_the_default_alone(
     told: list[str] = []
     assert load_engine(path, backend="auto", announce=told.append).backend == "onnxruntime"
     assert opened == []
-    assert "without the reference's answers" in told[0]
-    with pytest.raises(BackendError, match="without the reference's answers"):
+    assert "does not hold the reference's answers" in told[0]
+    with pytest.raises(BackendError, match="does not hold the reference's answers"):
         load_engine(path, backend="other")
 
 
