@@ -118,6 +118,20 @@ def test_answers_are_renewed_and_the_graph_is_kept(tmp_path: Path) -> None:
     assert onnx.load(newer).graph.SerializeToString() == older.graph.SerializeToString()
 
 
+def test_a_network_that_stretches_rounding_is_written_without_answers(
+    exported: tuple[EmotionNetwork, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(parity.LIMITS, "fp32", 0.0)  # nothing is as exact as this
+    path = tmp_path / "model.onnx"
+    info = export_model(exported[0], path, CALIBRATION, ModelText(name="rough"))
+    engine = load_engine(path)
+    assert engine.info == info
+    assert not parity.has_answers(info)
+    told: list[str] = []
+    load_engine(path, backend="auto", announce=told.append)
+    assert told[0].startswith("backend: onnxruntime; rounding alone moves what the model rough")
+
+
 def test_the_graph_keeps_the_lstm_as_one_operator(exported: tuple[EmotionNetwork, Path]) -> None:
     operators = [node.op_type for node in onnx.load(exported[1]).graph.node]
     assert operators.count("LSTM") == 2  # one for each of the two windows
