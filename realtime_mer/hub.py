@@ -74,6 +74,11 @@ class Subscription(ABC):
             self._waiting_since_take = False
             return self._pop_all()
 
+    @property
+    def waiting(self) -> bool:
+        """Something is there to be taken."""
+        return self._waiting_since_take
+
     def wait(self, timeout_s: float | None = None) -> list[Item]:
         """Waits until something is there, then as `take`; empty where the time ran out."""
         with self._changed:

@@ -1,0 +1,209 @@
+"""Everyone who watches one channel: a message is made once and handed to all of them.
+
+A viewer whose connection took everything so far is written to directly, without a task, a lock or a
+timer of its own; one that is behind gets the newest through its own task, at its own pace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, Self
+
+from websockets.frames import Frame, Opcode
+
+from realtime_mer import wire
+from realtime_mer.clock import Clock
+from realtime_mer.hub import Item
+from realtime_mer.stats import Counter, Stats, Timing
+from realtime_mer.types import Estimate
+
+if TYPE_CHECKING:
+    from realtime_mer.outputs.viewer import Channel, Viewer
+
+logger = logging.getLogger(__name__)
+
+# Changes are told at once, but not more often than this; the periodic health tells the rest.
+HEALTH_PAUSE_S = 0.5
+# So many are written to before the loop looks after audio and newer estimates: about 2 ms.
+CHUNK = 128
+
+
+class Host(Protocol):
+    """What a room needs of the server."""
+
+    clock: Clock
+    stats: Stats
+
+    def health(self, channel: Channel) -> dict[str, object]: ...
+    def text(self, estimate: Estimate) -> str: ...
+
+
+class Room:
+    """The viewers of one channel. Everything but the hub's wake-up belongs to the event loop.
+
+    Args:
+        host: the server.
+        channel: what is watched; followed from now until `close`.
+    """
+
+    def __init__(self, host: Host, channel: Channel) -> None:
+        self.channel = channel
+        self._host = host
+        self._loop = asyncio.get_running_loop()
+        # In the order of their coming; a dict, because they also leave in any order.
+        self._viewers: dict[Viewer, None] = {}
+        self._offered_at: float | None = None
+        self._lost = 0
+        self._health_wanted = False
+        self._health_told: object = None
+        self._health_at = float("-inf")
+        self._busy = False
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._slot = channel.hub.subscribe_latest(self._offered)
+
+    def __len__(self) -> int:
+        return len(self._viewers)
+
+    def enter(self, viewer: Viewer) -> None:
+        """Adds a viewer: what is published from now on reaches it."""
+        self._viewers[viewer] = None
+
+    def leave(self, viewer: Viewer) -> None:
+        """Removes a viewer; nothing happens where it is not there."""
+        self._viewers.pop(viewer, None)
+
+    def close(self) -> None:
+        """Stops following the channel."""
+        self.channel.hub.unsubscribe(self._slot)
+
+    def look(self) -> None:
+        """Tells the health where it has changed and was not told just now."""
+        if self._host.clock.monotonic() - self._health_at >= HEALTH_PAUSE_S:
+            if _what_counts(self._host.health(self.channel)) != self._health_told:
+                self.tell_health()
+
+    def tell_health(self) -> None:
+        """Tells the health, changed or not."""
+        self._health_wanted = True
+        self._begin()
+
+    async def quiet(self) -> None:
+        """Waits until everything that is there has been handed to the viewers."""
+        # What another thread has just offered is scheduled; let it come first.
+        await asyncio.sleep(0)
+        await self._quiet.wait()
+
+    def _offered(self) -> None:
+        # In the publisher's thread; the loop may just have ended.
+        self._offered_at = self._host.clock.monotonic()
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._begin)
+
+    def _begin(self) -> None:
+        if not self._busy:
+            self._busy = True
+            self._quiet.clear()
+            self._next()
+
+    def _next(self) -> None:
+        """Hands out what is there; called again when that has reached everyone."""
+        items = self._slot.take()
+        lost, self._lost = self._slot.lost - self._lost, self._slot.lost
+        self._host.stats.add(Counter.MESSAGES_DROPPED, lost * len(self._viewers))
+        if items:
+            self._hand_out(items)
+        elif self._health_wanted:
+            self._hand_out_health()
+        else:
+            self._busy = False
+            self._quiet.set()
+
+    def _hand_out(self, items: list[Item]) -> None:
+        offered_at = self._offered_at
+        direct = [(item, self._direct(item)) for item in items]
+
+        def offer(viewer: Viewer) -> int:
+            return sum([viewer.offer(item, message) for item, message in direct])
+
+        def after() -> None:
+            self.look()
+            self._next()
+
+        size = sum(message.size for _, message in direct if message is not None)
+        self._serve(tuple(self._viewers), offer, size, after, offered_at)
+
+    def _direct(self, item: Item) -> Ready | None:
+        """An estimate as it goes to everyone; None for what each viewer's own task must tell."""
+        if not isinstance(item, Estimate):
+            return None
+        try:
+            return Ready.of(self._host.text(item))
+        except Exception:
+            # The viewers' tasks will find the same, and say so to each of them.
+            logger.exception("an estimate cannot be written")
+            return None
+
+    def _hand_out_health(self) -> None:
+        self._health_wanted = False
+        self._health_at = self._host.clock.monotonic()
+        health = self._host.health(self.channel)
+        self._health_told = _what_counts(health)
+        message = Ready.of(wire.dump(health))
+
+        def offer(viewer: Viewer) -> int:
+            return viewer.offer_health(message)
+
+        self._serve(tuple(self._viewers), offer, message.size, self._next)
+
+    def _serve(
+        self,
+        viewers: tuple[Viewer, ...],
+        offer: Callable[[Viewer], int],
+        size: int,
+        after: Callable[[], None],
+        offered_at: float | None = None,
+        first: int = 0,
+    ) -> None:
+        """Serves some viewers and lets the loop breathe before it serves the others."""
+        last = first + CHUNK
+        # Some may have left since.
+        sent = sum([offer(viewer) for viewer in viewers[first:last] if viewer in self._viewers])
+        stats = self._host.stats
+        stats.add(Counter.MESSAGES_OUT, sent)
+        stats.add(Counter.BYTES_OUT, sent * size)
+        if sent and offered_at is not None:
+            delay_s = self._host.clock.monotonic() - offered_at
+            stats.observe(Timing.DELIVERY, delay_s, times=sent)
+        if last < len(viewers):
+            self._loop.call_soon(self._serve, viewers, offer, size, after, offered_at, last)
+        else:
+            after()
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A text message as it goes over the wire, the same for every viewer: servers do not mask.
+
+    Attributes:
+        frame: the websocket frame.
+        size: bytes of its payload.
+    """
+
+    frame: bytes
+    size: int
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Makes one from a text."""
+        payload = text.encode()
+        return cls(Frame(Opcode.TEXT, payload).serialize(mask=False), len(payload))
+
+
+def _what_counts(health: Mapping[str, object]) -> object:
+    """What of a health message is news."""
+    return health["counters"], health["viewers"], health["sessions"]
