@@ -11,16 +11,13 @@ import asyncio
 import contextlib
 import json
 import os
-import re
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from mer_engine import Engine, FrontEnd, load_engine
@@ -30,6 +27,7 @@ from realtime_mer.audio.demo import DemoSource
 from realtime_mer.audio.source import EndOfStream
 from realtime_mer.benchmarks.machine import describe_machine
 from realtime_mer.benchmarks.percentiles import percentiles_ms
+from realtime_mer.benchmarks.server_process import ServerProcess, serving
 from realtime_mer.config import PipelineConfig
 from realtime_mer.errors import UserError
 from realtime_mer.pipeline import Pipeline
@@ -37,12 +35,10 @@ from realtime_mer.pipeline import Pipeline
 RATE_HZ = 48_000
 BLOCK_S = 0.02
 BURN_IN = 20
-SERVE_START_TIMEOUT_S = 30.0
 # A short hop for many measurements in little time; the usual hop for what a stream costs.
 TIMED_HOP_S = 0.1
 USUAL_HOP_S = 1.0
 WINDOW_S = 10.0
-ADDRESS = re.compile(r"http://[^\s/]+:(\d+)")
 
 
 @dataclass(slots=True)
@@ -183,61 +179,29 @@ def _timed(call: Any, count: int) -> list[float]:
 
 def _listen_live(audio: NDArray[np.float32], seconds: float, hop_s: float) -> LiveRun:
     """Runs the real server over `seconds` of audio at real time."""
-    command = [
-        *(sys.executable, "-m", "realtime_mer", "serve", "--input", "-", "--port", "0"),
-        *("--pcm-rate", str(RATE_HZ), "--pcm-channels", "1", "--pcm-format", "f32le"),
-        *("--hop", str(hop_s)),
-    ]
     started = time.monotonic()
-    with subprocess.Popen(
-        command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as server:
-        assert server.stdout is not None
-        # What it prints after its address must not fill the pipe.
-        drain = threading.Thread(target=server.stdout.read, daemon=True)
-        try:
-            port = _port(server.stdout)
-            drain.start()
-            # On a thread of its own: the caller may run an event loop, as a notebook does.
-            with ThreadPoolExecutor(1) as thread:
-                return thread.submit(
-                    lambda: asyncio.run(_follow(server, port, audio, seconds, started))
-                ).result()
-        finally:
-            server.kill()
-            if drain.is_alive():
-                drain.join()
-
-
-def _port(output: IO[bytes]) -> int:
-    """The port from the line in which the server says where it is."""
-    printed = []
-    deadline = time.monotonic() + SERVE_START_TIMEOUT_S
-    while time.monotonic() < deadline:
-        line = output.readline().decode(errors="replace")
-        if not line:
-            break
-        printed.append(line)
-        if found := ADDRESS.search(line):
-            return int(found[1])
-    raise UserError(f"the server did not start; it said: {''.join(printed).strip() or 'nothing'}")
+    pcm = ("--pcm-rate", str(RATE_HZ), "--pcm-channels", "1", "--pcm-format", "f32le")
+    with (
+        serving("--input", "-", *pcm, "--hop", str(hop_s)) as server,
+        # On a thread of its own: the caller may run an event loop, as a notebook does.
+        ThreadPoolExecutor(1) as thread,
+    ):
+        return thread.submit(
+            lambda: asyncio.run(_follow(server, audio, seconds, started))
+        ).result()
 
 
 async def _follow(
-    server: subprocess.Popen[bytes],
-    port: int,
-    audio: NDArray[np.float32],
-    seconds: float,
-    started: float,
+    server: ServerProcess, audio: NDArray[np.float32], seconds: float, started: float
 ) -> LiveRun:
     from websockets.asyncio.client import connect
 
     run = LiveRun()
-    writer = _Writer(server, audio, seconds)
-    async with connect(f"ws://127.0.0.1:{port}/ws", max_size=None) as socket:
+    writer = _Writer(server.process, audio, seconds)
+    async with connect(f"ws://127.0.0.1:{server.port}/ws", max_size=None) as socket:
         await socket.recv()  # hello: the server is ready
         writer.start()
-        cpu_before, wall_before = _cpu_s(server.pid), time.monotonic()
+        cpu_before, wall_before = server.cpu_s, time.monotonic()
         while writer.is_alive():
             try:
                 message = json.loads(await asyncio.wait_for(socket.recv(), 2.0))
@@ -255,8 +219,8 @@ async def _follow(
             if written is not None:
                 run.delays_s.append(now - written)
         wall_s = time.monotonic() - wall_before
-        run.core_share = (_cpu_s(server.pid) - cpu_before) / wall_s
-        run.rss_mb = _rss_mb(server.pid)
+        run.core_share = (server.cpu_s - cpu_before) / wall_s
+        run.rss_mb = server.rss_mb
     writer.stop()
     if not run.delays_s:
         raise UserError("the server gave no estimate; 'realtime-mer doctor' may say why")
@@ -296,23 +260,3 @@ class _Writer(threading.Thread):
         """When the block was written that holds the last sample before a stream time."""
         index = round(stream_s / BLOCK_S) - 1
         return self._times[index] if 0 <= index < len(self._times) else None
-
-
-def _cpu_s(pid: int) -> float:
-    """Processor time of a process in seconds; 0 where the system has no /proc."""
-    stat = Path(f"/proc/{pid}/stat")
-    if not stat.exists():
-        return 0.0
-    fields = stat.read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / float(os.sysconf("SC_CLK_TCK"))
-
-
-def _rss_mb(pid: int) -> float:
-    """Resident memory of a process in MB; 0 where the system has no /proc."""
-    status = Path(f"/proc/{pid}/status")
-    if not status.exists():
-        return 0.0
-    for line in status.read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    return 0.0

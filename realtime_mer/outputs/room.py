@@ -83,9 +83,10 @@ class Room:
 
     def look(self) -> None:
         """Tells the health where it has changed and was not told just now."""
-        if self._host.clock.monotonic() - self._health_at >= HEALTH_PAUSE_S:
-            if _what_counts(self._host.health(self.channel)) != self._health_told:
-                self.tell_health()
+        if self._host.clock.monotonic() - self._health_at < HEALTH_PAUSE_S:
+            return
+        if _what_counts(self._host.health(self.channel)) != self._health_told:
+            self.tell_health()
 
     def tell_health(self) -> None:
         """Tells the health, changed or not."""
