@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from mer_engine import Engine, FrontEnd
-from mer_engine.engine import no_past
+from mer_engine import Engine, FrontEnd, Inference
 from mer_engine.model_file import Values
 from numpy.typing import NDArray
 
 from realtime_mer.clock import Clock, SystemClock, iso_utc
-from realtime_mer.config import PipelineConfig
+from realtime_mer.config import MAX_HOP_S, PipelineConfig
 from realtime_mer.errors import UserError
+from realtime_mer.maps import HeldMaps
 from realtime_mer.mood import mood_word
 from realtime_mer.resample import StreamResampler
 from realtime_mer.ring import FrameRing
@@ -71,7 +71,7 @@ class Pipeline:
         self.lag_order = lag_order
         # A window no longer than the fast one would be told twice.
         fast = info.fast_lag_order
-        self.fast_lag_order = fast if fast is not None and fast < lag_order else None
+        self.fast_lag_order = fast if fast < lag_order else None
         self._hop_ticks = self.config.hop_tenths
         # Steps of a later window end this many ticks apart, so each such tick needs its embedding.
         self._comb_ticks = math.gcd(self._hop_ticks, TICKS_PER_STEP)
@@ -79,8 +79,12 @@ class Pipeline:
         self._samples_per_tick = frontend.sample_rate_hz // TICKS_PER_SECOND
         self._resampler = StreamResampler(sample_rate_hz, channels, frontend.sample_rate_hz)
         self._frontend = FrontEnd(frontend)
-        window_frames = info.context_frames + lag_order * info.frames_per_step
-        self._ring = FrameRing(window_frames + frontend.frames_per_second, frontend.width)
+        # A window whose updates were left out, what is heard before it, and a hop.
+        frames = lag_order * info.frames_per_step + 3 * info.map_context
+        self._ring = FrameRing(frames + frontend.frames_per_second, frontend.width)
+        # Where all windows end on one comb, only what has just come is ever encoded.
+        again_s = MAX_HOP_S if self._comb_ticks == TICKS_PER_STEP else lag_order * info.step_s
+        self._maps = HeldMaps(info, round(again_s / info.step_s))
         self._window = LagWindow(lag_order, info.embedding_size)
         self._tick_signal = np.zeros(self._samples_per_tick, dtype=np.float32)
         self._levels = np.zeros(self._hop_ticks)
@@ -92,6 +96,7 @@ class Pipeline:
         self._resampler.reset()
         self._frontend.reset()
         self._ring.reset()
+        self._maps.begin(0)
         self._window.clear()
         self._levels[:] = 0.0
         self._fed = 0  # sample frames of input, lost ones included
@@ -218,6 +223,7 @@ class Pipeline:
 
     def _finish_tick(self) -> None:
         self._tick_samples = 0
+        first_frame = self._ring.written
         # Nothing is due within a tick, so small blocks do not cost a front-end call each.
         self._ring.append(self._frontend.push(self._tick_signal))
         power = float(np.dot(self._tick_signal, self._tick_signal)) / self._samples_per_tick
@@ -228,6 +234,7 @@ class Pipeline:
             return
         if self._heard_from is None or self._quiet_ticks >= NEW_PIECE_TICKS:
             self._heard_from = self._tick - 1
+            self._maps.begin(first_frame)
         self._quiet_ticks = 0
 
     def _steps_heard(self) -> int:
@@ -239,32 +246,61 @@ class Pipeline:
     def _silent(self) -> bool:
         return self._heard_from is None or self._quiet_ticks >= SILENCE_TICKS
 
-    def _frames(self, steps: int) -> NDArray[np.float32]:
-        """The frames of the newest steps and their context: float32 [1, C + steps * S, width]."""
-        info = self.engine.info
+    def _piece_over(self) -> bool:
+        return self._heard_from is None or self._quiet_ticks >= NEW_PIECE_TICKS
+
+    def _infer(self, steps: int, past: NDArray[np.float32]) -> Inference:
+        """Runs the engine over the newest frames, the last of which end the newest steps.
+
+        Args:
+            steps: new steps (k).
+            past: float32 [P, E].
+        """
         # The newest frame that is complete: a step is a whole number of frames, a tick need not be.
         end = self._ring.written
-        return self._ring.view(end - steps * info.frames_per_step - info.context_frames, end)[None]
+        size = self.engine.info.frames_per_step
+        oldest = max(0, end - self._ring.capacity)
+        if self._maps.end < oldest:  # updates were left out for longer than a window
+            self._maps.begin(oldest)
+        # Where a piece begins between two steps, what comes before the first goes in by itself.
+        early = end - steps * size - self._maps.end
+        if early > 0:
+            self._hear(self._maps.end + early, -(-early // size), past[:0])
+        told = self._hear(end, steps, past)
+        self._window.put(self._tick, told.steps[0])
+        return told
+
+    def _hear(self, end: int, steps: int, past: NDArray[np.float32]) -> Inference:
+        """One call of the engine, up to the frame `end`."""
+        info = self.engine.info
+        # At least one frame: what was encoded at this very moment is encoded again.
+        start = min(self._maps.end, end - 1)
+        held = info.map_context + steps * info.frames_per_step - (end - start)
+        told = self.engine.infer(
+            self._ring.view(start, end)[None], self._maps.before(start, held)[None], past[None]
+        )
+        self._maps.append(told.maps[0, self._maps.end - start :])
+        return told
 
     def _encode_step(self) -> None:
         """Keeps the embedding of the step that ends now, for windows to come."""
-        if self._silent():
-            return
-        steps = self.engine.infer(self._frames(1), no_past(self.engine.info)).steps
-        self._window.put(self._tick, steps[0])
+        if self._steps_heard() and not self._piece_over():
+            self._infer(1, self._window.nothing)
 
     def _estimate(self) -> Estimate:
         steps = self._steps_heard()
+        told = None
+        # In the first seconds of a silence nothing is told, but the piece may go on after it.
+        if steps and not self._piece_over():
+            past, new = self._window.past(self._tick, steps)
+            told = self._infer(new, past)
         if self._silent():
             return self._make(State.SILENCE)
-        if steps == 0:
+        if told is None:
             return self._make(State.SETTLING)
-        past, new = self._window.past(self._tick, steps)
-        told = self.engine.infer(self._frames(new), past[None])
-        self._window.put(self._tick, told.steps[0])
         info = self.engine.info
         self._held = _held(info.values(told.probabilities, steps))
-        if self.fast_lag_order is not None and told.fast is not None:
+        if self.fast_lag_order is not None:
             self._held_fast = _held(info.values(told.fast, min(steps, self.fast_lag_order)))
         whole = info.whole(told.probabilities, steps)
         return self._make(
