@@ -231,6 +231,11 @@ class Hub:
             return list(islice(self._history, start, stop)), since < 0 or since + 1 >= first
 
     @property
+    def memory(self) -> int:
+        """How many estimates are remembered at most."""
+        return self._history.maxlen or 0
+
+    @property
     def latest(self) -> Estimate | None:
         """The newest estimate, where there is one."""
         with self._lock:

@@ -64,6 +64,7 @@ class Room:
         self._busy = False
         self._quiet = asyncio.Event()
         self._quiet.set()
+        self._past: dict[int, Past] = {}
         self._slot = channel.hub.subscribe_latest(self._offered)
 
     def __len__(self) -> int:
@@ -76,6 +77,29 @@ class Room:
     def leave(self, viewer: Viewer) -> None:
         """Removes a viewer; nothing happens where it is not there."""
         self._viewers.pop(viewer, None)
+
+    def past(self, since: int) -> Past:
+        """The next part of what a viewer missed after an estimate (-1: from the beginning).
+
+        A part ends where `seq` is a multiple of its size, so that most viewers are told the same
+        parts, which are written once: many may come at the same time.
+        """
+        size = wire.SNAPSHOT_CHUNK
+        estimates, complete = self.channel.hub.history(since, size + 1)
+        first = estimates[0].seq if estimates else 0
+        held = self._past.get(first) if complete else None
+        if held is not None:
+            return held
+        length = size - first % size
+        part, more = estimates[:length], len(estimates) > length
+        text = wire.dump(wire.snapshot(self.channel.session, part, complete=complete, more=more))
+        past = Past(text, part[-1].seq if part else since, more)
+        if more and complete and length == size:
+            self._past[first] = past
+            # What the hub has forgotten is not asked for any more; they were added in its order.
+            while len(self._past) * size > self.channel.hub.memory:
+                del self._past[next(iter(self._past))]
+        return past
 
     def close(self) -> None:
         """Stops following the channel."""
@@ -203,6 +227,21 @@ class Ready:
         """Makes one from a text."""
         payload = text.encode()
         return cls(Frame(Opcode.TEXT, payload).serialize(mask=False), len(payload))
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A part of a snapshot.
+
+    Attributes:
+        text: the message.
+        last: the last `seq` that the viewer knows then.
+        more: whether another part follows.
+    """
+
+    text: str
+    last: int
+    more: bool
 
 
 def _what_counts(health: Mapping[str, object]) -> object:

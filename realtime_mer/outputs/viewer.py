@@ -221,24 +221,13 @@ class Viewer:
         since = min(since, -1 if latest is None else latest.seq)
         more = True
         while more:
-            text, since, more = self._past(channel, since)
-            await self._write_text(text)
+            part = self._room.past(since)
+            since, more = part.last, part.more
+            await self._write_text(part.text)
         self._seen = since
         self._health_wanted = True
         if channel.hub.ended is not None:
             await self._send_end(channel.hub.ended)
-
-    @staticmethod
-    def _past(channel: Channel, since: int) -> tuple[str, int, bool]:
-        """The next part of the snapshot: its text, the last `seq` in it, whether more follows.
-
-        By itself, so that nothing of it but the text is held while a stalled viewer is waited for.
-        """
-        estimates, complete = channel.hub.history(since, wire.SNAPSHOT_CHUNK + 1)
-        more = len(estimates) > wire.SNAPSHOT_CHUNK
-        estimates = estimates[: wire.SNAPSHOT_CHUNK]
-        message = wire.snapshot(channel.session, estimates, complete=complete, more=more)
-        return wire.dump(message), estimates[-1].seq if estimates else since, more
 
     def _leave(self) -> None:
         if self._room is not None:
