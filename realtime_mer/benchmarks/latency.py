@@ -188,9 +188,7 @@ def _listen_live(audio: NDArray[np.float32], seconds: float, hop_s: float) -> Li
         # On a thread of its own: the caller may run an event loop, as a notebook does.
         ThreadPoolExecutor(1) as thread,
     ):
-        return thread.submit(
-            lambda: asyncio.run(_follow(server, audio, seconds, started))
-        ).result()
+        return thread.submit(lambda: asyncio.run(_follow(server, audio, seconds, started))).result()
 
 
 async def _follow(
