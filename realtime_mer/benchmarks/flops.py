@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Of these, multiplications and additions are counted; of everything else, one for each number out.
-_PRODUCTS = ("Conv", "FusedConv", "MatMul", "FusedMatMul", "Gemm", "FusedGemm")
+_PRODUCTS = ("Conv", "FusedConv", "MatMul", "FusedMatMul", "Gemm", "FusedGemm", "LSTM")
 # These only move numbers.
-_MOVES = frozenset(
-    ["Reshape", "Transpose", "Concat", "Slice", "Gather", "Squeeze", "Unsqueeze", "Identity", "Constant", "ConstantOfShape", "Shape", "Cast", "Expand", "Split", "Pad", "Flatten", "Tile"]
-)
+_MOVES = frozenset((
+    "Reshape", "Transpose", "Concat", "Slice", "Gather", "Squeeze", "Unsqueeze", "Identity",
+    "Constant", "ConstantOfShape", "Shape", "Cast", "Expand", "Split", "Pad", "Flatten", "Tile",
+))  # fmt: skip
 _PEAK = """
 import json, sys, time
 import numpy as np
@@ -89,6 +90,10 @@ def _operations(kind: str, inputs: list[tuple[int, ...]], output: tuple[int, ...
     if kind not in _PRODUCTS:
         # A sum or a mean takes every number that goes in.
         return max(size, math.prod(inputs[0])) if kind.startswith("Reduce") else size
+    if kind == "LSTM":
+        # In each of so many moments: four gates, each of what comes in and of the state.
+        (moments, batch, width), (ways, gates, _) = inputs[:2]
+        return 2 * moments * batch * ways * gates * (width + gates // 4)
     if kind.endswith("Conv"):
         # Weights are [out, in / groups, ...]: each number out is a sum over all but the first.
         return 2 * size * math.prod(inputs[1][1:])
