@@ -10,25 +10,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from mer_engine import Engine, FrontEnd, load_engine
-from mer_engine.engine import silent_maps
 from numpy.typing import NDArray
 
-from realtime_mer.audio.demo import DemoSource
-from realtime_mer.audio.source import EndOfStream
+from realtime_mer.benchmarks.demo_audio import demo_audio
 from realtime_mer.benchmarks.machine import describe_machine
 from realtime_mer.benchmarks.percentiles import percentiles_ms
 from realtime_mer.benchmarks.server_process import ServerProcess, serving
+from realtime_mer.benchmarks.usual_update import UsualUpdate, on_cores
 from realtime_mer.config import PipelineConfig
 from realtime_mer.errors import UserError
 from realtime_mer.pipeline import Pipeline
@@ -70,8 +67,8 @@ def measure_latency(*, seconds: float = 30.0, updates: int = 300) -> dict[str, A
         updates: how many updates are timed inside the process.
     """
     engine = load_engine()
-    audio = _demo(max(seconds, 30.0))
-    with _one_core():
+    audio = demo_audio(max(seconds, 30.0), RATE_HZ)
+    with on_cores(1):
         engine_s = _time_engine(engine, updates)
         frontend_s = _time_frontend(audio, updates)
         update_s = _time_updates(engine, audio, updates)
@@ -103,47 +100,10 @@ def measure_latency(*, seconds: float = 30.0, updates: int = 300) -> dict[str, A
     }
 
 
-def _demo(seconds: float) -> NDArray[np.float32]:
-    """The built-in demo, mono at `RATE_HZ`, as long as asked."""
-    import soxr
-
-    parts: list[NDArray[np.float32]] = []
-    with DemoSource(block_s=1.0) as source:
-        rate_hz = source.info.sample_rate_hz
-        with contextlib.suppress(EndOfStream):
-            while True:
-                block = source.read(1.0)
-                if block is not None:
-                    parts.append(block.samples.mean(axis=1))
-    signal = soxr.resample(np.concatenate(parts), rate_hz, RATE_HZ)
-    return np.resize(signal, int(seconds * RATE_HZ)).astype(np.float32)
-
-
-@contextlib.contextmanager
-def _one_core() -> Iterator[None]:
-    """Keeps this process on one core where the system allows it."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(cores)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, cores)
-
-
 def _time_engine(engine: Engine, updates: int) -> list[float]:
     """Seconds per engine call of a full window with the usual hop: two new steps."""
-    info = engine.info
-    new = round(USUAL_HOP_S / info.step_s)
-    rng = np.random.default_rng(0)
-    shape = (1, new * info.frames_per_step, info.frontend.width)
-    frames = rng.uniform(0, 3, shape).astype(np.float32)
-    held = silent_maps(info)
-    past_shape = (1, info.lag_order_default - new, info.embedding_size)
-    past = rng.standard_normal(past_shape).astype(np.float32)
-    return _timed(lambda: engine.infer(frames, held, past), updates)
+    update = UsualUpdate.of(engine.info)
+    return _timed(lambda: engine.infer(*update), updates)
 
 
 def _time_frontend(audio: NDArray[np.float32], updates: int) -> list[float]:
