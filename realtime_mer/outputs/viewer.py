@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from websockets.asyncio.server import ServerConnection
+from numpy.typing import NDArray
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
@@ -19,12 +20,13 @@ from realtime_mer.audio.source import InputInfo
 from realtime_mer.errors import UserError
 from realtime_mer.hub import End, Hub, Item, LatestSlot, Notice
 from realtime_mer.outputs import room
+from realtime_mer.outputs.connection import AudioConnection, BinaryFrame, Gathering
 from realtime_mer.outputs.room import Ready, Room
 from realtime_mer.outputs.throttle import Throttle
 from realtime_mer.sessions import ClientSession, SessionPool, TooManySessionsError
 from realtime_mer.stats import Counter, Stats, Timing
 from realtime_mer.types import Estimate
-from realtime_mer.wire import CloseCode, ErrorCode, WireError
+from realtime_mer.wire import CloseCode, Encoding, ErrorCode, StreamFormat, WireError
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +62,7 @@ class Host(room.Host, Protocol):
     """What a viewer needs of the server."""
 
     pool: SessionPool
+    gathering: Gathering
 
     def channel(self, session: str | None) -> Channel: ...
     def room(self, channel: Channel) -> Room: ...
@@ -85,7 +88,7 @@ class Viewer:
     """
 
     def __init__(
-        self, host: Host, connection: ServerConnection, session: str | None, since: int
+        self, host: Host, connection: AudioConnection, session: str | None, since: int
     ) -> None:
         self._host = host
         self._connection = connection
@@ -112,9 +115,11 @@ class Viewer:
     async def run(self) -> None:
         """Serves the connection until it closes."""
         self._send_soon()
+        self._connection.audio = self._take_audio_now
         try:
             await self._receive_all()
         finally:
+            self._connection.audio = None
             if self._sender is not None:
                 self._sender.cancel()
                 await asyncio.gather(self._sender, return_exceptions=True)
@@ -315,6 +320,7 @@ class Viewer:
             if self._penalties > MAX_PENALTIES:
                 await self._connection.close(CloseCode.POLICY, "too many messages or errors")
                 return
+            self._connection.handled += 1
 
     async def _apologize(self) -> None:
         message = "the server made a mistake and closes this connection; its log says more"
@@ -378,6 +384,27 @@ class Viewer:
             await asyncio.gather(*waiting, return_exceptions=True)
         self._host.tell_all()
 
+    def _take_audio_now(self, frames: Sequence[BinaryFrame]) -> bool:
+        """Takes audio that nothing is wrong with; all else comes again through `_take_audio`."""
+        client = self._client
+        if client is None:
+            return False
+        try:
+            samples = unmasked_samples(frames, client.format)
+        except Exception:
+            logger.exception("audio cannot be read")
+            return False
+        if samples is None:
+            return False
+        wait_s = len(samples) / (AUDIO_SPEED * client.format.sample_rate_hz)
+        if not self._audio.allows(max(wait_s, len(frames) / FRAMES_PER_SECOND)):
+            return False
+        self._host.stats.add(Counter.MESSAGES_IN, len(frames))
+        self._host.stats.add(Counter.BYTES_IN, sum([frame.size for frame in frames]))
+        self._host.pool.push(client, samples)
+        self._host.gathering.rest(self._connection, len(self._host.pool))
+        return True
+
     async def _take_audio(self, data: bytes) -> None:
         client = self._streaming()
         samples = client.format.decode(data)
@@ -404,3 +431,32 @@ class Viewer:
                 "this connection is not streaming; send a start message first",
             )
         return self._client
+
+
+def unmasked_samples(
+    frames: Sequence[BinaryFrame], stream_format: StreamFormat
+) -> NDArray[np.float32] | None:
+    """The samples of frames as they came.
+
+    Returns:
+        float32 [n, channels]; None where a frame is empty, is no whole number of words or of sample
+        frames, or holds values that are not finite.
+    """
+    parts: list[NDArray[np.float32]] = []
+    for frame in frames:
+        if not frame.size or frame.size % 4 or frame.size % stream_format.frame_bytes:
+            return None
+        # The mask is four bytes long, so it is the same word throughout, in any order of bytes.
+        words = np.frombuffer(frame.data, np.uint32, frame.size // 4 + 1, frame.start - 4)
+        unmasked = words[1:] ^ words[0]
+        if stream_format.encoding is Encoding.F32LE:
+            samples = unmasked.view("<f4").astype(np.float32, copy=False)
+            # Not finite where a value is not, and cheaper than asking each of them.
+            if not math.isfinite(np.dot(samples, samples)):
+                return None
+        else:
+            samples = unmasked.view("<i2").astype(np.float32)
+            samples /= np.float32(32768.0)
+        parts.append(samples)
+    signal = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return signal.reshape(-1, stream_format.channels)

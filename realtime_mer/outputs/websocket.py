@@ -33,6 +33,7 @@ from realtime_mer.config import PipelineConfig
 from realtime_mer.errors import UserError
 from realtime_mer.hub import Hub
 from realtime_mer.outputs import metrics
+from realtime_mer.outputs.connection import AudioConnection, Gathering
 from realtime_mer.outputs.http import Gate, Page, Refusal, Site, is_loopback, refusal
 from realtime_mer.outputs.room import Room
 from realtime_mer.outputs.viewer import Channel, Viewer
@@ -141,6 +142,7 @@ class MerServer:
         self._site = Site("mer_web", _page_files(), self._pages())
         self._viewers: set[Viewer] = set()
         self._rooms: dict[str, Room] = {}
+        self.gathering = Gathering()
         self._newest_text: tuple[Estimate, str] | None = None
         self.most_viewers = 0
         self._started_at = self.clock.monotonic()
@@ -167,6 +169,7 @@ class MerServer:
             ping_interval=PING_S,
             ping_timeout=PING_S,
             close_timeout=CLOSE_TIMEOUT_S,
+            create_connection=AudioConnection,
             server_header=f"realtime-mer/{__version__}",
             logger=_library_logger(),
         )
@@ -177,6 +180,7 @@ class MerServer:
         if self._health_task is not None:
             self._health_task.cancel()
             self._health_task = None
+        self.gathering.read_on()
         if self._server is not None:
             server, self._server = self._server, None
             # A closing handshake would wait for ever for a viewer that reads nothing.
@@ -315,6 +319,7 @@ class MerServer:
             room.look()
 
     async def _handle(self, connection: ServerConnection) -> None:
+        assert isinstance(connection, AudioConnection)
         if len(self._viewers) >= self.config.max_viewers:
             self.stats.add(Counter.REFUSALS)
             message = (
