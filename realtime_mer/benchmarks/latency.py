@@ -10,31 +10,45 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
+import os
 import subprocess
 import threading
 import time
+import tracemalloc
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from mer_engine import Engine, FrontEnd, load_engine
+from mer_engine.engine import shipped_model
 from numpy.typing import NDArray
 
 from realtime_mer.benchmarks.demo_audio import demo_audio
+from realtime_mer.benchmarks.flops import count_flops, measure_peak_gflops
 from realtime_mer.benchmarks.machine import describe_machine
 from realtime_mer.benchmarks.percentiles import percentiles_ms
-from realtime_mer.benchmarks.server_process import ServerProcess, serving
+from realtime_mer.benchmarks.server_process import ServerProcess, rss_mb, serving
 from realtime_mer.benchmarks.usual_update import UsualUpdate, on_cores
 from realtime_mer.config import PipelineConfig
 from realtime_mer.errors import UserError
+from realtime_mer.hub import Hub
+from realtime_mer.outputs.room import Ready
 from realtime_mer.pipeline import Pipeline
+from realtime_mer.resample import StreamResampler
+from realtime_mer.types import Estimate, FastValues, Latency, State
+from realtime_mer.wire import dump
 
 RATE_HZ = 48_000
 BLOCK_S = 0.02
 BURN_IN = 20
 # A short hop for many measurements in little time; the usual hop for what a stream costs.
 TIMED_HOP_S = 0.1
+# Of a filter that passes what the clips kept that the model has learnt from (9.2 ms at 48 kHz).
+RESAMPLER_TAPS = 442
+ALLOCATION_ROUNDS = 5
 USUAL_HOP_S = 1.0
 WINDOW_S = 10.0
 
@@ -70,14 +84,22 @@ def measure_latency(*, seconds: float = 30.0, updates: int = 300) -> dict[str, A
     audio = demo_audio(max(seconds, 30.0), RATE_HZ)
     with on_cores(1):
         engine_s = _time_engine(engine, updates)
+        resample_s = _time_resampler(audio, updates)
         frontend_s = _time_frontend(audio, updates)
         update_s = _time_updates(engine, audio, updates)
+        publish_s = _time_publishing(updates)
+        peak = measure_peak_gflops()
+    allocations = _count_allocations(engine, audio, updates)
     timed = _listen_live(audio, seconds, TIMED_HOP_S)
     usual = _listen_live(audio, seconds, USUAL_HOP_S)
     return {
         "engine_ms": percentiles_ms(engine_s),
+        "resample_ms": percentiles_ms(resample_s),
         "frontend_ms": percentiles_ms(frontend_s),
         "update_ms": percentiles_ms(update_s),
+        "publish_ms": percentiles_ms(publish_s),
+        "bounds": _bounds(engine, peak),
+        "allocations": allocations,
         "end_to_end_ms": percentiles_ms(timed.delays_s),
         "real_time_factor": round(float(np.mean(update_s)) / USUAL_HOP_S, 5),
         "core_share": round(usual.core_share, 5),
@@ -87,6 +109,15 @@ def measure_latency(*, seconds: float = 30.0, updates: int = 300) -> dict[str, A
         "method": {
             "update": f"one hop of {USUAL_HOP_S} s of {RATE_HZ} Hz mono: resample, front-end, "
             "window, engine, on one core",
+            "publish": "an estimate as a message, framed for a websocket, handed to one viewer "
+            "through the hub; without the socket",
+            "bounds": "what the least arithmetic that we know would take at the speed of the "
+            f"fastest matrix product of numpy ({peak:.0f} GFLOP/s, one thread); resample: a filter "
+            f"of {RESAMPLER_TAPS} taps for each sample out; front-end: a real transform for each "
+            "spectrum (2.5 n log2 n), its powers, each of them in two bands; engine: the "
+            "operations of its graph",
+            "allocations": f"growth of Python's memory (tracemalloc) and of the process over "
+            f"{ALLOCATION_ROUNDS} times {updates} updates after a full window",
             "end_to_end": f"from writing the {BLOCK_S * 1e3:g} ms block that holds an estimate's "
             "last sample into serve's standard input to reading the estimate from its websocket; "
             f"hop {TIMED_HOP_S} s, {len(timed.delays_s)} estimates",
@@ -106,6 +137,95 @@ def _time_engine(engine: Engine, updates: int) -> list[float]:
     return _timed(lambda: engine.infer(*update), updates)
 
 
+def _time_resampler(audio: NDArray[np.float32], updates: int) -> list[float]:
+    """Seconds that the resampler takes for one usual hop."""
+    resampler = StreamResampler(RATE_HZ, 1, FrontEnd().config.sample_rate_hz)
+    hop = np.ascontiguousarray(audio[: int(RATE_HZ * USUAL_HOP_S)])
+    return _timed(lambda: resampler.push(hop), updates)
+
+
+def _time_publishing(updates: int) -> list[float]:
+    """Seconds from an estimate to the bytes for a viewer: the hub, the message and its frame."""
+    hub = Hub()
+    slot = hub.subscribe_latest()
+    sent: list[Ready] = []
+
+    def publish() -> None:
+        hub.publish(_estimate(len(sent)))
+        for item in slot.take():
+            if isinstance(item, Estimate):
+                sent.append(Ready.of(dump(item.to_dict())))
+
+    return _timed(publish, updates)
+
+
+def _estimate(seq: int) -> Estimate:
+    fast = FastValues(3.0, 0.2, 0.4, 0.1, 0.3, 0.2, 0.6)
+    return Estimate(
+        seq=seq, t=seq + 1.0, utc="2026-01-02T03:04:05.678Z", valence=0.123456, arousal=0.234567,
+        valence_low=-0.1, valence_high=0.3, arousal_low=0.0, arousal_high=0.4, mood="pleased",
+        state=State.TRACKING, level_db=-18.42, latency=Latency(10.0, 4.1, 6.9, 0.2), whole=None,
+        fast=fast,
+    )  # fmt: skip
+
+
+def _bounds(engine: Engine, peak_gflops: float) -> dict[str, float | None]:
+    """The least that each step could take on this machine, in milliseconds."""
+    config = engine.info.frontend
+
+    def spectra(size: int, hop: int) -> float:
+        """A real transform, its powers, and each of them in two bands, for a second of audio."""
+        bins = size // 2 + 1
+        one = 2.5 * size * math.log2(size) + size + 3 * bins + 4 * bins
+        return config.sample_rate_hz / hop * one
+
+    features = spectra(config.fft_size, config.hop)
+    if config.chroma_fft_size:
+        features += spectra(config.chroma_fft_size, config.chroma_hop)
+    counted = count_flops(shipped_model(), UsualUpdate.of(engine.info)._asdict())
+    operations = {
+        "resample_ms": 2.0 * RESAMPLER_TAPS * config.sample_rate_hz,
+        "frontend_ms": features,
+        "engine_ms": None if counted is None else sum(counted.values()),
+    }
+    return {
+        step: None if count is None else round(count / (peak_gflops * 1e6), 4)
+        for step, count in operations.items()
+    }
+
+
+def _count_allocations(
+    engine: Engine, audio: NDArray[np.float32], updates: int
+) -> dict[str, float]:
+    """What stays of the memory that updates take: nothing, or the stream grows for ever."""
+    update = _updating(engine, audio)
+    for _ in range(updates):
+        update()
+    before_mb = rss_mb(os.getpid())
+    for _ in range(ALLOCATION_ROUNDS * updates):
+        update()
+    grown_mb = rss_mb(os.getpid()) - before_mb
+    tracemalloc.start()
+    try:
+        for _ in range(BURN_IN):
+            update()
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(updates):
+            update()
+        after, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        update()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return {
+        "traced_bytes_per_update": round((after - before) / updates, 2),
+        "traced_peak_of_an_update_kb": round((peak - after) / 1e3, 1),
+        "rss_growth_kb": round(grown_mb * 1e3, 1),
+        "updates": ALLOCATION_ROUNDS * updates,
+    }
+
+
 def _time_frontend(audio: NDArray[np.float32], updates: int) -> list[float]:
     """Seconds that the front-end takes for one usual hop."""
     frontend = FrontEnd()
@@ -115,6 +235,11 @@ def _time_frontend(audio: NDArray[np.float32], updates: int) -> list[float]:
 
 def _time_updates(engine: Engine, audio: NDArray[np.float32], updates: int) -> list[float]:
     """Seconds per whole update: everything that one usual hop of audio costs."""
+    return _timed(_updating(engine, audio), updates)
+
+
+def _updating(engine: Engine, audio: NDArray[np.float32]) -> Callable[[], object]:
+    """One update of a stream whose window is full, each time it is called."""
     pipeline = Pipeline(engine, sample_rate_hz=RATE_HZ, config=PipelineConfig(hop_s=USUAL_HOP_S))
     hop = int(RATE_HZ * USUAL_HOP_S)
     starts = iter(range(10**9))
@@ -125,7 +250,7 @@ def _time_updates(engine: Engine, audio: NDArray[np.float32], updates: int) -> l
 
     for _ in range(round(WINDOW_S / USUAL_HOP_S)):
         update()
-    return _timed(update, updates)
+    return update
 
 
 def _timed(call: Any, count: int) -> list[float]:
