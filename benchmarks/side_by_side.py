@@ -131,7 +131,7 @@ def measure(
             "patches (essentia), a value each second (ours)",
             "start": "from starting Python until the first value of a window (ours: of the first "
             "two seconds) has been told, audio in memory",
-            "install": "what the packages that pip installed take on disk, pip and setuptools left out",
+            "install": "what the installed packages take on disk, without pip and setuptools",
             "essentia": f"TensorflowPredictMusiCNN with the network of the PyPI package {MUSICNN} "
             "(MSD_musicnn), as essentia's own model files are not on PyPI; the embedding alone",
             "vibenet": "with one thread, as its code means to ask for; what it costs as installed, "
