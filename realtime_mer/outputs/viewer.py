@@ -452,7 +452,9 @@ def unmasked_samples(
         if stream_format.encoding is Encoding.F32LE:
             samples = unmasked.view("<f4").astype(np.float32, copy=False)
             # Not finite where a value is not, and cheaper than asking each of them.
-            if not math.isfinite(np.dot(samples, samples)):
+            with np.errstate(over="ignore", invalid="ignore"):
+                power = np.dot(samples, samples)
+            if not math.isfinite(power):
                 return None
         else:
             samples = unmasked.view("<i2").astype(np.float32)
