@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -59,6 +59,8 @@ class Room:
         self._offered_at: float | None = None
         self._lost = 0
         self._health_wanted = False
+        self._health = Ready.of("")
+        self._health_left: list[Viewer] = []
         self._health_told: object = None
         self._health_at = float("-inf")
         self._busy = False
@@ -136,14 +138,15 @@ class Room:
             self._next()
 
     def _next(self) -> None:
-        """Hands out what is there; called again when that has reached everyone."""
+        """Hands out what is there, the newest estimate before any health; called until all is."""
         items = self._slot.take()
         lost, self._lost = self._slot.lost - self._lost, self._slot.lost
         self._host.stats.add(Counter.MESSAGES_DROPPED, lost * len(self._viewers))
         if items:
             self._hand_out(items)
-        elif self._health_wanted:
+        elif self._health_wanted or self._health_left:
             self._hand_out_health()
+            self._loop.call_soon(self._next)
         else:
             self._busy = False
             self._quiet.set()
@@ -174,16 +177,18 @@ class Room:
             return None
 
     def _hand_out_health(self) -> None:
-        self._health_wanted = False
-        self._health_at = self._host.clock.monotonic()
-        health = self._host.health(self.channel)
-        self._health_told = _what_counts(health)
-        message = Ready.of(wire.dump(health))
-
-        def offer(viewer: Viewer) -> int:
-            return viewer.offer_health(message)
-
-        self._serve(tuple(self._viewers), offer, message.size, self._next)
+        """Tells some viewers, so that an estimate that comes meanwhile waits for these alone."""
+        if self._health_wanted:
+            self._health_wanted = False
+            self._health_at = self._host.clock.monotonic()
+            health = self._host.health(self.channel)
+            self._health_told = _what_counts(health)
+            self._health = Ready.of(wire.dump(health))
+            self._health_left = list(self._viewers)
+        part, self._health_left = self._health_left[:CHUNK], self._health_left[CHUNK:]
+        message = self._health
+        sent = self._offer(part, lambda viewer: viewer.offer_health(message))
+        self._count(sent, message.size)
 
     def _serve(
         self,
@@ -196,18 +201,33 @@ class Room:
     ) -> None:
         """Serves some viewers and lets the loop breathe before it serves the others."""
         last = first + CHUNK
-        # Some may have left since.
-        sent = sum([offer(viewer) for viewer in viewers[first:last] if viewer in self._viewers])
-        stats = self._host.stats
-        stats.add(Counter.MESSAGES_OUT, sent)
-        stats.add(Counter.BYTES_OUT, sent * size)
+        sent = self._offer(viewers[first:last], offer)
+        self._count(sent, size)
         if sent and offered_at is not None:
             delay_s = self._host.clock.monotonic() - offered_at
-            stats.observe(Timing.DELIVERY, delay_s, times=sent)
+            self._host.stats.observe(Timing.DELIVERY, delay_s, times=sent)
         if last < len(viewers):
             self._loop.call_soon(self._serve, viewers, offer, size, after, offered_at, last)
         else:
             after()
+
+    def _offer(self, viewers: Sequence[Viewer], offer: Callable[[Viewer], int]) -> int:
+        """Messages that were written at once."""
+        sent = 0
+        for viewer in viewers:
+            # Some may have left since.
+            if viewer in self._viewers:
+                try:
+                    sent += offer(viewer)
+                except Exception:
+                    # One that cannot be served must not keep it from the others.
+                    logger.exception("a viewer cannot be written to")
+                    viewer.abort()
+        return sent
+
+    def _count(self, messages: int, size: int) -> None:
+        self._host.stats.add(Counter.MESSAGES_OUT, messages)
+        self._host.stats.add(Counter.BYTES_OUT, messages * size)
 
 
 @dataclass(frozen=True, slots=True)
