@@ -4,6 +4,7 @@ from what the machine can do.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from mer_engine import Engine, load_engine
+from mer_engine.backends.registry import backends
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
 from mer_engine.engine import shipped_model
 
@@ -21,6 +23,8 @@ from realtime_mer.benchmarks.usual_update import UsualUpdate, on_cores
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 THREADS = (1, 2)
 MIN_CALLS = 5
+# What does not need a card.
+ON_CPU = ("onnxruntime", "torch")
 
 
 def measure_engine(
@@ -45,23 +49,27 @@ def measure_engine(
         peak = measure_peak_gflops(min(seconds, 0.5))
     total = None if flops is None else sum(flops.values())
     rows = []
-    for backend, count, engine in _engines(path, threads):
+    engines, refused = _engines(path, threads)
+    for engine, device, count in engines:
         with on_cores(count):
             for batch in batches:
                 row = _measure(engine, batch, seconds)
                 reached = None if total is None else total / row["ms_per_window"] / 1e6
+                # Of as many cores as there are threads; what a card could do was not measured.
+                share = None if reached is None or device != "cpu" else reached / peak / count
                 rows.append(
                     {
-                        "backend": backend,
-                        "threads": count,
+                        "backend": engine.backend,
+                        "device": device,
+                        "threads": count if device == "cpu" else None,
                         **row,
                         "gflops": None if reached is None else round(reached, 2),
-                        # Of as many cores as there are threads.
-                        "peak_share": None if reached is None else round(reached / peak / count, 4),
+                        "peak_share": None if share is None else round(share, 4),
                     }
                 )
     return {
         "rows": rows,
+        "not_measured": refused,
         "mflop_per_window": None if total is None else round(total / 1e6, 3),
         "mflop_by_kind": None
         if flops is None
@@ -80,12 +88,32 @@ def measure_engine(
     }
 
 
-def _engines(path: Path, threads: Sequence[int]) -> list[tuple[str, int, Engine]]:
-    """What can run here: backend, threads and the engine."""
-    return [
-        (OnnxRuntimeEngine.backend, count, OnnxRuntimeEngine(path, threads=count))
-        for count in threads
+def _engines(
+    path: Path, threads: Sequence[int]
+) -> tuple[list[tuple[Engine, str, int]], dict[str, str]]:
+    """What can run here: engine, where it runs, cores; and why the others cannot."""
+    found: list[tuple[Engine, str, int]] = [
+        (OnnxRuntimeEngine(path, threads=count), "cpu", count) for count in threads
     ]
+    refused: dict[str, str] = {}
+    for entry in backends():
+        if entry.name == OnnxRuntimeEngine.backend:
+            continue
+        missing = entry.missing()
+        if missing is not None:
+            refused[entry.name] = missing
+            continue
+        try:
+            engine = entry.open(path, _tell)
+        except Exception as error:  # drivers, cards and their libraries fail in ways of their own
+            refused[entry.name] = str(error).partition("\n")[0]
+        else:
+            found.append((engine, "cpu" if entry.name in ON_CPU else "gpu", 1))
+    return found, refused
+
+
+def _tell(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
 
 
 def _measure(engine: Engine, batch: int, seconds: float) -> dict[str, Any]:
