@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from mer_engine import Engine
+
 from realtime_mer.maps import HeldMaps
 
 
