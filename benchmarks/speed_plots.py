@@ -20,7 +20,7 @@ def engine(result: dict[str, Any], path: Path) -> None:
     ways = list(dict.fromkeys((row["backend"], row["threads"]) for row in result["rows"]))
     for colour, (backend, threads) in zip(_MORE * 3, ways, strict=False):
         rows = [r for r in result["rows"] if (r["backend"], r["threads"]) == (backend, threads)]
-        label = backend if threads is None else f"{backend}, {threads} thread(s)"
+        label = backend if threads is None else f"{backend}, {threads} thread" + "s" * (threads > 1)
         axis.plot(
             [row["batch"] for row in rows], [row["ms_per_window"] for row in rows], "o-",
             color=colour, markersize=3.5, label=label,
@@ -50,7 +50,7 @@ def streams(result: dict[str, Any], path: Path) -> None:
         axis.set_xlim(left=0)
         axis.set_title(title, fontsize=10, loc="left")
         axis.set_xlabel("streams (dotted: the goal)")
-        axis.legend(frameon=False, loc="upper left")
+        axis.legend(frameon=False)
     axes[0].set_ylabel("ms late")
     save(figure, path)
 
@@ -78,10 +78,9 @@ def side_by_side(result: dict[str, Any], path: Path) -> None:
     colours = [COLOURS["arousal"] if row["tool"] == "ours" else GREY for row in rows]
     axis.barh(range(len(rows)), times, height=0.6, color=colours)
     for place, took in enumerate(times):
-        axis.text(took * 1.06, place, f"{took:.1f} ms", va="center", fontsize=9)
+        axis.text(took + max(times) / 80, place, f"{took:.1f} ms", va="center", fontsize=9)
     axis.set_yticks(range(len(rows)), [names[row["tool"]] for row in rows])
-    axis.set_xscale("log")
-    axis.set_xlim(min(times) / 3, max(times) * 3)
+    axis.set_xlim(0, max(times) * 1.12)
     axis.set_xlabel("ms of compute for each new value, one a second")
     save(figure, path)
 

@@ -4,6 +4,7 @@ from what the machine can do.
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import time
 from collections.abc import Sequence
@@ -12,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from mer_engine import Engine, load_engine
-from mer_engine.backends.registry import backends
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
 from mer_engine.engine import shipped_model
 
@@ -96,7 +96,12 @@ def _engines(
         (OnnxRuntimeEngine(path, threads=count), "cpu", count) for count in threads
     ]
     refused: dict[str, str] = {}
-    for entry in backends():
+    registry: Any = (
+        importlib.import_module("mer_engine.backends.registry")
+        if (importlib.util.find_spec("mer_engine.backends.registry") is not None)
+        else None
+    )
+    for entry in () if registry is None else registry.backends():
         if entry.name == OnnxRuntimeEngine.backend:
             continue
         missing = entry.missing()
