@@ -37,6 +37,7 @@ from realtime_mer.errors import UserError
 from realtime_mer.hub import Hub
 from realtime_mer.outputs.room import Ready
 from realtime_mer.pipeline import Pipeline
+from realtime_mer.polyphase import polyphase
 from realtime_mer.resample import StreamResampler
 from realtime_mer.types import Estimate, FastValues, Latency, State
 from realtime_mer.wire import dump
@@ -46,9 +47,7 @@ BLOCK_S = 0.02
 BURN_IN = 20
 # A short hop for many measurements in little time; the usual hop for what a stream costs.
 TIMED_HOP_S = 0.1
-# Of a filter that passes what the clips kept that the model has learnt from (9.2 ms at 48 kHz).
-RESAMPLER_TAPS = 442
-ALLOCATION_ROUNDS = 5
+ALLOCATION_ROUNDS = 3
 USUAL_HOP_S = 1.0
 WINDOW_S = 10.0
 
@@ -113,8 +112,8 @@ def measure_latency(*, seconds: float = 30.0, updates: int = 300) -> dict[str, A
             "through the hub; without the socket",
             "bounds": "what the least arithmetic that we know would take at the speed of the "
             f"fastest matrix product of numpy ({peak:.0f} GFLOP/s, one thread); resample: a filter "
-            f"of {RESAMPLER_TAPS} taps for each sample out; front-end: a real transform for each "
-            "spectrum (2.5 n log2 n), its powers, each of them in two bands; engine: the "
+            f"of {_taps(engine.info.frontend.sample_rate_hz)} taps for each sample out; "
+            "front-end: a real transform for each spectrum (2.5 n log2 n), its powers, each of them in two bands; engine: the "
             "operations of its graph",
             "allocations": f"growth of Python's memory (tracemalloc) and of the process over "
             f"{ALLOCATION_ROUNDS} times {updates} updates after a full window",
@@ -184,7 +183,7 @@ def _bounds(engine: Engine, peak_gflops: float) -> dict[str, float | None]:
         features += spectra(config.chroma_fft_size, config.chroma_hop)
     counted = count_flops(shipped_model(), UsualUpdate.of(engine.info)._asdict())
     operations = {
-        "resample_ms": 2.0 * RESAMPLER_TAPS * config.sample_rate_hz,
+        "resample_ms": 2.0 * _taps(config.sample_rate_hz) * config.sample_rate_hz,
         "frontend_ms": features,
         "engine_ms": None if counted is None else sum(counted.values()),
     }
@@ -192,6 +191,11 @@ def _bounds(engine: Engine, peak_gflops: float) -> dict[str, float | None]:
         step: None if count is None else round(count / (peak_gflops * 1e6), 4)
         for step, count in operations.items()
     }
+
+
+def _taps(output_rate_hz: int) -> int:
+    """Length of the resampler's filter, in samples of the input."""
+    return 2 * polyphase(RATE_HZ, output_rate_hz).reach + 1
 
 
 def _count_allocations(

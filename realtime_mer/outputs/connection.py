@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from websockets.asyncio.server import ServerConnection
 from websockets.frames import Frame, Opcode
@@ -29,8 +28,7 @@ _BINARY = 0x80 | Opcode.BINARY
 _MESSAGES = frozenset((Opcode.CONT, Opcode.TEXT, Opcode.BINARY))
 
 
-@dataclass(frozen=True, slots=True)
-class BinaryFrame:
+class BinaryFrame(NamedTuple):
     """A whole binary frame of a client, still masked.
 
     Attributes:

@@ -442,23 +442,38 @@ def unmasked_samples(
         float32 [n, channels]; None where a frame is empty, is no whole number of words or of sample
         frames, or holds values that are not finite.
     """
-    parts: list[NDArray[np.float32]] = []
+    size = frames[0].size
     for frame in frames:
-        if not frame.size or frame.size % 4 or frame.size % stream_format.frame_bytes:
+        if frame.size != size:
+            return _one_by_one(frames, stream_format)
+    if not size or size % 4 or size % stream_format.frame_bytes:
+        return None
+    # The mask is four bytes long, so it is the same word throughout, in any order of bytes.
+    words = size // 4 + 1
+    stride = frames[1].start - frames[0].start if len(frames) > 1 else 4 * words
+    if stride % 4:
+        return _one_by_one(frames, stream_format)
+    rows = np.ndarray(
+        (len(frames), words), np.uint32, frames[0].data, frames[0].start - 4, (stride, 4)
+    )
+    unmasked = (rows[:, 1:] ^ rows[:, :1]).reshape(-1)
+    if stream_format.encoding is Encoding.F32LE:
+        samples = unmasked.view("<f4").astype(np.float32, copy=False)
+        # Not finite where a value is not, and cheaper than asking each of them.
+        with np.errstate(over="ignore", invalid="ignore"):
+            power = np.dot(samples, samples)
+        if not math.isfinite(power):
             return None
-        # The mask is four bytes long, so it is the same word throughout, in any order of bytes.
-        words = np.frombuffer(frame.data, np.uint32, frame.size // 4 + 1, frame.start - 4)
-        unmasked = words[1:] ^ words[0]
-        if stream_format.encoding is Encoding.F32LE:
-            samples = unmasked.view("<f4").astype(np.float32, copy=False)
-            # Not finite where a value is not, and cheaper than asking each of them.
-            with np.errstate(over="ignore", invalid="ignore"):
-                power = np.dot(samples, samples)
-            if not math.isfinite(power):
-                return None
-        else:
-            samples = unmasked.view("<i2").astype(np.float32)
-            samples /= np.float32(32768.0)
-        parts.append(samples)
-    signal = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    return signal.reshape(-1, stream_format.channels)
+    else:
+        samples = unmasked.view("<i2").astype(np.float32)
+        samples /= np.float32(32768.0)
+    return samples.reshape(-1, stream_format.channels)
+
+
+def _one_by_one(
+    frames: Sequence[BinaryFrame], stream_format: StreamFormat
+) -> NDArray[np.float32] | None:
+    """The same for frames of several sizes."""
+    parts = [unmasked_samples((frame,), stream_format) for frame in frames]
+    whole = [part for part in parts if part is not None]
+    return np.concatenate(whole) if len(whole) == len(parts) else None
