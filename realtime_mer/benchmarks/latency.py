@@ -113,8 +113,8 @@ def measure_latency(*, seconds: float = 30.0, updates: int = 300) -> dict[str, A
             "bounds": "what the least arithmetic that we know would take at the speed of the "
             f"fastest matrix product of numpy ({peak:.0f} GFLOP/s, one thread); resample: a filter "
             f"of {_taps(engine.info.frontend.sample_rate_hz)} taps for each sample out; "
-            "front-end: a real transform for each spectrum (2.5 n log2 n), its powers, each of them in two bands; engine: the "
-            "operations of its graph",
+            "front-end: a real transform for each spectrum (2.5 n log2 n), its powers, each "
+            "of them in two bands; engine: the operations of its graph",
             "allocations": f"growth of Python's memory (tracemalloc) and of the process over "
             f"{ALLOCATION_ROUNDS} times {updates} updates after a full window",
             "end_to_end": f"from writing the {BLOCK_S * 1e3:g} ms block that holds an estimate's "

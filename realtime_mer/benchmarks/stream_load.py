@@ -180,28 +180,31 @@ def load_server(port: int, count: int, settle_s: float, seconds: float) -> dict[
     began = send_live(streams, BROWSER_BLOCK / BROWSER_RATE_HZ, settle_s + seconds, send, wait)
     share = (own_cpu_s() - cpu_s) / (time.monotonic() - wall)
     print(json.dumps({"kind": "sent"}), flush=True)
+    # While some had not begun, or had just stopped, their silence was told, as it should be.
+    from_s, ended = began + HOP_S + settle_s, time.monotonic()
     until = time.monotonic() + GRACE_S
     while (left := until - time.monotonic()) > 0.0:
         wait(left)
     warnings: Counter[str] = Counter()
     losses: Counter[str] = Counter()
     for stream, one in zip(streams, sockets, strict=True):
+        before: dict[str, int] = {}
         counters: dict[str, int] = {}
         for now, text in one.texts():
             if text.startswith('{"type":"estimate"'):
                 estimate = json.loads(text)
                 stream.heard.append((estimate["t"], now))
             elif text.startswith('{"type":"warning"'):
-                warnings[json.loads(text)["code"]] += now < wall + settle_s + seconds
-            elif text.startswith('{"type":"health"') and now < until - GRACE_S:
+                warnings[json.loads(text)["code"]] += from_s <= now < ended
+            elif text.startswith('{"type":"health"') and now < ended:
                 counters = json.loads(text)["counters"]
-        losses.update({k: v for k, v in counters.items() if k not in NOT_A_LOSS})
-    from_s = began + HOP_S + settle_s
+                before = counters if now < from_s else before
+        losses.update({k: v - before.get(k, 0) for k, v in counters.items()})
     return {
         **sum_up(streams, BROWSER_RATE_HZ, BROWSER_BLOCK, from_s, from_s + seconds - HOP_S),
         "not_sent_samples": dropped,
         "closed": closed,
-        "losses": {name: value for name, value in losses.items() if value},
+        "losses": {k: v for k, v in losses.items() if v and k not in NOT_A_LOSS},
         "notices": {code: n for code, n in warnings.items() if n},
         "load_core_share": round(share, 4),
     }
@@ -226,14 +229,20 @@ def load_pool(count: int, settle_s: float, seconds: float) -> dict[str, Any]:
     sessions = [pool.open(stream_format, "bench") for _ in range(count)]
     streams = spread(count)
     notices: Counter[str] = Counter()
-    loading = True
+    loading, counting = True, False
+    losses: Counter[str] = Counter()
+
+    def count_losses(sign: int) -> None:
+        for session in sessions:
+            for name, value in session.stats.losses().items():
+                losses[name] += sign * value
 
     def follow(stream: Seen, queue: list[LosslessQueue]) -> None:
         now = time.monotonic()
         for item in queue[0].take():
             if isinstance(item, Estimate) and item.state is not State.STALLED:
                 stream.heard.append((item.t, now))
-            elif isinstance(item, Notice) and loading:
+            elif isinstance(item, Notice) and loading and counting:
                 notices[item.code] += 1
 
     for stream, session in zip(streams, sessions, strict=True):
@@ -243,6 +252,10 @@ def load_pool(count: int, settle_s: float, seconds: float) -> dict[str, Any]:
         )
 
     def send(i: int, block: int) -> None:
+        nonlocal counting
+        if not counting and time.monotonic() >= wall + HOP_S + settle_s:
+            counting = True
+            count_losses(-1)
         pool.push(sessions[i], blocks[block % len(blocks)])
 
     cpu_s, thread_s, wall = own_cpu_s(), time.thread_time(), time.monotonic()
@@ -251,16 +264,14 @@ def load_pool(count: int, settle_s: float, seconds: float) -> dict[str, Any]:
     loading = False
     took_s = time.monotonic() - wall
     share, feeding = own_cpu_s() - cpu_s, time.thread_time() - thread_s
-    losses: Counter[str] = Counter()
-    for session in sessions:
-        losses.update({k: v for k, v in session.stats.losses().items() if k not in NOT_A_LOSS})
+    count_losses(1)
     time.sleep(GRACE_S)
     memory_mb = rss_mb(os.getpid()) - before_mb
     pool.close()
     from_s = began + HOP_S + settle_s
     return {
         **sum_up(streams, INSIDE_RATE_HZ, INSIDE_BLOCK, from_s, from_s + seconds - HOP_S),
-        "losses": {name: value for name, value in losses.items() if value},
+        "losses": {k: v for k, v in losses.items() if v and k not in NOT_A_LOSS},
         "notices": dict(notices),
         "core_share": round((share - feeding) / took_s, 4),
         "load_core_share": round(feeding / took_s, 4),

@@ -453,7 +453,7 @@ def unmasked_samples(
     stride = frames[1].start - frames[0].start if len(frames) > 1 else 4 * words
     if stride % 4:
         return _one_by_one(frames, stream_format)
-    rows = np.ndarray(
+    rows: NDArray[np.uint32] = np.ndarray(
         (len(frames), words), np.uint32, frames[0].data, frames[0].start - 4, (stride, 4)
     )
     unmasked = (rows[:, 1:] ^ rows[:, :1]).reshape(-1)
@@ -467,7 +467,8 @@ def unmasked_samples(
     else:
         samples = unmasked.view("<i2").astype(np.float32)
         samples /= np.float32(32768.0)
-    return samples.reshape(-1, stream_format.channels)
+    signal: NDArray[np.float32] = samples.reshape(-1, stream_format.channels)
+    return signal
 
 
 def _one_by_one(
