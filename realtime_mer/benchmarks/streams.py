@@ -20,7 +20,7 @@ from realtime_mer.errors import UserError
 GOAL_STREAMS, GOAL_INSIDE, GOAL_MS = 300, 1000, 250.0
 LEVELS = (25, 50, 100, 200, 300, 400, 500)
 INSIDE_LEVELS = (50, 100, 300, 600, 1000, 1400)
-QUICK_LEVELS = (1, 3)
+QUICK_LEVELS = (2,)
 # Between the last level that held and the first that did not.
 BISECTIONS = 2
 SETTLE_S = 4.0

@@ -24,7 +24,7 @@ engine    milliseconds a window for batches of 1 to 256, with one thread and two
 streams   how many live streams one process serves in time, over websockets and
           inside the process. About four minutes.
 viewers   how many viewers of one stream get each update in time, and what one
-          costs that takes nothing. About two minutes.
+          costs that takes nothing. About three minutes.
 start-up  how long it takes to listen, and to the first estimate. Half a minute.
 """
 EXAMPLES = """\
@@ -97,7 +97,7 @@ def _viewers(args: argparse.Namespace) -> dict[str, Any]:
 
     if not args.quick:
         return measure_viewers()
-    return measure_viewers(levels=QUICK_LEVELS, seconds=4.0, stalled=10)
+    return measure_viewers(levels=QUICK_LEVELS, seconds=4.0, stalled=10, past=50)
 
 
 def _start_up(args: argparse.Namespace) -> dict[str, Any]:
