@@ -19,12 +19,12 @@ _LATENCY = {
 }
 # Why a step takes longer than its bound, where it does.
 _WHY = {
-    "resample_ms": "a filter runs over short rows, which are read again for each phase: memory, "
-    "not arithmetic; and a call for each piece of the second",
-    "frontend_ms": "transforms of 512 points move more numbers than they multiply; the rest is "
-    "the overhead of some twenty numpy calls on small arrays",
-    "engine_ms": "one window is too small to fill the pipes: its products have a few dozen rows, "
-    "and about a hundred nodes each cost some microseconds; batches come closer",
+    "resample_ms": "the filter runs as matrix products, whose corners multiply zeros; small ones, "
+    "with a call for each piece of the second",
+    "frontend_ms": "a transform moves more numbers than it multiplies, and a filter bank of few "
+    "numbers that are not zero is read, not computed; the rest is what some dozen numpy calls cost",
+    "engine_ms": "products of one window have a few dozen rows, too few to fill the processor's "
+    "pipes, and each of the graph's nodes costs some microseconds; batches come closer",
     "publish_ms": "Python writes some 500 characters of JSON, once for all viewers",
 }
 _TOOLS = {
