@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from websockets.asyncio.server import ServerConnection
 from websockets.frames import Frame, Opcode
+from websockets.protocol import State
 
 # Larger frames are not gathered here, so that one that comes in crumbs is not copied each time.
 MAX_WHOLE_BYTES = 2**16
@@ -131,7 +132,8 @@ class AudioConnection(ServerConnection):
         """Gives audio to who takes it, or as the same bytes to the library."""
         if not frames:
             return
-        if self.audio is None or self._queued != self.handled or not self.audio(frames):
+        waits = self._queued != self.handled or self.state is not State.OPEN
+        if self.audio is None or waits or not self.audio(frames):
             super().data_received(data)
 
 
