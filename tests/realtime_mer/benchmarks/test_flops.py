@@ -63,8 +63,10 @@ def test_the_usual_update_is_one_the_engine_takes(engine: Engine) -> None:
 
 def test_engine_rows_hold_batch_threads_and_share() -> None:
     result = measure_engine(batches=(1, 2), threads=(1,), seconds=0.02)
-    assert [row["batch"] for row in result["rows"]] == [1, 2]
-    for row in result["rows"]:
+    # Others follow where they can be had.
+    rows = [row for row in result["rows"] if row["backend"] == "onnxruntime"]
+    assert [row["batch"] for row in rows] == [1, 2]
+    for row in rows:
         assert row["ms_per_window"] == pytest.approx(
             row["ms_per_call"]["p50"] / row["batch"], abs=1e-3
         )
