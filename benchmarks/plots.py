@@ -5,39 +5,35 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import speed_plots
+from drawing import COLOURS, GREY, figure_of, save
 from tables import ALLOWED_LOSS, DIMENSIONS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-# Apart for the colour-blind too, and in grey.
-_COLOURS = {"arousal": "#c1440e", "valence": "#2166ac"}
-_GREY = "#5b6470"
-_DPI = 110
 
 
 def robustness(result: dict[str, Any], path: Path) -> None:
     """What each condition costs: bars of the R2 that is lost."""
     rows = result["conditions"][::-1]
-    figure, axes = _figure(1, height=0.32 * len(rows) + 1.0)
+    figure, axes = figure_of(1, height=0.32 * len(rows) + 1.0)
     axis = axes[0]
     for shift, name in ((0.19, "arousal"), (-0.19, "valence")):
         loss = [row[name]["r2_loss"] or 0.0 for row in rows]
         places = [place + shift for place in range(len(rows))]
-        axis.barh(places, loss, height=0.36, color=_COLOURS[name], label=name)
-    axis.axvline(0, color=_GREY, linewidth=0.8)
-    axis.axvline(ALLOWED_LOSS, color=_GREY, linewidth=0.8, linestyle=":")
+        axis.barh(places, loss, height=0.36, color=COLOURS[name], label=name)
+    axis.axvline(0, color=GREY, linewidth=0.8)
+    axis.axvline(ALLOWED_LOSS, color=GREY, linewidth=0.8, linestyle=":")
     axis.set_yticks(range(len(rows)), [row["name"] for row in rows])
     axis.set_ylim(-0.6, len(rows) - 0.4)
     axis.set_xlabel(f"R2 lost against the clip as it is (dotted: {ALLOWED_LOSS})")
     axis.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
-    _save(figure, path)
+    save(figure, path)
 
 
 def lag(result: dict[str, Any], path: Path) -> None:
     """R2 over the length of the window and over the hop."""
-    figure, axes = _figure(2, share_y=True)
+    figure, axes = figure_of(2, share_y=True)
     for name in DIMENSIONS:
         orders, hops = result["lag_orders"], result["hops"]
         _line(axes[0], [r["window_s"] for r in orders], [r[name]["r2"] for r in orders], name)
@@ -46,12 +42,12 @@ def lag(result: dict[str, Any], path: Path) -> None:
     axes[0].set_ylabel("R2, 5 to 10 s heard")
     axes[1].set_xlabel("hop, seconds (the model's own window)")
     axes[0].legend(frameon=False, loc="lower right")
-    _save(figure, path)
+    save(figure, path)
 
 
 def step_response(result: dict[str, Any], path: Path) -> None:
     """The median way of the estimates after a change, one line for each window."""
-    figure, axes = _figure(2, share_y=True)
+    figure, axes = figure_of(2, share_y=True)
     styles = ("-", "--", "-.", ":")
     windows = list(dict.fromkeys(curve["window_s"] for curve in result["curves"]))
     for axis, name in zip(axes, DIMENSIONS, strict=True):
@@ -59,29 +55,29 @@ def step_response(result: dict[str, Any], path: Path) -> None:
             if curve["dimension"] == name:
                 style = styles[windows.index(curve["window_s"]) % len(styles)]
                 axis.plot(
-                    curve["seconds"], curve["way"], style, color=_COLOURS[name],
+                    curve["seconds"], curve["way"], style, color=COLOURS[name],
                     label=f"window {curve['window_s']:g} s",
                 )  # fmt: skip
         for share in (0.5, 0.9):
-            axis.axhline(share, color=_GREY, linewidth=0.6, linestyle=":")
+            axis.axhline(share, color=GREY, linewidth=0.6, linestyle=":")
         axis.set_title(name, fontsize=10, loc="left")
         axis.set_xlabel("seconds after the change")
         if axis.get_legend_handles_labels()[0]:
             axis.legend(frameon=False, loc="lower right")
     axes[0].set_ylabel("share of the step (median)")
-    _save(figure, path)
+    save(figure, path)
 
 
 def heard(result: dict[str, Any], path: Path) -> None:
     """R2 over the seconds heard."""
-    figure, axes = _figure(1, height=3.0)
+    figure, axes = figure_of(1, height=3.0)
     for name in DIMENSIONS:
         rows = [row for row in result["heard"] if name in row]
         _line(axes[0], [row["seconds"] for row in rows], [row[name]["r2"] for row in rows], name)
     axes[0].set_xlabel("seconds heard")
     axes[0].set_ylabel("R2 of that moment")
     axes[0].legend(frameon=False, loc="lower right")
-    _save(figure, path)
+    save(figure, path)
 
 
 # By file name: the result it comes from and what draws it.
@@ -90,34 +86,10 @@ PLOTS = {
     "robustness": ("robustness", robustness),
     "lag": ("lag", lag),
     "step_response": ("step_response", step_response),
+    **speed_plots.PLOTS,
 }
-
-
-def _figure(
-    columns: int, *, height: float = 3.4, share_y: bool = False
-) -> tuple[Figure, list[Axes]]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.6, height), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)  # no window, no global state
-    axes = [figure.add_subplot(1, columns, 1)]
-    axes += [
-        figure.add_subplot(1, columns, place, sharey=axes[0] if share_y else None)
-        for place in range(2, columns + 1)
-    ]
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(axis="both", color="#e6e8eb", linewidth=0.6)
-        axis.set_axisbelow(True)
-    return figure, axes
 
 
 def _line(axis: Axes, x: list[float], y: list[float | None], name: str) -> None:
     known = [(a, b) for a, b in zip(x, y, strict=True) if b is not None]
-    axis.plot(*zip(*known, strict=True), "o-", color=_COLOURS[name], markersize=3.5, label=name)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=_DPI, metadata={"Software": None})
+    axis.plot(*zip(*known, strict=True), "o-", color=COLOURS[name], markersize=3.5, label=name)

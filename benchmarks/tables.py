@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
+
+import speed_tables
+from markdown import table
 
 from realtime_mer.reproduction import report
 
@@ -13,65 +16,6 @@ DIMENSIONS = ("arousal", "valence")
 ALLOWED_LOSS = 0.05
 _FIT = ("r2", "rmse", "ccc", "r")
 _FIT_TITLES = "R2 | RMSE | CCC | r"
-_LATENCY = {
-    "engine_ms": ("engine, one update of a full window", "p99 under 5"),
-    "frontend_ms": ("front-end, one second of audio", ""),
-    "update_ms": ("whole update, one second of audio", "p99 under 10"),
-    "end_to_end_ms": ("sample in to websocket message out, less the block", "p95 under 30"),
-}
-
-
-# -- speed ----------------------------------------------------------------------------------------
-
-
-def latency(result: Result) -> str:
-    rows = [
-        [name, *(f"{result[key][p]:.2f}" for p in ("p50", "p95", "p99")), goal]
-        for key, (name, goal) in _LATENCY.items()
-    ]
-    more = [
-        ["share of one core, one stream", f"{result['core_share']:.2%}", "under 3 %"],
-        ["resident memory of the server", f"{result['rss_mb']:.0f} MB", "under 200 MB"],
-        ["real-time factor", f"{result['real_time_factor']:.4f}", ""],
-        [
-            "start of the process to the first estimate (hop 1 s)",
-            f"{result['first_estimate_s']:.2f} s",
-            "",
-        ],
-        [
-            "window full to the first estimate on it, start of the process included",
-            f"{result['window_full_to_tracking_s']:.2f} s",
-            "under 2 s",
-        ],
-    ]
-    method = "; ".join(f"{k}: {v}" for k, v in result["method"].items())
-    return "\n\n".join(
-        [
-            table("milliseconds | p50 | p95 | p99 | goal", rows),
-            table(" | | goal", more),
-            f"Measured: {method}.",
-        ]
-    )
-
-
-def speed(result: Result) -> str:
-    """The short form for the project's front page."""
-    names = {
-        "engine_ms": "engine, a full window",
-        "update_ms": _LATENCY["update_ms"][0],
-        "end_to_end_ms": _LATENCY["end_to_end_ms"][0],
-    }
-    rows = [
-        [name, *(f"{result[key][p]:.1f} ms" for p in ("p50", "p95", "p99"))]
-        for key, name in names.items()
-    ]
-    return (
-        table(" | p50 | p95 | p99", rows)
-        + f"\n\nOne stream takes {100 * result['core_share']:.1f} % of a "
-        f"core and {result['rss_mb']:.0f} MB; the first estimate comes "
-        f"{result['first_estimate_s']:.1f} s after\nthe start of the process with a hop of one "
-        "second."
-    )
 
 
 # -- accuracy on songs never heard ----------------------------------------------------------------
@@ -404,28 +348,6 @@ def transfer(result: Result) -> str:
 # -- parts ----------------------------------------------------------------------------------------
 
 
-def table(titles: str, rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table.
-
-    Args:
-        titles: of the columns, divided by "|".
-
-    Raises:
-        ValueError: a row has another number of cells.
-    """
-    columns = [title.strip() for title in titles.split("|")]
-    lines = [_line(columns), "|" + "---|" * len(columns)]
-    for row in rows:
-        if len(row) != len(columns):
-            raise ValueError(f"a row of {len(row)} cells in a table of {len(columns)}: {row}")
-        lines.append(_line([cell.replace("|", "/") for cell in row]))
-    return "\n".join(lines)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
-
-
 def measured(result: Result) -> str:
     """Model, data, seed and machine of a result, in a line or two."""
     first = result[0] if isinstance(result, list) else result
@@ -509,8 +431,7 @@ def _with_protocol(text: str, result: dict[str, Any]) -> str:
 # By marker: the result it comes from (benchmarks/results/NAME.json) and what makes it.
 TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "accuracy": ("accuracy", accuracy),
-    "speed": ("latency", speed),
-    "latency": ("latency", latency),
+    **speed_tables.TABLES,
     "by song": ("accuracy", by_song),
     "intervals": ("accuracy", intervals),
     "heard": ("accuracy", heard),

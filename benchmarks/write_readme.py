@@ -1,6 +1,12 @@
 """Writes benchmarks/README.md, the plots beside it, and the tables inside the other documents.
 
 realtime-mer bench latency --json > benchmarks/results/latency.json
+realtime-mer bench engine --json > benchmarks/results/engine.json
+realtime-mer bench streams --json > benchmarks/results/streams.json
+realtime-mer bench viewers --json > benchmarks/results/viewers.json
+realtime-mer bench start-up --json > benchmarks/results/start_up.json
+python benchmarks/side_by_side.py --cache DIR --audio FILE ...
+python benchmarks/scale.py
 realtime-mer evaluate --data DIR --json > benchmarks/results/accuracy.json
 python benchmarks/baselines.py --data DIR
 python benchmarks/robustness.py --data DIR
@@ -66,7 +72,42 @@ class Section:
 
 SECTIONS = (
     Section(
-        "Latency", "latency", "realtime-mer bench latency --json", "", (("", "latency"),)
+        "Side by side", "side_by_side",
+        "python benchmarks/side_by_side.py --cache DIR --audio FILE ...",
+        "What a user would install instead, in one run, on the same audio and the same core.",
+        (("", "side by side"),),
+        (("side_by_side", "Compute for each new value: this project, VibeNet, essentia"),),
+    ),
+    Section(
+        "Latency", "latency", "realtime-mer bench latency --json", "",
+        (("", "latency"), ("Each step against the least that it could take", "bounds")),
+    ),
+    Section(
+        "Engine", "engine", "realtime-mer bench engine --json",
+        "What a window costs where several are computed in one call, as the streams of a server "
+        "are.",
+        (("", "engine"),),
+        (("engine", "Milliseconds a window over the batch"),),
+    ),
+    Section(
+        "Streams", "streams", "realtime-mer bench streams --json",
+        "How many live streams one process serves on this machine, the load beside it.",
+        (("", "streams"),),
+        (("streams", "Lateness over the number of streams"),),
+    ),
+    Section(
+        "Viewers", "viewers", "realtime-mer bench viewers --json",
+        "How many viewers of one stream get each update, and what one costs that takes nothing.",
+        (("", "viewers"),),
+        (("viewers", "Delay of an update over the number of viewers"),),
+    ),
+    Section(
+        "Start-up", "start_up", "realtime-mer bench start-up --json", "", (("", "start-up"),),
+    ),
+    Section(
+        "Scale on paper", "scale", "python benchmarks/scale.py",
+        "Reckoned from the figures above, not measured: a larger machine was not at hand.",
+        (("", "scale"),),
     ),
     Section(
         "Accuracy by song", "accuracy", "realtime-mer evaluate --data DIR --json",

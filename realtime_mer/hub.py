@@ -74,6 +74,11 @@ class Subscription(ABC):
             self._waiting_since_take = False
             return self._pop_all()
 
+    @property
+    def waiting(self) -> bool:
+        """Something is there to be taken."""
+        return self._waiting_since_take
+
     def wait(self, timeout_s: float | None = None) -> list[Item]:
         """Waits until something is there, then as `take`; empty where the time ran out."""
         with self._changed:
@@ -224,6 +229,11 @@ class Hub:
             start = max(0, since + 1 - first)
             stop = None if limit is None else start + limit
             return list(islice(self._history, start, stop)), since < 0 or since + 1 >= first
+
+    @property
+    def memory(self) -> int:
+        """How many estimates are remembered at most."""
+        return self._history.maxlen or 0
 
     @property
     def latest(self) -> Estimate | None:

@@ -127,14 +127,14 @@ class Stats:
         if self._parent is not None:
             self._parent.add(counter, amount)
 
-    def observe(self, timing: Timing, seconds: float) -> None:
-        """Adds a duration to a histogram."""
+    def observe(self, timing: Timing, seconds: float, *, times: int = 1) -> None:
+        """Adds a duration to a histogram, as often as it was seen."""
         bucket = bisect_left(BUCKETS_S, seconds)
         with self._lock:
-            self._buckets[timing][bucket] += 1
-            self._totals[timing] += seconds
+            self._buckets[timing][bucket] += times
+            self._totals[timing] += seconds * times
         if self._parent is not None:
-            self._parent.observe(timing, seconds)
+            self._parent.observe(timing, seconds, times=times)
 
     def __getitem__(self, counter: Counter) -> int:
         with self._lock:

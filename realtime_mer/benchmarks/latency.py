@@ -10,40 +10,46 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import os
-import re
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from mer_engine import Engine, FrontEnd, load_engine
-from mer_engine.engine import silent_maps
+from mer_engine.engine import shipped_model
 from numpy.typing import NDArray
 
-from realtime_mer.audio.demo import DemoSource
-from realtime_mer.audio.source import EndOfStream
+from realtime_mer.benchmarks.demo_audio import demo_audio
+from realtime_mer.benchmarks.flops import count_flops, measure_peak_gflops
 from realtime_mer.benchmarks.machine import describe_machine
 from realtime_mer.benchmarks.percentiles import percentiles_ms
+from realtime_mer.benchmarks.server_process import ServerProcess, rss_mb, serving
+from realtime_mer.benchmarks.usual_update import UsualUpdate, on_cores
 from realtime_mer.config import PipelineConfig
 from realtime_mer.errors import UserError
+from realtime_mer.hub import Hub
+from realtime_mer.outputs.room import Ready
 from realtime_mer.pipeline import Pipeline
+from realtime_mer.polyphase import polyphase
+from realtime_mer.resample import StreamResampler
+from realtime_mer.types import Estimate, FastValues, Latency, State
+from realtime_mer.wire import dump
 
 RATE_HZ = 48_000
 BLOCK_S = 0.02
 BURN_IN = 20
-SERVE_START_TIMEOUT_S = 30.0
 # A short hop for many measurements in little time; the usual hop for what a stream costs.
 TIMED_HOP_S = 0.1
+ALLOCATION_ROUNDS = 3
 USUAL_HOP_S = 1.0
 WINDOW_S = 10.0
-ADDRESS = re.compile(r"http://[^\s/]+:(\d+)")
 
 
 @dataclass(slots=True)
@@ -74,17 +80,25 @@ def measure_latency(*, seconds: float = 30.0, updates: int = 300) -> dict[str, A
         updates: how many updates are timed inside the process.
     """
     engine = load_engine()
-    audio = _demo(max(seconds, 30.0))
-    with _one_core():
+    audio = demo_audio(max(seconds, 30.0), RATE_HZ)
+    with on_cores(1):
         engine_s = _time_engine(engine, updates)
+        resample_s = _time_resampler(audio, updates)
         frontend_s = _time_frontend(audio, updates)
         update_s = _time_updates(engine, audio, updates)
+        publish_s = _time_publishing(updates)
+        peak = measure_peak_gflops()
+    allocations = _count_allocations(engine, audio, updates)
     timed = _listen_live(audio, seconds, TIMED_HOP_S)
     usual = _listen_live(audio, seconds, USUAL_HOP_S)
     return {
         "engine_ms": percentiles_ms(engine_s),
+        "resample_ms": percentiles_ms(resample_s),
         "frontend_ms": percentiles_ms(frontend_s),
         "update_ms": percentiles_ms(update_s),
+        "publish_ms": percentiles_ms(publish_s),
+        "bounds": _bounds(engine, peak),
+        "allocations": allocations,
         "end_to_end_ms": percentiles_ms(timed.delays_s),
         "real_time_factor": round(float(np.mean(update_s)) / USUAL_HOP_S, 5),
         "core_share": round(usual.core_share, 5),
@@ -94,6 +108,15 @@ def measure_latency(*, seconds: float = 30.0, updates: int = 300) -> dict[str, A
         "method": {
             "update": f"one hop of {USUAL_HOP_S} s of {RATE_HZ} Hz mono: resample, front-end, "
             "window, engine, on one core",
+            "publish": "an estimate as a message, framed for a websocket, handed to one viewer "
+            "through the hub; without the socket",
+            "bounds": "what the least arithmetic that we know would take at the speed of the "
+            f"fastest matrix product of numpy ({peak:.0f} GFLOP/s, one thread); resample: a filter "
+            f"of {_taps(engine.info.frontend.sample_rate_hz)} taps for each sample out; "
+            "front-end: a real transform for each spectrum (2.5 n log2 n), its powers, each "
+            "of them in two bands; engine: the operations of its graph",
+            "allocations": f"growth of Python's memory (tracemalloc) and of the process over "
+            f"{ALLOCATION_ROUNDS} times {updates} updates after a full window",
             "end_to_end": f"from writing the {BLOCK_S * 1e3:g} ms block that holds an estimate's "
             "last sample into serve's standard input to reading the estimate from its websocket; "
             f"hop {TIMED_HOP_S} s, {len(timed.delays_s)} estimates",
@@ -107,47 +130,104 @@ def measure_latency(*, seconds: float = 30.0, updates: int = 300) -> dict[str, A
     }
 
 
-def _demo(seconds: float) -> NDArray[np.float32]:
-    """The built-in demo, mono at `RATE_HZ`, as long as asked."""
-    import soxr
-
-    parts: list[NDArray[np.float32]] = []
-    with DemoSource(block_s=1.0) as source:
-        rate_hz = source.info.sample_rate_hz
-        with contextlib.suppress(EndOfStream):
-            while True:
-                block = source.read(1.0)
-                if block is not None:
-                    parts.append(block.samples.mean(axis=1))
-    signal = soxr.resample(np.concatenate(parts), rate_hz, RATE_HZ)
-    return np.resize(signal, int(seconds * RATE_HZ)).astype(np.float32)
-
-
-@contextlib.contextmanager
-def _one_core() -> Iterator[None]:
-    """Keeps this process on one core where the system allows it."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(cores)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, cores)
-
-
 def _time_engine(engine: Engine, updates: int) -> list[float]:
     """Seconds per engine call of a full window with the usual hop: two new steps."""
-    info = engine.info
-    new = round(USUAL_HOP_S / info.step_s)
-    rng = np.random.default_rng(0)
-    shape = (1, new * info.frames_per_step, info.frontend.width)
-    frames = rng.uniform(0, 3, shape).astype(np.float32)
-    held = silent_maps(info)
-    past_shape = (1, info.lag_order_default - new, info.embedding_size)
-    past = rng.standard_normal(past_shape).astype(np.float32)
-    return _timed(lambda: engine.infer(frames, held, past), updates)
+    update = UsualUpdate.of(engine.info)
+    return _timed(lambda: engine.infer(*update), updates)
+
+
+def _time_resampler(audio: NDArray[np.float32], updates: int) -> list[float]:
+    """Seconds that the resampler takes for one usual hop."""
+    resampler = StreamResampler(RATE_HZ, 1, FrontEnd().config.sample_rate_hz)
+    hop = np.ascontiguousarray(audio[: int(RATE_HZ * USUAL_HOP_S)])
+    return _timed(lambda: resampler.push(hop), updates)
+
+
+def _time_publishing(updates: int) -> list[float]:
+    """Seconds from an estimate to the bytes for a viewer: the hub, the message and its frame."""
+    hub = Hub()
+    slot = hub.subscribe_latest()
+    sent: list[Ready] = []
+
+    def publish() -> None:
+        hub.publish(_estimate(len(sent)))
+        for item in slot.take():
+            if isinstance(item, Estimate):
+                sent.append(Ready.of(dump(item.to_dict())))
+
+    return _timed(publish, updates)
+
+
+def _estimate(seq: int) -> Estimate:
+    fast = FastValues(3.0, 0.2, 0.4, 0.1, 0.3, 0.2, 0.6)
+    return Estimate(
+        seq=seq, t=seq + 1.0, utc="2026-01-02T03:04:05.678Z", valence=0.123456, arousal=0.234567,
+        valence_low=-0.1, valence_high=0.3, arousal_low=0.0, arousal_high=0.4, mood="pleased",
+        state=State.TRACKING, level_db=-18.42, latency=Latency(10.0, 4.1, 6.9, 0.2), whole=None,
+        fast=fast,
+    )  # fmt: skip
+
+
+def _bounds(engine: Engine, peak_gflops: float) -> dict[str, float | None]:
+    """The least that each step could take on this machine, in milliseconds."""
+    config = engine.info.frontend
+
+    def spectra(size: int, hop: int) -> float:
+        """A real transform, its powers, and each of them in two bands, for a second of audio."""
+        bins = size // 2 + 1
+        one = 2.5 * size * math.log2(size) + size + 3 * bins + 4 * bins
+        return config.sample_rate_hz / hop * one
+
+    features = spectra(config.fft_size, config.hop)
+    if config.chroma_fft_size:
+        features += spectra(config.chroma_fft_size, config.chroma_hop)
+    counted = count_flops(shipped_model(), UsualUpdate.of(engine.info)._asdict())
+    operations = {
+        "resample_ms": 2.0 * _taps(config.sample_rate_hz) * config.sample_rate_hz,
+        "frontend_ms": features,
+        "engine_ms": None if counted is None else sum(counted.values()),
+    }
+    return {
+        step: None if count is None else round(count / (peak_gflops * 1e6), 4)
+        for step, count in operations.items()
+    }
+
+
+def _taps(output_rate_hz: int) -> int:
+    """Length of the resampler's filter, in samples of the input."""
+    return 2 * polyphase(RATE_HZ, output_rate_hz).reach + 1
+
+
+def _count_allocations(
+    engine: Engine, audio: NDArray[np.float32], updates: int
+) -> dict[str, float]:
+    """What stays of the memory that updates take: nothing, or the stream grows for ever."""
+    update = _updating(engine, audio)
+    for _ in range(updates):
+        update()
+    before_mb = rss_mb(os.getpid())
+    for _ in range(ALLOCATION_ROUNDS * updates):
+        update()
+    grown_mb = rss_mb(os.getpid()) - before_mb
+    tracemalloc.start()
+    try:
+        for _ in range(BURN_IN):
+            update()
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(updates):
+            update()
+        after, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        update()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return {
+        "traced_bytes_per_update": round((after - before) / updates, 2),
+        "traced_peak_of_an_update_kb": round((peak - after) / 1e3, 1),
+        "rss_growth_kb": round(grown_mb * 1e3, 1),
+        "updates": ALLOCATION_ROUNDS * updates,
+    }
 
 
 def _time_frontend(audio: NDArray[np.float32], updates: int) -> list[float]:
@@ -159,6 +239,11 @@ def _time_frontend(audio: NDArray[np.float32], updates: int) -> list[float]:
 
 def _time_updates(engine: Engine, audio: NDArray[np.float32], updates: int) -> list[float]:
     """Seconds per whole update: everything that one usual hop of audio costs."""
+    return _timed(_updating(engine, audio), updates)
+
+
+def _updating(engine: Engine, audio: NDArray[np.float32]) -> Callable[[], object]:
+    """One update of a stream whose window is full, each time it is called."""
     pipeline = Pipeline(engine, sample_rate_hz=RATE_HZ, config=PipelineConfig(hop_s=USUAL_HOP_S))
     hop = int(RATE_HZ * USUAL_HOP_S)
     starts = iter(range(10**9))
@@ -169,7 +254,7 @@ def _time_updates(engine: Engine, audio: NDArray[np.float32], updates: int) -> l
 
     for _ in range(round(WINDOW_S / USUAL_HOP_S)):
         update()
-    return _timed(update, updates)
+    return update
 
 
 def _timed(call: Any, count: int) -> list[float]:
@@ -185,61 +270,27 @@ def _timed(call: Any, count: int) -> list[float]:
 
 def _listen_live(audio: NDArray[np.float32], seconds: float, hop_s: float) -> LiveRun:
     """Runs the real server over `seconds` of audio at real time."""
-    command = [
-        *(sys.executable, "-m", "realtime_mer", "serve", "--input", "-", "--port", "0"),
-        *("--pcm-rate", str(RATE_HZ), "--pcm-channels", "1", "--pcm-format", "f32le"),
-        *("--hop", str(hop_s)),
-    ]
     started = time.monotonic()
-    with subprocess.Popen(
-        command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as server:
-        assert server.stdout is not None
-        # What it prints after its address must not fill the pipe.
-        drain = threading.Thread(target=server.stdout.read, daemon=True)
-        try:
-            port = _port(server.stdout)
-            drain.start()
-            # On a thread of its own: the caller may run an event loop, as a notebook does.
-            with ThreadPoolExecutor(1) as thread:
-                return thread.submit(
-                    lambda: asyncio.run(_follow(server, port, audio, seconds, started))
-                ).result()
-        finally:
-            server.kill()
-            if drain.is_alive():
-                drain.join()
-
-
-def _port(output: IO[bytes]) -> int:
-    """The port from the line in which the server says where it is."""
-    printed = []
-    deadline = time.monotonic() + SERVE_START_TIMEOUT_S
-    while time.monotonic() < deadline:
-        line = output.readline().decode(errors="replace")
-        if not line:
-            break
-        printed.append(line)
-        if found := ADDRESS.search(line):
-            return int(found[1])
-    raise UserError(f"the server did not start; it said: {''.join(printed).strip() or 'nothing'}")
+    pcm = ("--pcm-rate", str(RATE_HZ), "--pcm-channels", "1", "--pcm-format", "f32le")
+    with (
+        serving("--input", "-", *pcm, "--hop", str(hop_s)) as server,
+        # On a thread of its own: the caller may run an event loop, as a notebook does.
+        ThreadPoolExecutor(1) as thread,
+    ):
+        return thread.submit(lambda: asyncio.run(_follow(server, audio, seconds, started))).result()
 
 
 async def _follow(
-    server: subprocess.Popen[bytes],
-    port: int,
-    audio: NDArray[np.float32],
-    seconds: float,
-    started: float,
+    server: ServerProcess, audio: NDArray[np.float32], seconds: float, started: float
 ) -> LiveRun:
     from websockets.asyncio.client import connect
 
     run = LiveRun()
-    writer = _Writer(server, audio, seconds)
-    async with connect(f"ws://127.0.0.1:{port}/ws", max_size=None) as socket:
+    writer = _Writer(server.process, audio, seconds)
+    async with connect(f"ws://127.0.0.1:{server.port}/ws", max_size=None) as socket:
         await socket.recv()  # hello: the server is ready
         writer.start()
-        cpu_before, wall_before = _cpu_s(server.pid), time.monotonic()
+        cpu_before, wall_before = server.cpu_s, time.monotonic()
         while writer.is_alive():
             try:
                 message = json.loads(await asyncio.wait_for(socket.recv(), 2.0))
@@ -257,8 +308,8 @@ async def _follow(
             if written is not None:
                 run.delays_s.append(now - written)
         wall_s = time.monotonic() - wall_before
-        run.core_share = (_cpu_s(server.pid) - cpu_before) / wall_s
-        run.rss_mb = _rss_mb(server.pid)
+        run.core_share = (server.cpu_s - cpu_before) / wall_s
+        run.rss_mb = server.rss_mb
     writer.stop()
     if not run.delays_s:
         raise UserError("the server gave no estimate; 'realtime-mer doctor' may say why")
@@ -298,23 +349,3 @@ class _Writer(threading.Thread):
         """When the block was written that holds the last sample before a stream time."""
         index = round(stream_s / BLOCK_S) - 1
         return self._times[index] if 0 <= index < len(self._times) else None
-
-
-def _cpu_s(pid: int) -> float:
-    """Processor time of a process in seconds; 0 where the system has no /proc."""
-    stat = Path(f"/proc/{pid}/stat")
-    if not stat.exists():
-        return 0.0
-    fields = stat.read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / float(os.sysconf("SC_CLK_TCK"))
-
-
-def _rss_mb(pid: int) -> float:
-    """Resident memory of a process in MB; 0 where the system has no /proc."""
-    status = Path(f"/proc/{pid}/status")
-    if not status.exists():
-        return 0.0
-    for line in status.read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    return 0.0

@@ -5,31 +5,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from websockets.asyncio.server import ServerConnection
+from numpy.typing import NDArray
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
 from realtime_mer import wire
 from realtime_mer.audio.source import InputInfo
-from realtime_mer.clock import Clock
 from realtime_mer.errors import UserError
 from realtime_mer.hub import End, Hub, Item, LatestSlot, Notice
+from realtime_mer.outputs import room
+from realtime_mer.outputs.connection import AudioConnection, BinaryFrame, Gathering
+from realtime_mer.outputs.room import Ready, Room
 from realtime_mer.outputs.throttle import Throttle
 from realtime_mer.sessions import ClientSession, SessionPool, TooManySessionsError
 from realtime_mer.stats import Counter, Stats, Timing
 from realtime_mer.types import Estimate
-from realtime_mer.wire import CloseCode, ErrorCode, WireError
+from realtime_mer.wire import CloseCode, Encoding, ErrorCode, StreamFormat, WireError
 
 logger = logging.getLogger(__name__)
 
 # A viewer that takes nothing for so long is cut off.
 SEND_TIMEOUT_S = 30.0
-# Changes are told at once, but not more often than this; the periodic health tells the rest.
-HEALTH_PAUSE_S = 0.5
 TEXTS_PER_SECOND, TEXT_BURST = 20, 40
 ERRORS_PER_SECOND, ERROR_BURST = 5, 50
 # Audio may come so many times faster than real time, ten seconds of it at once, in so many frames
@@ -56,17 +58,16 @@ class Channel:
     client: ClientSession | None
 
 
-class Host(Protocol):
+class Host(room.Host, Protocol):
     """What a viewer needs of the server."""
 
-    clock: Clock
-    stats: Stats
     pool: SessionPool
+    gathering: Gathering
 
     def channel(self, session: str | None) -> Channel: ...
+    def room(self, channel: Channel) -> Room: ...
+    def leave(self, viewer: Viewer, room: Room) -> None: ...
     def hello(self, channel: Channel) -> dict[str, object]: ...
-    def health(self, channel: Channel) -> dict[str, object]: ...
-    def text(self, estimate: Estimate) -> str: ...
     def utc(self) -> str: ...
     def tell_all(self) -> None: ...
 
@@ -74,9 +75,10 @@ class Host(Protocol):
 class Viewer:
     """Sends a channel's items to one connection and takes its messages.
 
-    Everything of the channel goes through one task, which waits for the socket and takes the newest
-    from its slot whenever the socket is ready: a slow connection skips estimates and nobody else
-    notices.
+    While the connection takes everything at once, the room writes to it directly. Where it does not
+    (it is slow, or has just come and is told the past), what comes waits in a slot that keeps the
+    newest, and a task sends it as the socket allows: a slow connection skips estimates and nobody
+    else notices.
 
     Args:
         host: the server.
@@ -86,25 +88,25 @@ class Viewer:
     """
 
     def __init__(
-        self, host: Host, connection: ServerConnection, session: str | None, since: int
+        self, host: Host, connection: AudioConnection, session: str | None, since: int
     ) -> None:
         self._host = host
         self._connection = connection
-        self._loop = asyncio.get_running_loop()
-        self._event = asyncio.Event()
-        self._quiet = asyncio.Event()
-        self._offered_at: float | None = None
+        self._transport = connection.transport
         self._channel = host.channel(session)
         self._since = since if session == self._channel.session else -1
         self._next: Channel | None = self._channel
-        self._slot: LatestSlot | None = None
+        self._room: Room | None = None
+        self._slot = LatestSlot()
+        self._offered_at: float | None = None
+        # Only while there is something that the room cannot write directly.
+        self._sender: asyncio.Task[None] | None = None
+        self._seen = -1
         self._told_end = False
         self._lost = 0
+        self._health_wanted = False
         self._client: ClientSession | None = None
         self._client_over = asyncio.Event()
-        self._health_wanted = False
-        self._health_told: object = None
-        self._health_at = float("-inf")
         self._texts = Throttle(TEXT_BURST / TEXTS_PER_SECOND, host.clock)
         self._errors = Throttle(ERROR_BURST / ERRORS_PER_SECOND, host.clock)
         self._audio = Throttle(AUDIO_BURST_S / AUDIO_SPEED, host.clock)
@@ -112,73 +114,101 @@ class Viewer:
 
     async def run(self) -> None:
         """Serves the connection until it closes."""
-        tasks = {
-            asyncio.create_task(self._send_all()),
-            asyncio.create_task(self._receive_all()),
-        }
+        self._send_soon()
+        self._connection.audio = self._take_audio_now
         try:
-            # Either may be the one to notice that the connection is gone.
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await self._receive_all()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            self._connection.audio = None
+            if self._sender is not None:
+                self._sender.cancel()
+                await asyncio.gather(self._sender, return_exceptions=True)
             self._leave()
             if self._client is not None:
                 self._host.pool.drop(self._client)
                 # Others may have been watching it.
                 self._client.hub.publish(End("its client is gone"))
 
-    def wake(self) -> None:
-        """Lets the sender look for something to send. From the event loop's thread."""
-        self._event.set()
+    # Called by the room, in the event loop.
 
-    def want_health(self) -> None:
-        """Asks for a health message, changed or not. From the event loop's thread."""
+    def offer(self, item: Item, message: Ready | None) -> bool:
+        """Takes an item; whether its message has been written at once.
+
+        Args:
+            item: published just now.
+            message: what to write; None where only the task may tell it.
+        """
+        if message is not None and isinstance(item, Estimate) and self._free:
+            # The snapshot may have told it already.
+            if item.seq <= self._seen:
+                return False
+            self._seen = item.seq
+            self._transport.write(message.frame)
+            return True
+        if self._offered_at is None:
+            self._offered_at = self._host.clock.monotonic()
+        self._slot.offer(item)
+        self._send_soon()
+        return False
+
+    def offer_health(self, message: Ready) -> bool:
+        """Takes a health message; whether it has been written at once."""
+        if self._free:
+            self._transport.write(message.frame)
+            return True
+        # The task makes its own, as new as the moment in which it can be sent.
         self._health_wanted = True
-        self._event.set()
+        self._send_soon()
+        return False
+
+    @property
+    def _free(self) -> bool:
+        """Everything so far has been taken, so that what is written now comes next."""
+        return (
+            self._sender is None
+            and not self._transport.get_write_buffer_size()
+            and self._connection.state is State.OPEN
+        )
 
     async def quiet(self) -> None:
         """Waits until everything that is there has been sent."""
-        # What another thread has just offered is scheduled; let it come first.
-        await asyncio.sleep(0)
-        await self._quiet.wait()
+        if self._room is not None:
+            await self._room.quiet()
+        if self._sender is not None:
+            await asyncio.wait((self._sender,))
 
     @property
     def backlog_bytes(self) -> int:
         """Bytes that wait in our memory for the connection to take them."""
-        return self._connection.transport.get_write_buffer_size()
+        return self._transport.get_write_buffer_size()
 
     def abort(self) -> None:
         """Cuts the connection off without a word."""
-        self._connection.transport.abort()
+        self._transport.abort()
 
-    def _offered(self) -> None:
-        # In the publisher's thread; the loop may just have ended.
-        if self._offered_at is None:
-            self._offered_at = self._host.clock.monotonic()
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._event.set)
+    # Sending what the room could not: a task that exists as long as there is something.
 
-    # Sending: the only task that touches the channel.
+    def _send_soon(self) -> None:
+        if self._sender is None:
+            self._sender = asyncio.create_task(self._send_all())
 
     async def _send_all(self) -> None:
         try:
-            while True:
+            while self._next is not None or self._slot.waiting or self._health_wanted:
                 if self._next is not None:
                     await self._enter(self._next)
                 await self._send_items()
-                await self._send_health()
-                if not self._event.is_set():
-                    self._quiet.set()
-                    await self._event.wait()
-                    self._quiet.clear()
-                self._event.clear()
+                if self._health_wanted:
+                    self._health_wanted = False
+                    await self._write(self._host.health(self._channel))
         except (ConnectionClosed, TimeoutError):
             self.abort()
         except Exception:
             logger.exception("sending to a viewer failed")
             await self._apologize()
+        else:
+            # Not after a failure: nothing more is sent then.
+            self._sender = None
 
     async def _enter(self, channel: Channel) -> None:
         """Makes a channel the one that is watched: hello, what was missed, perhaps the end."""
@@ -186,7 +216,9 @@ class Viewer:
         self._next, self._channel = None, channel
         since, self._since = self._since, -1
         # Before the history is read, so that nothing falls between the two.
-        self._slot = channel.hub.subscribe_latest(self._offered)
+        self._slot = LatestSlot()
+        self._room = self._host.room(channel)
+        self._room.enter(self)
         self._told_end = False
         self._lost = 0
         await self._write(self._host.hello(channel))
@@ -194,27 +226,20 @@ class Viewer:
         since = min(since, -1 if latest is None else latest.seq)
         more = True
         while more:
-            estimates, complete = channel.hub.history(since, wire.SNAPSHOT_CHUNK + 1)
-            more = len(estimates) > wire.SNAPSHOT_CHUNK
-            estimates = estimates[: wire.SNAPSHOT_CHUNK]
-            await self._write(
-                wire.snapshot(channel.session, estimates, complete=complete, more=more)
-            )
-            if estimates:
-                since = estimates[-1].seq
+            part = self._room.past(since)
+            since, more = part.last, part.more
+            await self._write_text(part.text)
         self._seen = since
         self._health_wanted = True
         if channel.hub.ended is not None:
             await self._send_end(channel.hub.ended)
 
     def _leave(self) -> None:
-        if self._slot is not None:
-            self._channel.hub.unsubscribe(self._slot)
-            self._slot = None
+        if self._room is not None:
+            self._host.leave(self, self._room)
+            self._room = None
 
     async def _send_items(self) -> None:
-        if self._slot is None:
-            return
         offered_at, self._offered_at = self._offered_at, None
         for item in self._slot.take():
             await self._send_item(item)
@@ -246,20 +271,9 @@ class Viewer:
                 self._client_over.set()
             self._switch(self._host.channel(None))
 
-    async def _send_health(self) -> None:
-        now = self._host.clock.monotonic()
-        if not self._health_wanted and now - self._health_at < HEALTH_PAUSE_S:
-            return
-        message = self._host.health(self._channel)
-        told = (message["counters"], message["viewers"], message["sessions"])
-        if not self._health_wanted and told == self._health_told:
-            return
-        self._health_wanted, self._health_told, self._health_at = False, told, now
-        await self._write(message)
-
     def _switch(self, channel: Channel) -> None:
         self._next = channel
-        self._event.set()
+        self._send_soon()
 
     async def _write(self, message: Mapping[str, object]) -> None:
         """Sends a message and waits until the connection can take more.
@@ -306,6 +320,7 @@ class Viewer:
             if self._penalties > MAX_PENALTIES:
                 await self._connection.close(CloseCode.POLICY, "too many messages or errors")
                 return
+            self._connection.handled += 1
 
     async def _apologize(self) -> None:
         message = "the server made a mistake and closes this connection; its log says more"
@@ -357,8 +372,38 @@ class Viewer:
     async def _stop(self) -> None:
         self._host.pool.finish(self._streaming(), "stopped by the client")
         # What follows, perhaps another start, is read once the end has been told.
-        await self._client_over.wait()
+        waiting = {
+            asyncio.create_task(self._client_over.wait()),
+            asyncio.create_task(self._connection.wait_closed()),
+        }
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
         self._host.tell_all()
+
+    def _take_audio_now(self, frames: Sequence[BinaryFrame]) -> bool:
+        """Takes audio that nothing is wrong with; all else comes again through `_take_audio`."""
+        client = self._client
+        if client is None:
+            return False
+        try:
+            samples = unmasked_samples(frames, client.format)
+        except Exception:
+            logger.exception("audio cannot be read")
+            return False
+        if samples is None:
+            return False
+        wait_s = len(samples) / (AUDIO_SPEED * client.format.sample_rate_hz)
+        if not self._audio.allows(max(wait_s, len(frames) / FRAMES_PER_SECOND)):
+            return False
+        self._host.stats.add(Counter.MESSAGES_IN, len(frames))
+        self._host.stats.add(Counter.BYTES_IN, sum([frame.size for frame in frames]))
+        self._host.pool.push(client, samples)
+        self._host.gathering.rest(self._connection, len(self._host.pool))
+        return True
 
     async def _take_audio(self, data: bytes) -> None:
         client = self._streaming()
@@ -386,3 +431,50 @@ class Viewer:
                 "this connection is not streaming; send a start message first",
             )
         return self._client
+
+
+def unmasked_samples(
+    frames: Sequence[BinaryFrame], stream_format: StreamFormat
+) -> NDArray[np.float32] | None:
+    """The samples of frames as they came.
+
+    Returns:
+        float32 [n, channels]; None where a frame is empty, is no whole number of words or of sample
+        frames, or holds values that are not finite.
+    """
+    size = frames[0].size
+    for frame in frames:
+        if frame.size != size:
+            return _one_by_one(frames, stream_format)
+    if not size or size % 4 or size % stream_format.frame_bytes:
+        return None
+    # The mask is four bytes long, so it is the same word throughout, in any order of bytes.
+    words = size // 4 + 1
+    stride = frames[1].start - frames[0].start if len(frames) > 1 else 4 * words
+    if stride % 4:
+        return _one_by_one(frames, stream_format)
+    rows: NDArray[np.uint32] = np.ndarray(
+        (len(frames), words), np.uint32, frames[0].data, frames[0].start - 4, (stride, 4)
+    )
+    unmasked = (rows[:, 1:] ^ rows[:, :1]).reshape(-1)
+    if stream_format.encoding is Encoding.F32LE:
+        samples = unmasked.view("<f4").astype(np.float32, copy=False)
+        # Not finite where a value is not, and cheaper than asking each of them.
+        with np.errstate(over="ignore", invalid="ignore"):
+            power = np.dot(samples, samples)
+        if not math.isfinite(power):
+            return None
+    else:
+        samples = unmasked.view("<i2").astype(np.float32)
+        samples /= np.float32(32768.0)
+    signal: NDArray[np.float32] = samples.reshape(-1, stream_format.channels)
+    return signal
+
+
+def _one_by_one(
+    frames: Sequence[BinaryFrame], stream_format: StreamFormat
+) -> NDArray[np.float32] | None:
+    """The same for frames of several sizes."""
+    parts = [unmasked_samples((frame,), stream_format) for frame in frames]
+    whole = [part for part in parts if part is not None]
+    return np.concatenate(whole) if len(whole) == len(parts) else None

@@ -1,7 +1,8 @@
 """The server: the page over HTTP and the messages over /ws, on one port.
 
-LiveRunner thread -> Hub -> LatestSlot -> Viewer task -> socket      (one per connection)
-                            socket -> Viewer task -> SessionPool     (where a client streams)
+LiveRunner thread -> Hub -> Room -> socket                           (one room per session)
+                            Room -> Viewer task -> socket            (where a viewer is behind)
+                            socket -> Viewer -> SessionPool          (where a client streams)
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ from realtime_mer.config import PipelineConfig
 from realtime_mer.errors import UserError
 from realtime_mer.hub import Hub, Notice
 from realtime_mer.outputs import metrics
+from realtime_mer.outputs.connection import AudioConnection, Gathering
 from realtime_mer.outputs.http import Gate, Page, Refusal, Site, is_loopback, refusal
+from realtime_mer.outputs.room import Room
 from realtime_mer.outputs.viewer import Channel, Viewer
 from realtime_mer.runner import LiveRunner
 from realtime_mer.sessions import MAX_SESSIONS, SessionPool
@@ -141,6 +144,8 @@ class MerServer:
         self._own = self._own_channel()
         self._site = Site("mer_web", _page_files(), self._pages())
         self._viewers: set[Viewer] = set()
+        self._rooms: dict[str, Room] = {}
+        self.gathering = Gathering()
         self._newest_text: tuple[Estimate, str] | None = None
         self.most_viewers = 0
         self._started_at = self.clock.monotonic()
@@ -167,6 +172,7 @@ class MerServer:
             ping_interval=PING_S,
             ping_timeout=PING_S,
             close_timeout=CLOSE_TIMEOUT_S,
+            create_connection=AudioConnection,
             server_header=f"realtime-mer/{__version__}",
             logger=_library_logger(),
         )
@@ -177,6 +183,7 @@ class MerServer:
         if self._health_task is not None:
             self._health_task.cancel()
             self._health_task = None
+        self.gathering.read_on()
         if self._server is not None:
             server, self._server = self._server, None
             # A closing handshake would wait for ever for a viewer that reads nothing.
@@ -264,6 +271,20 @@ class MerServer:
             return Channel(client.session, client.hub, client.stats, client.info, client)
         return self._own
 
+    def room(self, channel: Channel) -> Room:
+        """Where the viewers of a channel are; made with the first of them."""
+        room = self._rooms.get(channel.session)
+        if room is None:
+            room = self._rooms[channel.session] = Room(self, channel)
+        return room
+
+    def leave(self, viewer: Viewer, room: Room) -> None:
+        """Takes a viewer out of a room, which ends with the last."""
+        room.leave(viewer)
+        if not room:
+            room.close()
+            self._rooms.pop(room.channel.session, None)
+
     def hello(self, channel: Channel) -> dict[str, object]:
         """The hello of a channel."""
         info = self._engine.info
@@ -302,11 +323,12 @@ class MerServer:
         return iso_utc(self.clock.utc())
 
     def tell_all(self) -> None:
-        """Lets every viewer look whether its health has changed."""
-        for viewer in self._viewers:
-            viewer.wake()
+        """Lets every viewer know where its health has changed."""
+        for room in self._rooms.values():
+            room.look()
 
     async def _handle(self, connection: ServerConnection) -> None:
+        assert isinstance(connection, AudioConnection)
         if len(self._viewers) >= self.config.max_viewers:
             self.stats.add(Counter.REFUSALS)
             message = (
@@ -421,8 +443,8 @@ class MerServer:
             if self.backend_note != told:
                 told = self.backend_note
                 self._own.hub.publish(Notice(BACKEND_NOTICE, told))
-            for viewer in self._viewers:
-                viewer.want_health()
+            for room in self._rooms.values():
+                room.tell_health()
 
 
 def reach(host: str) -> str | None:

@@ -1,0 +1,26 @@
+"""This project, from the recording's own rate: a second of audio in, an estimate out."""
+
+from __future__ import annotations
+
+import numpy as np
+from common import arguments, ready, report, timed
+from mer_engine import load_engine
+
+from realtime_mer.pipeline import Pipeline
+
+_, folder = arguments()
+audio = np.load(folder / "audio.npy")
+rate_hz = int((folder / "rate").read_text())
+engine = load_engine()
+first = Pipeline(engine, sample_rate_hz=rate_hz)
+assert first.feed(audio[: 2 * rate_hz])
+ready()
+live = Pipeline(engine, sample_rate_hz=rate_hz)
+updates = [
+    timed(lambda start=start: live.feed(audio[start : start + rate_hz]))
+    for start in range(0, len(audio) - rate_hz + 1, rate_hz)
+]
+file = Pipeline(engine, sample_rate_hz=rate_hz)
+whole = timed(lambda: (file.feed(audio), file.finish()))
+# Until ten seconds were heard the window is shorter.
+report(updates[10:], whole / (len(audio) / rate_hz), backend=engine.backend)

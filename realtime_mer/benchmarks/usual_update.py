@@ -1,0 +1,56 @@
+"""The update that a running stream costs each second, as the engine gets it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from mer_engine.engine import silent_maps
+from mer_engine.model_file import ModelInfo
+from numpy.typing import NDArray
+
+HOP_S = 1.0
+
+
+class UsualUpdate(NamedTuple):
+    """What `Engine.infer` takes for one hop of one second on a full window, by name.
+
+    Attributes:
+        frames: float32 [B, n, width].
+        held: float32 [B, R + k * S - n, M].
+        past: float32 [B, P, E].
+    """
+
+    frames: NDArray[np.float32]
+    held: NDArray[np.float32]
+    past: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, info: ModelInfo, batch: int = 1) -> UsualUpdate:
+        """A batch of such updates; what the numbers are does not matter for the time."""
+        steps = round(HOP_S / info.step_s)
+        rng = np.random.default_rng(0)
+        shape = (batch, steps * info.frames_per_step, info.frontend.width)
+        past = (batch, info.lag_order_default - steps, info.embedding_size)
+        return cls(
+            rng.uniform(0, 3, shape).astype(np.float32),
+            silent_maps(info, batch),
+            rng.standard_normal(past).astype(np.float32),
+        )
+
+
+@contextlib.contextmanager
+def on_cores(count: int) -> Iterator[None]:
+    """Keeps this process on so many cores, where the system allows it."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, set(sorted(cores)[-count:]))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)

@@ -1,0 +1,201 @@
+"""Speed: scale on paper, the comparison's parts, tables and plots."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from realtime_mer.benchmarks.engine import measure_engine
+from realtime_mer.benchmarks.start_up import measure_start_up
+
+MS = {"p50": 10.0, "p95": 20.0, "p99": 30.0}
+ABOUT = {
+    "model": {"name": "m", "sha256": "ab" * 32},
+    "machine": {"processor": "p", "date_utc": "2026-01-02"},
+    "method": {"what": "how"},
+}
+
+
+def stream_row(streams: int, **changes: object) -> dict[str, object]:
+    row = {
+        "streams": streams,
+        "lateness_ms": MS,
+        "worst_ms": 31.0,
+        "missed": 0,
+        "losses": {},
+        "notices": {},
+        "core_share": 0.5,
+        "load_core_share": 0.1,
+        "memory_per_stream_kb": 400.0,
+        "in_time": True,
+    }
+    return {**row, **changes}
+
+
+@pytest.fixture
+def parts() -> dict[str, Any]:
+    row = {"backend": "onnxruntime", "threads": 1, "ms_per_call": MS, "gflops": 50.0}
+    return {
+        "engine": {
+            **ABOUT,
+            "rows": [
+                {**row, "batch": 1, "ms_per_window": 2.0, "peak_share": 0.5},
+                {**row, "batch": 8, "ms_per_window": 1.0, "peak_share": None},
+            ],
+            "mflop_per_window": 70.0,
+            "mflop_by_kind": {"Conv": 60.0, "MatMul": 10.0},
+            "peak_gflops_one_thread": 100.0,
+            "lower_bound_ms": 0.7,
+            "not_measured": {"tensorrt": "no NVIDIA card"},
+        },
+        "streams": {
+            **ABOUT,
+            "websockets": [
+                stream_row(100),
+                stream_row(200, in_time=False, missed=3, notices={"slower": 2}),
+            ],
+            "inside": [stream_row(500)],
+            "most_websocket_streams": 100,
+            "most_inside_streams": 500,
+            "goal": {"websockets": 300, "inside": 1000, "p99_ms": 250.0},
+        },
+        "viewers": {
+            **ABOUT,
+            "levels": [
+                {
+                    "viewers": n, "delay_ms": MS, "worst_ms": 33.0, "missed": 0,
+                    "server_core_share": 0.1, "client_core_share": 0.1,
+                    "memory_per_viewer_kb": 20.0, "in_time": True,
+                }
+                for n in (100, 300)
+            ],
+            "most_viewers_in_time": 300,
+            "stalled": {
+                "viewers": 200, "memory_per_viewer_kb": 30.0, "others": 200,
+                "others_delay_ms_without": MS, "others_delay_ms_beside": MS,
+            },
+            "goal": {"viewers": 3000, "p99_ms": 100.0, "stalled_kb": 64.0},
+        },
+        "latency": {
+            **ABOUT,
+            "engine_ms": MS, "frontend_ms": MS, "update_ms": MS, "end_to_end_ms": MS,
+            "resample_ms": MS, "publish_ms": MS,
+            "bounds": {"resample_ms": 1.0, "frontend_ms": 0.5, "engine_ms": None},
+            "allocations": {
+                "traced_bytes_per_update": 3.0, "traced_peak_of_an_update_kb": 100.0,
+                "rss_growth_kb": 0.0, "updates": 5,
+            },
+            "real_time_factor": 0.004, "core_share": 0.02, "rss_mb": 100.0,
+            "first_estimate_s": 1.5, "window_full_to_tracking_s": 0.5,
+        },
+    }  # fmt: skip
+
+
+def write(folder: Path, parts: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, part in parts.items():
+        (folder / f"{name}.json").write_text(json.dumps(part), encoding="utf-8")
+
+
+def test_scale_is_reckoned_from_the_parts(parts: dict[str, Any], tmp_path: Path) -> None:
+    write(tmp_path, parts)
+    main = importlib.import_module("scale").main
+    assert main(["--results", str(tmp_path), "--price", "0.1", "--cores", "4"]) == 0
+    result = json.loads((tmp_path / "scale.json").read_text())
+    ways = [row["streams_per_core"] for row in result["ways"]]
+    # 1 / 0.004; 100 streams on half a core; 500 on half a core; 1 ms a window.
+    assert ways == [250.0, 200.0, 1000.0, 1000.0]
+    assert result["ways"][1]["cost_per_1000_stream_hours"] == pytest.approx(0.5)
+    limits = {row["what"]: row["streams"] for row in result["limits"]}
+    assert limits["processor"] == 800.0
+    assert limits["one process"] == 200.0
+    assert result["breaks_first"] == "one process"
+    assert result["gpu"] == []
+
+
+def test_scale_says_what_is_missing(
+    tmp_path: Path, parts: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    del parts["viewers"]
+    write(tmp_path, parts)
+    main = importlib.import_module("scale").main
+    assert main(["--results", str(tmp_path)]) == 2
+    assert "viewers: not measured yet" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--cores", "0"])
+    assert "--cores must be above 0" in capsys.readouterr().err
+
+
+def test_every_figure_of_speed_has_its_table_and_plot(
+    parts: dict[str, Any], tmp_path: Path
+) -> None:
+    results = tmp_path / "benchmarks" / "results"
+    parts["scale"] = importlib.import_module("scale").scale(
+        parts, price=0.04, cores=8, memory_gb=16.0, network_gbit=1.0
+    )
+    tool = {
+        "versions": {"numpy": "2"}, "update_ms": {"p50": 4.0}, "file_ms_per_s": 3.0,
+        "start_s": 0.4, "install_mb": 170.0, "peak_rss_mb": 150.0,
+    }  # fmt: skip
+    parts["side_by_side"] = {
+        **ABOUT, "audio": ["a.flac"], "audio_s": 60.0, "runs": 3,
+        "rows": [
+            {**tool, "tool": "ours"},
+            {**tool, "tool": "essentia", "update_ms": {"p50": 200.0}},
+        ],
+    }  # fmt: skip
+    parts["start_up"] = measure_start_up(runs=1)
+    write(results, parts)
+    assert importlib.import_module("write_readme").main(tmp_path) == 0
+    readme = (tmp_path / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    for expected in (
+        "| realtime-mer | 4.00 | 1.0 |",
+        "| essentia, MusiCNN's embedding | 200.00 | 50.0 |",
+        "| resampler, one second of audio | 10.000 | 1.000 | 10.0 |",
+        "| memory that stays of an update (Python's) | 3 bytes |",
+        "| 1 | 2.000 | 50% |",
+        "Not measured: tensorrt: no NVIDIA card.",
+        "| 200 | 10 | 20 | 30 | 3 missed, slower 2 | 0.50 |",
+        "In time: **100** (goal 300).",
+        "| memory of each, in the server | 30 kB | under 64 kB |",
+        "| start to listening |",
+        "Streams per GPU: not measured.",
+        "First: **",
+    ):
+        assert expected in readme, expected
+    if importlib.util.find_spec("matplotlib") is None:
+        return
+    for name in ("engine", "streams", "viewers", "side_by_side"):
+        with Image.open(tmp_path / "benchmarks" / "plots" / f"{name}.png") as image:
+            assert image.width <= 900
+        assert f"plots/{name}.png" in readme
+
+
+def test_what_a_command_measures_is_what_its_table_reads(tmp_path: Path) -> None:
+    write(tmp_path / "benchmarks" / "results", {"engine": measure_engine(
+        batches=(1,), threads=(1,), seconds=0.02
+    )})  # fmt: skip
+    assert importlib.import_module("write_readme").main(tmp_path) == 0
+    readme = (tmp_path / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    assert "| batch | onnxruntime, 1 thread, ms a window |" in readme
+
+
+def test_the_comparison_refuses_audio_that_is_no_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = importlib.import_module("side_by_side")
+    # Installing takes minutes; what comes before and after it does not.
+    monkeypatch.setattr(script, "_environment", lambda *_: None)
+    monkeypatch.setattr(script, "_pip", lambda *_: None)
+    bad = tmp_path / "a.flac"
+    bad.write_bytes(b"no audio")
+    options = ["--cache", str(tmp_path), "--tools", "ours", "--out", str(tmp_path / "r.json")]
+    assert script.main([*options, "--audio", str(bad)]) == 2
+    assert "a.flac cannot be read" in capsys.readouterr().err
+    assert script.main([*options, "--seconds", "3"]) == 2
+    assert "at least 15 s are needed" in capsys.readouterr().err

@@ -1,0 +1,77 @@
+"""`realtime-mer bench` from its arguments to its figures; none depends on the machine's speed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from realtime_mer.cli import main
+
+
+def bench(capsys: pytest.CaptureFixture[str], question: str) -> dict[str, Any]:
+    assert main(["bench", question, "--quick", "--json"]) == 0
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert len(result["model"]["sha256"]) == 64
+    assert result["machine"]["date_utc"]
+    assert result["method"]
+    return result
+
+
+def ordered(row: dict[str, float]) -> bool:
+    return 0.0 < row["p50"] <= row["p95"] <= row["p99"] < 60_000.0
+
+
+@pytest.mark.timeout(180)
+def test_streams(capsys: pytest.CaptureFixture[str]) -> None:
+    result = bench(capsys, "streams")
+    for key in ("websockets", "inside"):
+        rows = result[key]
+        assert rows
+        for row in rows:
+            assert ordered(row["lateness_ms"])
+            assert row["estimates"] + row["missed"] == 2 * row["streams"]
+            assert row["core_share"] > 0.0
+            assert row["memory_per_stream_kb"] != 0.0
+
+
+@pytest.mark.timeout(180)
+def test_viewers(capsys: pytest.CaptureFixture[str]) -> None:
+    result = bench(capsys, "viewers")
+    for row in result["levels"]:
+        assert ordered(row["delay_ms"])
+        assert row["missed"] == 0
+        assert row["lost_connections"] == 0
+        assert row["updates"] >= 2
+    stalled = result["stalled"]
+    assert stalled["viewers"] == 10
+    assert ordered(stalled["others_delay_ms_beside"])
+
+
+def test_start_up(capsys: pytest.CaptureFixture[str]) -> None:
+    result = bench(capsys, "start-up")
+    for key in ("listening_ms", "first_estimate_ms", "least_ms", "python_ms"):
+        assert ordered(result[key])
+    assert result["python_ms"]["p50"] < result["listening_ms"]["p50"]
+
+
+def test_engine_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "engine", "--quick"]) == 0
+    told = capsys.readouterr().out
+    assert "ms a window" in told
+    assert "GFLOP/s" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["latency", "--seconds", "3"], "--seconds is 3; it must be 12 or more"),
+        (["viewers", "--seconds", "20"], "--seconds belongs to 'bench latency'"),
+    ],
+)
+def test_bad_arguments(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", *arguments]) == 2
+    assert words in capsys.readouterr().err
