@@ -9,15 +9,17 @@ import math
 
 import numpy as np
 from mer_engine import Engine, FrontEnd
-from mer_engine.engine import no_past
+from mer_engine.engine import Inference, no_past
 from mer_engine.model_file import Values
 from numpy.typing import NDArray
 
+from realtime_mer.asks import Asking, EngineAsk, FeaturesAsk, drive
 from realtime_mer.clock import Clock, SystemClock, iso_utc
 from realtime_mer.config import PipelineConfig
 from realtime_mer.errors import UserError
 from realtime_mer.mood import mood_word
 from realtime_mer.resample import StreamResampler
+from realtime_mer.resample_delay import resample_delay
 from realtime_mer.ring import FrameRing
 from realtime_mer.types import Estimate, FastValues, Latency, State
 from realtime_mer.window import TICKS_PER_STEP, LagWindow
@@ -73,8 +75,10 @@ class Pipeline:
         fast = info.fast_lag_order
         self.fast_lag_order = fast if fast is not None and fast < lag_order else None
         self._hop_ticks = self.config.hop_tenths
-        # Steps of a later window end this many ticks apart, so each such tick needs its embedding.
-        self._comb_ticks = math.gcd(self._hop_ticks, TICKS_PER_STEP)
+        # Estimates fall due a period apart. Steps of a later window end a comb apart, so each such
+        # tick needs its embedding.
+        self.slow_down(1)
+        self._silence_power = 10.0 ** (self.config.silence_db / 10.0)
         frontend = info.frontend
         self._samples_per_tick = frontend.sample_rate_hz // TICKS_PER_SECOND
         self._resampler = StreamResampler(sample_rate_hz, channels, frontend.sample_rate_hz)
@@ -82,8 +86,10 @@ class Pipeline:
         window_frames = info.context_frames + lag_order * info.frames_per_step
         self._ring = FrameRing(window_frames + frontend.frames_per_second, frontend.width)
         self._window = LagWindow(lag_order, info.embedding_size)
-        self._tick_signal = np.zeros(self._samples_per_tick, dtype=np.float32)
+        # At most what lies between two due moments.
+        self._signal = np.empty(self._hop_ticks * self._samples_per_tick, dtype=np.float32)
         self._levels = np.zeros(self._hop_ticks)
+        self._resampler_delay = resample_delay(sample_rate_hz, frontend.sample_rate_hz)
         self.skipped_updates = 0
         self.reset()
 
@@ -96,7 +102,8 @@ class Pipeline:
         self._levels[:] = 0.0
         self._fed = 0  # sample frames of input, lost ones included
         self._tick = 0
-        self._tick_samples = 0
+        self._gathered = 0  # samples that wait for the front-end
+        self._tick_samples = 0  # those of them that are no whole tick yet
         self._heard_from: int | None = None  # tick at which the present piece began
         self._quiet_ticks = 0
         self._seq = 0
@@ -122,6 +129,28 @@ class Pipeline:
         """Length of the lag window in seconds."""
         return self.lag_order * self.engine.info.step_s
 
+    @property
+    def every(self) -> int:
+        """An estimate falls due every so many hops; more than 1 only where `slow_down` said so."""
+        return self._every
+
+    def slow_down(self, every: int) -> None:
+        """Lets estimates fall due only every so many hops from now on; 1 is the full rate.
+
+        Everything is heard as before, so the window stays whole. What is left out is counted in
+        `skipped_updates`.
+        """
+        self._every = every
+        self._period_ticks = every * self._hop_ticks
+        self._comb_ticks = math.gcd(self._period_ticks, TICKS_PER_STEP)
+
+    @property
+    def wanted(self) -> int:
+        """Sample frames of input after which the next estimate falls due, at least 1."""
+        rate = self._resampler.input_rate_hz
+        at = -(-self._next_estimate() * rate // TICKS_PER_SECOND)
+        return max(1, at + self._resampler_delay - self._fed)
+
     def feed(self, block: NDArray[np.float32], *, only_latest: bool = False) -> list[Estimate]:
         """Takes the next samples and returns the estimates that fall due.
 
@@ -134,25 +163,14 @@ class Pipeline:
             BadSamplesError: NaN or infinite values; nothing of the block was taken.
             UserError: another number of channels.
         """
-        self._mark = self.clock.monotonic()
-        mono = self._resampler.mono(block)
-        self._fed += len(mono)
-        return self._advance(
-            self._resampler.push(mono, urgent=self._awaited()), only_latest=only_latest
-        )
+        return drive(self.engine, self.feeding(block, only_latest=only_latest))
 
     def finish(self) -> list[Estimate]:
         """Ends the stream: what is still inside comes out.
 
         A stream too short for its first hop still gives one estimate where half a second was heard.
         """
-        self._mark = self.clock.monotonic()
-        rest = self._resampler.push(np.empty(0, dtype=np.float32), last=True)
-        estimates = self._advance(rest)
-        if self._estimates == 0 and self._tick >= TICKS_PER_STEP:
-            estimates.append(self._estimate())
-        self._resampler.reset()
-        return estimates
+        return drive(self.engine, self.finishing())
 
     def skip(self, samples: int, *, only_latest: bool = False) -> list[Estimate]:
         """Accounts for input that was lost: time goes on.
@@ -161,10 +179,39 @@ class Pipeline:
 
         Args:
             samples: lost sample frames at the input rate.
+            only_latest: as in `feed`.
         """
+        return drive(self.engine, self.skipping(samples, only_latest=only_latest))
+
+    def feeding(
+        self, block: NDArray[np.float32], *, only_latest: bool = False
+    ) -> Asking[list[Estimate]]:
+        """`feed` for who computes its asks elsewhere, with those of other streams."""
+        self._mark = self.clock.monotonic()
+        mono = self._resampler.mono(block)
+        self._fed += len(mono)
+        signal = self._resampler.push(mono, urgent=self._awaited())
+        return (yield from self._advancing(signal, only_latest=only_latest))
+
+    def finishing(self) -> Asking[list[Estimate]]:
+        """`finish` for who computes its asks elsewhere."""
+        self._mark = self.clock.monotonic()
+        rest = self._resampler.push(np.empty(0, dtype=np.float32), last=True)
+        estimates = yield from self._advancing(rest)
+        if self._estimates == 0 and self._tick >= TICKS_PER_STEP:
+            # Up to the last whole tick; what is beyond is less than a tenth of a second.
+            yield from self._taking_frames()
+            estimates.append((yield from self._estimating()))
+        self._resampler.reset()
+        return estimates
+
+    def skipping(self, samples: int, *, only_latest: bool = False) -> Asking[list[Estimate]]:
+        """`skip` for who computes its asks elsewhere."""
         rate = self._resampler.input_rate_hz
         self._fed += samples
         if samples > rate * FILL_LOSS_S:
+            # Frames and ticks are counted on together, so what was gathered comes first.
+            yield from self._taking_frames()
             # Whole steps, because those are whole numbers of frames too.
             steps = samples * TICKS_PER_SECOND // (rate * TICKS_PER_STEP)
             ticks = steps * TICKS_PER_STEP
@@ -176,59 +223,98 @@ class Pipeline:
             self._heard_from = None
         silence = np.zeros(samples, dtype=np.float32)
         self._mark = self.clock.monotonic()
-        return self._advance(self._resampler.push(silence), only_latest=only_latest)
+        signal = self._resampler.push(silence)
+        return (yield from self._advancing(signal, only_latest=only_latest))
 
     def hold(self, state: State) -> Estimate:
         """An estimate that repeats the held values, for moments without any audio."""
         self._mark = self.clock.monotonic()
         return self._make(state)
 
-    def _advance(self, signal: NDArray[np.float32], *, only_latest: bool = False) -> list[Estimate]:
-        """Runs resampled samples through the rest, a tick at a time."""
+    def _advancing(
+        self, signal: NDArray[np.float32], *, only_latest: bool = False
+    ) -> Asking[list[Estimate]]:
+        """Runs resampled samples through the rest, from one due moment to the next."""
         due_after = self._due(len(signal)) if only_latest else 0
         estimates: list[Estimate] = []
         start = 0
         while start < len(signal):
-            end = min(start + self._samples_per_tick - self._tick_samples, len(signal))
-            filled = self._tick_samples + end - start
-            self._tick_signal[self._tick_samples : filled] = signal[start:end]
-            start, self._tick_samples = end, filled
-            if filled < self._samples_per_tick:
+            next_tick = self._next_due()
+            missing = (next_tick - self._tick) * self._samples_per_tick - self._tick_samples
+            part = signal[start : start + missing]
+            start += len(part)
+            self._gather(part)
+            if self._tick < next_tick:
                 break
-            self._finish_tick()
-            if self._tick % self._hop_ticks == 0:
-                if self._tick < due_after:
-                    self.skipped_updates += 1
-                    continue
-                estimates.append(self._estimate())
+            yield from self._taking_frames()
+            if self._tick % self._hop_ticks == 0 and self._tick < due_after:
+                self.skipped_updates += 1
+            elif self._tick % self._period_ticks == 0:
+                estimates.append((yield from self._estimating()))
                 self._ring.release(self._ring.written)
-            elif self._comb_ticks < TICKS_PER_STEP and self._tick % self._comb_ticks == 0:
-                self._encode_step()
+            else:
+                self.skipped_updates += self._tick % self._hop_ticks == 0
+                if self._comb_ticks < TICKS_PER_STEP:
+                    yield from self._encoding_step()
         return estimates
 
     def _awaited(self) -> bool:
         """Whether the input has passed the moment of the next estimate, which now waits for it."""
-        next_tick = (self._tick // self._hop_ticks + 1) * self._hop_ticks
-        return self._fed * TICKS_PER_SECOND >= next_tick * self._resampler.input_rate_hz
+        at = self._next_estimate() * self._resampler.input_rate_hz
+        return self._fed * TICKS_PER_SECOND >= at
+
+    def _next_estimate(self) -> int:
+        """The tick of the next estimate."""
+        return (self._tick // self._period_ticks + 1) * self._period_ticks
+
+    def _next_due(self) -> int:
+        """The next tick at which there is something to do, at most a hop away."""
+        every = self._hop_ticks if self._comb_ticks == TICKS_PER_STEP else self._comb_ticks
+        return (self._tick // every + 1) * every
 
     def _due(self, samples: int) -> int:
         """The tick of the last estimate that falls due within so many resampled samples."""
         ticks = (self._tick_samples + samples) // self._samples_per_tick
-        return (self._tick + ticks) // self._hop_ticks * self._hop_ticks
+        return (self._tick + ticks) // self._period_ticks * self._period_ticks
 
-    def _finish_tick(self) -> None:
-        self._tick_samples = 0
-        # Nothing is due within a tick, so small blocks do not cost a front-end call each.
-        self._ring.append(self._frontend.push(self._tick_signal))
-        power = float(np.dot(self._tick_signal, self._tick_signal)) / self._samples_per_tick
+    def _gather(self, part: NDArray[np.float32]) -> None:
+        """Keeps samples for the front-end and levels the ticks that they complete.
+
+        Nothing is due before the end of `part`, so small blocks cost no front-end call each.
+        """
+        size = self._samples_per_tick
+        filled = self._gathered + len(part)
+        self._signal[self._gathered : filled] = part
+        first = self._gathered - self._tick_samples
+        ticks = (filled - first) // size
+        self._gathered = filled
+        self._tick_samples = filled - first - ticks * size
+        if ticks == 0:
+            return
+        rows = self._signal[first : first + ticks * size].reshape(ticks, size)
+        for power in (np.einsum("ts,ts->t", rows, rows) / size).tolist():
+            self._level_tick(power)
+
+    def _level_tick(self, power: float) -> None:
+        """Counts a tenth of a second of this mean square."""
         self._levels[self._tick % self._hop_ticks] = power
         self._tick += 1
-        if _decibel(power) < self.config.silence_db:
+        if power < self._silence_power:
             self._quiet_ticks += 1
             return
         if self._heard_from is None or self._quiet_ticks >= NEW_PIECE_TICKS:
             self._heard_from = self._tick - 1
         self._quiet_ticks = 0
+
+    def _taking_frames(self) -> Asking[None]:
+        """Runs the front-end over the whole ticks that were gathered."""
+        end = self._gathered - self._tick_samples
+        if end == 0:
+            return
+        frames = yield FeaturesAsk(self._frontend, self._signal[:end])
+        self._ring.append(frames)
+        self._signal[: self._tick_samples] = self._signal[end : self._gathered]
+        self._gathered = self._tick_samples
 
     def _steps_heard(self) -> int:
         """Whole steps of the present piece, at most the lag order."""
@@ -246,22 +332,25 @@ class Pipeline:
         end = self._ring.written
         return self._ring.view(end - steps * info.frames_per_step - info.context_frames, end)[None]
 
-    def _encode_step(self) -> None:
+    def _encoding_step(self) -> Asking[None]:
         """Keeps the embedding of the step that ends now, for windows to come."""
-        if self._silent():
-            return
-        steps = self.engine.infer(self._frames(1), no_past(self.engine.info)).steps
-        self._window.put(self._tick, steps[0])
+        if not self._silent():
+            yield from self._encoding(1, no_past(self.engine.info))
 
-    def _estimate(self) -> Estimate:
+    def _encoding(self, steps: int, past: NDArray[np.float32]) -> Asking[Inference]:
+        """Encodes the newest steps and keeps their embeddings."""
+        told: Inference = yield EngineAsk(self._frames(steps), past)
+        self._window.put(self._tick, told.steps[0])
+        return told
+
+    def _estimating(self) -> Asking[Estimate]:
         steps = self._steps_heard()
         if self._silent():
             return self._make(State.SILENCE)
         if steps == 0:
             return self._make(State.SETTLING)
         past, new = self._window.past(self._tick, steps)
-        told = self.engine.infer(self._frames(new), past[None])
-        self._window.put(self._tick, told.steps[0])
+        told = yield from self._encoding(new, past[None])
         info = self.engine.info
         self._held = _held(info.values(told.probabilities, steps))
         if self.fast_lag_order is not None and told.fast is not None:
