@@ -41,6 +41,7 @@ class EngineAsk:
     """
 
     frames: NDArray[np.float32]
+    held: NDArray[np.float32]
     past: NDArray[np.float32]
 
 
@@ -53,7 +54,7 @@ def answer(engine: Engine, ask: Ask) -> Any:
     """Computes a single ask."""
     if isinstance(ask, FeaturesAsk):
         return ask.frontend.push(ask.samples)
-    return engine.infer(ask.frames, ask.past)
+    return engine.infer(ask.frames, ask.held, ask.past)
 
 
 def drive(engine: Engine, asking: Asking[T]) -> T:

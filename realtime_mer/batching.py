@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import numpy as np
 from mer_engine import Engine
 from mer_engine.engine import Inference
-from numpy.typing import NDArray
 
 from realtime_mer.asks import Ask, Asking, EngineAsk, FeaturesAsk, answer
 
@@ -94,7 +93,7 @@ def _answer_engine(engine: Engine, members: Sequence[_Member], max_batch: int) -
 def _shape(member: _Member) -> Hashable:
     ask = member.ask
     assert isinstance(ask, EngineAsk)
-    return ask.frames.shape, ask.past.shape
+    return ask.frames.shape, ask.held.shape, ask.past.shape
 
 
 def _infer(engine: Engine, members: Sequence[_Member]) -> None:
@@ -105,7 +104,9 @@ def _infer(engine: Engine, members: Sequence[_Member]) -> None:
     asks = [member.ask for member in members if isinstance(member.ask, EngineAsk)]
     try:
         told = engine.infer(
-            np.concatenate([ask.frames for ask in asks]), np.concatenate([ask.past for ask in asks])
+            np.concatenate([ask.frames for ask in asks]),
+            np.concatenate([ask.held for ask in asks]),
+            np.concatenate([ask.past for ask in asks]),
         )
     except Exception:
         # Whose fault it is shows when each is asked alone.
@@ -128,8 +129,4 @@ def _answer_alone(engine: Engine, member: _Member) -> None:
 
 def _row(told: Inference, index: int) -> Inference:
     """What one call told of one of its windows."""
-    return Inference(*(_part(values, index) for values in told))
-
-
-def _part(values: NDArray[np.float32] | None, index: int) -> Any:
-    return None if values is None else values[index : index + 1]
+    return Inference(*(values[index : index + 1] for values in told))

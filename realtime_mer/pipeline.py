@@ -8,19 +8,19 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from mer_engine import Engine, FrontEnd
-from mer_engine.engine import Inference, no_past
+from mer_engine import Engine, FrontEnd, Inference
 from mer_engine.model_file import Values
 from numpy.typing import NDArray
 
 from realtime_mer.asks import Asking, EngineAsk, FeaturesAsk, drive
 from realtime_mer.clock import Clock, SystemClock, iso_utc
-from realtime_mer.config import PipelineConfig
+from realtime_mer.config import MAX_HOP_S, PipelineConfig
 from realtime_mer.errors import UserError
+from realtime_mer.frames import WaitingFrames
+from realtime_mer.maps import HeldMaps
 from realtime_mer.mood import mood_word
 from realtime_mer.resample import StreamResampler
 from realtime_mer.resample_delay import resample_delay
-from realtime_mer.ring import FrameRing
 from realtime_mer.types import Estimate, FastValues, Latency, State
 from realtime_mer.window import TICKS_PER_STEP, LagWindow
 
@@ -73,7 +73,7 @@ class Pipeline:
         self.lag_order = lag_order
         # A window no longer than the fast one would be told twice.
         fast = info.fast_lag_order
-        self.fast_lag_order = fast if fast is not None and fast < lag_order else None
+        self.fast_lag_order = fast if fast < lag_order else None
         self._hop_ticks = self.config.hop_tenths
         # Estimates fall due a period apart. Steps of a later window end a comb apart, so each such
         # tick needs its embedding.
@@ -83,8 +83,12 @@ class Pipeline:
         self._samples_per_tick = frontend.sample_rate_hz // TICKS_PER_SECOND
         self._resampler = StreamResampler(sample_rate_hz, channels, frontend.sample_rate_hz)
         self._frontend = FrontEnd(frontend)
-        window_frames = info.context_frames + lag_order * info.frames_per_step
-        self._ring = FrameRing(window_frames + frontend.frames_per_second, frontend.width)
+        # A window whose updates were left out, what is heard before it, and a hop.
+        frames = lag_order * info.frames_per_step + 3 * info.map_context
+        self._frames = WaitingFrames(frames + frontend.frames_per_second, frontend.width)
+        # Where all windows end on one comb, only what has just come is ever encoded.
+        again_s = MAX_HOP_S if self._comb_ticks == TICKS_PER_STEP else lag_order * info.step_s
+        self._maps = HeldMaps(info, round(again_s / info.step_s))
         self._window = LagWindow(lag_order, info.embedding_size)
         # At most what lies between two due moments.
         self._signal = np.empty(self._hop_ticks * self._samples_per_tick, dtype=np.float32)
@@ -97,7 +101,8 @@ class Pipeline:
         """Starts a new stream: time and sequence numbers begin again."""
         self._resampler.reset()
         self._frontend.reset()
-        self._ring.reset()
+        self._frames.reset()
+        self._maps.begin(0)
         self._window.clear()
         self._levels[:] = 0.0
         self._fed = 0  # sample frames of input, lost ones included
@@ -122,7 +127,7 @@ class Pipeline:
     @property
     def overwritten_frames(self) -> int:
         """Feature frames that were overwritten before the engine had seen them."""
-        return self._ring.overwritten
+        return self._frames.overwritten
 
     @property
     def window_s(self) -> float:
@@ -217,7 +222,7 @@ class Pipeline:
             ticks = steps * TICKS_PER_STEP
             samples -= ticks * rate // TICKS_PER_SECOND
             self._frontend.forget()
-            self._ring.jump(steps * self.engine.info.frames_per_step)
+            self._frames.jump(steps * self.engine.info.frames_per_step)
             self._window.clear()
             self._tick += ticks
             self._heard_from = None
@@ -247,11 +252,12 @@ class Pipeline:
             if self._tick < next_tick:
                 break
             yield from self._taking_frames()
+            if self._piece_over():
+                self._frames.release(self._frames.end)
             if self._tick % self._hop_ticks == 0 and self._tick < due_after:
                 self.skipped_updates += 1
             elif self._tick % self._period_ticks == 0:
                 estimates.append((yield from self._estimating()))
-                self._ring.release(self._ring.written)
             else:
                 self.skipped_updates += self._tick % self._hop_ticks == 0
                 if self._comb_ticks < TICKS_PER_STEP:
@@ -304,6 +310,8 @@ class Pipeline:
             return
         if self._heard_from is None or self._quiet_ticks >= NEW_PIECE_TICKS:
             self._heard_from = self._tick - 1
+            # What came before is silence to it.
+            self._maps.begin(self._frame(self._heard_from))
         self._quiet_ticks = 0
 
     def _taking_frames(self) -> Asking[None]:
@@ -312,7 +320,7 @@ class Pipeline:
         if end == 0:
             return
         frames = yield FeaturesAsk(self._frontend, self._signal[:end])
-        self._ring.append(frames)
+        self._frames.append(frames)
         self._signal[: self._tick_samples] = self._signal[end : self._gathered]
         self._gathered = self._tick_samples
 
@@ -325,35 +333,66 @@ class Pipeline:
     def _silent(self) -> bool:
         return self._heard_from is None or self._quiet_ticks >= SILENCE_TICKS
 
-    def _frames(self, steps: int) -> NDArray[np.float32]:
-        """The frames of the newest steps and their context: float32 [1, C + steps * S, width]."""
-        info = self.engine.info
-        # The newest frame that is complete: a step is a whole number of frames, a tick need not be.
-        end = self._ring.written
-        return self._ring.view(end - steps * info.frames_per_step - info.context_frames, end)[None]
+    def _piece_over(self) -> bool:
+        return self._heard_from is None or self._quiet_ticks >= NEW_PIECE_TICKS
 
-    def _encoding_step(self) -> Asking[None]:
-        """Keeps the embedding of the step that ends now, for windows to come."""
-        if not self._silent():
-            yield from self._encoding(1, no_past(self.engine.info))
+    def _frame(self, tick: int) -> int:
+        """Frames that are complete at a tick, which need not be a whole number of frames."""
+        return tick * self.engine.info.frontend.frames_per_second // TICKS_PER_SECOND
 
     def _encoding(self, steps: int, past: NDArray[np.float32]) -> Asking[Inference]:
-        """Encodes the newest steps and keeps their embeddings."""
-        told: Inference = yield EngineAsk(self._frames(steps), past)
+        """Lets the engine hear the newest frames, the last of which end the newest steps.
+
+        Args:
+            steps: new steps (k).
+            past: float32 [P, E].
+        """
+        end = self._frames.end
+        size = self.engine.info.frames_per_step
+        if self._maps.end < self._frames.start:  # updates were left out for longer than a window
+            self._maps.begin(self._frames.start)
+        # Where a piece begins between two steps, what comes before the first goes in by itself.
+        early = end - steps * size - self._maps.end
+        if early > 0:
+            yield from self._hearing(self._maps.end + early, -(-early // size), past[:0])
+        told = yield from self._hearing(end, steps, past)
         self._window.put(self._tick, told.steps[0])
         return told
 
+    def _hearing(self, end: int, steps: int, past: NDArray[np.float32]) -> Asking[Inference]:
+        """One call of the engine, up to the frame `end`."""
+        info = self.engine.info
+        # At least one frame: what was encoded at this very moment is encoded again.
+        start = min(self._maps.end, end - 1)
+        held = info.map_context + steps * info.frames_per_step - (end - start)
+        told: Inference = yield EngineAsk(
+            self._frames.view(start, end)[None],
+            self._maps.before(start, held)[None],
+            past[None],
+        )
+        self._maps.append(told.maps[0, self._maps.end - start :])
+        self._frames.release(end - 1)
+        return told
+
+    def _encoding_step(self) -> Asking[None]:
+        """Keeps the embedding of the step that ends now, for windows to come."""
+        if self._steps_heard() and not self._piece_over():
+            yield from self._encoding(1, self._window.nothing)
+
     def _estimating(self) -> Asking[Estimate]:
         steps = self._steps_heard()
+        told = None
+        # In the first seconds of a silence nothing is told, but the piece may go on after it.
+        if steps and not self._piece_over():
+            past, new = self._window.past(self._tick, steps)
+            told = yield from self._encoding(new, past)
         if self._silent():
             return self._make(State.SILENCE)
-        if steps == 0:
+        if told is None:
             return self._make(State.SETTLING)
-        past, new = self._window.past(self._tick, steps)
-        told = yield from self._encoding(new, past[None])
         info = self.engine.info
         self._held = _held(info.values(told.probabilities, steps))
-        if self.fast_lag_order is not None and told.fast is not None:
+        if self.fast_lag_order is not None:
             self._held_fast = _held(info.values(told.fast, min(steps, self.fast_lag_order)))
         whole = info.whole(told.probabilities, steps)
         return self._make(

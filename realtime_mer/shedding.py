@@ -116,8 +116,8 @@ class Shedding:
 
     def _begin(self, now: float) -> None:
         self._began = now
-        self._least_wait_s = math.inf
-        self._busy_s = 0.0
+        self._least_wait_s: float = math.inf
+        self._busy_s: float = 0.0
 
     def _slow_down(self, streams: list[Sheddable], share: float) -> None:
         """The longer the wait, the more streams; those that were slowed longest ago first."""

@@ -17,6 +17,9 @@ class LagWindow:
     Args:
         lag_order: most steps of a window.
         embedding_size: numbers of an embedding (E).
+
+    Attributes:
+        nothing: float32 [0, E], the past of a window of new steps only.
     """
 
     def __init__(self, lag_order: int, embedding_size: int) -> None:
@@ -24,6 +27,7 @@ class LagWindow:
         self._slots = lag_order * TICKS_PER_STEP + 1
         self._memory = np.zeros((self._slots, embedding_size), dtype=np.float32)
         self._ticks = np.full(self._slots, -1, dtype=np.int64)
+        self.nothing = self._memory[:0]
 
     def clear(self) -> None:
         """Forgets every embedding."""

@@ -1,8 +1,16 @@
 """The emotion engine: features, model file, inference. Knows nothing of the application."""
 
-from mer_engine.engine import Engine, load_engine
+from mer_engine.engine import Engine, Inference, load_engine
 from mer_engine.errors import ModelError
 from mer_engine.frontend import FrontEnd, FrontEndConfig
 from mer_engine.model_file import ModelInfo
 
-__all__ = ["Engine", "FrontEnd", "FrontEndConfig", "ModelError", "ModelInfo", "load_engine"]
+__all__ = [
+    "Engine",
+    "FrontEnd",
+    "FrontEndConfig",
+    "Inference",
+    "ModelError",
+    "ModelInfo",
+    "load_engine",
+]

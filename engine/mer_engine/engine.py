@@ -25,12 +25,14 @@ class Inference(NamedTuple):
             names).
         steps: float32 [B, k, E], the new embeddings.
         fast: float32 [B, scores, bins], the probabilities of the newest `info.fast_lag_order` steps
-            alone, or of all where they are fewer; None where the model file has no such output.
+            alone, or of all where they are fewer.
+        maps: float32 [B, n, M], what the filters made of the new frames.
     """
 
     probabilities: NDArray[np.float32]
     steps: NDArray[np.float32]
-    fast: NDArray[np.float32] | None = None
+    fast: NDArray[np.float32]
+    maps: NDArray[np.float32]
 
 
 class Engine(Protocol):
@@ -39,15 +41,19 @@ class Engine(Protocol):
     info: ModelInfo
     backend: str
 
-    def infer(self, frames: NDArray[np.float32], past: NDArray[np.float32]) -> Inference:
-        """One update of B windows of P + k steps each.
+    def infer(
+        self, frames: NDArray[np.float32], held: NDArray[np.float32], past: NDArray[np.float32]
+    ) -> Inference:
+        """One update of B windows of P + k steps.
 
-        Only the k newest steps are encoded; the embeddings of the P steps before them come from
-        earlier calls. The whole window from nothing is P = 0.
+        Nothing is computed twice: of n new frames the maps are made, of k new steps the
+        embeddings; the maps of the frames before and the embeddings of the steps before come from
+        earlier calls. A stream begins with `silent_maps` and `no_past`.
 
         Args:
-            frames: float32 [B, C + k * S, width], the features of the k newest steps after C
-                frames of context (S frames a step; C and S from `info`).
+            frames: float32 [B, n, width], the features of the newest frames; n from 1 to k * S (S
+                frames a step; S and R from `info`).
+            held: float32 [B, R + k * S - n, M], the maps of the frames before, oldest first.
             past: float32 [B, P, E], oldest first; P may be 0.
         """
         ...
@@ -81,14 +87,19 @@ def no_past(info: ModelInfo, batch: int = 1) -> NDArray[np.float32]:
     return np.zeros((batch, 0, info.embedding_size), dtype=np.float32)
 
 
+def silent_maps(info: ModelInfo, batch: int = 1) -> NDArray[np.float32]:
+    """The `held` of streams that begin, after silence: float32 [batch, R, M]."""
+    silence = np.asarray(info.silent_map, dtype=np.float32)
+    return np.tile(silence, (batch, info.map_context, 1))
+
+
 def _self_check(engine: Engine) -> None:
     """Runs a fixed window, which also pays the first call's costs before any music comes."""
     steps = 4
     frames = engine.info.check_frames(steps)
-    first = engine.infer(frames, no_past(engine.info))
-    engine.infer(
-        frames[:, -(engine.info.context_frames + engine.info.frames_per_step) :], first.steps
-    )
+    silence = silent_maps(engine.info)
+    first = engine.infer(frames, silence, no_past(engine.info))
+    engine.infer(frames[:, -engine.info.frames_per_step :], silence, first.steps)
     values = engine.info.values(first.probabilities, steps).mean[0]
     if not np.isfinite(values).all():
         raise ModelError("the model file is damaged: it computes values that are not numbers")

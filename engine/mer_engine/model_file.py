@@ -13,7 +13,7 @@ from mer_engine.errors import ModelError
 from mer_engine.frontend import FrontEndConfig
 
 METADATA_KEY = "realtime_mer"
-FORMAT = 1
+FORMAT = 2
 DIMENSIONS = ("valence", "arousal")
 
 
@@ -42,11 +42,12 @@ class ModelInfo:
     Attributes:
         frontend, frontend_fingerprint: the features that it was trained on.
         frames_per_step: feature frames in a model step of `step_s` seconds.
-        context_frames: frames before a step that the encoder sees as well (C).
+        map_context: frames whose maps must be held to go on from them (R).
+        silent_map: the map of a frame of silence after silence, M numbers.
         embedding_size: numbers that the encoder makes of a step (E).
         lag_order_max, lag_order_default: longest and usual lag window, in steps.
         fast_lag_order: length of the short window of which the network gives a second answer, in
-            steps; None for files that have no such output.
+            steps.
         bins: centres of the score bins, ascending, in [-1, 1].
         coverage: share of moments that an interval is meant to hold.
         interval_scale: for each dimension, by number of steps heard, how many standard deviations
@@ -67,15 +68,16 @@ class ModelInfo:
     frontend_fingerprint: str
     step_s: float
     frames_per_step: int
-    context_frames: int
+    map_context: int
+    silent_map: tuple[float, ...]
     embedding_size: int
     lag_order_max: int
     lag_order_default: int
+    fast_lag_order: int
     bins: tuple[float, ...]
     coverage: float
     interval_scale: dict[str, tuple[float, ...]]
     prior: dict[str, Prior]
-    fast_lag_order: int | None = None
     normalisation: dict[str, list[float]] = field(default_factory=dict)
     scores: tuple[str, ...] = DIMENSIONS
     line: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
@@ -116,15 +118,14 @@ class ModelInfo:
             lag = data.pop("lag_order")
             interval = data.pop("interval")
             data["lag_order_max"], data["lag_order_default"] = lag["max"], lag["default"]
-            # Older files have no fast answer.
-            data["fast_lag_order"] = lag.get("fast")
+            data["fast_lag_order"] = lag["fast"]
             data["coverage"] = interval["coverage"]
             data["interval_scale"] = {name: tuple(interval[name]) for name in DIMENSIONS}
             data["prior"] = {name: Prior(**data["prior"][name]) for name in DIMENSIONS}
-            # Older files have neither pitch classes nor names of scores; what they lack is told.
-            data["frontend"] = FrontEndConfig(**{"chroma_fft_size": 0, **data["frontend"]})
+            data["frontend"] = FrontEndConfig(**data["frontend"])
             data["bins"] = tuple(data["bins"])
-            data["scores"] = tuple(data.get("scores", DIMENSIONS))
+            data["silent_map"] = tuple(float(number) for number in data["silent_map"])
+            data["scores"] = tuple(data["scores"])
             data["line"] = {
                 name: tuple((float(a), float(b)) for a, b in rows)
                 for name, rows in data.get("line", {}).items()
@@ -140,7 +141,7 @@ class ModelInfo:
                     f"{info.lag_order_max}"
                 )
         fast = info.fast_lag_order
-        if fast is not None and not (isinstance(fast, int) and 1 <= fast <= info.lag_order_max):
+        if not (isinstance(fast, int) and 1 <= fast <= info.lag_order_max):
             raise ModelError(
                 f"the model file's fast window is {fast} steps; it must be a whole number from 1 "
                 f"to {info.lag_order_max}"
@@ -201,9 +202,14 @@ class ModelInfo:
                 f"({frontend.fingerprint}); train it again or use the shipped model"
             )
 
+    @property
+    def map_size(self) -> int:
+        """Numbers that are held of a frame (M)."""
+        return len(self.silent_map)
+
     def check_frames(self, steps: int = 4) -> NDArray[np.float32]:
-        """A fixed input for self checks: float32 [1, C + steps * S, width]."""
-        frames = self.context_frames + steps * self.frames_per_step
+        """A fixed input for self checks: float32 [1, steps * S, width]."""
+        frames = steps * self.frames_per_step
         width = self.frontend.width
         wave = np.sin(np.arange(frames)[:, None] * 0.37 + np.arange(width)[None, :] * 0.11)
         return np.asarray(1.0 + wave, dtype=np.float32)[None]

@@ -5,7 +5,9 @@ bidirectional LSTM, a fully connected layer and multi-head attention read the la
 them a small network reads its statistics and its mode (major or minor), and a memory knows what
 listeners said of windows like it; a softmax over score bins says how likely each score is.
 
-The encoder sees a bounded past, so a step is encoded once and its embedding is kept. The reader
+The encoder works in two parts, each of which sees a bounded past: filters make maps, a column of
+numbers for each frame; residual blocks make an embedding of the maps of each step. So a frame goes
+through the filters once and a step through the blocks once, and what came out is kept. The reader
 sees only the window's embeddings. Everything that the network looks at lies in the past.
 """
 
@@ -102,13 +104,22 @@ class NetworkConfig:
 
     @property
     def level_context(self) -> int:
-        """Frames before the filters' that set their level."""
+        """Frames before a frame that set its level."""
         return self.level_frames - 1 + _SMOOTH - 1 if self.level_frames else 0
 
     @property
-    def context_frames(self) -> int:
-        """Frames before a step that the encoder sees as well (C)."""
-        return self.residual_context + self.longest_filter - 1 + self.level_context
+    def step_context(self) -> int:
+        """Frames before a step whose maps the residual blocks see: their own, and their delay."""
+        return self.residual_context + max(self.delay(group[0]) for group in self.groups)
+
+    @property
+    def map_context(self) -> int:
+        """Frames whose maps must be held to go on from them (R)."""
+        return max(self.step_context, self.longest_filter - 1, self.level_context)
+
+    def delay(self, frames: int) -> int:
+        """How long filters of so many frames wait for the centre of the longest."""
+        return self.longest_filter // 2 - frames // 2
 
     @property
     def longest_filter(self) -> int:
@@ -116,9 +127,20 @@ class NetworkConfig:
         return max(group[0] for group in self.groups)
 
     @property
+    def filters(self) -> int:
+        """Filters of all groups."""
+        return sum(group[-1] for group in self.groups)
+
+    @property
+    def map_size(self) -> int:
+        """Numbers that are kept of a frame (M): what the filters found, its mel bands at one level,
+        its pitch classes and, for the level, its loudness."""
+        return self.filters + self.bands + self.pitch_classes + bool(self.level_frames)
+
+    @property
     def channels(self) -> int:
         """Channels that are pooled over a step."""
-        return sum(group[-1] for group in self.groups) + 3 * self.residual_filters
+        return self.filters + 3 * self.residual_filters
 
     @property
     def embedding(self) -> int:
@@ -160,13 +182,22 @@ class Level(nn.Module):
         self.frames = frames
         self.level = level
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Level log10(1 + power) of [B, T, bands]; gives [B, T - context, bands]."""
+    def forward(self, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """Level log10(1 + power).
+
+        Args:
+            x: [B, n, bands].
+            before: [B, context, 1], loudness of the frames before, as this returned it.
+
+        Returns:
+            The levelled bands [B, n, bands], and the loudness of these frames [B, n, 1].
+        """
         power = torch.pow(10.0, x) - 1
-        loudness = functional.avg_pool1d(power.mean(2).unsqueeze(1), _SMOOTH, 1)
-        loudest = functional.max_pool1d(loudness, self.frames, 1).squeeze(1)
+        loudness = power.mean(2, keepdim=True)
+        course = functional.avg_pool1d(torch.cat([before, loudness], 1).transpose(1, 2), _SMOOTH, 1)
+        loudest = functional.max_pool1d(course, self.frames, 1).transpose(1, 2)
         gain = (self.level / loudest.clamp(min=1e-6)).clamp(1e-4, 1e4)
-        return torch.log10(1 + power[:, self.frames + _SMOOTH - 2 :] * gain.unsqueeze(2))
+        return torch.log10(1 + power * gain), loudness
 
 
 class BestPlace(nn.Module):
@@ -218,55 +249,91 @@ class StepEncoder(nn.Module):
         self.register_buffer("pool_std", torch.ones(2 * config.channels))
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Encode float32 [B, C + k * S, bands + pitch classes] to [B, k, embedding]."""
-        config = self.config
-        levelled = self.levelled(frames[:, :, : config.bands])
-        pooled = (self.pool(levelled) - self.pool_mean) / self.pool_std
-        parts = [pooled.clamp(-_CLIP, _CLIP)]
-        if config.pitch_classes:
-            # Each computation of the pitch classes once: frames between repeat the last.
-            held = frames[:, config.context_frames :, config.bands :]
-            computed = held.unflatten(1, (-1, config.chroma_every))[:, :, -1]
-            each = config.frames_per_step // config.chroma_every
-            parts.append(computed.unflatten(1, (-1, each)).mean(2))
-        newest = levelled[:, config.context_frames - config.level_context :]
-        parts.append(newest.unflatten(1, (-1, config.frames_per_step)).mean(2))
-        return torch.cat(parts, dim=2)
+        """Encode frames that nothing but silence went before.
 
-    def levelled(self, bands: Tensor) -> Tensor:
-        """Bring mel bands [B, T, bands] to one level: [B, T - level_context, bands]."""
-        return bands if self.level is None else self.level(bands)
+        Args:
+            frames: float32 [B, step_context + k * S, bands + pitch classes].
 
-    def pool(self, levelled: Tensor) -> Tensor:
-        """Return maxima and means of all channels over each step, [B, k, 2 * channels]."""
-        maps = self._maps(((levelled - self.mean) / self.std).unsqueeze(1))
-        steps = torch.cat(maps, dim=1).unflatten(2, (-1, self.config.frames_per_step))
-        return torch.cat([steps.amax(3), steps.mean(3)], dim=1).transpose(1, 2)
+        Returns:
+            Embeddings [B, k, embedding].
+        """
+        return self.encode(self.maps(frames))
 
-    def _maps(self, x: Tensor) -> list[Tensor]:
-        """What the filters find at the newest frames, and what the residual blocks make of it.
+    def maps(self, frames: Tensor, held: Tensor | None = None) -> Tensor:
+        """Make the maps of frames.
 
-        The blocks read filters of all lengths around a common centre, half the longest filter ago;
-        the filters themselves are also pooled as they are, without that delay.
+        Args:
+            frames: float32 [B, n, bands + pitch classes].
+            held: [B, map_context or more, map_size], the maps of the frames just before them;
+                None where those were silent.
+
+        Returns:
+            [B, n, map_size]: what the filters found (as of the newest frame that each spans),
+            levelled bands, pitch classes, loudness.
         """
         config = self.config
-        longest, context = config.longest_filter, config.residual_context
-        size = x.shape[2] - (longest - 1) - context  # positions that are pooled
-        newest, centred = [], []
-        for layer in self.front:
-            taps = layer.frames
-            delay = longest // 2 - taps // 2
-            # As far back as the delayed positions reach, no further.
-            found = layer(x[:, :, x.shape[2] - (size + context + delay + taps - 1) :])
-            newest.append(found[:, :, found.shape[2] - size :])
-            centred.append(found[:, :, : size + context])
+        bands, classes = frames[:, :, : config.bands], frames[:, :, config.bands :]
+        if held is None:
+            # Silence has neither bands nor loudness; of its filters' maps nothing is read here.
+            held = frames.new_zeros(len(frames), config.map_context, config.map_size)
+        parts = [classes]
+        if self.level is not None:
+            before = held[:, held.shape[1] - config.level_context :, -1:]
+            bands, loudness = self.level(bands, before)
+            parts.append(loudness)
+        reach = config.longest_filter - 1
+        columns = slice(config.filters, config.filters + config.bands)
+        x = torch.cat([held[:, held.shape[1] - reach :, columns], bands], dim=1)
+        x = ((x - self.mean) / self.std).unsqueeze(1)
+        found = [layer(x[:, :, config.longest_filter - layer.frames :]) for layer in self.front]
+        return torch.cat([torch.cat(found, dim=1).transpose(1, 2), bands, *parts], dim=2)
+
+    def encode(self, maps: Tensor) -> Tensor:
+        """Make embeddings [B, k, embedding] of maps [B, step_context + k * S, map_size]."""
+        config = self.config
+        pooled = (self.pool(maps) - self.pool_mean) / self.pool_std
+        parts = [pooled.clamp(-_CLIP, _CLIP)]
+        rest = maps[:, config.step_context :, config.filters :]
+        if config.pitch_classes:
+            # Each computation of the pitch classes once: frames between repeat the last.
+            classes = rest[:, :, config.bands : config.bands + config.pitch_classes]
+            computed = classes.unflatten(1, (-1, config.chroma_every))[:, :, -1]
+            each = config.frames_per_step // config.chroma_every
+            parts.append(computed.unflatten(1, (-1, each)).mean(2))
+        parts.append(rest[:, :, : config.bands].unflatten(1, (-1, config.frames_per_step)).mean(2))
+        return torch.cat(parts, dim=2)
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """Return maxima and means of all channels over each step, [B, k, 2 * channels]."""
+        found = maps[:, :, : self.config.filters].transpose(1, 2)
+        newest = found[:, :, self.config.step_context :]
+        steps = torch.cat([newest, *self._blocks(found)], dim=1)
+        steps = steps.unflatten(2, (-1, self.config.frames_per_step))
+        return torch.cat([steps.amax(3), steps.mean(3)], dim=1).transpose(1, 2)
+
+    def _blocks(self, found: Tensor) -> list[Tensor]:
+        """What the residual blocks make of filters [B, filters, step_context + positions].
+
+        They read filters of all lengths around a common centre, half the longest filter ago; the
+        filters themselves are also pooled as they are, without that delay.
+        """
+        config = self.config
+        first, centred = 0, []
+        for frames, _, number in config.groups:
+            delay = config.delay(frames)
+            start = config.step_context - config.residual_context - delay
+            end = -delay if delay else None
+            centred.append(found[:, first : first + number, start:end])
+            first += number
         front = torch.cat(centred, dim=1)
         maps = [self.transition_norm(functional.relu(self.transition(front)))]
         trim = (config.residual_kernel - 1) // 2
         for layer, norm in zip(self.residual, self.residual_norms, strict=True):
             change = norm(functional.relu(layer(maps[-1])))
             maps.append(maps[-1][:, :, trim:-trim] + change)
-        return [torch.cat(newest, dim=1), *(m[:, :, m.shape[2] - size :] for m in maps)]
+        # Each block sees less than the one before it: the newest positions are common to all.
+        size = maps[-1].shape[2]
+        return [m[:, :, m.shape[2] - size :] for m in maps]
 
 
 class QueryAttention(nn.Module):
@@ -383,20 +450,32 @@ class EmotionNetwork(nn.Module):
         self.encoder = StepEncoder(self.config)
         self.reader = WindowReader(self.config)
 
-    def forward(self, frames: Tensor, past: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, frames: Tensor, held: Tensor, past: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """One update of B windows of P + k steps.
 
         Args:
-            frames: float32 [B, C + k * S, bands + pitch classes].
+            frames: float32 [B, n, bands + pitch classes], the newest; n at most k * S.
+            held: float32 [B, map_context + k * S - n, map_size], the maps of the frames before.
             past: float32 [B, P, E], embeddings of the P steps before; P may be 0.
 
         Returns:
             Probabilities [B, 4, bins] (valence, arousal, and both of the piece as a whole), the
-            k new embeddings [B, k, E], and the probabilities that the same reader gives of the
-            newest `FAST_STEPS` steps alone, or of all where they are fewer.
+            k new embeddings [B, k, E], the probabilities that the same reader gives of the newest
+            `FAST_STEPS` steps alone, or of all where they are fewer, and the maps of the new
+            frames [B, n, map_size].
         """
-        steps = self.encoder(frames)
+        maps = self.encoder.maps(frames, held)
+        known = torch.cat([held, maps], dim=1)
+        steps = self.encoder.encode(known[:, self.config.map_context - self.config.step_context :])
         window = torch.cat([past, steps], dim=1)
         logits = self.reader(window, window[:, -FAST_STEPS:])
         probabilities, fast = torch.softmax(logits, dim=2).unflatten(0, (2, -1))
-        return probabilities, steps, fast
+        return probabilities, steps, fast, maps
+
+    @torch.inference_mode()
+    def silent_map(self) -> Tensor:
+        """The map of a frame of silence after silence, [map_size]."""
+        config = self.config
+        return self.encoder.maps(torch.zeros(1, 1, config.bands + config.pitch_classes))[0, 0]

@@ -24,6 +24,7 @@ from typing import IO, Any
 
 import numpy as np
 from mer_engine import Engine, FrontEnd, load_engine
+from mer_engine.engine import silent_maps
 from numpy.typing import NDArray
 
 from realtime_mer.audio.demo import DemoSource
@@ -141,11 +142,12 @@ def _time_engine(engine: Engine, updates: int) -> list[float]:
     info = engine.info
     new = round(USUAL_HOP_S / info.step_s)
     rng = np.random.default_rng(0)
-    shape = (1, info.context_frames + new * info.frames_per_step, info.frontend.width)
+    shape = (1, new * info.frames_per_step, info.frontend.width)
     frames = rng.uniform(0, 3, shape).astype(np.float32)
+    held = silent_maps(info)
     past_shape = (1, info.lag_order_default - new, info.embedding_size)
     past = rng.standard_normal(past_shape).astype(np.float32)
-    return _timed(lambda: engine.infer(frames, past), updates)
+    return _timed(lambda: engine.infer(frames, held, past), updates)
 
 
 def _time_frontend(audio: NDArray[np.float32], updates: int) -> list[float]:

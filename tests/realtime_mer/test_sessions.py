@@ -155,11 +155,13 @@ class SlowEngine:
         self.may_go = threading.Semaphore(0)
         self.open = False
 
-    def infer(self, frames: NDArray[np.float32], past: NDArray[np.float32]) -> Inference:
+    def infer(
+        self, frames: NDArray[np.float32], held: NDArray[np.float32], past: NDArray[np.float32]
+    ) -> Inference:
         self.inside.release()
         if not self.open:
             assert self.may_go.acquire(timeout=TIMEOUT_S)
-        return self._engine.infer(frames, past)
+        return self._engine.infer(frames, held, past)
 
     def release_all(self) -> None:
         self.open = True

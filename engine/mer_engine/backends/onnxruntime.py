@@ -59,15 +59,16 @@ class OnnxRuntimeEngine:
                 f"(it has no {METADATA_KEY} metadata)"
             )
         self.info = ModelInfo.from_json(metadata, sha256=hashlib.sha256(content).hexdigest())
-        wanted = Inference._fields if self.info.fast_lag_order else Inference._fields[:2]
-        missing = set(wanted) - {output.name for output in self._session.get_outputs()}
+        missing = set(Inference._fields) - {output.name for output in self._session.get_outputs()}
         if missing:
             raise ModelError(
                 f"the model file {path} is damaged: its graph lacks the output "
                 f"{', '.join(sorted(missing))}; get it again"
             )
-        self._outputs = list(wanted)
 
-    def infer(self, frames: NDArray[np.float32], past: NDArray[np.float32]) -> Inference:
+    def infer(
+        self, frames: NDArray[np.float32], held: NDArray[np.float32], past: NDArray[np.float32]
+    ) -> Inference:
         """See `mer_engine.engine.Engine.infer`."""
-        return Inference(*self._session.run(self._outputs, {"frames": frames, "past": past}))
+        inputs = {"frames": frames, "held": held, "past": past}
+        return Inference(*self._session.run(Inference._fields, inputs))

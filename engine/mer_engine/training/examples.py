@@ -110,7 +110,7 @@ def read_frames(
 
 def with_context(network: EmotionNetwork, frames: Tensor) -> Tensor:
     """Put the digital silence before clips that a stream begins with."""
-    return functional.pad(frames, (0, 0, network.config.context_frames, 0))
+    return functional.pad(frames, (0, 0, network.config.step_context, 0))
 
 
 class Encoder:

@@ -15,9 +15,10 @@ import onnx
 import torch
 
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
+from mer_engine.engine import Inference, silent_maps
 from mer_engine.frontend import FrontEndConfig
 from mer_engine.model_file import DIMENSIONS, ModelInfo, Prior, write_metadata
-from mer_engine.network import FAST_STEPS, SCORES, EmotionNetwork, NetworkConfig
+from mer_engine.network import FAST_STEPS, SCORES, EmotionNetwork
 
 OPSET = 18
 LAG_MAX = 20
@@ -78,7 +79,8 @@ def export_model(
         frontend_fingerprint=frontend.fingerprint,
         step_s=config.frames_per_step / frontend.frames_per_second,
         frames_per_step=config.frames_per_step,
-        context_frames=config.context_frames,
+        map_context=config.map_context,
+        silent_map=tuple(float(f"{number:.8g}") for number in network.silent_map().tolist()),
         embedding_size=config.embedding,
         lag_order_max=LAG_MAX,
         lag_order_default=LAG_MAX,
@@ -100,9 +102,11 @@ def export_model(
     steps = 4
     frames = torch.from_numpy(info.check_frames(steps))
     with torch.inference_mode():
-        probabilities, past, _ = network(frames, torch.zeros(1, 0, config.embedding))
+        held = torch.from_numpy(silent_maps(info))
+        probabilities, past, _, maps = network(frames, held, torch.zeros(1, 0, config.embedding))
         # A window longer than the fast one, so that the two answers differ.
-        expected = network(frames, past)
+        held = torch.cat([held, maps], dim=1)[:, steps * config.frames_per_step :]
+        expected = network(frames, held, past)
     mean = info.values(probabilities.numpy(), steps).mean[0]
     info = replace(
         info, self_check={name: float(v) for name, v in zip(DIMENSIONS, mean, strict=True)}
@@ -114,11 +118,10 @@ def export_model(
     draft = path.with_suffix(".part")
     draft.write_bytes(content)
     engine = OnnxRuntimeEngine(draft)
-    got = engine.infer(frames.numpy(), past.numpy())
+    got = engine.infer(frames.numpy(), held.numpy(), past.numpy())
     worst = max(
         float(np.abs(theirs - ours.numpy()).max())
         for theirs, ours in zip(got, expected, strict=True)
-        if theirs is not None
     )
     if not worst < 1e-3:
         draft.unlink()
@@ -127,14 +130,11 @@ def export_model(
     return replace(info, sha256=hashlib.sha256(content).hexdigest())
 
 
-def _width(config: NetworkConfig) -> int:
-    return config.bands + config.pitch_classes
-
-
 def to_onnx(network: EmotionNetwork) -> bytes:
-    """Trace the network into an ONNX graph with free batch, step and past sizes."""
+    """Trace the network into an ONNX graph with free sizes of batch, frames, held maps and past."""
     config = network.config
-    frames = torch.rand(2, config.context_frames + 2 * config.frames_per_step, _width(config))
+    frames = torch.rand(2, 2 * config.frames_per_step, config.bands + config.pitch_classes)
+    held = torch.rand(2, config.map_context, config.map_size)
     past = torch.rand(2, 3, config.embedding)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         path = Path(folder) / "graph.onnx"
@@ -144,18 +144,20 @@ def to_onnx(network: EmotionNetwork) -> bytes:
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network.eval(),
-            (frames, past),
+            (frames, held, past),
             path,
             dynamo=False,
             opset_version=OPSET,
-            input_names=["frames", "past"],
-            output_names=["probabilities", "steps", "fast"],
+            input_names=["frames", "held", "past"],
+            output_names=list(Inference._fields),
             dynamic_axes={
                 "frames": {0: "batch", 1: "frames"},
+                "held": {0: "batch", 1: "held"},
                 "past": {0: "batch", 1: "past"},
                 "probabilities": {0: "batch"},
                 "steps": {0: "batch", 1: "steps"},
                 "fast": {0: "batch"},
+                "maps": {0: "batch", 1: "frames"},
             },
         )
         return path.read_bytes()

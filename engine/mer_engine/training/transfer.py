@@ -90,11 +90,10 @@ def settle_pool(network: EmotionNetwork, frames: NDArray[np.float16]) -> None:
         frames: float16 [n, 20 * S, width].
     """
     network.eval()
-    bands = network.config.bands
     pooled = []
     for part in np.array_split(frames, max(1, len(frames) // 8)):
-        batch = with_context(network, torch.from_numpy(part[:, :, :bands].astype(np.float32)))
-        pooled.append(network.encoder.pool(network.encoder.levelled(batch)).flatten(0, 1))
+        batch = with_context(network, torch.from_numpy(part.astype(np.float32)))
+        pooled.append(network.encoder.pool(network.encoder.maps(batch)).flatten(0, 1))
     spread, mean = torch.std_mean(torch.cat(pooled), dim=0)
     network.encoder.pool_mean.copy_(mean)
     network.encoder.pool_std.copy_(spread + 1e-3)

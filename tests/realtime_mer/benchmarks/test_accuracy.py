@@ -74,8 +74,10 @@ class Momentary:
         self.info = dataclasses.replace(engine.info, scores=("valence", "arousal"))
         self.engine = engine
 
-    def infer(self, frames: NDArray[np.float32], past: NDArray[np.float32]) -> Inference:
-        told = self.engine.infer(frames, past)
+    def infer(
+        self, frames: NDArray[np.float32], held: NDArray[np.float32], past: NDArray[np.float32]
+    ) -> Inference:
+        told = self.engine.infer(frames, held, past)
         return told._replace(probabilities=told.probabilities[:, :2])
 
 
