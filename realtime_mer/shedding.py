@@ -68,7 +68,9 @@ class Shedding:
         self._calm_needed = CALM_INTERVALS
         self._intervals = 0
         self._raised_at = -math.inf
-        self._begin(now)
+        self._began = now
+        self._least_wait_s = math.inf
+        self._busy_s = 0.0
 
     def observe(self, wait_s: float, busy_s: float) -> None:
         """Takes what one worker's turn showed.
@@ -116,8 +118,8 @@ class Shedding:
 
     def _begin(self, now: float) -> None:
         self._began = now
-        self._least_wait_s: float = math.inf
-        self._busy_s: float = 0.0
+        self._least_wait_s = math.inf
+        self._busy_s = 0.0
 
     def _slow_down(self, streams: list[Sheddable], share: float) -> None:
         """The longer the wait, the more streams; those that were slowed longest ago first."""

@@ -250,7 +250,7 @@ def test_a_fault_in_one_stream_leaves_the_others_alone(
 ) -> None:
     broken, sound = pool.open(MONO, "broken"), pool.open(MONO, "sound")
     broken_queue, sound_queue = (s.hub.subscribe_lossless() for s in (broken, sound))
-    broken.pipeline.feed = None  # type: ignore[method-assign, assignment]
+    broken.pipeline.feeding = None  # type: ignore[method-assign, assignment]
     pool.push(broken, music(1.0, RATE))
     assert drain(broken_queue) == [End("internal error, see the server's log")]
     pool.push(sound, music(1.0, RATE))
