@@ -1,13 +1,12 @@
-"""Small real model files that give a fast answer, and such as were made before there was one."""
+"""Small real model files, whole and damaged."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import onnx
 import onnx.utils
-from mer_engine import ModelInfo, load_engine
+from mer_engine import load_engine
 from mer_engine.model_file import Prior, write_metadata
 
 
@@ -44,17 +43,16 @@ def write_small_model(path: Path) -> Path:
     return path
 
 
-def without_fast(source: Path, target: Path, info: ModelInfo | None = None) -> Path:
-    """Writes a model file of two outputs that computes what another does, and returns its path.
+def without_fast(source: Path, target: Path) -> Path:
+    """Writes a model file that lacks the fast answer it names, and returns its path.
 
     Args:
         source: a model file.
         target: where to write.
-        info: what the written file says of itself; without it, what the other says, but that it has
-            no fast answer.
     """
-    onnx.utils.extract_model(source, target, ["frames", "past"], ["probabilities", "steps"])
+    outputs = ["probabilities", "steps", "maps"]
+    onnx.utils.extract_model(source, target, ["frames", "held", "past"], outputs)
     model = onnx.load(target)
-    write_metadata(model, info or replace(load_engine(source).info, fast_lag_order=None))
+    write_metadata(model, load_engine(source).info)
     onnx.save(model, target)
     return target

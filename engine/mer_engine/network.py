@@ -190,11 +190,13 @@ class Level(nn.Module):
             before: [B, context, 1], loudness of the frames before, as this returned it.
 
         Returns:
-            The levelled bands [B, n, bands], and the loudness of these frames [B, n, 1].
+            The levelled bands [B, n, bands], and the loudness of these frames [B, n, 1], which is
+            log10(1 + power) of the mean over the bands.
         """
         power = torch.pow(10.0, x) - 1
-        loudness = power.mean(2, keepdim=True)
-        course = functional.avg_pool1d(torch.cat([before, loudness], 1).transpose(1, 2), _SMOOTH, 1)
+        loudness = torch.log10(1 + power.mean(2, keepdim=True))
+        known = torch.pow(10.0, torch.cat([before, loudness], dim=1)) - 1
+        course = functional.avg_pool1d(known.transpose(1, 2), _SMOOTH, 1)
         loudest = functional.max_pool1d(course, self.frames, 1).transpose(1, 2)
         gain = (self.level / loudest.clamp(min=1e-6)).clamp(1e-4, 1e4)
         return torch.log10(1 + power * gain), loudness

@@ -4,15 +4,15 @@ import numpy as np
 import onnx
 import pytest
 from mer_engine import Engine, FrontEndConfig, ModelError, load_engine
-from mer_engine.engine import no_past, shipped_model
+from mer_engine.engine import no_past, shipped_model, silent_maps
 from mer_engine.model_file import write_metadata
 
 
 def random_frames(engine: Engine, steps: int, batch: int = 1) -> np.ndarray:
     info = engine.info
-    count = info.context_frames + steps * info.frames_per_step
     rng = np.random.default_rng(0)
-    return rng.uniform(0, 3, (batch, count, info.frontend.width)).astype(np.float32)
+    shape = (batch, steps * info.frames_per_step, info.frontend.width)
+    return rng.uniform(0, 3, shape).astype(np.float32)
 
 
 def test_the_shipped_model_is_small_and_says_what_it_is(engine: Engine) -> None:
@@ -26,27 +26,41 @@ def test_the_shipped_model_is_small_and_says_what_it_is(engine: Engine) -> None:
     assert engine.info.self_check is not None
 
 
-def test_kept_embeddings_give_what_the_whole_window_gives(engine: Engine) -> None:
+def test_what_is_kept_gives_what_the_whole_window_gives(engine: Engine) -> None:
     info = engine.info
-    frames = random_frames(engine, 20)
-    whole, steps, fast = engine.infer(frames, no_past(info))
-    assert whole.shape == (1, len(info.scores), len(info.bins))
-    assert steps.shape == (1, 20, info.embedding_size)
-    np.testing.assert_allclose(whole.sum(axis=2), 1.0, atol=1e-5)
-    newest = frames[:, -(info.context_frames + 2 * info.frames_per_step) :]
-    updated, new_steps, new_fast = engine.infer(newest, steps[:, :18])
-    np.testing.assert_allclose(updated, whole, atol=1e-5)
-    np.testing.assert_allclose(new_steps, steps[:, 18:], atol=1e-4)
-    assert (fast is None) == (new_fast is None) == (info.fast_lag_order is None)
-    if fast is not None and new_fast is not None:
-        np.testing.assert_allclose(new_fast, fast, atol=1e-5)
+    frames, silence = random_frames(engine, 20), silent_maps(info)
+    whole = engine.infer(frames, silence, no_past(info))
+    assert whole.probabilities.shape == (1, len(info.scores), len(info.bins))
+    assert whole.steps.shape == (1, 20, info.embedding_size)
+    assert whole.maps.shape == (1, 640, info.map_size)
+    np.testing.assert_allclose(whole.probabilities.sum(axis=2), 1.0, atol=1e-5)
+    known = np.concatenate([silence, whole.maps], axis=1)
+    for new, steps in ((64, 2), (6, 1), (1, 1), (33, 2)):
+        held = known[:, known.shape[1] - info.map_context - 32 * steps : -new]
+        past = whole.steps[:, : 20 - steps]
+        updated = engine.infer(frames[:, -new:], held, past)
+        np.testing.assert_allclose(updated.probabilities, whole.probabilities, atol=1e-5)
+        np.testing.assert_allclose(updated.fast, whole.fast, atol=1e-5)
+        np.testing.assert_allclose(updated.steps, whole.steps[:, -steps:], atol=1e-4)
+        np.testing.assert_allclose(updated.maps, whole.maps[:, -new:], atol=1e-4)
+
+
+def test_silence_goes_on_as_it_begins(engine: Engine) -> None:
+    info = engine.info
+    frames = np.zeros((1, 64, info.frontend.width), np.float32)
+    silence = silent_maps(info, batch=1)
+    assert silence.shape == (1, info.map_context, info.map_size)
+    made = engine.infer(frames, silence, no_past(info)).maps
+    np.testing.assert_allclose(made, np.broadcast_to(silence[:, :1], made.shape), atol=1e-5)
 
 
 def test_windows_of_a_batch_do_not_touch(engine: Engine) -> None:
+    info = engine.info
     frames = random_frames(engine, 3, batch=5)
-    together = engine.infer(frames, no_past(engine.info, batch=5)).probabilities
+    together = engine.infer(frames, silent_maps(info, 5), no_past(info, 5)).probabilities
     for index in range(5):
-        alone = engine.infer(frames[index : index + 1], no_past(engine.info)).probabilities
+        one = frames[index : index + 1]
+        alone = engine.infer(one, silent_maps(info), no_past(info)).probabilities
         np.testing.assert_allclose(together[index], alone[0], atol=1e-5)
 
 

@@ -40,7 +40,7 @@ def network() -> EmotionNetwork:
 def music(network: EmotionNetwork, steps: int, batch: int = 2) -> Tensor:
     """Features made up; the pitch classes change as often as the front-end computes them."""
     config = network.config
-    frames = config.context_frames + steps * config.frames_per_step
+    frames = config.step_context + steps * config.frames_per_step
     bands = 4 * torch.rand(batch, frames, config.bands)
     chroma = torch.rand(batch, frames // config.chroma_every + 1, config.pitch_classes)
     held = chroma.repeat_interleave(config.chroma_every, dim=1)[:, -frames:]
@@ -56,12 +56,23 @@ def nothing(batch: int = 2) -> Tensor:
     return torch.zeros(batch, 0, SMALL.embedding)
 
 
+def update(network: EmotionNetwork, frames: Tensor, past: Tensor) -> tuple[Tensor, ...]:
+    """An update of all steps of `music`, the frames before them being held."""
+    config = network.config
+    before = frames[:, : config.step_context]
+    silence = network.silent_map().expand(len(frames), config.map_context, -1)
+    held = torch.cat([silence, network.encoder.maps(before, silence)], dim=1)
+    held = held[:, -config.map_context :]
+    return network(frames[:, config.step_context :], held, past)
+
+
 @pytest.mark.parametrize(("past", "steps"), [(0, 1), (0, 20), (18, 2), (19, 1), (3, 4)])
 @torch.inference_mode()
 def test_shapes_and_probabilities(network: EmotionNetwork, past: int, steps: int) -> None:
     before = torch.rand(2, past, SMALL.embedding)
-    probabilities, embeddings, fast = network(music(network, steps), before)
+    probabilities, embeddings, fast, maps = update(network, music(network, steps), before)
     assert embeddings.shape == (2, steps, SMALL.embedding)
+    assert maps.shape == (2, 32 * steps, SMALL.map_size)
     for answer in (probabilities, fast):
         assert answer.shape == (2, len(SCORES), SMALL.bins)
         assert torch.allclose(answer.sum(2), torch.ones(2, len(SCORES)), atol=1e-6)
@@ -71,11 +82,11 @@ def test_shapes_and_probabilities(network: EmotionNetwork, past: int, steps: int
 def test_the_fast_answer_is_the_same_readers_of_the_newest_steps(network: EmotionNetwork) -> None:
     before = torch.rand(2, 9, SMALL.embedding)
     frames = music(network, 2)
-    whole, embeddings, fast = network(frames, before)
+    whole, embeddings, fast, _ = update(network, frames, before)
     newest = torch.cat([before, embeddings], dim=1)[:, -FAST_STEPS:]
     assert torch.allclose(fast, torch.softmax(network.reader(newest), dim=2), atol=1e-6)
     assert not torch.allclose(fast, whole, atol=1e-3)
-    probabilities, _, fast = network(frames, before[:, -4:])
+    probabilities, _, fast, _ = update(network, frames, before[:, -4:])
     assert torch.allclose(fast, probabilities, atol=1e-6)
 
 
@@ -83,7 +94,10 @@ def test_the_sizes_add_up() -> None:
     assert SMALL.channels == 9 + 3 * 4
     assert SMALL.embedding == 2 * SMALL.channels + 12 + 96
     assert SMALL.statistic_sizes == (3 * SMALL.channels, 12, 24, 96)
-    assert SMALL.context_frames == 3 * 6 + 20 + (40 - 1 + 8 - 1)
+    assert SMALL.level_context == 40 - 1 + 8 - 1
+    assert SMALL.step_context == 3 * 6 + 21 // 2 - 5 // 2
+    assert SMALL.map_context == max(SMALL.level_context, 21 - 1, SMALL.step_context)
+    assert SMALL.map_size == 9 + 96 + 12 + 1
     frontend = FrontEndConfig()
     usual = NetworkConfig()
     assert usual.bands + usual.pitch_classes == frontend.width
@@ -103,43 +117,76 @@ def test_windows_of_several_lengths_are_read_together_as_each_alone(
         assert torch.allclose(together[2 * index : 2 * index + 2], alone, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [1, 6, 32])
 @torch.inference_mode()
-def test_one_step_after_another_gives_what_the_whole_window_gives(
-    network: EmotionNetwork,
+def test_a_few_frames_after_others_give_what_the_whole_window_gives(
+    network: EmotionNetwork, size: int
 ) -> None:
-    steps, config = 7, network.config
-    frames = music(network, steps)
-    whole, embeddings, _ = network(frames, nothing())
+    steps, config = 4, network.config
+    frames = music(network, steps)[:, -steps * 32 :]
+    held = network.silent_map().expand(2, config.map_context, -1)
+    whole, embeddings, _, maps = network(frames, held, nothing())
     past = nothing()
-    for step in range(steps):
-        start = step * config.frames_per_step
-        end = start + config.context_frames + config.frames_per_step
-        piecewise, new, _ = network(frames[:, start:end], past)
-        past = torch.cat([past, new], dim=1)
-    assert (past - embeddings).abs().max() < 1e-5
-    assert (piecewise - whole).abs().max() < 1e-5
+    for end in range(size, steps * 32 + 1, size):
+        # A step that is not over yet is encoded with what came before it.
+        before = torch.cat([network.silent_map().expand(2, 32, -1), held], dim=1)
+        before = before[:, before.shape[1] - config.map_context - 32 + size :]
+        piecewise, new, _, found = network(frames[:, end - size : end], before, past)
+        held = torch.cat([held, found], dim=1)
+        if end % 32 == 0:
+            past = torch.cat([past, new], dim=1)
+    if size in (1, 32):
+        assert (past - embeddings).abs().max() < 1e-5
+        assert (piecewise - whole).abs().max() < 1e-5
+    count = steps * 32 // size * size
+    assert (held[:, -count:] - maps[:, :count]).abs().max() < 1e-5
 
 
 @torch.inference_mode()
-def test_a_step_depends_on_every_frame_of_its_context_and_on_no_other(
+def test_a_map_depends_on_every_frame_of_its_context_and_on_no_other(
     network: EmotionNetwork,
 ) -> None:
     config = network.config
-    frames = music(network, 2, batch=1)
-    reference = network.encoder(frames)
-    changed = frames.clone()
-    changed[:, -config.frames_per_step :] = 0  # all that is newer than the first step
-    assert torch.equal(network.encoder(changed)[:, 0], reference[:, 0])
-    changed = frames.clone()
-    changed[:, : config.frames_per_step] = 0  # all that is older than the second step's context
-    assert torch.equal(network.encoder(changed)[:, 1], reference[:, 1])
-    # The oldest frame of the context and the newest of the step do count.
-    changed[:, config.frames_per_step] += 4  # loud: it sets the level
-    assert not torch.equal(network.encoder(changed)[:, 1], reference[:, 1])
-    changed = frames.clone()
-    changed[:, -1] += 1
-    assert not torch.equal(network.encoder(changed)[:, 1], reference[:, 1])
-    assert torch.equal(network.encoder(changed)[:, 0], reference[:, 0])
+    reach = config.longest_filter - 1 + config.level_context
+    frames = music(network, 4, batch=1)
+    last = frames.shape[1] - 20
+    reference = network.encoder.maps(frames)[:, last]
+
+    def changed(first: int, end: int) -> Tensor:
+        other = frames.clone()
+        other[:, first:end] = 5.0 + other[:, first:end]  # loud: it sets the level
+        return network.encoder.maps(other)[:, last]
+
+    assert torch.equal(changed(last + 1, frames.shape[1]), reference)
+    assert torch.equal(changed(0, last - reach), reference)
+    assert not torch.equal(changed(last, last + 1), reference)
+    assert not torch.equal(changed(last - reach, last - reach + 1), reference)
+
+
+@torch.inference_mode()
+def test_a_step_depends_on_every_map_of_its_context_and_on_no_other(
+    network: EmotionNetwork,
+) -> None:
+    maps = network.encoder.maps(music(network, 2, batch=1))
+    reference = network.encoder.encode(maps)
+
+    def changed(frame: int) -> Tensor:
+        other = maps.clone()
+        other[:, frame] += 1
+        return network.encoder.encode(other)
+
+    assert torch.equal(changed(-32)[:, 0], reference[:, 0])  # newer than the first step
+    assert torch.equal(changed(31)[:, 1], reference[:, 1])  # older than the second's context
+    assert not torch.equal(changed(32)[:, 1], reference[:, 1])
+    assert not torch.equal(changed(-1)[:, 1], reference[:, 1])
+
+
+@torch.inference_mode()
+def test_silence_makes_the_silent_map(network: EmotionNetwork) -> None:
+    silent = network.silent_map()
+    again = network.encoder.maps(torch.zeros(1, 50, 108), silent.expand(1, SMALL.map_context, -1))
+    assert torch.allclose(again[0], silent.expand(50, -1), atol=1e-6)
+    assert not silent[SMALL.filters :].any()
 
 
 @torch.inference_mode()
@@ -153,7 +200,7 @@ def test_pitch_classes_are_the_mean_of_their_computations(network: EmotionNetwor
 @torch.inference_mode()
 def test_the_spectrum_is_the_mean_of_the_levelled_bands(network: EmotionNetwork) -> None:
     frames = music(network, 3)
-    levelled = network.encoder.levelled(frames[:, :, : SMALL.bands])
+    levelled = network.encoder.maps(frames)[:, :, SMALL.filters :][:, :, : SMALL.bands]
     told = network.encoder(frames)[:, :, -SMALL.bands :]
     assert torch.allclose(told[:, 2], levelled[:, -32:].mean(1), atol=1e-6)
     assert torch.allclose(told[:, 1], levelled[:, -64:-32].mean(1), atol=1e-6)
@@ -163,7 +210,7 @@ def test_the_spectrum_is_the_mean_of_the_levelled_bands(network: EmotionNetwork)
 def test_a_network_without_level_and_pitch_classes() -> None:
     without = EmotionNetwork(NetworkConfig(pitch_classes=0, level_frames=0)).eval()
     config = without.config
-    steps = without.encoder(torch.rand(1, config.context_frames + 32, 96))
+    steps = without.encoder(torch.rand(1, config.step_context + 32, 96))
     assert steps.shape == (1, 1, 2 * config.channels + 96)
     assert without.reader(steps).shape == (1, len(SCORES), config.bins)
 
@@ -174,7 +221,7 @@ def test_the_gain_of_a_microphone_changes_little() -> None:
     network = EmotionNetwork().eval()
     config = network.config
     signal = signal_of(7.0, 16_000)[:, 0]
-    count = config.context_frames + 4 * config.frames_per_step
+    count = config.step_context + 4 * config.frames_per_step
     loud, soft, other = (
         network.encoder(torch.from_numpy(features(part)[None, -count:]))
         for part in (signal, 0.1 * signal, 0.1 * signal_of(7.0, 16_000, seed=5)[:, 0])
@@ -182,7 +229,6 @@ def test_the_gain_of_a_microphone_changes_little() -> None:
     assert (soft - loud).abs().mean() < 0.1 * (soft - other).abs().mean()
     flat = EmotionNetwork(NetworkConfig(level_frames=0)).eval()
     flat.load_state_dict(network.state_dict())
-    count = flat.config.context_frames + 4 * config.frames_per_step
     before, after = (
         flat.encoder(torch.from_numpy(features(part)[None, -count:]))
         for part in (signal, 0.1 * signal)
@@ -195,15 +241,21 @@ def test_level_keeps_loud_and_soft_apart_and_takes_silence() -> None:
     level = Level(16, 1000.0)
     power = torch.full((1, 60, 96), 2.0)
     power[:, 40:] = 200.0
-    levelled = torch.pow(10.0, level(torch.log10(1 + power))) - 1
-    assert levelled.shape == (1, 60 - 22, 96)
+    silence = torch.zeros(1, 22, 1)
+    levelled, loudness = level(torch.log10(1 + power), silence)
+    assert torch.allclose(loudness[:, -1], torch.log10(torch.tensor(201.0)))
     # Where the loud part is among the last frames it is at the level; what was before it too.
-    assert torch.allclose(levelled[:, -1], torch.tensor(1000.0), rtol=1e-3)
-    assert torch.allclose(levelled[:, 0], torch.tensor(1000.0), rtol=1e-3)
+    for frame in (-1, 22):
+        assert torch.allclose(
+            torch.pow(10.0, levelled[:, frame]) - 1, torch.tensor(1000.0), rtol=1e-3
+        )
     power[:, 58:] = 2.0  # a rest stays as soft as it is
-    rest = torch.pow(10.0, level(torch.log10(1 + power))) - 1
-    assert torch.allclose(rest[:, -1], torch.tensor(10.0), rtol=1e-3)
-    assert torch.equal(level(torch.zeros(1, 30, 96)), torch.zeros(1, 8, 96))
+    rest, loudness = level(torch.log10(1 + power), silence)
+    assert torch.allclose(torch.pow(10.0, rest[:, -1]) - 1, torch.tensor(10.0), rtol=1e-3)
+    # In two parts as in one.
+    part, _ = level(torch.log10(1 + power[:, 30:]), loudness[:, 8:30])
+    assert torch.allclose(part, rest[:, 30:], atol=1e-5)
+    assert not level(torch.zeros(1, 30, 96), silence)[0].any()
 
 
 @torch.inference_mode()

@@ -115,12 +115,3 @@ def test_a_window_no_longer_than_theirs_has_none(fast_engine: Engine, lag_order:
     assert "fast" not in estimates[-1].to_dict()
     longer = run(pipeline(fast_engine, lag_order=7), music(4.0, RATE_HZ))
     assert all(e.fast is not None for e in longer)
-
-
-def test_a_model_without_a_fast_answer_gives_the_same_values_and_none_of_these(
-    fast_engine: Engine, slow_engine: Engine
-) -> None:
-    signal = music(8.0, RATE_HZ)
-    older, newer = run(pipeline(slow_engine), signal), run(pipeline(fast_engine), signal)
-    assert {e.fast for e in older} == {None}
-    np.testing.assert_allclose(values(older), values(newer)[:, :8], atol=TOLERANCE)

@@ -120,9 +120,9 @@ def test_a_short_clip_is_filled_with_silence(tmp_path: Path) -> None:
 def test_a_clip_begins_with_the_silence_of_a_stream(network: EmotionNetwork) -> None:
     frames = torch.rand(2, 64, 108)
     led = with_context(network, frames)
-    assert led.shape == (2, 64 + SMALL.context_frames, 108)
-    assert not led[:, : SMALL.context_frames].any()
-    assert torch.equal(led[:, SMALL.context_frames :], frames)
+    assert led.shape == (2, 64 + SMALL.step_context, 108)
+    assert not led[:, : SMALL.step_context].any()
+    assert torch.equal(led[:, SMALL.step_context :], frames)
 
 
 def test_the_first_version_is_the_clip_itself(tmp_path: Path, network: EmotionNetwork) -> None:

@@ -10,7 +10,6 @@ import pytest
 import torch
 from fast_support import without_fast
 from mer_engine import Engine, load_engine
-from mer_engine.engine import no_past
 from mer_engine.errors import ModelError
 from mer_engine.model_file import Prior
 from mer_engine.network import FAST_STEPS, SCORES, EmotionNetwork, NetworkConfig
@@ -45,27 +44,26 @@ def test_graph_equals_network(
     engine = load_engine(path)
     config = network.config
     rng = np.random.default_rng(batch + past)
-    length = config.context_frames + steps * config.frames_per_step
-    width = config.bands + config.pitch_classes
-    frames = rng.uniform(0, 4, (batch, length, width)).astype(np.float32)
+    length, width = steps * config.frames_per_step, config.bands + config.pitch_classes
+    frames = rng.uniform(0, 4, (batch, length - 5, width)).astype(np.float32)
+    held_shape = (batch, config.map_context + 5, config.map_size)
+    held = rng.uniform(0, 3, held_shape).astype(np.float32)
     before = rng.normal(size=(batch, past, config.embedding)).astype(np.float32)
-    got = engine.infer(frames, before)
+    got = engine.infer(frames, held, before)
     with torch.inference_mode():
-        expected = network(torch.from_numpy(frames), torch.from_numpy(before))
-    assert got.fast is not None
+        expected = network(*(torch.from_numpy(array) for array in (frames, held, before)))
     assert got.fast.shape == got.probabilities.shape
     for theirs, ours in zip(got, expected, strict=True):
-        assert theirs is not None
         assert np.abs(theirs - ours.numpy()).max() < 1e-4
 
 
-def random_inputs(engine: Engine, steps: int, past: int) -> tuple[np.ndarray, np.ndarray]:
+def random_inputs(engine: Engine, steps: int, past: int) -> tuple[np.ndarray, ...]:
     info = engine.info
     rng = np.random.default_rng(steps + past)
-    length = info.context_frames + steps * info.frames_per_step
-    frames = rng.uniform(0, 4, (1, length, info.frontend.width))
+    frames = rng.uniform(0, 4, (1, steps * info.frames_per_step, info.frontend.width))
+    held = rng.uniform(0, 4, (1, info.map_context, info.map_size))
     before = rng.normal(size=(1, past, info.embedding_size))
-    return frames.astype(np.float32), before.astype(np.float32)
+    return frames.astype(np.float32), held.astype(np.float32), before.astype(np.float32)
 
 
 def test_the_fast_answer_is_that_of_the_newest_steps_alone(
@@ -73,43 +71,29 @@ def test_the_fast_answer_is_that_of_the_newest_steps_alone(
 ) -> None:
     engine = load_engine(exported[1])
     assert engine.info.fast_lag_order == FAST_STEPS == 6
-    frames, before = random_inputs(engine, 2, 18)
-    whole = engine.infer(frames, before)
-    alone = engine.infer(frames, before[:, -4:])
-    assert whole.fast is not None
+    frames, held, before = random_inputs(engine, 2, 18)
+    whole = engine.infer(frames, held, before)
+    alone = engine.infer(frames, held, before[:, -4:])
     np.testing.assert_allclose(whole.fast, alone.probabilities, atol=1e-5)
     np.testing.assert_allclose(alone.fast, alone.probabilities, atol=1e-6)
     assert np.abs(whole.fast - whole.probabilities).max() > 1e-3
     # Fewer steps than that: all there are.
-    short = engine.infer(random_inputs(engine, 3, 0)[0], no_past(engine.info))
+    short = engine.infer(*random_inputs(engine, 3, 0))
     np.testing.assert_allclose(short.fast, short.probabilities, atol=1e-6)
-
-
-def test_a_file_without_the_fast_output_goes_on_working(
-    exported: tuple[EmotionNetwork, Path], tmp_path: Path
-) -> None:
-    newer = load_engine(exported[1])
-    older = load_engine(without_fast(exported[1], tmp_path / "older.onnx"))
-    assert older.info.fast_lag_order is None
-    frames, before = random_inputs(newer, 2, 18)
-    got, expected = older.infer(frames, before), newer.infer(frames, before)
-    assert got.fast is None
-    np.testing.assert_allclose(got.probabilities, expected.probabilities, atol=1e-6)
-    np.testing.assert_allclose(got.steps, expected.steps, atol=1e-6)
 
 
 def test_a_file_that_lacks_an_output_it_names_is_refused(
     exported: tuple[EmotionNetwork, Path], tmp_path: Path
 ) -> None:
-    path = without_fast(exported[1], tmp_path / "cut.onnx", load_engine(exported[1]).info)
+    path = without_fast(exported[1], tmp_path / "cut.onnx")
     with pytest.raises(ModelError, match=r"damaged: its graph lacks the output fast; get it again"):
         load_engine(path)
 
 
 def test_metadata_say_what_the_network_is(exported: tuple[EmotionNetwork, Path]) -> None:
     network, path = exported
-    info = load_engine(path).info
-    assert info.context_frames == network.config.context_frames
+    info, config = load_engine(path).info, network.config
+    assert (info.map_context, info.map_size) == (config.map_context, config.map_size)
     assert info.embedding_size == network.config.embedding
     assert info.bins == pytest.approx(np.linspace(-1, 1, 11), abs=1e-6)
     assert info.scores == SCORES
@@ -130,9 +114,9 @@ def test_the_graph_keeps_the_lstm_as_one_operator(exported: tuple[EmotionNetwork
 def test_the_fast_answer_costs_no_second_encoder_and_no_second_copy_of_the_weights(
     exported: tuple[EmotionNetwork, Path], tmp_path: Path
 ) -> None:
-    older = without_fast(exported[1], tmp_path / "older.onnx")
-    with_it, without = (onnx.load(path).graph for path in (exported[1], older))
+    bare = without_fast(exported[1], tmp_path / "bare.onnx")
+    with_it, without = (onnx.load(path).graph for path in (exported[1], bare))
     for kind in ("Conv", "MaxPool"):
         counts = [[n.op_type for n in g.node].count(kind) for g in (with_it, without)]
         assert counts[0] == counts[1] > 0
-    assert exported[1].stat().st_size < older.stat().st_size + 50_000
+    assert exported[1].stat().st_size < bare.stat().st_size + 50_000

@@ -28,8 +28,17 @@ STEPS = 2
 
 
 def frames_of(config: NetworkConfig, steps: int) -> Tensor:
-    count = config.context_frames + steps * config.frames_per_step
-    return 4 * torch.rand(1, count, config.bands, generator=torch.Generator().manual_seed(0))
+    """Random frames, so many before the first step that silence before them plays no part."""
+    count = config.step_context + config.map_context + 128 + steps * config.frames_per_step
+    width = config.bands + config.pitch_classes
+    return 4 * torch.rand(1, count, width, generator=torch.Generator().manual_seed(0))
+
+
+def pooled(network: EmotionNetwork, frames: Tensor, steps: int) -> Tensor:
+    """What the network pools of the newest steps."""
+    maps = network.encoder.maps(frames)
+    known = network.config.step_context + steps * network.config.frames_per_step
+    return network.encoder.pool(maps[:, -known:])
 
 
 def over_steps(maps: Tensor, delay: int) -> Tensor:
@@ -46,24 +55,20 @@ def test_the_encoder_hears_what_the_tagger_hears() -> None:
     network = EmotionNetwork(SAME).eval()
     start_encoder(network, weights)
     frames = frames_of(SAME, STEPS)
-    maps = Teacher(weights).feature_map(frames)[0]
-    pooled = (
-        network.encoder.pool(network.encoder.levelled(frames))[0]
-        .unflatten(1, (2, SAME.channels))
-        .movedim(1, 0)
-    )
+    maps = Teacher(weights).feature_map(frames[:, :, : SAME.bands])[0]
+    told = pooled(network, frames, STEPS)[0].unflatten(1, (2, SAME.channels)).movedim(1, 0)
 
     # The filters end with the newest frame; the tagger's lie around theirs.
     offset, place = 0, 0
     for layer, taps in zip(layers, (7, 7, 128, 64, 32), strict=True):
         alive = offset + np.flatnonzero(layer.alive)
-        found = pooled[:, :, place : place + len(alive)]
+        found = told[:, :, place : place + len(alive)]
         assert (found - over_steps(maps[:, alive], taps // 2)).abs().max() < 1e-4
         offset, place = offset + len(layer.alive), place + len(alive)
     # Residual blocks lie around the longest filter's centre, each reaching three frames further.
     for number in range(3):
         theirs = over_steps(maps[:, 561 + 64 * number :][:, :64], 64 + 3 * (number + 1))
-        ours = pooled[:, :, place + 64 * number :][:, :, :64]
+        ours = told[:, :, place + 64 * number :][:, :, :64]
         assert ours.std() > 0.05
         assert (ours - theirs).abs().max() < 1e-4
 
@@ -75,8 +80,7 @@ def test_music_is_described_alike_whatever_its_level() -> None:
     start_encoder(network, weights)
     frames = frames_of(network.config, 3)
     quiet = torch.log10(1 + 0.3 * (torch.pow(10.0, frames) - 1))
-    encoder = network.encoder
-    loud, soft = (encoder.pool(encoder.levelled(x)) for x in (frames, quiet))
+    loud, soft = (pooled(network, x, 3) for x in (frames, quiet))
     assert (loud - soft).abs().max() < 1e-3
 
 
@@ -104,7 +108,7 @@ def test_embeddings_are_settled_on_clips() -> None:
     assert not network.training
     batch = with_context(network, torch.from_numpy(frames.astype(np.float32)))
     encoder = network.encoder
-    spread = encoder.pool(encoder.levelled(batch[:, :, :96])).flatten(0, 1).std(0)
+    spread = encoder.pool(encoder.maps(batch)).flatten(0, 1).std(0)
     encoded = network.encoder(batch)[:, :, : len(spread)].flatten(0, 1)
     assert encoded.mean(0).abs().max() < 0.05
     # Channels that hardly move stay small; what lies beyond six deviations is cut off.
