@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mer_engine.banded import BandedMatrix
+
 PITCH_CLASSES = 12
 
 # Places in a semitone at which the spectrum is looked at; only the middle one counts as the note.
@@ -37,36 +39,52 @@ class Chroma:
         margin = int(np.ceil(_AROUND / 2))
         # Neighbours beyond both ends, so that the outer notes are compared as the others are.
         places = np.arange((first - margin) * _PLACES, (last + margin) * _PLACES + 1) / _PLACES
-        self._bank = _triangles(places, sample_rate_hz, size)
-        bins = np.flatnonzero(self._bank.any(1))
+        bank = _triangles(places, sample_rate_hz, size)
+        bins = np.flatnonzero(bank.any(1))
         self._bins = slice(int(bins[0]), int(bins[-1]) + 1)
-        self._bank = np.ascontiguousarray(self._bank[self._bins])
-        self._reach = int(_AROUND * _PLACES) // 2
+        self._bank = BandedMatrix(bank[self._bins])
+        # The means are taken from running totals of all places between zeros: a mean is the
+        # difference of two totals this far apart, and those of the ends simply meet zeros.
+        reach = int(_AROUND * _PLACES) // 2
+        self._span = 2 * reach + 1
+        self._places = slice(reach + 1, reach + 1 + len(places))
+        self._padded = reach + 1 + len(places) + reach
+        index = np.arange(len(places))
+        within = np.minimum(index + reach + 1, len(places)) - np.maximum(index - reach, 0)
+        self._around = within.astype(np.float64)
         notes = np.arange(first, last + 1)
-        self._columns = (notes - first + margin) * _PLACES
-        self._fold = np.zeros((len(notes), PITCH_CLASSES), np.float32)
+        self._notes = slice(margin * _PLACES, (margin + len(notes)) * _PLACES, _PLACES)
+        self._fold = np.zeros((len(notes), PITCH_CLASSES))
         self._fold[np.arange(len(notes)), notes % PITCH_CLASSES] = 1.0
-        self._hann = periodic_hann(size)
+        self.hann = periodic_hann(size)
 
     def __call__(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return float32 [n, 12], C first, of windows float32 [n, size]; silence gives zeros."""
-        spectrum = np.fft.rfft(windows * self._hann, axis=1)[:, self._bins]
-        magnitude = np.sqrt(spectrum.real**2 + spectrum.imag**2).astype(np.float32)
-        strength = np.sqrt(magnitude @ self._bank)
-        mean = self._average(strength)
-        spread = np.sqrt(np.maximum(self._average(strength * strength) - mean * mean, 0.0))
-        floor = _EVEN * spread.max(1, keepdims=True) + _HUSH
-        outstanding = np.maximum((strength - mean) / (spread + floor), 0.0)
-        notes = outstanding[:, self._columns] @ self._fold
-        return np.asarray(notes / (notes.sum(1, keepdims=True) + _HUSH), dtype=np.float32)
+        """Return float32 [n, 12], C first, of windows float32 [n, size]; silence gives zeros.
 
-    def _average(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Mean over the places around each place; fewer of them at the ends."""
-        total = np.cumsum(np.pad(x, ((0, 0), (1, 0))), axis=1, dtype=np.float64)
-        index = np.arange(x.shape[1])
-        low = np.maximum(index - self._reach, 0)
-        high = np.minimum(index + self._reach + 1, x.shape[1])
-        return np.asarray((total[:, high] - total[:, low]) / (high - low))
+        The windows have been multiplied by `hann` already.
+        """
+        spectrum = np.fft.rfft(windows, axis=1)[:, self._bins]
+        magnitude = np.asarray(np.sqrt(spectrum.real**2 + spectrum.imag**2), dtype=np.float32)
+        # Strength, and its square.
+        moments = np.zeros((2, len(windows), self._padded), dtype=np.float32)
+        strength, square = moments[..., self._places]
+        self._bank.product(magnitude, strength)
+        np.sqrt(strength, out=strength)
+        np.multiply(strength, strength, out=square)
+        total = np.cumsum(moments, axis=2, dtype=np.float64)
+        means = total[..., self._span :] - total[..., : -self._span]
+        means /= self._around
+        mean, spread = means
+        spread -= mean * mean
+        np.maximum(spread, 0.0, out=spread)
+        np.sqrt(spread, out=spread)
+        floor = _EVEN * spread.max(1, keepdims=True) + _HUSH
+        outstanding = strength[:, self._notes] - mean[:, self._notes]
+        outstanding /= spread[:, self._notes] + floor
+        np.maximum(outstanding, 0.0, out=outstanding)
+        classes = outstanding @ self._fold
+        classes /= classes.sum(1, keepdims=True) + _HUSH
+        return np.asarray(classes, dtype=np.float32)
 
 
 def periodic_hann(size: int) -> NDArray[np.float32]:

@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mer_engine.banded import BandedMatrix
 from mer_engine.chroma import PITCH_CLASSES, Chroma, periodic_hann
 
 # Raised whenever the arithmetic below changes, so that an older model refuses the newer features.
 ARITHMETIC_VERSION = 3
+
+# Windows that are transformed at once, and the long ones of the pitch classes. The arrays in
+# between stay under 128 KiB: in the caches, and in memory that need not be mapped anew each time
+# (glibc maps larger ones), which would cost more than the transforms do.
+_PIECE, _CHROMA_PIECE = 32, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,44 +122,69 @@ def _hertz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(mel < _KNEE_MEL, linear, logarithmic)
 
 
+class _Tables:
+    """What all streams of a configuration share; nothing in it ever changes."""
+
+    def __init__(self, config: FrontEndConfig) -> None:
+        self.bank = BandedMatrix(mel_bank(config))
+        self.hann = periodic_hann(config.fft_size)
+        self.chroma: Chroma | None = None
+        if config.chroma_fft_size:
+            self.chroma = Chroma(
+                config.sample_rate_hz,
+                config.chroma_fft_size,
+                config.chroma_low_hz,
+                config.chroma_high_hz,
+            )
+        # What must be kept of the past: a window, less the samples that complete it.
+        self.reach = max(config.fft_size, config.chroma_fft_size) - config.hop
+        # Frames from one computation of the pitch classes to the next.
+        self.every = config.chroma_hop // config.hop if self.chroma is not None else 1
+
+
+_tables = cache(_Tables)
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """What the next frames of a stream are made of.
+
+    Attributes:
+        signal: float32 [T], the samples that are kept of the past, then the new ones.
+        phase: frames since the pitch classes were computed last.
+        held: float32 [12], the pitch classes that were computed last.
+    """
+
+    signal: NDArray[np.float32]
+    phase: int
+    held: NDArray[np.float32]
+
+
 class FrontEnd:
     """Turns a mono signal into frames of features, as a stream.
 
     The stream is preceded by digital silence, so that frame i is complete exactly at sample
     (i + 1) * hop and nothing later reaches it.
+
+    `push` does all of it for one stream. To compute the frames of many streams at once, take an
+    `excerpt` of each, give them to `features_of`, and let each stream `accept` its own.
     """
 
     def __init__(self, config: FrontEndConfig | None = None) -> None:
         self.config = config or FrontEndConfig()
-        self._bank = mel_bank(self.config)
-        self._hann = periodic_hann(self.config.fft_size)
-        self._chroma = (
-            Chroma(
-                self.config.sample_rate_hz,
-                self.config.chroma_fft_size,
-                self.config.chroma_low_hz,
-                self.config.chroma_high_hz,
-            )
-            if self.config.chroma_fft_size
-            else None
-        )
-        # What must be kept of the past: a window, less the samples that complete it.
-        self._reach = max(
-            self.config.fft_size - self.config.hop,
-            self.config.chroma_fft_size - self.config.hop,
-        )
+        self._tables = _tables(self.config)
         self.reset()
 
     def reset(self) -> None:
         """Starts a new stream."""
-        self._tail = np.zeros(self._reach, dtype=np.float32)
-        self._frames = 0  # since the start of the stream
-        self._last_chroma = np.zeros(PITCH_CLASSES, dtype=np.float32)
+        self._tail = np.zeros(self._tables.reach, dtype=np.float32)
+        self._phase = 0
+        self._held = np.zeros(PITCH_CLASSES, dtype=np.float32)
 
     def forget(self) -> None:
         """Forgets the signal so far, as if silence had followed it, and goes on counting frames."""
-        self._tail[:] = 0.0
-        self._last_chroma = np.zeros(PITCH_CLASSES, dtype=np.float32)
+        self._tail = np.zeros_like(self._tail)
+        self._held = np.zeros(PITCH_CLASSES, dtype=np.float32)
 
     def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Takes the next samples and returns the frames that they complete.
@@ -162,52 +196,181 @@ class FrontEnd:
             float32 [frames, width]: mel bands in [0, about 8], pitch classes in [0, 1]; frames may
             be 0.
         """
-        config = self.config
-        signal = np.concatenate((self._tail, samples))
-        count = (len(signal) - self._reach) // config.hop
-        if count <= 0:
-            self._tail = signal
-            return np.empty((0, config.width), dtype=np.float32)
-        self._tail = signal[count * config.hop :].copy()
-        frames = np.empty((count, config.width), dtype=np.float32)
-        windows = _windows(signal[self._reach + config.hop - config.fft_size :], count, config)
-        spectrum = np.fft.rfft(windows * self._hann, axis=1)
-        power = spectrum.real**2 + spectrum.imag**2
-        frames[:, : config.bands] = np.log10(
-            np.float32(1.0) + np.float32(config.log_scale) * (power @ self._bank)
-        )
-        if self._chroma is not None:
-            self._add_chroma(self._chroma, signal, frames[:, config.bands :])
-        self._frames += count
+        excerpt = self.excerpt(samples)
+        (frames,) = features_of(self.config, (excerpt,))
+        self.accept(excerpt, frames)
         return frames
 
-    def _add_chroma(
-        self, chroma: Chroma, signal: NDArray[np.float32], columns: NDArray[np.float32]
-    ) -> None:
-        """Fills the pitch classes of new frames; between two computations the last one holds."""
-        config = self.config
-        every = config.chroma_hop // config.hop
-        columns[:] = self._last_chroma
-        # Computed with the frames that end on a multiple of the hop of the pitch classes.
-        fresh = range(every - 1 - self._frames % every, len(columns), every)
-        if not fresh:
+    def excerpt(self, samples: NDArray[np.float32]) -> Excerpt:
+        """What `features_of` must know of this stream to compute the frames of its next samples.
+
+        The stream itself stays where it is.
+
+        Args:
+            samples: as `push` takes them.
+        """
+        signal = np.concatenate((self._tail, samples), dtype=np.float32)
+        return Excerpt(signal, self._phase, self._held)
+
+    def accept(self, excerpt: Excerpt, frames: NDArray[np.float32]) -> None:
+        """Moves the stream on to the end of an excerpt.
+
+        Args:
+            excerpt: the newest that this stream gave.
+            frames: what `features_of` made of it.
+        """
+        count = _count(excerpt, self.config, self._tables)
+        if len(frames) != count:
+            raise ValueError(f"{len(frames)} frames came of an excerpt of {count}")
+        if count == 0:
+            self._tail = excerpt.signal
             return
-        ends = [self._reach + (frame + 1) * config.hop for frame in fresh]
-        values = chroma(np.stack([signal[e - config.chroma_fft_size : e] for e in ends]))
-        for frame, value in zip(fresh, values, strict=True):
-            columns[frame : frame + every] = value
-        self._last_chroma = values[-1]
+        self._tail = excerpt.signal[count * self.config.hop :].copy()
+        self._held = frames[-1, self.config.bands :].copy()
+        self._phase = (self._phase + count) % self._tables.every
+
+
+def features_of(config: FrontEndConfig, excerpts: Sequence[Excerpt]) -> list[NDArray[np.float32]]:
+    """The frames that excerpts of any number of streams complete, computed together.
+
+    Args:
+        config: of the front-ends that gave the excerpts.
+        excerpts: of any lengths.
+
+    Returns:
+        Of each excerpt, float32 [frames, width], as `FrontEnd.push` returns them; to 1e-6 what it
+        would be alone.
+    """
+    tables = _tables(config)
+    counts = [_count(excerpt, config, tables) for excerpt in excerpts]
+    ends = np.cumsum([0, *counts])
+    frames = np.empty((ends[-1], config.width), dtype=np.float32)
+    parts = [frames[start:end] for start, end in pairwise(ends)]
+    first = tables.reach + config.hop  # where the first window of every excerpt ends
+    _transform(
+        (
+            _windows(excerpt.signal, first, count, config.fft_size, config.hop)
+            for excerpt, count in zip(excerpts, counts, strict=True)
+        ),
+        tables.hann,
+        _PIECE,
+        lambda windows, out: _levels(windows, out, config, tables.bank),
+        frames[:, : config.bands],
+    )
+    if tables.chroma is not None:
+        _add_chroma(excerpts, parts, config, tables, tables.chroma)
+    return parts
+
+
+def _count(excerpt: Excerpt, config: FrontEndConfig, tables: _Tables) -> int:
+    """How many frames an excerpt completes."""
+    return (len(excerpt.signal) - tables.reach) // config.hop
+
+
+def _levels(
+    windows: NDArray[np.float32],
+    out: NDArray[np.float32],
+    config: FrontEndConfig,
+    bank: BandedMatrix,
+) -> None:
+    """Writes the mel bands of windows [n, fft_size] into `out` [n, bands]."""
+    spectrum = np.fft.rfft(windows, axis=1)
+    power = np.asarray(spectrum.real**2 + spectrum.imag**2, dtype=np.float32)
+    bank.product(power, out)
+    out *= np.float32(config.log_scale)
+    out += np.float32(1.0)
+    np.log10(out, out=out)
+
+
+def _add_chroma(
+    excerpts: Sequence[Excerpt],
+    parts: Sequence[NDArray[np.float32]],
+    config: FrontEndConfig,
+    tables: _Tables,
+    chroma: Chroma,
+) -> None:
+    """Fills in the pitch classes; between two computations the last one holds."""
+    every = tables.every
+    # Computed with the frames that end on a multiple of the hop of the pitch classes.
+    fresh = [
+        (excerpt.phase + len(part)) // every for excerpt, part in zip(excerpts, parts, strict=True)
+    ]
+    values = np.empty((sum(fresh), PITCH_CLASSES), dtype=np.float32)
+
+    def notes(windows: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+        out[:] = chroma(windows)
+
+    _transform(
+        (
+            _windows(
+                excerpt.signal,
+                tables.reach + (every - excerpt.phase) * config.hop,
+                count,
+                config.chroma_fft_size,
+                config.chroma_hop,
+            )
+            for excerpt, count in zip(excerpts, fresh, strict=True)
+        ),
+        chroma.hann,
+        _CHROMA_PIECE,
+        notes,
+        values,
+    )
+    start = 0
+    for excerpt, part, count in zip(excerpts, parts, fresh, strict=True):
+        known = np.concatenate((excerpt.held[None], values[start : start + count]))
+        start += count
+        done = np.arange(excerpt.phase + 1, excerpt.phase + 1 + len(part)) // every
+        part[:, config.bands :] = known[done]
 
 
 def _windows(
-    signal: NDArray[np.float32], count: int, config: FrontEndConfig
+    signal: NDArray[np.float32], first_end: int, count: int, size: int, hop: int
 ) -> NDArray[np.float32]:
-    """The windows of `count` frames, overlapping views of a signal that begins with the first."""
-    # numpy's checked sliding_window_view costs more than the FFT.
-    stride = signal.strides[0]
-    return np.lib.stride_tricks.as_strided(
-        signal, (count, config.fft_size), (config.hop * stride, stride), writeable=False
+    """Overlapping views [count, size] of a signal; the first ends before sample `first_end`."""
+    # The plain constructor costs a tenth of numpy's stride tricks and checks the bounds as well.
+    itemsize = signal.itemsize
+    if not count:
+        return np.empty((0, size), dtype=np.float32)
+    return np.ndarray(
+        (count, size),
+        np.float32,
+        signal,
+        (first_end - size) * itemsize,
+        (hop * itemsize, itemsize),
     )
+
+
+def _transform(
+    views: Iterable[NDArray[np.float32]],
+    hann: NDArray[np.float32],
+    piece: int,
+    compute: Callable[[NDArray[np.float32], NDArray[np.float32]], None],
+    out: NDArray[np.float32],
+) -> None:
+    """Multiplies windows by `hann` and computes `out` from them, `piece` of them at a time.
+
+    Args:
+        views: each float32 [any number, size].
+        compute: is given windows and where to write what becomes of them.
+        out: a row for each window of all views.
+    """
+    gathered = np.empty((min(piece, len(out)), len(hann)), dtype=np.float32)
+    filled = done = 0
+    for view in views:
+        start = 0
+        while start < len(view):
+            taken = min(len(gathered) - filled, len(view) - start)
+            rows = slice(filled, filled + taken)
+            np.multiply(view[start : start + taken], hann, out=gathered[rows])
+            start += taken
+            filled += taken
+            if filled == len(gathered):
+                compute(gathered, out[done : done + filled])
+                done += filled
+                filled = 0
+    if filled:
+        compute(gathered[:filled], out[done:])
 
 
 def features(

@@ -1,11 +1,12 @@
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pytest
 import torch
 import torchaudio
 from mer_engine.chroma import PITCH_CLASSES
-from mer_engine.frontend import FrontEnd, FrontEndConfig, features, mel_bank
+from mer_engine.frontend import FrontEnd, FrontEndConfig, features, features_of, mel_bank
 from numpy.typing import NDArray
 from support import blocks, music
 
@@ -24,7 +25,68 @@ def notes(*hertz: float, seconds: float = 1.0, level: float = 0.1) -> NDArray[np
 def test_streaming_equals_offline(sizes: list[int]) -> None:
     frontend = FrontEnd()
     streamed = np.concatenate([frontend.push(block) for block in blocks(SIGNAL, sizes)])
-    np.testing.assert_allclose(streamed, features(SIGNAL), atol=1e-5)
+    np.testing.assert_allclose(streamed, features(SIGNAL), atol=1e-6)
+
+
+@pytest.mark.parametrize("chroma_fft_size", [4096, 0])
+def test_many_streams_at_once_are_what_each_is_alone(chroma_fft_size: int) -> None:
+    config = FrontEndConfig(chroma_fft_size=chroma_fft_size)
+    signals = [music(2.0, RATE_HZ, seed=seed)[:, 0] for seed in range(5)]
+    sizes = [[1600], [320, 0, 4000], [16_000], [249, 1], [7777]]
+    frontends = [FrontEnd(config) for _ in signals]
+    cut = [list(blocks(s, size)) for s, size in zip(signals, sizes, strict=True)]
+    found: list[list[NDArray[np.float32]]] = [[] for _ in signals]
+    for turn in range(max(map(len, cut))):
+        due = [index for index, parts in enumerate(cut) if turn < len(parts)]
+        excerpts = [frontends[index].excerpt(cut[index][turn]) for index in due]
+        for index, excerpt, frames in zip(
+            due, excerpts, features_of(config, excerpts), strict=True
+        ):
+            frontends[index].accept(excerpt, frames)
+            found[index].append(frames)
+    for frames, signal in zip(found, signals, strict=True):
+        np.testing.assert_allclose(np.concatenate(frames), features(signal, config), atol=1e-6)
+    assert features_of(config, []) == []
+
+
+def test_an_excerpt_leaves_the_stream_where_it_is() -> None:
+    frontend = FrontEnd()
+    frontend.push(SIGNAL[:5678])
+    unused = frontend.excerpt(SIGNAL[:4000])
+    features_of(frontend.config, [unused])
+    np.testing.assert_allclose(
+        frontend.push(SIGNAL[5678:]), features(SIGNAL)[5678 // 250 :], atol=1e-6
+    )
+
+
+def test_frames_of_another_excerpt_are_not_accepted() -> None:
+    frontend = FrontEnd()
+    excerpt = frontend.excerpt(SIGNAL[:1000])
+    with pytest.raises(ValueError, match="3 frames came of an excerpt of 4"):
+        frontend.accept(excerpt, features(SIGNAL[:750]))
+
+
+def test_a_stream_keeps_little_for_itself() -> None:
+    FrontEnd().push(SIGNAL)  # the tables that all streams share
+    tracemalloc.start()
+    try:
+        frontends = [FrontEnd() for _ in range(100)]
+        for frontend in frontends:
+            frontend.push(SIGNAL[:8000])
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # A window of the past, float32, and little besides.
+    assert kept / len(frontends) < 4 * FrontEndConfig().chroma_fft_size + 2000
+
+
+def test_forgetting_goes_on_counting() -> None:
+    frontend = FrontEnd()
+    frontend.push(SIGNAL[:1100])  # four frames and a part of the fifth
+    frontend.forget()
+    after_silence = frontend.push(SIGNAL[:2000])
+    signal = np.concatenate((np.zeros(1100, np.float32), SIGNAL[:2000]))
+    np.testing.assert_allclose(after_silence, features(signal)[4:], atol=1e-6)
 
 
 def test_a_frame_is_complete_with_its_hop() -> None:
