@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-from mer_engine import Engine, FrontEnd
+from mer_engine import Engine
+from mer_engine.frontend import Excerpt, FrontEndConfig, features_of
 from numpy.typing import NDArray
 
 T = TypeVar("T")
@@ -20,17 +21,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class FeaturesAsk:
-    """The frames that the next samples complete.
+    """The frames of an excerpt, as `features_of` computes them: float32 [n, width]."""
 
-    The answer is float32 [n, width].
-
-    Attributes:
-        frontend: of the stream; whoever answers moves it on.
-        samples: float32 [n], mono at the front-end's rate.
-    """
-
-    frontend: FrontEnd
-    samples: NDArray[np.float32]
+    config: FrontEndConfig
+    excerpt: Excerpt
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +47,7 @@ Asking = Generator[Ask, Any, T]
 def answer(engine: Engine, ask: Ask) -> Any:
     """Computes a single ask."""
     if isinstance(ask, FeaturesAsk):
-        return ask.frontend.push(ask.samples)
+        return features_of(ask.config, (ask.excerpt,))[0]
     return engine.infer(ask.frames, ask.held, ask.past)
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from mer_engine import Engine
 from mer_engine.engine import Inference
+from mer_engine.frontend import Excerpt, FrontEndConfig, features_of
 
 from realtime_mer.asks import Ask, Asking, EngineAsk, FeaturesAsk, answer
 
@@ -77,8 +78,24 @@ def run_batch(
 
 
 def _answer_features(engine: Engine, members: Sequence[_Member]) -> None:
+    """One call for all excerpts of a configuration, whatever their lengths."""
+    groups: dict[FrontEndConfig, tuple[list[_Member], list[Excerpt]]] = {}
     for member in members:
-        _answer_alone(engine, member)
+        ask = member.ask
+        assert isinstance(ask, FeaturesAsk)
+        group = groups.setdefault(ask.config, ([], []))
+        group[0].append(member)
+        group[1].append(ask.excerpt)
+    for config, (group_members, excerpts) in groups.items():
+        try:
+            told = features_of(config, excerpts)
+        except Exception:
+            # Whose fault it is shows when each is asked alone.
+            for member in group_members:
+                _answer_alone(engine, member)
+            continue
+        for member, frames in zip(group_members, told, strict=True):
+            member.go_on(frames)
 
 
 def _answer_engine(engine: Engine, members: Sequence[_Member], max_batch: int) -> None:

@@ -319,7 +319,9 @@ class Pipeline:
         end = self._gathered - self._tick_samples
         if end == 0:
             return
-        frames = yield FeaturesAsk(self._frontend, self._signal[:end])
+        excerpt = self._frontend.excerpt(self._signal[:end])
+        frames = yield FeaturesAsk(self._frontend.config, excerpt)
+        self._frontend.accept(excerpt, frames)
         self._frames.append(frames)
         self._signal[: self._tick_samples] = self._signal[end : self._gathered]
         self._gathered = self._tick_samples
