@@ -310,6 +310,12 @@ class SessionPool:
         with self._lock:
             return sum(session.level > 0 for session in self._sessions.values())
 
+    @property
+    def due(self) -> int:
+        """Sessions that a worker has, or that wait for one."""
+        with self._lock:
+            return sum(session.busy or session.ready for session in self._sessions.values())
+
     def _refusal(self) -> str:
         return (
             f"{self.max_sessions} streams are running, which is the most this server takes; "
@@ -463,6 +469,7 @@ class SessionPool:
         """Gives each of these sessions a turn, all at once."""
         began = self._clock.monotonic()
         with self._lock:
+            wait_s = min(began - session.ready_at for session in batch)
             turns = [self._take(session, began) for session in batch]
         results = run_batch(self._engine, [self._asking(turn) for turn in turns], self._max_batch)
         failed: list[tuple[ClientSession, Exception]] = []
@@ -476,7 +483,7 @@ class SessionPool:
                     over.append((session, reason))
             if failed:
                 self._forget([session for session, _ in failed])
-            self._shedding.observe(min(began - session.ready_at for session in batch), now - began)
+            self._shedding.observe(wait_s, now - began)
             self._shedding.adjust(self._sessions.values(), len(self._workers), now)
         ends = run_batch(
             self._engine, [s.stream.finishing(reason) for s, reason in over], self._max_batch
