@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from realtime_mer.asks import Asking, EngineAsk, FeaturesAsk, drive
 from realtime_mer.clock import Clock, SystemClock, iso_utc
-from realtime_mer.config import MAX_HOP_S, PipelineConfig
+from realtime_mer.config import PipelineConfig
 from realtime_mer.errors import UserError
 from realtime_mer.frames import WaitingFrames
 from realtime_mer.maps import HeldMaps
@@ -87,11 +87,9 @@ class Pipeline:
         frames = lag_order * info.frames_per_step + 3 * info.map_context
         self._frames = WaitingFrames(frames + frontend.frames_per_second, frontend.width)
         # Where all windows end on one comb, only what has just come is ever encoded.
-        again_s = MAX_HOP_S if self._comb_ticks == TICKS_PER_STEP else lag_order * info.step_s
-        self._maps = HeldMaps(info, round(again_s / info.step_s))
-        self._window = LagWindow(lag_order, info.embedding_size)
-        # At most what lies between two due moments.
-        self._signal = np.empty(self._hop_ticks * self._samples_per_tick, dtype=np.float32)
+        again = 0 if self._comb_ticks == TICKS_PER_STEP else lag_order
+        self._maps = HeldMaps(info, again)
+        self._window = LagWindow(lag_order, info.embedding_size, self._comb_ticks)
         self._levels = np.zeros(self._hop_ticks)
         self._resampler_delay = resample_delay(sample_rate_hz, frontend.sample_rate_hz)
         self.skipped_updates = 0
@@ -107,8 +105,9 @@ class Pipeline:
         self._levels[:] = 0.0
         self._fed = 0  # sample frames of input, lost ones included
         self._tick = 0
-        self._gathered = 0  # samples that wait for the front-end
-        self._tick_samples = 0  # those of them that are no whole tick yet
+        # Samples that wait for the front-end, and the last of them, which are no whole tick yet.
+        self._rest: NDArray[np.float32] = np.empty(0, dtype=np.float32)
+        self._parts: list[NDArray[np.float32]] = []
         self._heard_from: int | None = None  # tick at which the present piece began
         self._quiet_ticks = 0
         self._seq = 0
@@ -245,12 +244,14 @@ class Pipeline:
         start = 0
         while start < len(signal):
             next_tick = self._next_due()
-            missing = (next_tick - self._tick) * self._samples_per_tick - self._tick_samples
+            missing = (next_tick - self._tick) * self._samples_per_tick - len(self._rest)
             part = signal[start : start + missing]
             start += len(part)
-            self._gather(part)
-            if self._tick < next_tick:
+            if len(part) < missing:
+                # A copy, so that the rest of the signal is not kept alive.
+                self._gather(part.copy())
                 break
+            self._gather(part)
             yield from self._taking_frames()
             if self._piece_over():
                 self._frames.release(self._frames.end)
@@ -280,7 +281,7 @@ class Pipeline:
 
     def _due(self, samples: int) -> int:
         """The tick of the last estimate that falls due within so many resampled samples."""
-        ticks = (self._tick_samples + samples) // self._samples_per_tick
+        ticks = (len(self._rest) + samples) // self._samples_per_tick
         return (self._tick + ticks) // self._period_ticks * self._period_ticks
 
     def _gather(self, part: NDArray[np.float32]) -> None:
@@ -288,16 +289,14 @@ class Pipeline:
 
         Nothing is due before the end of `part`, so small blocks cost no front-end call each.
         """
+        self._parts.append(part)
+        signal = np.concatenate((self._rest, part)) if len(self._rest) else part
         size = self._samples_per_tick
-        filled = self._gathered + len(part)
-        self._signal[self._gathered : filled] = part
-        first = self._gathered - self._tick_samples
-        ticks = (filled - first) // size
-        self._gathered = filled
-        self._tick_samples = filled - first - ticks * size
+        ticks = len(signal) // size
+        self._rest = signal[ticks * size :]
         if ticks == 0:
             return
-        rows = self._signal[first : first + ticks * size].reshape(ticks, size)
+        rows = signal[: ticks * size].reshape(ticks, size)
         for power in (np.einsum("ts,ts->t", rows, rows) / size).tolist():
             self._level_tick(power)
 
@@ -316,15 +315,18 @@ class Pipeline:
 
     def _taking_frames(self) -> Asking[None]:
         """Runs the front-end over the whole ticks that were gathered."""
-        end = self._gathered - self._tick_samples
+        if not self._parts:
+            return
+        signal = self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
+        end = len(signal) - len(self._rest)
         if end == 0:
             return
-        excerpt = self._frontend.excerpt(self._signal[:end])
+        self._rest = self._rest.copy()
+        self._parts = [self._rest] if len(self._rest) else []
+        excerpt = self._frontend.excerpt(signal[:end])
         frames = yield FeaturesAsk(self._frontend.config, excerpt)
         self._frontend.accept(excerpt, frames)
         self._frames.append(frames)
-        self._signal[: self._tick_samples] = self._signal[end : self._gathered]
-        self._gathered = self._tick_samples
 
     def _steps_heard(self) -> int:
         """Whole steps of the present piece, at most the lag order."""

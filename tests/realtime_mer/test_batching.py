@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from mer_engine import Engine, Inference
@@ -183,7 +185,7 @@ def test_back_at_the_full_rate_everything_is_as_before(engine: Engine) -> None:
     assert [e.seq for e in told] == list(range(len(told)))
     expected = [usual[round(e.t, 1)] for e in told]
     np.testing.assert_allclose(values(told), values(expected), atol=TOLERANCE)
-    gaps = {round(b.t - a.t, 1) for a, b in zip(told, told[1:], strict=False)}
+    gaps = {round(b.t - a.t, 1) for a, b in pairwise(told)}
     assert {0.3, 1.5} <= gaps
 
 

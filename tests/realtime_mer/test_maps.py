@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from mer_engine import Engine
+
 from realtime_mer.maps import HeldMaps
 
 
@@ -38,6 +39,17 @@ def test_a_new_piece_begins_with_silence(engine: Engine) -> None:
     assert held.end == 1002
     assert (told[:2] == np.array(engine.info.silent_map, np.float32)).all()
     assert told[2:, 0].tolist() == [1000, 1001]
+
+
+def test_what_is_no_longer_kept_is_refused_and_not_taken_for_silence(engine: Engine) -> None:
+    held = HeldMaps(engine.info, 0)
+    kept = engine.info.map_context
+    held.append(columns(engine, range(kept)))
+    assert (held.before(kept, kept + 1)[0] == np.array(engine.info.silent_map, np.float32)).all()
+    held.append(columns(engine, range(kept, 3 * kept)))
+    assert held.before(3 * kept, kept)[:, 0].tolist() == list(range(2 * kept, 3 * kept))
+    with pytest.raises(IndexError, match=f"{kept + 1} maps before frame {3 * kept}"):
+        held.before(3 * kept, kept + 1)
 
 
 def test_what_is_not_known_is_refused(engine: Engine) -> None:

@@ -474,4 +474,4 @@ def test_a_stream_costs_little_memory(engine: Engine) -> None:
             used, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-    assert used / 20 < 700_000
+    assert used / 20 < 300_000
