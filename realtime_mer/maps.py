@@ -60,7 +60,7 @@ class HeldMaps:
         missing = count - len(known)
         if missing == 0:
             return known
-        if self.end - len(self._maps) > self._begun - len(self._silence):
+        if self.end - len(self._maps) > self._begun:
             raise IndexError(
                 f"{count} maps before frame {frame} of a stream that keeps {len(self._maps)}"
             )
