@@ -6,8 +6,9 @@ not depend on its company: alone equals among others to 1e-5.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -49,6 +50,36 @@ class _Member:
             self.ask, self.result = None, raised
 
 
+def run_each(
+    engine: Engine, generators: Iterable[Asking[T]], *, together: int = MAX_BATCH
+) -> Iterator[tuple[int, T | Exception]]:
+    """Runs any number of generators, so many at a time; the next begins where one has ended.
+
+    Args:
+        engine: the one that the streams were made for.
+        generators: taken one by one as there is room.
+        together: how many run at once, and windows in one call of the engine at most.
+
+    Yields:
+        The place in `generators` and what was returned or raised, in the order in which they end.
+    """
+    coming = enumerate(generators)
+    running: list[tuple[int, _Member]] = []
+    while True:
+        for index, asking in islice(coming, together - len(running)):
+            member = _Member(asking)
+            member.go_on(None)
+            running.append((index, member))
+        if not running:
+            return
+        ended = [(index, member.result) for index, member in running if member.ask is None]
+        if ended:
+            running = [(index, member) for index, member in running if member.ask is not None]
+            yield from ended
+        else:
+            _answer(engine, [member for _, member in running], together)
+
+
 def run_batch(
     engine: Engine, generators: Iterable[Asking[T]], max_batch: int = MAX_BATCH
 ) -> list[T | Exception]:
@@ -68,13 +99,17 @@ def run_batch(
     for member in members:
         member.go_on(None)
     while waiting := [member for member in members if member.ask is not None]:
-        features = [member for member in waiting if isinstance(member.ask, FeaturesAsk)]
-        # Frames first: what the engine is asked next then comes in as few calls as can be.
-        if features:
-            _answer_features(engine, features)
-        else:
-            _answer_engine(engine, waiting, max_batch)
+        _answer(engine, waiting, max_batch)
     return [member.result for member in members]
+
+
+def _answer(engine: Engine, members: Sequence[_Member], max_batch: int) -> None:
+    """Answers those who wait: frames first, so that the engine is called as rarely as can be."""
+    features = [member for member in members if isinstance(member.ask, FeaturesAsk)]
+    if features:
+        _answer_features(engine, features)
+    else:
+        _answer_engine(engine, members, max_batch)
 
 
 def _answer_features(engine: Engine, members: Sequence[_Member]) -> None:

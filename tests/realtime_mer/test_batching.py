@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from support import ManualClock, blocks, music, values
 
 from realtime_mer.asks import Asking
-from realtime_mer.batching import run_batch
+from realtime_mer.batching import run_batch, run_each
 from realtime_mer.config import PipelineConfig
 from realtime_mer.errors import BadSamplesError
 from realtime_mer.pipeline import Pipeline
@@ -101,6 +102,29 @@ def test_asks_of_the_same_shape_are_one_call_up_to_the_limit(engine: Engine) -> 
     made = [pipeline(counting, 0) for _ in range(7)]
     run_batch(counting, [one.feeding(music(1.0, 16_000, seed=n)) for n, one in enumerate(made)], 3)
     assert counting.batches == [3, 3, 1]
+
+
+def test_the_next_begins_where_one_has_ended(engine: Engine) -> None:
+    lengths_s = (3.0, 1.0, 1.0, 2.0, 1.0)
+    begun: list[int] = []
+    ended: list[int] = []
+    most = 0
+
+    def coming() -> Iterator[Asking[list[Estimate]]]:
+        nonlocal most
+        for number, length_s in enumerate(lengths_s):
+            begun.append(number)
+            most = max(most, len(begun) - len(ended))
+            yield pipeline(engine, 0).feeding(music(length_s, 16_000, seed=number))
+
+    for index, result in run_each(engine, coming(), together=2):
+        ended.append(index)
+        assert not isinstance(result, Exception)
+        expected = pipeline(engine, 0).feed(music(lengths_s[index], 16_000, seed=index))
+        np.testing.assert_allclose(values(result), values(expected), atol=TOLERANCE)
+    assert sorted(ended) == [0, 1, 2, 3, 4]
+    assert ended[0] == 1
+    assert most == 2
 
 
 def test_a_loss_and_an_end_go_through_a_batch_too(engine: Engine) -> None:
