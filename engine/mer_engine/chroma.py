@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mer_engine.banded import BandedMatrix
+from mer_engine.spectrum import Scratch, power_spectrum
 
 PITCH_CLASSES = 12
 
@@ -58,13 +59,13 @@ class Chroma:
         self._fold[np.arange(len(notes)), notes % PITCH_CLASSES] = 1.0
         self.hann = periodic_hann(size)
 
-    def __call__(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, windows: NDArray[np.float32], scratch: Scratch) -> NDArray[np.float32]:
         """Return float32 [n, 12], C first, of windows float32 [n, size]; silence gives zeros.
 
         The windows have been multiplied by `hann` already.
         """
-        spectrum = np.fft.rfft(windows, axis=1)[:, self._bins]
-        magnitude = np.asarray(np.sqrt(spectrum.real**2 + spectrum.imag**2), dtype=np.float32)
+        magnitude = power_spectrum(windows, self._bins, scratch)
+        np.sqrt(magnitude, out=magnitude)
         # Strength, and its square.
         moments = np.zeros((2, len(windows), self._padded), dtype=np.float32)
         strength, square = moments[..., self._places]

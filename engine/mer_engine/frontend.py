@@ -11,21 +11,22 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mer_engine.banded import BandedMatrix
 from mer_engine.chroma import PITCH_CLASSES, Chroma, periodic_hann
+from mer_engine.spectrum import Scratch, power_spectrum
 
 # Raised whenever the arithmetic below changes, so that an older model refuses the newer features.
 ARITHMETIC_VERSION = 3
 
-# Windows that are transformed at once, and the long ones of the pitch classes. The arrays in
-# between stay under 128 KiB: in the caches, and in memory that need not be mapped anew each time
-# (glibc maps larger ones), which would cost more than the transforms do.
-_PIECE, _CHROMA_PIECE = 32, 4
+# Windows that are transformed at once, and the long ones of the pitch classes: few enough for the
+# caches, enough to spread the cost of a call.
+_PIECE, _CHROMA_PIECE = 64, 8
+_SCRATCH = Scratch()
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +244,7 @@ def features_of(config: FrontEndConfig, excerpts: Sequence[Excerpt]) -> list[NDA
     """
     tables = _tables(config)
     counts = [_count(excerpt, config, tables) for excerpt in excerpts]
-    ends = np.cumsum([0, *counts])
+    ends = list(accumulate(counts, initial=0))
     frames = np.empty((ends[-1], config.width), dtype=np.float32)
     parts = [frames[start:end] for start, end in pairwise(ends)]
     first = tables.reach + config.hop  # where the first window of every excerpt ends
@@ -274,9 +275,8 @@ def _levels(
     bank: BandedMatrix,
 ) -> None:
     """Writes the mel bands of windows [n, fft_size] into `out` [n, bands]."""
-    spectrum = np.fft.rfft(windows, axis=1)
-    power = np.asarray(spectrum.real**2 + spectrum.imag**2, dtype=np.float32)
-    bank.product(power, out)
+    bins = slice(0, config.fft_size // 2 + 1)
+    bank.product(power_spectrum(windows, bins, _SCRATCH), out)
     out *= np.float32(config.log_scale)
     out += np.float32(1.0)
     np.log10(out, out=out)
@@ -298,7 +298,7 @@ def _add_chroma(
     values = np.empty((sum(fresh), PITCH_CLASSES), dtype=np.float32)
 
     def notes(windows: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-        out[:] = chroma(windows)
+        out[:] = chroma(windows, _SCRATCH)
 
     _transform(
         (
@@ -355,7 +355,7 @@ def _transform(
         compute: is given windows and where to write what becomes of them.
         out: a row for each window of all views.
     """
-    gathered = np.empty((min(piece, len(out)), len(hann)), dtype=np.float32)
+    gathered = _SCRATCH.array("windows", min(piece, len(out)), len(hann))
     filled = done = 0
     for view in views:
         start = 0

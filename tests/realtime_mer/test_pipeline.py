@@ -126,7 +126,8 @@ def test_silence_holds_the_last_value_and_says_so(engine: Engine) -> None:
     assert estimates[11.0].state is State.SILENCE
     held = [e for e in estimates.values() if e.state is State.SILENCE]
     assert {e.valence for e in held} == {estimates[7.0].valence}
-    assert estimates[11.0].level_db == -120.0
+    # Half a second before the music: a linear-phase filter rings a little ahead of it too.
+    assert estimates[10.5].level_db == -120.0
     # After five seconds of silence a new piece begins, and only it is in the window.
     assert estimates[12.0].state is State.SETTLING
     rest = run(pipeline(engine, hop_s=0.5), signal[11 * RATE_HZ :], [99])
