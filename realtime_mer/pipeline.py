@@ -9,7 +9,6 @@ import math
 
 import numpy as np
 from mer_engine import Engine, FrontEnd, Inference
-from mer_engine.model_file import Values
 from numpy.typing import NDArray
 
 from realtime_mer.asks import Asking, EngineAsk, FeaturesAsk, drive
@@ -19,6 +18,7 @@ from realtime_mer.errors import UserError
 from realtime_mer.frames import WaitingFrames
 from realtime_mer.maps import HeldMaps
 from realtime_mer.mood import mood_word
+from realtime_mer.readout import Held, Readout
 from realtime_mer.resample import StreamResampler
 from realtime_mer.resample_delay import resample_delay
 from realtime_mer.types import Estimate, FastValues, Latency, State
@@ -33,12 +33,9 @@ NEW_PIECE_TICKS = 30
 FILL_LOSS_S = 0.5
 MIN_LEVEL_DB = -120.0
 
-# Value and interval ends of valence and of arousal.
-Held = tuple[tuple[float, float, float], ...]
-
 
 class Pipeline:
-    """Resample, front-end, ring of frames, lag window, engine, estimate: one stream.
+    """Resample, front-end, frames, maps, lag window, engine, estimate: one stream.
 
     Args:
         engine: shared by any number of pipelines.
@@ -90,6 +87,7 @@ class Pipeline:
         again = 0 if self._comb_ticks == TICKS_PER_STEP else lag_order
         self._maps = HeldMaps(info, again)
         self._window = LagWindow(lag_order, info.embedding_size, self._comb_ticks)
+        self._readout = Readout(info)
         self._levels = np.zeros(self._hop_ticks)
         self._resampler_delay = resample_delay(sample_rate_hz, frontend.sample_rate_hz)
         self.skipped_updates = 0
@@ -394,14 +392,13 @@ class Pipeline:
             return self._make(State.SILENCE)
         if told is None:
             return self._make(State.SETTLING)
-        info = self.engine.info
-        self._held = _held(info.values(told.probabilities, steps))
+        self._held, whole = self._readout.read(told.probabilities, steps)
         if self.fast_lag_order is not None:
-            self._held_fast = _held(info.values(told.fast, min(steps, self.fast_lag_order)))
-        whole = info.whole(told.probabilities, steps)
+            fast_steps = min(steps, self.fast_lag_order)
+            self._held_fast, _ = self._readout.read(told.fast, fast_steps)
         return self._make(
             State.TRACKING if steps == self.lag_order else State.SETTLING,
-            None if whole is None else (float(whole[0, 0]), float(whole[0, 1])),
+            whole,
         )
 
     def _make(self, state: State, whole: tuple[float, float] | None = None) -> Estimate:
@@ -443,14 +440,6 @@ class Pipeline:
             arousal_low=arousal_low,
             arousal_high=arousal_high,
         )
-
-
-def _held(values: Values) -> Held:
-    """The values of a batch of one."""
-    return tuple(
-        (float(values.mean[0, d]), float(values.low[0, d]), float(values.high[0, d]))
-        for d in range(2)
-    )
 
 
 def _decibel(power: float) -> float:
