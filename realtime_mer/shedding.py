@@ -23,7 +23,8 @@ MIN_SHARE = 1 / 8
 CALM_INTERVALS, MAX_CALM_INTERVALS, PACE = 10, 160, 2
 # Calm means, besides no standing wait, workers that were idle for the rest of the time.
 CALM_BUSY_SHARE = 0.75
-LONGEST_PERIOD_S = 8.0
+# Beyond this nothing more is saved: the music must be heard in any case.
+LONGEST_PERIOD_S = 4.5
 
 
 def rates(hop_s: float) -> tuple[int, ...]:
