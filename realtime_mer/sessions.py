@@ -52,6 +52,8 @@ MAX_WORKERS = 8
 # A worker waits this share of the hop for more sessions to become due, where at least one can be
 # expected to: a session among few is served at once.
 GATHER_SHARE = 0.02
+# Fewer sessions than this are not spread over several workers.
+SHARED_BATCH = 8
 # Audio that need not wait for an estimate is taken in portions of so many seconds.
 PORTION_S = 2.0
 
@@ -188,7 +190,7 @@ class SessionPool:
         self._changed = threading.Condition(self._lock)
         self._full = threading.Condition(self._lock)
         self._gathering = False
-        self._idle_workers = 0
+        self._idle = 0
         self._sessions: dict[str, ClientSession] = {}
         self._ready: deque[ClientSession] = deque()
         # When to look at a session though no audio comes: time, number, name.
@@ -445,7 +447,9 @@ class SessionPool:
                         continue
                     return self._pick()
                 gathered = False
+                self._idle += 1
                 self._changed.wait(max(0.0, self._timers[0][0] - now) if self._timers else None)
+                self._idle -= 1
             # Left under the lock, so that `open` sees either a worker or none.
             self._workers.discard(threading.current_thread())
             return []
@@ -457,7 +461,9 @@ class SessionPool:
         return self._ready[0].ready_at + GATHER_SHARE * self._hop_s - now
 
     def _pick(self) -> list[ClientSession]:
-        count = min(len(self._ready), self._max_batch)
+        # Idle workers get their share; a batch smaller than this would cost more altogether.
+        share = max(-(-len(self._ready) // (1 + self._idle)), SHARED_BATCH)
+        count = min(len(self._ready), share, self._max_batch)
         batch = [self._ready.popleft() for _ in range(count)]
         for session in batch:
             session.ready, session.busy = False, True
