@@ -12,9 +12,9 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from typing import TypeVar
 
+from realtime_mer.history import History
 from realtime_mer.types import Estimate
 
 HISTORY_S = 600.0
@@ -173,7 +173,7 @@ class Hub:
 
     def __init__(self, *, hop_s: float = 1.0, history_s: float = HISTORY_S) -> None:
         self._lock = threading.Lock()
-        self._history: deque[Estimate] = deque(maxlen=max(1, math.ceil(history_s / hop_s - 1e-9)))
+        self._history = History(max(1, math.ceil(history_s / hop_s - 1e-9)))
         # Replaced, never changed, so that publishing walks it without holding the lock.
         self._subscriptions: tuple[Subscription, ...] = ()
         self._ended: End | None = None
@@ -223,12 +223,7 @@ class Hub:
             (where `since` is -1 nothing is known to be missing: ten minutes are all one can ask).
         """
         with self._lock:
-            if not self._history:
-                return [], True
-            first = self._history[0].seq
-            start = max(0, since + 1 - first)
-            stop = None if limit is None else start + limit
-            return list(islice(self._history, start, stop)), since < 0 or since + 1 >= first
+            return self._history.since(since, limit)
 
     @property
     def memory(self) -> int:
@@ -239,7 +234,7 @@ class Hub:
     def latest(self) -> Estimate | None:
         """The newest estimate, where there is one."""
         with self._lock:
-            return self._history[-1] if self._history else None
+            return self._history.latest
 
     @property
     def ended(self) -> End | None:

@@ -22,14 +22,16 @@ class HeldMaps:
     """
 
     def __init__(self, info: ModelInfo, steps: int) -> None:
-        self._silence = silent_maps(info)[0]
+        # One row for all of them, so that it costs a stream nothing.
+        silence = silent_maps(info)[0]
+        self._silence = np.broadcast_to(silence[:1].copy(), silence.shape)
         self._capacity = info.map_context + steps * info.frames_per_step
         self.begin(0)
 
     def begin(self, frame: int) -> None:
         """Goes to a frame that only silence came before."""
         self._maps: NDArray[np.float32] = self._silence
-        self.end = frame
+        self._begun = self.end = frame
 
     def append(self, maps: NDArray[np.float32]) -> None:
         """Takes the maps of the next frames.
@@ -37,7 +39,8 @@ class HeldMaps:
         Args:
             maps: float32 [n, M].
         """
-        self._maps = np.concatenate((self._maps, maps))[-self._capacity :]
+        old = max(0, len(self._maps) + min(len(maps), self._capacity) - self._capacity)
+        self._maps = np.concatenate((self._maps[old:], maps[-self._capacity :]))
         self.end += len(maps)
 
     def before(self, frame: int, count: int) -> NDArray[np.float32]:
@@ -45,10 +48,10 @@ class HeldMaps:
 
         Args:
             frame: at most `end`.
-            count: what lies before the first map that is kept reads as silence.
+            count: what lies before the beginning reads as silence.
 
         Raises:
-            IndexError: frames whose maps are not known yet.
+            IndexError: frames whose maps are not known yet, or are not kept any more.
         """
         if frame > self.end:
             raise IndexError(f"maps before frame {frame} of a stream known to {self.end}")
@@ -57,4 +60,8 @@ class HeldMaps:
         missing = count - len(known)
         if missing == 0:
             return known
+        if self.end - len(self._maps) > self._begun:
+            raise IndexError(
+                f"{count} maps before frame {frame} of a stream that keeps {len(self._maps)}"
+            )
         return np.concatenate((np.tile(self._silence[:1], (missing, 1)), known))

@@ -21,6 +21,7 @@ class Counter(StrEnum):
     # Work.
     ESTIMATES = "estimates"
     STALLS = "stalls"
+    SLOWED = "slowed"
     REOPENS = "reopens"
     # Connections.
     HTTP_REQUESTS = "http_requests"
@@ -44,6 +45,7 @@ HELP: dict[Counter, str] = {
     Counter.SKIPPED_UPDATES: "Estimates left out because the machine could not keep up.",
     Counter.ESTIMATES: "Estimates made, held ones included.",
     Counter.STALLS: "Times that no audio arrived although the input was open.",
+    Counter.SLOWED: "Times that a stream's rate was lowered because the server was busy.",
     Counter.REOPENS: "Times that a lost input was opened again.",
     Counter.HTTP_REQUESTS: "Plain HTTP requests answered.",
     Counter.CONNECTIONS: "Websocket connections accepted.",

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime_mer.asks import Asking, drive
 from realtime_mer.clock import Clock
 from realtime_mer.errors import BadSamplesError
 from realtime_mer.hub import End, Hub, Notice
@@ -90,20 +91,47 @@ class LiveStream:
             overflows: how often the device said, just before this block, that it lost audio.
             behind: more audio is waiting than one hop, so updates may be left out.
         """
+        self.stats.add(Counter.OVERFLOWS, overflows)
+        feeding = self.feeding(
+            samples, arrived_at=arrived_at, dropped_before=dropped_before, behind=behind
+        )
+        drive(self.pipeline.engine, feeding)
+
+    def feeding(
+        self,
+        samples: NDArray[np.float32],
+        *,
+        arrived_at: float,
+        dropped_before: int = 0,
+        behind: bool = False,
+        ahead: int = 0,
+    ) -> Asking[None]:
+        """`feed` for who computes its asks elsewhere, with those of other streams.
+
+        Args:
+            samples: as in `feed`, and so `arrived_at`, `dropped_before` and `behind`.
+            ahead: sample frames that arrived together with these and are fed later.
+        """
         taken_at = self._clock.monotonic()
         self._stalled = False
-        self._due = taken_at + self.stall_after_s
-        self.stats.add(Counter.OVERFLOWS, overflows)
-        estimates = self._skip(dropped_before, behind=behind) if dropped_before else []
+        self.heard(taken_at)
+        estimates = (
+            (yield from self._skipping(dropped_before, behind=behind)) if dropped_before else []
+        )
         self._samples += len(samples)
-        estimates += self._feed_finite(samples, behind=behind)
-        self._publish(estimates, arrived_at=arrived_at, taken_at=taken_at)
+        estimates += yield from self._feeding_finite(samples, behind=behind)
+        self._publish(estimates, arrived_at=arrived_at, taken_at=taken_at, ahead=ahead)
         self._count_losses()
+
+    def heard(self, at: float) -> None:
+        """Audio has come (`Clock.monotonic`), though it may be fed later: nothing has stalled."""
+        self._due = at + self.stall_after_s
 
     def lose(self, samples: int) -> None:
         """Accounts for sample frames that never came: time goes on without them."""
         now = self._clock.monotonic()
-        self._publish(self._skip(samples, behind=True), arrived_at=now, taken_at=now)
+        estimates = drive(self.pipeline.engine, self._skipping(samples, behind=True))
+        self._publish(estimates, arrived_at=now, taken_at=now)
         self._count_losses()
 
     def tick(self) -> None:
@@ -126,32 +154,64 @@ class LiveStream:
 
     def finish(self, reason: str) -> None:
         """The audio is over: what is still inside comes out, then the end."""
+        drive(self.pipeline.engine, self.finishing(reason))
+
+    def finishing(self, reason: str) -> Asking[None]:
+        """`finish` for who computes its asks elsewhere."""
         now = self._clock.monotonic()
-        self._publish(self.pipeline.finish(), arrived_at=now, taken_at=now)
+        estimates = yield from self.pipeline.finishing()
+        self._publish(estimates, arrived_at=now, taken_at=now)
         self._count_losses()
         self.hub.publish(End(reason))
 
-    def _skip(self, samples: int, *, behind: bool) -> list[Estimate]:
+    def slow_down(self, every: int) -> None:
+        """Lets estimates come only every so many hops from now on, and says so; 1 ends that.
+
+        The audio is heard as before, so no window has a hole.
+        """
+        if every == self.pipeline.every:
+            return
+        self.pipeline.slow_down(every)
+        if every == 1:
+            self.hub.publish(Notice("full_rate", f"estimates come every {self.hop_s:g} s again"))
+            return
+        self.stats.add(Counter.SLOWED)
+        self.hub.publish(
+            Notice(
+                "slower",
+                f"the server is busy: estimates come every {every * self.hop_s:g} s instead of "
+                f"every {self.hop_s:g} s until it is less so",
+            )
+        )
+
+    def _skipping(self, samples: int, *, behind: bool) -> Asking[list[Estimate]]:
         self.stats.add(Counter.DROPPED_SAMPLES, samples)
         self._samples += samples
-        return self.pipeline.skip(samples, only_latest=behind)
+        return (yield from self.pipeline.skipping(samples, only_latest=behind))
 
-    def _feed_finite(self, samples: NDArray[np.float32], *, behind: bool) -> list[Estimate]:
+    def _feeding_finite(
+        self, samples: NDArray[np.float32], *, behind: bool
+    ) -> Asking[list[Estimate]]:
         try:
-            return self.pipeline.feed(samples, only_latest=behind)
+            return (yield from self.pipeline.feeding(samples, only_latest=behind))
         except BadSamplesError as error:
             self.stats.add(Counter.BAD_SAMPLES, error.count)
             if not self._warned_of_bad_samples:
                 self._warned_of_bad_samples = True
                 self.hub.publish(Notice("bad_samples", f"{error}; such values count as silence"))
-            silenced = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
-            return self.pipeline.feed(silenced, only_latest=behind)
+        silenced = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
+        return (yield from self.pipeline.feeding(silenced, only_latest=behind))
 
     def _publish(
-        self, estimates: Iterable[Estimate], *, arrived_at: float, taken_at: float
+        self,
+        estimates: Iterable[Estimate],
+        *,
+        arrived_at: float,
+        taken_at: float,
+        ahead: int = 0,
     ) -> None:
         """Completes the latencies of estimates that one block gave, and sends them."""
-        heard_s = self._samples / self._rate
+        heard_s = (self._samples + ahead) / self._rate
         queue_s = max(0.0, taken_at - arrived_at)
         for estimate in estimates:
             buffer_s = max(0.0, heard_s - estimate.t)

@@ -17,14 +17,16 @@ class LagWindow:
     Args:
         lag_order: most steps of a window.
         embedding_size: numbers of an embedding (E).
+        comb_ticks: windows end on multiples of this, 1 or a step.
 
     Attributes:
         nothing: float32 [0, E], the past of a window of new steps only.
     """
 
-    def __init__(self, lag_order: int, embedding_size: int) -> None:
+    def __init__(self, lag_order: int, embedding_size: int, comb_ticks: int = 1) -> None:
         self.lag_order = lag_order
-        self._slots = lag_order * TICKS_PER_STEP + 1
+        self._comb = comb_ticks
+        self._slots = lag_order * TICKS_PER_STEP // comb_ticks + 1
         self._memory = np.zeros((self._slots, embedding_size), dtype=np.float32)
         self._ticks = np.full(self._slots, -1, dtype=np.int64)
         self.nothing = self._memory[:0]
@@ -41,7 +43,7 @@ class LagWindow:
         """
         count = len(embeddings)
         ticks = last_tick - TICKS_PER_STEP * np.arange(count - 1, -1, -1)
-        slots = ticks % self._slots
+        slots = ticks // self._comb % self._slots
         self._memory[slots] = embeddings
         self._ticks[slots] = ticks
 
@@ -54,7 +56,7 @@ class LagWindow:
             step that ends at `tick` always counts as new.
         """
         ticks = tick - TICKS_PER_STEP * np.arange(steps - 1, -1, -1)
-        slots = ticks % self._slots
+        slots = ticks // self._comb % self._slots
         known = self._ticks[slots] == ticks
         known[-1] = False
         run = int(np.argmin(known))

@@ -56,7 +56,7 @@ _MP3_LENGTH_MARKS = (b"Xing", b"Info", b"VBRI")
 _WAV_SHORT = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
 _WAV_STREAMED = {0, 0xFFFFFFFF, 0x7FFFFFFF}  # sizes that a program writes into a pipe
 _MP3_STRETCH = 64
-_SLICE_FRAMES = 4_096
+_SLICE_FRAMES = 16_384
 _MP3_TOLERANCE_S = 0.1  # encoders count their own padding differently
 
 

@@ -21,6 +21,7 @@ from realtime_mer.outputs.table import FORMATS, TableWriter, table_writer
 if TYPE_CHECKING:
     from mer_engine import Engine
 
+    from realtime_mer.asks import Asking
     from realtime_mer.audio.source import Source
     from realtime_mer.config import PipelineConfig
     from realtime_mer.types import Estimate
@@ -50,6 +51,8 @@ exit code:
 
 # Long blocks cost less; they change nothing in the estimates.
 BLOCK_S = 1.0
+# So many files are open at once, and their windows are computed together.
+TOGETHER = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,39 +95,102 @@ def run(args: argparse.Namespace) -> int:
         print(choice, file=sys.stderr)
     failures: list[str] = []
     with _Rows(tables, row_format, with_file=len(names) > 1) as rows, _progress(args.quiet) as bar:
-        for name in names:
+        for name, estimates, error in _in_order(names, engine, config, rows, bar):
             try:
-                estimates = _analyse(name, engine, config, rows.of(name), bar)
+                if error is not None:
+                    raise error
                 if name in plots:
                     from realtime_mer.outputs.plot import save_plot
 
                     save_plot(estimates, Path(name).name, plots[name])
-            except UserError as error:
+            except UserError as failure:
                 if len(names) == 1:
                     raise
-                failures.append(str(error))
+                failures.append(str(failure))
     if failures:
         listed = "".join(f"\n  {failure}" for failure in failures)
         raise UserError(f"{len(failures)} of {len(names)} files could not be analysed:{listed}")
     return 0
 
 
-def _analyse(
+def _in_order(
+    names: list[str],
+    engine: Engine,
+    config: PipelineConfig,
+    rows: _Rows,
+    advance: Callable[[str, float], None],
+) -> Iterator[tuple[str, list[Estimate], Exception | None]]:
+    """Analyses several files at once and writes their rows in order.
+
+    Yields:
+        In order, the name of each file, its estimates, and what went wrong.
+    """
+    from realtime_mer.batching import run_each
+
+    sheets = [_Sheet(rows.of(name)) for name in names]
+    first = 0  # the file whose rows are being written; those after it wait
+
+    analysing = (
+        _analysing(name, engine, config, sheet.take, advance)
+        for name, sheet in zip(names, sheets, strict=True)
+    )
+    sheets[0].begin()
+    for index, result in run_each(engine, analysing, together=TOGETHER):
+        sheets[index].end(result)
+        while first < len(sheets) and sheets[first].ended:
+            sheet = sheets[first]
+            yield names[first], sheet.estimates, sheet.error
+            sheet.estimates = []
+            first += 1
+            if first < len(sheets):
+                sheets[first].begin()
+
+
+class _Sheet:
+    """The estimates of one file: kept back until the rows before them are written."""
+
+    def __init__(self, write: Callable[[Estimate], None]) -> None:
+        self._write = write
+        self._begun = False
+        self.estimates: list[Estimate] = []
+        self.error: Exception | None = None
+        self.ended = False
+
+    def begin(self) -> None:
+        """It is this file's turn: writes what there is, and what comes from now on."""
+        self._begun = True
+        try:
+            self._write_all(self.estimates)
+        except UserError as error:
+            self._begun, self.error = False, error
+
+    def take(self, estimates: list[Estimate]) -> None:
+        """The next estimates."""
+        self.estimates += estimates
+        if self._begun:
+            self._write_all(estimates)
+
+    def end(self, result: Exception | None) -> None:
+        """The file is over; `result` is what went wrong."""
+        # That its rows could not be written is told first.
+        self.error = self.error or result
+        self.ended = True
+
+    def _write_all(self, estimates: list[Estimate]) -> None:
+        for estimate in estimates:
+            self._write(estimate)
+
+
+def _analysing(
     name: str,
     engine: Engine,
     config: PipelineConfig,
-    write: Callable[[Estimate], None],
+    take: Callable[[list[Estimate]], None],
     advance: Callable[[str, float], None],
-) -> list[Estimate]:
+) -> Asking[None]:
+    """One file from beginning to end; hands its estimates to `take` as they come."""
     from realtime_mer.audio.source import EndOfStream, SourceLost
     from realtime_mer.pipeline import Pipeline
-
-    made: list[Estimate] = []
-
-    def take(estimates: list[Estimate]) -> None:
-        for estimate in estimates:
-            write(estimate)
-        made.extend(estimates)
 
     with _open(name) as source:
         info = source.info
@@ -132,7 +198,7 @@ def _analyse(
             engine, sample_rate_hz=info.sample_rate_hz, channels=info.channels, config=config
         )
         advance(name, 0.0)
-        heard = 0
+        made = heard = 0
         while True:
             try:
                 block = source.read(timeout_s=60.0)
@@ -140,26 +206,29 @@ def _analyse(
                 break
             except SourceLost:
                 # What was heard up to the damage is kept.
-                take(pipeline.finish())
+                take((yield from pipeline.finishing()))
                 raise
             if block is None:
                 raise UserError(f"{name}: no audio came for a minute")
             try:
-                take(pipeline.feed(block.samples))
+                estimates = yield from pipeline.feeding(block.samples)
             except BadSamplesError as error:
                 raise UserError(
                     f"{name}: sample {heard + error.position} is not a finite number "
                     f"({error.value}); repair the file, for example by converting it with ffmpeg"
                 ) from error
+            take(estimates)
+            made += len(estimates)
             heard += len(block.samples)
             if info.duration_s:
                 advance(name, min(heard / info.sample_rate_hz / info.duration_s, 1.0))
-        take(pipeline.finish())
+        estimates = yield from pipeline.finishing()
+        take(estimates)
+        made += len(estimates)
     if not made:
         raise UserError(
             f"{name} lasts {heard / info.sample_rate_hz:.2f} s; at least half a second is needed"
         )
-    return made
 
 
 def _open(name: str) -> Source:

@@ -63,9 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-sessions",
         type=int,
-        default=16,
+        default=64,
         metavar="N",
-        help="audio streams of browsers at once (default: 16)",
+        help="audio streams of browsers at once, at most 4096 (default: 64)",
     )
     group.add_argument(
         "--max-viewers", type=int, default=200, metavar="N",

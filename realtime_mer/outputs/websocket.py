@@ -71,7 +71,7 @@ class ServerConfig:
     Attributes:
         host: address to bind; 127.0.0.1 keeps it on this machine.
         port: TCP port; 0 takes a free one.
-        max_sessions: audio streams of clients at once, 0 to 1024.
+        max_sessions: audio streams of clients at once, 0 to 4096.
         max_viewers: websocket connections at once, 1 to 10,000.
         allowed_origins: pages from elsewhere that may connect.
 
@@ -88,7 +88,7 @@ class ServerConfig:
     def __post_init__(self) -> None:
         for name, value, low, high in (
             ("port", self.port, 0, 65_535),
-            ("number of sessions", self.max_sessions, 0, 1024),
+            ("number of sessions", self.max_sessions, 0, 4096),
             ("number of viewers", self.max_viewers, 1, 10_000),
         ):
             if not low <= value <= high:
@@ -414,6 +414,11 @@ class MerServer:
         gauges: list[tuple[str, str, float]] = [
             ("viewers", "Websocket connections.", len(self._viewers)),
             ("sessions", "Audio streams of clients.", len(self.pool)),
+            (
+                "slowed_sessions",
+                "Audio streams whose estimates come less often because the server is busy.",
+                self.pool.slowed,
+            ),
             ("uptime_seconds", "Since the server began.", self.uptime_s),
             ("listening", "1 while audio arrives from the input.", self._status() == "listening"),
         ]

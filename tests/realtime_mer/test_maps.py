@@ -41,6 +41,17 @@ def test_a_new_piece_begins_with_silence(engine: Engine) -> None:
     assert told[2:, 0].tolist() == [1000, 1001]
 
 
+def test_what_is_no_longer_kept_is_refused_and_not_taken_for_silence(engine: Engine) -> None:
+    held = HeldMaps(engine.info, 0)
+    kept = engine.info.map_context
+    held.append(columns(engine, range(kept)))
+    assert (held.before(kept, kept + 1)[0] == np.array(engine.info.silent_map, np.float32)).all()
+    held.append(columns(engine, range(kept, 3 * kept)))
+    assert held.before(3 * kept, kept)[:, 0].tolist() == list(range(2 * kept, 3 * kept))
+    with pytest.raises(IndexError, match=f"{kept + 1} maps before frame {3 * kept}"):
+        held.before(3 * kept, kept + 1)
+
+
 def test_what_is_not_known_is_refused(engine: Engine) -> None:
     with pytest.raises(IndexError, match="before frame 9 of a stream known to 0"):
         HeldMaps(engine.info, 2).before(9, 1)

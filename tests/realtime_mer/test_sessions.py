@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import tracemalloc
 import weakref
 from collections.abc import Iterator
 
@@ -250,7 +251,7 @@ def test_a_fault_in_one_stream_leaves_the_others_alone(
 ) -> None:
     broken, sound = pool.open(MONO, "broken"), pool.open(MONO, "sound")
     broken_queue, sound_queue = (s.hub.subscribe_lossless() for s in (broken, sound))
-    broken.pipeline.feed = None  # type: ignore[method-assign, assignment]
+    broken.pipeline.feeding = None  # type: ignore[method-assign, assignment]
     pool.push(broken, music(1.0, RATE))
     assert drain(broken_queue) == [End("internal error, see the server's log")]
     pool.push(sound, music(1.0, RATE))
@@ -272,3 +273,205 @@ def test_session_names_cannot_be_guessed(pool: SessionPool) -> None:
     names = {pool.open(MONO, "client").session for _ in range(4)}
     assert len(names) == 4
     assert min(map(len, names)) >= 12
+
+
+class World:
+    """Streams that send in real time and an engine that takes time: a time that is only counted.
+
+    The clock goes on while the engine computes, and audio arrives meanwhile; the test lets it go on
+    whenever nobody has anything to do.
+    """
+
+    def __init__(self, engine: Engine, *, streams: int, cost_s: float, hop_s: float) -> None:
+        self.info, self.backend = engine.info, engine.backend
+        self._engine = engine
+        self._lock = threading.RLock()
+        self.clock = ManualClock()
+        self.cost_s = cost_s
+        self.stats = Stats()
+        self.batches: list[int] = []
+        config = PipelineConfig(hop_s=hop_s)
+        self.pool = SessionPool(
+            self, config=config, workers=1, clock=self.clock, stats=self.stats, max_batch=2
+        )
+        self.sessions = [self.pool.open(MONO, f"stream {n}") for n in range(streams)]
+        self.queues = [session.hub.subscribe_lossless() for session in self.sessions]
+        self.signals = [np.tile(music(7.0, RATE, seed=n), (20, 1)) for n in range(streams)]
+        self._began = self.clock.now
+        self._sent = [0] * streams
+
+    def infer(
+        self, frames: NDArray[np.float32], held: NDArray[np.float32], past: NDArray[np.float32]
+    ) -> Inference:
+        self.batches.append(len(frames))
+        self._pass(self.cost_s * len(frames))
+        return self._engine.infer(frames, held, past)
+
+    def _pass(self, seconds: float) -> None:
+        with self._lock:
+            until = self.clock.now + seconds
+            while self.clock.now < until - 1e-9:
+                self.clock.now = min(until, self.clock.now + 0.05)
+                for n, session in enumerate(self.sessions):
+                    # Each a little after the one before.
+                    heard_s = self.clock.now - self._began - n / len(self.sessions)
+                    while self._sent[n] + RATE // 10 <= heard_s * RATE + 1:
+                        start, self._sent[n] = self._sent[n], self._sent[n] + RATE // 10
+                        self.pool.push(session, self.signals[n][start : self._sent[n]])
+
+    def play(self, seconds: float) -> None:
+        """Lets so much time pass, and everything be done that is due in it."""
+        until = self.clock.now + seconds
+        while self.clock.now < until:
+            wait_for(lambda: self.pool.due == 0 or self.clock.now >= until, "the workers")
+            if self.pool.due == 0:
+                self._pass(0.05)
+
+    def items(self) -> list[list[Item]]:
+        return [queue.take() for queue in self.queues]
+
+
+def codes(items: list[Item]) -> list[str]:
+    return [item.code for item in items if isinstance(item, Notice)]
+
+
+def test_an_overload_lowers_rates_before_anything_is_lost(engine: Engine) -> None:
+    """Six streams of which four fit; later, when all would, the full rates come back."""
+    world = World(engine, streams=6, cost_s=0.25, hop_s=1.0)
+    world.play(30.0)
+    assert world.pool.slowed >= 3
+    levels = [session.level for session in world.sessions]
+    assert max(levels) - min(levels) <= 1
+    world.cost_s = 0.02
+    world.play(50.0)
+    assert world.pool.slowed == 0
+    all_items = world.items()
+    history = [estimates(items) for items in all_items]
+    world.pool.close()
+    assert world.stats[Counter.DROPPED_SAMPLES] == 0
+    assert world.stats[Counter.SLOWED] == sum(codes(items).count("slower") for items in all_items)
+    told = set()
+    for session, items, mine, signal in zip(
+        world.sessions, all_items, history, world.signals, strict=True
+    ):
+        told |= {item.message for item in items if isinstance(item, Notice)}
+        if codes(items):
+            assert codes(items)[0] == "slower"
+            assert codes(items)[-1] == "full_rate"
+        # No hole in the numbers; what is left out is counted.
+        assert [e.seq for e in mine] == list(range(len(mine)))
+        assert len(mine) + session.stats[Counter.SKIPPED_UPDATES] == mine[-1].t
+        # Every window is whole: each estimate is the one that comes at its time anyhow.
+        heard = Pipeline(engine, sample_rate_hz=RATE, clock=ManualClock()).feed(
+            signal[: int(mine[-1].t) * RATE]
+        )
+        expected = [heard[round(e.t) - 1] for e in mine]
+        np.testing.assert_allclose(values(mine), values(expected), atol=1e-5)
+    assert told == {
+        "the server is busy: estimates come every 2 s instead of every 1 s until it is less so",
+        "estimates come every 1 s again",
+    }
+
+
+def test_only_below_the_lowest_rate_is_audio_dropped(engine: Engine) -> None:
+    world = World(engine, streams=12, cost_s=0.8, hop_s=1.0)
+    lowest = 0.0
+    while world.stats[Counter.DROPPED_SAMPLES] == 0:
+        if lowest == 0.0 and all(session.level == 2 for session in world.sessions):
+            lowest = world.clock.now
+        world.play(0.5)
+    assert 0.0 < lowest < world.clock.now
+    for items in world.items():
+        said = codes(items)
+        assert said == ["slower"] * len(said)
+    world.pool.close()
+
+
+def test_many_due_sessions_are_computed_together(engine: Engine) -> None:
+    world = World(engine, streams=1, cost_s=0.0, hop_s=0.5)
+    world.pool.close()
+    with SessionPool(world, config=HALF, workers=2, clock=ManualClock(), max_batch=8) as pool:
+        sessions = [pool.open(MONO, "one of many") for _ in range(60)]
+        queues = [session.hub.subscribe_lossless() for session in sessions]
+        part = music(0.5, RATE)[:, 0]
+        for session in sessions:
+            pool.push(session, part)
+        told = [estimates(queue.wait(TIMEOUT_S)) for queue in queues]
+    assert {len(mine) for mine in told} == {1}
+    assert len({mine[0].valence for mine in told}) <= 3  # a batch's arithmetic, to the sixth digit
+    assert sum(world.batches) == 60
+    assert 2 < max(world.batches) <= 8
+
+
+def test_small_blocks_wait_for_the_audio_of_an_estimate(engine: Engine) -> None:
+    """No turn of a worker for every block: what is queued is taken when it makes an estimate."""
+    with SessionPool(engine, config=HALF, workers=1, clock=ManualClock()) as pool:
+        session = pool.open(StreamFormat(48_000, 1, Encoding.F32LE), "client")
+        queue = session.hub.subscribe_lossless()
+        parts = list(blocks(music(0.6, 48_000), (960,)))
+        for part in parts[:25]:
+            pool.push(session, part)
+        assert pool.due == 0
+        assert session.queued_frames == 24_000
+        # The resampler holds the last 12.5 ms, so one block more is needed.
+        pool.push(session, parts[25])
+        (estimate,) = estimates(queue.wait(TIMEOUT_S))
+        assert estimate.t == 0.5
+        assert estimate.latency.buffer_ms == pytest.approx(20.0)
+
+
+def test_a_long_block_is_heard_in_turns(engine: Engine) -> None:
+    slow = SlowEngine(engine)
+    with SessionPool(slow, config=HALF, workers=1, clock=ManualClock()) as pool:
+        greedy, modest = pool.open(MONO, "greedy"), pool.open(MONO, "modest")
+        queue, modest_queue = (s.hub.subscribe_lossless() for s in (greedy, modest))
+        pool.push(greedy, music(5.0, RATE))
+        assert slow.inside.acquire(timeout=TIMEOUT_S)
+        pool.push(modest, music(0.5, RATE))
+        slow.may_go.release(2)
+        assert estimates(modest_queue.wait(TIMEOUT_S))
+        assert greedy.queued_frames >= 4 * RATE
+        slow.release_all()
+        pool.finish(greedy, "done")
+        told = estimates(drain(queue))
+    assert [e.t for e in told] == [0.5 * n for n in range(1, 11)]
+    # All of it arrived together, so the first estimate's last sample waited for the others.
+    assert told[0].latency.buffer_ms == pytest.approx(4500.0)
+    assert told[-1].latency.buffer_ms == pytest.approx(0.0)
+
+
+def test_what_was_heard_before_a_stall_counts(engine: Engine) -> None:
+    """Real time: less audio than an estimate needs is taken before the stall is told."""
+    with SessionPool(engine, config=HALF, workers=1) as pool:
+        session = pool.open(MONO, "client")
+        queue = session.hub.subscribe_lossless()
+        pool.push(session, music(0.9, RATE))
+        items: list[Item] = []
+        while not codes(items):
+            items += queue.wait(TIMEOUT_S)
+        while not (held := [e for e in estimates(items) if e.state is State.STALLED]):
+            items += queue.wait(TIMEOUT_S)
+        assert held[0].t == 0.9
+
+
+def test_a_stream_costs_little_memory(engine: Engine) -> None:
+    """What a stream keeps after its window is full, its history and its queue apart."""
+    with SessionPool(engine, max_sessions=40, workers=1, clock=ManualClock()) as pool:
+
+        def play(streams: int) -> None:
+            for n in range(streams):
+                session = pool.open(MONO, f"stream {n}")
+                queue = session.hub.subscribe_lossless()
+                pool.push(session, np.tile(music(1.0, RATE), (10, 1)))
+                wait_for(lambda queue=queue: len(queue.wait(TIMEOUT_S)) > 0, "an estimate")
+            wait_for(lambda: pool.due == 0, "the workers")
+
+        play(2)
+        tracemalloc.start()
+        try:
+            play(20)
+            gc.collect()
+            used, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert used / 20 < 300_000

@@ -56,6 +56,17 @@ def test_old_embeddings_do_not_come_back() -> None:
     assert new == 4
 
 
+def test_on_one_comb_fewer_are_kept_and_told_apart() -> None:
+    window = LagWindow(4, 2, comb_ticks=5)
+    for tick in range(5, 41, 5):
+        window.put(tick, embedding(tick))
+    past, new = window.past(40, 4)
+    np.testing.assert_array_equal(past[:, 0], [25, 30, 35])
+    assert new == 1
+    # A stream may end between two steps.
+    assert window.past(42, 4)[1] == 4
+
+
 def test_clear_forgets() -> None:
     window = LagWindow(4, 2)
     window.put(5, embedding(5))

@@ -29,6 +29,12 @@ import { Timeline } from "./timeline.js";
 /** Seconds that the timeline lies behind the newest estimate beyond one hop, so that its head never runs dry. */
 const SLACK_S = 0.06;
 
+/**
+ * Warnings that say that another one is over.
+ * @type {Record<string, string>}
+ */
+const OVER = { input_back: "input_lost", full_rate: "slower" };
+
 /** Errors after which the server takes no more audio of ours. */
 const ENDS_A_STREAM = new Set(["bad_format", "not_streaming", "too_many_sessions", "internal"]);
 
@@ -245,8 +251,9 @@ class App {
   _warn(warning) {
     // A stall is a state of the estimates and stands above the mood as long as it lasts.
     if (warning.code === "stalled") return;
-    if (warning.code === "input_back") {
-      this.notice.clear("input_lost");
+    const over = OVER[warning.code];
+    if (over) {
+      this.notice.clear(over);
       this.announcer.event(warning.message, performance.now());
       return;
     }

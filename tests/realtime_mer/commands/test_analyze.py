@@ -75,6 +75,53 @@ def test_several_files_into_a_folder(song: Path, tmp_path: Path) -> None:
     assert len(rows((folder / "song.flac.csv").read_text())) == 3
 
 
+def test_many_files_give_in_order_what_each_gives_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """More than are open at once, the longest first, of several rates and one of them broken."""
+    lengths_s = (9.0, 2.0, 0.3, 6.0, 1.0, 4.0, 2.5, 3.0, 1.5, 2.0, 5.0, 1.0)
+    names = []
+    for number, length_s in enumerate(lengths_s):
+        rate_hz = (22_050, 16_000, 44_100)[number % 3]
+        names.append(str(tmp_path / f"{number}.wav"))
+        samples = music(length_s, rate_hz, channels=1 + number % 2, seed=number)
+        soundfile.write(names[-1], samples, rate_hz, subtype="FLOAT")
+    assert main(["analyze", *names, "--hop", "0.5"]) == 2
+    out, err = capsys.readouterr()
+    together = rows(out)
+    assert "1 of 12 files" in err
+    assert "2.wav lasts 0.30 s" in err
+    alone: list[dict[str, str]] = []
+    for name in names:
+        main(["analyze", name, "--hop", "0.5"])
+        alone += [{"file": name, **row} for row in rows(capsys.readouterr().out)]
+    assert [(row["file"], row["seq"]) for row in together] == [
+        (row["file"], row["seq"]) for row in alone
+    ]
+    for column in ("t", "valence", "arousal", "valence_low", "arousal_high", "level_db"):
+        got, expected = ([float(row[column]) for row in some] for some in (together, alone))
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_several_tables_hold_what_each_file_gives_alone(song: Path, tmp_path: Path) -> None:
+    names = []
+    for number in range(10):
+        names.append(tmp_path / f"{number}.flac")
+        soundfile.write(names[-1], music(3.0 - number % 3, RATE_HZ, seed=number), RATE_HZ)
+    folder = tmp_path / "tables"
+    assert main(["analyze", *map(str, names), "-o", str(folder)]) == 0
+    for number, name in enumerate(names):
+        alone = tmp_path / "alone.csv"
+        assert main(["analyze", str(name), "-o", str(alone)]) == 0
+        got, expected = (rows(path.read_text()) for path in (folder / f"{number}.csv", alone))
+        assert [row["t"] for row in got] == [row["t"] for row in expected]
+        np.testing.assert_allclose(
+            [float(row["valence"]) for row in got],
+            [float(row["valence"]) for row in expected],
+            atol=1e-5,
+        )
+
+
 def test_one_bad_file_does_not_stop_the_others(
     song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

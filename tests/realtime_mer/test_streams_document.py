@@ -1,0 +1,42 @@
+"""The example of docs/streams.md runs as it stands, and its figures are the program's."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from realtime_mer import batching, sessions, shedding
+from realtime_mer.stats import Counter
+
+PAGE = (Path(__file__).parents[2] / "docs" / "streams.md").read_text(encoding="utf-8")
+
+
+def test_the_example_runs(tmp_path: Path) -> None:
+    found = re.search(r"<!-- example: streams -->\n```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert found is not None
+    done = subprocess.run(
+        [sys.executable, "-c", found[1]], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr == ""
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines] == ["1.0", "2.0", "3.0"]
+    assert all(-1 <= float(value) <= 1 for line in lines for value in line[1:])
+
+
+def test_the_figures() -> None:
+    text = " ".join(PAGE.split())
+    assert f"up to {batching.MAX_BATCH}:" in text
+    assert f"from {1 / sessions.GATHER_SHARE:.0f} sessions" in text
+    assert f"at most {100 * sessions.GATHER_SHARE:.0f} % of the hop" in text
+    assert f"more than {shedding.LONGEST_PERIOD_S} s apart" in text
+    assert shedding.rates(1.0) == (1, 2, 4)
+    assert shedding.rates(0.1) == (1, 5, 10, 20)
+    assert shedding.TARGET_SHARE == 0.1
+    assert shedding.CALM_INTERVALS == 10
+    assert shedding.CALM_BUSY_SHARE == 0.75
+    assert f"for {sessions.IDLE_TIMEOUT_S:.0f} s ends" in text
+    for name in ("slowed", "skipped_updates", "dropped_samples"):
+        assert f"`{name}`" in text
+        assert Counter(name)
