@@ -78,7 +78,7 @@ class Momentary:
         self, frames: NDArray[np.float32], held: NDArray[np.float32], past: NDArray[np.float32]
     ) -> Inference:
         told = self.engine.infer(frames, held, past)
-        return told._replace(probabilities=told.probabilities[:, :2])
+        return told._replace(probabilities=told.probabilities[:, :2], fast=told.fast[:, :2])
 
 
 def test_a_model_that_tells_only_moments_has_no_figures_of_whole_songs(
