@@ -20,7 +20,8 @@ from realtime_mer.asks import Ask, Asking, EngineAsk, FeaturesAsk, answer
 
 T = TypeVar("T")
 
-MAX_BATCH = 16
+# More at once cost no less a window, and each waits for all of them.
+MAX_BATCH = 8
 
 
 @dataclass(slots=True, eq=False)

@@ -402,7 +402,7 @@ class Pipeline:
         )
 
     def _make(self, state: State, whole: tuple[float, float] | None = None) -> Estimate:
-        (valence, valence_low, valence_high), (arousal, arousal_low, arousal_high) = self._held
+        (valence, *_), (arousal, *_) = self._held
         now = self.clock.monotonic()
         compute_ms = (now - self._mark) * 1e3
         self._mark = now
@@ -410,12 +410,7 @@ class Pipeline:
             seq=self._seq,
             t=self.t,
             utc=iso_utc(self.clock.utc()),
-            valence=valence,
-            arousal=arousal,
-            valence_low=valence_low,
-            valence_high=valence_high,
-            arousal_low=arousal_low,
-            arousal_high=arousal_high,
+            **_named(self._held),
             mood=mood_word(valence, arousal),
             state=state,
             level_db=max(_decibel(float(self._levels.mean())), MIN_LEVEL_DB),
@@ -430,16 +425,21 @@ class Pipeline:
     def _fast(self) -> FastValues | None:
         if self.fast_lag_order is None:
             return None
-        (valence, valence_low, valence_high), (arousal, arousal_low, arousal_high) = self._held_fast
-        return FastValues(
-            window_s=self.fast_lag_order * self.engine.info.step_s,
-            valence=valence,
-            arousal=arousal,
-            valence_low=valence_low,
-            valence_high=valence_high,
-            arousal_low=arousal_low,
-            arousal_high=arousal_high,
-        )
+        window_s = self.fast_lag_order * self.engine.info.step_s
+        return FastValues(window_s=window_s, **_named(self._held_fast))
+
+
+def _named(held: Held) -> dict[str, float]:
+    """Values and interval ends by the names that an estimate has for them."""
+    (valence, valence_low, valence_high), (arousal, arousal_low, arousal_high) = held
+    return {
+        "valence": valence,
+        "arousal": arousal,
+        "valence_low": valence_low,
+        "valence_high": valence_high,
+        "arousal_low": arousal_low,
+        "arousal_high": arousal_high,
+    }
 
 
 def _decibel(power: float) -> float:

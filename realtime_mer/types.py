@@ -39,6 +39,10 @@ class Latency:
         }
 
 
+# Value and interval ends, in the order of messages and tables.
+_VALUES = ("valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high")
+
+
 @dataclass(frozen=True, slots=True)
 class FastValues:
     """What the newest seconds alone say: sooner at a change than the whole window, and less sure.
@@ -59,12 +63,7 @@ class FastValues:
     def to_dict(self) -> dict[str, float]:
         return {
             "window_s": round(self.window_s, 3),
-            "valence": round(self.valence, 6),
-            "arousal": round(self.arousal, 6),
-            "valence_low": round(self.valence_low, 6),
-            "valence_high": round(self.valence_high, 6),
-            "arousal_low": round(self.arousal_low, 6),
-            "arousal_high": round(self.arousal_high, 6),
+            **_rounded(self),
         }
 
 
@@ -110,12 +109,7 @@ class Estimate:
             "seq": self.seq,
             "t": round(self.t, 3),
             "utc": self.utc,
-            "valence": round(self.valence, 6),
-            "arousal": round(self.arousal, 6),
-            "valence_low": round(self.valence_low, 6),
-            "valence_high": round(self.valence_high, 6),
-            "arousal_low": round(self.arousal_low, 6),
-            "arousal_high": round(self.arousal_high, 6),
+            **_rounded(self),
             "mood": self.mood,
             "state": str(self.state),
             "level_db": round(self.level_db, 2),
@@ -124,3 +118,8 @@ class Estimate:
         if self.fast is not None:
             told["fast"] = self.fast.to_dict()
         return told
+
+
+def _rounded(values: FastValues | Estimate) -> dict[str, float]:
+    """Values and interval ends as they are sent: six decimals."""
+    return {name: round(getattr(values, name), 6) for name in _VALUES}
