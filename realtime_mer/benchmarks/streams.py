@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mer_engine import load_engine
 
 from realtime_mer.benchmarks import stream_load
+from realtime_mer.benchmarks.load_process import load_process, wait_for
 from realtime_mer.benchmarks.machine import describe_machine
 from realtime_mer.benchmarks.server_process import serving
-from realtime_mer.errors import UserError
 
 GOAL_STREAMS, GOAL_INSIDE, GOAL_MS = 300, 1000, 250.0
 LEVELS = (25, 50, 100, 200, 300, 400, 500)
@@ -120,13 +116,15 @@ def _over_websockets(count: int, settle_s: float, seconds: float) -> dict[str, A
     limits = ("--max-sessions", str(count), "--max-viewers", str(count + 1))
     with serving("--input", "browser", "--quiet", *limits) as server:
         before_mb = server.rss_mb
-        with _load(count, settle_s, seconds, port=server.port) as load:
-            _wait_for(load, "connected")
+        with load_process(
+            "stream_load", streams=count, settle=settle_s, seconds=seconds, port=server.port
+        ) as load:
+            wait_for(load, "connected")
             cpu_s, began = server.cpu_s, time.monotonic()
-            _wait_for(load, "sent")
+            wait_for(load, "sent")
             share = (server.cpu_s - cpu_s) / (time.monotonic() - began)
             memory_mb = server.rss_mb - before_mb
-            report = _wait_for(load, "report")
+            report = wait_for(load, "report")
     return {
         "streams": count,
         "in_time": in_time(report),
@@ -137,32 +135,6 @@ def _over_websockets(count: int, settle_s: float, seconds: float) -> dict[str, A
 
 
 def _inside(count: int, settle_s: float, seconds: float) -> dict[str, Any]:
-    with _load(count, settle_s, seconds) as load:
-        report = _wait_for(load, "report")
+    with load_process("stream_load", streams=count, settle=settle_s, seconds=seconds) as load:
+        report = wait_for(load, "report")
     return {"streams": count, "in_time": in_time(report), **report}
-
-
-@contextlib.contextmanager
-def _load(
-    count: int, settle_s: float, seconds: float, port: int | None = None
-) -> Iterator[subprocess.Popen[str]]:
-    command = [
-        *(sys.executable, "-m", "realtime_mer.benchmarks.stream_load", "--streams", str(count)),
-        *("--settle", str(settle_s), "--seconds", str(seconds)),
-        *(("--port", str(port)) if port is not None else ()),
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as load:
-        try:
-            yield load
-        finally:
-            load.kill()
-
-
-def _wait_for(load: subprocess.Popen[str], kind: str) -> dict[str, Any]:
-    """What the load tells of some kind."""
-    assert load.stdout is not None
-    for line in load.stdout:
-        report: dict[str, Any] = json.loads(line)
-        if report.pop("kind") == kind:
-            return report
-    raise UserError("the load of the benchmark ended early; what it said stands above")

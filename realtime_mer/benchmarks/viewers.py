@@ -12,7 +12,6 @@ import contextlib
 import json
 import selectors
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -20,6 +19,7 @@ from typing import Any
 
 from mer_engine import load_engine
 
+from realtime_mer.benchmarks.load_process import load_process, wait_for
 from realtime_mer.benchmarks.machine import describe_machine
 from realtime_mer.benchmarks.percentiles import percentiles_ms
 from realtime_mer.benchmarks.raw_websocket import RawWebSocket, allow_sockets, own_cpu_s
@@ -89,11 +89,11 @@ def _level(viewers: int, seconds: float) -> dict[str, Any]:
     with serving("--input", "demo", "--max-viewers", str(viewers + 1)) as server:
         _wait_for_estimates(server, 2)
         before_mb = server.rss_mb
-        with _crowd(server.port, viewers, SETTLE_S, seconds) as crowd:
-            _wait_for(crowd, "connected")
+        with _crowd(server.port, viewers, seconds) as crowd:
+            wait_for(crowd, "connected")
             memory_mb = server.rss_mb - before_mb
             cpu_s, began = server.cpu_s, time.monotonic()
-            report = _wait_for(crowd, "report")
+            report = wait_for(crowd, "report")
             share = (server.cpu_s - cpu_s) / (time.monotonic() - began)
     delays = report["delays_ms"]
     return {
@@ -151,37 +151,18 @@ def _wait_for_estimates(server: ServerProcess, count: int) -> None:
 
 
 def _delays_of(server: ServerProcess, viewers: int, seconds: float) -> dict[str, float]:
-    with _crowd(server.port, viewers, SETTLE_S, seconds) as crowd:
-        delays: dict[str, float] = _wait_for(crowd, "report")["delays_ms"]
+    with _crowd(server.port, viewers, seconds) as crowd:
+        delays: dict[str, float] = wait_for(crowd, "report")["delays_ms"]
     return delays
 
 
-# The crowd: a process of its own.
-
-
-@contextlib.contextmanager
 def _crowd(
-    port: int, viewers: int, settle_s: float, seconds: float
-) -> Iterator[subprocess.Popen[str]]:
-    command = [
-        *(sys.executable, "-m", "realtime_mer.benchmarks.viewers", "--port", str(port)),
-        *("--viewers", str(viewers), "--settle", str(settle_s), "--seconds", str(seconds)),
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as crowd:
-        try:
-            yield crowd
-        finally:
-            crowd.kill()
+    port: int, viewers: int, seconds: float
+) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
+    return load_process("viewers", port=port, viewers=viewers, settle=SETTLE_S, seconds=seconds)
 
 
-def _wait_for(crowd: subprocess.Popen[str], kind: str) -> dict[str, Any]:
-    """The next report of the crowd of some kind."""
-    assert crowd.stdout is not None
-    for line in crowd.stdout:
-        report: dict[str, Any] = json.loads(line)
-        if report["kind"] == kind:
-            return report
-    raise UserError("the viewers of the benchmark ended early; what they said stands above")
+# The crowd: a process of its own.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from mer_engine.engine import Inference
 from mer_engine.errors import BackendError, ModelError
 from mer_engine.model_file import METADATA_KEY, ModelInfo
+from mer_engine.processor import processor
 
 
 class OnnxRuntimeEngine:
@@ -133,14 +133,3 @@ def cuda_missing() -> str | None:
 def where() -> str:
     """Library, version and processor: another one may compute other digits."""
     return f"onnxruntime {ort.__version__}, {processor()}"
-
-
-def processor() -> str:
-    """The name of this machine's processor."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
