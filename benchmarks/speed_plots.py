@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,17 +73,39 @@ def viewers(result: dict[str, Any], path: Path) -> None:
 def side_by_side(result: dict[str, Any], path: Path) -> None:
     """Compute per second of audio, a bar for each tool."""
     names = {"ours": "realtime-mer", "vibenet": "VibeNet", "essentia": "essentia\n(MusiCNN)"}
-    rows = result["rows"][::-1]
-    figure, (axis,) = figure_of(1, height=0.5 * len(rows) + 1.0)
-    times = [row["update_ms"]["p50"] for row in rows]
-    colours = [COLOURS["arousal"] if row["tool"] == "ours" else GREY for row in rows]
-    axis.barh(range(len(rows)), times, height=0.6, color=colours)
-    for place, took in enumerate(times):
-        axis.text(took + max(times) / 80, place, f"{took:.1f} ms", va="center", fontsize=9)
-    axis.set_yticks(range(len(rows)), [names[row["tool"]] for row in rows])
-    axis.set_xlim(0, max(times) * 1.12)
-    axis.set_xlabel("ms of compute for each new value, one a second")
-    save(figure, path)
+    rows = result["rows"]
+    bars = [(names[row["tool"]], row["update_ms"]["p50"], row["tool"] == "ours") for row in rows]
+    _bars(bars, "{:.1f} ms", "ms of compute for each new value, one a second", path)
+
+
+def latency(result: dict[str, Any], path: Path) -> None:
+    """What each step of an update takes, a bar for each, and the least that it could take."""
+    names = {
+        "resample_ms": "resampler", "frontend_ms": "front-end", "engine_ms": "engine",
+        "publish_ms": "message", "update_ms": "whole update",
+    }  # fmt: skip
+    known = [key for key in names if key in result]
+    bars = [(names[key], result[key]["p50"], key == "update_ms") for key in known]
+    least = [result.get("bounds", {}).get(key) for key in known]
+    what = "ms for one second of audio, median (line: the least that it could take)"
+    _bars(bars, "{:.2f} ms", what, path, least)
+
+
+def start_up(result: dict[str, Any], path: Path) -> None:
+    """Time from the start of the process, a bar for each kind of start."""
+    names = {
+        "python_ms": "Python alone", "least_ms": "numpy and\nonnxruntime",
+        "first_estimate_ms": "to an estimate", "listening_ms": "to listening",
+    }  # fmt: skip
+    bars = [(name, result[key]["p50"], key == "listening_ms") for key, name in names.items()]
+    goal = [None, None, None, result["goal"]["listening_ms"]]
+    _bars(bars, "{:.0f} ms", "ms from starting the process, median (line: the goal)", path, goal)
+
+
+def scale(result: dict[str, Any], path: Path) -> None:
+    """Streams that a core carries, a bar for each way."""
+    bars = [(row["way"], row["streams_per_core"], False) for row in result["ways"]]
+    _bars(bars, "{:.0f}", "streams a core", path)
 
 
 # By file name: the result it comes from and what draws it.
@@ -91,7 +114,35 @@ PLOTS = {
     "streams": ("streams", streams),
     "viewers": ("viewers", viewers),
     "side_by_side": ("side_by_side", side_by_side),
+    "latency": ("latency", latency),
+    "start_up": ("start_up", start_up),
+    "scale": ("scale", scale),
 }
+
+
+def _bars(
+    bars: list[tuple[str, float, bool]],
+    text: str,
+    what: str,
+    path: Path,
+    lines: Sequence[float | None] = (),
+) -> None:
+    """A picture of bars from above, each with its value; some stand out, some have a line."""
+    figure, (axis,) = figure_of(1, height=0.5 * len(bars) + 1.0)
+    places = range(len(bars) - 1, -1, -1)
+    values = [value for _, value, _ in bars]
+    colours = [COLOURS["arousal"] if out else GREY for _, _, out in bars]
+    axis.barh(places, values, height=0.6, color=colours)
+    marks = [(place, line) for place, line in zip(places, lines, strict=False) if line is not None]
+    for place, line in marks:
+        axis.plot([line, line], [place - 0.4, place + 0.4], color="black", linewidth=1.2)
+    widest = max(*values, *(line for _, line in marks))
+    for place, value in zip(places, values, strict=True):
+        axis.text(value + widest / 80, place, text.format(value), va="center", fontsize=9)
+    axis.set_yticks(places, [name for name, _, _ in bars])
+    axis.set_xlim(0, widest * 1.12)
+    axis.set_xlabel(what)
+    save(figure, path)
 
 
 def _percentiles(axis: Axes, rows: list[dict[str, Any]], x: str, y: str, colour: str) -> None:

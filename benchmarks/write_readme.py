@@ -81,6 +81,7 @@ SECTIONS = (
     Section(
         "Latency", "latency", "realtime-mer bench latency --json", "",
         (("", "latency"), ("Each step against the least that it could take", "bounds")),
+        (("latency", "What each step of an update takes, and the least that it could take"),),
     ),
     Section(
         "Engine", "engine", "realtime-mer bench engine --json",
@@ -103,11 +104,13 @@ SECTIONS = (
     ),
     Section(
         "Start-up", "start_up", "realtime-mer bench start-up --json", "", (("", "start-up"),),
+        (("start_up", "Time from the start of the process"),),
     ),
     Section(
         "Scale on paper", "scale", "python benchmarks/scale.py",
         "Reckoned from the figures above, not measured: a larger machine was not at hand.",
         (("", "scale"),),
+        (("scale", "Streams that a core carries"),),
     ),
     Section(
         "Accuracy by song", "accuracy", "realtime-mer evaluate --data DIR --json",

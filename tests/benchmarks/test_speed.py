@@ -170,7 +170,8 @@ def test_every_figure_of_speed_has_its_table_and_plot(
         assert expected in readme, expected
     if importlib.util.find_spec("matplotlib") is None:
         return
-    for name in ("engine", "streams", "viewers", "side_by_side"):
+    names = "engine", "streams", "viewers", "side_by_side", "latency", "start_up", "scale"
+    for name in names:
         with Image.open(tmp_path / "benchmarks" / "plots" / f"{name}.png") as image:
             assert image.width <= 900
         assert f"plots/{name}.png" in readme
