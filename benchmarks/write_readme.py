@@ -92,7 +92,11 @@ SECTIONS = (
     ),
     Section(
         "Streams", "streams", "realtime-mer bench streams --json",
-        "How many live streams one process serves on this machine, the load beside it.",
+        "How many live streams one process serves on this machine, the load beside it. What limits "
+        "them is the interpreter: its lock is held about half of the time, by the workers' Python "
+        "and by what takes the audio from the sockets, so that two cores do the work of one and a "
+        "half; the rest is the engine, at about half of the processor's peak. On a machine whose "
+        "speed wanders, as this one's does, the last level that holds wanders too.",
         (("", "streams"),),
         (("streams", "Lateness over the number of streams"),),
     ),
