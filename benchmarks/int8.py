@@ -21,6 +21,7 @@ import onnx
 from mer_engine import Engine, FrontEnd, parity
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
 from mer_engine.engine import Inference, shipped_model
+from mer_engine.usual_update import UsualUpdate
 from numpy.typing import NDArray
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -163,14 +164,9 @@ def time_in_turn(variants: dict[str, OnnxRuntimeEngine]) -> dict[tuple[str, int]
     """Milliseconds per window of each variant and batch, taken in turn in one run."""
     info = next(iter(variants.values())).info
     assert FrontEnd().config.width == info.frontend.width
-    rng = np.random.default_rng(0)
-    new = round(1.0 / info.step_s)
     found: dict[tuple[str, int], float] = {}
     for batch in BATCHES:
-        frames = rng.uniform(0, 3, (batch, new * info.frames_per_step, info.frontend.width))
-        held = np.tile(np.asarray(info.silent_map), (batch, info.map_context, 1))
-        past = rng.standard_normal((batch, info.lag_order_max - new, info.embedding_size))
-        inputs = [array.astype(np.float32) for array in (frames, held, past)]
+        inputs = UsualUpdate.of(info, batch)
         best = dict.fromkeys(variants, float("inf"))
         for _ in range(ROUNDS):
             for name, engine in variants.items():

@@ -5,14 +5,21 @@ from __future__ import annotations
 import math
 import struct
 from collections import deque
+from collections.abc import Iterator
 from itertools import islice
+from operator import attrgetter
+from typing import Any
 
-from realtime_mer.types import Estimate, FastValues, Latency, State
+from realtime_mer.types import VALUES, Estimate, FastValues, Latency, State
 
-# seq; t, values, intervals, level; latency; whole; fast. What an estimate lacks is NaN.
-_ROW = struct.Struct("<q8d4d2d7d")
+# What is kept of an estimate, of its latency and of its fast values; what it lacks is NaN.
+_NUMBERS = ("t", *VALUES, "level_db")
+_LATENCY = ("window_s", "buffer_ms", "compute_ms", "queue_ms")
+_FAST = ("window_s", *VALUES)
+_numbers, _latency, _fast = (attrgetter(*names) for names in (_NUMBERS, _LATENCY, _FAST))
+_ROW = struct.Struct(f"<q{len(_NUMBERS)}d{len(_LATENCY)}d2d{len(_FAST)}d")
 _NO_WHOLE = (math.nan,) * 2
-_NO_FAST = (math.nan,) * 7
+_NO_FAST = (math.nan,) * len(_FAST)
 
 _Row = tuple[bytes, str, str, State]
 
@@ -53,58 +60,34 @@ class History:
 
 
 def _pack(estimate: Estimate) -> _Row:
-    latency, fast = estimate.latency, estimate.fast
     packed = _ROW.pack(
         estimate.seq,
-        estimate.t,
-        estimate.valence,
-        estimate.arousal,
-        estimate.valence_low,
-        estimate.valence_high,
-        estimate.arousal_low,
-        estimate.arousal_high,
-        estimate.level_db,
-        latency.window_s,
-        latency.buffer_ms,
-        latency.compute_ms,
-        latency.queue_ms,
+        *_numbers(estimate),
+        *_latency(estimate.latency),
         *(estimate.whole or _NO_WHOLE),
-        *(_NO_FAST if fast is None else _fast_numbers(fast)),
+        *(_NO_FAST if estimate.fast is None else _fast(estimate.fast)),
     )
     return packed, estimate.utc, estimate.mood, estimate.state
 
 
-def _fast_numbers(fast: FastValues) -> tuple[float, ...]:
-    return (
-        fast.window_s,
-        fast.valence,
-        fast.arousal,
-        fast.valence_low,
-        fast.valence_high,
-        fast.arousal_low,
-        fast.arousal_high,
-    )
-
-
 def _unpack(row: _Row) -> Estimate:
     packed, utc, mood, state = row
-    seq, t, *values = _ROW.unpack(packed)
-    whole, fast = values[11:13], values[13:]
-    valence, arousal, valence_low, valence_high, arousal_low, arousal_high, level_db = values[:7]
+    seq, *rest = _ROW.unpack(packed)
+    numbers = iter(rest)
+    # Each takes as many numbers as it has names.
+    own, latency = _named(_NUMBERS, numbers), _named(_LATENCY, numbers)
+    whole, fast = (next(numbers), next(numbers)), _named(_FAST, numbers)
     return Estimate(
         seq=seq,
-        t=t,
         utc=utc,
-        valence=valence,
-        arousal=arousal,
-        valence_low=valence_low,
-        valence_high=valence_high,
-        arousal_low=arousal_low,
-        arousal_high=arousal_high,
         mood=mood,
         state=state,
-        level_db=level_db,
-        latency=Latency(*values[7:11]),
-        whole=None if math.isnan(whole[0]) else (whole[0], whole[1]),
-        fast=None if math.isnan(fast[0]) else FastValues(*fast),
+        latency=Latency(**latency),
+        whole=None if math.isnan(whole[0]) else whole,
+        fast=None if math.isnan(fast["window_s"]) else FastValues(**fast),
+        **own,
     )
+
+
+def _named(names: tuple[str, ...], numbers: Iterator[float]) -> dict[str, Any]:
+    return {name: next(numbers) for name in names}

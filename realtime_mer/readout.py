@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from mer_engine.model_file import DIMENSIONS, ModelInfo
+from mer_engine.model_file import DIMENSIONS, WHOLE, ModelInfo
 from numpy.typing import NDArray
 
 # Value and interval ends of valence and of arousal.
 Held = tuple[tuple[float, float, float], ...]
-WHOLE = ("whole_valence", "whole_arousal")
 
 
 class Readout:

@@ -40,7 +40,7 @@ class Latency:
 
 
 # Value and interval ends, in the order of messages and tables.
-_VALUES = ("valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high")
+VALUES = ("valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,4 +122,4 @@ class Estimate:
 
 def _rounded(values: FastValues | Estimate) -> dict[str, float]:
     """Values and interval ends as they are sent: six decimals."""
-    return {name: round(getattr(values, name), 6) for name in _VALUES}
+    return {name: round(getattr(values, name), 6) for name in VALUES}

@@ -15,6 +15,8 @@ from mer_engine.frontend import FrontEndConfig
 METADATA_KEY = "realtime_mer"
 FORMAT = 2
 DIMENSIONS = ("valence", "arousal")
+# The same of the piece as a whole.
+WHOLE = ("whole_valence", "whole_arousal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,7 @@ class ModelInfo:
             steps: length of the windows in steps, 1 to `lag_order_max`.
         """
         names = self.scores[len(DIMENSIONS) :]
-        if names != ("whole_valence", "whole_arousal"):
+        if names != WHOLE:
             return None
         mean = probabilities[:, len(DIMENSIONS) :].astype(np.float64) @ np.asarray(self.bins)
         return np.clip(self._straighten(mean, names, steps), -1.0, 1.0)

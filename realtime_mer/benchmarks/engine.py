@@ -4,7 +4,6 @@ from what the machine can do.
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import time
 from collections.abc import Sequence
@@ -14,11 +13,13 @@ from typing import Any
 import numpy as np
 from mer_engine import Engine, load_engine
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
+from mer_engine.backends.registry import backends
 from mer_engine.engine import shipped_model
+from mer_engine.usual_update import UsualUpdate
 
+from realtime_mer.benchmarks.cores import on_cores
 from realtime_mer.benchmarks.flops import count_flops, measure_peak_gflops
 from realtime_mer.benchmarks.machine import describe_machine
-from realtime_mer.benchmarks.usual_update import UsualUpdate, on_cores
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 THREADS = (1, 2)
@@ -96,12 +97,7 @@ def _engines(
         (OnnxRuntimeEngine(path, threads=count), "cpu", count) for count in threads
     ]
     refused: dict[str, str] = {}
-    registry: Any = (
-        importlib.import_module("mer_engine.backends.registry")
-        if (importlib.util.find_spec("mer_engine.backends.registry") is not None)
-        else None
-    )
-    for entry in () if registry is None else registry.backends():
+    for entry in backends():
         if entry.name == OnnxRuntimeEngine.backend:
             continue
         missing = entry.missing()

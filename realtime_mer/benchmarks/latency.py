@@ -24,14 +24,15 @@ from typing import Any
 import numpy as np
 from mer_engine import Engine, FrontEnd, load_engine
 from mer_engine.engine import shipped_model
+from mer_engine.usual_update import UsualUpdate
 from numpy.typing import NDArray
 
+from realtime_mer.benchmarks.cores import on_cores
 from realtime_mer.benchmarks.demo_audio import demo_audio
 from realtime_mer.benchmarks.flops import count_flops, measure_peak_gflops
 from realtime_mer.benchmarks.machine import describe_machine
 from realtime_mer.benchmarks.percentiles import percentiles_ms
 from realtime_mer.benchmarks.server_process import ServerProcess, rss_mb, serving
-from realtime_mer.benchmarks.usual_update import UsualUpdate, on_cores
 from realtime_mer.config import PipelineConfig
 from realtime_mer.errors import UserError
 from realtime_mer.hub import Hub

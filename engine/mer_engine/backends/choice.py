@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from mer_engine import parity
 from mer_engine.backends.fallback import FallbackEngine
 from mer_engine.backends.registry import AUTO, DEFAULT, NAMES, Announce, Backend, backend, backends
 from mer_engine.cache import Notes, cache_folder
 from mer_engine.engine import Engine, self_check
 from mer_engine.errors import BackendError, ModelError, NotCompiledError
+from mer_engine.usual_update import UsualUpdate
 
 _BURN_IN = 3
 _TIMED = 15
@@ -201,13 +200,7 @@ def time_update(engine: Engine) -> float:
 
     The least of several: what else the machine does only adds to it.
     """
-    info = engine.info
-    new = round(1.0 / info.step_s)
-    rng = np.random.default_rng(0)
-    frames = rng.uniform(0, 3, (1, new * info.frames_per_step, info.frontend.width))
-    held = np.repeat(np.asarray(info.silent_map)[None, None], info.map_context, axis=1)
-    past = rng.standard_normal((1, info.lag_order_default - new, info.embedding_size))
-    inputs = [array.astype(np.float32) for array in (frames, held, past)]
+    inputs = UsualUpdate.of(engine.info)
     seconds = []
     for _ in range(_BURN_IN + _TIMED):
         start = time.perf_counter()

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from mer_engine import Engine
 from mer_engine.engine import shipped_model
+from mer_engine.usual_update import UsualUpdate
 
 from realtime_mer.benchmarks import flops
 from realtime_mer.benchmarks.engine import measure_engine
 from realtime_mer.benchmarks.flops import count_flops, measure_peak_gflops
-from realtime_mer.benchmarks.usual_update import UsualUpdate
 
 
 def test_products_are_counted_by_their_shapes(tmp_path: Path) -> None:

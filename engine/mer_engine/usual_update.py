@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+
 from mer_engine.engine import silent_maps
 from mer_engine.model_file import ModelInfo
-from numpy.typing import NDArray
 
 HOP_S = 1.0
 
@@ -40,17 +38,3 @@ class UsualUpdate(NamedTuple):
             silent_maps(info, batch),
             rng.standard_normal(past).astype(np.float32),
         )
-
-
-@contextlib.contextmanager
-def on_cores(count: int) -> Iterator[None]:
-    """Keeps this process on so many cores, where the system allows it."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, set(sorted(cores)[-count:]))
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, cores)

@@ -1,0 +1,21 @@
+"""Which of the machine's cores a measurement runs on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def on_cores(count: int) -> Iterator[None]:
+    """Keeps this process on so many cores, where the system allows it."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, set(sorted(cores)[-count:]))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
