@@ -6,6 +6,7 @@ Needs the checkpoint of a training run, which holds what the run heard, encoded:
     python benchmarks/recipe.py cross-validation --checkpoint mer-1.onnx.checkpoint
     python benchmarks/recipe.py ablation --checkpoint mer-1.onnx.checkpoint
     python benchmarks/recipe.py features --checkpoint mer-1.onnx.checkpoint --data DEAM
+    python benchmarks/recipe.py raters --checkpoint mer-1.onnx.checkpoint
     python benchmarks/recipe.py transfer --checkpoint mer-1.onnx.checkpoint --data DEAM
     python benchmarks/recipe.py long-songs --checkpoint mer-1.onnx.checkpoint --data DEAM
 
@@ -29,6 +30,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import numpy as np
 import torch
+from mer_engine.memory import Memory
 from mer_engine.model_file import DIMENSIONS
 from mer_engine.network import EmotionNetwork, WindowReader
 from mer_engine.training.checkpoint import read_checkpoint
@@ -54,8 +56,15 @@ LAST_OF_2014 = 2000
 _LEAST_SONGS = 20
 # Steps heard at which memories are asked: five to ten seconds.
 _MOMENTS = (10, 13, 16, 20)
+_MEMORY_PROTOCOL = (
+    "kernel regression alone, five parts of the train and validation songs by artist; after "
+    "5.0, 6.5, 8.0 and 10.0 s"
+)
+_KINDS = ("channels", "mode", "degrees", "spectrum")
 
 Row = dict[str, Any]
+# Statistics of all clips' windows, by version of the sound and steps heard.
+Windows = dict[tuple[int, int], NDArray[np.float32]]
 
 
 class CourseOnly(WindowReader):
@@ -211,7 +220,7 @@ def ablation(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
 def features(heard: Heard, how: FitSettings, collection: Collection | None) -> Row:
     """What each kind of statistic tells, by the memory alone: no reader is fitted."""
     assert collection is not None
-    kinds = ("channels", "mode", "degrees", "spectrum")
+    kinds = _KINDS
     rows = []
     for title, what, used in (
         ("all", "as shipped", kinds),
@@ -250,22 +259,74 @@ def features(heard: Heard, how: FitSettings, collection: Collection | None) -> R
             }
         )
         _say(rows[-1]["name"], rows[-1])
-    protocol = (
-        "kernel regression alone, five parts of the train and validation songs by artist; after "
-        "5.0, 6.5, 8.0 and 10.0 s"
-    )
-    return {"rows": rows, "protocol": protocol}
+    return {"rows": rows, "protocol": _MEMORY_PROTOCOL}
+
+
+def raters(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
+    """What it costs that nobody knows which raters would have judged a song."""
+    labels = heard.labels
+    windows = _windows(heard, heard.steps[:1])
+    first = _of_2013(labels)
+    folds = fold_of(labels.groups, FOLDS, 0)
+    campaign = np.broadcast_to(first[:, None, None], labels.values.shape).astype(np.float64)
+
+    def told(known: NDArray[np.bool_], targets: NDArray[np.floating]) -> NDArray[np.float64]:
+        values = np.full((len(labels), STEPS, 2), np.nan)
+        for fold in range(FOLDS):
+            learnt = known & (folds != fold)
+            if not learnt.any():
+                raise DataError("the songs of one campaign are all by the artists of one part")
+            memory = _memory(heard, windows, learnt, targets, _KINDS)
+            _ask(memory, windows, folds == fold, values)
+        return values
+
+    everyone = told(np.ones(len(labels), bool), labels.values)
+    own = told(first, labels.values), told(~first, labels.values)
+    guess = np.clip(told(np.ones(len(labels), bool), campaign), 0.0, 1.0)
+    known = np.where(first[:, None, None], *own)
+    mixed = guess * own[0] + (1 - guess) * own[1]
+    last = guess[:, STEPS - 1].mean(1)
+    # The share of pairs, one song of each campaign, of which the right one is taken for 2013's.
+    right = (last[first][:, None] > last[~first]).mean()
+    rows = []
+    for title, what, values in (
+        ("one for all", "one memory of the songs of all campaigns, as shipped", everyone),
+        (
+            "campaign guessed",
+            "a memory for each campaign, mixed by how likely the music is of it; of two songs, "
+            f"one of each, the right one is taken for 2013's in {right:.0%}",
+            mixed,
+        ),
+        (
+            "campaign known",
+            "a memory for each campaign, asked about its own songs: nobody knows that of new music",
+            known,
+        ),
+    ):
+        rows.append({"name": title, "what": what, **_score(values, labels)})
+        _say(title, rows[-1])
+    for title, chosen in (("songs of 2013", first), ("songs of 2014 and 2015", ~first)):
+        for name, values in (("one for all", everyone), ("campaign known", known)):
+            rows.append(
+                {
+                    "name": f"{title}: {name}",
+                    "what": f"{int(chosen.sum())} songs",
+                    **_score(values[chosen], labels.select(np.flatnonzero(chosen))),
+                }
+            )
+            _say(rows[-1]["name"], rows[-1])
+    return {"rows": rows, "protocol": _MEMORY_PROTOCOL}
 
 
 def transfer(heard: Heard, how: FitSettings, collection: Collection | None) -> Row:
     """Trained on some kinds of songs, measured on another kind."""
     assert collection is not None
     names = [song.split("/", 1)[1] for song in heard.labels.songs.tolist()]
-    number = np.array([int(name) for name in names])
+    first = _of_2013(heard.labels)
     rows = []
     for title, out in (
-        ("songs of 2013, told by one who knows the later ones", number <= LAST_OF_2013),
-        ("songs of 2014 and 2015, told by one who knows 2013", number > LAST_OF_2013),
+        ("songs of 2013, told by one who knows the later ones", first),
+        ("songs of 2014 and 2015, told by one who knows 2013", ~first),
     ):
         rows.append({"left_out": title, **_row(heard, out, how)})
         _say(title, rows[-1])
@@ -306,38 +367,77 @@ def _remembered(
     told: int = 0,
 ) -> Row:
     """R2 of memories that use some kinds of statistics; `told` is the version that is told."""
-    reader, labels = heard.network.reader, heard.labels
+    labels = heard.labels
+    windows = _windows(heard, steps)
     folds = fold_of(labels.groups, FOLDS, 0)
-    rows = {
+    values = np.full((len(labels), STEPS, 2), np.nan)
+    for fold in range(FOLDS):
+        memory = _memory(heard, windows, folds != fold, labels.values, kinds, elsewhere)
+        _ask(memory, windows, folds == fold, values, told)
+    return _score(values, labels)
+
+
+def _windows(heard: Heard, steps: NDArray[np.float16]) -> Windows:
+    """What windows from the clips' beginnings are made of."""
+    reader = heard.network.reader
+    return {
         (version, last): statistics(reader, steps[version], last)
         for version in range(len(steps))
         for last in _MOMENTS
     }
-    values = np.full((len(labels), STEPS, 2), np.nan)
-    for fold in range(FOLDS):
-        known, out = folds != fold, folds == fold
-        learnt = [(v, last) for v in range(len(steps)) for last in (STEPS, STEPS // 2)]
-        space = LikenessSpace(
-            np.concatenate([rows[0, last][known] for last in (STEPS, STEPS // 2)]),
-            reader.statistics.sizes,
-        )
-        anchors = space.place(rows[0, STEPS][known])
-        memory = space.memory(anchors, 2)
-        places = np.concatenate([space.place(rows[which][known]) for which in learnt])
-        weights = np.repeat([1.0 if v == 0 else elsewhere for v, _ in learnt], known.sum())
-        for column, name in enumerate(DIMENSIONS):
-            targets = np.concatenate([labels.values[known, last - 1] for _, last in learnt])
-            shares = {kind: share for kind, share in SHARES[name].items() if kind in kinds}
-            teach(
-                memory, [column], space, anchors, places, targets[:, column : column + 1],
-                weights, labels.songs[known].tolist() * len(learnt), shares,
-            )  # fmt: skip
-        for last in _MOMENTS:
-            asked = torch.from_numpy(rows[told, last][out])
-            values[out, last - 1] = memory(asked).numpy()
+
+
+def _memory(
+    heard: Heard,
+    windows: Windows,
+    known: NDArray[np.bool_],
+    targets: NDArray[np.floating],
+    kinds: tuple[str, ...],
+    elsewhere: float = 0.0,
+) -> Memory:
+    """A memory of the clips `known`, taught their targets [n, 20, 2].
+
+    `elsewhere` is how much clips count that are played elsewhere (versions after the first).
+    """
+    versions = 1 + max(version for version, _ in windows)
+    learnt = [(v, last) for v in range(versions) for last in (STEPS, STEPS // 2)]
+    space = LikenessSpace(
+        np.concatenate([windows[0, last][known] for last in (STEPS, STEPS // 2)]),
+        heard.network.reader.statistics.sizes,
+    )
+    anchors = space.place(windows[0, STEPS][known])
+    memory = space.memory(anchors, 2)
+    places = np.concatenate([space.place(windows[which][known]) for which in learnt])
+    weights = np.repeat([1.0 if v == 0 else elsewhere for v, _ in learnt], known.sum())
+    songs = heard.labels.songs[known].tolist() * len(learnt)
+    for column, name in enumerate(DIMENSIONS):
+        some = np.concatenate([targets[known, last - 1, column] for _, last in learnt])
+        shares = {kind: share for kind, share in SHARES[name].items() if kind in kinds}
+        teach(memory, [column], space, anchors, places, some[:, None], weights, songs, shares)
+    return memory
+
+
+def _ask(
+    memory: Memory,
+    windows: Windows,
+    out: NDArray[np.bool_],
+    values: NDArray[np.float64],
+    version: int = 0,
+) -> None:
+    """Write what a memory says of the clips `out` into values [n, 20, 2]."""
+    for last in _MOMENTS:
+        values[out, last - 1] = memory(torch.from_numpy(windows[version, last][out])).numpy()
+
+
+def _score(values: NDArray[np.float64], labels: Labels) -> Row:
+    """R2 at the moments that were asked; the others are NaN."""
     truth = np.where(np.isfinite(values), labels.values, np.nan)
-    valence, arousal = score_values(np.nan_to_num(values), truth.astype(np.float32))
-    return {"r2_arousal": arousal.r2, "r2_valence": valence.r2}
+    return _flat(np.nan_to_num(values), replace(labels, values=truth.astype(np.float32)))
+
+
+def _of_2013(labels: Labels) -> NDArray[np.bool_]:
+    """Which songs were annotated in the first campaign."""
+    return np.array([int(song.split("/", 1)[1]) <= LAST_OF_2013 for song in labels.songs.tolist()])
 
 
 def _at_own_level(heard: Heard, collection: Collection) -> NDArray[np.float16]:
@@ -355,6 +455,7 @@ STUDIES: dict[str, Callable[[Heard, FitSettings, Collection | None], Row]] = {
     "cross-validation": cross_validation,
     "ablation": ablation,
     "features": features,
+    "raters": raters,
     "transfer": transfer,
     "long-songs": long_songs,
 }

@@ -334,6 +334,15 @@ def long_songs(result: Result) -> str:
     return _with_protocol(text, result)
 
 
+def raters(result: Result) -> str:
+    rows = [
+        [row["name"], row["what"], *(_of(row, name, "r2") for name in DIMENSIONS)]
+        for row in result["rows"]
+    ]
+    titles = " | ".join(f"{name} R2" for name in DIMENSIONS)
+    return _with_protocol(table(f"memory | what | {titles}", rows), result)
+
+
 def transfer(result: Result) -> str:
     rows = []
     for row in result["rows"]:
@@ -442,6 +451,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "long songs": ("long_songs", long_songs),
     "ablation": ("ablation", ablation),
     "features": ("features", ablation),
+    "raters": ("raters", raters),
     "transfer": ("transfer", transfer),
     "robustness": ("robustness", robustness),
     "lag": ("lag", lag),

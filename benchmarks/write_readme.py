@@ -155,6 +155,12 @@ SECTIONS = (
         (("", "transfer"),),
     ),
     Section(
+        "What it costs that the raters are not known", "raters",
+        "python benchmarks/recipe.py raters --checkpoint FILE",
+        "DEAM's songs were judged in three campaigns, by other raters each.",
+        (("", "raters"),),
+    ),
+    Section(
         "What each kind of statistic tells", "features",
         "python benchmarks/recipe.py features --checkpoint FILE --data DIR",
         "", (("", "features"),),

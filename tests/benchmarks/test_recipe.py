@@ -87,6 +87,18 @@ def test_campaigns_are_left_out_as_a_whole(
     assert [row["songs"] for row in result["rows"]] == [12, 12]
 
 
+def test_each_campaign_is_told_by_its_own_raters_and_by_all(
+    recipe: ModuleType, run: tuple[Path, Path], tmp_path: Path
+) -> None:
+    result = measure(recipe, "raters", run, tmp_path / "raters.json")
+    rows = {row["name"]: (row["r2_arousal"], row["r2_valence"]) for row in result["rows"]}
+    assert len(rows) == len(result["rows"]) == 7
+    assert len(set(rows.values())) == 7
+    assert all(np.isfinite(values).all() for values in rows.values())
+    counts = {row["what"] for row in result["rows"] if row["what"].endswith(" songs")}
+    assert counts == {"12 songs"}
+
+
 def test_a_file_that_is_no_checkpoint_is_refused(
     recipe: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
