@@ -61,7 +61,13 @@ class LiveStream:
         self._warned_of_bad_samples = False
         self._counted = {Counter.OVERWRITTEN_FRAMES: 0, Counter.SKIPPED_UPDATES: 0}
         self._stalled = False
+        self._slowed: Notice | None = None
         self._due = clock.monotonic() + self.stall_after_s
+
+    @property
+    def slowed(self) -> Notice | None:
+        """What was published of a lowered rate, as long as it holds; callable from any thread."""
+        return self._slowed
 
     @property
     def due(self) -> float:
@@ -173,16 +179,16 @@ class LiveStream:
             return
         self.pipeline.slow_down(every)
         if every == 1:
+            self._slowed = None
             self.hub.publish(Notice("full_rate", f"estimates come every {self.hop_s:g} s again"))
             return
         self.stats.add(Counter.SLOWED)
-        self.hub.publish(
-            Notice(
-                "slower",
-                f"the server is busy: estimates come every {every * self.hop_s:g} s instead of "
-                f"every {self.hop_s:g} s until it is less so",
-            )
+        self._slowed = Notice(
+            "slower",
+            f"the server is busy: estimates come every {every * self.hop_s:g} s instead of "
+            f"every {self.hop_s:g} s until it is less so",
         )
+        self.hub.publish(self._slowed)
 
     def _skipping(self, samples: int, *, behind: bool) -> Asking[list[Estimate]]:
         self.stats.add(Counter.DROPPED_SAMPLES, samples)

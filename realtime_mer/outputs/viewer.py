@@ -229,6 +229,10 @@ class Viewer:
             part = self._room.past(since)
             since, more = part.last, part.more
             await self._write_text(part.text)
+        # It was published before this viewer came, perhaps long ago, and still holds.
+        slowed = None if channel.client is None else channel.client.stream.slowed
+        if slowed is not None and channel.hub.ended is None:
+            self._slot.offer(slowed)
         self._seen = since
         self._health_wanted = True
         if channel.hub.ended is not None:

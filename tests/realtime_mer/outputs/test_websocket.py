@@ -539,6 +539,25 @@ def test_another_viewer_can_watch_a_stream(engine: Engine) -> None:
             assert len(stage.server.pool) == 0
 
 
+def test_who_comes_to_a_slowed_stream_is_told_so(engine: Engine) -> None:
+    with Stage(engine, hop_s=0.5) as stage, stage.connect() as player:
+        session = start(player)["session"]
+        client = stage.server.pool.get(session)
+        assert client is not None
+        client.stream.slow_down(4)
+        assert receive_kind(player, "warning")["code"] == "slower"
+        with stage.connect(f"?session={session}") as late:
+            told = receive_kind(late, "warning")
+            assert told["code"] == "slower"
+            assert "every 2 s instead of every 0.5 s" in told["message"]
+            client.stream.slow_down(1)
+            assert receive_kind(late, "warning")["code"] == "full_rate"
+        with stage.connect(f"?session={session}") as later:
+            player.send(music(0.5, RATE).tobytes())
+            codes = [m["type"] for m in receive_until(later, "estimate")]
+            assert "warning" not in codes
+
+
 def test_a_client_that_vanishes_frees_its_session(stage: Stage) -> None:
     tasks = stage.running.call(stage.running.tasks)
     threads = threading.active_count()
