@@ -267,22 +267,16 @@ def raters(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
     labels = heard.labels
     windows = _windows(heard, heard.steps[:1])
     first = _of_2013(labels)
-    folds = fold_of(labels.groups, FOLDS, 0)
     campaign = np.broadcast_to(first[:, None, None], labels.values.shape).astype(np.float64)
 
-    def told(known: NDArray[np.bool_], targets: NDArray[np.floating]) -> NDArray[np.float64]:
-        values = np.full((len(labels), STEPS, 2), np.nan)
-        for fold in range(FOLDS):
-            learnt = known & (folds != fold)
-            if not learnt.any():
-                raise DataError("the songs of one campaign are all by the artists of one part")
-            memory = _memory(heard, windows, learnt, targets, _KINDS)
-            _ask(memory, windows, folds == fold, values)
-        return values
+    def told(
+        targets: NDArray[np.floating], known: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float64]:
+        return _told_by_memories(heard, windows, targets, known=known)
 
-    everyone = told(np.ones(len(labels), bool), labels.values)
-    own = told(first, labels.values), told(~first, labels.values)
-    guess = np.clip(told(np.ones(len(labels), bool), campaign), 0.0, 1.0)
+    everyone = told(labels.values)
+    own = told(labels.values, first), told(labels.values, ~first)
+    guess = np.clip(told(campaign), 0.0, 1.0)
     known = np.where(first[:, None, None], *own)
     mixed = guess * own[0] + (1 - guess) * own[1]
     last = guess[:, STEPS - 1].mean(1)
@@ -367,14 +361,10 @@ def _remembered(
     told: int = 0,
 ) -> Row:
     """R2 of memories that use some kinds of statistics; `told` is the version that is told."""
-    labels = heard.labels
-    windows = _windows(heard, steps)
-    folds = fold_of(labels.groups, FOLDS, 0)
-    values = np.full((len(labels), STEPS, 2), np.nan)
-    for fold in range(FOLDS):
-        memory = _memory(heard, windows, folds != fold, labels.values, kinds, elsewhere)
-        _ask(memory, windows, folds == fold, values, told)
-    return _score(values, labels)
+    values = _told_by_memories(
+        heard, _windows(heard, steps), heard.labels.values, kinds, elsewhere, told
+    )
+    return _score(values, heard.labels)
 
 
 def _windows(heard: Heard, steps: NDArray[np.float16]) -> Windows:
@@ -417,16 +407,36 @@ def _memory(
     return memory
 
 
-def _ask(
-    memory: Memory,
+def _told_by_memories(
+    heard: Heard,
     windows: Windows,
-    out: NDArray[np.bool_],
-    values: NDArray[np.float64],
-    version: int = 0,
-) -> None:
-    """Write what a memory says of the clips `out` into values [n, 20, 2]."""
-    for last in _MOMENTS:
-        values[out, last - 1] = memory(torch.from_numpy(windows[version, last][out])).numpy()
+    targets: NDArray[np.floating],
+    kinds: tuple[str, ...] = _KINDS,
+    elsewhere: float = 0.0,
+    told: int = 0,
+    known: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float64]:
+    """Each part of the clips, told by a memory of the others' targets [n, 20, 2].
+
+    Args:
+        heard, windows, targets, kinds, elsewhere: as `_memory` takes them.
+        told: the version of the sound that is told.
+        known: [n], the clips that memories may be taught; None for all.
+
+    Returns:
+        Values [n, 20, 2], NaN at moments that are not asked.
+    """
+    groups = heard.labels.groups
+    folds = fold_of(groups, FOLDS, 0)
+    values = np.full((len(groups), STEPS, 2), np.nan)
+    for fold in range(FOLDS):
+        learnt = folds != fold if known is None else known & (folds != fold)
+        if not learnt.any():
+            raise DataError("the songs of one campaign are all by the artists of one part")
+        memory, out = _memory(heard, windows, learnt, targets, kinds, elsewhere), folds == fold
+        for last in _MOMENTS:
+            values[out, last - 1] = memory(torch.from_numpy(windows[told, last][out])).numpy()
+    return values
 
 
 def _score(values: NDArray[np.float64], labels: Labels) -> Row:
