@@ -17,7 +17,7 @@ from realtime_mer.benchmarks.study import run_study, show_progress, study_parser
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = study_parser("lag", __doc__ or "", split="validation")
+    parser = study_parser("lag", __doc__ or "", split="test")
     return run_study(parser.parse_args(arguments), _measure)
 
 

@@ -60,7 +60,7 @@ _MEMORY_PROTOCOL = (
     "kernel regression alone, five parts of the train and validation songs by artist; after "
     "5.0, 6.5, 8.0 and 10.0 s"
 )
-_KINDS = ("channels", "mode", "degrees", "spectrum")
+_KINDS = ("channels", "mode", "degrees", "spectrum", "tags")
 
 Row = dict[str, Any]
 # Statistics of all clips' windows, by version of the sound and steps heard.
@@ -147,18 +147,17 @@ def ablation(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
     reader = heard.network.reader
     config = heard.network.config
     notes = slice(2 * config.channels, 2 * config.channels + config.pitch_classes)
-    hushed, hushed_other = heard.steps.copy(), heard.other.copy()
-    hushed[..., notes] = 0
-    hushed_other[..., notes] = 0
+    tags = slice(config.embedding - config.tags, None)
     unknown = replace(heard.labels, static=np.full_like(heard.labels.static, np.nan))
     variants: list[tuple[str, str, Heard, FitSettings]] = [
         ("as shipped", "the whole recipe", heard, how),
         (
             "no pitch classes",
             "nothing tells major from minor",
-            replace(heard, steps=hushed, other=hushed_other),
+            _without(heard, notes),
             how,
         ),
+        ("no tags", "the tagger's words for what it hears left out", _without(heard, tags), how),
         ("no memory", "the reader alone", heard, replace(how, memory=False)),
         (
             "memory alone",
@@ -227,8 +226,9 @@ def features(heard: Heard, how: FitSettings, collection: Collection | None) -> R
         ("channels alone", "what the tagger's convolutions find", kinds[:1]),
         ("channels and mode", "major or minor", kinds[:2]),
         ("channels, mode, degrees", "which notes of the scale sound", kinds[:3]),
-        ("channels and spectrum", "mean of each mel band", ("channels", "spectrum")),
-        ("no channels", "mode, degrees and spectrum", kinds[1:]),
+        ("channels, mode, degrees, spectrum", "mean of each mel band", kinds[:4]),
+        ("channels and tags", "and the tagger's own words for it", ("channels", "tags")),
+        ("no channels", "mode, degrees, spectrum and tags", kinds[1:]),
     ):
         rows.append({"name": title, "what": what, **_remembered(heard, heard.steps[:1], used)})
         _say(title, rows[-1])
@@ -502,6 +502,14 @@ def _fits(values: NDArray[np.float64], labels: Labels, chosen: NDArray[np.bool_]
 def _flat(values: NDArray[np.float64], labels: Labels) -> Row:
     valence, arousal = score_values(values, labels.values)
     return {"r2_arousal": arousal.r2, "r2_valence": valence.r2}
+
+
+def _without(heard: Heard, numbers: slice) -> Heard:
+    """The clips, some numbers of whose embeddings say nothing."""
+    steps, other = heard.steps.copy(), heard.other.copy()
+    steps[..., numbers] = 0
+    other[..., numbers] = 0
+    return replace(heard, steps=steps, other=other)
 
 
 def _with_reader(heard: Heard, reader: WindowReader) -> Heard:

@@ -17,7 +17,7 @@ from realtime_mer.benchmarks.study import run_study, show_progress, study_parser
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = study_parser("step_response", __doc__ or "", split="validation")
+    parser = study_parser("step_response", __doc__ or "", split="test")
     parser.add_argument(
         "--pairs", type=int, default=60, metavar="N", help="pairs a dimension (default: 60)"
     )

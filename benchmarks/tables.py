@@ -14,6 +14,10 @@ Result = Any  # what json.loads gives: an object, or a list of them
 DIMENSIONS = ("arousal", "valence")
 # What a condition may cost.
 ALLOWED_LOSS = 0.05
+_TRAINED_ON = (
+    "The model was trained on these songs: differences between the rows count, the height of the "
+    "figures does not"
+)
 _FIT = ("r2", "rmse", "ccc", "r")
 _FIT_TITLES = "R2 | RMSE | CCC | r"
 
@@ -192,6 +196,7 @@ def lag(result: Result) -> str:
         [
             table("lag order | window | arousal R2 | after 10 s | valence R2 | after 10 s", orders),
             table("hop | arousal R2 | valence R2", hops),
+            *_known(result),
         ]
     )
 
@@ -207,7 +212,14 @@ def step_response(result: Result) -> str:
         ]
         for row in result["rows"]
     ]
-    return table("window | | pairs counted | 50 % of the step | 90 % of the step", rows)
+    whole = table("window | | pairs counted | 50 % of the step | 90 % of the step", rows)
+    return "\n\n".join([whole, *_known(result)])
+
+
+def _known(result: Result) -> list[str]:
+    """A warning where the songs are no strangers to the model."""
+    known = result.get("model_was_trained_on_these_songs")
+    return [f"{_TRAINED_ON} ({result['data']})."] if known else []
 
 
 def pmemo(result: Result) -> str | None:
@@ -376,10 +388,7 @@ def measured(result: Result) -> str:
         told = ", ".join(f"{name} {value}" for name, value in first["machine"].items())
         sentences.append(f"Machine: {told}.")
     if first.get("model_was_trained_on_these_songs"):
-        sentences.append(
-            "The model was trained on these songs: differences between the rows count, the height "
-            "of the figures does not."
-        )
+        sentences.append(f"{_TRAINED_ON}.")
     return " ".join(sentences)
 
 

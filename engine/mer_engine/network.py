@@ -51,6 +51,8 @@ class NetworkConfig:
         level_frames: the loudest moment among so many frames sets the level that the sound is
             brought to; 0 leaves the level as it is.
         level: power (scaled, mean of the bands) that the loudest moment is brought to.
+        tags: words of a tagger that each step is described with as well; 0 for none.
+        tagger_width: size of the tagger's hidden layer.
         hidden: LSTM units in each direction.
         heads: attention heads; divides `width`.
         width: size of the fully connected layer.
@@ -73,6 +75,8 @@ class NetworkConfig:
     residual_kernel: int = 7
     level_frames: int = 128
     level: float = 6000.0
+    tags: int = 0
+    tagger_width: int = 200
     hidden: int = 64
     heads: int = 4
     width: int = 128
@@ -145,13 +149,13 @@ class NetworkConfig:
     @property
     def embedding(self) -> int:
         """Numbers that describe a step (E): maxima and means of the channels, pitch classes, mean
-        of each mel band."""
-        return 2 * self.channels + self.pitch_classes + self.bands
+        of each mel band, tags."""
+        return 2 * self.channels + self.pitch_classes + self.bands + self.tags
 
     @property
     def statistic_sizes(self) -> StatisticSizes:
         """Numbers that describe a window."""
-        return statistic_sizes(self.channels, self.pitch_classes, self.bands)
+        return statistic_sizes(self.channels, self.pitch_classes, self.bands, self.tags)
 
     def bin_centres(self) -> Tensor:
         """Centres of the score bins, float32 [bins]."""
@@ -226,6 +230,20 @@ class BestPlace(nn.Module):
         return self.norm(functional.relu(best + self.bias))
 
 
+class Tagger(nn.Module):
+    """How much each of a tagger's words fits a step: the logits of its tags."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.first = nn.Linear(2 * config.channels, config.tagger_width)
+        self.last = nn.Linear(config.tagger_width, config.tags)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Logits [B, k, tags] of maxima and means of all channels [B, k, 2 * channels]."""
+        tags: Tensor = self.last(functional.relu(self.first(pooled)))
+        return tags
+
+
 class StepEncoder(nn.Module):
     """Describes each step in `embedding` numbers."""
 
@@ -247,6 +265,7 @@ class StepEncoder(nn.Module):
         self.transition_norm = ChannelNorm(width)
         self.residual = nn.ModuleList(nn.Conv1d(width, width, taps) for _ in range(2))
         self.residual_norms = nn.ModuleList(ChannelNorm(width) for _ in range(2))
+        self.tagger = Tagger(config) if config.tags else None
         self.register_buffer("pool_mean", torch.zeros(2 * config.channels))
         self.register_buffer("pool_std", torch.ones(2 * config.channels))
 
@@ -293,7 +312,8 @@ class StepEncoder(nn.Module):
     def encode(self, maps: Tensor) -> Tensor:
         """Make embeddings [B, k, embedding] of maps [B, step_context + k * S, map_size]."""
         config = self.config
-        pooled = (self.pool(maps) - self.pool_mean) / self.pool_std
+        found = self.pool(maps)
+        pooled = (found - self.pool_mean) / self.pool_std
         parts = [pooled.clamp(-_CLIP, _CLIP)]
         rest = maps[:, config.step_context :, config.filters :]
         if config.pitch_classes:
@@ -303,6 +323,8 @@ class StepEncoder(nn.Module):
             each = config.frames_per_step // config.chroma_every
             parts.append(computed.unflatten(1, (-1, each)).mean(2))
         parts.append(rest[:, :, : config.bands].unflatten(1, (-1, config.frames_per_step)).mean(2))
+        if self.tagger is not None:
+            parts.append(self.tagger(found))
         return torch.cat(parts, dim=2)
 
     def pool(self, maps: Tensor) -> Tensor:
@@ -375,7 +397,9 @@ class WindowReader(nn.Module):
         self.attention = QueryAttention(config.width, config.heads, count)
         self.scores = nn.Parameter(torch.randn(count, config.width, config.bins) * 0.02)
         self.scores_bias = nn.Parameter(torch.zeros(count, 1, config.bins))
-        self.statistics = WindowStatistics(config.channels, config.pitch_classes, config.bands)
+        self.statistics = WindowStatistics(
+            config.channels, config.pitch_classes, config.bands, config.tags
+        )
         size = self.statistics.sizes.total
         self.register_buffer("statistic_mean", torch.zeros(size))
         self.register_buffer("statistic_std", torch.ones(size))

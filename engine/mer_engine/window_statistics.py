@@ -28,12 +28,14 @@ class StatisticSizes(NamedTuple):
         mode: how well the best keys fit, see `Mode`; 0 without pitch classes.
         degrees: how strong each degree of the best scale is, see `Degrees`; 0 likewise.
         spectrum: mean of each mel band.
+        tags: mean of each of the tagger's; 0 where there is none.
     """
 
     channels: int
     mode: int
     degrees: int
     spectrum: int
+    tags: int
 
     @property
     def total(self) -> int:
@@ -104,15 +106,16 @@ class WindowStatistics(nn.Module):
 
     Args:
         channels: pooled channels; an embedding begins with their maxima and means.
-        pitch_classes: numbers of an embedding after those; 0 or 12. The rest is the spectrum.
-        bands: how many numbers that is.
+        pitch_classes: numbers of an embedding after those; 0 or 12.
+        bands: numbers after those: the spectrum.
+        tags: numbers after those, of a tagger.
     """
 
-    def __init__(self, channels: int, pitch_classes: int, bands: int) -> None:
+    def __init__(self, channels: int, pitch_classes: int, bands: int, tags: int) -> None:
         super().__init__()
         self.channels = channels
         self.pitch_classes = pitch_classes
-        self.sizes = statistic_sizes(channels, pitch_classes, bands)
+        self.sizes = statistic_sizes(channels, pitch_classes, bands, tags)
         self.mode = Mode() if pitch_classes else None
         self.degrees = Degrees() if pitch_classes else None
 
@@ -128,10 +131,10 @@ class WindowStatistics(nn.Module):
         return torch.cat([*parts, window[:, :, end:].mean(1)], dim=1)
 
 
-def statistic_sizes(channels: int, pitch_classes: int, bands: int) -> StatisticSizes:
+def statistic_sizes(channels: int, pitch_classes: int, bands: int, tags: int) -> StatisticSizes:
     """Sizes of the statistics of windows, see `WindowStatistics`."""
     keys = len(KEY_PROFILES) if pitch_classes else 0
-    return StatisticSizes(3 * channels, 3 * keys, 6 * keys, bands)
+    return StatisticSizes(3 * channels, 3 * keys, 6 * keys, bands, tags)
 
 
 def standardise(x: Tensor) -> Tensor:

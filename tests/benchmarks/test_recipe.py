@@ -10,8 +10,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 from deam_support import write_deam
+from mer_engine.training import train as train_module
 from mer_engine.training.checkpoint import read_checkpoint
 from mer_engine.training.train import TrainSettings, restore, train
+from tagger_support import make_tagger, write_wheel
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +22,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("run")
     data = write_deam(folder)
     settings = TrainSettings(
-        data=(str(data),), out=folder / "m.onnx", quick=True, steps=2, keep_checkpoint=True
+        data=(str(data),),
+        out=folder / "m.onnx",
+        teacher=write_wheel(folder / "musicnn.whl", make_tagger()),
+        quick=True,
+        steps=2,
+        keep_checkpoint=True,
     )
-    train(settings, lambda _: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_module, "HELD_OUT_PARTS", 2)  # its figures are not looked at here
+        train(settings, lambda _: None)
     return data, settings.checkpoint
 
 
@@ -55,7 +64,7 @@ def test_each_variant_leaves_out_what_it_says(
 ) -> None:
     result = measure(recipe, "ablation", run, tmp_path / "ablation.json")
     figures = {row["name"]: (row["r2_arousal"], row["r2_valence"]) for row in result["rows"]}
-    assert len(figures) == len(result["rows"]) == 12
+    assert len(figures) == len(result["rows"]) == 13
     whole = figures.pop("as shipped")
     # This run has each clip as it is and nothing else.
     assert figures.pop("no variations") == whole
@@ -67,8 +76,8 @@ def test_each_kind_of_statistic_is_asked_alone_and_together(
 ) -> None:
     result = measure(recipe, "features", run, tmp_path / "features.json")
     rows = {row["name"]: (row["r2_arousal"], row["r2_valence"]) for row in result["rows"]}
-    assert len(rows) == len(result["rows"]) == 7
-    assert len(set(rows.values())) == 7
+    assert len(rows) == len(result["rows"]) == 8
+    assert len(set(rows.values())) == 8
     assert all(np.isfinite(values).all() for values in rows.values())
 
 

@@ -29,7 +29,7 @@ def run(script: str, out: Path, *arguments: str) -> dict[str, Any]:
     ("script", "arguments", "songs"),
     [
         ("robustness", ["--songs", "2"], 2),
-        ("lag", ["--songs", "2", "--split", "test", "--workers", "2"], 2),
+        ("lag", ["--songs", "2", "--workers", "2"], 2),
         ("baselines", ["--songs", "3"], 3),
     ],
 )
@@ -49,7 +49,7 @@ def test_step_response(data: str, tmp_path: Path) -> None:
         "step_response", tmp_path / "r.json", "--data", data, "--pairs", "2", "--seed", "5"
     )
     assert result["seed"] == 5
-    assert result["split"] == "validation"
+    assert result["split"] == "test"
     assert result["pairs"] == {"valence": 2, "arousal": 2}
 
 

@@ -97,6 +97,7 @@ def test_every_study_has_its_section(root: Path, write: Callable[[str, object], 
     write("lag", {
         "lag_orders": [{"lag_order": k, "window_s": k / 2, **last} for k in (4, 20)],
         "hops": [{"hop_s": 0.5, **BOTH}],
+        "data": "deam, validation split", "model_was_trained_on_these_songs": True,
     })  # fmt: skip
     write("step_response", {
         "rows": [{"lag_order": 4, "window_s": 2.0, "dimension": "arousal", "pairs": 6,
@@ -124,7 +125,18 @@ def test_every_study_has_its_section(root: Path, write: Callable[[str, object], 
                               "valence": {**r, "expected": None}}]},
         "vgmidi": [{"soundfont": "a.sf2", "pieces": 4, "arousal": between, "valence": between}],
     })  # fmt: skip
+    (root / "docs").mkdir()
+    (root / "docs" / "accuracy.md").write_text(
+        "<!-- lag -->\n<!-- end -->\n<!-- step response -->\n<!-- end -->\n"
+    )
     assert run(root) == 0
+    # Of the two only the lag orders were measured on known songs: a reader of the page must know.
+    page = (root / "docs" / "accuracy.md").read_text()
+    assert (
+        page.count("The model was trained on these songs")
+        == page.count("(deam, validation split)")
+        == 1
+    )
     readme = (root / "benchmarks" / "README.md").read_text()
     for expected in (
         "| in a box | 0.700 | 0.010 | -0.020 | 0.030 | 81.0% |",

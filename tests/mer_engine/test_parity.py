@@ -132,7 +132,8 @@ def test_a_file_without_answers_says_so(
 def test_the_answers_in_the_shipped_file_are_those_of_torch() -> None:
     from mer_engine.backends.torch import TorchEngine
 
-    assert parity.check(TorchEngine.open(shipped_model())).worst < 2e-6
+    # Torch adds up in another order with another number of threads.
+    assert parity.check(TorchEngine.open(shipped_model())).worst < 1e-5
 
 
 def test_an_exported_model_holds_answers(fast_model: Path) -> None:

@@ -58,10 +58,10 @@ def test_silence_has_no_degrees() -> None:
 @torch.inference_mode()
 def test_every_kind_of_statistic_has_its_place() -> None:
     channels = 5
-    window = torch.rand(2, 9, 2 * channels + 12 + 7)
-    whole = WindowStatistics(channels, 12, 7)
+    window = torch.rand(2, 9, 2 * channels + 12 + 7 + 3)
+    whole = WindowStatistics(channels, 12, 7, 3)
     told = whole(window)
-    assert whole.sizes == (15, 12, 24, 7)
+    assert whole.sizes == (15, 12, 24, 7, 3)
     assert told.shape == (2, whole.sizes.total)
     found = {k: told[:, s] for k, s in zip(whole.sizes._fields, whole.sizes.slices(), strict=True)}
     maxima, means = window[:, :, :channels], window[:, :, channels : 2 * channels]
@@ -70,11 +70,12 @@ def test_every_kind_of_statistic_has_its_place() -> None:
     assert torch.allclose(found["channels"], expected)
     assert torch.allclose(found["mode"], Mode()(chroma))
     assert torch.allclose(found["degrees"], Degrees()(chroma))
-    assert torch.allclose(found["spectrum"], window[:, :, 22:].mean(1))
+    assert torch.allclose(found["spectrum"], window[:, :, 22:29].mean(1))
+    assert torch.allclose(found["tags"], window[:, :, 29:32].mean(1))
 
 
 @torch.inference_mode()
 def test_without_pitch_classes_there_is_neither_mode_nor_degree() -> None:
-    without = WindowStatistics(5, 0, 7)
-    assert without.sizes == (15, 0, 0, 7)
+    without = WindowStatistics(5, 0, 7, 0)
+    assert without.sizes == (15, 0, 0, 7, 0)
     assert without(torch.rand(1, 3, 17)).shape == (1, 22)

@@ -105,7 +105,10 @@ def _state(
         elif match := _LSTM.fullmatch(last):
             found = _lstm(nodes.get((module, "LSTM")), tensors, match)
         else:
-            found = _matrix(nodes.get((module, "MatMul")), tensors) if last == "weight" else None
+            # The encoder's two parts are methods, so its modules are named without it.
+            within = module.removeprefix("encoder.")
+            node = nodes.get((module, "MatMul")) or nodes.get((within, "MatMul"))
+            found = _matrix(node, tensors) if last == "weight" else None
         if found is None or found.shape != tuple(wanted.shape):
             raise ModelError(
                 f"{source} holds another kind of network than this version trains: "

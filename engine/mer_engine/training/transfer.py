@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from mer_engine.network import BestPlace, ChannelNorm, EmotionNetwork
+from mer_engine.network import BestPlace, ChannelNorm, EmotionNetwork, Tagger
 from mer_engine.training.examples import with_context
 from mer_engine.training.teacher import Affine, TaggerWeights
 
@@ -22,7 +22,7 @@ _NOTHING = 1e-12
 
 @torch.no_grad()
 def start_encoder(network: EmotionNetwork, weights: TaggerWeights) -> None:
-    """Set the encoder's convolutions to the living part of the tagger's.
+    """Set the encoder's convolutions to the living part of the tagger's, and its tags to their own.
 
     Filters for which the tagger has nothing keep their random start.
 
@@ -76,9 +76,48 @@ def start_encoder(network: EmotionNetwork, weights: TaggerWeights) -> None:
         kernel = layer.kernel[..., 0].transpose(0, 2, 1)
         _set_convolution(cast(nn.Conv1d, convolve), kernel, layer.bias)
         _set_norm(cast(ChannelNorm, norm), layer.after)
+    if encoder.tagger is not None:
+        _set_tagger(encoder.tagger, weights, source)
     # The tagger's weight decay left dead weights at 1e-30, which processors multiply slowly.
     for parameter in encoder.parameters():
         parameter[parameter.abs() < _NOTHING] = 0
+
+
+def _set_tagger(tagger: Tagger, weights: TaggerWeights, source: NDArray[np.int64]) -> None:
+    """Set the layers after the convolutions: what never changes becomes a part of the bias.
+
+    Args:
+        tagger: as wide as the tagger's, with as many tags.
+        weights: the tagger's.
+        source: its front channel behind each of ours, -1 for none.
+    """
+    kernel, bias, after = weights.dense
+    layers = (*weights.timbral, *weights.temporal)
+    rest = np.concatenate([layer.rest for layer in layers])
+    residual = len(weights.pooled.scale) // 2 - len(rest)
+    # Of each channel maximum and mean stand side by side; what does not live rests at one value.
+    resting = np.where(np.isin(np.arange(len(rest)), source), 0.0, rest)
+    resting = np.repeat(np.concatenate([resting, np.zeros(residual)]), 2)
+    constant = (resting * weights.pooled.scale + weights.pooled.shift) @ kernel + bias
+    heard = (kernel * weights.pooled.scale[:, None]).reshape(-1, 2, kernel.shape[1])
+    channels = np.concatenate([source, len(rest) + np.arange(residual)])
+    ours = np.where((channels >= 0)[:, None, None], heard[channels], 0.0)
+    _set_linear(tagger.first, ours.swapaxes(0, 1).reshape(-1, kernel.shape[1]), constant)
+    tags, tag_bias = weights.tags
+    _set_linear(tagger.last, after.scale[:, None] * tags, tag_bias + after.shift @ tags)
+
+
+def _set_linear(
+    linear: nn.Linear, kernel: NDArray[np.floating], bias: NDArray[np.floating]
+) -> None:
+    """Take over a kernel [inputs, outputs] of the very size."""
+    if kernel.T.shape != linear.weight.shape:
+        raise ValueError(
+            f"the tagger's layer of {kernel.shape} (inputs, outputs) does not fit into one of "
+            f"{tuple(linear.weight.T.shape)}"
+        )
+    linear.weight.copy_(torch.tensor(kernel.T))
+    linear.bias.copy_(torch.tensor(bias))
 
 
 @torch.inference_mode()

@@ -20,7 +20,7 @@ from mer_engine.training.transfer import settle_pool, start_encoder
 from onnx import numpy_helper
 from tagger_support import make_tagger
 
-SIZES = NetworkConfig(hidden=8, width=16, statistics=24, memory=7, memory_rank=5, bins=11)
+SIZES = NetworkConfig(tags=50, hidden=8, width=16, statistics=24, memory=7, memory_rank=5, bins=11)
 CALIBRATION = Calibration(
     coverage=0.8,
     interval_scale={"valence": (1.3,) * 20, "arousal": (1.2,) * 20},
@@ -119,6 +119,16 @@ def check(network: EmotionNetwork, path: Path) -> None:
             torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-6, msg=name)
     for got, wanted in zip(outputs(copy, 2, 3), outputs(network, 2, 3), strict=True):
         np.testing.assert_allclose(got, wanted, atol=1e-5)
+
+
+def test_a_file_from_before_there_were_tags(tmp_path: Path) -> None:
+    network = trained(replace(SIZES, tags=0))
+    sizes = asdict(network.config)
+    del sizes["tags"], sizes["tagger_width"]
+    export_model(network, tmp_path / "m.onnx", CALIBRATION, ModelText(training={"network": sizes}))
+    copy, info = load_network(tmp_path / "m.onnx")
+    assert copy.config == network.config
+    assert info.embedding_size == SIZES.embedding - SIZES.tags
 
 
 def test_training_can_go_on_from_the_shipped_model() -> None:

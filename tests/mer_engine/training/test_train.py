@@ -88,7 +88,7 @@ def test_a_teacher_and_music_without_labels(
     told = capsys.readouterr().err
     assert "left out:" in told
     assert "broken.ogg cannot be read as audio" in told
-    assert "fitting without part 5 of 5 of the songs" in told
+    assert "fitting without part 10 of 10 of the songs" in told
     network, info = load_network(model)
     # Three clips of the long file, one of the other, and a further clip of a training song.
     assert info.training["unlabelled_clips"] == 5
@@ -143,14 +143,14 @@ def test_an_interrupted_run_goes_on(
 ) -> None:
     settings = replace(finished, out=tmp_path / "m.onnx", keep_checkpoint=True)
     with pytest.raises(_Interrupted):
-        train(settings, until("without part 1 of 5", []))
+        train(settings, until("without part 1 of 10", []))
     export = ["export", str(settings.checkpoint), "--out", str(tmp_path / "early.onnx")]
     assert main(export) == 2
     assert "holds no fitted network yet" in capsys.readouterr().err
 
     said: list[str] = []
     with pytest.raises(_Interrupted):
-        train(settings, until("without part 3 of 5", said))
+        train(settings, until("without part 3 of 10", said))
     assert f"going on from {settings.checkpoint}" in said
     assert main(export) == 0
     out, err = capsys.readouterr()
@@ -167,7 +167,8 @@ def test_an_interrupted_run_goes_on(
     said.clear()
     info = train(settings, said.append)
     assert [text for text in said if "without part" in text] == [
-        f"fitting without part {part} of 5 of the songs, to be measured on it" for part in (3, 4, 5)
+        f"fitting without part {part} of 10 of the songs, to be measured on it"
+        for part in range(3, 11)
     ]
     assert_same_weights(settings.out, finished.out)
     expected = load_engine(finished.out).info

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,58 @@ def test_the_encoder_hears_what_the_tagger_hears() -> None:
         ours = told[:, :, place + 64 * number :][:, :, :64]
         assert ours.std() > 0.05
         assert (ours - theirs).abs().max() < 1e-4
+
+
+@torch.inference_mode()
+def test_what_it_hears_is_put_into_the_taggers_words() -> None:
+    weights = make_tagger(living=LIVING)
+    # Room for one filter more than live, so that its place must stay out of it.
+    network = EmotionNetwork(replace(SAME, timbral=((7, 38, 6), (7, 67, 4)), tags=50)).eval()
+    start_encoder(network, weights)
+    assert network.encoder.tagger is not None
+    layers = (*weights.timbral, *weights.temporal)
+    rest = np.concatenate([layer.rest for layer in layers])
+    alive = np.flatnonzero(np.concatenate([layer.alive for layer in layers]))
+    rng = np.random.default_rng(0)
+    column = np.zeros((2, 753), np.float32)  # maxima and means
+    column[:, :561] = rest
+    column[:, alive] = rng.normal(size=(2, len(alive)))
+    column[:, 561:] = rng.normal(size=(2, 192))
+    ours = np.insert(np.concatenate([column[:, alive], column[:, 561:]], axis=1), 5, 99.0, axis=1)
+    told = network.encoder.tagger(torch.tensor(ours.reshape(1, 1, -1)).float())[0, 0].numpy()
+
+    kernel, bias, after = weights.dense
+    pooled = column.T.reshape(-1) * weights.pooled.scale + weights.pooled.shift
+    hidden = np.maximum(pooled @ kernel + bias, 0) * after.scale + after.shift
+    expected = hidden @ weights.tags[0] + weights.tags[1]
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(told, expected, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_the_words_are_those_of_the_published_layers() -> None:
+    """Of sound that does not change: then the delays between the layers make no difference."""
+    weights = make_tagger(living=LIVING)
+    network = EmotionNetwork(replace(SAME, tags=50)).eval()
+    start_encoder(network, weights)
+    frame = 4 * torch.rand(1, 1, SAME.bands + 12, generator=torch.Generator().manual_seed(0))
+    steady = frame.expand(1, network.config.step_context + 600, -1)
+    maps = network.encoder.maps(steady)
+    found = network.encoder.pool(maps[:, -(network.config.step_context + 32) :])
+    assert network.encoder.tagger is not None
+    told = network.encoder.tagger(found)[0, 0]
+    column = Teacher(weights).feature_map(steady[:, :, : SAME.bands])[:, 300:301]
+    kernel, bias, after = weights.dense
+    pooled = torch.stack([column[:, 0], column[:, 0]], 2).flatten(1).numpy()
+    hidden = np.maximum((pooled * weights.pooled.scale + weights.pooled.shift) @ kernel + bias, 0)
+    expected = (hidden * after.scale + after.shift) @ weights.tags[0] + weights.tags[1]
+    np.testing.assert_allclose(told.numpy(), expected[0], atol=1e-3)
+
+
+def test_a_tagger_of_another_size_is_refused() -> None:
+    network = EmotionNetwork(replace(SAME, tags=40))
+    with pytest.raises(ValueError, match=r"layer of \(200, 50\) .* into one of \(200, 40\)"):
+        start_encoder(network, make_tagger(living=LIVING))
 
 
 @torch.inference_mode()
