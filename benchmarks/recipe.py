@@ -60,7 +60,7 @@ _MEMORY_PROTOCOL = (
     "kernel regression alone, five parts of the train and validation songs by artist; after "
     "5.0, 6.5, 8.0 and 10.0 s"
 )
-_KINDS = ("channels", "mode", "degrees", "spectrum", "tags")
+_KINDS = ("channels", "mode", "degrees", "spectrum", "tags", "density")
 
 Row = dict[str, Any]
 # Statistics of all clips' windows, by version of the sound and steps heard.
@@ -147,7 +147,8 @@ def ablation(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
     reader = heard.network.reader
     config = heard.network.config
     notes = slice(2 * config.channels, 2 * config.channels + config.pitch_classes)
-    tags = slice(config.embedding - config.tags, None)
+    tags = slice(notes.stop + config.bands, notes.stop + config.bands + config.tags)
+    level = slice(tags.stop, None)
     unknown = replace(heard.labels, static=np.full_like(heard.labels.static, np.nan))
     variants: list[tuple[str, str, Heard, FitSettings]] = [
         ("as shipped", "the whole recipe", heard, how),
@@ -158,6 +159,7 @@ def ablation(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
             how,
         ),
         ("no tags", "the tagger's words for what it hears left out", _without(heard, tags), how),
+        ("no density", "how near power comes to the peak left out", _without(heard, level), how),
         ("no memory", "the reader alone", heard, replace(how, memory=False)),
         (
             "memory alone",
@@ -227,8 +229,14 @@ def features(heard: Heard, how: FitSettings, collection: Collection | None) -> R
         ("channels and mode", "major or minor", kinds[:2]),
         ("channels, mode, degrees", "which notes of the scale sound", kinds[:3]),
         ("channels, mode, degrees, spectrum", "mean of each mel band", kinds[:4]),
-        ("channels and tags", "and the tagger's own words for it", ("channels", "tags")),
-        ("no channels", "mode, degrees, spectrum and tags", kinds[1:]),
+        (
+            "channels, mode, degrees, spectrum, tags",
+            "and the tagger's own words for what it hears",
+            kinds[:5],
+        ),
+        ("channels and tags", "what the tagger hears", ("channels", "tags")),
+        ("channels and density", "how near power comes to the peak", ("channels", "density")),
+        ("no channels", "all but the tagger's convolutions", kinds[1:]),
     ):
         rows.append({"name": title, "what": what, **_remembered(heard, heard.steps[:1], used)})
         _say(title, rows[-1])

@@ -1,4 +1,4 @@
-"""The features: log-mel bands and pitch classes, one definition for training and for live use.
+"""The features: log-mel bands, pitch classes and peaks, one definition for training and live use.
 
 Streaming and offline are the same code: `FrontEnd.push` in any block sizes gives the frames that
 one call with the whole signal gives. No torch.
@@ -45,6 +45,8 @@ class FrontEndConfig:
         chroma_hop: samples between two computations of the pitch classes, a multiple of `hop`;
             frames in between repeat the last.
         chroma_low_hz, chroma_high_hz: the notes that count.
+        peaks: whether a frame ends with the largest sample of its hop, log10(1 + log_scale * p^2)
+            with p its magnitude: how far peaks stand out tells how dense a recording is.
     """
 
     sample_rate_hz: int = 16_000
@@ -58,6 +60,7 @@ class FrontEndConfig:
     chroma_hop: int = 2000
     chroma_low_hz: float = 130.0
     chroma_high_hz: float = 3_000.0
+    peaks: bool = True
 
     def __post_init__(self) -> None:
         if (self.sample_rate_hz // 2) % self.hop or self.sample_rate_hz % 2:
@@ -80,8 +83,13 @@ class FrontEndConfig:
 
     @property
     def width(self) -> int:
-        """Numbers in a frame: the mel bands, then the pitch classes from C upwards."""
-        return self.bands + (PITCH_CLASSES if self.chroma_fft_size else 0)
+        """Numbers in a frame: mel bands, pitch classes from C upwards, peak."""
+        return self.bands + self.pitch_classes + self.peaks
+
+    @property
+    def pitch_classes(self) -> int:
+        """Numbers in a frame that are pitch classes: 12 or none."""
+        return PITCH_CLASSES if self.chroma_fft_size else 0
 
     @property
     def fingerprint(self) -> str:
@@ -194,8 +202,8 @@ class FrontEnd:
             samples: float32 [n] mono at `config.sample_rate_hz`, full scale 1.0; n may be 0.
 
         Returns:
-            float32 [frames, width]: mel bands in [0, about 8], pitch classes in [0, 1]; frames may
-            be 0.
+            float32 [frames, width]: mel bands in [0, about 8], pitch classes in [0, 1], peak in
+            [0, 4.01] for samples within full scale; frames may be 0.
         """
         excerpt = self.excerpt(samples)
         (frames,) = features_of(self.config, (excerpt,))
@@ -227,7 +235,8 @@ class FrontEnd:
             self._tail = excerpt.signal
             return
         self._tail = excerpt.signal[count * self.config.hop :].copy()
-        self._held = frames[-1, self.config.bands :].copy()
+        if self._tables.chroma is not None:
+            self._held = frames[-1, _notes(self.config)].copy()
         self._phase = (self._phase + count) % self._tables.every
 
 
@@ -260,6 +269,8 @@ def features_of(config: FrontEndConfig, excerpts: Sequence[Excerpt]) -> list[NDA
     )
     if tables.chroma is not None:
         _add_chroma(excerpts, parts, config, tables, tables.chroma)
+    if config.peaks:
+        _add_peaks(excerpts, parts, config, tables)
     return parts
 
 
@@ -321,7 +332,26 @@ def _add_chroma(
         known = np.concatenate((excerpt.held[None], values[start : start + count]))
         start += count
         done = np.arange(excerpt.phase + 1, excerpt.phase + 1 + len(part)) // every
-        part[:, config.bands :] = known[done]
+        part[:, _notes(config)] = known[done]
+
+
+def _add_peaks(
+    excerpts: Sequence[Excerpt],
+    parts: Sequence[NDArray[np.float32]],
+    config: FrontEndConfig,
+    tables: _Tables,
+) -> None:
+    """Fills in the largest sample of each frame's newest hop."""
+    for excerpt, part in zip(excerpts, parts, strict=True):
+        newest = excerpt.signal[tables.reach : tables.reach + len(part) * config.hop]
+        hops = newest.reshape(len(part), config.hop)
+        peak = np.maximum(hops.max(1, initial=0.0), -hops.min(1, initial=0.0))
+        part[:, -1] = np.log10(np.float32(1.0) + np.float32(config.log_scale) * peak * peak)
+
+
+def _notes(config: FrontEndConfig) -> slice:
+    """Where the pitch classes lie in a frame."""
+    return slice(config.bands, config.bands + config.pitch_classes)
 
 
 def _windows(

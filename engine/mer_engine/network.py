@@ -2,8 +2,9 @@
 
 Convolutions of several widths and residual blocks describe each step of half a second. A
 bidirectional LSTM, a fully connected layer and multi-head attention read the lag window, beside
-them a small network reads its statistics and its mode (major or minor), and a memory knows what
-listeners said of windows like it; a softmax over score bins says how likely each score is.
+them a small network reads its statistics, its mode (major or minor) and its density, and a memory
+knows what listeners said of windows like it; a softmax over score bins says how likely each score
+is.
 
 The encoder works in two parts, each of which sees a bounded past: filters make maps, a column of
 numbers for each frame; residual blocks make an embedding of the maps of each step. So a frame goes
@@ -21,7 +22,12 @@ from torch.nn import functional
 
 from mer_engine.chroma import PITCH_CLASSES
 from mer_engine.memory import Memory
-from mer_engine.window_statistics import StatisticSizes, WindowStatistics, statistic_sizes
+from mer_engine.window_statistics import (
+    StatisticSizes,
+    WindowStatistics,
+    power_of,
+    statistic_sizes,
+)
 
 # Valence and arousal of the moment, then those of the piece as a whole.
 SCORES = ("valence", "arousal", "whole_valence", "whole_arousal")
@@ -41,6 +47,7 @@ class NetworkConfig:
     Attributes:
         bands: mel bands of a frame.
         pitch_classes: numbers of a frame after the bands; 0 or 12.
+        peaks: whether a frame ends with its peak, log10(1 + scaled power).
         frames_per_step: frames in one step.
         chroma_every: frames between two computations of the pitch classes; divides a step.
         band_stride: bands between two places at which a timbral filter is tried.
@@ -66,6 +73,7 @@ class NetworkConfig:
 
     bands: int = 96
     pitch_classes: int = PITCH_CLASSES
+    peaks: bool = True
     frames_per_step: int = 32
     chroma_every: int = 8
     band_stride: int = 2
@@ -95,6 +103,11 @@ class NetworkConfig:
             )
         if self.width % self.heads:
             raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
+
+    @property
+    def frame_width(self) -> int:
+        """Numbers in a frame: bands, pitch classes, peak."""
+        return self.bands + self.pitch_classes + self.peaks
 
     @property
     def groups(self) -> tuple[tuple[int, int, int], ...]:
@@ -138,8 +151,8 @@ class NetworkConfig:
     @property
     def map_size(self) -> int:
         """Numbers that are kept of a frame (M): what the filters found, its mel bands at one level,
-        its pitch classes and, for the level, its loudness."""
-        return self.filters + self.bands + self.pitch_classes + bool(self.level_frames)
+        its pitch classes, its peak and its loudness, as it came."""
+        return self.filters + self.frame_width + 1
 
     @property
     def channels(self) -> int:
@@ -149,13 +162,13 @@ class NetworkConfig:
     @property
     def embedding(self) -> int:
         """Numbers that describe a step (E): maxima and means of the channels, pitch classes, mean
-        of each mel band, tags."""
-        return 2 * self.channels + self.pitch_classes + self.bands + self.tags
+        of each mel band, tags, loudness and peak."""
+        return 2 * self.channels + self.pitch_classes + self.bands + self.tags + 2 * self.peaks
 
     @property
     def statistic_sizes(self) -> StatisticSizes:
         """Numbers that describe a window."""
-        return statistic_sizes(self.channels, self.pitch_classes, self.bands, self.tags)
+        return statistic_sizes(self.channels, self.pitch_classes, self.bands, self.tags, self.peaks)
 
     def bin_centres(self) -> Tensor:
         """Centres of the score bins, float32 [bins]."""
@@ -186,24 +199,19 @@ class Level(nn.Module):
         self.frames = frames
         self.level = level
 
-    def forward(self, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Level log10(1 + power).
+    def forward(self, power: Tensor, loudness: Tensor) -> Tensor:
+        """Return levelled bands, log10(1 + power), [B, n, bands].
 
         Args:
-            x: [B, n, bands].
-            before: [B, context, 1], loudness of the frames before, as this returned it.
-
-        Returns:
-            The levelled bands [B, n, bands], and the loudness of these frames [B, n, 1], which is
-            log10(1 + power) of the mean over the bands.
+            power: [B, n, bands].
+            loudness: [B, context + n, 1], log10(1 + mean power of the bands), of the frames before
+                too.
         """
-        power = torch.pow(10.0, x) - 1
-        loudness = torch.log10(1 + power.mean(2, keepdim=True))
-        known = torch.pow(10.0, torch.cat([before, loudness], dim=1)) - 1
+        known = power_of(loudness)
         course = functional.avg_pool1d(known.transpose(1, 2), _SMOOTH, 1)
         loudest = functional.max_pool1d(course, self.frames, 1).transpose(1, 2)
         gain = (self.level / loudest.clamp(min=1e-6)).clamp(1e-4, 1e4)
-        return torch.log10(1 + power * gain), loudness
+        return torch.log10(1 + power * gain)
 
 
 class BestPlace(nn.Module):
@@ -273,7 +281,7 @@ class StepEncoder(nn.Module):
         """Encode frames that nothing but silence went before.
 
         Args:
-            frames: float32 [B, step_context + k * S, bands + pitch classes].
+            frames: float32 [B, step_context + k * S, frame_width].
 
         Returns:
             Embeddings [B, k, embedding].
@@ -284,30 +292,39 @@ class StepEncoder(nn.Module):
         """Make the maps of frames.
 
         Args:
-            frames: float32 [B, n, bands + pitch classes].
+            frames: float32 [B, n, frame_width].
             held: [B, map_context or more, map_size], the maps of the frames just before them;
                 None where those were silent.
 
         Returns:
             [B, n, map_size]: what the filters found (as of the newest frame that each spans),
-            levelled bands, pitch classes, loudness.
+            levelled bands, pitch classes and peak as they came, loudness.
         """
         config = self.config
-        bands, classes = frames[:, :, : config.bands], frames[:, :, config.bands :]
+        bands, rest = frames[:, :, : config.bands], frames[:, :, config.bands :]
         if held is None:
             # Silence has neither bands nor loudness; of its filters' maps nothing is read here.
             held = frames.new_zeros(len(frames), config.map_context, config.map_size)
-        parts = [classes]
-        if self.level is not None:
-            before = held[:, held.shape[1] - config.level_context :, -1:]
-            bands, loudness = self.level(bands, before)
-            parts.append(loudness)
+        before = held[:, held.shape[1] - config.level_context :, -1:]
+        bands, loudness = self._levelled(bands, before)
         reach = config.longest_filter - 1
         columns = slice(config.filters, config.filters + config.bands)
         x = torch.cat([held[:, held.shape[1] - reach :, columns], bands], dim=1)
         x = ((x - self.mean) / self.std).unsqueeze(1)
         found = [layer(x[:, :, config.longest_filter - layer.frames :]) for layer in self.front]
-        return torch.cat([torch.cat(found, dim=1).transpose(1, 2), bands, *parts], dim=2)
+        return torch.cat([torch.cat(found, dim=1).transpose(1, 2), bands, rest, loudness], dim=2)
+
+    def levelled(self, bands: Tensor) -> Tensor:
+        """Bands [B, n, bands] that nothing but silence went before, brought to one level."""
+        return self._levelled(bands, bands.new_zeros(len(bands), self.config.level_context, 1))[0]
+
+    def _levelled(self, bands: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """Levelled bands, and their loudness as it came, [B, n, 1]; `before` is that before."""
+        power = power_of(bands)
+        loudness = torch.log10(1 + power.mean(2, keepdim=True))
+        if self.level is not None:
+            bands = self.level(power, torch.cat([before, loudness], dim=1))
+        return bands, loudness
 
     def encode(self, maps: Tensor) -> Tensor:
         """Make embeddings [B, k, embedding] of maps [B, step_context + k * S, map_size]."""
@@ -325,6 +342,10 @@ class StepEncoder(nn.Module):
         parts.append(rest[:, :, : config.bands].unflatten(1, (-1, config.frames_per_step)).mean(2))
         if self.tagger is not None:
             parts.append(self.tagger(found))
+        if config.peaks:
+            peak, loudness = rest[:, :, -2:].unflatten(1, (-1, config.frames_per_step)).unbind(3)
+            mean = torch.log10(1 + power_of(loudness).mean(2))
+            parts.append(torch.stack([mean, peak.amax(2)], dim=2))
         return torch.cat(parts, dim=2)
 
     def pool(self, maps: Tensor) -> Tensor:
@@ -398,7 +419,7 @@ class WindowReader(nn.Module):
         self.scores = nn.Parameter(torch.randn(count, config.width, config.bins) * 0.02)
         self.scores_bias = nn.Parameter(torch.zeros(count, 1, config.bins))
         self.statistics = WindowStatistics(
-            config.channels, config.pitch_classes, config.bands, config.tags
+            config.channels, config.pitch_classes, config.bands, config.tags, config.peaks
         )
         size = self.statistics.sizes.total
         self.register_buffer("statistic_mean", torch.zeros(size))
@@ -482,7 +503,7 @@ class EmotionNetwork(nn.Module):
         """One update of B windows of P + k steps.
 
         Args:
-            frames: float32 [B, n, bands + pitch classes], the newest; n at most k * S.
+            frames: float32 [B, n, frame_width], the newest; n at most k * S.
             held: float32 [B, map_context + k * S - n, map_size], the maps of the frames before.
             past: float32 [B, P, E], embeddings of the P steps before; P may be 0.
 
@@ -503,5 +524,4 @@ class EmotionNetwork(nn.Module):
     @torch.inference_mode()
     def silent_map(self) -> Tensor:
         """The map of a frame of silence after silence, [map_size]."""
-        config = self.config
-        return self.encoder.maps(torch.zeros(1, 1, config.bands + config.pitch_classes))[0, 0]
+        return self.encoder.maps(torch.zeros(1, 1, self.config.frame_width))[0, 0]

@@ -267,7 +267,7 @@ def _music(info: ModelInfo, frames: int, seed: int) -> NDArray[np.float32]:
     swell = 0.75 + 0.25 * np.sin(2 * np.pi * (0.05 + 0.1 * chance[11]) * time_s)
     rest = (np.sin(2 * np.pi * 0.11 * time_s + 6.0 * chance[12]) > -0.97).astype(float)
     parts = [power * swell * (0.05 + 0.95 * rest)]
-    classes = front.width - bands
+    classes = front.pitch_classes
     if classes:
         # A class holds for as long as the front-end holds it.
         every = front.chroma_hop // front.hop
@@ -276,4 +276,7 @@ def _music(info: ModelInfo, frames: int, seed: int) -> NDArray[np.float32]:
         for weight, note in zip((0.4, 0.3, 0.2), notes[held].T, strict=True):
             strength[np.arange(frames), note % classes] += weight
         parts.append(strength / strength.sum(1, keepdims=True))
+    if front.peaks:
+        # The beat stands out from the rest.
+        parts.append(parts[0].mean(1, keepdims=True) * (1.0 + (0.1 + 0.2 * chance[13]) * beat))
     return np.concatenate(parts, axis=1).astype(np.float32)

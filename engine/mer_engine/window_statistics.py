@@ -18,6 +18,8 @@ KEY_PROFILES = (
     (0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052),
 )
 _TINY = 1e-6
+# Scaled power that counts for nothing: the density of silence must not hang on its rounding.
+_QUIET = 1e-3
 
 
 class StatisticSizes(NamedTuple):
@@ -29,6 +31,8 @@ class StatisticSizes(NamedTuple):
         degrees: how strong each degree of the best scale is, see `Degrees`; 0 likewise.
         spectrum: mean of each mel band.
         tags: mean of each of the tagger's; 0 where there is none.
+        density: how near the music's power comes to its loudest sample, see `Density`; 0 without
+            peaks.
     """
 
     channels: int
@@ -36,6 +40,7 @@ class StatisticSizes(NamedTuple):
     degrees: int
     spectrum: int
     tags: int
+    density: int
 
     @property
     def total(self) -> int:
@@ -101,6 +106,20 @@ class Degrees(nn.Module):
         return (tonic @ whole[:, self.rolls]).flatten(1)
 
 
+class Density(nn.Module):
+    """How near the mean power comes to that of the loudest sample: the inverse of a crest factor.
+
+    A dense mix that was squeezed under a limiter comes near, a lone guitar does not. No gain
+    changes it, short of clipping.
+    """
+
+    def forward(self, level: Tensor) -> Tensor:
+        """Return [B, 1], decades, of loudness and peak of each step [B, L, 2], log10(1 + power)."""
+        loudness, peak = level.clamp(min=0).unbind(2)
+        mean = torch.log10(_QUIET + power_of(loudness).mean(1, keepdim=True))
+        return mean - torch.log10(_QUIET + power_of(peak.amax(1, keepdim=True)))
+
+
 class WindowStatistics(nn.Module):
     """Describes a window of embeddings by its statistics.
 
@@ -109,13 +128,17 @@ class WindowStatistics(nn.Module):
         pitch_classes: numbers of an embedding after those; 0 or 12.
         bands: numbers after those: the spectrum.
         tags: numbers after those, of a tagger.
+        peaks: whether loudness and peak follow.
     """
 
-    def __init__(self, channels: int, pitch_classes: int, bands: int, tags: int) -> None:
+    def __init__(
+        self, channels: int, pitch_classes: int, bands: int, tags: int, peaks: bool
+    ) -> None:
         super().__init__()
         self.channels = channels
         self.pitch_classes = pitch_classes
-        self.sizes = statistic_sizes(channels, pitch_classes, bands, tags)
+        self.sizes = statistic_sizes(channels, pitch_classes, bands, tags, peaks)
+        self.density = Density() if peaks else None
         self.mode = Mode() if pitch_classes else None
         self.degrees = Degrees() if pitch_classes else None
 
@@ -128,13 +151,24 @@ class WindowStatistics(nn.Module):
         if self.mode is not None and self.degrees is not None:
             chroma = window[:, :, 2 * channels : end]
             parts += [self.mode(chroma), self.degrees(chroma)]
-        return torch.cat([*parts, window[:, :, end:].mean(1)], dim=1)
+        if self.density is None:
+            parts.append(window[:, :, end:].mean(1))
+        else:
+            parts += [window[:, :, end:-2].mean(1), self.density(window[:, :, -2:])]
+        return torch.cat(parts, dim=1)
 
 
-def statistic_sizes(channels: int, pitch_classes: int, bands: int, tags: int) -> StatisticSizes:
+def power_of(level: Tensor) -> Tensor:
+    """Power of log10(1 + power)."""
+    return torch.pow(10.0, level) - 1
+
+
+def statistic_sizes(
+    channels: int, pitch_classes: int, bands: int, tags: int, peaks: bool
+) -> StatisticSizes:
     """Sizes of the statistics of windows, see `WindowStatistics`."""
     keys = len(KEY_PROFILES) if pitch_classes else 0
-    return StatisticSizes(3 * channels, 3 * keys, 6 * keys, bands, tags)
+    return StatisticSizes(3 * channels, 3 * keys, 6 * keys, bands, tags, int(peaks))
 
 
 def standardise(x: Tensor) -> Tensor:

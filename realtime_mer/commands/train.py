@@ -15,8 +15,8 @@ from realtime_mer.errors import UserError
 HELP = "train a model (needs the 'train' extra)"
 DESCRIPTION = """\
 Trains the network on labelled music and writes a model file that every other command
-takes with --model. It is fitted to four fifths of the songs of the train and validation
-splits and tells the last fifth, five times over, which measures it and calibrates its
+takes with --model. It is fitted to nine tenths of the songs of the train and validation
+splits and tells the last tenth, ten times over, which measures it and calibrates its
 intervals; then it is fitted to all of them and written. Songs of the test split take no
 part, and no artist is on both sides.
 

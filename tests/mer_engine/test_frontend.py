@@ -13,6 +13,7 @@ from support import blocks, music
 RATE_HZ = 16_000
 SIGNAL = music(3.0, RATE_HZ)[:, 0]
 BANDS = FrontEndConfig().bands
+NOTES = slice(BANDS, BANDS + PITCH_CLASSES)
 
 
 def notes(*hertz: float, seconds: float = 1.0, level: float = 0.1) -> NDArray[np.float32]:
@@ -91,9 +92,9 @@ def test_forgetting_goes_on_counting() -> None:
 
 def test_a_frame_is_complete_with_its_hop() -> None:
     frontend = FrontEnd()
-    assert frontend.push(SIGNAL[:249]).shape == (0, 108)
-    assert frontend.push(SIGNAL[249:250]).shape == (1, 108)
-    assert frontend.push(SIGNAL[250:16_000]).shape == (63, 108)
+    assert frontend.push(SIGNAL[:249]).shape == (0, 109)
+    assert frontend.push(SIGNAL[249:250]).shape == (1, 109)
+    assert frontend.push(SIGNAL[250:16_000]).shape == (63, 109)
     assert frontend.config.frames_per_second == 64
 
 
@@ -104,8 +105,10 @@ def test_nothing_later_reaches_a_frame() -> None:
     np.testing.assert_array_equal(after[:16], before[:16])
     assert np.abs(after[16, :BANDS] - before[16, :BANDS]).max() > 0.01
     # The pitch classes are computed anew with the frames that complete 2000 samples.
-    np.testing.assert_array_equal(after[:23, BANDS:], before[:23, BANDS:])
-    assert np.abs(after[23, BANDS:] - before[23, BANDS:]).max() > 0.01
+    np.testing.assert_array_equal(after[:23, NOTES], before[:23, NOTES])
+    assert np.abs(after[23, NOTES] - before[23, NOTES]).max() > 0.01
+    np.testing.assert_array_equal(after[:16, -1], before[:16, -1])
+    assert abs(after[16, -1] - before[16, -1]) > 0.01
 
 
 def test_reset_forgets() -> None:
@@ -141,7 +144,7 @@ def test_torchaudio_computes_the_same() -> None:
 
 @pytest.mark.parametrize(("hertz", "pitch_class"), [(440.0, 9), (220.0, 9), (523.25, 0)])
 def test_a_pure_note_is_its_pitch_class(hertz: float, pitch_class: int) -> None:
-    chroma = features(notes(hertz))[-1, BANDS:]
+    chroma = features(notes(hertz))[-1, NOTES]
     assert chroma.argmax() == pitch_class
     assert chroma[pitch_class] > 0.85
     assert chroma.sum() == pytest.approx(1, abs=0.01)
@@ -150,23 +153,23 @@ def test_a_pure_note_is_its_pitch_class(hertz: float, pitch_class: int) -> None:
 def test_a_note_between_two_semitones_counts_for_neither() -> None:
     # 466.16 Hz is the next semitone; the note and a quiet A beside it.
     between = 440.0 * 2 ** (0.5 / 12)
-    chroma = features(notes(between, level=0.1) + notes(880.0, level=0.02))[-1, BANDS:]
+    chroma = features(notes(between, level=0.1) + notes(880.0, level=0.02))[-1, NOTES]
     assert chroma[9] > 0.6
 
 
 def test_a_chord_is_its_three_notes_at_any_level() -> None:
     chord = notes(261.63, 329.63, 392.0)
-    chroma = features(chord)[-1, BANDS:]
+    chroma = features(chord)[-1, NOTES]
     assert set(np.argsort(chroma)[-3:]) == {0, 4, 7}
     for gain in (0.1, 3.0):
-        np.testing.assert_allclose(features(gain * chord)[-1, BANDS:], chroma, atol=0.01)
-    whole = features(SIGNAL)[:, BANDS:]
-    np.testing.assert_allclose(features(0.2 * SIGNAL)[:, BANDS:], whole, atol=0.05)
+        np.testing.assert_allclose(features(gain * chord)[-1, NOTES], chroma, atol=0.01)
+    whole = features(SIGNAL)[:, NOTES]
+    np.testing.assert_allclose(features(0.2 * SIGNAL)[:, NOTES], whole, atol=0.05)
 
 
 def test_pitch_classes_hold_until_they_are_computed_again() -> None:
     config = FrontEndConfig()
-    chroma = features(SIGNAL)[:, BANDS:]
+    chroma = features(SIGNAL)[:, NOTES]
     every = config.chroma_hop // config.hop
     assert not chroma[: every - 1].any()  # none yet
     changes = np.flatnonzero(np.abs(np.diff(chroma, axis=0)).max(1) > 0) + 1
@@ -176,9 +179,26 @@ def test_pitch_classes_hold_until_they_are_computed_again() -> None:
 
 def test_they_may_be_left_out() -> None:
     config = FrontEndConfig(chroma_fft_size=0)
-    assert config.width == config.bands
-    np.testing.assert_allclose(features(SIGNAL, config), features(SIGNAL)[:, :BANDS], atol=1e-6)
-    assert FrontEndConfig().width == BANDS + PITCH_CLASSES
+    assert config.width == config.bands + 1
+    whole = features(SIGNAL)
+    expected = np.delete(whole, NOTES, axis=1)
+    np.testing.assert_allclose(features(SIGNAL, config), expected, atol=1e-6)
+    without = features(SIGNAL, FrontEndConfig(peaks=False))
+    np.testing.assert_allclose(without, whole[:, :-1], atol=1e-6)
+    assert FrontEndConfig().width == BANDS + PITCH_CLASSES + 1
+
+
+def test_the_peak_is_the_largest_sample_of_the_newest_hop() -> None:
+    signal = np.zeros(2000, np.float32)
+    signal[[749, 750, 1999]] = 0.5, -0.25, 1.0
+    peaks = features(signal)[:, -1]
+    expected = np.zeros(8)
+    expected[[2, 3, 7]] = np.log10(1 + 1e4 * np.array([0.5, 0.25, 1.0]) ** 2)
+    np.testing.assert_allclose(peaks, expected, atol=1e-6)
+    frontend = FrontEnd()
+    frontend.push(signal)
+    frontend.forget()
+    assert not frontend.push(np.zeros(250, np.float32))[:, -1].any()
 
 
 def test_the_bank_covers_the_scale_with_unit_areas() -> None:
@@ -205,6 +225,7 @@ def test_the_fingerprint_changes_with_every_field() -> None:
         "chroma_hop": 4000,
         "chroma_low_hz": 60.0,
         "chroma_high_hz": 4_000.0,
+        "peaks": False,
     }
     assert set(other) == {field.name for field in dataclasses.fields(FrontEndConfig)}
     prints = {dataclasses.replace(usual, **{k: v}).fingerprint for k, v in other.items()}  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from mer_engine.memory import Memory, projected
 from mer_engine.window_statistics import StatisticSizes
 from torch import Tensor
 
-SIZES = StatisticSizes(channels=4, mode=2, degrees=0, spectrum=3, tags=0)
+SIZES = StatisticSizes(channels=4, mode=2, degrees=0, spectrum=3, tags=0, density=0)
 
 
 @pytest.fixture
@@ -47,5 +47,5 @@ def test_outliers_are_clipped(memory: Memory) -> None:
 
 def test_kinds_that_there_are_none_of_have_no_part(memory: Memory) -> None:
     assert set(memory.parts) == {"channels", "mode", "spectrum"}
-    assert projected(SIZES, 2) == (2, 2, 0, 3, 0)
+    assert projected(SIZES, 2) == (2, 2, 0, 3, 0, 0)
     assert projected(SIZES, 9) == SIZES

@@ -46,7 +46,7 @@ def music(network: EmotionNetwork, steps: int, batch: int = 2) -> Tensor:
     bands = 4 * torch.rand(batch, frames, config.bands)
     chroma = torch.rand(batch, frames // config.chroma_every + 1, config.pitch_classes)
     held = chroma.repeat_interleave(config.chroma_every, dim=1)[:, -frames:]
-    return torch.cat([bands, held], dim=2)
+    return torch.cat([bands, held, 4 * torch.rand(batch, frames, 1)], dim=2)
 
 
 def sums_over_rectangles(x: Tensor) -> Tensor:
@@ -94,15 +94,15 @@ def test_the_fast_answer_is_the_same_readers_of_the_newest_steps(network: Emotio
 
 def test_the_sizes_add_up() -> None:
     assert SMALL.channels == 9 + 3 * 4
-    assert SMALL.embedding == 2 * SMALL.channels + 12 + 96 + 5
-    assert SMALL.statistic_sizes == (3 * SMALL.channels, 12, 24, 96, 5)
+    assert SMALL.embedding == 2 * SMALL.channels + 12 + 96 + 5 + 2
+    assert SMALL.statistic_sizes == (3 * SMALL.channels, 12, 24, 96, 5, 1)
     assert SMALL.level_context == 40 - 1 + 8 - 1
     assert SMALL.step_context == 3 * 6 + 21 // 2 - 5 // 2
     assert SMALL.map_context == max(SMALL.level_context, 21 - 1, SMALL.step_context)
-    assert SMALL.map_size == 9 + 96 + 12 + 1
+    assert SMALL.map_size == 9 + 96 + 12 + 1 + 1
     frontend = FrontEndConfig()
     usual = NetworkConfig()
-    assert usual.bands + usual.pitch_classes == frontend.width
+    assert usual.frame_width == frontend.width
     assert usual.frames_per_step * 2 == frontend.frames_per_second
     assert usual.chroma_every * frontend.hop == frontend.chroma_hop
 
@@ -186,7 +186,7 @@ def test_a_step_depends_on_every_map_of_its_context_and_on_no_other(
 @torch.inference_mode()
 def test_silence_makes_the_silent_map(network: EmotionNetwork) -> None:
     silent = network.silent_map()
-    again = network.encoder.maps(torch.zeros(1, 50, 108), silent.expand(1, SMALL.map_context, -1))
+    again = network.encoder.maps(torch.zeros(1, 50, 109), silent.expand(1, SMALL.map_context, -1))
     assert torch.allclose(again[0], silent.expand(50, -1), atol=1e-6)
     assert not silent[SMALL.filters :].any()
 
@@ -194,7 +194,7 @@ def test_silence_makes_the_silent_map(network: EmotionNetwork) -> None:
 @torch.inference_mode()
 def test_pitch_classes_are_the_mean_of_their_computations(network: EmotionNetwork) -> None:
     frames = music(network, 3)
-    newest = frames[:, -SMALL.frames_per_step :, SMALL.bands :]
+    newest = frames[:, -SMALL.frames_per_step :, SMALL.bands : -1]
     told = network.encoder(frames)[:, -1, 2 * SMALL.channels :][:, :12]
     assert torch.allclose(told, newest[:, 7::8].mean(1), atol=1e-6)
 
@@ -203,14 +203,25 @@ def test_pitch_classes_are_the_mean_of_their_computations(network: EmotionNetwor
 def test_the_spectrum_is_the_mean_of_the_levelled_bands(network: EmotionNetwork) -> None:
     frames = music(network, 3)
     levelled = network.encoder.maps(frames)[:, :, SMALL.filters :][:, :, : SMALL.bands]
-    told = network.encoder(frames)[:, :, -SMALL.bands - 5 : -5]
+    told = network.encoder(frames)[:, :, -SMALL.bands - 7 : -7]
     assert torch.allclose(told[:, 2], levelled[:, -32:].mean(1), atol=1e-6)
     assert torch.allclose(told[:, 1], levelled[:, -64:-32].mean(1), atol=1e-6)
 
 
 @torch.inference_mode()
-def test_a_network_without_level_and_pitch_classes() -> None:
-    without = EmotionNetwork(NetworkConfig(pitch_classes=0, level_frames=0)).eval()
+def test_a_step_ends_with_its_mean_power_and_its_peak_as_they_came(network: EmotionNetwork) -> None:
+    frames = music(network, 3)
+    newest = frames[:, -SMALL.frames_per_step :]
+    told = network.encoder(frames)[:, -1, -2:]
+    power = torch.pow(10.0, newest[:, :, : SMALL.bands]) - 1
+    assert torch.allclose(told[:, 0], torch.log10(1 + power.mean((1, 2))), atol=1e-5)
+    assert torch.equal(told[:, 1], newest[:, :, -1].amax(1))
+
+
+@torch.inference_mode()
+def test_a_network_without_level_pitch_classes_and_peaks() -> None:
+    plain = NetworkConfig(pitch_classes=0, level_frames=0, peaks=False)
+    without = EmotionNetwork(plain).eval()
     config = without.config
     steps = without.encoder(torch.rand(1, config.step_context + 32, 96))
     assert steps.shape == (1, 1, 2 * config.channels + 96)
@@ -244,20 +255,21 @@ def test_level_keeps_loud_and_soft_apart_and_takes_silence() -> None:
     power = torch.full((1, 60, 96), 2.0)
     power[:, 40:] = 200.0
     silence = torch.zeros(1, 22, 1)
-    levelled, loudness = level(torch.log10(1 + power), silence)
-    assert torch.allclose(loudness[:, -1], torch.log10(torch.tensor(201.0)))
+    loudness = torch.log10(1 + power.mean(2, keepdim=True))
+    levelled = level(power, torch.cat([silence, loudness], dim=1))
     # Where the loud part is among the last frames it is at the level; what was before it too.
     for frame in (-1, 22):
         assert torch.allclose(
             torch.pow(10.0, levelled[:, frame]) - 1, torch.tensor(1000.0), rtol=1e-3
         )
     power[:, 58:] = 2.0  # a rest stays as soft as it is
-    rest, loudness = level(torch.log10(1 + power), silence)
+    loudness = torch.log10(1 + power.mean(2, keepdim=True))
+    rest = level(power, torch.cat([silence, loudness], dim=1))
     assert torch.allclose(torch.pow(10.0, rest[:, -1]) - 1, torch.tensor(10.0), rtol=1e-3)
     # In two parts as in one.
-    part, _ = level(torch.log10(1 + power[:, 30:]), loudness[:, 8:30])
+    part = level(power[:, 30:], loudness[:, 8:])
     assert torch.allclose(part, rest[:, 30:], atol=1e-5)
-    assert not level(torch.zeros(1, 30, 96), silence)[0].any()
+    assert not level(torch.zeros(1, 30, 96), torch.zeros(1, 52, 1)).any()
 
 
 @torch.inference_mode()

@@ -1,10 +1,10 @@
-"""Statistics of windows: pooled channels, mode, degrees of the scale, spectrum."""
+"""Statistics of windows: pooled channels, mode, degrees of the scale, spectrum, density."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from mer_engine.window_statistics import Degrees, Mode, WindowStatistics, standardise
+from mer_engine.window_statistics import Degrees, Density, Mode, WindowStatistics, standardise
 from torch import Tensor
 
 # Pitch classes of C major and C minor (harmonic), as often as each is heard.
@@ -58,10 +58,10 @@ def test_silence_has_no_degrees() -> None:
 @torch.inference_mode()
 def test_every_kind_of_statistic_has_its_place() -> None:
     channels = 5
-    window = torch.rand(2, 9, 2 * channels + 12 + 7 + 3)
-    whole = WindowStatistics(channels, 12, 7, 3)
+    window = torch.rand(2, 9, 2 * channels + 12 + 7 + 3 + 2)
+    whole = WindowStatistics(channels, 12, 7, 3, peaks=True)
     told = whole(window)
-    assert whole.sizes == (15, 12, 24, 7, 3)
+    assert whole.sizes == (15, 12, 24, 7, 3, 1)
     assert told.shape == (2, whole.sizes.total)
     found = {k: told[:, s] for k, s in zip(whole.sizes._fields, whole.sizes.slices(), strict=True)}
     maxima, means = window[:, :, :channels], window[:, :, channels : 2 * channels]
@@ -72,10 +72,25 @@ def test_every_kind_of_statistic_has_its_place() -> None:
     assert torch.allclose(found["degrees"], Degrees()(chroma))
     assert torch.allclose(found["spectrum"], window[:, :, 22:29].mean(1))
     assert torch.allclose(found["tags"], window[:, :, 29:32].mean(1))
+    assert torch.allclose(found["density"], Density()(window[:, :, 32:]))
+
+
+@torch.inference_mode()
+def test_density_is_mean_power_beside_the_largest_peak_at_every_gain() -> None:
+    mean = torch.tensor([[100.0, 300.0, 200.0]])
+    peak = torch.tensor([[400.0, 2000.0, 500.0]])
+
+    def told(gain: float) -> float:
+        level = torch.stack([torch.log10(1 + gain * mean), torch.log10(1 + gain * peak)], dim=2)
+        return Density()(level).item()
+
+    for gain in (0.01, 0.3, 1.0, 10.0):
+        assert told(gain) == pytest.approx(-1.0, abs=0.001)
+    assert told(0.0) == 0.0
 
 
 @torch.inference_mode()
 def test_without_pitch_classes_there_is_neither_mode_nor_degree() -> None:
-    without = WindowStatistics(5, 0, 7, 0)
-    assert without.sizes == (15, 0, 0, 7, 0)
+    without = WindowStatistics(5, 0, 7, 0, peaks=False)
+    assert without.sizes == (15, 0, 0, 7, 0, 0)
     assert without(torch.rand(1, 3, 17)).shape == (1, 22)

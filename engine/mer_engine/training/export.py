@@ -166,7 +166,7 @@ def renew_answers(path: Path, out: Path) -> ModelInfo:
 def to_onnx(network: EmotionNetwork) -> bytes:
     """Trace the network into an ONNX graph with free sizes of batch, frames, held maps and past."""
     config = network.config
-    frames = torch.rand(2, 2 * config.frames_per_step, config.bands + config.pitch_classes)
+    frames = torch.rand(2, 2 * config.frames_per_step, config.frame_width)
     held = torch.rand(2, config.map_context, config.map_size)
     past = torch.rand(2, 3, config.embedding)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():

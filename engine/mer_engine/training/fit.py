@@ -17,6 +17,7 @@ from mer_engine.network import SCORES, EmotionNetwork, WindowReader
 from mer_engine.training.augment import Augmentation, augment
 from mer_engine.training.examples import STEPS, with_context
 from mer_engine.training.metrics import Fit, fit
+from mer_engine.window_statistics import power_of
 
 # The metric's window lengths: five to ten seconds heard.
 FIRST_SCORED = 10
@@ -190,7 +191,10 @@ def fit_encoder(
             batch = torch.from_numpy(frames[index].astype(np.float32)).to(device)
             truth = torch.from_numpy(values[index]).to(device)
             sound, varied = augment(batch[:, :, :bands], truth, augmentation, generator)
-            batch = torch.cat([sound, batch[:, :, bands:]], dim=2)
+            rest = batch[:, :, bands:]
+            if network.config.peaks:
+                rest = torch.cat([rest[:, :, :-1], _peaks(batch, sound)], dim=2)
+            batch = torch.cat([sound, rest], dim=2)
             steps = network.encoder(with_context(network, batch))
             first, last = _window(chance)
             unknown = torch.full((len(index), 2), torch.nan, device=device)
@@ -283,6 +287,14 @@ class _Part:
 
     def truth(self, index: NDArray[np.int64], last: int) -> Tensor:
         return torch.cat([self.values[index, last - 1], self.static[index]], dim=1)
+
+
+def _peaks(frames: Tensor, varied: Tensor) -> Tensor:
+    """Peaks [B, n, 1] of frames whose bands were varied: as far above their power as they were."""
+    bands = varied.shape[2]
+    before = power_of(frames[:, :, :bands]).mean((1, 2)).clamp(min=1e-6)
+    gain = power_of(varied).mean((1, 2)) / before
+    return torch.log10(1 + power_of(frames[:, :, -1:]) * gain.view(-1, 1, 1))
 
 
 def _rate_at(step: int, settings: FitSettings) -> float:

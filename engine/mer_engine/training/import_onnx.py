@@ -54,8 +54,7 @@ def load_network(path: Path | None) -> tuple[EmotionNetwork, ModelInfo]:
 
     config, steps = network.config, 4
     rng = np.random.default_rng(0)
-    width = config.bands + config.pitch_classes
-    frames = rng.uniform(0, 4, (1, steps * config.frames_per_step, width))
+    frames = rng.uniform(0, 4, (1, steps * config.frames_per_step, config.frame_width))
     held = rng.uniform(0, 4, (1, config.map_context, config.map_size))
     past = rng.normal(size=(1, 3, config.embedding))
     inputs = [array.astype(np.float32) for array in (frames, held, past)]

@@ -389,11 +389,7 @@ def _train_encoder(
     frames = np.stack(rows)
     bands = network.config.bands
     sample = torch.from_numpy(frames[:: max(1, len(frames) // 256), :, :bands].astype(np.float32))
-    level = network.encoder.level
-    levelled = sample
-    if level is not None:
-        silence = sample.new_zeros(len(sample), network.config.level_context, 1)
-        levelled, _ = level(sample, silence)
+    levelled = network.encoder.levelled(sample)
     network.encoder.mean.copy_(levelled.mean((0, 1)))
     network.encoder.std.copy_(levelled.std((0, 1)) + 1e-3)
     epochs = 1 if settings.quick else ENCODER_EPOCHS

@@ -84,7 +84,7 @@ def test_features_of_a_clip_are_those_of_the_front_end(tmp_path: Path) -> None:
     np.testing.assert_allclose(frames[0], features(tone(2, 10.0)), atol=4e-3)
     longer = read_frames(clip(tmp_path, 12.0))
     assert longer is not None
-    assert longer[0].shape == (1, 640, 108)
+    assert longer[0].shape == (1, 640, 109)
 
 
 def test_variations_are_the_clip_played_elsewhere(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_variations_are_the_clip_played_elsewhere(tmp_path: Path) -> None:
     plain = read_frames(somewhere)
     assert read is not None
     assert plain is not None
-    assert read[0].shape == (3, 640, 108)
+    assert read[0].shape == (3, 640, 109)
     np.testing.assert_array_equal(read[0][0], plain[0][0])
     noisy = Surroundings(drive_share=0, room_share=0, noise_share=1, tone_share=0)
     played = read_frames(somewhere, 2, np.random.default_rng(1), noisy)
@@ -118,9 +118,9 @@ def test_a_short_clip_is_filled_with_silence(tmp_path: Path) -> None:
 
 
 def test_a_clip_begins_with_the_silence_of_a_stream(network: EmotionNetwork) -> None:
-    frames = torch.rand(2, 64, 108)
+    frames = torch.rand(2, 64, 109)
     led = with_context(network, frames)
-    assert led.shape == (2, 64 + SMALL.step_context, 108)
+    assert led.shape == (2, 64 + SMALL.step_context, 109)
     assert not led[:, : SMALL.step_context].any()
     assert torch.equal(led[:, SMALL.step_context :], frames)
 

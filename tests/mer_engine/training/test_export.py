@@ -46,8 +46,8 @@ def test_graph_equals_network(
     engine = load_engine(path)
     config = network.config
     rng = np.random.default_rng(batch + past)
-    length, width = steps * config.frames_per_step, config.bands + config.pitch_classes
-    frames = rng.uniform(0, 4, (batch, length - 5, width)).astype(np.float32)
+    length = steps * config.frames_per_step
+    frames = rng.uniform(0, 4, (batch, length - 5, config.frame_width)).astype(np.float32)
     held_shape = (batch, config.map_context + 5, config.map_size)
     held = rng.uniform(0, 3, held_shape).astype(np.float32)
     before = rng.normal(size=(batch, past, config.embedding)).astype(np.float32)

@@ -165,7 +165,7 @@ def test_a_window_is_read_from_its_beginning() -> None:
 def test_an_encoder_from_nothing_learns_what_level_says() -> None:
     rng = np.random.default_rng(0)
     level = np.linspace(-0.6, 0.6, 16)
-    sound = 2 + 1.5 * level[:, None, None] + 0.2 * rng.normal(size=(16, 640, 108))
+    sound = 2 + 1.5 * level[:, None, None] + 0.2 * rng.normal(size=(16, 640, 109))
     frames = np.maximum(sound, 0).astype(np.float16)
     values = np.repeat(np.stack([-level, level], 1)[:, None], 20, axis=1).astype(np.float32)
     values[0, 15:] = np.nan

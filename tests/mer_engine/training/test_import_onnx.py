@@ -51,8 +51,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[EmotionNetwork, P
 def outputs(network: EmotionNetwork, past: int, steps: int) -> list[np.ndarray]:
     config = network.config
     rng = np.random.default_rng(past + steps)
-    width = config.bands + config.pitch_classes
-    frames = rng.uniform(0, 4, (2, steps * config.frames_per_step, width))
+    frames = rng.uniform(0, 4, (2, steps * config.frames_per_step, config.frame_width))
     held = rng.uniform(0, 4, (2, config.map_context, config.map_size))
     before = rng.normal(size=(2, past, config.embedding))
     with torch.inference_mode():
@@ -94,7 +93,7 @@ def test_a_network_that_starts_from_a_tagger(tmp_path: Path) -> None:
     start_encoder(network, make_tagger())
     assert (network.encoder.front[0].sign < 0).any()
     rng = np.random.default_rng(0)
-    settle_pool(network, rng.uniform(0, 3, (2, 640, 108)).astype(np.float16))
+    settle_pool(network, rng.uniform(0, 3, (2, 640, 109)).astype(np.float16))
     network.reader.statistic_mean.normal_()
     check(network.eval(), tmp_path / "m.onnx")
 

@@ -17,7 +17,7 @@ from mer_engine.window_statistics import StatisticSizes
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-SIZES = StatisticSizes(channels=5, mode=2, degrees=0, spectrum=1, tags=0)
+SIZES = StatisticSizes(channels=5, mode=2, degrees=0, spectrum=1, tags=0, density=0)
 SHARES = {"channels": 0.6, "mode": 0.1, "degrees": 0.2, "spectrum": 0.1}
 
 
@@ -89,7 +89,7 @@ def test_a_kind_counts_by_its_share_although_it_is_few_numbers() -> None:
     x = rng.normal(size=(200, 61))
     y = np.cos(2 * x[:, -1:])
     songs = [str(n) for n in range(200)]
-    space = LikenessSpace(x, StatisticSizes(60, 0, 0, 1, 0))
+    space = LikenessSpace(x, StatisticSizes(60, 0, 0, 1, 0, 0))
     places = space.place(x)
     with_it = KernelTeacher(space, places, y, songs, {"channels": 0.7, "spectrum": 0.3})
     without = KernelTeacher(space, places, y, songs, {"channels": 1.0})
@@ -104,7 +104,7 @@ def test_channels_are_projected_to_the_axes_that_vary_most(
     hidden = rng.normal(size=(80, 3))
     x = np.concatenate([hidden @ rng.normal(size=(3, 20)), rng.normal(size=(80, 2))], axis=1)
     monkeypatch.setattr(kernel_teacher, "RANK", 3)
-    space = LikenessSpace(x, StatisticSizes(20, 2, 0, 0, 0))
+    space = LikenessSpace(x, StatisticSizes(20, 2, 0, 0, 0, 0))
     places = space.place(x)
     assert places.shape == (80, 5)
     # Three axes tell all that there is, so the distances are those of all twenty numbers.

@@ -31,8 +31,8 @@ STEPS = 2
 def frames_of(config: NetworkConfig, steps: int) -> Tensor:
     """Random frames, so many before the first step that silence before them plays no part."""
     count = config.step_context + config.map_context + 128 + steps * config.frames_per_step
-    width = config.bands + config.pitch_classes
-    return 4 * torch.rand(1, count, width, generator=torch.Generator().manual_seed(0))
+    chance = torch.Generator().manual_seed(0)
+    return 4 * torch.rand(1, count, config.frame_width, generator=chance)
 
 
 def pooled(network: EmotionNetwork, frames: Tensor, steps: int) -> Tensor:
@@ -106,7 +106,7 @@ def test_the_words_are_those_of_the_published_layers() -> None:
     weights = make_tagger(living=LIVING)
     network = EmotionNetwork(replace(SAME, tags=50)).eval()
     start_encoder(network, weights)
-    frame = 4 * torch.rand(1, 1, SAME.bands + 12, generator=torch.Generator().manual_seed(0))
+    frame = 4 * torch.rand(1, 1, SAME.frame_width, generator=torch.Generator().manual_seed(0))
     steady = frame.expand(1, network.config.step_context + 600, -1)
     maps = network.encoder.maps(steady)
     found = network.encoder.pool(maps[:, -(network.config.step_context + 32) :])
@@ -156,7 +156,7 @@ def test_embeddings_are_settled_on_clips() -> None:
     start_encoder(network, make_tagger())
     network.train()
     rng = np.random.default_rng(0)
-    frames = (rng.uniform(0, 4, (9, 640, 1)) * rng.uniform(0, 1, (9, 640, 108))).astype(np.float16)
+    frames = (rng.uniform(0, 4, (9, 640, 1)) * rng.uniform(0, 1, (9, 640, 109))).astype(np.float16)
     settle_pool(network, frames)
     assert not network.training
     batch = with_context(network, torch.from_numpy(frames.astype(np.float32)))
