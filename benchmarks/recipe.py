@@ -317,6 +317,25 @@ def raters(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
                 }
             )
             _say(rows[-1]["name"], rows[-1])
+        artists = np.isin(labels.groups, labels.groups[chosen])
+        for name, kinds in (
+            ("the other campaigns' memory", _KINDS),
+            ("the same without density", tuple(kind for kind in _KINDS if kind != "density")),
+        ):
+            others = ~(chosen | artists)
+            if not others.any():
+                raise DataError("the songs of one campaign are all by the artists of another")
+            memory = _memory(heard, windows, others, labels.values, kinds)
+            values = np.full(labels.values.shape, np.nan)
+            _ask(memory, windows, chosen, values)
+            rows.append(
+                {
+                    "name": f"{title}: {name}",
+                    "what": f"{int(chosen.sum())} songs, of which nothing is known",
+                    **_score(values[chosen], labels.select(np.flatnonzero(chosen))),
+                }
+            )
+            _say(rows[-1]["name"], rows[-1])
     return {"rows": rows, "protocol": _MEMORY_PROTOCOL}
 
 
@@ -441,10 +460,21 @@ def _told_by_memories(
         learnt = folds != fold if known is None else known & (folds != fold)
         if not learnt.any():
             raise DataError("the songs of one campaign are all by the artists of one part")
-        memory, out = _memory(heard, windows, learnt, targets, kinds, elsewhere), folds == fold
-        for last in _MOMENTS:
-            values[out, last - 1] = memory(torch.from_numpy(windows[told, last][out])).numpy()
+        memory = _memory(heard, windows, learnt, targets, kinds, elsewhere)
+        _ask(memory, windows, folds == fold, values, told)
     return values
+
+
+def _ask(
+    memory: Memory,
+    windows: Windows,
+    out: NDArray[np.bool_],
+    values: NDArray[np.float64],
+    told: int = 0,
+) -> None:
+    """Write into `values` [n, 20, 2] what a memory says of the clips `out`."""
+    for last in _MOMENTS:
+        values[out, last - 1] = memory(torch.from_numpy(windows[told, last][out])).numpy()
 
 
 def _score(values: NDArray[np.float64], labels: Labels) -> Row:

@@ -101,8 +101,8 @@ def test_each_campaign_is_told_by_its_own_raters_and_by_all(
 ) -> None:
     result = measure(recipe, "raters", run, tmp_path / "raters.json")
     rows = {row["name"]: (row["r2_arousal"], row["r2_valence"]) for row in result["rows"]}
-    assert len(rows) == len(result["rows"]) == 7
-    assert len(set(rows.values())) == 7
+    assert len(rows) == len(result["rows"]) == 11
+    assert len(set(rows.values())) == 11
     assert all(np.isfinite(values).all() for values in rows.values())
     counts = {row["what"] for row in result["rows"] if row["what"].endswith(" songs")}
     assert counts == {"12 songs"}
