@@ -33,6 +33,8 @@ NOISE_DB = (20, 10, 5)
 RATES_HZ = (16_000, 44_100, 96_000)
 CODEC_KBIT_S = 48
 ROOM_RT60_S = 0.4
+# Where a microphone is knocked against, and how far the knock rises above the loudest sample.
+KNOCK_S, KNOCK_DB = 3.0, 12
 TELEPHONE_HZ = (300.0, 3400.0)
 _CODECS = {"mp3": ("libmp3lame", "mp3"), "opus": ("libopus", "ogg")}
 _CODEC_LIMIT_S = 30.0
@@ -84,6 +86,13 @@ def conditions(seed: int = 0) -> tuple[list[Condition], list[str]]:
             f"direct sound and, 3 ms later and equally strong, noise that decays by 60 dB in "
             f"{ROOM_RT60_S} s; same level as before",
             functools.partial(_seeded, make=small_room, seed=seed),
+        ),
+        Condition(
+            "knock on the microphone",
+            "knock",
+            f"samples times 0.1 and, {KNOCK_S:g} s after the beginning, one thump of 150 Hz that "
+            f"fades within 20 ms and rises {KNOCK_DB} dB above the loudest sample",
+            knock,
         ),
     ]
     found += [
@@ -182,6 +191,18 @@ def small_room(samples: Mono, rate_hz: int, rng: np.random.Generator) -> Mono:
     size = _fft_size(len(samples) + len(impulse))
     wet = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(impulse, size), size)
     return _at_level(wet[: len(samples)], samples)
+
+
+def knock(samples: Mono, rate_hz: int) -> tuple[Mono, int]:
+    """Leaves a microphone some headroom, and knocks against it once."""
+    quiet = gain(samples, -20.0)
+    begin = round(KNOCK_S * rate_hz)
+    time_s = np.arange(max(0, min(round(0.1 * rate_hz), len(quiet) - begin))) / rate_hz
+    thump = np.sin(2 * np.pi * 150.0 * time_s) * np.exp(-time_s / 0.02)
+    if len(thump):
+        height = np.abs(quiet).max() * 10 ** (KNOCK_DB / 20) / np.abs(thump).max(initial=1e-9)
+        quiet[begin : begin + len(thump)] += (height * thump).astype(np.float32)
+    return quiet, rate_hz
 
 
 def crowd(samples: Mono, rate_hz: int, rng: np.random.Generator, *, snr_db: float) -> Mono:

@@ -16,6 +16,7 @@ from realtime_mer.benchmarks.conditions import (
     conditions,
     crowd,
     gain,
+    knock,
     laptop_microphone,
     small_room,
     telephone,
@@ -83,6 +84,17 @@ def test_a_room_decays_by_its_time_and_keeps_the_level() -> None:
     assert rms(small_room(music, RATE, np.random.default_rng(0))) == pytest.approx(
         rms(music), rel=1e-4
     )
+
+
+def test_a_knock_rises_above_the_music_and_is_soon_over() -> None:
+    music = noise(5.0)
+    knocked, rate = knock(music, RATE)
+    assert rate == RATE
+    change = knocked - 0.1 * music
+    first, last = np.flatnonzero(np.abs(change) > 1e-4)[[0, -1]]
+    assert 3.0 * RATE <= first < last < 3.1 * RATE
+    assert 20 * np.log10(np.abs(change).max() / np.abs(0.1 * music).max()) == pytest.approx(12)
+    np.testing.assert_allclose(knock(music[: 2 * RATE], RATE)[0], 0.1 * music[: 2 * RATE])
 
 
 @pytest.mark.parametrize("below", NOISE_DB)
