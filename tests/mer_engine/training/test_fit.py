@@ -12,6 +12,7 @@ from mer_engine.training.augment import Augmentation
 from mer_engine.training.fit import (
     FitSettings,
     Lessons,
+    _peaks,
     fit_encoder,
     fit_reader,
     predict,
@@ -186,6 +187,18 @@ def test_an_encoder_from_nothing_learns_what_level_says() -> None:
     assert not network.training
     assert len(losses) == 12
     assert losses[-1] < 0.8 * losses[0]
+
+
+@torch.inference_mode()
+def test_a_varied_clip_is_as_dense_as_it_was() -> None:
+    power = torch.rand(2, 640, 12) * 100
+    peak = 5 * power.mean(2, keepdim=True)
+    frames = torch.log10(1 + torch.cat([power, peak], dim=2))
+    gain = torch.tensor([0.1, 20.0]).view(2, 1, 1)
+    varied = torch.log10(1 + gain * power)
+    found = torch.pow(10.0, _peaks(frames, varied)) - 1
+    assert torch.allclose(found, gain * peak, rtol=1e-3)
+    assert torch.isfinite(_peaks(torch.zeros(1, 9, 13), torch.zeros(1, 9, 12))).all()
 
 
 def test_only_five_to_ten_seconds_are_scored_and_gaps_are_left_out() -> None:
