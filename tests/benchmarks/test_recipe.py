@@ -64,7 +64,7 @@ def test_each_variant_leaves_out_what_it_says(
 ) -> None:
     result = measure(recipe, "ablation", run, tmp_path / "ablation.json")
     figures = {row["name"]: (row["r2_arousal"], row["r2_valence"]) for row in result["rows"]}
-    assert len(figures) == len(result["rows"]) == 13
+    assert len(figures) == len(result["rows"]) == 14
     whole = figures.pop("as shipped")
     # This run has each clip as it is and nothing else.
     assert figures.pop("no variations") == whole
@@ -76,8 +76,8 @@ def test_each_kind_of_statistic_is_asked_alone_and_together(
 ) -> None:
     result = measure(recipe, "features", run, tmp_path / "features.json")
     rows = {row["name"]: (row["r2_arousal"], row["r2_valence"]) for row in result["rows"]}
-    assert len(rows) == len(result["rows"]) == 8
-    assert len(set(rows.values())) == 8
+    assert len(rows) == len(result["rows"]) == 10
+    assert len(set(rows.values())) == 10
     assert all(np.isfinite(values).all() for values in rows.values())
 
 
