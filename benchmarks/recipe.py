@@ -308,30 +308,20 @@ def raters(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
         rows.append({"name": title, "what": what, **_score(values, labels)})
         _say(title, rows[-1])
     for title, chosen in (("songs of 2013", first), ("songs of 2014 and 2015", ~first)):
-        for name, values in (("one for all", everyone), ("campaign known", known)):
-            rows.append(
-                {
-                    "name": f"{title}: {name}",
-                    "what": f"{int(chosen.sum())} songs",
-                    **_score(values[chosen], labels.select(np.flatnonzero(chosen))),
-                }
-            )
-            _say(rows[-1]["name"], rows[-1])
-        artists = np.isin(labels.groups, labels.groups[chosen])
-        for name, kinds in (
-            ("the other campaigns' memory", _KINDS),
-            ("the same without density", tuple(kind for kind in _KINDS if kind != "density")),
+        other = _told_by_strangers(heard, windows, chosen, _KINDS)
+        without = tuple(kind for kind in _KINDS if kind != "density")
+        plain = _told_by_strangers(heard, windows, chosen, without)
+        stranger = ", of which nothing is known"
+        for name, what, values in (
+            ("one for all", "", everyone),
+            ("campaign known", "", known),
+            ("the other campaigns' memory", stranger, other),
+            ("the same without density", stranger, plain),
         ):
-            others = ~(chosen | artists)
-            if not others.any():
-                raise DataError("the songs of one campaign are all by the artists of another")
-            memory = _memory(heard, windows, others, labels.values, kinds)
-            values = np.full(labels.values.shape, np.nan)
-            _ask(memory, windows, chosen, values)
             rows.append(
                 {
                     "name": f"{title}: {name}",
-                    "what": f"{int(chosen.sum())} songs, of which nothing is known",
+                    "what": f"{int(chosen.sum())} songs{what}",
                     **_score(values[chosen], labels.select(np.flatnonzero(chosen))),
                 }
             )
@@ -465,6 +455,27 @@ def _told_by_memories(
     return values
 
 
+def _told_by_strangers(
+    heard: Heard, windows: Windows, out: NDArray[np.bool_], kinds: tuple[str, ...]
+) -> NDArray[np.float64]:
+    """What a memory of none of the clips `out`, nor of their artists, says of them; NaN elsewhere.
+
+    Returns:
+        Values [n, 20, 2].
+    """
+    known = _strangers(heard.labels, out)
+    if not known.any():
+        raise DataError("the songs of one campaign are all by the artists of another")
+    values = np.full(heard.labels.values.shape, np.nan)
+    _ask(_memory(heard, windows, known, heard.labels.values, kinds), windows, out, values)
+    return values
+
+
+def _strangers(labels: Labels, out: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Clips by none of the artists of the clips `out`: others would tell too much of them."""
+    return ~np.isin(labels.groups, labels.groups[out])
+
+
 def _ask(
     memory: Memory,
     windows: Windows,
@@ -522,10 +533,7 @@ def _values(reader: WindowReader, steps: NDArray[np.float16]) -> NDArray[np.floa
 
 
 def _row(heard: Heard, out: NDArray[np.bool_], how: FitSettings) -> Row:
-    # Songs by an artist of those left out would tell too much of them.
-    artists = np.isin(heard.labels.groups, heard.labels.groups[out])
-    chosen = np.flatnonzero(~(out | artists))
-    reader = heard.fit(chosen, how, 0)
+    reader = heard.fit(np.flatnonzero(_strangers(heard.labels, out)), how, 0)
     return {
         "songs": int(out.sum()),
         **_fits(_values(reader, heard.steps[0, out]), heard.labels, out),

@@ -137,6 +137,7 @@ class WindowStatistics(nn.Module):
         super().__init__()
         self.channels = channels
         self.pitch_classes = pitch_classes
+        self.averaged = bands + tags
         self.sizes = statistic_sizes(channels, pitch_classes, bands, tags, peaks)
         self.density = Density() if peaks else None
         self.mode = Mode() if pitch_classes else None
@@ -151,10 +152,10 @@ class WindowStatistics(nn.Module):
         if self.mode is not None and self.degrees is not None:
             chroma = window[:, :, 2 * channels : end]
             parts += [self.mode(chroma), self.degrees(chroma)]
-        if self.density is None:
-            parts.append(window[:, :, end:].mean(1))
-        else:
-            parts += [window[:, :, end:-2].mean(1), self.density(window[:, :, -2:])]
+        start, end = end, end + self.averaged
+        parts.append(window[:, :, start:end].mean(1))
+        if self.density is not None:
+            parts.append(self.density(window[:, :, end:]))
         return torch.cat(parts, dim=1)
 
 
