@@ -19,7 +19,7 @@ from mer_engine.training.problem import DataError
 
 from realtime_mer.benchmarks.generality import (
     load_emotify,
-    load_vgmidi,
+    load_pieces,
     measure_choruses,
     measure_emotify,
     measure_vgmidi,
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _vgmidi(
     engine: Engine, folder: Path, soundfonts: list[Path], songs: int | None
 ) -> list[dict[str, Any]]:
-    pieces, missing = load_vgmidi(folder)
+    pieces, missing = load_pieces(folder)
     results = []
     for soundfont in soundfonts:
         if not soundfont.is_file():

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import soundfile
 from mer_engine import Engine
-from mer_engine.training.collection import DIMENSIONS, Collection
+from mer_engine.training.collection import DIMENSIONS, Collection, Song, split_by_name
 from mer_engine.training.metrics import fit
 from mer_engine.training.problem import DataError
+from mer_engine.training.vgmidi import Measures, game_of, read_measures
 from numpy.typing import NDArray
 
 from realtime_mer.benchmarks.agreement import figures, per_song
@@ -240,59 +241,34 @@ def _centred(values: NDArray[np.float64], groups: NDArray[np.str_]) -> NDArray[n
 
 @dataclass(frozen=True)
 class Piece:
-    """A MIDI file and its labels.
-
-    Attributes:
-        begins_s, ends_s: float64 [m], of each measure.
-        labels: float64 [m, 2] (valence, arousal) in [-1, 1].
-    """
+    """A MIDI file and its labels."""
 
     name: str
     midi: Path
-    begins_s: NDArray[np.float64]
-    ends_s: NDArray[np.float64]
-    labels: NDArray[np.float64]
-
-    def at(self, times_s: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The labels [n, 2] of the measures that lie before these moments; NaN after the last."""
-        place = np.searchsorted(self.ends_s, times_s - 1e-6)
-        inside = place < len(self.ends_s)
-        result = np.full((len(times_s), 2), np.nan)
-        result[inside] = self.labels[place[inside]]
-        return result
+    measures: Measures
 
 
-def load_vgmidi(folder: Path) -> tuple[list[Piece], list[str]]:
-    """Reads VGMIDI: pieces, and a sentence for each that cannot be used.
+def load_pieces(folder: Path) -> tuple[list[Piece], list[str]]:
+    """Reads VGMIDI as published, of the pieces that were kept back for testing.
+
+    Returns:
+        Pieces of the games of the split "test", as `mer_engine.training.vgmidi` splits them (of the
+        others the shipped model knows the labels), and a sentence for each that cannot be used.
 
     Raises:
         DataError: the folder or its table is missing or has another form.
     """
-    table = folder / "measure_curves.csv"
-    if not table.is_file():
-        raise DataError(f"{table} is missing; it holds the labels of each measure")
-    measures: dict[str, list[tuple[float, float, float, float]]] = defaultdict(list)
-    files: dict[str, str] = {}
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        for line, row in enumerate(csv.DictReader(file), start=2):
-            try:
-                begin, end = float(row["t0_s"]), float(row["t1_s"])
-                valence, arousal = float(row["valence_mean"]), float(row["arousal_mean"])
-                files[row["piece"]] = row["midi"]
-            except (KeyError, TypeError, ValueError) as error:
-                raise DataError(
-                    f"{table}, line {line}: expected piece, midi, t0_s, t1_s, valence_mean and "
-                    f"arousal_mean ({error!r})"
-                ) from error
-            measures[row["piece"]].append((begin, end, valence, arousal))
+    measures, bad = read_measures(folder)
+    names = (Song(name, artist=game_of(name)) for name in sorted(measures.keys() | bad.keys()))
     pieces, left_out = [], []
-    for name, rows in measures.items():
-        midi = folder / "midi" / files[name]
-        if midi.is_file():
-            columns = np.array(sorted(rows))
-            pieces.append(Piece(name, midi, columns[:, 0], columns[:, 1], columns[:, 2:]))
-        else:
+    for name in split_by_name(names)["test"]:
+        midi = folder / "midi" / f"{name}.mid"
+        if name in bad:
+            left_out.append(str(bad[name]))
+        elif not midi.is_file():
             left_out.append(f"{name}: {midi} is missing")
+        else:
+            pieces.append(Piece(name, midi, measures[name]))
     return pieces, left_out
 
 
@@ -322,7 +298,7 @@ def measure_vgmidi(
             except DataError as error:
                 left_out.append(f"{piece.name}: {error}")
             else:
-                labels = piece.at(times)
+                labels = piece.measures.at(times)
                 use = (times >= SETTLED_S) & np.isfinite(labels).all(axis=1)
                 if use.sum() < 3:
                     left_out.append(f"{piece.name}: less than three seconds with labels and music")

@@ -69,7 +69,7 @@ class Collection:
     """Songs with labels.
 
     Attributes:
-        name: "deam", "pmemo" or "csv".
+        name: "deam", "pmemo", "vgmidi" or "csv".
         root: its folder.
         clips: the stretches that are scored and trained on, at most ten seconds each.
         extra: further stretches of some of the songs.
@@ -131,7 +131,8 @@ def load_collection(source: str | Path) -> Collection:
     """Read a collection's tables and list its audio.
 
     Args:
-        source: "deam=DIR", "pmemo=DIR" or "csv=DIR"; a plain folder is DEAM, or holds it.
+        source: "deam=DIR", "pmemo=DIR", "vgmidi=DIR" or "csv=DIR"; a plain folder is DEAM, or holds
+            it.
 
     Raises:
         DataError: the folder or a table cannot be used, or no song of it can.
@@ -139,9 +140,15 @@ def load_collection(source: str | Path) -> Collection:
     from mer_engine.training.deam import load_deam_collection
     from mer_engine.training.own_data import load_own_data
     from mer_engine.training.pmemo import load_pmemo
+    from mer_engine.training.vgmidi import load_vgmidi
 
     kind, folder = parse_source(source)
-    load = {"deam": load_deam_collection, "pmemo": load_pmemo, "csv": load_own_data}[kind]
+    load = {
+        "deam": load_deam_collection,
+        "pmemo": load_pmemo,
+        "vgmidi": load_vgmidi,
+        "csv": load_own_data,
+    }[kind]
     collection = load(folder)
     if not collection.clips:
         told = "; ".join(collection.left_out[:3])
@@ -171,7 +178,7 @@ def parse_source(source: str | Path) -> tuple[str, Path]:
     return kind, Path(folder)
 
 
-KINDS = ("deam", "pmemo", "csv")
+KINDS = ("deam", "pmemo", "vgmidi", "csv")
 
 
 def split_by_name(songs: Iterable[Song]) -> dict[str, tuple[str, ...]]:

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from deam_support import tone, write_deam, write_table
 from mer_engine import Engine
-from mer_engine.training.collection import load_collection
+from mer_engine.training.collection import Song, load_collection, split_of
 from mer_engine.training.problem import DataError
 
 from realtime_mer.benchmarks.generality import (
@@ -17,7 +17,7 @@ from realtime_mer.benchmarks.generality import (
     correlation,
     follow,
     load_emotify,
-    load_vgmidi,
+    load_pieces,
     mean_values,
     measure_choruses,
     measure_emotify,
@@ -67,17 +67,32 @@ def write_midi(path: Path, notes: int) -> None:
     path.write_bytes(header + b"MTrk" + struct.pack(">I", len(events)) + bytes(events))
 
 
+def split_of_game(game: str) -> str:
+    return split_of(Song("", artist=f"A_B_{game}"))
+
+
+# Names of pieces by the split that their games fall into.
+KEPT_BACK, LEARNT = (
+    [f"A_B_{game}_Title" for game in map(str, range(60)) if (split_of_game(game) == "test") == test]
+    for test in (True, False)
+)
+
+
 def write_vgmidi(folder: Path, pieces: int = 3) -> Path:
     (folder / "midi").mkdir(parents=True)
     rows: list[list[object]] = []
-    for piece in range(pieces):
-        write_midi(folder / "midi" / f"{piece}.mid", 24)
+    names = [*KEPT_BACK[:pieces], LEARNT[0]]
+    for piece, name in enumerate(names):
+        write_midi(folder / "midi" / f"{name}.mid", 24)
         rows += [
-            [f"piece{piece}", f"{piece}.mid", m, 2 * m, 2 * m + 2, piece / 10, m / 10 - piece / 10]
+            # The data set's parts number their pieces from zero, each its own.
+            [1 + piece % 2, f"piece{piece // 2}", f"{name}.mid", m, 2 * m, 2 * m + 2, *told]
             for m in range(6)
+            for told in [(piece / 10, m / 10 - piece / 10)]
         ]
-    rows.append(["gone", "gone.mid", 0, 0, 2, 0, 0])
-    header = ["piece", "midi", "measure", "t0_s", "t1_s", "valence_mean", "arousal_mean"]
+    rows.append([1, "gone", f"{KEPT_BACK[pieces]}.mid", 0, 0, 2, 0, 0])
+    rows.append([1, "loud", f"{KEPT_BACK[pieces + 1]}.mid", 0, 0, 2, 0, 3])
+    header = ["set", "piece", "midi", "measure", "t0_s", "t1_s", "valence_mean", "arousal_mean"]
     write_table(folder / "measure_curves.csv", header, rows)
     return folder
 
@@ -125,11 +140,15 @@ def test_silence_is_not_followed(tmp_path: Path, engine: Engine) -> None:
 
 
 def test_labels_of_measures_at_moments(tmp_path: Path) -> None:
-    pieces, left_out = load_vgmidi(write_vgmidi(tmp_path))
-    assert [piece.name for piece in pieces] == ["piece0", "piece1", "piece2"]
-    assert "gone.mid is missing" in left_out[0]
+    pieces, left_out = load_pieces(write_vgmidi(tmp_path))
+    # Of games whose labels the shipped model may know, none.
+    assert {piece.name for piece in pieces} == set(KEPT_BACK[:3])
+    assert any(f"{KEPT_BACK[3]}.mid is missing" in sentence for sentence in left_out)
+    assert any("3 lies outside [-1, 1]" in sentence for sentence in left_out)
+    assert len(left_out) == 2
     # The end of a measure still belongs to it.
-    at = pieces[1].at(np.array([0.5, 2.0, 2.5, 12.0, 12.5]))
+    piece = next(piece for piece in pieces if piece.name == KEPT_BACK[1])
+    at = piece.measures.at(np.array([0.5, 2.0, 2.5, 12.0, 12.5]))
     np.testing.assert_allclose(at[:, 1], [-0.1, -0.1, 0.0, 0.4, np.nan])
     with pytest.raises(DataError, match=r"ratings\.csv is missing"):
         load_emotify(tmp_path)
@@ -141,7 +160,7 @@ def test_labels_of_measures_at_moments(tmp_path: Path) -> None:
 )
 def test_rendered_pieces_are_followed(tmp_path: Path, engine: Engine) -> None:
     assert SOUNDFONT is not None
-    pieces, _ = load_vgmidi(write_vgmidi(tmp_path))
+    pieces, _ = load_pieces(write_vgmidi(tmp_path))
     render(pieces[0].midi, SOUNDFONT, tmp_path / "a.wav")
     samples, rate = soundfile.read(tmp_path / "a.wav")
     assert rate == 44_100
