@@ -18,6 +18,9 @@ KEY_PROFILES = (
     (0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052),
 )
 _TINY = 1e-6
+# The loudest sample counts for at most so many times the mean over the steps of each one's loudest:
+# music's is 2 dB above it, a knock on the microphone's is more than that above the music's.
+_LOUDEST = 2.0
 # Scaled power that counts for nothing: the density of silence must not hang on its rounding.
 _QUIET = 1e-3
 
@@ -117,7 +120,9 @@ class Density(nn.Module):
         """Return [B, 1], decades, of loudness and peak of each step [B, L, 2], log10(1 + power)."""
         loudness, peak = level.clamp(min=0).unbind(2)
         mean = torch.log10(_QUIET + power_of(loudness).mean(1, keepdim=True))
-        return mean - torch.log10(_QUIET + power_of(peak.amax(1, keepdim=True)))
+        peaks = power_of(peak)
+        loudest = torch.minimum(peaks.amax(1, keepdim=True), _LOUDEST * peaks.mean(1, keepdim=True))
+        return mean - torch.log10(_QUIET + loudest)
 
 
 class WindowStatistics(nn.Module):

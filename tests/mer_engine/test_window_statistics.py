@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from mer_engine.window_statistics import Degrees, Density, Mode, WindowStatistics, standardise
@@ -78,7 +79,7 @@ def test_every_kind_of_statistic_has_its_place() -> None:
 @torch.inference_mode()
 def test_density_is_mean_power_beside_the_largest_peak_at_every_gain() -> None:
     mean = torch.tensor([[100.0, 300.0, 200.0]])
-    peak = torch.tensor([[400.0, 2000.0, 500.0]])
+    peak = torch.tensor([[1200.0, 2000.0, 1300.0]])
 
     def told(gain: float) -> float:
         level = torch.stack([torch.log10(1 + gain * mean), torch.log10(1 + gain * peak)], dim=2)
@@ -87,6 +88,22 @@ def test_density_is_mean_power_beside_the_largest_peak_at_every_gain() -> None:
     for gain in (0.01, 0.3, 1.0, 10.0):
         assert told(gain) == pytest.approx(-1.0, abs=0.001)
     assert told(0.0) == 0.0
+
+
+@torch.inference_mode()
+def test_one_knock_changes_density_by_little() -> None:
+    mean = torch.tensor([[100.0, 300.0, 200.0, 200.0]])
+    peak = torch.tensor([[1200.0, 2000.0, 1300.0, 1500.0]])
+    knocked = peak.clone()
+    knocked[0, 2] *= 100  # 20 dB
+
+    def told(peak: Tensor) -> float:
+        return Density()(torch.stack([torch.log10(1 + mean), torch.log10(1 + peak)], dim=2)).item()
+
+    assert told(peak) == pytest.approx(-1.0, abs=0.001)
+    # It counts for twice the mean over the steps, in which it is itself.
+    assert told(knocked) == pytest.approx(np.log10(200 / (2 * knocked.mean().item())), abs=0.001)
+    assert -3.0 < told(knocked) - told(peak) < -1.0
 
 
 @torch.inference_mode()
