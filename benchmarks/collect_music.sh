@@ -1,6 +1,6 @@
 #!/bin/sh
-# Music without labels for `realtime-mer train --unlabelled`: game music from Debian's packages, and
-# VGMIDI rendered with two soundfonts. Nothing is installed; about 2 GB are fetched. Needs apt-get
+# Music for `realtime-mer train`: game music from Debian's packages (--unlabelled), and VGMIDI
+# rendered with two soundfonts, with its labels (--auxiliary vgmidi=). Nothing is installed; about 2 GB are fetched. Needs apt-get
 # (Debian or Ubuntu) with current lists, and for VGMIDI fluidsynth, fluid-soundfont-gm and
 # timgm6mb-soundfont.
 #
@@ -34,6 +34,7 @@ for package in $packages; do
 done
 
 [ -n "$vgmidi" ] || exit 0
+cp "$vgmidi/measure_curves.csv" "$out/vgmidi/"
 cd "$vgmidi/midi"
 for piece in *.mid; do
     for soundfont in FluidR3_GM TimGM6mb; do

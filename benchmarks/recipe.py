@@ -1,8 +1,9 @@
-"""How the recipe does, not the shipped file: cross-validation, other songs, what each part gains.
+r"""How the recipe does, not the shipped file: cross-validation, other songs, what each part gains.
 
 Needs the checkpoint of a training run, which holds what the run heard, encoded:
 
-    realtime-mer train --data DEAM --teacher WHEEL --unlabelled DIR --keep-checkpoint
+    realtime-mer train --data DEAM --auxiliary vgmidi=DIR --teacher WHEEL --unlabelled DIR \
+        --keep-checkpoint
     python benchmarks/recipe.py cross-validation --checkpoint mer-1.onnx.checkpoint
     python benchmarks/recipe.py ablation --checkpoint mer-1.onnx.checkpoint
     python benchmarks/recipe.py features --checkpoint mer-1.onnx.checkpoint --data DEAM
@@ -35,7 +36,7 @@ from mer_engine.model_file import DIMENSIONS
 from mer_engine.network import EmotionNetwork, WindowReader
 from mer_engine.training.checkpoint import read_checkpoint
 from mer_engine.training.collection import Collection, load_collection
-from mer_engine.training.cross_fit import FOLDS, fold_of
+from mer_engine.training.cross_fit import FOLDS, fold_of, parts_of
 from mer_engine.training.examples import STEPS, Encoder, Labels, encode_clips, read_labels
 from mer_engine.training.fit import FitSettings, predict, score_values, statistics
 from mer_engine.training.kernel_teacher import SHARES, LikenessSpace, teach
@@ -54,12 +55,15 @@ ABLATION_PARTS = 2
 LAST_OF_2013 = 1000
 LAST_OF_2014 = 2000
 _LEAST_SONGS = 20
+_MEMORY_ALONE = "memory alone"
 # Steps heard at which memories are asked: five to ten seconds.
 _MOMENTS = (10, 13, 16, 20)
 _MEMORY_PROTOCOL = (
     "kernel regression alone, five parts of the train and validation songs by artist; after "
     "5.0, 6.5, 8.0 and 10.0 s"
 )
+# Studies of what is remembered, which is the music that the model is meant for.
+_OF_THE_MEMORY = ("features", "raters")
 _KINDS = ("channels", "mode", "degrees", "spectrum", "tags", "density")
 
 Row = dict[str, Any]
@@ -81,13 +85,6 @@ class StatisticsOnly(WindowReader):
         return self._read_statistics(statistics)
 
 
-class MemoryOnly(WindowReader):
-    """Without both."""
-
-    def read(self, statistics: Tensor, *windows: Tensor) -> Tensor:
-        return 0.0 * super().read(statistics, *windows)
-
-
 def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
@@ -105,18 +102,26 @@ def main(arguments: list[str] | None = None) -> int:
                 raise DataError(f"{args.study} needs --data, the folder of DEAM")
             collection = load_collection(args.data)
         begun = time.perf_counter()
+        if args.study in _OF_THE_MEMORY:
+            heard = heard.select(_meant(heard.labels))
         result = STUDIES[args.study](heard, how, collection)
     except DataError as error:
         print(error, file=sys.stderr)
         return 2
-    names = {song.split("/", 1)[0] for song in heard.labels.songs.tolist()}
+    auxiliary = heard.labels.auxiliary
+    meant, beside = (
+        ", ".join(sorted({song.split("/", 1)[0] for song in heard.labels.songs[some].tolist()}))
+        for some in (~auxiliary, auxiliary)
+    )
     name = args.study.replace("-", "_")
     write_result(
         args.out or RESULTS / f"{name}.json",
         {
             **result,
-            "data": f"{', '.join(sorted(names))}, train and validation splits",
-            "clips": len(heard.labels),
+            "data": f"{meant}, train and validation splits"
+            + (f"; beside: {beside}" * bool(beside)),
+            "clips": int((~auxiliary).sum()),
+            "auxiliary_clips": int(auxiliary.sum()),
             "unlabelled_clips": heard.other.shape[1],
             "steps": how.steps,
             "machine": describe_machine(),
@@ -131,7 +136,7 @@ def cross_validation(heard: Heard, how: FitSettings, _: Collection | None) -> Ro
     """Five parts by artist, three seeds."""
     rows = []
     for seed in SEEDS:
-        folds = fold_of(heard.labels.groups, FOLDS, seed)
+        folds = parts_of(heard.labels, FOLDS, seed)
         for fold in range(FOLDS):
             values = _told(heard, folds == fold, how, seed)
             rows.append(
@@ -161,12 +166,8 @@ def ablation(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
         ("no tags", "the tagger's words for what it hears left out", _without(heard, tags), how),
         ("no density", "how near power comes to the peak left out", _without(heard, level), how),
         ("no memory", "the reader alone", heard, replace(how, memory=False)),
-        (
-            "memory alone",
-            "kernel regression, no reader",
-            _with_reader(heard, MemoryOnly(reader.config)),
-            how,
-        ),
+        # What it says hangs on no step of the reader's fit.
+        (_MEMORY_ALONE, "kernel regression, no reader", heard, replace(how, steps=1)),
         (
             "no memory, no opinions",
             "the reader alone, taught by labels alone",
@@ -186,6 +187,18 @@ def ablation(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
             heard,
             replace(how, unlabelled=0.0),
         ),
+        *(
+            [
+                (
+                    "no auxiliary labels",
+                    "of game scores nothing is known",
+                    heard.select(_meant(heard.labels)),
+                    how,
+                )
+            ]
+            if heard.labels.auxiliary.any()
+            else []
+        ),
         ("no variations", "every clip as it is", replace(heard, steps=heard.steps[:1]), how),
         ("no static labels", "moments alone", replace(heard, labels=unknown), how),
         (
@@ -201,15 +214,18 @@ def ablation(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
             how,
         ),
     ]
-    folds = fold_of(heard.labels.groups, FOLDS, 0)
     rows = []
     for name, what, variant, settings in variants:
         torch.manual_seed(0)
+        folds = parts_of(variant.labels, FOLDS, 0)
         values = np.zeros((len(folds), 20, 2))
+        tell = _remembered_values if name == _MEMORY_ALONE else _values
         for fold in range(ABLATION_PARTS):
-            values[folds == fold] = _told(variant, folds == fold, settings, 0)
-        told = np.flatnonzero(folds < ABLATION_PARTS)
-        rows.append({"name": name, "what": what, **_flat(values[told], heard.labels.select(told))})
+            values[folds == fold] = _told(variant, folds == fold, settings, 0, tell)
+        told = np.flatnonzero((folds >= 0) & (folds < ABLATION_PARTS))
+        rows.append(
+            {"name": name, "what": what, **_flat(values[told], variant.labels.select(told))}
+        )
         _say(name, rows[-1])
     protocol = (
         f"{ABLATION_PARTS} of {FOLDS} parts of the songs, told by readers fitted to the others; "
@@ -332,23 +348,50 @@ def raters(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
 def transfer(heard: Heard, how: FitSettings, collection: Collection | None) -> Row:
     """Trained on some kinds of songs, measured on another kind."""
     assert collection is not None
-    names = [song.split("/", 1)[1] for song in heard.labels.songs.tolist()]
-    first = _of_2013(heard.labels)
+    auxiliary = heard.labels.auxiliary
+    first = np.zeros(len(auxiliary), np.bool_)
+    first[~auxiliary] = _of_2013(heard.labels.select(_meant(heard.labels)))
     rows = []
     for title, out in (
         ("songs of 2013, told by one who knows the later ones", first),
-        ("songs of 2014 and 2015, told by one who knows 2013", ~first),
+        ("songs of 2014 and 2015, told by one who knows 2013", ~first & ~auxiliary),
     ):
         rows.append({"left_out": title, **_row(heard, out, how)})
         _say(title, rows[-1])
-    groups = np.array(genre_groups(tuple(names), {n: collection.songs[n].genre for n in names}))
+    names = [song.split("/", 1)[1] for song in heard.labels.songs[~auxiliary].tolist()]
+    groups = np.full(len(auxiliary), "other", dtype=object)
+    groups[~auxiliary] = genre_groups(
+        tuple(names), {name: collection.songs[name].genre for name in names}
+    )
     for genre in sorted(set(groups.tolist())):
         out = groups == genre
         if genre != "other" and out.sum() >= _LEAST_SONGS:
             rows.append({"left_out": genre, **_row(heard, out, how)})
             _say(genre, rows[-1])
+    if auxiliary.any():
+        rows += _auxiliary(heard, how)
     protocol = "the reader is fitted without the songs of the row and measured on them"
     return {"rows": rows, "protocol": protocol}
+
+
+def _auxiliary(heard: Heard, how: FitSettings) -> list[Row]:
+    """The auxiliary music, told by who knows none of its labels, and by who knows others of it."""
+    labels = heard.labels
+    out = labels.auxiliary
+    stranger = {"left_out": "game scores, no label of any known", **_row(heard, out, how)}
+    _say(stranger["left_out"], stranger)
+    parts = np.full(len(labels), -1)
+    parts[out] = fold_of(labels.groups[out], FOLDS, 0)
+    values = np.zeros((len(labels), STEPS, 2))
+    for part in range(FOLDS):
+        values[parts == part] = _told(heard, parts == part, how, 0)
+    others = {
+        "left_out": "game scores, five parts by game, the labels of the others known",
+        "songs": stranger["songs"],
+        **_fits(values[out], labels, out),
+    }
+    _say(others["left_out"], others)
+    return [stranger, others]
 
 
 def long_songs(heard: Heard, how: FitSettings, collection: Collection | None) -> Row:
@@ -471,6 +514,11 @@ def _told_by_strangers(
     return values
 
 
+def _meant(labels: Labels) -> NDArray[np.int64]:
+    """Numbers of the clips that are not auxiliary."""
+    return np.flatnonzero(~labels.auxiliary)
+
+
 def _strangers(labels: Labels, out: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Clips by none of the artists of the clips `out`: others would tell too much of them."""
     return ~np.isin(labels.groups, labels.groups[out])
@@ -520,11 +568,28 @@ STUDIES: dict[str, Callable[[Heard, FitSettings, Collection | None], Row]] = {
 }
 
 
-def _told(heard: Heard, out: NDArray[np.bool_], how: FitSettings, seed: int) -> NDArray[np.float64]:
+def _told(
+    heard: Heard,
+    out: NDArray[np.bool_],
+    how: FitSettings,
+    seed: int,
+    tell: Callable[[WindowReader, NDArray[np.float16]], NDArray[np.float64]] | None = None,
+) -> NDArray[np.float64]:
     """Values [m, 20, 2] of the clips `out`, from a reader fitted to the others."""
     chosen = np.flatnonzero(~out)
     reader = heard.fit(chosen, how, seed)
-    return _values(reader, heard.steps[0, out])
+    return (tell or _values)(reader, heard.steps[0, out])
+
+
+@torch.inference_mode()
+def _remembered_values(reader: WindowReader, steps: NDArray[np.float16]) -> NDArray[np.float64]:
+    """Values [m, 20, 2] that a reader's memory says of clips [m, 20, E]."""
+    assert reader.memory is not None
+    rows = [
+        reader.memory(torch.from_numpy(statistics(reader, steps, last)))[:, :2].numpy()
+        for last in range(1, STEPS + 1)
+    ]
+    return np.asarray(np.stack(rows, axis=1), np.float64)
 
 
 def _values(reader: WindowReader, steps: NDArray[np.float16]) -> NDArray[np.float64]:
@@ -535,7 +600,7 @@ def _values(reader: WindowReader, steps: NDArray[np.float16]) -> NDArray[np.floa
 def _row(heard: Heard, out: NDArray[np.bool_], how: FitSettings) -> Row:
     reader = heard.fit(np.flatnonzero(_strangers(heard.labels, out)), how, 0)
     return {
-        "songs": int(out.sum()),
+        "songs": len(np.unique(heard.labels.songs[out])),
         **_fits(_values(reader, heard.steps[0, out]), heard.labels, out),
     }
 

@@ -38,7 +38,7 @@ def study_parser(name: str, description: str, *, split: str | None) -> argparse.
     if split is not None:
         parser.add_argument(
             "--data", required=True, metavar="DATA",
-            help="deam=DIR, pmemo=DIR, csv=DIR, or a folder with DEAM",
+            help="deam=DIR, pmemo=DIR, vgmidi=DIR, csv=DIR, or a folder with DEAM",
         )  # fmt: skip
         parser.add_argument(
             "--split", choices=("train", "validation", "test"), default=split,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -143,8 +144,8 @@ def add_data_argument(parser: argparse._ActionsContainer) -> None:
         action="append",
         required=True,
         metavar="KIND=DIR",
-        help="labelled music: deam=DIR, pmemo=DIR, or csv=DIR for your own (see docs/own-data.md); "
-        "a plain DIR is DEAM, or holds deam/; may be given several times",
+        help="labelled music: deam=DIR, pmemo=DIR, vgmidi=DIR, or csv=DIR for your own (see "
+        "docs/own-data.md); a plain DIR is DEAM, or holds deam/; may be given several times",
     )
 
 
@@ -154,19 +155,31 @@ def data_sources(args: argparse.Namespace) -> tuple[str, ...]:
     Raises:
         UserError: a kind of data that is not known, or the same folder twice.
     """
+    return _sources({"--data": args.data})
+
+
+def auxiliary_sources(args: argparse.Namespace) -> tuple[str, ...]:
+    """The same of `--auxiliary`, which may name no folder of `--data` either."""
+    _sources({"--data": args.data, "--auxiliary": args.auxiliary})
+    return tuple(args.auxiliary)
+
+
+def _sources(given: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """All sources of some options, each of which must be a folder of its own."""
     from mer_engine.training.collection import parse_source
     from mer_engine.training.problem import DataError
 
-    seen = set()
-    for source in args.data:
-        try:
-            kind, folder = parse_source(source)
-        except DataError as error:
-            raise UserError(f"--data {source}: {error}") from error
-        if (kind, folder.resolve()) in seen:
-            raise UserError(f"--data {source} is given twice; give each folder once")
-        seen.add((kind, folder.resolve()))
-    return tuple(args.data)
+    seen: set[tuple[str, Path]] = set()
+    for option, sources in given.items():
+        for source in sources:
+            try:
+                kind, folder = parse_source(source)
+            except DataError as error:
+                raise UserError(f"{option} {source}: {error}") from error
+            if (kind, folder.resolve()) in seen:
+                raise UserError(f"{option} {source} is given twice; give each folder once")
+            seen.add((kind, folder.resolve()))
+    return tuple(source for sources in given.values() for source in sources)
 
 
 def pipeline_config(args: argparse.Namespace) -> PipelineConfig:

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from realtime_mer.commands.options import add_data_argument, data_sources
+from realtime_mer.commands.options import add_data_argument, auxiliary_sources, data_sources
 from realtime_mer.errors import UserError
 
 HELP = "train a model (needs the 'train' extra)"
@@ -28,6 +28,9 @@ are trained on the labels alone, which takes longer and is less accurate, and on
 validation songs are left to measure and calibrate it on.
 --unlabelled adds music that nobody labelled: a first estimate of it, made from the
 labelled songs, is learnt as well.
+--auxiliary adds labelled music of another kind, for example game scores beside pop: a
+clip of it counts a fifth; none of it is held out or measured, and none of its test split
+is learnt.
 --init goes on from the network of a model file, to fit it to other music or raters.
 
 A run that is interrupted goes on when it is started again with the same options: its
@@ -72,6 +75,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a folder of music without labels; may be given several times",
     )  # fmt: skip
     parser.add_argument(
+        "--auxiliary", action="append", default=[], metavar="KIND=DIR",
+        help="labelled music that counts less, in the forms of --data; may be given several times",
+    )  # fmt: skip
+    parser.add_argument(
         "--steps", type=int, default=None, metavar="N",
         help="steps of the optimiser in each fit (default: as for the shipped model)",
     )  # fmt: skip
@@ -96,9 +103,11 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--steps is {args.steps}; it must be 1 or more")
     if not args.out.resolve().parent.is_dir():
         raise UserError(f"the folder of --out {args.out} does not exist; make it first")
-    sources = data_sources(args)
+    sources, auxiliary = data_sources(args), auxiliary_sources(args)
     init = _init(args)
-    if args.licence is not None and (init or not all(s.startswith("csv=") for s in sources)):
+    if args.licence is not None and (
+        init or not all(s.startswith("csv=") for s in (*sources, *auxiliary))
+    ):
         raise UserError(
             f"--licence {args.licence} can be given where all data are your own (csv=DIR), without "
             "--init: DEAM, PMEmo and the shipped weights are for non-commercial use"
@@ -120,6 +129,7 @@ def run(args: argparse.Namespace) -> int:
         ) from error
     settings = TrainSettings(
         data=sources,
+        auxiliary=auxiliary,
         out=args.out,
         init=init,
         teacher=args.teacher,

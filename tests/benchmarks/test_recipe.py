@@ -14,6 +14,7 @@ from mer_engine.training import train as train_module
 from mer_engine.training.checkpoint import read_checkpoint
 from mer_engine.training.train import TrainSettings, restore, train
 from tagger_support import make_tagger, write_wheel
+from vgmidi_support import write_vgmidi
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +22,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The data and the checkpoint of a training run."""
     folder = tmp_path_factory.mktemp("run")
     data = write_deam(folder)
+    games = [f"A_B_{game}_Title" for game in range(8)]
     settings = TrainSettings(
         data=(str(data),),
+        auxiliary=(f"vgmidi={write_vgmidi(folder / 'scores', games, seconds=11.0)}",),
         out=folder / "m.onnx",
         teacher=write_wheel(folder / "musicnn.whl", make_tagger()),
         quick=True,
@@ -55,7 +58,9 @@ def test_cross_validation_tells_every_part_and_seed(
     seen = {(row["seed"], row["fold"]) for row in result["folds"]}
     assert seen == {(seed, part) for seed in recipe.SEEDS for part in range(1, 6)}
     assert all(np.isfinite(row["arousal"]["rmse"]) for row in result["folds"])
-    assert result["data"] == "deam, train and validation splits"
+    assert result["data"] == "deam, train and validation splits; beside: vgmidi"
+    assert result["clips"] == 24
+    assert result["auxiliary_clips"] > 0
     assert result["steps"] == 2
 
 
@@ -64,7 +69,7 @@ def test_each_variant_leaves_out_what_it_says(
 ) -> None:
     result = measure(recipe, "ablation", run, tmp_path / "ablation.json")
     figures = {row["name"]: (row["r2_arousal"], row["r2_valence"]) for row in result["rows"]}
-    assert len(figures) == len(result["rows"]) == 14
+    assert len(figures) == len(result["rows"]) == 15
     whole = figures.pop("as shipped")
     # This run has each clip as it is and nothing else.
     assert figures.pop("no variations") == whole
@@ -93,7 +98,11 @@ def test_campaigns_are_left_out_as_a_whole(
     recipe: ModuleType, run: tuple[Path, Path], tmp_path: Path
 ) -> None:
     result = measure(recipe, "transfer", run, tmp_path / "transfer.json")
-    assert [row["songs"] for row in result["rows"]] == [12, 12]
+    *campaigns, stranger, others = result["rows"]
+    assert [row["songs"] for row in campaigns] == [12, 12]
+    # Game scores stand beside: told by who knows nothing of them, and by who knows other games.
+    assert 2 <= stranger["songs"] == others["songs"] < 8
+    assert stranger["arousal"]["rmse"] != others["arousal"]["rmse"]
 
 
 def test_each_campaign_is_told_by_its_own_raters_and_by_all(

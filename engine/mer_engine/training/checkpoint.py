@@ -11,7 +11,7 @@ import torch
 
 from mer_engine.training.problem import DataError
 
-FORMAT = 1
+FORMAT = 2
 _SHOWN = 4
 
 

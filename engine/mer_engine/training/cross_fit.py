@@ -53,6 +53,18 @@ def fold_of(groups: NDArray[np.str_], folds: int, seed: int) -> NDArray[np.int64
     return np.array([fold[group] for group in groups.tolist()])
 
 
+def parts_of(labels: Labels, parts: int, seed: int) -> NDArray[np.int64]:
+    """Deal clips out to parts, no group in two: the part of each, int [n]; -1 for auxiliary clips.
+
+    Raises:
+        DataError: fewer than two groups.
+    """
+    part = np.full(len(labels), -1)
+    meant = ~labels.auxiliary
+    part[meant] = fold_of(labels.groups[meant], parts, seed)
+    return part
+
+
 def cross_fit(
     start: WindowReader,
     steps: NDArray[np.float16],
@@ -80,11 +92,11 @@ def cross_fit(
     more = None
     if other.shape[1] and settings.unlabelled and np.isfinite(told.other).any():
         nothing = np.full((other.shape[1], STEPS, 2), np.nan, np.float32)
-        more = Lessons(other, nothing, nothing[:, 0], told.other)
-    lessons = Lessons(steps, labels.values, labels.static, told.own)
+        more = Lessons(other, nothing, nothing[:, 0], told.other, np.ones(other.shape[1]))
+    lessons = Lessons(steps, labels.values, labels.static, told.own, labels.weights)
     reader = fit_reader(start, lessons, more, settings, seed, report, settle=settle, device=device)
     if settings.memory and told.memory is not None:
-        width = spread(reader, steps[0])
+        width = spread(reader, steps[0, ~labels.auxiliary])
         width[~told.tells] = _FLAT
         reader.remember(told.memory, torch.from_numpy(width))
     return reader
@@ -141,10 +153,15 @@ def opinions(
         [np.column_stack([labels.values[:, last - 1], labels.static]) for last in _LASTS]
     )
     learnt = _some(songs)
-    space = LikenessSpace(statistic_rows[learnt], reader.statistics.sizes)
+    weights = np.tile(labels.weights, len(_LASTS))
+    # What is like what, the music tells that the model is meant for, and of that alone is
+    # remembered: auxiliary clips change what it says, and a few remembered ones gained nothing.
+    meant = ~labels.auxiliary
+    of_those = learnt & np.tile(meant, len(_LASTS))
+    space = LikenessSpace(statistic_rows[of_those], reader.statistics.sizes)
     places = space.place(statistic_rows)
     asked = space.place(statistics(reader, other, STEPS)) if len(other) else None
-    anchors = places[: len(labels)][_some(labels.songs)]
+    anchors = places[: len(labels)][_some(labels.songs) & meant]
     memory = space.memory(anchors, len(SCORES))
     taught = _taught(reader, space, steps, labels, elsewhere)
     for dimension, name in enumerate(DIMENSIONS):
@@ -153,7 +170,9 @@ def opinions(
             if known.sum() < _FEWEST or len(np.unique(songs[known])) < 2:
                 continue
             truth, names = targets[np.ix_(known, scores)], songs[known].tolist()
-            teacher = KernelTeacher(space, places[known], truth, names, SHARES[name])
+            teacher = KernelTeacher(
+                space, places[known], truth, names, SHARES[name], weights[known]
+            )
             said = np.where(np.isfinite(targets[:, scores]), teacher(places), np.nan)
             said[known] = teacher.without_own_song()
             told.own[:, scores] = said[: len(labels)]
@@ -194,7 +213,7 @@ def _taught(
         for first, last, weight in _TAUGHT:
             places.append(space.place(statistics(reader, played, last, first)))
             targets.append(np.column_stack([labels.values[:, last - 1], labels.static]))
-            weights.append(np.full(len(labels), weight * (elsewhere if version else 1.0)))
+            weights.append(weight * (elsewhere if version else 1.0) * labels.weights)
     clip = np.tile(np.arange(len(labels)), len(places))
     return _Taught(np.concatenate(places), np.concatenate(targets), np.concatenate(weights), clip)
 

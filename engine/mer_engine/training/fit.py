@@ -32,12 +32,14 @@ class Lessons:
         values: float32 [n, 20, 2]; NaN where unknown.
         static: float32 [n, 2]; NaN where unknown.
         opinion: float32 [n, 4], a teacher's answer for the scores; NaN where there is none.
+        weights: float64 [n], how often a clip is learnt from beside the others.
     """
 
     steps: NDArray[np.float16]
     values: NDArray[np.float32]
     static: NDArray[np.float32]
     opinion: NDArray[np.float32]
+    weights: NDArray[np.float64]
 
     def __len__(self) -> int:
         return self.steps.shape[1]
@@ -121,7 +123,7 @@ def fit_reader(
     losses = []
     for step in range(1, settings.steps + 1):
         reader.train()
-        picks = [chance.integers(0, part.count, settings.batch) for part in parts]
+        picks = [part.pick(chance, settings.batch) for part in parts]
         first, last = _window(chance)
         plain = chance.random() < settings.plain
         windows = [
@@ -272,6 +274,11 @@ class _Part:
         self.values = torch.from_numpy(lessons.values).to(device)
         self.static = torch.from_numpy(lessons.static).to(device)
         self.opinion = torch.from_numpy(lessons.opinion).to(device)
+        self.chances = lessons.weights / lessons.weights.sum()
+
+    def pick(self, chance: np.random.Generator, count: int) -> NDArray[np.int64]:
+        """Numbers of so many clips."""
+        return chance.choice(self.count, count, p=self.chances)
 
     def window(
         self,

@@ -107,6 +107,7 @@ class KernelTeacher:
         targets: float [n, T], finite.
         songs: [n], the song of each row: rows of a song are never used for one another.
         shares: of each kind of statistic in the kernel.
+        weights: float [n], how much each row counts; 1 for all where None.
     """
 
     def __init__(
@@ -116,15 +117,17 @@ class KernelTeacher:
         targets: NDArray[np.floating],
         songs: Sequence[str],
         shares: Mapping[str, float],
+        weights: NDArray[np.floating] | None = None,
     ) -> None:
         self._space, self._places, self._shares = space, places, shares
         self._songs = np.asarray(songs)
         self._targets = targets.astype(np.float64)
-        self._centre = self._targets.mean(0)
+        weight = np.ones(len(places)) if weights is None else weights.astype(np.float64)
+        self._centre = np.average(self._targets, axis=0, weights=weight)
         likeness = space.likeness(places, places, shares)
         # Windows of one song say nearly the same: the ridge grows with their number.
-        ridge = RIDGE * len(places) / len(set(self._songs.tolist()))
-        self._inverse = np.linalg.inv(likeness + ridge * np.eye(len(places)))
+        ridge = RIDGE * weight.sum() / len(set(self._songs.tolist()))
+        self._inverse = np.linalg.inv(likeness + np.diag(ridge / weight))
         self._weights = self._inverse @ (self._targets - self._centre)
 
     def __call__(self, places: Array) -> NDArray[np.float32]:

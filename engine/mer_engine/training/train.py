@@ -19,7 +19,7 @@ from mer_engine.training.augment import Augmentation
 from mer_engine.training.calibrate import COVERAGE, calibrate
 from mer_engine.training.checkpoint import Checkpoint
 from mer_engine.training.collection import DIMENSIONS, Clip, Collection, load_collection
-from mer_engine.training.cross_fit import cross_fit, fold_of
+from mer_engine.training.cross_fit import cross_fit, parts_of
 from mer_engine.training.examples import Encoder, Labels, encode_clips, read_frames, read_labels
 from mer_engine.training.export import Calibration, ModelText, export_model
 from mer_engine.training.fit import (
@@ -54,6 +54,7 @@ class TrainSettings:
 
     Attributes:
         data: collections, as `load_collection` takes them.
+        auxiliary: more of them, that count less: see `Labels`.
         out: the model file to write.
         init: a model file whose network is trained on; None starts a new one.
         teacher: the `musicnn` wheel or the folder it was unpacked into; None trains the encoder
@@ -72,6 +73,7 @@ class TrainSettings:
     out: Path
     init: Path | None = None
     teacher: Path | None = None
+    auxiliary: tuple[str, ...] = ()
     unlabelled: tuple[Path, ...] = ()
     seed: int = 0
     steps: int | None = None
@@ -130,6 +132,15 @@ class Heard:
             device=device,
         )
 
+    def select(self, chosen: NDArray[np.int64]) -> Heard:
+        """The same with some of the labelled clips."""
+        return replace(
+            self,
+            steps=self.steps[:, chosen],
+            labels=self.labels.select(chosen),
+            validation=self.validation[chosen],
+        )
+
     def with_reader(self, reader: WindowReader) -> EmotionNetwork:
         """A network of this encoder and another reader."""
         network = EmotionNetwork(replace(reader.config, memory=0))
@@ -163,13 +174,14 @@ def train(settings: TrainSettings, say: Callable[[str], None]) -> ModelInfo:
     begun = time.perf_counter()
     torch.set_flush_denormal(True)  # also where a run goes on: processors multiply them slowly
     collections = read_collections(settings.data, say)
+    beside = read_collections(settings.auxiliary, say)
     weights = None if settings.teacher is None else _read_teacher(settings.teacher)
     given, parent = (None, None) if settings.init is None else load_network(settings.init)
     how = fit_settings(settings)
     music = [clip for folder in settings.unlabelled for clip in find_music(folder, say)]
     music += [
         clip
-        for collection in collections
+        for collection in (*collections, *beside)
         for clip in collection.extra
         if clip.song not in collection.splits["test"]
     ]
@@ -177,7 +189,11 @@ def train(settings: TrainSettings, say: Callable[[str], None]) -> ModelInfo:
         settings.checkpoint,
         {
             "data": settings.data,
-            "clips": {name: sum(len(c.clips_of(name)) for c in collections) for name in _SPLITS},
+            "auxiliary": settings.auxiliary,
+            "clips": {
+                name: sum(len(c.clips_of(name)) for c in (*collections, *beside))
+                for name in _SPLITS
+            },
             "unlabelled": len(music),
             "init": None if parent is None else parent.sha256,
             "teacher": None if weights is None else weights.name,
@@ -196,12 +212,13 @@ def train(settings: TrainSettings, say: Callable[[str], None]) -> ModelInfo:
 
     heard = restore(state)
     if heard is None:
-        heard = _hear(collections, music, weights, given, how, settings, say)
+        heard = _hear(collections, beside, music, weights, given, how, settings, say)
         state.update(_stored(heard))
         checkpoint.save(state)
     report: dict[str, Any] = {
         "data": f"{', '.join(c.name for c in collections)}: train and validation splits",
         "collections": [describe(collection) for collection in collections],
+        "auxiliary": [describe(collection) for collection in beside],
         "clips": len(heard.labels),
         "unlabelled_clips": heard.other.shape[1],
         "teacher": None if weights is None else weights.name,
@@ -235,7 +252,11 @@ def train(settings: TrainSettings, say: Callable[[str], None]) -> ModelInfo:
         f"valence {figures['valence']['r2']:.3f}"
     )
 
-    say(f"fitting {len(heard.labels)} clips of the training and validation songs")
+    meant = int((~heard.labels.auxiliary).sum())
+    say(
+        f"fitting {meant} clips of the training and validation songs"
+        + (f" and {len(heard.labels) - meant} auxiliary ones" if beside else "")
+    )
     reader = _fit(heard, np.arange(len(heard.labels)), how, settings, say)
     final = heard.with_reader(reader).eval()
     report["network"] = asdict(final.config)
@@ -290,12 +311,13 @@ def fit_settings(settings: TrainSettings) -> FitSettings:
 
 
 def clips_to_learn(
-    collections: tuple[Collection, ...],
+    collections: tuple[Collection, ...], auxiliary: tuple[Collection, ...] = ()
 ) -> tuple[list[Clip], Labels, NDArray[np.bool_]]:
     """The labelled clips of the train and validation splits.
 
     Returns:
-        The clips, their labels, and which of them are of the validation split.
+        The clips, their labels, and which of them are held out as the validation split: none of the
+        auxiliary ones.
 
     Raises:
         DataError: a split is empty, or has no labels of one of the dimensions.
@@ -322,11 +344,18 @@ def clips_to_learn(
                 raise DataError(f"no song of the {split} split has labels of {name}")
         labels = found if labels is None else labels + found
     assert labels is not None
+    for split in _SPLITS:
+        for collection in auxiliary:
+            some = collection.clips_of(split)
+            labels += read_labels(collection, some, auxiliary=True)
+            clips += some
+            validation += [False] * len(some)
     return clips, labels, np.array(validation)
 
 
 def _hear(
     collections: tuple[Collection, ...],
+    auxiliary: tuple[Collection, ...],
     music: list[Clip],
     weights: TaggerWeights | None,
     given: EmotionNetwork | None,
@@ -335,7 +364,7 @@ def _hear(
     say: Callable[[str], None],
 ) -> Heard:
     """Make the encoder and encode everything with it."""
-    clips, labels, validation = clips_to_learn(collections)
+    clips, labels, validation = clips_to_learn(collections, auxiliary)
     torch.manual_seed(settings.seed)
     network = given or EmotionNetwork(_sizes(weights))
     if given is None and weights is not None:
@@ -343,7 +372,8 @@ def _hear(
     elif given is None:
         _train_encoder(network, clips, labels, validation, how, settings, say)
     if given is None:
-        settle_pool(network, _some_frames(clips, say))
+        meant = [clips[number] for number in np.flatnonzero(~labels.auxiliary)]
+        settle_pool(network, _some_frames(meant, say))
     encoder = Encoder(network, settings.device)
     steps, kept, lengths = encode_clips(
         encoder, clips, how.versions, settings.seed, say, "labelled"
@@ -377,7 +407,7 @@ def _train_encoder(
 ) -> None:
     """Train the encoder on the labels of the training songs."""
     rows, truth = [], []
-    for number in np.flatnonzero(~validation):
+    for number in np.flatnonzero(~validation & ~labels.auxiliary):
         read = _readable(clips[number], say)
         if read is not None:
             rows.append(read[0][0])
@@ -439,7 +469,7 @@ def _hold_out(
         Distributions float32 [m, 20, scores, bins] and the numbers of the clips [m].
     """
     if heard.blind:
-        folds = fold_of(heard.labels.groups, HELD_OUT_PARTS, settings.seed)
+        folds = parts_of(heard.labels, HELD_OUT_PARTS, settings.seed)
     else:
         folds = np.where(heard.validation, 0, -1)
     told: dict[int, NDArray[np.float32]] = {
@@ -490,9 +520,8 @@ def _measure(
     """The calibration and the figures, from clips that the readers did not know."""
     centres = heard.network.config.bin_centres().numpy()
     truth = heard.labels.values[told]
-    calibration = calibrate(
-        probabilities, centres, truth, heard.labels.values, heard.labels.static[told]
-    )
+    meant = heard.labels.values[~heard.labels.auxiliary]
+    calibration = calibrate(probabilities, centres, truth, meant, heard.labels.static[told])
     values = (probabilities @ centres)[:, :, : len(DIMENSIONS)]
     for column, name in enumerate(DIMENSIONS):
         intercept, slope = np.array(calibration.line[name]).T
@@ -523,6 +552,7 @@ def _stored(heard: Heard) -> dict[str, Any]:
             "static": torch.from_numpy(labels.static),
             "songs": labels.songs.tolist(),
             "groups": labels.groups.tolist(),
+            "auxiliary": torch.from_numpy(labels.auxiliary),
             "validation": torch.from_numpy(heard.validation),
             "blind": heard.blind,
         }
@@ -544,6 +574,7 @@ def restore(state: dict[str, Any]) -> Heard | None:
             kept["static"].numpy(),
             np.array(kept["songs"], np.str_),
             np.array(kept["groups"], np.str_),
+            kept["auxiliary"].numpy(),
         ),
         validation=kept["validation"].numpy(),
         other=kept["other"].numpy(),

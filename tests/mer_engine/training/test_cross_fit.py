@@ -9,7 +9,7 @@ import pytest
 import torch
 from mer_engine.network import NetworkConfig, WindowReader
 from mer_engine.training import cross_fit as cross_fit_module
-from mer_engine.training.cross_fit import cross_fit, fold_of, opinions
+from mer_engine.training.cross_fit import cross_fit, fold_of, opinions, parts_of
 from mer_engine.training.examples import Labels
 from mer_engine.training.fit import FitSettings, predict
 from mer_engine.training.problem import DataError
@@ -44,7 +44,7 @@ def clips(count: int, seed: int = 0) -> tuple[Steps, Labels]:
         steps[:, :, part + 1 : part + 6 : 2] += 3 * values[:, :, 1:]
     songs = np.array([f"csv/{n // 2}" for n in range(count)])
     static = (values[:, 0] / 2).astype(np.float32)
-    return steps.astype(np.float16), Labels(values, static, songs, songs)
+    return steps.astype(np.float16), Labels(values, static, songs, songs, np.zeros(count, bool))
 
 
 def test_folds_keep_groups_together() -> None:
@@ -58,6 +58,16 @@ def test_folds_keep_groups_together() -> None:
     np.testing.assert_array_equal(fold_of(groups, 5, seed=1), folds)
     assert (fold_of(groups, 5, seed=2) != folds).any()
     assert set(fold_of(np.array(["a", "b", "a"]), 5, seed=0)) == {0, 1}
+
+
+def test_auxiliary_clips_are_in_no_part() -> None:
+    _, labels = clips(40)
+    labels.auxiliary[10:16] = True
+    parts = parts_of(labels, 4, seed=0)
+    assert (parts[10:16] == -1).all()
+    meant = np.delete(parts, slice(10, 16))
+    assert set(meant) == set(range(4))
+    np.testing.assert_array_equal(meant, fold_of(np.delete(labels.songs, slice(10, 16)), 4, seed=0))
 
 
 def test_one_artist_alone_cannot_be_held_out() -> None:
@@ -164,6 +174,38 @@ def test_the_memory_learns_to_tell_clips_that_are_played_elsewhere() -> None:
         assert memory is not None
         misses.append(np.abs(memory(window)[:, :2].numpy() - hidden.values[:, -1]).mean())
     assert misses[1] < 0.7 * misses[0]
+
+
+@torch.inference_mode()
+def test_auxiliary_clips_are_learnt_at_their_weight_and_not_remembered() -> None:
+    """They are of another kind: a channel apart, and their listeners said 0.5 more."""
+    steps, labels = clips(120)
+    kind = np.zeros(120, bool)
+    kind[60:] = True
+    steps[kind, :, 8:10] += 6
+    labels.values[kind] += 0.5
+    other, hidden = clips(40, seed=1)
+    other[:, :, 8:10] += 6
+    window = reader().statistics(torch.from_numpy(other.astype(np.float32)))
+
+    def miss(known: NDArray[np.int64], auxiliary: NDArray[np.bool_]) -> float:
+        some = replace(labels.select(known), auxiliary=auxiliary[known])
+        memory = opinions(reader(), steps[None, known], some, other[:0]).memory
+        assert memory is not None
+        assert memory.count == (~some.auxiliary).sum()
+        return float(np.abs(memory(window)[:, :2].numpy() - (hidden.values[:, -1] + 0.5)).mean())
+
+    stranger = miss(np.arange(60), kind)
+    beside = miss(np.arange(120), kind)
+    equal = miss(np.arange(120), np.zeros(120, bool))
+    assert equal < 0.8 * beside < 0.6 * stranger
+    # Scales and axes are those of the music that the model is meant for.
+    space = opinions(reader(), steps[None], replace(labels, auxiliary=kind), other[:0]).memory
+    alone = opinions(reader(), steps[None, :60], labels.select(np.arange(60)), other[:0]).memory
+    assert space is not None
+    assert alone is not None
+    torch.testing.assert_close(space.mean, alone.mean)
+    torch.testing.assert_close(space.axes, alone.axes)
 
 
 def test_a_fitted_reader_has_the_memory_where_it_may() -> None:

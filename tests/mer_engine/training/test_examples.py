@@ -13,6 +13,7 @@ from mer_engine.frontend import features
 from mer_engine.network import EmotionNetwork, NetworkConfig
 from mer_engine.training.collection import Clip, load_collection
 from mer_engine.training.examples import (
+    AUXILIARY_WEIGHT,
     Encoder,
     Labels,
     encode_clips,
@@ -170,7 +171,9 @@ def test_labels_can_be_empty() -> None:
     some = Labels(
         np.zeros((2, 20, 2), np.float32), np.zeros((2, 2), np.float32),
         np.array(["a", "b"]), np.array(["a", "long name"]),
+        np.array([False, True]),
     )  # fmt: skip
     none = some.select(np.array([], int))
     assert len(none) == 0
     assert (none + some).groups.tolist() == ["a", "long name"]
+    assert some.weights.tolist() == [1.0, AUXILIARY_WEIGHT]

@@ -63,6 +63,24 @@ def test_answers_without_the_own_song_are_those_of_a_refit() -> None:
         assert np.abs(teacher(places[rows]) - expected).max() > 0.01  # with the song: another
 
 
+def test_a_row_of_weight_two_is_as_good_as_two_rows() -> None:
+    x, y, songs = clips(each=1)
+    twice = [*range(30), 4, 17]
+    weights = np.ones(30)
+    weights[[4, 17]] = 2
+    space = LikenessSpace(x, SIZES)
+    places = space.place(x)
+    names = [songs[n] for n in twice]
+    repeated = KernelTeacher(space, places[twice], y[twice], names, SHARES)
+    weighted = KernelTeacher(space, places, y, songs, SHARES, weights)
+    other = space.place(clips(songs=20, seed=1)[0])
+    np.testing.assert_allclose(weighted(other), repeated(other), atol=1e-6)
+    own, both = weighted.without_own_song(), repeated.without_own_song()
+    np.testing.assert_allclose(own, both[:30], atol=1e-6)
+    plain = KernelTeacher(space, places, y, songs, SHARES)
+    assert np.abs(weighted(other) - plain(other)).max() > 1e-3
+
+
 def test_the_own_labels_of_a_song_play_no_part() -> None:
     x, y, songs = clips()
     before = learn(x, y, songs)[1].without_own_song()

@@ -16,13 +16,16 @@ from deam_support import SPLITS, write_deam
 from mer_engine import load_engine
 from mer_engine.engine import shipped_model
 from mer_engine.network import EmotionNetwork
+from mer_engine.training.checkpoint import read_checkpoint
+from mer_engine.training.collection import load_collection
 from mer_engine.training.import_onnx import load_network
 from mer_engine.training.problem import DataError
 from mer_engine.training.teacher import NOTICE
-from mer_engine.training.train import TrainSettings, fit_settings, train
+from mer_engine.training.train import TrainSettings, fit_settings, restore, train
 from mer_engine.training.transfer import start_encoder
 from own_data_support import write_audio, write_own_data
 from tagger_support import make_tagger, write_wheel
+from vgmidi_support import write_vgmidi
 
 from realtime_mer.cli import main
 
@@ -105,6 +108,44 @@ def test_a_teacher_and_music_without_labels(
     torch.testing.assert_close(network.encoder.residual[1].weight, start.encoder.residual[1].weight)
     assert network.encoder.pool_std.std() > 0
     assert all(0 < scale < 100 for scale in info.interval_scale["valence"])
+
+
+def test_auxiliary_music_is_learnt_and_not_measured(
+    data: Path, wheel: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    games = [f"A_B_{game}_Title" for game in range(8)]
+    folder = write_vgmidi(tmp_path / "scores", games, seconds=42.0)
+    beside = load_collection(f"vgmidi={folder}")
+    count = sum(len(beside.clips_of(split)) for split in ("train", "validation"))
+    assert 0 < count < len(beside.clips)  # the others are of the test split
+    arguments = ["train", "--data", str(data), "--auxiliary", f"vgmidi={folder}"]
+    arguments += ["--teacher", str(wheel), "--steps", "2", "--quick", "--keep-checkpoint"]
+    model = tmp_path / "m.onnx"
+    assert main([*arguments, "--out", str(model)]) == 0
+    told = capsys.readouterr().err
+    assert f"fitting 24 clips of the training and validation songs and {count} auxiliary" in told
+    heard = restore(read_checkpoint(tmp_path / "m.onnx.checkpoint")["state"])
+    assert heard is not None
+    auxiliary = heard.labels.auxiliary
+    assert auxiliary.sum() == count
+    assert not auxiliary[:24].any()
+    assert not heard.validation[auxiliary].any()
+    # Clips between the labelled ones are music without labels, unless they are of the test split.
+    learnt = set(beside.splits["train"]) | set(beside.splits["validation"])
+    assert heard.other.shape[1] == sum(clip.song in learnt for clip in beside.extra) + 1
+    info = load_engine(model).info
+    assert info.training["auxiliary"][0]["name"] == "vgmidi"
+    assert sum(info.training["auxiliary"][0]["clips"].values()) == count
+    # What music usually is like, and how wide intervals are, DEAM alone tells.
+    plain = [a for a in arguments if not a.startswith("vgmidi=") and a != "--auxiliary"]
+    assert main([*plain, "--out", str(tmp_path / "plain.onnx")]) == 0
+    other = load_engine(tmp_path / "plain.onnx").info
+    assert info.prior == other.prior
+    before, after = weights(tmp_path / "plain.onnx"), weights(model)
+    assert {name: array.shape for name, array in before.items()} == {
+        name: array.shape for name, array in after.items()
+    }
+    assert any((before[name] != array).any() for name, array in after.items())
 
 
 def quiet(_: str) -> None:

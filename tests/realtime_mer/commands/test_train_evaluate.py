@@ -100,6 +100,12 @@ def test_bad_sources(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert f"--data {data} is given twice" in told
         assert "holds no PMEmo" in refusal(capsys, *given, "--data", f"pmemo={tmp_path}")
         assert "holds neither audio" in refusal(capsys, *given, "--data", f"csv={tmp_path}")
+    train = ["train", "--data", str(data), "--auxiliary"]
+    told = refusal(capsys, *train, str(data))
+    assert f"--auxiliary {data} is given twice" in told
+    assert "--auxiliary amg=x: there is no kind of data 'amg'" in refusal(capsys, *train, "amg=x")
+    told = refusal(capsys, *train, f"vgmidi={tmp_path}")
+    assert f"{tmp_path / 'measure_curves.csv'} is missing" in told
 
 
 def test_bad_models(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
