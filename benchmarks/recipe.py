@@ -585,11 +585,12 @@ def _told(
 def _remembered_values(reader: WindowReader, steps: NDArray[np.float16]) -> NDArray[np.float64]:
     """Values [m, 20, 2] that a reader's memory says of clips [m, 20, E]."""
     assert reader.memory is not None
-    rows = [
-        reader.memory(torch.from_numpy(statistics(reader, steps, last)))[:, :2].numpy()
-        for last in range(1, STEPS + 1)
-    ]
-    return np.asarray(np.stack(rows, axis=1), np.float64)
+    values = np.empty((len(steps), STEPS, 2))
+    for last in range(1, STEPS + 1):
+        values[:, last - 1] = reader.memory(torch.from_numpy(statistics(reader, steps, last)))[
+            :, :2
+        ]
+    return values
 
 
 def _values(reader: WindowReader, steps: NDArray[np.float16]) -> NDArray[np.float64]:
