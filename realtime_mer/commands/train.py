@@ -29,7 +29,7 @@ validation songs are left to measure and calibrate it on.
 --unlabelled adds music that nobody labelled: a first estimate of it, made from the
 labelled songs, is learnt as well.
 --auxiliary adds labelled music of another kind, for example game scores beside pop: a
-clip of it counts a fifth; none of it is held out or measured, and none of its test split
+clip of it counts a tenth; none of it is held out or measured, and none of its test split
 is learnt.
 --init goes on from the network of a model file, to fit it to other music or raters.
 

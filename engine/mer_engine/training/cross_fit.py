@@ -88,12 +88,14 @@ def cross_fit(
     """
     told = Opinions.none(len(labels), other.shape[1])
     if settings.opinion or settings.unlabelled or settings.memory:
-        told = opinions(start, steps, labels, other[0], settings.elsewhere)
+        told = opinions(start, steps, labels, other[0], settings.elsewhere, settings.auxiliary)
     more = None
     if other.shape[1] and settings.unlabelled and np.isfinite(told.other).any():
         nothing = np.full((other.shape[1], STEPS, 2), np.nan, np.float32)
         more = Lessons(other, nothing, nothing[:, 0], told.other, np.ones(other.shape[1]))
-    lessons = Lessons(steps, labels.values, labels.static, told.own, labels.weights)
+    lessons = Lessons(
+        steps, labels.values, labels.static, told.own, labels.weights(settings.auxiliary)
+    )
     reader = fit_reader(start, lessons, more, settings, seed, report, settle=settle, device=device)
     if settings.memory and told.memory is not None:
         width = spread(reader, steps[0, ~labels.auxiliary])
@@ -135,6 +137,7 @@ def opinions(
     labels: Labels,
     other: NDArray[np.float16],
     elsewhere: float = 1.0,
+    auxiliary: float = 1.0,
 ) -> Opinions:
     """Ask kernel teachers, one for each kind of score.
 
@@ -145,6 +148,7 @@ def opinions(
         labels: of the same clips.
         other: float16 [m, 20, E], clips without labels.
         elsewhere: how much a variation counts for the memory beside the clip as it is.
+        auxiliary: how much an auxiliary clip counts beside one of the others.
     """
     told = Opinions.none(steps.shape[1], len(other))
     statistic_rows = np.concatenate([statistics(reader, steps[0], last) for last in _LASTS])
@@ -153,7 +157,7 @@ def opinions(
         [np.column_stack([labels.values[:, last - 1], labels.static]) for last in _LASTS]
     )
     learnt = _some(songs)
-    weights = np.tile(labels.weights, len(_LASTS))
+    weights = np.tile(labels.weights(auxiliary), len(_LASTS))
     # What is like what, the music tells that the model is meant for, and of that alone is
     # remembered: auxiliary clips change what it says, and a few remembered ones gained nothing.
     meant = ~labels.auxiliary
@@ -163,7 +167,7 @@ def opinions(
     asked = space.place(statistics(reader, other, STEPS)) if len(other) else None
     anchors = places[: len(labels)][_some(labels.songs) & meant]
     memory = space.memory(anchors, len(SCORES))
-    taught = _taught(reader, space, steps, labels, elsewhere)
+    taught = _taught(reader, space, steps, labels, elsewhere, auxiliary)
     for dimension, name in enumerate(DIMENSIONS):
         for scores in _alike(targets, (dimension, dimension + len(DIMENSIONS))):
             known = learnt & np.isfinite(targets[:, scores]).all(axis=1)
@@ -207,13 +211,14 @@ def _taught(
     steps: NDArray[np.float16],
     labels: Labels,
     elsewhere: float,
+    auxiliary: float,
 ) -> _Taught:
     places, targets, weights = [], [], []
     for version, played in enumerate(steps):
         for first, last, weight in _TAUGHT:
             places.append(space.place(statistics(reader, played, last, first)))
             targets.append(np.column_stack([labels.values[:, last - 1], labels.static]))
-            weights.append(weight * (elsewhere if version else 1.0) * labels.weights)
+            weights.append(weight * (elsewhere if version else 1.0) * labels.weights(auxiliary))
     clip = np.tile(np.arange(len(labels)), len(places))
     return _Taught(np.concatenate(places), np.concatenate(targets), np.concatenate(weights), clip)
 

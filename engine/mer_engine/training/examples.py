@@ -19,10 +19,6 @@ from mer_engine.training.problem import DataError
 from mer_engine.training.surroundings import Surroundings, play
 
 STEPS = 20
-# How much a clip of auxiliary data counts beside one of the music that the model is meant for. Of
-# game scores beside DEAM: at 0.2 they told other games far better (R2 of arousal 0.55 instead of
-# 0.38) at no cost; at 1 they cost DEAM 0.01 of valence.
-AUXILIARY_WEIGHT = 0.2
 # A clip may end a little early: the rest is filled with silence and its labels are dropped.
 _SHORTEST_STEPS = 4
 
@@ -46,10 +42,9 @@ class Labels:
     groups: NDArray[np.str_]
     auxiliary: NDArray[np.bool_]
 
-    @property
-    def weights(self) -> NDArray[np.float64]:
-        """How much each clip counts [n]."""
-        return np.where(self.auxiliary, AUXILIARY_WEIGHT, 1.0)
+    def weights(self, auxiliary: float) -> NDArray[np.float64]:
+        """How much each clip counts [n]: `auxiliary` for auxiliary ones, 1 for the others."""
+        return np.where(self.auxiliary, auxiliary, 1.0)
 
     def __len__(self) -> int:
         return len(self.values)

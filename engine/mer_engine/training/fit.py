@@ -63,6 +63,7 @@ class FitSettings:
         versions: variations of every labelled clip, itself included.
         plain: share of the batches with clips as they are, the others with one of the variations.
         elsewhere: weight of a variation in the memory; a clip as it is has 1.
+        auxiliary: weight of a clip of auxiliary data, everywhere; above 0.
         memory: give the fitted reader the kernel teacher's memory.
     """
 
@@ -80,6 +81,7 @@ class FitSettings:
     versions: int = 3
     plain: float = 0.6
     elsewhere: float = 0.1
+    auxiliary: float = 0.1
     memory: bool = True
 
 

@@ -190,7 +190,7 @@ def test_auxiliary_clips_are_learnt_at_their_weight_and_not_remembered() -> None
 
     def miss(known: NDArray[np.int64], auxiliary: NDArray[np.bool_]) -> float:
         some = replace(labels.select(known), auxiliary=auxiliary[known])
-        memory = opinions(reader(), steps[None, known], some, other[:0]).memory
+        memory = opinions(reader(), steps[None, known], some, other[:0], 1.0, 0.2).memory
         assert memory is not None
         assert memory.count == (~some.auxiliary).sum()
         return float(np.abs(memory(window)[:, :2].numpy() - (hidden.values[:, -1] + 0.5)).mean())

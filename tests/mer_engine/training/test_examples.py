@@ -13,7 +13,6 @@ from mer_engine.frontend import features
 from mer_engine.network import EmotionNetwork, NetworkConfig
 from mer_engine.training.collection import Clip, load_collection
 from mer_engine.training.examples import (
-    AUXILIARY_WEIGHT,
     Encoder,
     Labels,
     encode_clips,
@@ -176,4 +175,4 @@ def test_labels_can_be_empty() -> None:
     none = some.select(np.array([], int))
     assert len(none) == 0
     assert (none + some).groups.tolist() == ["a", "long name"]
-    assert some.weights.tolist() == [1.0, AUXILIARY_WEIGHT]
+    assert some.weights(0.3).tolist() == [1.0, 0.3]
