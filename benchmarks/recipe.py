@@ -587,9 +587,8 @@ def _remembered_values(reader: WindowReader, steps: NDArray[np.float16]) -> NDAr
     assert reader.memory is not None
     values = np.empty((len(steps), STEPS, 2))
     for last in range(1, STEPS + 1):
-        values[:, last - 1] = reader.memory(torch.from_numpy(statistics(reader, steps, last)))[
-            :, :2
-        ]
+        told = reader.memory(torch.from_numpy(statistics(reader, steps, last)))
+        values[:, last - 1] = told[:, :2]
     return values
 
 

@@ -205,7 +205,11 @@ SECTIONS = (
                 "emotion they *felt*",
                 "emotify",
             ),
-            ("VGMIDI: game scores, rendered with two soundfonts", "vgmidi"),
+            (
+                "VGMIDI: game scores, rendered with two soundfonts; pieces of six games of which "
+                "none was learnt",
+                "vgmidi",
+            ),
         ),
     ),
 )  # fmt: skip

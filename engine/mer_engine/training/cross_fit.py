@@ -158,8 +158,9 @@ def opinions(
     )
     learnt = _some(songs)
     weights = np.tile(labels.weights(auxiliary), len(_LASTS))
-    # What is like what, the music tells that the model is meant for, and of that alone is
-    # remembered: auxiliary clips change what it says, and a few remembered ones gained nothing.
+    # What is like what, the music tells that the model is meant for, and that alone is remembered:
+    # auxiliary clips change what it says. To remember 400 of them too gained 0.01 of R2 on such
+    # music, for 0.7 MB.
     meant = ~labels.auxiliary
     of_those = learnt & np.tile(meant, len(_LASTS))
     space = LikenessSpace(statistic_rows[of_those], reader.statistics.sizes)
