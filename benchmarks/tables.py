@@ -456,6 +456,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "genres": ("accuracy", genres),
     "campaigns": ("accuracy", campaigns),
     "baselines": ("baselines", baselines),
+    "tagger probe": ("tagger_probe", baselines),
     "cross-validation": ("cross_validation", cross_validation),
     "long songs": ("long_songs", long_songs),
     "ablation": ("ablation", ablation),

@@ -9,6 +9,7 @@ python benchmarks/side_by_side.py --cache DIR --audio FILE ...
 python benchmarks/scale.py
 realtime-mer evaluate --data DIR --json > benchmarks/results/accuracy.json
 python benchmarks/baselines.py --data DIR
+python benchmarks/tagger_probe.py --data DIR --teacher WHEEL
 python benchmarks/robustness.py --data DIR
 python benchmarks/lag.py --data DIR
 python benchmarks/step_response.py --data DIR
@@ -135,6 +136,14 @@ SECTIONS = (
         "Simpler methods on the same songs and moments, fitted on the training and validation "
         "songs; each hears as much as the network.",
         (("", "baselines"),),
+    ),
+    Section(
+        "A plain probe of the tagger", "tagger_probe",
+        "python benchmarks/tagger_probe.py --data DIR --teacher WHEEL",
+        "The mean of MusiCNN's embeddings so far and ridge regression, and what it rests on: at "
+        "the clips' own levels it tells more of new songs of the same campaigns, and loses it "
+        "with the level or the campaign.",
+        (("", "tagger probe"),),
     ),
     Section(
         "Cross-validation", "cross_validation",

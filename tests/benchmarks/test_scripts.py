@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from deam_support import write_deam
+from tagger_support import make_tagger, write_wheel
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,18 @@ def test_studies_of_a_split(
     assert result["songs"] == songs
     assert result["data"] == "deam, test split"
     assert result["model_was_trained_on_these_songs"] is False
+
+
+def test_tagger_probe(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="torch comes with the train extra")
+    wheel = write_wheel(tmp_path / "tagger.whl", make_tagger())
+    arguments = ["--data", data, "--teacher", str(wheel), "--songs", "3"]
+    result = run("tagger_probe", tmp_path / "r.json", *arguments)
+    assert (result["songs"], result["data"]) == (3, "deam, test split")
+    main = importlib.import_module("tagger_probe").main
+    gone = str(tmp_path / "gone.whl")
+    assert main(["--data", data, "--teacher", gone, "--out", str(tmp_path / "r.json")]) == 2
+    assert f"the teacher {gone} cannot be used" in capsys.readouterr().err
 
 
 def test_step_response(data: str, tmp_path: Path) -> None:

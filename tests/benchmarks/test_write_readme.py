@@ -106,6 +106,7 @@ def test_every_study_has_its_section(root: Path, write: Callable[[str, object], 
                     "seconds": [0.1, 0.2], "way": [0.0, 1.0]}],
     })  # fmt: skip
     write("baselines", {"rows": [{"name": "mean", "what": "a|b", **BOTH}]})
+    write("tagger_probe", {"rows": [{"name": "own level", "what": "as it is", **BOTH}]})
     write("cross_validation", {"folds": [
         {"fold": 1, "seed": 0, "r2_arousal": 0.6, "r2_valence": 0.2},
         {"fold": 2, "seed": 0, "r2_arousal": 0.8, "r2_valence": 0.4},

@@ -175,7 +175,7 @@ def train(settings: TrainSettings, say: Callable[[str], None]) -> ModelInfo:
     torch.set_flush_denormal(True)  # also where a run goes on: processors multiply them slowly
     collections = read_collections(settings.data, say)
     beside = read_collections(settings.auxiliary, say)
-    weights = None if settings.teacher is None else _read_teacher(settings.teacher)
+    weights = None if settings.teacher is None else read_teacher(settings.teacher)
     given, parent = (None, None) if settings.init is None else load_network(settings.init)
     how = fit_settings(settings)
     music = [clip for folder in settings.unlabelled for clip in find_music(folder, say)]
@@ -582,7 +582,12 @@ def restore(state: dict[str, Any]) -> Heard | None:
     )
 
 
-def _read_teacher(path: Path) -> TaggerWeights:
+def read_teacher(path: Path) -> TaggerWeights:
+    """The tagger's weights from the wheel of the package musicnn, or the folder it was unpacked to.
+
+    Raises:
+        DataError: they are not there, or cannot be read.
+    """
     try:
         return load_weights(path, TEACHER)
     except (OSError, BundleError, KeyError) as error:

@@ -1,0 +1,220 @@
+"""What a plain probe of the tagger tells of emotion, and what it rests on: the level of the clips.
+
+The mean of the tagger's embeddings so far and ridge regression, nothing else. Needs torch, and the
+tagger's published weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mer_engine.frontend import FrontEndConfig
+from mer_engine.training.clip_audio import read_clip
+from mer_engine.training.collection import DIMENSIONS, STEP_S, Clip, Collection
+from mer_engine.training.cross_fit import FOLDS, fold_of
+from mer_engine.training.examples import STEPS, Labels, read_labels
+from mer_engine.training.fit import FIRST_SCORED, score_values
+from mer_engine.training.problem import DataError
+from mer_engine.training.teacher import (
+    EMBEDDING_SIZE,
+    HOP,
+    PATCH_FRAMES,
+    Teacher,
+    tagger_features,
+)
+from numpy.typing import NDArray
+
+from realtime_mer.benchmarks.listening import Progress, clips_of
+
+# Steps of half a second at whose ends three seconds are described: every second one.
+DESCRIBED = tuple(range(6, STEPS + 1, 2))
+RIDGES = (1e1, 1e2, 1e3, 1e4, 1e5)
+# Root mean square that a clip as a whole is brought to.
+_ONE_LEVEL = 0.1
+LAST_OF_2013 = 1000
+
+Array = NDArray[np.float64]
+# Means of the embeddings so far, float64 [n, 20, 200]; NaN before three seconds.
+Heard = NDArray[np.float64]
+
+
+def measure_probe(
+    teacher: Teacher,
+    collection: Collection,
+    split: str,
+    *,
+    songs: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Fits probes on training and validation songs and measures them.
+
+    Args:
+        teacher: the tagger at rest.
+        split: measured; the rows about campaigns are of the fitted songs.
+        songs: at most so many of each split.
+        seed: of the parts in which the ridge is chosen.
+        progress: called with the number of clips described and of all.
+
+    Returns:
+        `songs`; `rows`, each with `name` and `what` and, by dimension, `r2`, `rmse`, `ccc`, `r`.
+
+    Raises:
+        DataError: there is nothing to fit on or nothing to measure.
+    """
+    fitted = [name for name in ("train", "validation") if name != split]
+    fit_clips = [clip for name in fitted for clip in clips_of(collection, name, songs)]
+    clips = clips_of(collection, split, songs)
+    if not fit_clips or not clips:
+        raise DataError(f"{collection.root} has no songs to fit on, or none of the split {split}")
+    total = 2 * len(fit_clips) + 4 * len(clips)
+    done = 0
+
+    def heard(some: Sequence[Clip], change: Callable[[Array], Array]) -> Heard:
+        nonlocal done
+        rows = []
+        for clip in some:
+            rows.append(describe(teacher, change(read_clip(clip, _RATE_HZ).astype(np.float64))))
+            done += 1
+            if progress is not None:
+                progress(done, total)
+        return np.stack(rows)
+
+    known = read_labels(collection, tuple(fit_clips))
+    truth = read_labels(collection, tuple(clips))
+    own, one = heard(fit_clips, _as_it_is), heard(fit_clips, _at_one_level)
+    at_own, at_one = Probe(own, known, seed), Probe(one, known, seed)
+    rows = [
+        _row(name, what, probe, heard(clips, change), truth)
+        for name, what, probe, change in (
+            ("own level", "fitted and told at the clips' own levels", at_own, _as_it_is),
+            ("own level, 6 dB softer", "the same probe, told softer clips", at_own, _softer(6)),
+            ("own level, 12 dB softer", "the same", at_own, _softer(12)),
+            ("one level", "every clip brought to one level", at_one, _at_one_level),
+        )
+    ]
+    if collection.name == "deam":
+        rows += _campaigns({"own level": own, "one level": one}, known, seed)
+    return {
+        "songs": len(clips),
+        "fitted_on": {"splits": fitted, "clips": len(fit_clips)},
+        "rows": rows,
+    }
+
+
+def _campaigns(inputs: dict[str, Heard], known: Labels, seed: int) -> list[dict[str, Any]]:
+    """What who knows the songs of some of DEAM's campaigns tells of the others'."""
+    first = np.array([int(song.split("/", 1)[1]) <= LAST_OF_2013 for song in known.songs.tolist()])
+    rows = []
+    for name, what, out in (
+        ("songs of 2013", "fitted to the later songs, none of them by the same artists", first),
+        ("songs of 2014 and 2015", "fitted to the songs of 2013, likewise", ~first),
+    ):
+        strangers = ~np.isin(known.groups, known.groups[out])
+        if not strangers.any() or not out.any():
+            continue
+        for level, heard in inputs.items():
+            probe = Probe(heard[strangers], known.select(np.flatnonzero(strangers)), seed)
+            told = known.select(np.flatnonzero(out))
+            rows.append(_row(f"{name}, {level}", what, probe, heard[out], told))
+    return rows
+
+
+class Probe:
+    """Ridge regression from the mean embedding to valence and arousal.
+
+    Args:
+        heard: float64 [n, 20, 200].
+        labels: of the same clips.
+        seed: of the parts by artist in which the ridge is chosen.
+    """
+
+    def __init__(self, heard: Heard, labels: Labels, seed: int) -> None:
+        parts = fold_of(labels.groups, FOLDS, seed)
+        misses = []
+        for ridge in RIDGES:
+            told = np.zeros((*heard.shape[:2], len(DIMENSIONS)))
+            for part in range(int(parts.max()) + 1):
+                out = parts == part
+                told[out] = _tell(_fit(heard[~out], labels.values[~out], ridge), heard[out])
+            misses.append(np.nanmean((told - labels.values)[:, FIRST_SCORED - 1 :] ** 2))
+        self.ridge = RIDGES[int(np.argmin(misses))]
+        self._fitted = _fit(heard, labels.values, self.ridge)
+
+    def __call__(self, heard: Heard) -> Array:
+        """Values [n, 20, 2]."""
+        return _tell(self._fitted, heard)
+
+
+@torch.inference_mode()
+def describe(teacher: Teacher, samples: Array) -> Array:
+    """Mean of the embeddings of the three seconds before each moment, of those so far.
+
+    Args:
+        teacher: the tagger.
+        samples: float [n], 16 kHz.
+
+    Returns:
+        float64 [20, 200] at the end of each half second; NaN before three seconds were heard. No
+        patch reaches beyond its moment.
+    """
+    frames = tagger_features(samples.astype(np.float32))
+    half = FrontEndConfig().fft_size // 2
+    ends = [int((step * STEP_S * _RATE_HZ - half) // HOP) + 1 for step in DESCRIBED]
+    whole = [end for end in ends if end <= len(frames)]
+    result = np.full((STEPS, EMBEDDING_SIZE), np.nan)
+    if not whole:
+        return result
+    patches = np.stack([frames[max(0, end - PATCH_FRAMES) : end][-PATCH_FRAMES:] for end in whole])
+    embeddings = teacher(torch.from_numpy(patches))[0].numpy().astype(np.float64)
+    means = np.cumsum(embeddings, axis=0) / np.arange(1, len(whole) + 1)[:, None]
+    for step, mean in zip(DESCRIBED, means, strict=False):
+        result[step - 1 :] = mean
+    return result
+
+
+_RATE_HZ = FrontEndConfig().sample_rate_hz
+
+
+def _as_it_is(samples: Array) -> Array:
+    return samples
+
+
+def _softer(by_db: float) -> Callable[[Array], Array]:
+    return lambda samples: samples * 10 ** (-by_db / 20)
+
+
+def _at_one_level(samples: Array) -> Array:
+    return samples * (_ONE_LEVEL / max(float(np.sqrt(np.mean(samples**2))), 1e-6))
+
+
+def _fit(
+    heard: Heard, values: NDArray[np.float32], ridge: float
+) -> tuple[Array, Array, Array, Array]:
+    x = heard[:, FIRST_SCORED - 1 :].reshape(-1, heard.shape[2])
+    y = values[:, FIRST_SCORED - 1 :].reshape(-1, len(DIMENSIONS)).astype(np.float64)
+    known = np.isfinite(x).all(1) & np.isfinite(y).all(1)
+    x, y = x[known], y[known]
+    mean, scale, centre = x.mean(0), x.std(0) + 1e-6, y.mean(0)
+    z = (x - mean) / scale
+    weights = np.linalg.solve(z.T @ z + ridge * np.eye(z.shape[1]), z.T @ (y - centre))
+    return mean, scale, weights, centre
+
+
+def _tell(fitted: tuple[Array, Array, Array, Array], heard: Heard) -> Array:
+    mean, scale, weights, centre = fitted
+    return np.asarray(((heard - mean) / scale) @ weights + centre)
+
+
+def _row(name: str, what: str, probe: Probe, heard: Heard, labels: Labels) -> dict[str, Any]:
+    valence, arousal = score_values(np.nan_to_num(probe(heard)), labels.values)
+    return {
+        "name": name,
+        "what": what,
+        "ridge": probe.ridge,
+        "arousal": arousal.to_dict(),
+        "valence": valence.to_dict(),
+    }
