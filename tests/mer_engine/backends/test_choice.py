@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -113,9 +114,11 @@ def test_a_backend_that_is_wrong_may_not_serve(
     told: list[str] = []
     engine = load_engine(backend="auto", announce=told.append)
     assert engine.backend == "onnxruntime"
-    assert "other may not serve: it differs from the reference by valence 2.5e-03" in told[0]
+    # How far a wrong answer of the graph moves the value hangs on the shipped model's line.
+    wrong = r"it differs from the reference by valence \d\.\de-03"
+    assert re.search(f"other may not serve: {wrong}", told[0])
     assert "allowed are 1e-04 in fp32" in note_of(engine)
-    with pytest.raises(BackendError, match=r"other cannot serve here: it differs .* 2\.5e-03"):
+    with pytest.raises(BackendError, match=f"other cannot serve here: {wrong}"):
         load_engine(backend="other")
 
 

@@ -53,7 +53,7 @@ def lessons(count: int = 32, versions: int = 1, seed: int = 0) -> Lessons:
     steps[..., SMALL.channels : SMALL.channels + 2] += 2 * values
     nothing = np.full((count, 4), np.nan, np.float32)
     static = (values[:, 0] / 2).astype(np.float32)
-    return Lessons(steps.astype(np.float16), values, static, nothing)
+    return Lessons(steps.astype(np.float16), values, static, nothing, np.ones(count))
 
 
 def values_of(fitted: WindowReader, given: Lessons) -> np.ndarray:
@@ -76,10 +76,10 @@ def test_it_learns_from_opinions_where_there_are_no_labels() -> None:
     labelled, music = lessons(16), lessons(64, seed=1)
     truth = np.concatenate([music.values[:, -1], music.static], axis=1)
     nothing = np.full_like(music.values, np.nan)
-    more = Lessons(music.steps, nothing, nothing[:, 0], truth)
+    more = Lessons(music.steps, nothing, nothing[:, 0], truth, music.weights)
     # The labels say nothing of these clips: no label is known at all.
     unknown = np.full_like(labelled.values, np.nan)
-    empty = Lessons(labelled.steps, unknown, unknown[:, 0], labelled.opinion)
+    empty = replace(labelled, values=unknown, static=unknown[:, 0])
     settings = FitSettings(steps=60, batch=32, rate=5e-3, average=0.9)
     told = values_of(fit_reader(reader(), empty, more, settings, seed=0), music)
     for fit in score_values(told[:, :, :2], music.values):
@@ -101,7 +101,7 @@ def test_the_seed_decides_and_the_start_stays() -> None:
 def test_all_versions_are_heard() -> None:
     given = lessons(versions=2)
     given.steps[1] = 0
-    clean = Lessons(given.steps[:1], given.values, given.static, given.opinion)
+    clean = replace(given, steps=given.steps[:1])
     both, one = (fit_reader(reader(), some, None, SETTINGS, 0) for some in (given, clean))
     assert not torch.equal(both.scores, one.scores)
 
@@ -129,6 +129,19 @@ def test_weights_decide_what_is_learnt() -> None:
     only = FitSettings(steps=60, batch=32, rate=5e-3, average=0.9, label=0.0)
     told = values_of(fit_reader(start, given, None, only, 0), given)
     np.testing.assert_allclose(told[:, 9:], -0.5, atol=0.1)
+
+
+def test_a_clip_of_little_weight_is_learnt_from_seldom() -> None:
+    given = lessons(64)
+    given.steps[:] = 0  # nothing tells the clips apart
+    given.static[:] = np.nan
+    given.values[:32], given.values[32:] = 0.4, -0.4
+    settings = FitSettings(steps=80, batch=32, rate=5e-3, average=0.9)
+    for weight, expected in ((1.0, 0.0), (0.05, 0.36)):
+        weights = np.repeat([1.0, weight], 32)
+        some = replace(given, weights=weights)
+        told = values_of(fit_reader(reader(), some, None, settings, seed=0), some)
+        np.testing.assert_allclose(told[:, 9:, :2], expected, atol=0.1)
 
 
 def test_clips_without_labels_leave_the_weights_finite() -> None:
