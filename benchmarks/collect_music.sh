@@ -1,8 +1,8 @@
 #!/bin/sh
 # Music for `realtime-mer train`: game music from Debian's packages (--unlabelled), and VGMIDI
-# rendered with two soundfonts, with its labels (--auxiliary vgmidi=). Nothing is installed; about 2 GB are fetched. Needs apt-get
-# (Debian or Ubuntu) with current lists, and for VGMIDI fluidsynth, fluid-soundfont-gm and
-# timgm6mb-soundfont.
+# rendered with two soundfonts, with its labels (--auxiliary vgmidi=). Nothing is installed; about
+# 2 GB are fetched. Needs apt-get (Debian or Ubuntu) with current lists, and for VGMIDI fluidsynth,
+# fluid-soundfont-gm and timgm6mb-soundfont.
 #
 #     benchmarks/collect_music.sh music /data/vgmidi
 #

@@ -46,14 +46,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from realtime_mer.benchmarks.agreement import genre_groups
+from realtime_mer.benchmarks.campaigns import LAST_OF_2014, of_2013
 from realtime_mer.benchmarks.machine import describe_machine
 from realtime_mer.benchmarks.study import RESULTS, write_result
 
 SEEDS = (0, 1, 2)
 # Of the five parts, so many are told in the ablation: about 600 songs.
 ABLATION_PARTS = 2
-LAST_OF_2013 = 1000
-LAST_OF_2014 = 2000
 _LEAST_SONGS = 20
 _MEMORY_ALONE = "memory alone"
 # Steps heard at which memories are asked: five to ten seconds.
@@ -290,7 +289,7 @@ def raters(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
     """What it costs that nobody knows which raters would have judged a song."""
     labels = heard.labels
     windows = _windows(heard, heard.steps[:1])
-    first = _of_2013(labels)
+    first = of_2013(labels.songs)
     campaign = np.broadcast_to(first[:, None, None], labels.values.shape).astype(np.float64)
 
     def told(
@@ -350,7 +349,7 @@ def transfer(heard: Heard, how: FitSettings, collection: Collection | None) -> R
     assert collection is not None
     auxiliary = heard.labels.auxiliary
     first = np.zeros(len(auxiliary), np.bool_)
-    first[~auxiliary] = _of_2013(heard.labels.select(_meant(heard.labels)))
+    first[~auxiliary] = of_2013(heard.labels.songs[~auxiliary])
     rows = []
     for title, out in (
         ("songs of 2013, told by one who knows the later ones", first),
@@ -506,7 +505,7 @@ def _told_by_strangers(
     Returns:
         Values [n, 20, 2].
     """
-    known = _strangers(heard.labels, out)
+    known = heard.labels.strangers(out)
     if not known.any():
         raise DataError("the songs of one campaign are all by the artists of another")
     values = np.full(heard.labels.values.shape, np.nan)
@@ -517,11 +516,6 @@ def _told_by_strangers(
 def _meant(labels: Labels) -> NDArray[np.int64]:
     """Numbers of the clips that are not auxiliary."""
     return np.flatnonzero(~labels.auxiliary)
-
-
-def _strangers(labels: Labels, out: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Clips by none of the artists of the clips `out`: others would tell too much of them."""
-    return ~np.isin(labels.groups, labels.groups[out])
 
 
 def _ask(
@@ -540,11 +534,6 @@ def _score(values: NDArray[np.float64], labels: Labels) -> Row:
     """R2 at the moments that were asked; the others are NaN."""
     truth = np.where(np.isfinite(values), labels.values, np.nan)
     return _flat(np.nan_to_num(values), replace(labels, values=truth.astype(np.float32)))
-
-
-def _of_2013(labels: Labels) -> NDArray[np.bool_]:
-    """Which songs were annotated in the first campaign."""
-    return np.array([int(song.split("/", 1)[1]) <= LAST_OF_2013 for song in labels.songs.tolist()])
 
 
 def _at_own_level(heard: Heard, collection: Collection) -> NDArray[np.float16]:
@@ -598,7 +587,7 @@ def _values(reader: WindowReader, steps: NDArray[np.float16]) -> NDArray[np.floa
 
 
 def _row(heard: Heard, out: NDArray[np.bool_], how: FitSettings) -> Row:
-    reader = heard.fit(np.flatnonzero(_strangers(heard.labels, out)), how, 0)
+    reader = heard.fit(np.flatnonzero(heard.labels.strangers(out)), how, 0)
     return {
         "songs": len(np.unique(heard.labels.songs[out])),
         **_fits(_values(reader, heard.steps[0, out]), heard.labels, out),

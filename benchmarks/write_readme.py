@@ -141,8 +141,8 @@ SECTIONS = (
         "A plain probe of the tagger", "tagger_probe",
         "python benchmarks/tagger_probe.py --data DIR --teacher WHEEL",
         "The mean of MusiCNN's embeddings so far and ridge regression, and what it rests on: at "
-        "the clips' own levels it tells more of new songs of the same campaigns, and loses it "
-        "with the level or the campaign.",
+        "the clips' own levels it tells a little more of valence, and loses much with the level "
+        "or the campaign.",
         (("", "tagger probe"),),
     ),
     Section(

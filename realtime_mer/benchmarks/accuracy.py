@@ -27,15 +27,16 @@ from realtime_mer.benchmarks.agreement import (
     per_song,
     with_constant_width,
 )
+from realtime_mer.benchmarks.campaigns import LAST_OF_2013, LAST_OF_2014, LAST_OF_2015
 from realtime_mer.benchmarks.listening import Heard, clips_of, hear, listen
 from realtime_mer.benchmarks.machine import describe_machine
 
 HEARD_S = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0)
-# DEAM was annotated in three campaigns by different raters; the last songs of each.
+# The last songs of each.
 _CAMPAIGNS = (
-    ("2013 (songs to 1000)", 1000),
-    ("2014 (songs to 2000)", 2000),
-    ("2015 (songs 2001-2058)", 2058),
+    ("2013 (songs to 1000)", LAST_OF_2013),
+    ("2014 (songs to 2000)", LAST_OF_2014),
+    ("2015 (songs 2001-2058)", LAST_OF_2015),
 )
 LONG_SONGS_NOTE = (
     "songs 2001-2058 are those of this split only; all 58 can be measured only with a model that "

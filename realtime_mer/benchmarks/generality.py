@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import soundfile
 from mer_engine import Engine
-from mer_engine.training.collection import DIMENSIONS, Collection, Song, split_by_name
+from mer_engine.training.collection import DIMENSIONS, Collection, split_by_name
 from mer_engine.training.metrics import fit
 from mer_engine.training.problem import DataError
-from mer_engine.training.vgmidi import Measures, game_of, read_measures
+from mer_engine.training.vgmidi import Measures, read_measures, song_of
 from numpy.typing import NDArray
 
 from realtime_mer.benchmarks.agreement import figures, per_song
@@ -259,9 +259,9 @@ def load_pieces(folder: Path) -> tuple[list[Piece], list[str]]:
         DataError: the folder or its table is missing or has another form.
     """
     measures, bad = read_measures(folder)
-    names = (Song(name, artist=game_of(name)) for name in sorted(measures.keys() | bad.keys()))
+    songs = map(song_of, sorted(measures.keys() | bad.keys()))
     pieces, left_out = [], []
-    for name in split_by_name(names)["test"]:
+    for name in split_by_name(songs)["test"]:
         midi = folder / "midi" / f"{name}.mid"
         if name in bad:
             left_out.append(str(bad[name]))

@@ -27,6 +27,7 @@ from mer_engine.training.teacher import (
 )
 from numpy.typing import NDArray
 
+from realtime_mer.benchmarks.campaigns import of_2013
 from realtime_mer.benchmarks.listening import Progress, clips_of
 
 # Steps of half a second at whose ends three seconds are described: every second one.
@@ -34,7 +35,6 @@ DESCRIBED = tuple(range(6, STEPS + 1, 2))
 RIDGES = (1e1, 1e2, 1e3, 1e4, 1e5)
 # Root mean square that a clip as a whole is brought to.
 _ONE_LEVEL = 0.1
-LAST_OF_2013 = 1000
 
 Array = NDArray[np.float64]
 # Means of the embeddings so far, float64 [n, 20, 200]; NaN before three seconds.
@@ -85,12 +85,12 @@ def measure_probe(
 
     known = read_labels(collection, tuple(fit_clips))
     truth = read_labels(collection, tuple(clips))
-    own, one = heard(fit_clips, _as_it_is), heard(fit_clips, _at_one_level)
+    own, one = heard(fit_clips, _softer(0)), heard(fit_clips, _at_one_level)
     at_own, at_one = Probe(own, known, seed), Probe(one, known, seed)
     rows = [
         _row(name, what, probe, heard(clips, change), truth)
         for name, what, probe, change in (
-            ("own level", "fitted and told at the clips' own levels", at_own, _as_it_is),
+            ("own level", "fitted and told at the clips' own levels", at_own, _softer(0)),
             ("own level, 6 dB softer", "the same probe, told softer clips", at_own, _softer(6)),
             ("own level, 12 dB softer", "the same", at_own, _softer(12)),
             ("one level", "every clip brought to one level", at_one, _at_one_level),
@@ -107,13 +107,13 @@ def measure_probe(
 
 def _campaigns(inputs: dict[str, Heard], known: Labels, seed: int) -> list[dict[str, Any]]:
     """What who knows the songs of some of DEAM's campaigns tells of the others'."""
-    first = np.array([int(song.split("/", 1)[1]) <= LAST_OF_2013 for song in known.songs.tolist()])
+    first = of_2013(known.songs)
     rows = []
     for name, what, out in (
         ("songs of 2013", "fitted to the later songs, none of them by the same artists", first),
         ("songs of 2014 and 2015", "fitted to the songs of 2013, likewise", ~first),
     ):
-        strangers = ~np.isin(known.groups, known.groups[out])
+        strangers = known.strangers(out)
         if not strangers.any() or not out.any():
             continue
         for level, heard in inputs.items():
@@ -168,7 +168,7 @@ def describe(teacher: Teacher, samples: Array) -> Array:
     result = np.full((STEPS, EMBEDDING_SIZE), np.nan)
     if not whole:
         return result
-    patches = np.stack([frames[max(0, end - PATCH_FRAMES) : end][-PATCH_FRAMES:] for end in whole])
+    patches = np.stack([frames[end - PATCH_FRAMES : end] for end in whole])
     embeddings = teacher(torch.from_numpy(patches))[0].numpy().astype(np.float64)
     means = np.cumsum(embeddings, axis=0) / np.arange(1, len(whole) + 1)[:, None]
     for step, mean in zip(DESCRIBED, means, strict=False):
@@ -177,10 +177,6 @@ def describe(teacher: Teacher, samples: Array) -> Array:
 
 
 _RATE_HZ = FrontEndConfig().sample_rate_hz
-
-
-def _as_it_is(samples: Array) -> Array:
-    return samples
 
 
 def _softer(by_db: float) -> Callable[[Array], Array]:

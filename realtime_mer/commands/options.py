@@ -155,17 +155,18 @@ def data_sources(args: argparse.Namespace) -> tuple[str, ...]:
     Raises:
         UserError: a kind of data that is not known, or the same folder twice.
     """
-    return _sources({"--data": args.data})
+    _check_sources({"--data": args.data})
+    return tuple(args.data)
 
 
 def auxiliary_sources(args: argparse.Namespace) -> tuple[str, ...]:
     """The same of `--auxiliary`, which may name no folder of `--data` either."""
-    _sources({"--data": args.data, "--auxiliary": args.auxiliary})
+    _check_sources({"--data": args.data, "--auxiliary": args.auxiliary})
     return tuple(args.auxiliary)
 
 
-def _sources(given: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """All sources of some options, each of which must be a folder of its own."""
+def _check_sources(given: Mapping[str, Sequence[str]]) -> None:
+    """Refuses an unknown kind of data, and a folder that the options give twice."""
     from mer_engine.training.collection import parse_source
     from mer_engine.training.problem import DataError
 
@@ -179,7 +180,6 @@ def _sources(given: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
             if (kind, folder.resolve()) in seen:
                 raise UserError(f"{option} {source} is given twice; give each folder once")
             seen.add((kind, folder.resolve()))
-    return tuple(source for sources in given.values() for source in sources)
 
 
 def pipeline_config(args: argparse.Namespace) -> PipelineConfig:

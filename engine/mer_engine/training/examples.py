@@ -54,6 +54,10 @@ class Labels:
             *(np.concatenate([getattr(self, f.name), getattr(more, f.name)]) for f in fields(self))
         )
 
+    def strangers(self, out: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Clips [n] of none of the groups of `out` [n]: others would tell too much of those."""
+        return ~np.isin(self.groups, self.groups[out])
+
     def select(self, index: NDArray[np.int64]) -> Labels:
         """Return some of the clips."""
         return Labels(*(getattr(self, f.name)[index] for f in fields(self)))

@@ -64,11 +64,10 @@ class Measures:
     """The labels of a piece.
 
     Attributes:
-        begins_s, ends_s: float64 [m], of each measure, ascending.
+        ends_s: float64 [m], of each measure, ascending.
         labels: float64 [m, 2] (valence, arousal) in [-1, 1].
     """
 
-    begins_s: NDArray[np.float64]
     ends_s: NDArray[np.float64]
     labels: NDArray[np.float64]
 
@@ -103,7 +102,7 @@ def load_vgmidi(folder: Path) -> Collection:
     audio = sorted(p for p in folder.iterdir() if p.suffix.lower() in AUDIO_SUFFIXES)
     songs, curves, clips, extra, problems = {}, {}, [], [], []
     for name in sorted(measures.keys() | bad.keys()):
-        songs[name] = Song(name, artist=game_of(name), title=_title(name))
+        songs[name] = song_of(name)
         files = [path for path in audio if path.stem == name or path.stem.endswith(f"-{name}")]
         if name in bad:
             problems.append(bad[name])
@@ -171,7 +170,7 @@ def read_measures(folder: Path) -> tuple[dict[str, Measures], dict[str, Problem]
     for name, some in rows.items():
         if name not in bad:
             ordered = np.array(sorted(some))
-            measures[name] = Measures(ordered[:, 0], ordered[:, 1], ordered[:, 2:])
+            measures[name] = Measures(ordered[:, 1], ordered[:, 2:])
     return measures, bad
 
 
@@ -181,8 +180,10 @@ def game_of(name: str) -> str | None:
     return "_".join(parts[:_BEFORE_TITLE]) if len(parts) > _BEFORE_TITLE else None
 
 
-def _title(name: str) -> str:
-    return "_".join(name.split("_")[_BEFORE_TITLE:]) or name
+def song_of(name: str) -> Song:
+    """What the name of a piece's file tells of it."""
+    title = "_".join(name.split("_")[_BEFORE_TITLE:]) or name
+    return Song(name, artist=game_of(name), title=title)
 
 
 def _spread(clips: list[Clip]) -> list[Clip]:
