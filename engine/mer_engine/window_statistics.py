@@ -18,9 +18,10 @@ KEY_PROFILES = (
     (0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052),
 )
 _TINY = 1e-6
-# The loudest sample counts for at most so many times the mean over the steps of each one's loudest:
-# music's is 2 dB above it, a knock on the microphone's is more than that above the music's.
-_LOUDEST = 2.0
+# The loudest sample counts for at most so many times the loudest of the third loudest step. Music's
+# mostly lies less than 1 dB above it; a knock, which one step holds or two, lies far above.
+_LOUDEST = 1.25
+_BESIDE = 3
 # Scaled power that counts for nothing: the density of silence must not hang on its rounding.
 _QUIET = 1e-3
 
@@ -113,7 +114,7 @@ class Density(nn.Module):
     """How near the mean power comes to that of the loudest sample: the inverse of a crest factor.
 
     A dense mix that was squeezed under a limiter comes near, a lone guitar does not. No gain
-    changes it, short of clipping.
+    changes it, short of clipping, and no single knock.
     """
 
     def forward(self, level: Tensor) -> Tensor:
@@ -121,7 +122,10 @@ class Density(nn.Module):
         loudness, peak = level.clamp(min=0).unbind(2)
         mean = torch.log10(_QUIET + power_of(loudness).mean(1, keepdim=True))
         peaks = power_of(peak)
-        loudest = torch.minimum(peaks.amax(1, keepdim=True), _LOUDEST * peaks.mean(1, keepdim=True))
+        # A window of fewer steps has its least once more.
+        least = peaks.amin(1, keepdim=True).expand(-1, _BESIDE - 1)
+        highest = torch.topk(torch.cat([peaks, least], dim=1), _BESIDE, dim=1).values
+        loudest = torch.minimum(highest[:, :1], _LOUDEST * highest[:, -1:])
         return mean - torch.log10(_QUIET + loudest)
 
 

@@ -76,34 +76,41 @@ def test_every_kind_of_statistic_has_its_place() -> None:
     assert torch.allclose(found["density"], Density()(window[:, :, 32:]))
 
 
+def density(mean: Tensor, peak: Tensor) -> float:
+    """Density of one window, of mean power and largest power of each step."""
+    return Density()(torch.stack([torch.log10(1 + mean), torch.log10(1 + peak)], dim=2)).item()
+
+
 @torch.inference_mode()
 def test_density_is_mean_power_beside_the_largest_peak_at_every_gain() -> None:
     mean = torch.tensor([[100.0, 300.0, 200.0]])
-    peak = torch.tensor([[1200.0, 2000.0, 1300.0]])
-
-    def told(gain: float) -> float:
-        level = torch.stack([torch.log10(1 + gain * mean), torch.log10(1 + gain * peak)], dim=2)
-        return Density()(level).item()
-
+    peak = torch.tensor([[1700.0, 2000.0, 1800.0]])
     for gain in (0.01, 0.3, 1.0, 10.0):
-        assert told(gain) == pytest.approx(-1.0, abs=0.001)
-    assert told(0.0) == 0.0
+        assert density(gain * mean, gain * peak) == pytest.approx(-1.0, abs=0.001)
+    assert density(0 * mean, 0 * peak) == 0.0
+
+
+@pytest.mark.parametrize("where", [[0], [3], [5], [2, 3]])
+@torch.inference_mode()
+def test_a_knock_hardly_changes_density_wherever_it_falls(where: list[int]) -> None:
+    mean = torch.full((1, 6), 200.0)
+    peak = torch.tensor([[1800.0, 2000.0, 1750.0, 1900.0, 1850.0, 1700.0]])
+    knocked = peak.clone()
+    knocked[0, where] *= 100  # 20 dB; in two steps where it falls between them
+    assert density(mean, peak) == pytest.approx(-1.0, abs=0.001)
+    assert density(mean, knocked) == pytest.approx(-1.0, abs=0.1)  # 1 dB
+    # What rises in three steps is music: drums, say.
+    knocked[0, [1, 4, 5]] *= 100
+    assert density(mean, knocked) < -2.5
 
 
 @torch.inference_mode()
-def test_one_knock_changes_density_by_little() -> None:
-    mean = torch.tensor([[100.0, 300.0, 200.0, 200.0]])
-    peak = torch.tensor([[1200.0, 2000.0, 1300.0, 1500.0]])
-    knocked = peak.clone()
-    knocked[0, 2] *= 100  # 20 dB
-
-    def told(peak: Tensor) -> float:
-        return Density()(torch.stack([torch.log10(1 + mean), torch.log10(1 + peak)], dim=2)).item()
-
-    assert told(peak) == pytest.approx(-1.0, abs=0.001)
-    # It counts for twice the mean over the steps, in which it is itself.
-    assert told(knocked) == pytest.approx(np.log10(200 / (2 * knocked.mean().item())), abs=0.001)
-    assert -3.0 < told(knocked) - told(peak) < -1.0
+def test_density_of_short_windows() -> None:
+    one = torch.tensor([[200.0]])
+    assert density(one, 10 * one) == pytest.approx(-1.0, abs=0.005)
+    two = torch.tensor([[200.0, 200.0]])
+    for peak in ([2000.0, 1e5], [1e5, 2000.0]):
+        assert density(two, torch.tensor([peak])) == pytest.approx(np.log10(200 / 2500), abs=0.005)
 
 
 @torch.inference_mode()
