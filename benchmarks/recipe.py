@@ -7,7 +7,7 @@ Needs the checkpoint of a training run, which holds what the run heard, encoded:
     python benchmarks/recipe.py cross-validation --checkpoint mer-1.onnx.checkpoint
     python benchmarks/recipe.py ablation --checkpoint mer-1.onnx.checkpoint
     python benchmarks/recipe.py features --checkpoint mer-1.onnx.checkpoint --data DEAM
-    python benchmarks/recipe.py raters --checkpoint mer-1.onnx.checkpoint
+    python benchmarks/recipe.py raters --checkpoint mer-1.onnx.checkpoint --data DEAM
     python benchmarks/recipe.py transfer --checkpoint mer-1.onnx.checkpoint --data DEAM
     python benchmarks/recipe.py long-songs --checkpoint mer-1.onnx.checkpoint --data DEAM
 
@@ -63,6 +63,7 @@ _MEMORY_PROTOCOL = (
 )
 # Studies of what is remembered, which is the music that the model is meant for.
 _OF_THE_MEMORY = ("features", "raters")
+_NEED_DATA = ("features", "raters", "transfer", "long-songs")
 _KINDS = ("channels", "mode", "degrees", "spectrum", "tags", "density")
 
 Row = dict[str, Any]
@@ -96,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
         if args.steps is not None:
             how = replace(how, steps=args.steps)
         collection = None
-        if args.study in ("features", "transfer", "long-songs"):
+        if args.study in _NEED_DATA:
             if args.data is None:
                 raise DataError(f"{args.study} needs --data, the folder of DEAM")
             collection = load_collection(args.data)
@@ -285,8 +286,9 @@ def features(heard: Heard, how: FitSettings, collection: Collection | None) -> R
     return {"rows": rows, "protocol": _MEMORY_PROTOCOL}
 
 
-def raters(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
+def raters(heard: Heard, how: FitSettings, collection: Collection | None) -> Row:
     """What it costs that nobody knows which raters would have judged a song."""
+    assert collection is not None
     labels = heard.labels
     windows = _windows(heard, heard.steps[:1])
     first = of_2013(labels.songs)
@@ -341,7 +343,32 @@ def raters(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
                 }
             )
             _say(rows[-1]["name"], rows[-1])
-    return {"rows": rows, "protocol": _MEMORY_PROTOCOL}
+    rows += _test_songs(heard, windows, collection)
+    protocol = f"{_MEMORY_PROTOCOL}; the test songs by memories of all of those"
+    return {"rows": rows, "protocol": protocol}
+
+
+def _test_songs(heard: Heard, windows: Windows, collection: Collection) -> list[Row]:
+    """The test songs, told by one memory of all others, and by that of their own raters."""
+    clips = list(collection.clips_of("test"))
+    steps, kept, _ = encode_clips(Encoder(heard.network), clips, 1, 0, print, "test")
+    labels = read_labels(collection, tuple(clips)).select(kept)
+    asked = _windows(heard, steps)
+    first, known = of_2013(labels.songs), of_2013(heard.labels.songs)
+    everyone = np.full(labels.values.shape, np.nan)
+    own = everyone.copy()
+    for learnt, out, values in (
+        (np.ones(len(known), np.bool_), np.ones(len(first), np.bool_), everyone),
+        (known, first, own),
+        (~known, ~first, own),
+    ):
+        _ask(_memory(heard, windows, learnt, heard.labels.values, _KINDS), asked, out, values)
+    rows = []
+    for name, values in (("one for all", everyone), ("campaign known", own)):
+        what = f"{len(labels)} songs, none of which is remembered"
+        rows.append({"name": f"test songs: {name}", "what": what, **_score(values, labels)})
+        _say(rows[-1]["name"], rows[-1])
+    return rows
 
 
 def transfer(heard: Heard, how: FitSettings, collection: Collection | None) -> Row:

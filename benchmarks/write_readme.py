@@ -165,7 +165,7 @@ SECTIONS = (
     ),
     Section(
         "What it costs that the raters are not known", "raters",
-        "python benchmarks/recipe.py raters --checkpoint FILE",
+        "python benchmarks/recipe.py raters --checkpoint FILE --data DIR",
         "DEAM's songs were judged in three campaigns, by other raters each.",
         (("", "raters"),),
     ),

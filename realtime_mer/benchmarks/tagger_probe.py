@@ -87,22 +87,48 @@ def measure_probe(
     truth = read_labels(collection, tuple(clips))
     own, one = heard(fit_clips, _softer(0)), heard(fit_clips, _at_one_level)
     at_own, at_one = Probe(own, known, seed), Probe(one, known, seed)
+    asked_own, asked_one = heard(clips, _softer(0)), heard(clips, _at_one_level)
     rows = [
-        _row(name, what, probe, heard(clips, change), truth)
-        for name, what, probe, change in (
-            ("own level", "fitted and told at the clips' own levels", at_own, _softer(0)),
-            ("own level, 6 dB softer", "the same probe, told softer clips", at_own, _softer(6)),
-            ("own level, 12 dB softer", "the same", at_own, _softer(12)),
-            ("one level", "every clip brought to one level", at_one, _at_one_level),
+        _row(name, what, [probe], probe(asked), truth)
+        for name, what, probe, asked in (
+            ("own level", "fitted and told at the clips' own levels", at_own, asked_own),
+            (
+                "own level, 6 dB softer",
+                "the same probe, told softer clips",
+                at_own,
+                heard(clips, _softer(6)),
+            ),
+            ("own level, 12 dB softer", "the same", at_own, heard(clips, _softer(12))),
+            ("one level", "every clip brought to one level", at_one, asked_one),
         )
     ]
     if collection.name == "deam":
+        levels = {"own level": (own, asked_own), "one level": (one, asked_one)}
+        rows += _campaigns_known(levels, known, truth, seed)
         rows += _campaigns({"own level": own, "one level": one}, known, seed)
     return {
         "songs": len(clips),
         "fitted_on": {"splits": fitted, "clips": len(fit_clips)},
         "rows": rows,
     }
+
+
+def _campaigns_known(
+    levels: dict[str, tuple[Heard, Heard]], known: Labels, truth: Labels, seed: int
+) -> list[dict[str, Any]]:
+    """What a probe for each campaign, asked about its own songs, tells."""
+    first, asked_first = of_2013(known.songs), of_2013(truth.songs)
+    if first.all() or not first.any():
+        return []
+    rows = []
+    for level, (heard, asked) in levels.items():
+        probes = [
+            Probe(heard[some], known.select(np.flatnonzero(some)), seed) for some in (first, ~first)
+        ]
+        told = np.where(asked_first[:, None, None], probes[0](asked), probes[1](asked))
+        what = "a probe for each campaign, asked about its own songs"
+        rows.append(_row(f"campaign known, {level}", what, probes, told, truth))
+    return rows
 
 
 def _campaigns(inputs: dict[str, Heard], known: Labels, seed: int) -> list[dict[str, Any]]:
@@ -119,7 +145,7 @@ def _campaigns(inputs: dict[str, Heard], known: Labels, seed: int) -> list[dict[
         for level, heard in inputs.items():
             probe = Probe(heard[strangers], known.select(np.flatnonzero(strangers)), seed)
             told = known.select(np.flatnonzero(out))
-            rows.append(_row(f"{name}, {level}", what, probe, heard[out], told))
+            rows.append(_row(f"{name}, {level}", what, [probe], probe(heard[out]), told))
     return rows
 
 
@@ -205,12 +231,14 @@ def _tell(fitted: tuple[Array, Array, Array, Array], heard: Heard) -> Array:
     return np.asarray(((heard - mean) / scale) @ weights + centre)
 
 
-def _row(name: str, what: str, probe: Probe, heard: Heard, labels: Labels) -> dict[str, Any]:
-    valence, arousal = score_values(np.nan_to_num(probe(heard)), labels.values)
+def _row(
+    name: str, what: str, probes: Sequence[Probe], told: Array, labels: Labels
+) -> dict[str, Any]:
+    valence, arousal = score_values(np.nan_to_num(told), labels.values)
     return {
         "name": name,
         "what": what,
-        "ridge": probe.ridge,
+        "ridges": [probe.ridge for probe in probes],
         "arousal": arousal.to_dict(),
         "valence": valence.to_dict(),
     }

@@ -110,11 +110,14 @@ def test_each_campaign_is_told_by_its_own_raters_and_by_all(
 ) -> None:
     result = measure(recipe, "raters", run, tmp_path / "raters.json")
     rows = {row["name"]: (row["r2_arousal"], row["r2_valence"]) for row in result["rows"]}
-    assert len(rows) == len(result["rows"]) == 11
-    assert len(set(rows.values())) == 11
+    assert len(rows) == len(result["rows"]) == 13
+    assert len(set(rows.values())) == 13
     assert all(np.isfinite(values).all() for values in rows.values())
-    counts = {row["what"] for row in result["rows"] if row["what"].endswith(" songs")}
-    assert counts == {"12 songs"}
+    counts = [row["what"] for row in result["rows"] if row["what"].endswith(" songs")]
+    assert counts == 4 * ["12 songs"]
+    # The test songs, of which no memory knows any, by memories of all the others.
+    told = [row["what"] for row in result["rows"] if row["name"].startswith("test songs: ")]
+    assert told == 2 * ["6 songs, none of which is remembered"]
 
 
 def test_a_file_that_is_no_checkpoint_is_refused(

@@ -67,10 +67,10 @@ def test_rows_of_levels_and_campaigns(teacher: Teacher, tmp_path: Path) -> None:
     assert seen[-1] == (48, 48)  # twelve songs at two levels, six at four
     figures = {row["name"]: row["arousal"]["rmse"] for row in result["rows"]}
     assert [name.split(",")[0] for name in figures] == [
-        "own level", "own level", "own level", "one level",
+        "own level", "own level", "own level", "one level", "campaign known", "campaign known",
         "songs of 2013", "songs of 2013", "songs of 2014 and 2015", "songs of 2014 and 2015",
     ]  # fmt: skip
-    assert len(set(figures.values())) == 8
+    assert len(set(figures.values())) == 10
     without = replace(collection, splits={**collection.splits, "test": ()})
     with pytest.raises(DataError, match="no songs to fit on, or none of the split test"):
         measure_probe(teacher, without, "test")
