@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from mer_engine import Engine
-from support import ManualClock, blocks, music, values
+from support import SAME, ManualClock, blocks, music, values
 
 from realtime_mer.config import PipelineConfig
 from realtime_mer.errors import BadSamplesError, UserError
@@ -13,7 +13,7 @@ from realtime_mer.pipeline import Pipeline
 from realtime_mer.types import Estimate, State
 
 RATE_HZ = 44_100
-TOLERANCE = 1e-5
+TOLERANCE = SAME
 
 
 def pipeline(engine: Engine, **options: object) -> Pipeline:
