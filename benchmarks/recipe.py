@@ -35,7 +35,7 @@ from mer_engine.memory import Memory
 from mer_engine.model_file import DIMENSIONS
 from mer_engine.network import EmotionNetwork, WindowReader
 from mer_engine.training.checkpoint import read_checkpoint
-from mer_engine.training.collection import Collection, load_collection
+from mer_engine.training.collection import Clip, Collection, load_collection
 from mer_engine.training.cross_fit import FOLDS, fold_of, parts_of
 from mer_engine.training.examples import STEPS, Encoder, Labels, encode_clips, read_labels
 from mer_engine.training.fit import FitSettings, predict, score_values, statistics
@@ -350,9 +350,7 @@ def raters(heard: Heard, how: FitSettings, collection: Collection | None) -> Row
 
 def _test_songs(heard: Heard, windows: Windows, collection: Collection) -> list[Row]:
     """The test songs, told by one memory of all others, and by that of their own raters."""
-    clips = list(collection.clips_of("test"))
-    steps, kept, _ = encode_clips(Encoder(heard.network), clips, 1, 0, print, "test")
-    labels = read_labels(collection, tuple(clips)).select(kept)
+    steps, labels = _hear(heard, collection, list(collection.clips_of("test")), "test")
     asked = _windows(heard, steps)
     first, known = of_2013(labels.songs), of_2013(heard.labels.songs)
     everyone = np.full(labels.values.shape, np.nan)
@@ -426,9 +424,7 @@ def long_songs(heard: Heard, how: FitSettings, collection: Collection | None) ->
     clips = [clip for clip in collection.clips if int(clip.song) > LAST_OF_2014]
     names = {f"{collection.name}/{clip.song}" for clip in clips}
     known = np.array([song not in names for song in heard.labels.songs.tolist()])
-    encoder = Encoder(heard.network)
-    steps, kept, _ = encode_clips(encoder, clips, 1, 0, print, "long")
-    labels = read_labels(collection, tuple(clips)).select(kept)
+    steps, labels = _hear(heard, collection, clips, "long")
     # Nor may music by one of their artists be known.
     known &= ~np.isin(heard.labels.groups, labels.groups)
     chosen = np.flatnonzero(known)
@@ -437,6 +433,14 @@ def long_songs(heard: Heard, how: FitSettings, collection: Collection | None) ->
     fits = _fits(values, labels, np.ones(len(labels), bool))
     protocol = "ten seconds of each; fitted on the train and validation splits without them"
     return {"songs": len(labels), **fits, "protocol": protocol}
+
+
+def _hear(
+    heard: Heard, collection: Collection, clips: list[Clip], what: str
+) -> tuple[NDArray[np.float16], Labels]:
+    """Embeddings [1, n, 20, E] of further clips as they are, and their labels."""
+    steps, kept, _ = encode_clips(Encoder(heard.network), clips, 1, 0, print, what)
+    return steps, read_labels(collection, tuple(clips)).select(kept)
 
 
 def _remembered(
@@ -654,7 +658,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("study", choices=tuple(STUDIES))
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--data", metavar="DATA", help="DEAM, for genres, long songs and audio")
+    parser.add_argument("--data", metavar="DATA", help="DEAM, for genres, other songs and audio")
     parser.add_argument(
         "--steps", type=int, metavar="N", help="of each fit (default: as the training run)"
     )

@@ -1,7 +1,7 @@
 """Many streams in step: asks of the same shape are computed in one call.
 
 A network's call costs less for eight windows than eight calls for one. What each stream gives does
-not depend on its company: alone equals among others to 2e-5.
+not depend on its company: alone equals among others to 1e-5.
 """
 
 from __future__ import annotations

@@ -75,11 +75,6 @@ def blocks(samples: NDArray[np.float32], sizes: Sequence[int]) -> Iterable[NDArr
         start, turn = end, turn + 1
 
 
-# So far may estimates differ whose samples came in other blocks or company: single precision's
-# rounding of sums in another order. The largest difference seen was 1.0e-5.
-SAME = 2e-5
-
-
 def values(estimates: Iterable[Estimate]) -> NDArray[np.float64]:
     """What must not depend on how the audio came: time, values, intervals and level.
 

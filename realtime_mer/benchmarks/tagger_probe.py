@@ -54,7 +54,7 @@ def measure_probe(
 
     Args:
         teacher: the tagger at rest.
-        split: measured; the rows about campaigns are of the fitted songs.
+        split: measured; the rows about one campaign's songs are of the fitted songs.
         songs: at most so many of each split.
         seed: of the parts in which the ridge is chosen.
         progress: called with the number of clips described and of all.
@@ -105,7 +105,7 @@ def measure_probe(
     if collection.name == "deam":
         levels = {"own level": (own, asked_own), "one level": (one, asked_one)}
         rows += _campaigns_known(levels, known, truth, seed)
-        rows += _campaigns({"own level": own, "one level": one}, known, seed)
+        rows += _campaigns(levels, known, seed)
     return {
         "songs": len(clips),
         "fitted_on": {"splits": fitted, "clips": len(fit_clips)},
@@ -131,7 +131,9 @@ def _campaigns_known(
     return rows
 
 
-def _campaigns(inputs: dict[str, Heard], known: Labels, seed: int) -> list[dict[str, Any]]:
+def _campaigns(
+    levels: dict[str, tuple[Heard, Heard]], known: Labels, seed: int
+) -> list[dict[str, Any]]:
     """What who knows the songs of some of DEAM's campaigns tells of the others'."""
     first = of_2013(known.songs)
     rows = []
@@ -142,7 +144,7 @@ def _campaigns(inputs: dict[str, Heard], known: Labels, seed: int) -> list[dict[
         strangers = known.strangers(out)
         if not strangers.any() or not out.any():
             continue
-        for level, heard in inputs.items():
+        for level, (heard, _) in levels.items():
             probe = Probe(heard[strangers], known.select(np.flatnonzero(strangers)), seed)
             told = known.select(np.flatnonzero(out))
             rows.append(_row(f"{name}, {level}", what, [probe], probe(heard[out]), told))

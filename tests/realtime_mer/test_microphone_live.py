@@ -27,7 +27,7 @@ TIMEOUT_S = 60.0
 # the windows that are compared differ by up to 0.05 s (measured: 0.07 while the window settles);
 # what the recording itself gives is equal.
 GRID_TOLERANCE = 0.12
-SAME_TOLERANCE = 2e-5
+SAME_TOLERANCE = 1e-5
 
 
 class TapedMicrophone(MicrophoneSource):

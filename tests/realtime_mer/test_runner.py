@@ -20,7 +20,7 @@ from live_support import (
 )
 from mer_engine import Engine
 from numpy.typing import NDArray
-from support import SAME, ManualClock, music, values
+from support import ManualClock, music, values
 
 from realtime_mer.audio.source import Block, InputInfo, InputKind
 from realtime_mer.config import PipelineConfig
@@ -72,7 +72,7 @@ def test_a_file_gives_what_the_pipeline_gives(engine: Engine) -> None:
         assert runner.join(TIMEOUT_S)
     items = queue.take()
     np.testing.assert_allclose(
-        values(estimates(items)), values(offline(engine, samples)), atol=SAME
+        values(estimates(items)), values(offline(engine, samples)), atol=1e-5
     )
     assert items[-1] == End("array is over")
     assert all(count == 0 for count in runner.stats.losses().values())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mer_engine import Engine
 from numpy.typing import NDArray
-from support import SAME, ManualClock, blocks, music, values
+from support import ManualClock, blocks, music, values
 
 from realtime_mer.config import PipelineConfig
 from realtime_mer.hub import End, Hub, Item, Notice, Subscription
@@ -55,7 +55,7 @@ def test_live_gives_what_the_pipeline_gives(engine: Engine) -> None:
     listening.play(signal)
     alone = Pipeline(engine, sample_rate_hz=RATE, config=PipelineConfig(hop_s=0.5))
     np.testing.assert_allclose(
-        values(estimates(listening.items())), values(alone.feed(signal)), atol=SAME
+        values(estimates(listening.items())), values(alone.feed(signal)), atol=1e-5
     )
 
 
