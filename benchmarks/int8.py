@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-from mer_engine import Engine, FrontEnd, parity
+from mer_engine import Engine, FrontEnd
+from mer_engine.backends import parity
+from mer_engine.backends.benchmark_input import UsualUpdate
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
 from mer_engine.engine import Inference, shipped_model
-from mer_engine.usual_update import UsualUpdate
 from numpy.typing import NDArray
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -34,9 +35,9 @@ from onnxruntime.quantization import (
 from realtime_mer.audio.demo import DemoSource
 from realtime_mer.audio.file import open_file
 from realtime_mer.audio.source import EndOfStream, Source
-from realtime_mer.benchmarks.machine import describe_machine
-from realtime_mer.config import PipelineConfig
-from realtime_mer.pipeline import Pipeline
+from realtime_mer.bench.machine import describe_machine
+from realtime_mer.core.config import PipelineConfig
+from realtime_mer.core.pipeline import Pipeline
 
 BATCHES = (1, 8, 32)
 ROUNDS = 40
@@ -98,7 +99,7 @@ def main() -> None:
             }
     result["method"] = (
         f"a usual update (two new steps, window full), one thread, best of {ROUNDS} calls, "
-        "variants in turn; the gate is that of mer_engine.parity"
+        "variants in turn; the gate is that of mer_engine.backends.parity"
     )
     result["model"] = {"name": engine.info.name, "sha256": engine.info.sha256}
     result["machine"] = describe_machine()

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from realtime_mer.benchmarks.stream_load import BROWSER_RATE_HZ
+from realtime_mer.bench.stream_load import BROWSER_RATE_HZ
 
 RESULTS = Path(__file__).parent / "results"
 NEEDED = ("latency", "engine", "streams", "viewers")

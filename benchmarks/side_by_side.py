@@ -35,9 +35,9 @@ import soxr
 from mer_engine import load_engine
 from numpy.typing import NDArray
 
-from realtime_mer.benchmarks.cores import on_cores
-from realtime_mer.benchmarks.demo_audio import demo_audio
-from realtime_mer.benchmarks.machine import describe_machine
+from realtime_mer.bench.cores import on_cores
+from realtime_mer.bench.demo_audio import demo_audio
+from realtime_mer.bench.machine import describe_machine
 from realtime_mer.errors import UserError
 
 ROOT = Path(__file__).parent.parent

@@ -7,8 +7,7 @@ from typing import Any
 
 import speed_tables
 from markdown import table
-
-from realtime_mer.reproduction import report
+from mer_research.reproduction import report
 
 Result = Any  # what json.loads gives: an object, or a list of them
 DIMENSIONS = ("arousal", "valence")

@@ -8,12 +8,12 @@ realtime-mer bench start-up --json > benchmarks/results/start_up.json
 python benchmarks/side_by_side.py --cache DIR --audio FILE ...
 python benchmarks/scale.py
 realtime-mer evaluate --data DIR --json > benchmarks/results/accuracy.json
-python benchmarks/baselines.py --data DIR
-python benchmarks/tagger_probe.py --data DIR --teacher WHEEL
-python benchmarks/robustness.py --data DIR
-python benchmarks/lag.py --data DIR
-python benchmarks/step_response.py --data DIR
-python benchmarks/generality.py --pmemo DIR --emotify DIR --vgmidi DIR
+python benchmarks/studies/baselines.py --data DIR
+python benchmarks/studies/tagger_probe.py --data DIR --teacher WHEEL
+python benchmarks/studies/robustness.py --data DIR
+python benchmarks/studies/lag.py --data DIR
+python benchmarks/studies/step_response.py --data DIR
+python benchmarks/studies/generality.py --pmemo DIR --emotify DIR --vgmidi DIR
 realtime-mer reproduce all --data DIR --out benchmarks/results/reproduction
 python benchmarks/write_readme.py
 
@@ -132,14 +132,14 @@ SECTIONS = (
         (("heard", "R2 of arousal and valence over the seconds heard"),),
     ),
     Section(
-        "Baselines", "baselines", "python benchmarks/baselines.py --data DIR",
+        "Baselines", "baselines", "python benchmarks/studies/baselines.py --data DIR",
         "Simpler methods on the same songs and moments, fitted on the training and validation "
         "songs; each hears as much as the network.",
         (("", "baselines"),),
     ),
     Section(
         "A plain probe of the tagger", "tagger_probe",
-        "python benchmarks/tagger_probe.py --data DIR --teacher WHEEL",
+        "python benchmarks/studies/tagger_probe.py --data DIR --teacher WHEEL",
         "The mean of MusiCNN's embeddings so far and ridge regression, and what it rests on: at "
         "the clips' own levels it tells a little more of valence, and loses much with the level "
         "or the campaign.",
@@ -147,55 +147,56 @@ SECTIONS = (
     ),
     Section(
         "Cross-validation", "cross_validation",
-        "python benchmarks/recipe.py cross-validation --checkpoint FILE",
+        "python benchmarks/studies/recipe.py cross-validation --checkpoint FILE",
         "Readers fitted anew to four fifths of the songs, told apart by artist.",
         (("", "cross-validation"),),
     ),
     Section(
         "The 58 long songs", "long_songs",
-        "python benchmarks/recipe.py long-songs --checkpoint FILE --data DIR",
+        "python benchmarks/studies/recipe.py long-songs --checkpoint FILE --data DIR",
         "The official test songs of MediaEval 2015 (2001 to 2058).",
         (("", "long songs"),),
     ),
     Section(
         "Other songs than those it knows", "transfer",
-        "python benchmarks/recipe.py transfer --checkpoint FILE --data DIR",
+        "python benchmarks/studies/recipe.py transfer --checkpoint FILE --data DIR",
         "Whole campaigns and genres left out of the fit.",
         (("", "transfer"),),
     ),
     Section(
         "What it costs that the raters are not known", "raters",
-        "python benchmarks/recipe.py raters --checkpoint FILE --data DIR",
+        "python benchmarks/studies/recipe.py raters --checkpoint FILE --data DIR",
         "DEAM's songs were judged in three campaigns, by other raters each.",
         (("", "raters"),),
     ),
     Section(
         "What each kind of statistic tells", "features",
-        "python benchmarks/recipe.py features --checkpoint FILE --data DIR",
+        "python benchmarks/studies/recipe.py features --checkpoint FILE --data DIR",
         "", (("", "features"),),
     ),
     Section(
         "What each part of the recipe gains", "ablation",
-        "python benchmarks/recipe.py ablation --checkpoint FILE",
+        "python benchmarks/studies/recipe.py ablation --checkpoint FILE",
         "Differences under 0.01 are chance.",
         (("", "ablation"),),
     ),
     Section(
-        "Robustness", "robustness", "python benchmarks/robustness.py --data DIR",
+        "Robustness", "robustness", "python benchmarks/studies/robustness.py --data DIR",
         "The same clips in other conditions. \"Change\" is that of the estimates against those of "
         "the clip as it is.",
         (("", "robustness"),),
         (("robustness", "R2 lost in each condition, for arousal and valence"),),
     ),
     Section(
-        "Latency against accuracy", "lag", "python benchmarks/lag.py --data DIR",
+        "Latency against accuracy", "lag", "python benchmarks/studies/lag.py --data DIR",
         "A shorter window follows sooner and is less sure. What counts at a moment is the newest "
         "estimate until then.",
         (("", "lag"),),
         (("lag", "R2 over the length of the window, and over the hop"),),
     ),
     Section(
-        "After a change of mood", "step_response", "python benchmarks/step_response.py --data DIR",
+        "After a change of mood", "step_response",
+        "python benchmarks/studies/step_response.py --data DIR",
         "Two clips whose labels differ by more than 0.5, ten seconds each, one after the other: "
         "seconds from the change until the estimate has gone half and nine tenths of its own way "
         "(median and quartiles). Pairs whose estimate moved less than 0.2, or the other way, are "
@@ -205,7 +206,7 @@ SECTIONS = (
     ),
     Section(
         "Other music", "generality",
-        "python benchmarks/generality.py --pmemo DIR --emotify DIR --vgmidi DIR",
+        "python benchmarks/studies/generality.py --pmemo DIR --emotify DIR --vgmidi DIR",
         "Collections that were annotated by other people with other questions.",
         (
             ("PMEmo: choruses of pop songs; the audio of four of them is public", "pmemo"),

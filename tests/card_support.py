@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
-from mer_engine.backends.tensorrt import INPUTS, OUTPUTS, Profile, Shape, output_shapes
+from mer_engine.backends.tensorrt.shapes import INPUTS, OUTPUTS, Profile, Shape, output_shapes
 from numpy.typing import NDArray
 
 Work = Callable[[], None]

@@ -26,8 +26,8 @@ from realtime_mer.audio.source import (
     SourceBase,
     SourceLost,
 )
-from realtime_mer.outputs.websocket import MerServer, ServerConfig
-from realtime_mer.runner import LiveRunner
+from realtime_mer.live.runner import LiveRunner
+from realtime_mer.server.server import MerServer, ServerConfig
 
 # Long enough for the slowest machine: only a failing test waits it out.
 TIMEOUT_S = 20.0

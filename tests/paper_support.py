@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from mer_engine.paper.step_table import SongSteps, StepTable
+from mer_research.paper.step_table import SongSteps, StepTable
 
 SONGS = {"train": range(20), "validation": range(20, 26), "test": range(26, 32)}
 STEPS = 8

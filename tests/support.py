@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime_mer.types import Estimate, FastValues, Latency, State
+from realtime_mer.core.types import Estimate, FastValues, Latency, State
 
 ESTIMATE = Estimate(
     seq=3,

@@ -6,7 +6,7 @@ import numpy as np
 from common import arguments, ready, report, timed
 from mer_engine import load_engine
 
-from realtime_mer.pipeline import Pipeline
+from realtime_mer.core.pipeline import Pipeline
 
 _, folder = arguments()
 audio = np.load(folder / "audio.npy")

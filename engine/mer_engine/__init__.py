@@ -1,8 +1,9 @@
 """The emotion engine: features, model file, inference. Knows nothing of the application."""
 
-from mer_engine.engine import Engine, Inference, load_engine
+from mer_engine.engine import Engine, Inference
 from mer_engine.errors import ModelError
 from mer_engine.frontend import FrontEnd, FrontEndConfig
+from mer_engine.loading import load_engine
 from mer_engine.model_file import ModelInfo
 
 __all__ = [

@@ -60,8 +60,8 @@ class ModelInfo:
         scores: what the network tells, in order: valence and arousal of the moment first, then
             optionally those of the piece as a whole, as listeners rate whole songs.
         self_check: optional expectation for valence and arousal on `check_frames`.
-        parity: what the torch reference tells of the windows of `mer_engine.parity`; None where the
-            file was written without.
+        parity: what the torch reference tells of the windows of
+            `mer_engine.backends.parity`; None where the file was written without.
         training: the training report.
     """
 

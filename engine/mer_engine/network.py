@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mer_engine.chroma import PITCH_CLASSES
-from mer_engine.memory import Memory
+from mer_engine.kernel_regression import Memory
 from mer_engine.window_statistics import (
     StatisticSizes,
     WindowStatistics,

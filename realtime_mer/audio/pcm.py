@@ -18,7 +18,7 @@ from realtime_mer.audio.source import (
     SourceBase,
     SourceLost,
 )
-from realtime_mer.config import (
+from realtime_mer.core.config import (
     MAX_CHANNELS,
     MAX_SAMPLE_RATE_HZ,
     MIN_SAMPLE_RATE_HZ,

@@ -21,10 +21,10 @@ from realtime_mer.outputs.table import FORMATS, TableWriter, table_writer
 if TYPE_CHECKING:
     from mer_engine import Engine
 
-    from realtime_mer.asks import Asking
     from realtime_mer.audio.source import Source
-    from realtime_mer.config import PipelineConfig
-    from realtime_mer.types import Estimate
+    from realtime_mer.core.config import PipelineConfig
+    from realtime_mer.core.requests import Asking
+    from realtime_mer.core.types import Estimate
 
 HELP = "run files through the same pipeline, as fast as it can"
 DESCRIPTION = """\
@@ -125,7 +125,7 @@ def _in_order(
     Yields:
         In order, the name of each file, its estimates, and what went wrong.
     """
-    from realtime_mer.batching import run_each
+    from realtime_mer.core.batching import run_each
 
     sheets = [_Sheet(rows.of(name)) for name in names]
     first = 0  # the file whose rows are being written; those after it wait
@@ -190,7 +190,7 @@ def _analysing(
 ) -> Asking[None]:
     """One file from beginning to end; hands its estimates to `take` as they come."""
     from realtime_mer.audio.source import EndOfStream, SourceLost
-    from realtime_mer.pipeline import Pipeline
+    from realtime_mer.core.pipeline import Pipeline
 
     with _open(name) as source:
         info = source.info

@@ -71,19 +71,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _latency(args: argparse.Namespace) -> dict[str, Any]:
-    from realtime_mer.benchmarks.latency import measure_latency
+    from realtime_mer.bench.latency import measure_latency
 
     return measure_latency(seconds=args.seconds, updates=30 if args.quick else 300)
 
 
 def _engine(args: argparse.Namespace) -> dict[str, Any]:
-    from realtime_mer.benchmarks.engine import measure_engine
+    from realtime_mer.bench.engine import measure_engine
 
     return measure_engine(batches=(1, 4), seconds=0.05) if args.quick else measure_engine()
 
 
 def _streams(args: argparse.Namespace) -> dict[str, Any]:
-    from realtime_mer.benchmarks.streams import QUICK_LEVELS, measure_streams
+    from realtime_mer.bench.streams import QUICK_LEVELS, measure_streams
 
     if not args.quick:
         return measure_streams()
@@ -93,7 +93,7 @@ def _streams(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _viewers(args: argparse.Namespace) -> dict[str, Any]:
-    from realtime_mer.benchmarks.viewers import QUICK_LEVELS, measure_viewers
+    from realtime_mer.bench.viewers import QUICK_LEVELS, measure_viewers
 
     if not args.quick:
         return measure_viewers()
@@ -101,7 +101,7 @@ def _viewers(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _start_up(args: argparse.Namespace) -> dict[str, Any]:
-    from realtime_mer.benchmarks.start_up import measure_start_up
+    from realtime_mer.bench.start_up import measure_start_up
 
     return measure_start_up(runs=2 if args.quick else 15)
 

@@ -57,42 +57,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from mer_engine.backends import cuda, tensorrt
+    from mer_engine.backends import cuda
+    from mer_engine.backends.tensorrt.build import library_for, not_installed, targets
+    from mer_engine.backends.tensorrt.plan import compile_plan
     from mer_engine.engine import shipped_model
 
-    reason = tensorrt.not_installed()
+    reason = not_installed()
     if reason is not None:
         raise UserError(reason)
     model = shipped_model() if args.model is None else args.model
     card = None if cuda.missing() else cuda.find_card()
     if args.target == THIS:
         if card is None:
-            names = ", ".join(tensorrt.targets()) or "none without a card"
+            names = ", ".join(targets()) or "none without a card"
             raise UserError(
                 f"{cuda.missing()}; name the kind of card to compile for with --target ({names})"
             )
         return _compile_here(model, card, args.precision, args.out)
-    chosen = tensorrt.targets() if args.target == ALL else (args.target.lower(),)
+    chosen = targets() if args.target == ALL else (args.target.lower(),)
     for target in chosen:
-        library = tensorrt.library_for(target, card)
+        library = library_for(target, card)
         precision = library.precisions(target)[0] if args.precision == AUTO else args.precision
-        tensorrt.compile_plan(model, target, precision, _say, args.out)
+        compile_plan(model, target, precision, _say, args.out)
     _say("the parity gate is passed on the card itself, when the engine is loaded there")
     return 0
 
 
 def _compile_here(model: Path, card: Card, precision: str, out: Path | None) -> int:
     """Compile for the card of this machine; the fastest that passes the gate is kept."""
-    from mer_engine import parity
-    from mer_engine.backends import tensorrt
+    from mer_engine.backends import parity
+    from mer_engine.backends.tensorrt.build import library_for
+    from mer_engine.backends.tensorrt.plan import compile_plan, open_engine
 
-    library = tensorrt.library_for(card.target, card)
+    library = library_for(card.target, card)
     wanted = library.precisions(card.target) if precision == AUTO else (precision,)
     for choice in wanted:
-        path = tensorrt.compile_plan(model, card.target, choice, _say, out)
+        path = compile_plan(model, card.target, choice, _say, out)
         if out is not None:
             continue
-        verdict = parity.check(tensorrt.open_engine(model, _say, choice))
+        verdict = parity.check(open_engine(model, _say, choice))
         if verdict.passed:
             _say(f"it tells what the reference tells: {verdict.figures}")
             return 0

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mer_engine import Engine
 
     from realtime_mer.audio.source import Block, Source
-    from realtime_mer.types import Estimate
+    from realtime_mer.core.types import Estimate
 
 HELP = "check this machine and say what is wrong"
 DESCRIPTION = """\
@@ -299,7 +299,7 @@ def _is_ours(port: int) -> bool:
 
 
 def _listen(report: Report, source: Source, engine: Engine | None) -> None:
-    from realtime_mer.audio.listening_test import listen
+    from realtime_mer.audio.input_check import listen
 
     info = source.info
     hearing, blocks = listen(source, LISTEN_S)
@@ -336,7 +336,7 @@ def _listen(report: Report, source: Source, engine: Engine | None) -> None:
 
 def _estimate(engine: Engine, source: Source, blocks: list[Block]) -> Estimate | None:
     """The last estimate of the pipeline on what was heard."""
-    from realtime_mer.pipeline import Pipeline
+    from realtime_mer.core.pipeline import Pipeline
 
     info = source.info
     pipeline = Pipeline(engine, sample_rate_hz=info.sample_rate_hz, channels=info.channels)

@@ -13,9 +13,9 @@ from realtime_mer.commands.options import add_data_argument, add_model_argument,
 from realtime_mer.errors import UserError
 
 if TYPE_CHECKING:
-    from mer_engine.training.collection import Collection
+    from mer_engine.datasets.types import Collection
 
-    from realtime_mer.benchmarks.accuracy import Report
+    from realtime_mer.evaluation.report import Report
 
 HELP = "measure a model on labelled songs"
 DESCRIPTION = """\
@@ -64,10 +64,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from mer_engine import ModelError, load_engine
-    from mer_engine.training.collection import load_collection
-    from mer_engine.training.problem import DataError
+    from mer_engine.datasets.load import load_collection
+    from mer_engine.datasets.problems import DataError
 
-    from realtime_mer.benchmarks.accuracy import measure_accuracy
+    from realtime_mer.evaluation.report import measure_accuracy
 
     if args.file is not None and args.model is not None:
         raise UserError(f"the model is given twice, as {args.file} and --model; give one")
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _summary(collection: Collection, split: str, report: Report) -> str:
     """How many songs were left out, and why."""
-    from mer_engine.training.problem import sum_up
+    from mer_engine.datasets.problems import sum_up
 
     listed = len(collection.splits[split])
     reasons = sum_up(collection.problems_of(split), listed)

@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"wrote {args.out} ({info.name}, {args.out.stat().st_size / 1e6:.1f} MB)")
         return 0
 
-    from mer_engine.training.problem import DataError
-    from mer_engine.training.unfinished import export_checkpoint
+    from mer_engine.datasets.problems import DataError
+    from mer_engine.training.checkpoint_export import export_checkpoint
 
     try:
         info, calibrated = export_checkpoint(args.checkpoint, args.out)

@@ -21,9 +21,9 @@ from realtime_mer.outputs.table import FORMATS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from realtime_mer.hub import Item
+    from realtime_mer.live.hub import Item
+    from realtime_mer.live.runner import LiveRunner
     from realtime_mer.outputs.recorder import Recorder
-    from realtime_mer.runner import LiveRunner
 
 HELP = "listen and show the emotion in the terminal"
 DESCRIPTION = """\
@@ -62,8 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from realtime_mer.audio.open_input import open_source
+    from realtime_mer.live.runner import LiveRunner
     from realtime_mer.outputs.recorder import Recorder
-    from realtime_mer.runner import LiveRunner
 
     if args.duration is not None and not args.duration > 0:
         raise UserError(f"the duration is {args.duration} s; it must be above 0")
@@ -111,8 +111,8 @@ def _follow(
     Returns:
         Why it ended, and whether that was the input breaking off, which a notice has told already.
     """
-    from realtime_mer.hub import End, Notice
-    from realtime_mer.types import Estimate
+    from realtime_mer.core.types import Estimate
+    from realtime_mer.live.hub import End, Notice
 
     told = ""
     while True:
@@ -130,10 +130,10 @@ def _follow(
 
 def _lines(runner: LiveRunner, row_format: str | None) -> Callable[[float | None], list[Item]]:
     """Prints a line per estimate; called with how long to wait, or None for the last time."""
-    from realtime_mer.hub import Notice
+    from realtime_mer.core.types import Estimate
+    from realtime_mer.live.hub import Notice
     from realtime_mer.outputs.table import table_writer
     from realtime_mer.outputs.terminal import plain_line
-    from realtime_mer.types import Estimate
 
     subscription = runner.hub.subscribe_lossless()
     writer = None if row_format is None else table_writer(row_format, sys.stdout)
@@ -159,9 +159,9 @@ def _view(runner: LiveRunner, stack: ExitStack) -> Callable[[float | None], list
     from rich.console import Console
     from rich.live import Live
 
-    from realtime_mer.hub import Notice
+    from realtime_mer.core.types import Estimate
+    from realtime_mer.live.hub import Notice
     from realtime_mer.outputs.terminal import TerminalView
-    from realtime_mer.types import Estimate
 
     info = runner.info
     source = info.name if info.name == info.kind else f"{info.kind} {info.name}"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from realtime_mer.config import PipelineConfig
+from realtime_mer.core.config import PipelineConfig
 from realtime_mer.errors import UserError
 
 if TYPE_CHECKING:
@@ -167,8 +167,8 @@ def auxiliary_sources(args: argparse.Namespace) -> tuple[str, ...]:
 
 def _check_sources(given: Mapping[str, Sequence[str]]) -> None:
     """Refuses an unknown kind of data, and a folder that the options give twice."""
-    from mer_engine.training.collection import parse_source
-    from mer_engine.training.problem import DataError
+    from mer_engine.datasets.load import parse_source
+    from mer_engine.datasets.problems import DataError
 
     seen: set[tuple[str, Path]] = set()
     for option, sources in given.items():

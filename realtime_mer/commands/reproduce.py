@@ -107,9 +107,10 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--workers is {args.workers}; it must be 1 or more")
 
     import torch
-    from mer_engine.training.problem import DataError
+    from mer_engine.datasets.problems import DataError
+    from mer_research.reproduction.run import Settings, reproduce, say_with_time
 
-    from realtime_mer.reproduction.run import Settings, reproduce, say_with_time
+    from realtime_mer.bench.machine import describe_machine
 
     # The same on one core or many, and in this process or another.
     torch.set_num_threads(1)
@@ -123,6 +124,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         lag=args.lag_order,
         workers=args.workers,
+        machine=describe_machine(),
     )
     try:
         reproduce(settings, say_with_time)

@@ -22,9 +22,9 @@ from realtime_mer.commands.options import (
 
 if TYPE_CHECKING:
     from realtime_mer.audio.source import Source
-    from realtime_mer.hub import LatestSlot
-    from realtime_mer.outputs.websocket import MerServer
-    from realtime_mer.runner import LiveRunner
+    from realtime_mer.live.hub import LatestSlot
+    from realtime_mer.live.runner import LiveRunner
+    from realtime_mer.server.server import MerServer
 
 HELP = "listen and show the emotion in the browser"
 DESCRIPTION = """\
@@ -96,8 +96,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from realtime_mer.outputs.websocket import MerServer, ServerConfig
-    from realtime_mer.runner import LiveRunner
+    from realtime_mer.live.runner import LiveRunner
+    from realtime_mer.server.server import MerServer, ServerConfig
 
     server_config = ServerConfig(
         host=args.host,
@@ -180,7 +180,7 @@ class _Serving:
             self._loop.call_soon_threadsafe(self._news.set)
 
     def _greet(self) -> None:
-        from realtime_mer.outputs.websocket import reach
+        from realtime_mer.server.server import reach
 
         print(f"realtime-mer is at {self._server.url}", flush=True)
         reaches = reach(self._args.host)
@@ -222,8 +222,8 @@ class _Serving:
 
     def _tell(self, slot: LatestSlot) -> bool:
         """Prints notices; True where the input has ended and so shall we."""
-        from realtime_mer.hub import End, Notice
-        from realtime_mer.outputs.websocket import BACKEND_NOTICE
+        from realtime_mer.live.hub import End, Notice
+        from realtime_mer.server.server import BACKEND_NOTICE
 
         for item in slot.take():
             if isinstance(item, Notice):
@@ -262,7 +262,7 @@ class _Serving:
             self._status_shown = False
 
     def _summary(self) -> str:
-        from realtime_mer.stats import Counter
+        from realtime_mer.live.stats import Counter
 
         stats = self._server.stats
         lost = [f"{name} {count}" for name, count in stats.losses().items() if count]

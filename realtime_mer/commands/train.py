@@ -117,8 +117,8 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     import torch
     from mer_engine import ModelError
+    from mer_engine.datasets.problems import DataError
     from mer_engine.training.export import LICENCE, ModelText
-    from mer_engine.training.problem import DataError
     from mer_engine.training.train import TrainSettings, train
 
     try:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import UserError
-from realtime_mer.types import Estimate, State
 
 WIDTH, HEIGHT = 1600, 900
 # Everything is drawn this much larger and scaled down: Pillow's lines have no smooth edges.

@@ -8,10 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
-from realtime_mer.hub import Hub
+from realtime_mer.live.hub import Hub
 from realtime_mer.outputs.table import table_writer
-from realtime_mer.types import Estimate
 
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 

@@ -6,7 +6,7 @@ import csv
 import json
 from typing import Protocol, TextIO
 
-from realtime_mer.types import Estimate
+from realtime_mer.core.types import Estimate
 
 LATENCY_COLUMNS = ("window_s", "buffer_ms", "compute_ms", "queue_ms")
 # Empty where a session has no fast values.

@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from realtime_mer.types import Estimate, State
+from realtime_mer.core.types import Estimate, State
 
 # Okabe and Ito's sky blue and orange: told apart with every common colour vision.
 COLOURS = {"valence": "#56b4e9", "arousal": "#e69f00"}

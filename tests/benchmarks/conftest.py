@@ -1,19 +1,13 @@
-"""The scripts import each other as neighbours, as they do when one of them is run."""
+"""Where the benchmark scripts are."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 
-
-@pytest.fixture(scope="session", autouse=True)
-def scripts() -> Iterator[Path]:
-    """The folder of the scripts, importable."""
-    sys.path.insert(0, str(SCRIPTS))
-    yield SCRIPTS
-    sys.path.remove(str(SCRIPTS))
+@pytest.fixture(scope="session")
+def scripts() -> Path:
+    """The folder of the scripts."""
+    return Path(__file__).parents[2] / "benchmarks"

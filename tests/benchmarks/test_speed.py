@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from realtime_mer.benchmarks.engine import measure_engine
-from realtime_mer.benchmarks.start_up import measure_start_up
+from realtime_mer.bench.engine import measure_engine
+from realtime_mer.bench.start_up import measure_start_up
 
 MS = {"p50": 10.0, "p95": 20.0, "p99": 30.0}
 ABOUT = {

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from deam_support import write_deam
 from mer_engine import Engine
-from mer_engine.training.collection import load_collection
+from mer_engine.datasets.load import load_collection
 from PIL import Image
 
-from realtime_mer.benchmarks.accuracy import measure_accuracy
+from realtime_mer.evaluation.report import measure_accuracy
 
 FIGURES = {
     "r2": 0.7,

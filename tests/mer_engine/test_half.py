@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from mer_engine import parity
+from mer_engine.backends import parity
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
 from mer_engine.engine import shipped_model
 from mer_engine.half import CONVOLUTIONS, PRODUCTS, halve

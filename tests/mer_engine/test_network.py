@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from mer_engine.frontend import FrontEndConfig, features
-from mer_engine.memory import Memory
+from mer_engine.kernel_regression import Memory
 from mer_engine.network import (
     FAST_STEPS,
     MEMORY_SHARE,

@@ -17,9 +17,9 @@ from mer_engine import Engine
 from page_support import Open, Serve, ServerProcess, Visit, free_port
 
 from realtime_mer.clock import SystemClock
-from realtime_mer.config import PipelineConfig
-from realtime_mer.mood import WORDS
-from realtime_mer.pipeline import Pipeline
+from realtime_mer.core.config import PipelineConfig
+from realtime_mer.core.mood import WORDS
+from realtime_mer.core.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from realtime_mer.audio.demo import CHANNELS, SAMPLE_RATE_HZ, render_demo
 from realtime_mer.audio.demo_piece import PASSAGES
-from realtime_mer.pipeline import Pipeline
-from realtime_mer.types import State
+from realtime_mer.core.pipeline import Pipeline
+from realtime_mer.core.types import State
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import pytest
 from mer_engine import Engine
 from support import ManualClock, blocks, fast_values, music, values
 
-from realtime_mer.config import PipelineConfig
-from realtime_mer.pipeline import Pipeline
-from realtime_mer.types import Estimate, State
+from realtime_mer.core.config import PipelineConfig
+from realtime_mer.core.pipeline import Pipeline
+from realtime_mer.core.types import Estimate, State
 
 RATE_HZ = 16_000
 TOLERANCE = 1e-5

@@ -16,11 +16,11 @@ from realtime_mer.audio.demo import SAMPLE_RATE_HZ, render_demo
 from realtime_mer.audio.microphone import MicrophoneSource
 from realtime_mer.audio.source import Block
 from realtime_mer.cli import main
-from realtime_mer.config import PipelineConfig
-from realtime_mer.hub import Item
-from realtime_mer.runner import LiveRunner
-from realtime_mer.stats import Counter
-from realtime_mer.types import Estimate, State
+from realtime_mer.core.config import PipelineConfig
+from realtime_mer.core.types import Estimate, State
+from realtime_mer.live.hub import Item
+from realtime_mer.live.runner import LiveRunner
+from realtime_mer.live.stats import Counter
 
 TIMEOUT_S = 60.0
 # The grid of the live estimates lies somewhere between the tenths of a second of the file's, so

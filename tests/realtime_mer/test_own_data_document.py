@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mer_engine.training.collection import Collection, load_collection
+from mer_engine.datasets.load import load_collection
+from mer_engine.datasets.types import Collection
 from own_data_support import write_audio
 
 from realtime_mer.cli import build_parser

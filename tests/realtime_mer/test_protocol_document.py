@@ -15,9 +15,9 @@ from live_support import ArraySource, RunningServer, running_server
 from mer_engine import Engine
 from support import music
 
-from realtime_mer.config import PipelineConfig
-from realtime_mer.pipeline import Pipeline
-from realtime_mer.runner import LiveRunner
+from realtime_mer.core.config import PipelineConfig
+from realtime_mer.core.pipeline import Pipeline
+from realtime_mer.live.runner import LiveRunner
 
 PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
 ADDRESS = "ws://127.0.0.1:8765/ws"

@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from realtime_mer import batching, sessions, shedding
-from realtime_mer.stats import Counter
+from realtime_mer.core import batching
+from realtime_mer.live import load_shedding, session_pool
+from realtime_mer.live.stats import Counter
 
 PAGE = (Path(__file__).parents[2] / "docs" / "streams.md").read_text(encoding="utf-8")
 
@@ -28,15 +29,15 @@ def test_the_example_runs(tmp_path: Path) -> None:
 def test_the_figures() -> None:
     text = " ".join(PAGE.split())
     assert f"up to {batching.MAX_BATCH}:" in text
-    assert f"from {1 / sessions.GATHER_SHARE:.0f} sessions" in text
-    assert f"at most {100 * sessions.GATHER_SHARE:.0f} % of the hop" in text
-    assert f"more than {shedding.LONGEST_PERIOD_S} s apart" in text
-    assert shedding.rates(1.0) == (1, 2, 4)
-    assert shedding.rates(0.1) == (1, 5, 10, 20)
-    assert shedding.TARGET_SHARE == 0.1
-    assert shedding.CALM_INTERVALS == 10
-    assert shedding.CALM_BUSY_SHARE == 0.75
-    assert f"for {sessions.IDLE_TIMEOUT_S:.0f} s ends" in text
+    assert f"from {1 / session_pool.GATHER_SHARE:.0f} sessions" in text
+    assert f"at most {100 * session_pool.GATHER_SHARE:.0f} % of the hop" in text
+    assert f"more than {load_shedding.LONGEST_PERIOD_S} s apart" in text
+    assert load_shedding.rates(1.0) == (1, 2, 4)
+    assert load_shedding.rates(0.1) == (1, 5, 10, 20)
+    assert load_shedding.TARGET_SHARE == 0.1
+    assert load_shedding.CALM_INTERVALS == 10
+    assert load_shedding.CALM_BUSY_SHARE == 0.75
+    assert f"for {session_pool.IDLE_TIMEOUT_S:.0f} s ends" in text
     for name in ("slowed", "skipped_updates", "dropped_samples"):
         assert f"`{name}`" in text
         assert Counter(name)

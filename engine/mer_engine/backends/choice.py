@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mer_engine import parity
+from mer_engine.backends import parity
+from mer_engine.backends.benchmark_input import UsualUpdate
 from mer_engine.backends.fallback import FallbackEngine
 from mer_engine.backends.registry import AUTO, DEFAULT, NAMES, Announce, Backend, backend, backends
 from mer_engine.cache import Notes, cache_folder
 from mer_engine.engine import Engine, self_check
 from mer_engine.errors import BackendError, ModelError, NotCompiledError
-from mer_engine.usual_update import UsualUpdate
 
 _BURN_IN = 3
 _TIMED = 15

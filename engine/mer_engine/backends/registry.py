@@ -74,13 +74,13 @@ def _open_onnxruntime_cuda(path: Path, announce: Announce) -> Engine:
 
 
 def _tensorrt_missing() -> str | None:
-    from mer_engine.backends.tensorrt import missing
+    from mer_engine.backends.tensorrt.build import missing
 
     return missing()
 
 
 def _open_tensorrt(path: Path, announce: Announce) -> Engine:
-    from mer_engine.backends.tensorrt import open_engine
+    from mer_engine.backends.tensorrt.plan import open_engine
 
     return open_engine(path, announce)
 

@@ -39,7 +39,7 @@ class TorchEngine:
         Raises:
             ModelError: missing, damaged, or made by another kind of network.
         """
-        from mer_engine.training.import_onnx import load_network
+        from mer_engine.network_import import load_network
 
         return cls(*load_network(path))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from mer_engine.training.problem import DataError
+from mer_engine.datasets.problems import DataError
 
 FORMAT = 2
 _SHOWN = 4

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mer_engine.memory import Memory
+from mer_engine.datasets.problems import DataError
+from mer_engine.kernel_regression import Memory
 from mer_engine.model_file import DIMENSIONS
 from mer_engine.network import SCORES, WindowReader
 from mer_engine.training.examples import STEPS, Labels
 from mer_engine.training.fit import FitSettings, Lessons, fit_reader, spread, statistics
-from mer_engine.training.kernel_teacher import SHARES, KernelTeacher, LikenessSpace, teach
-from mer_engine.training.problem import DataError
+from mer_engine.training.kernel_ridge import SHARES, KernelTeacher, LikenessSpace, teach
 
 FOLDS = 5
 # Lengths of the windows that the kernel teacher learns from: the whole clip, which the memory

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from mer_engine.datasets.audio import read_clip
+from mer_engine.datasets.problems import DataError
+from mer_engine.datasets.types import Clip, Collection
 from mer_engine.frontend import FrontEndConfig, features
 from mer_engine.network import EmotionNetwork
-from mer_engine.training.clip_audio import read_clip
-from mer_engine.training.collection import Clip, Collection
-from mer_engine.training.problem import DataError
-from mer_engine.training.surroundings import Surroundings, play
+from mer_engine.training.acoustic_augmentation import Surroundings, play
 
 STEPS = 20
 # A clip may end a little early: the rest is filled with silence and its labels are dropped.

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import torch
 
-from mer_engine import parity
+from mer_engine.backends import parity
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
 from mer_engine.backends.torch import TorchEngine
 from mer_engine.engine import Inference, silent_maps

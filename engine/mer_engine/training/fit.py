@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mer_engine.metrics import Fit, fit
 from mer_engine.network import SCORES, EmotionNetwork, WindowReader
-from mer_engine.training.augment import Augmentation, augment
 from mer_engine.training.examples import STEPS, with_context
-from mer_engine.training.metrics import Fit, fit
+from mer_engine.training.spectral_augmentation import Augmentation, augment
 from mer_engine.window_statistics import power_of
 
 # The metric's window lengths: five to ten seconds heard.

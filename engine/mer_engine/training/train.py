@@ -13,12 +13,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mer_engine.datasets.load import load_collection
+from mer_engine.datasets.problems import DataError
+from mer_engine.datasets.types import DIMENSIONS, Clip, Collection
 from mer_engine.model_file import ModelInfo
 from mer_engine.network import EmotionNetwork, NetworkConfig, WindowReader
-from mer_engine.training.augment import Augmentation
+from mer_engine.network_import import load_network
+from mer_engine.training.acoustic_augmentation import Surroundings
 from mer_engine.training.calibrate import COVERAGE, calibrate
 from mer_engine.training.checkpoint import Checkpoint
-from mer_engine.training.collection import DIMENSIONS, Clip, Collection, load_collection
+from mer_engine.training.checkpoint_export import MODEL, model_state
 from mer_engine.training.cross_fit import cross_fit, parts_of
 from mer_engine.training.examples import Encoder, Labels, encode_clips, read_frames, read_labels
 from mer_engine.training.export import Calibration, ModelText, export_model
@@ -29,13 +33,10 @@ from mer_engine.training.fit import (
     predict,
     score_values,
 )
-from mer_engine.training.import_onnx import load_network
-from mer_engine.training.problem import DataError
-from mer_engine.training.surroundings import Surroundings
+from mer_engine.training.spectral_augmentation import Augmentation
 from mer_engine.training.teacher import NOTICE, TaggerWeights, load_weights
 from mer_engine.training.tensor_bundle import BundleError
 from mer_engine.training.transfer import settle_pool, start_encoder
-from mer_engine.training.unfinished import MODEL, model_state
 from mer_engine.training.unlabelled import find_music
 
 TEACHER = "MSD_musicnn"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mer_engine.training.clip_audio import AUDIO_SUFFIXES, probe_audio
-from mer_engine.training.collection import CLIP_S, Clip
-from mer_engine.training.problem import DataError
+from mer_engine.datasets.audio import AUDIO_SUFFIXES, probe_audio
+from mer_engine.datasets.problems import DataError
+from mer_engine.datasets.types import CLIP_S, Clip
 
 SUFFIXES = tuple(sorted((*AUDIO_SUFFIXES, ".oga")))
 # Of a long file some clips are enough: what follows sounds much the same.

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mer_engine.datasets.problems import DataError
 from mer_engine.training.checkpoint import Checkpoint
-from mer_engine.training.problem import DataError
 
 CONFIGURATION = {
     "data": ("deam=a", "csv=b"),

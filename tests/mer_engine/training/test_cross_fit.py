@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from mer_engine.datasets.problems import DataError
 from mer_engine.network import NetworkConfig, WindowReader
 from mer_engine.training import cross_fit as cross_fit_module
 from mer_engine.training.cross_fit import cross_fit, fold_of, opinions, parts_of
 from mer_engine.training.examples import Labels
 from mer_engine.training.fit import FitSettings, predict
-from mer_engine.training.problem import DataError
 from numpy.typing import NDArray
 
 SMALL = NetworkConfig(

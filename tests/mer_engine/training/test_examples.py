@@ -9,9 +9,12 @@ import pytest
 import soundfile
 import torch
 from deam_support import arousal_of, tone, valence_of, write_deam
+from mer_engine.datasets.load import load_collection
+from mer_engine.datasets.problems import DataError
+from mer_engine.datasets.types import Clip
 from mer_engine.frontend import features
 from mer_engine.network import EmotionNetwork, NetworkConfig
-from mer_engine.training.collection import Clip, load_collection
+from mer_engine.training.acoustic_augmentation import Surroundings
 from mer_engine.training.examples import (
     Encoder,
     Labels,
@@ -20,8 +23,6 @@ from mer_engine.training.examples import (
     read_labels,
     with_context,
 )
-from mer_engine.training.problem import DataError
-from mer_engine.training.surroundings import Surroundings
 from own_data_support import write_own_data
 
 SMALL = NetworkConfig(

@@ -10,7 +10,8 @@ import onnx
 import pytest
 import torch
 from fast_support import without_fast
-from mer_engine import Engine, load_engine, parity
+from mer_engine import Engine, load_engine
+from mer_engine.backends import parity
 from mer_engine.engine import shipped_model
 from mer_engine.errors import ModelError
 from mer_engine.model_file import Prior, write_metadata

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from mer_engine.network import EmotionNetwork, NetworkConfig, WindowReader
-from mer_engine.training.augment import Augmentation
 from mer_engine.training.fit import (
     FitSettings,
     Lessons,
@@ -19,6 +18,7 @@ from mer_engine.training.fit import (
     score_values,
     statistics,
 )
+from mer_engine.training.spectral_augmentation import Augmentation
 
 SMALL = NetworkConfig(
     band_stride=16,

@@ -14,12 +14,12 @@ import pytest
 import torch
 from deam_support import SPLITS, write_deam
 from mer_engine import load_engine
+from mer_engine.datasets.load import load_collection
+from mer_engine.datasets.problems import DataError
 from mer_engine.engine import shipped_model
 from mer_engine.network import EmotionNetwork
+from mer_engine.network_import import load_network
 from mer_engine.training.checkpoint import read_checkpoint
-from mer_engine.training.collection import load_collection
-from mer_engine.training.import_onnx import load_network
-from mer_engine.training.problem import DataError
 from mer_engine.training.teacher import NOTICE
 from mer_engine.training.train import TrainSettings, fit_settings, restore, train
 from mer_engine.training.transfer import start_encoder

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from mer_engine.datasets.problems import DataError
 from mer_engine.training import unlabelled
 from mer_engine.training.examples import read_frames
-from mer_engine.training.problem import DataError
 from mer_engine.training.unlabelled import MOST_CLIPS_A_FILE, find_music
 from own_data_support import write_audio
 

@@ -11,7 +11,7 @@ from PIL import Image
 from support import music, values
 
 from realtime_mer.cli import main
-from realtime_mer.pipeline import Pipeline
+from realtime_mer.core.pipeline import Pipeline
 
 RATE_HZ = 22_050
 

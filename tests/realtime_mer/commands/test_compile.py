@@ -2,7 +2,8 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from mer_engine.backends import cuda, tensorrt
+from mer_engine.backends import cuda
+from mer_engine.backends.tensorrt import build
 from mer_engine.cache import read_file
 
 from realtime_mer.cli import main
@@ -17,7 +18,7 @@ no_card = pytest.mark.skipif(cuda.missing() is None, reason="this machine has an
 def test_without_the_package_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tensorrt, "_PACKAGES", {"tensorrt-rtx": "no_such_package"})
+    monkeypatch.setattr(build, "_PACKAGES", {"tensorrt-rtx": "no_such_package"})
     assert main(["compile", "--target", "sm89"]) == 2
     assert "pip install 'realtime-mer[tensorrt]'" in capsys.readouterr().err
 

@@ -16,7 +16,7 @@ from mer_engine import Engine
 from support import music, values
 
 from realtime_mer.cli import main
-from realtime_mer.pipeline import Pipeline
+from realtime_mer.core.pipeline import Pipeline
 
 RATE_HZ = 22_050
 COMMAND = [sys.executable, "-m", "realtime_mer", "listen"]

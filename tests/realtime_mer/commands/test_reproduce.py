@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 from deam_support import write_deam
-from mer_engine.paper.protocols import TITLES
-from mer_engine.paper.task import perform
+from mer_research.paper.protocols import TITLES
+from mer_research.paper.task import perform
+from mer_research.reproduction.report import METHODS, csv_text, markdown
 
 from realtime_mer.cli import main
 from realtime_mer.commands.reproduce import NAMES
-from realtime_mer.reproduction.report import METHODS, csv_text, markdown
 
 ROOT = Path(__file__).parents[3]
 FIGURES = ("lag_order", "lag_order_score", "entropy_weights", "feature_importance", "tuning")
@@ -32,7 +32,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than all else here, and has tests of its own."""
-    monkeypatch.setattr("realtime_mer.reproduction.run.draw", lambda *_: [])
+    monkeypatch.setattr("mer_research.reproduction.run.draw", lambda *_: [])
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_a_second_run_does_nothing_again_and_another_seed_does(
     before = result(folder, "table2")
     with monkeypatch.context() as patch:
         patch.setattr(
-            "realtime_mer.reproduction.runner.perform", lambda *_: pytest.fail("done again")
+            "mer_research.reproduction.runner.perform", lambda *_: pytest.fail("done again")
         )
         assert main(command("table2", data, folder)) == 0
     out = capsys.readouterr().out
@@ -158,7 +158,7 @@ def test_an_interrupted_run_goes_on(
         return perform(*task)
 
     with monkeypatch.context() as patch:
-        patch.setattr("realtime_mer.reproduction.runner.perform", interrupted)
+        patch.setattr("mer_research.reproduction.runner.perform", interrupted)
         assert main(command("feature-importance", data, described)) == 130
     assert "run it again to go on" in capsys.readouterr().err
     assert not list((described / "out").iterdir())
@@ -168,7 +168,7 @@ def test_an_interrupted_run_goes_on(
         done.append(task)
         return perform(*task)
 
-    monkeypatch.setattr("realtime_mer.reproduction.runner.perform", counted)
+    monkeypatch.setattr("mer_research.reproduction.runner.perform", counted)
     assert main(command("feature-importance", data, described)) == 0
     assert len(done) == 4
     assert len(result(described, "feature-importance")["rows"]) == 4

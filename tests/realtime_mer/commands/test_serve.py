@@ -27,8 +27,8 @@ from support import music
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from realtime_mer.config import PipelineConfig
-from realtime_mer.pipeline import Pipeline
+from realtime_mer.core.config import PipelineConfig
+from realtime_mer.core.pipeline import Pipeline
 
 COMMAND = [sys.executable, "-m", "realtime_mer", "serve"]
 RATE = 44_100

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 from support import ESTIMATE
 
+from realtime_mer.core.types import State
 from realtime_mer.errors import UserError
 from realtime_mer.outputs.plot import HEIGHT, SERIES, WIDTH, save_plot
-from realtime_mer.types import State
 
 
 def rows(count: int) -> list:

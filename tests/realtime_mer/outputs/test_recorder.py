@@ -6,7 +6,7 @@ import pytest
 from support import ESTIMATE
 
 from realtime_mer.errors import UserError
-from realtime_mer.hub import Hub
+from realtime_mer.live.hub import Hub
 from realtime_mer.outputs.recorder import Recorder
 
 

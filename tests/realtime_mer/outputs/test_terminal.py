@@ -5,6 +5,7 @@ import pytest
 from rich.console import Console
 from support import ESTIMATE
 
+from realtime_mer.core.types import State
 from realtime_mer.outputs.terminal import (
     SCALE_WIDTH,
     TerminalView,
@@ -13,7 +14,6 @@ from realtime_mer.outputs.terminal import (
     scale,
     sparkline,
 )
-from realtime_mer.types import State
 
 
 def drawn(view: TerminalView, width: int = 100) -> str:

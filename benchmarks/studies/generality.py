@@ -1,0 +1,423 @@
+"""How the model does on music of other collections, with other listeners and other questions.
+
+python benchmarks/studies/generality.py --pmemo DIR --emotify DIR --vgmidi DIR
+
+Any of the three may be left out. Game scores are rendered with fluidsynth; --songs N takes N of the
+pieces and of the excerpts.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from mer_engine import Engine, ModelError, load_engine
+from mer_engine.datasets.load import load_collection
+from mer_engine.datasets.problems import DataError
+from mer_engine.datasets.types import DIMENSIONS, Collection, split_by_name
+from mer_engine.datasets.vgmidi import Measures, read_measures, song_of
+from mer_engine.metrics import fit
+from numpy.typing import NDArray
+from study import record, show_progress, study_parser, write_result
+
+from realtime_mer.core.types import State
+from realtime_mer.errors import UserError
+from realtime_mer.evaluation.metrics import figures, per_song
+from realtime_mer.evaluation.predictions import Progress, hear, listen
+
+SETTLED_S = 5.0  # estimates before this rest on too little music
+EMOTIONS = (
+    "amazement", "solemnity", "tenderness", "nostalgia", "calmness",
+    "power", "joyful_activation", "tension", "sadness",
+)  # fmt: skip
+# Where the literature on the plane of valence and arousal puts some of them: +1 above the middle.
+EXPECTED = {
+    "arousal": {
+        "power": 1, "tension": 1, "joyful_activation": 1,
+        "calmness": -1, "tenderness": -1, "sadness": -1, "nostalgia": -1,
+    },
+    "valence": {
+        "joyful_activation": 1, "tenderness": 1, "calmness": 1, "tension": -1, "sadness": -1,
+    },
+}  # fmt: skip
+_EXCERPTS = 100  # of each genre
+_AUDIO_SUFFIXES = (".opus", ".mp3", ".flac", ".ogg", ".wav")
+_RENDER_HZ = 44_100
+_RENDER_LIMIT_S = 300.0
+
+
+# -- choruses with labels over time ---------------------------------------------------------------
+
+
+def measure_choruses(engine: Engine, collection: Collection) -> dict[str, Any]:
+    """All songs of a small collection, whatever their split.
+
+    Returns:
+        `songs`; by dimension the pooled `figures` over 5 to 10 s of each clip; `rows`, for each
+        song the mean label and the mean estimate; `left_out`.
+
+    Raises:
+        DataError: not one clip could be measured.
+    """
+    heard = hear(collection, collection.clips, lambda s, r: listen(engine, s, r)).scored()
+    between = per_song(heard)
+    rows = []
+    for song in dict.fromkeys(heard.songs):
+        mine = heard.of_songs(np.array([name == song for name in heard.songs]))
+        row: dict[str, Any] = {"song": song}
+        for column, name in enumerate(DIMENSIONS):
+            known = np.isfinite(mine.labels[..., column]) & np.isfinite(mine.values[..., column])
+            if known.any():
+                row[name] = {
+                    "label": float(mine.labels[..., column][known].mean()),
+                    "estimate": float(mine.values[..., column][known].mean()),
+                }
+        rows.append(row)
+    return {
+        "songs": len(rows),
+        "figures": {name: one.to_dict() for name, one in figures(heard).items()},
+        "per_song": {name: one.to_dict() for name, one in between.items()},
+        "rows": rows,
+        "left_out": [text for text in (collection.summary, *heard.left_out) if text],
+    }
+
+
+# -- excerpts of which listeners chose emotions ---------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """Half a minute and what listeners chose.
+
+    Attributes:
+        track: the number in the table.
+        shares: float64 [9], share of its listeners that chose each of `EMOTIONS`.
+    """
+
+    track: int
+    genre: str
+    path: Path
+    shares: NDArray[np.float64]
+
+
+def load_emotify(folder: Path) -> tuple[list[Excerpt], list[str]]:
+    """Reads Emotify: excerpts, and a sentence for each that cannot be used.
+
+    The excerpts of a genre are numbered from 1, the tracks of the table from 1 to 400 through all
+    genres. That this is how they belong together was checked: shares and estimates correlate within
+    the genres with a mean |r| of 0.38, and of 0.03 to 0.07 where the numbers are shifted.
+
+    Raises:
+        DataError: the folder or its table is missing or has another form.
+    """
+    table = folder / "ratings.csv"
+    if not table.is_file():
+        raise DataError(f"{table} is missing; it holds the listeners' choices")
+    choices: dict[int, list[list[float]]] = defaultdict(list)
+    genres: dict[int, str] = {}
+    with table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        for line, row in enumerate(csv.DictReader(file, skipinitialspace=True), start=2):
+            try:
+                track = int(row["track id"])
+                choices[track].append([float(row[emotion]) for emotion in EMOTIONS])
+            except (KeyError, TypeError, ValueError) as error:
+                raise DataError(
+                    f"{table}, line {line}: expected a track id and the nine emotions ({error!r})"
+                ) from error
+            genres[track] = (row.get("genre") or "").strip()
+    excerpts, left_out = [], []
+    for track in sorted(choices):
+        stem = f"{genres[track]}_{(track - 1) % _EXCERPTS + 1}"
+        found = [folder / "audio" / f"{stem}{suffix}" for suffix in _AUDIO_SUFFIXES]
+        path = next((path for path in found if path.is_file()), None)
+        if path is None:
+            left_out.append(f"track {track}: no audio file {stem} in {folder / 'audio'}")
+        else:
+            shares = np.mean(choices[track], axis=0)
+            excerpts.append(Excerpt(track, genres[track], path, shares))
+    return excerpts, left_out
+
+
+def measure_emotify(
+    engine: Engine, excerpts: Sequence[Excerpt], progress: Progress | None = None
+) -> dict[str, Any]:
+    """Correlates mean values with the share of listeners who chose an emotion.
+
+    Returns:
+        `excerpts`; `rows`, for each emotion by dimension `r` over all excerpts, `r_within` (after
+        the genres' means were taken away), `mean` (of the values, weighted by the shares, as a
+        distance from the mean of all) and `expected` (sign, or None); `as_expected`: how many of
+        the expected signs `r` has, and of how many.
+
+    Raises:
+        DataError: fewer than three excerpts can be heard.
+    """
+    means, used, left_out = [], [], []
+    for number, excerpt in enumerate(excerpts, start=1):
+        try:
+            means.append(mean_values(engine, excerpt.path))
+            used.append(excerpt)
+        except DataError as error:
+            left_out.append(f"track {excerpt.track}: {error}")
+        if progress is not None:
+            progress(number, len(excerpts))
+    if len(used) < 3:
+        raise DataError(f"{len(used)} excerpts could be heard; a correlation needs three or more")
+    values, shares = np.array(means), np.array([excerpt.shares for excerpt in used])
+    genres = np.array([excerpt.genre for excerpt in used])
+    rows = []
+    right = wanted = 0
+    for place, emotion in enumerate(EMOTIONS):
+        row: dict[str, Any] = {"emotion": emotion}
+        for column, name in enumerate(DIMENSIONS):
+            share, value = shares[:, place], values[:, column]
+            r = correlation(share, value)
+            expected = EXPECTED[name].get(emotion)
+            if expected is not None:
+                wanted += 1
+                right += r * expected > 0
+            weighted = float(share @ (value - value.mean()) / share.sum()) if share.any() else 0.0
+            row[name] = {
+                "r": r,
+                "r_within": correlation(_centred(share, genres), _centred(value, genres)),
+                "mean": weighted,
+                "expected": expected,
+            }
+        rows.append(row)
+    return {
+        "excerpts": len(used),
+        "rows": rows,
+        "as_expected": {"signs": int(right), "of": wanted},
+        "left_out": left_out,
+    }
+
+
+def mean_values(engine: Engine, path: Path) -> NDArray[np.float64]:
+    """Mean valence and arousal of a recording from the fifth second on: float64 [2].
+
+    Raises:
+        DataError: it cannot be decoded or has no music after five seconds.
+    """
+    times, values = follow(engine, path)
+    if not (times >= SETTLED_S).any():
+        raise DataError(f"{path} has no music after {SETTLED_S:g} s")
+    return np.asarray(values[times >= SETTLED_S].mean(axis=0))
+
+
+def follow(engine: Engine, path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Times [n] in seconds and values [n, 2] of a recording, once a second, silence left out.
+
+    Raises:
+        DataError: it cannot be decoded.
+    """
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise DataError(f"{path} cannot be read as audio ({error})") from error
+    estimates = [
+        e for e in listen(engine, samples, rate, hop_s=1.0) if e.state is not State.SILENCE
+    ]
+    times = np.array([e.t for e in estimates])
+    return times, np.array([[e.valence, e.arousal] for e in estimates]).reshape(-1, 2)
+
+
+def correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Pearson's r; 0 where one of the two does not vary."""
+    one, two = first - first.mean(), second - second.mean()
+    size = float(np.sqrt((one @ one) * (two @ two)))
+    return float(one @ two) / size if size > 1e-12 else 0.0
+
+
+def _centred(values: NDArray[np.float64], groups: NDArray[np.str_]) -> NDArray[np.float64]:
+    """The values less the mean of their group."""
+    result = values.copy()
+    for group in np.unique(groups):
+        result[groups == group] -= values[groups == group].mean()
+    return result
+
+
+# -- pieces for synthesizers, with labels for each measure ----------------------------------------
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A MIDI file and its labels."""
+
+    name: str
+    midi: Path
+    measures: Measures
+
+
+def load_pieces(folder: Path) -> tuple[list[Piece], list[str]]:
+    """Reads VGMIDI as published, of the pieces that were kept back for testing.
+
+    Returns:
+        Pieces of the games of the split "test", as `mer_engine.datasets.vgmidi` splits them (of the
+        others the shipped model knows the labels), and a sentence for each that cannot be used.
+
+    Raises:
+        DataError: the folder or its table is missing or has another form.
+    """
+    measures, bad = read_measures(folder)
+    songs = map(song_of, sorted(measures.keys() | bad.keys()))
+    pieces, left_out = [], []
+    for name in split_by_name(songs)["test"]:
+        midi = folder / "midi" / f"{name}.mid"
+        if name in bad:
+            left_out.append(str(bad[name]))
+        elif not midi.is_file():
+            left_out.append(f"{name}: {midi} is missing")
+        else:
+            pieces.append(Piece(name, midi, measures[name]))
+    return pieces, left_out
+
+
+def measure_vgmidi(
+    engine: Engine,
+    pieces: Sequence[Piece],
+    soundfont: Path,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Renders each piece with a soundfont and follows it from the fifth second on.
+
+    Returns:
+        `soundfont`; `pieces`; by dimension `between` (agreement of the pieces' mean values with
+        their mean labels), `within` (mean over the pieces of r along the piece) and `varying` (how
+        many pieces that mean is of); `left_out`.
+
+    Raises:
+        DataError: fewer than three pieces can be heard.
+    """
+    means, within, left_out = [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        wav = Path(folder) / "piece.wav"
+        for number, piece in enumerate(pieces, start=1):
+            try:
+                render(piece.midi, soundfont, wav)
+                times, values = follow(engine, wav)
+            except DataError as error:
+                left_out.append(f"{piece.name}: {error}")
+            else:
+                labels = piece.measures.at(times)
+                use = (times >= SETTLED_S) & np.isfinite(labels).all(axis=1)
+                if use.sum() < 3:
+                    left_out.append(f"{piece.name}: less than three seconds with labels and music")
+                else:
+                    means.append((labels[use].mean(axis=0), values[use].mean(axis=0)))
+                    within.append(
+                        [
+                            correlation(labels[use, d], values[use, d])
+                            if labels[use, d].std() > 1e-6
+                            else np.nan
+                            for d in range(2)
+                        ]
+                    )
+            if progress is not None:
+                progress(number, len(pieces))
+    if len(means) < 3:
+        told = f" ({left_out[0]})" if left_out else ""
+        raise DataError(f"{len(means)} pieces could be heard; three or more are needed{told}")
+    labels, values = (np.array(part) for part in zip(*means, strict=True))
+    result: dict[str, Any] = {"soundfont": soundfont.name, "pieces": len(means)}
+    for column, name in enumerate(DIMENSIONS):
+        along = np.array(within)[:, column]
+        result[name] = {
+            "between": fit(labels[:, column], values[:, column]).to_dict(),
+            "within": float(np.nanmean(along)) if np.isfinite(along).any() else None,
+            "varying": int(np.isfinite(along).sum()),
+        }
+    return {**result, "left_out": left_out}
+
+
+def render(midi: Path, soundfont: Path, wav: Path) -> None:
+    """Plays a MIDI file into a stereo file of 44.1 kHz with fluidsynth.
+
+    Raises:
+        DataError: fluidsynth or the soundfont is missing, or it fails.
+    """
+    program = shutil.which("fluidsynth")
+    if program is None:
+        raise DataError(
+            "fluidsynth is not installed; install it (Debian, Ubuntu: apt install fluidsynth)"
+        )
+    if not soundfont.is_file():
+        raise DataError(f"there is no soundfont {soundfont}; give one that is installed")
+    wav.unlink(missing_ok=True)
+    command = [program, "-n", "-i", "-q", "-r", str(_RENDER_HZ), "-F", str(wav)]
+    command += [str(soundfont), str(midi)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_RENDER_LIMIT_S)
+    except subprocess.TimeoutExpired as error:
+        raise DataError(f"fluidsynth needed more than {_RENDER_LIMIT_S:.0f} s") from error
+    if done.returncode or not wav.is_file():
+        words = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
+        raise DataError(f"fluidsynth could not render {midi.name}: {words[-1]}")
+
+
+SOUNDFONTS = ("/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/sounds/sf2/TimGM6mb.sf2")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = study_parser("generality", __doc__ or "", split=None)
+    for name in ("pmemo", "emotify", "vgmidi"):
+        parser.add_argument(f"--{name}", type=Path, metavar="DIR")
+    parser.add_argument(
+        "--soundfont", type=Path, action="append", metavar="FILE",
+        help=f"for VGMIDI, may be repeated (default: {' and '.join(SOUNDFONTS)})",
+    )  # fmt: skip
+    args = parser.parse_args(arguments)
+    if not (args.pmemo or args.emotify or args.vgmidi):
+        parser.error("give at least one of --pmemo, --emotify and --vgmidi")
+    try:
+        engine = load_engine(args.model)
+        result = record(engine, args.seed)
+        if args.pmemo:
+            collection = load_collection(f"pmemo={args.pmemo}")
+            result["pmemo"] = measure_choruses(engine, collection)
+        if args.emotify:
+            excerpts, missing = load_emotify(args.emotify)
+            found = measure_emotify(engine, _some(excerpts, args.songs), show_progress)
+            result["emotify"] = {**found, "left_out": missing + found["left_out"]}
+        if args.vgmidi:
+            soundfonts = args.soundfont or [Path(name) for name in SOUNDFONTS]
+            result["vgmidi"] = _vgmidi(engine, args.vgmidi, soundfonts, args.songs)
+        write_result(args.out, result)
+    except (DataError, ModelError, UserError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _vgmidi(
+    engine: Engine, folder: Path, soundfonts: list[Path], songs: int | None
+) -> list[dict[str, Any]]:
+    pieces, missing = load_pieces(folder)
+    results = []
+    for soundfont in soundfonts:
+        if not soundfont.is_file():
+            print(f"skipped: there is no soundfont {soundfont}", file=sys.stderr)
+            continue
+        found = measure_vgmidi(engine, _some(pieces, songs), soundfont, show_progress)
+        results.append({**found, "left_out": missing + found["left_out"]})
+    return results
+
+
+def _some(items: list[Any], count: int | None) -> list[Any]:
+    """At most so many, evenly spaced."""
+    if count is None or count >= len(items):
+        return items
+    return [items[place] for place in np.linspace(0, len(items) - 1, count).round().astype(int)]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

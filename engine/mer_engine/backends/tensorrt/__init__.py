@@ -1,0 +1,1 @@
+"""TensorRT on an NVIDIA card, by either of its packages: `tensorrt-rtx` or `tensorrt`."""

@@ -1,0 +1,1 @@
+"""Labelled music from disk. Needs no torch."""

@@ -1,0 +1,116 @@
+"""CSV tables as people and spreadsheets write them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mer_engine.datasets.problems import DataError
+
+_DELIMITERS = (",", ";", "\t")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+        line: its line in the file, from 1.
+        cells: text by column name (lower case, without spaces around); missing cells are empty.
+        surplus: cells beyond the last column.
+    """
+
+    line: int
+    cells: dict[str, str]
+    surplus: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table.
+
+    Attributes:
+        path: its file.
+        columns: names in lower case.
+        rows: in the file's order, without empty ones.
+        decimal_comma: numbers may be written with a comma, since it separates no cells.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    decimal_comma: bool
+
+    def number(self, text: str) -> float:
+        """Read a number; NaN where the cell is empty or says nan.
+
+        Raises:
+            ValueError: it is no finite number.
+        """
+        clean = text.strip()
+        if not clean or clean.lower() in ("nan", "na", "n/a"):
+            return float("nan")
+        value = float(clean.replace(",", ".") if self.decimal_comma else clean)
+        if value in (float("inf"), float("-inf")):
+            raise ValueError(f"{text!r} is infinite")
+        return value
+
+
+def read_table(path: Path, purpose: str, required: Iterable[str] = ()) -> Table:
+    """Read a table whose first line names its columns.
+
+    Cells are separated by commas, semicolons or tabs; text is UTF-8, or what a spreadsheet writes
+    instead (UTF-16 with a mark, Windows-1252).
+
+    Args:
+        path: the file.
+        purpose: what it holds, for messages.
+        required: columns that it must have.
+
+    Raises:
+        DataError: the file is missing, empty or cannot be read, or lacks a column.
+    """
+    try:
+        text = _decode(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; it holds {purpose}") from None
+    except (OSError, UnicodeError) as error:
+        raise DataError(f"{path} cannot be read ({error}); it should hold {purpose}") from error
+    if not text.strip():
+        raise DataError(f"{path} is empty; it should hold {purpose}")
+    header = text.lstrip().splitlines()[0]
+    delimiter = max(_DELIMITERS, key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    columns: list[str] = []
+    rows = []
+    try:
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if not columns:
+                columns = [cell.strip().lower() for cell in cells]
+                continue
+            padded = [*cells, *[""] * (len(columns) - len(cells))]
+            named = {c: t for c, t in zip(columns, padded, strict=False) if c}
+            rows.append(Row(reader.line_num, named, max(0, len(cells) - len(columns))))
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}") from error
+    missing = [column for column in required if column not in columns]
+    if missing:
+        raise DataError(
+            f"{path} has no column {missing[0]}; it should hold {purpose} "
+            f"(its columns: {', '.join(c for c in columns if c)})"
+        )
+    return Table(path, tuple(columns), tuple(rows), delimiter != ",")
+
+
+def _decode(content: bytes) -> str:
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")

@@ -1,1 +1,0 @@
-"""What `realtime-mer bench` measures: one file per question."""

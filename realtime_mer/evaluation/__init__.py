@@ -1,0 +1,1 @@
+"""What `realtime-mer evaluate` measures."""

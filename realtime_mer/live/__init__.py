@@ -1,0 +1,1 @@
+"""Streams that run in real time: threads, queues, sessions and counters."""

@@ -1,0 +1,93 @@
+"""The last minutes of a session's estimates, in little memory."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
+from operator import attrgetter
+from typing import Any
+
+from realtime_mer.core.types import VALUES, Estimate, FastValues, Latency, State
+
+# What is kept of an estimate, of its latency and of its fast values; what it lacks is NaN.
+_NUMBERS = ("t", *VALUES, "level_db")
+_LATENCY = ("window_s", "buffer_ms", "compute_ms", "queue_ms")
+_FAST = ("window_s", *VALUES)
+_numbers, _latency, _fast = (attrgetter(*names) for names in (_NUMBERS, _LATENCY, _FAST))
+_ROW = struct.Struct(f"<q{len(_NUMBERS)}d{len(_LATENCY)}d2d{len(_FAST)}d")
+_NO_WHOLE = (math.nan,) * 2
+_NO_FAST = (math.nan,) * len(_FAST)
+
+_Row = tuple[bytes, str, str, State]
+
+
+class History:
+    """Remembers the newest estimates; they come back equal, to the last digit.
+
+    An estimate is a dozen objects. With a thousand streams in one process and ten minutes of each
+    they would take more memory than all else, so they are kept as packed numbers.
+
+    Args:
+        capacity: estimates that are kept.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._rows: deque[_Row] = deque(maxlen=capacity)
+        self.latest: Estimate | None = None
+
+    @property
+    def maxlen(self) -> int:
+        """Estimates that are kept at most."""
+        return self._rows.maxlen or 0
+
+    def append(self, estimate: Estimate) -> None:
+        """Takes the next estimate; the oldest gives way where there are too many."""
+        self._rows.append(_pack(estimate))
+        self.latest = estimate
+
+    def since(self, seq: int, limit: int | None) -> tuple[list[Estimate], bool]:
+        """See `Hub.history`."""
+        if not self._rows:
+            return [], True
+        first: int = _ROW.unpack(self._rows[0][0])[0]
+        start = max(0, seq + 1 - first)
+        stop = None if limit is None else start + limit
+        estimates = [_unpack(row) for row in islice(self._rows, start, stop)]
+        return estimates, seq < 0 or seq + 1 >= first
+
+
+def _pack(estimate: Estimate) -> _Row:
+    packed = _ROW.pack(
+        estimate.seq,
+        *_numbers(estimate),
+        *_latency(estimate.latency),
+        *(estimate.whole or _NO_WHOLE),
+        *(_NO_FAST if estimate.fast is None else _fast(estimate.fast)),
+    )
+    return packed, estimate.utc, estimate.mood, estimate.state
+
+
+def _unpack(row: _Row) -> Estimate:
+    packed, utc, mood, state = row
+    seq, *rest = _ROW.unpack(packed)
+    numbers = iter(rest)
+    # Each takes as many numbers as it has names.
+    own, latency = _named(_NUMBERS, numbers), _named(_LATENCY, numbers)
+    whole, fast = (next(numbers), next(numbers)), _named(_FAST, numbers)
+    return Estimate(
+        seq=seq,
+        utc=utc,
+        mood=mood,
+        state=state,
+        latency=Latency(**latency),
+        whole=None if math.isnan(whole[0]) else whole,
+        fast=None if math.isnan(fast["window_s"]) else FastValues(**fast),
+        **own,
+    )
+
+
+def _named(names: tuple[str, ...], numbers: Iterator[float]) -> dict[str, Any]:
+    return {name: next(numbers) for name in names}

@@ -1,0 +1,1 @@
+"""The HTTP and websocket server and its wire protocol."""

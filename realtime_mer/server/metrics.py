@@ -1,0 +1,99 @@
+"""The server's numbers as Prometheus text (exposition format 0.0.4)."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from realtime_mer.live.stats import BUCKETS_S, HELP, TIMING_HELP, Counter, Stats, Timing
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+PREFIX = "realtime_mer"
+
+
+def render(
+    stats: Stats, *, gauges: Iterable[tuple[str, str, float]], info: Mapping[str, str]
+) -> str:
+    """All metrics as text.
+
+    Args:
+        stats: the whole server's.
+        gauges: name (without the prefix), help and value of what goes up and down.
+        info: labels of the constant `realtime_mer_info`.
+    """
+    lines: list[str] = []
+    counters = stats.counters()
+    for counter in Counter:
+        lines += _metric(
+            f"{PREFIX}_{counter}_total", HELP[counter], "counter", [("", counters[counter])]
+        )
+    for timing in Timing:
+        lines += _histogram(stats, timing)
+    for name, text, value in gauges:
+        lines += _metric(f"{PREFIX}_{name}", text, "gauge", [("", value)])
+    labels = ",".join(f'{key}="{_escape(value)}"' for key, value in info.items())
+    lines += _metric(f"{PREFIX}_info", "What is running.", "gauge", [(f"{{{labels}}}", 1)])
+    lines += _process()
+    return "\n".join(lines) + "\n"
+
+
+def resident_bytes() -> int | None:
+    """Physical memory that this process uses now; None where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return _peak_resident_bytes()
+    import resource
+
+    return pages * resource.getpagesize()
+
+
+def _peak_resident_bytes() -> int | None:
+    # Where there is no /proc the peak is the next best thing.
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _histogram(stats: Stats, timing: Timing) -> Iterator[str]:
+    values = stats.histogram(timing)
+    name = f"{PREFIX}_{timing}_seconds"
+    cumulative = 0
+    samples: list[tuple[str, float]] = []
+    for bound, count in zip((*map(str, BUCKETS_S), "+Inf"), values.counts, strict=True):
+        cumulative += count
+        samples.append((f'_bucket{{le="{bound}"}}', cumulative))
+    samples += [("_sum", values.total_s), ("_count", cumulative)]
+    yield from _metric(name, TIMING_HELP[timing], "histogram", samples)
+
+
+def _process() -> Iterator[str]:
+    cpu = time.process_time()
+    yield from _metric(
+        "process_cpu_seconds_total", "Processor time of all threads.", "counter", [("", cpu)]
+    )
+    resident = resident_bytes()
+    if resident is not None:
+        yield from _metric(
+            "process_resident_memory_bytes", "Physical memory in use.", "gauge", [("", resident)]
+        )
+    yield from _metric(
+        "process_threads", "Threads of the interpreter.", "gauge", [("", threading.active_count())]
+    )
+
+
+def _metric(name: str, text: str, kind: str, samples: Iterable[tuple[str, float]]) -> Iterator[str]:
+    yield f"# HELP {name} {text}"
+    yield f"# TYPE {name} {kind}"
+    for suffix, value in samples:
+        yield f"{name}{suffix} {value!r}"
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -1,0 +1,542 @@
+"""The server: the page over HTTP and the messages over /ws, on one port.
+
+LiveRunner thread -> Hub -> Room -> socket                           (one room per session)
+                            Room -> Viewer task -> socket            (where a viewer is behind)
+                            socket -> Viewer -> SessionPool          (where a client streams)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import logging
+import secrets
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from types import TracebackType
+from typing import Self
+from urllib.parse import parse_qs, urlsplit
+
+from mer_engine import Engine
+from mer_engine.engine import note_of
+from websockets.asyncio.server import Server as SocketServer
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from realtime_mer import __version__
+from realtime_mer.audio.source import InputInfo, InputKind
+from realtime_mer.clock import Clock, SystemClock, iso_utc
+from realtime_mer.core.config import PipelineConfig
+from realtime_mer.core.types import Estimate
+from realtime_mer.errors import UserError
+from realtime_mer.live.hub import Hub, Notice
+from realtime_mer.live.runner import LiveRunner
+from realtime_mer.live.session_pool import MAX_SESSIONS, SessionPool
+from realtime_mer.live.stats import Counter, Stats
+from realtime_mer.server import metrics, protocol
+from realtime_mer.server.audio_connection import AudioConnection, Gathering
+from realtime_mer.server.broadcast import Room
+from realtime_mer.server.channel import Channel
+from realtime_mer.server.http import Gate, Page, Refusal, Site, is_loopback, refusal
+from realtime_mer.server.viewer import Viewer
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8765
+MAX_VIEWERS = 200
+HEALTH_PERIOD_S = 2.0
+BACKEND_NOTICE = "backend_fallback"
+"""Code of the notice that another backend had to take over."""
+# What a viewer that stopped reading may hold: this and one message in our memory, and about twice
+# the socket buffer in the kernel's, where it would also grow stale.
+WRITE_LIMIT_BYTES = 16 * 2**10
+SOCKET_BUFFER_BYTES = 32 * 2**10
+RECEIVE_QUEUE_FRAMES = 4
+PING_S = 20.0
+CLOSE_TIMEOUT_S = 2.0
+
+BROWSER_INPUT = InputInfo(
+    InputKind.BROWSER, "waiting for a browser's microphone", 48_000, 1, paced=False, live=True
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """How the server listens for viewers.
+
+    Attributes:
+        host: address to bind; 127.0.0.1 keeps it on this machine.
+        port: TCP port; 0 takes a free one.
+        max_sessions: audio streams of clients at once, 0 to 4096.
+        max_viewers: websocket connections at once, 1 to 10,000.
+        allowed_origins: pages from elsewhere that may connect.
+
+    Raises:
+        UserError: a value lies outside its range.
+    """
+
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT
+    max_sessions: int = MAX_SESSIONS
+    max_viewers: int = MAX_VIEWERS
+    allowed_origins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, value, low, high in (
+            ("port", self.port, 0, 65_535),
+            ("number of sessions", self.max_sessions, 0, 4096),
+            ("number of viewers", self.max_viewers, 1, 10_000),
+        ):
+            if not low <= value <= high:
+                raise UserError(f"the {name} is {value}; it must lie between {low} and {high}")
+
+
+class MerServer:
+    """Serves one runner's session, and the sessions that clients stream, to any number of viewers.
+
+        async with MerServer(engine, runner) as server:
+            print(server.url)
+            ...
+
+    The runner is not started or stopped here. All methods belong to the event loop's thread.
+
+    Args:
+        engine: shared with the runner and by all sessions.
+        runner: the server's own input; None where only clients bring audio.
+        config: where to listen and how many to let in.
+        pipeline: settings of the clients' pipelines; the runner's where None.
+        stats: the whole server's counts; the runner's where None.
+        clock: tells the time.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        runner: LiveRunner | None = None,
+        *,
+        config: ServerConfig | None = None,
+        pipeline: PipelineConfig | None = None,
+        stats: Stats | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.config = config or ServerConfig()
+        self.clock = clock or SystemClock()
+        self._engine = engine
+        self._runner = runner
+        if pipeline is None:
+            pipeline = runner.pipeline.config if runner is not None else PipelineConfig()
+        self._pipeline_config = pipeline
+        if stats is None:
+            stats = runner.stats if runner is not None else Stats()
+        self.stats = stats
+        self._gate = Gate(self.config.host, self.config.allowed_origins)
+        self.pool = SessionPool(
+            engine,
+            config=pipeline,
+            max_sessions=self.config.max_sessions,
+            clock=self.clock,
+            stats=stats,
+        )
+        self._own = self._own_channel()
+        self._site = Site("mer_web", _page_files(), self._pages())
+        self._viewers: set[Viewer] = set()
+        self._rooms: dict[str, Room] = {}
+        self.gathering = Gathering()
+        self._newest_text: tuple[Estimate, str] | None = None
+        self.most_viewers = 0
+        self._started_at = self.clock.monotonic()
+        self._server: SocketServer | None = None
+        self._health_task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Binds the port and begins to serve.
+
+        Raises:
+            UserError: the port is taken, or the address is not one of this machine.
+        """
+        listeners = _bind(self.config.host, self.config.port)
+        self._started_at = self.clock.monotonic()
+        self._server = await serve(
+            self._handle,
+            sock=listeners,
+            process_request=self._process_request,
+            # Messages are short and latency counts; a compressor would hold 64 kB a connection.
+            compression=None,
+            max_size=protocol.MAX_MESSAGE_BYTES,
+            max_queue=RECEIVE_QUEUE_FRAMES,
+            write_limit=WRITE_LIMIT_BYTES,
+            ping_interval=PING_S,
+            ping_timeout=PING_S,
+            close_timeout=CLOSE_TIMEOUT_S,
+            create_connection=AudioConnection,
+            server_header=f"realtime-mer/{__version__}",
+            logger=_library_logger(),
+        )
+        self._health_task = asyncio.create_task(self._send_health())
+
+    async def stop(self) -> None:
+        """Closes every connection (1001) and gives the port back; safe to call twice."""
+        if self._health_task is not None:
+            self._health_task.cancel()
+            self._health_task = None
+        self.gathering.read_on()
+        if self._server is not None:
+            server, self._server = self._server, None
+            # A closing handshake would wait for ever for a viewer that reads nothing.
+            for viewer in self._viewers:
+                if viewer.backlog_bytes:
+                    viewer.abort()
+            server.close()
+            try:
+                async with asyncio.timeout(CLOSE_TIMEOUT_S + 1.0):
+                    await server.wait_closed()
+            except TimeoutError:
+                for viewer in self._viewers:
+                    viewer.abort()
+                await server.wait_closed()
+        await asyncio.to_thread(self.pool.close)
+
+    async def flush(self, timeout_s: float) -> None:
+        """Waits until every viewer has been sent what is there, but no longer than the timeout."""
+        quiet = [asyncio.create_task(viewer.quiet()) for viewer in self._viewers]
+        if quiet:
+            _, late = await asyncio.wait(quiet, timeout=timeout_s)
+            for task in late:
+                task.cancel()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    @property
+    def port(self) -> int:
+        """The port that is bound."""
+        if self._server is None:
+            raise RuntimeError("the server has not been started")
+        port: int = next(iter(self._server.sockets)).getsockname()[1]
+        return port
+
+    @property
+    def url(self) -> str:
+        """Where the page is, for a browser on this machine."""
+        host = self.config.host
+        if host in ("", "0.0.0.0", "::"):
+            host = DEFAULT_HOST
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+
+    @property
+    def viewers(self) -> int:
+        """Websocket connections at present."""
+        return len(self._viewers)
+
+    @property
+    def uptime_s(self) -> float:
+        """Seconds since the server began."""
+        return self.clock.monotonic() - self._started_at
+
+    @property
+    def session(self) -> str:
+        """The name of the server's own session."""
+        return self._own.session
+
+    @property
+    def backend_note(self) -> str:
+        """What the user must know of the backend, such as that another failed; mostly empty."""
+        return note_of(self._engine)
+
+    def _own_channel(self) -> Channel:
+        session = secrets.token_urlsafe(9)
+        if self._runner is None:
+            return Channel(
+                session, Hub(hop_s=self._pipeline_config.hop_s), Stats(), BROWSER_INPUT, None
+            )
+        runner = self._runner
+        return Channel(session, runner.hub, runner.stats, runner.info, None)
+
+    def channel(self, session: str | None) -> Channel:
+        """What a viewer that asks for a session watches: that one, or the server's own."""
+        if session is not None and (client := self.pool.get(session)) is not None:
+            return Channel(client.session, client.hub, client.stats, client.info, client)
+        return self._own
+
+    def room(self, channel: Channel) -> Room:
+        """Where the viewers of a channel are; made with the first of them."""
+        room = self._rooms.get(channel.session)
+        if room is None:
+            room = self._rooms[channel.session] = Room(self, channel)
+        return room
+
+    def leave(self, viewer: Viewer, room: Room) -> None:
+        """Takes a viewer out of a room, which ends with the last."""
+        room.leave(viewer)
+        if not room:
+            room.close()
+            self._rooms.pop(room.channel.session, None)
+
+    def hello(self, channel: Channel) -> dict[str, object]:
+        """The hello of a channel."""
+        info = self._engine.info
+        lag_order = self._pipeline_config.lag_order or info.lag_order_default
+        return protocol.hello(
+            session=channel.session,
+            model={"name": info.name, "version": info.version, "sha256": info.sha256},
+            hop_s=self._pipeline_config.hop_s,
+            lag_order=lag_order,
+            window_s=lag_order * info.step_s,
+            coverage=info.coverage,
+            input_info=channel.info,
+            backend=self._engine.backend,
+            backend_note=self.backend_note,
+            utc=self.utc(),
+        )
+
+    def health(self, channel: Channel) -> dict[str, object]:
+        """The health of a channel."""
+        return protocol.health(
+            channel.session,
+            channel.stats.losses(),
+            viewers=len(self._viewers),
+            sessions=len(self.pool),
+            uptime_s=self.uptime_s,
+        )
+
+    def text(self, estimate: Estimate) -> str:
+        """An estimate as a message, written once for all viewers."""
+        if self._newest_text is None or self._newest_text[0] is not estimate:
+            self._newest_text = (estimate, protocol.dump(estimate.to_dict()))
+        return self._newest_text[1]
+
+    def utc(self) -> str:
+        """Now, for a message."""
+        return iso_utc(self.clock.utc())
+
+    def tell_all(self) -> None:
+        """Lets every viewer know where its health has changed."""
+        for room in self._rooms.values():
+            room.look()
+
+    async def _handle(self, connection: ServerConnection) -> None:
+        assert isinstance(connection, AudioConnection)
+        if len(self._viewers) >= self.config.max_viewers:
+            self.stats.add(Counter.REFUSALS)
+            message = (
+                f"{self.config.max_viewers} viewers are connected, which is the most this server "
+                "takes; try again later or start it with a larger --max-viewers"
+            )
+            try:
+                await connection.send(
+                    protocol.dump(protocol.error(protocol.ErrorCode.TOO_MANY_VIEWERS, message))
+                )
+                await connection.close(protocol.CloseCode.TRY_AGAIN_LATER, "too many viewers")
+            except ConnectionClosed:
+                pass
+            return
+        session, since = _resume(_query(connection))
+        viewer = Viewer(self, connection, session, since)
+        self._viewers.add(viewer)
+        self.most_viewers = max(self.most_viewers, len(self._viewers))
+        self.stats.add(Counter.CONNECTIONS)
+        self.tell_all()
+        try:
+            await viewer.run()
+        finally:
+            self._viewers.discard(viewer)
+            self.tell_all()
+
+    def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
+        refused = self._gate.refuse_host(request)
+        path = urlsplit(request.path).path
+        if refused is None and path == "/ws":
+            if "Upgrade" not in request.headers:
+                refused = Refusal(
+                    HTTPStatus.UPGRADE_REQUIRED, "/ws is a websocket; the page is at /\n"
+                )
+            else:
+                refused = self._gate.refuse_origin(request) or _refuse_query(connection, request)
+            if refused is None:
+                return None
+        if refused is not None:
+            self.stats.add(Counter.REFUSALS)
+            return refusal(refused)
+        self.stats.add(Counter.HTTP_REQUESTS)
+        try:
+            return self._site.respond(request)
+        except Exception:
+            logger.exception("%s cannot be answered", path)
+            sentence = "the server made a mistake; its log says more\n"
+            return refusal(Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, sentence))
+
+    def _pages(self) -> Mapping[str, Page]:
+        def healthz() -> tuple[str, bytes]:
+            return "application/json", json.dumps(self._health_page(), indent=2).encode() + b"\n"
+
+        def metrics_page() -> tuple[str, bytes]:
+            return metrics.CONTENT_TYPE, self._metrics().encode()
+
+        return {"/healthz": healthz, "/metrics": metrics_page}
+
+    def _status(self) -> str:
+        runner = self._runner
+        if runner is None:
+            return "waiting"
+        if runner.ended:
+            return "ended"
+        return "stalled" if runner.stalled else "listening"
+
+    def _health_page(self) -> dict[str, object]:
+        latest = self._own.hub.latest
+        return {
+            "status": self._status(),
+            "version": __version__,
+            "model": f"{self._engine.info.name} {self._engine.info.version}",
+            "backend": self._engine.backend,
+            "input": protocol.input_object(self._own.info),
+            "uptime_s": round(self.uptime_s, 1),
+            "viewers": len(self._viewers),
+            "sessions": len(self.pool),
+            "counters": self.stats.losses(),
+            "latest": None if latest is None else latest.to_dict(),
+        }
+
+    def _metrics(self) -> str:
+        gauges: list[tuple[str, str, float]] = [
+            ("viewers", "Websocket connections.", len(self._viewers)),
+            ("sessions", "Audio streams of clients.", len(self.pool)),
+            (
+                "slowed_sessions",
+                "Audio streams whose estimates come less often because the server is busy.",
+                self.pool.slowed,
+            ),
+            ("uptime_seconds", "Since the server began.", self.uptime_s),
+            ("listening", "1 while audio arrives from the input.", self._status() == "listening"),
+        ]
+        latest = self._own.hub.latest
+        if latest is not None:
+            gauges += [
+                ("valence", "Newest valence, -1 to 1.", latest.valence),
+                ("arousal", "Newest arousal, -1 to 1.", latest.arousal),
+                ("level_db", "Level of the last hop, dBFS.", latest.level_db),
+                ("stream_seconds", "Stream time of the newest estimate.", latest.t),
+            ]
+        info = self._engine.info
+        return metrics.render(
+            self.stats,
+            gauges=[(name, text, float(value)) for name, text, value in gauges],
+            info={
+                "version": __version__,
+                "model": f"{info.name} {info.version}",
+                "backend": self._engine.backend,
+            },
+        )
+
+    async def _send_health(self) -> None:
+        told = self.backend_note
+        while True:
+            await asyncio.sleep(HEALTH_PERIOD_S)
+            if self.backend_note != told:
+                told = self.backend_note
+                self._own.hub.publish(Notice(BACKEND_NOTICE, told))
+            for room in self._rooms.values():
+                room.tell_health()
+
+
+def reach(host: str) -> str | None:
+    """What binding this host means for who can connect, where that needs a word."""
+    if is_loopback(host):
+        return None
+    return (
+        f"binding {host}: every device that can reach this machine can watch and, as a browser, "
+        "send audio; there is no password"
+    )
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A listening socket, or a sentence why there is none."""
+    host = host.strip("[]")
+    try:
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        # A name such as localhost may stand for both kinds; browsers try the older one too.
+        family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+        both = family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
+        listener = socket.create_server(address, family=family, backlog=128, dualstack_ipv6=both)
+    except socket.gaierror as error:
+        raise UserError(
+            f"the host {host!r} is not known here ({error.strerror}); give an address of this "
+            "machine, for example --host 127.0.0.1"
+        ) from error
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(
+                f"port {port} on {host} is in use, perhaps by another realtime-mer; stop that "
+                f"one, or take another port (--port {port + 1}) or any free one (--port 0)"
+            ) from error
+        if error.errno == errno.EACCES:
+            raise UserError(
+                f"port {port} may not be used by you; take one above 1023, for example "
+                f"--port {DEFAULT_PORT}"
+            ) from error
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise UserError(
+                f"{host} is not an address of this machine; take 127.0.0.1 (this machine only) "
+                "or 0.0.0.0 (every network it is in)"
+            ) from error
+        raise UserError(f"port {port} on {host} cannot be opened: {error}") from error
+    # Inherited by every connection: bounds what grows stale in the kernel for a stalled viewer.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
+    return listener
+
+
+def _page_files() -> Mapping[str, tuple[str, str]]:
+    from mer_web import FILES
+
+    return FILES
+
+
+def _query(connection: ServerConnection) -> dict[str, list[str]]:
+    request = connection.request
+    return parse_qs(urlsplit(request.path).query) if request is not None else {}
+
+
+def _resume(query: Mapping[str, Iterable[str]]) -> tuple[str | None, int]:
+    """The session and the last known `seq` that a client asks for.
+
+    Raises:
+        ValueError: `since` is not a whole number from -1.
+    """
+    session = next(iter(query.get("session", ())), None)
+    since = int(next(iter(query.get("since", ())), "-1"))
+    if since < -1:
+        raise ValueError(since)
+    return session, since
+
+
+def _refuse_query(connection: ServerConnection, request: Request) -> Refusal | None:
+    try:
+        _resume(parse_qs(urlsplit(request.path).query))
+    except ValueError:
+        return Refusal(
+            HTTPStatus.BAD_REQUEST, "since must be a whole number, the last seq that was seen\n"
+        )
+    return None
+
+
+def _library_logger() -> logging.Logger:
+    # The library reports every scan and every broken handshake as an error with a traceback.
+    quiet = logging.getLogger("realtime_mer.websockets")
+    quiet.setLevel(logging.CRITICAL)
+    return quiet

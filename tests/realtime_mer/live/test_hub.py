@@ -1,0 +1,182 @@
+"""The hub: who loses what, and that nobody waits."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from support import ESTIMATE
+
+from realtime_mer.core.types import Estimate
+from realtime_mer.live.hub import End, Hub, Item, Notice
+
+
+def estimate(seq: int) -> Estimate:
+    return replace(ESTIMATE, seq=seq)
+
+
+def publish(hub: Hub, *seqs: int) -> None:
+    for seq in seqs:
+        hub.publish(estimate(seq))
+
+
+def seqs(items: Sequence[Item]) -> list[int]:
+    return [item.seq for item in items if isinstance(item, Estimate)]
+
+
+def test_latest_slot_keeps_the_newest_estimate_and_counts_the_others() -> None:
+    hub = Hub()
+    slot = hub.subscribe_latest()
+    publish(hub, 0, 1, 2)
+    assert slot.take() == [estimate(2)]
+    assert slot.lost == 2
+    assert slot.take() == []
+    publish(hub, 3)
+    assert slot.take() == [estimate(3)]
+    assert slot.lost == 2
+
+
+def test_estimates_never_push_a_notice_or_the_end_out_of_the_slot() -> None:
+    hub = Hub()
+    slot = hub.subscribe_latest()
+    hub.publish(Notice("stalled", "no audio"))
+    publish(hub, *range(50))
+    hub.publish(End("over"))
+    assert slot.take() == [Notice("stalled", "no audio"), estimate(49), End("over")]
+
+
+def test_the_slot_holds_a_bounded_number_of_notices() -> None:
+    hub = Hub()
+    slot = hub.subscribe_latest()
+    for number in range(1000):
+        hub.publish(Notice("stalled", str(number)))
+    assert [item.message for item in slot.take() if isinstance(item, Notice)] == [
+        str(number) for number in range(984, 1000)
+    ]
+
+
+def test_bounded_queue_drops_the_oldest_and_counts_it() -> None:
+    hub = Hub()
+    queue = hub.subscribe_bounded(3)
+    publish(hub, *range(5))
+    assert seqs(queue.take()) == [2, 3, 4]
+    assert queue.lost == 2
+    with pytest.raises(ValueError, match="a queue for 0 items holds nothing"):
+        hub.subscribe_bounded(0)
+
+
+def test_lossless_queue_keeps_everything_in_order() -> None:
+    hub = Hub()
+    queue = hub.subscribe_lossless()
+    publish(hub, *range(2000))
+    assert seqs(queue.take()) == list(range(2000))
+    assert queue.lost == 0
+
+
+def test_wake_is_called_once_until_the_subscriber_takes() -> None:
+    hub = Hub()
+    calls: list[int] = []
+    slot = hub.subscribe_latest(lambda: calls.append(1))
+    publish(hub, 0, 1, 2)
+    assert len(calls) == 1
+    slot.take()
+    publish(hub, 3)
+    assert len(calls) == 2
+
+
+def test_wait_returns_what_another_thread_publishes() -> None:
+    hub = Hub()
+    queue = hub.subscribe_lossless()
+    publisher = threading.Thread(target=publish, args=(hub, 7))
+    publisher.start()
+    assert seqs(queue.wait(10.0)) == [7]
+    publisher.join()
+    assert queue.wait(0.0) == []
+
+
+def test_a_subscriber_that_never_takes_costs_others_nothing() -> None:
+    hub = Hub()
+    stuck = hub.subscribe_latest()
+    reader = hub.subscribe_lossless()
+    start = time.perf_counter()
+    publish(hub, *range(20_000))
+    # A tenth of a millisecond each would still be far from what a stream of ten a second needs.
+    assert time.perf_counter() - start < 2.0
+    assert len(reader.take()) == 20_000
+    assert seqs(stuck.take()) == [19_999]
+    assert stuck.lost == 19_999
+
+
+def test_history_is_the_last_ten_minutes() -> None:
+    hub = Hub(hop_s=0.5)
+    publish(hub, *range(1500))
+    kept, complete = hub.history()
+    assert seqs(kept) == list(range(300, 1500))
+    assert complete
+    assert hub.latest == estimate(1499)
+
+
+@pytest.mark.parametrize(
+    ("since", "limit", "expected", "complete"),
+    [
+        (-1, None, [5, 6, 7, 8, 9], True),
+        (6, None, [7, 8, 9], True),
+        (4, None, [5, 6, 7, 8, 9], True),
+        (3, None, [5, 6, 7, 8, 9], False),
+        (9, None, [], True),
+        (100, None, [], True),
+        (6, 2, [7, 8], True),
+        (-1, 2, [5, 6], True),
+    ],
+)
+def test_history_since(since: int, limit: int | None, expected: list[int], complete: bool) -> None:
+    hub = Hub(hop_s=1.0, history_s=5.0)
+    publish(hub, *range(10))
+    estimates, all_there = hub.history(since, limit)
+    assert ([e.seq for e in estimates], all_there) == (expected, complete)
+
+
+def test_history_of_nothing() -> None:
+    assert Hub().history() == ([], True)
+    assert Hub().latest is None
+    assert Hub().ended is None
+
+
+def test_end_is_remembered_for_who_comes_later() -> None:
+    hub = Hub()
+    hub.publish(End("over"))
+    assert hub.ended == End("over")
+
+
+def test_unsubscribed_gets_nothing_more() -> None:
+    hub = Hub()
+    slot = hub.subscribe_latest()
+    assert hub.subscribers == 1
+    hub.unsubscribe(slot)
+    hub.unsubscribe(slot)
+    publish(hub, 0)
+    assert slot.take() == []
+    assert hub.subscribers == 0
+
+
+def test_publishing_while_others_come_and_go() -> None:
+    hub = Hub()
+    steady = hub.subscribe_lossless()
+    going = threading.Event()
+
+    def come_and_go() -> None:
+        while not going.is_set():
+            hub.unsubscribe(hub.subscribe_latest())
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    publish(hub, *range(2000))
+    going.set()
+    for thread in threads:
+        thread.join()
+    assert seqs(steady.take()) == list(range(2000))
+    assert hub.subscribers == 1

@@ -1,0 +1,78 @@
+"""Counters and histograms."""
+
+from __future__ import annotations
+
+import threading
+
+from realtime_mer.live.stats import BUCKETS_S, HELP, LOSSES, TIMING_HELP, Counter, Stats, Timing
+
+
+def test_counting() -> None:
+    stats = Stats()
+    stats.add(Counter.OVERFLOWS)
+    stats.add(Counter.DROPPED_SAMPLES, 480)
+    stats.add(Counter.DROPPED_SAMPLES, 0)
+    assert stats[Counter.OVERFLOWS] == 1
+    assert stats[Counter.DROPPED_SAMPLES] == 480
+    assert stats.counters()[Counter.ESTIMATES] == 0
+
+
+def test_losses_are_those_of_the_health_message() -> None:
+    stats = Stats()
+    stats.add(Counter.LATE_WINDOWS, 2)
+    stats.add(Counter.ESTIMATES, 9)
+    assert stats.losses() == {
+        "overflows": 0,
+        "dropped_samples": 0,
+        "overwritten_frames": 0,
+        "late_windows": 2,
+        "bad_samples": 0,
+        "skipped_updates": 0,
+    }
+
+
+def test_a_session_counts_for_its_server_too() -> None:
+    server = Stats()
+    one, other = Stats(parent=server), Stats(parent=server)
+    one.add(Counter.BAD_SAMPLES, 3)
+    other.add(Counter.BAD_SAMPLES, 4)
+    one.observe(Timing.QUEUE, 0.002)
+    assert (one[Counter.BAD_SAMPLES], other[Counter.BAD_SAMPLES]) == (3, 4)
+    assert server[Counter.BAD_SAMPLES] == 7
+    assert server.histogram(Timing.QUEUE).count == 1
+    assert other.histogram(Timing.QUEUE).count == 0
+
+
+def test_histogram_bounds_belong_to_the_lower_bucket() -> None:
+    stats = Stats()
+    for seconds in (0.0, BUCKETS_S[0], BUCKETS_S[0] * 1.01, BUCKETS_S[-1] + 1.0):
+        stats.observe(Timing.COMPUTE, seconds)
+    values = stats.histogram(Timing.COMPUTE)
+    assert values.counts[0] == 2
+    assert values.counts[1] == 1
+    assert values.counts[-1] == 1
+    assert values.count == 4
+    assert abs(values.total_s - (BUCKETS_S[0] * 2.01 + BUCKETS_S[-1] + 1.0)) < 1e-12
+
+
+def test_nothing_is_lost_between_threads() -> None:
+    stats = Stats(parent=(parent := Stats()))
+
+    def work() -> None:
+        for _ in range(2000):
+            stats.add(Counter.ESTIMATES)
+            stats.observe(Timing.BUFFER, 0.01)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert stats[Counter.ESTIMATES] == parent[Counter.ESTIMATES] == 8000
+    assert parent.histogram(Timing.BUFFER).count == 8000
+
+
+def test_everything_is_explained() -> None:
+    assert set(HELP) == set(Counter)
+    assert set(TIMING_HELP) == set(Timing)
+    assert set(LOSSES) <= set(Counter)

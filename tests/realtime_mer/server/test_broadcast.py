@@ -1,0 +1,125 @@
+"""Many viewers of one session."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+
+import pytest
+from live_support import HangingSource, RunningServer, receive_kind, running_server, wait_for
+from mer_engine import Engine
+from support import ESTIMATE
+
+from realtime_mer.live.runner import LiveRunner
+from realtime_mer.live.stats import Counter, Timing
+from realtime_mer.server import broadcast, protocol
+
+
+@pytest.fixture
+def runner(engine: Engine) -> LiveRunner:
+    return LiveRunner(HangingSource(), engine)
+
+
+@pytest.fixture
+def running(engine: Engine, runner: LiveRunner) -> Iterator[RunningServer]:
+    with running_server(engine, runner) as server:
+        yield server
+
+
+def publish(runner: LiveRunner, *seqs: int) -> None:
+    for seq in seqs:
+        runner.hub.publish(replace(ESTIMATE, seq=seq))
+
+
+def settle(running: RunningServer, viewers: int) -> None:
+    """Waits until so many viewers have been told everything so far."""
+
+    def idle() -> bool:
+        everyone = running.server._viewers
+        return len(everyone) == viewers and all(one._sender is None for one in everyone)
+
+    wait_for(lambda: bool(running.call(idle)), "the viewers to know everything")
+
+
+def test_who_keeps_up_is_written_to_without_a_task_of_its_own(
+    running: RunningServer, runner: LiveRunner
+) -> None:
+    with running.connect() as first, running.connect() as second:
+        settle(running, 2)
+        tasks = running.call(running.tasks)
+        for seq in range(50):
+            publish(runner, seq)
+            assert receive_kind(first, "estimate")["seq"] == seq
+            assert receive_kind(second, "estimate")["seq"] == seq
+            assert running.call(running.tasks) == tasks
+        stats = running.server.stats
+        wait_for(lambda: stats.histogram(Timing.DELIVERY).count == 100, "both to be counted")
+        assert stats[Counter.MESSAGES_DROPPED] == 0
+
+
+def test_one_subscription_serves_all(running: RunningServer, runner: LiveRunner) -> None:
+    with running.connect(), running.connect(), running.connect():
+        settle(running, 3)
+        assert runner.hub.subscribers == 1
+    wait_for(lambda: runner.hub.subscribers == 0, "the empty room to close")
+
+
+def test_more_viewers_than_are_served_at_once_get_each_update(
+    running: RunningServer, runner: LiveRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broadcast, "CHUNK", 2)
+    with ExitStack() as stack:
+        clients = [stack.enter_context(running.connect()) for _ in range(7)]
+        settle(running, 7)
+        for seq in range(5):
+            publish(runner, seq)
+            assert [receive_kind(client, "estimate")["seq"] for client in clients] == [seq] * 7
+
+
+def test_an_estimate_that_cannot_be_written_closes_with_a_word_and_a_log_entry(
+    running: RunningServer,
+    runner: LiveRunner,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with running.connect() as client:
+        settle(running, 1)
+
+        def fail(*_: object) -> str:
+            raise ZeroDivisionError("a bug")
+
+        monkeypatch.setattr(running.server, "text", fail)
+        publish(runner, 0)
+        assert receive_kind(client, "error")["code"] == "internal"
+    monkeypatch.undo()
+    with running.connect() as client:
+        settle(running, 1)
+        publish(runner, 1)
+        assert receive_kind(client, "estimate")["seq"] == 1
+    assert "a bug" in caplog.text
+
+
+def test_parts_of_the_past_are_shared_and_none_is_told_twice(
+    running: RunningServer, runner: LiveRunner
+) -> None:
+    publish(runner, *range(3 * protocol.SNAPSHOT_CHUNK + 7))
+    for since in (-1, 10, protocol.SNAPSHOT_CHUNK - 1, -1):
+        session = running.server.session
+        with running.connect(f"?session={session}&since={since}") as client:
+            told: list[int] = []
+            more = True
+            while more:
+                part = receive_kind(client, "snapshot")
+                assert part["complete"]
+                assert len(part["estimates"]) <= protocol.SNAPSHOT_CHUNK
+                told += [estimate["seq"] for estimate in part["estimates"]]
+                more = part["more"]
+            assert told == list(range(since + 1, 3 * protocol.SNAPSHOT_CHUNK + 7))
+
+
+def test_what_is_written_at_once_is_a_text_frame() -> None:
+    message = broadcast.Ready.of(json.dumps({"a": "x" * 200}))
+    assert message.frame[:2] == b"\x81\x7e"
+    assert message.size == int.from_bytes(message.frame[2:4], "big") == len(message.frame) - 4

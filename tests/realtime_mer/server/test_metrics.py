@@ -1,0 +1,93 @@
+"""Prometheus text, read back by the rules of the format."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+
+from realtime_mer.live.stats import BUCKETS_S, Counter, Stats, Timing
+from realtime_mer.server import metrics
+
+SAMPLE = re.compile(
+    r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)"
+    r"(\{(?P<labels>[a-z]+=\"(\\.|[^\"\\])*\"(,[a-z]+=\"(\\.|[^\"\\])*\")*)\})? "
+    r"(?P<value>[-+0-9.e]+|NaN)"
+)
+
+
+def read(text: str) -> tuple[dict[str, float], dict[str, str]]:
+    """Samples by name with labels, and types by metric, as a scraper reads them."""
+    samples: dict[str, float] = {}
+    types: dict[str, str] = {}
+    helped: set[str] = set()
+    assert text.endswith("\n")
+    for line in text.splitlines():
+        if line.startswith("# HELP "):
+            name = line.split(" ", 3)[2]
+            assert name not in helped
+            helped.add(name)
+        elif line.startswith("# TYPE "):
+            _, _, name, kind = line.split(" ")
+            assert name in helped
+            types[name] = kind
+        else:
+            match = SAMPLE.fullmatch(line)
+            assert match is not None, line
+            family = re.sub(r"_(bucket|sum|count)$", "", match["name"])
+            assert match["name"] in types or types.get(family) == "histogram", line
+            key = match["name"] + (f"{{{match['labels']}}}" if match["labels"] else "")
+            assert key not in samples
+            samples[key] = float(match["value"])
+    return samples, types
+
+
+@pytest.fixture
+def stats() -> Stats:
+    stats = Stats()
+    stats.add(Counter.ESTIMATES, 12)
+    for seconds in (0.0005, 0.004, 0.004, 9.0):
+        stats.observe(Timing.COMPUTE, seconds)
+    return stats
+
+
+def test_what_a_scraper_reads(stats: Stats) -> None:
+    text = metrics.render(
+        stats, gauges=[("viewers", "Connections.", 3.0)], info={"version": 'a"b\\c', "model": "m"}
+    )
+    samples, types = read(text)
+    assert samples["realtime_mer_estimates_total"] == 12
+    assert types["realtime_mer_estimates_total"] == "counter"
+    assert samples["realtime_mer_viewers"] == 3
+    assert types["realtime_mer_viewers"] == "gauge"
+    assert samples['realtime_mer_info{version="a\\"b\\\\c",model="m"}'] == 1
+    for counter in Counter:
+        assert types[f"realtime_mer_{counter}_total"] == "counter"
+
+
+def test_histograms_are_cumulative(stats: Stats) -> None:
+    samples, types = read(metrics.render(stats, gauges=[], info={"version": "1"}))
+    name = "realtime_mer_compute_seconds"
+    assert types[name] == "histogram"
+    buckets = [samples[f'{name}_bucket{{le="{bound}"}}'] for bound in BUCKETS_S]
+    assert buckets == sorted(buckets)
+    assert (buckets[0], buckets[2], buckets[-1]) == (1, 3, 3)
+    assert samples[f'{name}_bucket{{le="+Inf"}}'] == samples[f"{name}_count"] == 4
+    assert math.isclose(samples[f"{name}_sum"], 9.0085)
+
+
+def test_the_process(stats: Stats) -> None:
+    samples, _ = read(metrics.render(stats, gauges=[], info={"version": "1"}))
+    assert samples["process_cpu_seconds_total"] > 0
+    assert samples["process_threads"] >= 1
+    assert 1e7 < samples["process_resident_memory_bytes"] < 1e11
+
+
+def test_resident_memory_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = metrics.resident_bytes()
+    monkeypatch.setattr(metrics, "Path", lambda _: (_ for _ in ()).throw(OSError))
+    peak = metrics.resident_bytes()
+    assert now is not None
+    assert peak is not None
+    assert peak > now / 2

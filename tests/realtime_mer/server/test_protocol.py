@@ -1,0 +1,229 @@
+"""Messages: what is built, what is taken, and what each mistake is called."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import ESTIMATE, FAST_ESTIMATE
+
+from realtime_mer.audio.format import AudioFormat
+from realtime_mer.audio.source import InputInfo, InputKind
+from realtime_mer.live.hub import End, Notice
+from realtime_mer.server import protocol
+from realtime_mer.server.protocol import (
+    Encoding,
+    ErrorCode,
+    Ping,
+    Start,
+    Stop,
+    StreamFormat,
+    WireError,
+)
+
+PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
+
+
+def test_start_with_everything() -> None:
+    text = (
+        '{"type": "start", "sample_rate_hz": 48000, "channels": 2, "format": "s16le", '
+        '"name": "stage left"}'
+    )
+    assert protocol.parse(text) == Start(
+        StreamFormat(AudioFormat(48_000, 2), Encoding.S16LE), "stage left"
+    )
+
+
+def test_start_with_what_must_be() -> None:
+    assert protocol.parse('{"type": "start", "sample_rate_hz": 8000}') == Start(
+        StreamFormat(AudioFormat(8000, 1), Encoding.F32LE), "browser"
+    )
+
+
+def test_stop_and_ping() -> None:
+    assert protocol.parse('{"type": "stop", "unknown": 1}') == Stop()
+    assert protocol.parse('{"type": "ping", "id": [1, "a"]}') == Ping([1, "a"])
+    assert protocol.parse('{"type": "ping"}') == Ping(None)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "words"),
+    [
+        ("", ErrorCode.BAD_JSON, "not JSON"),
+        ("{", ErrorCode.BAD_JSON, "not JSON"),
+        ("[" * 4000, ErrorCode.BAD_JSON, "not JSON"),
+        ('{"type": NaN}', ErrorCode.BAD_JSON, "NaN is not a JSON number"),
+        ("[1]", ErrorCode.BAD_JSON, "is an array; it must be a JSON object"),
+        ("7", ErrorCode.BAD_JSON, "is a number; it must be a JSON object"),
+        ('"start"', ErrorCode.BAD_JSON, "is a text; it must be a JSON object"),
+        ("null", ErrorCode.BAD_JSON, "is null; it must be a JSON object"),
+        (" " * 5000, ErrorCode.BAD_JSON, "5000 characters; at most 4096"),
+        ('{"type": "ping", "id": 1e999}', ErrorCode.BAD_JSON, "id of the ping"),
+        ("{}", ErrorCode.UNKNOWN_TYPE, "type is missing; it must be one of: start, stop, ping"),
+        ('{"type": "hello"}', ErrorCode.UNKNOWN_TYPE, 'type is "hello"'),
+        ('{"type": ["start"]}', ErrorCode.UNKNOWN_TYPE, "type is"),
+        ('{"type": "%s"}' % ("x" * 900), ErrorCode.UNKNOWN_TYPE, "xxx..."),
+        ('{"type": "start"}', ErrorCode.BAD_FORMAT, "sample_rate_hz is missing"),
+        ('{"type": "start", "sample_rate_hz": "48000"}', ErrorCode.BAD_FORMAT, "whole number"),
+        ('{"type": "start", "sample_rate_hz": 48000.5}', ErrorCode.BAD_FORMAT, "48000.5"),
+        ('{"type": "start", "sample_rate_hz": true}', ErrorCode.BAD_FORMAT, "whole number"),
+        ('{"type": "start", "sample_rate_hz": 7999}', ErrorCode.BAD_FORMAT, "7999 Hz"),
+        ('{"type": "start", "sample_rate_hz": 192001}', ErrorCode.BAD_FORMAT, "192001 Hz"),
+        (
+            '{"type": "start", "sample_rate_hz": 8000, "channels": 0}',
+            ErrorCode.BAD_FORMAT,
+            "0 channels",
+        ),
+        (
+            '{"type": "start", "sample_rate_hz": 8000, "format": "mp3"}',
+            ErrorCode.BAD_FORMAT,
+            'format is "mp3"; it must be one of: f32le, s16le',
+        ),
+        (
+            '{"type": "start", "sample_rate_hz": 8000, "format": {}}',
+            ErrorCode.BAD_FORMAT,
+            "format is {}",
+        ),
+        (
+            '{"type": "start", "sample_rate_hz": 8000, "name": ""}',
+            ErrorCode.BAD_FORMAT,
+            "1 to 200 characters",
+        ),
+        (
+            '{"type": "start", "sample_rate_hz": 8000, "name": "%s"}' % ("n" * 201),
+            ErrorCode.BAD_FORMAT,
+            "1 to 200 characters",
+        ),
+    ],
+)
+def test_mistakes_have_a_code_and_a_sentence(text: str, code: ErrorCode, words: str) -> None:
+    with pytest.raises(WireError, match=re.escape(words)) as caught:
+        protocol.parse(text)
+    assert caught.value.code is code
+    assert len(str(caught.value)) < 300
+
+
+def test_decoding_floats_and_integers() -> None:
+    floats = np.array([[0.5, -1.0], [0.25, 2.0]], dtype="<f4")
+    decoded = StreamFormat(AudioFormat(8000, 2), Encoding.F32LE).decode(floats.tobytes())
+    np.testing.assert_array_equal(decoded, floats)
+    assert decoded.dtype == np.float32
+    assert decoded.flags.writeable
+    integers = np.array([[-32768], [16384], [0]], dtype="<i2")
+    decoded = StreamFormat(AudioFormat(8000, 1), Encoding.S16LE).decode(integers.tobytes())
+    np.testing.assert_array_equal(decoded, [[-1.0], [0.5], [0.0]])
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "words"),
+    [
+        (b"", ErrorCode.EMPTY_FRAME, "empty"),
+        (b"1234567", ErrorCode.BAD_LENGTH, "7 bytes, which is not a whole number of sample frames"),
+        (b"1234", ErrorCode.BAD_LENGTH, "sample frames of 8 bytes (2 channel(s) of f32le)"),
+    ],
+)
+def test_wrong_binary_frames(data: bytes, code: ErrorCode, words: str) -> None:
+    with pytest.raises(WireError, match=re.escape(words)) as caught:
+        StreamFormat(AudioFormat(48_000, 2), Encoding.F32LE).decode(data)
+    assert caught.value.code is code
+
+
+def messages() -> dict[str, dict[str, object]]:
+    """One of each message that the server sends."""
+    info = InputInfo(InputKind.DEMO, "demo", 44_100, 2, paced=True, live=False)
+    all_messages = [
+        protocol.hello(
+            session="s",
+            model={"name": "m", "version": "1", "sha256": "00"},
+            hop_s=1.0,
+            lag_order=20,
+            window_s=10.0,
+            coverage=0.8,
+            input_info=info,
+            backend="onnxruntime",
+            utc="2026-01-02T03:04:05.000Z",
+        ),
+        protocol.snapshot("s", [ESTIMATE], complete=True, more=False),
+        FAST_ESTIMATE.to_dict(),
+        protocol.health("s", {"overflows": 1}, viewers=2, sessions=1, uptime_s=3.14159),
+        protocol.warning(Notice("stalled", "no audio")),
+        protocol.error(ErrorCode.BAD_JSON, "no"),
+        protocol.end("s", End("over")),
+        protocol.pong(7, "2026-01-02T03:04:05.000Z"),
+    ]
+    return {str(message["type"]): message for message in all_messages}
+
+
+def test_a_backend_that_had_to_be_replaced_is_told_in_hello() -> None:
+    plain = messages()["hello"]
+    assert "backend_note" not in plain
+    fields = {
+        name: plain[name]
+        for name in ("session", "hop_s", "lag_order", "window_s", "coverage", "backend", "utc")
+    }
+    info = InputInfo(InputKind.DEMO, "demo", 44_100, 2, paced=True, live=False)
+    noted = protocol.hello(**fields, model={}, input_info=info, backend_note="the card failed")  # type: ignore[arg-type]
+    assert noted["backend_note"] == "the card failed"
+
+
+def test_messages_survive_json() -> None:
+    for message in messages().values():
+        text = protocol.dump(message)
+        assert "\n" not in text
+        assert json.loads(text) == message
+
+
+def test_no_number_that_json_does_not_have() -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        protocol.dump({"valence": math.nan})
+
+
+def test_a_broken_file_name_can_be_sent() -> None:
+    text = protocol.dump({"name": b"caf\xe9.wav".decode("utf-8", "surrogateescape")})
+    assert text.encode("ascii")
+
+
+def test_every_message_and_field_is_documented() -> None:
+    document = PROTOCOL.read_text(encoding="utf-8")
+    for kind, message in messages().items():
+        section = document.split(f"\n### {kind}\n", 1)[1].split("\n### ", 1)[0]
+        for name in message:
+            assert f"`{name}`" in section or f'"{name}":' in section, f"{kind}.{name}"
+        nested = [message.get("latency"), message.get("model"), message.get("input")]
+        for part in nested:
+            for name in part if isinstance(part, dict) else ():
+                assert f"`{name}`" in section, f"{kind}: {name}"
+
+
+def test_the_example_of_an_estimate_has_every_field_in_its_order() -> None:
+    document = PROTOCOL.read_text(encoding="utf-8")
+    match = re.search(r"<!-- example: estimate -->\n```json\n(.*?)```", document, re.DOTALL)
+    assert match is not None
+    example = json.loads(match[1])
+    message = FAST_ESTIMATE.to_dict()
+    assert list(example) == list(message)
+    for name in ("latency", "fast"):
+        told = message[name]
+        assert isinstance(told, dict)
+        assert list(example[name]) == list(told)
+    assert example["fast"]["valence_low"] <= example["fast"]["valence"]
+
+
+def test_a_part_of_a_snapshot_stays_small() -> None:
+    part = protocol.snapshot(
+        "s" * 20, [FAST_ESTIMATE] * protocol.SNAPSHOT_CHUNK, complete=True, more=True
+    )
+    assert len(protocol.dump(part)) < 32_000
+
+
+def test_every_code_is_documented() -> None:
+    document = PROTOCOL.read_text(encoding="utf-8")
+    for code in ErrorCode:
+        assert f"| `{code}` |" in document
+    for name, code in vars(protocol.CloseCode).items():
+        if name.isupper():
+            assert f"| {code} |" in document
