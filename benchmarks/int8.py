@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 from mer_engine import Engine, FrontEnd
 from mer_engine.backends import parity
-from mer_engine.backends.benchmark_input import UsualUpdate
+from mer_engine.backends.benchmark_input import BenchmarkInput
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
 from mer_engine.engine import Inference, shipped_model
 from numpy.typing import NDArray
@@ -167,7 +167,7 @@ def time_in_turn(variants: dict[str, OnnxRuntimeEngine]) -> dict[tuple[str, int]
     assert FrontEnd().config.width == info.frontend.width
     found: dict[tuple[str, int], float] = {}
     for batch in BATCHES:
-        inputs = UsualUpdate.of(info, batch)
+        inputs = BenchmarkInput.of(info, batch)
         best = dict.fromkeys(variants, float("inf"))
         for _ in range(ROUNDS):
             for name, engine in variants.items():

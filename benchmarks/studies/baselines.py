@@ -30,11 +30,11 @@ from realtime_mer.evaluation.metrics import figures
 from realtime_mer.evaluation.predictions import (
     FIRST_SCORED_STEP,
     STEPS,
-    Listener,
+    ClipEstimator,
     Progress,
     clips_of,
-    hear_each,
     listen,
+    predict_each,
 )
 
 # Steps of half a second after which the methods are fitted; neighbours differ too little to matter.
@@ -102,12 +102,12 @@ def measure_baselines(
         "random forest": fit_forest(inputs, labels, seed=seed, workers=workers),
     }
     features = _Remembering()
-    listeners: dict[str, Listener] = {
+    listeners: dict[str, ClipEstimator] = {
         name: partial(_listen, features=features, predict=predict)
         for name, predict in methods.items()
     }
     listeners["network"] = partial(listen, engine)
-    heard = hear_each(collection, clips, listeners, progress=tell(len(fit_clips)))
+    heard = predict_each(collection, clips, listeners, progress=tell(len(fit_clips)))
     rows = [
         {
             "name": name,

@@ -33,7 +33,7 @@ from study import record, show_progress, study_parser, write_result
 from realtime_mer.core.types import State
 from realtime_mer.errors import UserError
 from realtime_mer.evaluation.metrics import figures, per_song
-from realtime_mer.evaluation.predictions import Progress, hear, listen
+from realtime_mer.evaluation.predictions import Progress, listen, predict
 
 SETTLED_S = 5.0  # estimates before this rest on too little music
 EMOTIONS = (
@@ -69,7 +69,7 @@ def measure_choruses(engine: Engine, collection: Collection) -> dict[str, Any]:
     Raises:
         DataError: not one clip could be measured.
     """
-    heard = hear(collection, collection.clips, lambda s, r: listen(engine, s, r)).scored()
+    heard = predict(collection, collection.clips, lambda s, r: listen(engine, s, r)).scored()
     between = per_song(heard)
     rows = []
     for song in dict.fromkeys(heard.songs):

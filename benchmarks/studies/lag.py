@@ -15,7 +15,14 @@ from mer_engine.datasets.types import DIMENSIONS, STEP_S, Clip, Collection
 from study import run_study, show_progress, study_parser
 
 from realtime_mer.evaluation.metrics import figures
-from realtime_mer.evaluation.predictions import STEPS, Heard, Progress, clips_of, hear_each, listen
+from realtime_mer.evaluation.predictions import (
+    STEPS,
+    Predictions,
+    Progress,
+    clips_of,
+    listen,
+    predict_each,
+)
 
 LAG_ORDERS = tuple(range(2, 21))
 HOPS_S = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
@@ -47,7 +54,7 @@ def measure_lag(
     orders = [order for order in lag_orders if order <= engine.info.lag_order_max]
     listeners = {f"lag {order}": partial(listen, engine, lag_order=order) for order in orders}
     listeners |= {f"hop {hop:g}": partial(listen, engine, hop_s=hop) for hop in hops_s}
-    heard = hear_each(collection, clips, listeners, workers=workers, progress=progress)
+    heard = predict_each(collection, clips, listeners, workers=workers, progress=progress)
     first = next(iter(heard.values()))
     return {
         "songs": len(set(first.songs)),
@@ -65,7 +72,7 @@ def measure_lag(
     }
 
 
-def _row(heard: Heard) -> dict[str, Any]:
+def _row(heard: Predictions) -> dict[str, Any]:
     last = figures(heard.moments(slice(STEPS - 1, STEPS)))
     return {
         name: {

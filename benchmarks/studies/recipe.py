@@ -34,15 +34,15 @@ import torch
 from mer_engine.datasets.load import load_collection
 from mer_engine.datasets.problems import DataError
 from mer_engine.datasets.types import Clip, Collection
-from mer_engine.kernel_regression import Memory
+from mer_engine.kernel_regression import KernelRegressor
 from mer_engine.model_file import DIMENSIONS
-from mer_engine.network import EmotionNetwork, WindowReader
+from mer_engine.network import EmotionNetwork, RegressionHead
 from mer_engine.training.checkpoint import read_checkpoint
 from mer_engine.training.cross_fit import FOLDS, fold_of, parts_of
-from mer_engine.training.examples import STEPS, Encoder, Labels, encode_clips, read_labels
+from mer_engine.training.examples import STEPS, ClipEncoder, Labels, encode_clips, read_labels
 from mer_engine.training.fit import FitSettings, predict, score_values, statistics
 from mer_engine.training.kernel_ridge import SHARES, LikenessSpace, teach
-from mer_engine.training.train import Heard, restore
+from mer_engine.training.train import EncodedDataset, restore
 from numpy.typing import NDArray
 from study import RESULTS, write_result
 from torch import Tensor
@@ -72,14 +72,14 @@ Row = dict[str, Any]
 Windows = dict[tuple[int, int], NDArray[np.float32]]
 
 
-class CourseOnly(WindowReader):
+class CourseOnly(RegressionHead):
     """Without what a network reads from the window's statistics and mode."""
 
     def read(self, statistics: Tensor, *windows: Tensor) -> Tensor:
         return torch.cat([self._read_course(window) for window in windows])
 
 
-class StatisticsOnly(WindowReader):
+class StatisticsOnly(RegressionHead):
     """Without BiLSTM and attention."""
 
     def read(self, statistics: Tensor, *windows: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def cross_validation(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
+def cross_validation(heard: EncodedDataset, how: FitSettings, _: Collection | None) -> Row:
     """Five parts by artist, three seeds."""
     rows = []
     for seed in SEEDS:
@@ -148,7 +148,7 @@ def cross_validation(heard: Heard, how: FitSettings, _: Collection | None) -> Ro
     return {"folds": rows, "protocol": protocol}
 
 
-def ablation(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
+def ablation(heard: EncodedDataset, how: FitSettings, _: Collection | None) -> Row:
     """One part of the recipe left out at a time."""
     reader = heard.network.reader
     config = heard.network.config
@@ -156,7 +156,7 @@ def ablation(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
     tags = slice(notes.stop + config.bands, notes.stop + config.bands + config.tags)
     level = slice(tags.stop, None)
     unknown = replace(heard.labels, static=np.full_like(heard.labels.static, np.nan))
-    variants: list[tuple[str, str, Heard, FitSettings]] = [
+    variants: list[tuple[str, str, EncodedDataset, FitSettings]] = [
         ("as shipped", "the whole recipe", heard, how),
         (
             "no pitch classes",
@@ -205,13 +205,13 @@ def ablation(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
         (
             "no statistics",
             "BiLSTM and attention beside the memory",
-            _with_reader(heard, CourseOnly(reader.config)),
+            _with_head(heard, CourseOnly(reader.config)),
             how,
         ),
         (
             "no BiLSTM, no attention",
             "statistics and mode beside the memory",
-            _with_reader(heard, StatisticsOnly(reader.config)),
+            _with_head(heard, StatisticsOnly(reader.config)),
             how,
         ),
     ]
@@ -235,7 +235,7 @@ def ablation(heard: Heard, how: FitSettings, _: Collection | None) -> Row:
     return {"rows": rows, "protocol": protocol}
 
 
-def features(heard: Heard, how: FitSettings, collection: Collection | None) -> Row:
+def features(heard: EncodedDataset, how: FitSettings, collection: Collection | None) -> Row:
     """What each kind of statistic tells, by the memory alone: no reader is fitted."""
     assert collection is not None
     kinds = _KINDS
@@ -287,7 +287,7 @@ def features(heard: Heard, how: FitSettings, collection: Collection | None) -> R
     return {"rows": rows, "protocol": _MEMORY_PROTOCOL}
 
 
-def raters(heard: Heard, how: FitSettings, collection: Collection | None) -> Row:
+def raters(heard: EncodedDataset, how: FitSettings, collection: Collection | None) -> Row:
     """What it costs that nobody knows which raters would have judged a song."""
     assert collection is not None
     labels = heard.labels
@@ -349,7 +349,7 @@ def raters(heard: Heard, how: FitSettings, collection: Collection | None) -> Row
     return {"rows": rows, "protocol": protocol}
 
 
-def _test_songs(heard: Heard, windows: Windows, collection: Collection) -> list[Row]:
+def _test_songs(heard: EncodedDataset, windows: Windows, collection: Collection) -> list[Row]:
     """The test songs, told by one memory of all others, and by that of their own raters."""
     steps, labels = _hear(heard, collection, list(collection.clips_of("test")), "test")
     asked = _windows(heard, steps)
@@ -370,7 +370,7 @@ def _test_songs(heard: Heard, windows: Windows, collection: Collection) -> list[
     return rows
 
 
-def transfer(heard: Heard, how: FitSettings, collection: Collection | None) -> Row:
+def transfer(heard: EncodedDataset, how: FitSettings, collection: Collection | None) -> Row:
     """Trained on some kinds of songs, measured on another kind."""
     assert collection is not None
     auxiliary = heard.labels.auxiliary
@@ -399,7 +399,7 @@ def transfer(heard: Heard, how: FitSettings, collection: Collection | None) -> R
     return {"rows": rows, "protocol": protocol}
 
 
-def _auxiliary(heard: Heard, how: FitSettings) -> list[Row]:
+def _auxiliary(heard: EncodedDataset, how: FitSettings) -> list[Row]:
     """The auxiliary music, told by who knows none of its labels, and by who knows others of it."""
     labels = heard.labels
     out = labels.auxiliary
@@ -419,7 +419,7 @@ def _auxiliary(heard: Heard, how: FitSettings) -> list[Row]:
     return [stranger, others]
 
 
-def long_songs(heard: Heard, how: FitSettings, collection: Collection | None) -> Row:
+def long_songs(heard: EncodedDataset, how: FitSettings, collection: Collection | None) -> Row:
     """The 58 songs of 2015, told by a reader that was fitted without them."""
     assert collection is not None
     clips = [clip for clip in collection.clips if int(clip.song) > LAST_OF_2014]
@@ -437,15 +437,15 @@ def long_songs(heard: Heard, how: FitSettings, collection: Collection | None) ->
 
 
 def _hear(
-    heard: Heard, collection: Collection, clips: list[Clip], what: str
+    heard: EncodedDataset, collection: Collection, clips: list[Clip], what: str
 ) -> tuple[NDArray[np.float16], Labels]:
     """Embeddings [1, n, 20, E] of further clips as they are, and their labels."""
-    steps, kept, _ = encode_clips(Encoder(heard.network), clips, 1, 0, print, what)
+    steps, kept, _ = encode_clips(ClipEncoder(heard.network), clips, 1, 0, print, what)
     return steps, read_labels(collection, tuple(clips)).select(kept)
 
 
 def _remembered(
-    heard: Heard,
+    heard: EncodedDataset,
     steps: NDArray[np.float16],
     kinds: tuple[str, ...],
     elsewhere: float = 0.0,
@@ -458,7 +458,7 @@ def _remembered(
     return _score(values, heard.labels)
 
 
-def _windows(heard: Heard, steps: NDArray[np.float16]) -> Windows:
+def _windows(heard: EncodedDataset, steps: NDArray[np.float16]) -> Windows:
     """What windows from the clips' beginnings are made of."""
     reader = heard.network.reader
     return {
@@ -469,13 +469,13 @@ def _windows(heard: Heard, steps: NDArray[np.float16]) -> Windows:
 
 
 def _memory(
-    heard: Heard,
+    heard: EncodedDataset,
     windows: Windows,
     known: NDArray[np.bool_],
     targets: NDArray[np.floating],
     kinds: tuple[str, ...],
     elsewhere: float = 0.0,
-) -> Memory:
+) -> KernelRegressor:
     """A memory of the clips `known`, taught their targets [n, 20, 2].
 
     `elsewhere` is how much clips count that are played elsewhere (versions after the first).
@@ -499,7 +499,7 @@ def _memory(
 
 
 def _told_by_memories(
-    heard: Heard,
+    heard: EncodedDataset,
     windows: Windows,
     targets: NDArray[np.floating],
     kinds: tuple[str, ...] = _KINDS,
@@ -530,7 +530,7 @@ def _told_by_memories(
 
 
 def _told_by_strangers(
-    heard: Heard, windows: Windows, out: NDArray[np.bool_], kinds: tuple[str, ...]
+    heard: EncodedDataset, windows: Windows, out: NDArray[np.bool_], kinds: tuple[str, ...]
 ) -> NDArray[np.float64]:
     """What a memory of none of the clips `out`, nor of their artists, says of them; NaN elsewhere.
 
@@ -551,7 +551,7 @@ def _meant(labels: Labels) -> NDArray[np.int64]:
 
 
 def _ask(
-    memory: Memory,
+    memory: KernelRegressor,
     windows: Windows,
     out: NDArray[np.bool_],
     values: NDArray[np.float64],
@@ -568,18 +568,18 @@ def _score(values: NDArray[np.float64], labels: Labels) -> Row:
     return _flat(np.nan_to_num(values), replace(labels, values=truth.astype(np.float32)))
 
 
-def _at_own_level(heard: Heard, collection: Collection) -> NDArray[np.float16]:
+def _at_own_level(heard: EncodedDataset, collection: Collection) -> NDArray[np.float16]:
     """The labelled clips, encoded without bringing them to one level."""
     network = EmotionNetwork(replace(heard.network.config, level_frames=0))
     network.load_state_dict(heard.network.state_dict())
     clips = {f"{collection.name}/{clip.song}": clip for clip in collection.clips}
     wanted = [clips[song] for song in heard.labels.songs.tolist()]
-    steps, kept, _ = encode_clips(Encoder(network), wanted, 1, 0, print, "labelled")
+    steps, kept, _ = encode_clips(ClipEncoder(network), wanted, 1, 0, print, "labelled")
     assert len(kept) == len(wanted)
     return steps
 
 
-STUDIES: dict[str, Callable[[Heard, FitSettings, Collection | None], Row]] = {
+STUDIES: dict[str, Callable[[EncodedDataset, FitSettings, Collection | None], Row]] = {
     "cross-validation": cross_validation,
     "ablation": ablation,
     "features": features,
@@ -590,11 +590,11 @@ STUDIES: dict[str, Callable[[Heard, FitSettings, Collection | None], Row]] = {
 
 
 def _told(
-    heard: Heard,
+    heard: EncodedDataset,
     out: NDArray[np.bool_],
     how: FitSettings,
     seed: int,
-    tell: Callable[[WindowReader, NDArray[np.float16]], NDArray[np.float64]] | None = None,
+    tell: Callable[[RegressionHead, NDArray[np.float16]], NDArray[np.float64]] | None = None,
 ) -> NDArray[np.float64]:
     """Values [m, 20, 2] of the clips `out`, from a reader fitted to the others."""
     chosen = np.flatnonzero(~out)
@@ -603,7 +603,7 @@ def _told(
 
 
 @torch.inference_mode()
-def _remembered_values(reader: WindowReader, steps: NDArray[np.float16]) -> NDArray[np.float64]:
+def _remembered_values(reader: RegressionHead, steps: NDArray[np.float16]) -> NDArray[np.float64]:
     """Values [m, 20, 2] that a reader's memory says of clips [m, 20, E]."""
     assert reader.memory is not None
     values = np.empty((len(steps), STEPS, 2))
@@ -613,12 +613,12 @@ def _remembered_values(reader: WindowReader, steps: NDArray[np.float16]) -> NDAr
     return values
 
 
-def _values(reader: WindowReader, steps: NDArray[np.float16]) -> NDArray[np.float64]:
+def _values(reader: RegressionHead, steps: NDArray[np.float16]) -> NDArray[np.float64]:
     centres = reader.config.bin_centres().numpy()
     return (predict(reader, steps)[:, :, :2] @ centres).astype(np.float64)
 
 
-def _row(heard: Heard, out: NDArray[np.bool_], how: FitSettings) -> Row:
+def _row(heard: EncodedDataset, out: NDArray[np.bool_], how: FitSettings) -> Row:
     reader = heard.fit(np.flatnonzero(heard.labels.strangers(out)), how, 0)
     return {
         "songs": len(np.unique(heard.labels.songs[out])),
@@ -636,7 +636,7 @@ def _flat(values: NDArray[np.float64], labels: Labels) -> Row:
     return {"r2_arousal": arousal.r2, "r2_valence": valence.r2}
 
 
-def _without(heard: Heard, numbers: slice) -> Heard:
+def _without(heard: EncodedDataset, numbers: slice) -> EncodedDataset:
     """The clips, some numbers of whose embeddings say nothing."""
     steps, other = heard.steps.copy(), heard.other.copy()
     steps[..., numbers] = 0
@@ -644,8 +644,8 @@ def _without(heard: Heard, numbers: slice) -> Heard:
     return replace(heard, steps=steps, other=other)
 
 
-def _with_reader(heard: Heard, reader: WindowReader) -> Heard:
-    return replace(heard, network=heard.with_reader(reader))
+def _with_head(heard: EncodedDataset, reader: RegressionHead) -> EncodedDataset:
+    return replace(heard, network=heard.with_head(reader))
 
 
 def _say(name: str, row: Row) -> None:

@@ -18,12 +18,12 @@ from study import run_study, show_progress, study_parser
 from realtime_mer.core.types import Estimate
 from realtime_mer.evaluation.metrics import figures
 from realtime_mer.evaluation.predictions import (
-    Heard,
-    Listener,
+    ClipEstimator,
+    Predictions,
     Progress,
     clips_of,
-    hear_each,
     listen,
+    predict_each,
 )
 
 CLEAN = "as it is"
@@ -56,9 +56,9 @@ def measure_robustness(
             shares.append(clipped_share(samples.mean(axis=1), decibel))
         return listen(engine, samples, rate)
 
-    listeners: dict[str, Listener] = {CLEAN: clean}
+    listeners: dict[str, ClipEstimator] = {CLEAN: clean}
     listeners |= {condition.name: _changed(engine, condition) for condition in conditions}
-    everything = hear_each(collection, clips, listeners, workers=workers, progress=progress)
+    everything = predict_each(collection, clips, listeners, workers=workers, progress=progress)
     heard = {name: one.scored() for name, one in everything.items()}
     reference = heard[CLEAN]
     clean_figures = figures(reference)
@@ -95,7 +95,7 @@ def measure_robustness(
     }
 
 
-def shift(reference: Heard, other: Heard, column: int) -> dict[str, float]:
+def shift(reference: Predictions, other: Predictions, column: int) -> dict[str, float]:
     """Mean and RMS change of one dimension's estimates."""
     change = (other.values - reference.values)[..., column]
     change = change[np.isfinite(change)]
@@ -105,7 +105,7 @@ def shift(reference: Heard, other: Heard, column: int) -> dict[str, float]:
     }
 
 
-def _changed(engine: Engine, condition: Condition) -> Listener:
+def _changed(engine: Engine, condition: Condition) -> ClipEstimator:
     def listener(samples: NDArray[np.float32], rate: int) -> list[Estimate]:
         mono = np.ascontiguousarray(samples.mean(axis=1), dtype=np.float32)
         return listen(engine, *condition.change(mono, rate))

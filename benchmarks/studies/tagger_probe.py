@@ -49,7 +49,7 @@ _ONE_LEVEL = 0.1
 
 Array = NDArray[np.float64]
 # Means of the embeddings so far, float64 [n, 20, 200]; NaN before three seconds.
-Heard = NDArray[np.float64]
+MeanEmbeddings = NDArray[np.float64]
 
 
 def measure_probe(
@@ -84,7 +84,7 @@ def measure_probe(
     total = 2 * len(fit_clips) + 4 * len(clips)
     done = 0
 
-    def heard(some: Sequence[Clip], change: Callable[[Array], Array]) -> Heard:
+    def heard(some: Sequence[Clip], change: Callable[[Array], Array]) -> MeanEmbeddings:
         nonlocal done
         rows = []
         for clip in some:
@@ -125,7 +125,10 @@ def measure_probe(
 
 
 def _campaigns_known(
-    levels: dict[str, tuple[Heard, Heard]], known: Labels, truth: Labels, seed: int
+    levels: dict[str, tuple[MeanEmbeddings, MeanEmbeddings]],
+    known: Labels,
+    truth: Labels,
+    seed: int,
 ) -> list[dict[str, Any]]:
     """What a probe for each campaign, asked about its own songs, tells."""
     first, asked_first = of_2013(known.songs), of_2013(truth.songs)
@@ -143,7 +146,7 @@ def _campaigns_known(
 
 
 def _campaigns(
-    levels: dict[str, tuple[Heard, Heard]], known: Labels, seed: int
+    levels: dict[str, tuple[MeanEmbeddings, MeanEmbeddings]], known: Labels, seed: int
 ) -> list[dict[str, Any]]:
     """What who knows the songs of some of DEAM's campaigns tells of the others'."""
     first = of_2013(known.songs)
@@ -171,7 +174,7 @@ class Probe:
         seed: of the parts by artist in which the ridge is chosen.
     """
 
-    def __init__(self, heard: Heard, labels: Labels, seed: int) -> None:
+    def __init__(self, heard: MeanEmbeddings, labels: Labels, seed: int) -> None:
         parts = fold_of(labels.groups, FOLDS, seed)
         misses = []
         for ridge in RIDGES:
@@ -183,7 +186,7 @@ class Probe:
         self.ridge = RIDGES[int(np.argmin(misses))]
         self._fitted = _fit(heard, labels.values, self.ridge)
 
-    def __call__(self, heard: Heard) -> Array:
+    def __call__(self, heard: MeanEmbeddings) -> Array:
         """Values [n, 20, 2]."""
         return _tell(self._fitted, heard)
 
@@ -227,7 +230,7 @@ def _at_one_level(samples: Array) -> Array:
 
 
 def _fit(
-    heard: Heard, values: NDArray[np.float32], ridge: float
+    heard: MeanEmbeddings, values: NDArray[np.float32], ridge: float
 ) -> tuple[Array, Array, Array, Array]:
     x = heard[:, FIRST_SCORED - 1 :].reshape(-1, heard.shape[2])
     y = values[:, FIRST_SCORED - 1 :].reshape(-1, len(DIMENSIONS)).astype(np.float64)
@@ -239,7 +242,7 @@ def _fit(
     return mean, scale, weights, centre
 
 
-def _tell(fitted: tuple[Array, Array, Array, Array], heard: Heard) -> Array:
+def _tell(fitted: tuple[Array, Array, Array, Array], heard: MeanEmbeddings) -> Array:
     mean, scale, weights, centre = fitted
     return np.asarray(((heard - mean) / scale) @ weights + centre)
 

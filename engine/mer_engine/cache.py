@@ -80,7 +80,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], bytes]:
     return header, content
 
 
-class Notes:
+class KeyValueCache:
     """Small findings about this machine, by key; kept over runs in one JSON file.
 
     What cannot be read counts as not known, and what cannot be written is found again next time:

@@ -26,7 +26,7 @@ class Chroma:
     A long spectrum, compressed by a square root, at three places in each semitone. What counts is
     how far a note stands out from the octave around it, in standard deviations (after Mauch and
     Dixon 2010, who whiten the spectrum of their chord features so): neither loudness nor the colour
-    of the sound decides. Notes are folded into one octave and sum to one.
+    of the sound decides. KeyValueCache are folded into one octave and sum to one.
 
     Args:
         sample_rate_hz: of the signal.

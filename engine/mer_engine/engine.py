@@ -59,7 +59,7 @@ class Engine(Protocol):
         ...
 
 
-def note_of(engine: Engine) -> str:
+def backend_warning(engine: Engine) -> str:
     """What the user must know of an engine's backend, such as that another failed; mostly empty."""
     return str(getattr(engine, "note", ""))
 

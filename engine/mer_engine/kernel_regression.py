@@ -1,4 +1,4 @@
-"""Memory: what listeners said of the windows of music that are most like this one.
+"""KernelRegressor: what listeners said of the windows of music that are most like this one.
 
 Kernel ridge regression as a part of the network. With few labels and many numbers a kernel tells
 new songs better than a recurrent network alone, and the two together better than either.
@@ -15,7 +15,7 @@ from mer_engine.window_statistics import StatisticSizes
 CLIP = 6.0
 
 
-class Memory(nn.Module):
+class KernelRegressor(nn.Module):
     """Answers with a weighted sum over remembered windows, the more alike the heavier.
 
     The statistics are standardised and clipped; the channels' are projected to a few axes. For each

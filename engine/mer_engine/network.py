@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mer_engine.chroma import PITCH_CLASSES
-from mer_engine.kernel_regression import Memory
+from mer_engine.kernel_regression import KernelRegressor
 from mer_engine.window_statistics import (
     StatisticSizes,
     WindowStatistics,
@@ -214,7 +214,7 @@ class Level(nn.Module):
         return torch.log10(1 + power * gain)
 
 
-class BestPlace(nn.Module):
+class MaxOverFrequencyConv(nn.Module):
     """Filters over frames and bands, tried at all heights of the spectrum; the best place counts.
 
     Timbral filters span few frames and many bands, temporal ones many frames of one band. Where a
@@ -252,7 +252,7 @@ class Tagger(nn.Module):
         return tags
 
 
-class StepEncoder(nn.Module):
+class Encoder(nn.Module):
     """Describes each step in `embedding` numbers."""
 
     mean: Tensor
@@ -266,7 +266,9 @@ class StepEncoder(nn.Module):
         self.register_buffer("mean", torch.zeros(config.bands))
         self.register_buffer("std", torch.ones(config.bands))
         self.level = Level(config.level_frames, config.level) if config.level_frames else None
-        self.front = nn.ModuleList(BestPlace(*group, config.band_stride) for group in config.groups)
+        self.front = nn.ModuleList(
+            MaxOverFrequencyConv(*group, config.band_stride) for group in config.groups
+        )
         width, taps = config.residual_filters, config.residual_kernel
         filters = sum(group[-1] for group in config.groups)
         self.transition = nn.Conv1d(filters, width, taps)
@@ -400,13 +402,13 @@ class QueryAttention(nn.Module):
         return (weights @ values).transpose(1, 2).flatten(2)
 
 
-class WindowReader(nn.Module):
+class RegressionHead(nn.Module):
     """Reads the scores from a window of embeddings of any length."""
 
     statistic_mean: Tensor
     statistic_std: Tensor
     memory_spread: Tensor
-    memory: Memory | None
+    memory: KernelRegressor | None
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -434,7 +436,9 @@ class WindowReader(nn.Module):
         self.register_buffer("memory_spread", torch.ones(count, 1))
         self.memory = None
         if config.memory:
-            self.memory = Memory(self.statistics.sizes, config.memory, config.memory_rank, count)
+            self.memory = KernelRegressor(
+                self.statistics.sizes, config.memory, config.memory_rank, count
+            )
 
     def forward(self, *windows: Tensor) -> Tensor:
         """Read windows, which may be of different lengths.
@@ -461,7 +465,7 @@ class WindowReader(nn.Module):
         courses = torch.cat([self._read_course(window) for window in windows])
         return courses + self._read_statistics(statistics)
 
-    def remember(self, memory: Memory, spread: Tensor) -> None:
+    def remember(self, memory: KernelRegressor, spread: Tensor) -> None:
         """Take a memory.
 
         Args:
@@ -494,8 +498,8 @@ class EmotionNetwork(nn.Module):
     def __init__(self, config: NetworkConfig | None = None) -> None:
         super().__init__()
         self.config = config or NetworkConfig()
-        self.encoder = StepEncoder(self.config)
-        self.reader = WindowReader(self.config)
+        self.encoder = Encoder(self.config)
+        self.reader = RegressionHead(self.config)
 
     def forward(
         self, frames: Tensor, held: Tensor, past: Tensor

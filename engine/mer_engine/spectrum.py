@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 class Scratch(threading.local):
     """Arrays for what lies between input and output, one of each name for each thread.
 
-    Memory that is allocated and freed with every call goes back to the system and is mapped anew,
-    page by page, which can cost more than the arithmetic does.
+    Memory that is allocated and freed with every call goes back to the system and is mapped
+    anew, page by page, which can cost more than the arithmetic does.
     """
 
     def __init__(self) -> None:

@@ -32,11 +32,11 @@ class StatisticSizes(NamedTuple):
     Attributes:
         channels: means of the steps' means and maxima, and the largest maxima.
         mode: how well the best keys fit, see `Mode`; 0 without pitch classes.
-        degrees: how strong each degree of the best scale is, see `Degrees`; 0 likewise.
+        degrees: how strong each degree of the best scale is, see `TonicAlignedChroma`; 0 likewise.
         spectrum: mean of each mel band.
         tags: mean of each of the tagger's; 0 where there is none.
-        density: how near the music's power comes to its loudest sample, see `Density`; 0 without
-            peaks.
+        density: how near the music's power comes to its loudest sample, see
+            `InverseCrestFactor`; 0 without peaks.
     """
 
     channels: int
@@ -89,7 +89,7 @@ class Mode(nn.Module):
         return torch.cat([fits.flatten(1), fits[:, :, 0] - fits[:, :, 1]], dim=1)
 
 
-class Degrees(nn.Module):
+class TonicAlignedChroma(nn.Module):
     """Pitch classes counted from the tonic: of the best major key, then of the best minor key."""
 
     rolls: Tensor
@@ -110,7 +110,7 @@ class Degrees(nn.Module):
         return (tonic @ whole[:, self.rolls]).flatten(1)
 
 
-class Density(nn.Module):
+class InverseCrestFactor(nn.Module):
     """How near the mean power comes to that of the loudest sample: the inverse of a crest factor.
 
     A dense mix that was squeezed under a limiter comes near, a lone guitar does not. No gain
@@ -148,9 +148,9 @@ class WindowStatistics(nn.Module):
         self.pitch_classes = pitch_classes
         self.averaged = bands + tags
         self.sizes = statistic_sizes(channels, pitch_classes, bands, tags, peaks)
-        self.density = Density() if peaks else None
+        self.density = InverseCrestFactor() if peaks else None
         self.mode = Mode() if pitch_classes else None
-        self.degrees = Degrees() if pitch_classes else None
+        self.degrees = TonicAlignedChroma() if pitch_classes else None
 
     def forward(self, window: Tensor) -> Tensor:
         """Statistics [B, sizes.total] of a window [B, L, embedding]."""

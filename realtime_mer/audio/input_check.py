@@ -19,7 +19,7 @@ DC_LIMIT = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Hearing:
+class InputCheckResult:
     """What a listening test found.
 
     Attributes:
@@ -86,7 +86,7 @@ class Hearing:
         return found
 
 
-class LevelGauge:
+class LevelMeter:
     """Adds up blocks; `hearing` tells what they were like."""
 
     def __init__(self, info: InputInfo) -> None:
@@ -120,12 +120,12 @@ class LevelGauge:
         self._overflows += block.overflows
         self._dropped += block.dropped_before
 
-    def hearing(self, took_s: float, ended: str | None) -> Hearing:
+    def hearing(self, took_s: float, ended: str | None) -> InputCheckResult:
         """What was heard so far."""
         frames = max(self._frames, 1)
         means = self._sum / frames
         powers = self._squares / frames
-        return Hearing(
+        return InputCheckResult(
             audio_s=self.audio_s,
             took_s=took_s,
             level_db=_db(math.sqrt(float(powers.mean()))),
@@ -142,7 +142,7 @@ class LevelGauge:
 
 def listen(
     source: Source, seconds: float, *, patience_s: float = 5.0, clock: Clock | None = None
-) -> tuple[Hearing, list[Block]]:
+) -> tuple[InputCheckResult, list[Block]]:
     """Read `seconds` of audio.
 
     Args:
@@ -153,7 +153,7 @@ def listen(
         What it is like, and the blocks themselves.
     """
     clock = clock or SystemClock()
-    gauge = LevelGauge(source.info)
+    gauge = LevelMeter(source.info)
     blocks: list[Block] = []
     ended = None
     begin = clock.monotonic()

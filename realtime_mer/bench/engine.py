@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from mer_engine import Engine, load_engine
-from mer_engine.backends.benchmark_input import UsualUpdate
+from mer_engine.backends.benchmark_input import BenchmarkInput
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
 from mer_engine.backends.registry import backends
 from mer_engine.engine import shipped_model
@@ -45,7 +45,7 @@ def measure_engine(
     """
     path = path or shipped_model()
     info = load_engine(path).info
-    flops = count_flops(path, UsualUpdate.of(info)._asdict())
+    flops = count_flops(path, BenchmarkInput.of(info)._asdict())
     with on_cores(1):
         peak = measure_peak_gflops(min(seconds, 0.5))
     total = None if flops is None else sum(flops.values())
@@ -118,7 +118,7 @@ def _tell(sentence: str) -> None:
 
 
 def _measure(engine: Engine, batch: int, seconds: float) -> dict[str, Any]:
-    update = UsualUpdate.of(engine.info, batch)
+    update = BenchmarkInput.of(engine.info, batch)
     for _ in range(2):
         engine.infer(*update)
     times: list[float] = []

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 from mer_engine import Engine, FrontEnd, load_engine
-from mer_engine.backends.benchmark_input import UsualUpdate
+from mer_engine.backends.benchmark_input import BenchmarkInput
 from mer_engine.engine import shipped_model
 from numpy.typing import NDArray
 
@@ -133,7 +133,7 @@ def measure_latency(*, seconds: float = 30.0, updates: int = 300) -> dict[str, A
 
 def _time_engine(engine: Engine, updates: int) -> list[float]:
     """Seconds per engine call of a full window with the usual hop: two new steps."""
-    update = UsualUpdate.of(engine.info)
+    update = BenchmarkInput.of(engine.info)
     return _timed(lambda: engine.infer(*update), updates)
 
 
@@ -182,7 +182,7 @@ def _bounds(engine: Engine, peak_gflops: float) -> dict[str, float | None]:
     features = spectra(config.fft_size, config.hop)
     if config.chroma_fft_size:
         features += spectra(config.chroma_fft_size, config.chroma_hop)
-    counted = count_flops(shipped_model(), UsualUpdate.of(engine.info)._asdict())
+    counted = count_flops(shipped_model(), BenchmarkInput.of(engine.info)._asdict())
     operations = {
         "resample_ms": 2.0 * _taps(config.sample_rate_hz) * config.sample_rate_hz,
         "frontend_ms": features,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from realtime_mer.audio.source import Source
     from realtime_mer.core.config import PipelineConfig
-    from realtime_mer.core.requests import Asking
+    from realtime_mer.core.requests import Computation
     from realtime_mer.core.types import Estimate
 
 HELP = "run files through the same pipeline, as fast as it can"
@@ -187,7 +187,7 @@ def _analysing(
     config: PipelineConfig,
     take: Callable[[list[Estimate]], None],
     advance: Callable[[str, float], None],
-) -> Asking[None]:
+) -> Computation[None]:
     """One file from beginning to end; hands its estimates to `take` as they come."""
     from realtime_mer.audio.source import EndOfStream, SourceLost
     from realtime_mer.core.pipeline import Pipeline
@@ -206,12 +206,12 @@ def _analysing(
                 break
             except SourceLost:
                 # What was heard up to the damage is kept.
-                take((yield from pipeline.finishing()))
+                take((yield from pipeline.finish_requests()))
                 raise
             if block is None:
                 raise UserError(f"{name}: no audio came for a minute")
             try:
-                estimates = yield from pipeline.feeding(block.samples)
+                estimates = yield from pipeline.feed_requests(block.samples)
             except BadSamplesError as error:
                 raise UserError(
                     f"{name}: sample {heard + error.position} is not a finite number "
@@ -222,7 +222,7 @@ def _analysing(
             heard += len(block.samples)
             if info.duration_s:
                 advance(name, min(heard / info.sample_rate_hz / info.duration_s, 1.0))
-        estimates = yield from pipeline.finishing()
+        estimates = yield from pipeline.finish_requests()
         take(estimates)
         made += len(estimates)
     if not made:

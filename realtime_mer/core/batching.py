@@ -1,4 +1,4 @@
-"""Many streams in step: asks of the same shape are computed in one call.
+"""Many streams in step: requests of the same shape are computed in one call.
 
 A network's call costs less for eight windows than eight calls for one. What each stream gives does
 not depend on its company: alone equals among others to 1e-5.
@@ -16,7 +16,13 @@ from mer_engine import Engine
 from mer_engine.engine import Inference
 from mer_engine.frontend import Excerpt, FrontEndConfig, features_of
 
-from realtime_mer.core.requests import Ask, Asking, EngineAsk, FeaturesAsk, answer
+from realtime_mer.core.requests import (
+    Computation,
+    ComputeRequest,
+    EngineRequest,
+    FeaturesRequest,
+    compute,
+)
 
 T = TypeVar("T")
 
@@ -28,31 +34,31 @@ MAX_BATCH = 8
 class _Member:
     """One stream's generator and what it waits for."""
 
-    asking: Asking[Any]
-    ask: Ask | None = None
+    computation: Computation[Any]
+    request: ComputeRequest | None = None
     result: Any = None
 
     def go_on(self, value: Any) -> None:
-        """Sends an answer (None for the start) and takes the next ask, or the result."""
+        """Sends an answer (None for the start) and takes the next request, or the result."""
         try:
-            self.ask = self.asking.send(value)
+            self.request = self.computation.send(value)
         except StopIteration as end:
-            self.ask, self.result = None, end.value
+            self.request, self.result = None, end.value
         except Exception as error:
-            self.ask, self.result = None, error
+            self.request, self.result = None, error
 
     def fail(self, error: Exception) -> None:
-        """Lets the stream know that its ask cannot be answered."""
+        """Lets the stream know that its request cannot be answered."""
         try:
-            self.ask = self.asking.throw(error)
+            self.request = self.computation.throw(error)
         except StopIteration as end:
-            self.ask, self.result = None, end.value
+            self.request, self.result = None, end.value
         except Exception as raised:
-            self.ask, self.result = None, raised
+            self.request, self.result = None, raised
 
 
 def run_each(
-    engine: Engine, generators: Iterable[Asking[T]], *, together: int = MAX_BATCH
+    engine: Engine, generators: Iterable[Computation[T]], *, together: int = MAX_BATCH
 ) -> Iterator[tuple[int, T | Exception]]:
     """Runs any number of generators, so many at a time; the next begins where one has ended.
 
@@ -67,22 +73,22 @@ def run_each(
     coming = enumerate(generators)
     running: list[tuple[int, _Member]] = []
     while True:
-        for index, asking in islice(coming, together - len(running)):
-            member = _Member(asking)
+        for index, computation in islice(coming, together - len(running)):
+            member = _Member(computation)
             member.go_on(None)
             running.append((index, member))
         if not running:
             return
-        ended = [(index, member.result) for index, member in running if member.ask is None]
+        ended = [(index, member.result) for index, member in running if member.request is None]
         if ended:
-            running = [(index, member) for index, member in running if member.ask is not None]
+            running = [(index, member) for index, member in running if member.request is not None]
             yield from ended
         else:
             _answer(engine, [member for _, member in running], together)
 
 
 def run_batch(
-    engine: Engine, generators: Iterable[Asking[T]], max_batch: int = MAX_BATCH
+    engine: Engine, generators: Iterable[Computation[T]], max_batch: int = MAX_BATCH
 ) -> list[T | Exception]:
     """Runs generators of `Pipeline` or `LiveStream` to their ends, computing together.
 
@@ -96,17 +102,17 @@ def run_batch(
     Returns:
         What each returned or raised, in order.
     """
-    members = [_Member(asking) for asking in generators]
+    members = [_Member(computation) for computation in generators]
     for member in members:
         member.go_on(None)
-    while waiting := [member for member in members if member.ask is not None]:
+    while waiting := [member for member in members if member.request is not None]:
         _answer(engine, waiting, max_batch)
     return [member.result for member in members]
 
 
 def _answer(engine: Engine, members: Sequence[_Member], max_batch: int) -> None:
     """Answers those who wait: frames first, so that the engine is called as rarely as can be."""
-    features = [member for member in members if isinstance(member.ask, FeaturesAsk)]
+    features = [member for member in members if isinstance(member.request, FeaturesRequest)]
     if features:
         _answer_features(engine, features)
     else:
@@ -117,11 +123,11 @@ def _answer_features(engine: Engine, members: Sequence[_Member]) -> None:
     """One call for all excerpts of a configuration, whatever their lengths."""
     groups: dict[FrontEndConfig, tuple[list[_Member], list[Excerpt]]] = {}
     for member in members:
-        ask = member.ask
-        assert isinstance(ask, FeaturesAsk)
-        group = groups.setdefault(ask.config, ([], []))
+        request = member.request
+        assert isinstance(request, FeaturesRequest)
+        group = groups.setdefault(request.config, ([], []))
         group[0].append(member)
-        group[1].append(ask.excerpt)
+        group[1].append(request.excerpt)
     for config, (group_members, excerpts) in groups.items():
         try:
             told = features_of(config, excerpts)
@@ -144,22 +150,22 @@ def _answer_engine(engine: Engine, members: Sequence[_Member], max_batch: int) -
 
 
 def _shape(member: _Member) -> Hashable:
-    ask = member.ask
-    assert isinstance(ask, EngineAsk)
-    return ask.frames.shape, ask.held.shape, ask.past.shape
+    request = member.request
+    assert isinstance(request, EngineRequest)
+    return request.frames.shape, request.cached_maps.shape, request.past.shape
 
 
 def _infer(engine: Engine, members: Sequence[_Member]) -> None:
-    """One call for asks of the same shape."""
+    """One call for requests of the same shape."""
     if len(members) == 1:
         _answer_alone(engine, members[0])
         return
-    asks = [member.ask for member in members if isinstance(member.ask, EngineAsk)]
+    requests = [member.request for member in members if isinstance(member.request, EngineRequest)]
     try:
         told = engine.infer(
-            np.concatenate([ask.frames for ask in asks]),
-            np.concatenate([ask.held for ask in asks]),
-            np.concatenate([ask.past for ask in asks]),
+            np.concatenate([request.frames for request in requests]),
+            np.concatenate([request.cached_maps for request in requests]),
+            np.concatenate([request.past for request in requests]),
         )
     except Exception:
         # Whose fault it is shows when each is asked alone.
@@ -171,9 +177,9 @@ def _infer(engine: Engine, members: Sequence[_Member]) -> None:
 
 
 def _answer_alone(engine: Engine, member: _Member) -> None:
-    assert member.ask is not None
+    assert member.request is not None
     try:
-        told = answer(engine, member.ask)
+        told = compute(engine, member.request)
     except Exception as error:
         member.fail(error)
         return

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Held = tuple[tuple[float, float, float], ...]
 
 
-class Readout:
+class Decoder:
     """`ModelInfo.values` and `ModelInfo.whole` of a single window, in plain numbers.
 
     An estimate needs six of them, for which a dozen calls of numpy cost more than the arithmetic:

@@ -8,7 +8,7 @@ from mer_engine.model_file import ModelInfo
 from numpy.typing import NDArray
 
 
-class HeldMaps:
+class FeatureMapCache:
     """The maps of the newest frames of a stream.
 
     Frames are counted from the start of the stream; before it is silence.

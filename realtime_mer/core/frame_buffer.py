@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class WaitingFrames:
+class FrameBuffer:
     """Keeps the newest frames of a stream until their maps are made.
 
     Usually that is what came since the last update, so a stream needs little memory. Frames are

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from realtime_mer.clock import Clock, SystemClock, iso_utc
 from realtime_mer.core.config import PipelineConfig
-from realtime_mer.core.decoder import Held, Readout
-from realtime_mer.core.feature_map_cache import HeldMaps
-from realtime_mer.core.frame_buffer import WaitingFrames
+from realtime_mer.core.decoder import Decoder, Held
+from realtime_mer.core.feature_map_cache import FeatureMapCache
+from realtime_mer.core.frame_buffer import FrameBuffer
 from realtime_mer.core.lag_window import TICKS_PER_STEP, LagWindow
 from realtime_mer.core.mood import mood_word
-from realtime_mer.core.requests import Asking, EngineAsk, FeaturesAsk, drive
+from realtime_mer.core.requests import Computation, EngineRequest, FeaturesRequest, run
 from realtime_mer.core.resample import StreamResampler
 from realtime_mer.core.resample_delay import resample_delay
 from realtime_mer.core.types import Estimate, FastValues, Latency, State
@@ -82,12 +82,12 @@ class Pipeline:
         self._frontend = FrontEnd(frontend)
         # A window whose updates were left out, what is heard before it, and a hop.
         frames = lag_order * info.frames_per_step + 3 * info.map_context
-        self._frames = WaitingFrames(frames + frontend.frames_per_second, frontend.width)
+        self._frames = FrameBuffer(frames + frontend.frames_per_second, frontend.width)
         # Where all windows end on one comb, only what has just come is ever encoded.
         again = 0 if self._comb_ticks == TICKS_PER_STEP else lag_order
-        self._maps = HeldMaps(info, again)
+        self._maps = FeatureMapCache(info, again)
         self._window = LagWindow(lag_order, info.embedding_size, self._comb_ticks)
-        self._readout = Readout(info)
+        self._readout = Decoder(info)
         self._levels = np.zeros(self._hop_ticks)
         self._resampler_delay = resample_delay(sample_rate_hz, frontend.sample_rate_hz)
         self.skipped_updates = 0
@@ -165,14 +165,14 @@ class Pipeline:
             BadSamplesError: NaN or infinite values; nothing of the block was taken.
             UserError: another number of channels.
         """
-        return drive(self.engine, self.feeding(block, only_latest=only_latest))
+        return run(self.engine, self.feed_requests(block, only_latest=only_latest))
 
     def finish(self) -> list[Estimate]:
         """Ends the stream: what is still inside comes out.
 
         A stream too short for its first hop still gives one estimate where half a second was heard.
         """
-        return drive(self.engine, self.finishing())
+        return run(self.engine, self.finish_requests())
 
     def skip(self, samples: int, *, only_latest: bool = False) -> list[Estimate]:
         """Accounts for input that was lost: time goes on.
@@ -183,20 +183,20 @@ class Pipeline:
             samples: lost sample frames at the input rate.
             only_latest: as in `feed`.
         """
-        return drive(self.engine, self.skipping(samples, only_latest=only_latest))
+        return run(self.engine, self.skip_requests(samples, only_latest=only_latest))
 
-    def feeding(
+    def feed_requests(
         self, block: NDArray[np.float32], *, only_latest: bool = False
-    ) -> Asking[list[Estimate]]:
-        """`feed` for who computes its asks elsewhere, with those of other streams."""
+    ) -> Computation[list[Estimate]]:
+        """`feed` for who computes its requests elsewhere, with those of other streams."""
         self._mark = self.clock.monotonic()
         mono = self._resampler.mono(block)
         self._fed += len(mono)
         signal = self._resampler.push(mono, urgent=self._awaited())
         return (yield from self._advancing(signal, only_latest=only_latest))
 
-    def finishing(self) -> Asking[list[Estimate]]:
-        """`finish` for who computes its asks elsewhere."""
+    def finish_requests(self) -> Computation[list[Estimate]]:
+        """`finish` for who computes its requests elsewhere."""
         self._mark = self.clock.monotonic()
         rest = self._resampler.push(np.empty(0, dtype=np.float32), last=True)
         estimates = yield from self._advancing(rest)
@@ -207,8 +207,10 @@ class Pipeline:
         self._resampler.reset()
         return estimates
 
-    def skipping(self, samples: int, *, only_latest: bool = False) -> Asking[list[Estimate]]:
-        """`skip` for who computes its asks elsewhere."""
+    def skip_requests(
+        self, samples: int, *, only_latest: bool = False
+    ) -> Computation[list[Estimate]]:
+        """`skip` for who computes its requests elsewhere."""
         rate = self._resampler.input_rate_hz
         self._fed += samples
         if samples > rate * FILL_LOSS_S:
@@ -235,7 +237,7 @@ class Pipeline:
 
     def _advancing(
         self, signal: NDArray[np.float32], *, only_latest: bool = False
-    ) -> Asking[list[Estimate]]:
+    ) -> Computation[list[Estimate]]:
         """Runs resampled samples through the rest, from one due moment to the next."""
         due_after = self._due(len(signal)) if only_latest else 0
         estimates: list[Estimate] = []
@@ -311,7 +313,7 @@ class Pipeline:
             self._maps.begin(self._frame(self._heard_from))
         self._quiet_ticks = 0
 
-    def _taking_frames(self) -> Asking[None]:
+    def _taking_frames(self) -> Computation[None]:
         """Runs the front-end over the whole ticks that were gathered."""
         if not self._parts:
             return
@@ -322,7 +324,7 @@ class Pipeline:
         self._rest = self._rest.copy()
         self._parts = [self._rest] if len(self._rest) else []
         excerpt = self._frontend.excerpt(signal[:end])
-        frames = yield FeaturesAsk(self._frontend.config, excerpt)
+        frames = yield FeaturesRequest(self._frontend.config, excerpt)
         self._frontend.accept(excerpt, frames)
         self._frames.append(frames)
 
@@ -342,7 +344,7 @@ class Pipeline:
         """Frames that are complete at a tick, which need not be a whole number of frames."""
         return tick * self.engine.info.frontend.frames_per_second // TICKS_PER_SECOND
 
-    def _encoding(self, steps: int, past: NDArray[np.float32]) -> Asking[Inference]:
+    def _encoding(self, steps: int, past: NDArray[np.float32]) -> Computation[Inference]:
         """Lets the engine hear the newest frames, the last of which end the newest steps.
 
         Args:
@@ -356,18 +358,18 @@ class Pipeline:
         # Where a piece begins between two steps, what comes before the first goes in by itself.
         early = end - steps * size - self._maps.end
         if early > 0:
-            yield from self._hearing(self._maps.end + early, -(-early // size), past[:0])
-        told = yield from self._hearing(end, steps, past)
+            yield from self._infer(self._maps.end + early, -(-early // size), past[:0])
+        told = yield from self._infer(end, steps, past)
         self._window.put(self._tick, told.steps[0])
         return told
 
-    def _hearing(self, end: int, steps: int, past: NDArray[np.float32]) -> Asking[Inference]:
+    def _infer(self, end: int, steps: int, past: NDArray[np.float32]) -> Computation[Inference]:
         """One call of the engine, up to the frame `end`."""
         info = self.engine.info
         # At least one frame: what was encoded at this very moment is encoded again.
         start = min(self._maps.end, end - 1)
         held = info.map_context + steps * info.frames_per_step - (end - start)
-        told: Inference = yield EngineAsk(
+        told: Inference = yield EngineRequest(
             self._frames.view(start, end)[None],
             self._maps.before(start, held)[None],
             past[None],
@@ -376,12 +378,12 @@ class Pipeline:
         self._frames.release(end - 1)
         return told
 
-    def _encoding_step(self) -> Asking[None]:
+    def _encoding_step(self) -> Computation[None]:
         """Keeps the embedding of the step that ends now, for windows to come."""
         if self._steps_heard() and not self._piece_over():
             yield from self._encoding(1, self._window.nothing)
 
-    def _estimating(self) -> Asking[Estimate]:
+    def _estimating(self) -> Computation[Estimate]:
         steps = self._steps_heard()
         told = None
         # In the first seconds of a silence nothing is told, but the piece may go on after it.

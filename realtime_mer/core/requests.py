@@ -1,8 +1,8 @@
 """What a stream must have computed, apart from who computes it.
 
-A pipeline is a generator that yields an ask wherever numbers are to be crunched and goes on with
-the answer. One that runs alone is driven by `drive`; many run in step in `batching`, which computes
-asks of the same shape at once.
+A pipeline is a generator that yields a request wherever numbers are to be computed and goes on
+with the result. One that runs alone is driven by `run`; many run in step in `batching`, which
+computes requests of the same shape at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class FeaturesAsk:
+class FeaturesRequest:
     """The frames of an excerpt, as `features_of` computes them: float32 [n, width]."""
 
     config: FrontEndConfig
@@ -28,35 +28,35 @@ class FeaturesAsk:
 
 
 @dataclass(frozen=True, slots=True)
-class EngineAsk:
+class EngineRequest:
     """One update of a window: the arguments of `Engine.infer` for a batch of one.
 
     The answer is an `Inference` for a batch of one.
     """
 
     frames: NDArray[np.float32]
-    held: NDArray[np.float32]
+    cached_maps: NDArray[np.float32]
     past: NDArray[np.float32]
 
 
-Ask = FeaturesAsk | EngineAsk
-# What is sent back is what the ask says: frames or an Inference.
-Asking = Generator[Ask, Any, T]
+ComputeRequest = FeaturesRequest | EngineRequest
+# What is sent back is what the request says: frames or an Inference.
+Computation = Generator[ComputeRequest, Any, T]
 
 
-def answer(engine: Engine, ask: Ask) -> Any:
-    """Computes a single ask."""
-    if isinstance(ask, FeaturesAsk):
-        return features_of(ask.config, (ask.excerpt,))[0]
-    return engine.infer(ask.frames, ask.held, ask.past)
+def compute(engine: Engine, request: ComputeRequest) -> Any:
+    """Computes a single request."""
+    if isinstance(request, FeaturesRequest):
+        return features_of(request.config, (request.excerpt,))[0]
+    return engine.infer(request.frames, request.cached_maps, request.past)
 
 
-def drive(engine: Engine, asking: Asking[T]) -> T:
+def run(engine: Engine, computation: Computation[T]) -> T:
     """Runs one stream's generator to its end and returns what it returns."""
     try:
-        ask = next(asking)
+        request = next(computation)
         while True:
-            ask = asking.send(answer(engine, ask))
+            request = computation.send(compute(engine, request))
     except StopIteration as end:
         result: T = end.value
         return result

@@ -12,7 +12,7 @@ from mer_engine.datasets.types import DIMENSIONS, STEP_S
 from mer_engine.metrics import Fit, fit
 from numpy.typing import NDArray
 
-from realtime_mer.evaluation.predictions import Heard
+from realtime_mer.evaluation.predictions import Predictions
 
 # Below this spread (standard deviation) a song's label is taken as constant: a tenth of what DEAM's
 # labels move within ten seconds, and there r would be a correlation with rounding.
@@ -71,7 +71,7 @@ class PerSong:
         return asdict(self)
 
 
-def figures(heard: Heard) -> dict[str, Figures]:
+def figures(heard: Predictions) -> dict[str, Figures]:
     """Pooled figures by dimension; a dimension without one labelled moment is left out."""
     result = {}
     for column, name in enumerate(DIMENSIONS):
@@ -93,7 +93,7 @@ def figures(heard: Heard) -> dict[str, Figures]:
     return result
 
 
-def per_song(heard: Heard) -> dict[str, PerSong]:
+def per_song(heard: Predictions) -> dict[str, PerSong]:
     """Agreement within songs and between them, by dimension.
 
     All clips of a song count as one stretch of it.
@@ -125,13 +125,13 @@ def per_song(heard: Heard) -> dict[str, PerSong]:
     return result
 
 
-def by_group(heard: Heard, groups: Sequence[str]) -> dict[str, dict[str, Figures]]:
+def by_group(heard: Predictions, groups: Sequence[str]) -> dict[str, dict[str, Figures]]:
     """Pooled figures of each group; `groups` names that of each clip, in the order of naming."""
     of_clip = np.array(groups)
     return {name: figures(heard.of_songs(of_clip == name)) for name in dict.fromkeys(groups)}
 
 
-def by_seconds(heard: Heard, seconds: Sequence[float]) -> dict[float, dict[str, Figures]]:
+def by_seconds(heard: Predictions, seconds: Sequence[float]) -> dict[float, dict[str, Figures]]:
     """Figures of the single moments at which so many seconds had been heard.
 
     Args:
@@ -158,7 +158,7 @@ def genre_groups(songs: Sequence[str], genres: dict[str, str | None]) -> list[st
     ]
 
 
-def constant_half_widths(heard: Heard, share: float) -> dict[str, float]:
+def constant_half_widths(heard: Predictions, share: float) -> dict[str, float]:
     """Half the width of the one interval, the same at every moment, that holds a share of labels.
 
     Args:
@@ -173,7 +173,7 @@ def constant_half_widths(heard: Heard, share: float) -> dict[str, float]:
     return result
 
 
-def with_constant_width(heard: Heard, half_widths: dict[str, float]) -> Heard:
+def with_constant_width(heard: Predictions, half_widths: dict[str, float]) -> Predictions:
     """The same estimates with intervals of constant width, cut off at the ends of the scale."""
     half = np.array([half_widths.get(name, np.nan) for name in DIMENSIONS])
     return replace(
@@ -191,11 +191,11 @@ def _first_genre(text: str | None) -> str:
     return re.split(r"[-/,;|]", genre)[0].strip()
 
 
-def _known(heard: Heard, column: int) -> NDArray[np.bool_]:
+def _known(heard: Predictions, column: int) -> NDArray[np.bool_]:
     return np.isfinite(heard.labels[..., column]) & np.isfinite(heard.values[..., column])
 
 
-def _arrays(heard: Heard) -> tuple[NDArray[np.float64], ...]:
+def _arrays(heard: Predictions) -> tuple[NDArray[np.float64], ...]:
     return heard.labels, heard.values, heard.low, heard.high
 
 

@@ -23,12 +23,12 @@ STEPS = 20
 FIRST_SCORED_STEP = 10
 _BLOCK_S = 0.5
 
-Listener = Callable[[NDArray[np.float32], int], list[Estimate]]
+ClipEstimator = Callable[[NDArray[np.float32], int], list[Estimate]]
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Heard:
+class Predictions:
     """Estimates and labels of n clips at the end of each half second heard.
 
     Attributes:
@@ -47,11 +47,11 @@ class Heard:
     left_out: tuple[str, ...] = ()
     whole: NDArray[np.float64] | None = None
 
-    def scored(self) -> Heard:
+    def scored(self) -> Predictions:
         """The same without what was heard for less than five seconds."""
         return self.moments(slice(FIRST_SCORED_STEP - 1, None))
 
-    def moments(self, steps: slice) -> Heard:
+    def moments(self, steps: slice) -> Predictions:
         """Some of the steps: index 0 is half a second heard."""
         return replace(
             self,
@@ -62,10 +62,10 @@ class Heard:
             whole=None if self.whole is None else self.whole[:, steps],
         )
 
-    def of_songs(self, chosen: NDArray[np.bool_]) -> Heard:
+    def of_songs(self, chosen: NDArray[np.bool_]) -> Predictions:
         """The clips for which `chosen`, bool [n], is true."""
         rows = np.flatnonzero(chosen)
-        return Heard(
+        return Predictions(
             tuple(self.songs[row] for row in rows),
             self.values[rows],
             self.low[rows],
@@ -116,14 +116,14 @@ def clips_of(collection: Collection, split: str, songs: int | None = None) -> li
     return sorted(clips, key=lambda clip: (order[clip.song], clip.start_s))
 
 
-def hear(
+def predict(
     collection: Collection,
     clips: Sequence[Clip],
-    listener: Listener,
+    listener: ClipEstimator,
     *,
     workers: int = 1,
     progress: Progress | None = None,
-) -> Heard:
+) -> Predictions:
     """Listens to clips.
 
     Args:
@@ -134,17 +134,17 @@ def hear(
     Raises:
         DataError: not one clip could be measured.
     """
-    return hear_each(collection, clips, {"": listener}, workers=workers, progress=progress)[""]
+    return predict_each(collection, clips, {"": listener}, workers=workers, progress=progress)[""]
 
 
-def hear_each(
+def predict_each(
     collection: Collection,
     clips: Sequence[Clip],
-    listeners: Mapping[str, Listener],
+    listeners: Mapping[str, ClipEstimator],
     *,
     workers: int = 1,
     progress: Progress | None = None,
-) -> dict[str, Heard]:
+) -> dict[str, Predictions]:
     """Listens to the same clips in several ways; a clip that fails one of them is left out of all.
 
     Raises:
@@ -182,7 +182,7 @@ def hear_each(
     truth = np.stack(labels).astype(np.float64)
     by_listener = np.moveaxis(np.stack(rows), 0, 2)  # listener, row, clip, step, 2
     return {
-        name: Heard(tuple(songs), values, low, high, truth, tuple(left_out), whole)
+        name: Predictions(tuple(songs), values, low, high, truth, tuple(left_out), whole)
         for name, (values, low, high, whole) in zip(listeners, by_listener, strict=True)
     }
 

@@ -29,7 +29,7 @@ from realtime_mer.evaluation.metrics import (
     per_song,
     with_constant_width,
 )
-from realtime_mer.evaluation.predictions import Heard, clips_of, hear, listen
+from realtime_mer.evaluation.predictions import Predictions, clips_of, listen, predict
 
 HEARD_S = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0)
 # The last songs of each.
@@ -160,9 +160,9 @@ def measure_accuracy(
         return lambda done, _: progress(before + done, total) if progress is not None else None
 
     workers = min(2, os.cpu_count() or 1)
-    heard = hear(collection, clips, partial(listen, engine), workers=workers, progress=tell(0))
+    heard = predict(collection, clips, partial(listen, engine), workers=workers, progress=tell(0))
     held_out = (
-        hear(
+        predict(
             collection,
             calibration,
             partial(listen, engine),
@@ -222,7 +222,7 @@ def _calibration_clips(info: ModelInfo, collection: Collection, split: str) -> l
     return clips_of(collection, "validation")
 
 
-def _pooled(scored: Heard, column: int) -> tuple[Fit, float]:
+def _pooled(scored: Predictions, column: int) -> tuple[Fit, float]:
     known = np.isfinite(scored.labels[..., column]) & np.isfinite(scored.values[..., column])
     labels, values, low, high = (
         array[..., column][known]
@@ -236,7 +236,7 @@ def _pooled(scored: Heard, column: int) -> tuple[Fit, float]:
     return fit(labels, values), coverage(labels, low, high)
 
 
-def _static(heard: Heard, collection: Collection) -> dict[str, Fit]:
+def _static(heard: Predictions, collection: Collection) -> dict[str, Fit]:
     """Compares what was told last of the pieces as a whole with whole songs' labels (1 to 9)."""
     values, labels = [], []
     for row, song in enumerate(heard.songs):
@@ -254,7 +254,11 @@ def _static(heard: Heard, collection: Collection) -> dict[str, Fit]:
 
 
 def _widths(
-    info: ModelInfo, collection: Collection, split: str, scored: Heard, held_out: Heard | None
+    info: ModelInfo,
+    collection: Collection,
+    split: str,
+    scored: Predictions,
+    held_out: Predictions | None,
 ) -> dict[str, Widths]:
     half = _reported_half_widths(info)
     if half:
@@ -293,13 +297,13 @@ def _reported_half_widths(info: ModelInfo) -> dict[str, float]:
     return {name: float(reported[name]) for name in DIMENSIONS if name in reported}
 
 
-def _by_genre(scored: Heard, genres: dict[str, str | None]) -> Groups:
+def _by_genre(scored: Predictions, genres: dict[str, str | None]) -> Groups:
     """By name, "other" last."""
     groups = by_group(scored, genre_groups(scored.songs, genres))
     return {name: groups[name] for name in sorted(groups, key=lambda n: (n == "other", n))}
 
 
-def _campaigns(scored: Heard) -> Groups:
+def _campaigns(scored: Predictions) -> Groups:
     groups = [
         next(name for name, last in _CAMPAIGNS if int(song) <= last or last == _CAMPAIGNS[-1][1])
         for song in scored.songs

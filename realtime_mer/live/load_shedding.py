@@ -51,7 +51,7 @@ class Sheddable(Protocol):
     turn: int
 
 
-class Shedding:
+class LoadShedding:
     """Watches how long streams wait, and says whose rate changes. Not thread-safe.
 
     Args:

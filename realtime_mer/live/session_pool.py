@@ -36,9 +36,9 @@ from realtime_mer.clock import Clock, SystemClock
 from realtime_mer.core.batching import MAX_BATCH, run_batch
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
-from realtime_mer.core.requests import Asking
+from realtime_mer.core.requests import Computation
 from realtime_mer.live.hub import End, Hub
-from realtime_mer.live.load_shedding import Shedding, rates
+from realtime_mer.live.load_shedding import LoadShedding, rates
 from realtime_mer.live.stats import Counter, Stats
 from realtime_mer.live.stream import LiveStream
 
@@ -112,7 +112,7 @@ class ClientSession:
         self.timed = False
         self.closing: str | None = None
         self.gone = False
-        # What `Shedding` changes.
+        # What `LoadShedding` changes.
         self.level = 0
         self.turn = 0
 
@@ -184,7 +184,7 @@ class SessionPool:
         self._max_batch = max_batch
         self._hop_s = self._config.hop_s
         self._rates = rates(self._hop_s)
-        self._shedding = Shedding(self._hop_s, self._clock.monotonic())
+        self._shedding = LoadShedding(self._hop_s, self._clock.monotonic())
         self._lock = threading.Lock()
         # Idle workers wait for something to do, the one that gathers for its batch to be full.
         self._changed = threading.Condition(self._lock)
@@ -492,7 +492,7 @@ class SessionPool:
             self._shedding.observe(wait_s, now - began)
             self._shedding.adjust(self._sessions.values(), len(self._workers), now)
         ends = run_batch(
-            self._engine, [s.stream.finishing(reason) for s, reason in over], self._max_batch
+            self._engine, [s.stream.finish_requests(reason) for s, reason in over], self._max_batch
         )
         for (session, _), result in zip(over, ends, strict=True):
             if isinstance(result, Exception):
@@ -502,12 +502,12 @@ class SessionPool:
             logger.error("a client's stream failed", exc_info=error)
             session.hub.publish(End("internal error, see the server's log"))
 
-    def _asking(self, turn: _Turn) -> Asking[None]:
+    def _asking(self, turn: _Turn) -> Computation[None]:
         """One session's turn, as a generator of what must be computed."""
         session, stream = turn.session, turn.session.stream
         stream.slow_down(turn.every)
         if turn.blocks:
-            yield from stream.feeding(
+            yield from stream.feed_requests(
                 turn.blocks[0] if len(turn.blocks) == 1 else np.concatenate(turn.blocks),
                 arrived_at=turn.arrived_at,
                 dropped_before=turn.dropped,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from realtime_mer.clock import Clock
 from realtime_mer.core.pipeline import Pipeline
-from realtime_mer.core.requests import Asking, drive
+from realtime_mer.core.requests import Computation, run
 from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import BadSamplesError
 from realtime_mer.live.hub import End, Hub, Notice
@@ -98,12 +98,12 @@ class LiveStream:
             behind: more audio is waiting than one hop, so updates may be left out.
         """
         self.stats.add(Counter.OVERFLOWS, overflows)
-        feeding = self.feeding(
+        feeding = self.feed_requests(
             samples, arrived_at=arrived_at, dropped_before=dropped_before, behind=behind
         )
-        drive(self.pipeline.engine, feeding)
+        run(self.pipeline.engine, feeding)
 
-    def feeding(
+    def feed_requests(
         self,
         samples: NDArray[np.float32],
         *,
@@ -111,8 +111,8 @@ class LiveStream:
         dropped_before: int = 0,
         behind: bool = False,
         ahead: int = 0,
-    ) -> Asking[None]:
-        """`feed` for who computes its asks elsewhere, with those of other streams.
+    ) -> Computation[None]:
+        """`feed` for who computes its requests elsewhere, with those of other streams.
 
         Args:
             samples: as in `feed`, and so `arrived_at`, `dropped_before` and `behind`.
@@ -136,7 +136,7 @@ class LiveStream:
     def lose(self, samples: int) -> None:
         """Accounts for sample frames that never came: time goes on without them."""
         now = self._clock.monotonic()
-        estimates = drive(self.pipeline.engine, self._skipping(samples, behind=True))
+        estimates = run(self.pipeline.engine, self._skipping(samples, behind=True))
         self._publish(estimates, arrived_at=now, taken_at=now)
         self._count_losses()
 
@@ -160,12 +160,12 @@ class LiveStream:
 
     def finish(self, reason: str) -> None:
         """The audio is over: what is still inside comes out, then the end."""
-        drive(self.pipeline.engine, self.finishing(reason))
+        run(self.pipeline.engine, self.finish_requests(reason))
 
-    def finishing(self, reason: str) -> Asking[None]:
-        """`finish` for who computes its asks elsewhere."""
+    def finish_requests(self, reason: str) -> Computation[None]:
+        """`finish` for who computes its requests elsewhere."""
         now = self._clock.monotonic()
-        estimates = yield from self.pipeline.finishing()
+        estimates = yield from self.pipeline.finish_requests()
         self._publish(estimates, arrived_at=now, taken_at=now)
         self._count_losses()
         self.hub.publish(End(reason))
@@ -190,23 +190,23 @@ class LiveStream:
         )
         self.hub.publish(self._slowed)
 
-    def _skipping(self, samples: int, *, behind: bool) -> Asking[list[Estimate]]:
+    def _skipping(self, samples: int, *, behind: bool) -> Computation[list[Estimate]]:
         self.stats.add(Counter.DROPPED_SAMPLES, samples)
         self._samples += samples
-        return (yield from self.pipeline.skipping(samples, only_latest=behind))
+        return (yield from self.pipeline.skip_requests(samples, only_latest=behind))
 
     def _feeding_finite(
         self, samples: NDArray[np.float32], *, behind: bool
-    ) -> Asking[list[Estimate]]:
+    ) -> Computation[list[Estimate]]:
         try:
-            return (yield from self.pipeline.feeding(samples, only_latest=behind))
+            return (yield from self.pipeline.feed_requests(samples, only_latest=behind))
         except BadSamplesError as error:
             self.stats.add(Counter.BAD_SAMPLES, error.count)
             if not self._warned_of_bad_samples:
                 self._warned_of_bad_samples = True
                 self.hub.publish(Notice("bad_samples", f"{error}; such values count as silence"))
         silenced = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
-        return (yield from self.pipeline.feeding(silenced, only_latest=behind))
+        return (yield from self.pipeline.feed_requests(silenced, only_latest=behind))
 
     def _publish(
         self,

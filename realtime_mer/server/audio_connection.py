@@ -142,7 +142,7 @@ class AudioConnection(ServerConnection):
             super().data_received(data)
 
 
-class Gathering:
+class ReadPacing:
     """Lets connections rest whose audio was just taken, all until the same moment."""
 
     def __init__(self) -> None:

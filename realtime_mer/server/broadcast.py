@@ -46,7 +46,7 @@ class Subscriber(Protocol):
     def abort(self) -> None: ...
 
 
-class Room:
+class Broadcaster:
     """The viewers of one channel. Everything but the hub's wake-up belongs to the event loop.
 
     Args:
@@ -118,9 +118,9 @@ class Room:
         if self._host.clock.monotonic() - self._health_at < HEALTH_PAUSE_S:
             return
         if _what_counts(self._host.health(self.channel)) != self._health_told:
-            self.tell_health()
+            self.broadcast_health()
 
-    def tell_health(self) -> None:
+    def broadcast_health(self) -> None:
         """Tells the health, changed or not."""
         self._health_wanted = True
         self._begin()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from realtime_mer.clock import Clock
 
 
-class Throttle:
+class RateLimit:
     """Lets things through at a steady rate, and a burst of them at once.
 
     What happens is measured by its cost in seconds: with a rate of 20 a second each costs 0.05 s.

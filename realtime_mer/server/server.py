@@ -1,7 +1,7 @@
 """The server: the page over HTTP and the messages over /ws, on one port.
 
-LiveRunner thread -> Hub -> Room -> socket                           (one room per session)
-                            Room -> Viewer task -> socket            (where a viewer is behind)
+LiveRunner thread -> Hub -> Broadcaster -> socket                    (one per session)
+                            Broadcaster -> Viewer task -> socket            (where a viewer is behind)
                             socket -> Viewer -> SessionPool          (where a client streams)
 """
 
@@ -21,7 +21,7 @@ from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 from mer_engine import Engine
-from mer_engine.engine import note_of
+from mer_engine.engine import backend_warning
 from websockets.asyncio.server import Server as SocketServer
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -38,8 +38,8 @@ from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.session_pool import MAX_SESSIONS, SessionPool
 from realtime_mer.live.stats import Counter, Stats
 from realtime_mer.server import metrics, protocol
-from realtime_mer.server.audio_connection import AudioConnection, Gathering
-from realtime_mer.server.broadcast import Room
+from realtime_mer.server.audio_connection import AudioConnection, ReadPacing
+from realtime_mer.server.broadcast import Broadcaster
 from realtime_mer.server.channel import Channel
 from realtime_mer.server.http import Gate, Page, Refusal, Site, is_loopback, refusal
 from realtime_mer.server.viewer import Viewer
@@ -145,8 +145,8 @@ class MerServer:
         self._own = self._own_channel()
         self._site = Site("mer_web", _page_files(), self._pages())
         self._viewers: set[Viewer] = set()
-        self._rooms: dict[str, Room] = {}
-        self.gathering = Gathering()
+        self._rooms: dict[str, Broadcaster] = {}
+        self.gathering = ReadPacing()
         self._newest_text: tuple[Estimate, str] | None = None
         self.most_viewers = 0
         self._started_at = self.clock.monotonic()
@@ -255,7 +255,7 @@ class MerServer:
     @property
     def backend_note(self) -> str:
         """What the user must know of the backend, such as that another failed; mostly empty."""
-        return note_of(self._engine)
+        return backend_warning(self._engine)
 
     def _own_channel(self) -> Channel:
         session = secrets.token_urlsafe(9)
@@ -272,14 +272,14 @@ class MerServer:
             return Channel(client.session, client.hub, client.stats, client.info, client)
         return self._own
 
-    def room(self, channel: Channel) -> Room:
+    def room(self, channel: Channel) -> Broadcaster:
         """Where the viewers of a channel are; made with the first of them."""
         room = self._rooms.get(channel.session)
         if room is None:
-            room = self._rooms[channel.session] = Room(self, channel)
+            room = self._rooms[channel.session] = Broadcaster(self, channel)
         return room
 
-    def leave(self, viewer: Viewer, room: Room) -> None:
+    def leave(self, viewer: Viewer, room: Broadcaster) -> None:
         """Takes a viewer out of a room, which ends with the last."""
         room.leave(viewer)
         if not room:
@@ -450,7 +450,7 @@ class MerServer:
                 told = self.backend_note
                 self._own.hub.publish(Notice(BACKEND_NOTICE, told))
             for room in self._rooms.values():
-                room.tell_health()
+                room.broadcast_health()
 
 
 def reach(host: str) -> str | None:

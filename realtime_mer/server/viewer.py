@@ -21,13 +21,13 @@ from realtime_mer.server import broadcast, protocol
 from realtime_mer.server.audio_connection import (
     AudioConnection,
     BinaryFrame,
-    Gathering,
+    ReadPacing,
     unmasked_samples,
 )
-from realtime_mer.server.broadcast import Room
+from realtime_mer.server.broadcast import Broadcaster
 from realtime_mer.server.channel import Channel, Ready
 from realtime_mer.server.protocol import CloseCode, ErrorCode, StreamFormat, WireError
-from realtime_mer.server.rate_limit import Throttle
+from realtime_mer.server.rate_limit import RateLimit
 
 logger = logging.getLogger(__name__)
 
@@ -46,11 +46,11 @@ class Host(broadcast.Host, Protocol):
     """What a viewer needs of the server."""
 
     pool: SessionPool
-    gathering: Gathering
+    gathering: ReadPacing
 
     def channel(self, session: str | None) -> Channel: ...
-    def room(self, channel: Channel) -> Room: ...
-    def leave(self, viewer: Viewer, room: Room) -> None: ...
+    def room(self, channel: Channel) -> Broadcaster: ...
+    def leave(self, viewer: Viewer, room: Broadcaster) -> None: ...
     def hello(self, channel: Channel) -> dict[str, object]: ...
     def utc(self) -> str: ...
     def tell_all(self) -> None: ...
@@ -80,7 +80,7 @@ class Viewer:
         self._channel = host.channel(session)
         self._since = since if session == self._channel.session else -1
         self._next: Channel | None = self._channel
-        self._room: Room | None = None
+        self._room: Broadcaster | None = None
         self._slot = LatestSlot()
         self._offered_at: float | None = None
         # Only while there is something that the room cannot write directly.
@@ -92,9 +92,9 @@ class Viewer:
         self._client: ClientSession | None = None
         self._format: StreamFormat | None = None  # of its audio
         self._client_over = asyncio.Event()
-        self._texts = Throttle(TEXT_BURST / TEXTS_PER_SECOND, host.clock)
-        self._errors = Throttle(ERROR_BURST / ERRORS_PER_SECOND, host.clock)
-        self._audio = Throttle(AUDIO_BURST_S / AUDIO_SPEED, host.clock)
+        self._texts = RateLimit(TEXT_BURST / TEXTS_PER_SECOND, host.clock)
+        self._errors = RateLimit(ERROR_BURST / ERRORS_PER_SECOND, host.clock)
+        self._audio = RateLimit(AUDIO_BURST_S / AUDIO_SPEED, host.clock)
         self._penalties = 0
 
     async def run(self) -> None:

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from mer_engine.cache import DamagedError, Notes, cache_folder, read_file, write_file
+from mer_engine.cache import DamagedError, KeyValueCache, cache_folder, read_file, write_file
 
 
 def test_each_system_has_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -46,24 +46,24 @@ def test_a_file_that_was_cut_short_is_noticed(tmp_path: Path, length: int) -> No
 
 def test_notes_are_kept_over_runs(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "notes.json"
-    assert Notes(path).get("a") is None
-    Notes(path).put("a", {"x": 1})
-    Notes(path).put("b", {"y": 2})
-    assert Notes(path).get("a") == {"x": 1}
-    assert Notes(path).get("b") == {"y": 2}
+    assert KeyValueCache(path).get("a") is None
+    KeyValueCache(path).put("a", {"x": 1})
+    KeyValueCache(path).put("b", {"y": 2})
+    assert KeyValueCache(path).get("a") == {"x": 1}
+    assert KeyValueCache(path).get("b") == {"y": 2}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": 3}', "\x00"])
 def test_damaged_notes_are_no_notes(tmp_path: Path, text: str) -> None:
     path = tmp_path / "notes.json"
     path.write_text(text)
-    assert Notes(path).get("a") is None
-    Notes(path).put("a", {"x": 1})
-    assert Notes(path).get("a") == {"x": 1}
+    assert KeyValueCache(path).get("a") is None
+    KeyValueCache(path).put("a", {"x": 1})
+    assert KeyValueCache(path).get("a") == {"x": 1}
 
 
 def test_notes_that_cannot_be_written_are_no_failure(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    notes = Notes(tmp_path / "file" / "notes.json")
+    notes = KeyValueCache(tmp_path / "file" / "notes.json")
     notes.put("a", {"x": 1})
     assert notes.get("a") is None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from mer_engine.frontend import FrontEndConfig, features
-from mer_engine.kernel_regression import Memory
+from mer_engine.kernel_regression import KernelRegressor
 from mer_engine.network import (
     FAST_STEPS,
     MEMORY_SHARE,
     SCORES,
-    BestPlace,
     EmotionNetwork,
     Level,
+    MaxOverFrequencyConv,
     NetworkConfig,
 )
 from support import music as signal_of
@@ -274,7 +274,7 @@ def test_level_keeps_loud_and_soft_apart_and_takes_silence() -> None:
 
 @torch.inference_mode()
 def test_a_filter_counts_where_it_fits_best_or_least() -> None:
-    place = BestPlace(2, 3, 2, 1).eval()
+    place = MaxOverFrequencyConv(2, 3, 2, 1).eval()
     place.convolve.weight.copy_(torch.stack([torch.ones(1, 2, 3), -torch.ones(1, 2, 3)]))
     place.sign.copy_(torch.tensor([[1.0], [-1.0]]))
     x = torch.rand(1, 1, 5, 10)
@@ -296,7 +296,7 @@ def test_a_memory_pulls_the_distribution_to_what_it_says(network: EmotionNetwork
     window = torch.randn(2, 10, SMALL.embedding)
     centres = SMALL.bin_centres()
     alone = torch.softmax(reader(window), 2) @ centres
-    memory = Memory(SMALL.statistic_sizes, 3, 5, len(SCORES))
+    memory = KernelRegressor(SMALL.statistic_sizes, 3, 5, len(SCORES))
     memory.centre.copy_(torch.tensor([0.8, -0.8, 0.5, 0.0]))
     reader.remember(memory, torch.tensor([0.3, 0.3, 0.3, 1e6]))
     assert (reader.config.memory, reader.config.memory_rank) == (3, 5)

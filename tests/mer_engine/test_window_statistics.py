@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from mer_engine.window_statistics import Degrees, Density, Mode, WindowStatistics, standardise
+from mer_engine.window_statistics import (
+    InverseCrestFactor,
+    Mode,
+    TonicAlignedChroma,
+    WindowStatistics,
+    standardise,
+)
 from torch import Tensor
 
 # Pitch classes of C major and C minor (harmonic), as often as each is heard.
@@ -44,7 +50,7 @@ def test_a_profile_fits_itself_and_silence_fits_nothing() -> None:
 @pytest.mark.parametrize(("chroma", "kind"), [(MAJOR, 0), (MINOR, 1)])
 @torch.inference_mode()
 def test_degrees_are_counted_from_the_tonic_of_any_key(chroma: Tensor, kind: int) -> None:
-    degrees = Degrees()
+    degrees = TonicAlignedChroma()
     wanted = standardise(chroma)
     for semitones in range(12):
         told = degrees(chroma.roll(semitones).expand(1, 4, 12)).unflatten(1, (2, 12))[0]
@@ -53,7 +59,7 @@ def test_degrees_are_counted_from_the_tonic_of_any_key(chroma: Tensor, kind: int
 
 @torch.inference_mode()
 def test_silence_has_no_degrees() -> None:
-    assert not Degrees()(torch.zeros(2, 3, 12)).any()
+    assert not TonicAlignedChroma()(torch.zeros(2, 3, 12)).any()
 
 
 @torch.inference_mode()
@@ -70,15 +76,17 @@ def test_every_kind_of_statistic_has_its_place() -> None:
     chroma = window[:, :, 10:22]
     assert torch.allclose(found["channels"], expected)
     assert torch.allclose(found["mode"], Mode()(chroma))
-    assert torch.allclose(found["degrees"], Degrees()(chroma))
+    assert torch.allclose(found["degrees"], TonicAlignedChroma()(chroma))
     assert torch.allclose(found["spectrum"], window[:, :, 22:29].mean(1))
     assert torch.allclose(found["tags"], window[:, :, 29:32].mean(1))
-    assert torch.allclose(found["density"], Density()(window[:, :, 32:]))
+    assert torch.allclose(found["density"], InverseCrestFactor()(window[:, :, 32:]))
 
 
 def density(mean: Tensor, peak: Tensor) -> float:
-    """Density of one window, of mean power and largest power of each step."""
-    return Density()(torch.stack([torch.log10(1 + mean), torch.log10(1 + peak)], dim=2)).item()
+    """InverseCrestFactor of one window, of mean power and largest power of each step."""
+    return InverseCrestFactor()(
+        torch.stack([torch.log10(1 + mean), torch.log10(1 + peak)], dim=2)
+    ).item()
 
 
 @torch.inference_mode()

@@ -13,7 +13,7 @@ from mer_engine.model_file import ModelInfo
 HOP_S = 1.0
 
 
-class UsualUpdate(NamedTuple):
+class BenchmarkInput(NamedTuple):
     """What `Engine.infer` takes for one hop of one second on a full window, by name.
 
     Attributes:
@@ -27,7 +27,7 @@ class UsualUpdate(NamedTuple):
     past: NDArray[np.float32]
 
     @classmethod
-    def of(cls, info: ModelInfo, batch: int = 1) -> UsualUpdate:
+    def of(cls, info: ModelInfo, batch: int = 1) -> BenchmarkInput:
         """A batch of such updates; what the numbers are does not matter for the time."""
         steps = round(HOP_S / info.step_s)
         rng = np.random.default_rng(0)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mer_engine.backends import parity
-from mer_engine.backends.benchmark_input import UsualUpdate
+from mer_engine.backends.benchmark_input import BenchmarkInput
 from mer_engine.backends.fallback import FallbackEngine
 from mer_engine.backends.registry import AUTO, DEFAULT, NAMES, Announce, Backend, backend, backends
-from mer_engine.cache import Notes, cache_folder
+from mer_engine.cache import KeyValueCache, cache_folder
 from mer_engine.engine import Engine, self_check
 from mer_engine.errors import BackendError, ModelError, NotCompiledError
 
@@ -35,7 +35,7 @@ class Finding:
 
     name: str
     missing: str = ""
-    verdict: parity.Verdict | None = None
+    verdict: parity.ParityResult | None = None
     update_ms: float | None = None
     engine: Engine | None = None
     absent: bool = False
@@ -106,7 +106,7 @@ def _try_default(path: Path, entry: Backend, announce: Announce) -> Finding:
     self_check(engine)
     if not parity.has_answers(engine.info):
         return Finding(entry.name, "", None, None, engine)
-    notes = Notes(cache_folder() / "gate.json")
+    notes = KeyValueCache(cache_folder() / "gate.json")
     key = f"{engine.info.sha256[:16]}, gate {parity.VERSION}, {where()}"
     verdict = _noted(notes, key)
     if verdict is None:
@@ -117,7 +117,7 @@ def _try_default(path: Path, entry: Backend, announce: Announce) -> Finding:
     return Finding(entry.name, "", verdict, None, engine)
 
 
-def _noted(notes: Notes, key: str) -> parity.Verdict | None:
+def _noted(notes: KeyValueCache, key: str) -> parity.ParityResult | None:
     noted = notes.get(key)
     try:
         return None if noted is None else parity.from_dict(DEFAULT, noted)
@@ -200,7 +200,7 @@ def time_update(engine: Engine) -> float:
 
     The least of several: what else the machine does only adds to it.
     """
-    inputs = UsualUpdate.of(engine.info)
+    inputs = BenchmarkInput.of(engine.info)
     seconds = []
     for _ in range(_BURN_IN + _TIMED):
         start = time.perf_counter()
@@ -209,5 +209,5 @@ def time_update(engine: Engine) -> float:
     return 1e3 * min(seconds[_BURN_IN:])
 
 
-def _refused(verdict: parity.Verdict) -> str:
+def _refused(verdict: parity.ParityResult) -> str:
     return f"it differs from the reference by {verdict.figures}"

@@ -54,7 +54,7 @@ def _streams(step: int, lag_max: int) -> tuple[_Stream, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ParityResult:
     """How far a backend is from the reference.
 
     Attributes:
@@ -156,7 +156,7 @@ def store(told: NDArray[np.float64]) -> dict[str, Any]:
     return {"version": VERSION, "answers": np.round(told, _DECIMALS).tolist()}
 
 
-def refusal(verdict: Verdict) -> dict[str, Any]:
+def refusal(verdict: ParityResult) -> dict[str, Any]:
     """What a model file keeps in place of answers, where rounding alone moves them too far."""
     return {"version": VERSION, "refused": verdict.figures}
 
@@ -167,7 +167,7 @@ def has_answers(info: ModelInfo) -> bool:
     return stored is not None and stored.get("version") == VERSION and "refused" not in stored
 
 
-def check(engine: Engine) -> Verdict:
+def check(engine: Engine) -> ParityResult:
     """Hold an engine against the answers that its model file keeps of the reference.
 
     Raises:
@@ -209,11 +209,11 @@ def no_answers(info: ModelInfo) -> str:
     )
 
 
-def compare(engine: Engine, expected: NDArray[np.float64]) -> Verdict:
+def compare(engine: Engine, expected: NDArray[np.float64]) -> ParityResult:
     """Hold an engine against given answers, float64 [64, 2, 2, 3], see `answers`."""
     apart = np.abs(answers(engine) - expected)
     worst = apart.max(axis=(0, 1))  # [valence and arousal, value and both ends]
-    return Verdict(
+    return ParityResult(
         backend=engine.backend,
         precision=precision_of(engine),
         valence=float(worst[0, 0]),
@@ -223,15 +223,15 @@ def compare(engine: Engine, expected: NDArray[np.float64]) -> Verdict:
     )
 
 
-def from_dict(backend: str, data: Mapping[str, Any]) -> Verdict:
-    """The verdict that `Verdict.to_dict` gave.
+def from_dict(backend: str, data: Mapping[str, Any]) -> ParityResult:
+    """The verdict that `ParityResult.to_dict` gave.
 
     Raises:
         KeyError, TypeError, ValueError: it is not one.
     """
     numbers = {name: float(data[name]) for name in ("valence", "arousal", "interval")}
     precision = str(data["precision"])
-    return Verdict(backend=backend, precision=precision, limit=LIMITS[precision], **numbers)
+    return ParityResult(backend=backend, precision=precision, limit=LIMITS[precision], **numbers)
 
 
 def precision_of(engine: Engine) -> str:

@@ -19,7 +19,7 @@ _TINY = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class AcousticAugmentation:
     """How often and how much.
 
     Attributes:
@@ -51,7 +51,7 @@ class Surroundings:
 
 
 def play(
-    samples: Mono, sample_rate_hz: int, rng: np.random.Generator, settings: Surroundings
+    samples: Mono, sample_rate_hz: int, rng: np.random.Generator, settings: AcousticAugmentation
 ) -> Mono:
     """Play a clip somewhere.
 
@@ -126,7 +126,7 @@ def people(count: int, sample_rate_hz: int, rng: np.random.Generator) -> NDArray
 
 
 def _response(
-    sample_rate_hz: int, rng: np.random.Generator, settings: Surroundings
+    sample_rate_hz: int, rng: np.random.Generator, settings: AcousticAugmentation
 ) -> NDArray[np.float64]:
     """Gains of a loudspeaker or microphone at 257 frequencies from 0 to half the rate."""
     hertz = np.linspace(0.0, sample_rate_hz / 2, 257)

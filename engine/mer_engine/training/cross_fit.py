@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from mer_engine.datasets.problems import DataError
-from mer_engine.kernel_regression import Memory
+from mer_engine.kernel_regression import KernelRegressor
 from mer_engine.model_file import DIMENSIONS
-from mer_engine.network import SCORES, WindowReader
+from mer_engine.network import SCORES, RegressionHead
 from mer_engine.training.examples import STEPS, Labels
-from mer_engine.training.fit import FitSettings, Lessons, fit_reader, spread, statistics
+from mer_engine.training.fit import FitSettings, TrainingSet, fit_head, spread, statistics
 from mer_engine.training.kernel_ridge import SHARES, KernelTeacher, LikenessSpace, teach
 
 FOLDS = 5
@@ -66,7 +66,7 @@ def parts_of(labels: Labels, parts: int, seed: int) -> NDArray[np.int64]:
 
 
 def cross_fit(
-    start: WindowReader,
+    start: RegressionHead,
     steps: NDArray[np.float16],
     labels: Labels,
     other: NDArray[np.float16],
@@ -76,7 +76,7 @@ def cross_fit(
     *,
     settle: bool = True,
     device: str = "cpu",
-) -> WindowReader:
+) -> RegressionHead:
     """Ask kernel teachers for their opinion, fit a reader to labels and opinions, give it a memory.
 
     Args:
@@ -84,19 +84,19 @@ def cross_fit(
         steps: float16 [versions, n, 20, E], labelled clips.
         labels: of the same clips.
         other: float16 [1, m, 20, E], clips without labels; m may be 0.
-        settings, seed, report, settle, device: as `fit_reader` takes them.
+        settings, seed, report, settle, device: as `fit_head` takes them.
     """
-    told = Opinions.none(len(labels), other.shape[1])
+    told = TeacherTargets.none(len(labels), other.shape[1])
     if settings.opinion or settings.unlabelled or settings.memory:
         told = opinions(start, steps, labels, other[0], settings.elsewhere, settings.auxiliary)
     more = None
     if other.shape[1] and settings.unlabelled and np.isfinite(told.other).any():
         nothing = np.full((other.shape[1], STEPS, 2), np.nan, np.float32)
-        more = Lessons(other, nothing, nothing[:, 0], told.other, np.ones(other.shape[1]))
-    lessons = Lessons(
+        more = TrainingSet(other, nothing, nothing[:, 0], told.other, np.ones(other.shape[1]))
+    lessons = TrainingSet(
         steps, labels.values, labels.static, told.own, labels.weights(settings.auxiliary)
     )
-    reader = fit_reader(start, lessons, more, settings, seed, report, settle=settle, device=device)
+    reader = fit_head(start, lessons, more, settings, seed, report, settle=settle, device=device)
     if settings.memory and told.memory is not None:
         width = spread(reader, steps[0, ~labels.auxiliary])
         width[~told.tells] = _FLAT
@@ -105,7 +105,7 @@ def cross_fit(
 
 
 @dataclass(frozen=True)
-class Opinions:
+class TeacherTargets:
     """What the kernel teachers say of whole clips, and what is kept of them.
 
     Attributes:
@@ -118,11 +118,11 @@ class Opinions:
 
     own: NDArray[np.float32]
     other: NDArray[np.float32]
-    memory: Memory | None
+    memory: KernelRegressor | None
     tells: NDArray[np.bool_]
 
     @classmethod
-    def none(cls, labelled: int, other: int) -> Opinions:
+    def none(cls, labelled: int, other: int) -> TeacherTargets:
         """No opinion on so many clips with labels, and so many without."""
         shape = len(SCORES)
         own = np.full((labelled, shape), np.nan, np.float32)
@@ -132,25 +132,25 @@ class Opinions:
 
 
 def opinions(
-    reader: WindowReader,
+    reader: RegressionHead,
     steps: NDArray[np.float16],
     labels: Labels,
     other: NDArray[np.float16],
     elsewhere: float = 1.0,
     auxiliary: float = 1.0,
-) -> Opinions:
+) -> TeacherTargets:
     """Ask kernel teachers, one for each kind of score.
 
     Args:
         reader: tells what the statistics of a window are; its weights play no part.
-        steps: float16 [versions, n, 20, E], labelled clips, first as they are. Opinions are asked
-            of these; the memory learns to tell the others too.
+        steps: float16 [versions, n, 20, E], labelled clips, first as they are. Teacher targets
+            are computed for these; the memory learns to tell the others too.
         labels: of the same clips.
         other: float16 [m, 20, E], clips without labels.
         elsewhere: how much a variation counts for the memory beside the clip as it is.
         auxiliary: how much an auxiliary clip counts beside one of the others.
     """
-    told = Opinions.none(steps.shape[1], len(other))
+    told = TeacherTargets.none(steps.shape[1], len(other))
     statistic_rows = np.concatenate([statistics(reader, steps[0], last) for last in _LASTS])
     songs = np.tile(labels.songs, len(_LASTS))
     targets = np.concatenate(
@@ -207,7 +207,7 @@ class _Taught:
 
 
 def _taught(
-    reader: WindowReader,
+    reader: RegressionHead,
     space: LikenessSpace,
     steps: NDArray[np.float16],
     labels: Labels,

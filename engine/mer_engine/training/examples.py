@@ -16,7 +16,7 @@ from mer_engine.datasets.problems import DataError
 from mer_engine.datasets.types import Clip, Collection
 from mer_engine.frontend import FrontEndConfig, features
 from mer_engine.network import EmotionNetwork
-from mer_engine.training.acoustic_augmentation import Surroundings, play
+from mer_engine.training.acoustic_augmentation import AcousticAugmentation, play
 
 STEPS = 20
 # A clip may end a little early: the rest is filled with silence and its labels are dropped.
@@ -88,7 +88,7 @@ def read_frames(
     clip: Clip,
     variations: int = 0,
     rng: np.random.Generator | None = None,
-    surroundings: Surroundings | None = None,
+    surroundings: AcousticAugmentation | None = None,
 ) -> tuple[NDArray[np.float16], int] | None:
     """The features of a clip as it is, and as it would arrive in other surroundings.
 
@@ -115,7 +115,7 @@ def read_frames(
     audio = audio[: STEPS * per_step * frontend.hop]
     filled = np.zeros((1 + variations, STEPS * per_step, frontend.width), np.float16)
     rng = np.random.default_rng(0) if rng is None else rng
-    where = surroundings or Surroundings()
+    where = surroundings or AcousticAugmentation()
     for number in range(1 + variations):
         frames = features(play(audio, rate, rng, where) if number else audio, frontend)
         filled[number, : len(frames)] = frames
@@ -127,7 +127,7 @@ def with_context(network: EmotionNetwork, frames: Tensor) -> Tensor:
     return functional.pad(frames, (0, 0, network.config.step_context, 0))
 
 
-class Encoder:
+class ClipEncoder:
     """Turns clips into the embeddings of their steps.
 
     Args:
@@ -148,7 +148,7 @@ class Encoder:
 
 
 def encode_clips(
-    encoder: Encoder,
+    encoder: ClipEncoder,
     clips: list[Clip],
     versions: int,
     seed: int,

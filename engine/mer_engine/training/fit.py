@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mer_engine.metrics import Fit, fit
-from mer_engine.network import SCORES, EmotionNetwork, WindowReader
+from mer_engine.network import SCORES, EmotionNetwork, RegressionHead
 from mer_engine.training.examples import STEPS, with_context
 from mer_engine.training.spectral_augmentation import Augmentation, augment
 from mer_engine.window_statistics import power_of
@@ -24,7 +24,7 @@ FIRST_SCORED = 10
 
 
 @dataclass(frozen=True)
-class Lessons:
+class TrainingSet:
     """Encoded clips with what is known of them.
 
     Attributes:
@@ -85,17 +85,17 @@ class FitSettings:
     memory: bool = True
 
 
-def fit_reader(
-    start: WindowReader,
-    lessons: Lessons,
-    more: Lessons | None,
+def fit_head(
+    start: RegressionHead,
+    lessons: TrainingSet,
+    more: TrainingSet | None,
     settings: FitSettings,
     seed: int,
     report: Callable[[int, float], None] | None = None,
     *,
     settle: bool = True,
     device: str = "cpu",
-) -> WindowReader:
+) -> RegressionHead:
     """Fit a reader.
 
     Args:
@@ -220,7 +220,7 @@ def fit_encoder(
 
 
 @torch.inference_mode()
-def predict(reader: WindowReader, steps: NDArray[np.float16]) -> NDArray[np.float32]:
+def predict(reader: RegressionHead, steps: NDArray[np.float16]) -> NDArray[np.float32]:
     """Distributions after each step of clips [n, 20, E]: float32 [n, 20, scores, bins]."""
     reader.eval()
     rows = []
@@ -244,7 +244,7 @@ def score_values(values: NDArray[np.floating], labels: NDArray[np.float32]) -> t
 
 @torch.inference_mode()
 def statistics(
-    reader: WindowReader, steps: NDArray[np.float16], last: int, first: int = 0
+    reader: RegressionHead, steps: NDArray[np.float16], last: int, first: int = 0
 ) -> NDArray[np.float32]:
     """Statistics of the steps from `first` to before `last` of clips [n, 20, E]: float32 [n, D]."""
     rows = [
@@ -255,7 +255,7 @@ def statistics(
 
 
 @torch.inference_mode()
-def spread(reader: WindowReader, steps: NDArray[np.float16]) -> NDArray[np.float32]:
+def spread(reader: RegressionHead, steps: NDArray[np.float16]) -> NDArray[np.float32]:
     """Usual standard deviation of what a reader says of clips [n, 20, E]: float32 [scores]."""
     reader.eval()
     centres = reader.config.bin_centres()
@@ -268,9 +268,9 @@ def spread(reader: WindowReader, steps: NDArray[np.float16]) -> NDArray[np.float
 
 
 class _Part:
-    """Lessons as tensors."""
+    """TrainingSet as tensors."""
 
-    def __init__(self, lessons: Lessons, device: str) -> None:
+    def __init__(self, lessons: TrainingSet, device: str) -> None:
         self.count = len(lessons)
         self.steps = torch.from_numpy(lessons.steps).to(device)
         self.values = torch.from_numpy(lessons.values).to(device)
@@ -322,7 +322,7 @@ def _window(chance: np.random.Generator) -> tuple[int, int]:
     return first, int(chance.integers(first + 4, STEPS + 1))
 
 
-def _loss(reader: WindowReader, logits: Tensor, truth: Tensor, settings: FitSettings) -> Tensor:
+def _loss(reader: RegressionHead, logits: Tensor, truth: Tensor, settings: FitSettings) -> Tensor:
     """Cross entropy with a bell around each known value, and the expectation's squared error.
 
     Args:
@@ -347,7 +347,7 @@ def _loss(reader: WindowReader, logits: Tensor, truth: Tensor, settings: FitSett
 
 
 @torch.no_grad()
-def _settle(reader: WindowReader, parts: list[_Part]) -> None:
+def _settle(reader: RegressionHead, parts: list[_Part]) -> None:
     """Set the normalisation of the statistics to those of the clips."""
     rows = [
         reader.statistics(part.steps[0, :, :last].float())

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mer_engine.kernel_regression import CLIP, Memory, projected
+from mer_engine.kernel_regression import CLIP, KernelRegressor, projected
 from mer_engine.window_statistics import StatisticSizes
 
 Array = NDArray[np.float64]
@@ -85,9 +85,9 @@ class LikenessSpace:
             total += share * np.exp(self.rates[kind] * _squares(a[:, block], b[:, block]))
         return total
 
-    def memory(self, places: Array, scores: int) -> Memory:
+    def memory(self, places: Array, scores: int) -> KernelRegressor:
         """A memory of windows at `places` that has nothing to say of them yet."""
-        memory = Memory(self.sizes, len(places), RANK, scores)
+        memory = KernelRegressor(self.sizes, len(places), RANK, scores)
         memory.mean.copy_(torch.from_numpy(self._mean))
         memory.std.copy_(torch.from_numpy(self._std))
         memory.axes.copy_(torch.from_numpy(self._axes.copy()))
@@ -152,7 +152,7 @@ class KernelTeacher:
 
 
 def teach(
-    memory: Memory,
+    memory: KernelRegressor,
     scores: Sequence[int],
     space: LikenessSpace,
     anchors: Array,

@@ -17,14 +17,14 @@ from mer_engine.datasets.load import load_collection
 from mer_engine.datasets.problems import DataError
 from mer_engine.datasets.types import DIMENSIONS, Clip, Collection
 from mer_engine.model_file import ModelInfo
-from mer_engine.network import EmotionNetwork, NetworkConfig, WindowReader
+from mer_engine.network import EmotionNetwork, NetworkConfig, RegressionHead
 from mer_engine.network_import import load_network
-from mer_engine.training.acoustic_augmentation import Surroundings
+from mer_engine.training.acoustic_augmentation import AcousticAugmentation
 from mer_engine.training.calibrate import COVERAGE, calibrate
 from mer_engine.training.checkpoint import Checkpoint
 from mer_engine.training.checkpoint_export import MODEL, model_state
 from mer_engine.training.cross_fit import cross_fit, parts_of
-from mer_engine.training.examples import Encoder, Labels, encode_clips, read_frames, read_labels
+from mer_engine.training.examples import ClipEncoder, Labels, encode_clips, read_frames, read_labels
 from mer_engine.training.export import Calibration, ModelText, export_model
 from mer_engine.training.fit import (
     FIRST_SCORED,
@@ -91,7 +91,7 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
-class Heard:
+class EncodedDataset:
     """Everything that is learnt from, encoded.
 
     Attributes:
@@ -119,7 +119,7 @@ class Heard:
         *,
         settle: bool = True,
         device: str = "cpu",
-    ) -> WindowReader:
+    ) -> RegressionHead:
         """A reader fitted to the labelled clips `chosen` and to the music without labels."""
         return cross_fit(
             self.network.reader,
@@ -133,7 +133,7 @@ class Heard:
             device=device,
         )
 
-    def select(self, chosen: NDArray[np.int64]) -> Heard:
+    def select(self, chosen: NDArray[np.int64]) -> EncodedDataset:
         """The same with some of the labelled clips."""
         return replace(
             self,
@@ -142,7 +142,7 @@ class Heard:
             validation=self.validation[chosen],
         )
 
-    def with_reader(self, reader: WindowReader) -> EmotionNetwork:
+    def with_head(self, reader: RegressionHead) -> EmotionNetwork:
         """A network of this encoder and another reader."""
         network = EmotionNetwork(replace(reader.config, memory=0))
         network.encoder.load_state_dict(self.network.encoder.state_dict())
@@ -201,7 +201,7 @@ def train(settings: TrainSettings, say: Callable[[str], None]) -> ModelInfo:
             "seed": settings.seed,
             "quick": settings.quick,
             "fit": asdict(how),
-            "surroundings": asdict(Surroundings()),
+            "surroundings": asdict(AcousticAugmentation()),
             "network": asdict(_sizes(weights) if given is None else given.config),
         },
     )
@@ -226,7 +226,7 @@ def train(settings: TrainSettings, say: Callable[[str], None]) -> ModelInfo:
         "init": None if parent is None else {"name": parent.name, "sha256": parent.sha256},
         "seed": settings.seed,
         "fit": asdict(how),
-        "surroundings": asdict(Surroundings()),
+        "surroundings": asdict(AcousticAugmentation()),
         "network": asdict(heard.network.config),
         "versions": {
             "python": platform.python_version(),
@@ -259,7 +259,7 @@ def train(settings: TrainSettings, say: Callable[[str], None]) -> ModelInfo:
         + (f" and {len(heard.labels) - meant} auxiliary ones" if beside else "")
     )
     reader = _fit(heard, np.arange(len(heard.labels)), how, settings, say)
-    final = heard.with_reader(reader).eval()
+    final = heard.with_head(reader).eval()
     report["network"] = asdict(final.config)
     report["seconds"] = round(time.perf_counter() - begun)
     info = export_model(final, settings.out, calibration, text)
@@ -363,7 +363,7 @@ def _hear(
     how: FitSettings,
     settings: TrainSettings,
     say: Callable[[str], None],
-) -> Heard:
+) -> EncodedDataset:
     """Make the encoder and encode everything with it."""
     clips, labels, validation = clips_to_learn(collections, auxiliary)
     torch.manual_seed(settings.seed)
@@ -375,7 +375,7 @@ def _hear(
     if given is None:
         meant = [clips[number] for number in np.flatnonzero(~labels.auxiliary)]
         settle_pool(network, _some_frames(meant, say))
-    encoder = Encoder(network, settings.device)
+    encoder = ClipEncoder(network, settings.device)
     steps, kept, lengths = encode_clips(
         encoder, clips, how.versions, settings.seed, say, "labelled"
     )
@@ -389,7 +389,7 @@ def _hear(
     other, _, _ = encode_clips(encoder, music, 1, settings.seed, say, "unlabelled")
     network.to("cpu")
     blind = given is not None or weights is not None
-    return Heard(network, steps, labels, validation[kept], other, blind)
+    return EncodedDataset(network, steps, labels, validation[kept], other, blind)
 
 
 def _sizes(weights: TaggerWeights | None) -> NetworkConfig:
@@ -457,7 +457,7 @@ def _some_frames(clips: list[Clip], say: Callable[[str], None]) -> NDArray[np.fl
 
 
 def _hold_out(
-    heard: Heard,
+    heard: EncodedDataset,
     how: FitSettings,
     settings: TrainSettings,
     state: dict[str, Any],
@@ -485,19 +485,19 @@ def _hold_out(
         told[fold] = predict(reader, heard.steps[0, folds == fold]).astype(np.float16)
         state["told"] = {str(key): torch.from_numpy(value) for key, value in told.items()}
         # Until the run ends, this is the model that it has.
-        keep(heard.with_reader(reader), None)
+        keep(heard.with_head(reader), None)
     numbers = [np.flatnonzero(folds == fold) for fold in range(count)]
     parts = [told[fold].astype(np.float32) for fold in range(count)]
     return np.concatenate(parts), np.concatenate(numbers)
 
 
 def _fit(
-    heard: Heard,
+    heard: EncodedDataset,
     chosen: NDArray[np.int64],
     how: FitSettings,
     settings: TrainSettings,
     say: Callable[[str], None],
-) -> WindowReader:
+) -> RegressionHead:
     begun = time.perf_counter()
 
     def report(step: int, loss: float) -> None:
@@ -516,7 +516,7 @@ def _fit(
 
 
 def _measure(
-    heard: Heard, probabilities: NDArray[np.float32], told: NDArray[np.int64]
+    heard: EncodedDataset, probabilities: NDArray[np.float32], told: NDArray[np.int64]
 ) -> tuple[Calibration, dict[str, Any]]:
     """The calibration and the figures, from clips that the readers did not know."""
     centres = heard.network.config.bin_centres().numpy()
@@ -541,7 +541,7 @@ def _measure(
     }
 
 
-def _stored(heard: Heard) -> dict[str, Any]:
+def _stored(heard: EncodedDataset) -> dict[str, Any]:
     labels = heard.labels
     return {
         "heard": {
@@ -560,14 +560,14 @@ def _stored(heard: Heard) -> dict[str, Any]:
     }
 
 
-def restore(state: dict[str, Any]) -> Heard | None:
+def restore(state: dict[str, Any]) -> EncodedDataset | None:
     """What a run's checkpoint holds of the music that it heard; None before it heard any."""
     kept = state.get("heard")
     if kept is None:
         return None
     network = EmotionNetwork(NetworkConfig(**kept["config"]))
     network.load_state_dict(kept["weights"])
-    return Heard(
+    return EncodedDataset(
         network=network.eval(),
         steps=kept["steps"].numpy(),
         labels=Labels(

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from mer_engine.network import BestPlace, ChannelNorm, EmotionNetwork, Tagger
+from mer_engine.network import ChannelNorm, EmotionNetwork, MaxOverFrequencyConv, Tagger
 from mer_engine.training.examples import with_context
 from mer_engine.training.teacher import Affine, TaggerWeights
 
@@ -38,7 +38,7 @@ def start_encoder(network: EmotionNetwork, weights: TaggerWeights) -> None:
     offset = 0
     layers = (*weights.timbral, *weights.temporal)
     for module, layer in zip(encoder.front, layers, strict=True):
-        group = cast(BestPlace, module)
+        group = cast(MaxOverFrequencyConv, module)
         alive = np.flatnonzero(layer.alive)
         size = group.convolve.out_channels
         if len(alive) > size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import conditions as module
 import numpy as np
 import pytest
 from conditions import (
@@ -18,7 +19,6 @@ from conditions import (
     telephone,
 )
 from numpy.typing import NDArray
-from realtime_mer.benchmarks import conditions as module
 
 from realtime_mer.audio.ffmpeg import ffmpeg_path
 

@@ -7,7 +7,7 @@ from mer_engine import Engine
 from mer_engine.datasets.load import load_collection
 
 from realtime_mer.evaluation.metrics import figures
-from realtime_mer.evaluation.predictions import clips_of, hear, listen
+from realtime_mer.evaluation.predictions import clips_of, listen, predict
 
 
 def test_every_order_and_hop_has_its_row(tmp_path: Path, engine: Engine) -> None:
@@ -21,7 +21,7 @@ def test_every_order_and_hop_has_its_row(tmp_path: Path, engine: Engine) -> None
     assert result["lag_orders"][0]["window_s"] == pytest.approx(4 * engine.info.step_s)
     assert [row["hop_s"] for row in result["hops"]] == [0.3, 1.0]
     # The same figure by the way that evaluate takes.
-    short = hear(collection, clips, lambda s, r: listen(engine, s, r, lag_order=4)).scored()
+    short = predict(collection, clips, lambda s, r: listen(engine, s, r, lag_order=4)).scored()
     expected = figures(short)["arousal"].r2
     assert result["lag_orders"][0]["arousal"]["r2"] == pytest.approx(expected)
     assert result["lag_orders"][0]["arousal"]["r2"] != result["lag_orders"][1]["arousal"]["r2"]

@@ -8,13 +8,13 @@ from mer_engine import Engine
 from mer_engine.datasets.load import load_collection
 from robustness import measure_robustness, shift
 
-from realtime_mer.evaluation.predictions import Heard, clips_of
+from realtime_mer.evaluation.predictions import Predictions, clips_of
 
 
 def test_the_change_of_estimates_by_hand() -> None:
-    def heard(values: list[float]) -> Heard:
+    def heard(values: list[float]) -> Predictions:
         both = np.repeat(np.array(values)[None, :, None], 2, axis=2)
-        return Heard(("a",), both, both, both, both)
+        return Predictions(("a",), both, both, both, both)
 
     told = shift(heard([0.1, 0.2, np.nan]), heard([0.2, 0.0, 0.5]), 1)
     assert told["shift_mean"] == pytest.approx(-0.05)

@@ -14,7 +14,7 @@ from mer_engine.backends.fallback import FallbackEngine
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine, where
 from mer_engine.backends.registry import Announce, Backend, backends
 from mer_engine.cache import cache_folder
-from mer_engine.engine import Inference, no_past, note_of, shipped_model, silent_maps
+from mer_engine.engine import Inference, backend_warning, no_past, shipped_model, silent_maps
 from mer_engine.errors import BackendError, NotCompiledError
 from mer_engine.model_file import write_metadata
 from numpy.typing import NDArray
@@ -100,9 +100,9 @@ def test_what_is_not_there_is_not_worth_a_word(install: Install) -> None:
     told: list[str] = []
     engine = load_engine(backend="auto", announce=told.append)
     assert told == ["backend: onnxruntime; nothing faster can run here"]
-    assert note_of(engine) == ""
+    assert backend_warning(engine) == ""
     install(error=NotCompiledError("run compile"))
-    assert note_of(load_engine(backend="auto", announce=told.append)) == ""
+    assert backend_warning(load_engine(backend="auto", announce=told.append)) == ""
     assert told[1] == "backend: onnxruntime; run compile"
 
 
@@ -117,7 +117,7 @@ def test_a_backend_that_is_wrong_may_not_serve(
     # How far a wrong answer of the graph moves the value hangs on the shipped model's line.
     wrong = r"it differs from the reference by valence \d\.\de-03"
     assert re.search(f"other may not serve: {wrong}", told[0])
-    assert "allowed are 1e-04 in fp32" in note_of(engine)
+    assert "allowed are 1e-04 in fp32" in backend_warning(engine)
     with pytest.raises(BackendError, match=f"other cannot serve here: {wrong}"):
         load_engine(backend="other")
 
@@ -126,7 +126,7 @@ def test_a_backend_that_breaks_at_the_start_is_told_to_clients(install: Install)
     install(error=RuntimeError("CUDA: out of memory\nand more"))
     engine = load_engine(backend="auto")
     assert engine.backend == "onnxruntime"
-    assert note_of(engine) == "other may not serve: CUDA: out of memory"
+    assert backend_warning(engine) == "other may not serve: CUDA: out of memory"
 
 
 def test_a_backend_that_breaks_later_has_the_default_behind_it(
@@ -141,7 +141,7 @@ def test_a_backend_that_breaks_later_has_the_default_behind_it(
     info = engine.info
     engine.infer(info.check_frames(2), silent_maps(info), no_past(info))
     assert engine.backend == "onnxruntime"
-    assert told == [note_of(engine)]
+    assert told == [backend_warning(engine)]
     assert "the card fell off the bus" in told[0]
 
 

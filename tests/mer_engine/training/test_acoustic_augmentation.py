@@ -6,12 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from mer_engine.training.acoustic_augmentation import Surroundings, drive, people, play, room
+from mer_engine.training.acoustic_augmentation import (
+    AcousticAugmentation,
+    drive,
+    people,
+    play,
+    room,
+)
 from support import music
 
 RATE = 16_000
 SIGNAL = music(4.0, RATE)[:, 0]
-NOWHERE = Surroundings(drive_share=0, room_share=0, noise_share=0, tone_share=0)
+NOWHERE = AcousticAugmentation(drive_share=0, room_share=0, noise_share=0, tone_share=0)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -29,7 +35,7 @@ def test_nowhere_changes_nothing() -> None:
 
 
 def test_every_place_keeps_length_level_and_time() -> None:
-    everywhere = Surroundings(drive_share=1, room_share=1, noise_share=1, tone_share=1)
+    everywhere = AcousticAugmentation(drive_share=1, room_share=1, noise_share=1, tone_share=1)
     white = 0.1 * rng(1).standard_normal(2 * RATE).astype(np.float32)
     for seed in range(6):
         played = play(white, RATE, rng(seed), everywhere)
@@ -45,7 +51,7 @@ def test_every_place_keeps_length_level_and_time() -> None:
 
 
 def test_silence_stays_silence() -> None:
-    everywhere = Surroundings(drive_share=1, room_share=1, noise_share=1, tone_share=1)
+    everywhere = AcousticAugmentation(drive_share=1, room_share=1, noise_share=1, tone_share=1)
     assert not play(np.zeros(RATE, np.float32), RATE, rng(), everywhere).any()
 
 
@@ -87,7 +93,7 @@ def test_noise_lies_as_far_below_the_music_as_it_should(below: float) -> None:
 
 def test_another_microphone_loses_the_corners_of_the_spectrum() -> None:
     white = rng(1).standard_normal(2 * RATE).astype(np.float32)
-    small = Surroundings(
+    small = AcousticAugmentation(
         drive_share=0, room_share=0, noise_share=0, tone_share=1, tone_db=0.0,
         low_share=1, low_hz=(300, 300), high_share=1, high_hz=(4000, 4000),
     )  # fmt: skip

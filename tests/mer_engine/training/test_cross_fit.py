@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mer_engine.datasets.problems import DataError
-from mer_engine.network import NetworkConfig, WindowReader
+from mer_engine.network import NetworkConfig, RegressionHead
 from mer_engine.training import cross_fit as cross_fit_module
 from mer_engine.training.cross_fit import cross_fit, fold_of, opinions, parts_of
 from mer_engine.training.examples import Labels
@@ -29,9 +29,9 @@ QUICK = FitSettings(steps=3, batch=8)
 Steps = NDArray[np.float16]
 
 
-def reader() -> WindowReader:
+def reader() -> RegressionHead:
     torch.manual_seed(0)
-    return WindowReader(SMALL)
+    return RegressionHead(SMALL)
 
 
 def clips(count: int, seed: int = 0) -> tuple[Steps, Labels]:

@@ -14,9 +14,9 @@ from mer_engine.datasets.problems import DataError
 from mer_engine.datasets.types import Clip
 from mer_engine.frontend import features
 from mer_engine.network import EmotionNetwork, NetworkConfig
-from mer_engine.training.acoustic_augmentation import Surroundings
+from mer_engine.training.acoustic_augmentation import AcousticAugmentation
 from mer_engine.training.examples import (
-    Encoder,
+    ClipEncoder,
     Labels,
     encode_clips,
     read_frames,
@@ -96,7 +96,7 @@ def test_variations_are_the_clip_played_elsewhere(tmp_path: Path) -> None:
     assert plain is not None
     assert read[0].shape == (3, 640, 109)
     np.testing.assert_array_equal(read[0][0], plain[0][0])
-    noisy = Surroundings(drive_share=0, room_share=0, noise_share=1, tone_share=0)
+    noisy = AcousticAugmentation(drive_share=0, room_share=0, noise_share=1, tone_share=0)
     played = read_frames(somewhere, 2, np.random.default_rng(1), noisy)
     assert played is not None
     for one, other in ((1, 0), (2, 0), (1, 2)):
@@ -128,7 +128,7 @@ def test_a_clip_begins_with_the_silence_of_a_stream(network: EmotionNetwork) -> 
 
 def test_the_first_version_is_the_clip_itself(tmp_path: Path, network: EmotionNetwork) -> None:
     clips = [clip(tmp_path, 10.0, song) for song in (2, 3)]
-    encoder = Encoder(network)
+    encoder = ClipEncoder(network)
     steps, _, _ = encode_clips(encoder, clips, 3, 0, lambda _: None, "labelled")
     assert steps.shape == (3, 2, 20, SMALL.embedding)
     assert steps.dtype == np.float16
@@ -153,7 +153,7 @@ def test_clips_that_cannot_be_read_are_left_out_and_told(
     clips[5] = clip(tmp_path, 1.0)
     clips[9] = clip(tmp_path, 6.0)
     told: list[str] = []
-    encoder = Encoder(network)
+    encoder = ClipEncoder(network)
     steps, kept, lengths = encode_clips(encoder, clips, 2, 0, told.append, "labelled")
     assert kept.tolist() == [0, 1, 2, 4, 6, 7, 8, 9]
     assert lengths.tolist() == [20] * 7 + [12]

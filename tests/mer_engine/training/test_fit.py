@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from mer_engine.network import EmotionNetwork, NetworkConfig, WindowReader
+from mer_engine.network import EmotionNetwork, NetworkConfig, RegressionHead
 from mer_engine.training.fit import (
     FitSettings,
-    Lessons,
+    TrainingSet,
     _peaks,
     fit_encoder,
-    fit_reader,
+    fit_head,
     predict,
     score_values,
     statistics,
@@ -39,12 +39,12 @@ SETTINGS = FitSettings(steps=3, batch=8, average=0.5)
 CALM = Augmentation(gain_db=0, tilt_db=0, wave_db=0, noise_share=0, mix_share=0)
 
 
-def reader() -> WindowReader:
+def reader() -> RegressionHead:
     torch.manual_seed(0)
-    return WindowReader(SMALL)
+    return RegressionHead(SMALL)
 
 
-def lessons(count: int = 32, versions: int = 1, seed: int = 0) -> Lessons:
+def lessons(count: int = 32, versions: int = 1, seed: int = 0) -> TrainingSet:
     """Embeddings two of whose numbers are valence and arousal; whole songs have half of both."""
     rng = np.random.default_rng(seed)
     values = np.repeat(rng.uniform(-0.6, 0.6, (count, 1, 2)), 20, axis=1).astype(np.float32)
@@ -53,17 +53,17 @@ def lessons(count: int = 32, versions: int = 1, seed: int = 0) -> Lessons:
     steps[..., SMALL.channels : SMALL.channels + 2] += 2 * values
     nothing = np.full((count, 4), np.nan, np.float32)
     static = (values[:, 0] / 2).astype(np.float32)
-    return Lessons(steps.astype(np.float16), values, static, nothing, np.ones(count))
+    return TrainingSet(steps.astype(np.float16), values, static, nothing, np.ones(count))
 
 
-def values_of(fitted: WindowReader, given: Lessons) -> np.ndarray:
+def values_of(fitted: RegressionHead, given: TrainingSet) -> np.ndarray:
     return np.asarray(predict(fitted, given.steps[0]) @ SMALL.bin_centres().numpy())
 
 
 def test_it_learns_moments_and_whole_songs() -> None:
     given, other = lessons(64), lessons(32, seed=1)
     settings = FitSettings(steps=60, batch=32, rate=5e-3, average=0.9)
-    told = values_of(fit_reader(reader(), given, None, settings, seed=0), other)
+    told = values_of(fit_head(reader(), given, None, settings, seed=0), other)
     for fit in score_values(told[:, :, :2], other.values):
         assert fit.r2 > 0.6
     for column in (0, 1):
@@ -76,12 +76,12 @@ def test_it_learns_from_opinions_where_there_are_no_labels() -> None:
     labelled, music = lessons(16), lessons(64, seed=1)
     truth = np.concatenate([music.values[:, -1], music.static], axis=1)
     nothing = np.full_like(music.values, np.nan)
-    more = Lessons(music.steps, nothing, nothing[:, 0], truth, music.weights)
+    more = TrainingSet(music.steps, nothing, nothing[:, 0], truth, music.weights)
     # The labels say nothing of these clips: no label is known at all.
     unknown = np.full_like(labelled.values, np.nan)
     empty = replace(labelled, values=unknown, static=unknown[:, 0])
     settings = FitSettings(steps=60, batch=32, rate=5e-3, average=0.9)
-    told = values_of(fit_reader(reader(), empty, more, settings, seed=0), music)
+    told = values_of(fit_head(reader(), empty, more, settings, seed=0), music)
     for fit in score_values(told[:, :, :2], music.values):
         assert fit.r2 > 0.6
 
@@ -90,8 +90,7 @@ def test_the_seed_decides_and_the_start_stays() -> None:
     given, start = lessons(versions=2), reader()
     before = {name: value.clone() for name, value in start.state_dict().items()}
     one, two, other = (
-        predict(fit_reader(start, given, None, SETTINGS, seed), given.steps[0])
-        for seed in (1, 1, 2)
+        predict(fit_head(start, given, None, SETTINGS, seed), given.steps[0]) for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(one, two)
     assert np.abs(one - other).max() > 1e-6
@@ -102,18 +101,18 @@ def test_all_versions_are_heard() -> None:
     given = lessons(versions=2)
     given.steps[1] = 0
     clean = replace(given, steps=given.steps[:1])
-    both, one = (fit_reader(reader(), some, None, SETTINGS, 0) for some in (given, clean))
+    both, one = (fit_head(reader(), some, None, SETTINGS, 0) for some in (given, clean))
     assert not torch.equal(both.scores, one.scores)
 
 
 def test_statistics_are_settled_once() -> None:
     given = lessons()
-    fitted = fit_reader(reader(), given, None, SETTINGS, 0)
+    fitted = fit_head(reader(), given, None, SETTINGS, 0)
     rows = np.concatenate([statistics(fitted, given.steps[0], last) for last in (10, 15, 20)])
     np.testing.assert_allclose(fitted.statistic_mean, rows.mean(0), atol=1e-4)
     np.testing.assert_allclose(fitted.statistic_std, rows.std(0, ddof=1) + 1e-3, atol=1e-4)
     quieter = replace(given, steps=(given.steps / 2).astype(np.float16))
-    again = fit_reader(fitted, quieter, None, SETTINGS, 0, settle=False)
+    again = fit_head(fitted, quieter, None, SETTINGS, 0, settle=False)
     assert torch.equal(again.statistic_mean, fitted.statistic_mean)
     assert not torch.equal(again.first.weight, fitted.first.weight)
     assert not again.training
@@ -124,10 +123,10 @@ def test_weights_decide_what_is_learnt() -> None:
     given.opinion[:] = -0.5
     silent = replace(SETTINGS, label=0.0, opinion=0.0, decay=0.0)
     start = reader()
-    same = fit_reader(start, given, None, silent, 0)
+    same = fit_head(start, given, None, silent, 0)
     assert torch.equal(same.scores, start.scores)
     only = FitSettings(steps=60, batch=32, rate=5e-3, average=0.9, label=0.0)
-    told = values_of(fit_reader(start, given, None, only, 0), given)
+    told = values_of(fit_head(start, given, None, only, 0), given)
     np.testing.assert_allclose(told[:, 9:], -0.5, atol=0.1)
 
 
@@ -140,7 +139,7 @@ def test_a_clip_of_little_weight_is_learnt_from_seldom() -> None:
     for weight, expected in ((1.0, 0.0), (0.05, 0.36)):
         weights = np.repeat([1.0, weight], 32)
         some = replace(given, weights=weights)
-        told = values_of(fit_reader(reader(), some, None, settings, seed=0), some)
+        told = values_of(fit_head(reader(), some, None, settings, seed=0), some)
         np.testing.assert_allclose(told[:, 9:, :2], expected, atol=0.1)
 
 
@@ -149,17 +148,17 @@ def test_clips_without_labels_leave_the_weights_finite() -> None:
     given.values[::2] = np.nan
     given.values[1, 12:] = np.nan
     given.static[:] = np.nan
-    fitted = fit_reader(reader(), given, None, SETTINGS, seed=0)
+    fitted = fit_head(reader(), given, None, SETTINGS, seed=0)
     assert all(torch.isfinite(value).all() for value in fitted.state_dict().values())
     given.values[:] = np.nan
-    fitted = fit_reader(reader(), given, None, SETTINGS, seed=0)
+    fitted = fit_head(reader(), given, None, SETTINGS, seed=0)
     assert all(torch.isfinite(value).all() for value in fitted.state_dict().values())
 
 
 def test_progress_is_told() -> None:
     told: list[tuple[int, float]] = []
     settings = FitSettings(steps=102, batch=2)
-    fit_reader(reader(), lessons(4), None, settings, 0, lambda *step: told.append(step))
+    fit_head(reader(), lessons(4), None, settings, 0, lambda *step: told.append(step))
     assert [step for step, _ in told] == [100, 102]
     assert all(np.isfinite(loss) for _, loss in told)
 

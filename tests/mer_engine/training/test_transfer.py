@@ -77,7 +77,7 @@ def test_the_encoder_hears_what_the_tagger_hears() -> None:
 @torch.inference_mode()
 def test_what_it_hears_is_put_into_the_taggers_words() -> None:
     weights = make_tagger(living=LIVING)
-    # Room for one filter more than live, so that its place must stay out of it.
+    # Broadcaster for one filter more than live, so that its place must stay out of it.
     network = EmotionNetwork(replace(SAME, timbral=((7, 38, 6), (7, 67, 4)), tags=50)).eval()
     start_encoder(network, weights)
     assert network.encoder.tagger is not None

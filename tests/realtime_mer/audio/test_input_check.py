@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from support import ManualClock, music
 
-from realtime_mer.audio.input_check import Hearing, listen
+from realtime_mer.audio.input_check import InputCheckResult, listen
 from realtime_mer.audio.source import (
     Block,
     EndOfStream,
@@ -50,7 +50,7 @@ def cut(signal: NDArray[np.float32]) -> Iterator[Block]:
         yield Block(signal[start : start + 800])
 
 
-def hear(signal: NDArray[np.float32]) -> tuple[Hearing, list[str]]:
+def hear(signal: NDArray[np.float32]) -> tuple[InputCheckResult, list[str]]:
     clock = ManualClock()
     source = FakeSource(cut(signal), clock)
     hearing, blocks = listen(source, 2.0, clock=clock)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mer_engine import Engine
-from mer_engine.backends.benchmark_input import UsualUpdate
+from mer_engine.backends.benchmark_input import BenchmarkInput
 from mer_engine.engine import shipped_model
 
 from realtime_mer.bench import flops
@@ -55,7 +55,7 @@ def test_the_peak_is_measured_in_a_process_of_one_thread() -> None:
 
 def test_the_usual_update_is_one_the_engine_takes(engine: Engine) -> None:
     info = engine.info
-    told = engine.infer(*UsualUpdate.of(info, 3))
+    told = engine.infer(*BenchmarkInput.of(info, 3))
     steps = round(1.0 / info.step_s)
     assert told.probabilities.shape[0] == 3
     assert told.steps.shape == (3, steps, info.embedding_size)

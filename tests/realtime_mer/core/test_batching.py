@@ -14,7 +14,7 @@ from support import ManualClock, blocks, music, values
 from realtime_mer.core.batching import run_batch, run_each
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
-from realtime_mer.core.requests import Asking
+from realtime_mer.core.requests import Computation
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import BadSamplesError
 
@@ -80,14 +80,14 @@ def test_alone_equals_among_many(engine: Engine) -> None:
     for turn in range(max(map(len, parts))):
         # Each enters a while after the one before, so the streams are at different places.
         present = [n for n in range(len(indices)) if 0 <= turn - n < len(parts[n])]
-        results = run_batch(counting, [made[n].feeding(parts[n][turn - n]) for n in present])
+        results = run_batch(counting, [made[n].feed_requests(parts[n][turn - n]) for n in present])
         for n, result in zip(present, results, strict=True):
             assert not isinstance(result, Exception)
             got[n] += result
     for n, mine in enumerate(parts):
         for part in mine[turn - n + 1 :]:
             got[n] += made[n].feed(part)
-    for n, result in enumerate(run_batch(counting, [one.finishing() for one in made])):
+    for n, result in enumerate(run_batch(counting, [one.finish_requests() for one in made])):
         assert not isinstance(result, Exception)
         got[n] += result
     for n, index in enumerate(indices):
@@ -100,7 +100,9 @@ def test_alone_equals_among_many(engine: Engine) -> None:
 def test_asks_of_the_same_shape_are_one_call_up_to_the_limit(engine: Engine) -> None:
     counting = CountingEngine(engine)
     made = [pipeline(counting, 0) for _ in range(7)]
-    run_batch(counting, [one.feeding(music(1.0, 16_000, seed=n)) for n, one in enumerate(made)], 3)
+    run_batch(
+        counting, [one.feed_requests(music(1.0, 16_000, seed=n)) for n, one in enumerate(made)], 3
+    )
     assert counting.batches == [3, 3, 1]
 
 
@@ -110,12 +112,12 @@ def test_the_next_begins_where_one_has_ended(engine: Engine) -> None:
     ended: list[int] = []
     most = 0
 
-    def coming() -> Iterator[Asking[list[Estimate]]]:
+    def coming() -> Iterator[Computation[list[Estimate]]]:
         nonlocal most
         for number, length_s in enumerate(lengths_s):
             begun.append(number)
             most = max(most, len(begun) - len(ended))
-            yield pipeline(engine, 0).feeding(music(length_s, 16_000, seed=number))
+            yield pipeline(engine, 0).feed_requests(music(length_s, 16_000, seed=number))
 
     for index, result in run_each(engine, coming(), together=2):
         ended.append(index)
@@ -128,12 +130,12 @@ def test_the_next_begins_where_one_has_ended(engine: Engine) -> None:
 
 
 def test_a_loss_and_an_end_go_through_a_batch_too(engine: Engine) -> None:
-    def story(one: Pipeline, seed: int) -> list[Asking[list[Estimate]]]:
+    def story(one: Pipeline, seed: int) -> list[Computation[list[Estimate]]]:
         return [
-            one.feeding(music(3.3, 16_000, seed=seed)),
-            one.skipping(16_000 * (3 + seed)),
-            one.feeding(music(2.2, 16_000, seed=seed + 10)),
-            one.finishing(),
+            one.feed_requests(music(3.3, 16_000, seed=seed)),
+            one.skip_requests(16_000 * (3 + seed)),
+            one.feed_requests(music(2.2, 16_000, seed=seed + 10)),
+            one.finish_requests(),
         ]
 
     together = [story(pipeline(engine, 0), seed) for seed in range(4)]
@@ -156,7 +158,7 @@ def test_a_bad_block_is_its_streams_own_affair(engine: Engine) -> None:
     block = music(1.0, 16_000)
     broken = block.copy()
     broken[7] = np.nan
-    first, second = run_batch(engine, [bad.feeding(broken), good.feeding(block)])
+    first, second = run_batch(engine, [bad.feed_requests(broken), good.feed_requests(block)])
     assert isinstance(first, BadSamplesError)
     assert not isinstance(second, Exception)
     np.testing.assert_allclose(
@@ -169,7 +171,8 @@ def test_a_window_that_the_engine_refuses_fails_alone(engine: Engine) -> None:
     refusing = CountingEngine(engine, refuses=2.0)
     made = [pipeline(refusing, 0) for _ in range(3)]
     results = run_batch(
-        refusing, [one.feeding(part) for one, part in zip(made, (loud, soft, loud), strict=True)]
+        refusing,
+        [one.feed_requests(part) for one, part in zip(made, (loud, soft, loud), strict=True)],
     )
     assert isinstance(results[1], RuntimeError)
     assert refusing.batches == [1, 1]
@@ -181,7 +184,7 @@ def test_a_window_that_the_engine_refuses_fails_alone(engine: Engine) -> None:
 
 def test_a_result_of_a_generator_that_asks_nothing(engine: Engine) -> None:
     one = pipeline(engine, 0)
-    assert run_batch(engine, [one.feeding(music(0.2, 16_000))]) == [[]]
+    assert run_batch(engine, [one.feed_requests(music(0.2, 16_000))]) == [[]]
     assert run_batch(engine, []) == []
 
 

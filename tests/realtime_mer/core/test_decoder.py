@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from mer_engine import Engine
 
-from realtime_mer.core.decoder import Readout
+from realtime_mer.core.decoder import Decoder
 
 
 @pytest.mark.parametrize("sharpness", [0.1, 3.0, 30.0])
 def test_the_numbers_are_those_of_the_model_file(engine: Engine, sharpness: float) -> None:
     """Flat distributions and such that lie in one bin, at every length of the window."""
     info = engine.info
-    readout = Readout(info)
+    readout = Decoder(info)
     rng = np.random.default_rng(3)
     for steps in range(1, info.lag_order_max + 1):
         logits = sharpness * rng.standard_normal((1, len(info.scores), len(info.bins)))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from mer_engine import Engine
 
-from realtime_mer.core.feature_map_cache import HeldMaps
+from realtime_mer.core.feature_map_cache import FeatureMapCache
 
 
 def columns(engine: Engine, numbers: range) -> np.ndarray:
@@ -11,7 +11,7 @@ def columns(engine: Engine, numbers: range) -> np.ndarray:
 
 
 def test_before_the_stream_is_silence(engine: Engine) -> None:
-    held = HeldMaps(engine.info, 2)
+    held = FeatureMapCache(engine.info, 2)
     silence = np.array(engine.info.silent_map, np.float32)
     assert (held.before(0, 200) == silence).all()
     held.append(columns(engine, range(5)))
@@ -22,7 +22,7 @@ def test_before_the_stream_is_silence(engine: Engine) -> None:
 
 
 def test_the_newest_are_kept(engine: Engine) -> None:
-    held = HeldMaps(engine.info, 2)
+    held = FeatureMapCache(engine.info, 2)
     kept = engine.info.map_context + 64
     for start in range(0, 640, 64):
         held.append(columns(engine, range(start, start + 64)))
@@ -31,7 +31,7 @@ def test_the_newest_are_kept(engine: Engine) -> None:
 
 
 def test_a_new_piece_begins_with_silence(engine: Engine) -> None:
-    held = HeldMaps(engine.info, 2)
+    held = FeatureMapCache(engine.info, 2)
     held.append(columns(engine, range(100)))
     held.begin(1000)
     held.append(columns(engine, range(1000, 1002)))
@@ -42,7 +42,7 @@ def test_a_new_piece_begins_with_silence(engine: Engine) -> None:
 
 
 def test_what_is_no_longer_kept_is_refused_and_not_taken_for_silence(engine: Engine) -> None:
-    held = HeldMaps(engine.info, 0)
+    held = FeatureMapCache(engine.info, 0)
     kept = engine.info.map_context
     held.append(columns(engine, range(kept)))
     assert (held.before(kept, kept + 1)[0] == np.array(engine.info.silent_map, np.float32)).all()
@@ -54,4 +54,4 @@ def test_what_is_no_longer_kept_is_refused_and_not_taken_for_silence(engine: Eng
 
 def test_what_is_not_known_is_refused(engine: Engine) -> None:
     with pytest.raises(IndexError, match="before frame 9 of a stream known to 0"):
-        HeldMaps(engine.info, 2).before(9, 1)
+        FeatureMapCache(engine.info, 2).before(9, 1)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from realtime_mer.core.frame_buffer import WaitingFrames
+from realtime_mer.core.frame_buffer import FrameBuffer
 
 
 def frames(start: int, count: int) -> np.ndarray:
@@ -9,7 +9,7 @@ def frames(start: int, count: int) -> np.ndarray:
 
 
 def test_views_are_the_frames_that_came_whatever_the_sizes() -> None:
-    waiting = WaitingFrames(10, 3)
+    waiting = FrameBuffer(10, 3)
     came = 0
     for count in (1, 4, 7, 10, 3, 0, 9, 23, 2):
         waiting.append(frames(came, count))
@@ -21,7 +21,7 @@ def test_views_are_the_frames_that_came_whatever_the_sizes() -> None:
 
 
 def test_what_was_released_is_gone_and_what_is_left_is_not() -> None:
-    waiting = WaitingFrames(10, 3)
+    waiting = FrameBuffer(10, 3)
     waiting.append(frames(0, 6))
     waiting.release(4)
     waiting.release(2)
@@ -34,21 +34,21 @@ def test_what_was_released_is_gone_and_what_is_left_is_not() -> None:
 
 
 def test_frames_that_give_way_unreleased_are_counted() -> None:
-    waiting = WaitingFrames(10, 3)
+    waiting = FrameBuffer(10, 3)
     waiting.append(frames(0, 12))
     waiting.append(frames(12, 1))
     assert waiting.overwritten == 3
 
 
 def test_what_has_not_come_cannot_be_seen() -> None:
-    waiting = WaitingFrames(10, 3)
+    waiting = FrameBuffer(10, 3)
     waiting.append(frames(0, 2))
     with pytest.raises(IndexError, match="frames 1 to 3"):
         waiting.view(1, 3)
 
 
 def test_a_jump_moves_on_and_keeps_nothing() -> None:
-    waiting = WaitingFrames(10, 3)
+    waiting = FrameBuffer(10, 3)
     waiting.append(frames(0, 5))
     waiting.jump(100)
     waiting.append(frames(105, 2))
@@ -57,7 +57,7 @@ def test_a_jump_moves_on_and_keeps_nothing() -> None:
 
 
 def test_reset_begins_anew() -> None:
-    waiting = WaitingFrames(10, 3)
+    waiting = FrameBuffer(10, 3)
     waiting.append(frames(0, 12))
     waiting.reset()
     assert (waiting.start, waiting.end, waiting.overwritten) == (0, 0, 0)
@@ -66,7 +66,7 @@ def test_reset_begins_anew() -> None:
 
 
 def test_what_is_kept_is_a_copy_that_holds_nothing_larger_alive() -> None:
-    waiting = WaitingFrames(10, 3)
+    waiting = FrameBuffer(10, 3)
     given = frames(0, 8)
     waiting.append(given)
     given[:] = -1.0

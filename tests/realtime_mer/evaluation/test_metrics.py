@@ -11,7 +11,7 @@ from realtime_mer.evaluation.metrics import (
     per_song,
     with_constant_width,
 )
-from realtime_mer.evaluation.predictions import Heard
+from realtime_mer.evaluation.predictions import Predictions
 
 
 def heard(
@@ -19,11 +19,11 @@ def heard(
     values: NDArray[np.float64],
     half: float = 0.1,
     songs: tuple[str, ...] | None = None,
-) -> Heard:
+) -> Predictions:
     """Clips [n, steps] whose two dimensions are the same."""
     both = [np.repeat(array[..., None], 2, axis=2) for array in (labels, values)]
     names = songs or tuple(f"s{n}" for n in range(len(labels)))
-    return Heard(names, both[1], both[1] - half, both[1] + half, both[0])
+    return Predictions(names, both[1], both[1] - half, both[1] + half, both[0])
 
 
 def test_pooled_figures_by_hand() -> None:

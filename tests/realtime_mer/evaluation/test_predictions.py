@@ -12,7 +12,7 @@ from mer_engine.datasets.problems import DataError
 from numpy.typing import NDArray
 
 from realtime_mer.core.types import Estimate, Latency, State
-from realtime_mer.evaluation.predictions import by_step, clips_of, hear, hear_each, listen
+from realtime_mer.evaluation.predictions import by_step, clips_of, listen, predict, predict_each
 
 
 def estimates(times: Sequence[float]) -> list[Estimate]:
@@ -58,7 +58,7 @@ def test_clips_are_heard_as_streams_of_their_own(tmp_path: Path, engine: Engine)
     collection = load_collection(write_deam(tmp_path))
     clips = clips_of(collection, "test", 3)
     calls: list[tuple[int, int]] = []
-    heard = hear(
+    heard = predict(
         collection,
         clips,
         lambda samples, rate: listen(engine, samples, rate),
@@ -89,9 +89,9 @@ def test_what_is_too_short_is_left_out_of_all_and_named(tmp_path: Path, engine: 
     def only_the_first(samples: NDArray[np.float32], rate: int) -> list[Estimate]:
         return whole(samples if np.array_equal(samples, first) else samples[: 3 * rate], rate)
 
-    heard = hear_each(collection, clips, {"all": whole, "first": only_the_first})
+    heard = predict_each(collection, clips, {"all": whole, "first": only_the_first})
     assert heard["all"].songs == heard["first"].songs == (clips[0].song,)
     np.testing.assert_array_equal(heard["all"].values, heard["first"].values)
     assert "ends before 5.0 s" in heard["all"].left_out[0]
     with pytest.raises(DataError, match="not one clip"):
-        hear(collection, clips[1:], only_the_first)
+        predict(collection, clips[1:], only_the_first)

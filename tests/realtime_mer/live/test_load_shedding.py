@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from realtime_mer.live.load_shedding import CALM_INTERVALS, MAX_CALM_INTERVALS, Shedding, rates
+from realtime_mer.live.load_shedding import CALM_INTERVALS, MAX_CALM_INTERVALS, LoadShedding, rates
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Watch:
 
     def __init__(self, hop_s: float = 1.0, streams: int = 16) -> None:
         self.now = 50.0
-        self.shedding = Shedding(hop_s, self.now)
+        self.shedding = LoadShedding(hop_s, self.now)
         self.streams = [Stream() for _ in range(streams)]
 
     def interval(self, waits_s: Iterable[float], busy_share: float = 0.5) -> None:

@@ -25,7 +25,7 @@ from realtime_mer.server.protocol import (
     WireError,
 )
 
-PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
+PROTOCOL = Path(__file__).parents[3] / "docs" / "protocol.md"
 
 
 def test_start_with_everything() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from support import ManualClock
 
-from realtime_mer.server.rate_limit import Throttle
+from realtime_mer.server.rate_limit import RateLimit
 
 
 def test_a_burst_and_then_a_steady_rate() -> None:
     clock = ManualClock()
-    throttle = Throttle(burst_s=0.5, clock=clock)
+    throttle = RateLimit(burst_s=0.5, clock=clock)
     assert [throttle.allows(0.1) for _ in range(6)] == [True] * 5 + [False]
     clock.advance(0.1)
     assert [throttle.allows(0.1) for _ in range(2)] == [True, False]
@@ -20,7 +20,7 @@ def test_a_burst_and_then_a_steady_rate() -> None:
 
 def test_the_delay_is_what_exceeds_the_burst() -> None:
     clock = ManualClock()
-    throttle = Throttle(burst_s=1.0, clock=clock)
+    throttle = RateLimit(burst_s=1.0, clock=clock)
     assert throttle.delay_s(1.0) == 0.0
     assert throttle.delay_s(0.25) == pytest.approx(0.25)
     clock.advance(0.25)

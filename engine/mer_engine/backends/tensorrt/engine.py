@@ -32,7 +32,7 @@ from mer_engine.errors import BackendError
 from mer_engine.model_file import ModelInfo
 
 # Shapes whose buffers and recorded work are kept.
-MAX_LANES = 24
+MAX_BOUND_CONTEXTS = 24
 
 
 class Context(Protocol):
@@ -77,7 +77,7 @@ class Stream(Protocol):
 
 
 @dataclass(slots=True)
-class _Lane:
+class BoundContext:
     """What is kept for a shape: its places in the buffers, a context bound to them, a record."""
 
     inputs: list[NDArray[np.float32]]
@@ -116,7 +116,7 @@ class TensorRtEngine:
         self._program = program
         self._cuda = stream
         self._profiles = profiles(info)
-        self._lanes: OrderedDict[Shape, _Lane] = OrderedDict()
+        self._lanes: OrderedDict[Shape, BoundContext] = OrderedDict()
         self._buffers = _Buffers(stream)
         self._lock = threading.Lock()
 
@@ -145,7 +145,7 @@ class TensorRtEngine:
         # Callers keep what they are told; the buffers are for the next call.
         return Inference(*(place[:count].copy() for place in lane.outputs))
 
-    def _launch(self, lane: _Lane) -> None:
+    def _launch(self, lane: BoundContext) -> None:
         if lane.recorded is not None:
             self._cuda.replay(lane.recorded)
             return
@@ -159,14 +159,14 @@ class TensorRtEngine:
             with contextlib.suppress(BackendError):
                 lane.recorded = self._cuda.record(lambda: self._queue(lane))
 
-    def _queue(self, lane: _Lane) -> None:
+    def _queue(self, lane: BoundContext) -> None:
         buffers = self._buffers
         self._cuda.upload(buffers.host_in, buffers.device_in, lane.input_bytes)
         if not lane.context.execute_async_v3(self._cuda.stream):
             raise BackendError("TensorRT could not run the network")
         self._cuda.download(buffers.device_out, buffers.host_out, lane.output_bytes)
 
-    def _lane(self, profile: int, shape: Shape) -> _Lane:
+    def _lane(self, profile: int, shape: Shape) -> BoundContext:
         lane = self._lanes.get(shape)
         if lane is not None:
             self._lanes.move_to_end(shape)
@@ -190,7 +190,7 @@ class TensorRtEngine:
         ):
             for name, piece in zip(names, places, strict=True):
                 context.set_tensor_address(name, base + piece.offset)
-        lane = _Lane(
+        lane = BoundContext(
             [piece.view(buffers.host_in) for piece in inputs],
             [piece.view(buffers.host_out) for piece in outputs],
             input_bytes,
@@ -198,7 +198,7 @@ class TensorRtEngine:
             context,
         )
         self._lanes[shape] = lane
-        while len(self._lanes) > MAX_LANES:
+        while len(self._lanes) > MAX_BOUND_CONTEXTS:
             self._forget(self._lanes.popitem(last=False)[1])
         return lane
 
@@ -207,7 +207,7 @@ class TensorRtEngine:
         while self._lanes:
             self._forget(self._lanes.popitem()[1])
 
-    def _forget(self, lane: _Lane) -> None:
+    def _forget(self, lane: BoundContext) -> None:
         if lane.recorded is not None:
             self._cuda.forget(lane.recorded)
 

@@ -23,7 +23,7 @@ from mer_engine.backends.tensorrt.build import (
     make_logger,
     prepare,
 )
-from mer_engine.backends.tensorrt.engine import MAX_LANES, TensorRtEngine
+from mer_engine.backends.tensorrt.engine import MAX_BOUND_CONTEXTS, TensorRtEngine
 from mer_engine.backends.tensorrt.shapes import (
     INPUTS,
     MAX_BATCH,
@@ -211,10 +211,10 @@ def test_only_so_many_shapes_are_kept(engine: Engine) -> None:
             for new in (1, 2):
                 if past + new <= 20:
                     card.engine.infer(*window(engine, 1, new, past))
-    assert len(card.engine._lanes) == MAX_LANES
+    assert len(card.engine._lanes) == MAX_BOUND_CONTEXTS
     for _ in range(3):
         card.engine.infer(*window(engine, 1, 2, 18))
-    assert len(card.stream.records) <= MAX_LANES
+    assert len(card.stream.records) <= MAX_BOUND_CONTEXTS
 
 
 def test_a_card_that_fails_is_replaced(engine: Engine) -> None:
