@@ -1,7 +1,7 @@
 """The server: the page over HTTP and the messages over /ws, on one port.
 
 LiveRunner thread -> Hub -> Broadcaster -> socket                    (one per session)
-                            Broadcaster -> Viewer task -> socket            (where a viewer is behind)
+                            Broadcaster -> Viewer task -> socket         (where a viewer is behind)
                             socket -> Viewer -> SessionPool          (where a client streams)
 """
 
