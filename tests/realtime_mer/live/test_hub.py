@@ -99,9 +99,9 @@ def test_wait_returns_what_another_thread_publishes() -> None:
 def test_a_subscriber_that_never_takes_does_not_affect_others() -> None:
     hub = Hub()
     stuck = hub.subscribe_latest()
-    reader = hub.subscribe_lossless()
+    recorder = hub.subscribe_lossless()
     publish(hub, *range(20_000))
-    assert len(reader.take()) == 20_000
+    assert len(recorder.take()) == 20_000
     assert seqs(stuck.take()) == [19_999]
     assert stuck.lost == 19_999
 
