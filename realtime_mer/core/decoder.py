@@ -11,7 +11,7 @@ Intervals = tuple[tuple[float, float, float], ...]
 
 
 class Decoder:
-    """`ModelInfo.values` and `ModelInfo.whole` of a single window, in plain floats.
+    """`ModelInfo.values` of a single window and the values of the whole piece, in plain floats.
 
     For six numbers a dozen numpy calls cost more than the arithmetic. With many streams in one
     process they would be a twentieth of the total work.
