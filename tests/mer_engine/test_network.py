@@ -8,10 +8,10 @@ from mer_engine.frontend import FrontEndConfig, features
 from mer_engine.kernel_regression import KernelRegressor
 from mer_engine.network import (
     FAST_STEPS,
-    MEMORY_SHARE,
+    REGRESSOR_WEIGHT,
     SCORES,
     EmotionNetwork,
-    Level,
+    LevelNormalisation,
     MaxOverFrequencyConv,
     NetworkConfig,
 )
@@ -86,7 +86,7 @@ def test_the_fast_answer_is_the_same_readers_of_the_newest_steps(network: Emotio
     frames = music(network, 2)
     whole, embeddings, fast, _ = update(network, frames, before)
     newest = torch.cat([before, embeddings], dim=1)[:, -FAST_STEPS:]
-    assert torch.allclose(fast, torch.softmax(network.reader(newest), dim=2), atol=1e-6)
+    assert torch.allclose(fast, torch.softmax(network.head(newest), dim=2), atol=1e-6)
     assert not torch.allclose(fast, whole, atol=1e-3)
     probabilities, _, fast, _ = update(network, frames, before[:, -4:])
     assert torch.allclose(fast, probabilities, atol=1e-6)
@@ -112,10 +112,10 @@ def test_windows_of_several_lengths_are_read_together_as_each_alone(
     network: EmotionNetwork,
 ) -> None:
     windows = [torch.rand(2, length, SMALL.embedding) for length in (1, 6, 9)]
-    together = network.reader(*windows)
+    together = network.head(*windows)
     assert together.shape == (6, len(SCORES), SMALL.bins)
     for index, window in enumerate(windows):
-        alone = network.reader(window)
+        alone = network.head(window)
         assert torch.allclose(together[2 * index : 2 * index + 2], alone, atol=1e-5)
 
 
@@ -225,7 +225,7 @@ def test_a_network_without_level_pitch_classes_and_peaks() -> None:
     config = without.config
     steps = without.encoder(torch.rand(1, config.step_context + 32, 96))
     assert steps.shape == (1, 1, 2 * config.channels + 96)
-    assert without.reader(steps).shape == (1, len(SCORES), config.bins)
+    assert without.head(steps).shape == (1, len(SCORES), config.bins)
 
 
 @torch.inference_mode()
@@ -251,7 +251,7 @@ def test_the_gain_of_a_microphone_changes_little() -> None:
 
 @torch.inference_mode()
 def test_level_keeps_loud_and_soft_apart_and_takes_silence() -> None:
-    level = Level(16, 1000.0)
+    level = LevelNormalisation(16, 1000.0)
     power = torch.full((1, 60, 96), 2.0)
     power[:, 40:] = 200.0
     silence = torch.zeros(1, 22, 1)
@@ -287,31 +287,31 @@ def test_a_filter_counts_where_it_fits_best_or_least() -> None:
 @torch.inference_mode()
 def test_the_order_of_the_window_matters(network: EmotionNetwork) -> None:
     window = torch.randn(1, 10, SMALL.embedding)
-    assert not torch.allclose(network.reader(window), network.reader(window.flip(1)), atol=1e-6)
+    assert not torch.allclose(network.head(window), network.head(window.flip(1)), atol=1e-6)
 
 
 @torch.inference_mode()
 def test_a_memory_pulls_the_distribution_to_what_it_says(network: EmotionNetwork) -> None:
-    reader = network.reader
+    reader = network.head
     window = torch.randn(2, 10, SMALL.embedding)
     centres = SMALL.bin_centres()
     alone = torch.softmax(reader(window), 2) @ centres
     memory = KernelRegressor(SMALL.statistic_sizes, 3, 5, len(SCORES))
     memory.centre.copy_(torch.tensor([0.8, -0.8, 0.5, 0.0]))
-    reader.remember(memory, torch.tensor([0.3, 0.3, 0.3, 1e6]))
-    assert (reader.config.memory, reader.config.memory_rank) == (3, 5)
+    reader.attach_regressor(memory, torch.tensor([0.3, 0.3, 0.3, 1e6]))
+    assert (reader.config.regressor_windows, reader.config.regressor_rank) == (3, 5)
     together = torch.softmax(reader(window), 2) @ centres
     said = memory(reader.statistics(window))
     assert torch.allclose(said, memory.centre.expand(2, 4))
     nearer = (together - said).abs() < (alone - said).abs()
     assert nearer[:, :3].all()
     # A bell that is wide beyond measure says nothing, it only leaves the reader less sure.
-    log_alone = reader.read(reader.statistics(window), window)[:, 3]
-    flat = torch.softmax((1 - MEMORY_SHARE) * log_alone, 1) @ centres
+    log_alone = reader.direct_logits(reader.statistics(window), window)[:, 3]
+    flat = torch.softmax((1 - REGRESSOR_WEIGHT) * log_alone, 1) @ centres
     assert torch.allclose(together[:, 3], flat, atol=1e-6)
     restored = EmotionNetwork(reader.config)
     restored.load_state_dict(network.state_dict())
-    assert torch.equal(restored.eval().reader(window), reader(window))
+    assert torch.equal(restored.eval().head(window), reader(window))
 
 
 def test_impossible_sizes_are_refused_with_the_numbers() -> None:
