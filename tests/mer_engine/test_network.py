@@ -45,8 +45,8 @@ def music(network: EmotionNetwork, steps: int, batch: int = 2) -> Tensor:
     frames = config.step_context + steps * config.frames_per_step
     bands = 4 * torch.rand(batch, frames, config.bands)
     chroma = torch.rand(batch, frames // config.chroma_every + 1, config.pitch_classes)
-    held = chroma.repeat_interleave(config.chroma_every, dim=1)[:, -frames:]
-    return torch.cat([bands, held, 4 * torch.rand(batch, frames, 1)], dim=2)
+    repeated = chroma.repeat_interleave(config.chroma_every, dim=1)[:, -frames:]
+    return torch.cat([bands, repeated, 4 * torch.rand(batch, frames, 1)], dim=2)
 
 
 def sums_over_rectangles(x: Tensor) -> Tensor:
@@ -59,13 +59,13 @@ def nothing(batch: int = 2) -> Tensor:
 
 
 def update(network: EmotionNetwork, frames: Tensor, past: Tensor) -> tuple[Tensor, ...]:
-    """An update of all steps of `music`, the frames before them being held."""
+    """An update of all steps of `music`, with cached maps of the frames before."""
     config = network.config
     before = frames[:, : config.step_context]
     silence = network.silent_map().expand(len(frames), config.map_context, -1)
-    held = torch.cat([silence, network.encoder.maps(before, silence)], dim=1)
-    held = held[:, -config.map_context :]
-    return network(frames[:, config.step_context :], held, past)
+    cached_maps = torch.cat([silence, network.encoder.maps(before, silence)], dim=1)
+    cached_maps = cached_maps[:, -config.map_context :]
+    return network(frames[:, config.step_context :], cached_maps, past)
 
 
 @pytest.mark.parametrize(("past", "steps"), [(0, 1), (0, 20), (18, 2), (19, 1), (3, 4)])
@@ -126,22 +126,22 @@ def test_a_few_frames_after_others_give_what_the_whole_window_gives(
 ) -> None:
     steps, config = 4, network.config
     frames = music(network, steps)[:, -steps * 32 :]
-    held = network.silent_map().expand(2, config.map_context, -1)
-    whole, embeddings, _, maps = network(frames, held, nothing())
+    cached_maps = network.silent_map().expand(2, config.map_context, -1)
+    whole, embeddings, _, maps = network(frames, cached_maps, nothing())
     past = nothing()
     for end in range(size, steps * 32 + 1, size):
         # A step that is not over yet is encoded with what came before it.
-        before = torch.cat([network.silent_map().expand(2, 32, -1), held], dim=1)
+        before = torch.cat([network.silent_map().expand(2, 32, -1), cached_maps], dim=1)
         before = before[:, before.shape[1] - config.map_context - 32 + size :]
         piecewise, new, _, found = network(frames[:, end - size : end], before, past)
-        held = torch.cat([held, found], dim=1)
+        cached_maps = torch.cat([cached_maps, found], dim=1)
         if end % 32 == 0:
             past = torch.cat([past, new], dim=1)
     if size in (1, 32):
         assert (past - embeddings).abs().max() < 1e-5
         assert (piecewise - whole).abs().max() < 1e-5
     count = steps * 32 // size * size
-    assert (held[:, -count:] - maps[:, :count]).abs().max() < 1e-5
+    assert (cached_maps[:, -count:] - maps[:, :count]).abs().max() < 1e-5
 
 
 @torch.inference_mode()

@@ -54,10 +54,10 @@ def outputs(network: EmotionNetwork, past: int, steps: int) -> list[np.ndarray]:
     config = network.config
     rng = np.random.default_rng(past + steps)
     frames = rng.uniform(0, 4, (2, steps * config.frames_per_step, config.frame_width))
-    held = rng.uniform(0, 4, (2, config.map_context, config.map_size))
+    cached_maps = rng.uniform(0, 4, (2, config.map_context, config.map_size))
     before = rng.normal(size=(2, past, config.embedding))
     with torch.inference_mode():
-        got = network(*(torch.tensor(array).float() for array in (frames, held, before)))
+        got = network(*(torch.tensor(array).float() for array in (frames, cached_maps, before)))
     return [array.numpy() for array in got]
 
 
