@@ -115,7 +115,8 @@ def export_model(
     info = replace(
         info, self_check={name: float(v) for name, v in zip(DIMENSIONS, mean, strict=True)}
     )
-    info = replace(info, parity=parity.store(parity.answers(TorchEngine(network, info))))
+    predictions = parity.predict_windows(TorchEngine(network, info))
+    info = replace(info, parity=parity.reference_metadata(predictions))
     model = onnx.load_model_from_string(to_onnx(network))
     write_metadata(model, info)
     content = model.SerializeToString()
@@ -135,7 +136,7 @@ def export_model(
     if not verdict.passed:
         # A network that stretches rounding so far, as one does that was hardly trained: the file
         # is good, but no other backend can be held to it.
-        info = replace(info, parity=parity.refusal(verdict))
+        info = replace(info, parity=parity.refusal_metadata(verdict))
         write_metadata(model, info)
         content = model.SerializeToString()
         draft.write_bytes(content)
@@ -154,7 +155,8 @@ def renew_answers(path: Path, out: Path) -> ModelInfo:
     reference = TorchEngine.open(path)
     model = onnx.load(path)
     graph = model.graph.SerializeToString()
-    info = replace(reference.info, parity=parity.store(parity.answers(reference)))
+    predictions = parity.predict_windows(reference)
+    info = replace(reference.info, parity=parity.reference_metadata(predictions))
     write_metadata(model, info)
     if model.graph.SerializeToString() != graph:
         raise RuntimeError("the graph changed while its metadata were written")
