@@ -10,6 +10,7 @@ from mer_engine.engine import Engine
 
 AUTO = "auto"
 DEFAULT = "onnxruntime"
+# Receives sentences for the user.
 Announce = Callable[[str], None]
 
 

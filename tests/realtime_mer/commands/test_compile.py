@@ -18,7 +18,7 @@ no_card = pytest.mark.skipif(cuda.missing() is None, reason="this machine has an
 def test_without_the_package_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(build, "_PACKAGES", {"tensorrt-rtx": "no_such_package"})
+    monkeypatch.setattr(build, "PACKAGES", {"tensorrt-rtx": "no_such_package"})
     assert main(["compile", "--target", "sm89"]) == 2
     assert "pip install 'realtime-mer[tensorrt]'" in capsys.readouterr().err
 
