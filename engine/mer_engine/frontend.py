@@ -253,7 +253,7 @@ def features_of(config: FrontEndConfig, excerpts: Sequence[Excerpt]) -> list[NDA
 
     Returns:
         For each excerpt, float32 [frames, width] as `FrontEnd.push` returns them. The result
-        differs from that of a separate computation by at most 1e-6.
+        differs from that of a separate computation by at most 1e-5.
     """
     tables = _tables(config)
     counts = [_count(excerpt, config, tables) for excerpt in excerpts]

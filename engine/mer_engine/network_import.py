@@ -26,8 +26,8 @@ from mer_engine.network import EmotionNetwork, NetworkConfig
 
 # Names in model files from before a renaming, and the names of today: the sizes in the metadata
 # (`training.network`), and the parts of the graph's names ("reader.memory.parts.degrees.known").
-_RENAMED_SIZES = {"memory": "regressor_windows", "memory_rank": "regressor_rank"}
-_RENAMED_PARTS = {
+RENAMED_SIZES = {"memory": "regressor_windows", "memory_rank": "regressor_rank"}
+RENAMED_PARTS = {
     "reader": "head",
     "memory": "regressor",
     "memory_spread": "regressor_spread",
@@ -93,7 +93,7 @@ def _config(sizes: Mapping[str, Any] | None, source: Path) -> NetworkConfig:
         )
     try:
         return NetworkConfig(
-            **{_RENAMED_SIZES.get(name, name): _tuples(value) for name, value in sizes.items()}
+            **{RENAMED_SIZES.get(name, name): _tuples(value) for name, value in sizes.items()}
         )
     except (TypeError, ValueError) as error:
         raise ModelError(
@@ -118,6 +118,8 @@ def _state(
         found: NDArray[Any] | None
         if last == "num_batches_tracked":
             found = np.zeros((), np.int64)
+        elif name == "head.regressor_spread" and network.head.regressor is None:
+            found = expected.numpy()  # not in the graph, because nothing uses it
         elif name in weights:
             found = weights[name]
         elif match := _LSTM.fullmatch(last):
@@ -138,7 +140,7 @@ def _state(
 
 def _renamed(name: str) -> str:
     """Return today's name of a weight or module; names of today stay."""
-    return ".".join(_RENAMED_PARTS.get(part, part) for part in name.split("."))
+    return ".".join(RENAMED_PARTS.get(part, part) for part in name.split("."))
 
 
 def _tensors(graph: onnx.GraphProto) -> dict[str, Array]:

@@ -8,11 +8,11 @@ import pytest
 from mer_engine import Engine, FrontEndConfig, ModelError, ModelInfo
 
 
-def test_what_is_written_is_read(engine: Engine) -> None:
+def test_metadata_survives_json(engine: Engine) -> None:
     assert ModelInfo.from_json(engine.info.to_json(), sha256=engine.info.sha256) == engine.info
 
 
-def test_what_a_stream_needs_is_told(engine: Engine) -> None:
+def test_the_metadata_has_what_a_stream_needs(engine: Engine) -> None:
     info = ModelInfo.from_json(engine.info.to_json())
     assert (info.map_context, info.silent_map) == (engine.info.map_context, engine.info.silent_map)
     data = json.loads(engine.info.to_json())
@@ -68,12 +68,12 @@ def test_damaged_metadata_is_refused(
         ModelInfo.from_json(json.dumps(data))
 
 
-def test_text_that_is_no_json_is_refused() -> None:
+def test_invalid_json_is_refused() -> None:
     with pytest.raises(ModelError, match="metadata cannot be used"):
         ModelInfo.from_json("{")
 
 
-def test_values_are_expectations_and_intervals_spreads(engine: Engine) -> None:
+def test_values_are_means_and_intervals_scaled_deviations(engine: Engine) -> None:
     info = dataclasses.replace(
         engine.info,
         bins=(-1.0, 0.0, 1.0),
