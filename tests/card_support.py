@@ -76,7 +76,8 @@ class SimulatedStream:
         """Return a view of the card's memory, which must be allocated."""
         for start, block in self.device_blocks.items():
             if start <= address and address + size <= start + len(block):
-                return np.frombuffer(block, np.uint8, size, address - start)
+                whole: NDArray[np.uint8] = np.ctypeslib.as_array(block).view(np.uint8)
+                return whole[address - start : address - start + size]
         raise AssertionError(f"{size} bytes at {address:#x} are not allocated on the card")
 
     def upload(self, memory: NDArray[np.uint8], address: int, size: int) -> None:

@@ -45,8 +45,8 @@ def test_many_streams_at_once_equal_each_one_alone(chroma_fft_size: int) -> None
         ):
             frontends[index].accept(excerpt, frames)
             found[index].append(frames)
-    for frames, signal in zip(found, signals, strict=True):
-        np.testing.assert_allclose(np.concatenate(frames), features(signal, config), atol=1e-5)
+    for parts, signal in zip(found, signals, strict=True):
+        np.testing.assert_allclose(np.concatenate(parts), features(signal, config), atol=1e-5)
     assert features_of(config, []) == []
 
 

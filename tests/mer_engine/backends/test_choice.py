@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from mer_engine import Engine, ModelError, load_engine
-from mer_engine.backends import choice
+from mer_engine.backends import choice, parity
 from mer_engine.backends.fallback import FallbackEngine
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine, environment
 from mer_engine.backends.registry import Announce, Backend, backends
@@ -169,7 +169,7 @@ def test_the_result_of_the_gate_is_cached(monkeypatch: pytest.MonkeyPatch) -> No
     def never(engine: Engine) -> None:
         raise AssertionError("the gate ran again")
 
-    monkeypatch.setattr(choice.parity, "check", never)
+    monkeypatch.setattr(parity, "check", never)
     load_engine()
     # Another processor or library may compute other digits.
     monkeypatch.setattr("mer_engine.backends.onnxruntime.environment", lambda: "other")
@@ -178,9 +178,9 @@ def test_the_result_of_the_gate_is_cached(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_refusal_is_cached_too(engine: Engine, tmp_path: Path) -> None:
-    predictions = choice.parity.reference_predictions(engine.info).copy()
+    predictions = parity.reference_predictions(engine.info).copy()
     predictions[7, 0, 1, 0] += 0.01
-    path = _with_reference(engine, tmp_path, choice.parity.reference_metadata(predictions))
+    path = _with_reference(engine, tmp_path, parity.reference_metadata(predictions))
     for _ in range(2):
         with pytest.raises(BackendError, match=r"arousal 1\.0e-02"):
             load_engine(path)
@@ -233,7 +233,7 @@ def test_the_time_of_an_update_is_the_shortest_after_the_warm_up(
             now_s += next(durations_s)
             return super().infer(frames, cached_maps, past)
 
-    monkeypatch.setattr(choice.time, "perf_counter", lambda: now_s)
+    monkeypatch.setattr("time.perf_counter", lambda: now_s)
     assert choice.time_update(Slow(OnnxRuntimeEngine(shipped_model()))) == pytest.approx(2.0)
     assert next(durations_s, None) is None
 

@@ -5,10 +5,10 @@ from mer_engine.backends.onnxruntime import (
     OnnxRuntimeEngine,
     cuda_missing,
     environment,
-    processor,
 )
 from mer_engine.engine import shipped_model
 from mer_engine.errors import BackendError
+from mer_engine.processor import processor
 
 HAS_CUDA = "CUDAExecutionProvider" in ort.get_available_providers()
 
