@@ -121,7 +121,7 @@ def _run_stream(engine: Engine, stream: _Stream, seed: int) -> list[NDArray[np.f
     info = engine.info
     size = info.frames_per_step
     frames = np.stack(
-        [_music(info, stream.ends[-1], 100 * seed + song) for song in range(stream.songs)]
+        [synthetic_music(info, stream.ends[-1], 100 * seed + song) for song in range(stream.songs)]
     )
     # Maps of silence for the longest time before the start that a call can include.
     silence = silent_maps(info, stream.songs)
@@ -240,7 +240,7 @@ def precision_of(engine: Engine) -> str:
     return str(getattr(engine, "precision", "fp32"))
 
 
-def _music(info: ModelInfo, frames: int, seed: int) -> NDArray[np.float32]:
+def synthetic_music(info: ModelInfo, frames: int, seed: int) -> NDArray[np.float32]:
     """Return features of synthetic music, float32 [frames, width]: chords, a beat, noise."""
     front = info.frontend
     bands = front.bands

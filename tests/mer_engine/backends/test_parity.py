@@ -66,11 +66,11 @@ def test_the_calls_are_those_of_streams(engine: Engine) -> None:
 
 
 def test_the_music_is_reproducible(engine: Engine) -> None:
-    music = parity._music(engine.info, 200, 3)
+    music = parity.synthetic_music(engine.info, 200, 3)
     assert music.shape == (200, engine.info.frontend.width)
     assert music.min() >= 0
-    np.testing.assert_array_equal(music[:100], parity._music(engine.info, 100, 3))
-    assert np.abs(music - parity._music(engine.info, 200, 4)).max() > 0.5
+    np.testing.assert_array_equal(music[:100], parity.synthetic_music(engine.info, 100, 3))
+    assert np.abs(music - parity.synthetic_music(engine.info, 200, 4)).max() > 0.5
     # The outputs in existing model files were computed for this music.
     np.testing.assert_allclose(music.mean(), 0.9756145, rtol=1e-5)
 
