@@ -5,6 +5,8 @@ Sums in another order round differently, so results are compared within `ROUNDIN
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from mer_engine.frontend import FrontEndConfig, features
@@ -35,6 +37,15 @@ SMALL = NetworkConfig(
     tagger_width=7,
     bins=11,
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def single_thread() -> Iterator[None]:
+    """Run torch in one thread, which is fastest for small networks on a busy processor."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

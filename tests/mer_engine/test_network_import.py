@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -33,6 +34,15 @@ CALIBRATION = Calibration(
     interval_scale={"valence": (1.3,) * 20, "arousal": (1.2,) * 20},
     prior={"valence": Prior(0.1, -0.2, 0.4), "arousal": Prior(0.0, -0.3, 0.3)},
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def single_thread() -> Iterator[None]:
+    """Run torch in one thread, which is fastest for small networks on a busy processor."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def trained(config: NetworkConfig) -> EmotionNetwork:
