@@ -1,7 +1,7 @@
-"""An NVIDIA card in ordinary memory: queues what it is told and does it when it is waited for.
+"""A simulated NVIDIA card: a stream and a program that run in host memory, without CUDA.
 
-It computes with ONNX Runtime. It is strict where a card would only go wrong: memory that was given
-back, memory that is too small, a shape that was not announced.
+Work is queued and runs when the stream is waited for. The program computes with ONNX Runtime. Use
+of freed memory, of memory that is too small, or of a shape outside the profile is an assertion.
 """
 
 from __future__ import annotations
@@ -13,7 +13,16 @@ from typing import Any
 
 import numpy as np
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
-from mer_engine.backends.tensorrt.shapes import INPUTS, OUTPUTS, Profile, Shape, output_shapes
+from mer_engine.backends.tensorrt.engine import TensorRtEngine
+from mer_engine.backends.tensorrt.shapes import (
+    INPUTS,
+    OUTPUTS,
+    Profile,
+    Shape,
+    output_shapes,
+    profiles,
+)
+from mer_engine.errors import BackendError
 from numpy.typing import NDArray
 
 Work = Callable[[], None]
@@ -21,13 +30,14 @@ WORK_BYTES_PER_WINDOW = 1000
 
 
 class SimulatedStream:
-    """What `mer_engine.backends.cuda.Cuda` does, without a card.
+    """The interface of `mer_engine.backends.cuda.Cuda` in host memory.
 
     Attributes:
-        allocations: blocks of memory that were ever asked for, on both sides.
-        launches: records that were replayed.
-        records: records that are not forgotten.
-        refuse_records: whether nothing can be recorded.
+        allocations: number of allocations so far, of both kinds of memory.
+        launches: number of replays so far.
+        records: recorded work that was not freed.
+        refuse_records: whether `record` fails.
+        device_blocks, host_blocks: memory that is allocated now, by address.
     """
 
     stream = 7
@@ -37,58 +47,57 @@ class SimulatedStream:
         self.launches = 0
         self.records: list[list[Work]] = []
         self.refuse_records = False
-        self._device: dict[int, ctypes.Array[ctypes.c_char]] = {}
-        self._host: dict[int, NDArray[np.uint8]] = {}
+        self.device_blocks: dict[int, ctypes.Array[ctypes.c_char]] = {}
+        self.host_blocks: dict[int, NDArray[np.uint8]] = {}
         self._queue: list[Work] = []
         self._recording: list[Work] | None = None
 
     def host(self, size: int) -> NDArray[np.uint8]:
-        memory = np.full(size, 0xFF, np.uint8)  # NaN as floats: what is not written is noticed
-        self._host[memory.ctypes.data] = memory
+        memory = np.full(size, 0xFF, np.uint8)  # NaN as float32, so missing writes are noticed
+        self.host_blocks[memory.ctypes.data] = memory
         self.allocations += 1
         return memory
 
     def free_host(self, memory: NDArray[np.uint8]) -> None:
-        del self._host[memory.ctypes.data]
+        del self.host_blocks[memory.ctypes.data]
 
     def device(self, size: int) -> int:
         block = ctypes.create_string_buffer(b"\xff" * size, size)
         address = ctypes.addressof(block)
-        self._device[address] = block
+        self.device_blocks[address] = block
         self.allocations += 1
         return address
 
     def free_device(self, address: int) -> None:
-        assert not self._queue, "memory is given back while work is queued"
-        del self._device[address]
+        assert not self._queue, "memory is freed while work is queued"
+        del self.device_blocks[address]
 
     def memory(self, address: int, size: int) -> NDArray[np.uint8]:
-        """A view of the card's memory, which must be its own."""
-        for start, block in self._device.items():
+        """Return a view of the card's memory, which must be allocated."""
+        for start, block in self.device_blocks.items():
             if start <= address and address + size <= start + len(block):
-                return np.frombuffer(block, np.uint8, size, address - start)
-        raise AssertionError(f"{size} bytes at {address:#x} are not the card's")
+                whole: NDArray[np.uint8] = np.ctypeslib.as_array(block).view(np.uint8)
+                return whole[address - start : address - start + size]
+        raise AssertionError(f"{size} bytes at {address:#x} are not allocated on the card")
 
     def upload(self, memory: NDArray[np.uint8], address: int, size: int) -> None:
-        assert memory.ctypes.data in self._host, "not page-locked"
+        assert memory.ctypes.data in self.host_blocks, "not page-locked"
         self.queue(lambda: np.copyto(self.memory(address, size), memory[:size]))
 
     def download(self, address: int, memory: NDArray[np.uint8], size: int) -> None:
-        assert memory.ctypes.data in self._host, "not page-locked"
+        assert memory.ctypes.data in self.host_blocks, "not page-locked"
         self.queue(lambda: np.copyto(memory[:size], self.memory(address, size)))
 
     def queue(self, work: Work) -> None:
         (self._queue if self._recording is None else self._recording).append(work)
 
     def wait(self) -> None:
-        assert self._recording is None, "waited while recording"
+        assert self._recording is None, "wait during a recording"
         queue, self._queue = self._queue, []
         for work in queue:
             work()
 
     def record(self, work: Work) -> Any:
-        from mer_engine.errors import BackendError
-
         if self.refuse_records:
             raise BackendError("CUDA: operation not permitted when stream is capturing")
         self._recording = []
@@ -98,11 +107,11 @@ class SimulatedStream:
         return recorded
 
     def replay(self, recorded: list[Work]) -> None:
-        assert any(recorded is entry for entry in self.records), "forgotten"
+        assert any(recorded is entry for entry in self.records), "freed record"
         self.launches += 1
         self._queue.extend(recorded)
 
-    def forget(self, recorded: list[Work]) -> None:
+    def free_recorded(self, recorded: list[Work]) -> None:
         self.records = [entry for entry in self.records if entry is not recorded]
 
 
@@ -111,26 +120,17 @@ class SimulatedProgram:
 
     Args:
         path: the model file.
-        stream: of the card.
-        ranges: its profiles.
-        records_itself: as of the library.
+        stream: the card's stream.
+        records_itself: see `mer_engine.backends.tensorrt.engine.Program`.
 
     Attributes:
-        contexts: those that were made.
-        broken: whether it refuses to run.
+        contexts: number of contexts created so far.
+        broken: whether its contexts refuse to run.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        stream: SimulatedStream,
-        ranges: tuple[Profile, ...],
-        *,
-        records_itself: bool = False,
-    ) -> None:
+    def __init__(self, path: Path, stream: SimulatedStream, *, records_itself: bool) -> None:
         self.engine = OnnxRuntimeEngine(path)
         self.stream = stream
-        self.ranges = ranges
         self.records_itself = records_itself
         self.contexts = 0
         self.broken = False
@@ -138,11 +138,11 @@ class SimulatedProgram:
     def context(self, profile: int, stream: int) -> SimulatedContext:
         assert stream == self.stream.stream
         self.contexts += 1
-        return SimulatedContext(self, self.ranges[profile])
+        return SimulatedContext(self, profiles(self.engine.info)[profile])
 
 
 class SimulatedContext:
-    """Shapes and addresses of a call."""
+    """An execution context: shapes, addresses and working memory of a call."""
 
     def __init__(self, program: SimulatedProgram, profile: Profile) -> None:
         self._program = program
@@ -168,21 +168,21 @@ class SimulatedContext:
     def execute_async_v3(self, stream_handle: int) -> bool:
         if self._program.broken:
             return False
-        assert self._profile.holds(self._shape()), self._shape()
+        assert self._profile.contains(self._shape()), self._shape()
         self._program.stream.memory(*self._work)
         assert self._work[1] >= self.update_device_memory_size_for_shapes()
         self._program.stream.queue(self._run)
         return True
 
     def _shape(self) -> Shape:
-        frames, held, past = (self._shapes[name] for name in INPUTS)
-        return Shape(frames[0], frames[1], held[1], past[1])
+        frames, cached_maps, past = (self._shapes[name] for name in INPUTS)
+        return Shape(frames[0], frames[1], cached_maps[1], past[1])
 
     def _run(self) -> None:
         inputs = [self._tensor(name, self._shapes[name]).copy() for name in INPUTS]
-        told = self._program.engine.infer(*inputs)
+        outputs = self._program.engine.infer(*inputs)
         shapes = output_shapes(self._program.engine.info, self._shape())
-        for name, array, shape in zip(OUTPUTS, told, shapes, strict=True):
+        for name, array, shape in zip(OUTPUTS, outputs, shapes, strict=True):
             assert array.shape == shape
             self._tensor(name, shape)[...] = array
 
@@ -190,3 +190,18 @@ class SimulatedContext:
         size = 4 * int(np.prod(shape))
         memory = self._program.stream.memory(self._addresses[name], size)
         return memory.view(np.float32).reshape(shape)
+
+
+class SimulatedCard:
+    """An engine on a simulated card.
+
+    Args:
+        path: the model file.
+        records_itself: see `mer_engine.backends.tensorrt.engine.Program`.
+    """
+
+    def __init__(self, path: Path, *, records_itself: bool = False) -> None:
+        self.stream = SimulatedStream()
+        self.program = SimulatedProgram(path, self.stream, records_itself=records_itself)
+        info = self.program.engine.info
+        self.engine = TensorRtEngine(info, self.program, self.stream, "fp32", "a simulated card")

@@ -4,7 +4,7 @@ from mer_engine.banded import BandedMatrix
 
 
 @pytest.mark.parametrize("columns", [1, 32, 96, 205])
-def test_a_product_is_that_of_the_whole_matrix(columns: int) -> None:
+def test_a_product_equals_that_of_the_dense_matrix(columns: int) -> None:
     rng = np.random.default_rng(0)
     row = np.arange(400)[:, None]
     centre = 2.0 * np.arange(columns)

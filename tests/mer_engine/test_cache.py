@@ -4,7 +4,7 @@ import pytest
 from mer_engine.cache import DamagedError, KeyValueCache, cache_folder, read_file, write_file
 
 
-def test_each_system_has_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_each_system_has_its_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     assert cache_folder("linux", {}) == tmp_path / ".cache" / "realtime-mer"
     assert cache_folder("linux", {"XDG_CACHE_HOME": "/x"}) == Path("/x/realtime-mer")
@@ -25,7 +25,7 @@ def test_a_file_comes_back_with_its_header(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("at", [0, 25, -1])
-def test_a_changed_byte_is_noticed(tmp_path: Path, at: int) -> None:
+def test_a_changed_byte_is_detected(tmp_path: Path, at: int) -> None:
     path = tmp_path / "file"
     write_file(path, {"a": 1}, b"content")
     content = bytearray(path.read_bytes())
@@ -36,7 +36,7 @@ def test_a_changed_byte_is_noticed(tmp_path: Path, at: int) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 10, 60, -1])
-def test_a_file_that_was_cut_short_is_noticed(tmp_path: Path, length: int) -> None:
+def test_a_truncated_file_is_detected(tmp_path: Path, length: int) -> None:
     path = tmp_path / "file"
     write_file(path, {"a": 1}, b"content")
     path.write_bytes(path.read_bytes()[:length])
@@ -44,8 +44,8 @@ def test_a_file_that_was_cut_short_is_noticed(tmp_path: Path, length: int) -> No
         read_file(path)
 
 
-def test_notes_are_kept_over_runs(tmp_path: Path) -> None:
-    path = tmp_path / "folder" / "notes.json"
+def test_values_are_kept_over_runs(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "values.json"
     assert KeyValueCache(path).get("a") is None
     KeyValueCache(path).put("a", {"x": 1})
     KeyValueCache(path).put("b", {"y": 2})
@@ -54,16 +54,16 @@ def test_notes_are_kept_over_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": 3}', "\x00"])
-def test_damaged_notes_are_no_notes(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "notes.json"
+def test_a_damaged_file_counts_as_empty(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "values.json"
     path.write_text(text)
     assert KeyValueCache(path).get("a") is None
     KeyValueCache(path).put("a", {"x": 1})
     assert KeyValueCache(path).get("a") == {"x": 1}
 
 
-def test_notes_that_cannot_be_written_are_no_failure(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    notes = KeyValueCache(tmp_path / "file" / "notes.json")
-    notes.put("a", {"x": 1})
-    assert notes.get("a") is None
+    values = KeyValueCache(tmp_path / "file" / "values.json")
+    values.put("a", {"x": 1})
+    assert values.get("a") is None

@@ -23,12 +23,12 @@ def test_the_mean_explains_nothing() -> None:
     assert (figures.r2, figures.r, figures.ccc) == (0, 0, 0)
 
 
-def test_what_cannot_be_compared_is_refused() -> None:
+def test_labels_without_variance_and_other_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="differ in shape"):
         fit([1.0, 2.0], [1.0])
-    with pytest.raises(ValueError, match="2 labels without spread"):
+    with pytest.raises(ValueError, match="2 labels without variance"):
         fit([1.0, 1.0], [1.0, 2.0])
 
 
-def test_coverage_counts_the_ends_in() -> None:
+def test_coverage_includes_the_ends() -> None:
     assert coverage([0.0, 0.5, 1.0, 2.0], [0.0, 0.6, 0.0, 0.0], [1.0, 0.7, 1.0, 1.0]) == 0.5

@@ -1,7 +1,9 @@
-"""A model file read back is the network that was written."""
+"""A network read back from a model file equals the one that was written."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -12,15 +14,21 @@ import torch
 from mer_engine import load_engine
 from mer_engine.engine import silent_maps
 from mer_engine.errors import ModelError
-from mer_engine.model_file import Prior
+from mer_engine.model_file import Prior, write_metadata
 from mer_engine.network import EmotionNetwork, NetworkConfig
-from mer_engine.network_import import load_network
+from mer_engine.network_import import RENAMED_PARTS, RENAMED_SIZES, load_network
 from mer_engine.training.export import Calibration, ModelText, export_model
 from mer_engine.training.transfer import settle_pool, start_encoder
 from onnx import numpy_helper
 from tagger_support import make_tagger
 
-SIZES = NetworkConfig(tags=50, hidden=8, width=16, statistics=24, memory=7, memory_rank=5, bins=11)
+SIZES = NetworkConfig(
+    timbral=((7, 38, 3), (7, 67, 2)), temporal=((32, 2),), residual_filters=4, tags=6,
+    hidden=8, width=16, statistics=24, regressor_windows=7, regressor_rank=5,
+    bins=11,
+)  # fmt: skip
+# The filters, channels and tags of a tagger.
+TAGGED = NetworkConfig(tags=50, hidden=8, width=16, statistics=24, bins=11)
 CALIBRATION = Calibration(
     coverage=0.8,
     interval_scale={"valence": (1.3,) * 20, "arousal": (1.2,) * 20},
@@ -28,8 +36,17 @@ CALIBRATION = Calibration(
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def single_thread() -> Iterator[None]:
+    """Run torch in one thread, which is fastest for small networks on a busy processor."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def trained(config: NetworkConfig) -> EmotionNetwork:
-    """A network none of whose tensors is as it was made."""
+    """Return a network whose tensors all differ from their initial values."""
     torch.manual_seed(3)
     network = EmotionNetwork(config).eval()
     for name, tensor in network.state_dict().items():
@@ -48,18 +65,18 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[EmotionNetwork, P
     return network, path
 
 
-def outputs(network: EmotionNetwork, past: int, steps: int) -> list[np.ndarray]:
+def run(network: EmotionNetwork, past: int, steps: int) -> list[np.ndarray]:
     config = network.config
     rng = np.random.default_rng(past + steps)
     frames = rng.uniform(0, 4, (2, steps * config.frames_per_step, config.frame_width))
-    held = rng.uniform(0, 4, (2, config.map_context, config.map_size))
+    cached_maps = rng.uniform(0, 4, (2, config.map_context, config.map_size))
     before = rng.normal(size=(2, past, config.embedding))
     with torch.inference_mode():
-        got = network(*(torch.tensor(array).float() for array in (frames, held, before)))
-    return [array.numpy() for array in got]
+        results = network(*(torch.tensor(array).float() for array in (frames, cached_maps, before)))
+    return [array.numpy() for array in results]
 
 
-def test_every_tensor_comes_back(written: tuple[EmotionNetwork, Path]) -> None:
+def test_every_tensor_is_read_back(written: tuple[EmotionNetwork, Path]) -> None:
     network, path = written
     copy, info = load_network(path)
     assert copy.config == network.config
@@ -67,7 +84,6 @@ def test_every_tensor_comes_back(written: tuple[EmotionNetwork, Path]) -> None:
     assert not copy.training
     expected = network.state_dict()
     assert copy.state_dict().keys() == expected.keys()
-    # The two biases of an LSTM's gates count as their sum; the exporter keeps them apart.
     for name, tensor in copy.state_dict().items():
         torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-6, msg=name)
 
@@ -76,25 +92,24 @@ def test_every_tensor_comes_back(written: tuple[EmotionNetwork, Path]) -> None:
 def test_outputs_are_the_same(written: tuple[EmotionNetwork, Path], past: int, steps: int) -> None:
     network, path = written
     copy, _ = load_network(path)
-    for got, expected in zip(
-        outputs(copy, past, steps), outputs(network, past, steps), strict=True
-    ):
-        np.testing.assert_allclose(got, expected, atol=1e-5)
+    for output, expected in zip(run(copy, past, steps), run(network, past, steps), strict=True):
+        np.testing.assert_allclose(output, expected, atol=1e-4)
 
 
 def test_a_network_that_was_never_fitted(tmp_path: Path) -> None:
-    # Many of its tensors are equal, zeros or ones: the exporter lets them share one.
+    # Many of its tensors are equal (zeros or ones): the exporter lets them share one.
     torch.manual_seed(0)
     check(EmotionNetwork(SIZES).eval(), tmp_path / "m.onnx")
 
 
 def test_a_network_that_starts_from_a_tagger(tmp_path: Path) -> None:
-    network = EmotionNetwork(SIZES)
+    network = EmotionNetwork(TAGGED)
     start_encoder(network, make_tagger())
-    assert (network.encoder.front[0].sign < 0).any()
+    signs = [sign for name, sign in network.state_dict().items() if name.endswith(".sign")]
+    assert any((sign < 0).any() for sign in signs)
     rng = np.random.default_rng(0)
     settle_pool(network, rng.uniform(0, 3, (2, 640, 109)).astype(np.float16))
-    network.reader.statistic_mean.normal_()
+    network.head.statistic_mean.normal_()
     check(network.eval(), tmp_path / "m.onnx")
 
 
@@ -108,7 +123,7 @@ def test_networks_of_other_sizes(tmp_path: Path, config: NetworkConfig) -> None:
 
 
 def check(network: EmotionNetwork, path: Path) -> None:
-    """Writes a network, reads it back and compares everything."""
+    """Write a network, read it back and compare weights and outputs."""
     text = ModelText(training={"network": asdict(network.config)})
     export_model(network, path, CALIBRATION, text)
     copy, _ = load_network(path)
@@ -116,11 +131,11 @@ def check(network: EmotionNetwork, path: Path) -> None:
     for name, tensor in copy.state_dict().items():
         if not name.endswith("num_batches_tracked"):
             torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-6, msg=name)
-    for got, wanted in zip(outputs(copy, 2, 3), outputs(network, 2, 3), strict=True):
-        np.testing.assert_allclose(got, wanted, atol=1e-5)
+    for output, reference in zip(run(copy, 2, 3), run(network, 2, 3), strict=True):
+        np.testing.assert_allclose(output, reference, atol=1e-4)
 
 
-def test_a_file_from_before_there_were_tags(tmp_path: Path) -> None:
+def test_a_file_from_before_tags_existed(tmp_path: Path) -> None:
     network = trained(replace(SIZES, tags=0))
     sizes = asdict(network.config)
     del sizes["tags"], sizes["tagger_width"]
@@ -130,7 +145,7 @@ def test_a_file_from_before_there_were_tags(tmp_path: Path) -> None:
     assert info.embedding_size == SIZES.embedding - SIZES.tags
 
 
-def test_training_can_go_on_from_the_shipped_model() -> None:
+def test_training_can_start_from_the_shipped_model() -> None:
     network, info = load_network(None)
     engine = load_engine()
     assert info.sha256 == engine.info.sha256
@@ -140,8 +155,8 @@ def test_training_can_go_on_from_the_shipped_model() -> None:
     inputs = frames, silent_maps(info), past
     expected = engine.infer(*inputs)
     with torch.inference_mode():
-        got = network(*(torch.from_numpy(array) for array in inputs))
-    for ours, theirs, tolerance in zip(got, expected, (1e-4, 1e-3, 1e-4, 1e-3), strict=True):
+        results = network(*(torch.from_numpy(array) for array in inputs))
+    for ours, theirs, tolerance in zip(results, expected, (1e-4, 1e-3, 1e-4, 1e-3), strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs, atol=tolerance)
     assert all(parameter.requires_grad for parameter in network.parameters())
 
@@ -164,7 +179,7 @@ def altered(path: Path, target: Path, change: str) -> Path:
     return target
 
 
-def test_files_that_hold_something_else(
+def test_files_of_other_networks_are_refused(
     written: tuple[EmotionNetwork, Path], tmp_path: Path
 ) -> None:
     _, path = written
@@ -173,7 +188,7 @@ def test_files_that_hold_something_else(
     other = tmp_path / "other.onnx"
     with pytest.raises(ModelError, match=r"another kind of network .*'depth'"):
         load_network(altered(path, other, '"statistics": 24, "depth": 3'))
-    with pytest.raises(ModelError, match=r"another kind of network .*reader\.first\.weight is"):
+    with pytest.raises(ModelError, match=r"another kind of network .*head\.first\.weight is"):
         load_network(altered(path, other, '"statistics": 25'))
     with pytest.raises(ModelError, match=r"another kind of network .*: encoder\.mean is not in it"):
         load_network(altered(path, other, "rename"))
@@ -181,8 +196,42 @@ def test_files_that_hold_something_else(
         load_network(altered(path, other, '"level": 500.0'))
 
 
-def test_files_that_do_not_say_what_they_are(tmp_path: Path) -> None:
-    path = tmp_path / "m.onnx"
-    export_model(trained(SIZES), path, CALIBRATION, ModelText())
+def test_a_file_without_the_sizes_of_its_network_is_refused(
+    written: tuple[EmotionNetwork, Path], tmp_path: Path
+) -> None:
+    model = onnx.load(written[1])
+    write_metadata(model, replace(load_engine(written[1]).info, training={}))
+    onnx.save(model, tmp_path / "m.onnx")
     with pytest.raises(ModelError, match="does not say what network it holds"):
-        load_network(path)
+        load_network(tmp_path / "m.onnx")
+
+
+def test_names_from_before_the_renaming_are_read(
+    written: tuple[EmotionNetwork, Path], tmp_path: Path
+) -> None:
+    """As in the shipped file."""
+    network, path = written
+    model = onnx.load(path)
+    old = {new: name for name, new in RENAMED_PARTS.items()}
+
+    def rename(name: str) -> str:
+        parts = re.split(r"([./])", name)
+        return "".join(old.get(part, part) for part in parts)
+
+    for node in model.graph.node:
+        node.name = rename(node.name)
+        node.input[:] = [rename(name) for name in node.input]
+        node.output[:] = [rename(name) for name in node.output]
+    for entry in model.graph.initializer:
+        entry.name = rename(entry.name)
+    sizes = asdict(network.config)
+    for name, new in RENAMED_SIZES.items():
+        sizes[name] = sizes.pop(new)
+    write_metadata(model, replace(load_engine(path).info, training={"network": sizes}))
+    onnx.save(model, tmp_path / "old.onnx")
+    names = {entry.name for entry in model.graph.initializer}
+    assert "reader.memory.parts.degrees.known" in names
+    copy, _ = load_network(tmp_path / "old.onnx")
+    assert copy.config == network.config
+    for name, tensor in copy.state_dict().items():
+        torch.testing.assert_close(tensor, network.state_dict()[name], rtol=0, atol=1e-6, msg=name)

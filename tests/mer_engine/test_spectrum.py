@@ -4,7 +4,7 @@ import numpy as np
 from mer_engine.spectrum import Scratch, power_spectrum
 
 
-def test_powers_are_those_of_the_bins_wanted() -> None:
+def test_the_power_of_the_selected_bins() -> None:
     windows = np.random.default_rng(0).standard_normal((5, 64)).astype(np.float32)
     scratch = Scratch()
     exact = np.abs(np.fft.rfft(windows.astype(np.float64), axis=1)) ** 2
@@ -14,7 +14,7 @@ def test_powers_are_those_of_the_bins_wanted() -> None:
             np.testing.assert_allclose(found, exact[:rows, bins], rtol=1e-4, atol=1e-5)
 
 
-def test_memory_is_used_again_but_not_by_another_thread() -> None:
+def test_memory_is_reused_by_the_same_thread_only() -> None:
     scratch = Scratch()
     first = scratch.array("any", 4, 8)
     assert np.shares_memory(scratch.array("any", 3, 8), first)

@@ -18,7 +18,7 @@ no_card = pytest.mark.skipif(cuda.missing() is None, reason="this machine has an
 def test_without_the_package_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(build, "_PACKAGES", {"tensorrt-rtx": "no_such_package"})
+    monkeypatch.setattr(build, "PACKAGES", {"tensorrt-rtx": "no_such_package"})
     assert main(["compile", "--target", "sm89"]) == 2
     assert "pip install 'realtime-mer[tensorrt]'" in capsys.readouterr().err
 
@@ -57,7 +57,7 @@ def test_a_backend_that_is_not_here_is_a_sentence(
     capsys: pytest.CaptureFixture[str], backend: str
 ) -> None:
     assert main(["analyze", "demo", "--backend", backend]) == 2
-    assert f"the backend {backend} cannot serve here: " in capsys.readouterr().err
+    assert f"the backend {backend} cannot run here: " in capsys.readouterr().err
 
 
 def test_an_unknown_backend_lists_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:

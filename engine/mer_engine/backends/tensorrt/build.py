@@ -1,11 +1,14 @@
-"""Compile a model with TensorRT. Needs no card where the package builds for others."""
+"""Compile a model with TensorRT, and find the installed package that can.
+
+`tensorrt-rtx` compiles for cards of other machines and needs no card. `tensorrt` compiles for the
+card of its own machine.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
 import importlib.util
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +19,12 @@ from mer_engine.cache import write_file
 from mer_engine.errors import BackendError
 from mer_engine.model_file import ModelInfo
 
+# Package names, and the names of their modules.
+PACKAGES = {"tensorrt-rtx": "tensorrt_rtx", "tensorrt": "tensorrt"}
+# The fastest first.
 PRECISIONS = ("fp16", "fp32")
 # Cards on which tensorrt-rtx multiplies matrices in half precision only.
 HALF_ONLY = ("sm75",)
-_PACKAGES = {"tensorrt-rtx": "tensorrt_rtx", "tensorrt": "tensorrt"}
-Announce = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +32,10 @@ class Library:
     """One of the two packages, imported.
 
     Attributes:
-        name, version: of the package.
-        module: what it is imported as.
-        targets: kinds of card that it builds for wherever it runs; empty where only for this one.
+        name, version: name and version of the package.
+        module: the imported module.
+        targets: kinds of card that it can build for without one; empty where it builds for the card
+            of its own machine only.
     """
 
     name: str
@@ -39,20 +44,20 @@ class Library:
     targets: tuple[str, ...]
 
     def builds(self, target: str, card: cuda.Card | None) -> bool:
-        """Whether it builds for a kind of card on this machine."""
+        """Return whether the package builds for a kind of card on this machine."""
         if self.targets:
             return target in self.targets
         return card is not None and card.target == target
 
     def precisions(self, target: str) -> tuple[str, ...]:
-        """What it computes in on a kind of card, the fastest first."""
+        """Return the precisions available on a kind of card, the fastest first."""
         return ("fp16",) if self.targets and target in HALF_ONLY else PRECISIONS
 
 
 def libraries() -> list[Library]:
-    """The packages that are installed."""
-    found = []
-    for name, module_name in _PACKAGES.items():
+    """Import the installed packages and return them."""
+    installed = []
+    for name, module_name in PACKAGES.items():
         if importlib.util.find_spec(module_name) is None:
             continue
         try:
@@ -62,13 +67,13 @@ def libraries() -> list[Library]:
         kinds = getattr(module, "ComputeCapability", None)
         members = getattr(kinds, "__members__", {})
         targets = tuple(kind.lower() for kind in members if kind.startswith("SM"))
-        found.append(Library(name, str(module.__version__), module, targets))
-    return found
+        installed.append(Library(name, str(module.__version__), module, targets))
+    return installed
 
 
 def not_installed() -> str | None:
-    """Why nothing can be built here; None where one of the packages is installed."""
-    if any(importlib.util.find_spec(module) is not None for module in _PACKAGES.values()):
+    """Return why nothing can be built here; None where one of the packages is installed."""
+    if any(importlib.util.find_spec(module) is not None for module in PACKAGES.values()):
         return None
     return (
         "neither tensorrt-rtx nor tensorrt is installed; with an NVIDIA card on Linux or Windows: "
@@ -77,15 +82,15 @@ def not_installed() -> str | None:
 
 
 def missing() -> str | None:
-    """Why TensorRT cannot run here; None where it may."""
+    """Return why TensorRT is not available here; None where it may be."""
     return not_installed() or cuda.missing()
 
 
 def library_for(target: str, card: cuda.Card | None) -> Library:
-    """The package that builds for a kind of card on this machine.
+    """Return the package that builds for a kind of card on this machine.
 
     Raises:
-        BackendError: none does, and what to do.
+        BackendError: no package does; the message says what to do.
     """
     installed = libraries()
     for library in installed:
@@ -104,7 +109,7 @@ def library_for(target: str, card: cuda.Card | None) -> Library:
 
 
 def targets() -> tuple[str, ...]:
-    """Kinds of card that can be built for without one."""
+    """Return the kinds of card that can be built for without one, in ascending order."""
     found = {target for library in libraries() for target in library.targets}
     return tuple(sorted(found, key=_number))
 
@@ -124,26 +129,27 @@ def build(
     """Compile a model.
 
     Args:
-        library: one of the packages.
+        library: the package to use.
         model: content of the model file.
-        info: of the model.
-        target: kind of card.
+        info: metadata of the model.
+        target: kind of card, such as "sm89".
         precision: "fp32" or "fp16".
-        timing: where measurements are kept for the next build; tensorrt-rtx makes none.
+        timing: file of the timing cache, for the next build; tensorrt-rtx has none.
 
     Raises:
-        BackendError: it cannot be compiled so; what TensorRT says.
+        BackendError: the model cannot be compiled; the message has TensorRT's reason.
     """
     if precision not in library.precisions(target):
         raise BackendError(
             f"{library.name} computes in half precision only on {target}; use --precision fp16"
         )
     if precision == "fp16":
-        model = _halved(model, products=precision_needs_products(library, target))
+        # Where single precision is missing, all products of matrices must be in half precision.
+        model = _to_half(model, products="fp32" not in library.precisions(target))
     logger = make_logger(library.module)
-    recipe = prepare(library, logger, model, info, target)
-    cache = _load_timing(library, recipe.config, timing, target)
-    plan = recipe.builder.build_serialized_network(recipe.network, recipe.config)
+    prepared = prepare(library, logger, model, info, target)
+    cache = _load_timing(library, prepared.config, timing, target)
+    plan = prepared.builder.build_serialized_network(prepared.network, prepared.config)
     if plan is None:
         raise BackendError(f"{library.name} cannot compile the model for {target}: {logger.last}")
     if cache is not None and timing is not None:
@@ -152,59 +158,56 @@ def build(
     return bytes(plan)
 
 
-class Recipe(NamedTuple):
-    """What is to be compiled, and how: TensorRT's own objects.
+class Prepared(NamedTuple):
+    """TensorRT's objects of a build.
 
     Attributes:
-        ranges: its optimisation profiles, as `profiles` has them.
-        parser: kept as long as the network, which holds on to what it read.
+        profiles: optimisation profiles, in the order of `shapes.profiles`.
+        parser: must live as long as the network, which uses the parser's memory.
     """
 
     builder: Any
     network: Any
     config: Any
-    ranges: list[Any]
+    profiles: list[Any]
     parser: Any
 
 
-def prepare(library: Library, logger: Any, model: bytes, info: ModelInfo, target: str) -> Recipe:
-    """Parse a model and say what is to be made of it.
+def prepare(library: Library, logger: Any, model: bytes, info: ModelInfo, target: str) -> Prepared:
+    """Parse a model and configure its build; arguments as in `build`.
 
     Raises:
-        BackendError: TensorRT cannot read the model, or refuses a range of shapes.
+        BackendError: TensorRT cannot read the model, or refuses a profile.
     """
     trt = library.module
     builder = trt.Builder(logger)
-    # Numbers stay of the types that the graph gives them.
+    # Strongly typed: TensorRT uses the types of the graph.
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(model):
         errors = "; ".join(str(parser.get_error(n).desc()) for n in range(parser.num_errors))
         raise BackendError(f"{library.name} cannot read the model: {errors}")
     config = builder.create_builder_config()
-    # It would round single precision to three digits.
+    # TF32 would round single precision to three digits.
     config.clear_flag(trt.BuilderFlag.TF32)
     if library.targets:
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), 0)
-    ranges = []
+    made = []
     for entry in profiles(info):
         profile = builder.create_optimization_profile()
-        ends = [input_shapes(info, shape) for shape in (entry.least, entry.usual, entry.most)]
-        for name, least, usual, most in zip(INPUTS, *ends, strict=True):
-            profile.set_shape(name, least, usual, most)
+        ends = (entry.smallest, entry.typical, entry.largest)
+        shapes = [input_shapes(info, shape) for shape in ends]
+        for name, smallest, typical, largest in zip(INPUTS, *shapes, strict=True):
+            profile.set_shape(name, smallest, typical, largest)
         if config.add_optimization_profile(profile) < 0:
             raise BackendError(f"{library.name} refuses a range of shapes: {logger.last}")
-        ranges.append(profile)
-    return Recipe(builder, network, config, ranges, parser)
+        made.append(profile)
+    return Prepared(builder, network, config, made, parser)
 
 
-def precision_needs_products(library: Library, target: str) -> bool:
-    """Whether half precision must go beyond the convolutions, to the products of matrices."""
-    return "fp32" not in library.precisions(target)
-
-
-def _halved(model: bytes, *, products: bool) -> bytes:
+def _to_half(model: bytes, *, products: bool) -> bytes:
+    """Convert the convolutions of a model to half precision, and its matrix products on demand."""
     if importlib.util.find_spec("onnx") is None:
         raise BackendError(
             "compiling in half precision needs the package onnx; pip install "
@@ -220,13 +223,13 @@ def _halved(model: bytes, *, products: bool) -> bytes:
 
 
 def _load_timing(library: Library, config: Any, path: Path | None, target: str) -> Any:
-    """Measurements of an earlier build, or a place for those of this one."""
-    # tensorrt-rtx measures nothing while it builds: it finishes its kernels on the card, and those
-    # are kept (`LoadedProgram.kernels`).
+    """Load the timing cache of an earlier build, or create one; None where the library has none."""
+    # tensorrt-rtx measures nothing while it builds. It compiles its kernels on the card, and
+    # `LoadedProgram.kernels` keeps them.
     if path is None or library.targets:
         return None
-    known = plans.load_side(path, _timing_owner(library, target))
-    cache = config.create_timing_cache(known)
+    content = plans.load_side(path, _timing_owner(library, target))
+    cache = config.create_timing_cache(content)
     if cache is None:
         return None
     return cache if config.set_timing_cache(cache, False) else None
@@ -237,12 +240,12 @@ def _timing_owner(library: Library, target: str) -> dict[str, Any]:
 
 
 def make_logger(trt: Any) -> Any:
-    """Takes what TensorRT says and keeps the last error; nothing goes to the terminal."""
+    """Return a logger that keeps TensorRT's last error and prints nothing."""
 
     class Logger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self.last = "it does not say why"
+            self.last = "TensorRT gives no reason"
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):

@@ -1,8 +1,7 @@
-"""TensorRT on an NVIDIA card, by either of its packages: `tensorrt-rtx` or `tensorrt`.
+"""Run a compiled engine: buffers, bound contexts and recorded work.
 
-Building needs no card where the package can build for others; running needs one. Work that does
-not need one (shapes, profiles, sizes of buffers, which shapes share what was recorded) is kept
-apart from the few lines that do, and those of CUDA are in `cuda.py`.
+This module contains no call of TensorRT or CUDA. It uses them through `Program`, `Context` and
+`Stream`, so that tests can run it without a card.
 """
 
 from __future__ import annotations
@@ -24,19 +23,19 @@ from mer_engine.backends.tensorrt.shapes import (
     input_shapes,
     lay_out,
     output_shapes,
-    pieces,
     profiles,
+    split_call,
 )
 from mer_engine.engine import Inference
 from mer_engine.errors import BackendError
 from mer_engine.model_file import ModelInfo
 
-# Shapes whose buffers and recorded work are kept.
+# Shapes whose bound contexts and recorded work are kept.
 MAX_BOUND_CONTEXTS = 24
 
 
 class Context(Protocol):
-    """TensorRT's execution context, as far as it is used here."""
+    """The part of TensorRT's execution context that is used here."""
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool: ...
     def set_tensor_address(self, name: str, memory: int) -> bool: ...
@@ -49,18 +48,18 @@ class Program(Protocol):
     """A compiled engine on a card.
 
     Attributes:
-        records_itself: whether the library records and replays the work by itself.
+        records_itself: whether the library records and replays the work itself.
     """
 
     records_itself: bool
 
     def context(self, profile: int, stream: int) -> Context:
-        """A new context for shapes of a profile, whose memory is set from outside."""
+        """Return a new context for shapes of a profile; the caller provides its memory."""
         ...
 
 
 class Stream(Protocol):
-    """What `cuda.Cuda` does."""
+    """The interface of `cuda.Cuda`."""
 
     stream: int
 
@@ -73,12 +72,20 @@ class Stream(Protocol):
     def wait(self) -> None: ...
     def record(self, work: Callable[[], None]) -> Any: ...
     def replay(self, recorded: Any) -> None: ...
-    def forget(self, recorded: Any) -> None: ...
+    def free_recorded(self, recorded: Any) -> None: ...
 
 
 @dataclass(slots=True)
 class BoundContext:
-    """What is kept for a shape: its places in the buffers, a context bound to them, a record."""
+    """The state of a shape: a context bound to the buffers, views of them, recorded work.
+
+    Attributes:
+        inputs, outputs: views of the page-locked memory.
+        input_bytes, output_bytes: bytes to copy in each direction.
+        context: TensorRT's context, bound to the buffers on the card.
+        recorded: work for `Stream.replay`; None where nothing was recorded.
+        calls: calls before the recording.
+    """
 
     inputs: list[NDArray[np.float32]]
     outputs: list[NDArray[np.float32]]
@@ -92,17 +99,17 @@ class BoundContext:
 class TensorRtEngine:
     """Runs a compiled engine.
 
-    All calls go through one stream and one set of buffers: page-locked memory here and memory on
-    the card, bound once. A shape that comes again finds its context bound and its work recorded, so
-    a call is one copy into the buffers, one launch and one copy out. Buffers grow to the next power
-    of two when a larger shape comes, which happens a few times in a life.
+    All calls share one stream and one set of buffers: page-locked memory on the host, and memory on
+    the card. The first call of a shape binds a context to the buffers, and the second one records
+    the work. A later call of the shape copies the inputs into the buffers, replays the work, waits,
+    and copies the outputs. Buffers grow to the next power of two when a larger shape occurs.
 
     Args:
-        info: of the model.
+        info: metadata of the model.
         program: the compiled engine.
-        stream: where it runs.
-        precision: what it was compiled in.
-        device: the card's name.
+        stream: the stream that it runs on.
+        precision: precision that it was compiled in.
+        device: name of the card.
     """
 
     backend = "tensorrt"
@@ -116,104 +123,107 @@ class TensorRtEngine:
         self._program = program
         self._cuda = stream
         self._profiles = profiles(info)
-        self._lanes: OrderedDict[Shape, BoundContext] = OrderedDict()
+        self._bound: OrderedDict[Shape, BoundContext] = OrderedDict()
         self._buffers = _Buffers(stream)
         self._lock = threading.Lock()
 
     def infer(
-        self, frames: NDArray[np.float32], held: NDArray[np.float32], past: NDArray[np.float32]
+        self,
+        frames: NDArray[np.float32],
+        cached_maps: NDArray[np.float32],
+        past: NDArray[np.float32],
     ) -> Inference:
         """See `mer_engine.engine.Engine.infer`."""
-        shape = Shape(frames.shape[0], frames.shape[1], held.shape[1], past.shape[1])
+        shape = Shape(frames.shape[0], frames.shape[1], cached_maps.shape[1], past.shape[1])
         with self._lock:
-            told = [
-                self._run(number, filled, [array[windows] for array in (frames, held, past)])
-                for windows, number, filled in pieces(shape, self._profiles)
+            parts = [
+                self._run(number, padded, [array[windows] for array in (frames, cached_maps, past)])
+                for windows, number, padded in split_call(shape, self._profiles)
             ]
-        if len(told) == 1:
-            return told[0]
-        return Inference(*(np.concatenate(parts) for parts in zip(*told, strict=True)))
+        if len(parts) == 1:
+            return parts[0]
+        return Inference(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
     def _run(self, profile: int, shape: Shape, arrays: list[NDArray[np.float32]]) -> Inference:
-        lane = self._lane(profile, shape)
+        bound = self._bind(profile, shape)
         count = len(arrays[0])
-        for place, array in zip(lane.inputs, arrays, strict=True):
-            place[:count] = array
-            place[count:] = array[:1]  # filled up with music, not with what was there before
-        self._launch(lane)
+        for view, array in zip(bound.inputs, arrays, strict=True):
+            view[:count] = array
+            view[count:] = array[:1]  # padding: valid values instead of those of an earlier call
+        self._launch(bound)
         self._cuda.wait()
-        # Callers keep what they are told; the buffers are for the next call.
-        return Inference(*(place[:count].copy() for place in lane.outputs))
+        # Callers keep the outputs, and the next call overwrites the buffers.
+        return Inference(*(view[:count].copy() for view in bound.outputs))
 
-    def _launch(self, lane: BoundContext) -> None:
-        if lane.recorded is not None:
-            self._cuda.replay(lane.recorded)
+    def _launch(self, bound: BoundContext) -> None:
+        if bound.recorded is not None:
+            self._cuda.replay(bound.recorded)
             return
-        self._queue(lane)
+        self._queue(bound)
         if self._program.records_itself:
             return
-        lane.calls += 1
-        # TensorRT finishes what a new shape needs in the first call; from the second on, the work
-        # is the same each time. What cannot be recorded runs as well, only slower.
-        if lane.calls == 2:
+        bound.calls += 1
+        # TensorRT prepares a new shape in its first call. From the second one on the work is the
+        # same each time. Work that cannot be recorded is queued in each call.
+        if bound.calls == 2:
             with contextlib.suppress(BackendError):
-                lane.recorded = self._cuda.record(lambda: self._queue(lane))
+                bound.recorded = self._cuda.record(lambda: self._queue(bound))
 
-    def _queue(self, lane: BoundContext) -> None:
+    def _queue(self, bound: BoundContext) -> None:
         buffers = self._buffers
-        self._cuda.upload(buffers.host_in, buffers.device_in, lane.input_bytes)
-        if not lane.context.execute_async_v3(self._cuda.stream):
+        self._cuda.upload(buffers.host_in, buffers.device_in, bound.input_bytes)
+        if not bound.context.execute_async_v3(self._cuda.stream):
             raise BackendError("TensorRT could not run the network")
-        self._cuda.download(buffers.device_out, buffers.host_out, lane.output_bytes)
+        self._cuda.download(buffers.device_out, buffers.host_out, bound.output_bytes)
 
-    def _lane(self, profile: int, shape: Shape) -> BoundContext:
-        lane = self._lanes.get(shape)
-        if lane is not None:
-            self._lanes.move_to_end(shape)
-            return lane
+    def _bind(self, profile: int, shape: Shape) -> BoundContext:
+        bound = self._bound.get(shape)
+        if bound is not None:
+            self._bound.move_to_end(shape)
+            return bound
         inputs, input_bytes = lay_out(input_shapes(self.info, shape))
         outputs, output_bytes = lay_out(output_shapes(self.info, shape))
         context = self._program.context(profile, self._cuda.stream)
-        for name, piece in zip(INPUTS, inputs, strict=True):
-            if not context.set_input_shape(name, piece.shape):
-                raise BackendError(f"TensorRT refuses {name} of shape {piece.shape}")
+        for name, placement in zip(INPUTS, inputs, strict=True):
+            if not context.set_input_shape(name, placement.shape):
+                raise BackendError(f"TensorRT refuses {name} of shape {placement.shape}")
         work_bytes = max(int(context.update_device_memory_size_for_shapes()), 1)
-        if not self._buffers.hold(input_bytes, output_bytes, work_bytes):
-            # Everything that was bound to the old ones goes first.
-            self._drop_lanes()
+        if not self._buffers.fit(input_bytes, output_bytes, work_bytes):
+            # Growing moves the buffers, so contexts that are bound to them must go.
+            self._drop_all()
             self._buffers.grow(input_bytes, output_bytes, work_bytes)
         buffers = self._buffers
         context.set_device_memory(buffers.work, buffers.work_bytes)
-        for names, places, base in (
+        for names, placements, base in (
             (INPUTS, inputs, buffers.device_in),
             (OUTPUTS, outputs, buffers.device_out),
         ):
-            for name, piece in zip(names, places, strict=True):
-                context.set_tensor_address(name, base + piece.offset)
-        lane = BoundContext(
-            [piece.view(buffers.host_in) for piece in inputs],
-            [piece.view(buffers.host_out) for piece in outputs],
+            for name, placement in zip(names, placements, strict=True):
+                context.set_tensor_address(name, base + placement.offset)
+        bound = BoundContext(
+            [placement.view(buffers.host_in) for placement in inputs],
+            [placement.view(buffers.host_out) for placement in outputs],
             input_bytes,
             output_bytes,
             context,
         )
-        self._lanes[shape] = lane
-        while len(self._lanes) > MAX_BOUND_CONTEXTS:
-            self._forget(self._lanes.popitem(last=False)[1])
-        return lane
+        self._bound[shape] = bound
+        while len(self._bound) > MAX_BOUND_CONTEXTS:
+            self._drop(self._bound.popitem(last=False)[1])
+        return bound
 
-    def _drop_lanes(self) -> None:
+    def _drop_all(self) -> None:
         self._cuda.wait()
-        while self._lanes:
-            self._forget(self._lanes.popitem()[1])
+        while self._bound:
+            self._drop(self._bound.popitem()[1])
 
-    def _forget(self, lane: BoundContext) -> None:
-        if lane.recorded is not None:
-            self._cuda.forget(lane.recorded)
+    def _drop(self, bound: BoundContext) -> None:
+        if bound.recorded is not None:
+            self._cuda.free_recorded(bound.recorded)
 
 
 class _Buffers:
-    """The memory of all lanes, which take turns: inputs and outputs on both sides, work space."""
+    """Memory that all bound contexts share: inputs and outputs on both sides, and workspace."""
 
     def __init__(self, stream: Stream) -> None:
         self._cuda = stream
@@ -221,8 +231,8 @@ class _Buffers:
         self.device_in = self.device_out = self.work = 0
         self.work_bytes = 0
 
-    def hold(self, input_bytes: int, output_bytes: int, work_bytes: int) -> bool:
-        """Whether they are large enough."""
+    def fit(self, input_bytes: int, output_bytes: int, work_bytes: int) -> bool:
+        """Return whether the buffers are large enough."""
         return (
             len(self.host_in) >= input_bytes
             and len(self.host_out) >= output_bytes
@@ -230,7 +240,7 @@ class _Buffers:
         )
 
     def grow(self, input_bytes: int, output_bytes: int, work_bytes: int) -> None:
-        """Become large enough; what was in them is lost, and their places change."""
+        """Make the buffers large enough. Their content is lost and their addresses change."""
         sizes = (
             max(_power_of_two(input_bytes), len(self.host_in)),
             max(_power_of_two(output_bytes), len(self.host_out)),

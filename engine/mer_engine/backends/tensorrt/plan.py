@@ -1,4 +1,7 @@
-"""Compiled engines on disk: make them, find them again, and load them on a card."""
+"""Compile engines into the user's cache, find them there, and load them on the card.
+
+A compiled engine is called plan, as TensorRT does. One that is stale or damaged is compiled again.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,8 @@ from typing import Any
 from mer_engine.backends import cuda, plans
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine, read_model
 from mer_engine.backends.plans import PlanKey, StaleError
-from mer_engine.backends.tensorrt.build import (
-    Announce,
-    Library,
-    build,
-    library_for,
-    make_logger,
-)
+from mer_engine.backends.registry import Announce
+from mer_engine.backends.tensorrt.build import Library, build, library_for, make_logger
 from mer_engine.backends.tensorrt.engine import Context, TensorRtEngine
 from mer_engine.cache import DamagedError, write_file
 from mer_engine.errors import BackendError, NotCompiledError
@@ -24,12 +22,15 @@ from mer_engine.model_file import ModelInfo
 
 
 class LoadedProgram:
-    """A compiled engine on the card. Every line needs one.
+    """A compiled engine on the card: all calls of TensorRT that need one.
 
     Args:
-        library: the package that compiled it.
-        plan: what it made.
-        kernels: what it made of it on this card before; may be empty.
+        library: the package that compiled the engine.
+        plan: the compiled engine.
+        kernels: kernels that the package made of it on this card before; may be empty.
+
+    Raises:
+        BackendError: the package cannot load the engine.
     """
 
     def __init__(self, library: Library, plan: bytes, kernels: bytes = b"") -> None:
@@ -39,7 +40,7 @@ class LoadedProgram:
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise BackendError(f"{library.name} cannot load the engine: {self._logger.last}")
-        # Either this alone or settings with it, as a context takes them.
+        # A context takes either the strategy alone, or settings that include it.
         self._settings = strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
         self.records_itself = hasattr(trt, "CudaGraphStrategy")
         self._kernels = None
@@ -63,24 +64,24 @@ class LoadedProgram:
         return bool(context.set_optimization_profile_async(profile, stream))
 
     def kernels(self) -> bytes:
-        """What was compiled for this card while running, to be kept; empty where nothing is."""
+        """Return the kernels that were compiled for this card at run time; may be empty."""
         return b"" if self._kernels is None else bytes(self._kernels.serialize())
 
 
 def compile_plan(
     path: Path, target: str, precision: str, announce: Announce, out: Path | None = None
 ) -> Path:
-    """Compile a model file for a kind of card, and keep it; returns where.
+    """Compile a model file for a kind of card, store the engine and return its path.
 
     Args:
         path: the model file.
         target: kind of card, such as "sm89".
         precision: "fp32" or "fp16".
-        announce: takes a line when it begins and when it is done.
-        out: a folder to write to, in place of the user's cache.
+        announce: receives a line at the start and at the end.
+        out: the folder to write to; None for the user's cache.
 
     Raises:
-        BackendError: it cannot be compiled so, or not be kept.
+        BackendError: the model cannot be compiled, or the engine cannot be written.
         ModelError: the model file is missing or damaged.
     """
     info = OnnxRuntimeEngine(path).info
@@ -98,45 +99,44 @@ def compile_plan(
 def _key(
     info: ModelInfo, library: Library, target: str, card: cuda.Card | None, precision: str
 ) -> PlanKey:
-    # What tensorrt-rtx makes runs on every card of a kind; tensorrt's on the one it was made on.
+    # An engine of tensorrt-rtx runs on every card of its kind, one of tensorrt on one card only.
     device = "" if library.targets or card is None else card.name
     return PlanKey.of(info, library.name, library.version, target, device, precision)
 
 
 def open_engine(path: Path, announce: Announce, precision: str | None = None) -> TensorRtEngine:
-    """The compiled engine of a model file on this machine's card.
+    """Load the compiled engine of a model file on this machine's card.
 
-    What was compiled with another version is compiled again; what is damaged is discarded and
-    compiled again; both are told.
+    A stale or damaged engine is compiled again, and announced.
 
     Args:
         path: the model file.
-        announce: takes a line where something takes long or went wrong.
+        announce: receives a line where something takes long or failed.
         precision: "fp32" or "fp16"; None for the fastest that was compiled.
 
     Raises:
-        NotCompiledError: nothing was compiled.
-        BackendError: there is no card, or it refuses.
+        NotCompiledError: no engine was compiled.
+        BackendError: there is no card, or the engine cannot run on it.
         ModelError: the model file is missing or damaged.
     """
-    from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
-
     card = cuda.find_card()
     library = library_for(card.target, card)
     info = OnnxRuntimeEngine(path).info
-    wanted = library.precisions(card.target) if precision is None else (precision,)
-    for choice in wanted:
+    precisions = library.precisions(card.target) if precision is None else (precision,)
+    for choice in precisions:
         key = _key(info, library, card.target, card, choice)
         plan = fresh_plan(key, path, announce)
         if plan is not None:
-            return _run_plan(info, library, key, plan, card)
+            return _load_on_card(info, library, key, plan, card)
     raise NotCompiledError(
         f"nothing is compiled for {card.name} yet: 'realtime-mer compile' makes it faster"
     )
 
 
 def fresh_plan(key: PlanKey, path: Path, announce: Announce) -> bytes | None:
-    """The compiled engine of a key, compiled again where it is stale or damaged; None if none was.
+    """Return the compiled engine of a key; None where nothing was compiled.
+
+    A stale or damaged engine is compiled again.
 
     Raises:
         BackendError: it cannot be compiled again.
@@ -146,27 +146,27 @@ def fresh_plan(key: PlanKey, path: Path, announce: Announce) -> bytes | None:
     except FileNotFoundError:
         return None
     except StaleError as error:
-        announce(f"the compiled engine is stale ({error}); it is compiled again")
+        announce(f"the compiled engine is stale ({error}); compiling it again")
     except DamagedError as error:
-        announce(f"{error}; it is discarded and compiled again")
+        announce(f"{error}; compiling it again")
     compile_plan(path, key.target, key.precision, announce)
     return plans.load_plan(key)
 
 
-def _run_plan(
+def _load_on_card(
     info: ModelInfo, library: Library, key: PlanKey, plan: bytes, card: cuda.Card
 ) -> TensorRtEngine:
-    """Load a plan on the card. Every line needs one."""
+    """Load a plan on the card, and store its kernels when the process ends."""
     path = plans.side_file(key, "kernels")
     owner = {"plan": plans.digest(plan), "device": card.name, "version": library.version}
-    known = plans.load_side(path, owner)
+    stored = plans.load_side(path, owner)
     stream = cuda.Cuda()
-    program = LoadedProgram(library, plan, known)
+    program = LoadedProgram(library, plan, stored)
 
     def keep_kernels() -> None:
-        with contextlib.suppress(Exception):  # the process ends; a cache is no reason to complain
+        with contextlib.suppress(Exception):  # the process ends: errors of a cache do not matter
             kernels = program.kernels()
-            if kernels and kernels != known:
+            if kernels and kernels != stored:
                 write_file(path, owner, kernels)
 
     atexit.register(keep_kernels)
