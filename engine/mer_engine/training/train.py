@@ -281,7 +281,7 @@ def read_collections(
     """
     collections = tuple(load_collection(source) for source in sources)
     for collection in collections:
-        for sentence in (*collection.left_out, *collection.notes):
+        for sentence in (*collection.left_out, *collection.remarks):
             say(f"{collection.name}: {sentence}")
         if collection.summary:
             say(f"{collection.name}: {collection.summary}")
