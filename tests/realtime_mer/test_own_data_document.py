@@ -1,4 +1,4 @@
-"""What docs/own-data.md shows is what the program takes and says."""
+"""The examples of docs/own-data.md work as shown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from own_data_support import write_audio
 from realtime_mer.cli import build_parser
 
 PAGE = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+BLOCKS: list[str] = re.findall(r"^```\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
 
 
 def block(first_line: str) -> str:
