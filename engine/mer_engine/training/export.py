@@ -144,7 +144,7 @@ def export_model(
     return replace(info, sha256=hashlib.sha256(content).hexdigest())
 
 
-def renew_answers(path: Path, out: Path) -> ModelInfo:
+def renew_reference(path: Path, out: Path) -> ModelInfo:
     """Write a model file again with new reference outputs for the parity gate.
 
     The reference is the network of the file itself. The graph is copied byte for byte.

@@ -16,7 +16,7 @@ from mer_engine.engine import shipped_model
 from mer_engine.errors import ModelError
 from mer_engine.model_file import Prior, write_metadata
 from mer_engine.network import FAST_STEPS, SCORES, EmotionNetwork, NetworkConfig
-from mer_engine.training.export import Calibration, ModelText, export_model, renew_answers
+from mer_engine.training.export import Calibration, ModelText, export_model, renew_reference
 
 CALIBRATION = Calibration(
     coverage=0.8,
@@ -112,7 +112,7 @@ def test_answers_are_renewed_and_the_graph_is_kept(tmp_path: Path) -> None:
     write_metadata(older, replace(load_engine().info, parity=None))
     onnx.save(older, tmp_path / "older.onnx")
     assert not parity.has_answers(load_engine(tmp_path / "older.onnx").info)
-    info = renew_answers(tmp_path / "older.onnx", newer)
+    info = renew_reference(tmp_path / "older.onnx", newer)
     assert info.parity is not None
     assert info == load_engine(newer).info
     assert parity.check(load_engine(newer)).passed
