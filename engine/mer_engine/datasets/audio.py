@@ -61,7 +61,21 @@ def read_channels(clip: Clip) -> tuple[NDArray[np.float32], int]:
     Raises:
         DataError: the file cannot be decoded, or ends before the clip begins.
     """
-    return _read(clip.path, clip.audio_offset_s, clip.duration_s)
+    try:
+        with soundfile.SoundFile(clip.path) as file:
+            rate = int(file.samplerate)
+            start = round(clip.audio_offset_s * rate)
+            if start:
+                if start >= file.frames:
+                    raise DataError(
+                        f"{clip.path} ends at {file.frames / rate:.2f} s, before the clip at "
+                        f"{clip.audio_offset_s:g} s begins"
+                    )
+                file.seek(start)
+            count = -1 if clip.duration_s is None else round(clip.duration_s * rate)
+            return file.read(count, dtype="float32", always_2d=True), rate
+    except (OSError, TypeError, soundfile.LibsndfileError) as error:
+        raise DataError(_unreadable(clip.path, error)) from error
 
 
 def read_clip(clip: Clip, sample_rate_hz: int) -> NDArray[np.float32]:
@@ -75,24 +89,6 @@ def read_clip(clip: Clip, sample_rate_hz: int) -> NDArray[np.float32]:
     if rate != sample_rate_hz:
         mono = soxr.resample(mono, rate, sample_rate_hz)
     return np.asarray(mono, dtype=np.float32)
-
-
-def _read(path: Path, offset_s: float, duration_s: float | None) -> tuple[NDArray[np.float32], int]:
-    try:
-        with soundfile.SoundFile(path) as file:
-            rate = int(file.samplerate)
-            start = round(offset_s * rate)
-            if start:
-                if start >= file.frames:
-                    raise DataError(
-                        f"{path} ends at {file.frames / rate:.2f} s, before the clip at "
-                        f"{offset_s:g} s begins"
-                    )
-                file.seek(start)
-            count = -1 if duration_s is None else round(duration_s * rate)
-            return file.read(count, dtype="float32", always_2d=True), rate
-    except (OSError, TypeError, soundfile.LibsndfileError) as error:
-        raise DataError(_unreadable(path, error)) from error
 
 
 def _unreadable(path: Path, error: Exception) -> str:

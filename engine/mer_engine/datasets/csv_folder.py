@@ -175,7 +175,7 @@ def _load_song(
 
 
 def _read_labels(folder: Path, audio: dict[str, Path], remarks: list[str]) -> dict[str, _Labels]:
-    beside = {
+    tables = {
         name: path.with_suffix(".csv")
         for name, path in audio.items()
         if path.with_suffix(".csv").is_file()
@@ -189,11 +189,11 @@ def _read_labels(folder: Path, audio: dict[str, Path], remarks: list[str]) -> di
             if not name:
                 raise DataError(f"{table.path}, line {row.line} has no file name")
             _add_row(name, labels[name], table, row)
-        for name in beside:
+        for name in tables:
             remarks.append(f"song {name}: the CSV beside it is not read, because {LABELS} exists")
         return labels
     owner: dict[Path, str] = {}
-    for name, path in beside.items():
+    for name, path in tables.items():
         if path in owner:
             labels[name].reject(name, CONTRADICTORY, f"{path.name} also belongs to {owner[path]}")
             continue

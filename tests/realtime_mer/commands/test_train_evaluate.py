@@ -123,10 +123,10 @@ def test_train_refuses_what_cannot_work(
     assert "--steps is 0" in refusal(capsys, *train, "--steps", "0")
     nowhere = str(tmp_path / "music")
     told = refusal(capsys, *train, "--unlabelled", nowhere)
-    assert f"the folder of music without labels {nowhere} does not exist" in told
+    assert f"the folder of unlabelled music {nowhere} does not exist" in told
     assert "--device warp" in refusal(capsys, *train, "--device", "warp")
     told = refusal(capsys, *train, "--teacher", str(tmp_path))
-    assert "holds no checkpoint musicnn/MSD_musicnn" in told
+    assert "contains no checkpoint musicnn/MSD_musicnn" in told
     assert "pip download musicnn" in told
     missing = str(tmp_path / "none.onnx")
     assert f"--init {missing} is no file" in refusal(capsys, *train, "--init", missing)
