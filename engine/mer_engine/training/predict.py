@@ -26,8 +26,8 @@ def predict(head: RegressionHead, steps: NDArray[np.float16]) -> NDArray[np.floa
     rows = []
     for start in range(0, len(steps), 128):
         batch = torch.from_numpy(steps[start : start + 128].astype(np.float32))
-        ends = range(1, CLIP_STEPS + 1)
-        rows.append(torch.stack([torch.softmax(head(batch[:, :end]), dim=2) for end in ends], 1))
+        logits = [head(batch[:, :end]) for end in range(1, CLIP_STEPS + 1)]
+        rows.append(torch.softmax(torch.stack(logits, dim=1), dim=3))
     return torch.cat(rows).numpy()
 
 
@@ -70,7 +70,7 @@ def score_values(values: NDArray[np.floating], labels: NDArray[np.float32]) -> t
     scored = slice(FIRST_SCORED_STEP - 1, CLIP_STEPS)
     pairs = []
     for dimension in (0, 1):
-        truth, values_of_dimension = labels[:, scored, dimension], values[:, scored, dimension]
+        truth, predicted = labels[:, scored, dimension], values[:, scored, dimension]
         known = np.isfinite(truth)
-        pairs.append(fit(truth[known], values_of_dimension[known]))
+        pairs.append(fit(truth[known], predicted[known]))
     return pairs[0], pairs[1]
