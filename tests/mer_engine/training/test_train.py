@@ -32,7 +32,7 @@ from vgmidi_support import write_vgmidi
 
 from realtime_mer.cli import main
 
-FOLDS = 3
+FOLDS = 2
 
 
 def small_network(teacher: TaggerWeights | None) -> NetworkConfig:
