@@ -49,9 +49,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--out {args.out} would overwrite the checkpoint; give another name")
 
     if args.checkpoint.suffix == ".onnx":
-        from mer_engine.training.export import renew_answers
+        from mer_engine.training.export import renew_reference
 
-        info = renew_answers(args.checkpoint, args.out)
+        info = renew_reference(args.checkpoint, args.out)
         print(f"wrote {args.out} ({info.name}, {args.out.stat().st_size / 1e6:.1f} MB)")
         return 0
 

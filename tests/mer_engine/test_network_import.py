@@ -18,7 +18,7 @@ from mer_engine.model_file import Prior, write_metadata
 from mer_engine.network import EmotionNetwork, NetworkConfig
 from mer_engine.network_import import RENAMED_PARTS, RENAMED_SIZES, load_network
 from mer_engine.training.export import Calibration, ModelText, export_model
-from mer_engine.training.transfer import settle_pool, start_encoder
+from mer_engine.training.transfer import init_encoder, normalise_pool
 from onnx import numpy_helper
 from tagger_support import make_tagger
 
@@ -104,11 +104,11 @@ def test_a_network_that_was_never_fitted(tmp_path: Path) -> None:
 
 def test_a_network_that_starts_from_a_tagger(tmp_path: Path) -> None:
     network = EmotionNetwork(TAGGED)
-    start_encoder(network, make_tagger())
+    init_encoder(network, make_tagger())
     signs = [sign for name, sign in network.state_dict().items() if name.endswith(".sign")]
     assert any((sign < 0).any() for sign in signs)
     rng = np.random.default_rng(0)
-    settle_pool(network, rng.uniform(0, 3, (2, 640, 109)).astype(np.float16))
+    normalise_pool(network, rng.uniform(0, 3, (2, 640, 109)).astype(np.float16))
     network.head.statistic_mean.normal_()
     check(network.eval(), tmp_path / "m.onnx")
 

@@ -1,4 +1,4 @@
-"""The audio of a clip."""
+"""Find, probe and decode the audio of clips."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AUDIO_SUFFIXES = (".opus", ".mp3", ".flac", ".ogg", ".wav")
 
 @dataclass(frozen=True, slots=True)
 class AudioFile:
-    """What the header of an audio file says."""
+    """The header of an audio file."""
 
     path: Path
     duration_s: float
@@ -29,7 +29,7 @@ class AudioFile:
 
 
 def find_audio(folder: Path, stem: str) -> Path | None:
-    """The audio file of that name, whatever its format; None where there is none."""
+    """Return the audio file with this stem in any supported format, or None."""
     for suffix in AUDIO_SUFFIXES:
         path = folder / f"{stem}{suffix}"
         if path.is_file():
@@ -41,31 +41,45 @@ def probe_audio(path: Path) -> AudioFile:
     """Read an audio file's header.
 
     Raises:
-        DataError: it is no audio that can be read here, or holds no samples.
+        DataError: the file cannot be read as audio, or has no samples.
     """
     try:
         info = soundfile.info(path)
     except (OSError, TypeError, soundfile.LibsndfileError) as error:
         raise DataError(_unreadable(path, error)) from error
     if info.frames <= 0:
-        raise DataError(f"{path} holds no samples: it is an audio file of length zero")
+        raise DataError(f"{path} has no samples: its length is zero")
     return AudioFile(path, info.frames / info.samplerate, int(info.samplerate))
 
 
 def read_channels(clip: Clip) -> tuple[NDArray[np.float32], int]:
-    """Decode a clip as it is.
+    """Decode a clip at its own sample rate.
 
     Returns:
-        float32 [samples, channels], full scale 1, and the sample rate in Hz.
+        float32 [samples, channels] in [-1, 1], and the sample rate in Hz.
 
     Raises:
         DataError: the file cannot be decoded, or ends before the clip begins.
     """
-    return _read(clip.path, clip.audio_offset_s, clip.duration_s)
+    try:
+        with soundfile.SoundFile(clip.path) as file:
+            rate = int(file.samplerate)
+            start = round(clip.audio_offset_s * rate)
+            if start:
+                if start >= file.frames:
+                    raise DataError(
+                        f"{clip.path} ends at {file.frames / rate:.2f} s, before the clip at "
+                        f"{clip.audio_offset_s:g} s begins"
+                    )
+                file.seek(start)
+            count = -1 if clip.duration_s is None else round(clip.duration_s * rate)
+            return file.read(count, dtype="float32", always_2d=True), rate
+    except (OSError, TypeError, soundfile.LibsndfileError) as error:
+        raise DataError(_unreadable(clip.path, error)) from error
 
 
 def read_clip(clip: Clip, sample_rate_hz: int) -> NDArray[np.float32]:
-    """Decode a clip to mono at the given rate, float32 [samples], full scale 1.
+    """Decode a clip to mono at the given rate, float32 [samples] in [-1, 1].
 
     Raises:
         DataError: the file cannot be decoded, or ends before the clip begins.
@@ -75,24 +89,6 @@ def read_clip(clip: Clip, sample_rate_hz: int) -> NDArray[np.float32]:
     if rate != sample_rate_hz:
         mono = soxr.resample(mono, rate, sample_rate_hz)
     return np.asarray(mono, dtype=np.float32)
-
-
-def _read(path: Path, offset_s: float, duration_s: float | None) -> tuple[NDArray[np.float32], int]:
-    try:
-        with soundfile.SoundFile(path) as file:
-            rate = int(file.samplerate)
-            start = round(offset_s * rate)
-            if start:
-                if start >= file.frames:
-                    raise DataError(
-                        f"{path} ends at {file.frames / rate:.2f} s, before the clip at "
-                        f"{offset_s:g} s begins"
-                    )
-                file.seek(start)
-            count = -1 if duration_s is None else round(duration_s * rate)
-            return file.read(count, dtype="float32", always_2d=True), rate
-    except (OSError, TypeError, soundfile.LibsndfileError) as error:
-        raise DataError(_unreadable(path, error)) from error
 
 
 def _unreadable(path: Path, error: Exception) -> str:

@@ -93,7 +93,7 @@ def reproduce(settings: Settings, say: Callable[[str], None]) -> None:
 
 def _read(settings: Settings, say: Callable[[str], None]) -> StepTable:
     collection = load_collection(settings.data)
-    for sentence in (*collection.notes, collection.summary):
+    for sentence in (*collection.remarks, collection.summary):
         if sentence:
             say(sentence)
     if settings.quick:

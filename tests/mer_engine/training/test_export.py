@@ -1,4 +1,4 @@
-"""The exported graph computes what the network computes, for free sizes."""
+"""The exported graph equals the network for all input sizes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mer_engine.engine import shipped_model
 from mer_engine.errors import ModelError
 from mer_engine.model_file import Prior, write_metadata
 from mer_engine.network import FAST_STEPS, SCORES, EmotionNetwork, NetworkConfig
-from mer_engine.training.export import Calibration, ModelText, export_model, renew_answers
+from mer_engine.training.export import Calibration, ModelText, export_model, renew_reference
 
 CALIBRATION = Calibration(
     coverage=0.8,
@@ -52,12 +52,12 @@ def test_graph_equals_network(
     cached_shape = (batch, config.map_context + 5, config.map_size)
     cached_maps = rng.uniform(0, 3, cached_shape).astype(np.float32)
     before = rng.normal(size=(batch, past, config.embedding)).astype(np.float32)
-    got = engine.infer(frames, cached_maps, before)
+    actual = engine.infer(frames, cached_maps, before)
     with torch.inference_mode():
         expected = network(*(torch.from_numpy(array) for array in (frames, cached_maps, before)))
-    assert got.fast.shape == got.probabilities.shape
-    for theirs, ours in zip(got, expected, strict=True):
-        assert np.abs(theirs - ours.numpy()).max() < 1e-4
+    assert actual.fast.shape == actual.probabilities.shape
+    for output, reference in zip(actual, expected, strict=True):
+        assert np.abs(output - reference.numpy()).max() < 1e-4
 
 
 def random_inputs(engine: Engine, steps: int, past: int) -> tuple[np.ndarray, ...]:
@@ -69,23 +69,23 @@ def random_inputs(engine: Engine, steps: int, past: int) -> tuple[np.ndarray, ..
     return frames.astype(np.float32), cached_maps.astype(np.float32), before.astype(np.float32)
 
 
-def test_the_fast_answer_is_that_of_the_newest_steps_alone(
+def test_the_fast_output_uses_the_newest_steps_alone(
     exported: tuple[EmotionNetwork, Path],
 ) -> None:
     engine = load_engine(exported[1])
     assert engine.info.fast_lag_order == FAST_STEPS == 6
     frames, cached_maps, before = random_inputs(engine, 2, 18)
-    whole = engine.infer(frames, cached_maps, before)
+    full = engine.infer(frames, cached_maps, before)
     alone = engine.infer(frames, cached_maps, before[:, -4:])
-    np.testing.assert_allclose(whole.fast, alone.probabilities, atol=1e-5)
+    np.testing.assert_allclose(full.fast, alone.probabilities, atol=1e-5)
     np.testing.assert_allclose(alone.fast, alone.probabilities, atol=1e-6)
-    assert np.abs(whole.fast - whole.probabilities).max() > 1e-3
-    # Fewer steps than that: all there are.
+    assert np.abs(full.fast - full.probabilities).max() > 1e-3
+    # With fewer steps, it uses all of them.
     short = engine.infer(*random_inputs(engine, 3, 0))
     np.testing.assert_allclose(short.fast, short.probabilities, atol=1e-6)
 
 
-def test_a_file_that_lacks_an_output_it_names_is_refused(
+def test_a_file_without_a_declared_output_is_rejected(
     exported: tuple[EmotionNetwork, Path], tmp_path: Path
 ) -> None:
     path = without_fast(exported[1], tmp_path / "cut.onnx")
@@ -93,7 +93,7 @@ def test_a_file_that_lacks_an_output_it_names_is_refused(
         load_engine(path)
 
 
-def test_metadata_say_what_the_network_is(exported: tuple[EmotionNetwork, Path]) -> None:
+def test_metadata_describe_the_network(exported: tuple[EmotionNetwork, Path]) -> None:
     network, path = exported
     info, config = load_engine(path).info, network.config
     assert (info.map_context, info.map_size) == (config.map_context, config.map_size)
@@ -107,22 +107,22 @@ def test_metadata_say_what_the_network_is(exported: tuple[EmotionNetwork, Path])
     assert info.training == {"seed": 1}
 
 
-def test_answers_are_renewed_and_the_graph_is_kept(tmp_path: Path) -> None:
+def test_the_reference_is_renewed_and_the_graph_is_unchanged(tmp_path: Path) -> None:
     older, newer = onnx.load(shipped_model()), tmp_path / "newer.onnx"
     write_metadata(older, replace(load_engine().info, parity=None))
     onnx.save(older, tmp_path / "older.onnx")
     assert not parity.has_reference(load_engine(tmp_path / "older.onnx").info)
-    info = renew_answers(tmp_path / "older.onnx", newer)
+    info = renew_reference(tmp_path / "older.onnx", newer)
     assert info.parity is not None
     assert info == load_engine(newer).info
     assert parity.check(load_engine(newer)).passed
     assert onnx.load(newer).graph.SerializeToString() == older.graph.SerializeToString()
 
 
-def test_a_network_that_stretches_rounding_is_written_without_answers(
+def test_a_network_that_amplifies_rounding_is_written_without_reference(
     exported: tuple[EmotionNetwork, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(parity.LIMITS, "fp32", 0.0)  # nothing is as exact as this
+    monkeypatch.setitem(parity.LIMITS, "fp32", 0.0)  # no backend is as exact as this
     path = tmp_path / "model.onnx"
     info = export_model(exported[0], path, CALIBRATION, ModelText(name="rough"))
     engine = load_engine(path)
@@ -142,12 +142,12 @@ def test_the_graph_keeps_the_lstm_as_one_operator(exported: tuple[EmotionNetwork
     assert "If" not in operators
 
 
-def test_the_fast_answer_costs_no_second_encoder_and_no_second_copy_of_the_weights(
+def test_the_fast_output_needs_no_second_encoder_and_no_copy_of_the_weights(
     exported: tuple[EmotionNetwork, Path], tmp_path: Path
 ) -> None:
     bare = without_fast(exported[1], tmp_path / "bare.onnx")
-    with_it, without = (onnx.load(path).graph for path in (exported[1], bare))
+    with_fast, bare_graph = (onnx.load(path).graph for path in (exported[1], bare))
     for kind in ("Conv", "MaxPool"):
-        counts = [[n.op_type for n in g.node].count(kind) for g in (with_it, without)]
+        counts = [[n.op_type for n in g.node].count(kind) for g in (with_fast, bare_graph)]
         assert counts[0] == counts[1] > 0
     assert exported[1].stat().st_size < bare.stat().st_size + 50_000
