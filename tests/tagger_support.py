@@ -1,4 +1,4 @@
-"""A tagger of MusiCNN's shape with weights made up."""
+"""A tagger with the architecture of MusiCNN and random weights."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Array = NDArray[Any]
 
 
 def make_tagger(seed: int = 0, living: tuple[int, ...] = (5, 4, 2, 3, 6)) -> TaggerWeights:
-    """Made-up weights with so many living filters in each front group."""
+    """Return random weights. `living` is the number of live filters in each front-end group."""
     rng = np.random.default_rng(seed)
 
     def affine(size: int) -> Affine:
-        # As in the published weights, some normalisations turn their filter's answers around.
+        # As in the published weights, some normalisations have a negative scale.
         sign = np.where(rng.random(size) < 0.3, -1, 1)
         return Affine(
             (sign * rng.uniform(0.5, 1.5, size)).astype(np.float32),
@@ -59,7 +59,7 @@ def make_tagger(seed: int = 0, living: tuple[int, ...] = (5, 4, 2, 3, 6)) -> Tag
 
 
 def write_wheel(path: Path, weights: TaggerWeights, name: str = "MSD_musicnn") -> Path:
-    """Writes a wheel like that of musicnn, with the weights as TensorFlow's variables."""
+    """Write a wheel like that of musicnn, with the weights as TensorFlow variables."""
     variables: dict[str, NDArray[np.generic]] = {}
 
     def numbered(stem: str, number: int) -> str:

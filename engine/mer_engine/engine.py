@@ -42,7 +42,10 @@ class Engine(Protocol):
     backend: str
 
     def infer(
-        self, frames: NDArray[np.float32], held: NDArray[np.float32], past: NDArray[np.float32]
+        self,
+        frames: NDArray[np.float32],
+        cached_maps: NDArray[np.float32],
+        past: NDArray[np.float32],
     ) -> Inference:
         """One update of B windows of P + k steps.
 
@@ -53,7 +56,7 @@ class Engine(Protocol):
         Args:
             frames: float32 [B, n, width], the features of the newest frames; n from 1 to k * S (S
                 frames a step; S and R from `info`).
-            held: float32 [B, R + k * S - n, M], the maps of the frames before, oldest first.
+            cached_maps: float32 [B, R + k * S - n, M], the maps of the frames before, oldest first.
             past: float32 [B, P, E], oldest first; P may be 0.
         """
         ...
@@ -75,7 +78,7 @@ def no_past(info: ModelInfo, batch: int = 1) -> NDArray[np.float32]:
 
 
 def silent_maps(info: ModelInfo, batch: int = 1) -> NDArray[np.float32]:
-    """The `held` of streams that begin, after silence: float32 [batch, R, M]."""
+    """The `cached_maps` of streams that begin, after silence: float32 [batch, R, M]."""
     silence = np.asarray(info.silent_map, dtype=np.float32)
     return np.tile(silence, (batch, info.map_context, 1))
 

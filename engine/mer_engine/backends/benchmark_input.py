@@ -18,12 +18,12 @@ class BenchmarkInput(NamedTuple):
 
     Attributes:
         frames: float32 [B, n, width].
-        held: float32 [B, R + k * S - n, M].
+        cached_maps: float32 [B, R + k * S - n, M].
         past: float32 [B, P, E].
     """
 
     frames: NDArray[np.float32]
-    held: NDArray[np.float32]
+    cached_maps: NDArray[np.float32]
     past: NDArray[np.float32]
 
     @classmethod

@@ -44,16 +44,19 @@ class FallbackEngine:
         return str(getattr(self._engine, "precision", "fp32"))
 
     def infer(
-        self, frames: NDArray[np.float32], held: NDArray[np.float32], past: NDArray[np.float32]
+        self,
+        frames: NDArray[np.float32],
+        cached_maps: NDArray[np.float32],
+        past: NDArray[np.float32],
     ) -> Inference:
         """See `mer_engine.engine.Engine.infer`."""
         engine = self._engine
         try:
-            return engine.infer(frames, held, past)
+            return engine.infer(frames, cached_maps, past)
         except Exception as error:
             with self._lock:
                 spare = self._spare() if self._engine is engine else self._engine
-                told = spare.infer(frames, held, past)
+                told = spare.infer(frames, cached_maps, past)
                 if self._engine is engine:
                     self._engine, self.backend = spare, spare.backend
                     reason = str(error).splitlines()[0][:160] if str(error) else repr(error)

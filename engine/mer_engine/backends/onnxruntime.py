@@ -66,10 +66,13 @@ class OnnxRuntimeEngine:
             )
 
     def infer(
-        self, frames: NDArray[np.float32], held: NDArray[np.float32], past: NDArray[np.float32]
+        self,
+        frames: NDArray[np.float32],
+        cached_maps: NDArray[np.float32],
+        past: NDArray[np.float32],
     ) -> Inference:
         """See `mer_engine.engine.Engine.infer`."""
-        inputs = {"frames": frames, "held": held, "past": past}
+        inputs = {"frames": frames, "held": cached_maps, "past": past}
         return Inference(*self._session.run(Inference._fields, inputs))
 
     @property

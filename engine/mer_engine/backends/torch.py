@@ -44,13 +44,18 @@ class TorchEngine:
         return cls(*load_network(path))
 
     def infer(
-        self, frames: NDArray[np.float32], held: NDArray[np.float32], past: NDArray[np.float32]
+        self,
+        frames: NDArray[np.float32],
+        cached_maps: NDArray[np.float32],
+        past: NDArray[np.float32],
     ) -> Inference:
         """See `mer_engine.engine.Engine.infer`."""
         import torch
 
         with torch.inference_mode():
-            told = self._network(*(torch.from_numpy(array) for array in (frames, held, past)))
+            told = self._network(
+                *(torch.from_numpy(array) for array in (frames, cached_maps, past))
+            )
         return Inference(*(tensor.numpy() for tensor in told))
 
 

@@ -92,7 +92,7 @@ def reproduce(settings: Settings, log: Callable[[str], None]) -> None:
 
 def _read(settings: Settings, log: Callable[[str], None]) -> StepTable:
     collection = load_collection(settings.data)
-    for sentence in (*collection.notes, collection.summary):
+    for sentence in (*collection.remarks, collection.summary):
         if sentence:
             log(sentence)
     if settings.quick:

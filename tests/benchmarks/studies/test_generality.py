@@ -144,7 +144,7 @@ def test_labels_of_measures_at_moments(tmp_path: Path) -> None:
     # Of games whose labels the shipped model may know, none.
     assert {piece.name for piece in pieces} == set(KEPT_BACK[:3])
     assert any(f"{KEPT_BACK[3]}.mid is missing" in sentence for sentence in left_out)
-    assert any("3 lies outside [-1, 1]" in sentence for sentence in left_out)
+    assert any("3 is outside [-1, 1]" in sentence for sentence in left_out)
     assert len(left_out) == 2
     # The end of a measure still belongs to it.
     piece = next(piece for piece in pieces if piece.name == KEPT_BACK[1])

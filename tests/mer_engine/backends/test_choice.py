@@ -38,11 +38,14 @@ class Other:
         self.info = self.engine.info
 
     def infer(
-        self, frames: NDArray[np.float32], held: NDArray[np.float32], past: NDArray[np.float32]
+        self,
+        frames: NDArray[np.float32],
+        cached_maps: NDArray[np.float32],
+        past: NDArray[np.float32],
     ) -> Inference:
         if self.fails:
             raise RuntimeError("the card fell off the bus")
-        told = self.engine.infer(frames, held, past)
+        told = self.engine.infer(frames, cached_maps, past)
         moved = told.probabilities.copy()
         moved[:, :, 0] -= self.wrong_by
         moved[:, :, -1] += self.wrong_by

@@ -21,12 +21,15 @@ class Card:
         self.broken = False
 
     def infer(
-        self, frames: NDArray[np.float32], held: NDArray[np.float32], past: NDArray[np.float32]
+        self,
+        frames: NDArray[np.float32],
+        cached_maps: NDArray[np.float32],
+        past: NDArray[np.float32],
     ) -> Inference:
         self.calls += 1
         if self.broken:
             raise RuntimeError("an illegal memory access was encountered\nmore")
-        return self.engine.infer(frames, held, past)
+        return self.engine.infer(frames, cached_maps, past)
 
 
 def window(engine: Engine) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
@@ -53,9 +56,9 @@ def test_the_call_that_fails_is_answered_and_those_after_it(engine: Engine) -> N
 def test_a_call_that_is_wrong_itself_changes_nothing(engine: Engine) -> None:
     told = list[str]()
     guarded = FallbackEngine(Card(engine), lambda: engine, told.append)
-    frames, held, past = window(engine)
+    frames, cached_maps, past = window(engine)
     with pytest.raises(Exception, match=r"INVALID_ARGUMENT|Got invalid dimensions"):
-        guarded.infer(frames[:, :, :5], held, past)
+        guarded.infer(frames[:, :, :5], cached_maps, past)
     assert guarded.backend == "tensorrt"
     assert told == []
 

@@ -22,10 +22,13 @@ class Altered:
         self.shapes: set[tuple[int, ...]] = set()
 
     def infer(
-        self, frames: NDArray[np.float32], held: NDArray[np.float32], past: NDArray[np.float32]
+        self,
+        frames: NDArray[np.float32],
+        cached_maps: NDArray[np.float32],
+        past: NDArray[np.float32],
     ) -> Inference:
-        self.shapes.add((len(frames), frames.shape[1], held.shape[1], past.shape[1]))
-        return self.alter(self._engine.infer(frames, held, past))
+        self.shapes.add((len(frames), frames.shape[1], cached_maps.shape[1], past.shape[1]))
+        return self.alter(self._engine.infer(frames, cached_maps, past))
 
     def alter(self, told: Inference) -> Inference:
         return told
@@ -59,8 +62,8 @@ def test_the_calls_are_those_of_streams(engine: Engine) -> None:
     assert past == set(range(info.lag_order_max))
     # Less than a step, one, two, several, a whole window.
     assert {6, 32, 64, 128, info.lag_order_max * info.frames_per_step} <= new
-    for _, frames, held, _ in seen.shapes:
-        assert (frames + held - info.map_context) % info.frames_per_step == 0
+    for _, frames, cached_maps, _ in seen.shapes:
+        assert (frames + cached_maps - info.map_context) % info.frames_per_step == 0
 
 
 def test_the_music_is_the_same_everywhere(engine: Engine) -> None:
