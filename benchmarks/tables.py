@@ -1,4 +1,4 @@
-"""Results as Markdown: one function a table, each from the JSON that its command wrote."""
+"""Results as Markdown: one function per table, each from the JSON that a command wrote."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from mer_research.reproduction import report
 
 Result = Any  # what json.loads gives: an object, or a list of them
 DIMENSIONS = ("arousal", "valence")
-# What a condition may cost.
+# Maximum loss of R2 in a condition.
 ALLOWED_LOSS = 0.05
 _TRAINED_ON = (
-    "The model was trained on these songs: differences between the rows count, the height of the "
-    "figures does not"
+    "The model was trained on these songs: only differences between the rows are meaningful"
 )
 _FIT = ("r2", "rmse", "ccc", "r")
 _FIT_TITLES = "R2 | RMSE | CCC | r"
 
 
-# -- accuracy on songs never heard ----------------------------------------------------------------
+# -- accuracy on test songs -----------------------------------------------------------------------
 
 
 def accuracy(result: Result) -> str:
-    """The short form for the project's front page."""
+    """Return the short form for the front page of the project."""
     rows = []
     for kind, title in (("dynamic", "over time"), ("static", "whole song (1 to 9)")):
         for name in DIMENSIONS:
@@ -44,12 +43,12 @@ def by_song(result: Result) -> str:
     rows = [
         [f"{name}, {title}", *(f"{row[key]:.3f}" for key in _FIT)]
         for title, dimensions in (
-            ("all moments, 5 to 10 s heard", result["dynamic"]),
+            ("over time, after 5 to 10 s", result["dynamic"]),
             (
                 "song means",
                 {n: r["between"] for n, r in result["per_song"].items() if r["between"]},
             ),
-            ("label of the whole song (1 to 9), 10 s heard", result["static"]),
+            ("whole song (1 to 9), after 10 s", result["static"]),
         )
         for name in DIMENSIONS
         if (row := dimensions.get(name)) is not None
@@ -68,7 +67,7 @@ def by_song(result: Result) -> str:
     return "\n\n".join(
         [
             table(f" | {_FIT_TITLES}", rows),
-            "Within the songs (mean over songs; CCC and r over those whose label varies):",
+            "Within songs (mean over songs; CCC and r over songs whose label varies):",
             table(" | RMSE | CCC | r | songs whose label varies", within),
         ]
     )
@@ -91,8 +90,8 @@ def intervals(result: Result) -> str:
             )
     fitted = next(iter(result["interval_width"].values()))["fitted_on"]
     titles = (
-        "  | labels within | mean width | constant width that holds as many of these labels | "
-        "constant width fitted before | labels within it"
+        "  | labels within | mean width | constant width with the same share of labels | "
+        "constant width fitted on held-out songs | labels within it"
     )
     return table(titles, rows) + f"\n\nThe constant width was fitted on {fitted}."
 
@@ -104,11 +103,11 @@ def genres(result: Result) -> str | None:
 def campaigns(result: Result) -> str | None:
     if not result["campaigns"]:
         return None
-    note = result["long_songs"]
-    return f"{_groups('annotated in', result['campaigns'])}\n\n{note[0].upper()}{note[1:]}."
+    remark = result["long_songs"]
+    return f"{_groups('campaign', result['campaigns'])}\n\n{remark[0].upper()}{remark[1:]}."
 
 
-def heard(result: Result) -> str:
+def by_duration(result: Result) -> str:
     rows = []
     for row in result["heard"]:
         cells = [f"{row['seconds']:g} s"]
@@ -124,7 +123,7 @@ def heard(result: Result) -> str:
                 ]
             )
         rows.append(cells)
-    return table("heard | arousal R2 | within | width | valence R2 | within | width", rows)
+    return table("after | arousal R2 | within | width | valence R2 | within | width", rows)
 
 
 def baselines(result: Result) -> str:
@@ -142,7 +141,7 @@ def baselines(result: Result) -> str:
 def robustness(result: Result) -> str:
     clean = result["clean"]
     rows = [
-        ["as it is", *(cell for n in DIMENSIONS for cell in (_number(clean[n]["r2"]), *[""] * 4))]
+        ["unchanged", *(cell for n in DIMENSIONS for cell in (_number(clean[n]["r2"]), *[""] * 4))]
     ]
     for row in result["conditions"]:
         cells = [row["name"]]
@@ -158,7 +157,7 @@ def robustness(result: Result) -> str:
         rows.append(cells)
     each = "R2 | loss | mean change | RMS change | within"
     titles = " | ".join(f"{name} {key}" for name in DIMENSIONS for key in each.split(" | "))
-    dear = [
+    failed = [
         f"{row['name']} ({name})"
         for row in result["conditions"]
         for name in DIMENSIONS
@@ -166,12 +165,12 @@ def robustness(result: Result) -> str:
     ]
     parts = [
         table(f"condition | {titles}", rows),
-        f"More than {ALLOWED_LOSS} of R2 is lost with: {', '.join(dear) or 'none of them'}.",
+        f"More than {ALLOWED_LOSS} of R2 is lost with: {', '.join(failed) or 'none of them'}.",
     ]
     for gain, row in result["clipping"].items():
         parts.append(
-            f"At {gain}, {row['songs']:.0%} of the clips had samples cut off at full scale, on "
-            f"average {row['samples']:.2%} of their samples."
+            f"At {gain}, {row['songs']:.0%} of the clips had clipped samples, on average "
+            f"{row['samples']:.2%} of their samples."
         )
     parts += [f"Skipped: {sentence}." for sentence in result.get("skipped", ())]
     parts.append("\n".join(f"* {row['name']}: {row['what']}" for row in result["conditions"]))
@@ -211,12 +210,12 @@ def step_response(result: Result) -> str:
         ]
         for row in result["rows"]
     ]
-    whole = table("window | | pairs counted | 50 % of the step | 90 % of the step", rows)
-    return "\n\n".join([whole, *_known(result)])
+    text = table("window | | pairs counted | 50 % of the step | 90 % of the step", rows)
+    return "\n\n".join([text, *_known(result)])
 
 
 def _known(result: Result) -> list[str]:
-    """A warning where the songs are no strangers to the model."""
+    """Return a warning if the model was trained on the songs."""
     known = result.get("model_was_trained_on_these_songs")
     return [f"{_TRAINED_ON} ({result['data']})."] if known else []
 
@@ -252,14 +251,15 @@ def emotify(result: Result) -> str | None:
         ]
         for row in sorted(study["rows"], key=lambda row: -row["arousal"]["r"])
     ]
-    told = study["as_expected"]
+    correct = study["as_expected"]
     return (
         table(
             "chosen emotion | expected | arousal r | within genres | expected | valence r | "
             "within genres",
             rows,
         )
-        + f"\n\n{told['signs']} of {told['of']} expected signs hold ({study['excerpts']} excerpts)."
+        + f"\n\n{correct['signs']} of {correct['of']} signs are as expected "
+        f"({study['excerpts']} excerpts)."
     )
 
 
@@ -278,11 +278,11 @@ def vgmidi(result: Result) -> str | None:
         for name in DIMENSIONS
     ]
     return table(
-        "soundfont | pieces | | R2 of the means | CCC | r | r along the piece (mean)", rows
+        "soundfont | pieces | | R2 of the means | CCC | r | r within the piece (mean)", rows
     )
 
 
-# -- results that training writes -----------------------------------------------------------------
+# -- studies of the training recipe ---------------------------------------------------------------
 
 
 def cross_validation(result: Result) -> str:
@@ -324,7 +324,7 @@ def ablation(result: Result) -> str:
     protocols = list(dict.fromkeys(row.get("protocol", "") for row in rows))
     lines = []
     for row in rows:
-        # A gain is one over the first row that was measured the same way.
+        # The gain is relative to the first row with the same protocol.
         first = next(r for r in rows if r.get("protocol", "") == row.get("protocol", ""))
         cells = [row["name"], row["what"]]
         for name in DIMENSIONS:
@@ -351,7 +351,7 @@ def raters(result: Result) -> str:
         for row in result["rows"]
     ]
     titles = " | ".join(f"{name} R2" for name in DIMENSIONS)
-    return _with_protocol(table(f"memory | what | {titles}", rows), result)
+    return _with_protocol(table(f"kernel regression | what | {titles}", rows), result)
 
 
 def transfer(result: Result) -> str:
@@ -369,7 +369,7 @@ def transfer(result: Result) -> str:
 
 
 def measured(result: Result) -> str:
-    """Model, data, seed and machine of a result, in a line or two."""
+    """Return model, data, seed and machine of a result, in one or two sentences."""
     first = result[0] if isinstance(result, list) else result
     parts = []
     if "model" in first:
@@ -384,8 +384,8 @@ def measured(result: Result) -> str:
         parts.append(f"seed {first['seed']}")
     sentences = [", ".join(parts) + "."] if parts else []
     if first.get("machine"):
-        told = ", ".join(f"{name} {value}" for name, value in first["machine"].items())
-        sentences.append(f"Machine: {told}.")
+        machine = ", ".join(f"{name} {value}" for name, value in first["machine"].items())
+        sentences.append(f"Machine: {machine}.")
     if first.get("model_was_trained_on_these_songs"):
         sentences.append(f"{_TRAINED_ON}.")
     return " ".join(sentences)
@@ -395,7 +395,7 @@ def _groups(title: str, groups: list[dict[str, Any]]) -> str:
     rows = []
     for group in groups:
         first = next((group[name] for name in DIMENSIONS if name in group), None)
-        cells = [str(group["genre" if title == "genre" else "campaign"])]
+        cells = [str(group[title])]
         cells.append("0" if first is None else str(first["songs"]))
         for name in DIMENSIONS:
             one = group.get(name)
@@ -416,7 +416,7 @@ def _groups(title: str, groups: list[dict[str, Any]]) -> str:
 
 
 def _find(row: dict[str, Any], dimension: str, key: str) -> float | None:
-    """A figure under `arousal: {r2}` or `r2_arousal`."""
+    """Return a figure under `arousal: {r2}` or `r2_arousal`; None if there is none."""
     nested = row.get(dimension)
     value = nested.get(key) if isinstance(nested, dict) else row.get(f"{key}_{dimension}")
     return None if value is None else float(value)
@@ -445,13 +445,13 @@ def _with_protocol(text: str, result: dict[str, Any]) -> str:
     return f"{text}\n\n{protocol}" if protocol else text
 
 
-# By marker: the result it comes from (benchmarks/results/NAME.json) and what makes it.
+# By marker: the result (benchmarks/results/NAME.json), and the function that makes the table.
 TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "accuracy": ("accuracy", accuracy),
     **speed_tables.TABLES,
     "by song": ("accuracy", by_song),
     "intervals": ("accuracy", intervals),
-    "heard": ("accuracy", heard),
+    "by duration": ("accuracy", by_duration),
     "genres": ("accuracy", genres),
     "campaigns": ("accuracy", campaigns),
     "baselines": ("baselines", baselines),

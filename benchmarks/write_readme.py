@@ -119,36 +119,34 @@ SECTIONS = (
     ),
     Section(
         "Accuracy by song", "accuracy", "realtime-mer evaluate --data DIR --json",
-        "Songs that the model never heard. Each clip of ten seconds is a live stream of its own; "
-        "the estimates after 5.0, 5.5 ... 10.0 s are compared with the labels of the same moments.",
+        "Songs that were not used for training. Each clip of ten seconds is a live stream of its "
+        "own. The estimates after 5.0, 5.5 ... 10.0 s are compared with the labels of these times.",
         (
             ("", "by song"),
             ("Intervals", "intervals"),
-            ("How soon", "heard"),
-            ("By genre (the first that the metadata name; fewer than 20 songs are \"other\")",
-             "genres"),
-            ("By campaign of annotation (other raters each time)", "campaigns"),
+            ("By duration of the audio", "by duration"),
+            ("By genre (the first in the metadata; fewer than 20 songs are \"other\")", "genres"),
+            ("By annotation campaign (each with different raters)", "campaigns"),
         ),
-        (("heard", "R2 of arousal and valence over the seconds heard"),),
+        (("heard", "R2 of arousal and valence over the duration of the audio"),),
     ),
     Section(
         "Baselines", "baselines", "python benchmarks/studies/baselines.py --data DIR",
-        "Simpler methods on the same songs and moments, fitted on the training and validation "
-        "songs; each hears as much as the network.",
+        "Simpler methods on the same songs and times, trained on the training and validation "
+        "songs, with the same audio as the network.",
         (("", "baselines"),),
     ),
     Section(
-        "A plain probe of the tagger", "tagger_probe",
+        "A linear probe of the tagger", "tagger_probe",
         "python benchmarks/studies/tagger_probe.py --data DIR --teacher WHEEL",
-        "The mean of MusiCNN's embeddings so far and ridge regression, and what it rests on: at "
-        "the clips' own levels it tells a little more of valence, and loses much with the level "
-        "or the campaign.",
+        "Ridge regression on the running mean of MusiCNN's embeddings. At the clips' own levels "
+        "it is slightly better on valence, and much worse on other levels or campaigns.",
         (("", "tagger probe"),),
     ),
     Section(
         "Cross-validation", "cross_validation",
         "python benchmarks/studies/recipe.py cross-validation --checkpoint FILE",
-        "Readers fitted anew to four fifths of the songs, told apart by artist.",
+        "Networks trained on four fifths of the songs, split by artist.",
         (("", "cross-validation"),),
     ),
     Section(
@@ -158,66 +156,66 @@ SECTIONS = (
         (("", "long songs"),),
     ),
     Section(
-        "Other songs than those it knows", "transfer",
+        "Transfer to other songs", "transfer",
         "python benchmarks/studies/recipe.py transfer --checkpoint FILE --data DIR",
-        "Whole campaigns and genres left out of the fit.",
+        "Complete campaigns and genres left out of training.",
         (("", "transfer"),),
     ),
     Section(
-        "What it costs that the raters are not known", "raters",
+        "Cost of unknown raters", "raters",
         "python benchmarks/studies/recipe.py raters --checkpoint FILE --data DIR",
-        "DEAM's songs were judged in three campaigns, by other raters each.",
+        "DEAM's songs were annotated in three campaigns, each with different raters.",
         (("", "raters"),),
     ),
     Section(
-        "What each kind of statistic tells", "features",
+        "Accuracy by kind of statistic", "features",
         "python benchmarks/studies/recipe.py features --checkpoint FILE --data DIR",
         "", (("", "features"),),
     ),
     Section(
-        "What each part of the recipe gains", "ablation",
+        "Ablation of the recipe", "ablation",
         "python benchmarks/studies/recipe.py ablation --checkpoint FILE",
-        "Differences under 0.01 are chance.",
+        "Differences below 0.01 are not significant.",
         (("", "ablation"),),
     ),
     Section(
         "Robustness", "robustness", "python benchmarks/studies/robustness.py --data DIR",
-        "The same clips in other conditions. \"Change\" is that of the estimates against those of "
-        "the clip as it is.",
+        "The same clips in simulated conditions. \"Change\" is the change of the estimates "
+        "relative to the unchanged clip.",
         (("", "robustness"),),
         (("robustness", "R2 lost in each condition, for arousal and valence"),),
     ),
     Section(
         "Latency against accuracy", "lag", "python benchmarks/studies/lag.py --data DIR",
-        "A shorter window follows sooner and is less sure. What counts at a moment is the newest "
-        "estimate until then.",
+        "A shorter window follows faster and is less accurate. Each label is compared with the "
+        "newest estimate at its time.",
         (("", "lag"),),
         (("lag", "R2 over the length of the window, and over the hop"),),
     ),
     Section(
         "After a change of mood", "step_response",
         "python benchmarks/studies/step_response.py --data DIR",
-        "Two clips whose labels differ by more than 0.5, ten seconds each, one after the other: "
-        "seconds from the change until the estimate has gone half and nine tenths of its own way "
-        "(median and quartiles). Pairs whose estimate moved less than 0.2, or the other way, are "
+        "Two clips of ten seconds, one after the other, whose labels differ by more than 0.5: "
+        "seconds from the change until 50 % and 90 % of the step of the estimate (median and "
+        "quartiles). Pairs whose estimate moved by less than 0.2, or in the other direction, are "
         "not counted.",
         (("", "step response"),),
-        (("step_response", "Median way of the estimates after the change, for four windows"),),
+        (("step_response", "Median normalised step of the estimates, for four windows"),),
     ),
     Section(
         "Other music", "generality",
         "python benchmarks/studies/generality.py --pmemo DIR --emotify DIR --vgmidi DIR",
-        "Collections that were annotated by other people with other questions.",
+        "Collections with other raters and other questions.",
         (
             ("PMEmo: choruses of pop songs; the audio of four of them is public", "pmemo"),
             (
-                "Emotify: correlation of mean values with the share of listeners who chose an "
-                "emotion they *felt*",
+                "Emotify: correlation of mean estimates with the share of listeners who *felt* an "
+                "emotion",
                 "emotify",
             ),
             (
-                "VGMIDI: game scores, rendered with two soundfonts; pieces of six games of which "
-                "none was learnt",
+                "VGMIDI: game scores, rendered with two soundfonts; pieces of six games that were "
+                "not used for training",
                 "vgmidi",
             ),
         ),

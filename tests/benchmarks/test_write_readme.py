@@ -75,7 +75,7 @@ def test_accuracy_reaches_readme_and_documents(
     assert "no result for the table 'lag'" in capsys.readouterr().err
     readme = (root / "benchmarks" / "README.md").read_text()
     assert "## Accuracy by song" in readme
-    assert "### By campaign" in readme
+    assert "### By annotation campaign" in readme
     assert "## Robustness" not in readme
     assert accuracy["model"]["sha256"][:12] in readme
     assert "![R2 of arousal" in readme
@@ -156,7 +156,7 @@ def test_every_study_has_its_section(root: Path, write: Callable[[str, object], 
         "| 58 songs | R2 |",
         "| 108 | 0.70 | 0.40 | 0.60 | 0.30 |",
         "| joyful activation | + | +0.50 | +0.40 | | +0.50 | +0.40 |",
-        "1 of 2 expected signs hold (9 excerpts).",
+        "1 of 2 signs are as expected (9 excerpts).",
         "| a.sf2 | 4 | arousal | 0.700 | 0.800 | 0.840 | 0.200 |",
     ):
         assert expected in readme, expected

@@ -240,7 +240,7 @@ def _words(result: Result) -> list[str]:
             for row in _of(result["rows"], protocol)
         ]
         head = ["test", "input", "R2", "RMSE", "MAE", "MAPE"]
-        parts.append(f"**Words of audio, {title}**\n\n{table(head, rows)}")
+        parts.append(f"**Audio words, {title}**\n\n{table(head, rows)}")
     return parts
 
 
