@@ -105,10 +105,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _summary(collection: Collection, split: str, report: Report) -> str:
     """How many songs were left out, and why."""
-    from mer_engine.datasets.problems import summarize
+    from mer_engine.datasets.problems import summarise
 
     listed = len(collection.splits[split])
-    reasons = summarize(collection.problems_of(split), listed)
+    reasons = summarise(collection.problems_of(split), listed)
     unheard = len(report.left_out) - len(collection.problems_of(split))
     clips = "1 clip" if unheard == 1 else f"{unheard} clips"
     while_heard = f"{clips} could not be measured" if unheard else ""

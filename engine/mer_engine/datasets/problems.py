@@ -41,7 +41,7 @@ class Problem:
         return f"song {self.song}: {self.detail}"
 
 
-def summarize(problems: Iterable[Problem], songs: int) -> str:
+def summarise(problems: Iterable[Problem], songs: int) -> str:
     """Return one sentence: how many of `songs` songs are left out, and why; empty if none."""
     kinds = Counter(problem.kind for problem in problems)
     total = sum(kinds.values())

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mer_engine.datasets.curve import Curve
-from mer_engine.datasets.problems import Problem, summarize
+from mer_engine.datasets.problems import Problem, summarise
 from mer_engine.model_file import DIMENSIONS as DIMENSIONS
 
 SPLITS = ("train", "validation", "test")
@@ -101,7 +101,7 @@ class Collection:
     @property
     def summary(self) -> str:
         """One sentence: how many songs are left out, and why; empty if none."""
-        return summarize(self.problems, len(self.songs))
+        return summarise(self.problems, len(self.songs))
 
     def with_all(self) -> Collection:
         """Return the collection with one more split, "all", of every song."""

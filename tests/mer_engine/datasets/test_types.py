@@ -12,7 +12,7 @@ from deam_support import write_deam
 from mer_engine.datasets.audio import read_channels, read_clip
 from mer_engine.datasets.curve import Curve
 from mer_engine.datasets.load import load_collection, parse_source
-from mer_engine.datasets.problems import NO_AUDIO, NO_LABELS, DataError, Problem, summarize
+from mer_engine.datasets.problems import NO_AUDIO, NO_LABELS, DataError, Problem, summarise
 from mer_engine.datasets.types import Clip, Song, cut, split_by_name, split_of
 
 
@@ -111,8 +111,8 @@ def test_a_clip_is_mixed_to_mono_and_resampled(tmp_path: Path) -> None:
 def test_summary_counts_problems_by_kind() -> None:
     problems = [Problem(str(n), NO_AUDIO, "") for n in range(8)]
     problems += [Problem("8", NO_LABELS, "none")]
-    assert summarize(problems, 794) == (
+    assert summarise(problems, 794) == (
         "9 of 794 songs were left out: 8 without audio, 1 without labels"
     )
-    assert summarize([], 794) == ""
+    assert summarise([], 794) == ""
     assert str(problems[-1]) == "song 8: none"
