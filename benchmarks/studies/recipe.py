@@ -408,7 +408,7 @@ def _auxiliary_rows(dataset: EncodedDataset, settings: FitSettings) -> list[Row]
     folds = np.full(len(labels), -1)
     folds[auxiliary] = group_folds(labels.groups[auxiliary], FOLDS, 0)
     values = np.zeros((len(labels), CLIP_STEPS, 2))
-    for fold in range(FOLDS):
+    for fold in range(int(folds.max()) + 1):
         values[folds == fold] = _predict_held_out(dataset, folds == fold, settings, 0)
     with_others = {
         "left_out": "game scores, five folds by game, trained on the other folds",
@@ -603,7 +603,7 @@ def _cross_predict(
     """
     folds = group_folds(dataset.labels.groups, FOLDS, 0)
     values = np.full((len(folds), CLIP_STEPS, 2), np.nan)
-    for fold in range(FOLDS):
+    for fold in range(int(folds.max()) + 1):
         chosen = folds != fold if training is None else training & (folds != fold)
         if not chosen.any():
             raise DataError("the songs of one campaign are all by the artists of one fold")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from deam_support import SPLITS, write_deam
 from mer_engine.training import train as train_module
 from mer_engine.training.checkpoint import read_checkpoint
@@ -22,11 +23,22 @@ from vgmidi_support import write_vgmidi
 
 GAMES = 6
 STEPS = 2
+FOLDS = 2
+
+
+@pytest.fixture(autouse=True)
+def few_folds(recipe: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use few folds and seeds, and torch on one thread, because the tests share the machine."""
+    torch.set_num_threads(1)
+    monkeypatch.setattr(recipe, "FOLDS", FOLDS)
+    monkeypatch.setattr(recipe, "ABLATION_FOLDS", 1)
+    monkeypatch.setattr(recipe, "SEEDS", (0, 1))
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Return the data and the checkpoint of a training run."""
+    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("run")
     data = write_deam(folder)
     games = [f"A_B_{game}_Title" for game in range(GAMES)]
@@ -74,13 +86,11 @@ def r2_by_name(result: dict[str, Any]) -> dict[str, tuple[float, float]]:
 
 
 def test_cross_validation_covers_every_fold_and_seed(
-    recipe: ModuleType, run: tuple[Path, Path], dataset: EncodedDataset, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr(recipe, "SEEDS", (0, 1))
+    recipe: ModuleType, run: tuple[Path, Path], dataset: EncodedDataset, tmp_path: Path
+) -> None:
     result = measure(recipe, "cross-validation", run, tmp_path / "cv.json")
     folds = {(row["seed"], row["fold"]) for row in result["folds"]}
-    assert folds == {(seed, fold) for seed in (0, 1) for fold in range(1, 6)}
+    assert folds == {(seed, fold) for seed in (0, 1) for fold in range(1, FOLDS + 1)}
     assert len(result["folds"]) == len(folds)
     assert all(math.isfinite(row["arousal"]["rmse"]) for row in result["folds"])
     assert result["data"] == "deam, train and validation splits; auxiliary: vgmidi"
@@ -93,10 +103,8 @@ def test_cross_validation_covers_every_fold_and_seed(
 
 
 def test_each_ablation_changes_the_result(
-    recipe: ModuleType, run: tuple[Path, Path], dataset: EncodedDataset, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr(recipe, "ABLATION_FOLDS", 1)
+    recipe: ModuleType, run: tuple[Path, Path], dataset: EncodedDataset, tmp_path: Path
+) -> None:
     rows = r2_by_name(measure(recipe, "ablation", run, tmp_path / "ablation.json"))
     complete = rows.pop("as shipped")
     # This run has no augmented clips, so that leaving them out changes nothing.
