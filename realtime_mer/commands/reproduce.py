@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
     from mer_engine.datasets.problems import DataError
-    from mer_research.reproduction.run import Settings, reproduce, log_with_time
+    from mer_research.reproduction.run import Settings, log_with_time, reproduce
 
     from realtime_mer.bench.machine import describe_machine
 

@@ -50,9 +50,9 @@ def test_metrics_match_the_estimates_of_the_pipeline(
             values.append(estimate.arousal)
             labels.append(at[step - 1])
             inside.append(estimate.arousal_low <= at[step - 1] <= estimate.arousal_high)
-        whole = estimates[100].whole
-        assert whole is not None
-        last.append(5 + 4 * whole[1])
+        whole_song = estimates[100].whole
+        assert whole_song is not None
+        last.append(5 + 4 * whole_song[1])
         label = collection.songs[clip.song].static
         assert label is not None
         static.append(5 + 4 * label[1])
@@ -81,8 +81,10 @@ class WithoutWholeSong:
         cached_maps: NDArray[np.float32],
         past: NDArray[np.float32],
     ) -> Inference:
-        told = self.engine.infer(frames, cached_maps, past)
-        return told._replace(probabilities=told.probabilities[:, :2], fast=told.fast[:, :2])
+        inference = self.engine.infer(frames, cached_maps, past)
+        return inference._replace(
+            probabilities=inference.probabilities[:, :2], fast=inference.fast[:, :2]
+        )
 
 
 def test_a_model_without_whole_song_outputs_has_no_static_metrics(
