@@ -91,5 +91,5 @@ PLOTS = {
 
 
 def _line(axis: Axes, x: list[float], y: list[float | None], name: str) -> None:
-    known = [(a, b) for a, b in zip(x, y, strict=True) if b is not None]
-    axis.plot(*zip(*known, strict=True), "o-", color=COLOURS[name], markersize=3.5, label=name)
+    points = [(a, b) for a, b in zip(x, y, strict=True) if b is not None]
+    axis.plot(*zip(*points, strict=True), "o-", color=COLOURS[name], markersize=3.5, label=name)
