@@ -52,10 +52,15 @@ class _RecordingEngine:
         self.calls: list[dict[str, NDArray[np.float32]]] = []
 
     def infer(
-        self, frames: NDArray[np.float32], held: NDArray[np.float32], past: NDArray[np.float32]
+        self,
+        frames: NDArray[np.float32],
+        cached_maps: NDArray[np.float32],
+        past: NDArray[np.float32],
     ) -> Inference:
-        self.calls.append({"frames": frames.copy(), "held": held.copy(), "past": past.copy()})
-        return self._engine.infer(frames, held, past)
+        self.calls.append(
+            {"frames": frames.copy(), "held": cached_maps.copy(), "past": past.copy()}
+        )
+        return self._engine.infer(frames, cached_maps, past)
 
 
 class _Windows(CalibrationDataReader):  # type: ignore[misc]

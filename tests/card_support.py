@@ -175,8 +175,8 @@ class SimulatedContext:
         return True
 
     def _shape(self) -> Shape:
-        frames, held, past = (self._shapes[name] for name in INPUTS)
-        return Shape(frames[0], frames[1], held[1], past[1])
+        frames, cached_maps, past = (self._shapes[name] for name in INPUTS)
+        return Shape(frames[0], frames[1], cached_maps[1], past[1])
 
     def _run(self) -> None:
         inputs = [self._tensor(name, self._shapes[name]).copy() for name in INPUTS]

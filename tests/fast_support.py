@@ -27,8 +27,8 @@ def write_small_model(path: Path) -> Path:
     )  # fmt: skip
     network = EmotionNetwork(config)
     with torch.no_grad():
-        network.reader.scores.mul_(30)
-        network.reader.last.weight.mul_(10)
+        network.head.scores.mul_(30)
+        network.head.last.weight.mul_(10)
     lengths = range(1, LAG_MAX + 1)
     calibration = Calibration(
         coverage=0.8,

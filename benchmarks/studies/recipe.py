@@ -65,7 +65,7 @@ _MEMORY_PROTOCOL = (
 # Studies of what is remembered, which is the music that the model is meant for.
 _OF_THE_MEMORY = ("features", "raters")
 _NEED_DATA = ("features", "raters", "transfer", "long-songs")
-_KINDS = ("channels", "mode", "degrees", "spectrum", "tags", "density")
+_KINDS = ("channels", "mode", "tonic_chroma", "spectrum", "tags", "inverse_crest")
 
 Row = dict[str, Any]
 # Statistics of all clips' windows, by version of the sound and steps heard.
@@ -75,15 +75,15 @@ Windows = dict[tuple[int, int], NDArray[np.float32]]
 class CourseOnly(RegressionHead):
     """Without what a network reads from the window's statistics and mode."""
 
-    def read(self, statistics: Tensor, *windows: Tensor) -> Tensor:
-        return torch.cat([self._read_course(window) for window in windows])
+    def direct_logits(self, statistics: Tensor, *windows: Tensor) -> Tensor:
+        return torch.cat([self.sequence_logits(window) for window in windows])
 
 
 class StatisticsOnly(RegressionHead):
     """Without BiLSTM and attention."""
 
-    def read(self, statistics: Tensor, *windows: Tensor) -> Tensor:
-        return self._read_statistics(statistics)
+    def direct_logits(self, statistics: Tensor, *windows: Tensor) -> Tensor:
+        return self.statistic_logits(statistics)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -150,7 +150,7 @@ def cross_validation(heard: EncodedDataset, how: FitSettings, _: Collection | No
 
 def ablation(heard: EncodedDataset, how: FitSettings, _: Collection | None) -> Row:
     """One part of the recipe left out at a time."""
-    reader = heard.network.reader
+    reader = heard.network.head
     config = heard.network.config
     notes = slice(2 * config.channels, 2 * config.channels + config.pitch_classes)
     tags = slice(notes.stop + config.bands, notes.stop + config.bands + config.tags)
@@ -252,7 +252,7 @@ def features(heard: EncodedDataset, how: FitSettings, collection: Collection | N
             kinds[:5],
         ),
         ("channels and tags", "what the tagger hears", ("channels", "tags")),
-        ("channels and density", "how near power comes to the peak", ("channels", "density")),
+        ("channels and density", "how near power comes to the peak", ("channels", "inverse_crest")),
         ("no channels", "all but the tagger's convolutions", kinds[1:]),
     ):
         rows.append({"name": title, "what": what, **_remembered(heard, heard.steps[:1], used)})
@@ -327,7 +327,7 @@ def raters(heard: EncodedDataset, how: FitSettings, collection: Collection | Non
         _say(title, rows[-1])
     for title, chosen in (("songs of 2013", first), ("songs of 2014 and 2015", ~first)):
         other = _told_by_strangers(heard, windows, chosen, _KINDS)
-        without = tuple(kind for kind in _KINDS if kind != "density")
+        without = tuple(kind for kind in _KINDS if kind != "inverse_crest")
         plain = _told_by_strangers(heard, windows, chosen, without)
         stranger = ", of which nothing is known"
         for name, what, values in (
@@ -460,7 +460,7 @@ def _remembered(
 
 def _windows(heard: EncodedDataset, steps: NDArray[np.float16]) -> Windows:
     """What windows from the clips' beginnings are made of."""
-    reader = heard.network.reader
+    reader = heard.network.head
     return {
         (version, last): statistics(reader, steps[version], last)
         for version in range(len(steps))
@@ -484,7 +484,7 @@ def _memory(
     learnt = [(v, last) for v in range(versions) for last in (STEPS, STEPS // 2)]
     space = LikenessSpace(
         np.concatenate([windows[0, last][known] for last in (STEPS, STEPS // 2)]),
-        heard.network.reader.statistics.sizes,
+        heard.network.head.statistics.sizes,
     )
     anchors = space.place(windows[0, STEPS][known])
     memory = space.memory(anchors, 2)
@@ -605,10 +605,10 @@ def _told(
 @torch.inference_mode()
 def _remembered_values(reader: RegressionHead, steps: NDArray[np.float16]) -> NDArray[np.float64]:
     """Values [m, 20, 2] that a reader's memory says of clips [m, 20, E]."""
-    assert reader.memory is not None
+    assert reader.regressor is not None
     values = np.empty((len(steps), STEPS, 2))
     for last in range(1, STEPS + 1):
-        told = reader.memory(torch.from_numpy(statistics(reader, steps, last)))
+        told = reader.regressor(torch.from_numpy(statistics(reader, steps, last)))
         values[:, last - 1] = told[:, :2]
     return values
 

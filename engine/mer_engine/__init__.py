@@ -1,4 +1,4 @@
-"""The emotion engine: features, model file, inference. Knows nothing of the application."""
+"""The emotion engine: features, model file and inference, independent of the application."""
 
 from mer_engine.engine import Engine, Inference
 from mer_engine.errors import ModelError

@@ -1,18 +1,18 @@
-"""Filter banks: matrices of which only a band is not zero. No torch."""
+"""Filter banks as banded matrices. No torch."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Columns that are multiplied at once: fewer waste less on zeros, but cost more calls.
+# Columns per product: fewer columns multiply fewer zeros, but need more calls.
 _STRIPE = 32
 
 
 class BandedMatrix:
-    """A matrix whose columns are zero but for a few rows, further down with every column.
+    """A matrix whose non-zero rows move down from column to column.
 
-    Products take the columns in stripes, and of each stripe only the rows that are not zero.
+    A product takes the columns in stripes, and only the non-zero rows of each stripe.
 
     Args:
         matrix: float32 [rows, columns].
@@ -28,6 +28,6 @@ class BandedMatrix:
             self._stripes.append((rows, columns, np.ascontiguousarray(stripe[rows])))
 
     def product(self, x: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-        """Writes x float32 [n, rows] times the matrix into `out`, float32 [n, columns]."""
+        """Write x float32 [n, rows] times the matrix into `out`, float32 [n, columns]."""
         for rows, columns, part in self._stripes:
             np.matmul(x[:, rows], part, out=out[:, columns])

@@ -1,4 +1,4 @@
-"""What can be wrong with a model, in sentences a user can act on."""
+"""Errors of models and backends. Their messages say what to do."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from __future__ import annotations
 class ModelError(Exception):
     """A model file is missing, damaged, or does not fit this front-end or this call.
 
-    The message says what was wrong, with the value, and what to do.
+    The message says what is wrong, with the value, and what to do.
     """
 
 
 class BackendError(ModelError):
-    """A backend cannot be had here, or is not allowed to serve."""
+    """A backend is not available here, or did not pass the parity gate."""
 
 
 class NotCompiledError(BackendError):
-    """There is a card, but nothing was compiled for it."""
+    """There is a card, but no engine was compiled for it."""

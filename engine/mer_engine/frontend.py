@@ -1,7 +1,7 @@
-"""The features: log-mel bands, pitch classes and peaks, one definition for training and live use.
+"""The features: log-mel bands, pitch classes and peaks, for training and live use alike.
 
-Streaming and offline are the same code: `FrontEnd.push` in any block sizes gives the frames that
-one call with the whole signal gives. No torch.
+Streaming and offline use share the code: `FrontEnd.push` with blocks of any size gives the same
+frames as one call with the whole signal. This module does not need torch.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from mer_engine.banded import BandedMatrix
 from mer_engine.chroma import PITCH_CLASSES, Chroma, periodic_hann
 from mer_engine.spectrum import Scratch, power_spectrum
 
-# Raised whenever the arithmetic below changes, so that an older model refuses the newer features.
+# Increased whenever the arithmetic below changes. A model made for other features is then refused.
 ARITHMETIC_VERSION = 3
 
-# Windows that are transformed at once, and the long ones of the pitch classes: few enough for the
-# caches, enough to spread the cost of a call.
-_PIECE, _CHROMA_PIECE = 64, 8
+# Windows that are transformed in one call, for the mel bands and for the pitch classes: few enough
+# for the processor's caches, and enough to amortise the cost of the call.
+_CHUNK, _CHROMA_CHUNK = 64, 8
 _SCRATCH = Scratch()
 
 
 @dataclass(frozen=True, slots=True)
 class FrontEndConfig:
-    """What defines the features.
+    """Definition of the features.
 
     Attributes:
         sample_rate_hz: rate of the mono signal that `FrontEnd.push` takes.
         fft_size: length of the Hann window and of the FFT, samples.
-        hop: samples between frames; a whole number of frames fits into half a second.
+        hop: samples between frames; divides half a second.
         bands: number of mel bands.
-        low_hz, high_hz: ends of the mel scale.
+        low_hz, high_hz: lowest and highest frequency of the mel scale.
         log_scale: the feature is log10(1 + log_scale * power).
-        chroma_fft_size: length of the window for the pitch classes, samples: long enough to tell
-            semitones apart; 0 for none.
+        chroma_fft_size: length of the window for the pitch classes, samples, long enough to
+            separate semitones; 0 for no pitch classes.
         chroma_hop: samples between two computations of the pitch classes, a multiple of `hop`;
-            frames in between repeat the last.
-        chroma_low_hz, chroma_high_hz: the notes that count.
-        peaks: whether a frame ends with the largest sample of its hop, log10(1 + log_scale * p^2)
-            with p its magnitude: how far peaks stand out tells how dense a recording is.
+            the frames between repeat the last result.
+        chroma_low_hz, chroma_high_hz: range of the notes that the pitch classes use.
+        peaks: whether a frame ends with the peak of its hop, log10(1 + log_scale * p^2) with p the
+            largest magnitude of a sample. Peak and power together show the crest factor.
     """
 
     sample_rate_hz: int = 16_000
@@ -79,6 +79,7 @@ class FrontEndConfig:
 
     @property
     def frames_per_second(self) -> int:
+        """Frames in a second of audio."""
         return self.sample_rate_hz // self.hop
 
     @property
@@ -88,18 +89,18 @@ class FrontEndConfig:
 
     @property
     def pitch_classes(self) -> int:
-        """Numbers in a frame that are pitch classes: 12 or none."""
+        """Number of pitch classes in a frame: 12 or 0."""
         return PITCH_CLASSES if self.chroma_fft_size else 0
 
     @property
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits that change whenever the features would."""
+        """Sixteen hexadecimal digits that change whenever the features change."""
         text = json.dumps([ARITHMETIC_VERSION, asdict(self)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def mel_bank(config: FrontEndConfig) -> NDArray[np.float32]:
-    """Triangular mel filters, each of unit area (Slaney's Auditory Toolbox, 1998).
+    """Return triangular mel filters of unit area (Slaney's Auditory Toolbox, 1998).
 
     Returns:
         float32 [fft_size // 2 + 1, bands].
@@ -132,7 +133,7 @@ def _hertz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class _Tables:
-    """What all streams of a configuration share; nothing in it ever changes."""
+    """Constants that all streams of a configuration share; immutable."""
 
     def __init__(self, config: FrontEndConfig) -> None:
         self.bank = BandedMatrix(mel_bank(config))
@@ -145,9 +146,9 @@ class _Tables:
                 config.chroma_low_hz,
                 config.chroma_high_hz,
             )
-        # What must be kept of the past: a window, less the samples that complete it.
+        # Samples of the past that the next frame needs: the longest window, less one hop.
         self.reach = max(config.fft_size, config.chroma_fft_size) - config.hop
-        # Frames from one computation of the pitch classes to the next.
+        # Frames between two computations of the pitch classes.
         self.every = config.chroma_hop // config.hop if self.chroma is not None else 1
 
 
@@ -156,27 +157,27 @@ _tables = cache(_Tables)
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """What the next frames of a stream are made of.
+    """Input for the next frames of a stream.
 
     Attributes:
-        signal: float32 [T], the samples that are kept of the past, then the new ones.
-        phase: frames since the pitch classes were computed last.
-        held: float32 [12], the pitch classes that were computed last.
+        signal: float32 [T], the samples kept from before, then the new ones.
+        phase: frames since the last computation of the pitch classes.
+        last_chroma: float32 [12], the pitch classes of that computation.
     """
 
     signal: NDArray[np.float32]
     phase: int
-    held: NDArray[np.float32]
+    last_chroma: NDArray[np.float32]
 
 
 class FrontEnd:
-    """Turns a mono signal into frames of features, as a stream.
+    """Computes the features of a mono stream, frame by frame.
 
-    The stream is preceded by digital silence, so that frame i is complete exactly at sample
-    (i + 1) * hop and nothing later reaches it.
+    Digital silence precedes the stream. Frame i is complete at sample (i + 1) * hop and depends on
+    no later sample.
 
-    `push` does all of it for one stream. To compute the frames of many streams at once, take an
-    `excerpt` of each, give them to `features_of`, and let each stream `accept` its own.
+    `push` computes the frames of one stream. To compute the frames of many streams in one call,
+    take an `excerpt` of each stream, pass them to `features_of`, and `accept` the result in each.
     """
 
     def __init__(self, config: FrontEndConfig | None = None) -> None:
@@ -185,18 +186,18 @@ class FrontEnd:
         self.reset()
 
     def reset(self) -> None:
-        """Starts a new stream."""
+        """Start a new stream."""
         self._tail = np.zeros(self._tables.reach, dtype=np.float32)
         self._phase = 0
-        self._held = np.zeros(PITCH_CLASSES, dtype=np.float32)
+        self._last_chroma = np.zeros(PITCH_CLASSES, dtype=np.float32)
 
     def forget(self) -> None:
-        """Forgets the signal so far, as if silence had followed it, and goes on counting frames."""
+        """Replace the signal so far by silence; the frame count goes on."""
         self._tail = np.zeros_like(self._tail)
-        self._held = np.zeros(PITCH_CLASSES, dtype=np.float32)
+        self._last_chroma = np.zeros(PITCH_CLASSES, dtype=np.float32)
 
     def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Takes the next samples and returns the frames that they complete.
+        """Add samples and return the frames that they complete.
 
         Args:
             samples: float32 [n] mono at `config.sample_rate_hz`, full scale 1.0; n may be 0.
@@ -211,60 +212,63 @@ class FrontEnd:
         return frames
 
     def excerpt(self, samples: NDArray[np.float32]) -> Excerpt:
-        """What `features_of` must know of this stream to compute the frames of its next samples.
+        """Return the input that `features_of` needs for the next samples.
 
-        The stream itself stays where it is.
+        This does not change the stream.
 
         Args:
             samples: as `push` takes them.
         """
         signal = np.concatenate((self._tail, samples), dtype=np.float32)
-        return Excerpt(signal, self._phase, self._held)
+        return Excerpt(signal, self._phase, self._last_chroma)
 
     def accept(self, excerpt: Excerpt, frames: NDArray[np.float32]) -> None:
-        """Moves the stream on to the end of an excerpt.
+        """Advance the stream to the end of an excerpt.
 
         Args:
-            excerpt: the newest that this stream gave.
-            frames: what `features_of` made of it.
+            excerpt: the newest excerpt of this stream.
+            frames: its frames, from `features_of`.
+
+        Raises:
+            ValueError: the number of frames is not that of the excerpt.
         """
         count = _count(excerpt, self.config, self._tables)
         if len(frames) != count:
-            raise ValueError(f"{len(frames)} frames came of an excerpt of {count}")
+            raise ValueError(f"{len(frames)} frames for an excerpt of {count}")
         if count == 0:
             self._tail = excerpt.signal
             return
         self._tail = excerpt.signal[count * self.config.hop :].copy()
         if self._tables.chroma is not None:
-            self._held = frames[-1, _notes(self.config)].copy()
+            self._last_chroma = frames[-1, _chroma_columns(self.config)].copy()
         self._phase = (self._phase + count) % self._tables.every
 
 
 def features_of(config: FrontEndConfig, excerpts: Sequence[Excerpt]) -> list[NDArray[np.float32]]:
-    """The frames that excerpts of any number of streams complete, computed together.
+    """Compute the frames of excerpts of any number of streams together.
 
     Args:
-        config: of the front-ends that gave the excerpts.
-        excerpts: of any lengths.
+        config: configuration of the front-ends that the excerpts come from.
+        excerpts: excerpts of any lengths.
 
     Returns:
-        Of each excerpt, float32 [frames, width], as `FrontEnd.push` returns them; to 1e-6 what it
-        would be alone.
+        For each excerpt, float32 [frames, width] as `FrontEnd.push` returns them. The result
+        differs from that of a separate computation by at most 1e-6.
     """
     tables = _tables(config)
     counts = [_count(excerpt, config, tables) for excerpt in excerpts]
     ends = list(accumulate(counts, initial=0))
     frames = np.empty((ends[-1], config.width), dtype=np.float32)
     parts = [frames[start:end] for start, end in pairwise(ends)]
-    first = tables.reach + config.hop  # where the first window of every excerpt ends
+    first = tables.reach + config.hop  # end of the first window in every excerpt
     _transform(
         (
             _windows(excerpt.signal, first, count, config.fft_size, config.hop)
             for excerpt, count in zip(excerpts, counts, strict=True)
         ),
         tables.hann,
-        _PIECE,
-        lambda windows, out: _levels(windows, out, config, tables.bank),
+        _CHUNK,
+        lambda windows, out: _mel_levels(windows, out, config, tables.bank),
         frames[:, : config.bands],
     )
     if tables.chroma is not None:
@@ -275,17 +279,17 @@ def features_of(config: FrontEndConfig, excerpts: Sequence[Excerpt]) -> list[NDA
 
 
 def _count(excerpt: Excerpt, config: FrontEndConfig, tables: _Tables) -> int:
-    """How many frames an excerpt completes."""
+    """Return how many frames an excerpt completes."""
     return (len(excerpt.signal) - tables.reach) // config.hop
 
 
-def _levels(
+def _mel_levels(
     windows: NDArray[np.float32],
     out: NDArray[np.float32],
     config: FrontEndConfig,
     bank: BandedMatrix,
 ) -> None:
-    """Writes the mel bands of windows [n, fft_size] into `out` [n, bands]."""
+    """Write the mel bands of windows [n, fft_size] into `out` [n, bands]."""
     bins = slice(0, config.fft_size // 2 + 1)
     bank.product(power_spectrum(windows, bins, _SCRATCH), out)
     out *= np.float32(config.log_scale)
@@ -300,15 +304,15 @@ def _add_chroma(
     tables: _Tables,
     chroma: Chroma,
 ) -> None:
-    """Fills in the pitch classes; between two computations the last one holds."""
+    """Fill in the pitch classes; frames between two computations repeat the last one."""
     every = tables.every
-    # Computed with the frames that end on a multiple of the hop of the pitch classes.
-    fresh = [
+    # Pitch classes are computed at frames that end on a multiple of `chroma_hop`.
+    computed = [
         (excerpt.phase + len(part)) // every for excerpt, part in zip(excerpts, parts, strict=True)
     ]
-    values = np.empty((sum(fresh), PITCH_CLASSES), dtype=np.float32)
+    values = np.empty((sum(computed), PITCH_CLASSES), dtype=np.float32)
 
-    def notes(windows: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    def compute_chroma(windows: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         out[:] = chroma(windows, _SCRATCH)
 
     _transform(
@@ -320,19 +324,19 @@ def _add_chroma(
                 config.chroma_fft_size,
                 config.chroma_hop,
             )
-            for excerpt, count in zip(excerpts, fresh, strict=True)
+            for excerpt, count in zip(excerpts, computed, strict=True)
         ),
         chroma.hann,
-        _CHROMA_PIECE,
-        notes,
+        _CHROMA_CHUNK,
+        compute_chroma,
         values,
     )
     start = 0
-    for excerpt, part, count in zip(excerpts, parts, fresh, strict=True):
-        known = np.concatenate((excerpt.held[None], values[start : start + count]))
+    for excerpt, part, count in zip(excerpts, parts, computed, strict=True):
+        results = np.concatenate((excerpt.last_chroma[None], values[start : start + count]))
         start += count
-        done = np.arange(excerpt.phase + 1, excerpt.phase + 1 + len(part)) // every
-        part[:, _notes(config)] = known[done]
+        index = np.arange(excerpt.phase + 1, excerpt.phase + 1 + len(part)) // every
+        part[:, _chroma_columns(config)] = results[index]
 
 
 def _add_peaks(
@@ -341,7 +345,7 @@ def _add_peaks(
     config: FrontEndConfig,
     tables: _Tables,
 ) -> None:
-    """Fills in the largest sample of each frame's newest hop."""
+    """Fill in the peak of each frame's newest hop."""
     for excerpt, part in zip(excerpts, parts, strict=True):
         newest = excerpt.signal[tables.reach : tables.reach + len(part) * config.hop]
         hops = newest.reshape(len(part), config.hop)
@@ -349,16 +353,16 @@ def _add_peaks(
         part[:, -1] = np.log10(np.float32(1.0) + np.float32(config.log_scale) * peak * peak)
 
 
-def _notes(config: FrontEndConfig) -> slice:
-    """Where the pitch classes lie in a frame."""
+def _chroma_columns(config: FrontEndConfig) -> slice:
+    """Return the columns of the pitch classes in a frame."""
     return slice(config.bands, config.bands + config.pitch_classes)
 
 
 def _windows(
     signal: NDArray[np.float32], first_end: int, count: int, size: int, hop: int
 ) -> NDArray[np.float32]:
-    """Overlapping views [count, size] of a signal; the first ends before sample `first_end`."""
-    # The plain constructor costs a tenth of numpy's stride tricks and checks the bounds as well.
+    """Return overlapping views [count, size]; the first one ends before sample `first_end`."""
+    # The array constructor takes a tenth of the time of numpy's stride tricks and checks bounds.
     itemsize = signal.itemsize
     if not count:
         return np.empty((0, size), dtype=np.float32)
@@ -374,39 +378,39 @@ def _windows(
 def _transform(
     views: Iterable[NDArray[np.float32]],
     hann: NDArray[np.float32],
-    piece: int,
+    chunk: int,
     compute: Callable[[NDArray[np.float32], NDArray[np.float32]], None],
     out: NDArray[np.float32],
 ) -> None:
-    """Multiplies windows by `hann` and computes `out` from them, `piece` of them at a time.
+    """Multiply windows by `hann` and compute `out` from them, `chunk` windows at a time.
 
     Args:
         views: each float32 [any number, size].
-        compute: is given windows and where to write what becomes of them.
-        out: a row for each window of all views.
+        compute: takes windows, and the rows of `out` to write.
+        out: one row for each window of all views.
     """
-    gathered = _SCRATCH.array("windows", min(piece, len(out)), len(hann))
+    windows = _SCRATCH.array("windows", min(chunk, len(out)), len(hann))
     filled = done = 0
     for view in views:
         start = 0
         while start < len(view):
-            taken = min(len(gathered) - filled, len(view) - start)
+            taken = min(len(windows) - filled, len(view) - start)
             rows = slice(filled, filled + taken)
-            np.multiply(view[start : start + taken], hann, out=gathered[rows])
+            np.multiply(view[start : start + taken], hann, out=windows[rows])
             start += taken
             filled += taken
-            if filled == len(gathered):
-                compute(gathered, out[done : done + filled])
+            if filled == len(windows):
+                compute(windows, out[done : done + filled])
                 done += filled
                 filled = 0
     if filled:
-        compute(gathered[:filled], out[done:])
+        compute(windows[:filled], out[done:])
 
 
 def features(
     samples: NDArray[np.float32], config: FrontEndConfig | None = None
 ) -> NDArray[np.float32]:
-    """All frames of a whole signal: what a stream of it would give.
+    """Return all frames of a signal, as a stream would give them.
 
     Args:
         samples: float32 [n] mono at the configuration's rate.

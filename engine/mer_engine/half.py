@@ -1,4 +1,4 @@
-"""Half precision in a model's graph: the large sums in float16, all around them as it was."""
+"""Convert selected operators of a model's graph to float16; the others stay in float32."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-# What is worth it: nearly all of the arithmetic is in these.
+# Nearly all of the arithmetic is in the convolutions.
 CONVOLUTIONS = ("Conv",)
-# What some cards compute in half precision only.
+# The operators that some cards compute in half precision only.
 PRODUCTS = ("Conv", "MatMul", "Gemm", "LSTM")
 _LARGEST = float(np.finfo(np.float16).max)
 
 
 def halve(model: onnx.ModelProto, kinds: Collection[str] = CONVOLUTIONS) -> onnx.ModelProto:
-    """Return a model whose nodes of some kinds compute in float16; inputs and outputs stay float32.
+    """Return a copy of a model that computes some operators in float16.
 
-    Constants are stored in half precision, other inputs are cast where they enter such a node, and
-    its outputs are cast back.
+    The graph's inputs and outputs stay float32. Constants of these operators are stored in half
+    precision, their other inputs are cast to it, and their outputs are cast back.
 
     Args:
-        model: an ONNX model, not changed; its nodes of these kinds take float32 only.
-        kinds: operators.
+        model: an ONNX model, not changed; these operators take float32 only in it.
+        kinds: names of the operators.
 
     Raises:
         ValueError: a constant is larger than half precision can hold.
@@ -44,7 +44,7 @@ def halve(model: onnx.ModelProto, kinds: Collection[str] = CONVOLUTIONS) -> onnx
             nodes.append(node)
             continue
         for place, name in enumerate(node.input):
-            # The lengths of an LSTM's sequences are whole numbers; this graph gives none.
+            # An empty name is an optional input that the graph does not use.
             if not name:
                 continue
             half = f"{name}.half"
@@ -72,7 +72,7 @@ def halve(model: onnx.ModelProto, kinds: Collection[str] = CONVOLUTIONS) -> onnx
 def _half(values: np.ndarray, name: str) -> TensorProto:
     largest = float(np.abs(values).max(initial=0.0))
     if not largest <= _LARGEST:
-        raise ValueError(f"{name} holds {largest:.3g}, more than half precision can ({_LARGEST:g})")
+        raise ValueError(f"{name} has a value of {largest:.3g}, over float16's {_LARGEST:g}")
     return numpy_helper.from_array(values.astype(np.float16), name)
 
 
@@ -81,8 +81,8 @@ def _cast(source: str, target: str, kind: int) -> onnx.NodeProto:
 
 
 def _drop_unused(graph: onnx.GraphProto) -> None:
-    """Leave out the constants in full precision that nothing reads any more."""
-    read = {name for node in graph.node for name in node.input}
-    kept = [entry for entry in graph.initializer if entry.name in read]
+    """Remove the constants in full precision that no node uses any more."""
+    used = {name for node in graph.node for name in node.input}
+    kept = [entry for entry in graph.initializer if entry.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)

@@ -1,7 +1,7 @@
-"""KernelRegressor: what listeners said of the windows of music that are most like this one.
+"""Kernel regression as a part of the network: predict from the most similar training windows.
 
-Kernel ridge regression as a part of the network. With few labels and many numbers a kernel tells
-new songs better than a recurrent network alone, and the two together better than either.
+With few labels and many inputs, kernel ridge regression generalises to new songs better than the
+recurrent network alone. Both together are better than either.
 """
 
 from __future__ import annotations
@@ -9,24 +9,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mer_engine.window_statistics import StatisticSizes
-
-# How far from its mean a statistic counts, in standard deviations.
-CLIP = 6.0
+from mer_engine.window_statistics import CLIP, StatisticSizes
 
 
 class KernelRegressor(nn.Module):
-    """Answers with a weighted sum over remembered windows, the more alike the heavier.
+    """Predicts scores as a weighted sum of kernels over support windows.
 
-    The statistics are standardised and clipped; the channels' are projected to a few axes. For each
-    kind of statistic, likeness is exp(rate * d) with d the squared distance; the likenesses are
-    weighed for each score and added up.
+    The statistics of a window are standardised and clipped, and those of the channels are projected
+    to a few axes. Each kind of statistic has a Gaussian kernel exp(rate * d), with d the squared
+    distance. The prediction is `centre` plus the kernels' weighted sum.
 
     Args:
-        sizes: of the statistics.
-        count: windows that are remembered.
-        rank: axes that the channels' statistics are projected to, at most as many as they are.
-        scores: numbers that are told.
+        sizes: sizes of the statistics.
+        count: number of support windows.
+        rank: number of axes that the channels' statistics are projected to, at most
+            `sizes.channels`.
+        scores: number of scores to predict.
     """
 
     mean: Tensor
@@ -37,56 +35,57 @@ class KernelRegressor(nn.Module):
     def __init__(self, sizes: StatisticSizes, count: int, rank: int, scores: int) -> None:
         super().__init__()
         self.sizes = sizes
-        self.kept = projected(sizes, rank)
+        self.projected = projected(sizes, rank)
         self.register_buffer("mean", torch.zeros(sizes.total))
         self.register_buffer("std", torch.ones(sizes.total))
-        self.register_buffer("axes", torch.zeros(sizes.channels, self.kept.channels))
+        self.register_buffer("axes", torch.zeros(sizes.channels, self.projected.channels))
         self.register_buffer("centre", torch.zeros(scores))
         self.parts = nn.ModuleDict(
             {
-                kind: _Likeness(size, count, scores)
-                for kind, size in self.kept._asdict().items()
+                kind: _Kernel(size, count, scores)
+                for kind, size in self.projected._asdict().items()
                 if size
             }
         )
 
     @property
     def count(self) -> int:
-        """Windows that are remembered."""
-        return int(self.get_buffer("parts.channels.known").shape[1])
+        """Number of support windows."""
+        return int(self.get_buffer("parts.channels.support").shape[1])
 
     def forward(self, statistics: Tensor) -> Tensor:
-        """Return [B, scores] of statistics [B, sizes.total]."""
+        """Predict scores [B, scores] from statistics [B, sizes.total]."""
         x = ((statistics - self.mean) / self.std).clamp(-CLIP, CLIP)
         channels = self.sizes.channels
         x = torch.cat([x[:, :channels] @ self.axes, x[:, channels:]], dim=1)
-        told = self.centre
-        for kind, block in zip(self.kept._fields, self.kept.slices(), strict=True):
+        prediction = self.centre
+        for kind, block in zip(self.projected._fields, self.projected.slices(), strict=True):
             if kind in self.parts:
-                told = told + self.parts[kind](x[:, block])
-        return told
+                prediction = prediction + self.parts[kind](x[:, block])
+        return prediction
 
 
-class _Likeness(nn.Module):
-    """What the likeness to each remembered window adds, by one kind of statistic."""
+class _Kernel(nn.Module):
+    """The weighted kernels of one kind of statistic, over all support windows."""
 
-    known: Tensor
+    support: Tensor
     rate: Tensor
     weights: Tensor
 
     def __init__(self, size: int, count: int, scores: int) -> None:
         super().__init__()
-        self.register_buffer("known", torch.zeros(size, count))
+        self.register_buffer("support", torch.zeros(size, count))
         self.register_buffer("rate", -torch.ones(1))
         self.register_buffer("weights", torch.zeros(count, scores))
 
     def forward(self, x: Tensor) -> Tensor:
-        known = self.known
-        squares = x.pow(2).sum(1, keepdim=True) + known.pow(2).sum(0) - 2 * (x @ known)
-        likeness: Tensor = torch.exp(squares.clamp(min=0) * self.rate)
-        return likeness @ self.weights
+        """Return the contribution [B, scores] of statistics [B, size]."""
+        support = self.support
+        squares = x.pow(2).sum(1, keepdim=True) + support.pow(2).sum(0) - 2 * (x @ support)
+        kernel: Tensor = torch.exp(squares.clamp(min=0) * self.rate)
+        return kernel @ self.weights
 
 
 def projected(sizes: StatisticSizes, rank: int) -> StatisticSizes:
-    """Sizes after the channels' statistics are projected."""
+    """Return the sizes after the channels' statistics are projected to `rank` axes."""
     return sizes._replace(channels=min(rank, sizes.channels))

@@ -1,4 +1,4 @@
-"""How an engine is loaded."""
+"""Load an engine."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ def load_engine(
     backend: str = "onnxruntime",
     announce: Callable[[str], None] | None = None,
 ) -> Engine:
-    """Loads a model file, holds it against the reference and warms it up.
+    """Load a model file, check its outputs against the reference and warm it up.
 
     Args:
-        path: the model file; the shipped model where None.
-        backend: one of `mer_engine.backends.registry.NAMES`; "auto" takes the fastest that tells
-            what the reference tells (see `mer_engine.backends.parity`).
-        announce: takes sentences for the user: which backend serves and why, what takes long, and
-            later, from whichever thread it happens in, that a backend broke and another went on.
+        path: the model file; None for the shipped model.
+        backend: one of `mer_engine.backends.registry.NAMES`; "auto" takes the fastest that passes
+            the parity gate (see `mer_engine.backends.parity`).
+        announce: receives sentences for the user: which backend runs and why, and what takes long.
+            Later, and from any thread, that a backend failed and another replaced it.
 
     Raises:
-        ModelError: missing, not a model of this project, damaged, or made for another front-end.
-        BackendError: the backend cannot be had here, or tells something else than the reference.
+        ModelError: the file is missing, damaged, not a model of this project, or made for another
+            front-end.
+        BackendError: the backend is not available here, or did not pass the parity gate.
         ValueError: there is no backend of that name.
     """
     source = shipped_model() if path is None else Path(path)
-    return open_backend(source, backend, announce or _keep_quiet)
+    return open_backend(source, backend, announce or _ignore)
 
 
-def _keep_quiet(sentence: str) -> None:
-    """Nobody listens."""
+def _ignore(sentence: str) -> None:
+    """Discard a sentence."""

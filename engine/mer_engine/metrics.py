@@ -1,4 +1,4 @@
-"""How far predictions are from labels."""
+"""Agreement of predictions with labels."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Fit:
     """Agreement of pooled predictions with labels.
 
     Attributes:
-        r2: share of the labels' variance that is explained, at most 1.
-        rmse: root of the mean squared error, in the labels' unit.
+        r2: coefficient of determination, at most 1.
+        rmse: root mean squared error, in the labels' unit.
         ccc: Lin's concordance correlation coefficient, -1 to 1.
         r: Pearson's correlation coefficient, -1 to 1.
     """
@@ -25,21 +25,21 @@ class Fit:
     r: float
 
     def to_dict(self) -> dict[str, float]:
-        """The figures by name."""
+        """Return the figures by name."""
         return asdict(self)
 
 
 def fit(labels: ArrayLike, predictions: ArrayLike) -> Fit:
-    """Compare predictions with labels of the same shape.
+    """Compute the agreement of predictions with labels of the same shape.
 
     Raises:
-        ValueError: the shapes differ, or there are fewer than two labels or no spread in them.
+        ValueError: the shapes differ, there are fewer than two labels, or all labels are equal.
     """
     truth, guess = _pair(labels, predictions)
     error = float(np.mean((truth - guess) ** 2))
     variance, guess_variance = float(truth.var()), float(guess.var())
     if truth.size < 2 or variance == 0:
-        raise ValueError(f"{truth.size} labels without spread cannot be compared with")
+        raise ValueError(f"{truth.size} labels without variance: no agreement can be computed")
     covariance = float(np.mean((truth - truth.mean()) * (guess - guess.mean())))
     offset = float(truth.mean() - guess.mean())
     return Fit(

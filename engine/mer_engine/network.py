@@ -1,15 +1,15 @@
-"""The network: what it hears in each step, and how it reads a window of steps.
+"""The network: an encoder of half-second steps, and a regression head over a window of steps.
 
-Convolutions of several widths and residual blocks describe each step of half a second. A
-bidirectional LSTM, a fully connected layer and multi-head attention read the lag window, beside
-them a small network reads its statistics, its mode (major or minor) and its density, and a memory
-knows what listeners said of windows like it; a softmax over score bins says how likely each score
-is.
+The encoder describes each step by convolutions of several widths and residual blocks. The
+regression head combines three predictions for a lag window: a bidirectional LSTM with multi-head
+attention over the sequence, a small feed-forward network over the window's statistics, and a kernel
+regressor. Its output is a softmax over score bins.
 
-The encoder works in two parts, each of which sees a bounded past: filters make maps, a column of
-numbers for each frame; residual blocks make an embedding of the maps of each step. So a frame goes
-through the filters once and a step through the blocks once, and what came out is kept. The reader
-sees only the window's embeddings. Everything that the network looks at lies in the past.
+The encoder has two stages, each with a bounded receptive field in the past. `Encoder.maps` applies
+the filters to frames and gives one feature map (a column of numbers) for each frame.
+`Encoder.encode` applies the residual blocks to the maps and gives one embedding for each step. A
+stream therefore computes each frame and each step once and caches the results. The head sees only
+the window's embeddings. Nothing uses future input.
 """
 
 from __future__ import annotations
@@ -23,52 +23,53 @@ from torch.nn import functional
 from mer_engine.chroma import PITCH_CLASSES
 from mer_engine.kernel_regression import KernelRegressor
 from mer_engine.window_statistics import (
+    CLIP,
     StatisticSizes,
     WindowStatistics,
     power_of,
     statistic_sizes,
 )
 
-# Valence and arousal of the moment, then those of the piece as a whole.
+# Valence and arousal of the moment, then of the piece as a whole. Model files use these names.
 SCORES = ("valence", "arousal", "whole_valence", "whole_arousal")
-# Weight of the memory in the reader's distribution: any from a half to three quarters was about as
-# accurate on songs left out.
-MEMORY_SHARE = 0.65
-# Newest steps of a window that the fast answer rests on: three seconds.
+# Weight of the kernel regressor in the head's distribution. Any value from 0.5 to 0.75 was about as
+# accurate on held-out songs.
+REGRESSOR_WEIGHT = 0.65
+# Newest steps of a window that the fast output uses: three seconds.
 FAST_STEPS = 6
-# How far from its mean a number of the embedding counts, in standard deviations.
-_CLIP = 6.0
+# Frames over which the level is smoothed before its maximum is taken.
+_SMOOTH = 8
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """The network's sizes.
+    """Sizes of the network.
 
     Attributes:
         bands: mel bands of a frame.
-        pitch_classes: numbers of a frame after the bands; 0 or 12.
+        pitch_classes: pitch classes of a frame, after the bands; 0 or 12.
         peaks: whether a frame ends with its peak, log10(1 + scaled power).
-        frames_per_step: frames in one step.
+        frames_per_step: frames in a step (S).
         chroma_every: frames between two computations of the pitch classes; divides a step.
-        band_stride: bands between two places at which a timbral filter is tried.
-        timbral: (frames, bands, number) of each group of timbral filters.
-        temporal: (frames, number) of each group of temporal filters.
+        band_stride: stride of the timbral filters over the bands.
+        timbral: (frames, bands, filters) of each group of timbral filters.
+        temporal: (frames, filters) of each group of temporal filters.
         residual_filters: channels of the residual blocks.
         residual_kernel: frames that a residual convolution spans (odd).
-        level_frames: the loudest moment among so many frames sets the level that the sound is
-            brought to; 0 leaves the level as it is.
-        level: power (scaled, mean of the bands) that the loudest moment is brought to.
-        tags: words of a tagger that each step is described with as well; 0 for none.
+        level_frames: frames whose maximum sets the level that the bands are normalised to; 0 to
+            leave the level unchanged.
+        level: power (scaled, mean of the bands) that this maximum is normalised to.
+        tags: tags of a tagger whose logits are part of each embedding; 0 for none.
         tagger_width: size of the tagger's hidden layer.
         hidden: LSTM units in each direction.
         heads: attention heads; divides `width`.
         width: size of the fully connected layer.
-        statistics: size of the network that reads the window's statistics.
-        memory: windows that the reader remembers; 0 for a reader without memory.
-        memory_rank: axes that their channels are projected to.
+        statistics: hidden size of the network over the window's statistics.
+        regressor_windows: support windows of the kernel regressor; 0 for no regressor.
+        regressor_rank: axes that the regressor projects the channels' statistics to.
         bins: score bins, evenly spaced over [-1, 1].
-        dropout: share of the reader's hidden numbers that is dropped in training.
-        input_dropout: share of the embeddings' numbers that is dropped in training.
+        dropout: dropout rate of the head's hidden layers in training.
+        input_dropout: dropout rate of the embeddings in training.
     """
 
     bands: int = 96
@@ -89,8 +90,8 @@ class NetworkConfig:
     heads: int = 4
     width: int = 128
     statistics: int = 256
-    memory: int = 0
-    memory_rank: int = 160
+    regressor_windows: int = 0
+    regressor_rank: int = 160
     bins: int = 41
     dropout: float = 0.5
     input_dropout: float = 0.3
@@ -111,31 +112,31 @@ class NetworkConfig:
 
     @property
     def groups(self) -> tuple[tuple[int, int, int], ...]:
-        """(frames, bands, number) of all groups of filters."""
+        """(frames, bands, filters) of all groups of filters."""
         return (*self.timbral, *((frames, 1, number) for frames, number in self.temporal))
 
     @property
     def residual_context(self) -> int:
-        """Frames before a step that the residual blocks see as well."""
+        """Frames before a step in the receptive field of the residual blocks."""
         return 3 * (self.residual_kernel - 1)
 
     @property
     def level_context(self) -> int:
-        """Frames before a frame that set its level."""
+        """Frames before a frame that affect its level."""
         return self.level_frames - 1 + _SMOOTH - 1 if self.level_frames else 0
 
     @property
     def step_context(self) -> int:
-        """Frames before a step whose maps the residual blocks see: their own, and their delay."""
+        """Frames before a step whose maps `encode` needs: receptive field and largest delay."""
         return self.residual_context + max(self.delay(group[0]) for group in self.groups)
 
     @property
     def map_context(self) -> int:
-        """Frames whose maps must be held to go on from them (R)."""
+        """Frames whose maps must be cached to continue a stream (R)."""
         return max(self.step_context, self.longest_filter - 1, self.level_context)
 
     def delay(self, frames: int) -> int:
-        """How long filters of so many frames wait for the centre of the longest."""
+        """Return the delay that centres filters of `frames` frames on the longest filter."""
         return self.longest_filter // 2 - frames // 2
 
     @property
@@ -145,53 +146,49 @@ class NetworkConfig:
 
     @property
     def filters(self) -> int:
-        """Filters of all groups."""
+        """Number of filters of all groups."""
         return sum(group[-1] for group in self.groups)
 
     @property
     def map_size(self) -> int:
-        """Numbers that are kept of a frame (M): what the filters found, its mel bands at one level,
-        its pitch classes, its peak and its loudness, as it came."""
+        """Numbers in a feature map (M): filter outputs, normalised mel bands, pitch classes, peak,
+        and loudness before normalisation."""
         return self.filters + self.frame_width + 1
 
     @property
     def channels(self) -> int:
-        """Channels that are pooled over a step."""
+        """Number of channels that are pooled over a step."""
         return self.filters + 3 * self.residual_filters
 
     @property
     def embedding(self) -> int:
-        """Numbers that describe a step (E): maxima and means of the channels, pitch classes, mean
-        of each mel band, tags, loudness and peak."""
+        """Numbers in an embedding (E): maxima and means of the channels, pitch classes, mean of
+        each mel band, tags, loudness and peak."""
         return 2 * self.channels + self.pitch_classes + self.bands + self.tags + 2 * self.peaks
 
     @property
     def statistic_sizes(self) -> StatisticSizes:
-        """Numbers that describe a window."""
+        """Sizes of a window's statistics."""
         return statistic_sizes(self.channels, self.pitch_classes, self.bands, self.tags, self.peaks)
 
     def bin_centres(self) -> Tensor:
-        """Centres of the score bins, float32 [bins]."""
+        """Return the centres of the score bins, float32 [bins]."""
         return torch.linspace(-1.0, 1.0, self.bins)
 
 
-# Frames over which the level is smoothed before the loudest moment is looked for.
-_SMOOTH = 8
-
-
 class ChannelNorm(nn.BatchNorm1d):
-    """Batch normalisation of [B, channels, ...] over all but the channels, of any rank."""
+    """Batch normalisation of [B, channels, ...] over all axes but the channels, of any rank."""
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() < 2:
             raise ValueError(f"expected [B, channels, ...], got {input.dim()} dimensions")
 
 
-class Level(nn.Module):
-    """Brings music to one level, whatever the gain of the microphone.
+class LevelNormalisation(nn.Module):
+    """Normalises the level, so that the gain of the microphone does not matter.
 
-    The loudest moment of the last two seconds decides, so a rest does not pump the level up, and
-    loud and soft within that time keep their distance.
+    The maximum of the last two seconds sets the gain. A short pause therefore does not raise the
+    level, and dynamics within that time are preserved.
     """
 
     def __init__(self, frames: int, level: float) -> None:
@@ -200,26 +197,29 @@ class Level(nn.Module):
         self.level = level
 
     def forward(self, power: Tensor, loudness: Tensor) -> Tensor:
-        """Return levelled bands, log10(1 + power), [B, n, bands].
+        """Normalise bands.
 
         Args:
             power: [B, n, bands].
-            loudness: [B, context + n, 1], log10(1 + mean power of the bands), of the frames before
-                too.
+            loudness: [B, level_context + n, 1], log10(1 + mean power of the bands), including the
+                frames before.
+
+        Returns:
+            Normalised bands, log10(1 + power), [B, n, bands].
         """
-        known = power_of(loudness)
-        course = functional.avg_pool1d(known.transpose(1, 2), _SMOOTH, 1)
-        loudest = functional.max_pool1d(course, self.frames, 1).transpose(1, 2)
+        mean_power = power_of(loudness)
+        smoothed = functional.avg_pool1d(mean_power.transpose(1, 2), _SMOOTH, 1)
+        loudest = functional.max_pool1d(smoothed, self.frames, 1).transpose(1, 2)
         gain = (self.level / loudest.clamp(min=1e-6)).clamp(1e-4, 1e4)
         return torch.log10(1 + power * gain)
 
 
 class MaxOverFrequencyConv(nn.Module):
-    """Filters over frames and bands, tried at all heights of the spectrum; the best place counts.
+    """Convolution over frames and bands, followed by the maximum over the frequency axis.
 
-    Timbral filters span few frames and many bands, temporal ones many frames of one band. Where a
-    sound lies matters little, so its pitch does not decide what is heard. `sign` is -1 for filters
-    of which the least answer counts instead of the largest.
+    Timbral filters span few frames and many bands, temporal ones many frames of one band. The
+    maximum makes the output nearly independent of pitch. `sign` is -1 for filters whose minimum
+    counts instead of the maximum.
     """
 
     sign: Tensor
@@ -239,7 +239,7 @@ class MaxOverFrequencyConv(nn.Module):
 
 
 class Tagger(nn.Module):
-    """How much each of a tagger's words fits a step: the logits of its tags."""
+    """The output layers of a music tagger: logits of its tags for each step."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -247,13 +247,13 @@ class Tagger(nn.Module):
         self.last = nn.Linear(config.tagger_width, config.tags)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Logits [B, k, tags] of maxima and means of all channels [B, k, 2 * channels]."""
+        """Return logits [B, k, tags] from pooled channels [B, k, 2 * channels]."""
         tags: Tensor = self.last(functional.relu(self.first(pooled)))
         return tags
 
 
 class Encoder(nn.Module):
-    """Describes each step in `embedding` numbers."""
+    """Encodes each step as an embedding."""
 
     mean: Tensor
     std: Tensor
@@ -265,13 +265,14 @@ class Encoder(nn.Module):
         self.config = config
         self.register_buffer("mean", torch.zeros(config.bands))
         self.register_buffer("std", torch.ones(config.bands))
-        self.level = Level(config.level_frames, config.level) if config.level_frames else None
+        self.level = (
+            LevelNormalisation(config.level_frames, config.level) if config.level_frames else None
+        )
         self.front = nn.ModuleList(
             MaxOverFrequencyConv(*group, config.band_stride) for group in config.groups
         )
         width, taps = config.residual_filters, config.residual_kernel
-        filters = sum(group[-1] for group in config.groups)
-        self.transition = nn.Conv1d(filters, width, taps)
+        self.transition = nn.Conv1d(config.filters, width, taps)
         self.transition_norm = ChannelNorm(width)
         self.residual = nn.ModuleList(nn.Conv1d(width, width, taps) for _ in range(2))
         self.residual_norms = nn.ModuleList(ChannelNorm(width) for _ in range(2))
@@ -280,7 +281,7 @@ class Encoder(nn.Module):
         self.register_buffer("pool_std", torch.ones(2 * config.channels))
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Encode frames that nothing but silence went before.
+        """Encode frames that follow silence.
 
         Args:
             frames: float32 [B, step_context + k * S, frame_width].
@@ -290,38 +291,43 @@ class Encoder(nn.Module):
         """
         return self.encode(self.maps(frames))
 
-    def maps(self, frames: Tensor, held: Tensor | None = None) -> Tensor:
-        """Make the maps of frames.
+    def maps(self, frames: Tensor, cached_maps: Tensor | None = None) -> Tensor:
+        """Compute the feature maps of frames.
 
         Args:
             frames: float32 [B, n, frame_width].
-            held: [B, map_context or more, map_size], the maps of the frames just before them;
-                None where those were silent.
+            cached_maps: [B, map_context or more, map_size], the maps of the frames just before;
+                None where these were silent.
 
         Returns:
-            [B, n, map_size]: what the filters found (as of the newest frame that each spans),
-            levelled bands, pitch classes and peak as they came, loudness.
+            [B, n, map_size]: filter outputs (each for the span that ends with the frame),
+            normalised bands, pitch classes and peak unchanged, loudness before normalisation.
         """
         config = self.config
         bands, rest = frames[:, :, : config.bands], frames[:, :, config.bands :]
-        if held is None:
-            # Silence has neither bands nor loudness; of its filters' maps nothing is read here.
-            held = frames.new_zeros(len(frames), config.map_context, config.map_size)
-        before = held[:, held.shape[1] - config.level_context :, -1:]
-        bands, loudness = self._levelled(bands, before)
+        if cached_maps is None:
+            # Silence: bands and loudness are 0. The filters' part of these maps is not used here.
+            cached_maps = frames.new_zeros(len(frames), config.map_context, config.map_size)
+        before = cached_maps[:, cached_maps.shape[1] - config.level_context :, -1:]
+        bands, loudness = self._normalise_level(bands, before)
         reach = config.longest_filter - 1
         columns = slice(config.filters, config.filters + config.bands)
-        x = torch.cat([held[:, held.shape[1] - reach :, columns], bands], dim=1)
+        x = torch.cat([cached_maps[:, cached_maps.shape[1] - reach :, columns], bands], dim=1)
         x = ((x - self.mean) / self.std).unsqueeze(1)
-        found = [layer(x[:, :, config.longest_filter - layer.frames :]) for layer in self.front]
-        return torch.cat([torch.cat(found, dim=1).transpose(1, 2), bands, rest, loudness], dim=2)
+        filtered = [layer(x[:, :, config.longest_filter - layer.frames :]) for layer in self.front]
+        filtered_maps = torch.cat(filtered, dim=1).transpose(1, 2)
+        return torch.cat([filtered_maps, bands, rest, loudness], dim=2)
 
-    def levelled(self, bands: Tensor) -> Tensor:
-        """Bands [B, n, bands] that nothing but silence went before, brought to one level."""
-        return self._levelled(bands, bands.new_zeros(len(bands), self.config.level_context, 1))[0]
+    def normalise_bands(self, bands: Tensor) -> Tensor:
+        """Normalise the level of bands [B, n, bands] that follow silence."""
+        before = bands.new_zeros(len(bands), self.config.level_context, 1)
+        return self._normalise_level(bands, before)[0]
 
-    def _levelled(self, bands: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Levelled bands, and their loudness as it came, [B, n, 1]; `before` is that before."""
+    def _normalise_level(self, bands: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """Return normalised bands, and their loudness before normalisation [B, n, 1].
+
+        `before` is the loudness of the frames before, [B, level_context, 1].
+        """
         power = power_of(bands)
         loudness = torch.log10(1 + power.mean(2, keepdim=True))
         if self.level is not None:
@@ -329,21 +335,21 @@ class Encoder(nn.Module):
         return bands, loudness
 
     def encode(self, maps: Tensor) -> Tensor:
-        """Make embeddings [B, k, embedding] of maps [B, step_context + k * S, map_size]."""
+        """Compute embeddings [B, k, embedding] from maps [B, step_context + k * S, map_size]."""
         config = self.config
-        found = self.pool(maps)
-        pooled = (found - self.pool_mean) / self.pool_std
-        parts = [pooled.clamp(-_CLIP, _CLIP)]
+        raw = self.pool(maps)
+        pooled = (raw - self.pool_mean) / self.pool_std
+        parts = [pooled.clamp(-CLIP, CLIP)]
         rest = maps[:, config.step_context :, config.filters :]
         if config.pitch_classes:
-            # Each computation of the pitch classes once: frames between repeat the last.
+            # Take each computation of the pitch classes once: the frames between repeat it.
             classes = rest[:, :, config.bands : config.bands + config.pitch_classes]
             computed = classes.unflatten(1, (-1, config.chroma_every))[:, :, -1]
             each = config.frames_per_step // config.chroma_every
             parts.append(computed.unflatten(1, (-1, each)).mean(2))
         parts.append(rest[:, :, : config.bands].unflatten(1, (-1, config.frames_per_step)).mean(2))
         if self.tagger is not None:
-            parts.append(self.tagger(found))
+            parts.append(self.tagger(raw))
         if config.peaks:
             peak, loudness = rest[:, :, -2:].unflatten(1, (-1, config.frames_per_step)).unbind(3)
             mean = torch.log10(1 + power_of(loudness).mean(2))
@@ -352,17 +358,17 @@ class Encoder(nn.Module):
 
     def pool(self, maps: Tensor) -> Tensor:
         """Return maxima and means of all channels over each step, [B, k, 2 * channels]."""
-        found = maps[:, :, : self.config.filters].transpose(1, 2)
-        newest = found[:, :, self.config.step_context :]
-        steps = torch.cat([newest, *self._blocks(found)], dim=1)
+        filtered = maps[:, :, : self.config.filters].transpose(1, 2)
+        newest = filtered[:, :, self.config.step_context :]
+        steps = torch.cat([newest, *self._blocks(filtered)], dim=1)
         steps = steps.unflatten(2, (-1, self.config.frames_per_step))
         return torch.cat([steps.amax(3), steps.mean(3)], dim=1).transpose(1, 2)
 
-    def _blocks(self, found: Tensor) -> list[Tensor]:
-        """What the residual blocks make of filters [B, filters, step_context + positions].
+    def _blocks(self, filtered: Tensor) -> list[Tensor]:
+        """Apply the residual blocks to filter outputs [B, filters, step_context + positions].
 
-        They read filters of all lengths around a common centre, half the longest filter ago; the
-        filters themselves are also pooled as they are, without that delay.
+        The blocks take filters of all lengths aligned at their centres, which delays the shorter
+        ones by up to half the longest filter. `pool` also pools the filters without that delay.
         """
         config = self.config
         first, centred = 0, []
@@ -370,7 +376,7 @@ class Encoder(nn.Module):
             delay = config.delay(frames)
             start = config.step_context - config.residual_context - delay
             end = -delay if delay else None
-            centred.append(found[:, first : first + number, start:end])
+            centred.append(filtered[:, first : first + number, start:end])
             first += number
         front = torch.cat(centred, dim=1)
         maps = [self.transition_norm(functional.relu(self.transition(front)))]
@@ -378,37 +384,37 @@ class Encoder(nn.Module):
         for layer, norm in zip(self.residual, self.residual_norms, strict=True):
             change = norm(functional.relu(layer(maps[-1])))
             maps.append(maps[-1][:, :, trim:-trim] + change)
-        # Each block sees less than the one before it: the newest positions are common to all.
+        # Each block has fewer positions than the one before; all share the newest ones.
         size = maps[-1].shape[2]
         return [m[:, :, m.shape[2] - size :] for m in maps]
 
 
 class QueryAttention(nn.Module):
-    """Multi-head attention with one learned question for each score."""
+    """Multi-head attention with learned queries."""
 
-    def __init__(self, width: int, heads: int, questions: int) -> None:
+    def __init__(self, width: int, heads: int, queries: int) -> None:
         super().__init__()
         self.heads = heads
-        self.questions = nn.Parameter(torch.randn(heads, questions, width // heads) * 0.02)
+        self.queries = nn.Parameter(torch.randn(heads, queries, width // heads) * 0.02)
         self.keys = nn.Linear(width, width)
         self.values = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Answer from [B, L, width]: [B, questions, width]."""
-        size = self.questions.shape[2]
+        """Attend over [B, L, width] and return [B, queries, width]."""
+        size = self.queries.shape[2]
         keys = self.keys(x).unflatten(2, (self.heads, size)).permute(0, 2, 3, 1)
         values = self.values(x).unflatten(2, (self.heads, size)).transpose(1, 2)
-        weights = torch.softmax(self.questions @ keys * size**-0.5, dim=3)  # [B, heads, q, L]
+        weights = torch.softmax(self.queries @ keys * size**-0.5, dim=3)  # [B, heads, queries, L]
         return (weights @ values).transpose(1, 2).flatten(2)
 
 
 class RegressionHead(nn.Module):
-    """Reads the scores from a window of embeddings of any length."""
+    """Predicts the distributions of the scores from a window of embeddings of any length."""
 
     statistic_mean: Tensor
     statistic_std: Tensor
-    memory_spread: Tensor
-    memory: KernelRegressor | None
+    regressor_spread: Tensor
+    regressor: KernelRegressor | None
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -433,15 +439,15 @@ class RegressionHead(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.input_dropout = nn.Dropout(config.input_dropout)
         self.register_buffer("bins", config.bin_centres(), persistent=False)
-        self.register_buffer("memory_spread", torch.ones(count, 1))
-        self.memory = None
-        if config.memory:
-            self.memory = KernelRegressor(
-                self.statistics.sizes, config.memory, config.memory_rank, count
+        self.register_buffer("regressor_spread", torch.ones(count, 1))
+        self.regressor = None
+        if config.regressor_windows:
+            self.regressor = KernelRegressor(
+                self.statistics.sizes, config.regressor_windows, config.regressor_rank, count
             )
 
     def forward(self, *windows: Tensor) -> Tensor:
-        """Read windows, which may be of different lengths.
+        """Predict the logits of windows, which may differ in length.
 
         Args:
             windows: each [B, L, embedding].
@@ -449,83 +455,94 @@ class RegressionHead(nn.Module):
         Returns:
             Logits [windows * B, scores, bins].
         """
-        # What does not depend on the length goes together: the large weights are read but once.
+        # Layers that do not depend on the window's length run once, for all windows together.
         statistics = torch.cat([self.statistics(window) for window in windows])
-        logits = self.read(statistics, *windows)
-        if self.memory is None:
+        logits = self.direct_logits(statistics, *windows)
+        if self.regressor is None:
             return logits
-        # A logarithmic opinion pool (Genest and Zidek 1986): the weighted geometric mean of two
-        # distributions, the reader's and a bell around what the memory says.
-        away = self.bins - self.memory(statistics).unsqueeze(2)
-        bell = -0.5 * (away / self.memory_spread) ** 2
-        return (1 - MEMORY_SHARE) * logits + MEMORY_SHARE * bell
+        # A logarithmic opinion pool (Genest and Zidek 1986): the weighted geometric mean of the
+        # direct distribution and of a Gaussian around the regressor's prediction.
+        distance = self.bins - self.regressor(statistics).unsqueeze(2)
+        gaussian = -0.5 * (distance / self.regressor_spread) ** 2
+        return (1 - REGRESSOR_WEIGHT) * logits + REGRESSOR_WEIGHT * gaussian
 
-    def read(self, statistics: Tensor, *windows: Tensor) -> Tensor:
-        """Return the logits of the reader without its memory, of windows and their statistics."""
-        courses = torch.cat([self._read_course(window) for window in windows])
-        return courses + self._read_statistics(statistics)
-
-    def remember(self, memory: KernelRegressor, spread: Tensor) -> None:
-        """Take a memory.
+    def direct_logits(self, statistics: Tensor, *windows: Tensor) -> Tensor:
+        """Return the logits of windows without the kernel regressor's part.
 
         Args:
-            memory: whose `sizes` are those of this reader's statistics.
-            spread: [scores], standard deviation of a distribution around what the memory says.
+            statistics: [windows * B, statistics], of all windows.
+            windows: as `forward` takes them.
         """
-        self.memory = memory
-        self.memory_spread.copy_(spread.unsqueeze(1))
-        self.config = replace(self.config, memory=memory.count, memory_rank=memory.kept.channels)
+        sequences = torch.cat([self.sequence_logits(window) for window in windows])
+        return sequences + self.statistic_logits(statistics)
 
-    def _read_course(self, window: Tensor) -> Tensor:
+    def attach_regressor(self, regressor: KernelRegressor, spread: Tensor) -> None:
+        """Use a fitted kernel regressor from now on.
+
+        Args:
+            regressor: its `sizes` are those of this head's statistics.
+            spread: [scores], standard deviation of the Gaussian around its predictions.
+        """
+        self.regressor = regressor
+        self.regressor_spread.copy_(spread.unsqueeze(1))
+        self.config = replace(
+            self.config,
+            regressor_windows=regressor.count,
+            regressor_rank=regressor.projected.channels,
+        )
+
+    def sequence_logits(self, window: Tensor) -> Tensor:
+        """Return logits [B, scores, bins] of LSTM and attention over a window of embeddings."""
         steps = window[:, :, : 2 * self.config.channels]
         x = functional.relu(self.enter(self.input_dropout(steps)))
         recurrent, _ = self.lstm(self.dropout(x))
         x = functional.relu(x + self.mix(self.dropout(recurrent)))
-        answers = self.dropout(self.attention(x) + x.mean(1, keepdim=True))
-        return (answers.transpose(0, 1) @ self.scores + self.scores_bias).transpose(0, 1)
+        attended = self.dropout(self.attention(x) + x.mean(1, keepdim=True))
+        return (attended.transpose(0, 1) @ self.scores + self.scores_bias).transpose(0, 1)
 
-    def _read_statistics(self, statistics: Tensor) -> Tensor:
+    def statistic_logits(self, statistics: Tensor) -> Tensor:
+        """Return logits [B, scores, bins] of the network over a window's statistics."""
         x = (statistics - self.statistic_mean) / self.statistic_std
-        x = self.input_dropout(x.clamp(-_CLIP, _CLIP))
+        x = self.input_dropout(x.clamp(-CLIP, CLIP))
         x = self.dropout(functional.relu(self.first(x)))
         x = self.dropout(x + functional.relu(self.second(x)))
         return self.last(x).unflatten(1, (-1, self.config.bins))
 
 
 class EmotionNetwork(nn.Module):
-    """The whole network, with the graph interface of a model file."""
+    """Encoder and regression head, with the inputs and outputs of a model file's graph."""
 
     def __init__(self, config: NetworkConfig | None = None) -> None:
         super().__init__()
         self.config = config or NetworkConfig()
         self.encoder = Encoder(self.config)
-        self.reader = RegressionHead(self.config)
+        self.head = RegressionHead(self.config)
 
     def forward(
-        self, frames: Tensor, held: Tensor, past: Tensor
+        self, frames: Tensor, cached_maps: Tensor, past: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """One update of B windows of P + k steps.
+        """Update B windows of P + k steps.
 
         Args:
-            frames: float32 [B, n, frame_width], the newest; n at most k * S.
-            held: float32 [B, map_context + k * S - n, map_size], the maps of the frames before.
+            frames: float32 [B, n, frame_width], the newest frames; n at most k * S.
+            cached_maps: float32 [B, map_context + k * S - n, map_size], the maps of the frames
+                before.
             past: float32 [B, P, E], embeddings of the P steps before; P may be 0.
 
         Returns:
-            Probabilities [B, 4, bins] (valence, arousal, and both of the piece as a whole), the
-            k new embeddings [B, k, E], the probabilities that the same reader gives of the newest
-            `FAST_STEPS` steps alone, or of all where they are fewer, and the maps of the new
-            frames [B, n, map_size].
+            Probabilities [B, 4, bins] in the order of `SCORES`; the k new embeddings [B, k, E]; the
+            probabilities of the newest `FAST_STEPS` steps alone (of all steps where there are
+            fewer); the maps of the new frames [B, n, map_size].
         """
-        maps = self.encoder.maps(frames, held)
-        known = torch.cat([held, maps], dim=1)
-        steps = self.encoder.encode(known[:, self.config.map_context - self.config.step_context :])
+        maps = self.encoder.maps(frames, cached_maps)
+        recent = torch.cat([cached_maps, maps], dim=1)
+        steps = self.encoder.encode(recent[:, self.config.map_context - self.config.step_context :])
         window = torch.cat([past, steps], dim=1)
-        logits = self.reader(window, window[:, -FAST_STEPS:])
+        logits = self.head(window, window[:, -FAST_STEPS:])
         probabilities, fast = torch.softmax(logits, dim=2).unflatten(0, (2, -1))
         return probabilities, steps, fast, maps
 
     @torch.inference_mode()
     def silent_map(self) -> Tensor:
-        """The map of a frame of silence after silence, [map_size]."""
+        """Return the map of a silent frame after silence, [map_size]."""
         return self.encoder.maps(torch.zeros(1, 1, self.config.frame_width))[0, 0]

@@ -1,8 +1,8 @@
 """Read a model file back into a network, so that training can start from it.
 
-The exporter keeps the names of most weights. It transposes those of linear layers, packs and
-reorders those of LSTMs and lets equal ones share a tensor; this is undone here, by the names of
-the graph's nodes. What is returned was compared with the model file.
+The exporter keeps the names of most weights. It transposes the weights of linear layers, packs and
+reorders those of LSTMs, and lets equal weights share a tensor. `load_network` undoes this with the
+names of the graph's nodes, and compares the resulting network with the model file.
 """
 
 from __future__ import annotations
@@ -24,9 +24,22 @@ from mer_engine.errors import ModelError
 from mer_engine.model_file import ModelInfo
 from mer_engine.network import EmotionNetwork, NetworkConfig
 
-# Of probabilities and of embeddings: numbers that hardly vary are stretched, with their rounding.
+# Names in model files from before a renaming, and the names of today: the sizes in the metadata
+# (`training.network`), and the parts of the graph's names ("reader.memory.parts.degrees.known").
+_RENAMED_SIZES = {"memory": "regressor_windows", "memory_rank": "regressor_rank"}
+_RENAMED_PARTS = {
+    "reader": "head",
+    "memory": "regressor",
+    "memory_spread": "regressor_spread",
+    "questions": "queries",
+    "degrees": "tonic_chroma",
+    "density": "inverse_crest",
+    "known": "support",
+}
+# Largest differences from the model file, by output. Embeddings and maps are allowed more: scaling
+# by a small standard deviation also scales the rounding errors.
 _TOLERANCES = {"probabilities": 1e-4, "steps": 1e-3, "fast": 1e-4, "maps": 1e-3}
-# Places of torch's gates (input, forget, cell, output) in ONNX's (input, output, forget, cell).
+# Positions of torch's gates (input, forget, cell, output) in ONNX's (input, output, forget, cell).
 _GATES = (0, 2, 3, 1)
 _LSTM = re.compile(r"(?P<kind>weight_ih|weight_hh|bias_ih|bias_hh)_l0(?P<back>_reverse)?")
 
@@ -34,16 +47,16 @@ Array = NDArray[np.float32]
 
 
 def load_network(path: Path | None) -> tuple[EmotionNetwork, ModelInfo]:
-    """Make a network with the weights of a model file.
+    """Create a network with the weights of a model file.
 
     Args:
         path: the model file; None for the shipped one.
 
     Returns:
-        The network, at rest, and what the file says of itself.
+        The network in evaluation mode, and the file's metadata.
 
     Raises:
-        ModelError: the file is missing or damaged, or was made by another kind of network.
+        ModelError: the file is missing or damaged, or holds another kind of network.
     """
     source = shipped_model() if path is None else path
     engine = OnnxRuntimeEngine(source)
@@ -57,18 +70,18 @@ def load_network(path: Path | None) -> tuple[EmotionNetwork, ModelInfo]:
     config, steps = network.config, 4
     rng = np.random.default_rng(0)
     frames = rng.uniform(0, 4, (1, steps * config.frames_per_step, config.frame_width))
-    held = rng.uniform(0, 4, (1, config.map_context, config.map_size))
+    cached_maps = rng.uniform(0, 4, (1, config.map_context, config.map_size))
     past = rng.normal(size=(1, 3, config.embedding))
-    inputs = [array.astype(np.float32) for array in (frames, held, past)]
+    inputs = [array.astype(np.float32) for array in (frames, cached_maps, past)]
     expected = engine.infer(*inputs)
     with torch.inference_mode():
-        got = network(*(torch.from_numpy(array) for array in inputs))
-    for name, ours in zip(Inference._fields, got, strict=True):
-        worst = np.abs(ours.numpy() - getattr(expected, name)).max()
-        if not worst < _TOLERANCES[name]:
+        outputs = network(*(torch.from_numpy(array) for array in inputs))
+    for name, output in zip(Inference._fields, outputs, strict=True):
+        difference = np.abs(output.numpy() - getattr(expected, name)).max()
+        if not difference < _TOLERANCES[name]:
             raise ModelError(
                 f"{source} cannot be read back into a network: it computes something else "
-                f"(by {worst:.2g}); train without --init"
+                f"(by {difference:.2g}); train without --init"
             )
     return network, info
 
@@ -79,7 +92,9 @@ def _config(sizes: Mapping[str, Any] | None, source: Path) -> NetworkConfig:
             f"{source} does not say what network it holds, so training cannot start from it"
         )
     try:
-        return NetworkConfig(**{name: _tuples(value) for name, value in sizes.items()})
+        return NetworkConfig(
+            **{_RENAMED_SIZES.get(name, name): _tuples(value) for name, value in sizes.items()}
+        )
     except (TypeError, ValueError) as error:
         raise ModelError(
             f"{source} holds another kind of network than this version trains ({error})"
@@ -93,34 +108,41 @@ def _tuples(value: Any) -> Any:
 def _state(
     graph: onnx.GraphProto, network: EmotionNetwork, source: Path
 ) -> dict[str, torch.Tensor]:
+    """Return the network's state dict, read from the graph."""
     tensors = _tensors(graph)
+    weights = {_renamed(name): array for name, array in tensors.items()}
     nodes = _nodes(graph)
     state = {}
-    for name, wanted in network.state_dict().items():
+    for name, expected in network.state_dict().items():
         module, _, last = name.rpartition(".")
         found: NDArray[Any] | None
         if last == "num_batches_tracked":
             found = np.zeros((), np.int64)
-        elif name in tensors:
-            found = tensors[name]
+        elif name in weights:
+            found = weights[name]
         elif match := _LSTM.fullmatch(last):
             found = _lstm(nodes.get((module, "LSTM")), tensors, match)
         else:
-            # The encoder's two parts are methods, so its modules are named without it.
+            # The encoder runs as two methods, so the names of its nodes lack "encoder".
             within = module.removeprefix("encoder.")
             node = nodes.get((module, "MatMul")) or nodes.get((within, "MatMul"))
             found = _matrix(node, tensors) if last == "weight" else None
-        if found is None or found.shape != tuple(wanted.shape):
+        if found is None or found.shape != tuple(expected.shape):
             raise ModelError(
                 f"{source} holds another kind of network than this version trains: "
                 + (f"{name} is not in it" if found is None else f"{name} is {found.shape}")
             )
-        state[name] = torch.from_numpy(np.array(found)).to(wanted.dtype)
+        state[name] = torch.from_numpy(np.array(found)).to(expected.dtype)
     return state
 
 
+def _renamed(name: str) -> str:
+    """Return today's name of a weight or module; names of today stay."""
+    return ".".join(_RENAMED_PARTS.get(part, part) for part in name.split("."))
+
+
 def _tensors(graph: onnx.GraphProto) -> dict[str, Array]:
-    """Constants of the graph by name, also those that share the tensor of another."""
+    """Return the constants of the graph by name, including names that share another's tensor."""
     tensors = {entry.name: numpy_helper.to_array(entry) for entry in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
@@ -131,16 +153,16 @@ def _tensors(graph: onnx.GraphProto) -> dict[str, Array]:
 
 
 def _nodes(graph: onnx.GraphProto) -> dict[tuple[str, str], onnx.NodeProto]:
-    """First node of each kind in each module: ("reader.attention.keys", "MatMul")."""
+    """Return the first node of each operator in each module: ("head.attention.keys", "MatMul")."""
     nodes: dict[tuple[str, str], onnx.NodeProto] = {}
     for node in graph.node:
         module = node.name.rpartition("/")[0].strip("/").replace("/", ".")
-        nodes.setdefault((module, node.op_type), node)
+        nodes.setdefault((_renamed(module), node.op_type), node)
     return nodes
 
 
 def _matrix(node: onnx.NodeProto | None, tensors: Mapping[str, Array]) -> Array | None:
-    """The weights of a linear layer, which the exporter transposes."""
+    """Return the weight of a linear layer, which the exporter transposes."""
     constants = [tensors[name] for name in node.input if name in tensors] if node else []
     return constants[0].T if len(constants) == 1 else None
 
@@ -148,7 +170,7 @@ def _matrix(node: onnx.NodeProto | None, tensors: Mapping[str, Array]) -> Array 
 def _lstm(
     node: onnx.NodeProto | None, tensors: Mapping[str, Array], match: re.Match[str]
 ) -> Array | None:
-    """One of torch's tensors of an LSTM, from ONNX's three."""
+    """Return one of torch's tensors of an LSTM, from ONNX's three."""
     if node is None or any(name not in tensors for name in node.input[1:4]):
         return None
     inputs, recurrent, biases = (tensors[name] for name in node.input[1:4])

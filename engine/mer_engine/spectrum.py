@@ -1,4 +1,4 @@
-"""Power spectra, in working memory that is used again. No torch."""
+"""Power spectra, computed in reused working memory. No torch."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 
 
 class Scratch(threading.local):
-    """Arrays for what lies between input and output, one of each name for each thread.
+    """Reused arrays for intermediate results, one per name and thread.
 
-    Memory that is allocated and freed with every call goes back to the system and is mapped
-    anew, page by page, which can cost more than the arithmetic does.
+    Memory that each call allocates and frees goes back to the operating system and is mapped again,
+    page by page. This can take longer than the arithmetic.
     """
 
     def __init__(self) -> None:
         self._arrays: dict[tuple[str, int], NDArray[np.float32]] = {}
 
     def array(self, name: str, rows: int, columns: int) -> NDArray[np.float32]:
-        """float32 [rows, columns] with anything in it, good until the name is asked for again."""
+        """Return float32 [rows, columns], uninitialised, valid until this name is used again."""
         found = self._arrays.get((name, columns))
         if found is None or len(found) < rows:
             found = self._arrays[name, columns] = np.empty((rows, columns), dtype=np.float32)
@@ -29,14 +29,20 @@ class Scratch(threading.local):
 def power_spectrum(
     windows: NDArray[np.float32], bins: slice, scratch: Scratch
 ) -> NDArray[np.float32]:
-    """What `numpy.fft.rfft` says of windows float32 [n, size], squared: float32 [n, bins].
+    """Return the squared magnitudes of the real FFT.
 
-    The result is of `scratch`.
+    Args:
+        windows: float32 [n, size].
+        bins: the bins to return, with start and stop.
+        scratch: working memory; it owns the result.
+
+    Returns:
+        float32 [n, bins].
     """
     count, size = windows.shape
-    parts = scratch.array("spectrum", count, size + 2)  # real and imaginary
+    parts = scratch.array("spectrum", count, size + 2)  # real and imaginary parts, interleaved
     np.fft.rfft(windows, axis=1, out=parts.view(np.complex64))
-    wanted = parts[:, 2 * bins.start : 2 * bins.stop]
-    np.multiply(wanted, wanted, out=wanted)
+    selected = parts[:, 2 * bins.start : 2 * bins.stop]
+    np.multiply(selected, selected, out=selected)
     power = scratch.array("power", count, bins.stop - bins.start)
-    return np.add(wanted[:, ::2], wanted[:, 1::2], out=power)
+    return np.add(selected[:, ::2], selected[:, 1::2], out=power)

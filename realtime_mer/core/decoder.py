@@ -11,7 +11,7 @@ Held = tuple[tuple[float, float, float], ...]
 
 
 class Decoder:
-    """`ModelInfo.values` and `ModelInfo.whole` of a single window, in plain numbers.
+    """`ModelInfo.values` of a single window and the values of the whole piece, in plain numbers.
 
     An estimate needs six of them, for which a dozen calls of numpy cost more than the arithmetic:
     with many streams in one process a twentieth of all there is to do.

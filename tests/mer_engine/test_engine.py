@@ -36,9 +36,9 @@ def test_what_is_kept_gives_what_the_whole_window_gives(engine: Engine) -> None:
     np.testing.assert_allclose(whole.probabilities.sum(axis=2), 1.0, atol=1e-5)
     known = np.concatenate([silence, whole.maps], axis=1)
     for new, steps in ((64, 2), (6, 1), (1, 1), (33, 2)):
-        held = known[:, known.shape[1] - info.map_context - 32 * steps : -new]
+        cached_maps = known[:, known.shape[1] - info.map_context - 32 * steps : -new]
         past = whole.steps[:, : 20 - steps]
-        updated = engine.infer(frames[:, -new:], held, past)
+        updated = engine.infer(frames[:, -new:], cached_maps, past)
         np.testing.assert_allclose(updated.probabilities, whole.probabilities, atol=1e-5)
         np.testing.assert_allclose(updated.fast, whole.fast, atol=1e-5)
         np.testing.assert_allclose(updated.steps, whole.steps[:, -steps:], atol=1e-4)

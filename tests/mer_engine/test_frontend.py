@@ -63,7 +63,7 @@ def test_an_excerpt_leaves_the_stream_where_it_is() -> None:
 def test_frames_of_another_excerpt_are_not_accepted() -> None:
     frontend = FrontEnd()
     excerpt = frontend.excerpt(SIGNAL[:1000])
-    with pytest.raises(ValueError, match="3 frames came of an excerpt of 4"):
+    with pytest.raises(ValueError, match="3 frames for an excerpt of 4"):
         frontend.accept(excerpt, features(SIGNAL[:750]))
 
 

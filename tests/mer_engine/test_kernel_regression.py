@@ -8,7 +8,7 @@ from mer_engine.kernel_regression import KernelRegressor, projected
 from mer_engine.window_statistics import StatisticSizes
 from torch import Tensor
 
-SIZES = StatisticSizes(channels=4, mode=2, degrees=0, spectrum=3, tags=0, density=0)
+SIZES = StatisticSizes(channels=4, mode=2, tonic_chroma=0, spectrum=3, tags=0, inverse_crest=0)
 
 
 @pytest.fixture
@@ -17,8 +17,8 @@ def memory() -> KernelRegressor:
     made = KernelRegressor(SIZES, count=2, rank=4, scores=2)
     made.axes.copy_(torch.eye(4))
     for part in made.parts.values():
-        part.get_buffer("known")[:, 0] = 3.0
-        part.get_buffer("known")[:, 1] = -3.0
+        part.get_buffer("support")[:, 0] = 3.0
+        part.get_buffer("support")[:, 1] = -3.0
         part.get_buffer("weights").copy_(torch.eye(2) / 3)
     return made
 

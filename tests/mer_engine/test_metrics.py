@@ -26,7 +26,7 @@ def test_the_mean_explains_nothing() -> None:
 def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(ValueError, match="differ in shape"):
         fit([1.0, 2.0], [1.0])
-    with pytest.raises(ValueError, match="2 labels without spread"):
+    with pytest.raises(ValueError, match="2 labels without variance"):
         fit([1.0, 1.0], [1.0, 2.0])
 
 

@@ -8,10 +8,10 @@ from mer_engine.frontend import FrontEndConfig, features
 from mer_engine.kernel_regression import KernelRegressor
 from mer_engine.network import (
     FAST_STEPS,
-    MEMORY_SHARE,
+    REGRESSOR_WEIGHT,
     SCORES,
     EmotionNetwork,
-    Level,
+    LevelNormalisation,
     MaxOverFrequencyConv,
     NetworkConfig,
 )
@@ -45,8 +45,8 @@ def music(network: EmotionNetwork, steps: int, batch: int = 2) -> Tensor:
     frames = config.step_context + steps * config.frames_per_step
     bands = 4 * torch.rand(batch, frames, config.bands)
     chroma = torch.rand(batch, frames // config.chroma_every + 1, config.pitch_classes)
-    held = chroma.repeat_interleave(config.chroma_every, dim=1)[:, -frames:]
-    return torch.cat([bands, held, 4 * torch.rand(batch, frames, 1)], dim=2)
+    repeated = chroma.repeat_interleave(config.chroma_every, dim=1)[:, -frames:]
+    return torch.cat([bands, repeated, 4 * torch.rand(batch, frames, 1)], dim=2)
 
 
 def sums_over_rectangles(x: Tensor) -> Tensor:
@@ -59,13 +59,13 @@ def nothing(batch: int = 2) -> Tensor:
 
 
 def update(network: EmotionNetwork, frames: Tensor, past: Tensor) -> tuple[Tensor, ...]:
-    """An update of all steps of `music`, the frames before them being held."""
+    """An update of all steps of `music`, with cached maps of the frames before."""
     config = network.config
     before = frames[:, : config.step_context]
     silence = network.silent_map().expand(len(frames), config.map_context, -1)
-    held = torch.cat([silence, network.encoder.maps(before, silence)], dim=1)
-    held = held[:, -config.map_context :]
-    return network(frames[:, config.step_context :], held, past)
+    cached_maps = torch.cat([silence, network.encoder.maps(before, silence)], dim=1)
+    cached_maps = cached_maps[:, -config.map_context :]
+    return network(frames[:, config.step_context :], cached_maps, past)
 
 
 @pytest.mark.parametrize(("past", "steps"), [(0, 1), (0, 20), (18, 2), (19, 1), (3, 4)])
@@ -86,7 +86,7 @@ def test_the_fast_answer_is_the_same_readers_of_the_newest_steps(network: Emotio
     frames = music(network, 2)
     whole, embeddings, fast, _ = update(network, frames, before)
     newest = torch.cat([before, embeddings], dim=1)[:, -FAST_STEPS:]
-    assert torch.allclose(fast, torch.softmax(network.reader(newest), dim=2), atol=1e-6)
+    assert torch.allclose(fast, torch.softmax(network.head(newest), dim=2), atol=1e-6)
     assert not torch.allclose(fast, whole, atol=1e-3)
     probabilities, _, fast, _ = update(network, frames, before[:, -4:])
     assert torch.allclose(fast, probabilities, atol=1e-6)
@@ -112,10 +112,10 @@ def test_windows_of_several_lengths_are_read_together_as_each_alone(
     network: EmotionNetwork,
 ) -> None:
     windows = [torch.rand(2, length, SMALL.embedding) for length in (1, 6, 9)]
-    together = network.reader(*windows)
+    together = network.head(*windows)
     assert together.shape == (6, len(SCORES), SMALL.bins)
     for index, window in enumerate(windows):
-        alone = network.reader(window)
+        alone = network.head(window)
         assert torch.allclose(together[2 * index : 2 * index + 2], alone, atol=1e-5)
 
 
@@ -126,22 +126,22 @@ def test_a_few_frames_after_others_give_what_the_whole_window_gives(
 ) -> None:
     steps, config = 4, network.config
     frames = music(network, steps)[:, -steps * 32 :]
-    held = network.silent_map().expand(2, config.map_context, -1)
-    whole, embeddings, _, maps = network(frames, held, nothing())
+    cached_maps = network.silent_map().expand(2, config.map_context, -1)
+    whole, embeddings, _, maps = network(frames, cached_maps, nothing())
     past = nothing()
     for end in range(size, steps * 32 + 1, size):
         # A step that is not over yet is encoded with what came before it.
-        before = torch.cat([network.silent_map().expand(2, 32, -1), held], dim=1)
+        before = torch.cat([network.silent_map().expand(2, 32, -1), cached_maps], dim=1)
         before = before[:, before.shape[1] - config.map_context - 32 + size :]
         piecewise, new, _, found = network(frames[:, end - size : end], before, past)
-        held = torch.cat([held, found], dim=1)
+        cached_maps = torch.cat([cached_maps, found], dim=1)
         if end % 32 == 0:
             past = torch.cat([past, new], dim=1)
     if size in (1, 32):
         assert (past - embeddings).abs().max() < 1e-5
         assert (piecewise - whole).abs().max() < 1e-5
     count = steps * 32 // size * size
-    assert (held[:, -count:] - maps[:, :count]).abs().max() < 1e-5
+    assert (cached_maps[:, -count:] - maps[:, :count]).abs().max() < 1e-5
 
 
 @torch.inference_mode()
@@ -225,7 +225,7 @@ def test_a_network_without_level_pitch_classes_and_peaks() -> None:
     config = without.config
     steps = without.encoder(torch.rand(1, config.step_context + 32, 96))
     assert steps.shape == (1, 1, 2 * config.channels + 96)
-    assert without.reader(steps).shape == (1, len(SCORES), config.bins)
+    assert without.head(steps).shape == (1, len(SCORES), config.bins)
 
 
 @torch.inference_mode()
@@ -251,7 +251,7 @@ def test_the_gain_of_a_microphone_changes_little() -> None:
 
 @torch.inference_mode()
 def test_level_keeps_loud_and_soft_apart_and_takes_silence() -> None:
-    level = Level(16, 1000.0)
+    level = LevelNormalisation(16, 1000.0)
     power = torch.full((1, 60, 96), 2.0)
     power[:, 40:] = 200.0
     silence = torch.zeros(1, 22, 1)
@@ -287,31 +287,31 @@ def test_a_filter_counts_where_it_fits_best_or_least() -> None:
 @torch.inference_mode()
 def test_the_order_of_the_window_matters(network: EmotionNetwork) -> None:
     window = torch.randn(1, 10, SMALL.embedding)
-    assert not torch.allclose(network.reader(window), network.reader(window.flip(1)), atol=1e-6)
+    assert not torch.allclose(network.head(window), network.head(window.flip(1)), atol=1e-6)
 
 
 @torch.inference_mode()
 def test_a_memory_pulls_the_distribution_to_what_it_says(network: EmotionNetwork) -> None:
-    reader = network.reader
+    reader = network.head
     window = torch.randn(2, 10, SMALL.embedding)
     centres = SMALL.bin_centres()
     alone = torch.softmax(reader(window), 2) @ centres
     memory = KernelRegressor(SMALL.statistic_sizes, 3, 5, len(SCORES))
     memory.centre.copy_(torch.tensor([0.8, -0.8, 0.5, 0.0]))
-    reader.remember(memory, torch.tensor([0.3, 0.3, 0.3, 1e6]))
-    assert (reader.config.memory, reader.config.memory_rank) == (3, 5)
+    reader.attach_regressor(memory, torch.tensor([0.3, 0.3, 0.3, 1e6]))
+    assert (reader.config.regressor_windows, reader.config.regressor_rank) == (3, 5)
     together = torch.softmax(reader(window), 2) @ centres
     said = memory(reader.statistics(window))
     assert torch.allclose(said, memory.centre.expand(2, 4))
     nearer = (together - said).abs() < (alone - said).abs()
     assert nearer[:, :3].all()
     # A bell that is wide beyond measure says nothing, it only leaves the reader less sure.
-    log_alone = reader.read(reader.statistics(window), window)[:, 3]
-    flat = torch.softmax((1 - MEMORY_SHARE) * log_alone, 1) @ centres
+    log_alone = reader.direct_logits(reader.statistics(window), window)[:, 3]
+    flat = torch.softmax((1 - REGRESSOR_WEIGHT) * log_alone, 1) @ centres
     assert torch.allclose(together[:, 3], flat, atol=1e-6)
     restored = EmotionNetwork(reader.config)
     restored.load_state_dict(network.state_dict())
-    assert torch.equal(restored.eval().reader(window), reader(window))
+    assert torch.equal(restored.eval().head(window), reader(window))
 
 
 def test_impossible_sizes_are_refused_with_the_numbers() -> None:

@@ -20,7 +20,9 @@ from mer_engine.training.transfer import settle_pool, start_encoder
 from onnx import numpy_helper
 from tagger_support import make_tagger
 
-SIZES = NetworkConfig(tags=50, hidden=8, width=16, statistics=24, memory=7, memory_rank=5, bins=11)
+SIZES = NetworkConfig(
+    tags=50, hidden=8, width=16, statistics=24, regressor_windows=7, regressor_rank=5, bins=11
+)
 CALIBRATION = Calibration(
     coverage=0.8,
     interval_scale={"valence": (1.3,) * 20, "arousal": (1.2,) * 20},
@@ -52,10 +54,10 @@ def outputs(network: EmotionNetwork, past: int, steps: int) -> list[np.ndarray]:
     config = network.config
     rng = np.random.default_rng(past + steps)
     frames = rng.uniform(0, 4, (2, steps * config.frames_per_step, config.frame_width))
-    held = rng.uniform(0, 4, (2, config.map_context, config.map_size))
+    cached_maps = rng.uniform(0, 4, (2, config.map_context, config.map_size))
     before = rng.normal(size=(2, past, config.embedding))
     with torch.inference_mode():
-        got = network(*(torch.tensor(array).float() for array in (frames, held, before)))
+        got = network(*(torch.tensor(array).float() for array in (frames, cached_maps, before)))
     return [array.numpy() for array in got]
 
 
@@ -94,7 +96,7 @@ def test_a_network_that_starts_from_a_tagger(tmp_path: Path) -> None:
     assert (network.encoder.front[0].sign < 0).any()
     rng = np.random.default_rng(0)
     settle_pool(network, rng.uniform(0, 3, (2, 640, 109)).astype(np.float16))
-    network.reader.statistic_mean.normal_()
+    network.head.statistic_mean.normal_()
     check(network.eval(), tmp_path / "m.onnx")
 
 
@@ -173,7 +175,7 @@ def test_files_that_hold_something_else(
     other = tmp_path / "other.onnx"
     with pytest.raises(ModelError, match=r"another kind of network .*'depth'"):
         load_network(altered(path, other, '"statistics": 24, "depth": 3'))
-    with pytest.raises(ModelError, match=r"another kind of network .*reader\.first\.weight is"):
+    with pytest.raises(ModelError, match=r"another kind of network .*head\.first\.weight is"):
         load_network(altered(path, other, '"statistics": 25'))
     with pytest.raises(ModelError, match=r"another kind of network .*: encoder\.mean is not in it"):
         load_network(altered(path, other, "rename"))

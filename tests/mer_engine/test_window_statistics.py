@@ -76,10 +76,10 @@ def test_every_kind_of_statistic_has_its_place() -> None:
     chroma = window[:, :, 10:22]
     assert torch.allclose(found["channels"], expected)
     assert torch.allclose(found["mode"], Mode()(chroma))
-    assert torch.allclose(found["degrees"], TonicAlignedChroma()(chroma))
+    assert torch.allclose(found["tonic_chroma"], TonicAlignedChroma()(chroma))
     assert torch.allclose(found["spectrum"], window[:, :, 22:29].mean(1))
     assert torch.allclose(found["tags"], window[:, :, 29:32].mean(1))
-    assert torch.allclose(found["density"], InverseCrestFactor()(window[:, :, 32:]))
+    assert torch.allclose(found["inverse_crest"], InverseCrestFactor()(window[:, :, 32:]))
 
 
 def density(mean: Tensor, peak: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""The update that a running stream costs each second, as the engine gets it."""
+"""The input of the update that a running stream needs each second, for timing."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ HOP_S = 1.0
 
 
 class BenchmarkInput(NamedTuple):
-    """What `Engine.infer` takes for one hop of one second on a full window, by name.
+    """Arguments of `Engine.infer` for a hop of one second on a full window.
 
     Attributes:
         frames: float32 [B, n, width].
-        held: float32 [B, R + k * S - n, M].
+        cached_maps: float32 [B, R + k * S - n, M].
         past: float32 [B, P, E].
     """
 
     frames: NDArray[np.float32]
-    held: NDArray[np.float32]
+    cached_maps: NDArray[np.float32]
     past: NDArray[np.float32]
 
     @classmethod
     def of(cls, info: ModelInfo, batch: int = 1) -> BenchmarkInput:
-        """A batch of such updates; what the numbers are does not matter for the time."""
+        """Return the input of a batch. The values are random; they do not affect the time."""
         steps = round(HOP_S / info.step_s)
         rng = np.random.default_rng(0)
         shape = (batch, steps * info.frames_per_step, info.frontend.width)

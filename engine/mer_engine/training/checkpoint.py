@@ -11,7 +11,7 @@ import torch
 
 from mer_engine.datasets.problems import DataError
 
-FORMAT = 2
+FORMAT = 3
 _SHOWN = 4
 
 

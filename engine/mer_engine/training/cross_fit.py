@@ -100,7 +100,7 @@ def cross_fit(
     if settings.memory and told.memory is not None:
         width = spread(reader, steps[0, ~labels.auxiliary])
         width[~told.tells] = _FLAT
-        reader.remember(told.memory, torch.from_numpy(width))
+        reader.attach_regressor(told.memory, torch.from_numpy(width))
     return reader
 
 

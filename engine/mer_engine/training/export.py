@@ -104,16 +104,19 @@ def export_model(
     steps = 4
     frames = torch.from_numpy(info.check_frames(steps))
     with torch.inference_mode():
-        held = torch.from_numpy(silent_maps(info))
-        probabilities, past, _, maps = network(frames, held, torch.zeros(1, 0, config.embedding))
+        cached_maps = torch.from_numpy(silent_maps(info))
+        probabilities, past, _, maps = network(
+            frames, cached_maps, torch.zeros(1, 0, config.embedding)
+        )
         # A window longer than the fast one, so that the two answers differ.
-        held = torch.cat([held, maps], dim=1)[:, steps * config.frames_per_step :]
-        expected = network(frames, held, past)
+        cached_maps = torch.cat([cached_maps, maps], dim=1)[:, steps * config.frames_per_step :]
+        expected = network(frames, cached_maps, past)
     mean = info.values(probabilities.numpy(), steps).mean[0]
     info = replace(
         info, self_check={name: float(v) for name, v in zip(DIMENSIONS, mean, strict=True)}
     )
-    info = replace(info, parity=parity.store(parity.answers(TorchEngine(network, info))))
+    predictions = parity.predict_windows(TorchEngine(network, info))
+    info = replace(info, parity=parity.reference_metadata(predictions))
     model = onnx.load_model_from_string(to_onnx(network))
     write_metadata(model, info)
     content = model.SerializeToString()
@@ -121,7 +124,7 @@ def export_model(
     draft = path.with_suffix(".part")
     draft.write_bytes(content)
     engine = OnnxRuntimeEngine(draft)
-    got = engine.infer(frames.numpy(), held.numpy(), past.numpy())
+    got = engine.infer(frames.numpy(), cached_maps.numpy(), past.numpy())
     worst = max(
         float(np.abs(theirs - ours.numpy()).max())
         for theirs, ours in zip(got, expected, strict=True)
@@ -133,7 +136,7 @@ def export_model(
     if not verdict.passed:
         # A network that stretches rounding so far, as one does that was hardly trained: the file
         # is good, but no other backend can be held to it.
-        info = replace(info, parity=parity.refusal(verdict))
+        info = replace(info, parity=parity.refusal_metadata(verdict))
         write_metadata(model, info)
         content = model.SerializeToString()
         draft.write_bytes(content)
@@ -152,7 +155,8 @@ def renew_answers(path: Path, out: Path) -> ModelInfo:
     reference = TorchEngine.open(path)
     model = onnx.load(path)
     graph = model.graph.SerializeToString()
-    info = replace(reference.info, parity=parity.store(parity.answers(reference)))
+    predictions = parity.predict_windows(reference)
+    info = replace(reference.info, parity=parity.reference_metadata(predictions))
     write_metadata(model, info)
     if model.graph.SerializeToString() != graph:
         raise RuntimeError("the graph changed while its metadata were written")
@@ -167,7 +171,7 @@ def to_onnx(network: EmotionNetwork) -> bytes:
     """Trace the network into an ONNX graph with free sizes of batch, frames, held maps and past."""
     config = network.config
     frames = torch.rand(2, 2 * config.frames_per_step, config.frame_width)
-    held = torch.rand(2, config.map_context, config.map_size)
+    cached_maps = torch.rand(2, config.map_context, config.map_size)
     past = torch.rand(2, 3, config.embedding)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         path = Path(folder) / "graph.onnx"
@@ -177,7 +181,7 @@ def to_onnx(network: EmotionNetwork) -> bytes:
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network.eval(),
-            (frames, held, past),
+            (frames, cached_maps, past),
             path,
             dynamo=False,
             opset_version=OPSET,

@@ -203,8 +203,8 @@ def fit_encoder(
             first, last = _window(chance)
             unknown = torch.full((len(index), 2), torch.nan, device=device)
             loss = _loss(
-                network.reader,
-                network.reader(steps[:, first:last]),
+                network.head,
+                network.head(steps[:, first:last]),
                 torch.cat([varied[:, last - 1], unknown], dim=1),
                 settings,
             )

@@ -14,16 +14,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mer_engine.kernel_regression import CLIP, KernelRegressor, projected
-from mer_engine.window_statistics import StatisticSizes
+from mer_engine.kernel_regression import KernelRegressor, projected
+from mer_engine.window_statistics import CLIP, StatisticSizes
 
 Array = NDArray[np.float64]
 
 # Share of the kernel that looks at each kind of statistic, by dimension. Which degrees of the scale
 # sound tells of valence alone: on songs left out it took from arousal.
 SHARES: Mapping[str, Mapping[str, float]] = {
-    "valence": {"channels": 0.48, "mode": 0.16, "degrees": 0.08, "spectrum": 0.08, "tags": 0.2},
-    "arousal": {"channels": 0.52, "mode": 0.2, "spectrum": 0.08, "tags": 0.2, "density": 0.1},
+    "valence": {
+        "channels": 0.48,
+        "mode": 0.16,
+        "tonic_chroma": 0.08,
+        "spectrum": 0.08,
+        "tags": 0.2,
+    },
+    "arousal": {"channels": 0.52, "mode": 0.2, "spectrum": 0.08, "tags": 0.2, "inverse_crest": 0.1},
 }
 RIDGE = 0.25
 # The kernel's width: squared distance at which it falls to 1/e, in median distances between clips.
@@ -93,7 +99,7 @@ class LikenessSpace:
         memory.axes.copy_(torch.from_numpy(self._axes.copy()))
         for kind, block in self.blocks().items():
             part = memory.parts[kind]
-            part.get_buffer("known").copy_(torch.from_numpy(places[:, block].T.copy()))
+            part.get_buffer("support").copy_(torch.from_numpy(places[:, block].T.copy()))
             part.get_buffer("rate").fill_(self.rates.get(kind, 0.0))
         return memory
 

@@ -122,7 +122,7 @@ class EncodedDataset:
     ) -> RegressionHead:
         """A reader fitted to the labelled clips `chosen` and to the music without labels."""
         return cross_fit(
-            self.network.reader,
+            self.network.head,
             self.steps[:, chosen],
             self.labels.select(chosen),
             self.other,
@@ -144,9 +144,9 @@ class EncodedDataset:
 
     def with_head(self, reader: RegressionHead) -> EmotionNetwork:
         """A network of this encoder and another reader."""
-        network = EmotionNetwork(replace(reader.config, memory=0))
+        network = EmotionNetwork(replace(reader.config, regressor_windows=0))
         network.encoder.load_state_dict(self.network.encoder.state_dict())
-        network.reader = reader
+        network.head = reader
         network.config = reader.config
         return network
 
@@ -420,7 +420,7 @@ def _train_encoder(
     frames = np.stack(rows)
     bands = network.config.bands
     sample = torch.from_numpy(frames[:: max(1, len(frames) // 256), :, :bands].astype(np.float32))
-    levelled = network.encoder.levelled(sample)
+    levelled = network.encoder.normalise_bands(sample)
     network.encoder.mean.copy_(levelled.mean((0, 1)))
     network.encoder.std.copy_(levelled.std((0, 1)) + 1e-3)
     epochs = 1 if settings.quick else ENCODER_EPOCHS

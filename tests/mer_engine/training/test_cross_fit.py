@@ -212,15 +212,15 @@ def test_a_fitted_reader_has_the_memory_where_it_may() -> None:
     steps, labels = clips(30)
     nothing = np.zeros((1, 0, *steps.shape[1:]), np.float16)
     remembers = cross_fit(reader(), steps[None], labels, nothing, QUICK, seed=0)
-    assert remembers.config.memory == 30
+    assert remembers.config.regressor_windows == 30
     how = replace(QUICK, memory=False)
     forgets = cross_fit(reader(), steps[None], labels, nothing, how, seed=0)
-    assert forgets.memory is None
+    assert forgets.regressor is None
     # What is left of the memory is the same reader: nothing else differs.
     for (name, a), b in zip(
         forgets.state_dict().items(), remembers.state_dict().values(), strict=False
     ):
-        if name != "memory_spread":
+        if name != "regressor_spread":
             assert torch.equal(a, b), name
     assert np.abs(predict(remembers, steps) - predict(forgets, steps)).max() > 0.01
 

@@ -49,12 +49,12 @@ def test_graph_equals_network(
     rng = np.random.default_rng(batch + past)
     length = steps * config.frames_per_step
     frames = rng.uniform(0, 4, (batch, length - 5, config.frame_width)).astype(np.float32)
-    held_shape = (batch, config.map_context + 5, config.map_size)
-    held = rng.uniform(0, 3, held_shape).astype(np.float32)
+    cached_shape = (batch, config.map_context + 5, config.map_size)
+    cached_maps = rng.uniform(0, 3, cached_shape).astype(np.float32)
     before = rng.normal(size=(batch, past, config.embedding)).astype(np.float32)
-    got = engine.infer(frames, held, before)
+    got = engine.infer(frames, cached_maps, before)
     with torch.inference_mode():
-        expected = network(*(torch.from_numpy(array) for array in (frames, held, before)))
+        expected = network(*(torch.from_numpy(array) for array in (frames, cached_maps, before)))
     assert got.fast.shape == got.probabilities.shape
     for theirs, ours in zip(got, expected, strict=True):
         assert np.abs(theirs - ours.numpy()).max() < 1e-4
@@ -64,9 +64,9 @@ def random_inputs(engine: Engine, steps: int, past: int) -> tuple[np.ndarray, ..
     info = engine.info
     rng = np.random.default_rng(steps + past)
     frames = rng.uniform(0, 4, (1, steps * info.frames_per_step, info.frontend.width))
-    held = rng.uniform(0, 4, (1, info.map_context, info.map_size))
+    cached_maps = rng.uniform(0, 4, (1, info.map_context, info.map_size))
     before = rng.normal(size=(1, past, info.embedding_size))
-    return frames.astype(np.float32), held.astype(np.float32), before.astype(np.float32)
+    return frames.astype(np.float32), cached_maps.astype(np.float32), before.astype(np.float32)
 
 
 def test_the_fast_answer_is_that_of_the_newest_steps_alone(
@@ -74,9 +74,9 @@ def test_the_fast_answer_is_that_of_the_newest_steps_alone(
 ) -> None:
     engine = load_engine(exported[1])
     assert engine.info.fast_lag_order == FAST_STEPS == 6
-    frames, held, before = random_inputs(engine, 2, 18)
-    whole = engine.infer(frames, held, before)
-    alone = engine.infer(frames, held, before[:, -4:])
+    frames, cached_maps, before = random_inputs(engine, 2, 18)
+    whole = engine.infer(frames, cached_maps, before)
+    alone = engine.infer(frames, cached_maps, before[:, -4:])
     np.testing.assert_allclose(whole.fast, alone.probabilities, atol=1e-5)
     np.testing.assert_allclose(alone.fast, alone.probabilities, atol=1e-6)
     assert np.abs(whole.fast - whole.probabilities).max() > 1e-3
@@ -111,7 +111,7 @@ def test_answers_are_renewed_and_the_graph_is_kept(tmp_path: Path) -> None:
     older, newer = onnx.load(shipped_model()), tmp_path / "newer.onnx"
     write_metadata(older, replace(load_engine().info, parity=None))
     onnx.save(older, tmp_path / "older.onnx")
-    assert not parity.has_answers(load_engine(tmp_path / "older.onnx").info)
+    assert not parity.has_reference(load_engine(tmp_path / "older.onnx").info)
     info = renew_answers(tmp_path / "older.onnx", newer)
     assert info.parity is not None
     assert info == load_engine(newer).info
@@ -127,10 +127,12 @@ def test_a_network_that_stretches_rounding_is_written_without_answers(
     info = export_model(exported[0], path, CALIBRATION, ModelText(name="rough"))
     engine = load_engine(path)
     assert engine.info == info
-    assert not parity.has_answers(info)
+    assert not parity.has_reference(info)
     told: list[str] = []
     load_engine(path, backend="auto", announce=told.append)
-    assert told[0].startswith("backend: onnxruntime; rounding alone moves what the model rough")
+    assert told[0].startswith(
+        "backend: onnxruntime; rounding errors alone change the outputs of the model rough"
+    )
 
 
 def test_the_graph_keeps_the_lstm_as_one_operator(exported: tuple[EmotionNetwork, Path]) -> None:

@@ -17,8 +17,8 @@ from mer_engine.window_statistics import StatisticSizes
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-SIZES = StatisticSizes(channels=5, mode=2, degrees=0, spectrum=1, tags=0, density=0)
-SHARES = {"channels": 0.6, "mode": 0.1, "degrees": 0.2, "spectrum": 0.1}
+SIZES = StatisticSizes(channels=5, mode=2, tonic_chroma=0, spectrum=1, tags=0, inverse_crest=0)
+SHARES = {"channels": 0.6, "mode": 0.1, "tonic_chroma": 0.2, "spectrum": 0.1}
 
 
 def clips(songs: int = 30, each: int = 2, seed: int = 0) -> tuple[Array, Array, list[str]]:

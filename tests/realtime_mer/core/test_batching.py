@@ -40,12 +40,15 @@ class CountingEngine:
         self.batches: list[int] = []
 
     def infer(
-        self, frames: NDArray[np.float32], held: NDArray[np.float32], past: NDArray[np.float32]
+        self,
+        frames: NDArray[np.float32],
+        cached_maps: NDArray[np.float32],
+        past: NDArray[np.float32],
     ) -> Inference:
         if self._refuses is not None and frames.max(axis=(1, 2)).min() < self._refuses:
             raise RuntimeError("the engine failed")
         self.batches.append(len(frames))
-        return self._engine.infer(frames, held, past)
+        return self._engine.infer(frames, cached_maps, past)
 
 
 def signal(index: int, seconds: float = 9.0) -> NDArray[np.float32]:

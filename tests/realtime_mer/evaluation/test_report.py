@@ -76,9 +76,12 @@ class Momentary:
         self.engine = engine
 
     def infer(
-        self, frames: NDArray[np.float32], held: NDArray[np.float32], past: NDArray[np.float32]
+        self,
+        frames: NDArray[np.float32],
+        cached_maps: NDArray[np.float32],
+        past: NDArray[np.float32],
     ) -> Inference:
-        told = self.engine.infer(frames, held, past)
+        told = self.engine.infer(frames, cached_maps, past)
         return told._replace(probabilities=told.probabilities[:, :2], fast=told.fast[:, :2])
 
 

@@ -151,9 +151,9 @@ def test_a_slow_machine_does_not_slow_a_file_down(engine: Engine) -> None:
     class SlowEngine:
         info, backend = engine.info, engine.backend
 
-        def infer(self, frames, held, past):  # type: ignore[no-untyped-def]
+        def infer(self, frames, cached_maps, past):  # type: ignore[no-untyped-def]
             clock.advance(0.15)
-            return engine.infer(frames, held, past)
+            return engine.infer(frames, cached_maps, past)
 
     began = clock.now
     source = ScriptedSource(as_blocks(music(10.0, RATE)), clock, paced=True, live=False)

@@ -157,12 +157,15 @@ class SlowEngine:
         self.open = False
 
     def infer(
-        self, frames: NDArray[np.float32], held: NDArray[np.float32], past: NDArray[np.float32]
+        self,
+        frames: NDArray[np.float32],
+        cached_maps: NDArray[np.float32],
+        past: NDArray[np.float32],
     ) -> Inference:
         self.inside.release()
         if not self.open:
             assert self.may_go.acquire(timeout=TIMEOUT_S)
-        return self._engine.infer(frames, held, past)
+        return self._engine.infer(frames, cached_maps, past)
 
     def release_all(self) -> None:
         self.open = True
@@ -301,11 +304,14 @@ class World:
         self._sent = [0] * streams
 
     def infer(
-        self, frames: NDArray[np.float32], held: NDArray[np.float32], past: NDArray[np.float32]
+        self,
+        frames: NDArray[np.float32],
+        cached_maps: NDArray[np.float32],
+        past: NDArray[np.float32],
     ) -> Inference:
         self.batches.append(len(frames))
         self._pass(self.cost_s * len(frames))
-        return self._engine.infer(frames, held, past)
+        return self._engine.infer(frames, cached_maps, past)
 
     def _pass(self, seconds: float) -> None:
         with self._lock:

@@ -121,13 +121,16 @@ class TensorRtEngine:
         self._lock = threading.Lock()
 
     def infer(
-        self, frames: NDArray[np.float32], held: NDArray[np.float32], past: NDArray[np.float32]
+        self,
+        frames: NDArray[np.float32],
+        cached_maps: NDArray[np.float32],
+        past: NDArray[np.float32],
     ) -> Inference:
         """See `mer_engine.engine.Engine.infer`."""
-        shape = Shape(frames.shape[0], frames.shape[1], held.shape[1], past.shape[1])
+        shape = Shape(frames.shape[0], frames.shape[1], cached_maps.shape[1], past.shape[1])
         with self._lock:
             told = [
-                self._run(number, filled, [array[windows] for array in (frames, held, past)])
+                self._run(number, filled, [array[windows] for array in (frames, cached_maps, past)])
                 for windows, number, filled in pieces(shape, self._profiles)
             ]
         if len(told) == 1:

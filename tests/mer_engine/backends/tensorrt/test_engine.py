@@ -53,11 +53,11 @@ def window(
     """A call of k new steps of random features, of which so many frames are new."""
     info = engine.info
     count = new * info.frames_per_step if frames is None else frames
-    held = info.map_context + new * info.frames_per_step - count
+    cached_maps = info.map_context + new * info.frames_per_step - count
     rng = np.random.default_rng(batch)
     return tuple(
         rng.uniform(0, 3, shape).astype(np.float32)
-        for shape in input_shapes(info, Shape(batch, count, held, past))
+        for shape in input_shapes(info, Shape(batch, count, cached_maps, past))
     )
 
 
@@ -99,8 +99,8 @@ def test_the_profiles_hold_every_lag_order_and_batch(engine: Engine) -> None:
         for new in range(1, lag + 1):
             for batch in (1, 2, 3, 16, 17, 31, 255, 256, 257, 600):
                 for frames in {1, 6, 7, size, new * size}:
-                    held = info.map_context + new * size - frames
-                    shape = Shape(batch, min(frames, new * size), held, lag - new)
+                    cached_maps = info.map_context + new * size - frames
+                    shape = Shape(batch, min(frames, new * size), cached_maps, lag - new)
                     cut = list(pieces(shape, profiles(info)))
                     windows = [n for part, _, _ in cut for n in range(part.start, part.stop)]
                     assert windows == list(range(batch))
