@@ -45,7 +45,7 @@ def measure_engine(
     """
     path = path or shipped_model()
     info = load_engine(path).info
-    flops = count_flops(path, BenchmarkInput.of(info)._asdict())
+    flops = count_flops(path, BenchmarkInput.of(info).by_name())
     with on_cores(1):
         peak = measure_peak_gflops(min(seconds, 0.5))
     total = None if flops is None else sum(flops.values())

@@ -191,7 +191,7 @@ def _bounds(engine: Engine, peak_gflops: float) -> dict[str, float | None]:
     features = spectra(config.fft_size, config.hop)
     if config.chroma_fft_size:
         features += spectra(config.chroma_fft_size, config.chroma_hop)
-    counted = count_flops(shipped_model(), BenchmarkInput.of(engine.info)._asdict())
+    counted = count_flops(shipped_model(), BenchmarkInput.of(engine.info).by_name())
     operations = {
         "resample_ms": 2.0 * _taps(config.sample_rate_hz) * config.sample_rate_hz,
         "frontend_ms": features,
