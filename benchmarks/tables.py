@@ -502,9 +502,9 @@ TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "pmemo": ("generality", pmemo),
     "emotify": ("generality", emotify),
     "vgmidi": ("generality", vgmidi),
-    "reproduction setting": ("reproduction/table1", report.about),
-    "reproduction arousal": ("reproduction/table1", report.in_short),
-    "reproduction valence": ("reproduction/table2", report.in_short),
+    "reproduction setting": ("reproduction/table1", report.describe_run),
+    "reproduction arousal": ("reproduction/table1", report.summary),
+    "reproduction valence": ("reproduction/table2", report.summary),
     **{
         f"reproduction {name}": (f"reproduction/{name.replace('-', '_')}", report.markdown)
         for name in report.TABLES

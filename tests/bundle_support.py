@@ -1,4 +1,4 @@
-"""A checkpoint in TensorFlow's tensor bundle format, written byte by byte."""
+"""Write a checkpoint in the tensor bundle format of TensorFlow, byte by byte."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def field(number: int, value: int | bytes) -> bytes:
 
 
 def block(entries: list[tuple[bytes, bytes]]) -> bytes:
-    """A table block whose keys share prefixes, as the real writer's do."""
+    """Return a table block with prefix-compressed keys, as TensorFlow writes it."""
     out, previous = b"", b""
     for key, value in entries:
         shared = 0
@@ -42,7 +42,7 @@ def block(entries: list[tuple[bytes, bytes]]) -> bytes:
 def write_bundle(
     folder: Path, tensors: Mapping[str, NDArray[np.generic]], prefix: str = "model"
 ) -> Path:
-    """Write both files of a bundle; returns the path of its index."""
+    """Write both files of a bundle and return the path of its index."""
     data, entries = b"", [(b"", field(1, 1))]
     for name, tensor in sorted(tensors.items()):
         shape = b"".join(field(2, field(1, size)) for size in tensor.shape)

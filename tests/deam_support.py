@@ -1,4 +1,4 @@
-"""A data set in DEAM's layout, small and made up: louder and brighter songs have more arousal."""
+"""A small synthetic data set in the layout of DEAM. Louder, higher songs have more arousal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def valence_of(song: int) -> float:
 
 
 def write_deam(folder: Path, seconds: float = 10.0) -> Path:
-    """Writes the whole data set below `folder` and returns its own folder."""
+    """Write the data set to `folder`/deam and return that folder."""
     root = folder / "deam"
     for part in ("audio", "audio_extra", "annotations", "splits"):
         (root / part).mkdir(parents=True)
@@ -36,7 +36,7 @@ def write_deam(folder: Path, seconds: float = 10.0) -> Path:
             [song, *(f"{value(song) + 0.0001 * (t / 500):.4f}" for t in times), ""]
             for song in songs
         ]
-        # As in the original, the last columns are empty where a song has ended.
+        # As in the original, the columns after the end of a song are empty.
         header = ["song_id", *(f"sample_{t}ms" for t in times), "sample_45500ms"]
         write_table(root / "annotations" / f"{name}.csv", header, rows)
     write_table(
@@ -66,7 +66,7 @@ def write_deam(folder: Path, seconds: float = 10.0) -> Path:
 
 
 def tone(song: int, seconds: float) -> np.ndarray:
-    """float32 [samples]: a chord whose level and height follow the song's arousal."""
+    """Return a chord, float32 [samples]. Its level and pitch follow the arousal of the song."""
     rng = np.random.default_rng(song)
     time_s = np.arange(round(seconds * RATE)) / RATE
     level = 0.02 * 10 ** (0.5 * (arousal_of(song) + 1))

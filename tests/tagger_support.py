@@ -1,4 +1,4 @@
-"""A tagger of MusiCNN's shape with weights made up."""
+"""A tagger with the architecture of MusiCNN and random weights."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
-def make_tagger(seed: int = 0, living: tuple[int, ...] = (5, 4, 2, 3, 6)) -> TaggerWeights:
-    """Made-up weights with so many living filters in each front group."""
+def make_tagger(seed: int = 0, live: tuple[int, ...] = (5, 4, 2, 3, 6)) -> TaggerWeights:
+    """Return random weights. `live` is the number of live filters in each front-end group."""
     rng = np.random.default_rng(seed)
 
     def affine(size: int) -> Affine:
-        # As in the published weights, some normalisations turn their filter's answers around.
+        # As in the published weights, some normalisations have a negative scale.
         sign = np.where(rng.random(size) < 0.3, -1, 1)
         return Affine(
             (sign * rng.uniform(0.5, 1.5, size)).astype(np.float32),
@@ -34,13 +34,13 @@ def make_tagger(seed: int = 0, living: tuple[int, ...] = (5, 4, 2, 3, 6)) -> Tag
         return Convolution(
             kernel=rng.normal(0, size, (outputs, inputs, time, bands)).astype(np.float32),
             bias=rng.normal(0, 0.2, outputs).astype(np.float32),
-            after=affine(outputs),
-            rest=rng.normal(0, 0.5, outputs).astype(np.float32),
+            norm=affine(outputs),
+            constant=rng.normal(0, 0.5, outputs).astype(np.float32),
             alive=mask,
         )
 
     shapes = [(204, 1, 7, 38), (204, 1, 7, 67), (51, 1, 128, 1), (51, 1, 64, 1), (51, 1, 32, 1)]
-    front = [convolution(*shape, alive) for shape, alive in zip(shapes, living, strict=True)]
+    front = [convolution(*shape, alive) for shape, alive in zip(shapes, live, strict=True)]
     residual = [(64, 561, 7, 1), (64, 64, 7, 1), (64, 64, 7, 1)]
     return TaggerWeights(
         name="made_up",
@@ -59,16 +59,16 @@ def make_tagger(seed: int = 0, living: tuple[int, ...] = (5, 4, 2, 3, 6)) -> Tag
 
 
 def write_wheel(path: Path, weights: TaggerWeights, name: str = "MSD_musicnn") -> Path:
-    """Writes a wheel like that of musicnn, with the weights as TensorFlow's variables."""
+    """Write a wheel like that of musicnn, with the weights as TensorFlow variables."""
     variables: dict[str, NDArray[np.generic]] = {}
 
     def numbered(stem: str, number: int) -> str:
         return f"{stem}_{number}" if number else stem
 
-    def normalisation(number: int, affine: Affine, rest: float | Array, alive: Array) -> None:
+    def normalisation(number: int, affine: Affine, constant: float | Array, alive: Array) -> None:
         prefix = numbered("batch_normalization", number)
         variance = np.where(alive, 2.0, 1e-9).astype(np.float32)
-        mean = (rest - affine.shift) / affine.scale
+        mean = (constant - affine.shift) / affine.scale
         variables[f"{prefix}/gamma"] = affine.scale * np.sqrt(variance + np.float32(1e-3))
         variables[f"{prefix}/beta"] = affine.shift + affine.scale * mean
         variables[f"{prefix}/moving_mean"] = mean
@@ -80,7 +80,7 @@ def write_wheel(path: Path, weights: TaggerWeights, name: str = "MSD_musicnn") -
         kernel = layer.kernel.transpose(2, 3, 1, 0)  # [time, frequency, inputs, outputs]
         variables[f"{prefix}/kernel"] = kernel if number < 5 else kernel.transpose(0, 2, 1, 3)
         variables[f"{prefix}/bias"] = layer.bias
-        normalisation(number + 1, layer.after, layer.rest, layer.alive)
+        normalisation(number + 1, layer.norm, layer.constant, layer.alive)
     normalisation(9, weights.pooled, 0.0, np.ones(1506))
     normalisation(10, weights.dense[2], 0.0, np.ones(200))
     variables["dense/kernel"], variables["dense/bias"] = weights.dense[:2]

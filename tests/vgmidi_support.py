@@ -1,4 +1,4 @@
-"""VGMIDI's renderings and labels, small and made up."""
+"""Small synthetic renderings and labels in the layout of VGMIDI."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HEADER = "set,piece,midi,measure,t0_s,t1_s,valence_mean,arousal_mean"
 
 
 def write_vgmidi(folder: Path, names: Sequence[str], seconds: float) -> Path:
-    """Two renderings of each piece; measures of two seconds, each a little more aroused."""
+    """Write two renderings of each piece. Measures last two seconds; arousal rises with each."""
     lines = [HEADER]
     for number, name in enumerate(names):
         for synthesizer in ("One", "Two"):

@@ -33,16 +33,18 @@ import numpy as np
 import torch
 from mer_engine.datasets.load import load_collection
 from mer_engine.datasets.problems import DataError
-from mer_engine.datasets.types import Clip, Collection
+from mer_engine.datasets.types import CLIP_STEPS, Clip, Collection
 from mer_engine.kernel_regression import KernelRegressor
 from mer_engine.model_file import DIMENSIONS
 from mer_engine.network import EmotionNetwork, RegressionHead
 from mer_engine.training.checkpoint import read_checkpoint
-from mer_engine.training.cross_fit import FOLDS, fold_of, parts_of
-from mer_engine.training.examples import STEPS, ClipEncoder, Labels, encode_clips, read_labels
-from mer_engine.training.fit import FitSettings, predict, score_values, statistics
-from mer_engine.training.kernel_ridge import SHARES, LikenessSpace, teach
-from mer_engine.training.train import EncodedDataset, restore
+from mer_engine.training.encoded_dataset import EncodedDataset
+from mer_engine.training.examples import ClipEncoder, Labels, encode_clips, read_labels
+from mer_engine.training.folds import FOLDS, clip_folds, group_folds
+from mer_engine.training.kernel_ridge import KERNEL_WEIGHTS, KernelSpace, fit_regressor
+from mer_engine.training.predict import predict, score_values, window_statistics
+from mer_engine.training.settings import FitSettings
+from mer_engine.training.train import restore_dataset
 from numpy.typing import NDArray
 from study import RESULTS, write_result
 from torch import Tensor
@@ -90,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         state = read_checkpoint(args.checkpoint)
-        heard = restore(state["state"])
+        heard = restore_dataset(state["state"])
         if heard is None:
             raise DataError(f"{args.checkpoint} is of a run that has heard no music yet")
         configuration = state["configuration"]
@@ -123,7 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
             + (f"; beside: {beside}" * bool(beside)),
             "clips": int((~auxiliary).sum()),
             "auxiliary_clips": int(auxiliary.sum()),
-            "unlabelled_clips": heard.other.shape[1],
+            "unlabelled_clips": heard.unlabelled.shape[1],
             "steps": how.steps,
             "machine": describe_machine(),
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -137,7 +139,7 @@ def cross_validation(heard: EncodedDataset, how: FitSettings, _: Collection | No
     """Five parts by artist, three seeds."""
     rows = []
     for seed in SEEDS:
-        folds = parts_of(heard.labels, FOLDS, seed)
+        folds = clip_folds(heard.labels, FOLDS, seed)
         for fold in range(FOLDS):
             values = _told(heard, folds == fold, how, seed)
             rows.append(
@@ -166,27 +168,32 @@ def ablation(heard: EncodedDataset, how: FitSettings, _: Collection | None) -> R
         ),
         ("no tags", "the tagger's words for what it hears left out", _without(heard, tags), how),
         ("no density", "how near power comes to the peak left out", _without(heard, level), how),
-        ("no memory", "the reader alone", heard, replace(how, memory=False)),
+        ("no memory", "the reader alone", heard, replace(how, regressor=False)),
         # What it says hangs on no step of the reader's fit.
         (_MEMORY_ALONE, "kernel regression, no reader", heard, replace(how, steps=1)),
         (
             "no memory, no opinions",
             "the reader alone, taught by labels alone",
             heard,
-            replace(how, opinion=0.0, unlabelled=0.0, memory=False),
+            replace(how, teacher_weight=0.0, unlabelled_weight=0.0, regressor=False),
         ),
-        ("no opinions", "labels alone", heard, replace(how, opinion=0.0, unlabelled=0.0)),
+        (
+            "no opinions",
+            "labels alone",
+            heard,
+            replace(how, teacher_weight=0.0, unlabelled_weight=0.0),
+        ),
         (
             "no opinion on labelled clips",
             "the kernel teacher speaks of music without labels only",
             heard,
-            replace(how, opinion=0.0),
+            replace(how, teacher_weight=0.0),
         ),
         (
             "no music without labels",
             "the kernel teacher speaks of labelled clips only",
             heard,
-            replace(how, unlabelled=0.0),
+            replace(how, unlabelled_weight=0.0),
         ),
         *(
             [
@@ -218,7 +225,7 @@ def ablation(heard: EncodedDataset, how: FitSettings, _: Collection | None) -> R
     rows = []
     for name, what, variant, settings in variants:
         torch.manual_seed(0)
-        folds = parts_of(variant.labels, FOLDS, 0)
+        folds = clip_folds(variant.labels, FOLDS, 0)
         values = np.zeros((len(folds), 20, 2))
         tell = _remembered_values if name == _MEMORY_ALONE else _values
         for fold in range(ABLATION_PARTS):
@@ -266,7 +273,7 @@ def features(heard: EncodedDataset, how: FitSettings, collection: Collection | N
     )
     _say("loudness kept", rows[-1])
     varied = len(heard.steps) > 1  # else the run had each clip as it is and nothing else
-    for weight in (how.elsewhere, 1.0) if varied else ():
+    for weight in (how.augmented_weight, 1.0) if varied else ():
         rows.append(
             {
                 "name": f"clips elsewhere count {weight:g}",
@@ -275,7 +282,7 @@ def features(heard: EncodedDataset, how: FitSettings, collection: Collection | N
             }
         )
         _say(rows[-1]["name"], rows[-1])
-    for weight in (0.0, how.elsewhere, 1.0) if varied else ():
+    for weight in (0.0, how.augmented_weight, 1.0) if varied else ():
         rows.append(
             {
                 "name": f"told elsewhere, learnt with {weight:g}",
@@ -305,7 +312,7 @@ def raters(heard: EncodedDataset, how: FitSettings, collection: Collection | Non
     guess = np.clip(told(campaign), 0.0, 1.0)
     known = np.where(first[:, None, None], *own)
     mixed = guess * own[0] + (1 - guess) * own[1]
-    last = guess[:, STEPS - 1].mean(1)
+    last = guess[:, CLIP_STEPS - 1].mean(1)
     # The share of pairs, one song of each campaign, of which the right one is taken for 2013's.
     right = (last[first][:, None] > last[~first]).mean()
     rows = []
@@ -406,8 +413,8 @@ def _auxiliary(heard: EncodedDataset, how: FitSettings) -> list[Row]:
     stranger = {"left_out": "game scores, no label of any known", **_row(heard, out, how)}
     _say(stranger["left_out"], stranger)
     parts = np.full(len(labels), -1)
-    parts[out] = fold_of(labels.groups[out], FOLDS, 0)
-    values = np.zeros((len(labels), STEPS, 2))
+    parts[out] = group_folds(labels.groups[out], FOLDS, 0)
+    values = np.zeros((len(labels), CLIP_STEPS, 2))
     for part in range(FOLDS):
         values[parts == part] = _told(heard, parts == part, how, 0)
     others = {
@@ -462,7 +469,7 @@ def _windows(heard: EncodedDataset, steps: NDArray[np.float16]) -> Windows:
     """What windows from the clips' beginnings are made of."""
     reader = heard.network.head
     return {
-        (version, last): statistics(reader, steps[version], last)
+        (version, last): window_statistics(reader, steps[version], last)
         for version in range(len(steps))
         for last in _MOMENTS
     }
@@ -481,20 +488,22 @@ def _memory(
     `elsewhere` is how much clips count that are played elsewhere (versions after the first).
     """
     versions = 1 + max(version for version, _ in windows)
-    learnt = [(v, last) for v in range(versions) for last in (STEPS, STEPS // 2)]
-    space = LikenessSpace(
-        np.concatenate([windows[0, last][known] for last in (STEPS, STEPS // 2)]),
+    learnt = [(v, last) for v in range(versions) for last in (CLIP_STEPS, CLIP_STEPS // 2)]
+    space = KernelSpace(
+        np.concatenate([windows[0, last][known] for last in (CLIP_STEPS, CLIP_STEPS // 2)]),
         heard.network.head.statistics.sizes,
     )
-    anchors = space.place(windows[0, STEPS][known])
-    memory = space.memory(anchors, 2)
-    places = np.concatenate([space.place(windows[which][known]) for which in learnt])
+    anchors = space.project(windows[0, CLIP_STEPS][known])
+    memory = space.regressor(anchors, 2)
+    places = np.concatenate([space.project(windows[which][known]) for which in learnt])
     weights = np.repeat([1.0 if v == 0 else elsewhere for v, _ in learnt], known.sum())
     songs = heard.labels.songs[known].tolist() * len(learnt)
     for column, name in enumerate(DIMENSIONS):
         some = np.concatenate([targets[known, last - 1, column] for _, last in learnt])
-        shares = {kind: share for kind, share in SHARES[name].items() if kind in kinds}
-        teach(memory, [column], space, anchors, places, some[:, None], weights, songs, shares)
+        shares = {kind: share for kind, share in KERNEL_WEIGHTS[name].items() if kind in kinds}
+        fit_regressor(
+            memory, [column], space, anchors, places, some[:, None], weights, songs, shares
+        )
     return memory
 
 
@@ -518,8 +527,8 @@ def _told_by_memories(
         Values [n, 20, 2], NaN at moments that are not asked.
     """
     groups = heard.labels.groups
-    folds = fold_of(groups, FOLDS, 0)
-    values = np.full((len(groups), STEPS, 2), np.nan)
+    folds = group_folds(groups, FOLDS, 0)
+    values = np.full((len(groups), CLIP_STEPS, 2), np.nan)
     for fold in range(FOLDS):
         learnt = folds != fold if known is None else known & (folds != fold)
         if not learnt.any():
@@ -537,7 +546,7 @@ def _told_by_strangers(
     Returns:
         Values [n, 20, 2].
     """
-    known = heard.labels.strangers(out)
+    known = heard.labels.outside_groups_of(out)
     if not known.any():
         raise DataError("the songs of one campaign are all by the artists of another")
     values = np.full(heard.labels.values.shape, np.nan)
@@ -606,9 +615,9 @@ def _told(
 def _remembered_values(reader: RegressionHead, steps: NDArray[np.float16]) -> NDArray[np.float64]:
     """Values [m, 20, 2] that a reader's memory says of clips [m, 20, E]."""
     assert reader.regressor is not None
-    values = np.empty((len(steps), STEPS, 2))
-    for last in range(1, STEPS + 1):
-        told = reader.regressor(torch.from_numpy(statistics(reader, steps, last)))
+    values = np.empty((len(steps), CLIP_STEPS, 2))
+    for last in range(1, CLIP_STEPS + 1):
+        told = reader.regressor(torch.from_numpy(window_statistics(reader, steps, last)))
         values[:, last - 1] = told[:, :2]
     return values
 
@@ -619,7 +628,7 @@ def _values(reader: RegressionHead, steps: NDArray[np.float16]) -> NDArray[np.fl
 
 
 def _row(heard: EncodedDataset, out: NDArray[np.bool_], how: FitSettings) -> Row:
-    reader = heard.fit(np.flatnonzero(heard.labels.strangers(out)), how, 0)
+    reader = heard.fit(np.flatnonzero(heard.labels.outside_groups_of(out)), how, 0)
     return {
         "songs": len(np.unique(heard.labels.songs[out])),
         **_fits(_values(reader, heard.steps[0, out]), heard.labels, out),
@@ -638,10 +647,10 @@ def _flat(values: NDArray[np.float64], labels: Labels) -> Row:
 
 def _without(heard: EncodedDataset, numbers: slice) -> EncodedDataset:
     """The clips, some numbers of whose embeddings say nothing."""
-    steps, other = heard.steps.copy(), heard.other.copy()
+    steps, unlabelled = heard.steps.copy(), heard.unlabelled.copy()
     steps[..., numbers] = 0
-    other[..., numbers] = 0
-    return replace(heard, steps=steps, other=other)
+    unlabelled[..., numbers] = 0
+    return replace(heard, steps=steps, unlabelled=unlabelled)
 
 
 def _with_head(heard: EncodedDataset, reader: RegressionHead) -> EncodedDataset:

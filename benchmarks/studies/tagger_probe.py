@@ -22,19 +22,26 @@ import torch
 from mer_engine import Engine
 from mer_engine.datasets.audio import read_clip
 from mer_engine.datasets.problems import DataError
-from mer_engine.datasets.types import DIMENSIONS, STEP_S, Clip, Collection
+from mer_engine.datasets.types import (
+    CLIP_STEPS,
+    DIMENSIONS,
+    FIRST_SCORED_STEP,
+    STEP_S,
+    Clip,
+    Collection,
+)
 from mer_engine.frontend import FrontEndConfig
-from mer_engine.training.cross_fit import FOLDS, fold_of
-from mer_engine.training.examples import STEPS, Labels, read_labels
-from mer_engine.training.fit import FIRST_SCORED, score_values
+from mer_engine.training.examples import Labels, read_labels
+from mer_engine.training.folds import FOLDS, group_folds
+from mer_engine.training.predict import score_values
 from mer_engine.training.teacher import (
     EMBEDDING_SIZE,
     HOP,
     PATCH_FRAMES,
     Teacher,
+    read_teacher,
     tagger_features,
 )
-from mer_engine.training.train import read_teacher
 from numpy.typing import NDArray
 from study import run_study, show_progress, study_parser
 
@@ -42,7 +49,7 @@ from realtime_mer.evaluation.campaigns import of_2013
 from realtime_mer.evaluation.predictions import Progress, clips_of
 
 # Steps of half a second at whose ends three seconds are described: every second one.
-DESCRIBED = tuple(range(6, STEPS + 1, 2))
+DESCRIBED = tuple(range(6, CLIP_STEPS + 1, 2))
 RIDGES = (1e1, 1e2, 1e3, 1e4, 1e5)
 # Root mean square that a clip as a whole is brought to.
 _ONE_LEVEL = 0.1
@@ -155,7 +162,7 @@ def _campaigns(
         ("songs of 2013", "fitted to the later songs, none of them by the same artists", first),
         ("songs of 2014 and 2015", "fitted to the songs of 2013, likewise", ~first),
     ):
-        strangers = known.strangers(out)
+        strangers = known.outside_groups_of(out)
         if not strangers.any() or not out.any():
             continue
         for level, (heard, _) in levels.items():
@@ -175,14 +182,14 @@ class Probe:
     """
 
     def __init__(self, heard: MeanEmbeddings, labels: Labels, seed: int) -> None:
-        parts = fold_of(labels.groups, FOLDS, seed)
+        parts = group_folds(labels.groups, FOLDS, seed)
         misses = []
         for ridge in RIDGES:
             told = np.zeros((*heard.shape[:2], len(DIMENSIONS)))
             for part in range(int(parts.max()) + 1):
                 out = parts == part
                 told[out] = _tell(_fit(heard[~out], labels.values[~out], ridge), heard[out])
-            misses.append(np.nanmean((told - labels.values)[:, FIRST_SCORED - 1 :] ** 2))
+            misses.append(np.nanmean((told - labels.values)[:, FIRST_SCORED_STEP - 1 :] ** 2))
         self.ridge = RIDGES[int(np.argmin(misses))]
         self._fitted = _fit(heard, labels.values, self.ridge)
 
@@ -207,7 +214,7 @@ def describe(teacher: Teacher, samples: Array) -> Array:
     half = FrontEndConfig().fft_size // 2
     ends = [int((step * STEP_S * _RATE_HZ - half) // HOP) + 1 for step in DESCRIBED]
     whole = [end for end in ends if end <= len(frames)]
-    result = np.full((STEPS, EMBEDDING_SIZE), np.nan)
+    result = np.full((CLIP_STEPS, EMBEDDING_SIZE), np.nan)
     if not whole:
         return result
     patches = np.stack([frames[end - PATCH_FRAMES : end] for end in whole])
@@ -232,8 +239,8 @@ def _at_one_level(samples: Array) -> Array:
 def _fit(
     heard: MeanEmbeddings, values: NDArray[np.float32], ridge: float
 ) -> tuple[Array, Array, Array, Array]:
-    x = heard[:, FIRST_SCORED - 1 :].reshape(-1, heard.shape[2])
-    y = values[:, FIRST_SCORED - 1 :].reshape(-1, len(DIMENSIONS)).astype(np.float64)
+    x = heard[:, FIRST_SCORED_STEP - 1 :].reshape(-1, heard.shape[2])
+    y = values[:, FIRST_SCORED_STEP - 1 :].reshape(-1, len(DIMENSIONS)).astype(np.float64)
     known = np.isfinite(x).all(1) & np.isfinite(y).all(1)
     x, y = x[known], y[known]
     mean, scale, centre = x.mean(0), x.std(0) + 1e-6, y.mean(0)

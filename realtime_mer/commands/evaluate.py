@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
                 progress=_progress,
             )
             reports.append(report)
-            for sentence in (*collection.notes, *(f"left out: {s}" for s in report.left_out)):
+            for sentence in (*collection.remarks, *(f"left out: {s}" for s in report.left_out)):
                 print(sentence, file=sys.stderr)
             if report.left_out:
                 print(_summary(collection, args.split, report), file=sys.stderr)
@@ -105,10 +105,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _summary(collection: Collection, split: str, report: Report) -> str:
     """How many songs were left out, and why."""
-    from mer_engine.datasets.problems import sum_up
+    from mer_engine.datasets.problems import summarise
 
     listed = len(collection.splits[split])
-    reasons = sum_up(collection.problems_of(split), listed)
+    reasons = summarise(collection.problems_of(split), listed)
     unheard = len(report.left_out) - len(collection.problems_of(split))
     clips = "1 clip" if unheard == 1 else f"{unheard} clips"
     while_heard = f"{clips} could not be measured" if unheard else ""

@@ -119,7 +119,8 @@ def run(args: argparse.Namespace) -> int:
     from mer_engine import ModelError
     from mer_engine.datasets.problems import DataError
     from mer_engine.training.export import LICENCE, ModelText
-    from mer_engine.training.train import TrainSettings, train
+    from mer_engine.training.settings import TrainSettings
+    from mer_engine.training.train import train
 
     try:
         torch.zeros(1, device=args.device)

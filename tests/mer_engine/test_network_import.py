@@ -16,7 +16,7 @@ from mer_engine.model_file import Prior
 from mer_engine.network import EmotionNetwork, NetworkConfig
 from mer_engine.network_import import load_network
 from mer_engine.training.export import Calibration, ModelText, export_model
-from mer_engine.training.transfer import settle_pool, start_encoder
+from mer_engine.training.transfer import init_encoder, normalise_pool
 from onnx import numpy_helper
 from tagger_support import make_tagger
 
@@ -92,10 +92,10 @@ def test_a_network_that_was_never_fitted(tmp_path: Path) -> None:
 
 def test_a_network_that_starts_from_a_tagger(tmp_path: Path) -> None:
     network = EmotionNetwork(SIZES)
-    start_encoder(network, make_tagger())
+    init_encoder(network, make_tagger())
     assert (network.encoder.front[0].sign < 0).any()
     rng = np.random.default_rng(0)
-    settle_pool(network, rng.uniform(0, 3, (2, 640, 109)).astype(np.float16))
+    normalise_pool(network, rng.uniform(0, 3, (2, 640, 109)).astype(np.float16))
     network.head.statistic_mean.normal_()
     check(network.eval(), tmp_path / "m.onnx")
 

@@ -33,7 +33,7 @@ def test_one_table_and_songs(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text(block("file,time_s,valence,arousal"))
     (tmp_path / "songs.csv").write_text(block("file,artist,title,genre,split,valence,arousal"))
     own = load(tmp_path)
-    assert own.left_out == own.notes == ()
+    assert own.left_out == own.remarks == ()
     assert [(clip.song, clip.start_s, clip.duration_s) for clip in own.clips] == [
         ("ballad.flac", 0, 2),
         ("live/encore.mp3", 15, 3),
@@ -60,8 +60,8 @@ def test_the_report_of_what_is_left_out(tmp_path: Path) -> None:
     own = load(tmp_path)
     first, second = own.left_out
     assert f"csv: {first}" == shown[0]
-    told = f"csv: {second}".replace("line 10", "line 212")
-    assert told.startswith(shown[1].removesuffix(" ..."))
+    line = f"csv: {second}".replace("line 10", "line 212")
+    assert line.startswith(shown[1].removesuffix(" ..."))
     assert f"csv: {own.summary}" == shown[2].replace("48", "3")
 
 

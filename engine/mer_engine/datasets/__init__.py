@@ -1,1 +1,1 @@
-"""Labelled music from disk. Needs no torch."""
+"""Labelled music on disk: loaders for the supported formats. Needs no torch."""

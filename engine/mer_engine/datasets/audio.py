@@ -1,4 +1,4 @@
-"""The audio of a clip."""
+"""Find, probe and decode the audio of clips."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AUDIO_SUFFIXES = (".opus", ".mp3", ".flac", ".ogg", ".wav")
 
 @dataclass(frozen=True, slots=True)
 class AudioFile:
-    """What the header of an audio file says."""
+    """The header of an audio file."""
 
     path: Path
     duration_s: float
@@ -29,7 +29,7 @@ class AudioFile:
 
 
 def find_audio(folder: Path, stem: str) -> Path | None:
-    """The audio file of that name, whatever its format; None where there is none."""
+    """Return the audio file with this stem in any supported format, or None."""
     for suffix in AUDIO_SUFFIXES:
         path = folder / f"{stem}{suffix}"
         if path.is_file():
@@ -41,22 +41,22 @@ def probe_audio(path: Path) -> AudioFile:
     """Read an audio file's header.
 
     Raises:
-        DataError: it is no audio that can be read here, or holds no samples.
+        DataError: the file cannot be read as audio, or has no samples.
     """
     try:
         info = soundfile.info(path)
     except (OSError, TypeError, soundfile.LibsndfileError) as error:
         raise DataError(_unreadable(path, error)) from error
     if info.frames <= 0:
-        raise DataError(f"{path} holds no samples: it is an audio file of length zero")
+        raise DataError(f"{path} has no samples: its length is zero")
     return AudioFile(path, info.frames / info.samplerate, int(info.samplerate))
 
 
 def read_channels(clip: Clip) -> tuple[NDArray[np.float32], int]:
-    """Decode a clip as it is.
+    """Decode a clip at its own sample rate.
 
     Returns:
-        float32 [samples, channels], full scale 1, and the sample rate in Hz.
+        float32 [samples, channels] in [-1, 1], and the sample rate in Hz.
 
     Raises:
         DataError: the file cannot be decoded, or ends before the clip begins.
@@ -65,7 +65,7 @@ def read_channels(clip: Clip) -> tuple[NDArray[np.float32], int]:
 
 
 def read_clip(clip: Clip, sample_rate_hz: int) -> NDArray[np.float32]:
-    """Decode a clip to mono at the given rate, float32 [samples], full scale 1.
+    """Decode a clip to mono at the given rate, float32 [samples] in [-1, 1].
 
     Raises:
         DataError: the file cannot be decoded, or ends before the clip begins.

@@ -1,26 +1,26 @@
-"""Own music with own labels: a folder of audio files and tables of their labels.
+"""Your own labelled music: a folder of audio files and CSV tables of labels.
 
     labels.csv      file, time_s, valence, arousal: the labels of all files, or
     <name>.csv      time_s, valence, arousal: beside each audio file, with its name
-    songs.csv       file, artist, title, genre, split, valence, arousal (may be missing; only the
-                    column file is needed; valence and arousal are of the whole song)
+    songs.csv       file, artist, title, genre, split, valence, arousal (optional; only the column
+                    file is required; valence and arousal describe the whole song)
 
-`time_s` counts from the beginning of the file, labels lie in [-1, 1]. Labels at any rate are
-interpolated to half seconds, never across more than two seconds without one and never beyond the
-first and the last. Songs without a split are split by artist, else by name.
+`time_s` counts from the beginning of the file. Labels are in [-1, 1], at any rate. They are
+interpolated to half seconds, but not across gaps of more than two seconds and not beyond the first
+and last label. Songs without a split are split by artist, else by name.
 
-A song is left out, and told, where
-    it has no audio file, or one that cannot be read;
-    it has no label (or none within its audio, or less than two seconds with labels);
-    a label or time is no number, or a row has cells too many (empty cells are unknown labels);
-    a label lies outside [-1, 1], or a time before the file's beginning;
-    its times go backwards, or two rows give the same time other values;
-    its split is none of train, validation, test.
-What does no harm is told as well: repeated rows, labels beyond the audio's end, songs of songs.csv
-that are not in the folder, CSVs beside audio files where labels.csv is there.
+A song is left out and reported if
+    its audio file is missing or cannot be read;
+    it has no label, no label within its audio, or less than two seconds with labels;
+    a label or time is not a number, or a row has too many cells (empty cells are unknown labels);
+    a label is outside [-1, 1], or a time is negative;
+    its times go backwards, or two rows give different values for the same time;
+    its split is not train, validation or test.
+Harmless findings are reported as remarks: repeated rows, labels beyond the end of the audio, songs
+of songs.csv that are not in the folder, CSV files beside audio files if labels.csv exists.
 
-Refused (`DataError`): a folder that does not exist or holds no audio and no labels, a table that
-cannot be read or lacks a column, no song that can be used.
+These raise a `DataError`: a folder that does not exist or has neither audio nor labels, a table
+that cannot be read or lacks a column, no usable song.
 """
 
 from __future__ import annotations
@@ -57,24 +57,24 @@ from mer_engine.datasets.types import (
 )
 
 LABELS, SONGS = "labels.csv", "songs.csv"
-_LATE_S = 1.0  # labels may go on this long after the audio before it is told
+_LATE_S = 1.0  # labels that go on longer than this after the audio are reported
 
 
 @dataclass
 class _Labels:
-    """What the tables say of one song."""
+    """The labels of one song, and the first problem with them."""
 
     points: dict[float, tuple[float, float]] = field(default_factory=dict)
     last_s: float = -math.inf
     repeated: int = 0
     problem: Problem | None = None
 
-    def refuse(self, song: str, kind: str, detail: str) -> None:
+    def reject(self, song: str, kind: str, detail: str) -> None:
         self.problem = self.problem or Problem(song, kind, detail)
 
 
 @dataclass(frozen=True)
-class _About:
+class _Metadata:
     """A row of songs.csv."""
 
     song: Song
@@ -82,8 +82,8 @@ class _About:
     problem: Problem | None = None
 
 
-def load_own_data(folder: Path) -> Collection:
-    """Read a folder of own music.
+def load_csv_folder(folder: Path) -> Collection:
+    """Read a folder of audio files and CSV tables.
 
     Raises:
         DataError: the folder or a table cannot be used.
@@ -97,30 +97,30 @@ def load_own_data(folder: Path) -> Collection:
         for path in sorted(folder.rglob("*"))
         if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()
     }
-    notes: list[str] = []
-    labels = _read_labels(folder, audio, notes)
-    about = _read_songs(folder / SONGS, notes)
+    remarks: list[str] = []
+    labels = _read_labels(folder, audio, remarks)
+    metadata = _read_songs(folder / SONGS, remarks)
     names = sorted(audio.keys() | labels.keys())
     if not names:
         raise DataError(
-            f"{folder} holds neither audio ({', '.join(AUDIO_SUFFIXES)}) nor labels; give a folder "
-            f"with audio files and {LABELS} (columns file, time_s, valence, arousal)"
+            f"{folder} contains neither audio ({', '.join(AUDIO_SUFFIXES)}) nor labels; give a "
+            f"folder with audio files and {LABELS} (columns file, time_s, valence, arousal)"
         )
     songs, curves, problems = {}, {}, []
     clips: list[Clip] = []
     splits: dict[str, list[str]] = {name: [] for name in SPLITS}
     for name in names:
-        known = about.pop(name, _About(Song(name), None))
-        songs[name] = known.song
-        splits[known.split or split_of(known.song)].append(name)
-        found = _song(name, audio.get(name), labels.get(name), known, notes)
+        about = metadata.pop(name, _Metadata(Song(name), None))
+        songs[name] = about.song
+        splits[about.split or split_of(about.song)].append(name)
+        found = _load_song(name, audio.get(name), labels.get(name), about, remarks)
         if isinstance(found, Problem):
             problems.append(found)
         else:
-            pieces, curves[name] = found
-            clips += pieces
-    for name in about:
-        notes.append(f"{SONGS}: {name} is neither an audio file here nor in the labels")
+            song_clips, curves[name] = found
+            clips += song_clips
+    for name in metadata:
+        remarks.append(f"{SONGS}: {name} is neither an audio file in the folder nor in the labels")
     return Collection(
         name="csv",
         root=folder,
@@ -130,14 +130,14 @@ def load_own_data(folder: Path) -> Collection:
         splits={split: tuple(ids) for split, ids in splits.items()},
         curves=curves,
         problems=tuple(problems),
-        notes=tuple(notes),
+        remarks=tuple(remarks),
     )
 
 
-def _song(
-    name: str, path: Path | None, labels: _Labels | None, about: _About, notes: list[str]
+def _load_song(
+    name: str, path: Path | None, labels: _Labels | None, about: _Metadata, remarks: list[str]
 ) -> Problem | tuple[tuple[Clip, ...], tuple[Curve, Curve]]:
-    """The clips and curves of a song, or why there are none."""
+    """Return the clips and curves of a song, or the reason to leave it out."""
     if path is None:
         return Problem(name, NO_AUDIO, "no such audio file in the folder")
     if labels is not None and labels.problem is not None:
@@ -156,8 +156,8 @@ def _song(
         file = probe_audio(path)
     except DataError as error:
         return Problem(name, UNREADABLE_AUDIO, str(error))
-    pieces = cut(name, path, file.duration_s, curves)
-    if not pieces:
+    clips = cut(name, path, file.duration_s, curves)
+    if not clips:
         return Problem(
             name,
             SHORT_AUDIO,
@@ -165,16 +165,16 @@ def _song(
             f"(labels from {min(labels.points):g} to {max(labels.points):g} s)",
         )
     if labels.repeated:
-        notes.append(f"song {name}: {labels.repeated} repeated rows")
+        remarks.append(f"song {name}: {labels.repeated} repeated rows")
     if labels.last_s > file.duration_s + _LATE_S:
-        notes.append(
+        remarks.append(
             f"song {name}: its labels go on to {labels.last_s:g} s, its audio ends at "
-            f"{file.duration_s:.1f} s; the rest of them is not used"
+            f"{file.duration_s:.1f} s; the labels beyond that are not used"
         )
-    return pieces, curves
+    return clips, curves
 
 
-def _read_labels(folder: Path, audio: dict[str, Path], notes: list[str]) -> dict[str, _Labels]:
+def _read_labels(folder: Path, audio: dict[str, Path], remarks: list[str]) -> dict[str, _Labels]:
     beside = {
         name: path.with_suffix(".csv")
         for name, path in audio.items()
@@ -187,32 +187,30 @@ def _read_labels(folder: Path, audio: dict[str, Path], notes: list[str]) -> dict
         for row in table.rows:
             name = row.cells["file"].strip().replace("\\", "/").removeprefix("./")
             if not name:
-                raise DataError(f"{table.path}, line {row.line} names no file")
-            _add(name, labels[name], table, row)
+                raise DataError(f"{table.path}, line {row.line} has no file name")
+            _add_row(name, labels[name], table, row)
         for name in beside:
-            notes.append(f"song {name}: the CSV beside it is not read, since {LABELS} is there")
+            remarks.append(f"song {name}: the CSV beside it is not read, because {LABELS} exists")
         return labels
     owner: dict[Path, str] = {}
     for name, path in beside.items():
         if path in owner:
-            labels[name].refuse(
-                name, CONTRADICTORY, f"{path.name} would also be the labels of {owner[path]}"
-            )
+            labels[name].reject(name, CONTRADICTORY, f"{path.name} also belongs to {owner[path]}")
             continue
         owner[path] = name
         table = read_table(path, f"the labels of {name}", ["time_s", *DIMENSIONS])
         for row in table.rows:
-            _add(name, labels[name], table, row)
+            _add_row(name, labels[name], table, row)
     return labels
 
 
-def _add(name: str, labels: _Labels, table: Table, row: Row) -> None:
-    """Take one row of labels, or note what is wrong with it."""
+def _add_row(name: str, labels: _Labels, table: Table, row: Row) -> None:
+    """Add one row of labels, or the problem with it."""
     where = f"{table.path.name}, line {row.line}"
     if row.surplus:
-        hint = "" if table.decimal_comma else " (numbers take a point: 0.5)"
+        hint = "" if table.decimal_comma else " (write numbers with a point: 0.5)"
         count = len(table.columns) + row.surplus
-        labels.refuse(
+        labels.reject(
             name, BAD_LABELS, f"{where}: {count} cells for {len(table.columns)} columns{hint}"
         )
         return
@@ -222,20 +220,20 @@ def _add(name: str, labels: _Labels, table: Table, row: Row) -> None:
         try:
             numbers.append(table.number(text))
         except ValueError:
-            labels.refuse(name, BAD_LABELS, f"{where}, {column}: {text!r} is not a number")
+            labels.reject(name, BAD_LABELS, f"{where}, {column}: {text!r} is not a number")
             return
     time_s, *values = numbers
     if math.isnan(time_s):
-        labels.refuse(name, BAD_LABELS, f"{where}, time_s: the cell is empty")
+        labels.reject(name, BAD_LABELS, f"{where}, time_s: the cell is empty")
         return
     if time_s < 0:
-        labels.refuse(name, OUTSIDE, f"{where}: the time {time_s:g} s is before the beginning")
+        labels.reject(name, OUTSIDE, f"{where}: the time {time_s:g} s is negative")
     for column, value in zip(DIMENSIONS, values, strict=True):
         if abs(value) > 1:
-            labels.refuse(
+            labels.reject(
                 name,
                 OUTSIDE,
-                f"{where}, {column}: {value:g} lies outside [-1, 1]; scale the labels "
+                f"{where}, {column}: {value:g} is outside [-1, 1]; scale the labels "
                 "(1 to 9: (v - 5) / 4; 0 to 1: 2 v - 1)",
             )
     pair = (values[0], values[1])
@@ -246,11 +244,11 @@ def _add(name: str, labels: _Labels, table: Table, row: Row) -> None:
         ):
             labels.repeated += 1
         else:
-            labels.refuse(
-                name, CONTRADICTORY, f"{where}: other values for {time_s:g} s than a row before"
+            labels.reject(
+                name, CONTRADICTORY, f"{where}: {time_s:g} s has other values in an earlier row"
             )
     elif time_s < labels.last_s:
-        labels.refuse(
+        labels.reject(
             name,
             BACKWARDS,
             f"{where}: {time_s:g} s comes after {labels.last_s:g} s; sort the rows by time",
@@ -258,28 +256,28 @@ def _add(name: str, labels: _Labels, table: Table, row: Row) -> None:
     labels.last_s = max(labels.last_s, time_s)
 
 
-def _read_songs(path: Path, notes: list[str]) -> dict[str, _About]:
+def _read_songs(path: Path, remarks: list[str]) -> dict[str, _Metadata]:
     if not path.exists():
         return {}
-    table = read_table(path, "what is known of each song", ["file"])
-    about: dict[str, _About] = {}
+    table = read_table(path, "the metadata of each song", ["file"])
+    metadata: dict[str, _Metadata] = {}
     cells: dict[str, dict[str, str]] = {}
     for row in table.rows:
         name = row.cells["file"].strip().replace("\\", "/").removeprefix("./")
         if not name:
-            raise DataError(f"{path}, line {row.line} names no file")
-        entry = _about(name, table, row)
-        if name in about:
+            raise DataError(f"{path}, line {row.line} has no file name")
+        entry = _read_metadata(name, table, row)
+        if name in metadata:
             if cells[name] == row.cells:
-                notes.append(f"{SONGS}, line {row.line}: {name} is repeated")
+                remarks.append(f"{SONGS}, line {row.line}: {name} is repeated")
                 continue
-            detail = f"{SONGS}, line {row.line}: says something else than a row before"
-            entry = _About(entry.song, entry.split, Problem(name, CONTRADICTORY, detail))
-        about[name], cells[name] = entry, row.cells
-    return about
+            detail = f"{SONGS}, line {row.line}: contradicts an earlier row"
+            entry = _Metadata(entry.song, entry.split, Problem(name, CONTRADICTORY, detail))
+        metadata[name], cells[name] = entry, row.cells
+    return metadata
 
 
-def _about(name: str, table: Table, row: Row) -> _About:
+def _read_metadata(name: str, table: Table, row: Row) -> _Metadata:
     def text(column: str) -> str | None:
         return row.cells.get(column, "").strip() or None
 
@@ -287,7 +285,7 @@ def _about(name: str, table: Table, row: Row) -> _About:
     problem = None
     split = (text("split") or "").lower() or None
     if split is not None and split not in SPLITS:
-        detail = f"{where}: the split {split!r} is none of {', '.join(SPLITS)}"
+        detail = f"{where}: the split {split!r} is not one of {', '.join(SPLITS)}"
         problem, split = Problem(name, BAD_SPLIT, detail), None
     values = []
     for column in DIMENSIONS:
@@ -299,10 +297,10 @@ def _about(name: str, table: Table, row: Row) -> _About:
             problem = problem or Problem(name, BAD_LABELS, detail)
             continue
         if abs(value) > 1:
-            detail = f"{where}, {column}: {value:g} lies outside [-1, 1]"
+            detail = f"{where}, {column}: {value:g} is outside [-1, 1]"
             problem = problem or Problem(name, OUTSIDE, detail)
         elif not math.isnan(value):
             values.append(value)
     static = (values[0], values[1]) if len(values) == 2 else None
     song = Song(name, text("artist"), text("title"), text("genre"), static)
-    return _About(song, split, problem)
+    return _Metadata(song, split, problem)

@@ -1,19 +1,19 @@
-"""DEAM as it lies on disk: audio, labels over time, labels of whole songs, metadata, splits.
+"""Load DEAM: audio, labels over time, labels of whole songs, metadata and splits.
 
     audio/<song>.opus                   seconds 30 to 40 of the annotated clip, or all of it
-    audio_extra/, audio_extra.csv       further clips of some songs (may be missing)
+    audio_extra/, audio_extra.csv       further clips of some songs (optional)
     annotations/{arousal,valence}.csv   columns song_id, sample_15000ms ... in [-1, 1]
     annotations/static_annotations.csv  valence_mean, arousal_mean, 1 to 9
-    annotations/metadata_*.csv          artist, title, genre (may be missing)
-    splits/{train,validation,test}.txt  a song number a line; without them songs are split by artist
+    annotations/metadata_*.csv          artist, title, genre (optional)
+    splits/{train,validation,test}.txt  one song number per line; else songs are split by artist
 
-or as the published archives unpack: audio in MEMD_audio, tables in folders below annotations, with
-the labels of whole songs in two files, metadata in metadata; also within DEAM_audio and
-DEAM_Annotations. Of a longer recording, the same ten seconds are used.
+The layout of the published archives works too: audio in MEMD_audio, tables in folders below
+annotations, labels of whole songs in two files, metadata in metadata; also inside DEAM_audio and
+DEAM_Annotations. Longer recordings are cut to the same ten seconds.
 
-Left out: songs without audio or labels over time, with audio that cannot be read, or with labels
-that are no numbers or lie outside [-1, 1]. Refused: a folder without the tables or the audio, a
-table without a needed column, a song number that is none.
+Songs are left out if they have no audio or no labels over time, if the audio cannot be read, or if
+a label is not a number or is outside [-1, 1]. A missing table or audio folder, a missing column and
+an invalid song number raise a `DataError`.
 """
 
 from __future__ import annotations
@@ -45,44 +45,44 @@ from mer_engine.datasets.types import (
     split_by_name,
 )
 
-# Where the ten seconds of each song in `audio` begin, counted from the annotated clip's start.
+# Start of the ten seconds that are used of each song, from the start of the annotated clip.
 CLIP_START_S = 30.0
-# An audio file longer than this holds the annotated clip from its beginning.
+# An audio file longer than this contains the annotated clip from its beginning.
 _LONGEST_CUT_S = 20.0
 _NO_SPLITS = (
-    "there is no folder splits/, so songs are split by artist; the shipped model was trained on "
-    "most of these songs, and its figures on this split would be too good"
+    "the folder splits/ is missing, so songs are split by artist; the shipped model was trained "
+    "on most of these songs, so its figures on this split would be too good"
 )
 _TIME_COLUMN = re.compile(r"sample_(\d+)ms")
 _ANNOTATIONS = ("annotations", "DEAM_Annotations/annotations")
 _AUDIO = ("audio", "MEMD_audio", "audio/MEMD_audio", "DEAM_audio/MEMD_audio")
-_PADDING = ' \t"'  # the oldest table of metadata pads its cells with them
+_PADDING = ' \t"'  # around cells in the oldest metadata table
 
 
 def find_deam(folder: Path) -> Path:
     """Return the DEAM folder: the one given, or ``deam`` within it.
 
     Raises:
-        DataError: neither is one.
+        DataError: neither folder contains DEAM.
     """
     if not folder.is_dir():
         raise DataError(
-            f"the data folder {folder} does not exist; give the folder that holds deam/"
+            f"the data folder {folder} does not exist; give the folder that contains deam/"
         )
     for candidate in (folder, folder / "deam"):
         if any((candidate / name).is_dir() for name in _ANNOTATIONS):
             return candidate
     raise DataError(
-        f"{folder} holds no DEAM: neither annotations/ nor deam/annotations/ is in it; "
-        "give the folder that holds deam/, or deam/ itself (other data: pmemo=DIR, csv=DIR)"
+        f"{folder} does not contain DEAM: it has neither annotations/ nor deam/annotations/; "
+        "give the folder that contains deam/, or deam/ itself (other data: pmemo=DIR, csv=DIR)"
     )
 
 
-def load_deam_collection(folder: Path) -> Collection:
+def load_deam(folder: Path) -> Collection:
     """Read DEAM.
 
     Args:
-        folder: the DEAM folder, or the folder that holds ``deam``.
+        folder: the DEAM folder, or the folder that contains ``deam``.
 
     Raises:
         DataError: a table or the audio folder is missing or cannot be used.
@@ -98,19 +98,19 @@ def load_deam_collection(folder: Path) -> Collection:
     static: dict[str, tuple[float, float]] = {}
     for table in published or [annotations / "static_annotations.csv"]:
         static |= _static(table, bad)
-    about = _metadata({*annotations.glob("metadata*.csv"), *root.glob("*/metadata*.csv")})
+    metadata = _metadata({*annotations.glob("metadata*.csv"), *root.glob("*/metadata*.csv")})
     listed = _splits(root / "splits")
     folders = [root / name for name in _AUDIO if (root / name).is_dir()]
     if not folders:
         raise DataError(
-            f"{root / 'audio'} is missing; it holds the songs' audio, named by song number"
+            f"{root / 'audio'} is missing; it contains the audio of the songs, named by song number"
         )
 
     names = listed or {"": tuple(tables["valence"])}
     ids = sorted({song for split in names.values() for song in split}, key=int)
     songs, clips, curves, problems = {}, [], {}, []
     for song in ids:
-        artist, title, genre = about.get(song, (None, None, None))
+        artist, title, genre = metadata.get(song, (None, None, None))
         songs[song] = Song(song, artist, title, genre, static.get(song))
         both = tuple(tables[name].get(song) for name in DIMENSIONS)
         path = next((found for folder in folders if (found := find_audio(folder, song))), None)
@@ -139,17 +139,17 @@ def load_deam_collection(folder: Path) -> Collection:
         splits=listed or split_by_name(songs.values()),
         curves=curves,
         problems=tuple(problems),
-        notes=() if listed else (_NO_SPLITS,),
+        remarks=() if listed else (_NO_SPLITS,),
     )
 
 
 def _table(folder: Path, name: str) -> Path:
-    """The table in the folder, else the first below it."""
+    """Return the path of a table in the folder, else of the first one below it."""
     path = folder / name
     return path if path.is_file() else next(iter(sorted(folder.rglob(name))), path)
 
 
-def _song(table: Table, row: Row) -> str:
+def _song_id(table: Table, row: Row) -> str:
     text = row.cells["song_id"]
     try:
         return str(int(table.number(text)))
@@ -166,7 +166,7 @@ def _curves(path: Path, purpose: str, bad: dict[str, Problem]) -> dict[str, Curv
     }
     curves = {}
     for row in table.rows:
-        song = _song(table, row)
+        song = _song_id(table, row)
         points = []
         for column, time_s in times.items():
             text = row.cells[column]
@@ -179,7 +179,7 @@ def _curves(path: Path, purpose: str, bad: dict[str, Problem]) -> dict[str, Curv
                 bad.setdefault(song, Problem(song, BAD_LABELS, where))
                 continue
             if abs(value) > 1.0:
-                where = f"{path.name}, {column}: {value:g} lies outside [-1, 1]"
+                where = f"{path.name}, {column}: {value:g} is outside [-1, 1]"
                 bad.setdefault(song, Problem(song, OUTSIDE, where))
             points.append((time_s, value))
         curve = Curve.of(points)
@@ -187,7 +187,7 @@ def _curves(path: Path, purpose: str, bad: dict[str, Problem]) -> dict[str, Curv
             curves[song] = curve
     if not curves:
         raise DataError(
-            f"{path} holds no columns sample_...ms with values; it should hold {purpose}"
+            f"{path} has no columns sample_...ms with values; it should contain {purpose}"
         )
     return curves
 
@@ -197,7 +197,7 @@ def _static(path: Path, bad: dict[str, Problem]) -> dict[str, tuple[float, float
     table = read_table(path, "the labels of whole songs", ["song_id", *columns])
     static = {}
     for row in table.rows:
-        song = _song(table, row)
+        song = _song_id(table, row)
         values = []
         for column in columns:
             text = row.cells[column]
@@ -208,7 +208,7 @@ def _static(path: Path, bad: dict[str, Problem]) -> dict[str, tuple[float, float
                 bad.setdefault(song, Problem(song, BAD_LABELS, where))
                 break
             if value < 1.0 or value > 9.0:
-                where = f"{path.name}, {column}: {value:g} lies outside 1 to 9"
+                where = f"{path.name}, {column}: {value:g} is outside 1 to 9"
                 bad.setdefault(song, Problem(song, OUTSIDE, where))
                 break
             values.append((value - 5) / 4)
@@ -218,23 +218,23 @@ def _static(path: Path, bad: dict[str, Problem]) -> dict[str, tuple[float, float
 
 
 def _metadata(paths: Iterable[Path]) -> dict[str, tuple[str | None, str | None, str | None]]:
-    """Artist, title and genre by song, from what metadata there are."""
-    about = {}
+    """Return artist, title and genre by song, from the tables that exist."""
+    metadata = {}
     for path in sorted(paths):
         table = read_table(path, "artist, title and genre of songs", ["song_id"])
         for row in table.rows:
             song = row.cells["song_id"].strip()
             if song.isdigit():
                 artist, title, genre = (
-                    _text(row.cells.get(name, "")) for name in ("artist", "title", "genre")
+                    _strip(row.cells.get(name, "")) for name in ("artist", "title", "genre")
                 )
-                # The youngest table writes "rock" where the others write "Rock".
+                # The newest table writes "rock", the others "Rock".
                 genre = genre and genre[0].upper() + genre[1:]
-                about[str(int(song))] = (artist, title, genre)
-    return about
+                metadata[str(int(song))] = (artist, title, genre)
+    return metadata
 
 
-def _text(cell: str) -> str | None:
+def _strip(cell: str) -> str | None:
     text = cell.strip(_PADDING)
     return None if text.lower() in ("", "n/a") else text
 
@@ -251,14 +251,14 @@ def _splits(folder: Path) -> dict[str, tuple[str, ...]]:
             words = path.read_text(encoding="utf-8").split()
             splits[name] = tuple(str(int(word)) for word in words)
         except ValueError as error:
-            raise DataError(f"{path} must hold one song number a line ({error})") from error
+            raise DataError(f"{path} must contain one song number per line ({error})") from error
     return splits
 
 
 def _extra(root: Path) -> tuple[Clip, ...]:
     path = root / "audio_extra.csv"
     if not path.is_file():
-        return ()  # DEAM without the further clips is complete
+        return ()  # the further clips are optional
     table = read_table(path, "where the further clips begin", ["file", "song_id", "start_s"])
     clips = []
     for row in table.rows:
@@ -269,5 +269,5 @@ def _extra(root: Path) -> tuple[Clip, ...]:
             start = table.number(row.cells["start_s"])
         except ValueError as error:
             raise DataError(f"{path}, line {row.line}: {error}") from error
-        clips.append(Clip(_song(table, row), audio, start, 0.0, CLIP_S))
+        clips.append(Clip(_song_id(table, row), audio, start, 0.0, CLIP_S))
     return tuple(clips)

@@ -1,61 +1,61 @@
-"""Load a collection by its kind and folder."""
+"""Load a collection, given its kind and folder."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from mer_engine.datasets.csv_folder import load_own_data
-from mer_engine.datasets.deam import load_deam_collection
+from mer_engine.datasets.csv_folder import load_csv_folder
+from mer_engine.datasets.deam import load_deam
 from mer_engine.datasets.pmemo import load_pmemo
 from mer_engine.datasets.problems import DataError
 from mer_engine.datasets.types import Collection
 from mer_engine.datasets.vgmidi import load_vgmidi
 
+LOADERS: Mapping[str, Callable[[Path], Collection]] = {
+    "deam": load_deam,
+    "pmemo": load_pmemo,
+    "vgmidi": load_vgmidi,
+    "csv": load_csv_folder,
+}
+
 
 def load_collection(source: str | Path) -> Collection:
-    """Read a collection's tables and list its audio.
+    """Read the tables of a collection and list its audio.
 
     Args:
-        source: "deam=DIR", "pmemo=DIR", "vgmidi=DIR" or "csv=DIR"; a plain folder is DEAM, or holds
-            it.
+        source: "deam=DIR", "pmemo=DIR", "vgmidi=DIR" or "csv=DIR". A plain folder is DEAM, or
+            contains it.
 
     Raises:
-        DataError: the folder or a table cannot be used, or no song of it can.
+        DataError: the folder or a table cannot be used, or no song in it can.
     """
     kind, folder = parse_source(source)
-    load = {
-        "deam": load_deam_collection,
-        "pmemo": load_pmemo,
-        "vgmidi": load_vgmidi,
-        "csv": load_own_data,
-    }[kind]
-    collection = load(folder)
+    collection = LOADERS[kind](folder)
     if not collection.clips:
-        told = "; ".join(collection.left_out[:3])
+        examples = "; ".join(collection.left_out[:3])
         raise DataError(
             f"no song in {collection.root} can be used"
-            + (f": {collection.summary} ({told})" if told else "")
+            + (f": {collection.summary} ({examples})" if examples else "")
         )
     return collection
 
 
 def parse_source(source: str | Path) -> tuple[str, Path]:
-    """Split "KIND=DIR" into the kind of data and the folder; a plain folder is DEAM.
+    """Split "KIND=DIR" into the kind of data and the folder. A plain folder is DEAM.
 
     Raises:
-        DataError: the kind is unknown, or there is no folder.
+        DataError: the kind is unknown, or the folder is missing.
     """
     text = str(source)
     kind, sign, folder = text.partition("=")
     if not sign or Path(text).exists() or not kind.isalnum():
         return "deam", Path(text)
-    if kind not in KINDS:
+    if kind not in LOADERS:
         raise DataError(
-            f"there is no kind of data {kind!r}; give one of {', '.join(f'{k}=DIR' for k in KINDS)}"
+            f"there is no kind of data {kind!r}; "
+            f"give one of {', '.join(f'{name}=DIR' for name in LOADERS)}"
         )
     if not folder:
         raise DataError(f"{text!r} names no folder; give {kind}=DIR")
     return kind, Path(folder)
-
-
-KINDS = ("deam", "pmemo", "vgmidi", "csv")

@@ -1,27 +1,28 @@
-"""PMEmo (Zhang et al., ICMR 2018) as it is published: choruses of pop songs.
+"""Load PMEmo (Zhang et al., ICMR 2018) as published: choruses of pop songs.
 
     metadata.csv                musicId, fileName, title, artist, ..., duration
     dynamic_annotations.csv     musicId, frameTime, Arousal(mean), Valence(mean), 0 to 1
-    static_annotations.csv      labels of whole choruses (may be missing)
+    static_annotations.csv      labels of whole choruses (optional)
     chorus/<musicId>.mp3        the choruses (any format)
 
-The tables may also lie in ``annotations``, as in the published archive.
+The tables may also be in ``annotations``, as in the published archive.
 
-Known of the clock: the data set's own text says that the first 15 seconds of annotations were
-removed; every song's labels begin at frameTime 15.5 and go on every half second to the last half
-second that fits into `duration`, which is the length of the file in ``chorus``. So frameTime counts
-from the beginning of that file, and since the last label never lies half a second before its end,
-a label stands at the end of its half second. Presumed: that the listeners' own delay was left in
-the labels, as in other data sets. The columns chorus_start_time and chorus_end_time are places in
-the full song, which is not part of the data set, and are not used.
+The clock: the documentation says that the first 15 seconds of annotations were removed. The labels
+of every song begin at frameTime 15.5 and continue every half second up to the last half second
+within `duration`, which is the length of the file in ``chorus``. So frameTime counts from the
+beginning of that file. The last label is never half a second before the end of the file, so a label
+belongs to the end of its half second. We assume that the reaction time of the listeners is still in
+the labels, as in other data sets. The columns chorus_start_time and chorus_end_time are times in
+the full song, which is not part of the data set; they are not used.
 
-Values of 0 to 1 become [-1, 1] by 2 v - 1. The static table is met in two forms: the published one
-(Arousal(mean), Valence(mean), 0 to 1) and one scaled to 1 to 9 (valence_mean, arousal_mean).
+Values from 0 to 1 are scaled to [-1, 1] by 2 v - 1. The static table exists in two forms: the
+published one (Arousal(mean), Valence(mean), 0 to 1) and one scaled to 1 to 9 (valence_mean,
+arousal_mean).
 
-There is no published split: songs are split by artist. Left out: songs without audio or labels,
-with audio that cannot be read, or with labels that are no numbers, lie outside their range or
-contradict each other. Refused: a folder without the first two tables, a table without a needed
-column.
+There is no published split; songs are split by artist. Songs are left out if they have no audio or
+no labels, if the audio cannot be read, or if labels are not numbers, are outside their range or
+contradict each other. If one of the first two tables or a required column is missing, a `DataError`
+is raised.
 """
 
 from __future__ import annotations
@@ -53,20 +54,20 @@ def load_pmemo(folder: Path) -> Collection:
     """Read PMEmo.
 
     Args:
-        folder: its folder, or the folder that holds ``pmemo``.
+        folder: its folder, or the folder that contains ``pmemo``.
 
     Raises:
         DataError: a table is missing or cannot be used.
     """
-    root = _find(folder)
+    root = _find_root(folder)
     bad: dict[str, Problem] = {}
     curves = _curves(_table(root, "dynamic_annotations.csv"), bad)
     static = _static(_table(root, "static_annotations.csv"), bad)
     songs, usable = {}, {}
     clips: list[Clip] = []
     problems = []
-    for song, about in sorted(_metadata(root).items(), key=lambda item: int(item[0])):
-        songs[song] = Song(song, *about, genre=None, static=static.get(song))
+    for song, (artist, title) in sorted(_metadata(root).items(), key=lambda item: int(item[0])):
+        songs[song] = Song(song, artist, title, genre=None, static=static.get(song))
         path = find_audio(root / "chorus", song)
         if path is None:
             problems.append(Problem(song, NO_AUDIO, f"no audio file in {root / 'chorus'}"))
@@ -80,12 +81,12 @@ def load_pmemo(folder: Path) -> Collection:
             except DataError as error:
                 problems.append(Problem(song, UNREADABLE_AUDIO, str(error)))
                 continue
-            pieces = cut(song, path, file.duration_s, curves[song])
-            if not pieces:
-                detail = f"{path} is {file.duration_s:.1f} s long: no two seconds with labels"
+            song_clips = cut(song, path, file.duration_s, curves[song])
+            if not song_clips:
+                detail = f"less than two seconds of {path} ({file.duration_s:.1f} s) have labels"
                 problems.append(Problem(song, SHORT_AUDIO, detail))
                 continue
-            clips += pieces
+            clips += song_clips
             usable[song] = curves[song]
     return Collection(
         name="pmemo",
@@ -99,14 +100,15 @@ def load_pmemo(folder: Path) -> Collection:
     )
 
 
-def _find(folder: Path) -> Path:
+def _find_root(folder: Path) -> Path:
     if not folder.is_dir():
         raise DataError(f"the data folder {folder} does not exist; give the folder of PMEmo")
     for root in (folder, folder / "pmemo"):
         if _table(root, "dynamic_annotations.csv").is_file():
             return root
     raise DataError(
-        f"{folder} holds no PMEmo: dynamic_annotations.csv is neither in it nor in annotations/"
+        f"{folder} does not contain PMEmo: dynamic_annotations.csv is neither in it nor in "
+        "annotations/"
     )
 
 
@@ -115,7 +117,7 @@ def _table(root: Path, name: str) -> Path:
     return path if path.is_file() else root / name
 
 
-def _song(text: str, path: Path, row: Row) -> str:
+def _song_id(text: str, path: Path, row: Row) -> str:
     try:
         return str(int(float(text)))
     except ValueError as error:
@@ -127,7 +129,7 @@ def _metadata(root: Path) -> dict[str, tuple[str | None, str | None]]:
         root / "metadata.csv", "artist and title of the songs", ["musicid", "title", "artist"]
     )
     return {
-        _song(row.cells["musicid"], table.path, row): (
+        _song_id(row.cells["musicid"], table.path, row): (
             row.cells["artist"].strip() or None,
             row.cells["title"].strip() or None,
         )
@@ -139,7 +141,7 @@ def _curves(path: Path, bad: dict[str, Problem]) -> dict[str, tuple[Curve, Curve
     table = read_table(path, "the labels over time", ["musicid", "frametime", _AROUSAL, _VALENCE])
     points: dict[str, dict[float, tuple[float, float]]] = defaultdict(dict)
     for row in table.rows:
-        song = _song(row.cells["musicid"], path, row)
+        song = _song_id(row.cells["musicid"], path, row)
         where = f"{path.name}, line {row.line}"
         numbers = []
         for column in ("frametime", _VALENCE, _AROUSAL):
@@ -152,15 +154,15 @@ def _curves(path: Path, bad: dict[str, Problem]) -> dict[str, tuple[Curve, Curve
             continue
         time_s, *values = numbers
         if math.isnan(time_s):
-            bad.setdefault(song, Problem(song, BAD_LABELS, f"{where}: there is no frameTime"))
+            bad.setdefault(song, Problem(song, BAD_LABELS, f"{where}: frameTime is empty"))
             continue
         outside = [value for value in values if value < 0 or value > 1]
         if outside:
-            detail = f"{where}: {outside[0]:g} lies outside 0 to 1"
+            detail = f"{where}: {outside[0]:g} is outside 0 to 1"
             bad.setdefault(song, Problem(song, OUTSIDE, detail))
         pair = (2 * values[0] - 1, 2 * values[1] - 1)
         if points[song].setdefault(time_s, pair) != pair:
-            detail = f"{where}: other values for {time_s:g} s than before"
+            detail = f"{where}: {time_s:g} s has other values in an earlier row"
             bad.setdefault(song, Problem(song, CONTRADICTORY, detail))
     return {
         song: (
@@ -184,7 +186,7 @@ def _static(path: Path, bad: dict[str, Problem]) -> dict[str, tuple[float, float
         song_column, columns, low, high = "song_id", ("valence_mean", "arousal_mean"), 1.0, 9.0
     static = {}
     for row in table.rows:
-        song = _song(row.cells[song_column], path, row)
+        song = _song_id(row.cells[song_column], path, row)
         values = []
         for column in columns:
             where = f"{path.name}, line {row.line}, {column}"
@@ -195,7 +197,7 @@ def _static(path: Path, bad: dict[str, Problem]) -> dict[str, tuple[float, float
                 bad.setdefault(song, Problem(song, BAD_LABELS, detail))
                 continue
             if value < low or value > high:
-                detail = f"{where}: {value:g} lies outside {low:g} to {high:g}"
+                detail = f"{where}: {value:g} is outside {low:g} to {high:g}"
                 bad.setdefault(song, Problem(song, OUTSIDE, detail))
             elif not math.isnan(value):
                 values.append(2 * (value - low) / (high - low) - 1)

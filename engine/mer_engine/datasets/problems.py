@@ -1,4 +1,4 @@
-"""What is wrong with data: songs that are left out, and data that cannot be used at all."""
+"""Problems in a data set: songs to leave out, and data that cannot be used at all."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 
 class DataError(Exception):
-    """The data cannot be used; the message says what is wrong, with the value, and what to do."""
+    """The data cannot be used. The message names the problem, the value and the remedy."""
 
 
-# Why a song is left out, in the words of the summing-up ("8 without audio").
+# Why a song is left out, worded for the summary ("8 without audio").
 NO_AUDIO = "without audio"
 UNREADABLE_AUDIO = "with audio that cannot be read"
 SHORT_AUDIO = "too short"
 NO_LABELS = "without labels"
-BAD_LABELS = "with labels that are no numbers"
+BAD_LABELS = "with labels that are not numbers"
 OUTSIDE = "with labels outside their range"
 BACKWARDS = "with times that go backwards"
 CONTRADICTORY = "with contradictory rows"
@@ -41,12 +41,12 @@ class Problem:
         return f"song {self.song}: {self.detail}"
 
 
-def sum_up(problems: Iterable[Problem], songs: int) -> str:
-    """One sentence: how many of `songs` songs were left out, and why; empty where none was."""
+def summarise(problems: Iterable[Problem], songs: int) -> str:
+    """Return one sentence: how many of `songs` songs are left out, and why; empty if none."""
     kinds = Counter(problem.kind for problem in problems)
     total = sum(kinds.values())
     if not total:
         return ""
     reasons = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    were = "was" if total == 1 else "were"
-    return f"{total} of {songs} songs {were} left out: {reasons}"
+    verb = "was" if total == 1 else "were"
+    return f"{total} of {songs} songs {verb} left out: {reasons}"

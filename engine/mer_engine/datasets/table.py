@@ -1,4 +1,4 @@
-"""CSV tables as people and spreadsheets write them."""
+"""CSV tables, in the variants that people and spreadsheets write."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Row:
     """A row of a table.
 
     Attributes:
-        line: its line in the file, from 1.
-        cells: text by column name (lower case, without spaces around); missing cells are empty.
-        surplus: cells beyond the last column.
+        line: its line number in the file, from 1.
+        cells: text by column name (lower case, stripped); missing cells are empty.
+        surplus: number of cells beyond the last column.
     """
 
     line: int
@@ -36,7 +36,7 @@ class Table:
         path: its file.
         columns: names in lower case.
         rows: in the file's order, without empty ones.
-        decimal_comma: numbers may be written with a comma, since it separates no cells.
+        decimal_comma: whether numbers may use a decimal comma (the comma is not the delimiter).
     """
 
     path: Path
@@ -45,10 +45,10 @@ class Table:
     decimal_comma: bool
 
     def number(self, text: str) -> float:
-        """Read a number; NaN where the cell is empty or says nan.
+        """Parse a number; NaN if the cell is empty or contains "nan", "na" or "n/a".
 
         Raises:
-            ValueError: it is no finite number.
+            ValueError: it is not a finite number.
         """
         clean = text.strip()
         if not clean or clean.lower() in ("nan", "na", "n/a"):
@@ -62,13 +62,13 @@ class Table:
 def read_table(path: Path, purpose: str, required: Iterable[str] = ()) -> Table:
     """Read a table whose first line names its columns.
 
-    Cells are separated by commas, semicolons or tabs; text is UTF-8, or what a spreadsheet writes
-    instead (UTF-16 with a mark, Windows-1252).
+    The delimiter is a comma, semicolon or tab. The encoding is UTF-8, UTF-16 with a byte order mark
+    or Windows-1252.
 
     Args:
         path: the file.
-        purpose: what it holds, for messages.
-        required: columns that it must have.
+        purpose: its content, for error messages.
+        required: columns that it must contain.
 
     Raises:
         DataError: the file is missing, empty or cannot be read, or lacks a column.
@@ -76,11 +76,11 @@ def read_table(path: Path, purpose: str, required: Iterable[str] = ()) -> Table:
     try:
         text = _decode(path.read_bytes())
     except FileNotFoundError:
-        raise DataError(f"{path} is missing; it holds {purpose}") from None
+        raise DataError(f"{path} is missing; it contains {purpose}") from None
     except (OSError, UnicodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}); it should hold {purpose}") from error
+        raise DataError(f"{path} cannot be read ({error}); it should contain {purpose}") from error
     if not text.strip():
-        raise DataError(f"{path} is empty; it should hold {purpose}")
+        raise DataError(f"{path} is empty; it should contain {purpose}")
     header = text.lstrip().splitlines()[0]
     delimiter = max(_DELIMITERS, key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
@@ -101,7 +101,7 @@ def read_table(path: Path, purpose: str, required: Iterable[str] = ()) -> Table:
     missing = [column for column in required if column not in columns]
     if missing:
         raise DataError(
-            f"{path} has no column {missing[0]}; it should hold {purpose} "
+            f"{path} has no column {missing[0]}; it should contain {purpose} "
             f"(its columns: {', '.join(c for c in columns if c)})"
         )
     return Table(path, tuple(columns), tuple(rows), delimiter != ",")

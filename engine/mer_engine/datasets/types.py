@@ -1,8 +1,7 @@
-"""Labelled music of any origin, in one form.
+"""The common form of all labelled data sets: songs, clips, splits and label curves.
 
-A song's own problem (no audio, no labels, labels that cannot be right) leaves that song out and is
-told; a folder or table that cannot be what it should be is refused with a `DataError`. Needs no
-torch, so that the evaluation runs on a default install.
+A problem of a single song (no audio, no labels, invalid labels) leaves that song out and is
+reported. An unusable folder or table raises a `DataError`.
 """
 
 from __future__ import annotations
@@ -16,28 +15,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mer_engine.datasets.curve import Curve
-from mer_engine.datasets.problems import Problem, sum_up
+from mer_engine.datasets.problems import Problem, summarise
+from mer_engine.model_file import DIMENSIONS as DIMENSIONS
 
 SPLITS = ("train", "validation", "test")
 ALL = "all"
-DIMENSIONS = ("valence", "arousal")
+# One label per step; clips are at most `CLIP_S` long.
 STEP_S = 0.5
 CLIP_S = 10.0
+CLIP_STEPS = round(CLIP_S / STEP_S)
 SHORTEST_CLIP_S = 2.0
-# Shares of the splits where a data set has none of its own.
+# Scores count from this step of a clip on: after five to ten seconds of music.
+FIRST_SCORED_STEP = 10
+# Shares of the splits of a data set that has none of its own.
 _SHARES = {"train": 0.70, "validation": 0.15, "test": 0.15}
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A stretch of a song that is learnt from or scored as a stream of its own.
+    """A section of a song that is trained on or scored as a stream of its own.
 
     Attributes:
         song: the song's name, unique in its collection.
         path: audio file.
-        start_s: where the clip begins on the clock of the labels, seconds.
-        audio_offset_s: where it begins in the file, seconds.
-        duration_s: its length; None: to the end of the file.
+        start_s: start of the clip on the clock of the labels, seconds.
+        audio_offset_s: start of the clip in the file, seconds.
+        duration_s: length in seconds; None for the rest of the file.
     """
 
     song: str
@@ -49,7 +52,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Song:
-    """What is known of a song besides its labels over time.
+    """Metadata of a song, without its labels over time.
 
     Attributes:
         id: its name, unique in its collection.
@@ -71,13 +74,13 @@ class Collection:
     Attributes:
         name: "deam", "pmemo", "vgmidi" or "csv".
         root: its folder.
-        clips: the stretches that are scored and trained on, at most ten seconds each.
-        extra: further stretches of some of the songs.
-        songs: every song that the data tell of, also those left out.
-        splits: the songs of each split, also those left out.
+        clips: the sections to train on and to score, at most `CLIP_S` seconds each.
+        extra: further sections of some of the songs, used without labels.
+        songs: all songs of the data set by id, including those left out.
+        splits: the songs of each split, including those left out.
         curves: by song, the labels of valence and arousal over time, each in [-1, 1].
         problems: the songs left out.
-        notes: what was found and does no harm, a sentence each.
+        remarks: harmless findings, one sentence each.
     """
 
     name: str
@@ -88,37 +91,37 @@ class Collection:
     splits: dict[str, tuple[str, ...]]
     curves: Mapping[str, tuple[Curve, Curve]]
     problems: tuple[Problem, ...] = ()
-    notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """One sentence for each song that cannot be used."""
+        """One sentence for each song that is left out."""
         return tuple(str(problem) for problem in self.problems)
 
     @property
     def summary(self) -> str:
-        """One sentence on how many songs were left out and why; empty where none was."""
-        return sum_up(self.problems, len(self.songs))
+        """One sentence: how many songs are left out, and why; empty if none."""
+        return summarise(self.problems, len(self.songs))
 
     def with_all(self) -> Collection:
-        """The same with one more split, "all", of every song."""
+        """Return the collection with one more split, "all", of every song."""
         return replace(self, splits={**self.splits, ALL: tuple(self.songs)})
 
     def clips_of(self, split: str) -> tuple[Clip, ...]:
-        """The clips of the songs of a split."""
+        """Return the clips of a split."""
         songs = set(self.splits[split])
         return tuple(clip for clip in self.clips if clip.song in songs)
 
     def problems_of(self, split: str) -> tuple[Problem, ...]:
-        """The songs of a split that are left out."""
+        """Return the problems of the songs of a split."""
         songs = set(self.splits[split])
         return tuple(problem for problem in self.problems if problem.song in songs)
 
     def labels(self, clip: Clip, steps: int) -> NDArray[np.float32]:
-        """Labels at the end of each half second of a clip.
+        """Return the labels at the end of each step of a clip.
 
         Returns:
-            float32 [steps, 2] (valence, arousal), linear between neighbours, NaN where unknown.
+            float32 [steps, 2] (valence, arousal), interpolated linearly, NaN where unknown.
         """
         times = clip.start_s + STEP_S * np.arange(1, steps + 1)
         if clip.song not in self.curves:
@@ -130,8 +133,8 @@ class Collection:
 def split_by_name(songs: Iterable[Song]) -> dict[str, tuple[str, ...]]:
     """Split songs 70/15/15 into train, validation and test.
 
-    All songs of an artist fall into one split. The choice rests on the artist's (else the song's)
-    name alone, so that further songs move no other.
+    All songs of an artist are in one split. The split depends on the name of the artist (else of
+    the song) alone, so adding songs moves no other song.
     """
     splits: dict[str, list[str]] = {name: [] for name in SPLITS}
     for song in songs:
@@ -140,28 +143,29 @@ def split_by_name(songs: Iterable[Song]) -> dict[str, tuple[str, ...]]:
 
 
 def split_of(song: Song) -> str:
-    """The split that a song falls into by its artist's name, else its own."""
+    """Return the split of a song, from a hash of its artist's name, else of its own."""
     key = f"artist {song.artist.casefold()}" if song.artist else f"song {song.id}"
-    place = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+    position = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
     for name, share in _SHARES.items():
-        if place < share:
+        if position < share:
             return name
-        place -= share
+        position -= share
     return SPLITS[-1]
 
 
 def cut(song: str, path: Path, duration_s: float, curves: tuple[Curve, Curve]) -> tuple[Clip, ...]:
-    """Cut a recording whose clock is that of its labels into consecutive clips of ten seconds.
+    """Cut a recording into consecutive clips of `CLIP_S` seconds.
 
-    The first begins half a second before the first label, on a half second; the last ends with the
-    labels or the audio and may be as short as two seconds. Clips without a label are not given.
+    The labels count from the beginning of the recording. The first clip begins half a second before
+    the first label, on a half second. The last clip ends with the labels or the audio and lasts at
+    least `SHORTEST_CLIP_S`. Clips without a label are left out.
     """
-    known = [curve.times_s for curve in curves if len(curve)]
-    if not known:
+    labelled = [curve.times_s for curve in curves if len(curve)]
+    if not labelled:
         return ()
-    first, last = min(t[0] for t in known), max(t[-1] for t in known)
+    first, last = min(t[0] for t in labelled), max(t[-1] for t in labelled)
     start = max(0.0, np.floor((first - STEP_S) / STEP_S) * STEP_S)
-    # A last label at the very end may lie a little beyond the audio that a decoder gives.
+    # The last label may lie slightly beyond the audio that a decoder returns.
     end = min(np.floor(last / STEP_S) * STEP_S, duration_s)
     clips = []
     while end - start >= SHORTEST_CLIP_S:

@@ -1,20 +1,19 @@
-"""VGMIDI (Ferreira and Whitehead, ISMIR 2019): game scores, with a label for each measure.
+"""Load VGMIDI (Ferreira and Whitehead, ISMIR 2019): game music with a label for each measure.
 
     measure_curves.csv                  columns midi, t0_s, t1_s, valence_mean, arousal_mean
     <synthesizer>-<name of the midi>    renderings in any audio format, any number of each piece
 
-`benchmarks/collect_music.sh` makes such a folder. Times count from the beginning of a piece, labels
-lie in [-1, 1]; a label stands at every half second, that of the measure before it. The file tells
-pieces apart: each of the data set's two parts numbers its own from zero.
+`benchmarks/collect_music.sh` makes such a folder. Times count from the beginning of a piece; labels
+are in [-1, 1]. Each half second gets the label of the measure that it ends in. The file name
+identifies a piece, because both parts of the data set number their pieces from zero.
 
-From every rendering a few clips of ten seconds are taken, evenly spread, and as many between them
-are left without labels. Renderings of one piece are one song. There is no published split: pieces
-are split by the game that they are from, which stands for the artist (<series>_<console>_<game>_
-<title>.mid): who wrote one piece of a game mostly wrote the others.
+A few evenly spaced clips of ten seconds of each rendering are used with labels, and as many clips
+between them without labels. All renderings of a piece are one song. There is no published split;
+pieces are split by game, which takes the place of the artist, because the pieces of a game mostly
+have one composer. File names are <series>_<console>_<game>_<title>.mid.
 
-Left out: pieces without a rendering or with none that can be read, shorter than ten seconds, with
-labels or times that are no numbers or lie outside their range. Refused: a folder without the table,
-a table without a needed column.
+Pieces are left out if they have no readable rendering, are shorter than ten seconds, or if labels
+or times are not numbers or are outside their range. A missing table or column raises a `DataError`.
 """
 
 from __future__ import annotations
@@ -51,12 +50,12 @@ from mer_engine.datasets.types import (
 )
 
 TABLE = "measure_curves.csv"
-# Music without surprises within a piece: more clips of it say little more.
-CLIPS_A_FILE = 3
+# Pieces change little, so more clips of one add little.
+CLIPS_PER_FILE = 3
 _TIMES = ("t0_s", "t1_s")
 _VALUES = tuple(f"{name}_mean" for name in DIMENSIONS)
-# Parts of a file's name before its title: series, console, game.
-_BEFORE_TITLE = 3
+# Parts of a file name before the title: series, console, game.
+_PREFIX_PARTS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +63,7 @@ class Measures:
     """The labels of a piece.
 
     Attributes:
-        ends_s: float64 [m], of each measure, ascending.
+        ends_s: float64 [m], end of each measure, ascending.
         labels: float64 [m, 2] (valence, arousal) in [-1, 1].
     """
 
@@ -72,15 +71,15 @@ class Measures:
     labels: NDArray[np.float64]
 
     def at(self, times_s: NDArray[np.floating]) -> NDArray[np.float64]:
-        """The labels [n, 2] of the measures that lie before these moments; NaN after the last."""
-        place = np.searchsorted(self.ends_s, times_s - 1e-6)
-        inside = place < len(self.ends_s)
+        """Return the labels [n, 2] of the measures that these times end in; NaN after the last."""
+        index = np.searchsorted(self.ends_s, times_s - 1e-6)
+        inside = index < len(self.ends_s)
         result = np.full((len(times_s), 2), np.nan)
-        result[inside] = self.labels[place[inside]]
+        result[inside] = self.labels[index[inside]]
         return result
 
     def curves(self) -> tuple[Curve, Curve]:
-        """The same at every half second."""
+        """Return the labels at every half second, as curves of valence and arousal."""
         times_s = STEP_S * np.arange(1, int(self.ends_s[-1] / STEP_S + 1e-6) + 1)
         valence, arousal = self.at(times_s).T
         return (
@@ -93,7 +92,7 @@ def load_vgmidi(folder: Path) -> Collection:
     """Read the renderings of VGMIDI and their labels.
 
     Args:
-        folder: holds the table and the renderings.
+        folder: contains the table and the renderings.
 
     Raises:
         DataError: the folder or its table is missing, or the table cannot be used.
@@ -111,7 +110,7 @@ def load_vgmidi(folder: Path) -> Collection:
             detail = f"no rendering <synthesizer>-{name} in {folder}"
             problems.append(Problem(name, NO_AUDIO, detail))
             continue
-        both = measures[name].curves()
+        piece_curves = measures[name].curves()
         found: list[Clip] = []
         unreadable = None
         for path in files:
@@ -120,14 +119,16 @@ def load_vgmidi(folder: Path) -> Collection:
             except DataError as error:
                 unreadable = Problem(name, UNREADABLE_AUDIO, str(error))
                 continue
-            chosen = _spread([c for c in cut(name, path, length_s, both) if c.duration_s == CLIP_S])
+            chosen = _spread(
+                [c for c in cut(name, path, length_s, piece_curves) if c.duration_s == CLIP_S]
+            )
             clips += chosen[::2]
             extra += chosen[1::2]
             found += chosen
         if found:
-            curves[name] = both
+            curves[name] = piece_curves
         else:
-            short = Problem(name, SHORT_AUDIO, f"not one rendering has {CLIP_S:g} s with labels")
+            short = Problem(name, SHORT_AUDIO, f"no rendering has {CLIP_S:g} s with labels")
             problems.append(unreadable or short)
     return Collection(
         name="vgmidi",
@@ -145,8 +146,8 @@ def read_measures(folder: Path) -> tuple[dict[str, Measures], dict[str, Problem]
     """Read the table of labels.
 
     Returns:
-        By the name of the MIDI file, without its suffix: the labels of the pieces that can be used,
-        and what is wrong with the others.
+        By the stem of the MIDI file: the labels of the usable pieces, and the problems of the
+        others.
 
     Raises:
         DataError: the folder or its table is missing, or the table has another form.
@@ -160,41 +161,41 @@ def read_measures(folder: Path) -> tuple[dict[str, Measures], dict[str, Problem]
     for row in table.rows:
         name = Path(row.cells["midi"].strip()).stem
         if not name:
-            raise DataError(f"{table.path}, line {row.line} names no file")
-        read = _numbers(name, table, row)
+            raise DataError(f"{table.path}, line {row.line} has no file name")
+        read = _parse_row(name, table, row)
         if isinstance(read, Problem):
             bad.setdefault(name, read)
         else:
             rows[name].append(read)
     measures = {}
-    for name, some in rows.items():
+    for name, piece_rows in rows.items():
         if name not in bad:
-            ordered = np.array(sorted(some))
+            ordered = np.array(sorted(piece_rows))
             measures[name] = Measures(ordered[:, 1], ordered[:, 2:])
     return measures, bad
 
 
 def game_of(name: str) -> str | None:
-    """The game that a piece is from, by its file's name; None where that does not tell."""
+    """Return the game of a piece, from its file name; None if the name does not contain it."""
     parts = name.split("_")
-    return "_".join(parts[:_BEFORE_TITLE]) if len(parts) > _BEFORE_TITLE else None
+    return "_".join(parts[:_PREFIX_PARTS]) if len(parts) > _PREFIX_PARTS else None
 
 
 def song_of(name: str) -> Song:
-    """What the name of a piece's file tells of it."""
-    title = "_".join(name.split("_")[_BEFORE_TITLE:]) or name
+    """Return the song of a piece, with title and game from its file name."""
+    title = "_".join(name.split("_")[_PREFIX_PARTS:]) or name
     return Song(name, artist=game_of(name), title=title)
 
 
 def _spread(clips: list[Clip]) -> list[Clip]:
-    """Twice as many as are learnt from with their labels, evenly spread."""
-    count = min(len(clips), 2 * CLIPS_A_FILE)
-    places = np.linspace(0, max(0, len(clips) - 1), count).round().astype(int)
-    return [clips[place] for place in places.tolist()]
+    """Choose evenly spaced clips: `CLIPS_PER_FILE` with labels and as many without."""
+    count = min(len(clips), 2 * CLIPS_PER_FILE)
+    chosen = np.linspace(0, max(0, len(clips) - 1), count).round().astype(int)
+    return [clips[index] for index in chosen.tolist()]
 
 
-def _numbers(name: str, table: Table, row: Row) -> tuple[float, ...] | Problem:
-    """Begin, end, valence and arousal of a row, or what is wrong with it."""
+def _parse_row(name: str, table: Table, row: Row) -> tuple[float, ...] | Problem:
+    """Return start, end, valence and arousal of a row, or the problem with it."""
     where = f"{table.path.name}, line {row.line}"
     numbers = []
     for column in (*_TIMES, *_VALUES):
@@ -206,11 +207,11 @@ def _numbers(name: str, table: Table, row: Row) -> tuple[float, ...] | Problem:
         if math.isnan(number):
             return Problem(name, BAD_LABELS, f"{where}, {column}: {text!r} is not a number")
         if column in _VALUES and abs(number) > 1:
-            detail = f"{where}, {column}: {number:g} lies outside [-1, 1]"
+            detail = f"{where}, {column}: {number:g} is outside [-1, 1]"
             return Problem(name, OUTSIDE, detail)
         numbers.append(number)
-    begin_s, end_s = numbers[:2]
-    if begin_s < 0 or end_s <= begin_s:
-        detail = f"{where}: a measure from {begin_s:g} to {end_s:g} s"
+    start_s, end_s = numbers[:2]
+    if start_s < 0 or end_s <= start_s:
+        detail = f"{where}: a measure from {start_s:g} s to {end_s:g} s"
         return Problem(name, OUTSIDE, detail)
     return tuple(numbers)

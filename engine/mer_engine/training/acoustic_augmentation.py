@@ -1,8 +1,7 @@
-"""Music as it would arrive elsewhere: too loud a mixer, a room, people, another microphone.
+"""Augment audio with recording conditions: clipping, reverberation, noise, another microphone.
 
-Each variation of a clip goes through all of them in this order, each with a chance of its own and
-with values drawn anew, so that a network hears the same music in many places. None of it changes
-what listeners would say of the music.
+Each is applied in this order with its own probability and random strength. None of them changes
+how listeners rate the music.
 """
 
 from __future__ import annotations
@@ -20,19 +19,19 @@ _TINY = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class AcousticAugmentation:
-    """How often and how much.
+    """Probability and strength of each recording condition.
 
     Attributes:
-        drive_share, drive_db: share of clips that are driven into clipping, and by how much at
-            most their loudest sample exceeds full scale before it is cut off.
-        room_share, room_s, room_db: share of clips in a room, longest time in which its tail decays
-            by 60 dB, and how far the tail's energy lies from the direct sound's, either way.
-        noise_share, noise_db: share of clips with people talking or plain noise, and how far it
-            lies below the music, from and to.
-        tone_share, tone_db: share of clips through another loudspeaker or microphone, and the
-            height of its slow ripples and of its slope over the spectrum.
-        low_share, low_hz: share of these that also lose what lies below a corner, from and to.
-        high_share, high_hz: the same above a corner.
+        drive_share, drive_db: share of clips with clipping; largest excess of the loudest sample
+            over full scale before clipping.
+        room_share, room_s, room_db: share of clips with reverberation; longest reverberation time
+            (decay by 60 dB); largest level difference between tail and direct sound, either way.
+        noise_share, noise_db: share of clips with babble or white noise; range of the
+            signal-to-noise ratio.
+        tone_share, tone_db: share of clips with the frequency response of another loudspeaker or
+            microphone; largest slope and ripple over the spectrum.
+        low_share, low_hz: share of these with a high-pass filter; range of its corner frequency.
+        high_share, high_hz: share of these with a low-pass filter; range of its corner frequency.
     """
 
     drive_share: float = 0.3
@@ -50,54 +49,67 @@ class AcousticAugmentation:
     high_hz: tuple[float, float] = (3_500.0, 7_500.0)
 
 
-def play(
+def augment_audio(
     samples: Mono, sample_rate_hz: int, rng: np.random.Generator, settings: AcousticAugmentation
 ) -> Mono:
-    """Play a clip somewhere.
+    """Apply random recording conditions to a clip.
 
     Args:
-        samples: float32 [n], full scale 1.
+        samples: float32 [n] in [-1, 1].
         sample_rate_hz: of the samples.
-        rng: source of chance.
-        settings: how often and how much.
+        rng: random number generator.
+        settings: probabilities and strengths.
 
     Returns:
-        float32 [n], in time with the clip and as loud (root mean square); silence stays silence.
+        float32 [n], aligned with the clip and of the same RMS level; silence stays silence.
     """
     power = float(np.mean(np.square(samples)))
     if power < _TINY:
         return samples.copy()
-    played = samples
+    augmented = samples
     if rng.random() < settings.drive_share:
-        played = drive(played, rng.uniform(0.0, settings.drive_db))
+        augmented = clip_peaks(augmented, rng.uniform(0.0, settings.drive_db))
     if rng.random() < settings.room_share:
         tail_db = rng.uniform(-settings.room_db, settings.room_db)
-        played = room(played, sample_rate_hz, rng, rng.uniform(0.1, settings.room_s), tail_db)
+        augmented = add_reverberation(
+            augmented, sample_rate_hz, rng, rng.uniform(0.1, settings.room_s), tail_db
+        )
     if rng.random() < settings.noise_share:
-        below = 10 ** (-rng.uniform(*settings.noise_db) / 20)
-        noise = people(len(played), sample_rate_hz, rng) if rng.random() < 0.7 else None
-        played = played + below * _as_loud_as(
-            rng.standard_normal(len(played)) if noise is None else noise, played
+        gain = 10 ** (-rng.uniform(*settings.noise_db) / 20)
+        noise = babble(len(augmented), sample_rate_hz, rng) if rng.random() < 0.7 else None
+        augmented = augmented + gain * _match_level(
+            rng.standard_normal(len(augmented)) if noise is None else noise, augmented
         )
     if rng.random() < settings.tone_share:
-        played = _filtered(played, sample_rate_hz, _response(sample_rate_hz, rng, settings))
-    return np.asarray(_as_loud_as(played, samples), dtype=np.float32)
+        augmented = _filtered(augmented, sample_rate_hz, _response(sample_rate_hz, rng, settings))
+    return np.asarray(_match_level(augmented, samples), dtype=np.float32)
 
 
-def drive(samples: NDArray[np.floating], over_db: float) -> NDArray[np.floating]:
-    """Cut off what exceeds full scale after the loudest sample was brought so far above it."""
+def clip_peaks(samples: NDArray[np.floating], excess_db: float) -> NDArray[np.floating]:
+    """Amplify until the loudest sample exceeds full scale by `excess_db`, then clip to [-1, 1]."""
     loudest = float(np.abs(samples).max()) + _TINY
-    return np.clip(samples * (10 ** (over_db / 20) / loudest), -1.0, 1.0)
+    return np.clip(samples * (10 ** (excess_db / 20) / loudest), -1.0, 1.0)
 
 
-def room(
+def add_reverberation(
     samples: NDArray[np.floating],
     sample_rate_hz: int,
     rng: np.random.Generator,
     decay_s: float,
     tail_db: float,
 ) -> NDArray[np.floating]:
-    """Add a tail of noise that decays by 60 dB in `decay_s`, `tail_db` stronger than the sound."""
+    """Add an exponentially decaying tail.
+
+    Args:
+        samples: float [n].
+        sample_rate_hz: of the samples.
+        rng: random number generator.
+        decay_s: time in which the tail decays by 60 dB.
+        tail_db: level of the tail relative to the direct sound.
+
+    Returns:
+        float [n].
+    """
     time_s = np.arange(int(1.2 * decay_s * sample_rate_hz)) / sample_rate_hz
     tail = rng.standard_normal(len(time_s)) * 10 ** (-3 * time_s / decay_s)
     impulse = tail * (10 ** (tail_db / 20) / (np.sqrt(np.sum(tail**2)) + _TINY))
@@ -108,8 +120,8 @@ def room(
     return np.asarray(wet[: len(samples)])
 
 
-def people(count: int, sample_rate_hz: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Noise with the spectrum and the syllables of several voices, float64 [count]. Not speech."""
+def babble(count: int, sample_rate_hz: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return noise with the spectrum and syllable rhythm of several voices, float64 [count]."""
     hertz = np.fft.rfftfreq(_fft_size(count), 1 / sample_rate_hz)
     shape = 1 / (1 + (hertz / rng.uniform(350.0, 700.0)) ** 1.5)
     shape[hertz < 100.0] = 0.0
@@ -117,7 +129,7 @@ def people(count: int, sample_rate_hz: int, rng: np.random.Generator) -> NDArray
     time_s = np.arange(count) / sample_rate_hz
     for _ in range(_VOICES):
         noise = np.fft.irfft(np.fft.rfft(rng.standard_normal(_fft_size(count))) * shape)[:count]
-        # Syllables: three waves of two to six a second, cut off where the voice pauses.
+        # Syllables: three waves of 2 to 6 Hz, rectified for the pauses between words.
         waves = sum(
             np.sin(2 * np.pi * (rng.uniform(2.0, 6.0) * time_s + rng.random())) for _ in range(3)
         )
@@ -128,7 +140,7 @@ def people(count: int, sample_rate_hz: int, rng: np.random.Generator) -> NDArray
 def _response(
     sample_rate_hz: int, rng: np.random.Generator, settings: AcousticAugmentation
 ) -> NDArray[np.float64]:
-    """Gains of a loudspeaker or microphone at 257 frequencies from 0 to half the rate."""
+    """Return random gains of a loudspeaker or microphone at 257 frequencies up to half the rate."""
     hertz = np.linspace(0.0, sample_rate_hz / 2, 257)
     octave = np.log2(np.maximum(hertz, 40.0) / 40.0) / np.log2(sample_rate_hz / 80.0)  # 0 to 1
     decibels = settings.tone_db * rng.uniform(-1, 1) * (2 * octave - 1)
@@ -154,16 +166,18 @@ def _filtered(
 ) -> NDArray[np.floating]:
     size = _fft_size(len(samples))
     hertz = np.fft.rfftfreq(size, 1 / sample_rate_hz)
-    places = np.linspace(0.0, sample_rate_hz / 2, len(gain))
-    shaped = np.fft.rfft(samples, size) * np.interp(hertz, places, gain)
+    frequencies = np.linspace(0.0, sample_rate_hz / 2, len(gain))
+    shaped = np.fft.rfft(samples, size) * np.interp(hertz, frequencies, gain)
     return np.asarray(np.fft.irfft(shaped, size)[: len(samples)])
 
 
-def _as_loud_as(samples: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.floating]:
-    ours, theirs = float(np.mean(np.square(samples))), float(np.mean(np.square(other)))
-    return samples * np.sqrt(theirs / max(ours, _TINY))
+def _match_level(
+    samples: NDArray[np.floating], reference: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    power, wanted = float(np.mean(np.square(samples))), float(np.mean(np.square(reference)))
+    return samples * np.sqrt(wanted / max(power, _TINY))
 
 
 def _fft_size(count: int) -> int:
-    """The next power of two."""
+    """Return the next power of two."""
     return 1 << max(1, count - 1).bit_length()

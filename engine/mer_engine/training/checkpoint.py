@@ -1,4 +1,4 @@
-"""The state of an unfinished training run, kept so that it can go on."""
+"""Checkpoints of training runs, so that an interrupted run can resume."""
 
 from __future__ import annotations
 
@@ -16,47 +16,47 @@ _SHOWN = 4
 
 
 class Checkpoint:
-    """A file with the state of a training run and the configuration that the run has.
+    """A file with the state and the configuration of a training run.
 
     Args:
-        path: the file; need not exist.
-        configuration: everything that decides what the run computes, as text, numbers, None, and
-            lists and dicts of them.
+        path: the file; it may be missing.
+        configuration: everything that the result of the run depends on, as text, numbers, None,
+            and lists and dicts of them.
     """
 
     def __init__(self, path: Path, configuration: Mapping[str, Any]) -> None:
         self.path = path
-        self.configuration = _plain(configuration)
+        self.configuration = _normalised(configuration)
 
     def load(self) -> dict[str, Any] | None:
-        """The state that was saved last; None where nothing was.
+        """Return the state that was saved last, or None if there is no file.
 
         Raises:
-            DataError: the file is damaged, or belongs to a run of another configuration.
+            DataError: the file is damaged, or belongs to a run with another configuration.
         """
         if not self.path.exists():
             return None
         content = read_checkpoint(self.path)
         differences = list(_differences(content["configuration"], self.configuration))
         if differences:
-            told = "; ".join(differences[:_SHOWN])
+            shown = "; ".join(differences[:_SHOWN])
             more = len(differences) - _SHOWN
             raise DataError(
-                f"{self.path} belongs to another training run: {told}"
+                f"{self.path} belongs to another training run: {shown}"
                 + (f"; and {more} more" if more > 0 else "")
-                + "; train with the same options, or with --fresh to begin anew"
+                + "; train with the same options, or with --fresh to start again"
             )
         state: dict[str, Any] = content["state"]
         return state
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Replace the file; whenever this is interrupted, the old or the new state is there.
+        """Replace the file atomically: an interruption leaves the old or the new state.
 
         Args:
             state: tensors, numbers, text, None, and lists, tuples and dicts of them.
 
         Raises:
-            TypeError: the state holds something else.
+            TypeError: the state contains another type.
         """
         content = {
             "format": FORMAT,
@@ -71,38 +71,38 @@ class Checkpoint:
         draft.replace(self.path)
 
     def discard(self) -> None:
-        """Remove the file, where there is one."""
+        """Remove the file if it exists."""
         self.path.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint: `configuration` and `state`.
+    """Return the content of a checkpoint: a dict with `configuration` and `state`.
 
     Raises:
-        DataError: the file is missing, damaged, or no checkpoint.
+        DataError: the file is missing, damaged, or not a checkpoint.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise DataError(f"there is no checkpoint {path}; check the name") from None
-    except Exception as error:  # torch raises a dozen kinds for files that it did not write
+    except Exception as error:  # torch raises many kinds of errors for invalid files
         raise DataError(
-            f"{path} cannot be read as a checkpoint: it is damaged or something else "
+            f"{path} cannot be read as a checkpoint: it is damaged or another kind of file "
             f"({type(error).__name__}); remove it, or train with --fresh"
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(
-            f"{path} is no checkpoint of this version's training; remove it, or train with --fresh"
+            f"{path} is not a checkpoint of this version; remove it, or train with --fresh"
         )
     return content
 
 
-def _plain(value: Any) -> Any:
-    """Configuration as it is read back: lists for tuples, text for paths."""
+def _normalised(value: Any) -> Any:
+    """Return the configuration as a checkpoint returns it: lists for tuples, text for paths."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _normalised(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_normalised(item) for item in value]
     return value if isinstance(value, str | int | float | None) else str(value)
 
 
@@ -116,7 +116,7 @@ def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
 
 
 def _storable(value: Any, name: str) -> Any:
-    """The value in types that can be read back without running code from the file."""
+    """Convert a value to types that torch loads without running code from the file."""
     if isinstance(value, torch.Tensor):
         return value.detach()
     if isinstance(value, Mapping):
@@ -127,7 +127,7 @@ def _storable(value: Any, name: str) -> Any:
     if value is None or isinstance(value, bool | bytes):
         return value
     if isinstance(value, str):
-        return str(value)  # torch and numpy have subclasses of these
+        return str(value)  # torch and numpy have subclasses of str, int and float
     if isinstance(value, int | float):
         return int(value) if isinstance(value, int) else float(value)
-    raise TypeError(f"{name} is a {type(value).__name__}, which a checkpoint cannot hold")
+    raise TypeError(f"{name} is a {type(value).__name__}, which a checkpoint cannot contain")

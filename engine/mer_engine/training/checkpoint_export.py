@@ -1,8 +1,4 @@
-"""The model within a training run's checkpoint.
-
-A run's state holds under `MODEL` the network that it has so far, with all that a model file needs,
-from the moment on that it has a fitted one.
-"""
+"""Store the current model in a training checkpoint, and export it from there."""
 
 from __future__ import annotations
 
@@ -14,21 +10,21 @@ from typing import Any
 from mer_engine.datasets.problems import DataError
 from mer_engine.model_file import DIMENSIONS, ModelInfo, Prior
 from mer_engine.network import EmotionNetwork, NetworkConfig
+from mer_engine.training.calibrate import COVERAGE, NORMAL_HALF_WIDTH
 from mer_engine.training.checkpoint import read_checkpoint
 from mer_engine.training.export import LAG_MAX, Calibration, ModelText, export_model
 
+# Key of the model in a checkpoint's state, from the first fitted network on.
 MODEL = "model"
-_COVERAGE = 0.8
-_NORMAL = 1.2816  # half-width of 80 % of a normal distribution, in standard deviations
 
 
 def model_state(
     network: EmotionNetwork, calibration: Calibration | None, text: ModelText
 ) -> dict[str, Any]:
-    """What a checkpoint holds under `MODEL`.
+    """Return the state to store under `MODEL`.
 
     Args:
-        network: the network so far; best the running average of its weights.
+        network: the current network.
         calibration: None before it is measured.
         text: name, report and legal text of the model file.
     """
@@ -41,27 +37,26 @@ def model_state(
 
 
 def export_checkpoint(path: Path, out: Path) -> tuple[ModelInfo, bool]:
-    """Write the model within a checkpoint as a model file.
+    """Write the model of a checkpoint as a model file.
 
     Returns:
-        What the file says of itself, and whether its intervals are calibrated.
+        The metadata of the file, and whether its intervals are calibrated.
 
     Raises:
-        DataError: the checkpoint is missing or damaged, holds no fitted network yet, or one of
-            another version.
+        DataError: the checkpoint is missing or damaged, contains no fitted network yet, or was
+            written by another version.
     """
     state = read_checkpoint(path)["state"].get(MODEL)
     if state is None:
         raise DataError(
-            f"{path} holds no fitted network yet; let the training go on: start it again with the "
-            "same options"
+            f"{path} contains no fitted network yet; resume the training with the same options"
         )
     try:
         network = EmotionNetwork(NetworkConfig(**state["network"]))
         network.load_state_dict(state["weights"])
         text = ModelText(**state["text"])
         stored = state["calibration"]
-        calibration = None if stored is None else read_calibration(stored)
+        calibration = None if stored is None else _read_calibration(stored)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(
@@ -72,19 +67,18 @@ def export_checkpoint(path: Path, out: Path) -> tuple[ModelInfo, bool]:
         text = replace(
             text, training={**text.training, "intervals": "not calibrated: the run was unfinished"}
         )
-    return export_model(network.eval(), out, calibration or _ignorant(), text), calibrated
+    return export_model(network.eval(), out, calibration or _uncalibrated(), text), calibrated
 
 
-def read_calibration(stored: Mapping[str, Any]) -> Calibration:
-    """The calibration that `model_state` stored."""
+def _read_calibration(stored: Mapping[str, Any]) -> Calibration:
     prior = {name: Prior(**values) for name, values in stored["prior"].items()}
     return Calibration(**{**stored, "prior": prior})
 
 
-def _ignorant() -> Calibration:
-    """Of an unfinished run: intervals as the network has them, nothing known of the music."""
+def _uncalibrated() -> Calibration:
+    """Return default intervals and a wide prior, for an unfinished run."""
     return Calibration(
-        coverage=_COVERAGE,
-        interval_scale=dict.fromkeys(DIMENSIONS, (_NORMAL,) * LAG_MAX),
-        prior={name: Prior(0.0, -_COVERAGE, _COVERAGE) for name in DIMENSIONS},
+        coverage=COVERAGE,
+        interval_scale=dict.fromkeys(DIMENSIONS, (NORMAL_HALF_WIDTH,) * LAG_MAX),
+        prior={name: Prior(0.0, -COVERAGE, COVERAGE) for name in DIMENSIONS},
     )

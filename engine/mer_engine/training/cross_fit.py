@@ -1,4 +1,4 @@
-"""Fit a reader with a second opinion on every clip; deal out songs with their artists."""
+"""Fit a head to labels and teacher targets, and attach a kernel regressor to it."""
 
 from __future__ import annotations
 
@@ -9,223 +9,236 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mer_engine.datasets.problems import DataError
+from mer_engine.datasets.types import CLIP_STEPS
 from mer_engine.kernel_regression import KernelRegressor
 from mer_engine.model_file import DIMENSIONS
 from mer_engine.network import SCORES, RegressionHead
-from mer_engine.training.examples import STEPS, Labels
-from mer_engine.training.fit import FitSettings, TrainingSet, fit_head, spread, statistics
-from mer_engine.training.kernel_ridge import SHARES, KernelTeacher, LikenessSpace, teach
+from mer_engine.training.examples import Labels
+from mer_engine.training.fit import TrainingSet, fit_head
+from mer_engine.training.kernel_ridge import (
+    KERNEL_WEIGHTS,
+    KernelSpace,
+    KernelTeacher,
+    fit_regressor,
+)
+from mer_engine.training.predict import mean_spread, window_statistics
+from mer_engine.training.settings import FitSettings
 
-FOLDS = 5
-# Lengths of the windows that the kernel teacher learns from: the whole clip, which the memory
-# keeps, and half.
-_LASTS = (STEPS, STEPS // 2)
-# Windows that the memory is taught: first step, step after the last, how much it counts. Those that
-# begin within the clip matter: all others hear the silence before it, which a stream has only once.
-# Taught without them the memory was lost in the middle of a stream (R2 of arousal 0.36, not 0.62).
-_TAUGHT = (
+# Lengths of the windows that the kernel teacher is fitted to. The regressor's support windows have
+# the first.
+_TEACHER_LENGTHS = (CLIP_STEPS, CLIP_STEPS // 2)
+# Windows that the regressor is fitted to: first step, step after the last, weight. Windows that
+# begin within a clip are necessary: the others follow the silence before the clip, which a stream
+# has only at its start. Without them the regressor failed in the middle of a stream (R2 of arousal
+# 0.36 instead of 0.62).
+_REGRESSOR_WINDOWS = (
     (0, 20, 1.0), (0, 10, 1.0), (0, 4, 0.4), (0, 2, 0.2), (4, 20, 1.0), (12, 18, 0.4),
 )  # fmt: skip
-# Fewer windows than this teach a kernel nothing.
-_FEWEST = 20
-# More windows than this are thinned: the cost grows with the cube, and the memory with it.
-MOST_ROWS = 6000
-# So wide is what a memory says of a score that it does not know.
-_FLAT = 1e6
-
-
-def fold_of(groups: NDArray[np.str_], folds: int, seed: int) -> NDArray[np.int64]:
-    """Deal groups out to folds at random: the fold of each clip, int [n].
-
-    Raises:
-        DataError: fewer than two groups.
-    """
-    names = np.unique(groups)
-    count = min(folds, len(names))
-    if count < 2:
-        raise DataError(
-            "all songs are of one artist, or there is only one: nothing can be held out to "
-            "measure the model on; add songs"
-        )
-    order = np.random.default_rng(seed).permutation(len(names))
-    fold = dict(zip(names[order].tolist(), (np.arange(len(names)) % count).tolist(), strict=True))
-    return np.array([fold[group] for group in groups.tolist()])
-
-
-def parts_of(labels: Labels, parts: int, seed: int) -> NDArray[np.int64]:
-    """Deal clips out to parts, no group in two: the part of each, int [n]; -1 for auxiliary clips.
-
-    Raises:
-        DataError: fewer than two groups.
-    """
-    part = np.full(len(labels), -1)
-    meant = ~labels.auxiliary
-    part[meant] = fold_of(labels.groups[meant], parts, seed)
-    return part
+# A kernel is not fitted to fewer windows.
+_MIN_WINDOWS = 20
+# More windows are thinned, because the cost grows with the cube of their number.
+MAX_WINDOWS = 6000
+# Spread of the regressor's distribution for a score that it does not predict: practically uniform.
+_UNIFORM_SPREAD = 1e6
 
 
 def cross_fit(
     start: RegressionHead,
     steps: NDArray[np.float16],
     labels: Labels,
-    other: NDArray[np.float16],
+    unlabelled: NDArray[np.float16],
     settings: FitSettings,
     seed: int,
-    report: Callable[[int, float], None] | None = None,
+    progress: Callable[[int, float], None] | None = None,
     *,
-    settle: bool = True,
+    normalise: bool = True,
     device: str = "cpu",
 ) -> RegressionHead:
-    """Ask kernel teachers for their opinion, fit a reader to labels and opinions, give it a memory.
+    """Compute teacher targets, fit a head to them and the labels, and attach a regressor.
 
     Args:
-        start: the reader to begin with; stays as it is.
+        start: initial head; left unchanged.
         steps: float16 [versions, n, 20, E], labelled clips.
         labels: of the same clips.
-        other: float16 [1, m, 20, E], clips without labels; m may be 0.
-        settings, seed, report, settle, device: as `fit_head` takes them.
+        unlabelled: float16 [1, m, 20, E], unlabelled clips; m may be 0.
+        settings, seed, progress, normalise, device: as `fit_head` takes them.
     """
-    told = TeacherTargets.none(len(labels), other.shape[1])
-    if settings.opinion or settings.unlabelled or settings.memory:
-        told = opinions(start, steps, labels, other[0], settings.elsewhere, settings.auxiliary)
+    targets = TeacherTargets.none(len(labels), unlabelled.shape[1])
+    if settings.teacher_weight or settings.unlabelled_weight or settings.regressor:
+        targets = teacher_targets(
+            start,
+            steps,
+            labels,
+            unlabelled[0],
+            settings.augmented_weight,
+            settings.auxiliary_weight,
+        )
     more = None
-    if other.shape[1] and settings.unlabelled and np.isfinite(told.other).any():
-        nothing = np.full((other.shape[1], STEPS, 2), np.nan, np.float32)
-        more = TrainingSet(other, nothing, nothing[:, 0], told.other, np.ones(other.shape[1]))
-    lessons = TrainingSet(
-        steps, labels.values, labels.static, told.own, labels.weights(settings.auxiliary)
+    if unlabelled.shape[1] and settings.unlabelled_weight and np.isfinite(targets.unlabelled).any():
+        count = unlabelled.shape[1]
+        unknown = np.full((count, CLIP_STEPS, 2), np.nan, np.float32)
+        more = TrainingSet(unlabelled, unknown, unknown[:, 0], targets.unlabelled, np.ones(count))
+    labelled = TrainingSet(
+        steps,
+        labels.values,
+        labels.static,
+        targets.labelled,
+        labels.weights(settings.auxiliary_weight),
     )
-    reader = fit_head(start, lessons, more, settings, seed, report, settle=settle, device=device)
-    if settings.memory and told.memory is not None:
-        width = spread(reader, steps[0, ~labels.auxiliary])
-        width[~told.tells] = _FLAT
-        reader.attach_regressor(told.memory, torch.from_numpy(width))
-    return reader
+    head = fit_head(
+        start, labelled, more, settings, seed, progress, normalise=normalise, device=device
+    )
+    if settings.regressor and targets.regressor is not None:
+        spread = mean_spread(head, steps[0, ~labels.auxiliary])
+        spread[~targets.predicted] = _UNIFORM_SPREAD
+        head.attach_regressor(targets.regressor, torch.from_numpy(spread))
+    return head
 
 
 @dataclass(frozen=True)
 class TeacherTargets:
-    """What the kernel teachers say of whole clips, and what is kept of them.
+    """Predictions of the kernel teachers for whole clips, and their sparse version.
 
     Attributes:
-        own: float32 [n, 4], of each labelled clip without its own song; NaN where too few labels
-            are known.
-        other: float32 [m, 4], of clips without labels.
-        memory: None where the moments' labels are too few.
-        tells: bool [4], the scores that the memory knows.
+        labelled: float32 [n, 4], of each labelled clip without its own song; NaN if there are too
+            few labels.
+        unlabelled: float32 [m, 4], of the unlabelled clips.
+        regressor: None if valence or arousal has too few labels.
+        predicted: bool [4], the scores that the regressor predicts.
     """
 
-    own: NDArray[np.float32]
-    other: NDArray[np.float32]
-    memory: KernelRegressor | None
-    tells: NDArray[np.bool_]
+    labelled: NDArray[np.float32]
+    unlabelled: NDArray[np.float32]
+    regressor: KernelRegressor | None
+    predicted: NDArray[np.bool_]
 
     @classmethod
-    def none(cls, labelled: int, other: int) -> TeacherTargets:
-        """No opinion on so many clips with labels, and so many without."""
-        shape = len(SCORES)
-        own = np.full((labelled, shape), np.nan, np.float32)
+    def none(cls, labelled: int, unlabelled: int) -> TeacherTargets:
+        """Return unknown targets (NaN) of these numbers of clips."""
+        scores = len(SCORES)
         return cls(
-            own, np.full((other, shape), np.nan, np.float32), None, np.zeros(shape, np.bool_)
+            np.full((labelled, scores), np.nan, np.float32),
+            np.full((unlabelled, scores), np.nan, np.float32),
+            None,
+            np.zeros(scores, np.bool_),
         )
 
 
-def opinions(
-    reader: RegressionHead,
+def teacher_targets(
+    head: RegressionHead,
     steps: NDArray[np.float16],
     labels: Labels,
-    other: NDArray[np.float16],
-    elsewhere: float = 1.0,
-    auxiliary: float = 1.0,
+    unlabelled: NDArray[np.float16],
+    augmented_weight: float = 1.0,
+    auxiliary_weight: float = 1.0,
 ) -> TeacherTargets:
-    """Ask kernel teachers, one for each kind of score.
+    """Fit kernel teachers and the regressor, and predict all clips.
 
     Args:
-        reader: tells what the statistics of a window are; its weights play no part.
-        steps: float16 [versions, n, 20, E], labelled clips, first as they are. Teacher targets
-            are computed for these; the memory learns to tell the others too.
+        head: computes the window statistics; its weights have no effect.
+        steps: float16 [versions, n, 20, E], labelled clips, the originals first. Targets are
+            predicted for the originals; the regressor is fitted to all versions.
         labels: of the same clips.
-        other: float16 [m, 20, E], clips without labels.
-        elsewhere: how much a variation counts for the memory beside the clip as it is.
-        auxiliary: how much an auxiliary clip counts beside one of the others.
+        unlabelled: float16 [m, 20, E], unlabelled clips.
+        augmented_weight: weight of an augmented clip in the regressor, relative to the original.
+        auxiliary_weight: weight of an auxiliary clip relative to the others.
     """
-    told = TeacherTargets.none(steps.shape[1], len(other))
-    statistic_rows = np.concatenate([statistics(reader, steps[0], last) for last in _LASTS])
-    songs = np.tile(labels.songs, len(_LASTS))
-    targets = np.concatenate(
-        [np.column_stack([labels.values[:, last - 1], labels.static]) for last in _LASTS]
+    result = TeacherTargets.none(steps.shape[1], len(unlabelled))
+    statistics = np.concatenate(
+        [window_statistics(head, steps[0], last) for last in _TEACHER_LENGTHS]
     )
-    learnt = _some(songs)
-    weights = np.tile(labels.weights(auxiliary), len(_LASTS))
-    # What is like what, the music tells that the model is meant for, and that alone is remembered:
-    # auxiliary clips change what it says. To remember 400 of them too gained 0.01 of R2 on such
-    # music, for 0.7 MB.
-    meant = ~labels.auxiliary
-    of_those = learnt & np.tile(meant, len(_LASTS))
-    space = LikenessSpace(statistic_rows[of_those], reader.statistics.sizes)
-    places = space.place(statistic_rows)
-    asked = space.place(statistics(reader, other, STEPS)) if len(other) else None
-    anchors = places[: len(labels)][_some(labels.songs) & meant]
-    memory = space.memory(anchors, len(SCORES))
-    taught = _taught(reader, space, steps, labels, elsewhere, auxiliary)
+    windows = len(_TEACHER_LENGTHS)
+    songs = np.tile(labels.songs, windows)
+    targets = np.concatenate(
+        [np.column_stack([labels.values[:, last - 1], labels.static]) for last in _TEACHER_LENGTHS]
+    )
+    chosen = _thin(songs)
+    weights = np.tile(labels.weights(auxiliary_weight), windows)
+    # The space and the support windows come from the primary clips; auxiliary clips only affect
+    # the coefficients. 400 auxiliary support windows gained 0.01 of R2 on auxiliary music and cost
+    # 0.7 MB.
+    primary = ~labels.auxiliary
+    space = KernelSpace(statistics[chosen & np.tile(primary, windows)], head.statistics.sizes)
+    points = space.project(statistics)
+    unlabelled_points = None
+    if len(unlabelled):
+        unlabelled_points = space.project(window_statistics(head, unlabelled, CLIP_STEPS))
+    support = points[: len(labels)][_thin(labels.songs) & primary]
+    regressor = space.regressor(support, len(SCORES))
+    examples = _regressor_examples(head, space, steps, labels, augmented_weight, auxiliary_weight)
     for dimension, name in enumerate(DIMENSIONS):
-        for scores in _alike(targets, (dimension, dimension + len(DIMENSIONS))):
-            known = learnt & np.isfinite(targets[:, scores]).all(axis=1)
-            if known.sum() < _FEWEST or len(np.unique(songs[known])) < 2:
+        kernel_weights = KERNEL_WEIGHTS[name]
+        for scores in _scores_known_together(targets, (dimension, dimension + len(DIMENSIONS))):
+            known = chosen & np.isfinite(targets[:, scores]).all(axis=1)
+            if known.sum() < _MIN_WINDOWS or len(np.unique(songs[known])) < 2:
                 continue
-            truth, names = targets[np.ix_(known, scores)], songs[known].tolist()
             teacher = KernelTeacher(
-                space, places[known], truth, names, SHARES[name], weights[known]
+                space,
+                points[known],
+                targets[np.ix_(known, scores)],
+                songs[known].tolist(),
+                kernel_weights,
+                weights[known],
             )
-            said = np.where(np.isfinite(targets[:, scores]), teacher(places), np.nan)
-            said[known] = teacher.without_own_song()
-            told.own[:, scores] = said[: len(labels)]
-            if asked is not None:
-                told.other[:, scores] = teacher(asked)
-            use = _some(labels.songs)[taught.clip]
-            use &= np.isfinite(taught.targets[:, scores]).all(axis=1)
-            teach(
-                memory, scores, space, anchors, taught.places[use],
-                taught.targets[use][:, scores], taught.weights[use],
-                labels.songs[taught.clip[use]].tolist(), SHARES[name],
-            )  # fmt: skip
-            told.tells[scores] = True
-    if not told.tells[: len(DIMENSIONS)].all():
-        return told
-    return replace(told, memory=memory)
+            predictions = np.where(np.isfinite(targets[:, scores]), teacher(points), np.nan)
+            predictions[known] = teacher.without_own_song()
+            result.labelled[:, scores] = predictions[: len(labels)]
+            if unlabelled_points is not None:
+                result.unlabelled[:, scores] = teacher(unlabelled_points)
+            use = _thin(labels.songs)[examples.clip]
+            use &= np.isfinite(examples.targets[:, scores]).all(axis=1)
+            fit_regressor(
+                regressor,
+                scores,
+                space,
+                support,
+                examples.points[use],
+                examples.targets[use][:, scores],
+                examples.weights[use],
+                labels.songs[examples.clip[use]].tolist(),
+                kernel_weights,
+            )
+            result.predicted[scores] = True
+    if not result.predicted[: len(DIMENSIONS)].all():
+        return result
+    return replace(result, regressor=regressor)
 
 
 @dataclass(frozen=True)
-class _Taught:
-    """Windows that a memory is taught: places [n, D'], targets [n, 4], weights, clips [n]."""
+class _RegressorExamples:
+    """Windows to fit a regressor to: points [n, D'], targets [n, 4], weights [n], clips [n]."""
 
-    places: NDArray[np.float64]
+    points: NDArray[np.float64]
     targets: NDArray[np.float32]
     weights: NDArray[np.float64]
     clip: NDArray[np.int64]
 
 
-def _taught(
-    reader: RegressionHead,
-    space: LikenessSpace,
+def _regressor_examples(
+    head: RegressionHead,
+    space: KernelSpace,
     steps: NDArray[np.float16],
     labels: Labels,
-    elsewhere: float,
-    auxiliary: float,
-) -> _Taught:
-    places, targets, weights = [], [], []
-    for version, played in enumerate(steps):
-        for first, last, weight in _TAUGHT:
-            places.append(space.place(statistics(reader, played, last, first)))
+    augmented_weight: float,
+    auxiliary_weight: float,
+) -> _RegressorExamples:
+    points, targets, weights = [], [], []
+    for version, version_steps in enumerate(steps):
+        version_weight = augmented_weight if version else 1.0
+        for first, last, weight in _REGRESSOR_WINDOWS:
+            points.append(space.project(window_statistics(head, version_steps, last, first)))
             targets.append(np.column_stack([labels.values[:, last - 1], labels.static]))
-            weights.append(weight * (elsewhere if version else 1.0) * labels.weights(auxiliary))
-    clip = np.tile(np.arange(len(labels)), len(places))
-    return _Taught(np.concatenate(places), np.concatenate(targets), np.concatenate(weights), clip)
+            weights.append(weight * version_weight * labels.weights(auxiliary_weight))
+    clip = np.tile(np.arange(len(labels)), len(points))
+    return _RegressorExamples(
+        np.concatenate(points), np.concatenate(targets), np.concatenate(weights), clip
+    )
 
 
-def _alike(targets: NDArray[np.float32], scores: tuple[int, ...]) -> list[list[int]]:
-    """Scores that are known of the same windows, together: one kernel serves them."""
+def _scores_known_together(
+    targets: NDArray[np.float32], scores: tuple[int, ...]
+) -> list[list[int]]:
+    """Group scores with labels of the same windows, which can share a kernel matrix."""
     groups: list[list[int]] = []
     for score in scores:
         for group in groups:
@@ -237,10 +250,10 @@ def _alike(targets: NDArray[np.float32], scores: tuple[int, ...]) -> list[list[i
     return groups
 
 
-def _some(songs: NDArray[np.str_]) -> NDArray[np.bool_]:
-    """Windows to learn from: all, or those of songs evenly chosen until there are `MOST_ROWS`."""
-    if len(songs) <= MOST_ROWS:
+def _thin(songs: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """Select the windows of evenly spaced songs, at most about `MAX_WINDOWS`: bool [n]."""
+    if len(songs) <= MAX_WINDOWS:
         return np.ones(len(songs), np.bool_)
     names = np.array(list(dict.fromkeys(songs.tolist())))
-    count = max(2, int(len(names) * MOST_ROWS / len(songs)))
+    count = max(2, int(len(names) * MAX_WINDOWS / len(songs)))
     return np.isin(songs, names[np.linspace(0, len(names) - 1, count).astype(int)])

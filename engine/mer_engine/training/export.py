@@ -17,26 +17,28 @@ import torch
 from mer_engine.backends import parity
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
 from mer_engine.backends.torch import TorchEngine
+from mer_engine.datasets.types import CLIP_STEPS
 from mer_engine.engine import Inference, silent_maps
 from mer_engine.frontend import FrontEndConfig
 from mer_engine.model_file import DIMENSIONS, ModelInfo, Prior, write_metadata
 from mer_engine.network import FAST_STEPS, SCORES, EmotionNetwork
 
 OPSET = 18
-LAG_MAX = 20
+# The longest lag window: training windows lie within a clip.
+LAG_MAX = CLIP_STEPS
 LICENCE = "CC-BY-NC-4.0"
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is measured after training and stored in the model file.
+    """The calibration of a model, stored in the model file.
 
     Attributes:
-        coverage: share of moments that an interval is meant to hold.
+        coverage: share of labels that an interval should contain.
         interval_scale: by dimension, one factor for each window length from 1 to `LAG_MAX`.
         prior: by dimension.
-        line: by score, for each window length, intercept and slope from the distribution's
-            expectation to the value; nothing changes a score that is not named.
+        line: by score, for each window length, intercept and slope from the expectation of the
+            distribution to the value. Scores without a line are not changed.
     """
 
     coverage: float
@@ -61,17 +63,16 @@ def export_model(
     path: Path,
     calibration: Calibration,
     text: ModelText,
-    frontend: FrontEndConfig | None = None,
 ) -> ModelInfo:
-    """Write the network with its metadata as an ONNX file and return what the file says of itself.
+    """Write a network as an ONNX file with metadata, and return the metadata.
 
-    The file is checked against the network before it takes its place at `path`.
+    The file is compared with the network before it is moved to `path`.
 
     Raises:
-        RuntimeError: the exported graph computes something else than the network.
+        RuntimeError: the outputs of the exported graph differ from those of the network.
     """
     network = network.eval()
-    frontend = frontend or FrontEndConfig()
+    frontend = FrontEndConfig()
     config = network.config
     info = ModelInfo(
         name=text.name,
@@ -108,7 +109,7 @@ def export_model(
         probabilities, past, _, maps = network(
             frames, cached_maps, torch.zeros(1, 0, config.embedding)
         )
-        # A window longer than the fast one, so that the two answers differ.
+        # A window longer than the fast one, so that both outputs differ.
         cached_maps = torch.cat([cached_maps, maps], dim=1)[:, steps * config.frames_per_step :]
         expected = network(frames, cached_maps, past)
     mean = info.values(probabilities.numpy(), steps).mean[0]
@@ -124,18 +125,18 @@ def export_model(
     draft = path.with_suffix(".part")
     draft.write_bytes(content)
     engine = OnnxRuntimeEngine(draft)
-    got = engine.infer(frames.numpy(), cached_maps.numpy(), past.numpy())
-    worst = max(
-        float(np.abs(theirs - ours.numpy()).max())
-        for theirs, ours in zip(got, expected, strict=True)
+    actual = engine.infer(frames.numpy(), cached_maps.numpy(), past.numpy())
+    difference = max(
+        float(np.abs(output - reference.numpy()).max())
+        for output, reference in zip(actual, expected, strict=True)
     )
-    if not worst < 1e-3:
+    if not difference < 1e-3:
         draft.unlink()
-        raise RuntimeError(f"the exported graph differs from the network by {worst:.2g}")
+        raise RuntimeError(f"the exported graph differs from the network by {difference:.2g}")
     verdict = parity.check(engine)
     if not verdict.passed:
-        # A network that stretches rounding so far, as one does that was hardly trained: the file
-        # is good, but no other backend can be held to it.
+        # The network amplifies rounding errors, as barely trained networks do. The file is valid,
+        # but other backends cannot be compared with it.
         info = replace(info, parity=parity.refusal_metadata(verdict))
         write_metadata(model, info)
         content = model.SerializeToString()
@@ -145,12 +146,12 @@ def export_model(
 
 
 def renew_answers(path: Path, out: Path) -> ModelInfo:
-    """Write a model file again with what the reference tells of the parity gate's windows.
+    """Write a model file again with new reference outputs for the parity gate.
 
-    The network comes from the file itself; its graph stays as it is, to the byte.
+    The reference is the network of the file itself. The graph is copied byte for byte.
 
     Raises:
-        ModelError: the file is missing or damaged, or made by another kind of network.
+        ModelError: the file is missing or damaged, or has another kind of network.
     """
     reference = TorchEngine.open(path)
     model = onnx.load(path)
@@ -168,16 +169,16 @@ def renew_answers(path: Path, out: Path) -> ModelInfo:
 
 
 def to_onnx(network: EmotionNetwork) -> bytes:
-    """Trace the network into an ONNX graph with free sizes of batch, frames, held maps and past."""
+    """Export the network as an ONNX graph with dynamic batch, frames, cached maps and past."""
     config = network.config
     frames = torch.rand(2, 2 * config.frames_per_step, config.frame_width)
     cached_maps = torch.rand(2, config.map_context, config.map_size)
     past = torch.rand(2, 3, config.embedding)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         path = Path(folder) / "graph.onnx"
-        # The older exporter is chosen on purpose: it keeps the LSTM as one operator. It warns of
-        # its age, and that the batch size of an LSTM's start state may be fixed, which the tests
-        # of this project disprove for this graph.
+        # The older exporter keeps the LSTM as one operator. Its warnings are ignored: it is
+        # deprecated, and it says that the LSTM may have a fixed batch size; the tests show that
+        # this graph has not.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network.eval(),

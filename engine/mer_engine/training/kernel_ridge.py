@@ -1,9 +1,9 @@
-"""Kernel ridge regression on what a window is made of: a second opinion, and the network's memory.
+"""Kernel ridge regression on window statistics: teacher targets, and the network's regressor.
 
-Few labels and many numbers suit a kernel better than a network, which would rather learn from the
-kernel's smooth answers than from noisy labels alone: about the labelled clips (each answered
-without its own song, so the answer is honest) and about music without labels. Thinned out, the
-kernel becomes the reader's memory.
+With few labels and many inputs, a kernel generalises better than a network. The network is
+therefore also trained on the smooth predictions of a kernel teacher: on labelled clips, each
+predicted without its own song, and on unlabelled music. A sparse version of the teacher becomes the
+kernel regressor of the head.
 """
 
 from __future__ import annotations
@@ -19,34 +19,32 @@ from mer_engine.window_statistics import CLIP, StatisticSizes
 
 Array = NDArray[np.float64]
 
-# Share of the kernel that looks at each kind of statistic, by dimension. Which degrees of the scale
-# sound tells of valence alone: on songs left out it took from arousal.
-SHARES: Mapping[str, Mapping[str, float]] = {
+# Weight of each kind of statistic in the kernel, by dimension. Tonic-aligned chroma is used for
+# valence only: for arousal it made held-out predictions worse.
+KERNEL_WEIGHTS: Mapping[str, Mapping[str, float]] = {
     "valence": {
-        "channels": 0.48,
-        "mode": 0.16,
-        "tonic_chroma": 0.08,
-        "spectrum": 0.08,
-        "tags": 0.2,
+        "channels": 0.48, "mode": 0.16, "tonic_chroma": 0.08, "spectrum": 0.08, "tags": 0.2,
     },
-    "arousal": {"channels": 0.52, "mode": 0.2, "spectrum": 0.08, "tags": 0.2, "inverse_crest": 0.1},
-}
+    "arousal": {
+        "channels": 0.52, "mode": 0.2, "spectrum": 0.08, "tags": 0.2, "inverse_crest": 0.1,
+    },
+}  # fmt: skip
 RIDGE = 0.25
-# The kernel's width: squared distance at which it falls to 1/e, in median distances between clips.
-WIDTH = 1 / 0.3
+# Squared distance at which the kernel falls to 1/e, in median squared distances between clips.
+KERNEL_WIDTH = 1 / 0.3
 # Axes that the statistics of the channels are projected to.
 RANK = 160
 _TINY = 1e-6
-# Windows whose likeness to all that are remembered is held at once.
-_AT_ONCE = 2000
+# Rows of the kernel matrix that are computed at once, to limit memory.
+_BLOCK = 2000
 
 
-class LikenessSpace:
-    """Where windows lie so that their distances say how much alike they are.
+class KernelSpace:
+    """The space in which kernels compare windows: standardised and projected statistics.
 
     Args:
-        statistics: float [n, D], what scales, axes and widths are taken from.
-        sizes: how many numbers of each kind a row has.
+        statistics: float [n, D], from which scales, axes and kernel widths are computed.
+        sizes: sizes of the statistics.
     """
 
     def __init__(self, statistics: NDArray[np.floating], sizes: StatisticSizes) -> None:
@@ -55,153 +53,155 @@ class LikenessSpace:
         x = statistics.astype(np.float64)
         self._mean, self._std = x.mean(0), x.std(0) + _TINY
         scaled = np.clip((x - self._mean) / self._std, -CLIP, CLIP)[:, : sizes.channels]
-        # The directions in which the channels vary most.
+        # Principal axes of the channels.
         axes = np.linalg.eigh(scaled.T @ scaled)[1][:, ::-1]
         self._axes = axes[:, : self.projected.channels]
-        some = self.place(statistics[::5])
+        sample = self.project(statistics[::5])
         self.rates: dict[str, float] = {}
         for kind, block in self.blocks().items():
-            width = WIDTH * float(np.median(_squares(some[:, block], some[:, block])))
-            if width > _TINY:  # else nothing of this kind varies
+            columns = sample[:, block]
+            width = KERNEL_WIDTH * float(np.median(_squared_distances(columns, columns)))
+            if width > _TINY:  # a kind that does not vary has no kernel
                 self.rates[kind] = -1 / width
 
     def blocks(self) -> dict[str, slice]:
-        """Where each kind of statistic lies in a place, of those that there are."""
-        where = zip(self.projected._fields, self.projected.slices(), strict=True)
-        return {kind: block for kind, block in where if block.stop > block.start}
+        """Return the columns of each kind of statistic in projected points."""
+        columns = zip(self.projected._fields, self.projected.slices(), strict=True)
+        return {kind: block for kind, block in columns if block.stop > block.start}
 
-    def place(self, statistics: NDArray[np.floating]) -> Array:
-        """Places float64 [n, D'] of windows float [n, D]."""
+    def project(self, statistics: NDArray[np.floating]) -> Array:
+        """Project statistics float [n, D] to points float64 [n, D']."""
         x = (statistics.astype(np.float64) - self._mean) / self._std
         x = np.clip(x, -CLIP, CLIP)
         channels = self.sizes.channels
         return np.concatenate([x[:, :channels] @ self._axes, x[:, channels:]], axis=1)
 
-    def shares(self, wanted: Mapping[str, float]) -> dict[str, float]:
-        """Shares of the kinds that vary; they take over those of the others."""
-        found = {kind: share for kind, share in wanted.items() if kind in self.rates}
-        whole = sum(found.values())
-        return {kind: share / whole for kind, share in found.items()}
+    def normalised(self, weights: Mapping[str, float]) -> dict[str, float]:
+        """Return the weights of the kinds that vary, scaled to a sum of 1."""
+        found = {kind: weight for kind, weight in weights.items() if kind in self.rates}
+        total = sum(found.values())
+        return {kind: weight / total for kind, weight in found.items()}
 
-    def likeness(self, a: Array, b: Array, shares: Mapping[str, float]) -> Array:
-        """How much alike places [n, D'] and [m, D'] are, float64 [n, m], 1 for equal ones."""
+    def kernel(self, a: Array, b: Array, weights: Mapping[str, float]) -> Array:
+        """Compute the kernel between points [n, D'] and [m, D']: float64 [n, m], 1 if equal."""
         total = np.zeros((len(a), len(b)))
-        for kind, share in self.shares(shares).items():
+        for kind, weight in self.normalised(weights).items():
             block = self.blocks()[kind]
-            total += share * np.exp(self.rates[kind] * _squares(a[:, block], b[:, block]))
+            total += weight * np.exp(
+                self.rates[kind] * _squared_distances(a[:, block], b[:, block])
+            )
         return total
 
-    def memory(self, places: Array, scores: int) -> KernelRegressor:
-        """A memory of windows at `places` that has nothing to say of them yet."""
-        memory = KernelRegressor(self.sizes, len(places), RANK, scores)
-        memory.mean.copy_(torch.from_numpy(self._mean))
-        memory.std.copy_(torch.from_numpy(self._std))
-        memory.axes.copy_(torch.from_numpy(self._axes.copy()))
+    def regressor(self, points: Array, scores: int) -> KernelRegressor:
+        """Return a regressor with these support points [n, D'] and weights of zero."""
+        regressor = KernelRegressor(self.sizes, len(points), RANK, scores)
+        regressor.mean.copy_(torch.from_numpy(self._mean))
+        regressor.std.copy_(torch.from_numpy(self._std))
+        regressor.axes.copy_(torch.from_numpy(self._axes.copy()))
         for kind, block in self.blocks().items():
-            part = memory.parts[kind]
-            part.get_buffer("support").copy_(torch.from_numpy(places[:, block].T.copy()))
+            part = regressor.parts[kind]
+            part.get_buffer("support").copy_(torch.from_numpy(points[:, block].T.copy()))
             part.get_buffer("rate").fill_(self.rates.get(kind, 0.0))
-        return memory
+        return regressor
 
 
 class KernelTeacher:
-    """Fits targets to places.
+    """Kernel ridge regression from points to targets.
 
     Args:
-        space: where the windows lie.
-        places: float64 [n, D'], one row for each window.
+        space: the space of the points.
+        points: float64 [n, D'], one row per window.
         targets: float [n, T], finite.
-        songs: [n], the song of each row: rows of a song are never used for one another.
-        shares: of each kind of statistic in the kernel.
-        weights: float [n], how much each row counts; 1 for all where None.
+        songs: [n], the song of each row, for `without_own_song`.
+        kernel_weights: weight of each kind of statistic in the kernel.
+        weights: float [n], weight of each row; None for equal weights.
     """
 
     def __init__(
         self,
-        space: LikenessSpace,
-        places: Array,
+        space: KernelSpace,
+        points: Array,
         targets: NDArray[np.floating],
         songs: Sequence[str],
-        shares: Mapping[str, float],
+        kernel_weights: Mapping[str, float],
         weights: NDArray[np.floating] | None = None,
     ) -> None:
-        self._space, self._places, self._shares = space, places, shares
+        self._space, self._points, self._kernel_weights = space, points, kernel_weights
         self._songs = np.asarray(songs)
         self._targets = targets.astype(np.float64)
-        weight = np.ones(len(places)) if weights is None else weights.astype(np.float64)
+        weight = np.ones(len(points)) if weights is None else weights.astype(np.float64)
         self._centre = np.average(self._targets, axis=0, weights=weight)
-        likeness = space.likeness(places, places, shares)
-        # Windows of one song say nearly the same: the ridge grows with their number.
+        kernel = space.kernel(points, points, kernel_weights)
+        # Windows of one song are nearly the same, so the ridge grows with their number.
         ridge = RIDGE * weight.sum() / len(set(self._songs.tolist()))
-        self._inverse = np.linalg.inv(likeness + np.diag(ridge / weight))
-        self._weights = self._inverse @ (self._targets - self._centre)
+        self._inverse = np.linalg.inv(kernel + np.diag(ridge / weight))
+        self._coefficients = self._inverse @ (self._targets - self._centre)
 
-    def __call__(self, places: Array) -> NDArray[np.float32]:
-        """Answer for windows at places [n, D']: float32 [n, T]."""
+    def __call__(self, points: Array) -> NDArray[np.float32]:
+        """Predict targets float32 [n, T] of points [n, D']."""
         rows = [
-            self._space.likeness(part, self._places, self._shares) @ self._weights
-            for part in np.array_split(places, max(1, len(places) // 1000))
+            self._space.kernel(part, self._points, self._kernel_weights) @ self._coefficients
+            for part in np.array_split(points, max(1, len(points) // 1000))
         ]
         return np.asarray(np.concatenate(rows) + self._centre, dtype=np.float32)
 
     def without_own_song(self) -> NDArray[np.float32]:
-        """Answer for every row as if no row of its song had been known, float32 [n, T].
+        """Predict every row as if fitted without the rows of its song: float32 [n, T].
 
-        The block form of leave-one-out for ridge regression: no refit is needed.
+        This is block leave-one-out for ridge regression, in closed form.
         """
-        answers = np.empty(self._targets.shape, np.float32)
+        predictions = np.empty(self._targets.shape, np.float32)
         for song in dict.fromkeys(self._songs.tolist()):
             rows = np.flatnonzero(self._songs == song)
-            misses = np.linalg.solve(self._inverse[np.ix_(rows, rows)], self._weights[rows])
-            answers[rows] = self._targets[rows] - misses
-        return answers
+            residuals = np.linalg.solve(self._inverse[np.ix_(rows, rows)], self._coefficients[rows])
+            predictions[rows] = self._targets[rows] - residuals
+        return predictions
 
 
-def teach(
-    memory: KernelRegressor,
+def fit_regressor(
+    regressor: KernelRegressor,
     scores: Sequence[int],
-    space: LikenessSpace,
-    anchors: Array,
-    places: Array,
+    space: KernelSpace,
+    support: Array,
+    points: Array,
     targets: NDArray[np.floating],
     weights: NDArray[np.floating],
     songs: Sequence[str],
-    shares: Mapping[str, float],
+    kernel_weights: Mapping[str, float],
 ) -> None:
-    """Make a memory answer nearly as a kernel teacher of many windows does.
+    """Fit a regressor to many windows; it approximates a `KernelTeacher` of all of them.
 
-    The subset of regressors (Rasmussen and Williams 2006, section 8.3.1): the weights of a few
-    windows are fitted to the targets of all.
+    This is the subset of regressors method (Rasmussen and Williams 2006, section 8.3.1).
 
     Args:
-        memory: of `LikenessSpace.memory`; changed in place.
-        scores: the memory's score that each target is.
-        space: where the windows lie.
-        anchors: float64 [m, D'], the places that the memory remembers.
-        places, targets, songs, shares: as `KernelTeacher` takes them.
-        weights: float [n], how much each row counts.
+        regressor: from `KernelSpace.regressor`; changed in place.
+        scores: index of the regressor's score for each target.
+        space: the space of the points.
+        support: float64 [m, D'], the support points of the regressor.
+        points, targets, songs, kernel_weights: as `KernelTeacher` takes them.
+        weights: float [n], weight of each row.
     """
     weight = weights.astype(np.float64)[:, None]
     centre = (weight * targets).sum(0) / weight.sum()
-    # Windows of one song say nearly the same: the ridge grows with their number.
+    # Windows of one song are nearly the same, so the ridge grows with their number.
     ridge = RIDGE * weight.sum() / len(set(songs))
-    left = ridge * space.likeness(anchors, anchors, shares) + _TINY * np.eye(len(anchors))
-    right = np.zeros((len(anchors), targets.shape[1]))
-    for start in range(0, len(places), _AT_ONCE):
-        some = slice(start, start + _AT_ONCE)
-        columns = space.likeness(places[some], anchors, shares)
-        weighed = (weight[some] * columns).T
-        left += weighed @ columns
-        right += weighed @ (targets[some] - centre)
-    fitted = np.linalg.solve(left, right)
+    left = ridge * space.kernel(support, support, kernel_weights) + _TINY * np.eye(len(support))
+    right = np.zeros((len(support), targets.shape[1]))
+    for start in range(0, len(points), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        kernel = space.kernel(points[rows], support, kernel_weights)
+        weighted = (weight[rows] * kernel).T
+        left += weighted @ kernel
+        right += weighted @ (targets[rows] - centre)
+    coefficients = np.linalg.solve(left, right)
     index = torch.tensor(list(scores))
-    memory.centre[index] = torch.tensor(centre, dtype=torch.float32)
-    for kind, share in space.shares(shares).items():
-        part = memory.parts[kind].get_buffer("weights")
-        part[:, index] = torch.tensor(share * fitted, dtype=torch.float32)
+    regressor.centre[index] = torch.tensor(centre, dtype=torch.float32)
+    for kind, kernel_weight in space.normalised(kernel_weights).items():
+        part = regressor.parts[kind].get_buffer("weights")
+        part[:, index] = torch.tensor(kernel_weight * coefficients, dtype=torch.float32)
 
 
-def _squares(a: Array, b: Array) -> Array:
-    """Squared distances between all rows."""
+def _squared_distances(a: Array, b: Array) -> Array:
+    """Return the squared distances between all rows of a and all rows of b."""
     squares = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * a @ b.T
     return np.asarray(np.maximum(0.0, squares))

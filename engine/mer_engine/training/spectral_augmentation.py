@@ -1,4 +1,4 @@
-"""Vary music without changing how it feels: in the mel domain, on whole batches."""
+"""Augment mel spectra in batches: gain, slope, ripples, mixing and noise."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Augmentation:
-    """How much is varied.
+class SpectralAugmentation:
+    """Strength of the augmentation.
 
     Attributes:
-        gain_db: the level changes by up to this, either way, decibels.
-        tilt_db: the spectrum's slope from the lowest to the highest band changes by up to this.
-        wave_db: slow ripples over the spectrum of up to this height (rooms, loudspeakers).
-        noise_share: share of examples that get noise.
+        gain_db: largest change of the level, either way, decibels.
+        tilt_db: largest change of the slope from the lowest to the highest band, decibels.
+        wave_db: largest ripple over the spectrum, as of rooms and loudspeakers, decibels.
+        noise_share: share of examples with added noise.
         mix_share: share of examples that are mixed with another.
     """
 
@@ -27,39 +27,39 @@ class Augmentation:
     mix_share: float = 0.15
 
 
-def augment(
-    frames: Tensor, labels: Tensor, settings: Augmentation, generator: torch.Generator
+def augment_spectra(
+    frames: Tensor, labels: Tensor, settings: SpectralAugmentation, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Vary a batch.
+    """Augment a batch.
 
     Args:
         frames: float32 [B, T, bands], log10(1 + scaled power).
-        labels: float32 [B, ...], mixed where the music is mixed; NaN where there is none.
-        settings: how much.
-        generator: source of chance.
+        labels: float32 [B, ...], mixed like the music; NaN where unknown.
+        settings: strength.
+        generator: random number generator, on the CPU.
 
     Returns:
-        Both, varied; the arguments stay as they are.
+        The augmented frames and labels; the arguments are not changed.
     """
     batch, _, bands = frames.shape
 
     def uniform(*shape: int) -> Tensor:
-        # Drawn on the processor on every device, so that a seed means the same everywhere.
+        # Drawn on the CPU, so that a seed gives the same numbers on every device.
         return torch.rand(*shape, generator=generator).to(frames.device)
 
-    def either_way(*shape: int) -> Tensor:
+    def signed(*shape: int) -> Tensor:
         return 2 * uniform(*shape) - 1
 
     power = torch.pow(10.0, frames) - 1
-    place = torch.linspace(-0.5, 0.5, bands, device=frames.device)
-    decibels = settings.gain_db * either_way(batch, 1) + settings.tilt_db * either_way(batch, 1) * (
-        2 * place
+    position = torch.linspace(-0.5, 0.5, bands, device=frames.device)
+    decibels = settings.gain_db * signed(batch, 1) + settings.tilt_db * signed(batch, 1) * (
+        2 * position
     )
     for _ in range(2):
         turns = 0.5 + 2.5 * uniform(batch, 1)
         phase = uniform(batch, 1)
-        decibels = decibels + 0.5 * settings.wave_db * either_way(batch, 1) * torch.sin(
-            2 * torch.pi * (turns * place + phase)
+        decibels = decibels + 0.5 * settings.wave_db * signed(batch, 1) * torch.sin(
+            2 * torch.pi * (turns * position + phase)
         )
     power = power * torch.pow(10.0, decibels / 10).unsqueeze(1)
 
@@ -68,7 +68,7 @@ def augment(
     weight = share.view(batch, 1, 1)
     power = (1 - weight) * power + weight * power[partner]
     weight = share.view(batch, *[1] * (labels.dim() - 1))
-    # A song without labels must not take away those of its partner.
+    # An unknown label of the partner leaves the label unchanged.
     other = torch.where(labels[partner].isnan(), labels, labels[partner])
     labels = (1 - weight) * labels + weight * other
 

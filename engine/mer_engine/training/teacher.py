@@ -1,9 +1,9 @@
-"""MusiCNN (Pons and Serra 2019) as a teacher: its published weights in a network of our own.
+"""MusiCNN (Pons and Serra 2019) as a teacher: its published weights, computed with torch.
 
-The `musicnn` package on PyPI (ISC licence) carries checkpoints of a music tagger that was trained
-on far more music than there are emotion labels. Its penultimate layer describes three seconds of
-music in 200 numbers. The architecture is the published one: filters of several widths over time
-and frequency, residual convolutions over time, mean and maximum over time, dense layers.
+The `musicnn` package on PyPI (ISC licence) contains checkpoints of a music tagger, trained on far
+more music than has emotion labels. Its penultimate layer encodes three seconds of music as 200
+numbers. The architecture is the published one: filters of several widths over time and frequency,
+residual convolutions over time, mean and maximum over time, dense layers.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mer_engine.datasets.problems import DataError
 from mer_engine.frontend import FrontEndConfig, mel_bank
-from mer_engine.training.tensor_bundle import read_bundle
+from mer_engine.training.tensor_bundle import BundleError, read_bundle
 
-# Weights that descend from the tagger's carry this, as its licence demands.
+# The licence of the tagger requires this notice with derived weights.
 NOTICE = """\
 The convolutions of this model start from MusiCNN:
 
@@ -41,19 +42,19 @@ NEGLIGENCE OR OTHER TORTIOUS ACTION, ARISING OUT OF OR IN CONNECTION WITH THE US
 THIS SOFTWARE.
 """
 
-NAMES = ("MSD_musicnn", "MTT_musicnn")
+# The checkpoint that training starts from.
+TEACHER = "MSD_musicnn"
 HOP = 256
 PATCH_FRAMES = 187
 EMBEDDING_SIZE = 200
-TAGS = 50
-# TensorFlow's default, which the checkpoints were trained with.
+# Default of TensorFlow, used for the checkpoints.
 _EPSILON = 1e-3
 _DEAD_VARIANCE = 1e-6
 
 
 @dataclass(frozen=True)
 class Affine:
-    """A batch normalisation at rest: `scale * x + shift` for each channel, float32 [channels]."""
+    """A batch normalisation in inference: `scale * x + shift` per channel, float32 [channels]."""
 
     scale: NDArray[np.float32]
     shift: NDArray[np.float32]
@@ -66,32 +67,33 @@ class Convolution:
     Attributes:
         kernel: float32 [outputs, inputs, time, frequency].
         bias: float32 [outputs].
-        after: the normalisation that follows the ReLU.
-        rest: what comes out of each output that never changes, float32 [outputs].
-        alive: which outputs do change with the music; the optimiser left most of the others at a
-            constant long before the training of the tagger ended.
+        norm: the normalisation after the ReLU.
+        constant: float32 [outputs], the output of the dead filters, which does not depend on the
+            input.
+        alive: bool [outputs], the filters whose output depends on the input. Most filters of the
+            published tagger are dead.
     """
 
     kernel: NDArray[np.float32]
     bias: NDArray[np.float32]
-    after: Affine
-    rest: NDArray[np.float32]
+    norm: Affine
+    constant: NDArray[np.float32]
     alive: NDArray[np.bool_]
 
-    def living(self) -> Convolution:
-        """Return only the outputs that change with the music."""
+    def live(self) -> Convolution:
+        """Return the convolution without its dead filters."""
         return Convolution(
             kernel=self.kernel[self.alive],
             bias=self.bias[self.alive],
-            after=Affine(self.after.scale[self.alive], self.after.shift[self.alive]),
-            rest=self.rest[self.alive],
+            norm=Affine(self.norm.scale[self.alive], self.norm.shift[self.alive]),
+            constant=self.constant[self.alive],
             alive=self.alive[self.alive],
         )
 
 
 @dataclass(frozen=True)
 class TaggerWeights:
-    """Every weight of one checkpoint, in the order in which the signal meets them.
+    """The weights of one checkpoint, from input to output.
 
     Attributes:
         name: the checkpoint's name.
@@ -116,14 +118,14 @@ class TaggerWeights:
 
 
 def load_weights(path: Path, name: str) -> TaggerWeights:
-    """Read one checkpoint from the `musicnn` wheel or from a folder it was unpacked into.
+    """Read a checkpoint from the `musicnn` wheel or its unpacked folder.
 
     Args:
-        path: the wheel, or a folder that holds ``musicnn/NAME`` or ``NAME``.
-        name: one of `NAMES`.
+        path: the wheel, or a folder that contains ``musicnn/NAME`` or ``NAME``.
+        name: "MSD_musicnn" or "MTT_musicnn".
 
     Raises:
-        FileNotFoundError: the path does not hold that checkpoint.
+        FileNotFoundError: the path does not contain that checkpoint.
         BundleError: the checkpoint cannot be read.
     """
     if path.is_file():
@@ -137,12 +139,27 @@ def load_weights(path: Path, name: str) -> TaggerWeights:
     for folder_path in (path / "musicnn" / name, path / name):
         if (folder_path / ".index").is_file():
             return _from_variables(name, read_bundle(folder_path / ".index"))
-    raise FileNotFoundError(f"{path} holds no checkpoint musicnn/{name}/.index")
+    raise FileNotFoundError(f"{path} contains no checkpoint musicnn/{name}/.index")
+
+
+def read_teacher(path: Path) -> TaggerWeights:
+    """Read the checkpoint `TEACHER` from the `musicnn` wheel or its unpacked folder.
+
+    Raises:
+        DataError: the checkpoint is missing or cannot be read.
+    """
+    try:
+        return load_weights(path, TEACHER)
+    except (OSError, BundleError, KeyError) as error:
+        raise DataError(
+            f"the teacher {path} cannot be used ({error}); give the wheel of the package musicnn "
+            "(pip download musicnn --no-deps) or its unpacked folder"
+        ) from error
 
 
 def _from_variables(name: str, variables: dict[str, NDArray[np.generic]]) -> TaggerWeights:
     def get(key: str) -> NDArray[np.float32]:
-        return np.array(variables[key], np.float32)  # a copy: torch wants writable memory
+        return np.array(variables[key], np.float32)  # a copy, because torch needs writable memory
 
     def numbered(stem: str, number: int) -> str:
         return stem if number == 0 else f"{stem}_{number}"
@@ -155,17 +172,17 @@ def _from_variables(name: str, variables: dict[str, NDArray[np.generic]]) -> Tag
     def convolution(number: int) -> Convolution:
         prefix = numbered("conv2d", number)
         kernel = get(f"{prefix}/kernel")  # [time, frequency, inputs, outputs]
-        if number >= 5:  # TensorFlow saw the channels of the residual part as a frequency axis
+        if number >= 5:  # TensorFlow stores the channels of the residual part as a frequency axis
             kernel = kernel.transpose(0, 2, 1, 3)
         kernel = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
-        after = affine(number + 1)
-        norm = numbered("batch_normalization", number + 1)
+        norm = affine(number + 1)
+        norm_prefix = numbered("batch_normalization", number + 1)
         return Convolution(
             kernel=kernel,
             bias=get(f"{prefix}/bias"),
-            after=after,
-            rest=after.scale * get(f"{norm}/moving_mean") + after.shift,
-            alive=get(f"{norm}/moving_variance") > _DEAD_VARIANCE,
+            norm=norm,
+            constant=norm.scale * get(f"{norm_prefix}/moving_mean") + norm.shift,
+            alive=get(f"{norm_prefix}/moving_variance") > _DEAD_VARIANCE,
         )
 
     return TaggerWeights(
@@ -183,7 +200,7 @@ def _from_variables(name: str, variables: dict[str, NDArray[np.generic]]) -> Tag
 def tagger_features(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the tagger's log-mel frames of mono 16 kHz audio, float32 [n // 256 + 1, 96].
 
-    They are ours but for the hop, and lie around their moments.
+    They differ from our features in the hop, and are centred on their time.
     """
     config = FrontEndConfig()
     half = config.fft_size // 2
@@ -196,7 +213,7 @@ def tagger_features(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class Teacher(nn.Module):
-    """The tagger at rest, as published. Its weights are never trained here."""
+    """The published tagger in inference."""
 
     def __init__(self, weights: TaggerWeights) -> None:
         super().__init__()
@@ -204,7 +221,7 @@ class Teacher(nn.Module):
 
     @torch.inference_mode()
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Describe patches of music.
+        """Encode patches of music.
 
         Args:
             patches: float32 [n, frames, 96], log10(1 + 1e4 * mel power), hop 256 at 16 kHz.
@@ -214,25 +231,25 @@ class Teacher(nn.Module):
         """
         features = self.feature_map(patches)
         pooled = torch.stack([features.amax(1), features.mean(1)], 2).flatten(1)
-        kernel, bias, after = self.weights.dense
+        kernel, bias, norm = self.weights.dense
         hidden = functional.relu(
             _apply(self.weights.pooled, pooled) @ torch.from_numpy(kernel) + torch.from_numpy(bias)
         )
-        embedding = _apply(after, hidden)
+        embedding = _apply(norm, hidden)
         kernel, bias = self.weights.tags
         return embedding, embedding @ torch.from_numpy(kernel) + torch.from_numpy(bias)
 
     @torch.inference_mode()
     def feature_map(self, patches: Tensor) -> Tensor:
-        """Return what is pooled over time, float32 [n, frames, 753], of patches [n, frames, 96]."""
+        """Return the maps before pooling, [n, frames, 753], of patches [n, frames, 96]."""
         x = _apply(self.weights.input, patches.unsqueeze(3)).movedim(3, 1)
         columns = []
         for layer in (*self.weights.timbral, *self.weights.temporal):
             taps = layer.kernel.shape[2]
-            column = torch.from_numpy(layer.rest).view(1, -1, 1, 1)
+            column = torch.from_numpy(layer.constant).view(1, -1, 1, 1)
             column = column.repeat(len(patches), 1, patches.shape[1], 1)
             padded = functional.pad(x, (0, 0, (taps - 1) // 2, taps // 2))
-            column[:, layer.alive] = _convolve(layer.living(), padded)
+            column[:, layer.alive] = _convolve(layer.live(), padded)
             columns.append(column)
         front = torch.cat(columns, 1)  # [n, 561, frames, 1]
         maps = [front]
@@ -250,5 +267,5 @@ def _apply(affine: Affine, x: Tensor) -> Tensor:
 def _convolve(layer: Convolution, x: Tensor) -> Tensor:
     """Convolve [n, inputs, time, bands], ReLU, normalise; maximum over bands (kept as 1)."""
     y = functional.conv2d(x, torch.from_numpy(layer.kernel), torch.from_numpy(layer.bias))
-    y = _apply(layer.after, functional.relu(y).movedim(1, 3)).movedim(3, 1)
+    y = _apply(layer.norm, functional.relu(y).movedim(1, 3)).movedim(3, 1)
     return y.amax(3, keepdim=True)

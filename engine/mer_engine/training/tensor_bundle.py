@@ -1,8 +1,8 @@
 """Read the variables of a TensorFlow checkpoint without TensorFlow.
 
 A checkpoint in the "tensor bundle" format is two files. ``PREFIX.index`` is a sorted string table
-(the table format of LevelDB): blocks of prefix-compressed keys whose values say where a tensor
-lies. ``PREFIX.data-00000-of-0000N`` holds the tensors' bytes one after another.
+(the table format of LevelDB): blocks of prefix-compressed keys whose values give the position of
+a tensor. ``PREFIX.data-00000-of-0000N`` contains the bytes of the tensors in sequence.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ _FOOTER_BYTES = 48
 _TABLE_MAGIC = 0xDB4775248B80FB57
 _BLOCK_TRAILER_BYTES = 5  # one byte of compression type, four of checksum
 
-# TensorFlow's DataType numbers for the types that checkpoints of networks hold.
+# TensorFlow's DataType numbers of the types that occur in checkpoints of networks.
 _DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 4: "u1", 6: "i1", 9: "<i8", 19: "<f2"}
 
 
 class BundleError(ValueError):
-    """The files are not a tensor bundle that this reader understands; the message says why."""
+    """The files are not a supported tensor bundle; the message gives the reason."""
 
 
 def read_bundle(index: Path) -> dict[str, NDArray[np.generic]]:
-    """Return every tensor of the bundle whose index file is given, by name.
+    """Return the tensors of a bundle by name.
 
     Args:
-        index: path of the ``.index`` file; its ``.data-*`` files lie beside it.
+        index: path of the ``.index`` file, with the ``.data-*`` files beside it.
 
     Raises:
-        BundleError: the table is damaged, compressed, or holds a type that is not supported.
+        BundleError: the table is damaged or compressed, or contains an unsupported type.
         OSError: a file cannot be read.
     """
     entries = dict(_table_entries(index.read_bytes()))
@@ -73,7 +73,7 @@ def _table_entries(table: bytes) -> Iterator[tuple[bytes, bytes]]:
     footer = table[-_FOOTER_BYTES:]
     (magic,) = struct.unpack("<Q", footer[40:])
     if magic != _TABLE_MAGIC:
-        raise BundleError(f"the index does not end in a table's magic number but in {magic:#x}")
+        raise BundleError(f"the index ends with {magic:#x} instead of the magic number of a table")
     position = 0
     handle = []
     for _ in range(4):  # offset and size of the meta-index block, then of the index block
@@ -87,10 +87,14 @@ def _table_entries(table: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _block(table: bytes, offset: int, size: int) -> bytes:
     if offset + size + _BLOCK_TRAILER_BYTES > len(table):
-        raise BundleError(f"a block of {size} bytes at {offset} ends after the index file does")
+        raise BundleError(
+            f"a block of {size} bytes at {offset} goes beyond the end of the index file"
+        )
     compression = table[offset + size]
     if compression != 0:
-        raise BundleError(f"a block is compressed (type {compression}); only plain ones are read")
+        raise BundleError(
+            f"a block is compressed (type {compression}); only uncompressed blocks are supported"
+        )
     return table[offset : offset + size]
 
 
@@ -110,7 +114,7 @@ def _block_entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Yield (field number, value) of a protocol buffer message; groups do not occur here."""
+    """Yield (field number, value) of a protocol buffer message without groups."""
     position = 0
     while position < len(message):
         tag, position = _varint(message, position)
@@ -123,7 +127,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
             yield number, message[position : position + size]
             position += size
         elif wire_type in (1, 5):
-            position += 8 if wire_type == 1 else 4  # checksums: read past, not checked
+            position += 8 if wire_type == 1 else 4  # checksums are skipped
         else:
             raise BundleError(f"a message has a field of the unknown wire type {wire_type}")
 
@@ -144,10 +148,10 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 def _as_int(value: int | bytes) -> int:
     if isinstance(value, int):
         return value
-    raise BundleError("a message of the index holds bytes where a number should be")
+    raise BundleError("the index contains bytes instead of a number")
 
 
 def _as_bytes(value: int | bytes) -> bytes:
     if isinstance(value, bytes):
         return value
-    raise BundleError("a message of the index holds a number where bytes should be")
+    raise BundleError("the index contains a number instead of bytes")

@@ -1,7 +1,7 @@
-"""Start the network's convolutions from a tagger's.
+"""Initialise the encoder with the weights of a tagger.
 
-Most of the tagger's front filters are constant (their normalisation saw no variance), so those that
-live fit into a small network. They were made for frames 16 ms apart; ours lie 15.6 ms apart.
+Most front-end filters of the tagger are dead (their outputs have no variance), so the live ones fit
+into a small network. The tagger's frames are 16 ms apart, ours 15.6 ms.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from mer_engine.network import ChannelNorm, EmotionNetwork, MaxOverFrequencyConv
 from mer_engine.training.examples import with_context
 from mer_engine.training.teacher import Affine, TaggerWeights
 
-_NOTHING = 1e-12
+_NEGLIGIBLE = 1e-12
 
 
 @torch.no_grad()
-def start_encoder(network: EmotionNetwork, weights: TaggerWeights) -> None:
-    """Set the encoder's convolutions to the living part of the tagger's, and its tags to their own.
+def init_encoder(network: EmotionNetwork, weights: TaggerWeights) -> None:
+    """Copy the tagger's live convolutions, and its last layers if the network has tags.
 
-    Filters for which the tagger has nothing keep their random start.
+    Filters beyond the number of live ones keep their random initialisation.
 
     Raises:
-        ValueError: a group of filters is too small for the tagger's, or of another shape.
+        ValueError: a group has fewer filters than the tagger, or filters of another shape.
     """
     encoder = network.encoder
     scale, shift = float(weights.input.scale[0]), float(weights.input.shift[0])
     encoder.mean.fill_(-shift / scale)
     encoder.std.fill_(1 / scale)
 
-    sources: list[NDArray[np.int64]] = []  # the tagger's channel behind each of ours, -1 for none
+    sources: list[NDArray[np.int64]] = []  # tagger channel of each of our channels, or -1
     offset = 0
     layers = (*weights.timbral, *weights.temporal)
     for module, layer in zip(encoder.front, layers, strict=True):
@@ -45,9 +45,9 @@ def start_encoder(network: EmotionNetwork, weights: TaggerWeights) -> None:
             raise ValueError(
                 f"{len(alive)} filters of the tagger do not fit into a group of {size}"
             )
-        # The tagger takes the largest of `scale * relu(...) + shift` over the bands: where the
-        # scale is negative, that is the least answer.
-        sign = np.where(layer.after.scale[alive] < 0, -1.0, 1.0).astype(np.float32)
+        # The tagger takes the maximum of `scale * relu(...) + shift` over the bands. With a
+        # negative scale, this is the minimum of the filter output.
+        sign = np.where(layer.norm.scale[alive] < 0, -1.0, 1.0).astype(np.float32)
         kernel = layer.kernel[alive] * sign[:, None, None, None]
         if kernel.shape[2:] != group.convolve.weight.shape[2:]:
             raise ValueError(
@@ -57,60 +57,60 @@ def start_encoder(network: EmotionNetwork, weights: TaggerWeights) -> None:
         group.convolve.weight[: len(alive)] = torch.tensor(kernel)
         group.sign[: len(alive), 0] = torch.tensor(sign)
         group.bias[: len(alive), 0] = torch.tensor(layer.bias[alive])
-        _set_norm(group.norm, layer.after, alive)
+        _set_norm(group.norm, layer.norm, alive)
         sources.append(np.concatenate([alive + offset, np.full(size - len(alive), -1)]))
         offset += len(layer.alive)
 
     source = np.concatenate(sources)
-    rest = np.concatenate([layer.rest for layer in layers])
+    constants = np.concatenate([layer.constant for layer in layers])
     dead = ~np.concatenate([layer.alive for layer in layers])
     first = weights.residual[0]
     kernel = first.kernel[..., 0].transpose(0, 2, 1)  # [64, 7, 561]
-    ours = np.where(source >= 0, kernel[:, :, source], 0).astype(np.float32)
-    constant = (kernel.sum(1)[:, dead] * rest[dead]).sum(1)
-    _set_convolution(encoder.transition, ours, first.bias + constant)
-    _set_norm(encoder.transition_norm, first.after)
+    live = np.where(source >= 0, kernel[:, :, source], 0).astype(np.float32)
+    dead_input = (kernel.sum(1)[:, dead] * constants[dead]).sum(1)
+    _set_convolution(encoder.transition, live, first.bias + dead_input)
+    _set_norm(encoder.transition_norm, first.norm)
     for convolve, norm, layer in zip(
         encoder.residual, encoder.residual_norms, weights.residual[1:], strict=True
     ):
         kernel = layer.kernel[..., 0].transpose(0, 2, 1)
         _set_convolution(cast(nn.Conv1d, convolve), kernel, layer.bias)
-        _set_norm(cast(ChannelNorm, norm), layer.after)
+        _set_norm(cast(ChannelNorm, norm), layer.norm)
     if encoder.tagger is not None:
         _set_tagger(encoder.tagger, weights, source)
-    # The tagger's weight decay left dead weights at 1e-30, which processors multiply slowly.
+    # Weight decay left dead weights near 1e-30. Their products are denormal: slow on CPUs.
     for parameter in encoder.parameters():
-        parameter[parameter.abs() < _NOTHING] = 0
+        parameter[parameter.abs() < _NEGLIGIBLE] = 0
 
 
 def _set_tagger(tagger: Tagger, weights: TaggerWeights, source: NDArray[np.int64]) -> None:
-    """Set the layers after the convolutions: what never changes becomes a part of the bias.
+    """Set the layers after the convolutions. Constant inputs become part of the bias.
 
     Args:
-        tagger: as wide as the tagger's, with as many tags.
-        weights: the tagger's.
-        source: its front channel behind each of ours, -1 for none.
+        tagger: of the same width and number of tags.
+        weights: of the published tagger.
+        source: its front-end channel of each of our channels, or -1.
     """
-    kernel, bias, after = weights.dense
+    kernel, bias, norm = weights.dense
     layers = (*weights.timbral, *weights.temporal)
-    rest = np.concatenate([layer.rest for layer in layers])
-    residual = len(weights.pooled.scale) // 2 - len(rest)
-    # Of each channel maximum and mean stand side by side; what does not live rests at one value.
-    resting = np.where(np.isin(np.arange(len(rest)), source), 0.0, rest)
-    resting = np.repeat(np.concatenate([resting, np.zeros(residual)]), 2)
-    constant = (resting * weights.pooled.scale + weights.pooled.shift) @ kernel + bias
-    heard = (kernel * weights.pooled.scale[:, None]).reshape(-1, 2, kernel.shape[1])
-    channels = np.concatenate([source, len(rest) + np.arange(residual)])
-    ours = np.where((channels >= 0)[:, None, None], heard[channels], 0.0)
-    _set_linear(tagger.first, ours.swapaxes(0, 1).reshape(-1, kernel.shape[1]), constant)
+    constants = np.concatenate([layer.constant for layer in layers])
+    residual = len(weights.pooled.scale) // 2 - len(constants)
+    # Maximum and mean of each channel are adjacent. Both are the constant of a dead channel.
+    dead = np.where(np.isin(np.arange(len(constants)), source), 0.0, constants)
+    dead = np.repeat(np.concatenate([dead, np.zeros(residual)]), 2)
+    dead_input = (dead * weights.pooled.scale + weights.pooled.shift) @ kernel + bias
+    scaled = (kernel * weights.pooled.scale[:, None]).reshape(-1, 2, kernel.shape[1])
+    channels = np.concatenate([source, len(constants) + np.arange(residual)])
+    live = np.where((channels >= 0)[:, None, None], scaled[channels], 0.0)
+    _set_linear(tagger.first, live.swapaxes(0, 1).reshape(-1, kernel.shape[1]), dead_input)
     tags, tag_bias = weights.tags
-    _set_linear(tagger.last, after.scale[:, None] * tags, tag_bias + after.shift @ tags)
+    _set_linear(tagger.last, norm.scale[:, None] * tags, tag_bias + norm.shift @ tags)
 
 
 def _set_linear(
     linear: nn.Linear, kernel: NDArray[np.floating], bias: NDArray[np.floating]
 ) -> None:
-    """Take over a kernel [inputs, outputs] of the very size."""
+    """Copy a kernel [inputs, outputs] of the same size."""
     if kernel.T.shape != linear.weight.shape:
         raise ValueError(
             f"the tagger's layer of {kernel.shape} (inputs, outputs) does not fit into one of "
@@ -121,8 +121,8 @@ def _set_linear(
 
 
 @torch.inference_mode()
-def settle_pool(network: EmotionNetwork, frames: NDArray[np.float16]) -> None:
-    """Set the normalisation of the embeddings to the statistics of some clips.
+def normalise_pool(network: EmotionNetwork, frames: NDArray[np.float16]) -> None:
+    """Set the normalisation of the pooled channels from some clips.
 
     Args:
         network: changed in place.
@@ -133,9 +133,9 @@ def settle_pool(network: EmotionNetwork, frames: NDArray[np.float16]) -> None:
     for part in np.array_split(frames, max(1, len(frames) // 8)):
         batch = with_context(network, torch.from_numpy(part.astype(np.float32)))
         pooled.append(network.encoder.pool(network.encoder.maps(batch)).flatten(0, 1))
-    spread, mean = torch.std_mean(torch.cat(pooled), dim=0)
+    std, mean = torch.std_mean(torch.cat(pooled), dim=0)
     network.encoder.pool_mean.copy_(mean)
-    network.encoder.pool_std.copy_(spread + 1e-3)
+    network.encoder.pool_std.copy_(std + 1e-3)
 
 
 def _set_convolution(
@@ -147,7 +147,7 @@ def _set_convolution(
 
 
 def _set_norm(norm: ChannelNorm, affine: Affine, channels: NDArray[np.int64] | None = None) -> None:
-    """Make a normalisation at rest compute `scale * x + shift` in its first channels."""
+    """Make a normalisation compute `scale * x + shift` in its first channels."""
     index = np.arange(len(affine.scale)) if channels is None else channels
     count = len(index)
     norm.running_mean[:count] = 0

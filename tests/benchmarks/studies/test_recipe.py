@@ -12,7 +12,8 @@ import pytest
 from deam_support import write_deam
 from mer_engine.training import train as train_module
 from mer_engine.training.checkpoint import read_checkpoint
-from mer_engine.training.train import TrainSettings, restore, train
+from mer_engine.training.settings import TrainSettings
+from mer_engine.training.train import restore_dataset, train
 from tagger_support import make_tagger, write_wheel
 from vgmidi_support import write_vgmidi
 
@@ -33,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         keep_checkpoint=True,
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_module, "HELD_OUT_PARTS", 2)  # its figures are not looked at here
+        patch.setattr(train_module, "CALIBRATION_FOLDS", 2)  # its figures are not looked at here
         train(settings, lambda _: None)
     return data, settings.checkpoint
 
@@ -131,6 +132,6 @@ def test_a_file_that_is_no_checkpoint_is_refused(
 def test_a_study_that_needs_the_data_says_so(
     recipe: ModuleType, run: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert restore(read_checkpoint(run[1])["state"]) is not None
+    assert restore_dataset(read_checkpoint(run[1])["state"]) is not None
     assert recipe.main(["transfer", "--checkpoint", str(run[1])]) == 2
     assert "transfer needs --data" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""DEAM as a collection, on small data in its layout."""
+"""The loader of DEAM, on small data in its layout."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_the_folder_or_the_one_above_it(root: Path) -> None:
         assert deam.summary == ""
 
 
-def test_labels_lie_at_the_end_of_each_step(root: Path) -> None:
+def test_labels_belong_to_the_end_of_each_step(root: Path) -> None:
     deam = load_collection(root)
     clip = deam.clips[0]
     assert (clip.song, clip.start_s, clip.audio_offset_s, clip.duration_s) == ("2", 30, 0, 10)
@@ -45,14 +45,14 @@ def test_labels_lie_at_the_end_of_each_step(root: Path) -> None:
     assert np.isnan(deam.labels(clip, 31)[30]).all()
 
 
-def test_further_clips_begin_anywhere(root: Path) -> None:
+def test_extra_clips_may_begin_at_any_time(root: Path) -> None:
     deam = load_collection(root)
     (clip,) = deam.extra  # the one whose file is missing is not listed
     assert clip.song == "2"
     assert deam.labels(clip, 2)[0, 1] == pytest.approx(arousal_of(2) + 0.00355, abs=1e-4)
 
 
-def test_what_is_known_of_songs_with_the_tables_quirks(root: Path) -> None:
+def test_metadata_of_songs_in_all_variants_of_the_tables(root: Path) -> None:
     songs = load_collection(root).songs
     assert songs["2"].static == pytest.approx((valence_of(2), arousal_of(2)))
     assert (songs["2"].artist, songs["2"].title, songs["2"].genre) == (
@@ -68,7 +68,7 @@ def test_what_is_known_of_songs_with_the_tables_quirks(root: Path) -> None:
     assert songs["2003"].artist is None
 
 
-def test_whole_songs_are_used_from_where_the_clip_begins(tmp_path: Path) -> None:
+def test_long_recordings_are_used_from_the_start_of_the_clip(tmp_path: Path) -> None:
     root = write_deam(tmp_path, seconds=0.1)
     soundfile.write(root / "audio" / "2.flac", tone(2, 45.0), RATE)
     clips = {clip.song: clip for clip in load_collection(root).clips}
@@ -83,17 +83,17 @@ def test_without_splits_artists_stay_together(tmp_path: Path) -> None:
     (root / "splits").rmdir()
     deam = load_collection(root)
     assert sum(len(ids) for ids in deam.splits.values()) == len(deam.songs) == 30
-    of = {song: name for name, ids in deam.splits.items() for song in ids}
-    assert of["2"] == of["3"]  # both by Someone
-    assert "figures on this split would be too good" in deam.notes[0]
+    split_by_song = {song: name for name, ids in deam.splits.items() for song in ids}
+    assert split_by_song["2"] == split_by_song["3"]  # both by Someone
+    assert "figures on this split would be too good" in deam.remarks[0]
 
 
 @pytest.mark.parametrize("nested", [False, True])
 def test_the_published_archives(tmp_path: Path, nested: bool) -> None:
     root = write_deam(tmp_path, seconds=0.1)
     tables = root / "annotations" / "annotations averaged per song"
-    dynamic, whole = tables / "dynamic (per second annotations)", tables / "song_level"
-    for folder in (dynamic, whole, root / "metadata"):
+    dynamic, static = tables / "dynamic (per second annotations)", tables / "song_level"
+    for folder in (dynamic, static, root / "metadata"):
         folder.mkdir(parents=True)
     for name in ("arousal", "valence"):
         (root / "annotations" / f"{name}.csv").rename(dynamic / f"{name}.csv")
@@ -101,10 +101,10 @@ def test_the_published_archives(tmp_path: Path, nested: bool) -> None:
         path.rename(root / "metadata" / path.name)
     header, *rows = (root / "annotations" / "static_annotations.csv").read_text().splitlines()
     (root / "annotations" / "static_annotations.csv").unlink()
-    (whole / "static_annotations_averaged_songs_1_2000.csv").write_text(
+    (static / "static_annotations_averaged_songs_1_2000.csv").write_text(
         "\n".join([header, *rows[:24]])
     )
-    (whole / "static_annotations_averaged_songs_2000_2058.csv").write_text(
+    (static / "static_annotations_averaged_songs_2000_2058.csv").write_text(
         "\n".join([header, *rows[24:]])
     )
     (root / "audio").rename(root / "MEMD_audio")
@@ -120,42 +120,42 @@ def test_the_published_archives(tmp_path: Path, nested: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gone", "told"),
+    ("missing", "message"),
     [
-        ("annotations/arousal.csv", "arousal.csv is missing; it holds the arousal labels"),
+        ("annotations/arousal.csv", "arousal.csv is missing; it contains the arousal labels"),
         ("annotations/static_annotations.csv", "static_annotations.csv is missing"),
         ("splits/test.txt", "test.txt is missing; it lists the songs of the test split"),
-        ("audio", "audio is missing; it holds the songs' audio"),
+        ("audio", "audio is missing; it contains the audio of the songs"),
     ],
 )
-def test_what_is_missing_is_named(tmp_path: Path, gone: str, told: str) -> None:
+def test_missing_files_are_named(tmp_path: Path, missing: str, message: str) -> None:
     root = write_deam(tmp_path, seconds=0.01)
-    path = root / gone
-    path.rename(path.with_name("elsewhere"))
-    with pytest.raises(DataError, match=told):
+    path = root / missing
+    path.rename(path.with_name("moved"))
+    with pytest.raises(DataError, match=message):
         load_collection(root)
 
 
-def test_a_folder_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no DEAM"):
+def test_a_folder_without_deam_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not contain DEAM"):
         load_collection(tmp_path)
     with pytest.raises(DataError, match="does not exist"):
         load_collection(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
-    ("table", "text", "told"),
+    ("table", "text", "message"),
     [
         ("valence.csv", "song,sample_15000ms\n2,0.5\n", "has no column song_id"),
-        ("valence.csv", "song_id,time\n2,0.5\n", "holds no columns sample_"),
+        ("valence.csv", "song_id,time\n2,0.5\n", "has no columns sample_"),
         ("valence.csv", "song_id,sample_15000ms\nx,0.5\n", "line 2: 'x' is not a song number"),
         ("static_annotations.csv", "song_id,valence_mean\n2,5\n", "has no column arousal_mean"),
     ],
 )
-def test_tables_that_are_refused(tmp_path: Path, table: str, text: str, told: str) -> None:
+def test_invalid_tables_are_rejected(tmp_path: Path, table: str, text: str, message: str) -> None:
     root = write_deam(tmp_path, seconds=0.01)
     (root / "annotations" / table).write_text(text)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         load_collection(root)
 
 
@@ -170,14 +170,14 @@ def test_each_song_left_out_is_named(tmp_path: Path) -> None:
         + "8,loud,0.1\n9,1.5,0.1\n10,,\n"
     )
     deam = load_collection(root)
-    told = dict(sentence.removeprefix("song ").split(":", 1) for sentence in deam.left_out)
-    assert "no audio file in" in told["5"]
-    assert "cannot be read as audio" in told["6"]
-    assert "is empty (0 bytes)" in told["7"]
-    assert told["8"].strip() == "valence.csv, sample_30500ms: 'loud' is not a number"
-    assert told["9"].strip() == "valence.csv, sample_30500ms: 1.5 lies outside [-1, 1]"
-    assert told["10"].strip() == told["2001"].strip() == "no labels over time"
-    assert not set(told) & {clip.song for clip in deam.clips}
+    details = dict(sentence.removeprefix("song ").split(":", 1) for sentence in deam.left_out)
+    assert "no audio file in" in details["5"]
+    assert "cannot be read as audio" in details["6"]
+    assert "is empty (0 bytes)" in details["7"]
+    assert details["8"].strip() == "valence.csv, sample_30500ms: 'loud' is not a number"
+    assert details["9"].strip() == "valence.csv, sample_30500ms: 1.5 is outside [-1, 1]"
+    assert details["10"].strip() == details["2001"].strip() == "no labels over time"
+    assert not set(details) & {clip.song for clip in deam.clips}
     assert "1 without audio" in deam.summary
-    assert deam.summary.startswith(f"{len(told)} of 30 songs were left out: ")
+    assert deam.summary.startswith(f"{len(details)} of 30 songs were left out: ")
     assert {problem.song for problem in deam.problems_of("test")} == set(deam.splits["test"])

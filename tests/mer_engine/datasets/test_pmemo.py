@@ -1,4 +1,4 @@
-"""PMEmo's loader, on small data in its published layout."""
+"""The loader of PMEmo, on small data in its published layout."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def write_pmemo(root: Path, *, archive: bool = False) -> Path:
 
 
 @pytest.mark.parametrize("archive", [False, True])
-def test_choruses_are_cut_where_labels_begin(tmp_path: Path, archive: bool) -> None:
+def test_choruses_are_cut_from_the_first_label_on(tmp_path: Path, archive: bool) -> None:
     write_pmemo(tmp_path / "pmemo", archive=archive)
     for folder in (tmp_path, tmp_path / "pmemo"):
         pmemo = load_collection(f"pmemo={folder}")
@@ -53,7 +53,7 @@ def test_choruses_are_cut_where_labels_begin(tmp_path: Path, archive: bool) -> N
             ("5", 15, 15, 10),
             ("5", 25, 25, 3),
         ]
-        # Values of 0 to 1 become [-1, 1]; the first label ends the first half second.
+        # Values are scaled from [0, 1] to [-1, 1]; a label belongs to the end of its half second.
         labels = pmemo.labels(pmemo.clips[1], 20)
         expected = 2 * (0.5 + np.arange(25.5, 32.25, 0.5) / 100) - 1
         np.testing.assert_allclose(labels[:14, 1], expected, atol=1e-6)
@@ -62,9 +62,9 @@ def test_choruses_are_cut_where_labels_begin(tmp_path: Path, archive: bool) -> N
         assert pmemo.songs["1"].title == "Good, Better"
         assert pmemo.songs["1"].static is None
         assert pmemo.summary == "2 of 5 songs were left out: 1 without labels, 1 without audio"
-        of = {song: name for name, ids in pmemo.splits.items() for song in ids}
-        assert of["4"] == of["5"]  # one artist
-        assert len(of) == 5
+        split_by_song = {song: name for name, ids in pmemo.splits.items() for song in ids}
+        assert split_by_song["4"] == split_by_song["5"]  # one artist
+        assert len(split_by_song) == 5
 
 
 @pytest.mark.parametrize(
@@ -88,34 +88,32 @@ def test_songs_with_bad_labels_are_left_out(tmp_path: Path) -> None:
         file.write("4,20.0,0.7,1.2\n5,20.0,loud,0.5\n")
     pmemo = load_collection(f"pmemo={tmp_path}")
     assert {clip.song for clip in pmemo.clips} == {"1"}
-    told = " | ".join(pmemo.left_out)
-    assert "song 4: dynamic_annotations.csv, line 118: 1.2 lies outside 0 to 1" in told
-    assert "song 5: dynamic_annotations.csv, line 119, arousal(mean): 'loud' is not" in told
+    reasons = " | ".join(pmemo.left_out)
+    assert "song 4: dynamic_annotations.csv, line 118: 1.2 is outside 0 to 1" in reasons
+    assert "song 5: dynamic_annotations.csv, line 119, arousal(mean): 'loud' is not" in reasons
     (tmp_path / "static_annotations.csv").write_text(
         "musicId,Arousal(mean),Valence(mean)\n1,7.5,0.25\n"
     )
-    with pytest.raises(
-        DataError, match=r"no song .* can be used: 5 of 5 songs .* 7.5 lies outside"
-    ):
+    with pytest.raises(DataError, match=r"no song .* can be used: 5 of 5 songs .* 7.5 is outside"):
         load_collection(f"pmemo={tmp_path}")
 
 
-def test_contradictory_rows(tmp_path: Path) -> None:
+def test_songs_with_contradictory_rows_are_left_out(tmp_path: Path) -> None:
     tables = write_pmemo(tmp_path)
     with (tables / "dynamic_annotations.csv").open("a") as file:
         file.write("4,20.0,0.1,0.1\n")
     pmemo = load_collection(f"pmemo={tmp_path}")
-    assert "song 4: dynamic_annotations.csv, line 118: other values for 20 s" in str(pmemo.left_out)
+    assert "song 4: dynamic_annotations.csv, line 118: 20 s has other values" in str(pmemo.left_out)
 
 
-def test_what_is_refused(tmp_path: Path) -> None:
+def test_unusable_folders_and_tables_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         load_collection(f"pmemo={tmp_path / 'none'}")
-    with pytest.raises(DataError, match=r"holds no PMEmo: dynamic_annotations\.csv"):
+    with pytest.raises(DataError, match=r"does not contain PMEmo: dynamic_annotations\.csv"):
         load_collection(f"pmemo={tmp_path}")
     tables = write_pmemo(tmp_path)
-    metadata = (tmp_path / "metadata.csv").rename(tmp_path / "elsewhere")
-    with pytest.raises(DataError, match=r"metadata\.csv is missing; it holds artist and title"):
+    metadata = (tmp_path / "metadata.csv").rename(tmp_path / "moved.csv")
+    with pytest.raises(DataError, match=r"metadata\.csv is missing; it contains artist and title"):
         load_collection(f"pmemo={tmp_path}")
     metadata.rename(tmp_path / "metadata.csv")
     (tables / "dynamic_annotations.csv").write_text("musicId,frameTime,Arousal(mean)\n1,15.5,1\n")

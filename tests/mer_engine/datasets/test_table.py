@@ -1,7 +1,8 @@
-"""Tables as spreadsheets write them."""
+"""CSV tables in the variants that spreadsheets write."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -47,25 +48,25 @@ def test_short_and_long_rows(tmp_path: Path) -> None:
 def test_numbers(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b\n")
     table = read_table(tmp_path / "t.csv", "values")
-    for nothing in ("", " ", "NaN", "n/a"):
-        assert table.number(nothing) != table.number(nothing)
+    for empty in ("", " ", "NaN", "n/a"):
+        assert math.isnan(table.number(empty))
     for bad in ("loud", "0,5", "inf"):
         with pytest.raises(ValueError, match=bad):
             table.number(bad)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
-        (None, "t.csv is missing; it holds the labels"),
-        (b"", "t.csv is empty; it should hold the labels"),
+        (None, "t.csv is missing; it contains the labels"),
+        (b"", "t.csv is empty; it should contain the labels"),
         (b"\n \n", "t.csv is empty"),
         (b"file,arousal\n", r"no column valence; .* \(its columns: file, arousal\)"),
         (b"\xff\xfea", "t.csv cannot be read"),
     ],
 )
-def test_what_is_refused(tmp_path: Path, content: bytes | None, told: str) -> None:
+def test_unusable_tables_are_rejected(tmp_path: Path, content: bytes | None, message: str) -> None:
     if content is not None:
         (tmp_path / "t.csv").write_bytes(content)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         read_table(tmp_path / "t.csv", "the labels", ["file", "valence"])

@@ -1,4 +1,4 @@
-"""Torch on one thread: several workers share the machine, and waiting threads would burn it."""
+"""Run torch on one thread, because several test workers share the machine."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Intervals and priors, on predictions whose errors are known."""
+"""Calibration of predictions with known errors."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from mer_engine.training.calibrate import calibrate
+from mer_engine.training.calibrate import NORMAL_HALF_WIDTH, calibrate
 
 CENTRES = np.linspace(-1, 1, 41, dtype=np.float32)
 
@@ -17,13 +17,13 @@ def predictions(songs: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
     return (weights / weights.sum(-1, keepdims=True)).astype(np.float32), means
 
 
-def test_the_scale_makes_up_for_a_spread_that_is_too_small() -> None:
+def test_the_scale_corrects_a_spread_that_is_too_small() -> None:
     songs = 2000
     probabilities, means = predictions(songs, spread=0.1)
     rng = np.random.default_rng(1)
-    errors = rng.normal(0, 1, (songs, 1, 2)) * np.array([0.1, 0.2])  # arousal is half as sure
+    errors = rng.normal(0, 1, (songs, 1, 2)) * np.array([0.1, 0.2])  # arousal has twice the error
     labels = means + errors
-    # The other scores of a network, here turned around, play no part.
+    # The other scores, reversed here, have no effect.
     scores = np.concatenate([probabilities, probabilities[..., ::-1]], axis=2)
     result = calibrate(scores, CENTRES, labels, labels)
     assert np.allclose(result.interval_scale["valence"], 1.28, atol=0.08)
@@ -45,36 +45,36 @@ def test_unknown_labels_are_left_out() -> None:
     training[::2] = np.nan
     result = calibrate(probabilities, CENTRES, held_out.astype(np.float32), training)
     assert result.interval_scale["valence"][10] == pytest.approx(1.28, abs=0.08)
-    # No song tells the last windows: as for a normal distribution.
-    assert result.interval_scale["valence"][19] == 1.2816
+    # The last windows have no labels, so the scale is that of a normal distribution.
+    assert result.interval_scale["valence"][19] == NORMAL_HALF_WIDTH
     assert result.prior["valence"].mean == pytest.approx(means[1::2, :, 0].mean(), abs=1e-6)
     assert len(result.interval_scale["arousal"]) == 20
 
 
-def test_a_reader_that_exaggerates_is_taken_back() -> None:
+def test_the_line_corrects_exaggerated_predictions() -> None:
     songs = 3000
     probabilities, means = predictions(songs, spread=0.1)
     rng = np.random.default_rng(1)
     held_out = 0.5 * means + 0.1 + rng.normal(0, 0.05, (songs, 1, 2))
-    whole = np.array([0.4, -0.4]) * means[:, 0] + np.array([0.0, 0.2])
-    whole[::3] = np.nan
+    static = np.array([0.4, -0.4]) * means[:, 0] + np.array([0.0, 0.2])
+    static[::3] = np.nan
     scores = np.concatenate([probabilities, probabilities], axis=2)
     result = calibrate(
         scores, CENTRES, held_out.astype(np.float32), held_out.astype(np.float32),
-        whole.astype(np.float32),
+        static.astype(np.float32),
     )  # fmt: skip
     assert set(result.line) == {"valence", "arousal", "whole_valence", "whole_arousal"}
     for name in ("valence", "arousal"):
         np.testing.assert_allclose(result.line[name], [[0.1, 0.5]] * 20, atol=0.01)
-        # What the line leaves over: 1.28 times 0.05, of a spread of 0.1.
+        # The remaining error is 1.28 times 0.05; the spread is 0.1.
         np.testing.assert_allclose(result.interval_scale[name], 0.64, atol=0.04)
-    # Nothing is turned around: where the opposite would be nearer, the mean is told.
-    expected = [[np.nanmean(whole[:, 1]), 0.0]] * 20
+    # A negative slope is replaced by the mean.
+    expected = [[np.nanmean(static[:, 1]), 0.0]] * 20
     np.testing.assert_allclose(result.line["whole_arousal"], expected, atol=0.01)
     np.testing.assert_allclose(result.line["whole_valence"], [[0.0, 0.4]] * 20, atol=0.01)
 
 
-def test_too_few_songs_tell_no_line() -> None:
+def test_no_line_is_fitted_to_too_few_songs() -> None:
     probabilities, means = predictions(40, spread=0.1)
     scores = np.concatenate([probabilities, probabilities], axis=2)
     labels = (0.5 * means).astype(np.float32)

@@ -1,4 +1,4 @@
-"""An interrupted run's state: kept whole, and only given back to the same run."""
+"""Checkpoints: atomic, and only loaded by a run with the same configuration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONFIGURATION = {
 }
 
 
-def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+def test_a_saved_state_is_loaded_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "m.checkpoint"
     checkpoint = Checkpoint(path, CONFIGURATION)
     assert checkpoint.load() is None
@@ -29,7 +29,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
         "epoch": 3,
         "weights": layer.state_dict(),
         "optimiser": optimiser.state_dict(),
-        "chance": torch.get_rng_state(),
+        "generator": torch.get_rng_state(),
         "numpy": np.random.default_rng(5).bit_generator.state,
         "losses": [0.5, (1, None)],
         "figure": np.float64(0.25),
@@ -41,7 +41,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     assert again is not None
     torch.testing.assert_close(again["weights"]["weight"], layer.weight.detach())
     assert again["optimiser"]["state"][0]["step"] == 1
-    torch.testing.assert_close(again["chance"], torch.get_rng_state())
+    torch.testing.assert_close(again["generator"], torch.get_rng_state())
     assert again["numpy"] == state["numpy"]
     assert (again["epoch"], again["losses"]) == (3, [0.5, (1, None)])
     assert (again["figure"], again["version"]) == (0.25, str(torch.__version__))
@@ -69,21 +69,23 @@ def test_an_interrupted_save_leaves_the_old_state(
     assert checkpoint.load() == {"epoch": 3}
 
 
-def test_another_configuration_is_refused_with_the_differences(tmp_path: Path) -> None:
+def test_another_configuration_is_rejected_with_the_differences(tmp_path: Path) -> None:
     path = tmp_path / "m.checkpoint"
     Checkpoint(path, CONFIGURATION).save({})
     other = {**CONFIGURATION, "fit": {"steps": 10, "rate": 0.1}, "init": "shipped"}
-    with pytest.raises(DataError) as refused:
+    with pytest.raises(DataError) as rejected:
         Checkpoint(path, other).load()
-    told = str(refused.value)
-    assert "another training run: fit.steps was 12 and is 10; init was None and is shipped" in told
-    assert "--fresh" in told
+    message = str(rejected.value)
+    assert (
+        "another training run: fit.steps was 12 and is 10; init was None and is shipped" in message
+    )
+    assert "--fresh" in message
     many = {f"option {n}": n for n in range(9)}
     with pytest.raises(DataError, match="; and 8 more; train"):
         Checkpoint(path, many).load()
 
 
-def test_damaged_files(tmp_path: Path) -> None:
+def test_damaged_files_are_rejected(tmp_path: Path) -> None:
     path = tmp_path / "m.checkpoint"
     checkpoint = Checkpoint(path, CONFIGURATION)
     checkpoint.save({"weights": torch.zeros(1000)})
@@ -93,11 +95,11 @@ def test_damaged_files(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"m\.checkpoint cannot be read as a checkpoint"):
             checkpoint.load()
     torch.save({"weights": 1}, path)
-    with pytest.raises(DataError, match="is no checkpoint of this version"):
+    with pytest.raises(DataError, match="is not a checkpoint of this version"):
         checkpoint.load()
 
 
-def test_what_cannot_be_kept_is_an_error(tmp_path: Path) -> None:
+def test_an_unsupported_type_is_an_error(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path / "m.checkpoint", CONFIGURATION)
     with pytest.raises(TypeError, match=r"state\['a'\]\[1\] is a ndarray"):
         checkpoint.save({"a": [1, np.zeros(2)]})

@@ -1,4 +1,4 @@
-"""Folds, and second opinions on clips with and without labels."""
+"""Folds, teacher targets of labelled and unlabelled clips, and the regressor."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import torch
 from mer_engine.datasets.problems import DataError
 from mer_engine.network import NetworkConfig, RegressionHead
 from mer_engine.training import cross_fit as cross_fit_module
-from mer_engine.training.cross_fit import cross_fit, fold_of, opinions, parts_of
+from mer_engine.training.cross_fit import cross_fit, teacher_targets
 from mer_engine.training.examples import Labels
-from mer_engine.training.fit import FitSettings, predict
+from mer_engine.training.folds import clip_folds, group_folds
+from mer_engine.training.predict import predict
+from mer_engine.training.settings import FitSettings
 from numpy.typing import NDArray
 
 SMALL = NetworkConfig(
@@ -29,13 +31,13 @@ QUICK = FitSettings(steps=3, batch=8)
 Steps = NDArray[np.float16]
 
 
-def reader() -> RegressionHead:
+def new_head() -> RegressionHead:
     torch.manual_seed(0)
     return RegressionHead(SMALL)
 
 
 def clips(count: int, seed: int = 0) -> tuple[Steps, Labels]:
-    """Clips whose first channels tell their valence and arousal; every song has two."""
+    """Return clips with valence and arousal in their first channels; two clips per song."""
     rng = np.random.default_rng(seed)
     values = np.repeat(rng.uniform(-0.6, 0.6, (count, 1, 2)), 20, axis=1).astype(np.float32)
     steps = 0.3 * rng.normal(size=(count, 20, SMALL.embedding))
@@ -49,136 +51,138 @@ def clips(count: int, seed: int = 0) -> tuple[Steps, Labels]:
 
 def test_folds_keep_groups_together() -> None:
     groups = np.array([f"artist {n}" for n in np.random.default_rng(0).integers(0, 23, 200)])
-    folds = fold_of(groups, 5, seed=1)
+    folds = group_folds(groups, 5, seed=1)
     assert set(folds) == set(range(5))
     for group in np.unique(groups):
         assert len(set(folds[groups == group])) == 1
     sizes = [len(set(groups[folds == fold])) for fold in range(5)]
     assert max(sizes) - min(sizes) <= 1
-    np.testing.assert_array_equal(fold_of(groups, 5, seed=1), folds)
-    assert (fold_of(groups, 5, seed=2) != folds).any()
-    assert set(fold_of(np.array(["a", "b", "a"]), 5, seed=0)) == {0, 1}
+    np.testing.assert_array_equal(group_folds(groups, 5, seed=1), folds)
+    assert (group_folds(groups, 5, seed=2) != folds).any()
+    assert set(group_folds(np.array(["a", "b", "a"]), 5, seed=0)) == {0, 1}
 
 
-def test_auxiliary_clips_are_in_no_part() -> None:
+def test_auxiliary_clips_are_in_no_fold() -> None:
     _, labels = clips(40)
     labels.auxiliary[10:16] = True
-    parts = parts_of(labels, 4, seed=0)
-    assert (parts[10:16] == -1).all()
-    meant = np.delete(parts, slice(10, 16))
-    assert set(meant) == set(range(4))
-    np.testing.assert_array_equal(meant, fold_of(np.delete(labels.songs, slice(10, 16)), 4, seed=0))
+    folds = clip_folds(labels, 4, seed=0)
+    assert (folds[10:16] == -1).all()
+    primary = np.delete(folds, slice(10, 16))
+    assert set(primary) == set(range(4))
+    np.testing.assert_array_equal(
+        primary, group_folds(np.delete(labels.songs, slice(10, 16)), 4, seed=0)
+    )
 
 
-def test_one_artist_alone_cannot_be_held_out() -> None:
-    with pytest.raises(DataError, match="nothing can be held out"):
-        fold_of(np.array(["artist a"] * 9), 5, seed=0)
+def test_songs_by_one_artist_cannot_be_held_out() -> None:
+    with pytest.raises(DataError, match="so nothing can be held out"):
+        group_folds(np.array(["artist a"] * 9), 5, seed=0)
 
 
-def test_opinions_are_near_the_labels() -> None:
+def test_teacher_targets_are_close_to_the_labels() -> None:
     steps, labels = clips(60)
     other, hidden = clips(20, seed=1)
-    told = opinions(reader(), steps[None], labels, other)
-    own = told.own
-    assert own.shape == (60, 4)
-    assert told.other.shape == (20, 4)
-    assert told.tells.all()
-    for said, truth in ((own, labels), (told.other, hidden)):
+    result = teacher_targets(new_head(), steps[None], labels, other)
+    predictions = result.labelled
+    assert predictions.shape == (60, 4)
+    assert result.unlabelled.shape == (20, 4)
+    assert result.predicted.all()
+    for targets, truth in ((predictions, labels), (result.unlabelled, hidden)):
         wanted = np.column_stack([truth.values[:, -1], truth.static])
         for column in range(4):
-            assert np.corrcoef(said[:, column], wanted[:, column])[0, 1] > 0.8
-    # Each song is told by the others: its own labels change only what is said of those.
+            assert np.corrcoef(targets[:, column], wanted[:, column])[0, 1] > 0.8
+    # Each song is predicted from the others, so its own labels only affect their targets.
     labels.values[0] += 0.2
     labels.values[1] -= 0.2
-    changed = opinions(reader(), steps[None], labels, other).own
-    np.testing.assert_allclose(changed[:2], own[:2], atol=1e-5)
-    assert np.abs(changed[2:] - own[2:]).max() > 1e-4
+    changed = teacher_targets(new_head(), steps[None], labels, other).labelled
+    np.testing.assert_allclose(changed[:2], predictions[:2], atol=1e-5)
+    assert np.abs(changed[2:] - predictions[2:]).max() > 1e-4
 
 
-def test_what_is_unknown_stays_unknown() -> None:
+def test_targets_without_labels_are_unknown() -> None:
     steps, labels = clips(40)
     labels.values[:4, 19] = np.nan
     labels.values[4:6, 19, 0] = np.nan
     labels.static[:] = np.nan
     other, _ = clips(5, seed=1)
-    told = opinions(reader(), steps[None], labels, other)
-    assert np.isnan(told.own[:4, :2]).all()
-    assert np.isnan(told.own[4:6, 0]).all()
-    assert np.isfinite(told.own[4:, 1]).all()
-    assert np.isfinite(told.own[6:, 0]).all()
-    assert np.isnan(told.own[:, 2:]).all()
-    assert np.isfinite(told.other[:, :2]).all()
-    assert np.isnan(told.other[:, 2:]).all()
-    assert told.tells.tolist() == [True, True, False, False]
-    assert told.memory is not None
-    few = opinions(reader(), steps[None, :8], labels.select(np.arange(8)), other)
-    assert np.isnan(few.own).all()
-    assert np.isnan(few.other).all()
-    assert few.memory is None
-    none = opinions(reader(), steps[None], labels, other[:0])
-    assert none.other.shape == (0, 4)
-    np.testing.assert_array_equal(none.own, told.own)
+    result = teacher_targets(new_head(), steps[None], labels, other)
+    assert np.isnan(result.labelled[:4, :2]).all()
+    assert np.isnan(result.labelled[4:6, 0]).all()
+    assert np.isfinite(result.labelled[4:, 1]).all()
+    assert np.isfinite(result.labelled[6:, 0]).all()
+    assert np.isnan(result.labelled[:, 2:]).all()
+    assert np.isfinite(result.unlabelled[:, :2]).all()
+    assert np.isnan(result.unlabelled[:, 2:]).all()
+    assert result.predicted.tolist() == [True, True, False, False]
+    assert result.regressor is not None
+    few = teacher_targets(new_head(), steps[None, :8], labels.select(np.arange(8)), other)
+    assert np.isnan(few.labelled).all()
+    assert np.isnan(few.unlabelled).all()
+    assert few.regressor is None
+    none = teacher_targets(new_head(), steps[None], labels, other[:0])
+    assert none.unlabelled.shape == (0, 4)
+    np.testing.assert_array_equal(none.labelled, result.labelled)
 
 
 @torch.inference_mode()
-def test_the_memory_answers_about_new_songs_as_the_teacher_does() -> None:
+def test_the_regressor_approximates_the_teacher_on_new_songs() -> None:
     steps, labels = clips(120)
     other, hidden = clips(40, seed=1)
-    told = opinions(reader(), steps[None], labels, other)
-    assert told.memory is not None
-    assert told.memory.count == 120
+    result = teacher_targets(new_head(), steps[None], labels, other)
+    assert result.regressor is not None
+    assert result.regressor.count == 120
     window = torch.from_numpy(other.astype(np.float32))
-    for last, near in ((20, 0.1), (10, 0.15)):
-        said = told.memory(reader().statistics(window[:, :last])).numpy()
-        # It keeps the windows of whole clips only, so it is not exactly the teacher.
-        assert np.abs(said - told.other).mean() < near * told.other.std()
-        assert np.corrcoef(said[:, 0], hidden.values[:, -1, 0])[0, 1] > 0.8
+    for last, tolerance in ((20, 0.1), (10, 0.15)):
+        predictions = result.regressor(new_head().statistics(window[:, :last])).numpy()
+        # Its support windows are whole clips only, so it is not exactly the teacher.
+        assert np.abs(predictions - result.unlabelled).mean() < tolerance * result.unlabelled.std()
+        assert np.corrcoef(predictions[:, 0], hidden.values[:, -1, 0])[0, 1] > 0.8
 
 
 @torch.inference_mode()
-def test_the_memory_knows_windows_that_begin_within_a_clip() -> None:
-    def begun(steps: Steps) -> Steps:
-        """Where the music begins some channels are loud, as an onset out of silence makes them."""
+def test_the_regressor_predicts_windows_that_begin_within_a_clip() -> None:
+    def with_onset(steps: Steps) -> Steps:
+        """Make some channels loud at the start, like an onset after silence."""
         loud = steps.copy()
         loud[:, :2, 8 : SMALL.channels] = 12
         return loud
 
     steps, labels = clips(120)
     other, hidden = clips(60, seed=1)
-    memory = opinions(reader(), begun(steps)[None], labels, other[:0]).memory
-    assert memory is not None
-    window = torch.from_numpy(begun(other).astype(np.float32))
+    regressor = teacher_targets(new_head(), with_onset(steps)[None], labels, other[:0]).regressor
+    assert regressor is not None
+    window = torch.from_numpy(with_onset(other).astype(np.float32))
     for first, last in ((0, 20), (0, 8), (4, 20), (10, 20), (13, 19)):
-        said = memory(reader().statistics(window[:, first:last])).numpy()
+        predictions = regressor(new_head().statistics(window[:, first:last])).numpy()
         truth = hidden.values[:, last - 1]
         for column in (0, 1):
-            left = np.square(said[:, column] - truth[:, column]).mean()
-            assert left < 0.35 * truth[:, column].var(), (first, last)
+            error = np.square(predictions[:, column] - truth[:, column]).mean()
+            assert error < 0.35 * truth[:, column].var(), (first, last)
 
 
 @torch.inference_mode()
-def test_the_memory_learns_to_tell_clips_that_are_played_elsewhere() -> None:
+def test_the_regressor_learns_from_augmented_clips() -> None:
     steps, labels = clips(80)
-    # Elsewhere the first six channels sound stronger by two, whatever is played.
-    elsewhere = steps.copy()
+    # The augmentation adds two to the first six channels of every clip.
+    augmented = steps.copy()
     for part in (0, SMALL.channels):
-        elsewhere[:, :, part : part + 6] += 2
+        augmented[:, :, part : part + 6] += 2
     other, hidden = clips(40, seed=1)
     moved = other.copy()
     for part in (0, SMALL.channels):
         moved[:, :, part : part + 6] += 2
-    window = reader().statistics(torch.from_numpy(moved.astype(np.float32)))
-    misses = []
-    for known in (steps[None], np.stack([steps, elsewhere])):
-        memory = opinions(reader(), known, labels, other[:0]).memory
-        assert memory is not None
-        misses.append(np.abs(memory(window)[:, :2].numpy() - hidden.values[:, -1]).mean())
-    assert misses[1] < 0.7 * misses[0]
+    window = new_head().statistics(torch.from_numpy(moved.astype(np.float32)))
+    errors = []
+    for known in (steps[None], np.stack([steps, augmented])):
+        regressor = teacher_targets(new_head(), known, labels, other[:0]).regressor
+        assert regressor is not None
+        errors.append(np.abs(regressor(window)[:, :2].numpy() - hidden.values[:, -1]).mean())
+    assert errors[1] < 0.7 * errors[0]
 
 
 @torch.inference_mode()
-def test_auxiliary_clips_are_learnt_at_their_weight_and_not_remembered() -> None:
-    """They are of another kind: a channel apart, and their listeners said 0.5 more."""
+def test_auxiliary_clips_are_weighted_and_not_in_the_support() -> None:
+    """Auxiliary clips differ in one channel, and their labels are 0.5 higher."""
     steps, labels = clips(120)
     kind = np.zeros(120, bool)
     kind[60:] = True
@@ -186,77 +190,83 @@ def test_auxiliary_clips_are_learnt_at_their_weight_and_not_remembered() -> None
     labels.values[kind] += 0.5
     other, hidden = clips(40, seed=1)
     other[:, :, 8:10] += 6
-    window = reader().statistics(torch.from_numpy(other.astype(np.float32)))
+    window = new_head().statistics(torch.from_numpy(other.astype(np.float32)))
 
-    def miss(known: NDArray[np.int64], auxiliary: NDArray[np.bool_]) -> float:
-        some = replace(labels.select(known), auxiliary=auxiliary[known])
-        memory = opinions(reader(), steps[None, known], some, other[:0], 1.0, 0.2).memory
-        assert memory is not None
-        assert memory.count == (~some.auxiliary).sum()
-        return float(np.abs(memory(window)[:, :2].numpy() - (hidden.values[:, -1] + 0.5)).mean())
+    def error(known: NDArray[np.int64], auxiliary: NDArray[np.bool_]) -> float:
+        chosen = replace(labels.select(known), auxiliary=auxiliary[known])
+        regressor = teacher_targets(
+            new_head(), steps[None, known], chosen, other[:0], 1.0, 0.2
+        ).regressor
+        assert regressor is not None
+        assert regressor.count == (~chosen.auxiliary).sum()
+        return float(np.abs(regressor(window)[:, :2].numpy() - (hidden.values[:, -1] + 0.5)).mean())
 
-    stranger = miss(np.arange(60), kind)
-    beside = miss(np.arange(120), kind)
-    equal = miss(np.arange(120), np.zeros(120, bool))
-    assert equal < 0.8 * beside < 0.6 * stranger
-    # Scales and axes are those of the music that the model is meant for.
-    space = opinions(reader(), steps[None], replace(labels, auxiliary=kind), other[:0]).memory
-    alone = opinions(reader(), steps[None, :60], labels.select(np.arange(60)), other[:0]).memory
-    assert space is not None
+    without = error(np.arange(60), kind)
+    weighted = error(np.arange(120), kind)
+    equal = error(np.arange(120), np.zeros(120, bool))
+    assert equal < 0.8 * weighted < 0.6 * without
+    # Scales and axes come from the primary clips.
+    both = teacher_targets(
+        new_head(), steps[None], replace(labels, auxiliary=kind), other[:0]
+    ).regressor
+    alone = teacher_targets(
+        new_head(), steps[None, :60], labels.select(np.arange(60)), other[:0]
+    ).regressor
+    assert both is not None
     assert alone is not None
-    torch.testing.assert_close(space.mean, alone.mean)
-    torch.testing.assert_close(space.axes, alone.axes)
+    torch.testing.assert_close(both.mean, alone.mean)
+    torch.testing.assert_close(both.axes, alone.axes)
 
 
-def test_a_fitted_reader_has_the_memory_where_it_may() -> None:
+def test_a_regressor_is_attached_on_request() -> None:
     steps, labels = clips(30)
-    nothing = np.zeros((1, 0, *steps.shape[1:]), np.float16)
-    remembers = cross_fit(reader(), steps[None], labels, nothing, QUICK, seed=0)
-    assert remembers.config.regressor_windows == 30
-    how = replace(QUICK, memory=False)
-    forgets = cross_fit(reader(), steps[None], labels, nothing, how, seed=0)
-    assert forgets.regressor is None
-    # What is left of the memory is the same reader: nothing else differs.
+    no_clips = np.zeros((1, 0, *steps.shape[1:]), np.float16)
+    attached = cross_fit(new_head(), steps[None], labels, no_clips, QUICK, seed=0)
+    assert attached.config.regressor_windows == 30
+    settings = replace(QUICK, regressor=False)
+    plain = cross_fit(new_head(), steps[None], labels, no_clips, settings, seed=0)
+    assert plain.regressor is None
+    # Apart from the regressor, both heads are equal.
     for (name, a), b in zip(
-        forgets.state_dict().items(), remembers.state_dict().values(), strict=False
+        plain.state_dict().items(), attached.state_dict().values(), strict=False
     ):
         if name != "regressor_spread":
             assert torch.equal(a, b), name
-    assert np.abs(predict(remembers, steps) - predict(forgets, steps)).max() > 0.01
+    assert np.abs(predict(attached, steps) - predict(plain, steps)).max() > 0.01
 
 
 def test_too_many_windows_are_thinned_by_whole_songs(monkeypatch: pytest.MonkeyPatch) -> None:
     steps, labels = clips(60)
     other, _ = clips(10, seed=1)
-    monkeypatch.setattr(cross_fit_module, "MOST_ROWS", 40)
-    told = opinions(reader(), steps[None], labels, other)
-    assert told.memory is not None
-    assert told.memory.count == 40  # twenty songs of two clips each
-    assert np.isfinite(told.own).all()
-    assert np.isfinite(told.other).all()
+    monkeypatch.setattr(cross_fit_module, "MAX_WINDOWS", 40)
+    result = teacher_targets(new_head(), steps[None], labels, other)
+    assert result.regressor is not None
+    assert result.regressor.count == 40  # twenty songs of two clips each
+    assert np.isfinite(result.labelled).all()
+    assert np.isfinite(result.unlabelled).all()
 
 
-def test_a_reader_learns_from_opinions_on_clips_without_labels() -> None:
+def test_a_head_learns_from_teacher_targets_of_unlabelled_clips() -> None:
     steps, labels = clips(24)
     other, _ = clips(40, seed=1)
-    without = replace(QUICK, unlabelled=0.0)
-    taught, alone, never = (
-        cross_fit(reader(), steps[None], labels, more[None], how, seed=0)
-        for more, how in ((other, QUICK), (other[:0], QUICK), (other, without))
+    without = replace(QUICK, unlabelled_weight=0.0)
+    with_clips, no_music, no_weight = (
+        cross_fit(new_head(), steps[None], labels, clips_given[None], settings, seed=0)
+        for clips_given, settings in ((other, QUICK), (other[:0], QUICK), (other, without))
     )
-    told, less, least = (predict(fitted, other) for fitted in (taught, alone, never))
-    assert told.shape == (40, 20, 4, 21)
-    assert np.isfinite(told).all()
-    assert np.abs(told - less).max() > 1e-4
-    np.testing.assert_array_equal(least, less)
-    again = cross_fit(reader(), steps[None], labels, other[None], QUICK, seed=0)
-    np.testing.assert_array_equal(predict(again, other), told)
+    used, absent, ignored = (predict(head, other) for head in (with_clips, no_music, no_weight))
+    assert used.shape == (40, 20, 4, 21)
+    assert np.isfinite(used).all()
+    assert np.abs(used - absent).max() > 1e-4
+    np.testing.assert_array_equal(ignored, absent)
+    again = cross_fit(new_head(), steps[None], labels, other[None], QUICK, seed=0)
+    np.testing.assert_array_equal(predict(again, other), used)
 
 
-def test_opinions_can_be_left_out() -> None:
+def test_teacher_targets_can_be_disabled() -> None:
     steps, labels = clips(24)
-    nothing = np.zeros((1, 0, *steps.shape[1:]), np.float16)
-    how = replace(QUICK, opinion=0.0, unlabelled=0.0)
-    quiet = cross_fit(reader(), steps[None], labels, nothing, how, seed=0)
-    usual = cross_fit(reader(), steps[None], labels, nothing, QUICK, seed=0)
-    assert np.abs(predict(quiet, steps) - predict(usual, steps)).max() > 1e-4
+    no_clips = np.zeros((1, 0, *steps.shape[1:]), np.float16)
+    settings = replace(QUICK, teacher_weight=0.0, unlabelled_weight=0.0)
+    disabled = cross_fit(new_head(), steps[None], labels, no_clips, settings, seed=0)
+    usual = cross_fit(new_head(), steps[None], labels, no_clips, QUICK, seed=0)
+    assert np.abs(predict(disabled, steps) - predict(usual, steps)).max() > 1e-4

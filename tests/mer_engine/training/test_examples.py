@@ -1,4 +1,4 @@
-"""Clips as training sees them: labels, features, and embeddings with and without variation."""
+"""Labels, features and embeddings of clips, original and augmented."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def clip(folder: Path, seconds: float, song: int = 2) -> Clip:
     return Clip(path.stem, path, 0.0)
 
 
-def test_labels_come_with_songs_and_artists(tmp_path: Path) -> None:
+def test_labels_have_songs_and_artists(tmp_path: Path) -> None:
     deam = load_collection(str(write_deam(tmp_path).parent))
     labels = read_labels(deam, deam.clips_of("train"))
     assert labels.values.shape == (12, 20, 2)
     row = labels.songs.tolist().index("deam/3")
     assert labels.static[row] == pytest.approx([valence_of(3), arousal_of(3)], abs=1e-6)
     assert labels.values[row, :, 1] == pytest.approx(arousal_of(3), abs=0.01)
-    # Songs 2 and 3 are by the same artist, whose name is not always written alike.
+    # Songs 2 and 3 are by the same artist, with different spellings.
     groups = dict(zip(labels.songs.tolist(), labels.groups.tolist(), strict=True))
     assert groups["deam/2"] == groups["deam/3"] == "artist someone"
     assert groups["deam/4"] == "song deam/4"
@@ -88,25 +88,25 @@ def test_features_of_a_clip_are_those_of_the_front_end(tmp_path: Path) -> None:
     assert longer[0].shape == (1, 640, 109)
 
 
-def test_variations_are_the_clip_played_elsewhere(tmp_path: Path) -> None:
-    somewhere = clip(tmp_path, 10.0)
-    read = read_frames(somewhere, 2, np.random.default_rng(1))
-    plain = read_frames(somewhere)
+def test_augmented_versions_differ_from_the_clip(tmp_path: Path) -> None:
+    source = clip(tmp_path, 10.0)
+    read = read_frames(source, 2, np.random.default_rng(1))
+    plain = read_frames(source)
     assert read is not None
     assert plain is not None
     assert read[0].shape == (3, 640, 109)
     np.testing.assert_array_equal(read[0][0], plain[0][0])
     noisy = AcousticAugmentation(drive_share=0, room_share=0, noise_share=1, tone_share=0)
-    played = read_frames(somewhere, 2, np.random.default_rng(1), noisy)
-    assert played is not None
+    augmented = read_frames(source, 2, np.random.default_rng(1), noisy)
+    assert augmented is not None
     for one, other in ((1, 0), (2, 0), (1, 2)):
-        assert np.abs(played[0][one] - played[0][other]).max() > 0.05
-    again = read_frames(somewhere, 2, np.random.default_rng(1), noisy)
+        assert np.abs(augmented[0][one] - augmented[0][other]).max() > 0.05
+    again = read_frames(source, 2, np.random.default_rng(1), noisy)
     assert again is not None
-    np.testing.assert_array_equal(again[0], played[0])
+    np.testing.assert_array_equal(again[0], augmented[0])
 
 
-def test_a_short_clip_is_filled_with_silence(tmp_path: Path) -> None:
+def test_a_short_clip_is_padded_with_silence(tmp_path: Path) -> None:
     read = read_frames(clip(tmp_path, 7.3))
     assert read is not None
     frames, steps = read
@@ -118,15 +118,15 @@ def test_a_short_clip_is_filled_with_silence(tmp_path: Path) -> None:
         read_frames(Clip("x", tmp_path / "gone.wav", 0.0))
 
 
-def test_a_clip_begins_with_the_silence_of_a_stream(network: EmotionNetwork) -> None:
+def test_a_clip_is_preceded_by_silence(network: EmotionNetwork) -> None:
     frames = torch.rand(2, 64, 109)
-    led = with_context(network, frames)
-    assert led.shape == (2, 64 + SMALL.step_context, 109)
-    assert not led[:, : SMALL.step_context].any()
-    assert torch.equal(led[:, SMALL.step_context :], frames)
+    padded = with_context(network, frames)
+    assert padded.shape == (2, 64 + SMALL.step_context, 109)
+    assert not padded[:, : SMALL.step_context].any()
+    assert torch.equal(padded[:, SMALL.step_context :], frames)
 
 
-def test_the_first_version_is_the_clip_itself(tmp_path: Path, network: EmotionNetwork) -> None:
+def test_the_first_version_is_the_original(tmp_path: Path, network: EmotionNetwork) -> None:
     clips = [clip(tmp_path, 10.0, song) for song in (2, 3)]
     encoder = ClipEncoder(network)
     steps, _, _ = encode_clips(encoder, clips, 3, 0, lambda _: None, "labelled")
@@ -144,7 +144,7 @@ def test_the_first_version_is_the_clip_itself(tmp_path: Path, network: EmotionNe
     assert np.abs(other[1:] - steps[1:]).max() > 0.05
 
 
-def test_clips_that_cannot_be_read_are_left_out_and_told(
+def test_unreadable_clips_are_left_out_and_reported(
     tmp_path: Path, network: EmotionNetwork
 ) -> None:
     (tmp_path / "broken.wav").write_text("no audio")
@@ -152,17 +152,17 @@ def test_clips_that_cannot_be_read_are_left_out_and_told(
     clips[3] = Clip("broken", tmp_path / "broken.wav", 0.0)
     clips[5] = clip(tmp_path, 1.0)
     clips[9] = clip(tmp_path, 6.0)
-    told: list[str] = []
+    messages: list[str] = []
     encoder = ClipEncoder(network)
-    steps, kept, lengths = encode_clips(encoder, clips, 2, 0, told.append, "labelled")
+    steps, kept, lengths = encode_clips(encoder, clips, 2, 0, messages.append, "labelled")
     assert kept.tolist() == [0, 1, 2, 4, 6, 7, 8, 9]
     assert lengths.tolist() == [20] * 7 + [12]
     assert steps.shape == (2, 8, 20, SMALL.embedding)
-    assert len(told) == 1
-    assert "broken.wav cannot be read" in told[0]
-    alone, _, _ = encode_clips(encoder, clips[6:7], 1, 0, told.append, "labelled")
+    assert len(messages) == 1
+    assert "broken.wav cannot be read" in messages[0]
+    alone, _, _ = encode_clips(encoder, clips[6:7], 1, 0, messages.append, "labelled")
     np.testing.assert_allclose(steps[0, 4], alone[0, 0], atol=5e-3)
-    nothing, none, _ = encode_clips(encoder, [], 1, 0, told.append, "unlabelled")
+    nothing, none, _ = encode_clips(encoder, [], 1, 0, messages.append, "unlabelled")
     assert nothing.shape == (1, 0, 20, SMALL.embedding)
     assert len(none) == 0
 

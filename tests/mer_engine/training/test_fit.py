@@ -1,4 +1,4 @@
-"""Fitting: it learns, a seed decides, missing labels do no harm."""
+"""Fits of the head and the encoder: learning, seeds and missing labels."""
 
 from __future__ import annotations
 
@@ -8,17 +8,10 @@ import numpy as np
 import pytest
 import torch
 from mer_engine.network import EmotionNetwork, NetworkConfig, RegressionHead
-from mer_engine.training.fit import (
-    FitSettings,
-    TrainingSet,
-    _peaks,
-    fit_encoder,
-    fit_head,
-    predict,
-    score_values,
-    statistics,
-)
-from mer_engine.training.spectral_augmentation import Augmentation
+from mer_engine.training.fit import TrainingSet, fit_encoder, fit_head, scale_peaks
+from mer_engine.training.predict import predict, score_values, window_statistics
+from mer_engine.training.settings import FitSettings
+from mer_engine.training.spectral_augmentation import SpectralAugmentation
 
 SMALL = NetworkConfig(
     band_stride=16,
@@ -35,147 +28,152 @@ SMALL = NetworkConfig(
     dropout=0.0,
     input_dropout=0.0,
 )
-SETTINGS = FitSettings(steps=3, batch=8, average=0.5)
-CALM = Augmentation(gain_db=0, tilt_db=0, wave_db=0, noise_share=0, mix_share=0)
+SETTINGS = FitSettings(steps=3, batch=8, averaging=0.5)
+UNCHANGED = SpectralAugmentation(gain_db=0, tilt_db=0, wave_db=0, noise_share=0, mix_share=0)
 
 
-def reader() -> RegressionHead:
+def new_head() -> RegressionHead:
     torch.manual_seed(0)
     return RegressionHead(SMALL)
 
 
-def lessons(count: int = 32, versions: int = 1, seed: int = 0) -> TrainingSet:
-    """Embeddings two of whose numbers are valence and arousal; whole songs have half of both."""
+def training_set(count: int = 32, versions: int = 1, seed: int = 0) -> TrainingSet:
+    """Return clips with valence and arousal in two channels; static labels are half of both."""
     rng = np.random.default_rng(seed)
     values = np.repeat(rng.uniform(-0.6, 0.6, (count, 1, 2)), 20, axis=1).astype(np.float32)
     steps = 0.3 * rng.normal(size=(versions, count, 20, SMALL.embedding))
     steps[..., :2] += 2 * values
     steps[..., SMALL.channels : SMALL.channels + 2] += 2 * values
-    nothing = np.full((count, 4), np.nan, np.float32)
+    unknown = np.full((count, 4), np.nan, np.float32)
     static = (values[:, 0] / 2).astype(np.float32)
-    return TrainingSet(steps.astype(np.float16), values, static, nothing, np.ones(count))
+    return TrainingSet(steps.astype(np.float16), values, static, unknown, np.ones(count))
 
 
-def values_of(fitted: RegressionHead, given: TrainingSet) -> np.ndarray:
-    return np.asarray(predict(fitted, given.steps[0]) @ SMALL.bin_centres().numpy())
+def values_of(fitted: RegressionHead, examples: TrainingSet) -> np.ndarray:
+    return np.asarray(predict(fitted, examples.steps[0]) @ SMALL.bin_centres().numpy())
 
 
-def test_it_learns_moments_and_whole_songs() -> None:
-    given, other = lessons(64), lessons(32, seed=1)
-    settings = FitSettings(steps=60, batch=32, rate=5e-3, average=0.9)
-    told = values_of(fit_head(reader(), given, None, settings, seed=0), other)
-    for fit in score_values(told[:, :, :2], other.values):
+def test_the_head_learns_labels_over_time_and_static_labels() -> None:
+    labelled, other = training_set(64), training_set(32, seed=1)
+    settings = FitSettings(steps=60, batch=32, learning_rate=5e-3, averaging=0.9)
+    predicted = values_of(fit_head(new_head(), labelled, None, settings, seed=0), other)
+    for fit in score_values(predicted[:, :, :2], other.values):
         assert fit.r2 > 0.6
     for column in (0, 1):
         truth = other.static[:, column]
-        assert np.corrcoef(told[:, -1, 2 + column], truth)[0, 1] > 0.8
-        assert told[:, -1, 2 + column].std() < 0.8 * told[:, -1, column].std()
+        assert np.corrcoef(predicted[:, -1, 2 + column], truth)[0, 1] > 0.8
+        assert predicted[:, -1, 2 + column].std() < 0.8 * predicted[:, -1, column].std()
 
 
-def test_it_learns_from_opinions_where_there_are_no_labels() -> None:
-    labelled, music = lessons(16), lessons(64, seed=1)
+def test_the_head_learns_from_teacher_targets_without_labels() -> None:
+    labelled, music = training_set(16), training_set(64, seed=1)
     truth = np.concatenate([music.values[:, -1], music.static], axis=1)
-    nothing = np.full_like(music.values, np.nan)
-    more = TrainingSet(music.steps, nothing, nothing[:, 0], truth, music.weights)
-    # The labels say nothing of these clips: no label is known at all.
+    no_labels = np.full_like(music.values, np.nan)
+    unlabelled = TrainingSet(music.steps, no_labels, no_labels[:, 0], truth, music.weights)
+    # The labelled clips have no known label at all.
     unknown = np.full_like(labelled.values, np.nan)
     empty = replace(labelled, values=unknown, static=unknown[:, 0])
-    settings = FitSettings(steps=60, batch=32, rate=5e-3, average=0.9)
-    told = values_of(fit_head(reader(), empty, more, settings, seed=0), music)
-    for fit in score_values(told[:, :, :2], music.values):
+    settings = FitSettings(steps=60, batch=32, learning_rate=5e-3, averaging=0.9)
+    predicted = values_of(fit_head(new_head(), empty, unlabelled, settings, seed=0), music)
+    for fit in score_values(predicted[:, :, :2], music.values):
         assert fit.r2 > 0.6
 
 
-def test_the_seed_decides_and_the_start_stays() -> None:
-    given, start = lessons(versions=2), reader()
+def test_a_seed_fixes_the_result_and_the_start_is_not_changed() -> None:
+    labelled, start = training_set(versions=2), new_head()
     before = {name: value.clone() for name, value in start.state_dict().items()}
     one, two, other = (
-        predict(fit_head(start, given, None, SETTINGS, seed), given.steps[0]) for seed in (1, 1, 2)
+        predict(fit_head(start, labelled, None, SETTINGS, seed), labelled.steps[0])
+        for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(one, two)
     assert np.abs(one - other).max() > 1e-6
     assert all(torch.equal(value, before[name]) for name, value in start.state_dict().items())
 
 
-def test_all_versions_are_heard() -> None:
-    given = lessons(versions=2)
-    given.steps[1] = 0
-    clean = replace(given, steps=given.steps[:1])
-    both, one = (fit_head(reader(), some, None, SETTINGS, 0) for some in (given, clean))
+def test_all_versions_are_used() -> None:
+    labelled = training_set(versions=2)
+    labelled.steps[1] = 0
+    clean = replace(labelled, steps=labelled.steps[:1])
+    both, one = (fit_head(new_head(), some, None, SETTINGS, 0) for some in (labelled, clean))
     assert not torch.equal(both.scores, one.scores)
 
 
-def test_statistics_are_settled_once() -> None:
-    given = lessons()
-    fitted = fit_head(reader(), given, None, SETTINGS, 0)
-    rows = np.concatenate([statistics(fitted, given.steps[0], last) for last in (10, 15, 20)])
+def test_statistics_are_normalised_only_on_request() -> None:
+    labelled = training_set()
+    fitted = fit_head(new_head(), labelled, None, SETTINGS, 0)
+    rows = np.concatenate(
+        [window_statistics(fitted, labelled.steps[0], last) for last in (10, 15, 20)]
+    )
     np.testing.assert_allclose(fitted.statistic_mean, rows.mean(0), atol=1e-4)
     np.testing.assert_allclose(fitted.statistic_std, rows.std(0, ddof=1) + 1e-3, atol=1e-4)
-    quieter = replace(given, steps=(given.steps / 2).astype(np.float16))
-    again = fit_head(fitted, quieter, None, SETTINGS, 0, settle=False)
+    quieter = replace(labelled, steps=(labelled.steps / 2).astype(np.float16))
+    again = fit_head(fitted, quieter, None, SETTINGS, 0, normalise=False)
     assert torch.equal(again.statistic_mean, fitted.statistic_mean)
     assert not torch.equal(again.first.weight, fitted.first.weight)
     assert not again.training
 
 
-def test_weights_decide_what_is_learnt() -> None:
-    given = lessons()
-    given.opinion[:] = -0.5
-    silent = replace(SETTINGS, label=0.0, opinion=0.0, decay=0.0)
-    start = reader()
-    same = fit_head(start, given, None, silent, 0)
+def test_loss_weights_select_the_targets() -> None:
+    labelled = training_set()
+    labelled.teacher_targets[:] = -0.5
+    disabled = replace(SETTINGS, label_weight=0.0, teacher_weight=0.0, weight_decay=0.0)
+    start = new_head()
+    same = fit_head(start, labelled, None, disabled, 0)
     assert torch.equal(same.scores, start.scores)
-    only = FitSettings(steps=60, batch=32, rate=5e-3, average=0.9, label=0.0)
-    told = values_of(fit_head(start, given, None, only, 0), given)
-    np.testing.assert_allclose(told[:, 9:], -0.5, atol=0.1)
+    teacher_only = FitSettings(
+        steps=60, batch=32, learning_rate=5e-3, averaging=0.9, label_weight=0.0
+    )
+    predicted = values_of(fit_head(start, labelled, None, teacher_only, 0), labelled)
+    np.testing.assert_allclose(predicted[:, 9:], -0.5, atol=0.1)
 
 
-def test_a_clip_of_little_weight_is_learnt_from_seldom() -> None:
-    given = lessons(64)
-    given.steps[:] = 0  # nothing tells the clips apart
-    given.static[:] = np.nan
-    given.values[:32], given.values[32:] = 0.4, -0.4
-    settings = FitSettings(steps=80, batch=32, rate=5e-3, average=0.9)
+def test_clips_of_small_weight_are_drawn_rarely() -> None:
+    labelled = training_set(64)
+    labelled.steps[:] = 0  # all clips look the same
+    labelled.static[:] = np.nan
+    labelled.values[:32], labelled.values[32:] = 0.4, -0.4
+    settings = FitSettings(steps=80, batch=32, learning_rate=5e-3, averaging=0.9)
     for weight, expected in ((1.0, 0.0), (0.05, 0.36)):
         weights = np.repeat([1.0, weight], 32)
-        some = replace(given, weights=weights)
-        told = values_of(fit_head(reader(), some, None, settings, seed=0), some)
-        np.testing.assert_allclose(told[:, 9:, :2], expected, atol=0.1)
+        weighted = replace(labelled, weights=weights)
+        predicted = values_of(fit_head(new_head(), weighted, None, settings, seed=0), weighted)
+        np.testing.assert_allclose(predicted[:, 9:, :2], expected, atol=0.1)
 
 
 def test_clips_without_labels_leave_the_weights_finite() -> None:
-    given = lessons()
-    given.values[::2] = np.nan
-    given.values[1, 12:] = np.nan
-    given.static[:] = np.nan
-    fitted = fit_head(reader(), given, None, SETTINGS, seed=0)
+    labelled = training_set()
+    labelled.values[::2] = np.nan
+    labelled.values[1, 12:] = np.nan
+    labelled.static[:] = np.nan
+    fitted = fit_head(new_head(), labelled, None, SETTINGS, seed=0)
     assert all(torch.isfinite(value).all() for value in fitted.state_dict().values())
-    given.values[:] = np.nan
-    fitted = fit_head(reader(), given, None, SETTINGS, seed=0)
+    labelled.values[:] = np.nan
+    fitted = fit_head(new_head(), labelled, None, SETTINGS, seed=0)
     assert all(torch.isfinite(value).all() for value in fitted.state_dict().values())
 
 
-def test_progress_is_told() -> None:
-    told: list[tuple[int, float]] = []
+def test_progress_is_reported() -> None:
+    predicted: list[tuple[int, float]] = []
     settings = FitSettings(steps=102, batch=2)
-    fit_head(reader(), lessons(4), None, settings, 0, lambda *step: told.append(step))
-    assert [step for step, _ in told] == [100, 102]
-    assert all(np.isfinite(loss) for _, loss in told)
+    fit_head(new_head(), training_set(4), None, settings, 0, lambda *step: predicted.append(step))
+    assert [step for step, _ in predicted] == [100, 102]
+    assert all(np.isfinite(loss) for _, loss in predicted)
 
 
-def test_a_window_is_read_from_its_beginning() -> None:
-    given = lessons(3)
-    fitted = reader().eval()
-    told = predict(fitted, given.steps[0])
-    assert told.shape == (3, 20, 4, 21)
-    np.testing.assert_allclose(told.sum(-1), 1, atol=1e-5)
-    steps = torch.from_numpy(given.steps[0].astype(np.float32))
+def test_predictions_use_the_steps_so_far() -> None:
+    labelled = training_set(3)
+    fitted = new_head().eval()
+    predicted = predict(fitted, labelled.steps[0])
+    assert predicted.shape == (3, 20, 4, 21)
+    np.testing.assert_allclose(predicted.sum(-1), 1, atol=1e-5)
+    steps = torch.from_numpy(labelled.steps[0].astype(np.float32))
     with torch.inference_mode():
         seventh = torch.softmax(fitted(steps[:, :7]), dim=2)
-    np.testing.assert_allclose(told[:, 6], seventh, atol=1e-6)
+    np.testing.assert_allclose(predicted[:, 6], seventh, atol=1e-6)
 
 
-def test_an_encoder_from_nothing_learns_what_level_says() -> None:
+def test_an_encoder_learns_from_scratch() -> None:
     rng = np.random.default_rng(0)
     level = np.linspace(-0.6, 0.6, 16)
     sound = 2 + 1.5 * level[:, None, None] + 0.2 * rng.normal(size=(16, 640, 109))
@@ -188,10 +186,10 @@ def test_an_encoder_from_nothing_learns_what_level_says() -> None:
         torch.manual_seed(0)
         network = EmotionNetwork(SMALL)
         before = network.encoder.front[0].convolve.weight.clone()
-        settings = FitSettings(rate=5e-3)
+        settings = FitSettings(learning_rate=5e-3)
         losses.clear()
         fit_encoder(
-            network, frames, values, 12, settings, CALM, 0, lambda _, loss: losses.append(loss)
+            network, frames, values, 12, settings, UNCHANGED, 0, lambda _, loss: losses.append(loss)
         )
         outcomes.append(network.encoder.front[0].convolve.weight.detach())
     assert not torch.equal(outcomes[0], before)
@@ -202,18 +200,18 @@ def test_an_encoder_from_nothing_learns_what_level_says() -> None:
 
 
 @torch.inference_mode()
-def test_a_varied_clip_is_as_dense_as_it_was() -> None:
+def test_augmented_peaks_keep_their_ratio_to_the_power() -> None:
     power = torch.rand(2, 640, 12) * 100
     peak = 5 * power.mean(2, keepdim=True)
     frames = torch.log10(1 + torch.cat([power, peak], dim=2))
     gain = torch.tensor([0.1, 20.0]).view(2, 1, 1)
-    varied = torch.log10(1 + gain * power)
-    found = torch.pow(10.0, _peaks(frames, varied)) - 1
+    augmented = torch.log10(1 + gain * power)
+    found = torch.pow(10.0, scale_peaks(frames, augmented)) - 1
     assert torch.allclose(found, gain * peak, rtol=1e-3)
-    assert torch.isfinite(_peaks(torch.zeros(1, 9, 13), torch.zeros(1, 9, 12))).all()
+    assert torch.isfinite(scale_peaks(torch.zeros(1, 9, 13), torch.zeros(1, 9, 12))).all()
 
 
-def test_only_five_to_ten_seconds_are_scored_and_gaps_are_left_out() -> None:
+def test_only_known_labels_after_five_to_ten_seconds_are_scored() -> None:
     labels = np.random.default_rng(0).normal(size=(5, 20, 2)).astype(np.float32)
     values = labels.copy()
     values[:, :9] = 100

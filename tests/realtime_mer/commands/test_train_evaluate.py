@@ -72,7 +72,7 @@ def test_evaluate_names_each_song_it_leaves_out(
 def test_bad_data_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("evaluate", "train"):
         assert "does not exist" in refusal(capsys, command, "--data", str(tmp_path / "none"))
-        assert "holds no DEAM" in refusal(capsys, command, "--data", str(tmp_path))
+        assert "does not contain DEAM" in refusal(capsys, command, "--data", str(tmp_path))
 
 
 def test_evaluate_takes_several_collections(
@@ -98,8 +98,8 @@ def test_bad_sources(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert "no kind of data 'amg'" in refusal(capsys, *given, "--data", "amg=x")
         told = refusal(capsys, *given, "--data", str(data))
         assert f"--data {data} is given twice" in told
-        assert "holds no PMEmo" in refusal(capsys, *given, "--data", f"pmemo={tmp_path}")
-        assert "holds neither audio" in refusal(capsys, *given, "--data", f"csv={tmp_path}")
+        assert "does not contain PMEmo" in refusal(capsys, *given, "--data", f"pmemo={tmp_path}")
+        assert "contains neither audio" in refusal(capsys, *given, "--data", f"csv={tmp_path}")
     train = ["train", "--data", str(data), "--auxiliary"]
     told = refusal(capsys, *train, str(data))
     assert f"--auxiliary {data} is given twice" in told
