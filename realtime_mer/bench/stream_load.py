@@ -44,7 +44,8 @@ INSIDE_RATE_HZ, INSIDE_BLOCK = 16_000, 1600
 MAX_UNSENT_S = 0.5
 # Interval between checks of clock and sockets; each check costs processor time.
 TICK_S = 0.002
-# An estimate that arrives within this time after the end counts as late, not as missing.
+# An estimate that arrives within this time after the end counts as late, not as missing; at most
+# a quarter of the measuring time.
 GRACE_S = 1.5
 # Time for the server to answer after the connections have been made.
 CONNECT_S = 0.5
@@ -210,7 +211,7 @@ def load_server(port: int, count: int, settle_s: float, seconds: float) -> dict[
     # Before all streams have started and after they have stopped, the server rightly warns that no
     # audio arrives; those warnings do not count.
     from_s, ended = started + HOP_S + settle_s, time.monotonic()
-    read_for(GRACE_S)
+    read_for(min(GRACE_S, seconds / 4))
     warnings: Counter[str] = Counter()
     losses: Counter[str] = Counter()
     for stream, client in zip(streams, sockets, strict=True):
@@ -292,7 +293,7 @@ def load_pool(count: int, settle_s: float, seconds: float) -> dict[str, Any]:
     wall_s = time.monotonic() - wall_before_s
     process_s, push_s = own_cpu_s() - cpu_before_s, time.thread_time() - thread_before_s
     count_losses(1)
-    time.sleep(GRACE_S)
+    time.sleep(min(GRACE_S, seconds / 4))
     memory_mb = rss_mb(os.getpid()) - rss_before_mb
     pool.close()
     from_s = started + HOP_S + settle_s

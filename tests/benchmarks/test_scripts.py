@@ -29,7 +29,7 @@ def run(script: str, out: Path, *arguments: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("script", "arguments", "songs"),
     [
-        ("robustness", ["--songs", "2"], 2),
+        ("robustness", ["--songs", "1"], 1),
         ("lag", ["--songs", "2", "--workers", "2"], 2),
         ("baselines", ["--songs", "3"], 3),
     ],
