@@ -1,4 +1,4 @@
-"""The user's cache: what was computed once for this machine and may be deleted at any time."""
+"""The user's cache: results computed for this machine, which may be deleted at any time."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Any
 
 _MAGIC = b"realtime-mer cache 1\n"
-# A header line is a few hundred bytes; more is not ours.
+# A header line has a few hundred bytes. A longer one belongs to another program.
 _HEADER_LIMIT = 65_536
 
 
 class DamagedError(Exception):
-    """A file of the cache is not what was written."""
+    """A file of the cache differs from what was written."""
 
 
 def cache_folder(platform: str = sys.platform, environ: Mapping[str, str] | None = None) -> Path:
-    """Where the user's cache of this program lies; it need not exist yet.
+    """Return the folder of this program's cache, which may not exist yet.
 
-    `$REALTIME_MER_CACHE` where that is set; else in `$XDG_CACHE_HOME` (or `~/.cache`) on Linux, in
-    `~/Library/Caches` on macOS, in `%LOCALAPPDATA%` on Windows.
+    This is `$REALTIME_MER_CACHE` where it is set; otherwise a folder in `$XDG_CACHE_HOME` (or
+    `~/.cache`) on Linux, in `~/Library/Caches` on macOS, in `%LOCALAPPDATA%` on Windows.
     """
     environ = os.environ if environ is None else environ
     chosen = environ.get("REALTIME_MER_CACHE")
@@ -37,21 +37,21 @@ def cache_folder(platform: str = sys.platform, environ: Mapping[str, str] | None
         return base / "realtime-mer" / "Cache"
     if platform == "darwin":
         return Path.home() / "Library" / "Caches" / "realtime-mer"
-    # The XDG specification: a relative path is to be ignored.
+    # The XDG specification says to ignore a relative path.
     named = Path(environ.get("XDG_CACHE_HOME", ""))
     return (named if named.is_absolute() else Path.home() / ".cache") / "realtime-mer"
 
 
 def write_file(path: Path, header: Mapping[str, Any], content: bytes) -> None:
-    """Write a file of the cache, whole or not at all: nobody ever reads a half of it.
+    """Write a file of the cache atomically.
 
     Args:
-        path: its folder is made where it is missing.
+        path: the file; a missing folder is created.
         header: what the content was made for and with; JSON.
-        content: any bytes; their checksum is kept beside them.
+        content: any bytes; the header gets their checksum.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: the file cannot be written.
     """
     described = {**header, "sha256": hashlib.sha256(content).hexdigest()}
     line = json.dumps(described, sort_keys=True).encode() + b"\n"
@@ -59,12 +59,12 @@ def write_file(path: Path, header: Mapping[str, Any], content: bytes) -> None:
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], bytes]:
-    """Read what `write_file` wrote: header and content.
+    """Return the header and the content that `write_file` wrote.
 
     Raises:
-        FileNotFoundError: there is none.
-        OSError: it cannot be read.
-        DamagedError: it was cut short, changed, or is not a file of this cache.
+        FileNotFoundError: there is no such file.
+        OSError: the file cannot be read.
+        DamagedError: the file was truncated or changed, or is not a file of this cache.
     """
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
@@ -81,35 +81,36 @@ def read_file(path: Path) -> tuple[dict[str, Any], bytes]:
 
 
 class KeyValueCache:
-    """Small findings about this machine, by key; kept over runs in one JSON file.
+    """Small results by key, kept in one JSON file.
 
-    What cannot be read counts as not known, and what cannot be written is found again next time:
-    a cache is never a reason to fail.
+    A file that cannot be read counts as empty, and one that cannot be written is ignored: the cache
+    never raises.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """What was noted under a key; None if nothing was."""
-        found = self._read().get(key)
-        return found if isinstance(found, dict) else None
+        """Return the value of a key; None if there is none."""
+        value = self._read().get(key)
+        return value if isinstance(value, dict) else None
 
     def put(self, key: str, value: Mapping[str, Any]) -> None:
-        """Note something, in place of what was noted under the key."""
-        notes = {**self._read(), key: dict(value)}
+        """Set the value of a key."""
+        values = {**self._read(), key: dict(value)}
         with contextlib.suppress(OSError):
-            _replace(self._path, json.dumps(notes, indent=1, sort_keys=True).encode())
+            _replace(self._path, json.dumps(values, indent=1, sort_keys=True).encode())
 
     def _read(self) -> dict[str, Any]:
         try:
-            notes = json.loads(self._path.read_bytes())
+            values = json.loads(self._path.read_bytes())
         except (OSError, ValueError):
             return {}
-        return notes if isinstance(notes, dict) else {}
+        return values if isinstance(values, dict) else {}
 
 
 def _replace(path: Path, content: bytes) -> None:
+    """Write a file under another name, then rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

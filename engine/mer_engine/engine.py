@@ -1,4 +1,4 @@
-"""What an engine does, and how one is loaded."""
+"""The interface of an engine, and what every caller of one needs."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from mer_engine.errors import ModelError
 from mer_engine.model_file import DIMENSIONS, ModelInfo
 
 SHIPPED_MODEL = "mer-1.onnx"
-# Another processor's arithmetic differs in the sixth digit; a damaged weight in the first ones.
+# Between processors the outputs differ in the sixth digit. A damaged weight changes the first ones.
 SELF_CHECK_TOLERANCE = 5e-3
 
 
 class Inference(NamedTuple):
-    """What one update of B windows gives.
+    """The outputs of one update of B windows.
 
     Attributes:
-        probabilities: float32 [B, scores, bins] (valence, arousal, and what else `info.scores`
-            names).
+        probabilities: float32 [B, scores, bins], distributions of the scores in `info.scores`
+            (valence, arousal, and others) over the bins.
         steps: float32 [B, k, E], the new embeddings.
-        fast: float32 [B, scores, bins], the probabilities of the newest `info.fast_lag_order` steps
-            alone, or of all where they are fewer.
-        maps: float32 [B, n, M], what the filters made of the new frames.
+        fast: float32 [B, scores, bins], the distributions for the newest `info.fast_lag_order`
+            steps alone, or for all steps where there are fewer.
+        maps: float32 [B, n, M], the feature maps of the new frames.
     """
 
     probabilities: NDArray[np.float32]
@@ -47,47 +47,47 @@ class Engine(Protocol):
         cached_maps: NDArray[np.float32],
         past: NDArray[np.float32],
     ) -> Inference:
-        """One update of B windows of P + k steps.
+        """Update B windows of P + k steps.
 
-        Nothing is computed twice: of n new frames the maps are made, of k new steps the
-        embeddings; the maps of the frames before and the embeddings of the steps before come from
-        earlier calls. A stream begins with `silent_maps` and `no_past`.
+        The engine computes the maps of the n new frames and the embeddings of the k new steps. The
+        caller passes the maps of the frames before and the embeddings of the steps before, from
+        earlier calls. A new stream begins with `silent_maps` and `no_past`.
 
         Args:
-            frames: float32 [B, n, width], the features of the newest frames; n from 1 to k * S (S
-                frames a step; S and R from `info`).
+            frames: float32 [B, n, width], the features of the newest frames; n from 1 to k * S
+                (S frames in a step; S and R are in `info`).
             cached_maps: float32 [B, R + k * S - n, M], the maps of the frames before, oldest first.
-            past: float32 [B, P, E], oldest first; P may be 0.
+            past: float32 [B, P, E], the embeddings of the steps before, oldest first; P may be 0.
         """
         ...
 
 
 def backend_warning(engine: Engine) -> str:
-    """What the user must know of an engine's backend, such as that another failed; mostly empty."""
-    return str(getattr(engine, "note", ""))
+    """Return what the user must know of an engine's backend (another one failed); mostly empty."""
+    return str(getattr(engine, "warning", ""))
 
 
 def shipped_model() -> Path:
-    """Where the shipped model file lies."""
+    """Return the path of the shipped model file."""
     return Path(str(resources.files("mer_engine") / "models" / SHIPPED_MODEL))
 
 
 def no_past(info: ModelInfo, batch: int = 1) -> NDArray[np.float32]:
-    """The `past` of windows that begin with their newest steps: float32 [batch, 0, E]."""
+    """Return the `past` of windows without earlier steps: float32 [batch, 0, E]."""
     return np.zeros((batch, 0, info.embedding_size), dtype=np.float32)
 
 
 def silent_maps(info: ModelInfo, batch: int = 1) -> NDArray[np.float32]:
-    """The `cached_maps` of streams that begin, after silence: float32 [batch, R, M]."""
+    """Return the `cached_maps` of streams that begin after silence: float32 [batch, R, M]."""
     silence = np.asarray(info.silent_map, dtype=np.float32)
     return np.tile(silence, (batch, info.map_context, 1))
 
 
 def self_check(engine: Engine) -> None:
-    """Runs a fixed window, which also pays the first call's costs before any music comes.
+    """Run a fixed window and compare its values. This also pays the cost of the first call.
 
     Raises:
-        ModelError: what it tells is not what the model file expects.
+        ModelError: the values are not those that the model file expects.
     """
     steps = 4
     frames = engine.info.check_frames(steps)

@@ -1,4 +1,4 @@
-"""The model file: an ONNX graph with everything that is needed to use it, in its own metadata."""
+"""The model file: an ONNX graph whose metadata has everything that is needed to use it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from mer_engine.frontend import FrontEndConfig
 METADATA_KEY = "realtime_mer"
 FORMAT = 2
 DIMENSIONS = ("valence", "arousal")
-# The same of the piece as a whole.
+# Valence and arousal of the piece as a whole.
 WHOLE = ("whole_valence", "whole_arousal")
 
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """What is known of a dimension before any music: mean and 80 % range of the training labels."""
+    """Prior of a dimension, before any music: mean and 80 % range of the training labels."""
 
     mean: float
     low: float
@@ -39,30 +39,33 @@ class Values:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What a model file says of itself.
+    """The metadata of a model file.
 
     Attributes:
-        frontend, frontend_fingerprint: the features that it was trained on.
-        frames_per_step: feature frames in a model step of `step_s` seconds.
-        map_context: frames whose maps must be held to go on from them (R).
-        silent_map: the map of a frame of silence after silence, M numbers.
-        embedding_size: numbers that the encoder makes of a step (E).
-        lag_order_max, lag_order_default: longest and usual lag window, in steps.
-        fast_lag_order: length of the short window of which the network gives a second answer, in
-            steps.
+        name, version, created, licence, notice: about the file, as text.
+        frontend, frontend_fingerprint: the features that the model was trained on.
+        step_s: length of a step, seconds.
+        frames_per_step: feature frames in a step (S).
+        map_context: frames whose maps must be cached to continue a stream (R).
+        silent_map: the map of a silent frame after silence, M numbers.
+        embedding_size: numbers in the embedding of a step (E).
+        lag_order_max, lag_order_default: longest and default lag window, in steps.
+        fast_lag_order: length of the short window of the fast output, in steps.
         bins: centres of the score bins, ascending, in [-1, 1].
-        coverage: share of moments that an interval is meant to hold.
-        interval_scale: for each dimension, by number of steps heard, how many standard deviations
-            of the predicted distribution half an interval is wide.
-        line: by score, where it was measured: for each number of steps heard, intercept and slope
-            from the distribution's expectation to the value, fitted on songs that were not known.
+        coverage: nominal coverage of the intervals, 0 to 1.
+        interval_scale: by dimension, half-width of an interval in standard deviations of the
+            predicted distribution, for each window length in steps from 1.
+        line: by score, where it was fitted: intercept and slope from the distribution's mean to the
+            value, for each window length, fitted on held-out songs.
         prior: by dimension.
-        scores: what the network tells, in order: valence and arousal of the moment first, then
-            optionally those of the piece as a whole, as listeners rate whole songs.
-        self_check: optional expectation for valence and arousal on `check_frames`.
-        parity: what the torch reference tells of the windows of
-            `mer_engine.backends.parity`; None where the file was written without.
+        normalisation: mean and standard deviation of each mel band, as the network applies them.
+        scores: outputs of the network, in order: valence and arousal of the moment, then optionally
+            those of the piece as a whole.
+        self_check: valence and arousal that `check_frames` must give; None for no check.
+        parity: the reference's outputs for the windows of `mer_engine.backends.parity`; None where
+            the file has none.
         training: the training report.
+        sha256: checksum of the file; empty where it was not read from one.
     """
 
     name: str
@@ -93,7 +96,7 @@ class ModelInfo:
     sha256: str = ""
 
     def to_json(self) -> str:
-        """The text that is stored under `METADATA_KEY`."""
+        """Return the text that is stored under `METADATA_KEY`."""
         data = asdict(self)
         data.pop("sha256")
         data["format"] = FORMAT
@@ -108,10 +111,10 @@ class ModelInfo:
 
     @classmethod
     def from_json(cls, text: str, *, sha256: str = "") -> Self:
-        """Reads what `to_json` wrote.
+        """Read what `to_json` wrote.
 
         Raises:
-            ModelError: another format, or a field that is missing or out of its range.
+            ModelError: the format is another one, or a field is missing or out of range.
         """
         try:
             data = json.loads(text)
@@ -154,7 +157,7 @@ class ModelInfo:
         return info
 
     def values(self, probabilities: NDArray[np.float32], steps: int) -> Values:
-        """Values and intervals from the score distributions of windows of the same length.
+        """Return values and intervals from the distributions of windows of the same length.
 
         Args:
             probabilities: float32 [B, scores, bins], each row summing to 1.
@@ -166,36 +169,24 @@ class ModelInfo:
         variance = np.maximum(probability @ bins**2 - mean**2, 0.0)
         scale = np.array([self.interval_scale[name][steps - 1] for name in DIMENSIONS])
         half = scale * np.sqrt(variance)
-        mean = self._straighten(mean, DIMENSIONS, steps)
+        mean = self._apply_line(mean, steps)
         return Values(
             mean=np.clip(mean, -1.0, 1.0),
             low=np.clip(mean - half, -1.0, 1.0),
             high=np.clip(mean + half, -1.0, 1.0),
         )
 
-    def whole(self, probabilities: NDArray[np.float32], steps: int) -> NDArray[np.float64] | None:
-        """Valence and arousal of the piece as a whole, float64 [B, 2]; None if not known.
-
-        Args:
-            probabilities: float32 [B, scores, bins].
-            steps: length of the windows in steps, 1 to `lag_order_max`.
-        """
-        names = self.scores[len(DIMENSIONS) :]
-        if names != WHOLE:
-            return None
-        mean = probabilities[:, len(DIMENSIONS) :].astype(np.float64) @ np.asarray(self.bins)
-        return np.clip(self._straighten(mean, names, steps), -1.0, 1.0)
-
-    def _straighten(
-        self, mean: NDArray[np.float64], scores: tuple[str, ...], steps: int
-    ) -> NDArray[np.float64]:
-        """Expectations [B, scores] as values: what a reader learnt too well is taken back."""
-        lines = [self.line[name][steps - 1] if name in self.line else (0.0, 1.0) for name in scores]
+    def _apply_line(self, mean: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
+        """Map means [B, 2] of the distributions to values with the fitted lines."""
+        identity = (0.0, 1.0)
+        lines = [
+            self.line[name][steps - 1] if name in self.line else identity for name in DIMENSIONS
+        ]
         intercept, slope = np.array(lines).T
         return np.asarray(intercept + slope * mean)
 
     def check_fits(self, frontend: FrontEndConfig) -> None:
-        """Refuses features that the model was not trained on.
+        """Check that the model was trained on these features.
 
         Raises:
             ModelError: the fingerprints differ.
@@ -209,11 +200,11 @@ class ModelInfo:
 
     @property
     def map_size(self) -> int:
-        """Numbers that are held of a frame (M)."""
+        """Numbers in the feature map of a frame (M)."""
         return len(self.silent_map)
 
     def check_frames(self, steps: int = 4) -> NDArray[np.float32]:
-        """A fixed input for self checks: float32 [1, steps * S, width]."""
+        """Return a fixed input for self checks: float32 [1, steps * S, width]."""
         frames = steps * self.frames_per_step
         width = self.frontend.width
         wave = np.sin(np.arange(frames)[:, None] * 0.37 + np.arange(width)[None, :] * 0.11)
@@ -221,7 +212,7 @@ class ModelInfo:
 
 
 def write_metadata(model: Any, info: ModelInfo) -> None:
-    """Stores `info` in an `onnx.ModelProto`, replacing what was there."""
+    """Store `info` in an `onnx.ModelProto`, in place of earlier metadata."""
     kept = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
     del model.metadata_props[:]
     model.metadata_props.extend(kept)

@@ -19,7 +19,7 @@ class Scratch(threading.local):
         self._arrays: dict[tuple[str, int], NDArray[np.float32]] = {}
 
     def array(self, name: str, rows: int, columns: int) -> NDArray[np.float32]:
-        """Return uninitialised float32 [rows, columns], valid until the next call with this name."""
+        """Return float32 [rows, columns], uninitialised, valid until this name is used again."""
         found = self._arrays.get((name, columns))
         if found is None or len(found) < rows:
             found = self._arrays[name, columns] = np.empty((rows, columns), dtype=np.float32)

@@ -95,41 +95,18 @@ def test_another_front_end_is_refused(engine: Engine) -> None:
         engine.info.check_fits(FrontEndConfig(log_scale=1.0))
 
 
-def test_the_piece_as_a_whole_is_told_where_the_model_knows_it(engine: Engine) -> None:
-    whole = ("whole_valence", "whole_arousal")
-    info = dataclasses.replace(
-        engine.info, bins=(-1.0, 0.0, 1.0), scores=("valence", "arousal", *whole), line={}
-    )
-    rows = [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.75, 0.25], [0.5, 0.5, 0.0]]
-    probabilities = np.array([rows], dtype=np.float32)
-    told = info.whole(probabilities, 1)
-    assert told is not None
-    np.testing.assert_allclose(told, [[0.25, -0.5]])
-    np.testing.assert_allclose(info.values(probabilities, 3).mean, [[0.0, -1.0]])
-    without = dataclasses.replace(info, scores=("valence", "arousal"))
-    assert without.whole(probabilities[:, :2], 1) is None
-
-
 def test_values_lie_on_the_line_of_their_score_and_window(engine: Engine) -> None:
     usual = ((0.0, 1.0),) * 20
     line: dict[str, tuple[tuple[float, float], ...]] = {
         "valence": (*usual[:3], (0.1, 0.5), *usual[4:]),
-        "whole_arousal": ((0.0, 3.0),) * 20,
     }
-    whole = ("whole_valence", "whole_arousal")
-    info = dataclasses.replace(
-        engine.info, bins=(-1.0, 0.0, 1.0), scores=("valence", "arousal", *whole), line=line
-    )
-    rows = [[0.5, 0.25, 0.25], [0.0, 0.5, 0.5], [0.5, 0.25, 0.25], [0.5, 0.5, 0.0]]
-    probabilities = np.array([rows], dtype=np.float32)
+    info = dataclasses.replace(engine.info, bins=(-1.0, 0.0, 1.0), line=line)
+    probabilities = np.array([[[0.5, 0.25, 0.25], [0.0, 0.5, 0.5]]], dtype=np.float32)
     before, after = info.values(probabilities, 3), info.values(probabilities, 4)
     np.testing.assert_allclose(before.mean, [[-0.25, 0.5]])
     np.testing.assert_allclose(after.mean, [[-0.025, 0.5]])
     assert (after.low < after.mean).all()
     assert (after.mean < after.high).all()
-    told = info.whole(probabilities, 4)
-    assert told is not None
-    np.testing.assert_allclose(told, [[-0.25, -1.0]])  # -1.5, clipped
     assert ModelInfo.from_json(info.to_json(), sha256=info.sha256).line == line
 
 

@@ -1,1 +1,1 @@
-"""One file per way to run the network."""
+"""Backends: one module for each way to run the network."""

@@ -1,4 +1,4 @@
-"""The update that a running stream costs each second, as the engine gets it."""
+"""The input of the update that a running stream needs each second, for timing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HOP_S = 1.0
 
 
 class BenchmarkInput(NamedTuple):
-    """What `Engine.infer` takes for one hop of one second on a full window, by name.
+    """Arguments of `Engine.infer` for a hop of one second on a full window.
 
     Attributes:
         frames: float32 [B, n, width].
@@ -28,7 +28,7 @@ class BenchmarkInput(NamedTuple):
 
     @classmethod
     def of(cls, info: ModelInfo, batch: int = 1) -> BenchmarkInput:
-        """A batch of such updates; what the numbers are does not matter for the time."""
+        """Return the input of a batch. The values are random; they do not affect the time."""
         steps = round(HOP_S / info.step_s)
         rng = np.random.default_rng(0)
         shape = (batch, steps * info.frames_per_step, info.frontend.width)
@@ -38,3 +38,7 @@ class BenchmarkInput(NamedTuple):
             silent_maps(info, batch),
             rng.standard_normal(past).astype(np.float32),
         )
+
+    def by_name(self) -> dict[str, NDArray[np.float32]]:
+        """Return the arrays by the names of the model file's inputs."""
+        return {"frames": self.frames, "held": self.cached_maps, "past": self.past}

@@ -1,7 +1,7 @@
-"""The little of CUDA that an engine needs: a stream, memory on both sides, recorded work.
+"""The part of CUDA that an engine needs: a stream, memory on host and device, recorded work.
 
-Every call of the driver is here, one a line. Nothing is imported before it is used: most machines
-have no NVIDIA card.
+All calls of the CUDA runtime are in this module. It imports the bindings on first use, because most
+machines have no NVIDIA card.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Card:
     """An NVIDIA card.
 
     Attributes:
-        name: as its maker calls it.
-        target: what is built for it, such as "sm89".
+        name: product name.
+        target: compute capability that engines are built for, such as "sm89".
     """
 
     name: str
@@ -35,19 +35,20 @@ class Card:
 
 
 def missing() -> str | None:
-    """Why CUDA cannot be used here; None where it may. Takes no time where there is no driver."""
+    """Return why CUDA is not available here; None where it may be. Fast without a driver."""
     if sys.platform == "darwin":
         return "there is no CUDA on macOS"
     try:
         ctypes.CDLL(_DRIVERS.get(sys.platform, "libcuda.so.1"))
     except OSError:
         return "there is no NVIDIA driver on this machine"
-    if not _has_bindings():
+    if not has_bindings():
         return "cuda-bindings is not installed; pip install 'realtime-mer[tensorrt]'"
     return None
 
 
-def _has_bindings() -> bool:
+def has_bindings() -> bool:
+    """Return whether cuda-bindings is installed, without importing it."""
     try:
         return importlib.util.find_spec("cuda.bindings") is not None
     except ModuleNotFoundError:
@@ -55,89 +56,88 @@ def _has_bindings() -> bool:
 
 
 def find_card() -> Card:
-    """The first NVIDIA card of this machine.
+    """Return the first NVIDIA card of this machine.
 
     Raises:
-        BackendError: there is none, or its driver is too old.
+        BackendError: there is no card, or its driver is too old.
     """
     reason = missing()
     if reason is not None:
         raise BackendError(reason)
     runtime = _runtime()
-    properties = _done(runtime, runtime.cudaGetDeviceProperties(0))
+    properties = _value(runtime, runtime.cudaGetDeviceProperties(0))
     name = properties.name.decode() if isinstance(properties.name, bytes) else properties.name
     return Card(name.rstrip("\0"), f"sm{properties.major}{properties.minor}")
 
 
 class Cuda:
-    """One stream of an NVIDIA card, and what is done on it.
+    """A stream of an NVIDIA card, with its memory and its queued work.
 
-    Raises (each method):
-        BackendError: the driver refused.
+    Every method raises BackendError where a call of CUDA fails.
     """
 
     def __init__(self) -> None:
         self._api = _runtime()
         flag = self._api.cudaStreamNonBlocking
-        self._stream = self._do(self._api.cudaStreamCreateWithFlags(flag))
+        self._stream = self._call(self._api.cudaStreamCreateWithFlags(flag))
         self.stream = int(self._stream)
 
     def host(self, size: int) -> NDArray[np.uint8]:
-        """So many bytes of page-locked memory, which the card copies to and from by itself."""
-        pointer = self._do(self._api.cudaHostAlloc(size, 0))
+        """Allocate `size` bytes of page-locked memory, which allows asynchronous copies."""
+        pointer = self._call(self._api.cudaHostAlloc(size, 0))
         return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(int(pointer)))
 
     def free_host(self, memory: NDArray[np.uint8]) -> None:
-        """Give page-locked memory back; nothing may use it any more."""
-        self._do(self._api.cudaFreeHost(memory.ctypes.data))
+        """Free page-locked memory, which nothing may use any more."""
+        self._call(self._api.cudaFreeHost(memory.ctypes.data))
 
     def device(self, size: int) -> int:
-        """The address of so many bytes of the card's memory."""
-        return int(self._do(self._api.cudaMalloc(size)))
+        """Allocate `size` bytes of the card's memory and return the address."""
+        return int(self._call(self._api.cudaMalloc(size)))
 
     def free_device(self, address: int) -> None:
-        """Give memory of the card back; nothing may use it any more."""
-        self._do(self._api.cudaFree(address))
+        """Free memory of the card, which nothing may use any more."""
+        self._call(self._api.cudaFree(address))
 
     def upload(self, memory: NDArray[np.uint8], address: int, size: int) -> None:
-        """Queue a copy to the card."""
+        """Queue a copy of `size` bytes to the card."""
         kind = self._api.cudaMemcpyKind.cudaMemcpyHostToDevice
         source = memory.ctypes.data
-        self._do(self._api.cudaMemcpyAsync(address, source, size, kind, self._stream))
+        self._call(self._api.cudaMemcpyAsync(address, source, size, kind, self._stream))
 
     def download(self, address: int, memory: NDArray[np.uint8], size: int) -> None:
-        """Queue a copy from the card."""
+        """Queue a copy of `size` bytes from the card."""
         kind = self._api.cudaMemcpyKind.cudaMemcpyDeviceToHost
         target = memory.ctypes.data
-        self._do(self._api.cudaMemcpyAsync(target, address, size, kind, self._stream))
+        self._call(self._api.cudaMemcpyAsync(target, address, size, kind, self._stream))
 
     def wait(self) -> None:
-        """Wait until everything queued is done; other Python threads run meanwhile."""
-        self._do(self._api.cudaStreamSynchronize(self._stream))
+        """Wait for all queued work; other Python threads run in the meantime."""
+        self._call(self._api.cudaStreamSynchronize(self._stream))
 
     def record(self, work: Callable[[], None]) -> Any:
-        """Record what `work` queues, without doing it: something for `replay`."""
+        """Record what `work` queues, without running it. Returns an object for `replay`."""
         mode = self._api.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
-        self._do(self._api.cudaStreamBeginCapture(self._stream, mode))
+        self._call(self._api.cudaStreamBeginCapture(self._stream, mode))
         try:
             work()
         finally:
-            graph = self._do(self._api.cudaStreamEndCapture(self._stream))
+            graph = self._call(self._api.cudaStreamEndCapture(self._stream))
         try:
-            return self._do(self._api.cudaGraphInstantiate(graph, 0))
+            return self._call(self._api.cudaGraphInstantiate(graph, 0))
         finally:
-            self._do(self._api.cudaGraphDestroy(graph))
+            self._call(self._api.cudaGraphDestroy(graph))
 
     def replay(self, recorded: Any) -> None:
-        """Queue what was recorded, all at once."""
-        self._do(self._api.cudaGraphLaunch(recorded, self._stream))
+        """Queue recorded work."""
+        self._call(self._api.cudaGraphLaunch(recorded, self._stream))
 
-    def forget(self, recorded: Any) -> None:
-        """Give a record back."""
-        self._do(self._api.cudaGraphExecDestroy(recorded))
+    def free_recorded(self, recorded: Any) -> None:
+        """Free recorded work."""
+        self._call(self._api.cudaGraphExecDestroy(recorded))
 
-    def _do(self, result: tuple[Any, ...]) -> Any:
-        return _done(self._api, result)
+    def _call(self, result: tuple[Any, ...]) -> Any:
+        return _value(self._api, result)
 
 
 def _runtime() -> Any:
@@ -146,11 +146,11 @@ def _runtime() -> Any:
     return runtime
 
 
-def _done(runtime: Any, result: tuple[Any, ...]) -> Any:
-    """What a call gave.
+def _value(runtime: Any, result: tuple[Any, ...]) -> Any:
+    """Return the value of a call's result.
 
     Raises:
-        BackendError: it failed.
+        BackendError: the call failed.
     """
     error, *values = result
     if error != runtime.cudaError_t.cudaSuccess:

@@ -1,4 +1,4 @@
-"""A backend that may break while it serves, with the one that cannot behind it."""
+"""An engine that switches to another backend when the first one fails."""
 
 from __future__ import annotations
 
@@ -8,39 +8,42 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from mer_engine.engine import Engine, Inference
+from mer_engine.engine import Engine, Inference, backend_warning
 
 
 class FallbackEngine:
-    """Runs an engine until it fails, and from then on another that takes its place.
+    """Runs an engine until a call fails, and a replacement from then on.
 
-    The call that failed is answered by the other: nothing is lost. A call that fails in both was
-    wrong itself; its error is the caller's, and nothing changes.
+    The failed call is repeated with the replacement, so no result is lost. When the call fails
+    there too, its arguments were wrong: the error goes to the caller, and the first engine stays.
 
     Args:
-        engine: the fast one, on a device that may be unplugged, reset or full.
-        spare: loads the one that takes its place.
-        announce: takes the sentence that says so, once.
+        engine: the first engine, on a device that may be unplugged, reset or out of memory.
+        load_replacement: loads the replacement.
+        announce: receives one sentence when the replacement takes over.
 
     Attributes:
-        backend: which one runs now.
-        note: that sentence; empty as long as all is well.
+        backend: the backend that runs now.
+        warning: the sentence about the failure; empty before.
     """
 
     def __init__(
-        self, engine: Engine, spare: Callable[[], Engine], announce: Callable[[str], None]
+        self,
+        engine: Engine,
+        load_replacement: Callable[[], Engine],
+        announce: Callable[[str], None],
     ) -> None:
         self.info = engine.info
         self.backend = engine.backend
-        self.note = str(getattr(engine, "note", ""))
+        self.warning = backend_warning(engine)
         self._engine = engine
-        self._spare = spare
+        self._load_replacement = load_replacement
         self._announce = announce
         self._lock = threading.Lock()
 
     @property
     def precision(self) -> str:
-        """In what it computes."""
+        """Numeric precision of the engine that runs now, such as "fp16"."""
         return str(getattr(self._engine, "precision", "fp32"))
 
     def infer(
@@ -55,14 +58,15 @@ class FallbackEngine:
             return engine.infer(frames, cached_maps, past)
         except Exception as error:
             with self._lock:
-                spare = self._spare() if self._engine is engine else self._engine
-                told = spare.infer(frames, cached_maps, past)
-                if self._engine is engine:
-                    self._engine, self.backend = spare, spare.backend
+                failed_first = self._engine is engine
+                replacement = self._load_replacement() if failed_first else self._engine
+                result = replacement.infer(frames, cached_maps, past)
+                if failed_first:
+                    self._engine, self.backend = replacement, replacement.backend
                     reason = str(error).splitlines()[0][:160] if str(error) else repr(error)
-                    self.note = (
-                        f"the backend {engine.backend} failed while it served ({reason}); "
-                        f"{spare.backend} goes on in its place"
+                    self.warning = (
+                        f"the backend {engine.backend} failed while it was running ({reason}); "
+                        f"{replacement.backend} replaces it"
                     )
-                    self._announce(self.note)
-            return told
+                    self._announce(self.warning)
+            return result

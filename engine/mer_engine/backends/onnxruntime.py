@@ -1,4 +1,4 @@
-"""ONNX Runtime: on the processor the default, everywhere; on an NVIDIA card where it can."""
+"""ONNX Runtime: on the processor (the default backend), or on an NVIDIA card."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from mer_engine.processor import processor
 
 
 class OnnxRuntimeEngine:
-    """Runs a model file with ONNX Runtime, one thread per call.
+    """Runs a model file with ONNX Runtime on the processor.
 
-    One thread is the fastest for a window of this size, and leaves the other cores to the show.
+    One thread is fastest for a window of this size, and leaves the other cores to other programs.
 
     Args:
         path: the model file.
         threads: threads of one call.
 
     Attributes:
-        note: what the user must know of why this one runs; empty where nothing went wrong.
+        warning: why this backend runs in place of a faster one that failed; mostly empty.
 
     Raises:
-        ModelError: missing, not readable as a model, or without this project's metadata.
+        ModelError: the file is missing, damaged, or lacks this project's metadata.
     """
 
     backend = "onnxruntime"
-    note = ""
+    warning = ""
     _providers: ClassVar[list[Any]] = ["CPUExecutionProvider"]
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
@@ -41,12 +41,12 @@ class OnnxRuntimeEngine:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what is wrong is said below, once
-        # A waiting thread must not burn the core that plays the show.
+        options.log_severity_level = 4  # errors are raised below
+        # A waiting thread must not occupy a core.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(content, options, providers=self._providers)
-        except Exception as error:  # ONNX Runtime raises a family of its own without a common base
+        except Exception as error:  # the errors of ONNX Runtime have no common base class
             raise ModelError(
                 f"the model file {path} is damaged or not an ONNX model; get it again "
                 f"({str(error).splitlines()[0][:160]})"
@@ -72,35 +72,36 @@ class OnnxRuntimeEngine:
         past: NDArray[np.float32],
     ) -> Inference:
         """See `mer_engine.engine.Engine.infer`."""
+        # Model files call the cached maps "held".
         inputs = {"frames": frames, "held": cached_maps, "past": past}
         return Inference(*self._session.run(Inference._fields, inputs))
 
     @property
     def provider(self) -> str:
-        """What ONNX Runtime really runs the graph with."""
+        """The execution provider that ONNX Runtime uses for the graph."""
         return str(self._session.get_providers()[0])
 
 
 class CudaEngine(OnnxRuntimeEngine):
-    """The same on an NVIDIA card, in full single precision.
+    """Runs a model file with ONNX Runtime on an NVIDIA card, in full single precision.
 
     Raises:
-        BackendError: the provider does not start here.
+        BackendError: the CUDA provider does not start here.
     """
 
     backend = "onnxruntime-cuda"
     _providers: ClassVar[list[Any]] = [
-        # TF32 would round every product to three digits.
+        # TF32 would round the factors of each product to three digits.
         ("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}),
         "CPUExecutionProvider",
     ]
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
-        # Its libraries may lie in packages of their own (nvidia-cudnn-cu12 and so on).
+        # The CUDA libraries may be in separate packages (nvidia-cudnn-cu12 and so on).
         if hasattr(ort, "preload_dlls"):
             ort.preload_dlls()
         super().__init__(path, threads=threads)
-        # Without a card or its libraries ONNX Runtime goes on with the processor, silently.
+        # Without a card or its libraries, ONNX Runtime silently uses the processor.
         if self.provider != "CUDAExecutionProvider":
             raise BackendError(
                 "ONNX Runtime cannot start its CUDA provider here (no NVIDIA card, or CUDA or "
@@ -109,10 +110,10 @@ class CudaEngine(OnnxRuntimeEngine):
 
 
 def read_model(path: Path) -> bytes:
-    """The content of a model file.
+    """Return the content of a model file.
 
     Raises:
-        ModelError: it cannot be read.
+        ModelError: the file cannot be read.
     """
     try:
         return path.read_bytes()
@@ -124,7 +125,7 @@ def read_model(path: Path) -> bytes:
 
 
 def cuda_missing() -> str | None:
-    """Why ONNX Runtime's CUDA provider cannot be had here; None where it may start."""
+    """Return why ONNX Runtime's CUDA provider is not available; None where it may start."""
     if "CUDAExecutionProvider" in ort.get_available_providers():
         return None
     return (
@@ -133,6 +134,6 @@ def cuda_missing() -> str | None:
     )
 
 
-def where() -> str:
-    """Library, version and processor: another one may compute other digits."""
+def environment() -> str:
+    """Return library, version and processor, all of which may affect the last digits."""
     return f"onnxruntime {ort.__version__}, {processor()}"

@@ -1,4 +1,4 @@
-"""Compiled engines in the user's cache: found again, known to be stale, known to be damaged."""
+"""Compiled engines in the user's cache, with checks for stale and for damaged ones."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from mer_engine.cache import DamagedError, cache_folder, read_file, write_file
 from mer_engine.errors import BackendError
 from mer_engine.model_file import ModelInfo
 
-# Of what is compiled: another graph, other profiles.
+# Version of what is compiled; increased when the graph or the profiles change.
 LAYOUT = 1
 
 
 @dataclass(frozen=True, slots=True)
 class PlanKey:
-    """What a compiled engine was made for, and with.
+    """Identity of a compiled engine.
 
     Attributes:
         model: sha256 of the model file.
         frontend: fingerprint of its features.
-        library: name of the package, such as "tensorrt-rtx".
-        version: of the package.
+        library: name of the package that compiled it, such as "tensorrt-rtx".
+        version: version of the package.
         target: kind of card, such as "sm89".
-        device: the card itself, where an engine runs on no other; else empty.
+        device: name of the card, where the engine runs on no other one; otherwise empty.
         precision: "fp32" or "fp16".
     """
 
@@ -41,54 +41,59 @@ class PlanKey:
     def of(
         cls, info: ModelInfo, library: str, version: str, target: str, device: str, precision: str
     ) -> PlanKey:
-        """The key of a model."""
+        """Return the key of a model's engine."""
         return cls(
             info.sha256, info.frontend_fingerprint, library, version, target, device, precision
         )
 
     @property
     def name(self) -> str:
-        """The file's name: what makes another engine is in it, what makes a newer one is not."""
+        """File name. It lacks version and device: an engine with other ones replaces the file."""
         return f"{self.model[:16]}-{self.library}-{self.target}-{self.precision}.plan"
 
     @property
     def path(self) -> Path:
-        """Where it lies in the user's cache."""
+        """Path in the user's cache."""
         return cache_folder() / "engines" / self.name
 
     def header(self) -> dict[str, Any]:
-        """What stands in the file."""
+        """Return the header of the file."""
         return {**asdict(self), "layout": LAYOUT}
 
 
 class StaleError(Exception):
-    """A compiled engine was made with another version or for another card. Says which."""
+    """A compiled engine was made with another version or for another card."""
 
 
 def save_plan(key: PlanKey, plan: bytes, path: Path | None = None) -> Path:
-    """Keep a compiled engine; returns where.
+    """Write a compiled engine and return its path.
+
+    Args:
+        key: identity of the engine.
+        plan: the engine.
+        path: where to write; None for the user's cache.
 
     Raises:
-        BackendError: the folder cannot be written.
+        BackendError: the file cannot be written.
     """
     target = path or key.path
     try:
         write_file(target, key.header(), plan)
     except OSError as error:
         raise BackendError(
-            f"the engine cannot be kept at {target} ({error.strerror}); make room, or set "
-            "REALTIME_MER_CACHE to a folder that can be written"
+            f"the engine cannot be written to {target} ({error.strerror}); free some space, or set "
+            "REALTIME_MER_CACHE to a writable folder"
         ) from error
     return target
 
 
 def load_plan(key: PlanKey) -> bytes:
-    """The compiled engine of a key.
+    """Return the compiled engine of a key.
 
     Raises:
         FileNotFoundError: there is none.
-        StaleError: there is one, but made with or for something else; says what.
-        DamagedError: there was one, but not as it was written; it is discarded.
+        StaleError: the engine was made with or for something else; the message says what.
+        DamagedError: the file was damaged; it has been removed.
     """
     path = key.path
     try:
@@ -96,11 +101,11 @@ def load_plan(key: PlanKey) -> bytes:
     except DamagedError:
         path.unlink(missing_ok=True)
         raise
-    wanted = key.header()
+    expected = key.header()
     changed = [
-        f"{name} {header.get(name) or 'none'} instead of {wanted[name] or 'none'}"
-        for name in wanted
-        if header.get(name) != wanted[name]
+        f"{name} {header.get(name) or 'none'} instead of {expected[name] or 'none'}"
+        for name in expected
+        if header.get(name) != expected[name]
     ]
     if changed:
         raise StaleError(", ".join(changed))
@@ -108,12 +113,12 @@ def load_plan(key: PlanKey) -> bytes:
 
 
 def side_file(key: PlanKey, kind: str) -> Path:
-    """Where something that belongs to an engine is kept, such as its kernels for this card."""
+    """Return the path of a file that belongs to an engine, such as its kernels for this card."""
     return key.path.with_suffix(f".{kind}")
 
 
 def load_side(path: Path, owner: dict[str, Any]) -> bytes:
-    """What was kept beside an engine for the same owner; nothing where it cannot be used."""
+    """Return a side file's content; empty where it is missing, damaged or another owner's."""
     try:
         header, content = read_file(path)
     except (OSError, DamagedError):
@@ -122,5 +127,5 @@ def load_side(path: Path, owner: dict[str, Any]) -> bytes:
 
 
 def digest(content: bytes) -> str:
-    """A short name of a content."""
+    """Return sixteen digits of the checksum of a content."""
     return hashlib.sha256(content).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Which backends there are, and which of them can be had here."""
+"""The backends, and which of them are available here."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Backend:
 
     Attributes:
         name: as `--backend` takes it.
-        missing: tells why it cannot be had here, in a sentence that says what to do; None where it
-            may work. Cheap: it imports nothing large.
-        open: loads a model file; takes where to tell what takes long.
-        automatic: whether `auto` considers it.
+        missing: returns why the backend is not available here and what to do, in a sentence; None
+            where it may work. It imports nothing large.
+        open: loads a model file; its second argument receives sentences about what takes long.
+        automatic: whether `auto` considers the backend.
     """
 
     name: str
@@ -32,25 +32,25 @@ class Backend:
 
 
 def backends() -> tuple[Backend, ...]:
-    """All of them, the default first."""
+    """Return all backends, the default first."""
     return (
         Backend(DEFAULT, lambda: None, _open_onnxruntime),
         Backend("onnxruntime-cuda", _cuda_missing, _open_onnxruntime_cuda),
         Backend("tensorrt", _tensorrt_missing, _open_tensorrt),
-        # The measure of the others, not their rival: its import alone takes longer than to listen.
+        # The reference of the parity gate. Its import takes too long for live use.
         Backend("torch", _torch_missing, _open_torch, automatic=False),
     )
 
 
-# What `--backend` takes; kept here so that the command line imports nothing for it.
+# Values of `--backend`, listed here so that the command line needs no import of a backend.
 NAMES = (AUTO, DEFAULT, "onnxruntime-cuda", "tensorrt", "torch")
 
 
 def backend(name: str) -> Backend:
-    """The backend of a name.
+    """Return the backend of a name.
 
     Raises:
-        KeyError: there is none.
+        KeyError: there is no backend of that name.
     """
     return {entry.name: entry for entry in backends()}[name]
 

@@ -1,4 +1,4 @@
-"""torch: the reference that every other backend is held to. Needs the `train` extra."""
+"""torch: the reference of the parity gate. Needs the `train` extra."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _PACKAGES = ("torch", "onnx")
 
 
 class TorchEngine:
-    """Runs a network as it was trained.
+    """Runs a network with torch.
 
     Args:
-        network: at rest (`eval`).
-        info: what its model file says, or will say.
+        network: a network in evaluation mode.
+        info: metadata of its model file.
     """
 
     backend = "torch"
@@ -34,10 +34,10 @@ class TorchEngine:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Read a model file back into a network.
+        """Load a model file.
 
         Raises:
-            ModelError: missing, damaged, or made by another kind of network.
+            ModelError: the file is missing or damaged, or holds another kind of network.
         """
         from mer_engine.network_import import load_network
 
@@ -53,14 +53,14 @@ class TorchEngine:
         import torch
 
         with torch.inference_mode():
-            told = self._network(
+            outputs = self._network(
                 *(torch.from_numpy(array) for array in (frames, cached_maps, past))
             )
-        return Inference(*(tensor.numpy() for tensor in told))
+        return Inference(*(tensor.numpy() for tensor in outputs))
 
 
 def missing() -> str | None:
-    """Why the reference cannot be had here; None where it can."""
+    """Return why torch is not available here; None where it is."""
     absent = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if not absent:
         return None

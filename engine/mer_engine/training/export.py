@@ -116,7 +116,8 @@ def export_model(
     info = replace(
         info, self_check={name: float(v) for name, v in zip(DIMENSIONS, mean, strict=True)}
     )
-    info = replace(info, parity=parity.store(parity.answers(TorchEngine(network, info))))
+    predictions = parity.predict_windows(TorchEngine(network, info))
+    info = replace(info, parity=parity.reference_metadata(predictions))
     model = onnx.load_model_from_string(to_onnx(network))
     write_metadata(model, info)
     content = model.SerializeToString()
@@ -136,7 +137,7 @@ def export_model(
     if not verdict.passed:
         # The network amplifies rounding errors, as barely trained networks do. The file is valid,
         # but other backends cannot be compared with it.
-        info = replace(info, parity=parity.refusal(verdict))
+        info = replace(info, parity=parity.refusal_metadata(verdict))
         write_metadata(model, info)
         content = model.SerializeToString()
         draft.write_bytes(content)
@@ -155,7 +156,8 @@ def renew_answers(path: Path, out: Path) -> ModelInfo:
     reference = TorchEngine.open(path)
     model = onnx.load(path)
     graph = model.graph.SerializeToString()
-    info = replace(reference.info, parity=parity.store(parity.answers(reference)))
+    predictions = parity.predict_windows(reference)
+    info = replace(reference.info, parity=parity.reference_metadata(predictions))
     write_metadata(model, info)
     if model.graph.SerializeToString() != graph:
         raise RuntimeError("the graph changed while its metadata were written")

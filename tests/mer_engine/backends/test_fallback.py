@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 class Card:
-    """An engine that can be broken."""
+    """An engine that fails once `broken` is set."""
 
     backend = "tensorrt"
     precision = "fp16"
@@ -37,42 +37,45 @@ def window(engine: Engine) -> tuple[NDArray[np.float32], NDArray[np.float32], ND
     return info.check_frames(2), silent_maps(info), no_past(info)
 
 
-def test_the_call_that_fails_is_answered_and_those_after_it(engine: Engine) -> None:
-    card, told = Card(engine), list[str]()
-    guarded = FallbackEngine(card, lambda: engine, told.append)
+def test_the_failed_call_and_later_ones_run_on_the_replacement(engine: Engine) -> None:
+    card, messages = Card(engine), list[str]()
+    guarded = FallbackEngine(card, lambda: engine, messages.append)
     expected = engine.infer(*window(engine))
     np.testing.assert_array_equal(guarded.infer(*window(engine)).probabilities, expected[0])
-    assert (guarded.backend, guarded.precision, guarded.note) == ("tensorrt", "fp16", "")
+    assert (guarded.backend, guarded.precision, guarded.warning) == ("tensorrt", "fp16", "")
     card.broken = True
     for _ in range(3):
         np.testing.assert_array_equal(guarded.infer(*window(engine)).probabilities, expected[0])
     assert card.calls == 2
     assert (guarded.backend, guarded.precision) == ("onnxruntime", "fp32")
-    assert told == [guarded.note]
-    assert "tensorrt failed while it served (an illegal memory access was encountered)" in told[0]
-    assert "onnxruntime goes on" in told[0]
+    assert messages == [guarded.warning]
+    assert (
+        "tensorrt failed while it was running (an illegal memory access was encountered)"
+        in messages[0]
+    )
+    assert "onnxruntime replaces it" in messages[0]
 
 
-def test_a_call_that_is_wrong_itself_changes_nothing(engine: Engine) -> None:
-    told = list[str]()
-    guarded = FallbackEngine(Card(engine), lambda: engine, told.append)
+def test_a_call_with_wrong_arguments_does_not_switch_the_engine(engine: Engine) -> None:
+    messages = list[str]()
+    guarded = FallbackEngine(Card(engine), lambda: engine, messages.append)
     frames, cached_maps, past = window(engine)
     with pytest.raises(Exception, match=r"INVALID_ARGUMENT|Got invalid dimensions"):
         guarded.infer(frames[:, :, :5], cached_maps, past)
     assert guarded.backend == "tensorrt"
-    assert told == []
+    assert messages == []
 
 
-def test_several_threads_fall_back_once(engine: Engine) -> None:
-    card, told, loaded = Card(engine), list[str](), list[int]()
+def test_several_threads_switch_once(engine: Engine) -> None:
+    card, messages, loaded = Card(engine), list[str](), list[int]()
     card.broken = True
     together = threading.Barrier(4)
 
-    def spare() -> Engine:
+    def load_replacement() -> Engine:
         loaded.append(1)
         return engine
 
-    guarded = FallbackEngine(card, spare, told.append)
+    guarded = FallbackEngine(card, load_replacement, messages.append)
 
     def call() -> None:
         together.wait()
@@ -83,4 +86,4 @@ def test_several_threads_fall_back_once(engine: Engine) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(told) == len(loaded) == 1
+    assert len(messages) == len(loaded) == 1

@@ -4,8 +4,8 @@ from mer_engine.backends.onnxruntime import (
     CudaEngine,
     OnnxRuntimeEngine,
     cuda_missing,
+    environment,
     processor,
-    where,
 )
 from mer_engine.engine import shipped_model
 from mer_engine.errors import BackendError
@@ -17,19 +17,19 @@ def test_the_default_runs_on_the_processor() -> None:
     engine = OnnxRuntimeEngine(shipped_model())
     assert engine.backend == "onnxruntime"
     assert engine.provider == "CPUExecutionProvider"
-    assert engine.note == ""
+    assert engine.warning == ""
 
 
-def test_where_an_answer_came_from() -> None:
-    assert ort.__version__ in where()
-    assert processor() in where()
+def test_the_environment_names_library_and_processor() -> None:
+    assert ort.__version__ in environment()
+    assert processor() in environment()
     assert processor()
 
 
 @pytest.mark.skipif(HAS_CUDA, reason="this onnxruntime has a CUDA provider")
-def test_without_a_cuda_provider_it_says_what_to_install() -> None:
+def test_without_a_cuda_provider_the_error_says_what_to_install() -> None:
     assert "install onnxruntime-gpu" in str(cuda_missing())
-    # ONNX Runtime itself only warns, and computes with the processor.
+    # ONNX Runtime itself only warns, and falls back to the processor.
     with (
         pytest.warns(UserWarning, match="CUDAExecutionProvider"),
         pytest.raises(BackendError, match="cannot start its CUDA provider"),
@@ -38,5 +38,5 @@ def test_without_a_cuda_provider_it_says_what_to_install() -> None:
 
 
 @pytest.mark.skipif(not HAS_CUDA, reason="this onnxruntime has no CUDA provider")
-def test_with_a_cuda_provider_it_may_be_tried() -> None:
+def test_with_a_cuda_provider_nothing_is_missing() -> None:
     assert cuda_missing() is None

@@ -60,13 +60,13 @@ def test_a_damaged_plan_is_discarded(key: PlanKey) -> None:
     assert not path.exists()
 
 
-def test_a_folder_that_cannot_be_written_is_a_sentence(key: PlanKey, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(key: PlanKey, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(BackendError, match=r"cannot be kept at .*make room"):
+    with pytest.raises(BackendError, match=r"cannot be written to .*free some space"):
         save_plan(key, b"plan", tmp_path / "file" / "x.plan")
 
 
-def test_what_lies_beside_a_plan_is_used_for_its_owner_only(key: PlanKey) -> None:
+def test_a_side_file_is_used_for_its_owner_only(key: PlanKey) -> None:
     path = side_file(key, "kernels")
     assert path.name.endswith("-fp16.kernels")
     owner = {"plan": plans.digest(b"plan"), "device": "RTX 4090"}

@@ -57,7 +57,7 @@ def test_a_backend_that_is_not_here_is_a_sentence(
     capsys: pytest.CaptureFixture[str], backend: str
 ) -> None:
     assert main(["analyze", "demo", "--backend", backend]) == 2
-    assert f"the backend {backend} cannot serve here: " in capsys.readouterr().err
+    assert f"the backend {backend} cannot run here: " in capsys.readouterr().err
 
 
 def test_an_unknown_backend_lists_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:

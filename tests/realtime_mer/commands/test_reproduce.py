@@ -220,7 +220,7 @@ def test_a_missing_data_file_is_reported(
     root = write_deam(tmp_path)
     (root / "annotations" / "valence.csv").unlink()
     message = refusal(capsys, *command("table1", root, tmp_path))
-    assert "valence.csv is missing; it holds the valence labels over time" in message
+    assert "valence.csv is missing; it contains the valence labels over time" in message
 
 
 def test_a_missing_package_is_reported_with_the_install_command(

@@ -150,7 +150,7 @@ def test_a_backend_that_is_replaced_is_told_to_those_here_and_those_to_come(
     with stage.connect() as client:
         hello, _ = opened(client)
         assert "backend_note" not in hello
-        monkeypatch.setattr(stage.runner.pipeline.engine, "note", "the card failed")
+        monkeypatch.setattr(stage.runner.pipeline.engine, "warning", "the card failed")
         warning = receive_kind(client, "warning")
         assert (warning["code"], warning["message"]) == ("backend_fallback", "the card failed")
     with stage.connect() as client:
