@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,19 +27,26 @@ STEPS = 2
 FOLDS = 2
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Run torch and numpy on one thread: the tests share the machine, and waiting threads spin."""
+    threadpoolctl = pytest.importorskip("threadpoolctl")  # a dependency of scikit-learn
+    torch.set_num_threads(1)
+    with threadpoolctl.threadpool_limits(1):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def few_folds(recipe: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use few folds and seeds, and torch on one thread, because the tests share the machine."""
-    torch.set_num_threads(1)
+    """Use few folds and seeds."""
     monkeypatch.setattr(recipe, "FOLDS", FOLDS)
     monkeypatch.setattr(recipe, "ABLATION_FOLDS", 1)
     monkeypatch.setattr(recipe, "SEEDS", (0, 1))
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def run(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Return the data and the checkpoint of a training run."""
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("run")
     data = write_deam(folder)
     games = [f"A_B_{game}_Title" for game in range(GAMES)]
