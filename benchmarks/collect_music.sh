@@ -1,15 +1,15 @@
 #!/bin/sh
-# Music for `realtime-mer train`: game music from Debian's packages (--unlabelled), and VGMIDI
-# rendered with two soundfonts, with its labels (--auxiliary vgmidi=). Nothing is installed; about
-# 2 GB are fetched. Needs apt-get (Debian or Ubuntu) with current lists, and for VGMIDI fluidsynth,
-# fluid-soundfont-gm and timgm6mb-soundfont.
+# Collects music for `realtime-mer train`: game music from Debian packages (--unlabelled), and VGMIDI
+# rendered with two soundfonts, with its labels (--auxiliary vgmidi=). Installs nothing; downloads
+# about 2 GB. Needs apt-get (Debian or Ubuntu) with current package lists; VGMIDI also needs
+# fluidsynth, fluid-soundfont-gm and timgm6mb-soundfont.
 #
 #     benchmarks/collect_music.sh music /data/vgmidi
 #
 # writes music/games and music/vgmidi. The packages wesnoth-1.16-music and warzone2100-music are left
-# out on purpose: they serve to try the model on music that it never heard.
+# out on purpose: they are for trying the model on music that was not used for training.
 set -eu
-out=${1:?give the folder to write to}
+out=${1:?name the output folder}
 vgmidi=${2:-}
 mkdir -p "$out/games" "$out/vgmidi"
 out=$(cd "$out" && pwd)
@@ -25,7 +25,7 @@ trackballs-data unknown-horizons widelands-data xmoto-data"
 cd "$out/games"
 for package in $packages; do
     [ -d "$package" ] && continue
-    apt-get download "$package" >/dev/null 2>&1 || { echo "not to be had: $package" >&2; continue; }
+    apt-get download "$package" >/dev/null 2>&1 || { echo "cannot download: $package" >&2; continue; }
     mkdir "$package"
     dpkg-deb --fsys-tarfile "$package"_*.deb |
         tar -x -C "$package" --wildcards --no-anchored '*.ogg' '*.mp3' '*.opus' '*.flac' 2>/dev/null ||

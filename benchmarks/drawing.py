@@ -1,4 +1,4 @@
-"""What all pictures share: size, colours, a light background."""
+"""Size, colours and background that all plots share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Apart for the colour-blind too, and in grey.
+# Distinct for colour-blind readers and in greyscale.
 COLOURS = {"arousal": "#c1440e", "valence": "#2166ac"}
 GREY = "#5b6470"
 _DPI = 110
@@ -18,7 +18,13 @@ _DPI = 110
 def figure_of(
     columns: int, *, height: float = 3.4, share_y: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """An empty picture of some panels side by side."""
+    """Return an empty figure with panels side by side.
+
+    Args:
+        columns: number of panels.
+        height: of the figure, in inches.
+        share_y: whether all panels share one y axis.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -26,8 +32,8 @@ def figure_of(
     FigureCanvasAgg(figure)  # no window, no global state
     axes = [figure.add_subplot(1, columns, 1)]
     axes += [
-        figure.add_subplot(1, columns, place, sharey=axes[0] if share_y else None)
-        for place in range(2, columns + 1)
+        figure.add_subplot(1, columns, column, sharey=axes[0] if share_y else None)
+        for column in range(2, columns + 1)
     ]
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
@@ -37,6 +43,6 @@ def figure_of(
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a picture as PNG."""
+    """Write a figure as PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=_DPI, metadata={"Software": None})

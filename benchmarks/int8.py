@@ -1,7 +1,7 @@
-"""Is int8 worth it on a processor? Convolutions quantised, measured against the parity gate.
+"""Measures speed and error of int8 convolutions on a CPU, against the parity gate.
 
-Static quantisation (QDQ, weights by channel, activations by calibration) of the convolutions, with
-calibration windows from the built-in music or from recordings, on one thread:
+The convolutions are quantised statically (QDQ, weights per channel, activations by calibration).
+The calibration windows come from the built-in demo or from recordings. One thread:
 
     python benchmarks/int8.py --out benchmarks/results/int8.json
     python benchmarks/int8.py --music DIR --out benchmarks/results/int8.json
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from mer_engine import Engine, FrontEnd
+from mer_engine import Engine
 from mer_engine.backends import parity
 from mer_engine.backends.benchmark_input import BenchmarkInput
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
@@ -44,12 +44,12 @@ ROUNDS = 40
 CALIBRATION_WINDOWS = 64
 
 
-class _Heard:
-    """An engine that remembers what it was asked."""
+class _RecordingEngine:
+    """An engine that records its inputs."""
 
     def __init__(self, engine: Engine) -> None:
         self.info, self.backend, self._engine = engine.info, engine.backend, engine
-        self.asked: list[dict[str, NDArray[np.float32]]] = []
+        self.calls: list[dict[str, NDArray[np.float32]]] = []
 
     def infer(
         self,
@@ -57,7 +57,7 @@ class _Heard:
         cached_maps: NDArray[np.float32],
         past: NDArray[np.float32],
     ) -> Inference:
-        self.asked.append(
+        self.calls.append(
             {"frames": frames.copy(), "held": cached_maps.copy(), "past": past.copy()}
         )
         return self._engine.infer(frames, cached_maps, past)
@@ -65,23 +65,23 @@ class _Heard:
 
 class _Windows(CalibrationDataReader):  # type: ignore[misc]
     def __init__(self, windows: list[dict[str, NDArray[np.float32]]]) -> None:
-        self._left = iter(windows)
+        self._windows = iter(windows)
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        return next(self._left, None)
+        return next(self._windows, None)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--music", type=Path, help="calibrate with the recordings of this folder")
-    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
+    parser.add_argument("--music", type=Path, help="folder of recordings for calibration")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     args = parser.parse_args()
     engine = OnnxRuntimeEngine(shipped_model())
     windows = calibration_windows(engine, args.music)
     result: dict[str, Any] = {
         "calibration": {
             "windows": len(windows),
-            "music": "recordings" if args.music else "the built-in music",
+            "music": "recordings" if args.music else "the built-in demo",
         },
         "variants": {},
     }
@@ -91,7 +91,7 @@ def main() -> None:
             path = Path(folder) / f"{activations.name}.onnx"
             quantise(path, windows, activations)
             variants[f"int8, {activations.name} activations"] = OnnxRuntimeEngine(path)
-        times = time_in_turn(variants)
+        times = time_alternating(variants)
         for name, variant in variants.items():
             variant.precision = "fp32" if name == "fp32" else "int8"  # type: ignore[attr-defined]
             verdict = parity.check(variant)
@@ -103,8 +103,8 @@ def main() -> None:
                 "gate": verdict.to_dict(),
             }
     result["method"] = (
-        f"a usual update (two new steps, window full), one thread, best of {ROUNDS} calls, "
-        "variants in turn; the gate is that of mer_engine.backends.parity"
+        f"one update of a full window with two new steps, one thread, best of {ROUNDS} calls, "
+        "variants in alternation; the gate is that of mer_engine.backends.parity"
     )
     result["model"] = {"name": engine.info.name, "sha256": engine.info.sha256}
     result["machine"] = describe_machine()
@@ -115,18 +115,18 @@ def main() -> None:
 def calibration_windows(
     engine: OnnxRuntimeEngine, folder: Path | None
 ) -> list[dict[str, NDArray[np.float32]]]:
-    """Calls of the engine while it listens to music, evenly chosen."""
-    heard = _Heard(engine)
+    """Return inputs of the engine on full windows of music, evenly spaced."""
+    recording = _RecordingEngine(engine)
     paths = sorted(p for p in folder.iterdir() if p.is_file())[:16] if folder else [None]
     for path in paths:
         with DemoSource(block_s=1.0) if path is None else open_file(path, block_s=1.0) as source:
-            _listen(heard, source)
-    full = [call for call in heard.asked if call["past"].shape[1] >= 10]
+            _run(recording, source)
+    full = [call for call in recording.calls if call["past"].shape[1] >= 10]
     chosen = np.linspace(0, len(full) - 1, min(CALIBRATION_WINDOWS, len(full))).astype(int)
     return [full[index] for index in chosen]
 
 
-def _listen(engine: Engine, source: Source) -> None:
+def _run(engine: Engine, source: Source) -> None:
     info = source.info
     pipeline = Pipeline(
         engine,
@@ -146,7 +146,13 @@ def _listen(engine: Engine, source: Source) -> None:
 def quantise(
     path: Path, windows: list[dict[str, NDArray[np.float32]]], activations: QuantType
 ) -> None:
-    """Write the shipped model with its convolutions in int8."""
+    """Write the shipped model with its convolutions in int8.
+
+    Args:
+        path: the file to write.
+        windows: calibration inputs.
+        activations: data type of the activations.
+    """
     quantize_static(
         str(shipped_model()),
         str(path),
@@ -159,18 +165,17 @@ def quantise(
         weight_type=QuantType.QInt8,
         calibrate_method=CalibrationMethod.MinMax,
     )
-    # The metadata make it a model of this project.
+    # The loader requires the metadata.
     model, quantised = onnx.load(shipped_model()), onnx.load(path)
     if not quantised.metadata_props:
         quantised.metadata_props.extend(model.metadata_props)
         onnx.save(quantised, path)
 
 
-def time_in_turn(variants: dict[str, OnnxRuntimeEngine]) -> dict[tuple[str, int], float]:
-    """Milliseconds per window of each variant and batch, taken in turn in one run."""
+def time_alternating(variants: dict[str, OnnxRuntimeEngine]) -> dict[tuple[str, int], float]:
+    """Return milliseconds per window of each variant and batch, measured in alternation."""
     info = next(iter(variants.values())).info
-    assert FrontEnd().config.width == info.frontend.width
-    found: dict[tuple[str, int], float] = {}
+    times: dict[tuple[str, int], float] = {}
     for batch in BATCHES:
         inputs = BenchmarkInput.of(info, batch)
         best = dict.fromkeys(variants, float("inf"))
@@ -179,8 +184,8 @@ def time_in_turn(variants: dict[str, OnnxRuntimeEngine]) -> dict[tuple[str, int]
                 start = time.perf_counter()
                 engine.infer(*inputs)
                 best[name] = min(best[name], time.perf_counter() - start)
-        found |= {(name, batch): 1e3 * seconds / batch for name, seconds in best.items()}
-    return found
+        times |= {(name, batch): 1e3 * seconds / batch for name, seconds in best.items()}
+    return times
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Tables that a program keeps up to date inside documents that people write.
+"""Generated tables between markers in hand-written documents.
 
 <!-- accuracy -->
-whatever stood here is replaced
+this text is replaced
 <!-- end -->
 """
 
@@ -14,22 +14,22 @@ _BLOCK = re.compile(r"(<!-- ([a-z][a-z0-9 _-]*) -->\n)(.*?)(<!-- end -->)", re.D
 
 
 class UnknownMarkerError(ValueError):
-    """A document asks for a table that nothing makes."""
+    """A document has a marker without a table or without an end."""
 
 
 def fill(text: str, tables: Mapping[str, Callable[[], str | None]]) -> tuple[str, list[str]]:
-    """Replaces what stands between the markers.
+    """Replace the text between the markers of a document.
 
     Args:
         text: the document.
-        tables: by marker, what makes the new content; it returns None where its result is missing,
-            and what stands there stays.
+        tables: for each marker, a function that returns the new text, or None if its result file is
+            missing; the old text then stays.
 
     Returns:
         The document, and the markers whose results are missing.
 
     Raises:
-        UnknownMarkerError: a marker that `tables` does not have, or one that is not ended.
+        UnknownMarkerError: a marker is not in `tables`, or has no end.
     """
     missing = []
 

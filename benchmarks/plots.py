@@ -1,4 +1,4 @@
-"""Results as pictures: PNG on a light background, legible at the width of a page."""
+"""Accuracy results as plots: PNG on a light background, legible at the width of a page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def robustness(result: dict[str, Any], path: Path) -> None:
-    """What each condition costs: bars of the R2 that is lost."""
+    """Plot the R2 that each condition loses."""
     rows = result["conditions"][::-1]
     figure, axes = figure_of(1, height=0.32 * len(rows) + 1.0)
     axis = axes[0]
@@ -26,27 +26,27 @@ def robustness(result: dict[str, Any], path: Path) -> None:
     axis.axvline(ALLOWED_LOSS, color=GREY, linewidth=0.8, linestyle=":")
     axis.set_yticks(range(len(rows)), [row["name"] for row in rows])
     axis.set_ylim(-0.6, len(rows) - 0.4)
-    axis.set_xlabel(f"R2 lost against the clip as it is (dotted: {ALLOWED_LOSS})")
+    axis.set_xlabel(f"R2 loss against the unchanged clip (dotted: {ALLOWED_LOSS})")
     axis.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
     save(figure, path)
 
 
 def lag(result: dict[str, Any], path: Path) -> None:
-    """R2 over the length of the window and over the hop."""
+    """Plot R2 over the length of the window and over the hop."""
     figure, axes = figure_of(2, share_y=True)
     for name in DIMENSIONS:
         orders, hops = result["lag_orders"], result["hops"]
         _line(axes[0], [r["window_s"] for r in orders], [r[name]["r2"] for r in orders], name)
         _line(axes[1], [r["hop_s"] for r in hops], [r[name]["r2"] for r in hops], name)
     axes[0].set_xlabel("window, seconds (hop 0.5 s)")
-    axes[0].set_ylabel("R2, 5 to 10 s heard")
-    axes[1].set_xlabel("hop, seconds (the model's own window)")
+    axes[0].set_ylabel("R2 from 5 to 10 s")
+    axes[1].set_xlabel("hop, seconds (default window)")
     axes[0].legend(frameon=False, loc="lower right")
     save(figure, path)
 
 
 def step_response(result: dict[str, Any], path: Path) -> None:
-    """The median way of the estimates after a change, one line for each window."""
+    """Plot the median of the estimates after a change, a line per window."""
     figure, axes = figure_of(2, share_y=True)
     styles = ("-", "--", "-.", ":")
     windows = list(dict.fromkeys(curve["window_s"] for curve in result["curves"]))
@@ -68,21 +68,21 @@ def step_response(result: dict[str, Any], path: Path) -> None:
     save(figure, path)
 
 
-def heard(result: dict[str, Any], path: Path) -> None:
-    """R2 over the seconds heard."""
+def accuracy_over_time(result: dict[str, Any], path: Path) -> None:
+    """Plot R2 over the seconds of audio."""
     figure, axes = figure_of(1, height=3.0)
     for name in DIMENSIONS:
         rows = [row for row in result["heard"] if name in row]
         _line(axes[0], [row["seconds"] for row in rows], [row[name]["r2"] for row in rows], name)
-    axes[0].set_xlabel("seconds heard")
-    axes[0].set_ylabel("R2 of that moment")
+    axes[0].set_xlabel("seconds of audio")
+    axes[0].set_ylabel("R2 at that time")
     axes[0].legend(frameon=False, loc="lower right")
     save(figure, path)
 
 
-# By file name: the result it comes from and what draws it.
+# For each file name: the result file and the function that draws it.
 PLOTS = {
-    "heard": ("accuracy", heard),
+    "accuracy_over_time": ("accuracy", accuracy_over_time),
     "robustness": ("robustness", robustness),
     "lag": ("lag", lag),
     "step_response": ("step_response", step_response),
@@ -91,5 +91,5 @@ PLOTS = {
 
 
 def _line(axis: Axes, x: list[float], y: list[float | None], name: str) -> None:
-    known = [(a, b) for a, b in zip(x, y, strict=True) if b is not None]
-    axis.plot(*zip(*known, strict=True), "o-", color=COLOURS[name], markersize=3.5, label=name)
+    points = [(a, b) for a, b in zip(x, y, strict=True) if b is not None]
+    axis.plot(*zip(*points, strict=True), "o-", color=COLOURS[name], markersize=3.5, label=name)

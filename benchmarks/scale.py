@@ -1,4 +1,4 @@
-"""What many streams take, on paper, from what was measured: cores, cost, and what breaks first.
+"""Calculates cores, cost and the first limit of many streams from the measured figures.
 
 python benchmarks/scale.py [--price 0.04] [--cores 8] [--memory 16] [--network 1]
 """
@@ -15,21 +15,29 @@ from realtime_mer.bench.stream_load import BROWSER_RATE_HZ
 
 RESULTS = Path(__file__).parent / "results"
 NEEDED = ("latency", "engine", "streams", "viewers")
-# Of a browser's stream: float 32, mono, with a websocket's, TCP's and IP's headers on each frame.
+# A browser's stream: float32, mono, with the headers of websocket, TCP and IP on each frame.
 BYTES_PER_S = BROWSER_RATE_HZ * 4 * (1 + 60 / 4096)
 OPEN_FILES = 65_536
-# What a process needs before any stream, in GB.
+# Memory of a process without streams, in GB.
 BASE_GB = 0.2
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--price", type=float, default=0.04, help="of a core-hour (default: 0.04)")
-    parser.add_argument("--cores", type=int, default=8, help="of the machine (default: 8)")
-    parser.add_argument("--memory", type=float, default=16.0, help="its GB (default: 16)")
-    parser.add_argument("--network", type=float, default=1.0, help="its Gbit/s (default: 1)")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where the parts are")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="default: scale.json among them")
+    parser.add_argument(
+        "--price", type=float, default=0.04, help="price of a core-hour (default: 0.04)"
+    )
+    parser.add_argument("--cores", type=int, default=8, help="cores of the machine (default: 8)")
+    parser.add_argument("--memory", type=float, default=16.0, help="its memory in GB (default: 16)")
+    parser.add_argument(
+        "--network", type=float, default=1.0, help="its network in Gbit/s (default: 1)"
+    )
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="folder of the measured results"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: scale.json in that folder"
+    )
     args = parser.parse_args(arguments)
     for name in ("price", "cores", "memory", "network"):
         if getattr(args, name) <= 0:
@@ -37,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     missing = [name for name in NEEDED if not (args.results / f"{name}.json").is_file()]
     if missing:
         print(
-            f"{', '.join(missing)}: not measured yet; 'realtime-mer bench NAME --json' does it",
+            f"{', '.join(missing)}: not measured yet; run 'realtime-mer bench NAME --json'",
             file=sys.stderr,
         )
         return 2
@@ -50,19 +58,22 @@ def main(arguments: list[str] | None = None) -> int:
     )
     out = args.out or args.results / "scale.json"
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(f"breaks first: {result['breaks_first']}")
+    print(f"first limit: {result['first_limit']}")
     return 0
 
 
 def scale(
     parts: dict[str, Any], *, price: float, cores: int, memory_gb: float, network_gbit: float
 ) -> dict[str, Any]:
-    """The whole reckoning.
+    """Calculate streams per core, cost and limits.
 
     Args:
-        parts: results by name.
+        parts: measured results by name.
         price: of a core-hour.
-        cores, memory_gb, network_gbit: of the machine that is asked about.
+        cores, memory_gb, network_gbit: of the assumed machine.
+
+    Returns:
+        The contents of scale.json.
     """
     engine, streams = parts["engine"], parts["streams"]
     by_websocket = _busiest(streams["websockets"])
@@ -71,26 +82,26 @@ def scale(
         row for row in engine["rows"] if row["threads"] == 1 and row["backend"] == "onnxruntime"
     ]
     best = min(one_core, key=lambda row: float(row["ms_per_window"]))
-    ways = [
-        _way(
-            "one stream by itself",
+    configurations = [
+        _configuration(
+            "a single stream",
             1.0 / parts["latency"]["real_time_factor"],
-            "the mean time of an update",
+            "mean time of an update",
             price,
         ),
-        _way(
-            "over websockets, many in one process",
+        _configuration(
+            "streams over websockets",
             by_websocket["streams"] / by_websocket["core_share"],
             f"processor time of {by_websocket['streams']} streams",
             price,
         ),
-        _way(
-            "decoded blocks, many in one process",
+        _configuration(
+            "streams in one process",
             inside["streams"] / inside["core_share"],
             f"processor time of {inside['streams']} streams",
             price,
         ),
-        _way(
+        _configuration(
             "the engine alone, in batches",
             1e3 / best["ms_per_window"],
             f"batch {best['batch']}, one thread",
@@ -102,9 +113,9 @@ def scale(
     limits = [
         _limit(
             "processor",
-            f"{cores} cores, a process on each two",
-            f"{by_websocket['core_share'] / by_websocket['streams']:.2%} of one",
-            cores * ways[1]["streams_per_core"],
+            f"{cores} cores, one process per two cores",
+            f"{by_websocket['core_share'] / by_websocket['streams']:.2%} of a core",
+            cores * configurations[1]["streams_per_core"],
         ),
         _limit(
             "memory",
@@ -113,23 +124,23 @@ def scale(
             (memory_gb - BASE_GB * cores / 2) * 1e6 / memory_kb,
         ),
         _limit(
-            "network, inwards",
+            "incoming network",
             f"{network_gbit:g} Gbit/s",
             f"{bit_per_s / 1e6:.2f} Mbit/s",
             network_gbit * 1e9 / bit_per_s,
         ),
-        _limit("open sockets", f"{OPEN_FILES} files", "1", OPEN_FILES),
+        _limit("open files", f"{OPEN_FILES}", "1", OPEN_FILES),
         _limit(
             "one process",
             "one interpreter",
-            "its share of it",
+            "its share",
             streams["most_websocket_streams"] * cores / 2,
         ),
     ]
     return {
-        "ways": ways,
+        "configurations": configurations,
         "limits": limits,
-        "breaks_first": min(limits, key=lambda row: float(row["streams"]))["what"],
+        "first_limit": min(limits, key=lambda row: float(row["streams"]))["resource"],
         "gpu": [
             {
                 "backend": row["backend"],
@@ -139,7 +150,7 @@ def scale(
             for row in engine["rows"]
             if row.get("device") == "gpu"
         ],
-        "machine_asked_for": {
+        "assumed_machine": {
             "cores": cores,
             "memory_gb": memory_gb,
             "network_gbit": network_gbit,
@@ -151,22 +162,29 @@ def scale(
 
 
 def _busiest(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The level with the most streams that was in time; the least of all where none was."""
-    held = [row for row in rows if row["in_time"]] or rows[:1]
-    return max(held, key=lambda row: int(row["streams"]))
+    """Return the level with the most streams in time; the lowest level if none was in time."""
+    passed = [row for row in rows if row["in_time"]] or rows[:1]
+    return max(passed, key=lambda row: int(row["streams"]))
 
 
-def _way(way: str, streams_per_core: float, rests_on: str, price: float) -> dict[str, Any]:
+def _configuration(
+    name: str, streams_per_core: float, based_on: str, price: float
+) -> dict[str, Any]:
     return {
-        "way": way,
+        "configuration": name,
         "streams_per_core": round(streams_per_core, 1),
         "cost_per_1000_stream_hours": round(1000 / streams_per_core * price, 4),
-        "rests_on": rests_on,
+        "based_on": based_on,
     }
 
 
-def _limit(what: str, has: str, takes: str, streams: float) -> dict[str, Any]:
-    return {"what": what, "has": has, "a_stream_takes": takes, "streams": round(streams, 1)}
+def _limit(resource: str, capacity: str, per_stream: str, streams: float) -> dict[str, Any]:
+    return {
+        "resource": resource,
+        "capacity": capacity,
+        "per_stream": per_stream,
+        "streams": round(streams, 1),
+    }
 
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
-"""What a user would install instead, and this project, in one run on one core and the same audio.
+"""Compares this project with two alternatives on one core and the same audio.
 
 python benchmarks/side_by_side.py --cache DIR [--audio FILE ...]
 
-Each tool gets a virtual environment of its own in DIR, made by pip from PyPI when it is missing
-(about 2 GB and some minutes the first time; seconds afterwards).
+Each tool runs in its own virtual environment in DIR. pip installs it from PyPI if it is missing:
+about 2 GB and a few minutes the first time, seconds afterwards.
 
-* VibeNet (`vibenet`): seven values of a window of audio, energy and valence among them.
-* essentia (`essentia-tensorflow`): the embedding of MusiCNN, on which its mood models stand. Its
-  model files are not on PyPI, so the graph is made from the PyPI package `musicnn`: the same
-  network by the same authors, with the weights that they published (MSD_musicnn), frozen for
-  inference by TensorFlow in an environment of its own. What the small network on top would cost
-  is left out.
+* VibeNet (`vibenet`): seven values of a window of audio, among them energy and valence.
+* essentia (`essentia-tensorflow`): the embedding of MusiCNN, the input of its mood models. Its
+  model files are not on PyPI. Therefore the graph is made from the PyPI package `musicnn`: the same
+  network by the same authors with their published weights (MSD_musicnn), frozen for inference by
+  TensorFlow in a separate environment. The cost of the small network on top is left out.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ ROOT = Path(__file__).parent.parent
 CONTESTANTS = Path(__file__).parent / "contestants"
 OUT = Path(__file__).parent / "results" / "side_by_side.json"
 RATE_HZ, WINDOW_RATE_HZ = 44_100, 16_000
-# By folder in the cache: what pip installs.
+# For each folder in the cache: the package that pip installs.
 PACKAGES = {
     "ours": str(ROOT),
     "vibenet": "vibenet",
@@ -52,8 +51,8 @@ PACKAGES = {
 }
 FREEZER = ("tensorflow-cpu==2.15.*",)
 MUSICNN = "musicnn==0.1.0"
-# pip itself is no part of a tool.
-_NOT_OURS = ("pip", "setuptools", "pkg_resources", "_distutils_hack")
+# pip itself does not count as part of a tool.
+_NOT_COUNTED = ("pip", "setuptools", "pkg_resources", "_distutils_hack")
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -61,16 +60,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cache", type=Path, required=True, help="where the environments are")
+    parser.add_argument("--cache", type=Path, required=True, help="folder of the environments")
     parser.add_argument(
         "--audio", type=Path, nargs="+", default=[], metavar="FILE",
-        help="what is listened to, one after the other (default: the built-in demo)",
+        help="audio files, joined (default: the built-in demo)",
     )  # fmt: skip
-    parser.add_argument("--seconds", type=float, default=60.0, help="of it, at most (default: 60)")
-    parser.add_argument("--runs", type=int, default=3, help="of each tool (default: 3)")
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, help="maximum length of the audio (default: 60)"
+    )
+    parser.add_argument("--runs", type=int, default=3, help="runs of each tool (default: 3)")
     parser.add_argument(
         "--tools", nargs="+", choices=tuple(PACKAGES), default=list(PACKAGES), metavar="NAME",
-        help=f"only these of {', '.join(PACKAGES)}",
+        help=f"tools to run, of {', '.join(PACKAGES)} (default: all)",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, default=OUT, metavar="FILE")
     args = parser.parse_args(arguments)
@@ -83,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     for row in result["rows"]:
         print(
-            f"{row['tool']:<10}{row['update_ms']['p50']:>9.2f} ms an update"
+            f"{row['tool']:<10}{row['update_ms']['p50']:>9.2f} ms per update"
             f"{row['file_ms_per_s']:>9.2f} ms per second of a file{row['start_s']:>7.2f} s start"
             f"{row['install_mb']:>7.0f} MB installed{row['peak_rss_mb']:>7.0f} MB memory"
         )
@@ -93,49 +94,53 @@ def main(arguments: list[str] | None = None) -> int:
 def measure(
     cache: Path, audio: Sequence[Path], seconds: float, runs: int, tools: Sequence[str]
 ) -> dict[str, Any]:
-    """All tools on the same audio.
+    """Run all tools on the same audio and return the contents of side_by_side.json.
 
     Args:
-        cache: where the environments are made.
-        audio: files; the built-in demo where none.
-        seconds: of them, at most.
-        runs: of each tool; the median counts.
-        tools: of `PACKAGES`.
+        cache: folder of the environments.
+        audio: audio files; if empty, the built-in demo.
+        seconds: maximum length of the audio.
+        runs: runs of each tool; the median counts.
+        tools: keys of `PACKAGES`.
+
+    Raises:
+        UserError: a file cannot be read, the audio is too short, or a tool failed.
     """
     for tool in tools:
         _environment(cache, tool, PACKAGES[tool])
-    # What is measured is this state of the project, whatever the environment was made of.
+    # Measure the current state of the project, not the one that was installed first.
     _pip(cache / "ours", "install", "--force-reinstall", "--no-deps", str(ROOT))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        heard_s = _write_audio(folder, audio, seconds)
+        audio_s = _write_audio(folder, audio, seconds)
         if "essentia" in tools:
             shutil.copy(_graph(cache), folder / "musicnn.pb")
-        # One after the other, so that a slow moment of the machine does not meet one tool alone.
-        found: dict[str, list[dict[str, Any]]] = {tool: [] for tool in tools}
+        # Alternate the tools, so that a slow moment of the machine does not hit one tool alone.
+        reports: dict[str, list[dict[str, Any]]] = {tool: [] for tool in tools}
         with on_cores(1):
             for _ in range(runs):
                 for tool in tools:
-                    found[tool].append(_run(cache, tool, folder))
+                    reports[tool].append(_run(cache, tool, folder))
     info = load_engine().info
     return {
-        "rows": [_row(cache, tool, found[tool]) for tool in tools],
-        "audio_s": round(heard_s, 1),
+        "rows": [_row(cache, tool, reports[tool]) for tool in tools],
+        "audio_s": round(audio_s, 1),
         "audio": [path.name for path in audio] or ["the built-in demo"],
         "runs": runs,
         "method": {
-            "update": "a value each second: VibeNet and essentia compute the last ten seconds "
-            "anew, at 16 kHz already; ours takes the new second at the recording's own "
-            f"{RATE_HZ} Hz; wall time, one process pinned to one core, one thread",
-            "file": "one pass over all of the audio, by second of it: one value (VibeNet), all "
-            "patches (essentia), a value each second (ours)",
-            "start": "from starting Python until the first value of a window (ours: of the first "
-            "two seconds) has been told, audio in memory",
-            "install": "what the installed packages take on disk, without pip and setuptools",
+            "update": "a new value every second, wall time, one process pinned to one core, one "
+            "thread; VibeNet and essentia compute the last ten seconds again, from audio that is "
+            "already at 16 kHz; realtime-mer processes only the new second, from the recording's "
+            f"{RATE_HZ} Hz",
+            "file": "one pass over all the audio, per second of audio; VibeNet gives one value, "
+            "essentia all patches, realtime-mer a value every second",
+            "start": "from starting Python until the first value of a window (realtime-mer: of the "
+            "first two seconds), audio in memory",
+            "install": "size of the installed packages on disk, without pip and setuptools",
             "essentia": f"TensorflowPredictMusiCNN with the network of the PyPI package {MUSICNN} "
-            "(MSD_musicnn), as essentia's own model files are not on PyPI; the embedding alone",
-            "vibenet": "with one thread, as its code means to ask for; what it costs as installed, "
-            "with a thread for each core of the machine, is recorded beside",
+            "(MSD_musicnn), because essentia's own model files are not on PyPI; the embedding only",
+            "vibenet": "with one thread, as its code intends; the result file also has the time "
+            "as installed, with one thread per core",
         },
         "model": {"name": info.name, "sha256": info.sha256},
         "machine": describe_machine(),
@@ -147,7 +152,7 @@ def _python(cache: Path, tool: str) -> Path:
 
 
 def _environment(cache: Path, tool: str, *packages: str) -> None:
-    """Makes a virtual environment with packages, unless it is there."""
+    """Make a virtual environment with packages, unless it exists."""
     if (cache / tool / "complete").exists():
         return
     print(f"installing {', '.join(packages)} …", file=sys.stderr)
@@ -164,7 +169,7 @@ def _pip(environment: Path, *arguments: str) -> None:
 
 
 def _graph(cache: Path) -> Path:
-    """The graph file for essentia; made once."""
+    """Return the graph file for essentia; make it if it is missing."""
     graph = cache / "musicnn.pb"
     if not graph.exists():
         _environment(cache, "freezer", *FREEZER)
@@ -179,12 +184,14 @@ def _graph(cache: Path) -> Path:
                 env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
             )  # fmt: skip
         if done.returncode:
-            raise UserError(f"the graph could not be made: {done.stderr.strip()[-500:]}")
+            raise UserError(
+                f"the graph for essentia could not be made: {done.stderr.strip()[-500:]}"
+            )
     return graph
 
 
 def _write_audio(folder: Path, audio: Sequence[Path], seconds: float) -> float:
-    """The audio as arrays, at a recording's rate and at that of the windows; its length."""
+    """Write the audio as arrays at 44.1 and 16 kHz; return its length in seconds."""
     if audio:
         parts: list[NDArray[np.float32]] = []
         for path in audio:
@@ -198,7 +205,7 @@ def _write_audio(folder: Path, audio: Sequence[Path], seconds: float) -> float:
         signal = demo_audio(seconds, RATE_HZ)
     if len(signal) < 15 * RATE_HZ:
         raise UserError(
-            f"there are {len(signal) / RATE_HZ:.1f} s of audio; at least 15 s are needed"
+            f"the audio is {len(signal) / RATE_HZ:.1f} s long; at least 15 s are needed"
         )
     np.save(folder / "audio.npy", signal)
     np.save(
@@ -210,16 +217,16 @@ def _write_audio(folder: Path, audio: Sequence[Path], seconds: float) -> float:
 
 
 def _run(cache: Path, tool: str, folder: Path) -> dict[str, Any]:
-    """One run of a tool in its environment."""
+    """Run a tool once in its environment and return its report."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     command = [str(_python(cache, tool)), str(CONTESTANTS / f"{tool}_contestant.py"), str(folder)]
-    began = time.monotonic()
+    started = time.monotonic()
     start_s, report = 0.0, None
-    # Not a pipe: TensorFlow says more than one holds.
+    # A file, because TensorFlow logs more than a pipe can buffer.
     with (
-        tempfile.TemporaryFile("w+") as told,
+        tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=told, text=True,
+            command, stdout=subprocess.PIPE, stderr=errors, text=True,
             env={**environment, **_ONE_THREAD},
         ) as process,
     ):  # fmt: skip
@@ -229,17 +236,17 @@ def _run(cache: Path, tool: str, folder: Path) -> dict[str, Any]:
                 continue
             message = json.loads(line)
             if "ready" in message:
-                start_s = time.monotonic() - began
+                start_s = time.monotonic() - started
             else:
                 report = message
         if process.wait() or report is None:
-            told.seek(0)
-            raise UserError(f"{tool} failed: {told.read().strip()[-800:]}")
+            errors.seek(0)
+            raise UserError(f"{tool} failed: {errors.read().strip()[-800:]}")
     return {**report, "start_s": start_s}
 
 
 def _row(cache: Path, tool: str, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The run in the middle by what an update costs, with the medians of the others' figures."""
+    """Return the run with the median update time, with the medians of start and file time."""
     middle = sorted(runs, key=lambda run: float(run["update_ms"]["p50"]))[len(runs) // 2]
     return {
         "tool": tool,
@@ -260,12 +267,12 @@ def _versions(cache: Path, tool: str) -> dict[str, str]:
 
 
 def _size_mb(environment: Path) -> float:
-    """What the packages take on disk, in MB (10^6 bytes)."""
+    """Return the size of the packages on disk, in MB (10^6 bytes)."""
     (packages,) = environment.glob("lib/python*/site-packages")
     total = 0
     for path in packages.rglob("*"):
         first = path.relative_to(packages).parts[0].split("-")[0]
-        if first not in _NOT_OURS and path.is_file():
+        if first not in _NOT_COUNTED and path.is_file():
             total += path.stat().st_blocks * 512
     return total / 1e6
 

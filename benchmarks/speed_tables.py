@@ -1,37 +1,42 @@
-"""Results about speed as Markdown: one function a table, each from the JSON of its command."""
+"""Speed results as Markdown: one function per table, each from the JSON of its command."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from markdown import table
+from markdown import bullets, paragraph, table
 
-Result = Any  # what json.loads gives
+Result = Any  # the return type of json.loads
 _PERCENTILES = ("p50", "p95", "p99")
 _LATENCY = {
-    "resample_ms": ("resampler, one second of audio", ""),
-    "frontend_ms": ("front-end, one second of audio", ""),
-    "engine_ms": ("engine, one update of a full window", "p99 under 5"),
-    "publish_ms": ("message to one viewer, without the socket", ""),
-    "update_ms": ("whole update, one second of audio", "p99 under 10"),
-    "end_to_end_ms": ("sample in to websocket message out, less the block", "p95 under 30"),
+    "resample_ms": ("resampler, 1 s of audio", ""),
+    "frontend_ms": ("front-end, 1 s of audio", ""),
+    "engine_ms": ("engine, full window", "p99 under 5"),
+    "publish_ms": ("message to one viewer, without socket", ""),
+    "update_ms": ("whole update, 1 s of audio", "p99 under 10"),
+    "end_to_end_ms": ("end to end, from the last audio block", "p95 under 30"),
 }
-# Why a step takes longer than its bound, where it does.
-_WHY = {
-    "resample_ms": "the filter runs as matrix products, whose corners multiply zeros; small ones, "
-    "with a call for each piece of the second",
-    "frontend_ms": "a transform moves more numbers than it multiplies, and a filter bank of few "
-    "numbers that are not zero is read, not computed; the rest is what some dozen numpy calls cost",
-    "engine_ms": "products of one window have a few dozen rows, too few to fill the processor's "
-    "pipes, and each of the graph's nodes costs some microseconds; batches come closer",
-    "publish_ms": "Python writes some 500 characters of JSON, once for all viewers",
+# Reasons why a step takes longer than its bound.
+_REASONS = {
+    "resample_ms": "the filter runs as small matrix products, one call per piece of a second, and "
+    "their corners multiply zeros",
+    "frontend_ms": "an FFT moves more data than it multiplies; the filter bank is sparse, so its "
+    "time goes into memory access; the rest is the overhead of a dozen numpy calls",
+    "engine_ms": "the matrix products of one window have a few dozen rows, too few to fill the "
+    "processor's pipelines, and each node of the graph costs a few microseconds; batches come "
+    "closer to the bound",
+    "publish_ms": "Python writes about 500 characters of JSON, once for all viewers",
 }
 _TOOLS = {
     "ours": "realtime-mer",
     "vibenet": "VibeNet",
-    "essentia": "essentia, MusiCNN's embedding",
+    "essentia": "essentia (MusiCNN embedding)",
 }
+_STREAMS = (
+    ("websockets", "most_websocket_streams", "PCM over websockets"),
+    ("inside", "most_inside_streams", "Decoded blocks in one process"),
+)
 
 
 def latency(result: Result) -> str:
@@ -41,36 +46,32 @@ def latency(result: Result) -> str:
         if key in result
     ]
     more = [
-        ["share of one core, one stream", f"{result['core_share']:.2%}", "under 3 %"],
+        ["one stream, share of a core", f"{result['core_share']:.2%}", "under 3 %"],
         ["resident memory of the server", f"{result['rss_mb']:.0f} MB", "under 200 MB"],
         ["real-time factor", f"{result['real_time_factor']:.4f}", ""],
+        ["process start to first estimate, hop 1 s", f"{result['first_estimate_s']:.2f} s", ""],
         [
-            "start of the process to the first estimate (hop 1 s)",
-            f"{result['first_estimate_s']:.2f} s",
-            "",
-        ],
-        [
-            "window full to the first estimate on it, start of the process included",
+            "full window to its estimate, with process start",
             f"{result['window_full_to_tracking_s']:.2f} s",
             "under 2 s",
         ],
     ]
     if "allocations" in result:
-        kept = result["allocations"]
+        memory = result["allocations"]
         more += [
             [
-                "memory that stays of an update (Python's)",
-                f"{kept['traced_bytes_per_update']:.0f} bytes",
-                "none that grows",
+                "Python memory kept per update",
+                f"{memory['traced_bytes_per_update']:.0f} bytes",
+                "no growth",
             ],
             [
-                "most memory within an update (Python's)",
-                f"{kept['traced_peak_of_an_update_kb']:.0f} kB",
+                "peak Python memory within an update",
+                f"{memory['traced_peak_of_an_update_kb']:.0f} kB",
                 "",
             ],
             [
-                f"growth of the process over {kept['updates']} updates",
-                f"{kept['rss_growth_kb']:.0f} kB",
+                f"growth of the process over {memory['updates']} updates",
+                f"{memory['rss_growth_kb']:.0f} kB",
                 "none",
             ],
         ]
@@ -84,24 +85,27 @@ def latency(result: Result) -> str:
 
 
 def bounds(result: Result) -> str | None:
-    """Each step against the least that it could take."""
+    """Compare each step with its lower bound."""
     if "bounds" not in result:
         return None
     rows = []
-    for key, why in _WHY.items():
-        took, bound = result[key]["p50"], result["bounds"].get(key)
+    for key in _REASONS:
+        median, bound = result[key]["p50"], result["bounds"].get(key)
         least = "" if bound is None else f"{bound:.3f}"
-        times = "" if not bound else f"{took / bound:.1f}"
-        rows.append([_LATENCY[key][0], f"{took:.3f}", least, times, why])
-    return table("step | ms, p50 | bound, ms | times | why", rows)
+        ratio = "" if not bound else f"{median / bound:.1f}"
+        rows.append([_LATENCY[key][0], f"{median:.3f}", least, ratio])
+    reasons = [f"{_LATENCY[key][0].split(',')[0]}: {why}" for key, why in _REASONS.items()]
+    return "\n\n".join(
+        [table("step | p50, ms | bound, ms | ratio", rows), "Reasons:", bullets(reasons)]
+    )
 
 
 def speed(result: Result) -> str:
-    """The short form for the project's front page."""
+    """Return the short form for the project's front page."""
     names = {
         "engine_ms": "engine, a full window",
-        "update_ms": _LATENCY["update_ms"][0],
-        "end_to_end_ms": _LATENCY["end_to_end_ms"][0],
+        "update_ms": "whole update, one second of audio",
+        "end_to_end_ms": "sample in to websocket message out, less the block",
     }
     rows = [
         [name, *(f"{result[key][p]:.1f} ms" for p in _PERCENTILES)] for key, name in names.items()
@@ -116,7 +120,7 @@ def speed(result: Result) -> str:
 
 
 def engine(result: Result) -> str:
-    """Milliseconds a window: a row for each batch, a column for each backend and its threads."""
+    """Return milliseconds per window: a row per batch, a column per backend and threads."""
     columns = list(dict.fromkeys((row["backend"], row["threads"]) for row in result["rows"]))
     found = {(row["backend"], row["threads"], row["batch"]): row for row in result["rows"]}
     rows = []
@@ -124,66 +128,64 @@ def engine(result: Result) -> str:
         cells = [str(batch)]
         for backend, threads in columns:
             row = found.get((backend, threads, batch))
-            cells += ["", ""] if row is None else [f"{row['ms_per_window']:.3f}", _share(row)]
+            cells.append("" if row is None else _ms_and_share(row))
         rows.append(cells)
     titles = " | ".join(
-        f"{backend}, {_threads(threads)}, ms a window | of the peak" for backend, threads in columns
+        backend if threads is None else f"{backend}, {threads} thread" + "s" * (threads > 1)
+        for backend, threads in columns
     )
     counted, bound = result["mflop_per_window"], result["lower_bound_ms"]
-    lines = [table(f"batch | {titles}", rows)]
+    parts = [
+        "Milliseconds per window, and the share of the peak speed of those threads:",
+        table(f"batch | {titles}", rows),
+    ]
     if counted is not None:
         kinds = ", ".join(
             f"{kind} {mflop:.1f}" for kind, mflop in list(result["mflop_by_kind"].items())[:4]
         )
-        lines.append(
-            f"A window is {counted:.1f} million operations ({kinds}); at the "
-            f"{result['peak_gflops_one_thread']:.0f} GFLOP/s that one thread reaches in a large "
-            f"matrix product they would take {bound:.2f} ms."
+        parts.append(
+            paragraph(
+                f"A window takes {counted:.1f} million operations ({kinds}). At the "
+                f"{result['peak_gflops_one_thread']:.0f} GFLOP/s that one thread reaches in a "
+                f"large matrix product, they would take {bound:.2f} ms."
+            )
         )
-    refused = result.get("not_measured")
-    if refused:
-        lines.append("Not measured: " + "; ".join(f"{k}: {v}" for k, v in refused.items()) + ".")
-    return "\n\n".join([*lines, _method(result)])
+    not_measured = result.get("not_measured")
+    if not_measured:
+        parts += ["Not measured:", bullets([f"{k}: {v}" for k, v in not_measured.items()])]
+    return "\n\n".join([*parts, _method(result)])
 
 
-def _threads(threads: int | None) -> str:
-    return "" if threads is None else f"{threads} thread" + ("s" if threads > 1 else "")
-
-
-def _share(row: dict[str, Any]) -> str:
-    return "" if row["peak_share"] is None else f"{row['peak_share']:.0%}"
+def _ms_and_share(row: dict[str, Any]) -> str:
+    share = "" if row["peak_share"] is None else f" ({row['peak_share']:.0%})"
+    return f"{row['ms_per_window']:.3f}{share}"
 
 
 def streams(result: Result) -> str:
     parts = []
-    for key, most, title in (
-        ("websockets", "most_websocket_streams", "PCM over websockets"),
-        ("inside", "most_inside_streams", "decoded blocks inside the process"),
-    ):
-        rows = []
+    for key, most, title in _STREAMS:
+        rows, losses = [], []
         for row in result[key]:
-            lost = {**row["losses"], **row["notices"]}
-            told = ", ".join(f"{name} {count}" for name, count in lost.items())
-            if row["missed"]:
-                told = f"{row['missed']} missed" + (f", {told}" if told else "")
             rows.append(
                 [
                     str(row["streams"]),
                     *(f"{row['lateness_ms'][p]:.0f}" for p in _PERCENTILES),
-                    told,
+                    str(row["missed"]),
                     f"{row['core_share']:.2f}",
                     f"{row['load_core_share']:.2f}",
                     f"{row['memory_per_stream_kb']:.0f}",
                     "yes" if row["in_time"] else "no",
                 ]
             )
-        titles = (
-            f"{title} | ms late, p50 | p95 | p99 | lost or slowed | cores | cores of the load | "
-            "kB a stream | in time"
-        )
-        goal = result["goal"][key]
+            if counts := {**row["losses"], **row["notices"]}:
+                counted = ", ".join(f"{name} {count}" for name, count in counts.items())
+                losses.append(f"{row['streams']} streams: {counted}")
+        titles = "streams | p50 | p95 | p99 | missed | cores | load cores | kB each | in time"
+        parts.append(f"{title} (lateness in ms):")
         parts.append(table(titles, rows))
-        parts.append(f"In time: **{result[most]}** (goal {goal}).")
+        if losses:
+            parts += ["Losses and slow-downs:", bullets(losses)]
+        parts.append(f"In time: **{result[most]}** (goal {result['goal'][key]}).")
     return "\n\n".join([*parts, _method(result)])
 
 
@@ -203,24 +205,24 @@ def viewers(result: Result) -> str:
     stalled, goal = result["stalled"], result["goal"]
     return "\n\n".join(
         [
+            "Delay in ms:",
             table(
-                "viewers | ms, p50 | p95 | p99 | worst | missed | cores | cores of the viewers | "
-                "kB a viewer",
+                "viewers | p50 | p95 | p99 | max | missed | cores | client cores | kB each",
                 rows,
             ),
             f"In time: **{result['most_viewers_in_time']}** (goal {goal['viewers']}).",
             table(
-                f"{stalled['viewers']} viewers that take nothing | | goal",
+                f"{stalled['viewers']} viewers that read nothing | | goal",
                 [
                     [
-                        "memory of each, in the server",
+                        "server memory per stalled viewer",
                         f"{stalled['memory_per_viewer_kb']:.0f} kB",
                         f"under {goal['stalled_kb']:.0f} kB",
                     ],
                     [
-                        f"p99 of {stalled['others']} others beside them",
+                        f"p99 of {stalled['others']} other viewers beside them",
                         f"{stalled['others_delay_ms_beside']['p99']:.1f} ms",
-                        "as without",
+                        "as without them",
                     ],
                     [
                         "p99 of the others without them",
@@ -237,7 +239,7 @@ def viewers(result: Result) -> str:
 def start_up(result: Result) -> str:
     names = {
         "listening_ms": ("start to listening", f"p50 under {result['goal']['listening_ms']:.0f}"),
-        "first_estimate_ms": ("start to an estimate of audio that is there", ""),
+        "first_estimate_ms": ("start to an estimate, audio in memory", ""),
         "least_ms": ("numpy and onnxruntime alone: the bound", ""),
         "python_ms": ("Python alone", ""),
     }
@@ -250,76 +252,86 @@ def start_up(result: Result) -> str:
 
 def side_by_side(result: Result) -> str:
     ours = next(row for row in result["rows"] if row["tool"] == "ours")
-    rows = []
+    compute, footprint, versions = [], [], []
     for row in result["rows"]:
-        versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
-        rows.append(
+        name = _TOOLS[row["tool"]]
+        compute.append(
             [
-                _TOOLS[row["tool"]],
+                name,
                 f"{row['update_ms']['p50']:.2f}",
                 f"{row['update_ms']['p50'] / ours['update_ms']['p50']:.1f}",
                 f"{row['file_ms_per_s']:.2f}",
+            ]
+        )
+        footprint.append(
+            [
+                name,
                 f"{row['start_s']:.2f} s",
                 f"{row['install_mb']:.0f} MB",
                 f"{row['peak_rss_mb']:.0f} MB",
-                versions,
             ]
         )
-    titles = (
-        " | ms of compute per second of audio, a value each second | times ours | ms per second "
-        "of a file | start | installed | memory | versions"
-    )
-    heard = ", ".join(result["audio"][:8]) + (" …" if len(result["audio"]) > 8 else "")
+        listed = ", ".join(f"{package} {version}" for package, version in row["versions"].items())
+        versions.append(f"{name}: {listed}")
+    audio = ", ".join(result["audio"][:8]) + (" …" if len(result["audio"]) > 8 else "")
     return "\n\n".join(
         [
-            table(titles, rows),
-            f"Audio: {heard}, {result['audio_s']:.0f} s; median of {result['runs']} runs.",
+            "Milliseconds of compute per second of audio:",
+            table(" | live, one value per second | ratio to realtime-mer | whole file", compute),
+            table(" | start | installed | peak memory", footprint),
+            paragraph(
+                f"Audio: {audio}, {result['audio_s']:.0f} s; median of {result['runs']} runs."
+            ),
+            "Versions:",
+            bullets(versions),
             _method(result),
         ]
     )
 
 
 def scale(result: Result) -> str:
-    parts = []
-    for row in result["ways"]:
-        cells = [
+    configurations = [
+        [
+            row["configuration"],
             f"{row['streams_per_core']:.0f}",
             f"{row['cost_per_1000_stream_hours']:.2f}",
-            row["rests_on"],
+            row["based_on"],
         ]
-        parts.append([row["way"], *cells])
+        for row in result["configurations"]
+    ]
     limits = [
-        [row["what"], row["has"], row["a_stream_takes"], f"{row['streams']:.0f}"]
+        [row["resource"], row["capacity"], row["per_stream"], f"{row['streams']:.0f}"]
         for row in result["limits"]
     ]
-    gpu = result["gpu"]
-    told = (
-        table(
-            "GPU, engine alone | batch | windows a second",
-            [[row["backend"], str(row["batch"]), f"{row['windows_per_s']:.0f}"] for row in gpu],
-        )
-        if gpu
-        else "Streams per GPU: not measured."
-    )
-    machine = result["machine_asked_for"]
+    gpu = [
+        [row["backend"], str(row["batch"]), f"{row['windows_per_s']:.0f}"] for row in result["gpu"]
+    ]
+    machine = result["assumed_machine"]
     return "\n\n".join(
         [
-            table(" | streams a core | cost of 1,000 stream-hours | rests on", parts),
-            f"At {machine['price_per_core_hour']:g} for a core-hour (any currency).",
-            table("what breaks | there is | a stream takes | streams", limits),
-            f"First: **{result['breaks_first']}**, on a machine of {machine['cores']} cores, "
-            f"{machine['memory_gb']:g} GB, {machine['network_gbit']:g} Gbit/s.",
-            told,
+            table(" | streams per core | cost | based on", configurations),
+            paragraph(
+                "Cost of 1,000 stream-hours at a price of "
+                f"{machine['price_per_core_hour']:g} per core-hour, in any currency."
+            ),
+            table("resource | capacity | per stream | streams", limits),
+            paragraph(
+                f"First limit: **{result['first_limit']}**, on a machine with {machine['cores']} "
+                f"cores, {machine['memory_gb']:g} GB and {machine['network_gbit']:g} Gbit/s."
+            ),
+            table("GPU, engine alone | batch | windows per second", gpu)
+            if gpu
+            else "Streams per GPU: not measured.",
         ]
     )
 
 
 def _method(result: Result) -> str:
-    method = "; ".join(f"{name}: {text}" for name, text in result["method"].items())
-    return f"Measured: {method}."
+    items = [f"{name.replace('_', ' ')}: {text}" for name, text in result["method"].items()]
+    return "Method:\n\n" + bullets(items)
 
 
-# By marker: the result it comes from (benchmarks/results/NAME.json) and what makes it.
+# For each marker: the result file (benchmarks/results/NAME.json) and the function for the table.
 TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "speed": ("latency", speed),
     "latency": ("latency", latency),

@@ -1,31 +1,31 @@
-"""Results as Markdown: one function a table, each from the JSON that its command wrote."""
+"""Accuracy results as Markdown: one function per table, each from the JSON of its command."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import speed_tables
-from markdown import table
+from markdown import bullets, paragraph, table
 from mer_research.reproduction import report
 
-Result = Any  # what json.loads gives: an object, or a list of them
+Result = Any  # the return type of json.loads: an object, or a list of objects
 DIMENSIONS = ("arousal", "valence")
-# What a condition may cost.
+# A condition that loses more R2 than this is named below the table.
 ALLOWED_LOSS = 0.05
 _TRAINED_ON = (
-    "The model was trained on these songs: differences between the rows count, the height of the "
-    "figures does not"
+    "The model was trained on these songs: compare the rows with each other; the figures are no "
+    "accuracy on new songs"
 )
 _FIT = ("r2", "rmse", "ccc", "r")
 _FIT_TITLES = "R2 | RMSE | CCC | r"
 
 
-# -- accuracy on songs never heard ----------------------------------------------------------------
+# -- accuracy on songs that were not used for training --------------------------------------------
 
 
 def accuracy(result: Result) -> str:
-    """The short form for the project's front page."""
+    """Return the short form for the project's front page."""
     rows = []
     for kind, title in (("dynamic", "over time"), ("static", "whole song (1 to 9)")):
         for name in DIMENSIONS:
@@ -34,8 +34,8 @@ def accuracy(result: Result) -> str:
                 continue
             rmse = f"{row['rmse']:.3f}"
             cells = [f"{row['r2']:.2f}", rmse, f"{row['ccc']:.2f}", f"{row['r']:.2f}"]
-            share = f"{result['coverage'][name]:.0%}".replace("%", " %")
-            rows.append([f"{name}, {title}", *cells, share if kind == "dynamic" else ""])
+            coverage = f"{result['coverage'][name]:.0%}".replace("%", " %")
+            rows.append([f"{name}, {title}", *cells, coverage if kind == "dynamic" else ""])
     level = f"{result['coverage']['level']:.0%}".replace("%", " %")
     return table(f" | {_FIT_TITLES} | within the {level} interval", rows)
 
@@ -44,12 +44,12 @@ def by_song(result: Result) -> str:
     rows = [
         [f"{name}, {title}", *(f"{row[key]:.3f}" for key in _FIT)]
         for title, dimensions in (
-            ("all moments, 5 to 10 s heard", result["dynamic"]),
+            ("every 0.5 s from 5 to 10 s", result["dynamic"]),
             (
                 "song means",
                 {n: r["between"] for n, r in result["per_song"].items() if r["between"]},
             ),
-            ("label of the whole song (1 to 9), 10 s heard", result["static"]),
+            ("static label (1 to 9), after 10 s", result["static"]),
         )
         for name in DIMENSIONS
         if (row := dimensions.get(name)) is not None
@@ -68,114 +68,122 @@ def by_song(result: Result) -> str:
     return "\n\n".join(
         [
             table(f" | {_FIT_TITLES}", rows),
-            "Within the songs (mean over songs; CCC and r over those whose label varies):",
+            "Within songs (mean over songs; CCC and r only for songs whose label varies):",
             table(" | RMSE | CCC | r | songs whose label varies", within),
         ]
     )
 
 
 def intervals(result: Result) -> str:
-    rows = []
-    for name in DIMENSIONS:
-        row = result["interval_width"].get(name)
-        if row is not None:
-            rows.append(
-                [
-                    name,
-                    f"{result['coverage'][name]:.1%}",
-                    f"{row['mean']:.3f}",
-                    f"{row['matched']:.3f}",
-                    _number(row["fitted"]),
-                    _percent(row["fitted_coverage"]),
-                ]
-            )
-    fitted = next(iter(result["interval_width"].values()))["fitted_on"]
-    titles = (
-        "  | labels within | mean width | constant width that holds as many of these labels | "
-        "constant width fitted before | labels within it"
+    widths = result["interval_width"]
+    names = [name for name in DIMENSIONS if widths.get(name) is not None]
+    rows = [
+        ["coverage of the labels", *(f"{result['coverage'][name]:.1%}" for name in names)],
+        ["mean width", *(f"{widths[name]['mean']:.3f}" for name in names)],
+        [
+            "constant width with the same coverage",
+            *(f"{widths[name]['matched']:.3f}" for name in names),
+        ],
+        ["constant width fitted on other songs", *(_number(widths[n]["fitted"]) for n in names)],
+        ["its coverage", *(_percent(widths[name]["fitted_coverage"]) for name in names)],
+    ]
+    fitted = next(iter(widths.values()))["fitted_on"]
+    return "\n\n".join(
+        [
+            table(" | " + " | ".join(names), rows),
+            paragraph(f"The constant width was fitted on {fitted}."),
+        ]
     )
-    return table(titles, rows) + f"\n\nThe constant width was fitted on {fitted}."
 
 
 def genres(result: Result) -> str | None:
-    return _groups("genre", result["genres"]) if result["genres"] else None
+    return _groups("genre", "genre", result["genres"]) if result["genres"] else None
 
 
 def campaigns(result: Result) -> str | None:
     if not result["campaigns"]:
         return None
-    note = result["long_songs"]
-    return f"{_groups('annotated in', result['campaigns'])}\n\n{note[0].upper()}{note[1:]}."
+    remark = result["long_songs"]
+    return "\n\n".join(
+        [
+            _groups("annotated in", "campaign", result["campaigns"]),
+            paragraph(f"{remark[0].upper()}{remark[1:]}."),
+        ]
+    )
 
 
-def heard(result: Result) -> str:
+def by_duration(result: Result) -> str:
     rows = []
     for row in result["heard"]:
         cells = [f"{row['seconds']:g} s"]
         for name in DIMENSIONS:
-            figures = row.get(name)
+            one = row.get(name)
             cells += (
                 ["", "", ""]
-                if figures is None
-                else [
-                    _number(figures["r2"]),
-                    f"{figures['coverage']:.1%}",
-                    f"{figures['width']:.3f}",
-                ]
+                if one is None
+                else [_number(one["r2"]), f"{one['coverage']:.1%}", f"{one['width']:.3f}"]
             )
         rows.append(cells)
-    return table("heard | arousal R2 | within | width | valence R2 | within | width", rows)
+    return table(
+        "after | arousal R2 | coverage | width | valence R2 | coverage | width",
+        rows,
+    )
 
 
 def baselines(result: Result) -> str:
-    rows = [
-        [row["name"], row["what"], *(_of(row, name, key) for name in DIMENSIONS for key in _FIT)]
-        for row in result["rows"]
-    ]
-    titles = " | ".join(f"{name} {key}" for name in DIMENSIONS for key in _FIT_TITLES.split(" | "))
-    return table(f"method | what | {titles}", rows)
+    rows = result["rows"]
+    return _by_dimension(
+        f"method | {_FIT_TITLES}",
+        rows,
+        lambda row, name: [row["name"], *(_figure(row, name, key) for key in _FIT)],
+        _descriptions(rows),
+    )
 
 
 # -- studies --------------------------------------------------------------------------------------
 
 
 def robustness(result: Result) -> str:
-    clean = result["clean"]
-    rows = [
-        ["as it is", *(cell for n in DIMENSIONS for cell in (_number(clean[n]["r2"]), *[""] * 4))]
-    ]
-    for row in result["conditions"]:
-        cells = [row["name"]]
-        for name in DIMENSIONS:
-            one = row[name]
-            cells += [
-                _number(one["r2"]),
-                _number(one["r2_loss"]),
-                f"{one['shift_mean']:+.3f}",
-                f"{one['shift_rms']:.3f}",
-                f"{one['coverage']:.1%}",
-            ]
-        rows.append(cells)
-    each = "R2 | loss | mean change | RMS change | within"
-    titles = " | ".join(f"{name} {key}" for name in DIMENSIONS for key in each.split(" | "))
-    dear = [
+    def cells(row: dict[str, Any], name: str) -> list[str]:
+        one = row[name]
+        return [
+            row["name"],
+            _number(one["r2"]),
+            _number(one["r2_loss"]),
+            f"{one['shift_mean']:+.3f}",
+            f"{one['shift_rms']:.3f}",
+            f"{one['coverage']:.1%}",
+        ]
+
+    large = [
         f"{row['name']} ({name})"
         for row in result["conditions"]
         for name in DIMENSIONS
         if (row[name]["r2_loss"] or 0.0) > ALLOWED_LOSS
     ]
+    tables = []
+    for name in DIMENSIONS:
+        clean = ["unchanged", _number(result["clean"][name]["r2"]), "", "", "", ""]
+        tables.append(f"{name.capitalize()}:")
+        tables.append(
+            table(
+                "condition | R2 | R2 loss | mean change | RMS change | coverage",
+                [clean, *(cells(row, name) for row in result["conditions"])],
+            )
+        )
     parts = [
-        table(f"condition | {titles}", rows),
-        f"More than {ALLOWED_LOSS} of R2 is lost with: {', '.join(dear) or 'none of them'}.",
+        *tables,
+        paragraph(f"R2 loss of more than {ALLOWED_LOSS}: {', '.join(large) or 'in no condition'}."),
     ]
     for gain, row in result["clipping"].items():
         parts.append(
-            f"At {gain}, {row['songs']:.0%} of the clips had samples cut off at full scale, on "
-            f"average {row['samples']:.2%} of their samples."
+            paragraph(
+                f"At {gain}, {row['songs']:.0%} of the clips have samples clipped at full scale, "
+                f"on average {row['samples']:.2%} of their samples."
+            )
         )
-    parts += [f"Skipped: {sentence}." for sentence in result.get("skipped", ())]
-    parts.append("\n".join(f"* {row['name']}: {row['what']}" for row in result["conditions"]))
-    return "\n\n".join(parts)
+    parts += [paragraph(f"Skipped: {sentence}.") for sentence in result.get("skipped", ())]
+    return "\n\n".join([*parts, *_descriptions(result["conditions"])])
 
 
 def lag(result: Result) -> str:
@@ -195,7 +203,7 @@ def lag(result: Result) -> str:
         [
             table("lag order | window | arousal R2 | after 10 s | valence R2 | after 10 s", orders),
             table("hop | arousal R2 | valence R2", hops),
-            *_known(result),
+            *_trained_on(result),
         ]
     )
 
@@ -211,14 +219,14 @@ def step_response(result: Result) -> str:
         ]
         for row in result["rows"]
     ]
-    whole = table("window | | pairs counted | 50 % of the step | 90 % of the step", rows)
-    return "\n\n".join([whole, *_known(result)])
+    text = table("window | | pairs counted | 50 % of the step | 90 % of the step", rows)
+    return "\n\n".join([text, *_trained_on(result)])
 
 
-def _known(result: Result) -> list[str]:
-    """A warning where the songs are no strangers to the model."""
-    known = result.get("model_was_trained_on_these_songs")
-    return [f"{_TRAINED_ON} ({result['data']})."] if known else []
+def _trained_on(result: Result) -> list[str]:
+    """Return a warning if the model was trained on the measured songs."""
+    trained = result.get("model_was_trained_on_these_songs")
+    return [paragraph(f"{_TRAINED_ON} ({result['data']}).")] if trained else []
 
 
 def pmemo(result: Result) -> str | None:
@@ -237,29 +245,22 @@ def emotify(result: Result) -> str | None:
         return None
     study = result["emotify"]
     sign = {1: "+", -1: "-", None: ""}
-    rows = [
-        [
-            row["emotion"].replace("_", " "),
-            *(
-                cell
-                for name in DIMENSIONS
-                for cell in (
-                    sign[row[name]["expected"]],
-                    f"{row[name]['r']:+.2f}",
-                    f"{row[name]['r_within']:+.2f}",
-                )
-            ),
-        ]
-        for row in sorted(study["rows"], key=lambda row: -row["arousal"]["r"])
-    ]
-    told = study["as_expected"]
-    return (
-        table(
-            "chosen emotion | expected | arousal r | within genres | expected | valence r | "
-            "within genres",
-            rows,
-        )
-        + f"\n\n{told['signs']} of {told['of']} expected signs hold ({study['excerpts']} excerpts)."
+
+    def cells(row: dict[str, Any], name: str) -> list[str]:
+        one = row[name]
+        correlations = [f"{one[key]:+.2f}" for key in ("r", "r_within")]
+        return [row["emotion"].replace("_", " "), sign[one["expected"]], *correlations]
+
+    expected = study["as_expected"]
+    sentence = (
+        f"{expected['signs']} of {expected['of']} expected signs hold "
+        f"({study['excerpts']} excerpts)."
+    )
+    return _by_dimension(
+        "chosen emotion | expected sign | r | r within genres",
+        sorted(study["rows"], key=lambda row: -row["arousal"]["r"]),
+        cells,
+        [sentence],
     )
 
 
@@ -278,11 +279,12 @@ def vgmidi(result: Result) -> str | None:
         for name in DIMENSIONS
     ]
     return table(
-        "soundfont | pieces | | R2 of the means | CCC | r | r along the piece (mean)", rows
+        "soundfont | pieces | | R2 of means | CCC | r | mean r within pieces",
+        rows,
     )
 
 
-# -- results that training writes -----------------------------------------------------------------
+# -- results of training --------------------------------------------------------------------------
 
 
 def cross_validation(result: Result) -> str:
@@ -298,25 +300,24 @@ def cross_validation(result: Result) -> str:
         [
             f"{row.get('fold', number)}",
             f"{row.get('seed', '')}",
-            *(_of(row, name, key) for name in DIMENSIONS for key in keys),
+            *(_figure(row, name, key) for name in DIMENSIONS for key in keys),
         ]
         for number, row in enumerate(folds, start=1)
     ]
-    spread = []
+    means, deviations = [], []
     for name in DIMENSIONS:
         for key in keys:
             values = [float(_find(row, name, key) or 0.0) for row in folds]
             mean = sum(values) / len(values)
             deviation = (sum((v - mean) ** 2 for v in values) / max(len(values) - 1, 1)) ** 0.5
-            spread.append(f"{mean:.3f} ± {deviation:.3f}")
-    rows.append(["mean ± SD", "", *spread])
-    titles = " | ".join(
-        f"{name} {title}"
-        for name in DIMENSIONS
-        for key, title in zip(_FIT, _FIT_TITLES.split(" | "), strict=True)
-        if key in keys
-    )
-    return _with_protocol(table(f"fold | seed | {titles}", rows), result)
+            means.append(f"{mean:.3f}")
+            deviations.append(f"{deviation:.3f}")
+    rows += [["mean", "", *means], ["SD", "", *deviations]]
+    titles = [
+        title for key, title in zip(_FIT, _FIT_TITLES.split(" | "), strict=True) if key in keys
+    ]
+    columns = " | ".join(f"{name} {' | '.join(titles)}" for name in DIMENSIONS)
+    return _with_protocol(table(f"fold | seed | {columns}", rows), result)
 
 
 def ablation(result: Result) -> str:
@@ -324,44 +325,46 @@ def ablation(result: Result) -> str:
     protocols = list(dict.fromkeys(row.get("protocol", "") for row in rows))
     lines = []
     for row in rows:
-        # A gain is one over the first row that was measured the same way.
+        # A gain is relative to the first row with the same protocol.
         first = next(r for r in rows if r.get("protocol", "") == row.get("protocol", ""))
-        cells = [row["name"], row["what"]]
+        cells = [row["name"]]
         for name in DIMENSIONS:
             value, base = _find(row, name, "r2"), _find(first, name, "r2")
             if value is None or base is None:
                 raise KeyError(f"row {row['name']!r} has no r2_{name}")
             cells += [f"{value:.3f}", "" if row is first else f"{value - base:+.3f}"]
         lines.append([*cells, *([row.get("protocol", "")] if len(protocols) > 1 else [])])
-    titles = " | what | arousal R2 | gain | valence R2 | gain"
-    text = table(titles + (" | protocol" if len(protocols) > 1 else ""), lines)
+    titles = " | arousal R2 | gain | valence R2 | gain"
+    parts = [table(titles + (" | protocol" if len(protocols) > 1 else ""), lines)]
+    parts += _descriptions(rows)
     shared = protocols[0] if len(protocols) == 1 else ""
-    return _with_protocol(text, {"protocol": result.get("protocol", shared)})
+    return _with_protocol(
+        "\n\n".join(parts),
+        {"protocol": result.get("protocol", shared)},
+    )
 
 
 def long_songs(result: Result) -> str:
-    rows = [[name, *(_of(result, name, key) for key in _FIT)] for name in DIMENSIONS]
+    rows = [[name, *(_figure(result, name, key) for key in _FIT)] for name in DIMENSIONS]
     text = table(f"{result.get('songs', 58)} songs | {_FIT_TITLES}", rows)
     return _with_protocol(text, result)
 
 
 def raters(result: Result) -> str:
     rows = [
-        [row["name"], row["what"], *(_of(row, name, "r2") for name in DIMENSIONS)]
-        for row in result["rows"]
+        [row["name"], *(_figure(row, name, "r2") for name in DIMENSIONS)] for row in result["rows"]
     ]
     titles = " | ".join(f"{name} R2" for name in DIMENSIONS)
-    return _with_protocol(table(f"memory | what | {titles}", rows), result)
+    parts = [table(f"regressor | {titles}", rows), *_descriptions(result["rows"])]
+    return _with_protocol("\n\n".join(parts), result)
 
 
 def transfer(result: Result) -> str:
     rows = []
     for row in result["rows"]:
-        figures = [_of(row, name, key) for name in DIMENSIONS for key in _FIT[:2]]
+        figures = [_figure(row, name, key) for name in DIMENSIONS for key in _FIT[:2]]
         rows.append([row["left_out"], str(row["songs"]), *figures])
-    titles = "left out and measured | songs | " + " | ".join(
-        f"{name} {key}" for name in DIMENSIONS for key in ("R2", "RMSE")
-    )
+    titles = "left out and measured | songs | arousal R2 | RMSE | valence R2 | RMSE"
     return _with_protocol(table(titles, rows), result)
 
 
@@ -369,7 +372,7 @@ def transfer(result: Result) -> str:
 
 
 def measured(result: Result) -> str:
-    """Model, data, seed and machine of a result, in a line or two."""
+    """Return model, data, seed and machine of a result, as a paragraph."""
     first = result[0] if isinstance(result, list) else result
     parts = []
     if "model" in first:
@@ -384,45 +387,76 @@ def measured(result: Result) -> str:
         parts.append(f"seed {first['seed']}")
     sentences = [", ".join(parts) + "."] if parts else []
     if first.get("machine"):
-        told = ", ".join(f"{name} {value}" for name, value in first["machine"].items())
-        sentences.append(f"Machine: {told}.")
+        sentences.append(f"Machine: {', '.join(_machine(first['machine']))}.")
     if first.get("model_was_trained_on_these_songs"):
         sentences.append(f"{_TRAINED_ON}.")
-    return " ".join(sentences)
+    return paragraph(" ".join(sentences))
 
 
-def _groups(title: str, groups: list[dict[str, Any]]) -> str:
-    rows = []
-    for group in groups:
-        first = next((group[name] for name in DIMENSIONS if name in group), None)
-        cells = [str(group["genre" if title == "genre" else "campaign"])]
-        cells.append("0" if first is None else str(first["songs"]))
-        for name in DIMENSIONS:
-            one = group.get(name)
-            cells += (
-                [""] * 4
-                if one is None
-                else [
-                    _number(one["r2"]),
-                    f"{one['rmse']:.3f}",
-                    f"{one['coverage']:.1%}",
-                    f"{one['width']:.3f}",
-                ]
-            )
-        rows.append(cells)
-    each = "R2 | RMSE | within | width"
-    titles = " | ".join(f"{name} {key}" for name in DIMENSIONS for key in each.split(" | "))
-    return table(f"{title} | songs | {titles}", rows)
+def _machine(machine: dict[str, Any]) -> Iterable[str]:
+    special = {"processor": "{}", "cores": "{} cores", "system": "{}", "python": "Python {}"}
+    special["date_utc"] = "{}"
+    for name, value in machine.items():
+        yield special.get(name, f"{name} {{}}").format(value)
+
+
+def _by_dimension(
+    titles: str,
+    rows: Sequence[dict[str, Any]],
+    cells: Callable[[dict[str, Any], str], list[str]],
+    more: Sequence[str] = (),
+) -> str:
+    """Return one table per dimension, which is narrower than one with all columns.
+
+    Args:
+        titles: column titles of each table.
+        rows: the rows of the result.
+        cells: the cells of a row for a dimension.
+        more: paragraphs below the tables.
+    """
+    parts = []
+    for name in DIMENSIONS:
+        parts += [f"{name.capitalize()}:", table(titles, [cells(row, name) for row in rows])]
+    return "\n\n".join([*parts, *more])
+
+
+def _descriptions(rows: Iterable[dict[str, Any]]) -> list[str]:
+    """Return a list of what the rows are; rows with one description share an item."""
+    names: dict[str, list[str]] = {}
+    for row in rows:
+        if row["what"]:
+            names.setdefault(row["what"], []).append(f"_{row['name']}_")
+    items = [f"{', '.join(rows)}: {what}" for what, rows in names.items()]
+    return [bullets(items)] if items else []
+
+
+def _groups(title: str, key: str, groups: list[dict[str, Any]]) -> str:
+    """Return the tables of groups of songs; `key` is the name of the group in the result."""
+
+    def cells(group: dict[str, Any], name: str) -> list[str]:
+        one = group.get(name)
+        if one is None:
+            return [str(group[key]), "0", "", "", "", ""]
+        return [
+            str(group[key]),
+            str(one["songs"]),
+            _number(one["r2"]),
+            f"{one['rmse']:.3f}",
+            f"{one['coverage']:.1%}",
+            f"{one['width']:.3f}",
+        ]
+
+    return _by_dimension(f"{title} | songs | R2 | RMSE | coverage | width", groups, cells)
 
 
 def _find(row: dict[str, Any], dimension: str, key: str) -> float | None:
-    """A figure under `arousal: {r2}` or `r2_arousal`."""
+    """Return a figure that is stored as `arousal: {r2}` or as `r2_arousal`."""
     nested = row.get(dimension)
     value = nested.get(key) if isinstance(nested, dict) else row.get(f"{key}_{dimension}")
     return None if value is None else float(value)
 
 
-def _of(row: dict[str, Any], dimension: str, key: str) -> str:
+def _figure(row: dict[str, Any], dimension: str, key: str) -> str:
     return _number(_find(row, dimension, key))
 
 
@@ -442,16 +476,16 @@ def _seconds(times: dict[str, float] | None) -> str:
 
 def _with_protocol(text: str, result: dict[str, Any]) -> str:
     protocol = result.get("protocol")
-    return f"{text}\n\n{protocol}" if protocol else text
+    return f"{text}\n\n" + paragraph(f"Protocol: {protocol}") if protocol else text
 
 
-# By marker: the result it comes from (benchmarks/results/NAME.json) and what makes it.
+# For each marker: the result file (benchmarks/results/NAME.json) and the function for the table.
 TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "accuracy": ("accuracy", accuracy),
     **speed_tables.TABLES,
     "by song": ("accuracy", by_song),
     "intervals": ("accuracy", intervals),
-    "heard": ("accuracy", heard),
+    "by duration": ("accuracy", by_duration),
     "genres": ("accuracy", genres),
     "campaigns": ("accuracy", campaigns),
     "baselines": ("baselines", baselines),
@@ -468,9 +502,9 @@ TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "pmemo": ("generality", pmemo),
     "emotify": ("generality", emotify),
     "vgmidi": ("generality", vgmidi),
-    "reproduction setting": ("reproduction/table1", report.about),
-    "reproduction arousal": ("reproduction/table1", report.in_short),
-    "reproduction valence": ("reproduction/table2", report.in_short),
+    "reproduction setting": ("reproduction/table1", report.describe_run),
+    "reproduction arousal": ("reproduction/table1", report.summary),
+    "reproduction valence": ("reproduction/table2", report.summary),
     **{
         f"reproduction {name}": (f"reproduction/{name.replace('-', '_')}", report.markdown)
         for name in report.TABLES

@@ -1,4 +1,6 @@
-"""Writes benchmarks/README.md, the plots beside it, and the tables inside the other documents.
+"""Writes benchmarks/README.md, its plots, and the marked tables in other documents.
+
+The commands that make the results:
 
 realtime-mer bench latency --json > benchmarks/results/latency.json
 realtime-mer bench engine --json > benchmarks/results/engine.json
@@ -17,8 +19,9 @@ python benchmarks/studies/generality.py --pmemo DIR --emotify DIR --vgmidi DIR
 realtime-mer reproduce all --data DIR --out benchmarks/results/reproduction
 python benchmarks/write_readme.py
 
-A result that is missing leaves its section out, and what stands between its markers as it is. The
-plots need matplotlib (the train extra); without it they stay as they are.
+`benchmarks/studies/recipe.py` makes the results of training. If a result is missing, its section is
+left out and the text between its markers stays. The plots stay if matplotlib is not installed (the
+train extra).
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from markdown import paragraph
 from markers import UnknownMarkerError, fill
 from plots import PLOTS
 from tables import TABLES, measured
@@ -46,26 +50,28 @@ DOCUMENTS = (
 INTRODUCTION = """\
 # Benchmarks
 
-Every figure comes from a command that anyone can run again; the machine stands beside it. This file
-is written by `python benchmarks/write_readme.py` from `results/`.
+Each figure comes from a command that anyone can run again. The machine is named
+below each table. `python benchmarks/write_readme.py` writes this file from
+`results/`.
 """
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the README.
+    """A section of the README.
 
     Attributes:
-        result: its file in `results/`, without `.json`.
-        command: what made it; None where the training did.
-        text: what is to be known, one paragraph.
-        tables: markers of its tables, each after a subtitle that may be empty.
-        plots: file names in `plots/`, without `.png`, each with a description.
+        title: the heading.
+        result: name of the result file in `results/`, without `.json`.
+        command: the command that writes the result.
+        text: one introductory paragraph; may be empty.
+        tables: for each table a subtitle, which may be empty, and its marker.
+        plots: for each plot its file name in `plots/`, without `.png`, and a description.
     """
 
     title: str
     result: str
-    command: str | None
+    command: str
     text: str
     tables: tuple[tuple[str, str], ...]
     plots: tuple[tuple[str, str], ...] = ()
@@ -73,37 +79,39 @@ class Section:
 
 SECTIONS = (
     Section(
-        "Side by side", "side_by_side",
+        "Comparison with other tools", "side_by_side",
         "python benchmarks/side_by_side.py --cache DIR --audio FILE ...",
-        "What a user would install instead, in one run, on the same audio and the same core.",
+        "This project and two alternatives, in one run, on the same audio and the same core.",
         (("", "side by side"),),
-        (("side_by_side", "Compute for each new value: this project, VibeNet, essentia"),),
+        (("side_by_side", "Compute per value: realtime-mer, VibeNet, essentia"),),
     ),
     Section(
         "Latency", "latency", "realtime-mer bench latency --json", "",
-        (("", "latency"), ("Each step against the least that it could take", "bounds")),
-        (("latency", "What each step of an update takes, and the least that it could take"),),
+        (("", "latency"), ("Each step and its lower bound", "bounds")),
+        (("latency", "Time of each step of an update, and its lower bound"),),
     ),
     Section(
         "Engine", "engine", "realtime-mer bench engine --json",
-        "What a window costs where several are computed in one call, as the streams of a server "
-        "are.",
+        "The cost of a window when one call computes a batch of windows, as a server with many "
+        "streams does.",
         (("", "engine"),),
-        (("engine", "Milliseconds a window over the batch"),),
+        (("engine", "Milliseconds per window over the batch size"),),
     ),
     Section(
         "Streams", "streams", "realtime-mer bench streams --json",
-        "How many live streams one process serves on this machine, the load beside it. What limits "
-        "them is the interpreter: its lock is held about half of the time, by the workers' Python "
-        "and by what takes the audio from the sockets, so that two cores do the work of one and a "
-        "half; the rest is the engine, at about half of the processor's peak. On a machine whose "
-        "speed wanders, as this one's does, the last level that holds wanders too.",
+        "How many live streams one process serves in time, with the load generator on the same "
+        "machine. The Python interpreter is the limit: its lock is held about half of the time, by "
+        "the Python code of the workers and by the code that reads audio from the sockets, so that "
+        "two cores do the work of one and a half. The rest of the time goes to the engine, which "
+        "reaches about half of the processor's peak speed. The speed of this machine varies, and "
+        "so does the highest number of streams in time.",
         (("", "streams"),),
         (("streams", "Lateness over the number of streams"),),
     ),
     Section(
         "Viewers", "viewers", "realtime-mer bench viewers --json",
-        "How many viewers of one stream get each update, and what one costs that takes nothing.",
+        "How many viewers of one stream get each update in time, and the cost of viewers that read "
+        "nothing.",
         (("", "viewers"),),
         (("viewers", "Delay of an update over the number of viewers"),),
     ),
@@ -112,43 +120,45 @@ SECTIONS = (
         (("start_up", "Time from the start of the process"),),
     ),
     Section(
-        "Scale on paper", "scale", "python benchmarks/scale.py",
-        "Reckoned from the figures above, not measured: a larger machine was not at hand.",
+        "Scale (calculated)", "scale", "python benchmarks/scale.py",
+        "Calculated from measured figures; no larger machine was available to measure on.",
         (("", "scale"),),
-        (("scale", "Streams that a core carries"),),
+        (("scale", "Streams per core"),),
     ),
     Section(
         "Accuracy by song", "accuracy", "realtime-mer evaluate --data DIR --json",
-        "Songs that the model never heard. Each clip of ten seconds is a live stream of its own; "
-        "the estimates after 5.0, 5.5 ... 10.0 s are compared with the labels of the same moments.",
+        "Songs that were not used for training. Each clip of ten seconds is a separate live "
+        "stream; the estimates after 5.0, 5.5 ... 10.0 s are compared with the labels at the same "
+        "times. Coverage is the share of labels inside the interval.",
         (
             ("", "by song"),
             ("Intervals", "intervals"),
-            ("How soon", "heard"),
-            ("By genre (the first that the metadata name; fewer than 20 songs are \"other\")",
+            ("By seconds of audio", "by duration"),
+            ("By genre (the first in the metadata; fewer than 20 songs count as \"other\")",
              "genres"),
-            ("By campaign of annotation (other raters each time)", "campaigns"),
+            ("By annotation campaign (each with other raters)", "campaigns"),
         ),
-        (("heard", "R2 of arousal and valence over the seconds heard"),),
+        (("accuracy_over_time", "R2 of arousal and valence over the seconds of audio"),),
     ),
     Section(
         "Baselines", "baselines", "python benchmarks/studies/baselines.py --data DIR",
-        "Simpler methods on the same songs and moments, fitted on the training and validation "
-        "songs; each hears as much as the network.",
+        "Simpler methods on the same songs and times, fitted on the training and validation songs. "
+        "Each gets as much audio as the network.",
         (("", "baselines"),),
     ),
     Section(
-        "A plain probe of the tagger", "tagger_probe",
+        "Linear probe of the tagger", "tagger_probe",
         "python benchmarks/studies/tagger_probe.py --data DIR --teacher WHEEL",
-        "The mean of MusiCNN's embeddings so far and ridge regression, and what it rests on: at "
-        "the clips' own levels it tells a little more of valence, and loses much with the level "
-        "or the campaign.",
+        "Ridge regression on the running mean of MusiCNN's embeddings. At the clips' original "
+        "levels it predicts valence slightly better than at one common level, but it loses much "
+        "when the level or the campaign changes.",
         (("", "tagger probe"),),
     ),
     Section(
         "Cross-validation", "cross_validation",
         "python benchmarks/studies/recipe.py cross-validation --checkpoint FILE",
-        "Readers fitted anew to four fifths of the songs, told apart by artist.",
+        "Heads fitted again on four fifths of the songs and evaluated on the rest; the folds have "
+        "no artist in common.",
         (("", "cross-validation"),),
     ),
     Section(
@@ -158,66 +168,64 @@ SECTIONS = (
         (("", "long songs"),),
     ),
     Section(
-        "Other songs than those it knows", "transfer",
+        "Transfer to other campaigns and genres", "transfer",
         "python benchmarks/studies/recipe.py transfer --checkpoint FILE --data DIR",
-        "Whole campaigns and genres left out of the fit.",
+        "Each row leaves a whole campaign or genre out of the fit.",
         (("", "transfer"),),
     ),
     Section(
-        "What it costs that the raters are not known", "raters",
+        "The cost of unknown raters", "raters",
         "python benchmarks/studies/recipe.py raters --checkpoint FILE --data DIR",
-        "DEAM's songs were judged in three campaigns, by other raters each.",
+        "DEAM was annotated in three campaigns, each by other raters.",
         (("", "raters"),),
     ),
     Section(
-        "What each kind of statistic tells", "features",
+        "Statistics of the window", "features",
         "python benchmarks/studies/recipe.py features --checkpoint FILE --data DIR",
         "", (("", "features"),),
     ),
     Section(
-        "What each part of the recipe gains", "ablation",
+        "Ablation of the training recipe", "ablation",
         "python benchmarks/studies/recipe.py ablation --checkpoint FILE",
-        "Differences under 0.01 are chance.",
+        "Differences under 0.01 are noise.",
         (("", "ablation"),),
     ),
     Section(
         "Robustness", "robustness", "python benchmarks/studies/robustness.py --data DIR",
-        "The same clips in other conditions. \"Change\" is that of the estimates against those of "
-        "the clip as it is.",
+        "The same clips in other conditions. \"Change\" is the difference of the estimates from "
+        "those of the unchanged clip.",
         (("", "robustness"),),
-        (("robustness", "R2 lost in each condition, for arousal and valence"),),
+        (("robustness", "R2 loss in each condition, for arousal and valence"),),
     ),
     Section(
-        "Latency against accuracy", "lag", "python benchmarks/studies/lag.py --data DIR",
-        "A shorter window follows sooner and is less sure. What counts at a moment is the newest "
-        "estimate until then.",
+        "Latency and accuracy", "lag", "python benchmarks/studies/lag.py --data DIR",
+        "A shorter window follows changes sooner but is less accurate. At each time the newest "
+        "estimate counts.",
         (("", "lag"),),
         (("lag", "R2 over the length of the window, and over the hop"),),
     ),
     Section(
-        "After a change of mood", "step_response",
+        "Step response", "step_response",
         "python benchmarks/studies/step_response.py --data DIR",
-        "Two clips whose labels differ by more than 0.5, ten seconds each, one after the other: "
-        "seconds from the change until the estimate has gone half and nine tenths of its own way "
-        "(median and quartiles). Pairs whose estimate moved less than 0.2, or the other way, are "
-        "not counted.",
+        "Two clips of ten seconds whose labels differ by more than 0.5, one after the other. The "
+        "table shows the seconds from the change until the estimate has completed 50 % and 90 % "
+        "of its own step (median and quartiles). Pairs whose estimate moves by less than 0.2, or "
+        "in the other direction, are not counted.",
         (("", "step response"),),
-        (("step_response", "Median way of the estimates after the change, for four windows"),),
+        (("step_response", "Median of the estimates after the change, for four windows"),),
     ),
     Section(
         "Other music", "generality",
         "python benchmarks/studies/generality.py --pmemo DIR --emotify DIR --vgmidi DIR",
-        "Collections that were annotated by other people with other questions.",
+        "Collections that other people annotated with other questions.",
         (
-            ("PMEmo: choruses of pop songs; the audio of four of them is public", "pmemo"),
+            ("PMEmo: choruses of pop songs, of which four have public audio", "pmemo"),
             (
-                "Emotify: correlation of mean values with the share of listeners who chose an "
-                "emotion they *felt*",
+                "Emotify: correlation with the share of listeners who *felt* an emotion",
                 "emotify",
             ),
             (
-                "VGMIDI: game scores, rendered with two soundfonts; pieces of six games of which "
-                "none was learnt",
+                "VGMIDI: scores of six unseen games, rendered with two soundfonts",
                 "vgmidi",
             ),
         ),
@@ -226,6 +234,7 @@ SECTIONS = (
 
 
 def main(root: Path = ROOT) -> int:
+    """Write README, plots and marked tables below `root`; return the exit code."""
     folder = root / "benchmarks"
     results = {
         path.relative_to(folder / "results").with_suffix("").as_posix(): json.loads(
@@ -236,7 +245,7 @@ def main(root: Path = ROOT) -> int:
     drawn = draw(results, folder / "plots")
     try:
         (folder / "README.md").write_text(readme(results, drawn), encoding="utf-8")
-        made: dict[str, Callable[[], str | None]] = {
+        tables: dict[str, Callable[[], str | None]] = {
             marker: partial(_table, marker, results) for marker in TABLES
         }
         for name in DOCUMENTS:
@@ -244,12 +253,12 @@ def main(root: Path = ROOT) -> int:
             if not path.is_file():
                 continue
             before = path.read_text(encoding="utf-8")
-            after, missing = fill(before, made)
+            after, missing = fill(before, tables)
             if after != before:
                 path.write_text(after, encoding="utf-8")
-                print(f"{name}: tables renewed", file=sys.stderr)
+                print(f"{name}: tables updated", file=sys.stderr)
             for marker in missing:
-                print(f"{name}: no result for the table {marker!r}, left as it is", file=sys.stderr)
+                print(f"{name}: no result for the table {marker!r}, not changed", file=sys.stderr)
     except (BadResultError, UnknownMarkerError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -257,15 +266,15 @@ def main(root: Path = ROOT) -> int:
 
 
 class BadResultError(ValueError):
-    """A result has another form than its table needs."""
+    """A result lacks something that its table needs."""
 
 
 def readme(results: dict[str, Any], drawn: set[str]) -> str:
-    """The whole README.
+    """Return the text of benchmarks/README.md.
 
     Args:
-        results: by name.
-        drawn: plots that exist.
+        results: contents of the result files, by name.
+        drawn: names of the plots that exist.
 
     Raises:
         BadResultError: a result lacks something that its table needs.
@@ -275,10 +284,8 @@ def readme(results: dict[str, Any], drawn: set[str]) -> str:
         result = results.get(section.result)
         if result is None:
             continue
-        lines = [f"## {section.title}"]
-        if section.command is not None:
-            lines.append(f"`{section.command}`")
-        lines += [section.text] if section.text else []
+        lines = [f"## {section.title}", f"`{section.command}`"]
+        lines += [paragraph(section.text)] if section.text else []
         for subtitle, marker in section.tables:
             text = _table(marker, results)
             if text is not None:
@@ -291,7 +298,7 @@ def readme(results: dict[str, Any], drawn: set[str]) -> str:
 
 
 def draw(results: dict[str, Any], folder: Path) -> set[str]:
-    """Draws what there are results for; returns the names of the plots that exist."""
+    """Draw the plots whose results exist; return the names of all plots in the folder."""
     if importlib.util.find_spec("matplotlib") is None:
         print("matplotlib is not installed: the plots stay as they are", file=sys.stderr)
     else:
@@ -309,8 +316,8 @@ def _table(marker: str, results: dict[str, Any]) -> str | None:
         return make(results[source])
     except (KeyError, TypeError, ValueError) as error:
         raise BadResultError(
-            f"results/{source}.json has not the form that the table {marker!r} needs ({error!r}); "
-            "make it again"
+            f"results/{source}.json does not fit the table {marker!r} ({error!r}); run its command "
+            "again"
         ) from error
 
 

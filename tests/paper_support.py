@@ -1,4 +1,4 @@
-"""A small table of songs whose features tell their labels."""
+"""A small table of songs whose features predict their labels."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ STEPS = 8
 
 
 def make_table(steps: int = STEPS, columns: int = 6) -> StepTable:
-    """Songs of `steps` half seconds; the first two columns follow valence and arousal."""
-    chance = np.random.default_rng(0)
+    """Make songs of `steps` half seconds; columns 0 and 1 are noisy valence and arousal."""
+    rng = np.random.default_rng(0)
     songs = []
     for number in range(32):
-        labels = chance.uniform(-0.8, 0.8, (1, 2)) + 0.01 * np.arange(steps)[:, None]
-        features = chance.standard_normal((steps, columns))
-        features[:, :2] = labels + 0.05 * chance.standard_normal((steps, 2))
+        labels = rng.uniform(-0.8, 0.8, (1, 2)) + 0.01 * np.arange(steps)[:, None]
+        features = rng.standard_normal((steps, columns))
+        features[:, :2] = labels + 0.05 * rng.standard_normal((steps, 2))
         songs.append(SongSteps(str(number), features.astype(np.float32), labels.astype(np.float32)))
     return StepTable(
-        "made up",
+        "synthetic",
         tuple(f"column {number}" for number in range(columns)),
         tuple(songs),
         {name: tuple(map(str, numbers)) for name, numbers in SONGS.items()},

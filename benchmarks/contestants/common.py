@@ -1,7 +1,6 @@
-"""What every contestant does in its own environment: load, tell one value, then be timed.
+"""Shared code of the compared tools: load the audio, produce one value, then measure times.
 
-Runs with the standard library and numpy alone, because each environment holds only what its tool
-brings along.
+Uses only the standard library and numpy: each environment has only the packages of its tool.
 """
 
 from __future__ import annotations
@@ -15,36 +14,39 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 WINDOW_S = 10
 RATE_HZ = 16_000
 
+Audio = NDArray[np.float32]
 
-def arguments() -> tuple[np.ndarray, Path]:
-    """The audio at 16 kHz (float32 [n]) and the folder that was given."""
+
+def arguments() -> tuple[Audio, Path]:
+    """Return the audio at 16 kHz (float32 [n]) and the folder given on the command line."""
     folder = Path(sys.argv[1])
     return np.load(folder / "audio_16k.npy"), folder
 
 
 def ready() -> None:
-    """Says that the first value has been told."""
+    """Report that the first value has been computed."""
     print(json.dumps({"ready": True}), flush=True)
 
 
-def timed(call: Callable[[], object]) -> float:
-    """Milliseconds of one call."""
+def timed(function: Callable[..., object], *values: object) -> float:
+    """Call a function with values and return the milliseconds it took."""
     start = time.perf_counter()
-    call()
+    function(*values)
     return (time.perf_counter() - start) * 1e3
 
 
 def report(window_ms: list[float], file_ms_per_s: float, **more: object) -> None:
-    """Prints the result.
+    """Print the result as a line of JSON.
 
     Args:
-        window_ms: what each second's new value cost.
-        file_ms_per_s: one value for a whole file, by second of its audio.
-        more: what else is to be recorded.
+        window_ms: milliseconds for the new value of each second.
+        file_ms_per_s: milliseconds per second of audio for a whole file.
+        more: further entries of the result.
     """
     print(
         json.dumps(
@@ -66,10 +68,9 @@ def report(window_ms: list[float], file_ms_per_s: float, **more: object) -> None
     )
 
 
-def each_second(audio: np.ndarray, value: Callable[[np.ndarray], object]) -> list[float]:
-    """Milliseconds of each second's value, computed from the last ten seconds anew."""
+def each_second(audio: Audio, value: Callable[[Audio], object]) -> list[float]:
+    """Return milliseconds for the value of each second, computed from the last ten seconds."""
     window = WINDOW_S * RATE_HZ
     return [
-        timed(lambda end=end: value(audio[end - window : end]))
-        for end in range(window, len(audio) + 1, RATE_HZ)
+        timed(value, audio[end - window : end]) for end in range(window, len(audio) + 1, RATE_HZ)
     ]

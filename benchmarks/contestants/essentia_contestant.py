@@ -1,4 +1,4 @@
-"""essentia: the embedding of its MusiCNN on a window, on which its mood models stand."""
+"""essentia: the MusiCNN embedding of a window, which is the input of its mood models."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ assert shape[1] == 200, shape
 ready()
 updates = each_second(audio, embed)
 embed(audio)
-whole = timed(lambda: embed(audio))
-report(updates, whole / (len(audio) / RATE_HZ), patches_in_a_window=shape[0])
+file_ms = timed(embed, audio)
+report(updates, file_ms / (len(audio) / RATE_HZ), patches_in_a_window=shape[0])

@@ -1,7 +1,7 @@
-"""Makes the graph file that essentia reads, from the PyPI package `musicnn`.
+"""Makes the graph file for essentia from the PyPI package `musicnn`.
 
-essentia's own model files are not on PyPI. This is the network that its MusiCNN is, by the same
-authors and with the weights that they published: MSD_musicnn of musicnn 0.1.0, drawn for inference.
+essentia's own model files are not on PyPI. This is the same network by the same authors with their
+published weights: MSD_musicnn of musicnn 0.1.0, built for inference.
 
 python freeze_musicnn.py FOLDER_OF_THE_PACKAGE OUT
 """

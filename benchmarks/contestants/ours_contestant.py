@@ -1,4 +1,4 @@
-"""This project, from the recording's own rate: a second of audio in, an estimate out."""
+"""This project at the recording's own rate: feed one second of audio, get an estimate."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ assert first.feed(audio[: 2 * rate_hz])
 ready()
 live = Pipeline(engine, sample_rate_hz=rate_hz)
 updates = [
-    timed(lambda start=start: live.feed(audio[start : start + rate_hz]))
+    timed(live.feed, audio[start : start + rate_hz])
     for start in range(0, len(audio) - rate_hz + 1, rate_hz)
 ]
 file = Pipeline(engine, sample_rate_hz=rate_hz)
-whole = timed(lambda: (file.feed(audio), file.finish()))
-# Until ten seconds were heard the window is shorter.
-report(updates[10:], whole / (len(audio) / rate_hz), backend=engine.backend)
+file_ms = timed(lambda: (file.feed(audio), file.finish()))
+# The window is shorter during the first ten seconds.
+report(updates[10:], file_ms / (len(audio) / rate_hz), backend=engine.backend)

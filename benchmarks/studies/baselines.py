@@ -1,9 +1,8 @@
-"""What simpler methods reach on the same songs, heard for the same time.
+"""Simpler methods on the same songs, with the same audio.
 
-pip install 'realtime-mer[train]'
 python benchmarks/studies/baselines.py --data DIR
 
-Needs scikit-learn, which the `train` extra brings.
+Needs scikit-learn, which is part of the `train` extra.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -20,42 +20,45 @@ import soxr
 from mer_engine import Engine
 from mer_engine.datasets.audio import read_channels
 from mer_engine.datasets.problems import DataError
-from mer_engine.datasets.types import STEP_S, Clip, Collection
-from mer_research.paper.descriptors import FUNCTIONALS, SAMPLE_RATE_HZ, describe, heard_so_far
+from mer_engine.datasets.types import CLIP_STEPS, FIRST_SCORED_STEP, STEP_S, Clip, Collection
+from mer_research.paper.descriptors import (
+    FUNCTIONALS,
+    SAMPLE_RATE_HZ,
+    compute_descriptors,
+    cumulative_functionals,
+)
 from numpy.typing import NDArray
 from study import run_study, show_progress, study_parser
 
 from realtime_mer.core.types import Estimate, Latency, State
-from realtime_mer.evaluation.metrics import figures
+from realtime_mer.evaluation.metrics import pooled_metrics
 from realtime_mer.evaluation.predictions import (
-    FIRST_SCORED_STEP,
-    STEPS,
     ClipEstimator,
     Progress,
     clips_of,
-    listen,
+    estimate_clip,
     predict_each,
 )
 
-# Steps of half a second after which the methods are fitted; neighbours differ too little to matter.
+# Half seconds used for training; neighbouring steps are nearly equal.
 FITTED_STEPS = (10, 15, 20)
 TREES = 200
-# Chosen from the 260 functionals and their logarithms, one after the other, by cross-validation on
-# every second training song: a strong simple method, not a weak one.
+# Selected greedily from the 260 functionals and their logarithms, by cross-validation on every
+# second training song. Features with a description that begins with "log" are logarithms.
 SIX = (
     ("sharpness_mean", "log mean sharpness"),
-    ("loudness_delta_sd", "log spread of the changes of loudness"),
-    ("loudness_sd", "spread of loudness"),
+    ("loudness_delta_sd", "log SD of the loudness slope"),
+    ("loudness_sd", "SD of loudness"),
     ("shimmer_mean", "log mean shimmer"),
     ("energy_1000_4000_mean", "log mean energy from 1 to 4 kHz"),
-    ("voicing_delta_sd", "log spread of the changes of voicing"),
+    ("voicing_delta_sd", "log SD of the voicing slope"),
 )
 METHODS = {
-    "mean": "the mean label of the fitted songs, whatever is heard",
+    "mean": "the mean label of the training songs",
     "six features": f"least squares on {'; '.join(text for _, text in SIX)}",
-    "random forest": f"{TREES} trees on mean and standard deviation of 65 low-level descriptors "
-    "and their deltas, in the manner of openSMILE's ComParE set",
-    "network": "the model",
+    "random forest": f"{TREES} trees on mean and SD of 65 low-level descriptors and their deltas, "
+    "similar to openSMILE's ComParE set",
+    "network": "this model",
 }
 
 # float [steps, 260] -> float [steps, 2]
@@ -72,13 +75,16 @@ def measure_baselines(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Fits the methods on training and validation songs and measures them on a split.
+    """Fit the methods on training and validation songs, and measure them on a split.
 
     Args:
-        split: measured; where it is "validation", the training songs alone are fitted.
-        songs: at most so many of each split.
-        workers: threads of the forest's fitting.
-        progress: called with the number of clips described and heard, and of all.
+        engine: the model.
+        collection: labelled songs.
+        split: split to measure; if it is "validation", the methods are fitted on "train" only.
+        songs: maximum number of songs of each split.
+        seed: seed of the forest.
+        workers: threads to fit the forest.
+        progress: called with the number of clips done and the total.
 
     Returns:
         `songs`; `fitted_on`; `rows`, for each of `METHODS` its `name` and `what` and, by dimension,
@@ -92,57 +98,59 @@ def measure_baselines(
     clips = clips_of(collection, split, songs)
     total = len(fit_clips) + len(clips)
 
-    def tell(before: int) -> Progress:
+    def progress_after(before: int) -> Progress:
         return lambda done, _: progress(before + done, total) if progress is not None else None
 
-    inputs, labels, left_out = _examples(collection, fit_clips, tell(0))
+    inputs, labels, left_out = _examples(collection, fit_clips, progress_after(0))
     methods = {
         "mean": fit_mean(labels),
         "six features": fit_six(inputs, labels),
         "random forest": fit_forest(inputs, labels, seed=seed, workers=workers),
     }
-    features = _Remembering()
-    listeners: dict[str, ClipEstimator] = {
-        name: partial(_listen, features=features, predict=predict)
+    features = _CachedFunctionals()
+    estimators: dict[str, ClipEstimator] = {
+        name: partial(_estimates, features=features, predict=predict)
         for name, predict in methods.items()
     }
-    listeners["network"] = partial(listen, engine)
-    heard = predict_each(collection, clips, listeners, progress=tell(len(fit_clips)))
+    estimators["network"] = partial(estimate_clip, engine)
+    predictions = predict_each(
+        collection, clips, estimators, progress=progress_after(len(fit_clips))
+    )
     rows = [
         {
             "name": name,
             "what": METHODS[name],
             **{
                 dimension: {key: getattr(row, key) for key in ("r2", "rmse", "ccc", "r")}
-                for dimension, row in figures(heard[name].scored()).items()
+                for dimension, row in pooled_metrics(predictions[name].scored()).items()
             },
         }
         for name in METHODS
     ]
     return {
-        "songs": len(set(heard["network"].songs)),
+        "songs": len(set(predictions["network"].songs)),
         "fitted_on": {"splits": fitted, "clips": len(fit_clips) - len(left_out)},
         "rows": rows,
-        "left_out": [*left_out, *heard["network"].left_out],
+        "left_out": [*left_out, *predictions["network"].left_out],
     }
 
 
 def fit_mean(labels: NDArray[np.float64]) -> Predictor:
-    """The mean of labels [n, 2], whatever comes in."""
+    """Return a predictor of the mean of labels [n, 2]."""
     mean = labels.mean(axis=0)
     return lambda inputs: np.tile(mean, (len(inputs), 1))
 
 
 def fit_six(inputs: NDArray[np.float64], labels: NDArray[np.float64]) -> Predictor:
-    """Least squares from `six_features` of inputs [n, 260] to labels [n, 2]."""
-    weights, *_ = np.linalg.lstsq(_with_one(six_features(inputs)), labels, rcond=None)
-    return lambda new: np.asarray(_with_one(six_features(new)) @ weights)
+    """Fit least squares from `six_features` of inputs [n, 260] to labels [n, 2]."""
+    weights, *_ = np.linalg.lstsq(_with_intercept(six_features(inputs)), labels, rcond=None)
+    return lambda new: np.asarray(_with_intercept(six_features(new)) @ weights)
 
 
 def fit_forest(
     inputs: NDArray[np.float64], labels: NDArray[np.float64], *, seed: int = 0, workers: int = 1
 ) -> Predictor:
-    """A random forest for each dimension, from inputs [n, 260] to labels [n, 2]."""
+    """Fit a random forest for each dimension, from inputs [n, 260] to labels [n, 2]."""
     from sklearn.ensemble import RandomForestRegressor
 
     forests = []
@@ -155,13 +163,13 @@ def fit_forest(
             n_jobs=workers,
         )
         forest.fit(inputs, labels[:, column])
-        forest.n_jobs = 1  # a clip is too little to share out
+        forest.n_jobs = 1  # a clip is too small for several threads
         forests.append(forest)
     return lambda new: np.column_stack([forest.predict(new) for forest in forests])
 
 
 def six_features(inputs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The six of `SIX` from functionals [n, 260]: float64 [n, 6]."""
+    """Select the features of `SIX` from functionals [n, 260]; return float64 [n, 6]."""
     columns = []
     for name, text in SIX:
         column = inputs[:, FUNCTIONALS.index(name)]
@@ -170,10 +178,11 @@ def six_features(inputs: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def functionals(samples: NDArray[np.float32], rate_hz: int) -> NDArray[np.float64]:
-    """What was heard until the end of each half second.
+    """Compute functionals from the start to the end of each half second.
 
     Args:
         samples: float32 [n, channels].
+        rate_hz: sample rate.
 
     Returns:
         float64 [steps, 260].
@@ -181,11 +190,11 @@ def functionals(samples: NDArray[np.float32], rate_hz: int) -> NDArray[np.float6
     mono = samples.mean(axis=1)
     if rate_hz != SAMPLE_RATE_HZ:
         mono = soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ)
-    return heard_so_far(describe(mono)).astype(np.float64)
+    return cumulative_functionals(compute_descriptors(mono)).astype(np.float64)
 
 
-class _Remembering:
-    """`functionals`, which several methods ask of the same samples one after the other."""
+class _CachedFunctionals:
+    """Caches the last result of `functionals`, since several methods use the same samples."""
 
     def __init__(self) -> None:
         self._samples: NDArray[np.float32] | None = None
@@ -197,25 +206,25 @@ class _Remembering:
         return self._result
 
 
-def _listen(
-    samples: NDArray[np.float32], rate_hz: int, *, features: _Remembering, predict: Predictor
+def _estimates(
+    samples: NDArray[np.float32], rate_hz: int, *, features: _CachedFunctionals, predict: Predictor
 ) -> list[Estimate]:
-    """A method's values in the shape of the pipeline's, without intervals."""
-    nothing = float("nan")
+    """Return the predictions of a method as estimates without intervals."""
+    nan = float("nan")
     return [
         Estimate(
             seq=step, t=(step + 1) * STEP_S, utc="", valence=float(valence), arousal=float(arousal),
-            valence_low=nothing, valence_high=nothing, arousal_low=nothing, arousal_high=nothing,
-            mood="", state=State.SETTLING, level_db=nothing, latency=Latency(0.0, 0.0, 0.0, 0.0),
+            valence_low=nan, valence_high=nan, arousal_low=nan, arousal_high=nan,
+            mood="", state=State.SETTLING, level_db=nan, latency=Latency(0.0, 0.0, 0.0, 0.0),
         )
-        for step, (valence, arousal) in enumerate(predict(features(samples, rate_hz))[:STEPS])
+        for step, (valence, arousal) in enumerate(predict(features(samples, rate_hz))[:CLIP_STEPS])
     ]  # fmt: skip
 
 
 def _examples(
     collection: Collection, clips: Sequence[Clip], progress: Progress
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
-    """Inputs [n, 260] and labels [n, 2] of the fitted moments, and who gave none."""
+    """Return inputs [n, 260] and labels [n, 2] to fit on, and a sentence for each unused clip."""
     inputs, labels, left_out = [], [], []
     for number, clip in enumerate(clips, start=1):
         progress(number, len(clips))
@@ -224,7 +233,7 @@ def _examples(
         except DataError as error:
             left_out.append(f"song {clip.song}: {error}")
             continue
-        truth = collection.labels(clip, STEPS)
+        truth = collection.labels(clip, CLIP_STEPS)
         steps = [s - 1 for s in FITTED_STEPS if s <= len(table) and np.isfinite(truth[s - 1]).all()]
         if not steps:
             left_out.append(
@@ -234,24 +243,15 @@ def _examples(
         inputs.append(table[steps])
         labels.append(truth[steps])
     if not inputs:
-        raise DataError(f"no song of {collection.root} can be fitted on")
+        raise DataError(f"no song of {collection.root} can be used for training")
     return np.concatenate(inputs), np.concatenate(labels).astype(np.float64), left_out
 
 
-def _with_one(inputs: NDArray[np.float64]) -> NDArray[np.float64]:
+def _with_intercept(inputs: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.column_stack([np.ones(len(inputs)), inputs])
 
 
-def main(arguments: list[str] | None = None) -> int:
-    args = study_parser("baselines", __doc__ or "", split="test").parse_args(arguments)
-    if importlib.util.find_spec("sklearn") is None:
-        print("scikit-learn is not installed; pip install 'realtime-mer[train]'", file=sys.stderr)
-        return 2
-    return run_study(args, _measure)
-
-
 def _measure(engine: Engine, collection: Collection, args: argparse.Namespace) -> dict[str, Any]:
-    from importlib.metadata import version
 
     result = measure_baselines(
         engine,
@@ -269,6 +269,14 @@ def _measure(engine: Engine, collection: Collection, args: argparse.Namespace) -
         )
         print(f"{row['name']:<16}{numbers}")
     return {**result, "versions": {"scikit-learn": version("scikit-learn")}}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = study_parser("baselines", __doc__ or "", split="test").parse_args(arguments)
+    if importlib.util.find_spec("sklearn") is None:
+        print("scikit-learn is not installed: pip install '.[train]'", file=sys.stderr)
+        return 2
+    return run_study(args, _measure)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What happens to music on its way to the program: levels, microphones, rooms, crowds, codecs.
+"""Simulated acoustic conditions: levels, microphones, rooms, crowds, codecs.
 
-Every change takes mono samples float32 [n], full scale 1, and gives as many samples in time with
-them, so that an altered clip is compared at the same moments.
+Every change maps mono samples float32 [n], full scale 1, to samples of the same duration without a
+delay, so that estimates can be compared at the same times.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NOISE_DB = (20, 10, 5)
 RATES_HZ = (16_000, 44_100, 96_000)
 CODEC_KBIT_S = 48
 ROOM_RT60_S = 0.4
-# Where a microphone is knocked against, and how far the knock rises above the loudest sample.
+# Time of the knock, and its peak relative to the loudest sample.
 KNOCK_S, KNOCK_DB = 3.0, 12
 TELEPHONE_HZ = (300.0, 3400.0)
 _CODECS = {"mp3": ("libmp3lame", "mp3"), "opus": ("libopus", "ogg")}
@@ -46,13 +46,13 @@ _CARRIER_SEED = 1
 
 @dataclass(frozen=True)
 class Condition:
-    """One way in which music may reach the program.
+    """A simulated condition.
 
     Attributes:
-        name: short, for tables.
-        group: which conditions belong together.
-        what: one sentence for whoever wants to do it again.
-        change: samples [n] or [n, channels] and rate from samples and rate.
+        name: short name, for tables.
+        group: group of related conditions.
+        what: description that is sufficient to reproduce it.
+        change: maps samples [n] and a rate in Hz to samples [n] or [n, channels] and a rate.
     """
 
     name: str
@@ -62,40 +62,40 @@ class Condition:
 
 
 def conditions(seed: int = 0) -> tuple[list[Condition], list[str]]:
-    """All conditions that this machine can make, and a sentence for each that it cannot."""
-    found = [
+    """Return the conditions that work on this machine, and a sentence for each that does not."""
+    available = [
         Condition(
             f"gain {decibel:+d} dB",
             "level",
-            f"samples times {10 ** (decibel / 20):.3g}, cut off at full scale",
+            f"samples times {10 ** (decibel / 20):.3g}, clipped at full scale",
             functools.partial(_gain, decibel=decibel),
         )
         for decibel in GAINS_DB
     ]
-    found += [
+    available += [
         Condition(
             "laptop microphone",
             "microphone",
             "high-pass 200 Hz, peaks of 4 dB at 900 Hz and 5 dB at 3.2 kHz, low-pass 10 kHz, "
-            "second order each",
+            "each of second order",
             laptop_microphone,
         ),
         Condition(
             "small room",
             "room",
-            f"direct sound and, 3 ms later and equally strong, noise that decays by 60 dB in "
-            f"{ROOM_RT60_S} s; same level as before",
+            "direct sound and, 3 ms later with equal energy, noise that decays by 60 dB in "
+            f"{ROOM_RT60_S} s; level unchanged",
             functools.partial(_seeded, make=small_room, seed=seed),
         ),
         Condition(
             "knock on the microphone",
             "knock",
-            f"samples times 0.1 and, {KNOCK_S:g} s after the beginning, one thump of 150 Hz that "
-            f"fades within 20 ms and rises {KNOCK_DB} dB above the loudest sample",
+            f"samples times 0.1 and, after {KNOCK_S:g} s, one thump of 150 Hz that decays within "
+            f"20 ms and peaks {KNOCK_DB} dB above the loudest sample",
             knock,
         ),
     ]
-    found += [
+    available += [
         Condition(
             f"crowd, {decibel} dB below",
             "crowd",
@@ -111,49 +111,54 @@ def conditions(seed: int = 0) -> tuple[list[Condition], list[str]]:
         if ffmpeg_path() is None:
             skipped.append(f"{title}: needs ffmpeg, which is not installed; {INSTALL_HINT}")
             continue
-        found.append(
+        available.append(
             Condition(
                 title,
                 "codec",
-                f"encoded ({_CODECS[name][0]}, mono) and decoded by ffmpeg, delay taken out; the "
-                "clips themselves come from a lossy file",
+                f"encoded ({_CODECS[name][0]}, mono) and decoded by ffmpeg, delay removed; the "
+                "source clips are lossy, too",
                 functools.partial(codec, name=name),
             )
         )
-    found += [
+    available += [
         Condition(
             "telephone band",
             "band",
-            f"{TELEPHONE_HZ[0]:.0f} to {TELEPHONE_HZ[1]:.0f} Hz, fourth order, fed at 8 kHz",
+            f"{TELEPHONE_HZ[0]:.0f} to {TELEPHONE_HZ[1]:.0f} Hz, fourth order, at 8 kHz",
             telephone,
         ),
         Condition("stereo, both channels", "channels", "the music in both channels", _both),
-        Condition("stereo, left only", "channels", "the music left, silence right", _left_only),
+        Condition(
+            "stereo, left only",
+            "channels",
+            "the music on the left, silence on the right",
+            _left_only,
+        ),
     ]
-    found += [
+    available += [
         Condition(
             f"fed at {rate / 1000:g} kHz",
             "rate",
-            f"resampled (soxr, best quality) and fed as a stream of {rate} Hz",
+            f"resampled to {rate} Hz (soxr, best quality)",
             functools.partial(_at_rate, target_hz=rate),
         )
         for rate in RATES_HZ
     ]
-    return found, skipped
+    return available, skipped
 
 
 def gain(samples: Mono, decibel: float) -> Mono:
-    """Changes the level as an amplifier before a converter: what exceeds full scale is cut off."""
+    """Change the level and clip at full scale, like an amplifier before a converter."""
     return np.asarray(np.clip(samples * 10 ** (decibel / 20), -1.0, 1.0), dtype=np.float32)
 
 
 def clipped_share(samples: Mono, decibel: float) -> float:
-    """Share of the samples that `gain` cuts off, 0 to 1."""
+    """Return the share of samples that `gain` clips, 0 to 1."""
     return float(np.mean(np.abs(samples) * 10 ** (decibel / 20) > 1.0))
 
 
 def laptop_microphone(samples: Mono, rate_hz: int) -> tuple[Mono, int]:
-    """The frequency response of a small microphone in a lid."""
+    """Apply the frequency response of a small built-in microphone."""
 
     def response(hertz: NDArray[np.float64]) -> Complex:
         s = 1j * hertz
@@ -168,13 +173,13 @@ def laptop_microphone(samples: Mono, rate_hz: int) -> tuple[Mono, int]:
 
 
 def telephone(samples: Mono, rate_hz: int) -> tuple[Mono, int]:
-    """The band of a telephone, at 8 kHz."""
+    """Apply the band-pass of a telephone, and resample to 8 kHz."""
     low, high = TELEPHONE_HZ
 
     def response(hertz: NDArray[np.float64]) -> Complex:
         s = 1j * hertz
         result = np.ones_like(s)
-        # Butterworth of order four: two stages each way.
+        # Fourth-order Butterworth: two second-order stages each.
         for quality in (0.5412, 1.3066):
             result = result * _high_pass(s, low, quality) * _low_pass(s, high, quality)
         return result
@@ -183,7 +188,7 @@ def telephone(samples: Mono, rate_hz: int) -> tuple[Mono, int]:
 
 
 def small_room(samples: Mono, rate_hz: int, rng: np.random.Generator) -> Mono:
-    """Direct sound and a synthetic, exponentially decaying tail of equal energy, at equal level."""
+    """Add an exponentially decaying noise tail of equal energy; keep the RMS level."""
     time_s = np.arange(int(1.5 * ROOM_RT60_S * rate_hz)) / rate_hz
     tail = rng.standard_normal(len(time_s)) * 10 ** (-3 * time_s / ROOM_RT60_S)
     impulse = np.concatenate([np.zeros(int(0.003 * rate_hz)), tail / np.sqrt(np.sum(tail**2))])
@@ -194,7 +199,7 @@ def small_room(samples: Mono, rate_hz: int, rng: np.random.Generator) -> Mono:
 
 
 def knock(samples: Mono, rate_hz: int) -> tuple[Mono, int]:
-    """Leaves a microphone some headroom, and knocks against it once."""
+    """Attenuate by 20 dB, and add one knock on the microphone."""
     quiet = gain(samples, -20.0)
     begin = round(KNOCK_S * rate_hz)
     time_s = np.arange(max(0, min(round(0.1 * rate_hz), len(quiet) - begin))) / rate_hz
@@ -206,10 +211,10 @@ def knock(samples: Mono, rate_hz: int) -> tuple[Mono, int]:
 
 
 def crowd(samples: Mono, rate_hz: int, rng: np.random.Generator, *, snr_db: float) -> Mono:
-    """Adds a babble that is `snr_db` weaker than the music, over the whole clip.
+    """Add babble noise at a level `snr_db` below the music.
 
-    Speech-shaped noise (flat to 500 Hz, then 9 dB an octave down; nothing below 100 Hz) in eight
-    voices, each with its own modulation at the rate of syllables (about 4 Hz). It is not speech.
+    The babble is the sum of eight voices of speech-shaped noise: flat up to 500 Hz, then -9 dB per
+    octave, high-passed at 100 Hz, each modulated at a syllable rate of about 4 Hz.
     """
     count = len(samples)
     noise = np.sum([_voice(count, rate_hz, rng) for _ in range(_VOICES)], axis=0)
@@ -218,9 +223,11 @@ def crowd(samples: Mono, rate_hz: int, rng: np.random.Generator, *, snr_db: floa
 
 
 def codec(samples: Mono, rate_hz: int, *, name: str) -> tuple[Mono, int]:
-    """Encodes and decodes with ffmpeg at 48 kbit/s, and takes the delay out.
+    """Encode and decode with ffmpeg at 48 kbit/s, and remove the delay.
 
     Args:
+        samples: float32 [n].
+        rate_hz: sample rate.
         name: "mp3" or "opus".
 
     Raises:
@@ -241,17 +248,22 @@ def codec(samples: Mono, rate_hz: int, *, name: str) -> tuple[Mono, int]:
         ):
             done = subprocess.run(command, capture_output=True, text=True, timeout=_CODEC_LIMIT_S)
             if done.returncode:
-                words = done.stderr.strip().splitlines() or ["no message"]
-                raise UserError(f"ffmpeg could not make {name} of the clip: {words[-1]}")
+                lines = done.stderr.strip().splitlines() or ["no message"]
+                raise UserError(f"ffmpeg could not convert the clip to {name}: {lines[-1]}")
         decoded, _ = soundfile.read(back, dtype="float32", always_2d=True)
     return align(samples, decoded[:, 0], int(_SEARCH_S * rate_hz)), rate_hz
 
 
 def align(reference: Mono, other: Mono, search: int) -> Mono:
-    """Shifts `other` to where it agrees best with the reference, and gives it its length.
+    """Shift `other` to the best cross-correlation with the reference, at the same length.
 
     Args:
-        search: largest shift either way, samples.
+        reference: float32 [n].
+        other: float32 [m].
+        search: maximum shift in both directions, samples.
+
+    Returns:
+        float32 [n].
     """
     size = _fft_size(len(reference) + len(other))
     product = np.fft.rfft(other, size) * np.conj(np.fft.rfft(reference, size))
@@ -276,7 +288,7 @@ def _seeded(
     make: Callable[[Mono, int, np.random.Generator], Mono],
     seed: int,
 ) -> tuple[Mono, int]:
-    """Draws anew for each clip, and the same for the same clip."""
+    """Apply a random change with a seed that depends on the clip."""
     return make(
         samples, rate_hz, np.random.default_rng([seed, zlib.crc32(samples.tobytes())])
     ), rate_hz
@@ -296,10 +308,10 @@ def _at_rate(samples: Mono, rate_hz: int, *, target_hz: int) -> tuple[Mono, int]
 
 
 def _voice(count: int, rate_hz: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """One voice's worth of noise: float64 [count]."""
+    """Return the noise of one voice, float64 [count]."""
     carrier = _speech_shaped(rate_hz, max(_CARRIER_S, math.ceil(count / rate_hz) + 1))
     start = rng.integers(len(carrier) - count)
-    # Syllables: about four a second, each with its own loudness, and a pause now and then.
+    # About four syllables per second, of random loudness, with occasional pauses.
     syllables = int(count / rate_hz * 6) + 4
     loudness = rng.uniform(0.2, 1.0, syllables) * (rng.random(syllables) > 0.15)
     peaks_s = np.cumsum(rng.uniform(0.18, 0.32, syllables)) - 0.3
@@ -311,7 +323,7 @@ def _voice(count: int, rate_hz: int, rng: np.random.Generator) -> NDArray[np.flo
 
 @functools.lru_cache(maxsize=2)
 def _speech_shaped(rate_hz: int, seconds: int) -> Mono:
-    """A long piece of noise with the spectrum of speech, from which voices take stretches."""
+    """Return long noise with the spectrum of speech, from which `_voice` cuts sections."""
 
     def response(hertz: NDArray[np.float64]) -> Complex:
         slope = np.minimum(1.0, (np.maximum(hertz, 1.0) / 500.0) ** -1.5)
@@ -326,7 +338,7 @@ def _filtered(
     rate_hz: int,
     response: Callable[[NDArray[np.float64]], Complex],
 ) -> Mono:
-    """Filters by a complex frequency response of a stable causal system (half a second of tail)."""
+    """Filter with a complex frequency response (stable, causal, half a second of tail)."""
     size = _fft_size(len(samples) + rate_hz // 2)
     spectrum = np.fft.rfft(samples, size) * response(
         np.asarray(np.fft.rfftfreq(size, 1 / rate_hz), dtype=np.float64)
@@ -350,7 +362,7 @@ def _peak(s: Complex, hertz: float, decibel: float, quality: float) -> Complex:
 
 
 def _at_level(samples: NDArray[np.floating[Any]], like: Mono) -> Mono:
-    """The samples with the RMS level of others."""
+    """Scale samples to the RMS level of other samples."""
     own, wanted = _rms(samples), _rms(like)
     return np.asarray(samples * (wanted / own if own > 0 else 0.0), dtype=np.float32)
 

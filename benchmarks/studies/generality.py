@@ -1,9 +1,9 @@
-"""How the model does on music of other collections, with other listeners and other questions.
+"""Accuracy on other collections, which other listeners annotated on other scales.
 
 python benchmarks/studies/generality.py --pmemo DIR --emotify DIR --vgmidi DIR
 
-Any of the three may be left out. Game scores are rendered with fluidsynth; --songs N takes N of the
-pieces and of the excerpts.
+Each of the three is optional. Game scores are rendered with fluidsynth. --songs N limits the number
+of pieces and of excerpts.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +29,19 @@ from mer_engine.datasets.types import DIMENSIONS, Collection, split_by_name
 from mer_engine.datasets.vgmidi import Measures, read_measures, song_of
 from mer_engine.metrics import fit
 from numpy.typing import NDArray
-from study import record, show_progress, study_parser, write_result
+from study import provenance, show_progress, study_parser, write_result
 
 from realtime_mer.core.types import State
 from realtime_mer.errors import UserError
-from realtime_mer.evaluation.metrics import figures, per_song
-from realtime_mer.evaluation.predictions import Progress, listen, predict
+from realtime_mer.evaluation.metrics import per_song_metrics, pooled_metrics
+from realtime_mer.evaluation.predictions import Progress, estimate_clip, predict
 
-SETTLED_S = 5.0  # estimates before this rest on too little music
+SETTLED_S = 5.0  # earlier estimates have seen too little music
 EMOTIONS = (
     "amazement", "solemnity", "tenderness", "nostalgia", "calmness",
     "power", "joyful_activation", "tension", "sadness",
 )  # fmt: skip
-# Where the literature on the plane of valence and arousal puts some of them: +1 above the middle.
+# Expected sign of the correlation, by the literature on valence and arousal.
 EXPECTED = {
     "arousal": {
         "power": 1, "tension": 1, "joyful_activation": 1,
@@ -50,58 +51,62 @@ EXPECTED = {
         "joyful_activation": 1, "tenderness": 1, "calmness": 1, "tension": -1, "sadness": -1,
     },
 }  # fmt: skip
-_EXCERPTS = 100  # of each genre
+SOUNDFONTS = ("/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/sounds/sf2/TimGM6mb.sf2")
+_EXCERPTS = 100  # per genre
 _AUDIO_SUFFIXES = (".opus", ".mp3", ".flac", ".ogg", ".wav")
 _RENDER_HZ = 44_100
 _RENDER_LIMIT_S = 300.0
 
 
-# -- choruses with labels over time ---------------------------------------------------------------
+# -- PMEmo: choruses with labels over time --------------------------------------------------------
 
 
 def measure_choruses(engine: Engine, collection: Collection) -> dict[str, Any]:
-    """All songs of a small collection, whatever their split.
+    """Measure all songs of a small collection, of all splits.
 
     Returns:
-        `songs`; by dimension the pooled `figures` over 5 to 10 s of each clip; `rows`, for each
-        song the mean label and the mean estimate; `left_out`.
+        `songs`; by dimension the pooled `figures` over 5 to 10 s of each clip, and `per_song`;
+        `rows`, for each song the mean label and the mean estimate; `left_out`.
 
     Raises:
-        DataError: not one clip could be measured.
+        DataError: no clip could be measured.
     """
-    heard = predict(collection, collection.clips, lambda s, r: listen(engine, s, r)).scored()
-    between = per_song(heard)
+    predictions = predict(collection, collection.clips, partial(estimate_clip, engine)).scored()
     rows = []
-    for song in dict.fromkeys(heard.songs):
-        mine = heard.of_songs(np.array([name == song for name in heard.songs]))
+    for song in dict.fromkeys(predictions.songs):
+        of_song = predictions.select(np.array([name == song for name in predictions.songs]))
         row: dict[str, Any] = {"song": song}
         for column, name in enumerate(DIMENSIONS):
-            known = np.isfinite(mine.labels[..., column]) & np.isfinite(mine.values[..., column])
+            labels, values = of_song.labels[..., column], of_song.values[..., column]
+            known = np.isfinite(labels) & np.isfinite(values)
             if known.any():
                 row[name] = {
-                    "label": float(mine.labels[..., column][known].mean()),
-                    "estimate": float(mine.values[..., column][known].mean()),
+                    "label": float(labels[known].mean()),
+                    "estimate": float(values[known].mean()),
                 }
         rows.append(row)
+    pooled, per_song = pooled_metrics(predictions), per_song_metrics(predictions)
     return {
         "songs": len(rows),
-        "figures": {name: one.to_dict() for name, one in figures(heard).items()},
-        "per_song": {name: one.to_dict() for name, one in between.items()},
+        "figures": {name: metrics.to_dict() for name, metrics in pooled.items()},
+        "per_song": {name: metrics.to_dict() for name, metrics in per_song.items()},
         "rows": rows,
-        "left_out": [text for text in (collection.summary, *heard.left_out) if text],
+        "left_out": [text for text in (collection.summary, *predictions.left_out) if text],
     }
 
 
-# -- excerpts of which listeners chose emotions ---------------------------------------------------
+# -- Emotify: excerpts for which listeners chose emotions -----------------------------------------
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """Half a minute and what listeners chose.
+    """An excerpt of half a minute, and the emotions that listeners chose.
 
     Attributes:
-        track: the number in the table.
-        shares: float64 [9], share of its listeners that chose each of `EMOTIONS`.
+        track: number in the table.
+        genre: genre in the table.
+        path: audio file.
+        shares: float64 [9], share of listeners that chose each of `EMOTIONS`.
     """
 
     track: int
@@ -111,18 +116,18 @@ class Excerpt:
 
 
 def load_emotify(folder: Path) -> tuple[list[Excerpt], list[str]]:
-    """Reads Emotify: excerpts, and a sentence for each that cannot be used.
+    """Read Emotify: excerpts, and a sentence for each that cannot be used.
 
-    The excerpts of a genre are numbered from 1, the tracks of the table from 1 to 400 through all
-    genres. That this is how they belong together was checked: shares and estimates correlate within
-    the genres with a mean |r| of 0.38, and of 0.03 to 0.07 where the numbers are shifted.
+    Files are numbered from 1 within each genre, and tracks in the table from 1 to 400 over all
+    genres. This mapping was verified: within genres, shares and estimates correlate with a mean |r|
+    of 0.38, against 0.03 to 0.07 for shifted numbers.
 
     Raises:
-        DataError: the folder or its table is missing or has another form.
+        DataError: the folder or its table is missing, or the table has an unexpected format.
     """
     table = folder / "ratings.csv"
     if not table.is_file():
-        raise DataError(f"{table} is missing; it holds the listeners' choices")
+        raise DataError(f"{table} is missing; it contains the emotions that listeners chose")
     choices: dict[int, list[list[float]]] = defaultdict(list)
     genres: dict[int, str] = {}
     with table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
@@ -138,8 +143,8 @@ def load_emotify(folder: Path) -> tuple[list[Excerpt], list[str]]:
     excerpts, left_out = [], []
     for track in sorted(choices):
         stem = f"{genres[track]}_{(track - 1) % _EXCERPTS + 1}"
-        found = [folder / "audio" / f"{stem}{suffix}" for suffix in _AUDIO_SUFFIXES]
-        path = next((path for path in found if path.is_file()), None)
+        paths = [folder / "audio" / f"{stem}{suffix}" for suffix in _AUDIO_SUFFIXES]
+        path = next((path for path in paths if path.is_file()), None)
         if path is None:
             left_out.append(f"track {track}: no audio file {stem} in {folder / 'audio'}")
         else:
@@ -151,41 +156,41 @@ def load_emotify(folder: Path) -> tuple[list[Excerpt], list[str]]:
 def measure_emotify(
     engine: Engine, excerpts: Sequence[Excerpt], progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Correlates mean values with the share of listeners who chose an emotion.
+    """Correlate mean estimates with the share of listeners who chose an emotion.
 
     Returns:
         `excerpts`; `rows`, for each emotion by dimension `r` over all excerpts, `r_within` (after
-        the genres' means were taken away), `mean` (of the values, weighted by the shares, as a
-        distance from the mean of all) and `expected` (sign, or None); `as_expected`: how many of
-        the expected signs `r` has, and of how many.
+        subtracting the mean of each genre), `mean` (of the estimates, weighted by the shares,
+        relative to the overall mean) and `expected` (sign, or None); `as_expected`, the number of
+        correct signs and of expected signs; `left_out`.
 
     Raises:
-        DataError: fewer than three excerpts can be heard.
+        DataError: fewer than three excerpts can be measured.
     """
     means, used, left_out = [], [], []
     for number, excerpt in enumerate(excerpts, start=1):
         try:
-            means.append(mean_values(engine, excerpt.path))
+            means.append(mean_estimate(engine, excerpt.path))
             used.append(excerpt)
         except DataError as error:
             left_out.append(f"track {excerpt.track}: {error}")
         if progress is not None:
             progress(number, len(excerpts))
     if len(used) < 3:
-        raise DataError(f"{len(used)} excerpts could be heard; a correlation needs three or more")
+        raise DataError(f"{len(used)} excerpts are usable; a correlation needs three or more")
     values, shares = np.array(means), np.array([excerpt.shares for excerpt in used])
     genres = np.array([excerpt.genre for excerpt in used])
     rows = []
-    right = wanted = 0
-    for place, emotion in enumerate(EMOTIONS):
+    correct = total = 0
+    for index, emotion in enumerate(EMOTIONS):
         row: dict[str, Any] = {"emotion": emotion}
         for column, name in enumerate(DIMENSIONS):
-            share, value = shares[:, place], values[:, column]
+            share, value = shares[:, index], values[:, column]
             r = correlation(share, value)
             expected = EXPECTED[name].get(emotion)
             if expected is not None:
-                wanted += 1
-                right += r * expected > 0
+                total += 1
+                correct += r * expected > 0
             weighted = float(share @ (value - value.mean()) / share.sum()) if share.any() else 0.0
             row[name] = {
                 "r": r,
@@ -197,56 +202,56 @@ def measure_emotify(
     return {
         "excerpts": len(used),
         "rows": rows,
-        "as_expected": {"signs": int(right), "of": wanted},
+        "as_expected": {"signs": int(correct), "of": total},
         "left_out": left_out,
     }
 
 
-def mean_values(engine: Engine, path: Path) -> NDArray[np.float64]:
-    """Mean valence and arousal of a recording from the fifth second on: float64 [2].
+def mean_estimate(engine: Engine, path: Path) -> NDArray[np.float64]:
+    """Return mean valence and arousal of a recording from the fifth second on, float64 [2].
 
     Raises:
         DataError: it cannot be decoded or has no music after five seconds.
     """
-    times, values = follow(engine, path)
+    times, values = estimate_file(engine, path)
     if not (times >= SETTLED_S).any():
         raise DataError(f"{path} has no music after {SETTLED_S:g} s")
     return np.asarray(values[times >= SETTLED_S].mean(axis=0))
 
 
-def follow(engine: Engine, path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Times [n] in seconds and values [n, 2] of a recording, once a second, silence left out.
+def estimate_file(engine: Engine, path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return times [n] in seconds and estimates [n, 2] once per second, without silence.
 
     Raises:
-        DataError: it cannot be decoded.
+        DataError: the file cannot be decoded.
     """
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
         raise DataError(f"{path} cannot be read as audio ({error})") from error
     estimates = [
-        e for e in listen(engine, samples, rate, hop_s=1.0) if e.state is not State.SILENCE
+        e for e in estimate_clip(engine, samples, rate, hop_s=1.0) if e.state is not State.SILENCE
     ]
     times = np.array([e.t for e in estimates])
     return times, np.array([[e.valence, e.arousal] for e in estimates]).reshape(-1, 2)
 
 
 def correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Pearson's r; 0 where one of the two does not vary."""
-    one, two = first - first.mean(), second - second.mean()
-    size = float(np.sqrt((one @ one) * (two @ two)))
-    return float(one @ two) / size if size > 1e-12 else 0.0
+    """Return Pearson's r; 0 where one of the two is constant."""
+    x, y = first - first.mean(), second - second.mean()
+    norm = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / norm if norm > 1e-12 else 0.0
 
 
 def _centred(values: NDArray[np.float64], groups: NDArray[np.str_]) -> NDArray[np.float64]:
-    """The values less the mean of their group."""
+    """Subtract the mean of each group."""
     result = values.copy()
     for group in np.unique(groups):
         result[groups == group] -= values[groups == group].mean()
     return result
 
 
-# -- pieces for synthesizers, with labels for each measure ----------------------------------------
+# -- VGMIDI: game scores with labels for each measure ---------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -259,14 +264,14 @@ class Piece:
 
 
 def load_pieces(folder: Path) -> tuple[list[Piece], list[str]]:
-    """Reads VGMIDI as published, of the pieces that were kept back for testing.
+    """Read the test pieces of VGMIDI.
 
     Returns:
-        Pieces of the games of the split "test", as `mer_engine.datasets.vgmidi` splits them (of the
-        others the shipped model knows the labels), and a sentence for each that cannot be used.
+        Pieces of the games of the split "test", as `mer_engine.datasets.vgmidi` splits them, and a
+        sentence for each that cannot be used. The shipped model was trained on the other games.
 
     Raises:
-        DataError: the folder or its table is missing or has another form.
+        DataError: the folder or its table is missing, or the table has an unexpected format.
     """
     measures, bad = read_measures(folder)
     songs = map(song_of, sorted(measures.keys() | bad.keys()))
@@ -288,15 +293,15 @@ def measure_vgmidi(
     soundfont: Path,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Renders each piece with a soundfont and follows it from the fifth second on.
+    """Render each piece with a soundfont, and compare estimates with labels from 5 s on.
 
     Returns:
-        `soundfont`; `pieces`; by dimension `between` (agreement of the pieces' mean values with
-        their mean labels), `within` (mean over the pieces of r along the piece) and `varying` (how
-        many pieces that mean is of); `left_out`.
+        `soundfont`; `pieces`; by dimension `between` (agreement of mean estimates with mean labels
+        over the pieces), `within` (mean over the pieces of r within the piece) and `varying`
+        (number of pieces in that mean); `left_out`.
 
     Raises:
-        DataError: fewer than three pieces can be heard.
+        DataError: fewer than three pieces can be measured.
     """
     means, within, left_out = [], [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -304,7 +309,7 @@ def measure_vgmidi(
         for number, piece in enumerate(pieces, start=1):
             try:
                 render(piece.midi, soundfont, wav)
-                times, values = follow(engine, wav)
+                times, values = estimate_file(engine, wav)
             except DataError as error:
                 left_out.append(f"{piece.name}: {error}")
             else:
@@ -314,36 +319,33 @@ def measure_vgmidi(
                     left_out.append(f"{piece.name}: less than three seconds with labels and music")
                 else:
                     means.append((labels[use].mean(axis=0), values[use].mean(axis=0)))
-                    within.append(
-                        [
-                            correlation(labels[use, d], values[use, d])
-                            if labels[use, d].std() > 1e-6
-                            else np.nan
-                            for d in range(2)
-                        ]
-                    )
+                    varies = labels[use].std(axis=0) > 1e-6
+                    within.append([
+                        correlation(labels[use, d], values[use, d]) if varies[d] else np.nan
+                        for d in range(2)
+                    ])  # fmt: skip
             if progress is not None:
                 progress(number, len(pieces))
     if len(means) < 3:
-        told = f" ({left_out[0]})" if left_out else ""
-        raise DataError(f"{len(means)} pieces could be heard; three or more are needed{told}")
+        reason = f" ({left_out[0]})" if left_out else ""
+        raise DataError(f"{len(means)} pieces are usable; three or more are needed{reason}")
     labels, values = (np.array(part) for part in zip(*means, strict=True))
     result: dict[str, Any] = {"soundfont": soundfont.name, "pieces": len(means)}
     for column, name in enumerate(DIMENSIONS):
-        along = np.array(within)[:, column]
+        r_within = np.array(within)[:, column]
         result[name] = {
             "between": fit(labels[:, column], values[:, column]).to_dict(),
-            "within": float(np.nanmean(along)) if np.isfinite(along).any() else None,
-            "varying": int(np.isfinite(along).sum()),
+            "within": float(np.nanmean(r_within)) if np.isfinite(r_within).any() else None,
+            "varying": int(np.isfinite(r_within).sum()),
         }
     return {**result, "left_out": left_out}
 
 
 def render(midi: Path, soundfont: Path, wav: Path) -> None:
-    """Plays a MIDI file into a stereo file of 44.1 kHz with fluidsynth.
+    """Render a MIDI file to a stereo WAV file of 44.1 kHz with fluidsynth.
 
     Raises:
-        DataError: fluidsynth or the soundfont is missing, or it fails.
+        DataError: fluidsynth or the soundfont is missing, or fluidsynth fails.
     """
     program = shutil.which("fluidsynth")
     if program is None:
@@ -351,7 +353,7 @@ def render(midi: Path, soundfont: Path, wav: Path) -> None:
             "fluidsynth is not installed; install it (Debian, Ubuntu: apt install fluidsynth)"
         )
     if not soundfont.is_file():
-        raise DataError(f"there is no soundfont {soundfont}; give one that is installed")
+        raise DataError(f"there is no soundfont {soundfont}; give an installed one")
     wav.unlink(missing_ok=True)
     command = [program, "-n", "-i", "-q", "-r", str(_RENDER_HZ), "-F", str(wav)]
     command += [str(soundfont), str(midi)]
@@ -360,42 +362,8 @@ def render(midi: Path, soundfont: Path, wav: Path) -> None:
     except subprocess.TimeoutExpired as error:
         raise DataError(f"fluidsynth needed more than {_RENDER_LIMIT_S:.0f} s") from error
     if done.returncode or not wav.is_file():
-        words = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
-        raise DataError(f"fluidsynth could not render {midi.name}: {words[-1]}")
-
-
-SOUNDFONTS = ("/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/sounds/sf2/TimGM6mb.sf2")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = study_parser("generality", __doc__ or "", split=None)
-    for name in ("pmemo", "emotify", "vgmidi"):
-        parser.add_argument(f"--{name}", type=Path, metavar="DIR")
-    parser.add_argument(
-        "--soundfont", type=Path, action="append", metavar="FILE",
-        help=f"for VGMIDI, may be repeated (default: {' and '.join(SOUNDFONTS)})",
-    )  # fmt: skip
-    args = parser.parse_args(arguments)
-    if not (args.pmemo or args.emotify or args.vgmidi):
-        parser.error("give at least one of --pmemo, --emotify and --vgmidi")
-    try:
-        engine = load_engine(args.model)
-        result = record(engine, args.seed)
-        if args.pmemo:
-            collection = load_collection(f"pmemo={args.pmemo}")
-            result["pmemo"] = measure_choruses(engine, collection)
-        if args.emotify:
-            excerpts, missing = load_emotify(args.emotify)
-            found = measure_emotify(engine, _some(excerpts, args.songs), show_progress)
-            result["emotify"] = {**found, "left_out": missing + found["left_out"]}
-        if args.vgmidi:
-            soundfonts = args.soundfont or [Path(name) for name in SOUNDFONTS]
-            result["vgmidi"] = _vgmidi(engine, args.vgmidi, soundfonts, args.songs)
-        write_result(args.out, result)
-    except (DataError, ModelError, UserError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+        lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
+        raise DataError(f"fluidsynth could not render {midi.name}: {lines[-1]}")
 
 
 def _vgmidi(
@@ -407,16 +375,48 @@ def _vgmidi(
         if not soundfont.is_file():
             print(f"skipped: there is no soundfont {soundfont}", file=sys.stderr)
             continue
-        found = measure_vgmidi(engine, _some(pieces, songs), soundfont, show_progress)
-        results.append({**found, "left_out": missing + found["left_out"]})
+        result = measure_vgmidi(engine, _evenly_spaced(pieces, songs), soundfont, show_progress)
+        results.append({**result, "left_out": missing + result["left_out"]})
     return results
 
 
-def _some(items: list[Any], count: int | None) -> list[Any]:
-    """At most so many, evenly spaced."""
+def _evenly_spaced(items: list[Any], count: int | None) -> list[Any]:
+    """Return at most `count` of the items, evenly spaced."""
     if count is None or count >= len(items):
         return items
-    return [items[place] for place in np.linspace(0, len(items) - 1, count).round().astype(int)]
+    return [items[index] for index in np.linspace(0, len(items) - 1, count).round().astype(int)]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = study_parser("generality", __doc__ or "", split=None)
+    for name in ("pmemo", "emotify", "vgmidi"):
+        parser.add_argument(f"--{name}", type=Path, metavar="DIR")
+    parser.add_argument(
+        "--soundfont", type=Path, action="append", metavar="FILE",
+        help=f"for VGMIDI; repeatable (default: {' and '.join(SOUNDFONTS)})",
+    )  # fmt: skip
+    args = parser.parse_args(arguments)
+    if not (args.pmemo or args.emotify or args.vgmidi):
+        parser.error("give at least one of --pmemo, --emotify and --vgmidi")
+    try:
+        engine = load_engine(args.model)
+        result = provenance(engine, args.seed)
+        if args.pmemo:
+            collection = load_collection(f"pmemo={args.pmemo}")
+            result["pmemo"] = measure_choruses(engine, collection)
+        if args.emotify:
+            excerpts, missing = load_emotify(args.emotify)
+            chosen = _evenly_spaced(excerpts, args.songs)
+            emotify = measure_emotify(engine, chosen, show_progress)
+            result["emotify"] = {**emotify, "left_out": missing + emotify["left_out"]}
+        if args.vgmidi:
+            soundfonts = args.soundfont or [Path(name) for name in SOUNDFONTS]
+            result["vgmidi"] = _vgmidi(engine, args.vgmidi, soundfonts, args.songs)
+        write_result(args.out, result)
+    except (DataError, ModelError, UserError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":

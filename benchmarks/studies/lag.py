@@ -1,4 +1,4 @@
-"""Latency against accuracy: what shorter windows and slower updates cost.
+"""Latency against accuracy: the cost of shorter windows and slower updates.
 
 python benchmarks/studies/lag.py --data DIR
 """
@@ -11,16 +11,16 @@ from functools import partial
 from typing import Any
 
 from mer_engine import Engine
-from mer_engine.datasets.types import DIMENSIONS, STEP_S, Clip, Collection
+from mer_engine.datasets.types import CLIP_S, CLIP_STEPS, Clip, Collection
 from study import run_study, show_progress, study_parser
 
-from realtime_mer.evaluation.metrics import figures
+from realtime_mer.evaluation.metrics import pooled_metrics
 from realtime_mer.evaluation.predictions import (
-    STEPS,
+    ClipEstimator,
     Predictions,
     Progress,
     clips_of,
-    listen,
+    estimate_clip,
     predict_each,
 )
 
@@ -38,24 +38,25 @@ def measure_lag(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Hears every clip with each lag order (hop 0.5 s) and each hop (the model's own lag order).
+    """Predict every clip with each lag order (hop 0.5 s) and each hop (default lag order).
 
-    Orders beyond the model's longest window are left out. What counts at a moment is the newest
-    estimate until then, so a slow hop pays for the age of what it shows.
+    Lag orders beyond the longest window of the model are left out. Each step is scored with the
+    newest estimate, so a slow hop also costs by the age of its estimate.
 
     Returns:
-        `songs`; `lag_orders` and `hops`: rows of `lag_order` and `window_s`, or `hop_s`, and by
-        dimension the figures over 5 to 10 s heard, and `after_10_s` the R2 of that moment alone;
-        `left_out`.
+        `songs`; `lag_orders` and `hops`: rows with `lag_order` and `window_s`, or `hop_s`, and by
+        dimension the metrics over 5 to 10 s, and `after_10_s`, the R2 of that step; `left_out`.
 
     Raises:
-        DataError: not one clip could be measured.
+        DataError: no clip could be measured.
     """
     orders = [order for order in lag_orders if order <= engine.info.lag_order_max]
-    listeners = {f"lag {order}": partial(listen, engine, lag_order=order) for order in orders}
-    listeners |= {f"hop {hop:g}": partial(listen, engine, hop_s=hop) for hop in hops_s}
-    heard = predict_each(collection, clips, listeners, workers=workers, progress=progress)
-    first = next(iter(heard.values()))
+    estimators: dict[str, ClipEstimator] = {
+        f"lag {order}": partial(estimate_clip, engine, lag_order=order) for order in orders
+    }
+    estimators |= {f"hop {hop:g}": partial(estimate_clip, engine, hop_s=hop) for hop in hops_s}
+    predictions = predict_each(collection, clips, estimators, workers=workers, progress=progress)
+    first = next(iter(predictions.values()))
     return {
         "songs": len(set(first.songs)),
         "lag_order_default": engine.info.lag_order_default,
@@ -63,30 +64,24 @@ def measure_lag(
             {
                 "lag_order": order,
                 "window_s": order * engine.info.step_s,
-                **_row(heard[f"lag {order}"]),
+                **_row(predictions[f"lag {order}"]),
             }
             for order in orders
         ],
-        "hops": [{"hop_s": hop, **_row(heard[f"hop {hop:g}"])} for hop in hops_s],
+        "hops": [{"hop_s": hop, **_row(predictions[f"hop {hop:g}"])} for hop in hops_s],
         "left_out": list(first.left_out),
     }
 
 
-def _row(heard: Predictions) -> dict[str, Any]:
-    last = figures(heard.moments(slice(STEPS - 1, STEPS)))
+def _row(predictions: Predictions) -> dict[str, Any]:
+    last = pooled_metrics(predictions.at_steps(slice(CLIP_STEPS - 1, CLIP_STEPS)))
     return {
         name: {
-            **mine.to_dict(),
-            f"after_{STEPS * STEP_S:g}_s": last[name].r2 if name in last else None,
+            **metrics.to_dict(),
+            f"after_{CLIP_S:g}_s": last[name].r2 if name in last else None,
         }
-        for name, mine in figures(heard.scored()).items()
-        if name in DIMENSIONS
+        for name, metrics in pooled_metrics(predictions.scored()).items()
     }
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = study_parser("lag", __doc__ or "", split="test")
-    return run_study(parser.parse_args(arguments), _measure)
 
 
 def _measure(engine: Engine, collection: Collection, args: argparse.Namespace) -> dict[str, Any]:
@@ -97,6 +92,11 @@ def _measure(engine: Engine, collection: Collection, args: argparse.Namespace) -
         for row in result[key]:
             print(f"{row[title]:<12}{row['arousal']['r2']:>12.3f}{row['valence']['r2']:>12.3f}")
     return result
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = study_parser("lag", __doc__ or "", split="test")
+    return run_study(parser.parse_args(arguments), _measure)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How far estimates move, and how much worse they get, when music arrives in another condition.
+"""Robustness: change of the estimates, and loss of accuracy, under simulated conditions.
 
 python benchmarks/studies/robustness.py --data DIR
 """
@@ -16,17 +16,18 @@ from numpy.typing import NDArray
 from study import run_study, show_progress, study_parser
 
 from realtime_mer.core.types import Estimate
-from realtime_mer.evaluation.metrics import figures
+from realtime_mer.evaluation.metrics import pooled_metrics
 from realtime_mer.evaluation.predictions import (
     ClipEstimator,
     Predictions,
     Progress,
     clips_of,
-    listen,
+    estimate_clip,
     predict_each,
 )
 
-CLEAN = "as it is"
+_CLEAN = "unchanged"
+_ORDER = ("arousal", "valence")
 
 
 def measure_robustness(
@@ -38,30 +39,30 @@ def measure_robustness(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Hears every clip as it is and in every condition.
+    """Predict every clip unchanged and in every condition.
 
     Returns:
-        `songs`; `clean`, the figures by dimension; `conditions`, for each its `name`, `group` and
+        `songs`; `clean`, the metrics by dimension; `conditions`, for each its `name`, `group` and
         `what`, and by dimension `r2`, `r2_loss`, `rmse`, `coverage` and the change of the estimates
-        against the clean ones (`shift_mean`, `shift_rms`); `clipping` by gain: share of songs with
-        clipped samples and mean share of samples; `left_out`.
+        (`shift_mean`, `shift_rms`); `clipping` by gain: share of songs with clipped samples, and
+        mean share of clipped samples; `left_out`.
 
     Raises:
-        DataError: not one clip could be measured.
+        DataError: no clip could be measured.
     """
     clipping: dict[int, list[float]] = {decibel: [] for decibel in GAINS_DB if decibel > 0}
 
     def clean(samples: NDArray[np.float32], rate: int) -> list[Estimate]:
         for decibel, shares in clipping.items():
             shares.append(clipped_share(samples.mean(axis=1), decibel))
-        return listen(engine, samples, rate)
+        return estimate_clip(engine, samples, rate)
 
-    listeners: dict[str, ClipEstimator] = {CLEAN: clean}
-    listeners |= {condition.name: _changed(engine, condition) for condition in conditions}
-    everything = predict_each(collection, clips, listeners, workers=workers, progress=progress)
-    heard = {name: one.scored() for name, one in everything.items()}
-    reference = heard[CLEAN]
-    clean_figures = figures(reference)
+    estimators: dict[str, ClipEstimator] = {_CLEAN: clean}
+    estimators |= {condition.name: _changed(engine, condition) for condition in conditions}
+    all_steps = predict_each(collection, clips, estimators, workers=workers, progress=progress)
+    predictions = {name: one.scored() for name, one in all_steps.items()}
+    reference = predictions[_CLEAN]
+    clean_metrics = pooled_metrics(reference)
     rows = []
     for condition in conditions:
         row: dict[str, Any] = {
@@ -69,19 +70,21 @@ def measure_robustness(
             "group": condition.group,
             "what": condition.what,
         }
-        for name, mine in figures(heard[condition.name]).items():
-            before = clean_figures[name].r2
+        for name, metrics in pooled_metrics(predictions[condition.name]).items():
+            clean_r2 = clean_metrics[name].r2
             row[name] = {
-                "r2": mine.r2,
-                "r2_loss": None if mine.r2 is None or before is None else before - mine.r2,
-                "rmse": mine.rmse,
-                "coverage": mine.coverage,
-                **shift(reference, heard[condition.name], DIMENSIONS.index(name)),
+                "r2": metrics.r2,
+                "r2_loss": None
+                if metrics.r2 is None or clean_r2 is None
+                else clean_r2 - metrics.r2,
+                "rmse": metrics.rmse,
+                "coverage": metrics.coverage,
+                **shift(reference, predictions[condition.name], DIMENSIONS.index(name)),
             }
         rows.append(row)
     return {
         "songs": len(set(reference.songs)),
-        "clean": {name: one.to_dict() for name, one in clean_figures.items()},
+        "clean": {name: metrics.to_dict() for name, metrics in clean_metrics.items()},
         "conditions": rows,
         "clipping": {
             f"{decibel:+d} dB": {
@@ -96,7 +99,7 @@ def measure_robustness(
 
 
 def shift(reference: Predictions, other: Predictions, column: int) -> dict[str, float]:
-    """Mean and RMS change of one dimension's estimates."""
+    """Return the mean and the RMS change of the estimates of one dimension."""
     change = (other.values - reference.values)[..., column]
     change = change[np.isfinite(change)]
     return {
@@ -106,25 +109,20 @@ def shift(reference: Predictions, other: Predictions, column: int) -> dict[str, 
 
 
 def _changed(engine: Engine, condition: Condition) -> ClipEstimator:
-    def listener(samples: NDArray[np.float32], rate: int) -> list[Estimate]:
+    def estimator(samples: NDArray[np.float32], rate: int) -> list[Estimate]:
         mono = np.ascontiguousarray(samples.mean(axis=1), dtype=np.float32)
-        return listen(engine, *condition.change(mono, rate))
+        return estimate_clip(engine, *condition.change(mono, rate))
 
-    return listener
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = study_parser("robustness", __doc__ or "", split="test")
-    return run_study(parser.parse_args(arguments), _measure)
+    return estimator
 
 
 def _measure(engine: Engine, collection: Collection, args: argparse.Namespace) -> dict[str, Any]:
-    found, skipped = conditions(args.seed)
+    available, skipped = conditions(args.seed)
     for sentence in skipped:
         print(f"skipped: {sentence}")
     clips = clips_of(collection, args.split, args.songs)
     result = measure_robustness(
-        engine, collection, clips, found, workers=args.workers, progress=show_progress
+        engine, collection, clips, available, workers=args.workers, progress=show_progress
     )
     print(f"{'':<24}{'arousal R2':>12}{'loss':>8}{'valence R2':>12}{'loss':>8}")
     for row in result["conditions"]:
@@ -133,7 +131,10 @@ def _measure(engine: Engine, collection: Collection, args: argparse.Namespace) -
     return {**result, "skipped": skipped}
 
 
-_ORDER = ("arousal", "valence")
+def main(arguments: list[str] | None = None) -> int:
+    parser = study_parser("robustness", __doc__ or "", split="test")
+    return run_study(parser.parse_args(arguments), _measure)
+
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""How soon the estimates follow when the mood of the music changes.
+"""Step response: how fast the estimates follow a change of the music.
 
 python benchmarks/studies/step_response.py --data DIR
 """
@@ -16,31 +16,32 @@ import soxr
 from mer_engine import Engine
 from mer_engine.datasets.audio import read_channels
 from mer_engine.datasets.problems import DataError
-from mer_engine.datasets.types import DIMENSIONS, STEP_S, Clip, Collection
+from mer_engine.datasets.types import CLIP_S, CLIP_STEPS, DIMENSIONS, STEP_S, Clip, Collection
 from numpy.typing import NDArray
 from study import run_study, show_progress, study_parser
 
 from realtime_mer.core.config import MIN_HOP_S
 from realtime_mer.core.types import Estimate
-from realtime_mer.evaluation.predictions import STEPS, Progress, clips_of, listen
+from realtime_mer.evaluation.predictions import Progress, clips_of, estimate_clip
 
 LAG_ORDERS = (20, 10, 6, 4)
-LEAST_LABEL_STEP = 0.5
-# An estimate that moves less than this tells nothing about how soon it moves.
-LEAST_STEP = 0.2
-PART_S = STEPS * STEP_S
+MIN_LABEL_STEP = 0.5
+# A smaller step of the estimate has no meaningful rise time.
+MIN_STEP = 0.2
 _FADE_S = 0.01
 _LEVEL_S = 1.0
 _SHARES = (0.5, 0.9)
+_TOLERANCE_S = 1e-6
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two clips that are played one after the other.
+    """Two clips to play one after the other.
 
     Attributes:
-        dimension: "valence" or "arousal": where their labels differ.
-        label_step: by how much, signed.
+        dimension: "valence" or "arousal", the dimension in which their labels differ.
+        first, second: the clips.
+        label_step: signed difference of their mean labels.
     """
 
     dimension: str
@@ -52,11 +53,13 @@ class Pair:
 def choose_pairs(
     collection: Collection, clips: Sequence[Clip], count: int, seed: int = 0
 ) -> list[Pair]:
-    """Chooses pairs by labels alone, half of them upwards, each clip at most twice a dimension.
+    """Choose pairs by their labels, half of them upwards, each clip at most twice per dimension.
 
     Args:
-        clips: of the length of a part, `PART_S`, or longer.
-        count: at most so many pairs for each dimension.
+        collection: labelled songs.
+        clips: clips of at least `CLIP_S` seconds.
+        count: maximum number of pairs per dimension.
+        seed: random seed.
     """
     labels = np.array([_mean_label(collection, clip) for clip in clips])
     rng = np.random.default_rng(seed)
@@ -66,7 +69,7 @@ def choose_pairs(
         for up in (True, False):
             wanted = math.ceil(count / 2) if up else count // 2
             steps = labels[None, :, column] - labels[:, None, column]
-            possible = np.argwhere((steps if up else -steps) > LEAST_LABEL_STEP)
+            possible = np.argwhere((steps if up else -steps) > MIN_LABEL_STEP)
             for first, second in rng.permutation(possible):
                 if wanted == 0:
                     break
@@ -86,24 +89,24 @@ def measure_step_response(
     lag_orders: Sequence[int] = LAG_ORDERS,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Plays each pair, ten seconds and ten seconds, with each lag order; ten estimates a second.
+    """Play each pair, ten seconds each, with each lag order, at ten estimates per second.
 
-    A pair counts where the estimate itself goes the way of the labels by 0.2 or more; the others
-    are told by number. The level before is the mean of the last second before the change, the level
-    after that of the last second of the stream.
+    A pair counts if the estimate moves by 0.2 or more in the direction of the labels; the result
+    also has the number of all pairs. The level before is the mean over the last second before the
+    change; the level after is the mean over the last second of the stream.
 
     Returns:
-        `pairs` by dimension; `rows`, one for each lag order and dimension: `counted`, and for 50
-        and 90 percent `half_s` and `ninety_s`, each with median and quartiles in seconds after the
-        change, None where nothing counted; `curves`: the median way of the estimates from before
-        (0) to after (1) by `seconds` after the change.
+        `pairs` by dimension; `rows`, one for each lag order and dimension: `counted`, and `half_s`
+        and `ninety_s`, the seconds after the change until 50 % and 90 % of the step, with median
+        and quartiles, None where no pair counts; `curves`: the median of the normalised steps, 0
+        before and 1 after the change, over `seconds` after the change.
 
     Raises:
         DataError: there is no pair, or a file cannot be decoded.
     """
     if not pairs:
         raise DataError(
-            f"no two clips have labels that differ by more than {LEAST_LABEL_STEP}; "
+            f"no two clips have labels that differ by more than {MIN_LABEL_STEP}; "
             "take more songs, or another split"
         )
     orders = [order for order in lag_orders if order <= engine.info.lag_order_max]
@@ -113,29 +116,29 @@ def measure_step_response(
     for number, pair in enumerate(pairs, start=1):
         samples, rate = join(pair)
         for order in orders:
-            estimates = listen(engine, samples, rate, hop_s=MIN_HOP_S, lag_order=order)
-            track = track_of(estimates, pair.dimension) * math.copysign(1.0, pair.label_step)
-            tracks[order, pair.dimension].append(track)
+            estimates = estimate_clip(engine, samples, rate, hop_s=MIN_HOP_S, lag_order=order)
+            values = values_over_time(estimates, pair.dimension)
+            tracks[order, pair.dimension].append(values * math.copysign(1.0, pair.label_step))
         if progress is not None:
             progress(number, len(pairs))
     rows, curves = [], []
     for (order, name), all_tracks in tracks.items():
-        ways = [way for way in map(way_of, all_tracks) if way is not None]
-        times = {share: [time_to(way, share) for way in ways] for share in _SHARES}
-        about = {"lag_order": order, "window_s": order * STEP_S, "dimension": name}
+        steps = [step for step in map(normalised_step, all_tracks) if step is not None]
+        times = {share: [time_to_reach(step, share) for step in steps] for share in _SHARES}
+        key = {"lag_order": order, "window_s": order * STEP_S, "dimension": name}
         rows.append(
             {
-                **about,
+                **key,
                 "pairs": len(all_tracks),
-                "counted": len(ways),
+                "counted": len(steps),
                 "half_s": _quartiles(times[0.5]),
                 "ninety_s": _quartiles(times[0.9]),
             }
         )
-        if ways:
-            median = np.median(ways, axis=0)
+        if steps:
+            median = np.median(steps, axis=0)
             seconds = (MIN_HOP_S * np.arange(1, len(median) + 1)).round(1)
-            curves.append({**about, "seconds": seconds.tolist(), "way": median.round(4).tolist()})
+            curves.append({**key, "seconds": seconds.tolist(), "way": median.round(4).tolist()})
     return {
         "pairs": {name: sum(pair.dimension == name for pair in pairs) for name in DIMENSIONS},
         "rows": rows,
@@ -144,9 +147,9 @@ def measure_step_response(
 
 
 def join(pair: Pair) -> tuple[NDArray[np.float32], int]:
-    """Ten seconds of the one, ten of the other, with a cross-fade of 10 ms: mono, and the rate.
+    """Join ten seconds of each clip, with fades of 10 ms; return mono samples and their rate.
 
-    Where the two have different rates, the lower one is raised to the higher.
+    If the rates differ, the clip with the lower rate is resampled to the higher one.
 
     Raises:
         DataError: a file cannot be decoded or is too short.
@@ -155,9 +158,9 @@ def join(pair: Pair) -> tuple[NDArray[np.float32], int]:
     common = max(rate for _, rate in read)
     parts = []
     for clip, (samples, rate) in zip((pair.first, pair.second), read, strict=True):
-        mono = samples.mean(axis=1)[: round(PART_S * rate)]
-        if len(mono) < round(PART_S * rate):
-            raise DataError(f"{clip.path} ends before {PART_S:g} s of the clip")
+        mono = samples.mean(axis=1)[: round(CLIP_S * rate)]
+        if len(mono) < round(CLIP_S * rate):
+            raise DataError(f"{clip.path} ends before {CLIP_S:g} s of the clip")
         parts.append(mono if rate == common else soxr.resample(mono, rate, common))
     fade = round(_FADE_S * common)
     ramp = np.linspace(0.0, 1.0, fade, dtype=np.float32)
@@ -166,37 +169,36 @@ def join(pair: Pair) -> tuple[NDArray[np.float32], int]:
     return np.concatenate(parts).astype(np.float32), common
 
 
-def track_of(estimates: Sequence[Estimate], dimension: str) -> NDArray[np.float64]:
-    """The estimates of one dimension at 0.1, 0.2 ... 20.0 s; the newest one until then."""
+def values_over_time(estimates: Sequence[Estimate], dimension: str) -> NDArray[np.float64]:
+    """Return the newest estimate of one dimension at 0.1, 0.2 ... 20.0 s, float64 [200]."""
     times = np.array([estimate.t for estimate in estimates])
     values = np.array([getattr(estimate, dimension) for estimate in estimates])
-    ends = MIN_HOP_S * np.arange(1, round(2 * PART_S / MIN_HOP_S) + 1)
-    newest = np.searchsorted(times, ends + 1e-6, side="right") - 1
+    ends = MIN_HOP_S * np.arange(1, round(2 * CLIP_S / MIN_HOP_S) + 1)
+    newest = np.searchsorted(times, ends + _TOLERANCE_S, side="right") - 1
     return np.where(newest >= 0, values[newest], np.nan)
 
 
-def way_of(track: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """The track after the change as a share of the step from the level before to that after.
+def normalised_step(track: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Scale the values after the change so that the level before is 0 and the level after is 1.
 
     Returns:
-        float64 [100]: 0 is the level before, 1 that after; None where the step is no rise of at
-        least `LEAST_STEP`.
+        float64 [100]; None if the values do not rise by `MIN_STEP` or more.
     """
     middle, second = len(track) // 2, round(_LEVEL_S / MIN_HOP_S)
     before, after = track[middle - second : middle].mean(), track[-second:].mean()
-    if not after - before >= LEAST_STEP:
+    if not after - before >= MIN_STEP:
         return None
     return np.asarray((track[middle:] - before) / (after - before))
 
 
-def time_to(way: NDArray[np.float64], share: float) -> float:
-    """Seconds after the change until the way first reaches a share of the step."""
-    return float(MIN_HOP_S * (1 + np.argmax(way >= share)))
+def time_to_reach(step: NDArray[np.float64], share: float) -> float:
+    """Return the seconds after the change until a normalised step first reaches a share."""
+    return float(MIN_HOP_S * (1 + np.argmax(step >= share)))
 
 
 def _mean_label(collection: Collection, clip: Clip) -> NDArray[np.float64]:
-    """float64 [2]; NaN where the clip has no labels."""
-    labels = collection.labels(clip, STEPS).astype(np.float64)
+    """Return mean valence and arousal of a clip, float64 [2]; NaN without labels."""
+    labels = collection.labels(clip, CLIP_STEPS).astype(np.float64)
     known = np.isfinite(labels)
     total = np.where(known, labels, 0.0).sum(axis=0)
     count = known.sum(axis=0)
@@ -208,14 +210,6 @@ def _quartiles(seconds: Sequence[float]) -> dict[str, float] | None:
         return None
     lower, median, upper = np.percentile(seconds, (25, 50, 75))
     return {"median": round(median, 2), "lower": round(lower, 2), "upper": round(upper, 2)}
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = study_parser("step_response", __doc__ or "", split="test")
-    parser.add_argument(
-        "--pairs", type=int, default=60, metavar="N", help="pairs a dimension (default: 60)"
-    )
-    return run_study(parser.parse_args(arguments), _measure)
 
 
 def _measure(engine: Engine, collection: Collection, args: argparse.Namespace) -> dict[str, Any]:
@@ -234,6 +228,14 @@ def _text(times: dict[str, float] | None) -> str:
     if times is None:
         return "-"
     return f"{times['median']:.1f} s ({times['lower']:.1f}-{times['upper']:.1f})"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = study_parser("step_response", __doc__ or "", split="test")
+    parser.add_argument(
+        "--pairs", type=int, default=60, metavar="N", help="pairs per dimension (default: 60)"
+    )
+    return run_study(parser.parse_args(arguments), _measure)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What every study of a model has in common: its arguments, its record and its file."""
+"""Shared parts of the studies: arguments, provenance of a result, and its file."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ Measure = Callable[[Engine, Collection, argparse.Namespace], dict[str, Any]]
 
 
 def study_parser(name: str, description: str, *, split: str | None) -> argparse.ArgumentParser:
-    """The arguments of a study.
+    """Return the argument parser of a study.
 
     Args:
-        name: names the result's file.
-        split: the split measured by default; None for a study that takes other data.
+        name: name of the result file.
+        description: help text.
+        split: default split; None for a study of other data.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -43,54 +44,52 @@ def study_parser(name: str, description: str, *, split: str | None) -> argparse.
         )  # fmt: skip
         parser.add_argument(
             "--split", choices=("train", "validation", "test"), default=split,
-            help=f"which songs (default: {split})",
+            help=f"songs to measure (default: {split})",
         )  # fmt: skip
-    parser.add_argument("--songs", type=_count, metavar="N", help="only N songs (default: all)")
+    parser.add_argument("--songs", type=_count, metavar="N", help="use only N songs (default: all)")
     parser.add_argument(
         "--workers", type=_count, default=1, metavar="N", help="threads (default: 1)"
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of whatever is left to chance (default: 0)"
-    )
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     parser.add_argument(
         "--out", type=Path, default=RESULTS / f"{name}.json", metavar="FILE",
-        help="where the result goes (default: %(default)s)",
+        help="result file (default: %(default)s)",
     )  # fmt: skip
     return parser
 
 
 def run_study(args: argparse.Namespace, measure: Measure) -> int:
-    """Loads what the arguments name, measures, writes the result. Returns the exit code."""
+    """Load model and data, measure, and write the result. Return the exit code."""
     try:
         engine = load_engine(args.model)
         collection = load_collection(args.data)
-        about = record(engine, args.seed, collection, getattr(args, "split", None))
-        write_result(args.out, {**about, **measure(engine, collection, args)})
+        origin = provenance(engine, args.seed, collection, args.split)
+        write_result(args.out, {**origin, **measure(engine, collection, args)})
     except (DataError, ModelError, UserError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
 
 
-def record(
-    engine: Engine, seed: int, collection: Collection | None = None, split: str | None = None
+def provenance(
+    engine: Engine, seed: int, collection: Collection | None = None, split: str = ""
 ) -> dict[str, Any]:
-    """What belongs to every result: model, data, seed, machine."""
+    """Return model, seed, machine and, with a collection, data and split."""
     info = engine.info
-    about: dict[str, Any] = {
+    origin: dict[str, Any] = {
         "model": {"name": info.name, "version": info.version, "sha256": info.sha256},
         "seed": seed,
         "machine": describe_machine(),
     }
-    if collection is not None and split is not None:
-        about["data"] = f"{collection.name}, {split} split"
-        about["split"] = split
-        about["model_was_trained_on_these_songs"] = trained_on(info, collection, split)
-    return about
+    if collection is not None:
+        origin["data"] = f"{collection.name}, {split} split"
+        origin["split"] = split
+        origin["model_was_trained_on_these_songs"] = trained_on(info, collection, split)
+    return origin
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
-    """Writes a result as JSON.
+    """Write a result as JSON.
 
     Raises:
         UserError: the file cannot be written.
@@ -106,7 +105,7 @@ def write_result(path: Path, result: dict[str, Any]) -> None:
 
 
 def show_progress(done: int, total: int) -> None:
-    """A line on standard error: renewed on a terminal, else one for each tenth of the way."""
+    """Print progress on standard error: one line on a terminal, otherwise every tenth."""
     if sys.stderr.isatty():
         end = "\n" if done == total else ""
         print(f"\r{done} of {total}", end=end, file=sys.stderr, flush=True)
@@ -120,5 +119,5 @@ def _count(text: str) -> int:
     except ValueError:
         value = 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no count; give a whole number from 1 up")
+        raise argparse.ArgumentTypeError(f"{text!r} is no count; give an integer of at least 1")
     return value

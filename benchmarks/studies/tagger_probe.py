@@ -1,13 +1,11 @@
-"""What a plain probe of the tagger tells of emotion, and what it rests on: the level of the clips.
+"""A linear probe of the tagger: how well its embeddings predict emotion, and how the level matters.
 
-pip install 'realtime-mer[train]'; pip download musicnn --no-deps
+pip download musicnn --no-deps
 python benchmarks/studies/tagger_probe.py --data DIR --teacher WHEEL
 
-Fitted on the training and validation songs: the mean of MusiCNN's embeddings (three seconds each,
-once a second) and ridge regression, whose strength is chosen in five parts by artist.
-
-The mean of the tagger's embeddings so far and ridge regression, nothing else. Needs torch, and the
-tagger's published weights.
+The probe is ridge regression on the running mean of MusiCNN's embeddings (three seconds each, once
+per second). It is fitted on the training and validation songs; five folds by artist choose the
+ridge. Needs torch, and the published weights of the tagger in the package musicnn.
 """
 
 from __future__ import annotations
@@ -48,14 +46,14 @@ from study import run_study, show_progress, study_parser
 from realtime_mer.evaluation.campaigns import of_2013
 from realtime_mer.evaluation.predictions import Progress, clips_of
 
-# Steps of half a second at whose ends three seconds are described: every second one.
-DESCRIBED = tuple(range(6, CLIP_STEPS + 1, 2))
+# Steps after which the embedding of the last three seconds is computed: every second one.
+EMBEDDED_STEPS = tuple(range(6, CLIP_STEPS + 1, 2))
 RIDGES = (1e1, 1e2, 1e3, 1e4, 1e5)
-# Root mean square that a clip as a whole is brought to.
-_ONE_LEVEL = 0.1
+_NORMALISED_RMS = 0.1
+_RATE_HZ = FrontEndConfig().sample_rate_hz
 
 Array = NDArray[np.float64]
-# Means of the embeddings so far, float64 [n, 20, 200]; NaN before three seconds.
+# Running means of the embeddings, float64 [n, 20, 200]; NaN before three seconds.
 MeanEmbeddings = NDArray[np.float64]
 
 
@@ -68,17 +66,19 @@ def measure_probe(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Fits probes on training and validation songs and measures them.
+    """Fit probes on training and validation songs, and measure them.
 
     Args:
-        teacher: the tagger at rest.
-        split: measured; the rows about one campaign's songs are of the fitted songs.
-        songs: at most so many of each split.
-        seed: of the parts in which the ridge is chosen.
-        progress: called with the number of clips described and of all.
+        teacher: the tagger.
+        collection: labelled songs.
+        split: split to measure; the rows about one campaign measure the training songs instead.
+        songs: maximum number of songs of each split.
+        seed: seed of the folds in which the ridge is chosen.
+        progress: called with the number of clips done and the total.
 
     Returns:
-        `songs`; `rows`, each with `name` and `what` and, by dimension, `r2`, `rmse`, `ccc`, `r`.
+        `songs`; `fitted_on`; `rows`, each with `name`, `what` and `ridges` and, by dimension, `r2`,
+        `rmse`, `ccc`, `r`.
 
     Raises:
         DataError: there is nothing to fit on or nothing to measure.
@@ -91,39 +91,41 @@ def measure_probe(
     total = 2 * len(fit_clips) + 4 * len(clips)
     done = 0
 
-    def heard(some: Sequence[Clip], change: Callable[[Array], Array]) -> MeanEmbeddings:
+    def embed(chosen: Sequence[Clip], change: Callable[[Array], Array]) -> MeanEmbeddings:
         nonlocal done
         rows = []
-        for clip in some:
-            rows.append(describe(teacher, change(read_clip(clip, _RATE_HZ).astype(np.float64))))
+        for clip in chosen:
+            samples = read_clip(clip, _RATE_HZ).astype(np.float64)
+            rows.append(mean_embeddings(teacher, change(samples)))
             done += 1
             if progress is not None:
                 progress(done, total)
         return np.stack(rows)
 
-    known = read_labels(collection, tuple(fit_clips))
-    truth = read_labels(collection, tuple(clips))
-    own, one = heard(fit_clips, _softer(0)), heard(fit_clips, _at_one_level)
-    at_own, at_one = Probe(own, known, seed), Probe(one, known, seed)
-    asked_own, asked_one = heard(clips, _softer(0)), heard(clips, _at_one_level)
+    labels = read_labels(collection, tuple(fit_clips))
+    test_labels = read_labels(collection, tuple(clips))
+    own, normalised = embed(fit_clips, _softer(0)), embed(fit_clips, _normalised)
+    own_probe, normalised_probe = Probe(own, labels, seed), Probe(normalised, labels, seed)
+    test_own, test_normalised = embed(clips, _softer(0)), embed(clips, _normalised)
+    softer = "the same probe, tested on softer clips"
     rows = [
-        _row(name, what, [probe], probe(asked), truth)
-        for name, what, probe, asked in (
-            ("own level", "fitted and told at the clips' own levels", at_own, asked_own),
+        _row(name, what, [probe], probe(embeddings), test_labels)
+        for name, what, probe, embeddings in (
+            ("own level", "trained and tested at the clips' own levels", own_probe, test_own),
+            ("own level, 6 dB softer", softer, own_probe, embed(clips, _softer(6))),
+            ("own level, 12 dB softer", softer, own_probe, embed(clips, _softer(12))),
             (
-                "own level, 6 dB softer",
-                "the same probe, told softer clips",
-                at_own,
-                heard(clips, _softer(6)),
+                "normalised level",
+                "every clip normalised to the same RMS level",
+                normalised_probe,
+                test_normalised,
             ),
-            ("own level, 12 dB softer", "the same", at_own, heard(clips, _softer(12))),
-            ("one level", "every clip brought to one level", at_one, asked_one),
         )
     ]
     if collection.name == "deam":
-        levels = {"own level": (own, asked_own), "one level": (one, asked_one)}
-        rows += _campaigns_known(levels, known, truth, seed)
-        rows += _campaigns(levels, known, seed)
+        levels = {"own level": (own, test_own), "normalised level": (normalised, test_normalised)}
+        rows += _known_campaign_rows(levels, labels, test_labels, seed)
+        rows += _other_campaign_rows(levels, labels, seed)
     return {
         "songs": len(clips),
         "fitted_on": {"splits": fitted, "clips": len(fit_clips)},
@@ -131,115 +133,123 @@ def measure_probe(
     }
 
 
-def _campaigns_known(
+def _known_campaign_rows(
     levels: dict[str, tuple[MeanEmbeddings, MeanEmbeddings]],
-    known: Labels,
-    truth: Labels,
+    labels: Labels,
+    test_labels: Labels,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """What a probe for each campaign, asked about its own songs, tells."""
-    first, asked_first = of_2013(known.songs), of_2013(truth.songs)
+    """Measure one probe per campaign, each on its own test songs."""
+    first, test_first = of_2013(labels.songs), of_2013(test_labels.songs)
     if first.all() or not first.any():
         return []
     rows = []
-    for level, (heard, asked) in levels.items():
+    for level, (embeddings, test_embeddings) in levels.items():
         probes = [
-            Probe(heard[some], known.select(np.flatnonzero(some)), seed) for some in (first, ~first)
+            Probe(embeddings[mask], labels.select(np.flatnonzero(mask)), seed)
+            for mask in (first, ~first)
         ]
-        told = np.where(asked_first[:, None, None], probes[0](asked), probes[1](asked))
-        what = "a probe for each campaign, asked about its own songs"
-        rows.append(_row(f"campaign known, {level}", what, probes, told, truth))
+        by_campaign = [probe(test_embeddings) for probe in probes]
+        values = np.where(test_first[:, None, None], *by_campaign)
+        what = "one probe per campaign, for its own songs"
+        rows.append(_row(f"campaign known, {level}", what, probes, values, test_labels))
     return rows
 
 
-def _campaigns(
-    levels: dict[str, tuple[MeanEmbeddings, MeanEmbeddings]], known: Labels, seed: int
+def _other_campaign_rows(
+    levels: dict[str, tuple[MeanEmbeddings, MeanEmbeddings]], labels: Labels, seed: int
 ) -> list[dict[str, Any]]:
-    """What who knows the songs of some of DEAM's campaigns tells of the others'."""
-    first = of_2013(known.songs)
+    """Measure probes on the songs of campaigns that they were not trained on."""
+    first = of_2013(labels.songs)
     rows = []
-    for name, what, out in (
-        ("songs of 2013", "fitted to the later songs, none of them by the same artists", first),
-        ("songs of 2014 and 2015", "fitted to the songs of 2013, likewise", ~first),
+    for name, what, tested in (
+        ("songs of 2013", "trained on the later songs, no shared artists", first),
+        ("songs of 2014 and 2015", "trained on the songs of 2013, no shared artists", ~first),
     ):
-        strangers = known.outside_groups_of(out)
-        if not strangers.any() or not out.any():
+        training = labels.outside_groups_of(tested)
+        if not training.any() or not tested.any():
             continue
-        for level, (heard, _) in levels.items():
-            probe = Probe(heard[strangers], known.select(np.flatnonzero(strangers)), seed)
-            told = known.select(np.flatnonzero(out))
-            rows.append(_row(f"{name}, {level}", what, [probe], probe(heard[out]), told))
+        of_training = labels.select(np.flatnonzero(training))
+        of_tested = labels.select(np.flatnonzero(tested))
+        for level, (embeddings, _) in levels.items():
+            probe = Probe(embeddings[training], of_training, seed)
+            rows.append(
+                _row(f"{name}, {level}", what, [probe], probe(embeddings[tested]), of_tested)
+            )
     return rows
 
 
 class Probe:
-    """Ridge regression from the mean embedding to valence and arousal.
+    """Ridge regression from mean embeddings to valence and arousal.
 
     Args:
-        heard: float64 [n, 20, 200].
-        labels: of the same clips.
-        seed: of the parts by artist in which the ridge is chosen.
+        embeddings: float64 [n, 20, 200].
+        labels: labels of the same clips.
+        seed: seed of the folds by artist in which the ridge is chosen.
+
+    Attributes:
+        ridge: the chosen ridge, one of `RIDGES`.
     """
 
-    def __init__(self, heard: MeanEmbeddings, labels: Labels, seed: int) -> None:
-        parts = group_folds(labels.groups, FOLDS, seed)
-        misses = []
+    def __init__(self, embeddings: MeanEmbeddings, labels: Labels, seed: int) -> None:
+        folds = group_folds(labels.groups, FOLDS, seed)
+        errors = []
         for ridge in RIDGES:
-            told = np.zeros((*heard.shape[:2], len(DIMENSIONS)))
-            for part in range(int(parts.max()) + 1):
-                out = parts == part
-                told[out] = _tell(_fit(heard[~out], labels.values[~out], ridge), heard[out])
-            misses.append(np.nanmean((told - labels.values)[:, FIRST_SCORED_STEP - 1 :] ** 2))
-        self.ridge = RIDGES[int(np.argmin(misses))]
-        self._fitted = _fit(heard, labels.values, self.ridge)
+            values = np.zeros((*embeddings.shape[:2], len(DIMENSIONS)))
+            for fold in range(int(folds.max()) + 1):
+                held_out = folds == fold
+                weights = _fit(embeddings[~held_out], labels.values[~held_out], ridge)
+                values[held_out] = _predict(weights, embeddings[held_out])
+            scored = (values - labels.values)[:, FIRST_SCORED_STEP - 1 :]
+            errors.append(np.nanmean(scored**2))
+        self.ridge = RIDGES[int(np.argmin(errors))]
+        self._weights = _fit(embeddings, labels.values, self.ridge)
 
-    def __call__(self, heard: MeanEmbeddings) -> Array:
-        """Values [n, 20, 2]."""
-        return _tell(self._fitted, heard)
+    def __call__(self, embeddings: MeanEmbeddings) -> Array:
+        """Predict values [n, 20, 2]."""
+        return _predict(self._weights, embeddings)
 
 
 @torch.inference_mode()
-def describe(teacher: Teacher, samples: Array) -> Array:
-    """Mean of the embeddings of the three seconds before each moment, of those so far.
+def mean_embeddings(teacher: Teacher, samples: Array) -> Array:
+    """Compute the running mean of the embeddings of three seconds of audio, once per second.
 
     Args:
         teacher: the tagger.
         samples: float [n], 16 kHz.
 
     Returns:
-        float64 [20, 200] at the end of each half second; NaN before three seconds were heard. No
-        patch reaches beyond its moment.
+        float64 [20, 200] at the end of each half second; NaN before three seconds. Causal: no
+        embedding uses audio after its step.
     """
     frames = tagger_features(samples.astype(np.float32))
     half = FrontEndConfig().fft_size // 2
-    ends = [int((step * STEP_S * _RATE_HZ - half) // HOP) + 1 for step in DESCRIBED]
-    whole = [end for end in ends if end <= len(frames)]
+    ends = [int((step * STEP_S * _RATE_HZ - half) // HOP) + 1 for step in EMBEDDED_STEPS]
+    complete = [end for end in ends if end <= len(frames)]
     result = np.full((CLIP_STEPS, EMBEDDING_SIZE), np.nan)
-    if not whole:
+    if not complete:
         return result
-    patches = np.stack([frames[end - PATCH_FRAMES : end] for end in whole])
+    patches = np.stack([frames[end - PATCH_FRAMES : end] for end in complete])
     embeddings = teacher(torch.from_numpy(patches))[0].numpy().astype(np.float64)
-    means = np.cumsum(embeddings, axis=0) / np.arange(1, len(whole) + 1)[:, None]
-    for step, mean in zip(DESCRIBED, means, strict=False):
+    means = np.cumsum(embeddings, axis=0) / np.arange(1, len(complete) + 1)[:, None]
+    for step, mean in zip(EMBEDDED_STEPS, means, strict=False):
         result[step - 1 :] = mean
     return result
-
-
-_RATE_HZ = FrontEndConfig().sample_rate_hz
 
 
 def _softer(by_db: float) -> Callable[[Array], Array]:
     return lambda samples: samples * 10 ** (-by_db / 20)
 
 
-def _at_one_level(samples: Array) -> Array:
-    return samples * (_ONE_LEVEL / max(float(np.sqrt(np.mean(samples**2))), 1e-6))
+def _normalised(samples: Array) -> Array:
+    return samples * (_NORMALISED_RMS / max(float(np.sqrt(np.mean(samples**2))), 1e-6))
 
 
 def _fit(
-    heard: MeanEmbeddings, values: NDArray[np.float32], ridge: float
+    embeddings: MeanEmbeddings, values: NDArray[np.float32], ridge: float
 ) -> tuple[Array, Array, Array, Array]:
-    x = heard[:, FIRST_SCORED_STEP - 1 :].reshape(-1, heard.shape[2])
+    """Return mean and scale of the inputs, weights, and mean of the labels."""
+    x = embeddings[:, FIRST_SCORED_STEP - 1 :].reshape(-1, embeddings.shape[2])
     y = values[:, FIRST_SCORED_STEP - 1 :].reshape(-1, len(DIMENSIONS)).astype(np.float64)
     known = np.isfinite(x).all(1) & np.isfinite(y).all(1)
     x, y = x[known], y[known]
@@ -249,15 +259,15 @@ def _fit(
     return mean, scale, weights, centre
 
 
-def _tell(fitted: tuple[Array, Array, Array, Array], heard: MeanEmbeddings) -> Array:
+def _predict(fitted: tuple[Array, Array, Array, Array], embeddings: MeanEmbeddings) -> Array:
     mean, scale, weights, centre = fitted
-    return np.asarray(((heard - mean) / scale) @ weights + centre)
+    return np.asarray(((embeddings - mean) / scale) @ weights + centre)
 
 
 def _row(
-    name: str, what: str, probes: Sequence[Probe], told: Array, labels: Labels
+    name: str, what: str, probes: Sequence[Probe], values: Array, labels: Labels
 ) -> dict[str, Any]:
-    valence, arousal = score_values(np.nan_to_num(told), labels.values)
+    valence, arousal = score_values(np.nan_to_num(values), labels.values)
     return {
         "name": name,
         "what": what,
@@ -267,18 +277,8 @@ def _row(
     }
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = study_parser("tagger_probe", __doc__ or "", split="test")
-    parser.add_argument(
-        "--teacher", type=Path, required=True, metavar="PATH",
-        help="the wheel of the package musicnn, or the folder it was unpacked into",
-    )  # fmt: skip
-    args = parser.parse_args(arguments)
-    return run_study(args, _measure)
-
-
 def _measure(engine: Engine, collection: Collection, args: argparse.Namespace) -> dict[str, Any]:
-    torch.set_flush_denormal(True)  # the tagger's dead weights lie at 1e-30
+    torch.set_flush_denormal(True)  # the tagger has dead weights of about 1e-30
     result = measure_probe(
         Teacher(read_teacher(args.teacher)),
         collection,
@@ -288,8 +288,18 @@ def _measure(engine: Engine, collection: Collection, args: argparse.Namespace) -
         progress=show_progress,
     )
     for row in result["rows"]:
-        print(f"{row['name']:<28}{row['arousal']['r2']:8.3f}{row['valence']['r2']:8.3f}")
+        print(f"{row['name']:<42}{row['arousal']['r2']:8.3f}{row['valence']['r2']:8.3f}")
     return result
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = study_parser("tagger_probe", __doc__ or "", split="test")
+    parser.add_argument(
+        "--teacher", type=Path, required=True, metavar="PATH",
+        help="the wheel of the package musicnn, or its unpacked folder",
+    )  # fmt: skip
+    args = parser.parse_args(arguments)
+    return run_study(args, _measure)
 
 
 if __name__ == "__main__":

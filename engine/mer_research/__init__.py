@@ -1,1 +1,1 @@
-"""Research that the product does not need: the networks of the paper and its experiments."""
+"""Research code that the product does not need: the paper's networks and experiments."""

@@ -1,1 +1,1 @@
-"""What `realtime-mer bench` measures."""
+"""Measurements behind `realtime-mer bench`."""

@@ -1,4 +1,4 @@
-"""Which of the machine's cores a measurement runs on."""
+"""Restricts a measurement to some of the machine's cores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def on_cores(count: int) -> Iterator[None]:
-    """Keeps this process on so many cores, where the system allows it."""
+    """Pin this process to `count` cores; do nothing where the system cannot pin processes."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return

@@ -1,5 +1,5 @@
-"""What the engine costs: milliseconds a window by backend, batch and threads, and how far that is
-from what the machine can do.
+"""Measures milliseconds per window by backend, batch size and threads, and compares them with the
+peak speed of the machine.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from realtime_mer.bench.machine import describe_machine
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 THREADS = (1, 2)
 MIN_CALLS = 5
-# What does not need a card.
-ON_CPU = ("onnxruntime", "torch")
+# All other backends run on a GPU.
+CPU_BACKENDS = ("onnxruntime", "torch")
 
 
 def measure_engine(
@@ -35,28 +35,28 @@ def measure_engine(
     seconds: float = 0.8,
     path: Path | None = None,
 ) -> dict[str, Any]:
-    """All figures of `realtime-mer bench engine` as one JSON-ready object.
+    """Return all figures of `realtime-mer bench engine` as one JSON-ready object.
 
     Args:
-        batches: numbers of windows in a call.
-        threads: of a call, on as many cores.
-        seconds: how long each pair of the two is measured.
-        path: the model file; the shipped one where None.
+        batches: batch sizes (windows per call).
+        threads: numbers of threads per call, each on as many cores.
+        seconds: measuring time of each combination.
+        path: the model file; None: the shipped one.
     """
     path = path or shipped_model()
     info = load_engine(path).info
-    flops = count_flops(path, BenchmarkInput.of(info)._asdict())
+    flops = count_flops(path, BenchmarkInput.of(info).by_name())
     with on_cores(1):
         peak = measure_peak_gflops(min(seconds, 0.5))
     total = None if flops is None else sum(flops.values())
     rows = []
-    engines, refused = _engines(path, threads)
+    engines, unavailable = _engines(path, threads)
     for engine, device, count in engines:
         with on_cores(count):
             for batch in batches:
                 row = _measure(engine, batch, seconds)
                 reached = None if total is None else total / row["ms_per_window"] / 1e6
-                # Of as many cores as there are threads; what a card could do was not measured.
+                # The peak of `count` cores; the peak of a GPU is not measured.
                 share = None if reached is None or device != "cpu" else reached / peak / count
                 rows.append(
                     {
@@ -70,7 +70,7 @@ def measure_engine(
                 )
     return {
         "rows": rows,
-        "not_measured": refused,
+        "not_measured": unavailable,
         "mflop_per_window": None if total is None else round(total / 1e6, 3),
         "mflop_by_kind": None
         if flops is None
@@ -78,11 +78,12 @@ def measure_engine(
         "peak_gflops_one_thread": round(peak, 1),
         "lower_bound_ms": None if total is None else round(total / peak / 1e6, 4),
         "method": {
-            "window": "the usual update: one second of new frames (two steps), full window; median "
-            f"of calls over {seconds:g} s",
-            "operations": "multiplications and additions of convolutions and matrix products, one "
-            "for each number of other results; counted from the graph with the shapes of a run",
-            "peak": "the fastest float32 matrix product of numpy (256, 512, 1024), one thread",
+            "window": "one update of a full window with one second (two steps) of new frames; "
+            f"median of the calls within {seconds:g} s",
+            "operations": "multiplications and additions of convolutions and matrix products, and "
+            "one operation per output element of all other nodes, with the shapes of a real run",
+            "peak": "the fastest float32 matrix product of numpy (sizes 256, 512, 1024) on one "
+            "thread",
         },
         "model": {"name": info.name, "sha256": info.sha256},
         "machine": describe_machine(),
@@ -92,40 +93,40 @@ def measure_engine(
 def _engines(
     path: Path, threads: Sequence[int]
 ) -> tuple[list[tuple[Engine, str, int]], dict[str, str]]:
-    """What can run here: engine, where it runs, cores; and why the others cannot."""
+    """Return the engines that run here as (engine, device, threads), and why others do not."""
     found: list[tuple[Engine, str, int]] = [
         (OnnxRuntimeEngine(path, threads=count), "cpu", count) for count in threads
     ]
-    refused: dict[str, str] = {}
+    unavailable: dict[str, str] = {}
     for entry in backends():
         if entry.name == OnnxRuntimeEngine.backend:
             continue
         missing = entry.missing()
         if missing is not None:
-            refused[entry.name] = missing
+            unavailable[entry.name] = missing
             continue
         try:
-            engine = entry.open(path, _tell)
-        except Exception as error:  # drivers, cards and their libraries fail in ways of their own
-            refused[entry.name] = str(error).partition("\n")[0]
+            engine = entry.open(path, _log)
+        except Exception as error:  # drivers and GPU libraries raise many kinds of errors
+            unavailable[entry.name] = str(error).partition("\n")[0]
         else:
-            found.append((engine, "cpu" if entry.name in ON_CPU else "gpu", 1))
-    return found, refused
+            found.append((engine, "cpu" if entry.name in CPU_BACKENDS else "gpu", 1))
+    return found, unavailable
 
 
-def _tell(sentence: str) -> None:
+def _log(sentence: str) -> None:
     print(sentence, file=sys.stderr)
 
 
 def _measure(engine: Engine, batch: int, seconds: float) -> dict[str, Any]:
-    update = BenchmarkInput.of(engine.info, batch)
+    inputs = BenchmarkInput.of(engine.info, batch)
     for _ in range(2):
-        engine.infer(*update)
+        engine.infer(*inputs)
     times: list[float] = []
     until = time.perf_counter() + seconds
     while time.perf_counter() < until or len(times) < MIN_CALLS:
         start = time.perf_counter()
-        engine.infer(*update)
+        engine.infer(*inputs)
         times.append(time.perf_counter() - start)
     p50, p95 = np.percentile(np.asarray(times) * 1e3, (50, 95))
     return {

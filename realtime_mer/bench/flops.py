@@ -1,4 +1,4 @@
-"""What a model computes, counted, and what the machine could compute at most, measured."""
+"""Counts the operations of a model and measures the peak speed of the machine."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Of these, multiplications and additions are counted; of everything else, one for each number out.
+# Multiplications and additions are counted for these nodes; one operation per output element for
+# all others.
 _PRODUCTS = ("Conv", "FusedConv", "MatMul", "FusedMatMul", "Gemm", "FusedGemm", "LSTM")
-# These only move numbers.
+# These only move data.
 _MOVES = frozenset((
     "Reshape", "Transpose", "Concat", "Slice", "Gather", "Squeeze", "Unsqueeze", "Identity",
     "Constant", "ConstantOfShape", "Shape", "Cast", "Expand", "Split", "Pad", "Flatten", "Tile",
 ))  # fmt: skip
-_PEAK = """
+_PEAK_PROGRAM = """
 import json, sys, time
 import numpy as np
 best = {}
@@ -41,16 +42,16 @@ print(json.dumps(best))
 
 
 def count_flops(path: Path, inputs: Mapping[str, NDArray[Any]]) -> dict[str, float] | None:
-    """Floating-point operations of one run of an ONNX model, by kind of node.
+    """Count the floating-point operations of one run of an ONNX model.
 
-    The shapes are those of a real run, in which every node's result is asked for.
+    The model is run once to get the output shape of every node.
 
     Args:
         path: the model file.
-        inputs: by name.
+        inputs: input arrays by name.
 
     Returns:
-        Operations by kind, most first; None where the `onnx` package is not installed.
+        Operations by node type, largest first; None if the `onnx` package is not installed.
     """
     if importlib.util.find_spec("onnx") is None:
         return None
@@ -88,35 +89,35 @@ def _operations(kind: str, inputs: list[tuple[int, ...]], output: tuple[int, ...
     if kind in _MOVES:
         return 0
     if kind not in _PRODUCTS:
-        # A sum or a mean takes every number that goes in.
+        # A reduction (sum, mean) reads every input element.
         return max(size, math.prod(inputs[0])) if kind.startswith("Reduce") else size
     if kind == "LSTM":
-        # In each of so many moments: four gates, each of what comes in and of the state.
-        (moments, batch, width), (ways, gates, _) = inputs[:2]
-        return 2 * moments * batch * ways * gates * (width + gates // 4)
+        # Per time step: four gates, each from the input and the state.
+        (time_steps, batch, width), (directions, gates, _) = inputs[:2]
+        return 2 * time_steps * batch * directions * gates * (width + gates // 4)
     if kind.endswith("Conv"):
-        # Weights are [out, in / groups, ...]: each number out is a sum over all but the first.
+        # Weights are [out, in / groups, ...]: each output sums over all axes but the first.
         return 2 * size * math.prod(inputs[1][1:])
     return 2 * size * inputs[0][-1]
 
 
 def measure_peak_gflops(seconds: float = 0.5) -> float:
-    """The most float32 operations a second that one thread reaches in numpy's matrix product.
+    """Measure the highest float32 speed of numpy's matrix product on one thread.
 
     Args:
-        seconds: for each of three sizes of matrices.
+        seconds: measuring time for each of three matrix sizes.
 
     Returns:
-        10^9 operations a second.
+        GFLOP/s (10^9 operations per second).
     """
-    one = dict.fromkeys(
+    one_thread = dict.fromkeys(
         ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
         "1",
     )
-    # numpy reads these when it is imported, so it needs a process of its own.
+    # numpy reads these variables at import, so the measurement needs a separate process.
     done = subprocess.run(
-        [sys.executable, "-c", _PEAK, str(seconds)],
-        env={**os.environ, **one}, capture_output=True, text=True, check=True,
+        [sys.executable, "-c", _PEAK_PROGRAM, str(seconds)],
+        env={**os.environ, **one_thread}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     best: dict[str, float] = json.loads(done.stdout)
     return max(best.values())

@@ -1,14 +1,15 @@
-"""How long an update takes, and how late an estimate arrives at a websocket.
+"""Measures how long an update takes, and the delay of an estimate at a websocket client.
 
-Engine and update are timed inside this process, on one core. End to end is timed from outside: the
-real `serve` command runs as a process of its own, gets PCM on its standard input at real time, and
-a websocket client of this process takes the estimates.
+Engine and update are timed inside this process, on one core. The end-to-end delay is timed from
+outside: the real `serve` command runs in a separate process and reads PCM from its standard input
+in real time; a websocket client in this process receives the estimates.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -32,7 +33,8 @@ from realtime_mer.bench.demo_audio import demo_audio
 from realtime_mer.bench.flops import count_flops, measure_peak_gflops
 from realtime_mer.bench.machine import describe_machine
 from realtime_mer.bench.percentiles import percentiles_ms
-from realtime_mer.bench.server_process import ServerProcess, rss_mb, serving
+from realtime_mer.bench.process_usage import rss_mb
+from realtime_mer.bench.server_process import ServerProcess, serving
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.polyphase import polyphase
@@ -46,24 +48,23 @@ from realtime_mer.server.protocol import dump
 RATE_HZ = 48_000
 BLOCK_S = 0.02
 BURN_IN = 20
-# A short hop for many measurements in little time; the usual hop for what a stream costs.
-TIMED_HOP_S = 0.1
+# The short hop gives many delays in little time; the default hop gives the cost of a stream.
+SHORT_HOP_S = 0.1
+DEFAULT_HOP_S = 1.0
 ALLOCATION_ROUNDS = 3
-USUAL_HOP_S = 1.0
-WINDOW_S = 10.0
 
 
 @dataclass(slots=True)
 class LiveRun:
-    """What was seen of one run of `serve`.
+    """Measurements of one run of `serve`.
 
     Attributes:
-        delays_s: for each estimate, from the moment its last sample's block was written to the
-            server until the estimate was read from the socket.
-        core_share: processor time of the server while it listened, as a share of one core.
-        rss_mb: its resident memory at the end, in MB (10^6 bytes).
-        first_estimate_s: from starting the process to the first estimate.
-        first_tracking_s: from starting the process to the first estimate on a full window.
+        delays_s: for each estimate, seconds from writing the block that contains its last sample
+            until reading the estimate from the socket.
+        core_share: processor time of the server during the run, as a share of one core.
+        rss_mb: resident memory of the server at the end, in MB (10^6 bytes).
+        first_estimate_s: seconds from starting the process to the first estimate.
+        first_tracking_s: seconds from starting the process to the first estimate of a full window.
     """
 
     delays_s: list[float] = field(default_factory=list)
@@ -73,25 +74,33 @@ class LiveRun:
     first_tracking_s: float = 0.0
 
 
-def measure_latency(*, seconds: float = 30.0, updates: int = 300) -> dict[str, Any]:
-    """All figures of `realtime-mer bench latency` as one JSON-ready object.
+def measure_latency(
+    *, seconds: float = 30.0, updates: int = 300, lag_order: int | None = None
+) -> dict[str, Any]:
+    """Return all figures of `realtime-mer bench latency` as one JSON-ready object.
 
     Args:
-        seconds: how long each of the two live runs lasts.
-        updates: how many updates are timed inside the process.
+        seconds: length of each of the two live runs; more than the lag window.
+        updates: number of updates that are timed inside the process.
+        lag_order: length of the lag window in steps; None: the model's default.
+
+    Raises:
+        UserError: the server did not start or sent no estimate.
     """
     engine = load_engine()
+    lag_order = lag_order or engine.info.lag_order_default
+    window_s = lag_order * engine.info.step_s
     audio = demo_audio(max(seconds, 30.0), RATE_HZ)
     with on_cores(1):
         engine_s = _time_engine(engine, updates)
         resample_s = _time_resampler(audio, updates)
         frontend_s = _time_frontend(audio, updates)
-        update_s = _time_updates(engine, audio, updates)
+        update_s = _time_updates(engine, audio, lag_order, updates)
         publish_s = _time_publishing(updates)
         peak = measure_peak_gflops()
-    allocations = _count_allocations(engine, audio, updates)
-    timed = _listen_live(audio, seconds, TIMED_HOP_S)
-    usual = _listen_live(audio, seconds, USUAL_HOP_S)
+    allocations = _count_allocations(engine, audio, lag_order, updates)
+    timed = _run_live(audio, seconds, lag_order, SHORT_HOP_S)
+    usual = _run_live(audio, seconds, lag_order, DEFAULT_HOP_S)
     return {
         "engine_ms": percentiles_ms(engine_s),
         "resample_ms": percentiles_ms(resample_s),
@@ -101,27 +110,27 @@ def measure_latency(*, seconds: float = 30.0, updates: int = 300) -> dict[str, A
         "bounds": _bounds(engine, peak),
         "allocations": allocations,
         "end_to_end_ms": percentiles_ms(timed.delays_s),
-        "real_time_factor": round(float(np.mean(update_s)) / USUAL_HOP_S, 5),
+        "real_time_factor": round(float(np.mean(update_s)) / DEFAULT_HOP_S, 5),
         "core_share": round(usual.core_share, 5),
         "rss_mb": round(usual.rss_mb, 1),
         "first_estimate_s": round(usual.first_estimate_s, 3),
-        "window_full_to_tracking_s": round(usual.first_tracking_s - WINDOW_S, 3),
+        "window_full_to_tracking_s": round(usual.first_tracking_s - window_s, 3),
         "method": {
-            "update": f"one hop of {USUAL_HOP_S} s of {RATE_HZ} Hz mono: resample, front-end, "
-            "window, engine, on one core",
-            "publish": "an estimate as a message, framed for a websocket, handed to one viewer "
-            "through the hub; without the socket",
-            "bounds": "what the least arithmetic that we know would take at the speed of the "
-            f"fastest matrix product of numpy ({peak:.0f} GFLOP/s, one thread); resample: a filter "
-            f"of {_taps(engine.info.frontend.sample_rate_hz)} taps for each sample out; "
-            "front-end: a real transform for each spectrum (2.5 n log2 n), its powers, each "
-            "of them in two bands; engine: the operations of its graph",
-            "allocations": f"growth of Python's memory (tracemalloc) and of the process over "
-            f"{ALLOCATION_ROUNDS} times {updates} updates after a full window",
-            "end_to_end": f"from writing the {BLOCK_S * 1e3:g} ms block that holds an estimate's "
-            "last sample into serve's standard input to reading the estimate from its websocket; "
-            f"hop {TIMED_HOP_S} s, {len(timed.delays_s)} estimates",
-            "core_share": f"processor time of serve with one viewer, hop {USUAL_HOP_S} s, "
+            "update": f"one hop of {DEFAULT_HOP_S} s of {RATE_HZ} Hz mono through resampler, "
+            "front-end, lag window and engine, on one core",
+            "publish": "from an estimate to a websocket frame for one viewer, through the hub; "
+            "without the socket",
+            "bounds": "time of the least arithmetic that we know at the speed of the fastest "
+            f"matrix product of numpy ({peak:.0f} GFLOP/s, one thread); resampler: a filter of "
+            f"{_taps(engine.info.frontend.sample_rate_hz)} taps for each output sample; "
+            "front-end: a real FFT for each spectrum (2.5 n log2 n), its power, and two filter "
+            "bands for each bin; engine: the operations of its graph",
+            "allocations": "growth of Python's memory (tracemalloc) and of the process over "
+            f"{ALLOCATION_ROUNDS} times {updates} updates of a full window",
+            "end_to_end": f"from writing the {BLOCK_S * 1e3:g} ms block with an estimate's last "
+            "sample to serve's standard input until reading the estimate from the websocket; "
+            f"hop {SHORT_HOP_S} s, {len(timed.delays_s)} estimates",
+            "core_share": f"processor time of serve with one viewer, hop {DEFAULT_HOP_S} s, "
             f"{seconds:g} s of audio",
             "audio": "the built-in demo",
         },
@@ -132,20 +141,20 @@ def measure_latency(*, seconds: float = 30.0, updates: int = 300) -> dict[str, A
 
 
 def _time_engine(engine: Engine, updates: int) -> list[float]:
-    """Seconds per engine call of a full window with the usual hop: two new steps."""
-    update = BenchmarkInput.of(engine.info)
-    return _timed(lambda: engine.infer(*update), updates)
+    """Return the seconds of engine calls on a full window with two new steps."""
+    inputs = BenchmarkInput.of(engine.info)
+    return _timed(lambda: engine.infer(*inputs), updates)
 
 
 def _time_resampler(audio: NDArray[np.float32], updates: int) -> list[float]:
-    """Seconds that the resampler takes for one usual hop."""
+    """Return the seconds that the resampler takes for one default hop."""
     resampler = StreamResampler(RATE_HZ, 1, FrontEnd().config.sample_rate_hz)
-    hop = np.ascontiguousarray(audio[: int(RATE_HZ * USUAL_HOP_S)])
+    hop = np.ascontiguousarray(audio[: int(RATE_HZ * DEFAULT_HOP_S)])
     return _timed(lambda: resampler.push(hop), updates)
 
 
 def _time_publishing(updates: int) -> list[float]:
-    """Seconds from an estimate to the bytes for a viewer: the hub, the message and its frame."""
+    """Return the seconds from an estimate to the bytes for a viewer: hub, message and frame."""
     hub = Hub()
     slot = hub.subscribe_latest()
     sent: list[Ready] = []
@@ -170,19 +179,19 @@ def _estimate(seq: int) -> Estimate:
 
 
 def _bounds(engine: Engine, peak_gflops: float) -> dict[str, float | None]:
-    """The least that each step could take on this machine, in milliseconds."""
+    """Return a lower bound for each step on this machine, in milliseconds."""
     config = engine.info.frontend
 
     def spectra(size: int, hop: int) -> float:
-        """A real transform, its powers, and each of them in two bands, for a second of audio."""
+        """Count the operations for a second of audio: real FFT, power, two bands per bin."""
         bins = size // 2 + 1
-        one = 2.5 * size * math.log2(size) + size + 3 * bins + 4 * bins
-        return config.sample_rate_hz / hop * one
+        spectrum = 2.5 * size * math.log2(size) + size + 3 * bins + 4 * bins
+        return config.sample_rate_hz / hop * spectrum
 
     features = spectra(config.fft_size, config.hop)
     if config.chroma_fft_size:
         features += spectra(config.chroma_fft_size, config.chroma_hop)
-    counted = count_flops(shipped_model(), BenchmarkInput.of(engine.info)._asdict())
+    counted = count_flops(shipped_model(), BenchmarkInput.of(engine.info).by_name())
     operations = {
         "resample_ms": 2.0 * _taps(config.sample_rate_hz) * config.sample_rate_hz,
         "frontend_ms": features,
@@ -195,15 +204,15 @@ def _bounds(engine: Engine, peak_gflops: float) -> dict[str, float | None]:
 
 
 def _taps(output_rate_hz: int) -> int:
-    """Length of the resampler's filter, in samples of the input."""
+    """Return the length of the resampler's filter, in input samples."""
     return 2 * polyphase(RATE_HZ, output_rate_hz).reach + 1
 
 
 def _count_allocations(
-    engine: Engine, audio: NDArray[np.float32], updates: int
+    engine: Engine, audio: NDArray[np.float32], lag_order: int, updates: int
 ) -> dict[str, float]:
-    """What stays of the memory that updates take: nothing, or the stream grows for ever."""
-    update = _updating(engine, audio)
+    """Return how much memory updates leave allocated; a stream must not grow without limit."""
+    update = _update_function(engine, audio, lag_order)
     for _ in range(updates):
         update()
     before_mb = rss_mb(os.getpid())
@@ -232,33 +241,38 @@ def _count_allocations(
 
 
 def _time_frontend(audio: NDArray[np.float32], updates: int) -> list[float]:
-    """Seconds that the front-end takes for one usual hop."""
+    """Return the seconds that the front-end takes for one default hop."""
     frontend = FrontEnd()
-    hop = audio[: int(frontend.config.sample_rate_hz * USUAL_HOP_S)]
+    hop = audio[: int(frontend.config.sample_rate_hz * DEFAULT_HOP_S)]
     return _timed(lambda: frontend.push(hop), updates)
 
 
-def _time_updates(engine: Engine, audio: NDArray[np.float32], updates: int) -> list[float]:
-    """Seconds per whole update: everything that one usual hop of audio costs."""
-    return _timed(_updating(engine, audio), updates)
+def _time_updates(
+    engine: Engine, audio: NDArray[np.float32], lag_order: int, updates: int
+) -> list[float]:
+    """Return the seconds of complete updates: all the work for one default hop of audio."""
+    return _timed(_update_function(engine, audio, lag_order), updates)
 
 
-def _updating(engine: Engine, audio: NDArray[np.float32]) -> Callable[[], object]:
-    """One update of a stream whose window is full, each time it is called."""
-    pipeline = Pipeline(engine, sample_rate_hz=RATE_HZ, config=PipelineConfig(hop_s=USUAL_HOP_S))
-    hop = int(RATE_HZ * USUAL_HOP_S)
-    starts = iter(range(10**9))
+def _update_function(
+    engine: Engine, audio: NDArray[np.float32], lag_order: int
+) -> Callable[[], object]:
+    """Return a function that does one update of a stream whose window is full."""
+    config = PipelineConfig(hop_s=DEFAULT_HOP_S, lag_order=lag_order)
+    pipeline = Pipeline(engine, sample_rate_hz=RATE_HZ, config=config)
+    hop = int(RATE_HZ * DEFAULT_HOP_S)
+    starts = itertools.count(0, hop)
 
     def update() -> None:
-        start = next(starts) * hop % (len(audio) - hop)
+        start = next(starts) % (len(audio) - hop)
         pipeline.feed(audio[start : start + hop])
 
-    for _ in range(round(WINDOW_S / USUAL_HOP_S)):
+    for _ in range(math.ceil(lag_order * engine.info.step_s / DEFAULT_HOP_S)):
         update()
     return update
 
 
-def _timed(call: Any, count: int) -> list[float]:
+def _timed(call: Callable[[], object], count: int) -> list[float]:
     for _ in range(BURN_IN):
         call()
     seconds = []
@@ -269,19 +283,22 @@ def _timed(call: Any, count: int) -> list[float]:
     return seconds
 
 
-def _listen_live(audio: NDArray[np.float32], seconds: float, hop_s: float) -> LiveRun:
-    """Runs the real server over `seconds` of audio at real time."""
+def _run_live(audio: NDArray[np.float32], seconds: float, lag_order: int, hop_s: float) -> LiveRun:
+    """Run the real server on `seconds` of audio in real time."""
     started = time.monotonic()
     pcm = ("--pcm-rate", str(RATE_HZ), "--pcm-channels", "1", "--pcm-format", "f32le")
+    options = ("--hop", str(hop_s), "--lag-order", str(lag_order))
     with (
-        serving("--input", "-", *pcm, "--hop", str(hop_s)) as server,
-        # On a thread of its own: the caller may run an event loop, as a notebook does.
+        serving("--input", "-", *pcm, *options) as server,
+        # A separate thread, because the caller may run an event loop, as a notebook does.
         ThreadPoolExecutor(1) as thread,
     ):
-        return thread.submit(lambda: asyncio.run(_follow(server, audio, seconds, started))).result()
+        return thread.submit(
+            lambda: asyncio.run(_receive_estimates(server, audio, seconds, started))
+        ).result()
 
 
-async def _follow(
+async def _receive_estimates(
     server: ServerProcess, audio: NDArray[np.float32], seconds: float, started: float
 ) -> LiveRun:
     from websockets.asyncio.client import connect
@@ -313,12 +330,12 @@ async def _follow(
         run.rss_mb = server.rss_mb
     writer.stop()
     if not run.delays_s:
-        raise UserError("the server gave no estimate; 'realtime-mer doctor' may say why")
+        raise UserError("the server sent no estimate; run 'realtime-mer doctor' to find out why")
     return run
 
 
 class _Writer(threading.Thread):
-    """Writes the audio into the server's standard input at real time and remembers when."""
+    """Writes audio to the server's standard input in real time and records the times."""
 
     def __init__(
         self, server: subprocess.Popen[bytes], audio: NDArray[np.float32], seconds: float
@@ -332,21 +349,21 @@ class _Writer(threading.Thread):
         self._stopping = threading.Event()
 
     def stop(self) -> None:
-        """Ends writing and waits for it."""
+        """Stop writing and wait for the thread to end."""
         self._stopping.set()
         self.join()
 
     def run(self) -> None:
-        begin = time.monotonic()
+        started = time.monotonic()
         with contextlib.suppress(BrokenPipeError, ValueError):
             for index, start in enumerate(range(0, len(self._audio), self._block)):
-                due = begin + (index + 1) * BLOCK_S
+                due = started + (index + 1) * BLOCK_S
                 if self._stopping.wait(max(0.0, due - time.monotonic())):
                     return
                 self._times.append(time.monotonic())
                 self._pipe.write(self._audio[start : start + self._block].tobytes())
 
     def written_at(self, stream_s: float) -> float | None:
-        """When the block was written that holds the last sample before a stream time."""
+        """Return when the block with the last sample before a stream time was written."""
         index = round(stream_s / BLOCK_S) - 1
         return self._times[index] if 0 <= index < len(self._times) else None

@@ -1,4 +1,4 @@
-"""The other side of a benchmark in a process of its own, which reports in lines of JSON."""
+"""Runs the load generator of a benchmark in a separate process that reports lines of JSON."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from realtime_mer.errors import UserError
 
 @contextlib.contextmanager
 def load_process(module: str, **options: float | None) -> Iterator[subprocess.Popen[str]]:
-    """Runs a module of this package, `--name value` for each option that is not None.
+    """Run a module of this package and kill it at the end of the block.
 
-    It is ended with the block.
+    Args:
+        module: name of the module in `realtime_mer.bench`.
+        options: passed as `--name value`; those that are None are left out.
     """
     given = [(f"--{name}", str(value)) for name, value in options.items() if value is not None]
-    command = [sys.executable, "-m", f"realtime_mer.benchmarks.{module}", *sum(given, ())]
+    command = [sys.executable, "-m", f"realtime_mer.bench.{module}", *sum(given, ())]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -28,14 +30,14 @@ def load_process(module: str, **options: float | None) -> Iterator[subprocess.Po
 
 
 def wait_for(process: subprocess.Popen[str], kind: str) -> dict[str, Any]:
-    """The next report of some kind, without its `kind`.
+    """Return the next report of a kind, without its `kind`.
 
     Raises:
-        UserError: the process ended before.
+        UserError: the process ended first.
     """
     assert process.stdout is not None
     for line in process.stdout:
         report: dict[str, Any] = json.loads(line)
         if report.pop("kind") == kind:
             return report
-    raise UserError("the load of the benchmark ended early; what it said stands above")
+    raise UserError("the load generator ended early; see its messages above")

@@ -1,4 +1,4 @@
-"""What a figure was measured on."""
+"""Describes the machine on which a figure was measured."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PACKAGES = ("numpy", "onnxruntime", "soxr", "websockets")
 
 
 def describe_machine() -> dict[str, object]:
-    """Processor, cores, system, versions and date, for the record beside a figure."""
+    """Return processor, cores, system, package versions and date, to be stored with a result."""
     return {
         "processor": processor(),
         "cores": os.cpu_count(),

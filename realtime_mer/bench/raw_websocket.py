@@ -1,13 +1,13 @@
-"""A websocket client that costs next to nothing: raw sockets, frames made before, read afterwards.
+"""A websocket client that uses little processor time.
 
-A load generator shares the machine with the server that it loads. So it only sends ready bytes and
-keeps what it reads with the time; what the bytes mean is found out when the measurement is over.
+A load generator shares the machine with the server that it loads. Therefore this client only sends
+prepared frames and stores what it receives with the time. The messages are parsed after the
+measurement.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 TEXT, BINARY = 0x1, 0x2
 TIMEOUT_S = 30.0
-# Any key will do; the server undoes it in any case.
+# Any key is valid; the server unmasks every frame.
 _MASK = b"\x5a\xc3\x17\x8e"
 _UPGRADE = (
     b"GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -24,7 +24,7 @@ _UPGRADE = (
 
 
 def allow_sockets(count: int) -> int:
-    """Raises this process's limit of open files; returns how many sockets it may have."""
+    """Raise this process's limit of open files; return how many sockets it may open."""
     with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit
         import resource
 
@@ -38,7 +38,7 @@ def allow_sockets(count: int) -> int:
 
 
 def masked_frame(opcode: int, payload: bytes) -> bytes:
-    """A message of a client as bytes on the wire."""
+    """Encode a message of a client as one masked websocket frame."""
     size = len(payload)
     if size < 126:
         head = struct.pack("!BB", 0x80 | opcode, 0x80 | size)
@@ -53,25 +53,28 @@ def masked_frame(opcode: int, payload: bytes) -> bytes:
 
 @dataclass(slots=True)
 class RawWebSocket:
-    """One connection, open.
+    """An open connection.
 
     Attributes:
-        socket: non-blocking.
-        heard: what came and when (seconds of the clock that the reader used).
-        unsent: what the kernel did not take yet.
+        socket: the TCP socket, non-blocking.
+        received: received bytes, each part with its time (seconds of the caller's clock).
+        unsent: bytes that the kernel has not accepted yet.
     """
 
     socket: socket.socket
-    heard: list[tuple[float, bytes]] = field(default_factory=list)
+    received: list[tuple[float, bytes]] = field(default_factory=list)
     unsent: bytes = b""
 
     @classmethod
     def open(cls, port: int, *, receive_buffer: int | None = None) -> RawWebSocket:
-        """Connects to this machine and shakes hands.
+        """Connect to a server on this machine and do the websocket handshake.
 
         Args:
-            port: of the server.
-            receive_buffer: bytes of the kernel's buffer; the system's choice where None.
+            port: TCP port of the server.
+            receive_buffer: size of the kernel's receive buffer in bytes; None: the default.
+
+        Raises:
+            ConnectionError: the server refused the connection.
         """
         connection = socket.socket()
         connection.settimeout(TIMEOUT_S)
@@ -80,19 +83,19 @@ class RawWebSocket:
         connection.connect(("127.0.0.1", port))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(_UPGRADE % b"/ws")
-        answer = b""
-        while b"\r\n\r\n" not in answer:
-            part = connection.recv(1)  # nothing of what follows the answer
+        response = b""
+        while b"\r\n\r\n" not in response:
+            part = connection.recv(1)  # one byte, so that no message is read with the response
             if not part:
-                raise ConnectionError(f"the server refused the connection: {answer[:200]!r}")
-            answer += part
-        if b" 101 " not in answer.split(b"\r\n")[0]:
-            raise ConnectionError(f"the server refused the connection: {answer[:200]!r}")
+                raise ConnectionError(f"the server refused the connection: {response[:200]!r}")
+            response += part
+        if b" 101 " not in response.split(b"\r\n")[0]:
+            raise ConnectionError(f"the server refused the connection: {response[:200]!r}")
         connection.setblocking(False)
         return cls(connection)
 
     def send(self, data: bytes) -> None:
-        """Sends what the kernel takes now and keeps the rest."""
+        """Send as much as the kernel accepts now and keep the rest in `unsent`."""
         data = self.unsent + data if self.unsent else data
         try:
             sent = self.socket.send(data)
@@ -101,7 +104,7 @@ class RawWebSocket:
         self.unsent = data[sent:] if sent < len(data) else b""
 
     def read(self, now: float) -> bool:
-        """Keeps what is there; False where the server has closed."""
+        """Store the bytes that have arrived; return False if the server has closed."""
         try:
             data = self.socket.recv(2**16)
         except BlockingIOError:
@@ -109,45 +112,39 @@ class RawWebSocket:
         except OSError:
             return False
         if data:
-            self.heard.append((now, data))
+            self.received.append((now, data))
         return bool(data)
 
     def texts(self) -> Iterator[tuple[float, str]]:
-        """The text messages so far, each with the time at which its end came."""
-        return _texts(self.heard)
+        """Return the text messages received so far, each with the time of its last byte."""
+        return _texts(self.received)
 
     def close(self) -> None:
-        """Closes without a handshake."""
+        """Close the socket without a closing handshake."""
         self.socket.close()
 
 
-def _texts(heard: Iterable[tuple[float, bytes]]) -> Iterator[tuple[float, str]]:
-    waiting = b""
-    for now, data in heard:
-        waiting += data
+def _texts(received: Iterable[tuple[float, bytes]]) -> Iterator[tuple[float, str]]:
+    pending = b""
+    for now, data in received:
+        pending += data
         start = 0
-        while (end := _end(waiting, start)) is not None:
-            head, last = end
-            if waiting[start] & 0x0F == TEXT:
-                yield now, waiting[head:last].decode()
-            start = last
-        waiting = waiting[start:]
+        while (payload := _payload(pending, start)) is not None:
+            head, end = payload
+            if pending[start] & 0x0F == TEXT:
+                yield now, pending[head:end].decode()
+            start = end
+        pending = pending[start:]
 
 
-def _end(data: bytes, start: int) -> tuple[int, int] | None:
-    """Where the payload of the frame at `start` begins and ends; None where it is not complete."""
+def _payload(data: bytes, start: int) -> tuple[int, int] | None:
+    """Return start and end of the payload of the frame at `start`; None if it is incomplete."""
     if len(data) < start + 2:
         return None
     size, head = data[start + 1] & 0x7F, start + 2
     if size >= 126:
-        wide = 2 if size == 126 else 8
-        if len(data) < head + wide:
+        width = 2 if size == 126 else 8
+        if len(data) < head + width:
             return None
-        size, head = int.from_bytes(data[head : head + wide], "big"), head + wide
+        size, head = int.from_bytes(data[head : head + width], "big"), head + width
     return (head, head + size) if len(data) >= head + size else None
-
-
-def own_cpu_s() -> float:
-    """Processor time of this process."""
-    times = os.times()
-    return times.user + times.system

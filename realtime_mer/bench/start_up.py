@@ -1,4 +1,4 @@
-"""How long it takes from starting a process until it listens, and until its first estimate."""
+"""Measures the time from starting a process until it listens, and until its first estimate."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from realtime_mer.bench.percentiles import percentiles_ms
 from realtime_mer.bench.server_process import serving
 
 GOAL_MS = 700.0
-# What every program of this kind must load: the least that is possible without another language.
-_LEAST = "import numpy, onnxruntime"
-# As a program uses the package; the audio is there at once, so nothing waits for it to be played.
-_ESTIMATE = """
+# The lower bound: every program that runs the model in Python loads these two.
+_IMPORTS_ONLY = "import numpy, onnxruntime"
+# A program that uses the package; its audio is in memory, so nothing waits for playback.
+_FIRST_ESTIMATE = """
 import numpy as np
 from mer_engine import load_engine
 from realtime_mer.core.config import PipelineConfig
@@ -30,43 +30,43 @@ assert pipeline.feed(second)
 
 
 def measure_start_up(*, runs: int = 15) -> dict[str, Any]:
-    """All figures of `realtime-mer bench start-up` as one JSON-ready object.
+    """Return all figures of `realtime-mer bench start-up` as one JSON-ready object.
 
     Args:
-        runs: processes that are started for each question.
+        runs: number of processes that are started for each figure.
     """
-    info = load_engine().info  # the files are in the system's memory from here on
+    info = load_engine().info  # also brings the files into the system's file cache
     return {
-        "listening_ms": _repeat(runs, _listening),
-        "first_estimate_ms": _repeat(runs, lambda: _python(_ESTIMATE)),
-        "least_ms": _repeat(runs, lambda: _python(_LEAST)),
-        "python_ms": _repeat(runs, lambda: _python("pass")),
+        "listening_ms": _repeat(runs, _listening_s),
+        "first_estimate_ms": _repeat(runs, lambda: _program_s(_FIRST_ESTIMATE)),
+        "least_ms": _repeat(runs, lambda: _program_s(_IMPORTS_ONLY)),
+        "python_ms": _repeat(runs, lambda: _program_s("pass")),
         "runs": runs,
         "goal": {"listening_ms": GOAL_MS},
         "method": {
-            "listening": "from starting `serve --input browser` until it has said where it is: the "
-            "model is loaded and checked, the port is open",
-            "first_estimate": "a program that imports the package, loads the model and feeds one "
-            "second of audio that it has; from its start to its end",
-            "least": f"a program that does nothing but `{_LEAST}`",
-            "python": "a program that does nothing",
+            "listening": "from starting `serve --input browser` until it prints its address; the "
+            "model is then loaded and checked, and the port is open",
+            "first_estimate": "run time of a program that imports the package, loads the model and "
+            "feeds one second of audio from memory",
+            "least": f"run time of the program `{_IMPORTS_ONLY}`",
+            "python": "run time of an empty program",
         },
         "model": {"name": info.name, "sha256": info.sha256},
         "machine": describe_machine(),
     }
 
 
-def _repeat(runs: int, measure: Callable[[], float]) -> dict[str, float]:
-    measure()
-    return percentiles_ms([measure() for _ in range(runs)])
+def _repeat(runs: int, measure_s: Callable[[], float]) -> dict[str, float]:
+    measure_s()
+    return percentiles_ms([measure_s() for _ in range(runs)])
 
 
-def _listening() -> float:
+def _listening_s() -> float:
     with serving("--input", "browser") as server:
         return server.start_s
 
 
-def _python(program: str) -> float:
-    began = time.monotonic()
+def _program_s(program: str) -> float:
+    started = time.monotonic()
     subprocess.run([sys.executable, "-c", program], check=True)
-    return time.monotonic() - began
+    return time.monotonic() - started

@@ -1,8 +1,8 @@
-"""Many live streams at once, as cheaply as they can be made: the load of `bench streams`.
+"""Load generator of `bench streams`: many live streams at little cost.
 
-Two kinds: browsers that send PCM over websockets to a server elsewhere, and decoded blocks that are
-handed to a `SessionPool` in this process. Either runs as a process of its own
-(`python -m realtime_mer.bench.stream_load`) and prints what it saw as JSON.
+There are two kinds of load: browsers that send PCM over websockets to a server in another process,
+and decoded blocks that are pushed to a `SessionPool` in this process. Either runs as a separate
+process (`python -m realtime_mer.bench.stream_load`) and prints its measurements as JSON.
 """
 
 from __future__ import annotations
@@ -24,78 +24,81 @@ from numpy.typing import NDArray
 
 from realtime_mer.bench.demo_audio import demo_audio
 from realtime_mer.bench.percentiles import percentiles_ms
+from realtime_mer.bench.process_usage import own_cpu_s, rss_mb
 from realtime_mer.bench.raw_websocket import (
     BINARY,
     TEXT,
     RawWebSocket,
     allow_sockets,
     masked_frame,
-    own_cpu_s,
 )
-from realtime_mer.bench.server_process import rss_mb
 from realtime_mer.errors import UserError
 
 HOP_S = 1.0
 AUDIO_S = 12.0
-# What a browser with the page sends: blocks of its audio thread, float 32, mono.
+# What the page sends from a browser: blocks of the browser's audio thread, float32, mono.
 BROWSER_RATE_HZ, BROWSER_BLOCK = 48_000, 1024
-# What a program hands over: decoded, at the rate of the front-end.
+# What a program pushes: decoded blocks at the rate of the front-end.
 INSIDE_RATE_HZ, INSIDE_BLOCK = 16_000, 1600
-# A browser lets no more than this wait on its side (web/mer_web/pcm.js).
-MOST_WAITING_S = 0.5
-# Between looks at the clock and the sockets: every look costs the machine that is measured.
+# The page drops audio when more than this waits to be sent (web/mer_web/pcm.js).
+MAX_UNSENT_S = 0.5
+# Interval between checks of clock and sockets; each check costs processor time.
 TICK_S = 0.002
-# An estimate may come so late and still be counted as late, not as missing.
+# An estimate that arrives within this time after the end counts as late, not as missing; at most
+# a quarter of the measuring time.
 GRACE_S = 1.5
+# Time for the server to answer after the connections have been made.
+CONNECT_S = 0.5
 NOT_A_LOSS = frozenset({"bad_samples"})
 
 
 @dataclass(slots=True)
-class Seen:
-    """One stream: when its blocks were sent, and what was heard of it.
+class StreamTimes:
+    """Times of one stream.
 
     Attributes:
-        phase_s: when its first block begins, from the beginning of the load.
-        sent: the time of each block.
-        heard: stream time of each estimate and when it was here.
+        phase_s: start of its first block, in seconds from the start of the load.
+        sent: time at which each block was sent.
+        estimates: stream time of each estimate and the time of its arrival.
     """
 
     phase_s: float
     sent: list[float] = field(default_factory=list)
-    heard: list[tuple[float, float]] = field(default_factory=list)
+    estimates: list[tuple[float, float]] = field(default_factory=list)
 
 
-def spread(count: int, seed: int = 0) -> list[Seen]:
-    """Streams whose hops begin at random moments."""
-    return [Seen(float(phase)) for phase in np.random.default_rng(seed).uniform(0, HOP_S, count)]
+def random_phases(count: int, seed: int = 0) -> list[StreamTimes]:
+    """Return streams whose hops start at random times."""
+    phases = np.random.default_rng(seed).uniform(0, HOP_S, count)
+    return [StreamTimes(float(phase)) for phase in phases]
 
 
 def send_live(
-    streams: Sequence[Seen],
+    streams: Sequence[StreamTimes],
     block_s: float,
     seconds: float,
     send: Callable[[int, int], None],
     wait: Callable[[float], None],
 ) -> float:
-    """Sends every stream's blocks when they are due.
+    """Send the blocks of all streams in real time.
 
     Args:
-        streams: get their times.
-        block_s: length of a block.
-        seconds: how long, from the last stream's beginning.
-        send: a stream's number and the number of its block.
-        wait: waits so many seconds at most, reading meanwhile.
+        streams: their `sent` times are filled in.
+        block_s: length of a block in seconds.
+        seconds: length of the load, from the start of the last stream.
+        send: called with the index of the stream and the index of its block.
+        wait: waits for at most this many seconds, and may read from sockets meanwhile.
 
     Returns:
-        When it began.
+        The time of the start (`time.monotonic`).
     """
-    # Within each length of a block they come in the same order.
+    # The streams send in the same order within each block length.
     order = sorted(range(len(streams)), key=lambda i: streams[i].phase_s % block_s)
     offsets = [streams[i].phase_s % block_s for i in order]
     skipped = [int(streams[i].phase_s // block_s) for i in order]
-    began = time.monotonic() + 0.1
+    started = time.monotonic() + 0.1
     for turn in range(math.ceil((seconds + HOP_S) / block_s)):
-        turn_at = began + (turn + 1) * block_s
+        turn_at = started + (turn + 1) * block_s
         for i, offset, skip in zip(order, offsets, skipped, strict=True):
             if turn < skip:
                 continue
@@ -103,25 +106,35 @@ def send_live(
                 wait(max(left, TICK_S))
             streams[i].sent.append(time.monotonic())
             send(i, turn - skip)
-    return began
+    return started
 
 
-def sum_up(
-    streams: Iterable[Seen], rate_hz: int, block: int, from_s: float, to_s: float
+def lateness_summary(
+    streams: Iterable[StreamTimes], rate_hz: int, block: int, from_s: float, to_s: float
 ) -> dict[str, Any]:
-    """How late the estimates were whose last samples were sent within a time, and how many came."""
+    """Count the estimates whose last sample was sent in a time range and compute their lateness.
+
+    Args:
+        streams: the measured times.
+        rate_hz: sample rate of the streams.
+        block: samples per block.
+        from_s, to_s: the time range (`time.monotonic`).
+
+    Raises:
+        UserError: no estimate arrived.
+    """
     lateness: list[float] = []
     expected = 0
     for stream in streams:
-        at = dict(stream.heard)
+        arrival_by_time = dict(stream.estimates)
         for hop in range(1, int(len(stream.sent) * block / rate_hz / HOP_S) + 1):
             sent = stream.sent[math.ceil(hop * HOP_S * rate_hz / block) - 1]
             if from_s <= sent < to_s:
                 expected += 1
-                if (heard := at.get(hop * HOP_S)) is not None:
-                    lateness.append(heard - sent)
+                if (arrival := arrival_by_time.get(hop * HOP_S)) is not None:
+                    lateness.append(arrival - sent)
     if not lateness:
-        raise UserError("no estimate came; measure for longer, or fewer streams")
+        raise UserError("no estimate arrived; measure longer or with fewer streams")
     return {
         "estimates": len(lateness),
         "missed": expected - len(lateness),
@@ -131,23 +144,35 @@ def sum_up(
 
 
 def load_server(port: int, count: int, settle_s: float, seconds: float) -> dict[str, Any]:
-    """Streams as browsers send them, to a server on this machine."""
+    """Send streams to a server on this machine as browsers do.
+
+    Args:
+        port: TCP port of the server.
+        count: number of streams.
+        settle_s: seconds before the measurement starts.
+        seconds: length of the measurement.
+
+    Raises:
+        UserError: this process may not open that many sockets, or no estimate arrived.
+    """
     if allow_sockets(count) < count:
-        raise UserError(f"{count} streams need as many open files; raise the limit (ulimit -n)")
+        raise UserError(
+            f"{count} streams need as many open files; raise the limit with 'ulimit -n'"
+        )
     audio = demo_audio(AUDIO_S, BROWSER_RATE_HZ)
     frames = [
         masked_frame(BINARY, audio[first : first + BROWSER_BLOCK].astype("<f4").tobytes())
         for first in range(0, len(audio) - BROWSER_BLOCK + 1, BROWSER_BLOCK)
     ]
     start = {"type": "start", "sample_rate_hz": BROWSER_RATE_HZ, "channels": 1, "format": "f32le"}
-    greeting = masked_frame(TEXT, json.dumps({**start, "name": "bench"}).encode())
+    start_frame = masked_frame(TEXT, json.dumps({**start, "name": "bench"}).encode())
     selector = selectors.DefaultSelector()
     sockets = []
     for _ in range(count):
-        one = RawWebSocket.open(port)
-        one.send(greeting)
-        selector.register(one.socket, selectors.EVENT_READ, one)
-        sockets.append(one)
+        client = RawWebSocket.open(port)
+        client.send(start_frame)
+        selector.register(client.socket, selectors.EVENT_READ, client)
+        sockets.append(client)
     closed = 0
 
     def wait(timeout_s: float) -> None:
@@ -157,61 +182,63 @@ def load_server(port: int, count: int, settle_s: float, seconds: float) -> dict[
                 closed += 1
                 selector.unregister(key.fileobj)
 
-    until = time.monotonic() + 0.5
-    while (left := until - time.monotonic()) > 0.0:
-        wait(left)
+    def read_for(duration_s: float) -> None:
+        until = time.monotonic() + duration_s
+        while (left := until - time.monotonic()) > 0.0:
+            wait(left)
+
+    read_for(CONNECT_S)
     print(json.dumps({"kind": "connected"}), flush=True)
-    streams = spread(count)
-    most_waiting = MOST_WAITING_S * BROWSER_RATE_HZ * 4
+    streams = random_phases(count)
+    max_unsent_bytes = MAX_UNSENT_S * BROWSER_RATE_HZ * 4
     dropped = 0
 
     def send(i: int, block: int) -> None:
         nonlocal dropped
-        one = sockets[i]
-        if len(one.unsent) > most_waiting:
+        client = sockets[i]
+        if len(client.unsent) > max_unsent_bytes:
             dropped += BROWSER_BLOCK
             return
         try:
-            one.send(frames[block % len(frames)])
+            client.send(frames[block % len(frames)])
         except OSError:
             dropped += BROWSER_BLOCK
 
-    cpu_s, wall = own_cpu_s(), time.monotonic()
-    began = send_live(streams, BROWSER_BLOCK / BROWSER_RATE_HZ, settle_s + seconds, send, wait)
-    share = (own_cpu_s() - cpu_s) / (time.monotonic() - wall)
+    cpu_before_s, wall_before_s = own_cpu_s(), time.monotonic()
+    started = send_live(streams, BROWSER_BLOCK / BROWSER_RATE_HZ, settle_s + seconds, send, wait)
+    share = (own_cpu_s() - cpu_before_s) / (time.monotonic() - wall_before_s)
     print(json.dumps({"kind": "sent"}), flush=True)
-    # While some had not begun, or had just stopped, their silence was told, as it should be.
-    from_s, ended = began + HOP_S + settle_s, time.monotonic()
-    until = time.monotonic() + GRACE_S
-    while (left := until - time.monotonic()) > 0.0:
-        wait(left)
+    # Before all streams have started and after they have stopped, the server rightly warns that no
+    # audio arrives; those warnings do not count.
+    from_s, ended = started + HOP_S + settle_s, time.monotonic()
+    read_for(min(GRACE_S, seconds / 4))
     warnings: Counter[str] = Counter()
     losses: Counter[str] = Counter()
-    for stream, one in zip(streams, sockets, strict=True):
+    for stream, client in zip(streams, sockets, strict=True):
         before: dict[str, int] = {}
         counters: dict[str, int] = {}
-        for now, text in one.texts():
+        for now, text in client.texts():
             if text.startswith('{"type":"estimate"'):
-                estimate = json.loads(text)
-                stream.heard.append((estimate["t"], now))
+                stream.estimates.append((json.loads(text)["t"], now))
             elif text.startswith('{"type":"warning"'):
                 warnings[json.loads(text)["code"]] += from_s <= now < ended
             elif text.startswith('{"type":"health"') and now < ended:
                 counters = json.loads(text)["counters"]
                 before = counters if now < from_s else before
         losses.update({k: v - before.get(k, 0) for k, v in counters.items()})
+    to_s = from_s + seconds - HOP_S
     return {
-        **sum_up(streams, BROWSER_RATE_HZ, BROWSER_BLOCK, from_s, from_s + seconds - HOP_S),
+        **lateness_summary(streams, BROWSER_RATE_HZ, BROWSER_BLOCK, from_s, to_s),
         "not_sent_samples": dropped,
         "closed": closed,
-        "losses": {k: v for k, v in losses.items() if v and k not in NOT_A_LOSS},
+        "losses": _real_losses(losses),
         "notices": {code: n for code, n in warnings.items() if n},
         "load_core_share": round(share, 4),
     }
 
 
 def load_pool(count: int, settle_s: float, seconds: float) -> dict[str, Any]:
-    """Decoded blocks, handed to the sessions of this process."""
+    """Push decoded blocks to a `SessionPool` in this process; the arguments of `load_server`."""
     from mer_engine import load_engine
 
     from realtime_mer.audio.format import AudioFormat
@@ -224,10 +251,10 @@ def load_pool(count: int, settle_s: float, seconds: float) -> dict[str, Any]:
         audio[first : first + INSIDE_BLOCK] for first in range(0, len(audio), INSIDE_BLOCK)
     ]
     pool = SessionPool(load_engine(), max_sessions=count)
-    before_mb = rss_mb(os.getpid())
+    rss_before_mb = rss_mb(os.getpid())
     audio_format = AudioFormat(INSIDE_RATE_HZ, 1)
     sessions = [pool.open(audio_format, "bench") for _ in range(count)]
-    streams = spread(count)
+    streams = random_phases(count)
     notices: Counter[str] = Counter()
     loading, counting = True, False
     losses: Counter[str] = Counter()
@@ -237,52 +264,58 @@ def load_pool(count: int, settle_s: float, seconds: float) -> dict[str, Any]:
             for name, value in session.stats.losses().items():
                 losses[name] += sign * value
 
-    def follow(stream: Seen, queue: list[LosslessQueue]) -> None:
+    def receive(stream: StreamTimes, queue: list[LosslessQueue]) -> None:
         now = time.monotonic()
         for item in queue[0].take():
             if isinstance(item, Estimate) and item.state is not State.STALLED:
-                stream.heard.append((item.t, now))
+                stream.estimates.append((item.t, now))
             elif isinstance(item, Notice) and loading and counting:
                 notices[item.code] += 1
 
     for stream, session in zip(streams, sessions, strict=True):
         queue: list[LosslessQueue] = []
         queue.append(
-            session.hub.subscribe_lossless(lambda s=stream, q=queue: follow(s, q))  # type: ignore[misc]
+            session.hub.subscribe_lossless(lambda s=stream, q=queue: receive(s, q))  # type: ignore[misc]
         )
 
     def send(i: int, block: int) -> None:
         nonlocal counting
-        if not counting and time.monotonic() >= wall + HOP_S + settle_s:
+        if not counting and time.monotonic() >= wall_before_s + HOP_S + settle_s:
             counting = True
             count_losses(-1)
         pool.push(sessions[i], blocks[block % len(blocks)])
 
-    cpu_s, thread_s, wall = own_cpu_s(), time.thread_time(), time.monotonic()
+    cpu_before_s, thread_before_s = own_cpu_s(), time.thread_time()
+    wall_before_s = time.monotonic()
     block_s = INSIDE_BLOCK / INSIDE_RATE_HZ
-    began = send_live(streams, block_s, settle_s + seconds, send, time.sleep)
+    started = send_live(streams, block_s, settle_s + seconds, send, time.sleep)
     loading = False
-    took_s = time.monotonic() - wall
-    share, feeding = own_cpu_s() - cpu_s, time.thread_time() - thread_s
+    wall_s = time.monotonic() - wall_before_s
+    process_s, push_s = own_cpu_s() - cpu_before_s, time.thread_time() - thread_before_s
     count_losses(1)
-    time.sleep(GRACE_S)
-    memory_mb = rss_mb(os.getpid()) - before_mb
+    time.sleep(min(GRACE_S, seconds / 4))
+    memory_mb = rss_mb(os.getpid()) - rss_before_mb
     pool.close()
-    from_s = began + HOP_S + settle_s
+    from_s = started + HOP_S + settle_s
+    to_s = from_s + seconds - HOP_S
     return {
-        **sum_up(streams, INSIDE_RATE_HZ, INSIDE_BLOCK, from_s, from_s + seconds - HOP_S),
-        "losses": {k: v for k, v in losses.items() if v and k not in NOT_A_LOSS},
+        **lateness_summary(streams, INSIDE_RATE_HZ, INSIDE_BLOCK, from_s, to_s),
+        "losses": _real_losses(losses),
         "notices": dict(notices),
-        "core_share": round((share - feeding) / took_s, 4),
-        "load_core_share": round(feeding / took_s, 4),
+        "core_share": round((process_s - push_s) / wall_s, 4),
+        "load_core_share": round(push_s / wall_s, 4),
         "memory_per_stream_kb": round(memory_mb * 1e3 / count, 1),
     }
 
 
+def _real_losses(counters: Counter[str]) -> dict[str, int]:
+    return {name: n for name, n in counters.items() if n and name not in NOT_A_LOSS}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The process of the load."""
+    """Run the load generator and print its report."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, help="of the server; none for the pool in this process")
+    parser.add_argument("--port", type=int, help="of the server; default: a pool in this process")
     parser.add_argument("--streams", type=int, required=True)
     parser.add_argument("--settle", type=float, required=True)
     parser.add_argument("--seconds", type=float, required=True)

@@ -1,4 +1,4 @@
-"""How many live streams one process serves in time, over websockets and inside the process."""
+"""Measures how many live streams one process serves in time, over websockets and in-process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GOAL_STREAMS, GOAL_INSIDE, GOAL_MS = 300, 1000, 250.0
 LEVELS = (25, 50, 100, 200, 300, 400, 500)
 INSIDE_LEVELS = (50, 100, 300, 600, 1000, 1400)
 QUICK_LEVELS = (2,)
-# Between the last level that held and the first that did not.
+# Further levels between the last that passed and the first that failed.
 BISECTIONS = 2
 SETTLE_S = 4.0
 
@@ -30,14 +30,17 @@ def measure_streams(
     settle_s: float = SETTLE_S,
     bisections: int = BISECTIONS,
 ) -> dict[str, Any]:
-    """All figures of `realtime-mer bench streams` as one JSON-ready object.
+    """Return all figures of `realtime-mer bench streams` as one JSON-ready object.
 
     Args:
         levels: numbers of streams over websockets to try, ascending.
-        inside_levels: the same for decoded blocks inside the process.
-        seconds: how long each level is measured.
-        settle_s: how long it runs before.
-        bisections: further levels between the last that held and the first that did not.
+        inside_levels: numbers of streams inside the process to try, ascending.
+        seconds: measuring time of each level.
+        settle_s: seconds before the measurement of each level.
+        bisections: further levels between the last that passed and the first that failed.
+
+    Raises:
+        UserError: the server did not start, or no estimate arrived.
     """
     info = load_engine().info
 
@@ -56,17 +59,18 @@ def measure_streams(
         "most_inside_streams": _most(inside_rows),
         "goal": {"websockets": GOAL_STREAMS, "inside": GOAL_INSIDE, "p99_ms": GOAL_MS},
         "method": {
-            "websockets": "`serve --input browser`; each stream as a browser sends it, "
-            f"{stream_load.BROWSER_RATE_HZ} Hz float 32 mono in frames of "
-            f"{stream_load.BROWSER_BLOCK} samples at real time, phases at random; raw sockets of "
-            "one other process on the same machine, whose share of a core is given",
+            "websockets": "`serve --input browser`; each stream as a browser sends it: "
+            f"{stream_load.BROWSER_RATE_HZ} Hz float32 mono in frames of "
+            f"{stream_load.BROWSER_BLOCK} samples, in real time, with random phases, from raw "
+            "sockets of another process on the same machine, whose processor time is given "
+            "separately",
             "inside": f"blocks of {stream_load.INSIDE_BLOCK} samples at "
-            f"{stream_load.INSIDE_RATE_HZ} Hz pushed to a SessionPool by a thread of its process, "
-            "whose share of a core is given apart",
-            "lateness": "from sending the block that holds an estimate's last sample to having the "
-            f"estimate; hop {stream_load.HOP_S:g} s, {seconds:g} s a level after {settle_s:g} s",
-            "in time": f"p99 under {GOAL_MS:g} ms, every estimate came, no audio dropped, no "
-            "stream slowed down",
+            f"{stream_load.INSIDE_RATE_HZ} Hz, pushed to a SessionPool by a thread of the same "
+            "process, whose processor time is given separately",
+            "lateness": "from sending the block with an estimate's last sample until the estimate "
+            f"arrives; hop {stream_load.HOP_S:g} s, {seconds:g} s per level after {settle_s:g} s",
+            "in time": f"p99 under {GOAL_MS:g} ms, every estimate arrived, no audio was dropped, "
+            "no stream was slowed down",
         },
         "model": {"name": info.name, "sha256": info.sha256},
         "machine": describe_machine(),
@@ -80,16 +84,16 @@ def _most(rows: Sequence[dict[str, Any]]) -> int:
 def _search(
     measure: Callable[[int], dict[str, Any]], levels: Sequence[int], bisections: int
 ) -> list[dict[str, Any]]:
-    """Levels until one fails, then some between; ascending."""
+    """Measure levels until one fails, then bisect; return the rows in ascending order."""
     rows: list[dict[str, Any]] = []
 
-    def held(count: int) -> bool:
+    def passes(count: int) -> bool:
         rows.append(measure(count))
         return bool(rows[-1]["in_time"])
 
     low, high = 0, None
     for level in levels:
-        if not held(level):
+        if not passes(level):
             high = level
             break
         low = level
@@ -97,15 +101,16 @@ def _search(
         if high is None or high - low < max(2, low // 20):
             break
         middle = (low + high) // 2
-        low, high = (middle, high) if held(middle) else (low, middle)
+        low, high = (middle, high) if passes(middle) else (low, middle)
     return sorted(rows, key=lambda row: int(row["streams"]))
 
 
 def in_time(report: dict[str, Any]) -> bool:
-    """Whether a level holds: late nowhere, nothing lost, nobody slowed down."""
-    lost = report["missed"] or report["losses"] or report["notices"]
+    """Return whether all estimates were in time, nothing was lost and no stream slowed down."""
     return not (
-        lost
+        report["missed"]
+        or report["losses"]
+        or report["notices"]
         or report.get("not_sent_samples")
         or report.get("closed")
         or report["lateness_ms"]["p99"] >= GOAL_MS
@@ -115,15 +120,15 @@ def in_time(report: dict[str, Any]) -> bool:
 def _over_websockets(count: int, settle_s: float, seconds: float) -> dict[str, Any]:
     limits = ("--max-sessions", str(count), "--max-viewers", str(count + 1))
     with serving("--input", "browser", "--quiet", *limits) as server:
-        before_mb = server.rss_mb
+        rss_before_mb = server.rss_mb
         with load_process(
             "stream_load", streams=count, settle=settle_s, seconds=seconds, port=server.port
         ) as load:
             wait_for(load, "connected")
-            cpu_s, began = server.cpu_s, time.monotonic()
+            cpu_before_s, started = server.cpu_s, time.monotonic()
             wait_for(load, "sent")
-            share = (server.cpu_s - cpu_s) / (time.monotonic() - began)
-            memory_mb = server.rss_mb - before_mb
+            share = (server.cpu_s - cpu_before_s) / (time.monotonic() - started)
+            memory_mb = server.rss_mb - rss_before_mb
             report = wait_for(load, "report")
     return {
         "streams": count,

@@ -1,8 +1,8 @@
-"""How many viewers of one stream get each update in time, and what one that stalls costs.
+"""Measures how many viewers of one stream get each update in time, and the cost of stalled viewers.
 
-The real `serve` plays the demo in a process of its own; the viewers are raw sockets of a second
-process, which only notes what comes and when. An update's delay at a viewer is from the moment that
-stands in the estimate (`utc`, milliseconds) until the viewer's process has read it.
+The real `serve` plays the demo in a separate process. The viewers are raw sockets of a second
+process, which only stores the messages and their times. The delay of an update is the time from the
+estimate's own time stamp (`utc`, in milliseconds) until the viewers' process has read it.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from mer_engine import load_engine
 from realtime_mer.bench.load_process import load_process, wait_for
 from realtime_mer.bench.machine import describe_machine
 from realtime_mer.bench.percentiles import percentiles_ms
-from realtime_mer.bench.raw_websocket import RawWebSocket, allow_sockets, own_cpu_s
+from realtime_mer.bench.process_usage import own_cpu_s
+from realtime_mer.bench.raw_websocket import RawWebSocket, allow_sockets
 from realtime_mer.bench.server_process import ServerProcess, serving
 from realtime_mer.errors import UserError
 
 GOAL_VIEWERS, GOAL_MS, GOAL_STALLED_KB = 3000, 100.0, 64.0
 LEVELS = (100, 300, 1000, 2000, 3000, 4000, 5000)
 QUICK_LEVELS = (20,)
-# Little room in the kernel, so that a viewer that does not read is a burden soon.
+# A small kernel buffer, so that unread messages soon collect in the server.
 STALLED_RECEIVE_BUFFER = 4096
-# More than the kernel holds for a viewer.
+# More than the kernel buffers for a viewer.
 PAST_ESTIMATES = 400
 SETTLE_S = 2.0
 
@@ -40,61 +41,63 @@ def measure_viewers(
     *,
     levels: Sequence[int] = LEVELS,
     seconds: float = 10.0,
+    settle_s: float = SETTLE_S,
     stalled: int = 200,
     past: int = PAST_ESTIMATES,
 ) -> dict[str, Any]:
-    """All figures of `realtime-mer bench viewers` as one JSON-ready object.
+    """Return all figures of `realtime-mer bench viewers` as one JSON-ready object.
 
     Args:
-        levels: numbers of viewers, ascending; those above the first that fails are left out.
-        seconds: how long each level lasts, at an update a second.
-        stalled: viewers that read nothing, and as many that do, in the second part.
-        past: estimates that there are to tell them.
+        levels: numbers of viewers, ascending; levels above the first that fails are left out.
+        seconds: measuring time of each level, at one update per second; more than 2.
+        settle_s: seconds before each measurement.
+        stalled: number of viewers that read nothing, and of normal viewers beside them.
+        past: number of past estimates that the server sends to a new viewer.
 
     Raises:
-        UserError: this process may not have so many sockets.
+        UserError: this process may not open that many sockets, or no update arrived.
     """
     if (allowed := allow_sockets(max(levels))) < max(levels):
         raise UserError(
-            f"{max(levels)} viewers need as many open files and this process may have {allowed}; "
-            "raise the limit (ulimit -n) or measure fewer (--most)"
+            f"{max(levels)} viewers need as many open files, but this process may open {allowed}; "
+            "raise the limit with 'ulimit -n' or use --quick"
         )
     info = load_engine().info
     rows: list[dict[str, Any]] = []
     for viewers in levels:
-        rows.append(_level(viewers, seconds))
+        rows.append(_measure_level(viewers, settle_s, seconds))
         if not rows[-1]["in_time"]:
             break
     return {
         "levels": rows,
         "most_viewers_in_time": max((r["viewers"] for r in rows if r["in_time"]), default=0),
-        "stalled": _measure_stalled(stalled, seconds, past),
+        "stalled": _measure_stalled(stalled, settle_s, seconds, past),
         "goal": {"viewers": GOAL_VIEWERS, "p99_ms": GOAL_MS, "stalled_kb": GOAL_STALLED_KB},
         "method": {
-            "viewers": f"`serve --input demo`, an update a second for {seconds:g} s a level; raw "
-            "sockets of one other process on the same machine; delay from the estimate's own time "
-            "(milliseconds) until it was read; health messages go out in between",
-            "in time": f"p99 over all updates at all viewers under {GOAL_MS:g} ms, and none missed",
-            "stalled": f"{stalled} viewers that shake hands and read nothing, at an estimate every "
-            "20 ms with a long past to tell; resident memory of the server per viewer, "
-            "its growth without them taken off",
+            "viewers": f"`serve --input demo`, one update per second for {seconds:g} s per level; "
+            "raw sockets of another process on the same machine; delay from the estimate's own "
+            "time stamp (in milliseconds) until it is read; health messages are sent as well",
+            "in time": f"p99 over all updates at all viewers under {GOAL_MS:g} ms, none missed",
+            "stalled": f"{stalled} viewers that complete the handshake and then read nothing; an "
+            "estimate every 20 ms and a long history to send; growth of the server's resident "
+            "memory per viewer, less its growth without them",
         },
         "model": {"name": info.name, "sha256": info.sha256},
         "machine": describe_machine(),
     }
 
 
-def _level(viewers: int, seconds: float) -> dict[str, Any]:
-    """One number of viewers at one server."""
+def _measure_level(viewers: int, settle_s: float, seconds: float) -> dict[str, Any]:
+    """Measure one number of viewers at one server."""
     with serving("--input", "demo", "--max-viewers", str(viewers + 1)) as server:
         _wait_for_estimates(server, 2)
-        before_mb = server.rss_mb
-        with _crowd(server.port, viewers, seconds) as crowd:
-            wait_for(crowd, "connected")
-            memory_mb = server.rss_mb - before_mb
-            cpu_s, began = server.cpu_s, time.monotonic()
-            report = wait_for(crowd, "report")
-            share = (server.cpu_s - cpu_s) / (time.monotonic() - began)
+        rss_before_mb = server.rss_mb
+        with _viewers(server, viewers, settle_s, seconds) as process:
+            wait_for(process, "connected")
+            memory_mb = server.rss_mb - rss_before_mb
+            cpu_before_s, started = server.cpu_s, time.monotonic()
+            report = wait_for(process, "report")
+            share = (server.cpu_s - cpu_before_s) / (time.monotonic() - started)
     delays = report["delays_ms"]
     return {
         "viewers": viewers,
@@ -110,26 +113,27 @@ def _level(viewers: int, seconds: float) -> dict[str, Any]:
     }
 
 
-def _measure_stalled(count: int, seconds: float, past: int) -> dict[str, Any]:
-    """What viewers that read nothing cost, and what as many others see beside them."""
+def _measure_stalled(count: int, settle_s: float, seconds: float, past: int) -> dict[str, Any]:
+    """Measure the memory of viewers that read nothing, and the delay of others beside them."""
     fast = ("--input", "demo", "--hop", "0.1", "--speed", "5", "--max-viewers", str(2 * count + 1))
     with serving(*fast) as server:
         _wait_for_estimates(server, past)
-        began, at_first = time.monotonic(), server.rss_mb
-        time.sleep(SETTLE_S)
-        drift = (server.rss_mb - at_first) / (time.monotonic() - began)
-        began, at_first = time.monotonic(), server.rss_mb
+        started, rss_before_mb = time.monotonic(), server.rss_mb
+        time.sleep(settle_s)
+        drift_mb_per_s = (server.rss_mb - rss_before_mb) / (time.monotonic() - started)
+        started, rss_before_mb = time.monotonic(), server.rss_mb
         with contextlib.ExitStack() as stack:
             for _ in range(count):
-                one = RawWebSocket.open(server.port, receive_buffer=STALLED_RECEIVE_BUFFER)
-                stack.callback(one.close)
-            time.sleep(SETTLE_S)
-            grown = server.rss_mb - at_first - drift * (time.monotonic() - began)
-            beside = _delays_of(server, count, seconds / 2)
-        without = _delays_of(server, count, seconds / 2)
+                viewer = RawWebSocket.open(server.port, receive_buffer=STALLED_RECEIVE_BUFFER)
+                stack.callback(viewer.close)
+            time.sleep(settle_s)
+            growth_mb = server.rss_mb - rss_before_mb
+            growth_mb -= drift_mb_per_s * (time.monotonic() - started)
+            beside = _delays(server, count, settle_s, seconds / 2)
+        without = _delays(server, count, settle_s, seconds / 2)
     return {
         "viewers": count,
-        "memory_per_viewer_kb": round(grown * 1e3 / count, 1),
+        "memory_per_viewer_kb": round(growth_mb * 1e3 / count, 1),
         "others": count,
         "others_delay_ms_without": without,
         "others_delay_ms_beside": beside,
@@ -137,36 +141,40 @@ def _measure_stalled(count: int, seconds: float, past: int) -> dict[str, Any]:
 
 
 def _wait_for_estimates(server: ServerProcess, count: int) -> None:
-    """Waits until the server has told so many estimates."""
-    listener = RawWebSocket.open(server.port)
+    """Wait until the server has sent `count` estimates."""
+    viewer = RawWebSocket.open(server.port)
     selector = selectors.DefaultSelector()
-    selector.register(listener.socket, selectors.EVENT_READ)
+    selector.register(viewer.socket, selectors.EVENT_READ)
     estimates = 0
     while estimates < count:
         selector.select()
-        if not listener.read(time.time()):
+        if not viewer.read(time.time()):
             raise UserError("the server closed a viewer's connection while it played the demo")
-        estimates = sum(data.count(b'"type":"estimate"') for _, data in listener.heard)
-    listener.close()
+        estimates = sum(data.count(b'"type":"estimate"') for _, data in viewer.received)
+    viewer.close()
 
 
-def _delays_of(server: ServerProcess, viewers: int, seconds: float) -> dict[str, float]:
-    with _crowd(server.port, viewers, seconds) as crowd:
-        delays: dict[str, float] = wait_for(crowd, "report")["delays_ms"]
+def _delays(
+    server: ServerProcess, viewers: int, settle_s: float, seconds: float
+) -> dict[str, float]:
+    with _viewers(server, viewers, settle_s, seconds) as process:
+        delays: dict[str, float] = wait_for(process, "report")["delays_ms"]
     return delays
 
 
-def _crowd(
-    port: int, viewers: int, seconds: float
+def _viewers(
+    server: ServerProcess, viewers: int, settle_s: float, seconds: float
 ) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
-    return load_process("viewers", port=port, viewers=viewers, settle=SETTLE_S, seconds=seconds)
+    return load_process(
+        "viewers", port=server.port, viewers=viewers, settle=settle_s, seconds=seconds
+    )
 
 
-# The crowd: a process of its own.
+# The process of the viewers.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The process of the viewers: connects, listens, tells what it saw as lines of JSON."""
+    """Connect the viewers, read their messages and print the measurements as lines of JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--viewers", type=int, required=True)
@@ -175,22 +183,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     allow_sockets(args.viewers)
     selector = selectors.DefaultSelector()
-    crowd = []
+    viewers = []
     for _ in range(args.viewers):
-        crowd.append(RawWebSocket.open(args.port))
-        selector.register(crowd[-1].socket, selectors.EVENT_READ, crowd[-1])
-    lost = _listen(selector, args.settle)
+        viewers.append(RawWebSocket.open(args.port))
+        selector.register(viewers[-1].socket, selectors.EVENT_READ, viewers[-1])
+    lost = _read_for(selector, args.settle)
     print(json.dumps({"kind": "connected"}), flush=True)
-    from_s, cpu_s = time.time(), own_cpu_s()
-    lost += _listen(selector, args.seconds)
-    report = _sum_up(crowd, from_s, time.time())
-    share = round((own_cpu_s() - cpu_s) / args.seconds, 4)
+    from_s, cpu_before_s = time.time(), own_cpu_s()
+    lost += _read_for(selector, args.seconds)
+    report = delay_summary(viewers, from_s, time.time())
+    share = round((own_cpu_s() - cpu_before_s) / args.seconds, 4)
     print(json.dumps({"kind": "report", **report, "lost_connections": lost, "core_share": share}))
     return 0
 
 
-def _listen(selector: selectors.BaseSelector, seconds: float) -> int:
-    """Reads whatever comes; returns how many connections the server closed."""
+def _read_for(selector: selectors.BaseSelector, seconds: float) -> int:
+    """Read from all sockets; return how many connections the server closed."""
     lost = 0
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0.0:
@@ -201,24 +209,31 @@ def _listen(selector: selectors.BaseSelector, seconds: float) -> int:
     return lost
 
 
-def _sum_up(crowd: Sequence[RawWebSocket], from_s: float, to_s: float) -> dict[str, Any]:
-    """Delays over all updates at all viewers, and what did not come.
+def delay_summary(viewers: Sequence[RawWebSocket], from_s: float, to_s: float) -> dict[str, Any]:
+    """Return the delays over all updates at all viewers, and how many updates were missed.
 
-    An update counts that was made a second or more before the end, so that all could have it.
+    Updates of the last second do not count, so that each had time to reach every viewer.
+
+    Args:
+        viewers: the connections with all they received.
+        from_s, to_s: start and end of the measurement (`time.time`).
+
+    Raises:
+        UserError: no update arrived.
     """
-    made: dict[int, float] = {}
+    sent_at: dict[int, float] = {}
     delays: list[float] = []
-    for one in crowd:
-        for now, estimate in _estimates(one):
-            at = datetime.fromisoformat(estimate["utc"]).timestamp()
-            if from_s <= at < to_s - 1.0:
-                made[estimate["seq"]] = at
-                delays.append(now - at)
+    for viewer in viewers:
+        for now, estimate in _estimates(viewer):
+            sent = datetime.fromisoformat(estimate["utc"]).timestamp()
+            if from_s <= sent < to_s - 1.0:
+                sent_at[estimate["seq"]] = sent
+                delays.append(now - sent)
     if not delays:
-        raise UserError("no update came while the viewers listened; measure for longer")
+        raise UserError("no update arrived at the viewers; measure longer")
     return {
-        "updates": len(made),
-        "missed": len(made) * len(crowd) - len(delays),
+        "updates": len(sent_at),
+        "missed": len(sent_at) * len(viewers) - len(delays),
         "delays_ms": percentiles_ms(delays),
         "worst_ms": round(max(delays) * 1e3, 3),
     }

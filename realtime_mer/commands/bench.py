@@ -88,7 +88,7 @@ def _streams(args: argparse.Namespace) -> dict[str, Any]:
     if not args.quick:
         return measure_streams()
     return measure_streams(
-        levels=QUICK_LEVELS, inside_levels=QUICK_LEVELS, seconds=3.0, settle_s=1.0, bisections=0
+        levels=QUICK_LEVELS, inside_levels=QUICK_LEVELS, seconds=2.0, settle_s=0.5, bisections=0
     )
 
 
@@ -97,7 +97,7 @@ def _viewers(args: argparse.Namespace) -> dict[str, Any]:
 
     if not args.quick:
         return measure_viewers()
-    return measure_viewers(levels=QUICK_LEVELS, seconds=4.0, stalled=10, past=50)
+    return measure_viewers(levels=QUICK_LEVELS, seconds=3.0, settle_s=0.5, stalled=10, past=50)
 
 
 def _start_up(args: argparse.Namespace) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
     from mer_engine.datasets.problems import DataError
-    from mer_research.reproduction.run import Settings, reproduce, say_with_time
+    from mer_research.reproduction.run import Settings, log_with_time, reproduce
 
     from realtime_mer.bench.machine import describe_machine
 
@@ -127,10 +127,10 @@ def run(args: argparse.Namespace) -> int:
         machine=describe_machine(),
     )
     try:
-        reproduce(settings, say_with_time)
+        reproduce(settings, log_with_time)
     except DataError as error:
         raise UserError(str(error)) from error
     except KeyboardInterrupt:
-        say_with_time(f"interrupted; what was done is kept in {args.cache}: run it again to go on")
+        log_with_time(f"interrupted; what was done is kept in {args.cache}: run it again to go on")
         raise
     return 0

@@ -1,1 +1,1 @@
-"""What `realtime-mer evaluate` measures."""
+"""Accuracy of a model on labelled songs, as `realtime-mer evaluate` measures it."""

@@ -1,4 +1,4 @@
-"""Labelled clips through the real pipeline, each as a live stream of its own."""
+"""Predictions of the live pipeline on labelled clips, each clip a stream of its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import numpy as np
 from mer_engine import Engine
 from mer_engine.datasets.audio import read_channels
 from mer_engine.datasets.problems import DataError
-from mer_engine.datasets.types import DIMENSIONS, STEP_S, Clip, Collection
+from mer_engine.datasets.types import (
+    CLIP_STEPS,
+    DIMENSIONS,
+    FIRST_SCORED_STEP,
+    STEP_S,
+    Clip,
+    Collection,
+)
 from numpy.typing import NDArray
 
 from realtime_mer.core.config import PipelineConfig
@@ -18,25 +25,24 @@ from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
 
-# A clip is ten seconds, in steps of half a second; scored are five to ten seconds heard.
-STEPS = 20
-FIRST_SCORED_STEP = 10
 _BLOCK_S = 0.5
+_TOLERANCE_S = 1e-6
 
+# Samples float32 [n] or [n, channels] and their rate in Hz -> all estimates of the clip.
 ClipEstimator = Callable[[NDArray[np.float32], int], list[Estimate]]
+# Called with the number of clips done and the total.
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Estimates and labels of n clips at the end of each half second heard.
+    """Estimates and labels of n clips at the end of each half second.
 
     Attributes:
-        songs: the song of each clip.
+        songs: song of each clip.
         values, low, high, labels: float64 [n, 20, 2] (valence, arousal); NaN where there is none.
-        left_out: what could not be measured, one sentence each.
-        whole: float64 [n, 20, 2], the piece as a whole as told then; NaN where the model does not
-            tell, None where it was not asked.
+        left_out: a sentence for each clip that could not be measured.
+        whole_song: float64 [n, 20, 2], estimates for the whole song; NaN where the model has none.
     """
 
     songs: tuple[str, ...]
@@ -45,37 +51,37 @@ class Predictions:
     high: NDArray[np.float64]
     labels: NDArray[np.float64]
     left_out: tuple[str, ...] = ()
-    whole: NDArray[np.float64] | None = None
+    whole_song: NDArray[np.float64] | None = None
 
     def scored(self) -> Predictions:
-        """The same without what was heard for less than five seconds."""
-        return self.moments(slice(FIRST_SCORED_STEP - 1, None))
+        """Return the predictions from the first scored step (5 s) on."""
+        return self.at_steps(slice(FIRST_SCORED_STEP - 1, None))
 
-    def moments(self, steps: slice) -> Predictions:
-        """Some of the steps: index 0 is half a second heard."""
+    def at_steps(self, steps: slice) -> Predictions:
+        """Return the predictions at some steps; index 0 is the end of the first half second."""
         return replace(
             self,
             values=self.values[:, steps],
             low=self.low[:, steps],
             high=self.high[:, steps],
             labels=self.labels[:, steps],
-            whole=None if self.whole is None else self.whole[:, steps],
+            whole_song=None if self.whole_song is None else self.whole_song[:, steps],
         )
 
-    def of_songs(self, chosen: NDArray[np.bool_]) -> Predictions:
-        """The clips for which `chosen`, bool [n], is true."""
-        rows = np.flatnonzero(chosen)
+    def select(self, mask: NDArray[np.bool_]) -> Predictions:
+        """Return the predictions of the clips where the mask [n] is True, without `left_out`."""
+        rows = np.flatnonzero(mask)
         return Predictions(
             tuple(self.songs[row] for row in rows),
             self.values[rows],
             self.low[rows],
             self.high[rows],
             self.labels[rows],
-            whole=None if self.whole is None else self.whole[rows],
+            whole_song=None if self.whole_song is None else self.whole_song[rows],
         )
 
 
-def listen(
+def estimate_clip(
     engine: Engine,
     samples: NDArray[np.float32],
     sample_rate_hz: int,
@@ -83,10 +89,14 @@ def listen(
     hop_s: float = STEP_S,
     lag_order: int | None = None,
 ) -> list[Estimate]:
-    """All estimates of a stream that begins and ends with these samples.
+    """Run the pipeline on a clip as a complete stream.
 
     Args:
+        engine: the model.
         samples: float32 [n] or [n, channels], full scale 1.0.
+        sample_rate_hz: sample rate.
+        hop_s: seconds between estimates.
+        lag_order: half seconds in a window; None for the model's own.
     """
     pipeline = Pipeline(
         engine,
@@ -102,16 +112,18 @@ def listen(
 
 
 def clips_of(collection: Collection, split: str, songs: int | None = None) -> list[Clip]:
-    """The clips of a split, in its order.
+    """Return the clips of a split, in the order of its songs.
 
     Args:
-        songs: at most so many songs, evenly spaced over the split; all where None.
+        collection: labelled songs.
+        split: name of the split.
+        songs: maximum number of songs, evenly spaced over the split; None for all.
     """
-    chosen = collection.splits[split]
-    if songs is not None and songs < len(chosen):
-        places = np.linspace(0, len(chosen) - 1, songs).round().astype(int)
-        chosen = tuple(chosen[place] for place in places)
-    order = {song: place for place, song in enumerate(chosen)}
+    selected = collection.splits[split]
+    if songs is not None and songs < len(selected):
+        indices = np.linspace(0, len(selected) - 1, songs).round().astype(int)
+        selected = tuple(selected[index] for index in indices)
+    order = {song: index for index, song in enumerate(selected)}
     clips = [clip for clip in collection.clips if clip.song in order]
     return sorted(clips, key=lambda clip: (order[clip.song], clip.start_s))
 
@@ -119,42 +131,46 @@ def clips_of(collection: Collection, split: str, songs: int | None = None) -> li
 def predict(
     collection: Collection,
     clips: Sequence[Clip],
-    listener: ClipEstimator,
+    estimator: ClipEstimator,
     *,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Predictions:
-    """Listens to clips.
+    """Predict clips.
 
     Args:
-        listener: makes estimates of samples and their rate, such as `listen` with an engine.
-        workers: threads.
-        progress: called with the number of clips done and of all.
+        collection: labelled songs.
+        clips: clips of the collection.
+        estimator: such as `estimate_clip` with an engine.
+        workers: number of threads.
+        progress: called with the number of clips done and the total.
 
     Raises:
-        DataError: not one clip could be measured.
+        DataError: no clip could be measured.
     """
-    return predict_each(collection, clips, {"": listener}, workers=workers, progress=progress)[""]
+    return predict_each(collection, clips, {"": estimator}, workers=workers, progress=progress)[""]
 
 
 def predict_each(
     collection: Collection,
     clips: Sequence[Clip],
-    listeners: Mapping[str, ClipEstimator],
+    estimators: Mapping[str, ClipEstimator],
     *,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> dict[str, Predictions]:
-    """Listens to the same clips in several ways; a clip that fails one of them is left out of all.
+    """Predict the same clips with several estimators.
+
+    A clip that one estimator cannot measure is left out for all.
 
     Raises:
-        DataError: not one clip could be measured.
+        DataError: no clip could be measured.
     """
 
-    def one(clip: Clip) -> NDArray[np.float64] | str:
+    def predict_clip(clip: Clip) -> NDArray[np.float64] | str:
         try:
             samples, rate = read_channels(clip)
-            tables = [by_step(listener(samples, rate)) for listener in listeners.values()]
+            tables = [newest_by_step(estimator(samples, rate)) for estimator in estimators.values()]
         except (DataError, UserError) as error:
             return f"song {clip.song}: {error}"
         if any(np.isnan(table[0, FIRST_SCORED_STEP - 1]).any() for table in tables):
@@ -166,47 +182,48 @@ def predict_each(
 
     songs, rows, labels, left_out = [], [], [], []
     with ThreadPoolExecutor(workers) as pool:
-        done = pool.map(one, clips) if workers > 1 else map(one, clips)
+        done = pool.map(predict_clip, clips) if workers > 1 else map(predict_clip, clips)
         for number, (clip, tables) in enumerate(zip(clips, done, strict=True), start=1):
             if isinstance(tables, str):
                 left_out.append(tables)
             else:
                 songs.append(clip.song)
                 rows.append(tables)
-                labels.append(collection.labels(clip, STEPS))
+                labels.append(collection.labels(clip, CLIP_STEPS))
             if progress is not None:
                 progress(number, len(clips))
     if not rows:
-        why = f": {left_out[0]}" if left_out else ""
-        raise DataError(f"not one clip of {collection.root} could be measured{why}")
+        reason = f": {left_out[0]}" if left_out else ""
+        raise DataError(f"no clip of {collection.root} could be measured{reason}")
     truth = np.stack(labels).astype(np.float64)
-    by_listener = np.moveaxis(np.stack(rows), 0, 2)  # listener, row, clip, step, 2
+    by_estimator = np.moveaxis(np.stack(rows), 0, 2)  # [estimator, kind, clip, step, dimension]
     return {
-        name: Predictions(tuple(songs), values, low, high, truth, tuple(left_out), whole)
-        for name, (values, low, high, whole) in zip(listeners, by_listener, strict=True)
+        name: Predictions(tuple(songs), values, low, high, truth, tuple(left_out), whole_song)
+        for name, (values, low, high, whole_song) in zip(estimators, by_estimator, strict=True)
     }
 
 
-def by_step(estimates: Sequence[Estimate], steps: int = STEPS) -> NDArray[np.float64]:
-    """What stands on the screen at the end of each step: the newest estimate until then.
+def newest_by_step(estimates: Sequence[Estimate], steps: int = CLIP_STEPS) -> NDArray[np.float64]:
+    """Return the newest estimate at the end of each step, as a viewer of the stream sees it.
 
     Returns:
-        float64 [4, steps, 2]: value, low and high of valence and arousal, and both of the piece as
-        a whole; NaN before the first estimate, after the stream's end, and where it is not told.
+        float64 [4, steps, 2]: value, lower bound, upper bound and whole-song estimate of valence
+        and arousal. NaN before the first estimate, after the end of the stream, and where the
+        model has no whole-song estimate.
     """
     table = np.full((4, steps, 2), np.nan)
     if not estimates:
         return table
     times = np.array([estimate.t for estimate in estimates])
     ends = STEP_S * np.arange(1, steps + 1)
-    newest = np.searchsorted(times, ends + 1e-6, side="right") - 1
+    newest = np.searchsorted(times, ends + _TOLERANCE_S, side="right") - 1
     hop = float(np.diff(times).max()) if len(times) > 1 else STEP_S
-    for step, place in enumerate(newest):
-        if place < 0 or ends[step] >= times[-1] + hop - 1e-6:
+    for step, index in enumerate(newest):
+        if index < 0 or ends[step] >= times[-1] + hop - _TOLERANCE_S:
             continue
         for row, suffix in enumerate(("", "_low", "_high")):
-            table[row, step] = [getattr(estimates[place], name + suffix) for name in DIMENSIONS]
-        whole = estimates[place].whole
-        if whole is not None:
-            table[3, step] = whole
+            table[row, step] = [getattr(estimates[index], name + suffix) for name in DIMENSIONS]
+        whole_song = estimates[index].whole
+        if whole_song is not None:
+            table[3, step] = whole_song
     return table

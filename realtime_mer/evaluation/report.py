@@ -1,4 +1,4 @@
-"""Accuracy by song: labelled clips through the real pipeline, each as a live stream of its own."""
+"""The report of `evaluate`: the pipeline on labelled clips, each clip a stream of its own."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ from mer_engine.model_file import ModelInfo
 from realtime_mer.bench.machine import describe_machine
 from realtime_mer.evaluation.campaigns import LAST_OF_2013, LAST_OF_2014, LAST_OF_2015
 from realtime_mer.evaluation.metrics import (
-    Figures,
-    PerSong,
-    by_group,
-    by_seconds,
+    PerSongMetrics,
+    PooledMetrics,
     constant_half_widths,
-    figures,
     genre_groups,
-    per_song,
+    metrics_by_duration,
+    metrics_by_group,
+    per_song_metrics,
+    pooled_metrics,
     with_constant_width,
 )
-from realtime_mer.evaluation.predictions import Predictions, clips_of, listen, predict
+from realtime_mer.evaluation.predictions import Predictions, clips_of, estimate_clip, predict
 
-HEARD_S = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0)
-# The last songs of each.
+DURATIONS_S = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0)
+# Title and last song of each campaign.
 _CAMPAIGNS = (
     ("2013 (songs to 1000)", LAST_OF_2013),
     ("2014 (songs to 2000)", LAST_OF_2014),
     ("2015 (songs 2001-2058)", LAST_OF_2015),
 )
-LONG_SONGS_NOTE = (
-    "songs 2001-2058 are those of this split only; all 58 can be measured only with a model that "
-    "was fitted without them"
+LONG_SONGS_REMARK = (
+    "songs 2001-2058 are only those of this split; measuring all 58 needs a model that was trained "
+    "without them"
 )
 
-Groups = dict[str, dict[str, Figures]]
+Groups = dict[str, dict[str, PooledMetrics]]
 
 
 @dataclass(frozen=True)
 class Widths:
-    """How wide the intervals of one dimension are, beside intervals of constant width.
+    """Widths of the intervals of one dimension, compared with intervals of constant width.
 
     Attributes:
         mean: mean width of the model's intervals.
-        matched: width of the constant interval that holds the same share of these very labels.
-        fitted: mean width of the constant interval that held the wanted share on validation songs,
-            cut off at the ends of the scale; None where there are none.
-        fitted_coverage: share of these labels that it holds.
-        fitted_on: which songs, and what is to be known of them.
+        matched: width of the constant interval that contains the same share of the measured labels.
+        fitted: mean width of the constant interval that contains the target share on held-out
+            songs, after clipping to [-1, 1]; None without such songs.
+        fitted_coverage: share of the measured labels within that interval.
+        fitted_on: the held-out songs, as text.
     """
 
     mean: float
@@ -68,21 +68,26 @@ class Widths:
 
 @dataclass(frozen=True)
 class Report:
-    """What was measured.
+    """Accuracy of a model on a split of a collection.
 
     Attributes:
         dynamic: agreement with the labels over time, by dimension.
-        static: agreement with the whole songs' labels, by dimension; empty where the model does
-            not tell them or the data have no such labels.
+        static: agreement with the labels of whole songs, by dimension; empty where the model does
+            not predict them or the data has none.
         coverage: share of labels within their intervals, by dimension.
-        level: share that the intervals are meant to hold.
-        widths: of the intervals, by dimension.
-        songwise: agreement within and between songs, by dimension.
-        genres, campaigns: figures of groups of songs; campaigns are empty for other data than DEAM.
-        heard: figures after so many seconds.
-        trained_on: whether the model says that it was trained on these songs.
-        songs: songs that were measured.
-        left_out: songs that were not, a sentence each.
+        level: target share of the intervals.
+        widths: interval widths, by dimension.
+        per_song: agreement within and between songs, by dimension.
+        genres, campaigns: metrics of groups of songs; campaigns are empty for data other than DEAM.
+        by_duration: metrics after some seconds of audio.
+        trained_on: whether the model was trained on these songs, by its own report.
+        songs: number of measured songs.
+        split: name of the split.
+        estimates: number of scored estimates.
+        model: name, version and SHA-256 of the model.
+        data: the data, as text.
+        seconds: duration of the measurement.
+        left_out: a sentence for each song or clip that was not measured.
     """
 
     dynamic: dict[str, Fit]
@@ -90,10 +95,10 @@ class Report:
     coverage: dict[str, float]
     level: float
     widths: dict[str, Widths]
-    songwise: dict[str, PerSong]
+    per_song: dict[str, PerSongMetrics]
     genres: Groups
     campaigns: Groups
-    heard: dict[float, dict[str, Figures]]
+    by_duration: dict[float, dict[str, PooledMetrics]]
     trained_on: bool
     songs: int
     split: str
@@ -104,17 +109,17 @@ class Report:
     left_out: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """One JSON object with everything."""
+        """Return the report as a JSON object."""
         return {
             "dynamic": {name: fit.to_dict() for name, fit in self.dynamic.items()},
             "static": {name: fit.to_dict() for name, fit in self.static.items()},
             "coverage": {**self.coverage, "level": self.level},
             "interval_width": {name: asdict(widths) for name, widths in self.widths.items()},
-            "per_song": {name: songs.to_dict() for name, songs in self.songwise.items()},
+            "per_song": {name: songs.to_dict() for name, songs in self.per_song.items()},
             "genres": _rows("genre", self.genres),
             "campaigns": _rows("campaign", self.campaigns),
-            "long_songs": LONG_SONGS_NOTE if self.campaigns else None,
-            "heard": _rows("seconds", self.heard),
+            "long_songs": LONG_SONGS_REMARK if self.campaigns else None,
+            "heard": _rows("seconds", self.by_duration),
             "model_was_trained_on_these_songs": self.trained_on,
             "songs": self.songs,
             "split": self.split,
@@ -135,15 +140,15 @@ def measure_accuracy(
     compare_widths: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Measures a model on a split of a labelled collection.
+    """Measure a model on a split of a labelled collection.
 
     Args:
         engine: the model.
         collection: the songs and their labels.
-        split: "train", "validation" or "test".
-        compare_widths: whether to listen to the validation songs too, where that is needed to fit
+        split: "train", "validation", "test" or "all".
+        compare_widths: whether to predict the validation songs too, where they are needed to fit
             an interval of constant width.
-        progress: called with the number of clips done and of all.
+        progress: called with the number of clips done and the total.
 
     Raises:
         DataError: no song of the split can be measured.
@@ -156,55 +161,51 @@ def measure_accuracy(
     calibration = _calibration_clips(info, collection, split) if compare_widths else []
     total = len(clips) + len(calibration)
 
-    def tell(before: int) -> Callable[[int, int], None]:
-        return lambda done, _: progress(before + done, total) if progress is not None else None
-
-    workers = min(2, os.cpu_count() or 1)
-    heard = predict(collection, clips, partial(listen, engine), workers=workers, progress=tell(0))
-    held_out = (
-        predict(
+    def run(chosen: list[Clip], done_before: int) -> Predictions:
+        return predict(
             collection,
-            calibration,
-            partial(listen, engine),
-            workers=workers,
-            progress=tell(len(clips)),
+            chosen,
+            partial(estimate_clip, engine),
+            workers=min(2, os.cpu_count() or 1),
+            progress=lambda done, _: progress(done_before + done, total) if progress else None,
         )
-        if calibration
-        else None
-    )
-    scored = heard.scored()
+
+    predictions = run(clips, 0)
+    held_out = run(calibration, len(clips)) if calibration else None
+    scored = predictions.scored()
     pooled = {name: _pooled(scored, column) for column, name in enumerate(DIMENSIONS)}
-    genres = {song: collection.songs[song].genre for song in heard.songs}
+    genres = {song: collection.songs[song].genre for song in predictions.songs}
     return Report(
-        dynamic={name: both[0] for name, both in pooled.items()},
-        static=_static(heard, collection),
-        coverage={name: both[1] for name, both in pooled.items()},
+        dynamic={name: agreement for name, (agreement, _) in pooled.items()},
+        static=_static(predictions, collection),
+        coverage={name: share for name, (_, share) in pooled.items()},
         level=info.coverage,
         widths=_widths(info, collection, split, scored, held_out),
-        songwise=per_song(scored),
+        per_song=per_song_metrics(scored),
         genres=_by_genre(scored, genres) if any(genres.values()) else {},
         campaigns=_campaigns(scored) if collection.name == "deam" else {},
-        heard=by_seconds(heard, HEARD_S),
+        by_duration=metrics_by_duration(predictions, DURATIONS_S),
         trained_on=trained_on(info, collection, split),
-        songs=len(set(heard.songs)),
+        songs=len(set(predictions.songs)),
         split=split,
         estimates=int(np.isfinite(scored.labels + scored.values).all(axis=2).sum()),
         model={"name": info.name, "version": info.version, "sha256": info.sha256},
-        data=f"{collection.name}, {split} split, {len(heard.songs)} clips of up to ten seconds",
+        data=f"{collection.name}, {split} split, {len(predictions.songs)} clips of up to "
+        "ten seconds",
         seconds=time.perf_counter() - begun,
-        left_out=tuple(map(str, collection.problems_of(split))) + heard.left_out,
+        left_out=tuple(map(str, collection.problems_of(split))) + predictions.left_out,
     )
 
 
 def trained_on(info: ModelInfo, collection: Collection, split: str) -> bool:
-    """Whether the model's own report says that songs of this split took part in its training.
+    """Return whether the model was trained on songs of this split, by its own training report.
 
-    A user's own collections all have the name "csv"; there the number of songs must agree as well.
+    All collections of users have the name "csv"; for them the number of songs must match, too.
     """
     splits = ("train", "validation") if split == ALL else (split,)
     training = info.training
     if collection.name == "deam" and (training.get("init") or "collections" not in training):
-        # Older reports, and models that began with the shipped one, which knows these splits.
+        # Older reports, and models initialised from the shipped one, which was trained on these.
         return any(name in ("train", "validation") for name in splits) and bool(training)
     for entry in training.get("collections", ()):
         for name in splits:
@@ -216,7 +217,7 @@ def trained_on(info: ModelInfo, collection: Collection, split: str) -> bool:
 
 
 def _calibration_clips(info: ModelInfo, collection: Collection, split: str) -> list[Clip]:
-    """What to fit an interval of constant width on, where the model does not tell its width."""
+    """Return the clips to fit a constant interval on; none where the model reports its width."""
     if split == "validation" or _reported_half_widths(info):
         return []
     return clips_of(collection, "validation")
@@ -230,22 +231,23 @@ def _pooled(scored: Predictions, column: int) -> tuple[Fit, float]:
     )
     if len(labels) < 2 or labels.var() == 0:
         raise DataError(
-            f"the measured songs have {len(labels)} {DIMENSIONS[column]} labels without any "
-            "spread; agreement needs songs with different labels"
+            f"the measured songs have {len(labels)} equal {DIMENSIONS[column]} labels; agreement "
+            "needs songs with different labels"
         )
     return fit(labels, values), coverage(labels, low, high)
 
 
-def _static(heard: Predictions, collection: Collection) -> dict[str, Fit]:
-    """Compares what was told last of the pieces as a whole with whole songs' labels (1 to 9)."""
+def _static(predictions: Predictions, collection: Collection) -> dict[str, Fit]:
+    """Compare the last whole-song estimates with whole-song labels, on a scale of 1 to 9."""
     values, labels = [], []
-    for row, song in enumerate(heard.songs):
+    for row, song in enumerate(predictions.songs):
         static = collection.songs[song].static
-        if static is None or heard.whole is None:
+        if static is None or predictions.whole_song is None:
             continue
-        told = heard.whole[row][np.isfinite(heard.whole[row]).all(axis=1)]
-        if len(told):
-            values.append(5 + 4 * told[-1])
+        estimates = predictions.whole_song[row]
+        estimates = estimates[np.isfinite(estimates).all(axis=1)]
+        if len(estimates):
+            values.append(5 + 4 * estimates[-1])
             labels.append(5 + 4 * np.array(static))
     if len(values) < 2 or not np.var(labels, axis=0).all():
         return {}
@@ -262,44 +264,43 @@ def _widths(
 ) -> dict[str, Widths]:
     half = _reported_half_widths(info)
     if half:
-        # Files of older trainings do not say which songs: the validation split's.
-        songs = info.training["validation"].get("held_out", "validation split")
-        fitted_on = f"{songs}, by the same network before it was fitted on those songs too"
+        # Older model files do not name the songs: it was the validation split.
+        songs = info.training["validation"].get("held_out", "the validation split")
+        fitted_on = f"{songs}, with predictions of networks that were trained without them"
     elif held_out is not None:
         half = constant_half_widths(held_out.scored(), info.coverage)
         fitted_on = "the validation split"
         if trained_on(info, collection, "validation"):
-            fitted_on += ", on which this model was trained: narrower than it should be"
+            fitted_on += ", on which this model was trained: the width is too small"
     elif split == "validation":
-        fitted_on = "no songs: the measured split is the validation split itself"
+        fitted_on = "no songs: the measured split is the validation split"
     elif not clips_of(collection, "validation"):
-        fitted_on = "no songs: this collection has no validation split at hand"
+        fitted_on = "no songs: the collection has no validation songs"
     else:
-        fitted_on = "no songs: it was not asked for"
-    own = figures(scored)
-    constant = figures(with_constant_width(scored, half)) if half else {}
-    result = {}
-    for name, mine in own.items():
-        other = constant.get(name)
-        result[name] = Widths(
-            mean=mine.width,
-            matched=2 * constant_half_widths(scored, mine.coverage)[name],
-            fitted=None if other is None else other.width,
-            fitted_coverage=None if other is None else other.coverage,
+        fitted_on = "no songs: the comparison was not requested"
+    own = pooled_metrics(scored)
+    constant = pooled_metrics(with_constant_width(scored, half)) if half else {}
+    return {
+        name: Widths(
+            mean=metrics.width,
+            matched=2 * constant_half_widths(scored, metrics.coverage)[name],
+            fitted=constant[name].width if name in constant else None,
+            fitted_coverage=constant[name].coverage if name in constant else None,
             fitted_on=fitted_on,
         )
-    return result
+        for name, metrics in own.items()
+    }
 
 
 def _reported_half_widths(info: ModelInfo) -> dict[str, float]:
-    """Constant half-widths from the model's own training report, where it has them."""
+    """Return constant half-widths from the training report of the model; empty without any."""
     reported = info.training.get("validation", {}).get("constant_half_width", {})
     return {name: float(reported[name]) for name in DIMENSIONS if name in reported}
 
 
 def _by_genre(scored: Predictions, genres: dict[str, str | None]) -> Groups:
-    """By name, "other" last."""
-    groups = by_group(scored, genre_groups(scored.songs, genres))
+    """Return metrics by genre, sorted by name, "other" last."""
+    groups = metrics_by_group(scored, genre_groups(scored.songs, genres))
     return {name: groups[name] for name in sorted(groups, key=lambda n: (n == "other", n))}
 
 
@@ -308,12 +309,12 @@ def _campaigns(scored: Predictions) -> Groups:
         next(name for name, last in _CAMPAIGNS if int(song) <= last or last == _CAMPAIGNS[-1][1])
         for song in scored.songs
     ]
-    found = by_group(scored, groups)
-    return {name: found[name] for name, _ in _CAMPAIGNS if name in found}
+    metrics = metrics_by_group(scored, groups)
+    return {name: metrics[name] for name, _ in _CAMPAIGNS if name in metrics}
 
 
-def _rows(title: str, groups: dict[Any, dict[str, Figures]]) -> list[dict[str, Any]]:
+def _rows(key: str, groups: dict[Any, dict[str, PooledMetrics]]) -> list[dict[str, Any]]:
     return [
-        {title: name, **{dimension: f.to_dict() for dimension, f in dimensions.items()}}
+        {key: name, **{dimension: m.to_dict() for dimension, m in dimensions.items()}}
         for name, dimensions in groups.items()
     ]

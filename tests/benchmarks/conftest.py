@@ -1,4 +1,4 @@
-"""Where the benchmark scripts are."""
+"""The folder of the benchmark scripts."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ import pytest
 
 @pytest.fixture(scope="session")
 def scripts() -> Path:
-    """The folder of the scripts."""
+    """Return the folder of the benchmark scripts."""
     return Path(__file__).parents[2] / "benchmarks"

@@ -1,4 +1,9 @@
+"""Markers of generated tables."""
+
+from __future__ import annotations
+
 import pytest
+from markers import UnknownMarkerError, fill
 
 DOCUMENT = """\
 # Title
@@ -12,9 +17,7 @@ between
 """
 
 
-def test_only_what_stands_between_markers_changes() -> None:
-    from markers import fill
-
+def test_only_the_text_between_markers_changes() -> None:
     text, missing = fill(DOCUMENT, {"accuracy": lambda: "new\n", "by song": lambda: "more"})
     assert text == DOCUMENT.replace("old", "new").replace("by song -->\n", "by song -->\nmore\n")
     assert missing == []
@@ -22,16 +25,12 @@ def test_only_what_stands_between_markers_changes() -> None:
 
 
 def test_without_a_result_the_old_text_stays() -> None:
-    from markers import fill
-
     text, missing = fill(DOCUMENT, {"accuracy": lambda: None, "by song": lambda: "more"})
     assert "old" in text
     assert missing == ["accuracy"]
 
 
-def test_a_marker_that_nothing_makes_is_told() -> None:
-    from markers import UnknownMarkerError, fill
-
+def test_an_unknown_or_open_marker_is_an_error() -> None:
     with pytest.raises(UnknownMarkerError, match="no table 'by song'; there are accuracy"):
         fill(DOCUMENT, {"accuracy": lambda: "new"})
     open_ended = DOCUMENT.replace("<!-- end -->\nbetween", "between")
@@ -39,8 +38,6 @@ def test_a_marker_that_nothing_makes_is_told() -> None:
         fill(open_ended, {"accuracy": lambda: "new", "by song": lambda: "more"})
 
 
-def test_other_comments_are_left_alone() -> None:
-    from markers import fill
-
+def test_other_comments_stay() -> None:
     text = "<!-- client: python -->\ncode\n"
     assert fill(text, {}) == (text, [])

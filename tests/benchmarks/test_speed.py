@@ -1,4 +1,4 @@
-"""Speed: scale on paper, the comparison's parts, tables and plots."""
+"""Speed: calculated scale, the comparison with other tools, tables and plots."""
 
 from __future__ import annotations
 
@@ -102,23 +102,23 @@ def write(folder: Path, parts: dict[str, Any]) -> None:
         (folder / f"{name}.json").write_text(json.dumps(part), encoding="utf-8")
 
 
-def test_scale_is_reckoned_from_the_parts(parts: dict[str, Any], tmp_path: Path) -> None:
+def test_scale_is_calculated_from_the_results(parts: dict[str, Any], tmp_path: Path) -> None:
     write(tmp_path, parts)
     main = importlib.import_module("scale").main
     assert main(["--results", str(tmp_path), "--price", "0.1", "--cores", "4"]) == 0
     result = json.loads((tmp_path / "scale.json").read_text())
-    ways = [row["streams_per_core"] for row in result["ways"]]
-    # 1 / 0.004; 100 streams on half a core; 500 on half a core; 1 ms a window.
-    assert ways == [250.0, 200.0, 1000.0, 1000.0]
-    assert result["ways"][1]["cost_per_1000_stream_hours"] == pytest.approx(0.5)
-    limits = {row["what"]: row["streams"] for row in result["limits"]}
+    per_core = [row["streams_per_core"] for row in result["configurations"]]
+    # 1 / 0.004; 100 streams on half a core; 500 on half a core; 1 ms per window.
+    assert per_core == [250.0, 200.0, 1000.0, 1000.0]
+    assert result["configurations"][1]["cost_per_1000_stream_hours"] == pytest.approx(0.5)
+    limits = {row["resource"]: row["streams"] for row in result["limits"]}
     assert limits["processor"] == 800.0
     assert limits["one process"] == 200.0
-    assert result["breaks_first"] == "one process"
+    assert result["first_limit"] == "one process"
     assert result["gpu"] == []
 
 
-def test_scale_says_what_is_missing(
+def test_scale_reports_missing_results(
     tmp_path: Path, parts: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     del parts["viewers"]
@@ -131,9 +131,7 @@ def test_scale_says_what_is_missing(
     assert "--cores must be above 0" in capsys.readouterr().err
 
 
-def test_every_figure_of_speed_has_its_table_and_plot(
-    parts: dict[str, Any], tmp_path: Path
-) -> None:
+def test_every_speed_result_has_a_table_and_a_plot(parts: dict[str, Any], tmp_path: Path) -> None:
     results = tmp_path / "benchmarks" / "results"
     parts["scale"] = importlib.import_module("scale").scale(
         parts, price=0.04, cores=8, memory_gb=16.0, network_gbit=1.0
@@ -155,17 +153,19 @@ def test_every_figure_of_speed_has_its_table_and_plot(
     readme = (tmp_path / "benchmarks" / "README.md").read_text(encoding="utf-8")
     for expected in (
         "| realtime-mer | 4.00 | 1.0 |",
-        "| essentia, MusiCNN's embedding | 200.00 | 50.0 |",
-        "| resampler, one second of audio | 10.000 | 1.000 | 10.0 |",
-        "| memory that stays of an update (Python's) | 3 bytes |",
-        "| 1 | 2.000 | 50% |",
-        "Not measured: tensorrt: no NVIDIA card.",
-        "| 200 | 10 | 20 | 30 | 3 missed, slower 2 | 0.50 |",
+        "| essentia (MusiCNN embedding) | 200.00 | 50.0 |",
+        "| resampler, 1 s of audio | 10.000 | 1.000 | 10.0 |",
+        "| Python memory kept per update | 3 bytes |",
+        "| 1 | 2.000 (50%) |",
+        "| 8 | 1.000 |",
+        "* tensorrt: no NVIDIA card",
+        "| 200 | 10 | 20 | 30 | 3 | 0.50 |",
+        "* 200 streams: slower 2",
         "In time: **100** (goal 300).",
-        "| memory of each, in the server | 30 kB | under 64 kB |",
+        "| server memory per stalled viewer | 30 kB | under 64 kB |",
         "| start to listening |",
         "Streams per GPU: not measured.",
-        "First: **",
+        "First limit: **",
     ):
         assert expected in readme, expected
     if importlib.util.find_spec("matplotlib") is None:
@@ -177,20 +177,20 @@ def test_every_figure_of_speed_has_its_table_and_plot(
         assert f"plots/{name}.png" in readme
 
 
-def test_what_a_command_measures_is_what_its_table_reads(tmp_path: Path) -> None:
+def test_the_engine_table_accepts_the_result_of_its_command(tmp_path: Path) -> None:
     write(tmp_path / "benchmarks" / "results", {"engine": measure_engine(
         batches=(1,), threads=(1,), seconds=0.02
     )})  # fmt: skip
     assert importlib.import_module("write_readme").main(tmp_path) == 0
     readme = (tmp_path / "benchmarks" / "README.md").read_text(encoding="utf-8")
-    assert "| batch | onnxruntime, 1 thread, ms a window |" in readme
+    assert "| batch | onnxruntime, 1 thread |" in readme
 
 
-def test_the_comparison_refuses_audio_that_is_no_use(
+def test_the_comparison_rejects_unusable_audio(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     script = importlib.import_module("side_by_side")
-    # Installing takes minutes; what comes before and after it does not.
+    # Installing takes minutes; the code before and after it does not.
     monkeypatch.setattr(script, "_environment", lambda *_: None)
     monkeypatch.setattr(script, "_pip", lambda *_: None)
     bad = tmp_path / "a.flac"

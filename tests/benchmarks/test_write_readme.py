@@ -1,4 +1,4 @@
-"""From results to documents."""
+"""From results to README, plots and tables in documents."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def write(root: Path) -> Callable[[str, object], None]:
-    def one(name: str, result: object) -> None:
+    def write_result(name: str, result: object) -> None:
         path = root / "benchmarks" / "results" / f"{name}.json"
         path.write_text(json.dumps(result), encoding="utf-8")
 
-    return one
+    return write_result
 
 
 def run(root: Path) -> int:
@@ -57,31 +57,31 @@ def run(root: Path) -> int:
     return main(root)
 
 
-def test_accuracy_reaches_readme_and_documents(
+def test_accuracy_is_written_to_readme_and_documents(
     root: Path, write: Callable[[str, object], None], accuracy: dict[str, Any],
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     write("accuracy", accuracy)
     (root / "README.md").write_text("a\n<!-- accuracy -->\nold\n<!-- end -->\nb\n")
     (root / "docs").mkdir()
-    (root / "docs" / "accuracy.md").write_text("<!-- lag -->\nkept\n<!-- end -->\n")
+    (root / "docs" / "accuracy.md").write_text("<!-- lag -->\nunchanged\n<!-- end -->\n")
     assert run(root) == 0
     front = (root / "README.md").read_text()
     assert "old" not in front
     assert f"| {accuracy['dynamic']['arousal']['r2']:.2f} |" in front
     assert front.startswith("a\n")
     assert front.endswith("b\n")
-    assert "kept" in (root / "docs" / "accuracy.md").read_text()
+    assert "unchanged" in (root / "docs" / "accuracy.md").read_text()
     assert "no result for the table 'lag'" in capsys.readouterr().err
     readme = (root / "benchmarks" / "README.md").read_text()
     assert "## Accuracy by song" in readme
-    assert "### By campaign" in readme
+    assert "### By annotation campaign" in readme
     assert "## Robustness" not in readme
     assert accuracy["model"]["sha256"][:12] in readme
     assert "![R2 of arousal" in readme
 
 
-def test_every_study_has_its_section(root: Path, write: Callable[[str, object], None]) -> None:
+def test_every_study_has_a_section(root: Path, write: Callable[[str, object], None]) -> None:
     times = {"median": 2.0, "lower": 1.5, "upper": 2.5}
     condition = {**FIGURES, "r2_loss": 0.01, "shift_mean": -0.02, "shift_rms": 0.03}
     worse = {**condition, "r2_loss": 0.06}
@@ -110,7 +110,7 @@ def test_every_study_has_its_section(root: Path, write: Callable[[str, object], 
     write("cross_validation", {"folds": [
         {"fold": 1, "seed": 0, "r2_arousal": 0.6, "r2_valence": 0.2},
         {"fold": 2, "seed": 0, "r2_arousal": 0.8, "r2_valence": 0.4},
-    ], "protocol": "By artist."})  # fmt: skip
+    ], "protocol": "Protocol: By artist."})  # fmt: skip
     write("ablation", {"rows": [
         {"name": "a", "what": "plain", "r2_arousal": 0.5, "r2_valence": 0.2, "protocol": "p"},
         {"name": "b", "what": "more", "r2_arousal": 0.6, "r2_valence": 0.1, "protocol": "p"},
@@ -131,7 +131,7 @@ def test_every_study_has_its_section(root: Path, write: Callable[[str, object], 
         "<!-- lag -->\n<!-- end -->\n<!-- step response -->\n<!-- end -->\n"
     )
     assert run(root) == 0
-    # Of the two only the lag orders were measured on known songs: a reader of the page must know.
+    # Only the lag orders were measured on training songs; the page must warn about them.
     page = (root / "docs" / "accuracy.md").read_text()
     assert (
         page.count("The model was trained on these songs")
@@ -141,34 +141,39 @@ def test_every_study_has_its_section(root: Path, write: Callable[[str, object], 
     readme = (root / "benchmarks" / "README.md").read_text()
     for expected in (
         "| in a box | 0.700 | 0.010 | -0.020 | 0.030 | 81.0% |",
+        "| in a box | 0.700 | 0.060 | -0.020 | 0.030 | 81.0% |",
         "At +6 dB, 50% of the clips",
-        "More than 0.05 of R2 is lost with: in a box (valence).",
+        "R2 loss of more than 0.05: in a box (valence).",
         "Skipped: MP3: needs ffmpeg.",
-        "* in a box: muffled",
+        "* _in a box_: muffled",
         "Model m 2 (abababababab), seed 3.",
         "The model was trained on these songs",
         "| 4 | 2 s | 0.700 | 0.500 | 0.400 | 0.500 |",
         "| 2 s | arousal | 5 of 6 | 2.0 s (1.5 to 2.5) | |",
-        "| mean | a/b | 0.700 |",
-        "| mean ± SD | | 0.700 ± 0.141 | 0.300 ± 0.141 |",
-        "By artist.",
-        "| b | more | 0.600 | +0.100 | 0.100 | -0.100 |",
+        "| mean | 0.700 |",
+        "* _mean_: a|b",
+        "| mean | | 0.700 | 0.300 |",
+        "| SD | | 0.141 | 0.141 |",
+        "Protocol: By artist.",
+        "| b | 0.600 | +0.100 | 0.100 | -0.100 |",
+        "* _b_: more",
         "| 58 songs | R2 |",
         "| 108 | 0.70 | 0.40 | 0.60 | 0.30 |",
-        "| joyful activation | + | +0.50 | +0.40 | | +0.50 | +0.40 |",
+        "| joyful activation | + | +0.50 | +0.40 |",
+        "| joyful activation | | +0.50 | +0.40 |",
         "1 of 2 expected signs hold (9 excerpts).",
         "| a.sf2 | 4 | arousal | 0.700 | 0.800 | 0.840 | 0.200 |",
     ):
         assert expected in readme, expected
 
 
-def test_plots_are_light_and_show_something(
+def test_plots_have_a_light_background_and_lines(
     root: Path, write: Callable[[str, object], None], accuracy: dict[str, Any]
 ) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib comes with the train extra")
     write("accuracy", accuracy)
     assert run(root) == 0
-    with Image.open(root / "benchmarks" / "plots" / "heard.png") as image:
+    with Image.open(root / "benchmarks" / "plots" / "accuracy_over_time.png") as image:
         pixels = np.asarray(image.convert("RGB"))
         assert image.width <= 900
     assert (pixels[0, 0] == 255).all()
@@ -177,35 +182,47 @@ def test_plots_are_light_and_show_something(
     assert (0x21, 0x66, 0xAC) in colours
 
 
-def test_a_result_of_another_form_is_told(
+def test_a_result_that_lacks_a_figure_is_reported(
     root: Path, write: Callable[[str, object], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     write("ablation", {"rows": [{"name": "a", "what": "b", "r2_arousal": 0.5}]})
     assert run(root) == 2
-    told = capsys.readouterr().err
-    assert "results/ablation.json has not the form" in told
-    assert "no r2_valence" in told
+    error = capsys.readouterr().err
+    assert "results/ablation.json does not fit the table 'ablation'" in error
+    assert "no r2_valence" in error
 
 
-def test_the_committed_documents_ask_only_for_tables_that_exist(scripts: Path) -> None:
+@pytest.fixture
+def committed(scripts: Path) -> dict[str, Any]:
+    folder = scripts / "results"
+    return {
+        path.relative_to(folder).with_suffix("").as_posix(): json.loads(
+            path.read_text(encoding="utf-8")
+        )
+        for path in folder.rglob("*.json")
+    }
+
+
+def test_the_committed_documents_have_the_tables_of_the_results(
+    scripts: Path, committed: dict[str, Any]
+) -> None:
     from markers import fill
     from tables import TABLES
     from write_readme import DOCUMENTS
 
+    def table_function(source: str, make: Callable[[Any], str | None]) -> Callable[[], str | None]:
+        return lambda: make(committed[source])
+
+    tables = {marker: table_function(*entry) for marker, entry in TABLES.items()}
     for name in DOCUMENTS:
-        path = scripts.parent / name
-        if path.is_file():
-            text = path.read_text(encoding="utf-8")
-            assert fill(text, dict.fromkeys(TABLES, lambda: None))[0] == text
+        text = (scripts.parent / name).read_text(encoding="utf-8")
+        assert fill(text, tables) == (text, []), f"run write_readme.py to update {name}"
 
 
-def test_the_committed_results_can_be_written(scripts: Path, tmp_path: Path) -> None:
+def test_the_committed_readme_has_the_tables_of_the_results(
+    scripts: Path, committed: dict[str, Any]
+) -> None:
     from write_readme import readme
 
-    results = {
-        path.stem: json.loads(path.read_text(encoding="utf-8"))
-        for path in (scripts / "results").glob("*.json")
-    }
-    assert results
     drawn = {path.stem for path in (scripts / "plots").glob("*.png")}
-    assert readme(results, drawn) == (scripts / "README.md").read_text(encoding="utf-8")
+    assert readme(committed, drawn) == (scripts / "README.md").read_text(encoding="utf-8")

@@ -38,3 +38,7 @@ class BenchmarkInput(NamedTuple):
             silent_maps(info, batch),
             rng.standard_normal(past).astype(np.float32),
         )
+
+    def by_name(self) -> dict[str, NDArray[np.float32]]:
+        """Return the arrays by the names of the model file's inputs."""
+        return {"frames": self.frames, "held": self.cached_maps, "past": self.past}

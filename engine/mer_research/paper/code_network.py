@@ -1,4 +1,4 @@
-"""The network as the paper's public code has it, and its ablations."""
+"""The network of the paper's public code, and its ablations."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from torch.nn import functional
 from mer_research.paper.regressor import Attention, Regressor
 
 DILATIONS = (1, 2, 4)
-# By dimension, the kernels of the two branches.
+# Kernel sizes of the two branches, by dimension.
 KERNELS = {"arousal": (10, 5), "valence": (15, 6)}
 
 
 @dataclass(frozen=True, slots=True)
 class CodeNetworkConfig:
-    """Sizes, as in the public code unless an experiment changes them.
+    """Layer sizes; the defaults are those of the public code.
 
     Attributes:
-        kernels: of the two branches of a block, half seconds.
-        channels: of the convolutions.
-        hidden: units of each direction of both BiLSTM layers.
-        heads, keys: of the self-attention; all heads together have `keys` channels.
-        dropout: after each BiLSTM layer.
-        cnn, lstm: False leaves the part out.
+        kernels: kernel sizes of the two branches of a block, half seconds.
+        channels: convolution channels.
+        hidden: units per direction of both BiLSTM layers.
+        heads, keys: self-attention heads, and key channels over all heads.
+        dropout: dropout rate after each BiLSTM layer.
+        cnn, lstm: whether the network has this part.
     """
 
     kernels: tuple[int, int] = KERNELS["arousal"]
@@ -41,14 +41,14 @@ class CodeNetworkConfig:
 class CodeNetwork(Regressor):
     """Three residual blocks, two BiLSTM layers, self-attention, one linear unit, tanh.
 
-    From the public code: the blocks' two branches (convolution, batch norm, ELU, max pooling; two
-    convolutions with layer norm and ELU), their concatenation added to the skip connection,
-    dilations 1, 2 and 4, all sizes, and that the second BiLSTM layer keeps its last step alone, so
-    that the attention after it has one step to attend to and is a linear map.
-    Guessed: causal padding, pooling over three steps with stride 1, a 1 x 1 convolution that brings
-    the two branches back to the number of channels; for the ablations, which the code does not
-    hold, that each part is left out and nothing put in its place: without BiLSTM the attention
-    sees all steps and their mean is read.
+    From the public code: the two branches of a block (convolution, batch norm, ELU, max pooling;
+    two convolutions with layer norm and ELU), their concatenation added to the skip connection,
+    dilations 1, 2 and 4, and all sizes. The second BiLSTM layer returns its last step only, so the
+    attention after it sees one step and is a linear map.
+    Guessed: causal padding, pooling over three steps with stride 1, and a 1 x 1 convolution that
+    maps the two branches back to the number of channels. The public code has no ablations; here a
+    part is removed without a replacement. Without the BiLSTM, the attention sees all steps and its
+    output is averaged over them.
     """
 
     def __init__(self, columns: int, config: CodeNetworkConfig) -> None:
@@ -69,7 +69,7 @@ class CodeNetwork(Regressor):
         self.out = nn.Linear(width, 1)
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Read [B, lag, columns]; gives [B]."""
+        """Predict values [B] from windows [B, lag, columns]."""
         x = self.blocks(windows.mT).mT
         if self.config.lstm:
             x, _ = self.first(x)
@@ -89,8 +89,8 @@ class ResidualBlock(nn.Module):
         self.long_norm = nn.BatchNorm1d(channels)
         self.short = CausalConvolution(inputs, channels, short, dilation)
         self.short_norm = nn.LayerNorm(channels)
-        self.again = CausalConvolution(channels, channels, short, dilation)
-        self.again_norm = nn.LayerNorm(channels)
+        self.second = CausalConvolution(channels, channels, short, dilation)
+        self.second_norm = nn.LayerNorm(channels)
         self.join = nn.Conv1d(2 * channels, channels, 1)
         self.skip = nn.Conv1d(inputs, channels, 1) if inputs != channels else nn.Identity()
 
@@ -99,12 +99,12 @@ class ResidualBlock(nn.Module):
         long = functional.elu(self.long_norm(self.long(x)))
         long = functional.max_pool1d(functional.pad(long, (2, 0), value=-1.0), 3, 1)
         short = functional.elu(self.short_norm(self.short(x).mT).mT)
-        short = functional.elu(self.again_norm(self.again(short).mT).mT)
+        short = functional.elu(self.second_norm(self.second(short).mT).mT)
         return self.join(torch.cat([long, short], dim=1)) + self.skip(x)
 
 
 class CausalConvolution(nn.Module):
-    """A convolution over time that looks back only, of any length of input."""
+    """A causal convolution over time, for inputs of any length."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, dilation: int) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class CausalConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Filter [B, inputs, L] to [B, outputs, L]."""
-        # Taps that reach before the window meet nothing but padding: they are not computed.
+        # Taps that reach before the window see only zero padding: skip them.
         taps = min(self.convolve.kernel_size[0], (x.shape[2] - 1) // self.dilation + 1)
         weight = self.convolve.weight[:, :, -taps:]
         padded = functional.pad(x, ((taps - 1) * self.dilation, 0))

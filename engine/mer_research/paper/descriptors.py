@@ -1,11 +1,11 @@
-"""Sixty-five low-level descriptors, in the manner of openSMILE's ComParE set, in plain numpy.
+"""Sixty-five low-level descriptors similar to openSMILE's ComParE set, in plain numpy.
 
-The published data sets of music emotion ship 260 numbers a half second: mean and standard deviation
-of 65 descriptors and of their deltas. This computes numbers of the same kind from the audio. They
-are not openSMILE's to the digit: each descriptor is defined below, and nowhere else.
+The published data sets of music emotion have 260 features per half second: mean and standard
+deviation of 65 descriptors and of their deltas. This module computes similar features from the
+audio. They are not identical to openSMILE's; `DESCRIPTORS` defines each of them.
 
-Everything is causal. Frame i is complete at sample (i + 1) * HOP, and what comes before the first
-sample counts as silence.
+All descriptors are causal. Frame i ends at sample (i + 1) * HOP. The signal before the first sample
+counts as silence.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ SAMPLE_RATE_HZ = 16_000
 HOP = 160  # 10 ms
 SPECTRUM_WINDOW = 400  # 25 ms, Hamming
 VOICE_WINDOW = 960  # 60 ms, Gaussian; two periods of the lowest pitch
-STEP_FRAMES = 50  # half a second
+STEP_FRAMES = 50  # frames in half a second
 PITCH_HZ = (55.0, 1000.0)
-VOICED = 0.45  # least periodicity of a voiced frame
+VOICED = 0.45  # minimum periodicity of a voiced frame
 
 _FFT = 512
 _VOICE_FFT = 2048
 _BANDS = 26
 _CEPSTRA = 14
 _ROLLOFFS = (0.25, 0.50, 0.75, 0.90)
-_TINY = 1e-10
+_EPSILON = 1e-10
 
-# Name and meaning of each of the 65, in the order of the columns. M is the magnitude spectrum of a
-# frame, P = M ** 2 its power, f a bin's frequency in Hz.
+# Name and definition of each descriptor, in column order. M is the magnitude spectrum of a frame,
+# P = M ** 2 its power, f the frequency of a bin in Hz.
 DESCRIPTORS: tuple[tuple[str, str], ...] = (
     ("loudness", "sum over the 26 bands of the cube root of their weighted power"),
     ("loudness_rasta", "sum of the 26 bands after RASTA filtering (below)"),
     ("rms", "root mean square of the frame, full scale 1"),
-    ("zero_crossing_rate", "sign changes a sample within the frame, 0 to 1"),
+    ("zero_crossing_rate", "sign changes per sample within the frame, 0 to 1"),
     *(
         (
             f"band_{band:02d}",
@@ -50,26 +50,26 @@ DESCRIPTORS: tuple[tuple[str, str], ...] = (
         )
         for number in range(1, _CEPSTRA + 1)
     ),
-    ("energy_250_650", "share of the power between 250 and 650 Hz, times the frame's rms"),
-    ("energy_1000_4000", "share of the power between 1 and 4 kHz, times the frame's rms"),
+    ("energy_250_650", "share of the power between 250 and 650 Hz, times the rms of the frame"),
+    ("energy_1000_4000", "share of the power between 1 and 4 kHz, times the rms of the frame"),
     *(
         (f"rolloff_{100 * share:.0f}", f"Hz below which {share:.0%} of the power lie")
         for share in _ROLLOFFS
     ),
-    ("flux", "root of the summed squared change of M, scaled to unit sum, since the last frame"),
+    ("flux", "Euclidean change of M, scaled to unit sum, since the previous frame"),
     ("centroid", "mean of f weighted by P, Hz"),
     ("entropy", "entropy of P as a distribution over bins, in bits"),
     ("variance", "variance of f weighted by P, Hz squared"),
     ("skewness", "third standardised moment of f weighted by P"),
     ("kurtosis", "fourth standardised moment of f weighted by P"),
-    ("slope", "least-squares slope of the level of the bins over frequency, dB a kHz"),
+    ("slope", "least-squares slope of the level of the bins over frequency, dB per kHz"),
     ("sharpness", "mean Bark number of the bands weighted by loudness, heavier above 15 Bark"),
-    ("harmonicity", "summed change of M from bin to bin over the sum of M: peaks against a plain"),
-    ("f0", "pitch, Hz: the period of the highest peak of the autocorrelation; 0 where unvoiced"),
+    ("harmonicity", "summed absolute difference of M between bins, divided by the sum of M"),
+    ("f0", "pitch, Hz, from the highest peak of the autocorrelation; 0 where unvoiced"),
     ("voicing", "height of that peak, 0 to 1, corrected for the window"),
-    ("jitter", "change of the period since the last frame over their mean; 0 where unvoiced"),
-    ("jitter_change", "change of that relative change since the last frame; 0 where unvoiced"),
-    ("shimmer", "change of the frame's peak amplitude over their mean; 0 where unvoiced"),
+    ("jitter", "relative change of the period since the previous frame; 0 where unvoiced"),
+    ("jitter_change", "change of the signed jitter since the previous frame; 0 where unvoiced"),
+    ("shimmer", "relative change of the peak amplitude; 0 where unvoiced"),
     ("log_hnr", "harmonics to noise, dB: 10 log10(v / (1 - v)) of the voicing v"),
 )
 NAMES = tuple(name for name, _ in DESCRIPTORS)
@@ -81,8 +81,8 @@ FUNCTIONALS = tuple(
 )
 
 
-def describe(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The descriptors of a signal.
+def compute_descriptors(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Compute the descriptors of a signal.
 
     Args:
         samples: float32 [n] mono at 16 kHz, full scale 1.
@@ -99,14 +99,14 @@ def describe(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     magnitude = np.abs(np.fft.rfft(spectrum_frames * np.hamming(SPECTRUM_WINDOW), _FFT, axis=1))
     bands = magnitude**2 @ _MEL_BANK
     auditory = np.cbrt(bands * _EQUAL_LOUDNESS)
-    rasta = np.cbrt(np.exp(_rasta(np.log(bands + _TINY))) * _EQUAL_LOUDNESS)
+    rasta = np.cbrt(np.exp(_rasta(np.log(bands + _EPSILON))) * _EQUAL_LOUDNESS)
     columns = [
         auditory.sum(axis=1),
         rasta.sum(axis=1),
         rms,
         crossings,
         *rasta.T,
-        *(np.log(bands + _TINY) @ _DCT).T,
+        *(np.log(bands + _EPSILON) @ _DCT).T,
         *_spectral(magnitude, auditory, rms),
         *_voice(_frames(samples, VOICE_WINDOW, count)),
     ]
@@ -114,7 +114,7 @@ def describe(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def with_deltas(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Adds each descriptor's slope over the last five frames, a frame (causal regression).
+    """Append the slope of each descriptor per frame, by causal regression over five frames.
 
     Args:
         descriptors: float32 [frames, 65].
@@ -130,8 +130,8 @@ def with_deltas(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([descriptors, deltas], axis=1)
 
 
-def half_seconds(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean and standard deviation over each half second.
+def step_functionals(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Compute mean and standard deviation over each half second.
 
     Args:
         descriptors: float32 [frames, 65].
@@ -144,8 +144,8 @@ def half_seconds(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([parts.mean(axis=1), parts.std(axis=1)], axis=1)
 
 
-def heard_so_far(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean and standard deviation over all that was heard until the end of each half second.
+def cumulative_functionals(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Compute mean and standard deviation from the start to the end of each half second.
 
     Args:
         descriptors: float32 [frames, 65].
@@ -157,18 +157,18 @@ def heard_so_far(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
     ends = STEP_FRAMES * np.arange(1, len(descriptors) // STEP_FRAMES + 1)
     if not len(ends):
         return np.empty((0, len(FUNCTIONALS)), dtype=np.float32)
-    # Around a fixed point, so that the difference of the two sums keeps its digits.
+    # Subtract a fixed point to avoid cancellation in square - mean ** 2.
     centre = everything[: ends[0]].mean(axis=0)
-    around = everything - centre
+    shifted = everything - centre
     counts = ends[:, None]
-    mean = np.cumsum(around, axis=0)[ends - 1] / counts
-    square = np.cumsum(around**2, axis=0)[ends - 1] / counts
+    mean = np.cumsum(shifted, axis=0)[ends - 1] / counts
+    square = np.cumsum(shifted**2, axis=0)[ends - 1] / counts
     deviation = np.sqrt(np.maximum(square - mean**2, 0.0))
     return np.concatenate([mean + centre, deviation], axis=1).astype(np.float32)
 
 
 def _frames(samples: NDArray[np.float32], window: int, count: int) -> NDArray[np.float64]:
-    """float64 [count, window]; frame i ends at sample (i + 1) * HOP."""
+    """Cut float64 frames [count, window]; frame i ends at sample (i + 1) * HOP."""
     padded = np.concatenate([np.zeros(window - HOP), samples[: count * HOP].astype(np.float64)])
     return np.lib.stride_tricks.sliding_window_view(padded, window)[::HOP]
 
@@ -176,8 +176,8 @@ def _frames(samples: NDArray[np.float32], window: int, count: int) -> NDArray[np
 def _spectral(
     magnitude: NDArray[np.float64], auditory: NDArray[np.float64], rms: NDArray[np.float64]
 ) -> list[NDArray[np.float64]]:
-    """The fifteen from `energy_250_650` to `harmonicity`."""
-    power = magnitude**2 + _TINY
+    """Compute the fifteen descriptors from `energy_250_650` to `harmonicity`."""
+    power = magnitude**2 + _EPSILON
     share = power / power.sum(axis=1, keepdims=True)
     below = np.cumsum(share, axis=1)
     energies = [
@@ -185,7 +185,7 @@ def _spectral(
         for between in ((250, 650), (1000, 4000))
     ]
     rolloffs = [_BINS_HZ[np.argmax(below >= wanted, axis=1)] for wanted in _ROLLOFFS]
-    unit = magnitude / (magnitude.sum(axis=1, keepdims=True) + _TINY)
+    unit = magnitude / (magnitude.sum(axis=1, keepdims=True) + _EPSILON)
     flux = np.sqrt(np.sum(np.diff(unit, axis=0, prepend=unit[:1]) ** 2, axis=1))
     centroid = share @ _BINS_HZ
     away = _BINS_HZ - centroid[:, None]
@@ -197,7 +197,7 @@ def _spectral(
     line = _BINS_HZ / 1000 - _BINS_HZ.mean() / 1000
     slope = (level - level.mean(axis=1, keepdims=True)) @ line / np.sum(line**2)
     weight = _BARK * np.where(_BARK > 15, 0.066 * np.exp(0.171 * _BARK) / 0.858, 1.0)
-    sharpness = auditory @ weight / (auditory.sum(axis=1) + _TINY)
+    sharpness = auditory @ weight / (auditory.sum(axis=1) + _EPSILON)
     edges = np.abs(np.diff(magnitude, axis=1)).sum(axis=1)
     return [
         *energies,
@@ -210,33 +210,35 @@ def _spectral(
         np.sum(share * square * square, axis=1),
         slope,
         sharpness,
-        edges / (magnitude.sum(axis=1) + _TINY),
+        edges / (magnitude.sum(axis=1) + _EPSILON),
     ]
 
 
 def _voice(frames: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """The six from `f0` to `log_hnr`."""
+    """Compute the six descriptors from `f0` to `log_hnr`."""
     windowed = (frames - frames.mean(axis=1, keepdims=True)) * _GAUSSIAN
     autocorrelation = np.fft.irfft(np.abs(np.fft.rfft(windowed, _VOICE_FFT, axis=1)) ** 2, axis=1)
     shortest, longest = (round(SAMPLE_RATE_HZ / hertz) for hertz in reversed(PITCH_HZ))
     lags = np.arange(longest + 2)
     energy = autocorrelation[:, :1]
-    # Divided by the window's own autocorrelation, a periodic signal has peaks of 1.
-    curve = autocorrelation[:, lags] / (energy + _TINY) / _WINDOW_CORRELATION[lags]
+    # After division by the autocorrelation of the window, a periodic signal has peaks of 1.
+    curve = autocorrelation[:, lags] / (energy + _EPSILON) / _WINDOW_CORRELATION[lags]
     inner = curve[:, shortest : longest + 1]
     peak = (inner >= curve[:, shortest - 1 : longest]) & (
         inner > curve[:, shortest + 1 : longest + 2]
     )
     heights = np.where(peak, inner, 0.0)
     best = heights.max(axis=1, keepdims=True)
-    # Multiples of the period are as high as the period: the first that is nearly as high is it.
-    place = np.argmax((heights >= 0.9 * best) & peak, axis=1)
+    # Multiples of the period have peaks of the same height: take the first high peak.
+    first = np.argmax((heights >= 0.9 * best) & peak, axis=1)
     rows = np.arange(len(frames))
-    voicing = np.clip(heights[rows, place], 0.0, 1.0)
-    lag = place + shortest
+    voicing = np.clip(heights[rows, first], 0.0, 1.0)
+    lag = first + shortest
     left, middle, right = (curve[rows, lag + shift] for shift in (-1, 0, 1))
-    bend = left - 2 * middle + right
-    offset = np.where(bend < -_TINY, 0.5 * (left - right) / np.where(bend < -_TINY, bend, 1.0), 0.0)
+    # Parabolic interpolation of the peak.
+    curvature = left - 2 * middle + right
+    concave = curvature < -_EPSILON
+    offset = np.where(concave, 0.5 * (left - right) / np.where(concave, curvature, 1.0), 0.0)
     period = lag + np.clip(offset, -0.5, 0.5)
     voiced = voicing >= VOICED
     both = voiced & np.concatenate([[False], voiced[:-1]])
@@ -254,15 +256,15 @@ def _voice(frames: NDArray[np.float64]) -> list[NDArray[np.float64]]:
 
 
 def _relative_change(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Change since the value before, over the mean of the two; 0 for the first."""
+    """Divide the change since the previous value by the mean of the two; 0 for the first."""
     before = np.concatenate([values[:1], values[:-1]])
-    return np.asarray(2 * (values - before) / (values + before + _TINY))
+    return np.asarray(2 * (values - before) / (values + before + _EPSILON))
 
 
 def _rasta(bands: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Hermansky's RASTA filter over time: changes as fast as syllables pass, levels do not.
+    """Apply Hermansky's RASTA band-pass filter over time.
 
-    The numerator in its causal form, so the result is two frames late and looks at nothing ahead.
+    The numerator is in its causal form, which delays the result by two frames.
     """
     padded = np.concatenate([np.repeat(bands[:1], 4, axis=0), bands])
     count = len(bands)
@@ -281,7 +283,7 @@ def _mel(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _mel_bank() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Triangular filters [bins, 26], evenly spaced in mel, and their centres in Hz."""
+    """Return triangular filters [bins, 26], evenly spaced in mel, and their centres in Hz."""
     edges = 700 * np.expm1(np.linspace(0, float(_mel(np.array(8000.0))), _BANDS + 2) / 1127)
     low, centre, high = edges[:-2], edges[1:-1], edges[2:]
     rising = (_BINS_HZ[:, None] - low) / (centre - low)
@@ -290,7 +292,7 @@ def _mel_bank() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _equal_loudness(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Hermansky's weight for perceptual linear prediction, 1 at its highest."""
+    """Return Hermansky's equal-loudness weights, with a maximum of 1."""
     square = hertz**2
     weight = (square / (square + 1.6e5)) ** 2 * (square + 1.44e6) / (square + 9.61e6)
     return np.asarray(weight / weight.max())

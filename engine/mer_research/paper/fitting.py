@@ -1,4 +1,4 @@
-"""Fit a method on windows, within a budget that is the same for all that are compared."""
+"""Training of a method on windows, within a budget that all compared methods share."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from torch import Tensor, nn
 from mer_research.paper.protocols import Windows
 from mer_research.paper.regressor import Regressor
 
-_AT_ONCE = 1024
-_LONGEST_STEP = 1.0  # of the gradient
+_EVALUATION_BATCH = 1024
+_MAX_GRADIENT_NORM = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How long and how a method is fitted.
+    """Training settings.
 
     Attributes:
-        epochs: at most so many.
+        epochs: maximum number of epochs.
         batch: windows in a batch.
         rate: Adam's learning rate.
-        halve_every: epochs after which the rate is halved; 0 keeps it.
-        noise: standard deviation of noise on the scaled input.
-        patience: epochs without a better validation part after which the fitting ends.
+        halve_every: epochs after which the learning rate is halved; 0 keeps it constant.
+        noise: standard deviation of Gaussian noise on the scaled input.
+        patience: epochs without a lower validation loss after which training stops.
     """
 
     epochs: int
@@ -41,12 +41,12 @@ class Budget:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """What came of a fitting.
+    """Result of a training run.
 
     Attributes:
-        predictions: by part, float32 in the order of its windows.
+        predictions: by part, float32 [n] in the order of its windows.
         epochs: epochs that were run.
-        best_epoch: the one that the validation part chose, from 1.
+        best_epoch: the epoch with the lowest validation loss, from 1.
     """
 
     predictions: dict[str, NDArray[np.float32]]
@@ -55,7 +55,7 @@ class Fitted:
 
 
 class WindowData:
-    """Windows as tensors, cut out of the steps batch by batch."""
+    """Windows as tensors, cut from the steps one batch at a time."""
 
     def __init__(self, steps: NDArray[np.float32], windows: Windows) -> None:
         self.steps = torch.from_numpy(np.ascontiguousarray(steps))
@@ -63,9 +63,9 @@ class WindowData:
         self.labels = torch.from_numpy(windows.labels)
         self.within = torch.arange(windows.lag)
 
-    def at(self, places: Tensor) -> Tensor:
-        """The windows of some places, float32 [n, lag, columns]."""
-        return self.steps[self.first[places].unsqueeze(1) + self.within]
+    def at(self, indices: Tensor) -> Tensor:
+        """Return the windows of int64 indices [n] as float32 [n, lag, columns]."""
+        return self.steps[self.first[indices].unsqueeze(1) + self.within]
 
 
 def fit(
@@ -75,17 +75,17 @@ def fit(
     budget: Budget,
     seed: int,
 ) -> Fitted:
-    """Fit a model; the state with the best validation part is kept.
+    """Train a model in place and keep the state with the lowest validation loss.
 
     Args:
-        model: is fitted in place.
+        model: the model.
         data: all windows.
-        parts: places of the windows of "train", "validation" and "test".
-        budget: how.
+        parts: window indices of "train", "validation" and "test".
+        budget: training settings.
         seed: of the order, the noise and the dropout.
     """
     torch.manual_seed(seed)
-    places = {name: torch.from_numpy(where) for name, where in parts.items()}
+    indices = {name: torch.from_numpy(part) for name, part in parts.items()}
     optimiser = torch.optim.Adam(model.parameters(), lr=budget.rate)
     best, best_epoch, best_state, epoch = float("inf"), 0, copy.deepcopy(model.state_dict()), 0
     for epoch in range(1, budget.epochs + 1):
@@ -93,40 +93,40 @@ def fit(
             for group in optimiser.param_groups:
                 group["lr"] = budget.rate * 0.5 ** ((epoch - 1) // budget.halve_every)
         model.train()
-        order = places["train"][torch.randperm(len(places["train"]))]
+        order = indices["train"][torch.randperm(len(indices["train"]))]
         for batch in order.split(budget.batch):
             if len(batch) < 2 <= len(order):
-                continue  # batch norm needs two
+                continue  # batch norm needs two windows
             windows = data.at(batch)
             if budget.noise:
                 windows = windows + budget.noise * torch.randn_like(windows)
             optimiser.zero_grad()
             model.loss(windows, data.labels[batch]).backward()
-            nn.utils.clip_grad_norm_(model.parameters(), _LONGEST_STEP)
+            nn.utils.clip_grad_norm_(model.parameters(), _MAX_GRADIENT_NORM)
             optimiser.step()
-        watched = _watch(model, data, places["validation"])
-        if watched < best:
-            best, best_epoch = watched, epoch
+        loss = _validation_loss(model, data, indices["validation"])
+        if loss < best:
+            best, best_epoch = loss, epoch
             best_state = copy.deepcopy(model.state_dict())
         elif epoch - best_epoch >= budget.patience:
             break
     model.load_state_dict(best_state)
     model.eval()
     with torch.no_grad():
-        train = places["train"]
-        model.finish(lambda some: data.at(train[some]), data.labels[train], seed)
+        train = indices["train"]
+        model.finish(lambda rows: data.at(train[rows]), data.labels[train], seed)
         predictions = {
-            name: torch.cat([model(data.at(part)) for part in where.split(_AT_ONCE)]).numpy()
-            for name, where in places.items()
+            name: torch.cat([model(data.at(b)) for b in part.split(_EVALUATION_BATCH)]).numpy()
+            for name, part in indices.items()
         }
     return Fitted(predictions, epoch, best_epoch)
 
 
-def _watch(model: Regressor, data: WindowData, places: Tensor) -> float:
+def _validation_loss(model: Regressor, data: WindowData, indices: Tensor) -> float:
     model.eval()
     with torch.no_grad():
         losses = [
-            float(model.watch(data.at(part), data.labels[part])) * len(part)
-            for part in places.split(_AT_ONCE)
+            float(model.validation_loss(data.at(batch), data.labels[batch])) * len(batch)
+            for batch in indices.split(_EVALUATION_BATCH)
         ]
-    return sum(losses) / len(places)
+    return sum(losses) / len(indices)

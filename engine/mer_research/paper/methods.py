@@ -1,4 +1,4 @@
-"""The methods that are compared, by name."""
+"""The compared methods, by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mer_research.paper.triplet import TripletRegressor
 
 CODE, DESCRIBED = "code", "described"
 BASELINES = ("tpa", "mcan", "bcrsn", "tnn_svr")
-# What the ablations leave out of the network of the public code.
+# Options of the network of the public code, by ablation.
 ABLATIONS: dict[str, dict[str, bool]] = {
     "full": {},
     "without CNN": {"cnn": False},
@@ -27,17 +27,17 @@ ABLATIONS: dict[str, dict[str, bool]] = {
 def make_method(
     name: str, columns: int, lag: int, dimension: str, options: Mapping[str, Any]
 ) -> Regressor:
-    """Make a method that is not fitted yet.
+    """Make an untrained method.
 
     Args:
         name: `CODE`, `DESCRIBED` or one of `BASELINES`.
-        columns: features of a half second.
+        columns: features per half second.
         lag: half seconds in a window.
-        dimension: "arousal" or "valence"; the public code has other kernels for each.
-        options: fields of `CodeNetworkConfig` that differ, for `CODE` alone.
+        dimension: "arousal" or "valence"; the public code has different kernels for each.
+        options: fields of `CodeNetworkConfig` to change; only for `CODE`.
 
     Raises:
-        ValueError: the name is none of these, or takes no options.
+        ValueError: the name is unknown, or the method takes no options.
     """
     if name == CODE:
         fields = {"kernels": KERNELS[dimension], **options}
@@ -55,5 +55,5 @@ def make_method(
     }
     if name not in others:
         raise ValueError(f"there is no method {name!r}; there are {CODE}, tpa, {', '.join(others)}")
-    made: Regressor = others[name](columns)
-    return made
+    method: Regressor = others[name](columns)
+    return method

@@ -1,9 +1,8 @@
-"""Two questions that one network can be asked, and the windows that ask them.
+"""Two evaluation protocols, and the windows that they split.
 
-*Known songs* is what the paper's public code does: overlapping windows are dealt out at random
-within each song, so that the songs that are tested are the songs that were learnt, and most half
-seconds of a tested window stand in training windows too. *New songs* is what a listener who plays
-a song for the first time asks: every song is on one side only.
+*Known songs* is the protocol of the paper's public code. It splits the overlapping windows of each
+song at random, so training and test share their songs, and a test window shares most of its half
+seconds with training windows. *New songs* splits by song: each song belongs to one part only.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from mer_research.paper.step_table import StepTable
 KNOWN, NEW = "known", "new"
 PROTOCOLS = (KNOWN, NEW)
 TITLES = {KNOWN: "known songs (the paper's split)", NEW: "new songs (split by song)"}
-# The public code: a fifth of a song's windows for the test, a quarter of the rest for validation.
+# The public code: a fifth of the windows of a song for test, a quarter of the rest for validation.
 _TEST, _VALIDATION = 0.20, 0.25
-# Fewer windows of a song cannot be dealt out to three parts.
-FEWEST_WINDOWS = 3
+# A song needs one window for each part.
+MIN_WINDOWS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +31,8 @@ class Windows:
 
     Attributes:
         lag: half seconds in a window.
-        song: int64 [n], the place of its song in the table.
-        first: int64 [n], the place of its first half second among all of the table.
+        song: int64 [n], index of the song in the table.
+        first: int64 [n], index of the first half second in the table.
         labels: float32 [n], 0 to 1.
     """
 
@@ -46,11 +45,11 @@ class Windows:
         return len(self.song)
 
 
-def windows_of(table: StepTable, dimension: str, lag: int) -> Windows:
-    """All windows that lie within a song and end with a label.
+def make_windows(table: StepTable, dimension: str, lag: int) -> Windows:
+    """Return all windows that lie within a song and end with a label.
 
     Raises:
-        DataError: no song is that long.
+        DataError: no song is long enough.
     """
     if lag > table.longest:
         raise DataError(
@@ -60,56 +59,56 @@ def windows_of(table: StepTable, dimension: str, lag: int) -> Windows:
         )
     labels = table.labels[:, DIMENSIONS.index(dimension)]
     song, first = [], []
-    for place, (start, end) in enumerate(zip(table.offsets[:-1], table.offsets[1:], strict=True)):
-        begins = np.arange(start, end - lag + 1)
-        begins = begins[np.isfinite(labels[begins + lag - 1])]
-        song.append(np.full(len(begins), place))
-        first.append(begins)
-    where = np.concatenate(first).astype(np.int64)
-    return Windows(lag, np.concatenate(song).astype(np.int64), where, labels[where + lag - 1])
+    for index, (start, end) in enumerate(zip(table.offsets[:-1], table.offsets[1:], strict=True)):
+        starts = np.arange(start, end - lag + 1)
+        starts = starts[np.isfinite(labels[starts + lag - 1])]
+        song.append(np.full(len(starts), index))
+        first.append(starts)
+    begin = np.concatenate(first).astype(np.int64)
+    return Windows(lag, np.concatenate(song).astype(np.int64), begin, labels[begin + lag - 1])
 
 
 def longest_lag(table: StepTable, protocol: str) -> int:
-    """The longest lag order that a protocol can be asked about."""
-    return table.longest - (FEWEST_WINDOWS - 1 if protocol == KNOWN else 0)
+    """Return the longest lag order that a protocol allows."""
+    return table.longest - (MIN_WINDOWS - 1 if protocol == KNOWN else 0)
 
 
-def deal(
+def split_windows(
     table: StepTable, windows: Windows, protocol: str, seed: int
 ) -> dict[str, NDArray[np.int64]]:
-    """Deal windows out to training, validation and test.
+    """Split windows into training, validation and test.
 
     Returns:
-        By part, int64 places of its windows, ascending.
+        By part, the int64 indices of its windows, ascending.
 
     Raises:
-        DataError: a part stays empty.
+        DataError: a part is empty.
     """
     if protocol == NEW:
         part_of = {song: name for name in SPLITS for song in table.splits[name]}
         names = np.array([part_of.get(song.song, "") for song in table.songs])
         parts = names[windows.song]
     else:
-        parts = _deal_within_songs(windows.song, np.random.default_rng(seed))
-    dealt = {name: np.flatnonzero(parts == name) for name in SPLITS}
-    for name, places in dealt.items():
-        if not len(places):
+        parts = _split_within_songs(windows.song, np.random.default_rng(seed))
+    split = {name: np.flatnonzero(parts == name) for name in SPLITS}
+    for name, indices in split.items():
+        if not len(indices):
             raise DataError(_empty(table, windows, protocol, name))
-    return dealt
+    return split
 
 
-def _deal_within_songs(song: NDArray[np.int64], chance: np.random.Generator) -> NDArray[np.str_]:
+def _split_within_songs(song: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.str_]:
     parts = np.full(len(song), "", dtype="U10")
-    for which in np.unique(song):
-        places = chance.permutation(np.flatnonzero(song == which))
-        count = len(places)
-        if count < FEWEST_WINDOWS:
+    for index in np.unique(song):
+        shuffled = rng.permutation(np.flatnonzero(song == index))
+        count = len(shuffled)
+        if count < MIN_WINDOWS:
             continue
         test = max(1, round(_TEST * count))
         validation = max(1, round(_VALIDATION * (count - test)))
-        parts[places[:test]] = "test"
-        parts[places[test : test + validation]] = "validation"
-        parts[places[test + validation :]] = "train"
+        parts[shuffled[:test]] = "test"
+        parts[shuffled[test : test + validation]] = "validation"
+        parts[shuffled[test + validation :]] = "train"
     return parts
 
 
@@ -119,10 +118,10 @@ def _empty(table: StepTable, windows: Windows, protocol: str, part: str) -> str:
             f"no song of the {part} split has a window of {windows.lag} half seconds; give data "
             "with songs in all three splits"
         )
-    needed = (windows.lag + FEWEST_WINDOWS - 1) * STEP_S
+    needed = (windows.lag + MIN_WINDOWS - 1) * STEP_S
     return (
-        f"to deal windows of {windows.lag * STEP_S:g} s (lag order {windows.lag}) out within songs "
+        f"splitting windows of {windows.lag * STEP_S:g} s (lag order {windows.lag}) within songs "
         f"takes songs of {needed:g} s; the longest of the {len(table.songs)} songs here has "
         f"{table.longest * STEP_S:g} s, so the lag order can be "
-        f"{table.longest - FEWEST_WINDOWS + 1} at most"
+        f"{table.longest - MIN_WINDOWS + 1} at most"
     )

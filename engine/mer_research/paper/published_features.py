@@ -1,9 +1,9 @@
-"""The 260 features that the data sets themselves ship, computed with openSMILE.
+"""Reader of the 260 openSMILE features that the data sets ship.
 
     DEAM   a folder with <song>.csv: frameTime and 260 columns, separated by semicolons
     PMEmo  one file: musicId, frameTime and 260 columns, separated by commas
 
-Presumed: that a row belongs to the label of the same time, which both data sets' tables suggest.
+Assumption: a row belongs to the label of the same time. The tables of both data sets suggest it.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _LOW_LEVEL = (
     *(f"pcm_fftMag_mfcc[{number}]" for number in range(1, 15)),
 )  # fmt: skip
 TIME, SONG = "frametime", "musicid"
-_SHOWN = 3
-_SAME_MOMENT_S = STEP_S / 4
+_MAX_LISTED = 3
+_TIME_TOLERANCE_S = STEP_S / 4
 
 
 def _column(name: str, part: str, functional: str) -> str:
-    """openSMILE's name: the smoothing stands before the number in brackets."""
+    """Return openSMILE's name of a feature, with the smoothing before the number in brackets."""
     stem, bracket, number = name.partition("[")
     return f"{stem}_{part}{bracket}{number}_{functional}"
 
@@ -56,30 +56,30 @@ COLUMNS = tuple(
 def read_published(
     collection: Collection, path: Path, progress: Progress | None = None
 ) -> tuple[StepTable, list[str]]:
-    """Read the features of a collection's songs.
+    """Read the features of the songs of a collection.
 
     Args:
         collection: songs with labels.
-        path: a folder with a file a song, or one file for all.
-        progress: called with the number of songs done and of all.
+        path: a folder with one file per song, or one file for all songs.
+        progress: called with the number of songs done and the total.
 
     Returns:
         The table, and a sentence for each song that is left out.
 
     Raises:
-        DataError: there is no such file, or one of them has other columns.
+        DataError: the file does not exist, or a file has unexpected columns.
     """
     if not path.exists():
         raise DataError(
-            f"{path} does not exist; it should be the data set's features: a folder with a CSV a "
-            "song (DEAM) or one CSV (PMEmo)"
+            f"{path} does not exist; it should be the data set's features: a folder with one CSV "
+            "per song (DEAM) or one CSV (PMEmo)"
         )
-    whole = None if path.is_dir() else _split_by_song(path)
+    by_song = None if path.is_dir() else _split_by_song(path)
     names = sorted({clip.song for clip in collection.clips}, key=lambda n: (len(n), n))
     songs, left_out = [], []
     for number, name in enumerate(names, start=1):
-        if whole is not None:
-            table = whole.get(name)
+        if by_song is not None:
+            table = by_song.get(name)
         else:
             file = path / f"{name}.csv"
             table = _read(file, ()) if file.is_file() else None
@@ -95,17 +95,17 @@ def read_published(
 def _steps(
     collection: Collection, song: str, times_s: NDArray[np.float64], rows: NDArray[np.float32]
 ) -> SongSteps:
-    """The rows from the first label to the last."""
+    """Return the half seconds from the first label to the last."""
     curves = [curve for curve in collection.curves[song] if len(curve)]
     first = max(curve.times_s[0] for curve in curves)
     last = min(curve.times_s[-1] for curve in curves)
-    moments = first + STEP_S * np.arange(round((last - first) / STEP_S) + 1)
-    near = np.abs(times_s[None, :] - moments[:, None])
-    found = near.min(axis=1, initial=np.inf) < _SAME_MOMENT_S
-    features = np.full((len(moments), rows.shape[1]), np.nan, np.float32)
+    label_times_s = first + STEP_S * np.arange(round((last - first) / STEP_S) + 1)
+    distance = np.abs(times_s[None, :] - label_times_s[:, None])
+    found = distance.min(axis=1, initial=np.inf) < _TIME_TOLERANCE_S
+    features = np.full((len(label_times_s), rows.shape[1]), np.nan, np.float32)
     if len(times_s):
-        features[found] = rows[near.argmin(axis=1)[found]]
-    labels = np.stack([curve.at(moments) for curve in collection.curves[song]], axis=1)
+        features[found] = rows[distance.argmin(axis=1)[found]]
+    labels = np.stack([curve.at(label_times_s) for curve in collection.curves[song]], axis=1)
     return SongSteps(song, forward_fill(features), forward_fill(labels.astype(np.float32)))
 
 
@@ -123,7 +123,7 @@ def _read(path: Path, keys: tuple[str, ...]) -> tuple[NDArray[np.float64], NDArr
 
 
 def _read_columns(path: Path, keys: tuple[str, ...]) -> tuple[Any, Any, Any]:
-    """Times [n], features [n, 260] in the order of `COLUMNS`, and the first key [n]."""
+    """Return times [n], features [n, 260] in the order of `COLUMNS`, and the first key [n]."""
     import pandas
 
     try:
@@ -138,29 +138,29 @@ def _read_columns(path: Path, keys: tuple[str, ...]) -> tuple[Any, Any, Any]:
     missing = [column for column in wanted if column not in table.columns]
     unknown = [column for column in table.columns if column not in wanted]
     if missing or unknown:
-        told = []
+        problems = []
         if missing:
-            told.append(f"has no column {_list(missing)}")
+            problems.append(f"has no column {_list(missing)}")
         if unknown:
-            told.append(f"has a column that is not known: {_list(unknown)}")
+            problems.append(f"has an unknown column: {_list(unknown)}")
         raise DataError(
-            f"{path} {' and '.join(told)}; it should hold {', '.join((*keys, TIME))} and the "
+            f"{path} {' and '.join(problems)}; it should hold {', '.join((*keys, TIME))} and the "
             f"{len(COLUMNS)} features that DEAM and PMEmo ship"
         )
     try:
         values = table[wanted].to_numpy(dtype=np.float64)
     except ValueError as error:
-        raise DataError(f"{path} holds something that is not a number ({error})") from error
+        raise DataError(f"{path} contains a value that is not a number ({error})") from error
     values[~np.isfinite(values)] = np.nan
     head = len(keys)
     return values[:, head], values[:, head + 1 :].astype(np.float32), values[:, 0]
 
 
 def _plain_name(column: str) -> str:
-    """Small letters; the cepstral coefficients are named in two ways."""
+    """Return a column name in lower case, with one spelling of the cepstral coefficients."""
     return column.strip().lower().replace("pcm_fftmag_mfcc", "mfcc")
 
 
 def _list(columns: list[str]) -> str:
-    more = len(columns) - _SHOWN
-    return ", ".join(columns[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(columns) - _MAX_LISTED
+    return ", ".join(columns[:_MAX_LISTED]) + (f" and {more} more" if more > 0 else "")

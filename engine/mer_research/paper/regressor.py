@@ -1,4 +1,4 @@
-"""What every method that is fitted on windows has in common."""
+"""Base class of the methods that are trained on windows, and a shared attention layer."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from torch.nn import functional
 
 
 class Regressor(nn.Module):
-    """Reads a value from a window.
+    """Predicts a value from a window.
 
-    `forward` takes float32 [B, lag, columns] and gives float32 [B], 0 to 1.
+    `forward` maps float32 [B, lag, columns] to float32 [B], 0 to 1.
     """
 
     def loss(self, windows: Tensor, labels: Tensor) -> Tensor:
-        """What the fitting makes small: here the mean squared error."""
+        """Return the training loss; by default the mean squared error."""
         return functional.mse_loss(self(windows), labels)
 
-    def watch(self, windows: Tensor, labels: Tensor) -> Tensor:
-        """What decides on the validation part when to stop: here the mean squared error."""
+    def validation_loss(self, windows: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss for early stopping; by default the mean squared error."""
         return functional.mse_loss(self(windows), labels)
 
     def finish(self, windows: Callable[[Tensor], Tensor], labels: Tensor, seed: int) -> None:
-        """Called once when the fitting is over; here nothing is left to do.
+        """Run once after training; does nothing by default.
 
         Args:
-            windows: gives some of the training windows, by their places among them.
-            labels: float32 [n], of all of them.
-            seed: of everything left to chance.
+            windows: returns training windows by index.
+            labels: float32 [n], of all training windows.
+            seed: random seed.
         """
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with few key channels, and back to the width it came from."""
+    """Multi-head self-attention with few key channels, projected back to the input width."""
 
     def __init__(self, width: int, heads: int, channels: int) -> None:
         super().__init__()
@@ -42,8 +42,8 @@ class Attention(nn.Module):
         self.out = nn.Linear(channels, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend within [B, L, width]; gives the same shape."""
+        """Attend over the steps of [B, L, width]; return the same shape."""
         parts = self.keys(x).chunk(3, dim=2)
         queries, keys, values = (p.unflatten(2, (self.heads, -1)).transpose(1, 2) for p in parts)
-        found = functional.scaled_dot_product_attention(queries, keys, values)
-        return self.out(found.transpose(1, 2).flatten(2))
+        attended = functional.scaled_dot_product_attention(queries, keys, values)
+        return self.out(attended.transpose(1, 2).flatten(2))

@@ -1,4 +1,4 @@
-"""The paper's five measures of how far predictions are from labels."""
+"""The paper's five error measures."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 MEASURES = ("r2", "rmse", "mae", "mse", "mape")
-# On a scale of 0 to 1 an error relative to a label near 0 says nothing and outweighs all others.
-LEAST_LABEL = 0.05
+# MAPE leaves smaller labels out: relative to a label near 0, any error is huge.
+MIN_MAPE_LABEL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,8 @@ class Scores:
     Attributes:
         r2: share of the labels' variance that is explained, at most 1.
         rmse, mae, mse: root of the mean squared, mean absolute, and mean squared error.
-        mape: mean absolute error relative to the label, 1 for 100 %; over labels of `LEAST_LABEL`
-            and more. The paper does not say what it does about labels near 0.
+        mape: mean absolute error relative to the label, 1 for 100 %, over labels of at least
+            `MIN_MAPE_LABEL`. The paper does not describe how it treats labels near 0.
     """
 
     r2: float
@@ -30,7 +30,7 @@ class Scores:
     mape: float
 
     def to_dict(self) -> dict[str, float]:
-        """The figures by name."""
+        """Return the measures by name."""
         return asdict(self)
 
 
@@ -41,16 +41,16 @@ def score(labels: ArrayLike, predictions: ArrayLike) -> Scores:
         labels, predictions: float [n].
 
     Raises:
-        ValueError: the shapes differ, or all labels are the same.
+        ValueError: the shapes differ, or the labels are constant.
     """
     truth, guess = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)
     if truth.shape != guess.shape:
         raise ValueError(f"labels {truth.shape} and predictions {guess.shape} differ in shape")
     if not truth.size or np.ptp(truth) == 0:
-        raise ValueError(f"{truth.size} labels without spread cannot be compared with")
+        raise ValueError(f"{truth.size} constant labels: R2 is not defined")
     error = np.abs(truth - guess)
     mse = float(np.mean(error**2))
-    large = truth >= LEAST_LABEL
+    large = truth >= MIN_MAPE_LABEL
     return Scores(
         r2=1 - mse / float(truth.var()),
         rmse=mse**0.5,

@@ -1,4 +1,4 @@
-"""Which features matter: importance in a random forest, and the paper's threshold."""
+"""Feature selection by importance in a random forest, with the paper's threshold."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ def importances(
     labels: NDArray[np.float32],
     *,
     trees: int,
-    most: int,
+    max_rows: int,
     seed: int,
 ) -> NDArray[np.float64]:
-    """How much of a random forest's gain comes from each column; the sum is 1.
+    """Compute the importance of each column in a random forest; the sum is 1.
 
-    From the paper: a random forest, and its threshold. Guessed: scikit-learn's own settings (all
-    columns at each split, trees grown to the end), and the number of trees.
+    From the paper: a random forest, and its threshold. Guessed: scikit-learn's default settings
+    (all columns at each split, fully grown trees), and the number of trees.
 
     Args:
-        features: float32 [n, columns], of the training part alone.
+        features: float32 [n, columns], of the training part only.
         labels: float32 [n].
-        trees: of the forest.
-        most: rows to fit on; more are thinned out at random.
-        seed: of the forest and of the rows.
+        trees: number of trees.
+        max_rows: maximum number of rows to fit on; more are sampled at random.
+        seed: of the forest and of the sampling.
 
     Returns:
         float64 [columns].
@@ -34,14 +34,14 @@ def importances(
     from sklearn.ensemble import RandomForestRegressor
 
     rows = np.arange(len(features))
-    if len(rows) > most:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+    if len(rows) > max_rows:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, max_rows, replace=False))
     forest = RandomForestRegressor(n_estimators=trees, random_state=seed, n_jobs=1)
     forest.fit(np.nan_to_num(features[rows]), labels[rows])
     return np.asarray(forest.feature_importances_, dtype=np.float64)
 
 
 def select(importance: NDArray[np.float64], threshold: float = THRESHOLD) -> tuple[int, ...]:
-    """Columns whose importance reaches the threshold; the most important one where none does."""
-    chosen = np.flatnonzero(importance >= threshold)
-    return tuple(int(c) for c in chosen) if len(chosen) else (int(np.argmax(importance)),)
+    """Return the columns that reach the threshold, or the most important one if none does."""
+    selected = np.flatnonzero(importance >= threshold)
+    return tuple(int(c) for c in selected) if len(selected) else (int(np.argmax(importance)),)

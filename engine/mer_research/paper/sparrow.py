@@ -8,22 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# The original's settings.
+# Settings of the original publication.
 PRODUCERS = 0.2
 WATCHERS = 0.2
 SAFETY = 0.8
-_TINY = 1e-12
+_EPSILON = 1e-12
 
-# float64 [n, d] in the unit cube -> float64 [n]; less is better.
+# float64 [n, d] in the unit cube -> float64 [n]; lower is better.
 Evaluate = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """What a search found.
+    """Result of a search.
 
     Attributes:
-        points: float64 [evaluations, d], in the order in which they were tried.
+        points: float64 [evaluations, d], in the order of evaluation.
         values: float64 [evaluations].
     """
 
@@ -32,73 +32,73 @@ class Search:
 
     @property
     def best(self) -> int:
-        """The place of the least value."""
+        """Index of the lowest value."""
         return int(np.argmin(self.values))
 
     @property
-    def course(self) -> NDArray[np.float64]:
-        """float64 [evaluations], the least value so far."""
+    def best_so_far(self) -> NDArray[np.float64]:
+        """float64 [evaluations], the lowest value up to each evaluation."""
         return np.minimum.accumulate(self.values)
 
 
 def sparrow_search(
     evaluate: Evaluate, dimensions: int, population: int, rounds: int, seed: int
 ) -> Search:
-    """Look for the least value in the unit cube.
+    """Minimise a function over the unit cube.
 
-    From the original: the best fifth are producers, which search widely while no alarm is raised
-    and flee at random when one is; the rest scrounge, the better half of the flock around the best
-    producer, the worse half elsewhere; a fifth, chosen at random, watch for danger and move towards
-    the best, or away from the worst. Positions beyond the cube are set on its border. A sparrow
-    moves only where it is better off.
+    From the original: the best fifth are producers; they search widely without an alarm and move at
+    random with one. The others scrounge: the better half of the flock around the best producer, the
+    worse half elsewhere. A random fifth are watchers; they move towards the best position, or away
+    from the worst. Positions outside the cube are clipped. A sparrow keeps a new position only if
+    it is better.
 
     Args:
-        evaluate: is given all sparrows at once.
-        dimensions: of the cube.
-        population: sparrows, 2 or more.
-        rounds: moves of the flock; (rounds + 1) * population points are tried.
-        seed: of everything left to chance.
+        evaluate: the function; called with all sparrows at once.
+        dimensions: dimensions of the cube.
+        population: number of sparrows, 2 or more.
+        rounds: moves of the flock; the search evaluates (rounds + 1) * population points.
+        seed: random seed.
     """
-    chance = np.random.default_rng(seed)
-    places = chance.random((population, dimensions))
-    values = evaluate(places)
-    tried, found = [places.copy()], [values.copy()]
+    rng = np.random.default_rng(seed)
+    positions = rng.random((population, dimensions))
+    values = evaluate(positions)
+    all_points, all_values = [positions.copy()], [values.copy()]
     producers = max(1, round(PRODUCERS * population))
     watchers = max(1, round(WATCHERS * population))
     for _ in range(rounds):
         order = np.argsort(values, kind="stable")
-        places, values = places[order], values[order]
-        best, worst = places[0].copy(), places[-1].copy()
-        moved = places.copy()
-        alarm = chance.random()
+        positions, values = positions[order], values[order]
+        best, worst = positions[0].copy(), positions[-1].copy()
+        moved = positions.copy()
+        alarm = rng.random()
         for i in range(producers):
             if alarm < SAFETY:
-                moved[i] = places[i] * np.exp(-(i + 1) / (max(chance.random(), _TINY) * rounds))
+                moved[i] = positions[i] * np.exp(-(i + 1) / (max(rng.random(), _EPSILON) * rounds))
             else:
-                moved[i] = places[i] + chance.standard_normal()
+                moved[i] = positions[i] + rng.standard_normal()
         leader = moved[0].copy()
         for i in range(producers, population):
             if i + 1 > population / 2:
-                moved[i] = chance.standard_normal() * np.exp((worst - places[i]) / (i + 1) ** 2)
+                moved[i] = rng.standard_normal() * np.exp((worst - positions[i]) / (i + 1) ** 2)
             else:
-                signs = chance.choice((-1.0, 1.0), dimensions)
-                moved[i] = leader + np.mean(np.abs(places[i] - leader) * signs)
-        for i in chance.choice(population, watchers, replace=False):
+                signs = rng.choice((-1.0, 1.0), dimensions)
+                moved[i] = leader + np.mean(np.abs(positions[i] - leader) * signs)
+        for i in rng.choice(population, watchers, replace=False):
             if values[i] > values[0]:
-                moved[i] = best + chance.standard_normal() * np.abs(places[i] - best)
+                moved[i] = best + rng.standard_normal() * np.abs(positions[i] - best)
             else:
-                away = np.abs(places[i] - worst) / (values[i] - values[-1] - _TINY)
-                moved[i] = places[i] + chance.uniform(-1, 1) * away
+                away = np.abs(positions[i] - worst) / (values[i] - values[-1] - _EPSILON)
+                moved[i] = positions[i] + rng.uniform(-1, 1) * away
         moved = np.clip(moved, 0.0, 1.0)
-        after = evaluate(moved)
-        tried.append(moved)
-        found.append(after)
-        better = after < values
-        places[better], values[better] = moved[better], after[better]
-    return Search(np.concatenate(tried), np.concatenate(found))
+        moved_values = evaluate(moved)
+        all_points.append(moved)
+        all_values.append(moved_values)
+        better = moved_values < values
+        positions[better], values[better] = moved[better], moved_values[better]
+    return Search(np.concatenate(all_points), np.concatenate(all_values))
 
 
 def random_search(evaluate: Evaluate, dimensions: int, evaluations: int, seed: int) -> Search:
-    """Try points drawn evenly from the unit cube."""
+    """Evaluate points drawn uniformly from the unit cube."""
     points = np.random.default_rng(seed).random((evaluations, dimensions))
     return Search(points, evaluate(points))

@@ -1,4 +1,4 @@
-"""Songs as the paper sees them: 260 numbers and two labels every half second."""
+"""Data sets as tables: 260 features and two labels for every half second of every song."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ from mer_engine.datasets.problems import DataError
 from mer_engine.datasets.types import DIMENSIONS, SPLITS, STEP_S, Clip, Collection
 from numpy.typing import NDArray
 
-from mer_research.paper.descriptors import FUNCTIONALS, SAMPLE_RATE_HZ, describe, half_seconds
+from mer_research.paper.descriptors import (
+    FUNCTIONALS,
+    SAMPLE_RATE_HZ,
+    compute_descriptors,
+    step_functionals,
+)
 
-# Changes when the descriptors do, so that kept ones are computed again.
-_DESCRIPTORS = 1
+# Increase when the descriptors change: it invalidates cached ones.
+_DESCRIPTORS_VERSION = 1
 _ROUNDING_S = 1e-6
 
 Progress = Callable[[int, int], None]
@@ -27,13 +32,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class SongSteps:
-    """A song's half seconds, one after the other.
+    """The consecutive half seconds of a song.
 
     Attributes:
-        song: its name.
-        features: float32 [steps, columns], without gaps after the first value of a column.
+        song: name of the song.
+        features: float32 [steps, columns]; NaN only before the first value of a column.
         labels: float32 [steps, 2] (valence, arousal) at the end of each half second, in [-1, 1];
-            NaN before the first.
+            NaN before the first label.
     """
 
     song: str
@@ -49,12 +54,12 @@ class StepTable:
     """The half seconds of all songs of a data set.
 
     Attributes:
-        name: of the data set.
+        name: name of the data set.
         columns: names of the features.
         songs: in a fixed order.
-        splits: "train", "validation" and "test" with their songs.
-        label_range: by dimension, the least and the largest label that the data set has anywhere,
-            so that 0 to 1 means the same whatever stretch of the songs is at hand.
+        splits: songs of "train", "validation" and "test".
+        label_range: by dimension, the lowest and the highest label of the whole data set. It does
+            not depend on which part of the audio is available.
     """
 
     name: str
@@ -65,12 +70,12 @@ class StepTable:
 
     @property
     def longest(self) -> int:
-        """Half seconds of the longest song."""
+        """Length of the longest song, half seconds."""
         return max(len(song) for song in self.songs)
 
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
-        """int64 [songs + 1]: where each song begins in `features`."""
+        """int64 [songs + 1], start of each song in `features`."""
         return np.cumsum([0, *(len(song) for song in self.songs)])
 
     @cached_property
@@ -87,15 +92,15 @@ class StepTable:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes with every number and every split."""
+        """Hash of all values and splits, 16 hexadecimal digits."""
         content = hashlib.sha256()
         content.update(np.ascontiguousarray(self.features).tobytes())
         content.update(np.ascontiguousarray(self.labels).tobytes())
-        content.update(self._about().encode())
+        content.update(self._metadata().encode())
         return content.hexdigest()[:16]
 
     def only(self, songs: Iterable[str]) -> StepTable:
-        """The same with some of the songs."""
+        """Return a table with some of the songs."""
         kept = set(songs)
         return StepTable(
             self.name,
@@ -106,16 +111,16 @@ class StepTable:
         )
 
     def save(self, path: Path) -> None:
-        """Write it to a file; whenever this is interrupted, the file is whole or not there."""
+        """Write the table to a file atomically."""
         labels = np.concatenate([song.labels for song in self.songs])
         draft = path.with_name(f"{path.name}.part")
         with draft.open("wb") as file:
-            np.savez(file, features=self.features, labels=labels, about=np.array(self._about()))
+            np.savez(file, features=self.features, labels=labels, about=np.array(self._metadata()))
         draft.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> StepTable:
-        """Read what `save` wrote."""
+        """Read a file that `save` wrote."""
         with np.load(path, allow_pickle=False) as content:
             about = json.loads(str(content["about"]))
             features, labels = content["features"], content["labels"]
@@ -129,7 +134,7 @@ class StepTable:
             {name: (low, high) for name, (low, high) in about["label_range"].items()},
         )
 
-    def _about(self) -> str:
+    def _metadata(self) -> str:
         return json.dumps(
             {
                 "name": self.name,
@@ -150,8 +155,8 @@ def describe_collection(
 
     Args:
         collection: songs with labels.
-        cache: a folder for the descriptors, a file a song; what it holds is not computed again.
-        progress: called with the number of songs done and of all.
+        cache: folder for the descriptors, one file per song; cached songs are not computed again.
+        progress: called with the number of songs done and the total.
 
     Returns:
         The table, and a sentence for each song that is left out.
@@ -167,7 +172,7 @@ def describe_collection(
     for number, (name, clip) in enumerate(by_song.items(), start=1):
         try:
             stretch, steps = labelled_stretch(collection, clip)
-            features = _kept(stretch, cache)[:steps]
+            features = _cached_descriptors(stretch, cache)[:steps]
             labels = collection.labels(stretch, len(features))
             songs.append(SongSteps(name, forward_fill(features), forward_fill(labels)))
         except DataError as error:
@@ -183,7 +188,7 @@ def make_table(
     """Join songs to a table.
 
     Raises:
-        DataError: there is no song with two half seconds and labels.
+        DataError: no song has two half seconds with labels, or all labels are the same.
     """
     usable = sorted(
         (song for song in songs if len(song) > 1 and np.isfinite(song.labels).all(axis=1).any()),
@@ -193,8 +198,8 @@ def make_table(
         raise DataError(f"no song in {collection.root} has two half seconds with labels")
     ids = {song.song for song in usable}
     values = [
-        np.concatenate([curve[place].values for curve in collection.curves.values()])
-        for place in range(len(DIMENSIONS))
+        np.concatenate([curve[column].values for curve in collection.curves.values()])
+        for column in range(len(DIMENSIONS))
     ]
     for name, labels in zip(DIMENSIONS, values, strict=True):
         if labels.min() == labels.max():
@@ -212,32 +217,33 @@ def make_table(
 
 
 def labelled_stretch(collection: Collection, clip: Clip) -> tuple[Clip, int]:
-    """All of a song that has both audio and labels, and how many half seconds that is.
+    """Return the part of a song that has audio and labels, and its length in half seconds.
 
     Args:
-        clip: any clip of the song; tells the file and where its beginning is on the labels' clock.
+        collection: songs with labels.
+        clip: any clip of the song; gives the file and its position on the label clock.
 
     Raises:
         DataError: the file cannot be read, or has no half second with labels.
     """
-    clock_s = clip.start_s - clip.audio_offset_s  # of the file's first sample
-    ends_s = clock_s + probe_audio(clip.path).duration_s
+    file_start_s = clip.start_s - clip.audio_offset_s  # on the label clock
+    file_end_s = file_start_s + probe_audio(clip.path).duration_s
     curves = [curve for curve in collection.curves[clip.song] if len(curve)]
     first = max([curve.times_s[0] for curve in curves], default=np.inf)
     last = min([curve.times_s[-1] for curve in curves], default=-np.inf)
-    start = clock_s + max(0.0, np.floor((first - STEP_S - clock_s) / STEP_S)) * STEP_S
-    steps = int((min(last, ends_s) - start) / STEP_S + _ROUNDING_S)
+    start = file_start_s + max(0.0, np.floor((first - STEP_S - file_start_s) / STEP_S)) * STEP_S
+    steps = int((min(last, file_end_s) - start) / STEP_S + _ROUNDING_S)
     if steps < 1:
         raise DataError(f"{clip.path} has no half second with labels")
-    offset = max(0.0, start - clock_s)
+    offset = max(0.0, start - file_start_s)
     return Clip(clip.song, clip.path, float(start), float(offset), steps * STEP_S), steps
 
 
 def forward_fill(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Replace each value that is missing by the last before it, as the paper does.
+    """Replace each missing value by the last one before it, as the paper does.
 
     Args:
-        values: float32 [steps, columns]; NaN where missing. What is missing at the beginning stays.
+        values: float32 [steps, columns]; NaN where missing. NaN before the first value stays.
     """
     known = np.isfinite(values)
     rows = np.where(known, np.arange(len(values))[:, None], 0)
@@ -245,22 +251,22 @@ def forward_fill(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.take_along_axis(np.where(known, values, np.nan), last, axis=0).astype(np.float32)
 
 
-def _kept(clip: Clip, cache: Path) -> NDArray[np.float32]:
-    """float32 [steps, 260] of a clip, from the cache or computed and kept there."""
+def _cached_descriptors(clip: Clip, cache: Path) -> NDArray[np.float32]:
+    """Return float32 [steps, 260] of a clip, from the cache if it is there."""
     file = clip.path.stat()
-    about = [
-        _DESCRIPTORS, str(clip.path.resolve()), file.st_size, file.st_mtime_ns,
+    key = [
+        _DESCRIPTORS_VERSION, str(clip.path.resolve()), file.st_size, file.st_mtime_ns,
         clip.audio_offset_s, clip.duration_s,
     ]  # fmt: skip
-    path = cache / f"{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]}.npy"
+    path = cache / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]}.npy"
     if path.is_file():
         return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
     samples = read_clip(clip, SAMPLE_RATE_HZ)
-    # A codec may give a few samples less than its header promises.
+    # A decoder may return a few samples less than the header says.
     missing = round((clip.duration_s or 0.0) * SAMPLE_RATE_HZ) - len(samples)
     if 0 < missing < SAMPLE_RATE_HZ * STEP_S:
         samples = np.pad(samples, (0, missing))
-    features = half_seconds(describe(samples))
+    features = step_functionals(compute_descriptors(samples))
     draft = path.with_suffix(f".{os.getpid()}.part")
     with draft.open("wb") as out:
         np.save(out, features)

@@ -1,4 +1,4 @@
-"""Results of units of work, kept so that an interrupted run goes on."""
+"""On-disk store of task results, so that an interrupted run can continue."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 
 
 class Store:
-    """A folder with one small file for each unit of work.
+    """A folder with one JSON file per task.
 
-    A file is named by its whole configuration, which it also holds: a result is found again by the
-    very same configuration alone, so results of two configurations never mix.
+    The file name is a hash of the configuration, and the file contains the configuration. A lookup
+    compares both, so results of different configurations never mix.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def get(self, configuration: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The result of a configuration; None where it is not there, or its file is damaged."""
+        """Return the result of a configuration; None if it is missing or its file is damaged."""
         try:
             content = json.loads(self.path(configuration).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
@@ -32,7 +32,7 @@ class Store:
         return result
 
     def put(self, configuration: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-        """Keep a result; whenever this is interrupted, the whole file is there or none."""
+        """Write a result atomically."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.path(configuration)
         draft = path.with_suffix(f".{os.getpid()}.part")
@@ -41,6 +41,6 @@ class Store:
         draft.replace(path)
 
     def path(self, configuration: Mapping[str, Any]) -> Path:
-        """The file of a configuration."""
+        """Return the file of a configuration."""
         text = json.dumps(configuration, sort_keys=True)
         return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"

@@ -1,4 +1,4 @@
-"""One unit of work: a forest's importances, or one method fitted and measured."""
+"""One task: compute feature importances, or train and score one method."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from numpy.typing import NDArray
 
 from mer_research.paper.fitting import Budget, WindowData, fit
 from mer_research.paper.methods import make_method
-from mer_research.paper.protocols import Windows, deal, windows_of
+from mer_research.paper.protocols import Windows, make_windows, split_windows
 from mer_research.paper.scaling import TRAINING, scale
 from mer_research.paper.scores import score
 from mer_research.paper.selection import importances
 from mer_research.paper.step_table import StepTable
 from mer_research.paper.words import INPUTS, WordSettings, word_vectors
 
-# Changes when a method does, so that results of another one are never taken for it.
+# Increase when a method changes: it invalidates stored results.
 _REVISION = 1
 
 
 @dataclass(frozen=True, slots=True)
 class ImportanceTask:
-    """Ask a random forest which features matter.
+    """Compute feature importances with a random forest.
 
     Attributes:
-        protocol, dimension: decide the training part and the label.
-        lag: the half seconds asked are those that end a training window of this length.
-        trees, rows: size of the forest, and rows it is fitted on at most.
-        seed: of everything left to chance.
+        protocol, dimension: select the training part and the label.
+        lag: half seconds in a window; the forest sees the last half second of training windows.
+        trees, rows: number of trees, and maximum number of rows to fit on.
+        seed: random seed.
     """
 
     protocol: str
@@ -45,20 +45,20 @@ class ImportanceTask:
 
 @dataclass(frozen=True, slots=True)
 class FitTask:
-    """Fit a method and measure it.
+    """Train a method and score it.
 
     Attributes:
-        protocol, dimension: the question.
-        method: a name that `make_method` knows.
+        protocol, dimension: select the split and the label.
+        method: name of the method, as in `make_method`.
         lag: half seconds in a window.
-        budget: of the fitting.
-        columns: places of the features that are used.
-        options: of the method.
+        budget: training settings.
+        columns: indices of the used features.
+        options: options of the method.
         scaling: one of `SCALINGS`.
         inputs: one of `INPUTS`.
-        words: the vocabulary, where `inputs` needs one.
-        every: only every so many-th song of each split.
-        seed: of everything left to chance.
+        words: vocabulary settings, if `inputs` uses words.
+        every: use every n-th song of each split.
+        seed: random seed.
     """
 
     protocol: str
@@ -79,7 +79,7 @@ Task = ImportanceTask | FitTask
 
 
 def configuration(task: Task, table: StepTable) -> dict[str, Any]:
-    """Everything that decides what a task gives, as JSON has it."""
+    """Return all that determines the result of a task, as JSON values."""
     return {
         "kind": type(task).__name__,
         "revision": _REVISION,
@@ -89,15 +89,15 @@ def configuration(task: Task, table: StepTable) -> dict[str, Any]:
 
 
 def perform(task: Task, table: StepTable) -> dict[str, Any]:
-    """Do a task.
+    """Run a task.
 
     Returns:
-        Of an `ImportanceTask`: "importances", one a column. Of a `FitTask`: by part ("train",
+        For an `ImportanceTask`: "importances", one per column. For a `FitTask`: by part ("train",
         "validation", "test") the scores and "windows"; "epochs", "best_epoch" and "parameters".
         Always "seconds".
 
     Raises:
-        DataError: the songs are too short for the windows, or too few.
+        DataError: the songs are too short for the windows, or there are too few.
     """
     begin = time.monotonic()
     result = _importance(task, table) if isinstance(task, ImportanceTask) else _fit(task, table)
@@ -105,39 +105,37 @@ def perform(task: Task, table: StepTable) -> dict[str, Any]:
 
 
 def every_nth(table: StepTable, step: int) -> StepTable:
-    """The table with every n-th song of each split."""
+    """Return a table with every n-th song of each split."""
     if step <= 1:
         return table
     return table.only(song for ids in table.splits.values() for song in ids[::step])
 
 
-def training_steps(
-    table: StepTable, windows: Windows, places: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """bool [steps]: the half seconds that some windows hold."""
-    learnt = np.zeros(int(table.offsets[-1]), dtype=bool)
-    learnt[windows.first[places][:, None] + np.arange(windows.lag)] = True
-    return learnt
+def _steps_of(table: StepTable, windows: Windows, indices: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return bool [steps], True for half seconds that lie in one of the windows."""
+    mask = np.zeros(int(table.offsets[-1]), dtype=bool)
+    mask[windows.first[indices][:, None] + np.arange(windows.lag)] = True
+    return mask
 
 
 def _importance(task: ImportanceTask, table: StepTable) -> dict[str, Any]:
-    windows = windows_of(table, task.dimension, task.lag)
-    train = deal(table, windows, task.protocol, task.seed)["train"]
+    windows = make_windows(table, task.dimension, task.lag)
+    train = split_windows(table, windows, task.protocol, task.seed)["train"]
     ends = windows.first[train] + task.lag - 1
     labels = table.labels[ends, DIMENSIONS.index(task.dimension)]
-    found = importances(
-        table.features[ends], labels, trees=task.trees, most=task.rows, seed=task.seed
+    values = importances(
+        table.features[ends], labels, trees=task.trees, max_rows=task.rows, seed=task.seed
     )
-    return {"importances": [float(f"{value:.6g}") for value in found]}
+    return {"importances": [float(f"{value:.6g}") for value in values]}
 
 
 def _fit(task: FitTask, table: StepTable) -> dict[str, Any]:
     import torch
 
     table = every_nth(table, task.every)
-    windows = windows_of(table, task.dimension, task.lag)
-    parts = deal(table, windows, task.protocol, task.seed)
-    training = training_steps(table, windows, parts["train"])
+    windows = make_windows(table, task.dimension, task.lag)
+    parts = split_windows(table, windows, task.protocol, task.seed)
+    training = _steps_of(table, windows, parts["train"])
     steps = scale(table.features[:, list(task.columns)], training, task.scaling)
     if task.inputs != INPUTS[0]:
         vectors = word_vectors(table, steps, training, task.words, task.seed)
@@ -148,10 +146,10 @@ def _fit(task: FitTask, table: StepTable) -> dict[str, Any]:
     return {
         **{
             name: {
-                **score(windows.labels[places], fitted.predictions[name]).to_dict(),
-                "windows": len(places),
+                **score(windows.labels[indices], fitted.predictions[name]).to_dict(),
+                "windows": len(indices),
             }
-            for name, places in parts.items()
+            for name, indices in parts.items()
         },
         "epochs": fitted.epochs,
         "best_epoch": fitted.best_epoch,

@@ -1,9 +1,8 @@
-"""What Word2Vec can mean for audio: half seconds as words, and words known by their neighbours.
+"""Word2Vec for audio: half seconds as words, songs as sentences.
 
-The paper names Word2Vec as its first step and does not say what a word is. Here the half seconds
-of the training part are sorted into groups of like sound; a group is a word, a song a sentence, and
-skip-gram with negative sampling (Mikolov et al. 2013) gives each word a vector from the words
-beside it.
+The paper names Word2Vec as its first step and does not define a word. Here k-means clusters the
+half seconds of the training part; a cluster is a word. Skip-gram with negative sampling (Mikolov et
+al. 2013) learns a vector for each word from its neighbours.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from torch.nn import functional
 from mer_research.paper.step_table import StepTable
 
 INPUTS = ("descriptors", "words", "descriptors and words")
-_REACH = 2  # words before and after that count as neighbours
+_CONTEXT = 2  # neighbours on each side
 _NEGATIVES = 5
 _BATCH = 1024
-_RATE = 0.01
+_LEARNING_RATE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +28,8 @@ class WordSettings:
     """Size of the vocabulary.
 
     Attributes:
-        words: groups of half seconds.
-        width: numbers of a word's vector.
+        words: number of clusters.
+        width: length of a word vector.
         epochs: passes over all pairs of neighbours.
     """
 
@@ -46,14 +45,14 @@ def word_vectors(
     settings: WordSettings,
     seed: int,
 ) -> NDArray[np.float32]:
-    """Each half second's word vector.
+    """Return the word vector of each half second.
 
     Args:
-        table: tells where songs begin and end.
+        table: gives the boundaries of the songs.
         scaled: float32 [steps, columns].
-        training: bool [steps]; nothing else is looked at to make the words.
+        training: bool [steps]; words and vectors are fitted on these steps only.
         settings: sizes.
-        seed: of groups and vectors.
+        seed: of clusters and vectors.
 
     Returns:
         float32 [steps, width], of unit variance over the training part.
@@ -61,9 +60,10 @@ def word_vectors(
     words, count = _quantise(scaled, training, settings.words, seed)
     song = np.repeat(np.arange(len(table.songs)), np.diff(table.offsets))
     pairs = []
-    for reach in range(1, _REACH + 1):
-        both = (song[reach:] == song[:-reach]) & training[reach:] & training[:-reach]
-        pairs.append(np.stack([words[reach:][both], words[:-reach][both]], axis=1))
+    for distance in range(1, _CONTEXT + 1):
+        same_song = song[distance:] == song[:-distance]
+        usable = same_song & training[distance:] & training[:-distance]
+        pairs.append(np.stack([words[distance:][usable], words[:-distance][usable]], axis=1))
     vectors = _skip_gram(np.concatenate(pairs), count, settings, seed)[words]
     spread = vectors[training].std()
     return np.asarray(vectors / max(float(spread), 1e-6), dtype=np.float32)
@@ -74,34 +74,37 @@ def _quantise(
 ) -> tuple[NDArray[np.int64], int]:
     from sklearn.cluster import MiniBatchKMeans
 
-    learnt = scaled[training]
-    count = min(words, len(learnt))
-    groups = MiniBatchKMeans(count, random_state=seed, n_init=1, batch_size=2048)
-    groups.fit(learnt)
-    return groups.predict(scaled).astype(np.int64), count
+    known = scaled[training]
+    count = min(words, len(known))
+    clusters = MiniBatchKMeans(count, random_state=seed, n_init=1, batch_size=2048)
+    clusters.fit(known)
+    return clusters.predict(scaled).astype(np.int64), count
 
 
 def _skip_gram(
     pairs: NDArray[np.int64], words: int, settings: WordSettings, seed: int
 ) -> NDArray[np.float32]:
-    """float32 [words, width] from pairs of neighbours, int64 [n, 2]."""
-    chance = torch.Generator().manual_seed(seed)
-    both = torch.from_numpy(np.concatenate([pairs, pairs[:, ::-1]]))
-    centre = (torch.rand(words, settings.width, generator=chance) - 0.5) / settings.width
-    beside = torch.zeros(words, settings.width)
-    centre.requires_grad_(), beside.requires_grad_()
-    # Negatives by frequency to the power of 3/4, as in the original.
-    often = torch.bincount(both[:, 1], minlength=words).float().clamp(min=1e-3) ** 0.75
-    optimiser = torch.optim.Adam([centre, beside], lr=_RATE)
+    """Learn vectors float32 [words, width] from pairs of neighbours, int64 [n, 2]."""
+    generator = torch.Generator().manual_seed(seed)
+    both_ways = torch.from_numpy(np.concatenate([pairs, pairs[:, ::-1]]))
+    centre = (torch.rand(words, settings.width, generator=generator) - 0.5) / settings.width
+    context = torch.zeros(words, settings.width)
+    centre.requires_grad_(), context.requires_grad_()
+    # Sample negatives by frequency to the power of 3/4, as in the original.
+    frequency = torch.bincount(both_ways[:, 1], minlength=words).float().clamp(min=1e-3) ** 0.75
+    optimiser = torch.optim.Adam([centre, context], lr=_LEARNING_RATE)
     for _ in range(settings.epochs):
-        for batch in both[torch.randperm(len(both), generator=chance)].split(_BATCH):
-            other = torch.multinomial(
-                often, len(batch) * _NEGATIVES, replacement=True, generator=chance
+        for batch in both_ways[torch.randperm(len(both_ways), generator=generator)].split(_BATCH):
+            negatives = torch.multinomial(
+                frequency, len(batch) * _NEGATIVES, replacement=True, generator=generator
             ).view(len(batch), _NEGATIVES)
             word = centre[batch[:, 0]]
-            near = (word * beside[batch[:, 1]]).sum(1)
-            far = (beside[other] @ word.unsqueeze(2)).squeeze(2)
-            loss = -functional.logsigmoid(near).mean() - functional.logsigmoid(-far).sum(1).mean()
+            positive = (word * context[batch[:, 1]]).sum(1)
+            negative = (context[negatives] @ word.unsqueeze(2)).squeeze(2)
+            loss = -(
+                functional.logsigmoid(positive).mean()
+                + functional.logsigmoid(-negative).sum(1).mean()
+            )
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

@@ -1,1 +1,1 @@
-"""The paper's experiments as one command: what is fitted, how it is run, what is written."""
+"""The paper's experiments behind one command: tasks, execution, reports and figures."""

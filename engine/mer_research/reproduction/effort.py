@@ -1,4 +1,4 @@
-"""How much is spent on each experiment."""
+"""Training budgets of the experiments."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from mer_research.paper.words import WordSettings
 
 @dataclass(frozen=True)
 class Effort:
-    """Budgets.
+    """Budgets of all experiments.
 
     Attributes:
-        table: of the comparison and the ablations; the same for all methods but the next.
-        described: of the network that the text describes, with the text's batch and rate.
-        sweep: of each lag order, and of the words.
-        tuning: of each try of a search.
+        table: of the comparison and the ablations, for all methods except the next.
+        described: of the network that the text describes, with the batch and rate of the text.
+        sweep: of each lag order, and of the word experiment.
+        tuning: of each trial of a search.
         trees, rows: of the random forest.
-        lag_step: lag orders 1, 1 + step ... and always the longest.
+        lag_step: step between lag orders; the longest is always included.
         population, rounds: of the sparrow search.
-        tuning_every: the searches see every so many-th song.
-        words: the vocabulary.
-        every: all experiments see every so many-th song only.
+        tuning_every: the searches use every n-th song.
+        words: vocabulary settings.
     """
 
     table: Budget
@@ -36,11 +35,10 @@ class Effort:
     rounds: int
     tuning_every: int
     words: WordSettings
-    every: int = 1
 
 
-# The public code runs 40 epochs and halves its rate every two: after fourteen it hardly moves.
-# Halved every four, eighteen epochs in all come further in half of the time.
+# The public code runs 40 epochs and halves its rate every two: it barely changes after fourteen.
+# Eighteen epochs with a rate halved every four reach a lower loss in half the time.
 FULL = Effort(
     table=Budget(epochs=18, halve_every=4),
     described=Budget(epochs=6, batch=32, rate=0.001, halve_every=0, noise=0.1, patience=2),
@@ -68,5 +66,5 @@ QUICK = Effort(
     tuning_every=2,
     words=WordSettings(words=16, width=4, epochs=1),
 )
-# With --quick, no more songs than this are looked at.
+# Maximum number of songs with --quick.
 QUICK_SONGS = 90

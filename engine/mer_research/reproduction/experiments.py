@@ -1,4 +1,4 @@
-"""The experiments: which units of work each needs, and what it makes of their results."""
+"""The experiments: the tasks of each, and the result it computes from them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from mer_research.reproduction.effort import Effort
 from mer_research.reproduction.runner import Runner
 
 DIMENSIONS = ("arousal", "valence")
-# The public code's windows; of short songs, half of a song, so that there are windows to deal out.
+# Window length of the public code. For short songs: half of a song, so that windows can be split.
 CODE_LAG = 26
-# The paper's sweep ended here.
+# End of the paper's sweep.
 LONGEST_LAG = 29
-# What the comprehensive score is made of: four measures of each part; more R2 is better.
+# Indicators of the comprehensive score: four measures of each part. Only for R2, more is better.
 INDICATORS = tuple((part, measure) for part in SPLITS for measure in ("r2", "mae", "rmse", "mape"))
 SPARROW, RANDOM = "sparrow search", "random search"
 _TUNED = ("rate", "hidden", "channels", "dropout")
@@ -41,10 +41,11 @@ class Experiments:
     """All experiments on one table.
 
     Args:
-        runner: does the units of work.
-        effort: what may be spent.
-        seed: of everything left to chance.
-        lag: lag order of all but the sweep, and the longest of the sweep; None for what suits.
+        runner: runs the tasks.
+        effort: training budgets.
+        seed: random seed.
+        lag: lag order of all experiments, and the longest of the sweep; None to derive it from the
+            data.
 
     Raises:
         DataError: the songs are too short for the lag order.
@@ -58,22 +59,22 @@ class Experiments:
         self.longest = lag or LONGEST_LAG
         if self.lag > longest:
             raise DataError(
-                f"a lag order of {self.lag} ({self.lag * STEP_S:g} s) is too long to deal windows "
-                f"out within songs: the longest of the {len(table.songs)} songs has "
+                f"a lag order of {self.lag} ({self.lag * STEP_S:g} s) is too long to split windows "
+                f"within songs: the longest of the {len(table.songs)} songs has "
                 f"{table.longest * STEP_S:g} s, which allows {max(longest, 0)} at most"
             )
         self._columns = cache(self._select)
 
     def table1(self) -> Result:
-        """Arousal: the networks and the baselines."""
+        """Compare the networks and the baselines on arousal."""
         return self._comparison("table1", "arousal")
 
     def table2(self) -> Result:
-        """Valence: the networks and the baselines."""
+        """Compare the networks and the baselines on valence."""
         return self._comparison("table2", "valence")
 
     def ablation(self) -> Result:
-        """The network of the public code without its parts."""
+        """Remove parts of the network of the public code."""
         cells = [
             {"protocol": protocol, "dimension": dimension, "method": name}
             for protocol in PROTOCOLS for dimension in DIMENSIONS for name in ABLATIONS
@@ -85,19 +86,19 @@ class Experiments:
         return self._result("ablation", rows=self._rows("ablation", cells, tasks))
 
     def lag_order(self) -> Result:
-        """The network of the public code with windows of all lengths."""
+        """Train the network of the public code with windows of all lengths."""
         rows = self._sweep("lag-order")
-        return self._result("lag-order", rows=rows, scores=weigh(rows)["scores"])
+        return self._result("lag-order", rows=rows, scores=weigh_lag_orders(rows)["scores"])
 
     def entropy_weights(self) -> Result:
-        """Weights of twelve indicators over the lag orders, and the best lag order by them."""
-        return self._result("entropy-weights", **weigh(self._sweep("entropy-weights")))
+        """Compute entropy weights of twelve indicators, and the best lag order by them."""
+        return self._result("entropy-weights", **weigh_lag_orders(self._sweep("entropy-weights")))
 
     def feature_importance(self) -> Result:
-        """Which of the features matter."""
+        """Compute the importance of each feature."""
         names = self.runner.table.columns
         tasks = [self._importance(p, d) for p in PROTOCOLS for d in DIMENSIONS]
-        found = self.runner.run("feature-importance", tasks)
+        results = self.runner.run("feature-importance", tasks)
         rows = [
             {
                 "protocol": task.protocol,
@@ -105,23 +106,23 @@ class Experiments:
                 "kept": len(select(np.array(result["importances"]))),
                 "importances": dict(zip(names, result["importances"], strict=True)),
             }
-            for task, result in zip(tasks, found, strict=True)
+            for task, result in zip(tasks, results, strict=True)
         ]
         return self._result("feature-importance", threshold=THRESHOLD, rows=rows)
 
     def tuning(self) -> Result:
-        """Sparrow search against random search with the same number of tries."""
+        """Compare sparrow search with random search at the same number of trials."""
         rows = [
-            self._searched(protocol, dimension, search)
+            self._run_search(protocol, dimension, search)
             for protocol in PROTOCOLS
             for dimension in DIMENSIONS
             for search in (SPARROW, RANDOM)
         ]
         every = self.effort.tuning_every
-        return self._result("tuning", tries=self._tries, songs_every=every, rows=rows)
+        return self._result("tuning", tries=self._trials, songs_every=every, rows=rows)
 
     def words(self) -> Result:
-        """Whether words of audio help: descriptors, words, and both."""
+        """Compare descriptors, audio words, and both as input."""
         cells = [
             {"protocol": protocol, "dimension": dimension, "method": inputs}
             for protocol in PROTOCOLS for dimension in DIMENSIONS for inputs in INPUTS
@@ -137,32 +138,32 @@ class Experiments:
         return self._result("words", vocabulary=asdict(self.effort.words), rows=rows)
 
     @property
-    def _tries(self) -> int:
+    def _trials(self) -> int:
         return self.effort.population * (self.effort.rounds + 1)
 
-    def _searched(self, protocol: str, dimension: str, name: str) -> Result:
-        """A search's course, and the best that it found, measured on the test part."""
-        tried: list[Result] = []
+    def _run_search(self, protocol: str, dimension: str, name: str) -> Result:
+        """Run a search; return its progress, and the best trial with its test scores."""
+        trials: list[Result] = []
 
         def evaluate(points: NDArray[np.float64]) -> NDArray[np.float64]:
-            tasks = [self._try(protocol, dimension, point) for point in points]
-            found = self.runner.run(f"{name}, {protocol} songs, {dimension}", tasks)
-            tried.extend(found)
-            return np.array([result["validation"]["rmse"] for result in found])
+            tasks = [self._trial(protocol, dimension, point) for point in points]
+            results = self.runner.run(f"{name}, {protocol} songs, {dimension}", tasks)
+            trials.extend(results)
+            return np.array([result["validation"]["rmse"] for result in results])
 
         count, effort = len(_TUNED), self.effort
         if name == SPARROW:
             search = sparrow_search(evaluate, count, effort.population, effort.rounds, self.seed)
         else:
-            search = random_search(evaluate, count, self._tries, self.seed + 1)
+            search = random_search(evaluate, count, self._trials, self.seed + 1)
         return {
             "protocol": protocol,
             "dimension": dimension,
             "search": name,
-            "course": [round(float(value), 5) for value in search.course],
-            "best": tuned(search.points[search.best]),
-            "validation": tried[search.best]["validation"],
-            "test": tried[search.best]["test"],
+            "course": [round(float(value), 5) for value in search.best_so_far],
+            "best": decode_point(search.points[search.best]),
+            "validation": trials[search.best]["validation"],
+            "test": trials[search.best]["test"],
         }
 
     def _comparison(self, name: str, dimension: str) -> Result:
@@ -191,8 +192,8 @@ class Experiments:
         return self._rows(title, cells, tasks)
 
     def _rows(self, title: str, cells: list[Result], tasks: list[FitTask]) -> list[Result]:
-        found = self.runner.run(title, tasks)
-        return [{**cell, **result} for cell, result in zip(cells, found, strict=True)]
+        results = self.runner.run(title, tasks)
+        return [{**cell, **result} for cell, result in zip(cells, results, strict=True)]
 
     def _fit(
         self,
@@ -213,14 +214,14 @@ class Experiments:
         )
 
     def _select(self, protocol: str, dimension: str) -> tuple[int, ...]:
-        # All at once the first time: they are needed anyway, and can be done side by side.
+        # Run all four on the first call: all are needed, and they can run in parallel.
         tasks = [self._importance(p, d) for p in PROTOCOLS for d in DIMENSIONS]
-        found = self.runner.run("feature importance", tasks)
-        place = tasks.index(self._importance(protocol, dimension))
-        return select(np.array(found[place]["importances"]))
+        results = self.runner.run("feature importance", tasks)
+        index = tasks.index(self._importance(protocol, dimension))
+        return select(np.array(results[index]["importances"]))
 
-    def _try(self, protocol: str, dimension: str, point: NDArray[np.float64]) -> FitTask:
-        setting = tuned(point)
+    def _trial(self, protocol: str, dimension: str, point: NDArray[np.float64]) -> FitTask:
+        setting = decode_point(point)
         budget = replace(self.effort.tuning, rate=setting.pop("rate"))
         fit = self._fit(protocol, dimension, CODE, budget, options=setting)
         return replace(fit, every=self.effort.tuning_every)
@@ -241,8 +242,8 @@ EXPERIMENTS: dict[str, Callable[[Experiments], Result]] = {
 }
 
 
-def tuned(point: NDArray[np.float64]) -> dict[str, Any]:
-    """What a point of the unit cube means: learning rate, units, channels and dropout."""
+def decode_point(point: NDArray[np.float64]) -> dict[str, Any]:
+    """Map a point of the unit cube to learning rate, units, channels and dropout."""
     rate, hidden, channels, dropout = (float(value) for value in point)
     return {
         "rate": float(f"{5e-4 * 20**rate:.4g}"),
@@ -252,8 +253,12 @@ def tuned(point: NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
-def weigh(rows: Iterable[Result]) -> Result:
-    """Entropy weights by protocol and dimension, and the score of each lag order."""
+def weigh_lag_orders(rows: Iterable[Result]) -> Result:
+    """Compute entropy weights by protocol and dimension, and the score of each lag order.
+
+    Raises:
+        DataError: there are results of one lag order only.
+    """
     by_cell: dict[tuple[str, str], list[Result]] = {}
     for row in rows:
         by_cell.setdefault((row["protocol"], row["dimension"]), []).append(row)
@@ -262,22 +267,22 @@ def weigh(rows: Iterable[Result]) -> Result:
         values = [[row[part][measure] for part, measure in INDICATORS] for row in cell]
         if len(values) < 2:
             raise DataError(
-                f"one lag order alone (lag order {cell[0]['lag']}) cannot be weighed; give longer "
-                "songs, or a longer --lag-order"
+                f"entropy weights need two lag orders, but there is only {cell[0]['lag']}; give "
+                "longer songs, or a longer --lag-order"
             )
-        found = entropy_weights(values, [measure == "r2" for _, measure in INDICATORS])
-        best = int(np.argmax(found.scores))
+        entropy = entropy_weights(values, [measure == "r2" for _, measure in INDICATORS])
+        best = int(np.argmax(entropy.scores))
         weights.append({
             "protocol": protocol, "dimension": dimension,
             "weights": {
                 f"{part}_{measure}": round(float(weight), 5)
-                for (part, measure), weight in zip(INDICATORS, found.weights, strict=True)
+                for (part, measure), weight in zip(INDICATORS, entropy.weights, strict=True)
             },
-            "best_lag": cell[best]["lag"], "best_score": round(float(found.scores[best]), 4),
+            "best_lag": cell[best]["lag"], "best_score": round(float(entropy.scores[best]), 4),
         })  # fmt: skip
         scores += [
             {"protocol": protocol, "dimension": dimension, "lag": row["lag"],
              "score": round(float(value), 4)}
-            for row, value in zip(cell, found.scores, strict=True)
+            for row, value in zip(cell, entropy.scores, strict=True)
         ]  # fmt: skip
     return {"weights": weights, "scores": scores}

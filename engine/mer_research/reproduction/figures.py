@@ -1,4 +1,4 @@
-"""Results as pictures, PNG and SVG; every panel says in its title which songs were asked."""
+"""Figures of the results, as PNG and SVG. The title of each panel names the protocol."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _TOP = 25
 
 
 def draw(result: Result, folder: Path) -> list[Path]:
-    """Draw a result's figures, where it has some.
+    """Draw the figures of a result.
 
     Returns:
-        The files.
+        The files; empty for experiments without figures.
     """
     paths = []
     for name, plot in _FIGURES.get(result["experiment"], {}).items():
         figure = plot(result)
-        # Laid out once for both files.
+        # One layout for both files.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
         for suffix in ("png", "svg"):
@@ -39,7 +39,7 @@ def draw(result: Result, folder: Path) -> list[Path]:
 
 
 def _lag_measures(result: Result) -> Figure:
-    """The paper's Fig. 6: four measures of three parts over the lag order."""
+    """Plot four measures of three parts over the lag order (the paper's Fig. 6)."""
     measures = {"r2": "R2", "mae": "MAE", "rmse": "RMSE", "mape": "MAPE"}
     figure, axes = _panels(len(measures), 2, (9.2, 10.5))
     for column, (protocol, title) in enumerate(result["titles"].items()):
@@ -65,7 +65,7 @@ def _lag_measures(result: Result) -> Figure:
 
 
 def _lag_scores(result: Result) -> Figure:
-    """The paper's Fig. 7: the comprehensive score over the lag order."""
+    """Plot the comprehensive score over the lag order (the paper's Fig. 7)."""
     figure, axes = _panels(1, 2, (9.2, 3.4))
     for axis, (protocol, title) in zip(axes[0], result["titles"].items(), strict=True):
         for dimension, colour in _COLOURS.items():
@@ -83,7 +83,7 @@ def _lag_scores(result: Result) -> Figure:
 
 
 def _weights(result: Result) -> Figure:
-    """The paper's Figs. 4 and 5: the indicators by weight."""
+    """Plot the indicators by weight (the paper's Figs. 4 and 5)."""
     figure, axes = _panels(2, 2, (9.2, 6.6))
     for row in result["weights"]:
         column = list(result["titles"]).index(row["protocol"])
@@ -101,7 +101,7 @@ def _weights(result: Result) -> Figure:
 
 
 def _importances(result: Result) -> Figure:
-    """The most important features, and the threshold."""
+    """Plot the most important features, and the threshold."""
     figure, axes = _panels(2, 2, (9.6, 10.0))
     for row in result["rows"]:
         column = list(result["titles"]).index(row["protocol"])
@@ -121,7 +121,7 @@ def _importances(result: Result) -> Figure:
 
 
 def _searches(result: Result) -> Figure:
-    """The best value so far over the tries."""
+    """Plot the best value so far over the trials."""
     figure, axes = _panels(1, 2, (9.2, 3.4))
     for axis, (protocol, title) in zip(axes[0], result["titles"].items(), strict=True):
         for row in result["rows"]:
@@ -151,7 +151,7 @@ def _panels(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure,
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    # Laid out at the resolution of the file: names are not as wide at another.
+    # Use the resolution of the file: text widths depend on it.
     figure = Figure(figsize=size, dpi=_DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)  # no window, no global state
     axes = figure.subplots(rows, columns, squeeze=False)
@@ -165,7 +165,7 @@ def _panels(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure,
 def _save(figure: Figure, path: Path) -> None:
     import matplotlib
 
-    # The same result gives the same file.
+    # No dates and no random ids: the same result gives the same file.
     metadata = {"Software": None} if path.suffix == ".png" else {"Date": None}
     with matplotlib.rc_context({"svg.hashsalt": "realtime-mer", "svg.fonttype": "none"}):
         figure.savefig(path, dpi=_DPI, metadata=metadata)

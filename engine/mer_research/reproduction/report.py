@@ -1,4 +1,4 @@
-"""Results as Markdown and CSV; every table says in its title which songs were asked."""
+"""Results as Markdown and CSV. The title of each table names the protocol."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from mer_engine.datasets.types import SPLITS
+
+from mer_research.paper.scores import MEASURES
 
 Result = dict[str, Any]
 
@@ -18,7 +22,7 @@ METHODS = {
     "bcrsn": "BCRSN",
     "tnn_svr": "TNN+SVR",
 }
-# What the paper prints: R2, RMSE, MAE, MAPE of the test part; None where it gives no figure.
+# Figures of the paper: R2, RMSE, MAE, MAPE of the test part; None where it gives none.
 PRINTED: dict[str, tuple[tuple[str, tuple[float | None, ...]], ...]] = {
     "table1": (
         ("code", (0.845, 0.0740, 0.0581, 0.1062)),
@@ -41,31 +45,29 @@ PRINTED: dict[str, tuple[tuple[str, tuple[float | None, ...]], ...]] = {
         ("without CNN and BiLSTM", (0.8774, 0.061, 0.048, 0.085)),
     ),
 }
-PARTS = ("train", "validation", "test")
-_MEASURES = ("r2", "rmse", "mae", "mse", "mape")
-_SHOWN = ("r2", "rmse", "mae", "mape")
+_FORMATS = {"r2": "{:.3f}", "rmse": "{:.4f}", "mae": "{:.4f}", "mape": "{:.1%}"}
 _TOP = 15
 
 
 def markdown(result: Result) -> str:
-    """The tables of a result, one for each protocol."""
+    """Return the tables of a result, one for each protocol."""
     return "\n\n".join(_MARKDOWN[result["experiment"]](result))
 
 
-def in_short(result: Result) -> str:
-    """The paper's network in two sentences, from a comparison."""
+def summary(result: Result) -> str:
+    """Return the scores of the paper's network in two sentences, from a comparison."""
     rows = {row["protocol"]: row["test"] for row in result["rows"] if row["method"] == "code"}
     r2, rmse, *_ = dict(PRINTED[result["experiment"]])["code"]
     known, new = rows["known"], rows["new"]
     return (
         f"{result['dimension'].capitalize()}, known songs: R2 {known['r2']:.3f}, RMSE "
         f"{known['rmse']:.4f} (the paper: {_number(r2)} and {_number(rmse)}). New songs, the same "
-        f"network, fitted anew: R2 {new['r2']:.3f}, RMSE {new['rmse']:.4f}."
+        f"network, retrained: R2 {new['r2']:.3f}, RMSE {new['rmse']:.4f}."
     )
 
 
-def about(result: Result) -> str:
-    """What a result was measured on, in a paragraph."""
+def describe_run(result: Result) -> str:
+    """Return data, budgets and machine of a result in a paragraph."""
     data, machine = result["data"], result["machine"]
     splits = ", ".join(f"{count} {name}" for name, count in data["splits"].items())
     budgets = "; ".join(
@@ -80,14 +82,14 @@ def about(result: Result) -> str:
         f"{quick}{data['songs']} songs of {data['name']} ({splits}), the longest "
         f"{data['longest_s']:g} s, {data['half_seconds']} half seconds, descriptors "
         f"{data['features']}; windows of {result['lag']} half seconds; seed {result['seed']}. "
-        f"Budgets: {budgets}. This experiment took {result['compute_s'] / 60:.0f} minutes of one "
-        f"core. {machine['processor']}, {result['workers']} of {machine['cores']} "
+        f"Budgets: {budgets}. This experiment took {result['compute_s'] / 60:.0f} core minutes. "
+        f"{machine['processor']}, {result['workers']} of {machine['cores']} "
         f"cores, Python {machine['python']}, torch {machine['torch']}, {machine['date_utc']}."
     )
 
 
 def csv_text(result: Result) -> str:
-    """All numbers of a result, a row each, with the protocol's title in the first column."""
+    """Return all numbers of a result, one per row, with the protocol in the first column."""
     rows = _flat(result)
     out = io.StringIO()
     columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -217,9 +219,16 @@ def _tuning(result: Result) -> list[str]:
                 row["dimension"], row["search"], f"{row['course'][-1]:.4f}",
                 f"{row['test']['rmse']:.4f}", f"{row['test']['r2']:.3f}", best,
             ])  # fmt: skip
-        head = ["", "search", "best validation RMSE", "its test RMSE", "its test R2", "found"]
+        head = [
+            "",
+            "search",
+            "best validation RMSE",
+            "its test RMSE",
+            "its test R2",
+            "best settings",
+        ]
         text = table(head, rows)
-        parts.append(f"**Tuning, {result['tries']} tries each, {title}**\n\n{text}")
+        parts.append(f"**Tuning, {result['tries']} trials each, {title}**\n\n{text}")
     return parts
 
 
@@ -231,7 +240,7 @@ def _words(result: Result) -> list[str]:
             for row in _of(result["rows"], protocol)
         ]
         head = ["test", "input", "R2", "RMSE", "MAE", "MAPE"]
-        parts.append(f"**Words of audio, {title}**\n\n{table(head, rows)}")
+        parts.append(f"**Audio words, {title}**\n\n{table(head, rows)}")
     return parts
 
 
@@ -247,7 +256,7 @@ _MARKDOWN: dict[str, Callable[[Result], list[str]]] = {
 }
 
 
-# The experiments that have tables.
+# Experiments with tables.
 TABLES = tuple(_MARKDOWN)
 
 
@@ -276,11 +285,11 @@ def _flat(result: Result) -> list[dict[str, Any]]:
     }
     rows = []
     for row in result["rows"]:
-        for part in PARTS:
+        for part in SPLITS:
             one = {"protocol": titles[row["protocol"]], "dimension": row["dimension"]}
             one |= {name: row[name] for name in ("method", "lag") if name in row}
             one |= {"part": part, "windows": row[part]["windows"]}
-            one |= {name: round(row[part][name], 6) for name in _MEASURES}
+            one |= {name: round(row[part][name], 6) for name in MEASURES}
             if scores:
                 one["score"] = scores[row["protocol"], row["dimension"], row["lag"]]
             rows.append(one)
@@ -288,7 +297,7 @@ def _flat(result: Result) -> list[dict[str, Any]]:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
@@ -298,8 +307,7 @@ def _of(rows: Sequence[Result], protocol: str) -> list[Result]:
 
 
 def _scores(part: Result) -> list[str]:
-    digits = {"r2": "{:.3f}", "rmse": "{:.4f}", "mae": "{:.4f}", "mape": "{:.1%}"}
-    return [digits[name].format(part[name]) for name in _SHOWN]
+    return [text.format(part[name]) for name, text in _FORMATS.items()]
 
 
 def _number(value: float | None) -> str:

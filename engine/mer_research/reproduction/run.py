@@ -1,4 +1,4 @@
-"""One run of the command: from a data folder to the files of each experiment."""
+"""A run of the command: from a data folder to the files of each experiment."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ FROM_TABLES = "the data set's own (openSMILE)"
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command is asked.
+    """Settings of the command.
 
     Attributes:
-        names: of `EXPERIMENTS`, in their order.
+        names: names from `EXPERIMENTS`, in the order to run.
         data: "deam=DIR", "pmemo=DIR", "csv=DIR", or a folder with DEAM.
-        features: the data set's own features; None to compute them.
+        features: the features that the data set ships; None to compute them.
         out: folder for the results.
-        cache: folder for descriptors and units of work.
+        cache: folder for descriptors and task results.
         quick: small budgets on few songs.
-        seed: of everything left to chance.
-        lag: lag order; None for what suits.
-        workers: processes.
-        machine: what the results say of the machine.
+        seed: random seed.
+        lag: lag order; None to derive it from the data.
+        workers: number of processes.
+        machine: description of the machine, for the results.
     """
 
     names: Sequence[str]
@@ -57,21 +57,20 @@ class Settings:
     machine: Mapping[str, object]
 
 
-def reproduce(settings: Settings, say: Callable[[str], None]) -> None:
+def reproduce(settings: Settings, log: Callable[[str], None]) -> None:
     """Run experiments; print their tables and write their files.
 
     Raises:
-        DataError: the data cannot be used.
-        DataError: a folder cannot be written.
+        DataError: the data cannot be used, or a folder cannot be written.
     """
     for folder in (settings.out, settings.cache):
-        _make(folder)
-    table = _read(settings, say)
+        _make_folder(folder)
+    table = _read(settings, log)
     effort = QUICK if settings.quick else FULL
     path = settings.cache / f"steps-{table.fingerprint}.npz"
     if not path.is_file():
         table.save(path)
-    say(
+    log(
         f"{len(table.songs)} songs, {int(table.offsets[-1])} half seconds, the longest song "
         f"{table.longest * STEP_S:g} s"
     )
@@ -81,31 +80,31 @@ def reproduce(settings: Settings, say: Callable[[str], None]) -> None:
         for name in settings.names:
             begin, spent = time.monotonic(), runner.seconds
             result = EXPERIMENTS[name](experiments)
-            about = _about(settings, table)
-            about["budgets"] = asdict(effort)
-            about["compute_s"] = round(runner.seconds - spent, 1)
-            _write({**result, **about}, settings.out, say)
+            provenance = _provenance(settings, table)
+            provenance["budgets"] = asdict(effort)
+            provenance["compute_s"] = round(runner.seconds - spent, 1)
+            _write({**result, **provenance}, settings.out, log)
             print(markdown(result), end="\n\n", flush=True)
-            say(f"{name}: {time.monotonic() - begin:.0f} s")
+            log(f"{name}: {time.monotonic() - begin:.0f} s")
     finally:
         runner.close()
 
 
-def _read(settings: Settings, say: Callable[[str], None]) -> StepTable:
+def _read(settings: Settings, log: Callable[[str], None]) -> StepTable:
     collection = load_collection(settings.data)
     for sentence in (*collection.remarks, collection.summary):
         if sentence:
-            say(sentence)
+            log(sentence)
     if settings.quick:
         collection = _fewer(collection)
     songs = len({clip.song for clip in collection.clips})
     title = "descriptors" if settings.features is None else "features"
-    with progress_bar(title, songs) as tell:
+    with progress_bar(title, songs) as update:
 
         def progress(done: int, total: int) -> None:
-            # On a terminal a bar, else a line for each tenth of the way.
+            # A bar on a terminal; otherwise a line for every tenth of the songs.
             tenth = done == total or done % max(1, total // 10) == 0
-            tell(done, "songs" if tenth else "")
+            update(done, "songs" if tenth else "")
 
         if settings.features is None:
             cache = settings.cache / "descriptors"
@@ -113,23 +112,23 @@ def _read(settings: Settings, say: Callable[[str], None]) -> StepTable:
         else:
             table, left_out = read_published(collection, settings.features, progress)
     for sentence in left_out:
-        say(f"left out: {sentence}")
+        log(f"left out: {sentence}")
     return table
 
 
 def _fewer(collection: Collection) -> Collection:
-    """Evenly chosen songs of each split."""
+    """Return a collection with evenly spaced songs of each split."""
     usable = {clip.song for clip in collection.clips}
     step = -(-len(usable) // QUICK_SONGS)
     kept = {
         song
         for ids in collection.splits.values()
-        for song in [one for one in ids if one in usable][::step]
+        for song in [name for name in ids if name in usable][::step]
     }
     return replace(collection, clips=tuple(c for c in collection.clips if c.song in kept))
 
 
-def _about(settings: Settings, table: StepTable) -> dict[str, Any]:
+def _provenance(settings: Settings, table: StepTable) -> dict[str, Any]:
     return {
         "data": {
             "name": table.name,
@@ -152,7 +151,7 @@ def _about(settings: Settings, table: StepTable) -> dict[str, Any]:
     }
 
 
-def _write(result: dict[str, Any], folder: Path, say: Callable[[str], None]) -> None:
+def _write(result: dict[str, Any], folder: Path, log: Callable[[str], None]) -> None:
     name = result["experiment"].replace("-", "_")
     try:
         for suffix, text in (
@@ -161,22 +160,22 @@ def _write(result: dict[str, Any], folder: Path, say: Callable[[str], None]) -> 
             ("md", markdown(result) + "\n"),
         ):
             (folder / f"{name}.{suffix}").write_text(text, encoding="utf-8")
-        pictures = draw(result, folder)
+        figures = draw(result, folder)
     except OSError as error:
         raise DataError(f"{error.filename} cannot be written ({error.strerror})") from error
-    written = [f"{name}.json, .csv, .md", *(path.name for path in pictures)]
-    say(f"wrote {', '.join(written)} to {folder}")
+    written = [f"{name}.json, .csv, .md", *(path.name for path in figures)]
+    log(f"wrote {', '.join(written)} to {folder}")
 
 
-def _make(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(
-            f"the folder {folder} cannot be made ({error.strerror}); give another"
+            f"the folder {folder} cannot be created ({error.strerror}); give another"
         ) from error
 
 
-def say_with_time(sentence: str) -> None:
-    """Print a sentence on standard error."""
+def log_with_time(sentence: str) -> None:
+    """Print a sentence with the time of day on standard error."""
     print(f"{time.strftime('%H:%M:%S')} {sentence}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Each condition does to a signal what its name says."""
+"""Each condition changes a signal as its description says."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def rms(samples: NDArray[np.float32]) -> float:
 
 
 def decibel(after: NDArray[np.float32], before: NDArray[np.float32]) -> float:
-    """Change of level, the first and last tenth of a second left out."""
+    """Return the change of level, without the first and last 5 % of the signal."""
     edge = len(before) // 20
     return 20 * float(np.log10(rms(after[edge:-edge]) / rms(before[edge:-edge])))
 
 
-def test_six_decibels_double_the_amplitude_and_full_scale_cuts_off() -> None:
+def test_gain_doubles_the_amplitude_and_clips_at_full_scale() -> None:
     louder = gain(sine(440), 6.0206)
     np.testing.assert_allclose(louder, 2 * sine(440), rtol=1e-5)
     assert clipped_share(sine(440), 6.0) == 0.0
@@ -56,23 +56,23 @@ def test_six_decibels_double_the_amplitude_and_full_scale_cuts_off() -> None:
     )
 
 
-def test_a_laptop_microphone_has_no_bass_and_too_much_presence() -> None:
+def test_a_laptop_microphone_cuts_bass_and_boosts_presence() -> None:
     assert decibel(laptop_microphone(sine(60), RATE)[0], sine(60)) < -18
     assert 3 < decibel(laptop_microphone(sine(900), RATE)[0], sine(900)) < 6
     assert 3 < decibel(laptop_microphone(sine(3200), RATE)[0], sine(3200)) < 6
     assert decibel(laptop_microphone(sine(18_000), RATE)[0], sine(18_000)) < -6
 
 
-def test_a_telephone_passes_speech_alone() -> None:
-    heard, rate = telephone(sine(1000), RATE)
+def test_a_telephone_passes_its_band_only() -> None:
+    filtered, rate = telephone(sine(1000), RATE)
     assert rate == 8_000
-    assert len(heard) == 16_000
-    assert 20 * np.log10(rms(heard[800:-800]) / rms(sine(1000))) == pytest.approx(0, abs=0.5)
+    assert len(filtered) == 16_000
+    assert 20 * np.log10(rms(filtered[800:-800]) / rms(sine(1000))) == pytest.approx(0, abs=0.5)
     for hertz in (6000, 100):
         assert rms(telephone(sine(hertz), RATE)[0][800:-800]) < 0.03 * rms(sine(hertz))
 
 
-def test_a_room_decays_by_its_time_and_keeps_the_level() -> None:
+def test_a_room_has_its_decay_time_and_keeps_the_level() -> None:
     click = np.zeros(RATE, dtype=np.float32)
     click[100] = 1.0
     wet = small_room(click, RATE, np.random.default_rng(0)) / 1.0
@@ -86,7 +86,7 @@ def test_a_room_decays_by_its_time_and_keeps_the_level() -> None:
     )
 
 
-def test_a_knock_rises_above_the_music_and_is_soon_over() -> None:
+def test_a_knock_is_loud_and_short() -> None:
     music = noise(5.0)
     knocked, rate = knock(music, RATE)
     assert rate == RATE
@@ -98,7 +98,7 @@ def test_a_knock_rises_above_the_music_and_is_soon_over() -> None:
 
 
 @pytest.mark.parametrize("below", NOISE_DB)
-def test_a_crowd_is_as_loud_as_told(below: int) -> None:
+def test_a_crowd_has_the_requested_level(below: int) -> None:
     music = noise()
     added = crowd(music, RATE, np.random.default_rng(1), snr_db=below) - music
     assert 20 * np.log10(rms(music) / rms(added)) == pytest.approx(below, abs=0.1)
@@ -108,14 +108,14 @@ def test_a_crowd_is_as_loud_as_told(below: int) -> None:
     assert low > 100 * spectrum[(hertz > 4000) & (hertz < 8000)].mean()
 
 
-def test_a_crowd_of_voices_comes_and_goes() -> None:
+def test_a_crowd_is_modulated() -> None:
     music = noise(4.0)
     added = crowd(music, RATE, np.random.default_rng(1), snr_db=0) - music
     levels = [rms(part) for part in np.split(added[: 40 * 4800], 40)]  # tenths of a second
     assert np.std(levels) / np.mean(levels) > 0.1
 
 
-def test_alignment_takes_a_delay_out() -> None:
+def test_alignment_removes_a_delay() -> None:
     music = noise(0.5)
     late = np.concatenate([np.zeros(1105, "f4"), 0.7 * music])
     np.testing.assert_allclose(align(music, late, 4000), 0.7 * music, atol=1e-6)
@@ -126,7 +126,7 @@ def test_alignment_takes_a_delay_out() -> None:
 
 @pytest.mark.skipif(ffmpeg_path() is None, reason="ffmpeg is not installed")
 @pytest.mark.parametrize("name", ["mp3", "opus"])
-def test_a_codec_gives_back_nearly_the_same_at_the_same_time(name: str) -> None:
+def test_a_codec_returns_a_similar_aligned_signal(name: str) -> None:
     rng = np.random.default_rng(0)
     music = sum(sine(f, 2.0) * np.float32(0.3) for f in (220, 277, 330)) * np.float32(1.0)
     music = (music * (0.2 + rng.random(20).repeat(4800))).astype(np.float32)
@@ -139,29 +139,29 @@ def test_a_codec_gives_back_nearly_the_same_at_the_same_time(name: str) -> None:
     assert np.abs(np.diff(decoded)).max() < 0.2
 
 
-def test_chance_is_the_same_for_the_same_clip() -> None:
-    found = {c.name: c for c in conditions(seed=3)[0]}
+def test_random_changes_depend_on_seed_and_clip() -> None:
+    available = {c.name: c for c in conditions(seed=3)[0]}
     other = {c.name: c for c in conditions(seed=4)[0]}
-    room, music = found["small room"].change, noise(0.5)
+    room, music = available["small room"].change, noise(0.5)
     np.testing.assert_array_equal(room(music, RATE)[0], room(music, RATE)[0])
     assert not np.array_equal(room(music, RATE)[0], other["small room"].change(music, RATE)[0])
 
 
 def test_channels_and_rates() -> None:
-    found = {c.name: c for c in conditions()[0]}
+    available = {c.name: c for c in conditions()[0]}
     music = noise(0.5)
-    left, _ = found["stereo, left only"].change(music, RATE)
+    left, _ = available["stereo, left only"].change(music, RATE)
     np.testing.assert_array_equal(left[:, 0], music)
     assert not left[:, 1].any()
-    assert found["fed at 96 kHz"].change(music, RATE)[1] == 96_000
-    assert len(found["fed at 96 kHz"].change(music, RATE)[0]) == 2 * len(music)
+    assert available["fed at 96 kHz"].change(music, RATE)[1] == 96_000
+    assert len(available["fed at 96 kHz"].change(music, RATE)[0]) == 2 * len(music)
 
 
-def test_without_ffmpeg_the_codecs_are_skipped_with_a_sentence(
+def test_codecs_are_skipped_without_ffmpeg(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "ffmpeg_path", lambda: None)
-    found, skipped = conditions()
-    assert not [c for c in found if c.group == "codec"]
+    available, skipped = conditions()
+    assert not [c for c in available if c.group == "codec"]
     assert len(skipped) == 2
     assert "needs ffmpeg" in skipped[0]

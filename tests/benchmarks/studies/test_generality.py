@@ -1,7 +1,10 @@
+"""The three other collections: reading them, and measuring the model on them."""
+
 from __future__ import annotations
 
 import shutil
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +14,10 @@ from deam_support import tone, write_deam, write_table
 from generality import (
     EMOTIONS,
     correlation,
-    follow,
+    estimate_file,
     load_emotify,
     load_pieces,
-    mean_values,
+    mean_estimate,
     measure_choruses,
     measure_emotify,
     measure_vgmidi,
@@ -38,11 +41,11 @@ SOUNDFONT = next(
 
 
 def write_emotify(folder: Path) -> Path:
-    """Four excerpts; the more aroused, the more listeners chose power."""
+    """Write four excerpts; more listeners chose power for the excerpts with more arousal."""
     (folder / "audio").mkdir(parents=True)
     rows: list[list[object]] = []
     for number, song in enumerate((2001, 2002, 2003, 2004), start=1):
-        track = 100 + number  # of the second genre
+        track = 100 + number  # tracks of the second genre
         soundfile.write(folder / "audio" / f"rock_{number}.flac", tone(song, 7.0), 16_000)
         for listener in range(5):
             power = int(listener < number)
@@ -58,7 +61,7 @@ def write_emotify(folder: Path) -> Path:
 
 
 def write_midi(path: Path, notes: int) -> None:
-    """A scale of half-second notes at the standard tempo (120 a minute)."""
+    """Write a scale of half-second notes at the default tempo of 120 per minute."""
     events = bytearray()
     for number in range(notes):
         events += bytes([0x00, 0x90, 60 + number % 12, 100, 0x60, 0x80, 60 + number % 12, 0])
@@ -71,8 +74,8 @@ def split_of_game(game: str) -> str:
     return split_of(Song("", artist=f"A_B_{game}"))
 
 
-# Names of pieces by the split that their games fall into.
-KEPT_BACK, LEARNT = (
+# Names of pieces in the test split, and in the other splits.
+TEST_PIECES, TRAINING_PIECES = (
     [f"A_B_{game}_Title" for game in map(str, range(60)) if (split_of_game(game) == "test") == test]
     for test in (True, False)
 )
@@ -81,23 +84,31 @@ KEPT_BACK, LEARNT = (
 def write_vgmidi(folder: Path, pieces: int = 3) -> Path:
     (folder / "midi").mkdir(parents=True)
     rows: list[list[object]] = []
-    names = [*KEPT_BACK[:pieces], LEARNT[0]]
+    names = [*TEST_PIECES[:pieces], TRAINING_PIECES[0]]
     for piece, name in enumerate(names):
         write_midi(folder / "midi" / f"{name}.mid", 24)
         rows += [
-            # The data set's parts number their pieces from zero, each its own.
-            [1 + piece % 2, f"piece{piece // 2}", f"{name}.mid", m, 2 * m, 2 * m + 2, *told]
+            # Each part of the data set numbers its pieces from zero.
+            [
+                1 + piece % 2,
+                f"piece{piece // 2}",
+                f"{name}.mid",
+                m,
+                2 * m,
+                2 * m + 2,
+                piece / 10,
+                m / 10 - piece / 10,
+            ]
             for m in range(6)
-            for told in [(piece / 10, m / 10 - piece / 10)]
         ]
-    rows.append([1, "gone", f"{KEPT_BACK[pieces]}.mid", 0, 0, 2, 0, 0])
-    rows.append([1, "loud", f"{KEPT_BACK[pieces + 1]}.mid", 0, 0, 2, 0, 3])
+    rows.append([1, "gone", f"{TEST_PIECES[pieces]}.mid", 0, 0, 2, 0, 0])
+    rows.append([1, "loud", f"{TEST_PIECES[pieces + 1]}.mid", 0, 0, 2, 0, 3])
     header = ["set", "piece", "midi", "measure", "t0_s", "t1_s", "valence_mean", "arousal_mean"]
     write_table(folder / "measure_curves.csv", header, rows)
     return folder
 
 
-def test_shares_are_those_of_the_listeners(tmp_path: Path) -> None:
+def test_shares_are_computed_over_the_listeners(tmp_path: Path) -> None:
     excerpts, left_out = load_emotify(write_emotify(tmp_path / "emotify"))
     assert [e.track for e in excerpts] == [101, 102, 103, 104]
     assert [e.path.name for e in excerpts][:2] == ["rock_1.flac", "rock_2.flac"]
@@ -106,48 +117,48 @@ def test_shares_are_those_of_the_listeners(tmp_path: Path) -> None:
     assert left_out == [f"track 399: no audio file pop_99 in {tmp_path / 'emotify' / 'audio'}"]
 
 
-def test_emotions_correlate_with_what_was_heard(tmp_path: Path, engine: Engine) -> None:
+def test_correlations_of_emotions_with_estimates(tmp_path: Path, engine: Engine) -> None:
     excerpts, _ = load_emotify(write_emotify(tmp_path / "emotify"))
     result = measure_emotify(engine, excerpts)
     power = next(row for row in result["rows"] if row["emotion"] == "power")
     calm = next(row for row in result["rows"] if row["emotion"] == "calmness")
-    values = [mean_values(engine, excerpt.path)[1] for excerpt in excerpts]
+    values = [mean_estimate(engine, excerpt.path)[1] for excerpt in excerpts]
     expected = np.corrcoef(values, [0.2, 0.4, 0.6, 0.8])[0, 1]
     assert power["arousal"]["r"] == pytest.approx(expected)
     assert calm["arousal"]["r"] == pytest.approx(-expected)
-    assert power["arousal"]["r_within"] == pytest.approx(expected)  # there is one genre
+    assert power["arousal"]["r_within"] == pytest.approx(expected)  # there is only one genre
     assert result["excerpts"] == 4
     assert result["as_expected"]["of"] == 12
     with pytest.raises(DataError, match="needs three or more"):
         measure_emotify(engine, excerpts[:2])
 
 
-def test_a_correlation_by_hand() -> None:
+def test_correlation_computed_by_hand() -> None:
     assert correlation(np.array([1.0, 2, 3]), np.array([2.0, 4, 6])) == pytest.approx(1)
     assert correlation(np.array([1.0, 2, 3]), np.array([1.0, 0, 1])) == pytest.approx(0)
     assert correlation(np.array([1.0, 2, 3]), np.zeros(3)) == 0
 
 
-def test_silence_is_not_followed(tmp_path: Path, engine: Engine) -> None:
+def test_silence_has_no_estimates(tmp_path: Path, engine: Engine) -> None:
     signal = np.concatenate([tone(2001, 6.0), np.zeros(5 * 16_000, dtype=np.float32)])
     soundfile.write(tmp_path / "a.flac", signal, 16_000)
-    times, values = follow(engine, tmp_path / "a.flac")
+    times, values = estimate_file(engine, tmp_path / "a.flac")
     assert times[0] == 1.0
     assert 6.0 <= times[-1] <= 7.0
     assert values.shape == (len(times), 2)
     with pytest.raises(DataError, match="cannot be read"):
-        follow(engine, tmp_path / "none.flac")
+        estimate_file(engine, tmp_path / "none.flac")
 
 
-def test_labels_of_measures_at_moments(tmp_path: Path) -> None:
+def test_only_usable_test_pieces_are_loaded(tmp_path: Path) -> None:
     pieces, left_out = load_pieces(write_vgmidi(tmp_path))
-    # Of games whose labels the shipped model may know, none.
-    assert {piece.name for piece in pieces} == set(KEPT_BACK[:3])
-    assert any(f"{KEPT_BACK[3]}.mid is missing" in sentence for sentence in left_out)
+    # No pieces of games that the shipped model was trained on.
+    assert {piece.name for piece in pieces} == set(TEST_PIECES[:3])
+    assert any(f"{TEST_PIECES[3]}.mid is missing" in sentence for sentence in left_out)
     assert any("3 is outside [-1, 1]" in sentence for sentence in left_out)
     assert len(left_out) == 2
-    # The end of a measure still belongs to it.
-    piece = next(piece for piece in pieces if piece.name == KEPT_BACK[1])
+    # The end of a measure belongs to it.
+    piece = next(piece for piece in pieces if piece.name == TEST_PIECES[1])
     at = piece.measures.at(np.array([0.5, 2.0, 2.5, 12.0, 12.5]))
     np.testing.assert_allclose(at[:, 1], [-0.1, -0.1, 0.0, 0.4, np.nan])
     with pytest.raises(DataError, match=r"ratings\.csv is missing"):
@@ -158,7 +169,7 @@ def test_labels_of_measures_at_moments(tmp_path: Path) -> None:
     shutil.which("fluidsynth") is None or SOUNDFONT is None,
     reason="fluidsynth or its soundfont is not installed",
 )
-def test_rendered_pieces_are_followed(tmp_path: Path, engine: Engine) -> None:
+def test_pieces_are_rendered_and_measured(tmp_path: Path, engine: Engine) -> None:
     assert SOUNDFONT is not None
     pieces, _ = load_pieces(write_vgmidi(tmp_path))
     render(pieces[0].midi, SOUNDFONT, tmp_path / "a.wav")
@@ -168,24 +179,25 @@ def test_rendered_pieces_are_followed(tmp_path: Path, engine: Engine) -> None:
     assert np.abs(samples[: 10 * rate]).max() > 0.01
     result = measure_vgmidi(engine, pieces, SOUNDFONT)
     assert result["pieces"] == 3
-    # All three sound the same, so nothing can tell them apart; within, the arousal labels rise.
+    # All three pieces are identical, so the means do not correlate; arousal labels rise within.
     assert result["arousal"]["between"]["r"] == pytest.approx(0, abs=1e-6)
     assert result["arousal"]["varying"] == 3
     assert result["valence"]["varying"] == 0
     assert result["valence"]["within"] is None
 
 
-def test_without_a_soundfont(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_fluidsynth_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_midi(tmp_path / "a.mid", 2)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(DataError, match="fluidsynth is not installed"):
         render(tmp_path / "a.mid", tmp_path / "none.sf2", tmp_path / "a.wav")
 
 
-def test_choruses_are_told_song_by_song(tmp_path: Path, engine: Engine) -> None:
+def test_choruses_have_a_row_per_song(tmp_path: Path, engine: Engine) -> None:
     collection = load_collection(write_deam(tmp_path))
+    collection = replace(collection, clips=collection.clips[::5])
     result = measure_choruses(engine, collection)
-    assert result["songs"] == len(result["rows"]) == 30
+    assert result["songs"] == len(result["rows"]) == len(collection.clips)
     labels = [row["arousal"]["label"] for row in result["rows"]]
     estimates = [row["arousal"]["estimate"] for row in result["rows"]]
     between = result["per_song"]["arousal"]["between"]

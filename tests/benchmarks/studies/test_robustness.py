@@ -1,3 +1,5 @@
+"""Conditions against the unchanged clips."""
+
 from pathlib import Path
 
 import numpy as np
@@ -11,28 +13,28 @@ from robustness import measure_robustness, shift
 from realtime_mer.evaluation.predictions import Predictions, clips_of
 
 
-def test_the_change_of_estimates_by_hand() -> None:
-    def heard(values: list[float]) -> Predictions:
+def test_shift_computed_by_hand() -> None:
+    def make_predictions(values: list[float]) -> Predictions:
         both = np.repeat(np.array(values)[None, :, None], 2, axis=2)
         return Predictions(("a",), both, both, both, both)
 
-    told = shift(heard([0.1, 0.2, np.nan]), heard([0.2, 0.0, 0.5]), 1)
-    assert told["shift_mean"] == pytest.approx(-0.05)
-    assert told["shift_rms"] == pytest.approx((0.025) ** 0.5)
+    change = shift(make_predictions([0.1, 0.2, np.nan]), make_predictions([0.2, 0.0, 0.5]), 1)
+    assert change["shift_mean"] == pytest.approx(-0.05)
+    assert change["shift_rms"] == pytest.approx((0.025) ** 0.5)
 
 
-def test_a_condition_that_changes_nothing_costs_nothing(tmp_path: Path, engine: Engine) -> None:
+def test_losses_and_shifts_of_conditions(tmp_path: Path, engine: Engine) -> None:
     collection = load_collection(write_deam(tmp_path))
-    found = {condition.name: condition for condition in conditions()[0]}
+    available = {condition.name: condition for condition in conditions()[0]}
     silent = Condition("nearly silent", "level", "", lambda samples, rate: (samples * 1e-6, rate))
-    chosen = [found["stereo, both channels"], found["gain +12 dB"], silent]
+    chosen = [available["stereo, both channels"], available["gain +12 dB"], silent]
     result = measure_robustness(engine, collection, clips_of(collection, "test", 3), chosen)
     assert result["songs"] == 3
     same, louder, gone = result["conditions"]
     assert same["arousal"]["shift_rms"] < 1e-5
     assert same["arousal"]["r2_loss"] == pytest.approx(0, abs=1e-4)
     assert louder["arousal"]["shift_rms"] > 1e-3
-    # What is not heard has the values from before any music.
+    # Nearly silent clips keep the initial estimate.
     assert gone["valence"]["r2"] <= 0
     assert gone["valence"]["r2_loss"] == pytest.approx(
         result["clean"]["valence"]["r2"] - gone["valence"]["r2"]

@@ -1,3 +1,5 @@
+"""Pairs of clips, and the times of the steps between them."""
+
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +12,13 @@ from mer_engine.datasets.load import load_collection
 from mer_engine.datasets.problems import DataError
 from mer_engine.datasets.types import Collection
 from step_response import (
-    LEAST_LABEL_STEP,
+    MIN_LABEL_STEP,
     Pair,
     choose_pairs,
     join,
     measure_step_response,
-    time_to,
-    way_of,
+    normalised_step,
+    time_to_reach,
 )
 
 from realtime_mer.evaluation.predictions import clips_of
@@ -27,7 +29,7 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
     return load_collection(write_deam(tmp_path_factory.mktemp("data")))
 
 
-def test_pairs_differ_in_their_labels_and_go_both_ways(collection: Collection) -> None:
+def test_pairs_differ_in_their_labels_in_both_directions(collection: Collection) -> None:
     clips = clips_of(collection, "validation")
     pairs = choose_pairs(collection, clips, 6)
     mine = [pair for pair in pairs if pair.dimension == "arousal"]
@@ -35,33 +37,33 @@ def test_pairs_differ_in_their_labels_and_go_both_ways(collection: Collection) -
     assert sum(pair.label_step > 0 for pair in mine) == 3
     for pair in mine:
         step = arousal_of(int(pair.second.song)) - arousal_of(int(pair.first.song))
-        assert abs(pair.label_step) > LEAST_LABEL_STEP
+        assert abs(pair.label_step) > MIN_LABEL_STEP
         assert pair.label_step == pytest.approx(step, abs=1e-3)
     assert pairs == choose_pairs(collection, clips, 6)
     assert pairs != choose_pairs(collection, clips, 6, seed=1)
 
 
-def test_joined_clips_keep_their_time(collection: Collection) -> None:
+def test_joined_clips_are_aligned(collection: Collection) -> None:
     first, second = clips_of(collection, "validation")[:2]
     samples, rate = join(Pair("arousal", first, second, 0.6))
     assert len(samples) == 20 * rate
-    quiet = tone(int(second.song), 10.0)
-    np.testing.assert_allclose(samples[10 * rate + 400 :], quiet[400:], atol=1e-3)
+    expected = tone(int(second.song), 10.0)
+    np.testing.assert_allclose(samples[10 * rate + 400 :], expected[400:], atol=1e-3)
     assert np.abs(samples[10 * rate - 3 : 10 * rate + 3]).max() < 0.05  # faded out and in
 
 
-def test_times_of_a_ramp_by_hand() -> None:
-    """An estimate that goes in a straight line from -0.2 to 0.6 within four seconds."""
+def test_times_of_a_linear_ramp() -> None:
+    """The values rise from -0.2 to 0.6 within four seconds."""
     track = np.interp(0.1 * np.arange(1, 201), [10.0, 14.0], [-0.2, 0.6])
-    way = way_of(track)
-    assert way is not None
-    assert time_to(way, 0.5) == pytest.approx(2.0, abs=0.11)
-    assert time_to(way, 0.9) == pytest.approx(3.6, abs=0.11)
-    assert way_of(-track) is None  # the other way round
-    assert way_of(0.1 * track) is None  # too small a step
+    step = normalised_step(track)
+    assert step is not None
+    assert time_to_reach(step, 0.5) == pytest.approx(2.0, abs=0.11)
+    assert time_to_reach(step, 0.9) == pytest.approx(3.6, abs=0.11)
+    assert normalised_step(-track) is None  # the wrong direction
+    assert normalised_step(0.1 * track) is None  # too small a step
 
 
-def test_each_lag_order_is_measured(collection: Collection, engine: Engine) -> None:
+def test_each_lag_order_has_rows(collection: Collection, engine: Engine) -> None:
     pairs = choose_pairs(collection, clips_of(collection, "validation"), 2)
     result = measure_step_response(engine, pairs, lag_orders=(20, 4))
     assert result["pairs"] == {"valence": 2, "arousal": 2}
@@ -75,14 +77,12 @@ def test_each_lag_order_is_measured(collection: Collection, engine: Engine) -> N
             assert 0 < row["half_s"]["median"] <= row["ninety_s"]["median"] <= 10
 
 
-def test_without_pairs_there_is_nothing_to_measure(engine: Engine) -> None:
+def test_no_pairs_are_refused(engine: Engine) -> None:
     with pytest.raises(DataError, match="take more songs"):
         measure_step_response(engine, [])
 
 
-def test_clips_of_different_rates_are_joined_at_the_higher(
-    collection: Collection, tmp_path: Path
-) -> None:
+def test_clips_are_joined_at_the_higher_rate(collection: Collection, tmp_path: Path) -> None:
     first, second = clips_of(collection, "validation")[:2]
     sine = np.sin(2 * np.pi * 440 * np.arange(240_000) / 24_000).astype(np.float32) * 0.5
     soundfile.write(tmp_path / "sine.flac", sine, 24_000)
@@ -93,4 +93,4 @@ def test_clips_of_different_rates_are_joined_at_the_higher(
     np.testing.assert_allclose(samples[:200_000], sine[:200_000], atol=1e-3)
     spectrum = np.abs(np.fft.rfft(samples[11 * rate : 12 * rate]))
     expected = np.abs(np.fft.rfft(tone(int(first.song), 10.0)[16_000:32_000]))
-    assert spectrum.argmax() == expected.argmax()  # hertz: one second of each
+    assert spectrum.argmax() == expected.argmax()  # both in Hz: one second of signal

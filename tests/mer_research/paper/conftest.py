@@ -1,4 +1,4 @@
-"""A small table of songs, and torch on one thread."""
+"""Fixtures: a small table of songs, and torch on one thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Descriptors of signals whose answer is known."""
+"""Descriptors of synthetic signals with known values."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from mer_research.paper.descriptors import (
     FUNCTIONALS,
     NAMES,
     SAMPLE_RATE_HZ,
-    describe,
-    half_seconds,
-    heard_so_far,
+    compute_descriptors,
+    cumulative_functionals,
+    step_functionals,
     with_deltas,
 )
 from numpy.typing import NDArray
@@ -32,17 +32,17 @@ def noise(seconds: float = 1.0) -> NDArray[np.float32]:
 
 
 def median(samples: NDArray[np.float32], name: str) -> float:
-    """Of one descriptor, after the first tenth of a second."""
-    return float(np.median(describe(samples)[10:, NAMES.index(name)]))
+    """Return the median of a descriptor after the first tenth of a second."""
+    return float(np.median(compute_descriptors(samples)[10:, NAMES.index(name)]))
 
 
-def test_there_are_sixty_five_each_with_its_definition() -> None:
+def test_all_sixty_five_descriptors_have_a_definition() -> None:
     assert len(NAMES) == len(set(NAMES)) == 65
     assert all(text for _, text in DESCRIPTORS)
     assert len(FUNCTIONALS) == len(set(FUNCTIONALS)) == 260
-    assert describe(noise(0.5)).shape == (50, 65)
-    assert half_seconds(describe(noise(1.3))).shape == (2, 260)
-    assert describe(noise(0.5)[:100]).shape == (0, 65)
+    assert compute_descriptors(noise(0.5)).shape == (50, 65)
+    assert step_functionals(compute_descriptors(noise(1.3))).shape == (2, 260)
+    assert compute_descriptors(noise(0.5)[:100]).shape == (0, 65)
 
 
 @pytest.mark.parametrize("hertz", [70.0, 220.0, 441.3, 880.0])
@@ -61,8 +61,8 @@ def test_noise_has_no_pitch_and_high_entropy() -> None:
     assert median(noise(), "harmonicity") < median(tone(440), "harmonicity")
 
 
-def test_level_and_crossings_of_a_tone() -> None:
-    # Ten whole periods a window.
+def test_level_and_zero_crossings_of_a_tone() -> None:
+    # Ten periods per window.
     assert median(tone(400), "rms") == pytest.approx(0.3 / 2**0.5, rel=0.02)
     assert median(tone(400), "zero_crossing_rate") == pytest.approx(0.05, rel=0.06)
     louder, softer = (median(tone(400, amplitude=a), "loudness") for a in (0.4, 0.05))
@@ -76,34 +76,36 @@ def test_spectral_shape_of_a_tone() -> None:
     assert median(tone(6000), "sharpness") > 2 * median(tone(300), "sharpness")
     assert median(tone(440), "energy_250_650") > 0.2 > median(tone(440), "energy_1000_4000")
     assert median(tone(300), "slope") < median(tone(6000), "slope")
-    # Of the 26 bands, evenly spaced in mel, the one around 1 kHz is the ninth.
-    # The others hold steady tones, which RASTA takes away.
+    # The ninth of the 26 mel bands contains 1 kHz. RASTA removes the steady tones in the others.
     steady = np.sum([tone(200 * k, amplitude=0.003) for k in range(1, 40)], axis=0)
-    warbling = tone(1000) * (1 + 0.5 * tone(4, amplitude=1.0)) + steady
-    bands = describe(warbling.astype("f4"))[
+    modulated = tone(1000) * (1 + 0.5 * tone(4, amplitude=1.0)) + steady
+    bands = compute_descriptors(modulated.astype("f4"))[
         20:, NAMES.index("band_01") : NAMES.index("band_26") + 1
     ]
     assert int(np.argmax(bands.std(axis=0))) == pytest.approx(8, abs=1)
 
 
-def test_flux_tells_a_change() -> None:
+def test_flux_peaks_at_a_change() -> None:
     samples = np.concatenate([tone(500, 0.5), tone(2000, 0.5)])
-    flux = describe(samples)[:, NAMES.index("flux")]
+    flux = compute_descriptors(samples)[:, NAMES.index("flux")]
     assert 49 <= int(np.argmax(flux[5:])) + 5 <= 53
     assert flux[20:45].max() < 0.1 * flux.max()
 
 
-def test_silence_gives_numbers() -> None:
-    assert np.isfinite(describe(np.zeros(8000, dtype=np.float32))).all()
+def test_silence_gives_finite_values() -> None:
+    assert np.isfinite(compute_descriptors(np.zeros(8000, dtype=np.float32))).all()
 
 
-def test_nothing_ahead_is_used() -> None:
+def test_descriptors_are_causal() -> None:
     samples = voice(220) + noise()
-    part = describe(samples[:8000])
-    np.testing.assert_array_equal(describe(samples)[:50], part)
-    np.testing.assert_array_equal(with_deltas(describe(samples))[:50], with_deltas(part))
+    part = compute_descriptors(samples[:8000])
+    np.testing.assert_array_equal(compute_descriptors(samples)[:50], part)
+    np.testing.assert_array_equal(with_deltas(compute_descriptors(samples))[:50], with_deltas(part))
     np.testing.assert_allclose(
-        heard_so_far(describe(samples))[0], heard_so_far(part)[0], rtol=1e-6, atol=1e-6
+        cumulative_functionals(compute_descriptors(samples))[0],
+        cumulative_functionals(part)[0],
+        rtol=1e-6,
+        atol=1e-6,
     )
 
 
@@ -112,10 +114,12 @@ def test_deltas_are_slopes() -> None:
     np.testing.assert_allclose(with_deltas(ramp)[4:, 65:], 3.0, rtol=1e-6)
 
 
-def test_functionals_by_hand() -> None:
-    descriptors = describe(voice(220, 2.0) + noise(2.0))
+def test_functionals_match_numpy() -> None:
+    descriptors = compute_descriptors(voice(220, 2.0) + noise(2.0))
     everything = with_deltas(descriptors)
     expected = np.concatenate([everything[50:100].mean(axis=0), everything[50:100].std(axis=0)])
-    np.testing.assert_allclose(half_seconds(descriptors)[1], expected, rtol=1e-5)
+    np.testing.assert_allclose(step_functionals(descriptors)[1], expected, rtol=1e-5)
     expected = np.concatenate([everything[:150].mean(axis=0), everything[:150].std(axis=0)])
-    np.testing.assert_allclose(heard_so_far(descriptors)[2], expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        cumulative_functionals(descriptors)[2], expected, rtol=1e-3, atol=1e-4
+    )

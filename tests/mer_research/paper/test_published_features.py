@@ -1,4 +1,4 @@
-"""The data sets' own tables, in both forms."""
+"""Reading the features that the data sets ship, in both layouts."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ TIMES = [0.5 * step for step in range(20, 91)]  # 10 to 45 s
 
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
-    whole = load_collection(write_deam(tmp_path_factory.mktemp("data")))
-    return replace(whole, clips=whole.clips[:3])
+    full = load_collection(write_deam(tmp_path_factory.mktemp("data")))
+    return replace(full, clips=full.clips[:3])
 
 
 def value(song: str, time_s: float, column: int) -> float:
@@ -38,7 +38,7 @@ def write(path: Path, songs: list[str], columns: tuple[str, ...], separator: str
                 writer.writerow([*([song] if keys else []), time_s, *numbers])
 
 
-def test_a_file_a_song(collection: Collection, tmp_path: Path) -> None:
+def test_one_file_per_song(collection: Collection, tmp_path: Path) -> None:
     names = [clip.song for clip in collection.clips]
     write(tmp_path / f"{names[0]}.csv", names[:1], COLUMNS)
     write(tmp_path / f"{names[1]}.csv", names[1:2], COLUMNS)
@@ -46,7 +46,7 @@ def test_a_file_a_song(collection: Collection, tmp_path: Path) -> None:
     assert left_out == [f"song {names[2]}: no features in {tmp_path}"]
     assert len(table.columns) == 260
     song = table.songs[0]
-    # The labels run from 15 to 45 s, whatever stretch of audio is at hand.
+    # The labels cover 15 to 45 s; the length of the audio does not matter.
     assert len(song) == 61
     assert song.features[0, 7] == pytest.approx(value(song.song, 15.0, 7), abs=1e-4)
     assert song.features[-1, 259] == pytest.approx(value(song.song, 45.0, 259), abs=1e-4)
@@ -54,7 +54,9 @@ def test_a_file_a_song(collection: Collection, tmp_path: Path) -> None:
     assert song.labels[4, 0] == pytest.approx(curve.at(np.array([17.0]))[0])
 
 
-def test_one_file_with_the_other_names(collection: Collection, tmp_path: Path) -> None:
+def test_one_file_with_the_other_spelling_of_columns(
+    collection: Collection, tmp_path: Path
+) -> None:
     names = [clip.song for clip in collection.clips]
     path = tmp_path / "dynamic_features.csv"
     others = tuple(column.replace("pcm_fftMag_mfcc", "mfcc") for column in COLUMNS)
@@ -65,7 +67,7 @@ def test_one_file_with_the_other_names(collection: Collection, tmp_path: Path) -
     assert table.songs[1].features[0, 3] == pytest.approx(value(names[1], 15.0, 3), abs=1e-4)
 
 
-def test_other_columns_are_named(collection: Collection, tmp_path: Path) -> None:
+def test_bad_files_are_refused(collection: Collection, tmp_path: Path) -> None:
     name = collection.clips[0].song
     path = tmp_path / f"{name}.csv"
     write(path, [name], (*COLUMNS[1:], "tempo"))

@@ -1,4 +1,4 @@
-"""The forest finds the columns that tell the label."""
+"""The forest ranks the informative column first."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from mer_research.paper.selection import importances, select
 from mer_research.paper.step_table import StepTable
 
 
-def test_the_telling_column_is_the_most_important(table: StepTable) -> None:
+def test_the_informative_column_is_the_most_important(table: StepTable) -> None:
     labels = table.labels[:, 1]
-    found = importances(table.features, labels, trees=10, most=10_000, seed=0)
-    assert found.sum() == pytest.approx(1.0)
-    assert found.argmax() == 1
-    again = importances(table.features, labels, trees=10, most=10_000, seed=0)
-    np.testing.assert_array_equal(found, again)
-    fewer = importances(table.features, labels, trees=10, most=100, seed=0)
+    values = importances(table.features, labels, trees=10, max_rows=10_000, seed=0)
+    assert values.sum() == pytest.approx(1.0)
+    assert values.argmax() == 1
+    repeated = importances(table.features, labels, trees=10, max_rows=10_000, seed=0)
+    np.testing.assert_array_equal(values, repeated)
+    fewer = importances(table.features, labels, trees=10, max_rows=100, seed=0)
     assert fewer.argmax() == 1
-    assert not np.array_equal(found, fewer)
+    assert not np.array_equal(values, fewer)
 
 
 def test_the_threshold() -> None:

@@ -1,4 +1,4 @@
-"""From a folder of songs to half seconds, and to a file and back."""
+"""From a folder of songs to a table, and to a file and back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from mer_engine.datasets.audio import read_clip
 from mer_engine.datasets.load import load_collection
 from mer_engine.datasets.problems import DataError
 from mer_engine.datasets.types import Collection
-from mer_research.paper.descriptors import FUNCTIONALS, SAMPLE_RATE_HZ, describe, half_seconds
+from mer_research.paper.descriptors import (
+    FUNCTIONALS,
+    SAMPLE_RATE_HZ,
+    compute_descriptors,
+    step_functionals,
+)
 from mer_research.paper.step_table import (
     StepTable,
     describe_collection,
@@ -24,13 +29,11 @@ from mer_research.paper.step_table import (
 
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
-    whole = load_collection(write_deam(tmp_path_factory.mktemp("data")))
-    return replace(whole, clips=whole.clips[:4])
+    full = load_collection(write_deam(tmp_path_factory.mktemp("data")))
+    return replace(full, clips=full.clips[:4])
 
 
-def test_descriptors_and_labels_of_the_same_half_seconds(
-    collection: Collection, tmp_path: Path
-) -> None:
+def test_descriptors_and_labels_are_aligned(collection: Collection, tmp_path: Path) -> None:
     seen = []
     table, left_out = describe_collection(
         collection, tmp_path, lambda done, total: seen.append((done, total))
@@ -42,21 +45,24 @@ def test_descriptors_and_labels_of_the_same_half_seconds(
     clip = collection.clips[0]
     song = next(song for song in table.songs if song.song == clip.song)
     np.testing.assert_array_equal(song.labels, collection.labels(clip, 20))
-    expected = half_seconds(describe(read_clip(clip, SAMPLE_RATE_HZ)))
+    expected = step_functionals(compute_descriptors(read_clip(clip, SAMPLE_RATE_HZ)))
     np.testing.assert_array_equal(song.features, expected)
     low, high = table.label_range["arousal"]
     values = np.concatenate([curves[1].values for curves in collection.curves.values()])
     assert (low, high) == (values.min(), values.max())
 
 
-def test_descriptors_are_kept(
+def test_descriptors_are_cached(
     collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, _ = describe_collection(collection, tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("mer_research.paper.step_table.describe", lambda _: pytest.fail("again"))
-        again, _ = describe_collection(collection, tmp_path)
-    assert again.fingerprint == first.fingerprint
+        patch.setattr(
+            "mer_research.paper.step_table.compute_descriptors",
+            lambda _: pytest.fail("computed again"),
+        )
+        repeated, _ = describe_collection(collection, tmp_path)
+    assert repeated.fingerprint == first.fingerprint
     soundfile.write(collection.clips[0].path, 0.5 * tone(2, 10.0), RATE)
     other, _ = describe_collection(collection, tmp_path)
     assert other.fingerprint != first.fingerprint
@@ -94,19 +100,19 @@ def test_forward_fill() -> None:
     np.testing.assert_array_equal(forward_fill(values), [[nan, 1], [2, 1], [2, 1], [3, 4]])
 
 
-def test_labels_run_from_nought_to_one_over_all_of_the_data(table: StepTable) -> None:
+def test_labels_are_scaled_to_zero_to_one_over_the_data_set(table: StepTable) -> None:
     songs = np.concatenate([song.labels for song in table.songs])
     np.testing.assert_allclose(table.labels, (songs + 1) / 2, rtol=1e-6)
 
 
-def test_a_file_and_back(table: StepTable, tmp_path: Path) -> None:
+def test_saving_and_loading(table: StepTable, tmp_path: Path) -> None:
     path = tmp_path / "steps.npz"
     table.save(path)
-    again = StepTable.load(path)
-    assert again.fingerprint == table.fingerprint
-    assert again.splits == table.splits
-    assert [len(song) for song in again.songs] == [len(song) for song in table.songs]
-    np.testing.assert_array_equal(again.features, table.features)
+    repeated = StepTable.load(path)
+    assert repeated.fingerprint == table.fingerprint
+    assert repeated.splits == table.splits
+    assert [len(song) for song in repeated.songs] == [len(song) for song in table.songs]
+    np.testing.assert_array_equal(repeated.features, table.features)
     few = table.only(["3", "25"])
     assert [song.song for song in few.songs] == ["3", "25"]
     assert few.splits == {"train": ("3",), "validation": ("25",), "test": ()}

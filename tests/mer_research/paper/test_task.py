@@ -1,4 +1,4 @@
-"""Units of work: what decides them, and what they give."""
+"""Tasks: their configurations and their results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mer_research.paper.words import WordSettings
 FIT = FitTask(NEW, "valence", "code", 3, Budget(epochs=1), (0, 1, 2))
 
 
-def test_everything_that_decides_is_in_the_configuration(table: StepTable) -> None:
+def test_the_configuration_contains_every_setting(table: StepTable) -> None:
     one = configuration(FIT, table)
     assert one == json.loads(json.dumps(one))
     others = [
@@ -39,25 +39,25 @@ def test_everything_that_decides_is_in_the_configuration(table: StepTable) -> No
 
 
 @pytest.mark.parametrize("inputs", ["descriptors", "words", "descriptors and words"])
-def test_a_fit(table: StepTable, inputs: str) -> None:
+def test_a_fit_task(table: StepTable, inputs: str) -> None:
     task = replace(FIT, inputs=inputs, words=WordSettings(4, 2, 1))
     result = perform(task, table)
     assert {part: result[part]["windows"] for part in ("train", "validation", "test")} == {
         "train": 120, "validation": 36, "test": 36,
     }  # fmt: skip
     assert set(result["test"]) == {"r2", "rmse", "mae", "mse", "mape", "windows"}
-    again = perform(task, table)
-    assert {**again, "seconds": 0} == {**result, "seconds": 0}
+    repeated = perform(task, table)
+    assert {**repeated, "seconds": 0} == {**result, "seconds": 0}
     assert json.loads(json.dumps(result)) == result
 
 
-def test_importances(table: StepTable) -> None:
-    found = perform(ImportanceTask(KNOWN, "valence", 3, trees=5, rows=500, seed=0), table)
-    assert len(found["importances"]) == 6
-    assert max(found["importances"]) == found["importances"][0]
+def test_an_importance_task(table: StepTable) -> None:
+    result = perform(ImportanceTask(KNOWN, "valence", 3, trees=5, rows=500, seed=0), table)
+    assert len(result["importances"]) == 6
+    assert max(result["importances"]) == result["importances"][0]
 
 
-def test_fewer_songs_of_every_split(table: StepTable) -> None:
+def test_every_nth_song_of_each_split(table: StepTable) -> None:
     fewer = every_nth(table, 3)
     assert {name: len(ids) for name, ids in fewer.splits.items()} == {
         "train": 7, "validation": 2, "test": 2,

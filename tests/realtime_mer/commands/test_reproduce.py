@@ -1,4 +1,4 @@
-"""`reproduce` on a small data set: what it writes, what it refuses, how it goes on."""
+"""`reproduce` on a small data set: its output, its error messages, and resuming."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import importlib.util
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,17 @@ ROOT = Path(__file__).parents[3]
 FIGURES = ("lag_order", "lag_order_score", "entropy_weights", "feature_importance", "tuning")
 
 
+SONGS = 15
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_songs() -> Iterator[None]:
+    """Limit --quick to half of the data set."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mer_research.reproduction.run.QUICK_SONGS", SONGS)
+        yield
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_deam(tmp_path_factory.mktemp("data")).parent
@@ -31,20 +42,20 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes longer than all else here, and has tests of its own."""
+    """Skip drawing, which is slow and has its own tests."""
     monkeypatch.setattr("mer_research.reproduction.run.draw", lambda *_: [])
 
 
 @pytest.fixture
 def described(folder: Path, tmp_path: Path) -> Path:
-    """A folder with the descriptors and nothing else."""
+    """Return a folder with cached descriptors only."""
     shutil.copytree(folder / "cache" / "descriptors", tmp_path / "cache" / "descriptors")
     return tmp_path
 
 
 @pytest.fixture(scope="module")
-def folder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Everything, run once."""
+def folder(few_songs: None, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run all experiments once."""
     folder = tmp_path_factory.mktemp("all")
     assert main(command("all", data, folder)) == 0
     return folder
@@ -71,10 +82,10 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_table_stands_under_both_protocols(folder: Path, name: str) -> None:
+def test_every_table_covers_both_protocols(folder: Path, name: str) -> None:
     found = result(folder, name)
     assert found["experiment"] == name
-    assert found["data"]["songs"] == 30
+    assert found["data"]["songs"] == SONGS
     assert found["quick"] is True
     assert found["machine"]["torch"]
     text = (folder / "out" / f"{name.replace('-', '_')}.md").read_text(encoding="utf-8")
@@ -98,14 +109,14 @@ def test_the_comparison_has_every_method(folder: Path) -> None:
             assert row["train"]["windows"] > test["windows"] > 0
 
 
-def test_the_ablation_repeats_nothing(folder: Path) -> None:
+def test_the_ablation_reuses_results_of_the_comparison(folder: Path) -> None:
     full = [row for row in result(folder, "ablation")["rows"] if row["method"] == "full"]
     code = [row for row in result(folder, "table1")["rows"] if row["method"] == "code"]
     assert full[0]["test"] == code[0]["test"]
     assert full[0]["seconds"] == code[0]["seconds"]
 
 
-def test_lag_orders_go_as_far_as_the_songs_allow(folder: Path) -> None:
+def test_lag_orders_end_with_the_longest_song(folder: Path) -> None:
     rows = result(folder, "lag-order")["rows"]
     lags = {p: sorted({r["lag"] for r in rows if r["protocol"] == p}) for p in TITLES}
     assert lags == {"known": [1, 11, 18], "new": [1, 11, 20]}
@@ -113,7 +124,7 @@ def test_lag_orders_go_as_far_as_the_songs_allow(folder: Path) -> None:
         assert sum(weights["weights"].values()) == pytest.approx(1.0, abs=1e-3)
 
 
-def test_both_searches_try_as_often(folder: Path) -> None:
+def test_both_searches_have_the_same_number_of_trials(folder: Path) -> None:
     found = result(folder, "tuning")
     assert {len(row["course"]) for row in found["rows"]} == {found["tries"]}
     for row in found["rows"]:
@@ -123,19 +134,19 @@ def test_both_searches_try_as_often(folder: Path) -> None:
 @pytest.mark.parametrize("name", FIGURES)
 def test_figures(folder: Path, name: str) -> None:
     assert (folder / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    picture = (folder / "out" / f"{name}.svg").read_text(encoding="utf-8")
+    svg = (folder / "out" / f"{name}.svg").read_text(encoding="utf-8")
     for title in TITLES.values():
-        assert title in picture
+        assert title in svg
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_a_second_run_does_nothing_again_and_another_seed_does(
+def test_a_second_run_reuses_results_and_another_seed_does_not(
     folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = result(folder, "table2")
     with monkeypatch.context() as patch:
         patch.setattr(
-            "mer_research.reproduction.runner.perform", lambda *_: pytest.fail("done again")
+            "mer_research.reproduction.runner.perform", lambda *_: pytest.fail("run again")
         )
         assert main(command("table2", data, folder)) == 0
     out = capsys.readouterr().out
@@ -146,7 +157,7 @@ def test_a_second_run_does_nothing_again_and_another_seed_does(
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_an_interrupted_run_goes_on(
+def test_an_interrupted_run_resumes(
     data: Path, described: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done: list[Any] = []
@@ -175,7 +186,7 @@ def test_an_interrupted_run_goes_on(
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_worker_processes_give_the_same(folder: Path, data: Path, described: Path) -> None:
+def test_worker_processes_give_the_same_results(folder: Path, data: Path, described: Path) -> None:
     arguments = command("feature-importance", data, described)
     arguments[arguments.index("--workers") + 1] = "2"
     assert main(arguments) == 0
@@ -185,32 +196,34 @@ def test_worker_processes_give_the_same(folder: Path, data: Path, described: Pat
     assert csv_text(found) == csv_text(result(folder, "feature-importance"))
 
 
-def test_what_cannot_work(data: Path, described: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def told(*more: str) -> str:
+def test_bad_arguments_are_refused(
+    data: Path, described: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def message(*more: str) -> str:
         return refusal(capsys, *command("table1", data, described, *more))
 
-    assert "--lag-order is 0" in told("--lag-order", "0")
-    sentence = told("--lag-order", "26")
+    assert "--lag-order is 0" in message("--lag-order", "0")
+    sentence = message("--lag-order", "26")
     assert "a lag order of 26 (13 s) is too long" in sentence
-    assert "the longest of the 30 songs has 10 s, which allows 18 at most" in sentence
-    assert "--workers is 0" in told("--workers", "0")
-    assert "does not exist; it should be the data set's features" in told(
+    assert f"the longest of the {SONGS} songs has 10 s, which allows 18 at most" in sentence
+    assert "--workers is 0" in message("--workers", "0")
+    assert "does not exist; it should be the data set's features" in message(
         "--features", str(described / "none")
     )
     (described / "file").write_text("")
-    assert "cannot be made" in told("--out", str(described / "file"))
+    assert "cannot be created" in message("--out", str(described / "file"))
 
 
-def test_a_data_folder_that_lacks_a_file(
+def test_a_missing_data_file_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = write_deam(tmp_path)
     (root / "annotations" / "valence.csv").unlink()
-    told = refusal(capsys, *command("table1", root, tmp_path))
-    assert "valence.csv is missing; it holds the valence labels over time" in told
+    message = refusal(capsys, *command("table1", root, tmp_path))
+    assert "valence.csv is missing; it contains the valence labels over time" in message
 
 
-def test_without_torch_it_says_what_to_install(
+def test_a_missing_package_is_reported_with_the_install_command(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     find: Callable[..., ModuleSpec | None] = importlib.util.find_spec
@@ -219,9 +232,9 @@ def test_without_torch_it_says_what_to_install(
         "find_spec",
         lambda name, *rest: None if name == "sklearn" else find(name, *rest),
     )
-    told = refusal(capsys, *command("table1", data, tmp_path))
-    assert "need scikit-learn" in told
-    assert "pip install 'realtime-mer[train]'" in told
+    message = refusal(capsys, *command("table1", data, tmp_path))
+    assert "need scikit-learn" in message
+    assert "pip install 'realtime-mer[train]'" in message
 
 
 def test_the_document_is_filled_from_the_results(
@@ -231,7 +244,7 @@ def test_the_document_is_filled_from_the_results(
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     from write_readme import main as write_readme
 
-    # Tables and drawings of other results stay out of it.
+    # Only the results of the reproduction, so that nothing else is drawn.
     results = tmp_path / "benchmarks" / "results" / "reproduction"
     results.mkdir(parents=True)
     for path in (folder / "out").glob("*.json"):

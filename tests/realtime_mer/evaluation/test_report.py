@@ -1,4 +1,4 @@
-"""The figures of `evaluate`, worked out another way."""
+"""The figures of `evaluate`, compared with independent computations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mer_engine.engine import Inference
 from mer_engine.model_file import ModelInfo
 from numpy.typing import NDArray
 
-from realtime_mer.evaluation.predictions import clips_of, listen
+from realtime_mer.evaluation.predictions import clips_of, estimate_clip
 from realtime_mer.evaluation.report import measure_accuracy, trained_on
 
 
@@ -25,8 +25,8 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
     return load_collection(write_deam(tmp_path_factory.mktemp("data")))
 
 
-class Renamed:
-    """An engine with another description of itself."""
+class WithTrainingReport:
+    """An engine with another training report."""
 
     backend = "onnxruntime"
 
@@ -35,7 +35,7 @@ class Renamed:
         self.infer = engine.infer
 
 
-def test_scores_are_those_of_the_pipelines_estimates(
+def test_metrics_match_the_estimates_of_the_pipeline(
     collection: Collection, engine: Engine
 ) -> None:
     report = measure_accuracy(engine, collection, "test", compare_widths=False)
@@ -43,19 +43,19 @@ def test_scores_are_those_of_the_pipelines_estimates(
     assert report.estimates == 66
     values, labels, inside, last, static = [], [], [], [], []
     for clip in clips_of(collection, "test"):
-        estimates = {round(e.t * 10): e for e in listen(engine, *read_channels(clip))}
+        estimates = {round(e.t * 10): e for e in estimate_clip(engine, *read_channels(clip))}
         at = collection.labels(clip, 20)[:, 1]
         for step in range(10, 21):
             estimate = estimates[step * 5]
             values.append(estimate.arousal)
             labels.append(at[step - 1])
             inside.append(estimate.arousal_low <= at[step - 1] <= estimate.arousal_high)
-        whole = estimates[100].whole
-        assert whole is not None
-        last.append(5 + 4 * whole[1])
-        told = collection.songs[clip.song].static
-        assert told is not None
-        static.append(5 + 4 * told[1])
+        whole_song = estimates[100].whole
+        assert whole_song is not None
+        last.append(5 + 4 * whole_song[1])
+        label = collection.songs[clip.song].static
+        assert label is not None
+        static.append(5 + 4 * label[1])
     error = np.subtract(labels, values)
     assert report.dynamic["arousal"].r2 == pytest.approx(
         1 - (error**2).mean() / np.var(labels), abs=1e-4
@@ -66,8 +66,8 @@ def test_scores_are_those_of_the_pipelines_estimates(
     )
 
 
-class Momentary:
-    """An engine that tells moments only."""
+class WithoutWholeSong:
+    """An engine without whole-song outputs."""
 
     backend = "onnxruntime"
 
@@ -81,23 +81,25 @@ class Momentary:
         cached_maps: NDArray[np.float32],
         past: NDArray[np.float32],
     ) -> Inference:
-        told = self.engine.infer(frames, cached_maps, past)
-        return told._replace(probabilities=told.probabilities[:, :2], fast=told.fast[:, :2])
+        inference = self.engine.infer(frames, cached_maps, past)
+        return inference._replace(
+            probabilities=inference.probabilities[:, :2], fast=inference.fast[:, :2]
+        )
 
 
-def test_a_model_that_tells_only_moments_has_no_figures_of_whole_songs(
+def test_a_model_without_whole_song_outputs_has_no_static_metrics(
     collection: Collection, engine: Engine
 ) -> None:
-    report = measure_accuracy(Momentary(engine), collection, "test", compare_widths=False)
+    report = measure_accuracy(WithoutWholeSong(engine), collection, "test", compare_widths=False)
     assert report.static == {}
     usual = measure_accuracy(engine, collection, "test", compare_widths=False)
     for name, fit in usual.dynamic.items():
-        told, expected = dataclasses.astuple(report.dynamic[name]), dataclasses.astuple(fit)
-        assert told == pytest.approx(expected, abs=1e-9)
+        measured, expected = dataclasses.astuple(report.dynamic[name]), dataclasses.astuple(fit)
+        assert measured == pytest.approx(expected, abs=1e-9)
     assert set(usual.static) == {"valence", "arousal"}
 
 
-def test_the_report_tells_everything(collection: Collection, engine: Engine) -> None:
+def test_the_json_report_is_complete(collection: Collection, engine: Engine) -> None:
     report = json.loads(json.dumps(measure_accuracy(engine, collection, "test").to_dict()))
     assert [row["campaign"] for row in report["campaigns"]] == ["2015 (songs 2001-2058)"]
     assert "all 58" in report["long_songs"]
@@ -106,67 +108,70 @@ def test_the_report_tells_everything(collection: Collection, engine: Engine) -> 
         widths = report["interval_width"][name]
         assert 0 < widths["mean"] < 2
         assert 0 <= widths["fitted_coverage"] <= 1
-        # The label rises by 0.0001 a step: too little to count as varying.
+        # The label rises by 0.0001 per step: too little to count as varying.
         assert report["per_song"][name]["varying"] == 0
     assert report["heard"][-1]["arousal"]["songs"] == 6
 
 
-def test_constant_intervals_come_from_the_validation_songs(
+def test_constant_intervals_are_fitted_on_the_validation_songs(
     collection: Collection, engine: Engine
 ) -> None:
-    silent = Renamed(engine, {})  # tells no width of its own
+    silent = WithTrainingReport(engine, {})  # reports no width
     report = measure_accuracy(silent, collection, "test")
     assert report.widths["arousal"].fitted_on == "the validation split"
-    # Worked out by hand: the 80 % quantile of the validation songs' misses.
-    misses = []
+    # Expected: the 80 % quantile of the absolute errors on the validation songs.
+    errors = []
     for clip in clips_of(collection, "validation"):
         at = collection.labels(clip, 20)[:, 1]
-        for estimate in listen(engine, *read_channels(clip)):
+        for estimate in estimate_clip(engine, *read_channels(clip)):
             if estimate.t >= 5.0:
-                misses.append(abs(estimate.arousal - at[round(estimate.t * 2) - 1]))
-    half = np.quantile(misses, engine.info.coverage)
+                errors.append(abs(estimate.arousal - at[round(estimate.t * 2) - 1]))
+    half = np.quantile(errors, engine.info.coverage)
     assert report.widths["arousal"].fitted is not None
     assert report.widths["arousal"].fitted <= 2 * half + 1e-6
     itself = measure_accuracy(silent, collection, "validation")
     assert itself.widths["arousal"].fitted is None
-    assert "validation split itself" in itself.widths["arousal"].fitted_on
+    assert "measured split is the validation split" in itself.widths["arousal"].fitted_on
     alone = dataclasses.replace(collection, splits={**collection.splits, "validation": ()})
     without = measure_accuracy(silent, alone, "test")
-    assert "no validation split at hand" in without.widths["arousal"].fitted_on
-    unasked = measure_accuracy(silent, collection, "test", compare_widths=False)
-    assert "not asked for" in unasked.widths["arousal"].fitted_on
+    assert "no validation songs" in without.widths["arousal"].fitted_on
+    not_requested = measure_accuracy(silent, collection, "test", compare_widths=False)
+    assert "not requested" in not_requested.widths["arousal"].fitted_on
 
 
-def test_a_model_may_tell_its_own_constant_width(collection: Collection, engine: Engine) -> None:
-    told = {"constant_half_width": {"valence": 0.25, "arousal": 0.2}, "held_out": "five parts"}
-    report = measure_accuracy(Renamed(engine, {"validation": told}), collection, "test")
+def test_a_model_can_report_its_constant_width(collection: Collection, engine: Engine) -> None:
+    reported = {"constant_half_width": {"valence": 0.25, "arousal": 0.2}, "held_out": "five parts"}
+    model = WithTrainingReport(engine, {"validation": reported})
+    report = measure_accuracy(model, collection, "test")
     assert report.widths["arousal"].fitted is not None
     assert report.widths["arousal"].fitted <= 0.4 + 1e-9
-    on = report.widths["arousal"].fitted_on
-    assert on == "five parts, by the same network before it was fitted on those songs too"
+    fitted_on = report.widths["arousal"].fitted_on
+    assert fitted_on == "five parts, with predictions of networks that were trained without them"
 
 
-def test_what_a_model_was_trained_on(collection: Collection, engine: Engine) -> None:
-    older = Renamed(engine, {"data": "DEAM, train and validation splits"}).info
+def test_older_training_reports(collection: Collection, engine: Engine) -> None:
+    older = WithTrainingReport(engine, {"data": "DEAM, train and validation splits"}).info
     assert trained_on(older, collection, "validation")
     assert trained_on(older, collection, "all")
     assert not trained_on(older, collection, "test")
     assert not trained_on(older, dataclasses.replace(collection, name="pmemo"), "train")
-    heard = measure_accuracy(engine, collection, "validation", compare_widths=False)
-    assert heard.trained_on == trained_on(engine.info, collection, "validation")
+    report = measure_accuracy(engine, collection, "validation", compare_widths=False)
+    assert report.trained_on == trained_on(engine.info, collection, "validation")
 
 
-def test_a_report_names_its_collections(collection: Collection, engine: Engine) -> None:
+def test_training_reports_that_name_their_collections(
+    collection: Collection, engine: Engine
+) -> None:
     def info(name: str, songs: int, init: object = None) -> ModelInfo:
         entry = {"name": name, "songs": {"train": songs, "validation": 12}}
-        return Renamed(engine, {"collections": [entry], "init": init}).info
+        return WithTrainingReport(engine, {"collections": [entry], "init": init}).info
 
     assert trained_on(info("deam", 12), collection, "train")
     assert not trained_on(info("deam", 12), collection, "test")
     assert not trained_on(info("csv", 12), collection, "train")
-    # A model that began with the shipped one knows what that one was trained on.
+    # A model initialised from the shipped one was trained on its songs, too.
     assert trained_on(info("csv", 12, init={"name": "mer-1"}), collection, "train")
     own = dataclasses.replace(collection, name="csv")
     assert trained_on(info("csv", 12), own, "train")
-    assert not trained_on(info("csv", 99), own, "train")  # somebody else's own songs
-    assert not trained_on(Renamed(engine, {}).info, collection, "train")
+    assert not trained_on(info("csv", 99), own, "train")  # another user's songs
+    assert not trained_on(WithTrainingReport(engine, {}).info, collection, "train")

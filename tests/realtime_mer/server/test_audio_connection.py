@@ -139,7 +139,7 @@ def test_however_it_is_cut_the_same_is_heard_in_the_same_order(
             start += size
         said: list[str] = []
         while not any('"type":"end"' in text for text in said):
-            client.heard.append((0.0, client.socket.recv(65_536)))
+            client.received.append((0.0, client.socket.recv(65_536)))
             said = [text for _, text in client.texts()]
         client.close()
         assert any('"type":"pong"' in text for text in said)
