@@ -1,6 +1,6 @@
 """What simpler methods reach on the same songs, heard for the same time.
 
-pip install 'realtime-mer[train]'
+pip install '.[train]'
 python benchmarks/studies/baselines.py --data DIR
 
 Needs scikit-learn, which the `train` extra brings.
@@ -21,6 +21,7 @@ from mer_engine import Engine
 from mer_engine.datasets.audio import read_channels
 from mer_engine.datasets.problems import DataError
 from mer_engine.datasets.types import STEP_S, Clip, Collection
+from mer_engine.install_hint import install_hint
 from mer_research.paper.descriptors import FUNCTIONALS, SAMPLE_RATE_HZ, describe, heard_so_far
 from numpy.typing import NDArray
 from study import run_study, show_progress, study_parser
@@ -245,7 +246,7 @@ def _with_one(inputs: NDArray[np.float64]) -> NDArray[np.float64]:
 def main(arguments: list[str] | None = None) -> int:
     args = study_parser("baselines", __doc__ or "", split="test").parse_args(arguments)
     if importlib.util.find_spec("sklearn") is None:
-        print("scikit-learn is not installed; pip install 'realtime-mer[train]'", file=sys.stderr)
+        print(f"scikit-learn is not installed; {install_hint('train')}", file=sys.stderr)
         return 2
     return run_study(args, _measure)
 

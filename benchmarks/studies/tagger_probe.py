@@ -1,6 +1,6 @@
 """What a plain probe of the tagger tells of emotion, and what it rests on: the level of the clips.
 
-pip install 'realtime-mer[train]'; pip download musicnn --no-deps
+pip install '.[train]'; pip download musicnn --no-deps
 python benchmarks/studies/tagger_probe.py --data DIR --teacher WHEEL
 
 Fitted on the training and validation songs: the mean of MusiCNN's embeddings (three seconds each,

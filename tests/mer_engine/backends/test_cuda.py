@@ -6,6 +6,7 @@ import sys
 import pytest
 from mer_engine.backends import cuda
 from mer_engine.errors import BackendError
+from mer_engine.install_hint import install_hint
 
 HAS_CARD = cuda.missing() is None
 HAS_BINDINGS = cuda._has_bindings()
@@ -29,7 +30,7 @@ def test_a_driver_without_bindings_says_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.setattr("ctypes.CDLL", lambda name: object())
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(cuda, "_has_bindings", lambda: False)
-    assert "pip install 'realtime-mer[tensorrt]'" in str(cuda.missing())
+    assert f"not installed; {install_hint('tensorrt')}" in str(cuda.missing())
     monkeypatch.setattr(cuda, "_has_bindings", lambda: True)
     assert cuda.missing() is None
 

@@ -5,6 +5,7 @@ import pytest
 from mer_engine.backends import cuda
 from mer_engine.backends.tensorrt import build
 from mer_engine.cache import read_file
+from mer_engine.install_hint import install_hint
 
 from realtime_mer.cli import main
 
@@ -20,7 +21,7 @@ def test_without_the_package_it_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(build, "_PACKAGES", {"tensorrt-rtx": "no_such_package"})
     assert main(["compile", "--target", "sm89"]) == 2
-    assert "pip install 'realtime-mer[tensorrt]'" in capsys.readouterr().err
+    assert install_hint("tensorrt") in capsys.readouterr().err
 
 
 @needs_rtx

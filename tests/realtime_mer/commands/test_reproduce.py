@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from deam_support import write_deam
+from mer_engine.install_hint import install_hint
 from mer_research.paper.protocols import TITLES
 from mer_research.paper.task import perform
 from mer_research.reproduction.report import METHODS, csv_text, markdown
@@ -221,7 +222,7 @@ def test_without_torch_it_says_what_to_install(
     )
     told = refusal(capsys, *command("table1", data, tmp_path))
     assert "need scikit-learn" in told
-    assert "pip install 'realtime-mer[train]'" in told
+    assert install_hint("train") in told
 
 
 def test_the_document_is_filled_from_the_results(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from deam_support import write_deam
+from mer_engine.install_hint import install_hint
 from own_data_support import write_own_data
 
 from realtime_mer.cli import main
@@ -152,7 +153,7 @@ def test_train_without_torch_says_what_to_install(
         lambda name, *rest: None if name == "torch" else find(name, *rest),
     )
     for arguments in (["train", "--data", str(data)], ["export", "x", "--out", "y"]):
-        assert "pip install 'realtime-mer[train]'" in refusal(capsys, *arguments)
+        assert install_hint("train") in refusal(capsys, *arguments)
 
 
 def test_export_refuses_what_is_no_checkpoint(

@@ -14,6 +14,7 @@ from mer_engine.backends import cuda, plans
 from mer_engine.backends.tensorrt.shapes import INPUTS, input_shapes, profiles
 from mer_engine.cache import write_file
 from mer_engine.errors import BackendError
+from mer_engine.install_hint import install_hint
 from mer_engine.model_file import ModelInfo
 
 PRECISIONS = ("fp16", "fp32")
@@ -71,8 +72,8 @@ def not_installed() -> str | None:
     if any(importlib.util.find_spec(module) is not None for module in _PACKAGES.values()):
         return None
     return (
-        "neither tensorrt-rtx nor tensorrt is installed; with an NVIDIA card on Linux or Windows: "
-        "pip install 'realtime-mer[tensorrt]'"
+        "neither tensorrt-rtx nor tensorrt is installed; on Linux or Windows with an NVIDIA card, "
+        f"{install_hint('tensorrt')}"
     )
 
 
@@ -207,8 +208,8 @@ def precision_needs_products(library: Library, target: str) -> bool:
 def _halved(model: bytes, *, products: bool) -> bytes:
     if importlib.util.find_spec("onnx") is None:
         raise BackendError(
-            "compiling in half precision needs the package onnx; pip install "
-            "'realtime-mer[tensorrt]', or use --precision fp32"
+            "compiling in half precision needs the package onnx, which is not installed; use "
+            f"--precision fp32, or {install_hint('tensorrt')}"
         )
     import onnx
 

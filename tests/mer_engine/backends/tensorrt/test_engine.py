@@ -39,6 +39,7 @@ from mer_engine.backends.tensorrt.shapes import (
 )
 from mer_engine.engine import Inference, shipped_model
 from mer_engine.errors import BackendError
+from mer_engine.install_hint import install_hint
 from numpy.typing import NDArray
 
 RTX = importlib.util.find_spec("tensorrt_rtx") is not None
@@ -352,7 +353,7 @@ def test_what_is_asked_of_the_library_on_a_card_is_there(rtx: Library) -> None:
 
 def test_without_a_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_module, "_PACKAGES", {"tensorrt-rtx": "no_such_package"})
-    assert "pip install 'realtime-mer[tensorrt]'" in str(build_module.missing())
+    assert install_hint("tensorrt") in str(build_module.missing())
     with pytest.raises(BackendError, match="neither tensorrt-rtx nor tensorrt is installed"):
         library_for("sm89", None)
 
