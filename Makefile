@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 export PIP_DEFAULT_TIMEOUT ?= 120
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 INSTALL := $(BIN)/python -m pip install
+NEED_PIP := $(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip || \
+  { echo "$(VENV) has no pip; remove it (make clean) and run make again" >&2; exit 1; }
 
 .PHONY: serve test check style types clean
 
@@ -31,12 +33,12 @@ style: $(VENV)/.installed-test
 
 # Debian's Python comes without ensurepip, which the package python3-venv holds. uv needs neither.
 $(BIN)/python:
-	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then \
+	@make_it=; if $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then \
 	  if $(PYTHON) -c 'import ensurepip, venv' 2> /dev/null; then make_it="$(PYTHON) -m venv"; \
 	  else lacks="$(PYTHON) cannot make a virtual environment: the module venv or ensurepip is"; \
 	    lacks="$$lacks missing. Debian, Ubuntu: sudo apt install python3-venv"; fi; \
-	else lacks="realtime-mer needs Python 3.11 or newer, and $(PYTHON) is not."; \
-	  lacks="$$lacks Name another one: make PYTHON=/path/to/python3.11"; fi; \
+	else lacks="realtime-mer needs Python 3.11 or newer; $(PYTHON) is missing or older."; \
+	  lacks="$$lacks Name another one, for example: make serve PYTHON=python3.12"; fi; \
 	if [ -z "$$make_it" ] && command -v uv > /dev/null; then \
 	  make_it="uv venv --seed --allow-existing --python >=3.11"; fi; \
 	if [ -z "$$make_it" ]; then echo "$$lacks" >&2; exit 1; fi; \
@@ -48,12 +50,14 @@ $(BIN)/python:
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	@echo "installing realtime-mer and the packages that it needs (about 200 MB) in $(VENV)"
+	@$(NEED_PIP)
 	@$(INSTALL) --editable .
 	@touch $@
 	@echo "installed; the command is $(BIN)/realtime-mer (try: $(BIN)/realtime-mer doctor)"
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	@echo "installing realtime-mer and the packages of its tests (several GB) in $(VENV)"
+	@$(NEED_PIP)
 	@$(INSTALL) --upgrade 'pip>=25.1' # the first that knows dependency groups
 	@$(INSTALL) --editable '.[train,tensorrt]' --group dev
 	@touch $@ $(VENV)/.installed

@@ -102,9 +102,7 @@ def test_a_wheel_from_the_network(installation: Installation) -> None:
         ({"vcs": "git", "commit_id": "abc"}, "https://x.example/m@abc"),
     ],
 )
-def test_a_repository(
-    installation: Installation, vcs_info: dict[str, str], address: str
-) -> None:
+def test_a_repository(installation: Installation, vcs_info: dict[str, str], address: str) -> None:
     installation.came_from(url="https://x.example/m", vcs_info=vcs_info)
     assert command(install_hint("train")) == [*PIP, f"realtime-mer[train] @ git+{address}"]
 
