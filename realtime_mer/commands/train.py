@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
         init or not all(s.startswith("csv=") for s in (*sources, *auxiliary))
     ):
         raise UserError(
-            f"--licence {args.licence} is possible only if all data are your own (csv=DIR), without "
+            f"--licence {args.licence} needs data that are all your own (csv=DIR), and no "
             "--init: DEAM, PMEmo and the shipped weights are for non-commercial use"
         )
 
@@ -174,7 +174,7 @@ def _init(args: argparse.Namespace) -> Path | None:
         return None
     if args.teacher is not None:
         raise UserError(
-            "--init continues from a trained network, --teacher starts a new one; give only one of them"
+            "--init continues from a trained network, --teacher starts a new one; give one"
         )
     path = shipped_model() if args.init == "shipped" else Path(args.init)
     if not path.is_file():

@@ -50,10 +50,10 @@ def test_closing_a_full_reader_ends_its_thread(pipe: tuple[IO[bytes], IO[bytes]]
     assert chunks.read(0) == b""
 
 
-def test_a_descriptor_that_others_use_again_is_left_alone(
+def test_a_reused_descriptor_number_is_not_read(
     pipe: tuple[IO[bytes], IO[bytes]],
 ) -> None:
-    """The number of a closed descriptor soon belongs to another file."""
+    """After a close, the number of a descriptor may belong to another file."""
     reader, writer = pipe
     chunks = PipeReader(reader, 4)
     number = reader.fileno()
