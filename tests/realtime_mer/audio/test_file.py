@@ -69,8 +69,8 @@ def test_every_format_is_read_as_soundfile_reads_it(
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"long.{suffix}"
-    soundfile.write(path, music(60, RATE_HZ, channels=2), RATE_HZ)  # 21 MB as float32
-    with open_file(path) as source:
+    soundfile.write(path, music(20, RATE_HZ, channels=2), RATE_HZ)  # 7 MB as float32
+    with open_file(path, block_s=0.1) as source:
         source.read(0)
         tracemalloc.start()
         try:
@@ -107,8 +107,8 @@ def test_a_file_shorter_than_a_block_can_loop(tmp_path: Path) -> None:
 def test_an_mp3_with_variable_bit_rate_and_no_length_is_read_to_its_end(tmp_path: Path) -> None:
     """libsndfile alone stops at the length that the first frame's bit rate implies."""
     path = tmp_path / "song.mp3"
-    quiet = np.zeros((RATE_HZ * 20, 2), np.float32)
-    loud = music(20, RATE_HZ, channels=2, seed=1)
+    quiet = np.zeros((RATE_HZ * 8, 2), np.float32)
+    loud = music(8, RATE_HZ, channels=2, seed=1)
     soundfile.write(
         path, np.concatenate([loud, quiet, loud]), RATE_HZ, subtype="MPEG_LAYER_III",
         compression_level=0.5, bitrate_mode="VARIABLE",
@@ -117,12 +117,12 @@ def test_an_mp3_with_variable_bit_rate_and_no_length_is_read_to_its_end(tmp_path
     tag = next(data.find(m) for m in (b"Xing", b"Info") if m in data[:4096])
     second = data.find(b"\xff\xfb", tag)
     path.write_bytes(data[second:])  # without the frame that states the length, as after a bad cut
-    assert soundfile.info(path).duration != pytest.approx(60, abs=1)
+    assert soundfile.info(path).duration != pytest.approx(24, abs=1)
     with open_file(path) as source:
         assert source.info.duration_s is None
         samples, end = read_all(source)
     assert isinstance(end, EndOfStream)
-    assert len(samples) == pytest.approx(60 * RATE_HZ, abs=RATE_HZ / 10)
+    assert len(samples) == pytest.approx(24 * RATE_HZ, abs=RATE_HZ / 10)
     with open_file(path, loop=True, block_s=len(samples) / RATE_HZ) as source:
         source.read(0)
         again = source.read(0)

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 from support import ManualClock
-from support_pulse import VirtualMicrophone, find_in, look_for_devices_again
+from support_pulse import VirtualMicrophone, find_in, refresh_devices
 
 from realtime_mer.audio import microphone
 from realtime_mer.audio.demo import SAMPLE_RATE_HZ, render_demo
@@ -363,4 +363,4 @@ def test_a_real_microphone_is_unplugged_and_connected_again(
         virtual_microphone.start()
         source.reopen()
         assert len(read_until(source, lambda n: n > 1000)) > 1000
-    look_for_devices_again()
+    refresh_devices()

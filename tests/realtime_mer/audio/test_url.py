@@ -53,7 +53,7 @@ class Radio(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Tests are quiet."""
+        """Print nothing."""
 
 
 @pytest.fixture(autouse=True)

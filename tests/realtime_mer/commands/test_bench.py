@@ -59,7 +59,7 @@ def test_start_up(capsys: pytest.CaptureFixture[str]) -> None:
 def test_engine_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "engine", "--quick"]) == 0
     told = capsys.readouterr().out
-    assert "ms a window" in told
+    assert "ms per window" in told
     assert "GFLOP/s" in told
 
 

@@ -1,4 +1,4 @@
-"""`reproduce` on a small data set: what it writes, what it refuses, how it goes on."""
+"""`reproduce` on a small data set: results, errors and the continuation of a run."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes longer than all else here, and has tests of its own."""
+    """Drawing is slow and has its own tests."""
     monkeypatch.setattr("mer_research.reproduction.run.draw", lambda *_: [])
 
 
 @pytest.fixture
 def described(folder: Path, tmp_path: Path) -> Path:
-    """A folder with the descriptors and nothing else."""
+    """A folder with the descriptors only."""
     shutil.copytree(folder / "cache" / "descriptors", tmp_path / "cache" / "descriptors")
     return tmp_path
 
 
 @pytest.fixture(scope="module")
 def folder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Everything, run once."""
+    """The results of one run of all experiments."""
     folder = tmp_path_factory.mktemp("all")
     assert main(command("all", data, folder)) == 0
     return folder
@@ -72,7 +72,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_table_stands_under_both_protocols(folder: Path, name: str) -> None:
+def test_every_table_has_both_protocols(folder: Path, name: str) -> None:
     found = result(folder, name)
     assert found["experiment"] == name
     assert found["data"]["songs"] == 30
@@ -130,7 +130,7 @@ def test_figures(folder: Path, name: str) -> None:
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_a_second_run_does_nothing_again_and_another_seed_does(
+def test_a_second_run_reuses_the_results_and_another_seed_does_not(
     folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = result(folder, "table2")
@@ -147,7 +147,7 @@ def test_a_second_run_does_nothing_again_and_another_seed_does(
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_an_interrupted_run_goes_on(
+def test_an_interrupted_run_continues(
     data: Path, described: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done: list[Any] = []
@@ -161,7 +161,7 @@ def test_an_interrupted_run_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr("mer_research.reproduction.runner.perform", interrupted)
         assert main(command("feature-importance", data, described)) == 130
-    assert "run it again to go on" in capsys.readouterr().err
+    assert "run it again to continue" in capsys.readouterr().err
     assert not list((described / "out").iterdir())
     assert len(list((described / "cache" / "units").glob("*.json"))) == 3
 
@@ -176,7 +176,7 @@ def test_an_interrupted_run_goes_on(
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_worker_processes_give_the_same(folder: Path, data: Path, described: Path) -> None:
+def test_worker_processes_give_the_same_results(folder: Path, data: Path, described: Path) -> None:
     arguments = command("feature-importance", data, described)
     arguments[arguments.index("--workers") + 1] = "2"
     assert main(arguments) == 0
@@ -186,20 +186,20 @@ def test_worker_processes_give_the_same(folder: Path, data: Path, described: Pat
     assert csv_text(found) == csv_text(result(folder, "feature-importance"))
 
 
-def test_what_cannot_work(data: Path, described: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def told(*more: str) -> str:
+def test_invalid_options(data: Path, described: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def error(*more: str) -> str:
         return refusal(capsys, *command("table1", data, described, *more))
 
-    assert "--lag-order is 0" in told("--lag-order", "0")
-    sentence = told("--lag-order", "26")
-    assert "a lag order of 26 (13 s) is too long" in sentence
-    assert "the longest of the 30 songs has 10 s, which allows 18 at most" in sentence
-    assert "--workers is 0" in told("--workers", "0")
-    assert "does not exist; it should be the data set's features" in told(
+    assert "--lag-order is 0" in error("--lag-order", "0")
+    message = error("--lag-order", "26")
+    assert "a lag order of 26 (13 s) is too long" in message
+    assert "the longest of the 30 songs has 10 s, which allows 18 at most" in message
+    assert "--workers is 0" in error("--workers", "0")
+    assert "does not exist; it should be the data set's features" in error(
         "--features", str(described / "none")
     )
     (described / "file").write_text("")
-    assert "cannot be made" in told("--out", str(described / "file"))
+    assert "cannot be made" in error("--out", str(described / "file"))
 
 
 def test_a_data_folder_that_lacks_a_file(
@@ -207,11 +207,11 @@ def test_a_data_folder_that_lacks_a_file(
 ) -> None:
     root = write_deam(tmp_path)
     (root / "annotations" / "valence.csv").unlink()
-    told = refusal(capsys, *command("table1", root, tmp_path))
-    assert "valence.csv is missing; it holds the valence labels over time" in told
+    message = refusal(capsys, *command("table1", root, tmp_path))
+    assert "valence.csv is missing; it holds the valence labels over time" in message
 
 
-def test_without_torch_it_says_what_to_install(
+def test_without_the_packages_the_error_says_how_to_install_them(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     find: Callable[..., ModuleSpec | None] = importlib.util.find_spec
@@ -220,9 +220,9 @@ def test_without_torch_it_says_what_to_install(
         "find_spec",
         lambda name, *rest: None if name == "sklearn" else find(name, *rest),
     )
-    told = refusal(capsys, *command("table1", data, tmp_path))
-    assert "need scikit-learn" in told
-    assert install_hint("train") in told
+    message = refusal(capsys, *command("table1", data, tmp_path))
+    assert "need scikit-learn" in message
+    assert install_hint("train") in message
 
 
 def test_the_document_is_filled_from_the_results(
@@ -232,7 +232,7 @@ def test_the_document_is_filled_from_the_results(
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     from write_readme import main as write_readme
 
-    # Tables and drawings of other results stay out of it.
+    # Keep the tables and drawings of other results out of it.
     results = tmp_path / "benchmarks" / "results" / "reproduction"
     results.mkdir(parents=True)
     for path in (folder / "out").glob("*.json"):
