@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import re
@@ -37,7 +38,8 @@ def without_library_noise() -> Iterator[None]:
             yield
             return
         if _capture is None:
-            _capture = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - used until the process ends
+            _capture = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - used until the end
+            atexit.register(_capture.close)
         try:
             os.dup2(_capture.fileno(), _STDERR)
             try:

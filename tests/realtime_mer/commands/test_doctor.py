@@ -32,7 +32,8 @@ def no_devices(monkeypatch: pytest.MonkeyPatch) -> list[InputDevice]:
 @pytest.fixture
 def default_backend_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try no other backend: loading torch takes longer than the rest of a test."""
-    monkeypatch.setattr(registry, "backends", lambda default=registry.backends()[0]: (default,))
+    default = registry.backends()[0]
+    monkeypatch.setattr(registry, "backends", lambda: (default,))
 
 
 @pytest.fixture
