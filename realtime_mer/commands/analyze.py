@@ -133,7 +133,7 @@ def _analyze_in_order(
         for name, result in zip(names, results, strict=True)
     )
     results[0].start_writing()
-    for index, error in run_each(engine, computations, together=MAX_OPEN_FILES):
+    for index, error in run_each(engine, computations, max_batch=MAX_OPEN_FILES):
         results[index].end(error)
         while first < len(results) and results[first].ended:
             result = results[first]
