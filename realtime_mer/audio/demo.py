@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,13 +84,6 @@ def render_demo() -> Pcm16:
     renderer = _shared_renderer()
     parts = [renderer.passage(index, None) for index in range(len(PASSAGES))]
     return np.concatenate([part for part in parts if part is not None])
-
-
-def write_demo(path: Path) -> None:
-    """Write the piece as a 16-bit WAV file with exactly the samples that `DemoSource` plays."""
-    import soundfile
-
-    soundfile.write(path, render_demo(), SAMPLE_RATE_HZ, subtype="PCM_16", format="WAV")
 
 
 class DemoSource(SourceBase):

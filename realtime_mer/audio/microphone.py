@@ -212,11 +212,6 @@ class MicrophoneSource(SourceBase):
             live=True,
         )
 
-    @property
-    def device(self) -> InputDevice:
-        """The device in use."""
-        return self._device
-
     def read(self, timeout_s: float) -> Block | None:
         deadline = self._clock.monotonic() + timeout_s
         while True:

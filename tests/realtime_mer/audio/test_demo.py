@@ -16,7 +16,6 @@ from realtime_mer.audio.demo import (
     SAMPLE_RATE_HZ,
     DemoSource,
     render_demo,
-    write_demo,
 )
 from realtime_mer.audio.demo_piece import PASSAGES
 from realtime_mer.audio.source import EndOfStream, InputKind
@@ -78,7 +77,7 @@ def test_the_source_plays_the_samples_of_the_file(block_s: float, tmp_path: Path
     assert source.info.kind == InputKind.DEMO
     assert source.info.duration_s == 90.0
     path = tmp_path / "demo.wav"
-    write_demo(path)
+    soundfile.write(path, render_demo(), SAMPLE_RATE_HZ, subtype="PCM_16")
     samples, end = read_all(source)
     assert str(end) == "the demo ended"
     np.testing.assert_array_equal(samples, soundfile.read(path, dtype="float32", always_2d=True)[0])

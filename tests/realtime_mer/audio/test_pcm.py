@@ -97,7 +97,7 @@ def test_a_pipe_without_data_is_not_the_end(pipe: tuple[IO[bytes], IO[bytes]]) -
     with PcmSource(PcmFormat(8000, 1, "s16le"), stream=reader, first_wait_s=0.0) as source:
         assert source.read(0.01) is None
         writer.write(b"\0\1\2")
-        block = source.read(10)
+        block = source.read(60)
         assert block is not None
         assert block.samples.shape == (1, 1)
         assert source.read(0.01) is None
@@ -140,7 +140,7 @@ def test_a_wrong_start_is_an_error(
             writer.write(data)
             writer.close()
             with pytest.raises(SourceLost, match=sentence) as lost:
-                source.read(10)
+                source.read(60)
         assert not lost.value.recoverable
         return
     writer.write(data)
@@ -171,5 +171,5 @@ def test_closing_ends_a_waiting_read(pipe: tuple[IO[bytes], IO[bytes]]) -> None:
     thread = threading.Thread(target=wait)
     thread.start()
     source.close()
-    thread.join(10)
+    thread.join(60)
     assert outcome == ["standard input was closed"]

@@ -68,7 +68,7 @@ def test_waiting_ends_with_data_or_a_timeout() -> None:
     waiting = threading.Thread(target=lambda: woken.set() if ring.wait(60) else None)
     waiting.start()
     ring.wake()
-    waiting.join(10)
+    waiting.join(60)
     assert woken.is_set()
 
 

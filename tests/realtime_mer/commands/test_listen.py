@@ -84,8 +84,8 @@ def test_the_live_display_in_a_terminal(song: Path) -> None:
     os.close(main_end)
     assert process.wait(60) == 0
     text = shown.decode()
-    for part in ("valence", "arousal", "settling", "looks back 10 s", "nothing lost"):
-        assert part in text
+    for words in ("valence", "arousal", "settling", "looks back 10 s", "nothing lost"):
+        assert words in text
 
 
 def test_ctrl_c_ends_without_a_traceback(song: Path, tmp_path: Path) -> None:
