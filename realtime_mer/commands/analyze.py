@@ -87,10 +87,10 @@ def run(args: argparse.Namespace) -> int:
     for plot in plots.values():
         if plot.suffix.lower() != ".png":
             raise UserError(f"the plot {plot} must end in .png, the only format of plots")
-    engine, choice = chosen_engine(args)
+    engine, backend_line = chosen_engine(args)
     # Like the progress bar: only on a terminal.
     if sys.stderr.isatty() and not args.quiet:
-        print(choice, file=sys.stderr)
+        print(backend_line, file=sys.stderr)
     failures: list[str] = []
     with _Rows(tables, row_format, with_file=len(names) > 1) as rows, _progress(args.quiet) as bar:
         for name, estimates, error in _analyze_in_order(names, engine, config, rows, bar):

@@ -75,8 +75,8 @@ def run(args: argparse.Namespace) -> int:
                 f"{cuda.missing()}; name the kind of card to compile for with --target ({names})"
             )
         return _compile_here(model, card, args.precision, args.out)
-    chosen = targets() if args.target == ALL else (args.target.lower(),)
-    for target in chosen:
+    selected = targets() if args.target == ALL else (args.target.lower(),)
+    for target in selected:
         library = library_for(target, card)
         precision = library.precisions(target)[0] if args.precision == AUTO else args.precision
         compile_plan(model, target, precision, _log, args.out)
@@ -91,12 +91,12 @@ def _compile_here(model: Path, card: Card, precision: str, out: Path | None) -> 
     from mer_engine.backends.tensorrt.plan import compile_plan, open_engine
 
     library = library_for(card.target, card)
-    wanted = library.precisions(card.target) if precision == AUTO else (precision,)
-    for choice in wanted:
-        path = compile_plan(model, card.target, choice, _log, out)
+    precisions = library.precisions(card.target) if precision == AUTO else (precision,)
+    for candidate in precisions:
+        path = compile_plan(model, card.target, candidate, _log, out)
         if out is not None:
             continue
-        verdict = parity.check(open_engine(model, _log, choice))
+        verdict = parity.check(open_engine(model, _log, candidate))
         if verdict.passed:
             _log(f"its outputs match the reference: {verdict.figures}")
             return 0

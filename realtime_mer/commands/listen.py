@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"the duration is {args.duration} s; it must be above 0")
     config = pipeline_config(args)
     pcm = pcm_format(args)
-    engine, choice = chosen_engine(args)
+    engine, backend_line = chosen_engine(args)
     with ExitStack() as stack:
         source = stack.enter_context(
             open_source(args.input, pcm=pcm, loop=args.loop, announce=_announce)
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         recorder = None
         if args.record is not None:
             recorder = stack.enter_context(Recorder(runner.hub, args.record))
-        _announce(choice)
+        _announce(backend_line)
         # Lines show every estimate; the display shows only the newest.
         use_display = args.format is None and sys.stdout.isatty()
         show = _display(runner, stack) if use_display else _lines(runner, args.format)

@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     )
     config = pipeline_config(args)
     try:
-        engine, choice = chosen_engine(args)
+        engine, backend_line = chosen_engine(args)
         with contextlib.ExitStack() as stack:
             source = _open_source(args)
             runner = None
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
                 stack.enter_context(source)
                 runner = LiveRunner(source, engine, config=config, speed=args.speed)
             server = MerServer(engine, runner, config=server_config, pipeline=config)
-            asyncio.run(_ServeRun(args, server, runner, choice).run())
+            asyncio.run(_ServeRun(args, server, runner, backend_line).run())
     except KeyboardInterrupt:
         # While the model was loading, before the signal handlers were set.
         print("stopped", file=sys.stderr)
@@ -147,10 +147,10 @@ class _ServeRun:
         args: argparse.Namespace,
         server: MerServer,
         runner: LiveRunner | None,
-        choice: str,
+        backend_line: str,
     ) -> None:
         self._args = args
-        self._choice = choice
+        self._backend_line = backend_line
         self._server = server
         self._runner = runner
         self._status_shown = False
@@ -188,7 +188,7 @@ class _ServeRun:
             print(warning, file=sys.stderr)
         if not self._args.quiet:
             print(f"input: {self._input()}   (Ctrl-C ends)", flush=True)
-            print(self._choice, file=sys.stderr)
+            print(self._backend_line, file=sys.stderr)
         elif self._server.backend_note:
             print(self._server.backend_note, file=sys.stderr)
         if self._args.open:
