@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install
 NEED_PIP := $(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip || \
   { echo "$(VENV) has no pip; remove it (make clean) and run make again" >&2; exit 1; }
 
-.PHONY: serve test check style types clean
+.PHONY: serve test check style clean
 
 serve: $(VENV)/.installed
 	$(BIN)/realtime-mer serve $(ARGS)
