@@ -1,13 +1,16 @@
-# Two commands matter: `make serve` and `make test`. Both make what they need.
+# `make serve` listens and shows the page; `make test` runs every check and test.
+# Both make the Python environment that they need, in $(VENV).
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # torch's GPU libraries are large; a slow line should not fail the installation
 export PIP_DEFAULT_TIMEOUT ?= 120
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
-PIP := $(BIN)/python -m pip install --quiet
+INSTALL := $(BIN)/python -m pip install
+NEED_PIP := $(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip || \
+  { echo "$(VENV) has no pip; remove it (make clean) and run make again" >&2; exit 1; }
 
-.PHONY: serve test check style types clean
+.PHONY: serve test check style clean
 
 serve: $(VENV)/.installed
 	$(BIN)/realtime-mer serve $(ARGS)
@@ -15,6 +18,7 @@ serve: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	bash tests/install_system_packages.sh
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
@@ -27,18 +31,35 @@ style: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Debian's Python comes without ensurepip, which the package python3-venv holds. uv needs neither.
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "realtime-mer needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@make_it=; if $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then \
+	  if $(PYTHON) -c 'import ensurepip, venv' 2> /dev/null; then make_it="$(PYTHON) -m venv"; \
+	  else lacks="$(PYTHON) cannot make a virtual environment: the module venv or ensurepip is"; \
+	    lacks="$$lacks missing. Debian, Ubuntu: sudo apt install python3-venv"; fi; \
+	else lacks="realtime-mer needs Python 3.11 or newer; $(PYTHON) is missing or older."; \
+	  lacks="$$lacks Name another one, for example: make serve PYTHON=python3.12"; fi; \
+	if [ -z "$$make_it" ] && command -v uv > /dev/null; then \
+	  make_it="uv venv --seed --allow-existing --python >=3.11"; fi; \
+	if [ -z "$$make_it" ]; then echo "$$lacks" >&2; exit 1; fi; \
+	echo "making a Python environment in $(VENV)"; \
+	if ! $$make_it "$(VENV)"; then \
+	  echo "the Python environment $(VENV) could not be made; the reason is above" >&2; \
+	  rm -f $(BIN)/python; exit 1; \
+	fi
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(PIP) --editable .
+	@echo "installing realtime-mer and the packages that it needs (about 200 MB) in $(VENV)"
+	@$(NEED_PIP)
+	@$(INSTALL) --editable .
 	@touch $@
+	@echo "installed; the command is $(BIN)/realtime-mer (try: $(BIN)/realtime-mer doctor)"
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
-	$(PIP) --upgrade 'pip>=25.1' # the first that knows dependency groups
-	$(PIP) --editable '.[train,tensorrt]' --group dev
+	@echo "installing realtime-mer and the packages of its tests (several GB) in $(VENV)"
+	@$(NEED_PIP)
+	@$(INSTALL) --upgrade 'pip>=25.1' # the first that knows dependency groups
+	@$(INSTALL) --editable '.[train,tensorrt]' --group dev
 	@touch $@ $(VENV)/.installed
 
 clean:

@@ -1,4 +1,4 @@
-"""`python -m realtime_mer` and the `realtime-mer` script."""
+"""Entry point of `python -m realtime_mer` and of the script `realtime-mer`."""
 
 import sys
 

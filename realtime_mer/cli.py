@@ -1,4 +1,4 @@
-"""The command line: finds the command, turns errors into sentences and exit codes."""
+"""The command line: finds the command and turns errors into sentences and exit codes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from realtime_mer import __version__
 
-# In the order a user meets them; each is a module of `realtime_mer.commands`.
+# In the order in which a new user needs them; each is a module of `realtime_mer.commands`.
 COMMANDS = (
     "serve",
     "listen",
@@ -28,7 +28,7 @@ COMMANDS = (
 )
 
 DESCRIPTION = """\
-Listens to music live and tells, every second, how it feels: valence (from
+Listens to music live and estimates every second how it feels: valence (from
 unpleasant to pleasant) and arousal (from calm to excited), each in [-1, 1] and
 each with an 80 % interval.
 """
@@ -37,16 +37,16 @@ EPILOG = """\
 examples:
   realtime-mer serve                      the page at http://127.0.0.1:8765
   realtime-mer serve --input "USB Audio"  a device, by a part of its name
-  realtime-mer listen --input song.flac   in the terminal, as if live
-  realtime-mer analyze *.flac -o out/     files, as fast as it can
-  realtime-mer doctor                     is everything in place?
+  realtime-mer listen --input song.flac   in the terminal, at playing speed
+  realtime-mer analyze *.flac -o out/     files, as fast as possible
+  realtime-mer doctor                     check this machine
 
-'realtime-mer COMMAND --help' is the manual of a command.
+'realtime-mer COMMAND --help' explains a command and its options.
 """
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse with errors as one sentence and where to read on."""
+    """A parser that prints an error as one sentence with a pointer to the help."""
 
     def error(self, message: str) -> NoReturn:
         sentence = message[0].lower() + message[1:]
@@ -54,8 +54,16 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
+class _CommandList(argparse.RawDescriptionHelpFormatter):
+    """A formatter with room for the longest command name and its help on one line."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog)
+        self._action_max_length = 4 + max(map(len, COMMANDS))
+
+
 class _LazyCommands(argparse._SubParsersAction):  # type: ignore[type-arg]
-    """Imports a command only when it is called, so that start-up pays for one command."""
+    """Imports only the command that is called, which keeps the start fast."""
 
     def __call__(self, parser, namespace, values, option_string=None):  # type: ignore[no-untyped-def]
         name = values[0] if values else None
@@ -68,34 +76,34 @@ class _LazyCommands(argparse._SubParsersAction):  # type: ignore[type-arg]
         super().__call__(parser, namespace, values, option_string)
 
 
-# Kept here so that the list of commands needs no import of them; a test compares it with theirs.
+# Copies of each command's HELP, so that the list needs no import; a test compares them.
 HELP = {
     "serve": "listen and show the emotion in the browser",
     "listen": "listen and show the emotion in the terminal",
-    "analyze": "run files through the same pipeline, as fast as it can",
+    "analyze": "run files through the same pipeline, as fast as possible",
     "devices": "list the audio inputs",
-    "doctor": "check this machine and say what is wrong",
+    "doctor": "check this machine and report what is wrong",
     "bench": "measure speed and latency",
-    "compile": "compile the model for an NVIDIA card (needs the 'tensorrt' extra)",
+    "compile": "compile the model for an NVIDIA card (extra 'tensorrt')",
     "evaluate": "measure a model on labelled songs",
-    "train": "train a model (needs the 'train' extra)",
+    "train": "train a model (extra 'train')",
     "export": "write a model file from an unfinished training run",
-    "reproduce": "the paper's experiments, on known songs and on new ones",
+    "reproduce": "run the experiments of the paper (extra 'train')",
 }
 
 
 def command_module(name: str) -> ModuleType:
-    """The module of a command."""
+    """Import the module of a command."""
     return importlib.import_module(f"realtime_mer.commands.{name}")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+    """Build the parser of the whole command line."""
     parser = _Parser(
         prog="realtime-mer",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_CommandList,
     )
     parser.add_argument("--version", action="version", version=f"realtime-mer {__version__}")
     commands = parser.add_subparsers(
@@ -114,10 +122,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command.
+    """Run a command.
+
+    Args:
+        argv: the arguments after the program's name; those of the process where None.
 
     Returns:
-        The exit code: 0 done, 1 a check said no, 2 something the user can put right, 130 stopped.
+        The exit code: 0 success, 1 a check failed, 2 an error that the user can correct, 130
+        interrupted, 141 the reader of standard output is gone.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = build_parser()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fast_support import write_small_model
 from mer_engine import Engine, load_engine
+
+# Idle threads of PyTorch must not spin: with several test processes that makes it much slower. The
+# variable counts when torch is first imported, in this process and in those that tests start.
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs the system packages that some tests use (a sound server, a browser, ffmpeg, Node.js) where
-# that is possible without asking: Debian or a relative of it, as root or with sudo that needs no
-# password. Where it is not, those tests skip and say why.
+# Installs the system packages that some tests need (a sound server, a browser, ffmpeg, Node.js) if
+# that is possible without a password: on Debian or a derivative, as root or with passwordless sudo.
+# Otherwise those tests are skipped with a reason.
 set -u
 
 declare -A package_of=(
@@ -18,13 +18,13 @@ find /usr/lib -name 'libasound_module_pcm_pulse.so' 2> /dev/null | grep -q . \
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 if ! command -v apt-get > /dev/null; then
-  echo "not installed, tests that need them will skip: ${missing[*]}" >&2
+  echo "not installed, tests that need them will be skipped: ${missing[*]}" >&2
   exit 0
 fi
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then
   if ! sudo -n true 2> /dev/null; then
-    echo "not installed (no root), tests that need them will skip: ${missing[*]}" >&2
+    echo "not installed (no root), tests that need them will be skipped: ${missing[*]}" >&2
     exit 0
   fi
   as_root=(sudo -n)
@@ -33,5 +33,5 @@ echo "installing for the tests: ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 "${as_root[@]}" apt-get update -qq \
   && "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null \
-  || echo "installation failed, tests that need them will skip: ${missing[*]}" >&2
+  || echo "installation failed, tests that need them will be skipped: ${missing[*]}" >&2
 exit 0

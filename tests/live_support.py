@@ -30,7 +30,7 @@ from realtime_mer.live.runner import LiveRunner
 from realtime_mer.server.server import MerServer, ServerConfig
 
 # Long enough for slow machines: only a failing test waits this long.
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = TIMEOUT_S) -> None:

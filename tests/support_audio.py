@@ -1,4 +1,4 @@
-"""Reads sources to their end."""
+"""Read sources to their end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from realtime_mer.audio.source import EndOfStream, Source, SourceLost
 
 
 def read_all(source: Source) -> tuple[NDArray[np.float32], EndOfStream | SourceLost]:
-    """Everything that is left, float32 [n, channels], and what it ended with."""
+    """Return the remaining samples, float32 [n, channels], and the exception at the end."""
     parts = [np.empty((0, source.info.channels), np.float32)]
     while True:
         try:

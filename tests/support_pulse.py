@@ -1,6 +1,6 @@
-"""A microphone without hardware: a PulseAudio of our own, whose only source hears what we play.
+"""A virtual microphone: an isolated PulseAudio server whose only source records what tests play.
 
-Use the fixture `virtual_microphone`; it skips with the reason where PulseAudio is missing.
+Use the fixture `virtual_microphone`; it skips the test with a reason if PulseAudio is missing.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import pytest
 from numpy.typing import NDArray
 
 SINK = "virtmic"
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 
 
 def missing_for_pulse() -> str | None:
-    """What this machine lacks for a virtual microphone, as a reason to skip; None if nothing."""
+    """Return what a virtual microphone needs and this machine lacks, or None."""
     for program in ("pulseaudio", "pactl", "paplay"):
         if shutil.which(program) is None:
             return f"{program} is not installed (Debian: apt install pulseaudio pulseaudio-utils)"
@@ -42,14 +42,14 @@ def missing_for_pulse() -> str | None:
 
 
 class VirtualMicrophone:
-    """PulseAudio with a null sink, whose monitor is the default source; isolated from others.
+    """An isolated PulseAudio server with a null sink, whose monitor is the default source.
 
     Attributes:
-        environment: what a process needs in its environment to hear it (the own process has it).
+        environment: environment variables of a process that uses the server.
     """
 
     def __init__(self) -> None:
-        # Not pytest's folder: the path of a socket has to be short.
+        # Not pytest's folder: the path of a socket must be short.
         self._folder = Path(tempfile.mkdtemp(prefix="mer-pulse-"))
         self.environment = {
             "HOME": str(self._folder),
@@ -62,7 +62,7 @@ class VirtualMicrophone:
         self._players: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
-        """Start the sound server and wait until it answers."""
+        """Start the sound server and wait until it responds."""
         self._server = subprocess.Popen(
             [
                 *("pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1"),
@@ -81,11 +81,11 @@ class VirtualMicrophone:
             if code is not None or time.monotonic() > deadline:
                 self.kill()
                 pytest.fail(f"PulseAudio does not start (code {code})")
-            time.sleep(0.05)  # pactl offers nothing to wait for
+            time.sleep(0.05)  # pactl has no way to wait
         self._pactl("set-default-source", f"{SINK}.monitor").check_returncode()
 
     def play(self, path: Path) -> subprocess.Popen[bytes]:
-        """Play a sound file into the room; the process ends when it is over."""
+        """Play a sound file; the process ends with the file."""
         player = subprocess.Popen(
             ["paplay", f"--device={SINK}", str(path)],
             env={**os.environ, **self.environment},
@@ -97,7 +97,7 @@ class VirtualMicrophone:
         return player
 
     def kill(self) -> None:
-        """Unplug it: the sound server is gone at once."""
+        """Kill the sound server, as if the microphone were unplugged."""
         for process in [*self._players, *([self._server] if self._server else [])]:
             process.kill()
             process.wait()
@@ -136,33 +136,33 @@ class VirtualMicrophone:
         )
 
 
-def look_for_devices_again() -> None:
-    """PortAudio looks at the devices only when it starts."""
+def refresh_devices() -> None:
+    """Restart PortAudio, which lists the devices only when it starts."""
     import sounddevice
 
     sounddevice._terminate()
     sounddevice._initialize()
 
 
-def find_in(heard: NDArray[np.float32], played: NDArray[np.float32]) -> int:
-    """Where in `heard` the music `played` begins, in frames; both float32 [n, channels]."""
-    size = 1 << (len(heard) + len(played)).bit_length()
-    spectrum = np.fft.rfft(heard[:, 0], size) * np.conj(np.fft.rfft(played[:, 0], size))
-    return int(np.argmax(np.fft.irfft(spectrum, size)[: len(heard)]))
+def find_in(recorded: NDArray[np.float32], played: NDArray[np.float32]) -> int:
+    """Return the frame of `recorded` at which `played` starts; both are float32 [n, channels]."""
+    size = 1 << (len(recorded) + len(played)).bit_length()
+    spectrum = np.fft.rfft(recorded[:, 0], size) * np.conj(np.fft.rfft(played[:, 0], size))
+    return int(np.argmax(np.fft.irfft(spectrum, size)[: len(recorded)]))
 
 
 @contextlib.contextmanager
 def virtual_microphone_environment() -> Iterator[VirtualMicrophone]:
-    """A running virtual microphone that PortAudio in this process sees, and nothing else."""
+    """Run a virtual microphone as the only sound server of this process."""
     reason = missing_for_pulse()
     if reason is not None:
         pytest.skip(reason)
     with VirtualMicrophone() as microphone, pytest.MonkeyPatch.context() as patch:
         for name, value in microphone.environment.items():
             patch.setenv(name, value)
-        look_for_devices_again()
+        refresh_devices()
         try:
             yield microphone
         finally:
             patch.undo()
-            look_for_devices_again()
+            refresh_devices()

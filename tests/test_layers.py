@@ -1,4 +1,4 @@
-"""Who may import whom. The rules are those of docs/architecture.md; imports inside functions count."""
+"""Who may import whom, as in docs/architecture.md; imports inside functions count."""
 
 from __future__ import annotations
 

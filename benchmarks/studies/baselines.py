@@ -1,5 +1,6 @@
 """Simpler methods on the same songs, with the same audio.
 
+pip install '.[train]'
 python benchmarks/studies/baselines.py --data DIR
 
 Needs scikit-learn, which is part of the `train` extra.

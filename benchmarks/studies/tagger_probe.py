@@ -1,6 +1,6 @@
 """A linear probe of the tagger: how well its embeddings predict emotion, and how the level matters.
 
-pip download musicnn --no-deps
+pip install '.[train]'; pip download musicnn --no-deps
 python benchmarks/studies/tagger_probe.py --data DIR --teacher WHEEL
 
 The probe is ridge regression on the running mean of MusiCNN's embeddings (three seconds each, once

@@ -1,1 +1,1 @@
-"""Where music comes from: one file per kind of source."""
+"""Audio sources: one module per kind of input."""

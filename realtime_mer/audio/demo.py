@@ -1,9 +1,8 @@
-"""The built-in piece as an input: 90 s, rendered by our own synthesiser when it is first needed."""
+"""The built-in piece as an input: 90 s, rendered by `synthesis` when it is first needed."""
 
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +22,12 @@ SAMPLE_RATE_HZ = synthesis.SAMPLE_RATE_HZ
 CHANNELS = 2
 DURATION_S = PASSAGES[-1].end_s
 
-# Sixteen bits, as on a record: half the memory, and a WAV file of it holds the very same samples.
+# 16 bits need half the memory of float32, and a 16-bit WAV file holds exactly the same samples.
 Pcm16 = NDArray[np.int16]
 
 
-class _Record:
-    """Renders the passages in order, in a thread of its own, so that music starts at once."""
+class _Renderer:
+    """Renders the passages in order in a background thread, so that playback can start early."""
 
     def __init__(self) -> None:
         self._passages: list[Pcm16] = []
@@ -37,7 +36,7 @@ class _Record:
         threading.Thread(target=self._render, name="demo renderer", daemon=True).start()
 
     def passage(self, index: int, timeout_s: float | None) -> Pcm16 | None:
-        """Samples [n, 2] of a passage, or None where it is not ready in time."""
+        """Return the samples [n, 2] of a passage, or None if it is not ready in time."""
         with self._changed:
             self._changed.wait_for(
                 lambda: len(self._passages) > index or self._error is not None, timeout_s
@@ -49,11 +48,11 @@ class _Record:
     def _render(self) -> None:
         try:
             length = synthesis.samples(demo_piece.PASSAGE_S)
-            ringing = np.zeros((CHANNELS, 0), np.float32)
+            tail = np.zeros((CHANNELS, 0), np.float32)
             for passage in PASSAGES:
-                sound = demo_piece.PLAYERS[passage.name]()
-                sound[:, : ringing.shape[1]] += ringing  # the passage before rings into this one
-                ringing = sound[:, length:].copy()
+                sound = demo_piece.RENDERERS[passage.name]()
+                sound[:, : tail.shape[1]] += tail  # the end of the passage before
+                tail = sound[:, length:].copy()
                 if passage is PASSAGES[-1]:
                     sound[:, :length] *= synthesis.envelope(demo_piece.PASSAGE_S, 0.0, 1.5)
                 np.clip(sound, -1, 1, out=sound)
@@ -62,52 +61,45 @@ class _Record:
                 with self._changed:
                     self._passages.append(pcm)
                     self._changed.notify_all()
-        except BaseException as error:  # handed to whoever waits for the music
+        except BaseException as error:  # raised in `passage`
             with self._changed:
                 self._error = error
                 self._changed.notify_all()
 
 
-_record: _Record | None = None
-_record_lock = threading.Lock()
+_renderer: _Renderer | None = None
+_renderer_lock = threading.Lock()
 
 
-def _the_record() -> _Record:
-    global _record
-    with _record_lock:
-        if _record is None:
-            _record = _Record()
-        return _record
+def _shared_renderer() -> _Renderer:
+    global _renderer
+    with _renderer_lock:
+        if _renderer is None:
+            _renderer = _Renderer()
+        return _renderer
 
 
 def render_demo() -> Pcm16:
-    """The whole piece, int16 [n, 2] at `SAMPLE_RATE_HZ`; the same samples every time."""
-    record = _the_record()
-    parts = [record.passage(index, None) for index in range(len(PASSAGES))]
+    """Return the piece, int16 [n, 2] at `SAMPLE_RATE_HZ`; the samples are always the same."""
+    renderer = _shared_renderer()
+    parts = [renderer.passage(index, None) for index in range(len(PASSAGES))]
     return np.concatenate([part for part in parts if part is not None])
-
-
-def write_demo(path: Path) -> None:
-    """Write the piece as a 16-bit WAV file with exactly the samples that `DemoSource` plays."""
-    import soundfile
-
-    soundfile.write(path, render_demo(), SAMPLE_RATE_HZ, subtype="PCM_16", format="WAV")
 
 
 class DemoSource(SourceBase):
     """The demo, stereo at 44.1 kHz.
 
     Args:
-        loop: start again at the end, without a gap and without an end.
+        loop: start again at the end, without a gap; the source never ends.
         block_s: length of a block in seconds; the last one may be shorter.
     """
 
     def __init__(self, *, loop: bool = False, block_s: float = 0.02) -> None:
-        self._record = _the_record()
+        self._renderer = _shared_renderer()
         self._loop = loop
         self._block_frames = max(1, round(block_s * SAMPLE_RATE_HZ))
         self._passage = 0
-        self._at = 0
+        self._offset = 0
         self._closed = False
         self._info = InputInfo(
             kind=InputKind.DEMO,
@@ -129,16 +121,16 @@ class DemoSource(SourceBase):
                 if not self._loop:
                     break
                 self._passage = 0
-            pcm = self._record.passage(self._passage, timeout_s)
+            pcm = self._renderer.passage(self._passage, timeout_s)
             if pcm is None:
                 break
-            piece = pcm[self._at : self._at + missing]
+            piece = pcm[self._offset : self._offset + missing]
             parts.append(piece.astype(np.float32) / np.float32(32768))
             missing -= len(piece)
-            self._at += len(piece)
-            if self._at == len(pcm):
+            self._offset += len(piece)
+            if self._offset == len(pcm):
                 self._passage += 1
-                self._at = 0
+                self._offset = 0
         if parts:
             return Block(parts[0] if len(parts) == 1 else np.concatenate(parts))
         if self._passage == len(PASSAGES):

@@ -1,4 +1,4 @@
-"""The demo's score: four passages of 22.5 s, each with a mood that nobody can mistake."""
+"""The demo's score: four passages of 22.5 s, each with a clear mood."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Passage:
     """A part of the piece.
 
     Attributes:
-        name: the mood word that fits it.
-        start_s, end_s: where it lies in the piece, seconds.
-        valence, arousal: signs (-1 or 1) of what it is meant to convey.
+        name: the word for its mood.
+        start_s, end_s: its position in the piece, in seconds.
+        valence, arousal: the signs (-1 or 1) that it is composed to express.
     """
 
     name: str
@@ -40,8 +40,12 @@ PASSAGES = (
 )
 
 
-class Desk:
-    """A mixing desk in beats: instruments go to a place in time and between the speakers."""
+class Mixer:
+    """Mixes sounds to stereo, each at a beat and a stereo position.
+
+    Args:
+        beats_per_minute: the tempo.
+    """
 
     def __init__(self, beats_per_minute: float) -> None:
         self._beat_s = 60.0 / beats_per_minute
@@ -50,48 +54,48 @@ class Desk:
         self._send = np.zeros((2, n), np.float32)
 
     def seconds(self, beats: float) -> float:
-        """How long `beats` last."""
+        """Convert beats to seconds."""
         return beats * self._beat_s
 
     def add(
         self, sound: Mono, beat: float, gain: float, *, pan: float = 0.0, wet: float = 0.3
     ) -> None:
-        """Put a sound at a beat (from 0); `pan` -1 (left) to 1, `wet` how much goes to the room."""
+        """Add a sound at a beat (from 0); `pan` from -1 (left) to 1, `wet` is the reverb send."""
         start = play.samples(beat * self._beat_s)
         end = min(start + len(sound), self._dry.shape[1])
         sound = sound[: end - start]
         angle = (pan + 1) * np.pi / 4
-        for side, share in enumerate((np.cos(angle), np.sin(angle))):
-            self._dry[side, start:end] += np.float32(gain * share) * sound
-            self._send[side, start:end] += np.float32(gain * share * wet) * sound
+        for side, level in enumerate((np.cos(angle), np.sin(angle))):
+            self._dry[side, start:end] += np.float32(gain * level) * sound
+            self._send[side, start:end] += np.float32(gain * level * wet) * sound
 
     def spread(self, sound: Mono, beat: float, gain: float, *, wet: float = 0.3) -> None:
-        """A wide sound: the same tone from another place of its loop in the right speaker."""
-        turned = np.roll(sound, len(sound) // 2)
+        """Add a wide sound: the right channel plays the loop from another position."""
+        shifted = np.roll(sound, len(sound) // 2)
         shape = play.envelope(len(sound) / SAMPLE_RATE_HZ, 0.02, 0.02)
         self.add(sound * shape, beat, gain, pan=-0.8, wet=wet)
-        self.add(turned * shape, beat, gain, pan=0.8, wet=wet)
+        self.add(shifted * shape, beat, gain, pan=0.8, wet=wet)
 
     def mix(
-        self, level_db: float, *, room_s: float, darkness: float, drive: float = 1.0
+        self, level_db: float, *, reverb_s: float, darkness: float, drive: float = 1.0
     ) -> NDArray[np.float32]:
-        """The passage and its tail, float32 [2, n], at an RMS level in dB full scale; once."""
-        both = self._dry
-        play.forget()
+        """Return the passage with its tail, float32 [2, n], at an RMS level in dBFS. Call once."""
+        mixed = self._dry
+        play.clear_cache()
         for side in range(2):
-            both[side] += play.room(self._send[side], room_s, darkness, side)
-        body = both[:, : play.samples(PASSAGE_S)]
+            mixed[side] += play.reverb(self._send[side], reverb_s, darkness, side)
+        body = mixed[:, : play.samples(PASSAGE_S)]
         loudness = float(np.linalg.norm(body)) / body.size**0.5
-        both *= np.float32(drive * 10 ** (level_db / 20) / loudness)
-        # A soft limiter; with more drive it is an overdriven amplifier.
-        np.tanh(both, out=both)
-        both /= np.float32(drive**0.8)
-        return both
+        mixed *= np.float32(drive * 10 ** (level_db / 20) / loudness)
+        # A soft limiter; with more drive, an overdriven amplifier.
+        np.tanh(mixed, out=mixed)
+        mixed /= np.float32(drive**0.8)
+        return mixed
 
 
 def calm() -> NDArray[np.float32]:
-    """64 beats a minute, C major with soft sevenths: strings, a harp, a celesta, a far flute."""
-    desk = Desk(64)
+    """Render 64 beats per minute, C major with sevenths: strings, harp, celesta, distant flute."""
+    mixer = Mixer(64)
     chords = (
         ("C3", "G3", "B3", "E4"),
         ("A2", "G3", "C4", "E4"),
@@ -101,33 +105,33 @@ def calm() -> NDArray[np.float32]:
         ("C3", "G3", "C4", "E4"),
     )
     for bar, chord in enumerate(chords):
-        length = desk.seconds(4.6)
+        length = mixer.seconds(4.6)
         for voice, name in enumerate(chord):
             bed = play.pad(pitch(name), length, 0.6, voice) * play.envelope(length, 1.1, 1.6)
-            desk.spread(bed, 4 * bar, 0.09, wet=0.6)
+            mixer.spread(bed, 4 * bar, 0.09, wet=0.6)
         bass, *upper = chord
         figure = [bass, *upper, _up(upper[1]), *upper[::-1]]
         for step, name in enumerate(figure):
             string = play.pluck(pitch(_up(name)), 2.6, 0.2, 1)
             gain = 0.26 if step % 4 == 0 else 0.18
-            desk.add(string, 4 * bar + step / 2, gain, pan=0.4 - step * 0.1, wet=0.4)
+            mixer.add(string, 4 * bar + step / 2, gain, pan=0.4 - step * 0.1, wet=0.4)
     melody = (
         *((0, 3, "G4"), (3, 1, "E4"), (4, 2, "C5"), (6, 2, "B4")),
         *((8, 3, "A4"), (11, 1, "G4"), (12, 3, "D5"), (15, 1, "B4")),
         *((16, 2, "A4"), (18, 2, "C5"), (20, 4, "G4")),
     )
     for beat, beats, name in melody:
-        desk.add(play.bell(pitch(_up(name)), 2.0, 2.0, 0.8), beat, 0.19, pan=0.15, wet=0.6)
-        tone = play.flute(pitch(name), desk.seconds(beats * 0.97), 3)
-        desk.add(tone, beat, 0.04, pan=-0.15, wet=1.0)
+        mixer.add(play.bell(pitch(_up(name)), 2.0, 2.0, 0.8), beat, 0.19, pan=0.15, wet=0.6)
+        tone = play.flute(pitch(name), mixer.seconds(beats * 0.97), 3)
+        mixer.add(tone, beat, 0.04, pan=-0.15, wet=1.0)
     for moment, name in ((3.5, "E6"), (7.5, "G6"), (15.5, "C6"), (21.0, "E6"), (21.5, "G6")):
-        desk.add(play.bell(pitch(name), 2.5, 2.0, 0.8), moment, 0.035, pan=0.5, wet=1.0)
-    return desk.mix(-21.0, room_s=2.6, darkness=0.5)
+        mixer.add(play.bell(pitch(name), 2.5, 2.0, 0.8), moment, 0.035, pan=0.5, wet=1.0)
+    return mixer.mix(-21.0, reverb_s=2.6, darkness=0.5)
 
 
 def joyful() -> NDArray[np.float32]:
-    """128 beats a minute, D major: strummed guitar, bass, drums, claps and a bright tune."""
-    desk = Desk(128)
+    """Render 128 beats per minute, D major: strummed guitar, bass, drums, claps, bright melody."""
+    mixer = Mixer(128)
     chords = {
         "D": ("D3", "A3", "D4", "F#4", "A4"),
         "A": ("A2", "E3", "A3", "C#4", "E4"),
@@ -137,34 +141,34 @@ def joyful() -> NDArray[np.float32]:
     roots = {"D": "D2", "A": "A1", "G": "G1", "Bm": "B1"}
     bars = ("D", "A", "Bm", "G", "D", "A", "G", "A", "D", "G", "A", "D")
     for bar, chord in enumerate(bars):
-        # Down, down-up, up-down-up: the strumming pattern of a thousand happy songs.
+        # Down, down-up, up-down-up: a common strumming pattern.
         for place, down in ((0.0, 1), (1.0, 1), (1.5, 0), (2.5, 0), (3.0, 1), (3.5, 0)):
             notes = chords[chord] if down else chords[chord][:1:-1]
             for order, name in enumerate(notes):
                 string = play.pluck(pitch(name), 0.9, 0.85, 2)
                 gain = (0.15 if down else 0.10) * (1.15 if place in (1, 3) else 1.0)
-                desk.add(string, 4 * bar + place + 0.02 * order, gain, pan=-0.45, wet=0.15)
+                mixer.add(string, 4 * bar + place + 0.02 * order, gain, pan=-0.45, wet=0.15)
                 octave = play.pluck(pitch(_up(name)), 0.5, 0.9, 3)
-                desk.add(octave, 4 * bar + place + 0.02 * order, gain * 0.6, pan=0.5, wet=0.15)
+                mixer.add(octave, 4 * bar + place + 0.02 * order, gain * 0.6, pan=0.5, wet=0.15)
         for name in chords[chord][1:4]:
-            length = desk.seconds(4)
+            length = mixer.seconds(4)
             organ = play.pad(pitch(_up(name)), length, 0.8, 4) * play.envelope(length, 0.03, 0.1)
-            desk.spread(organ, 4 * bar, 0.05, wet=0.3)
+            mixer.spread(organ, 4 * bar, 0.05, wet=0.3)
         root = pitch(roots[chord])
         for step, factor in enumerate((1, 2, 1, 2, 1, 2, 1.5, 2)):
-            low = play.saw(root * factor, desk.seconds(0.46), 0.3, 3.0)
-            desk.add(low, 4 * bar + step / 2, 0.30, wet=0.02)
+            low = play.saw(root * factor, mixer.seconds(0.46), 0.3, 3.0)
+            mixer.add(low, 4 * bar + step / 2, 0.30, wet=0.02)
         for beat in range(4):
-            desk.add(play.kick(50, 0.25), 4 * bar + beat, 0.62, wet=0.03)
-            desk.add(play.cymbal(0.07, 8), 4 * bar + beat + 0.5, 0.30, pan=0.3, wet=0.1)
-            desk.add(play.cymbal(0.04, 9), 4 * bar + beat, 0.16, pan=0.3, wet=0.1)
+            mixer.add(play.kick(50, 0.25), 4 * bar + beat, 0.62, wet=0.03)
+            mixer.add(play.cymbal(0.07, 8), 4 * bar + beat + 0.5, 0.30, pan=0.3, wet=0.1)
+            mixer.add(play.cymbal(0.04, 9), 4 * bar + beat, 0.16, pan=0.3, wet=0.1)
             for late in (0.25, 0.75):
-                desk.add(play.cymbal(0.03, 10), 4 * bar + beat + late, 0.10, pan=-0.3, wet=0.1)
+                mixer.add(play.cymbal(0.03, 10), 4 * bar + beat + late, 0.10, pan=-0.3, wet=0.1)
         for beat in (1, 3):
-            desk.add(play.snare(0.22, 0.0, 11), 4 * bar + beat, 0.75, wet=0.35)
-            desk.add(play.snare(0.16, 190.0, 12), 4 * bar + beat, 0.40, wet=0.2)
+            mixer.add(play.snare(0.22, 0.0, 11), 4 * bar + beat, 0.75, wet=0.35)
+            mixer.add(play.snare(0.16, 190.0, 12), 4 * bar + beat, 0.40, wet=0.2)
         if bar % 4 == 0:
-            desk.add(play.cymbal(1.6, 13), 4 * bar, 0.24, pan=-0.2, wet=0.3)
+            mixer.add(play.cymbal(1.6, 13), 4 * bar, 0.24, pan=-0.2, wet=0.3)
     riff = (
         "F#5 . A5 . D6 . A5 B5 A5 . F#5 . E5 . F#5 . D5 . F#5 . B5 . A5 F#5 G5 . B5 . D6 . C#6 B5"
     )
@@ -177,14 +181,14 @@ def joyful() -> NDArray[np.float32]:
     tune = f"{riff} {turn} {finale}".split()
     for step, name in enumerate(tune):
         if name != ".":
-            desk.add(play.bell(pitch(name), 0.6, 3.0, 0.9), step / 2, 0.17, pan=0.1, wet=0.35)
-            desk.add(play.pluck(pitch(name), 0.7, 0.9, 5), step / 2, 0.22, pan=0.2, wet=0.3)
-    return desk.mix(-11.0, room_s=1.1, darkness=0.2, drive=1.6)
+            mixer.add(play.bell(pitch(name), 0.6, 3.0, 0.9), step / 2, 0.17, pan=0.1, wet=0.35)
+            mixer.add(play.pluck(pitch(name), 0.7, 0.9, 5), step / 2, 0.22, pan=0.2, wet=0.3)
+    return mixer.mix(-11.0, reverb_s=1.1, darkness=0.2, drive=1.6)
 
 
 def tense() -> NDArray[np.float32]:
-    """160 beats a minute, tritones and semitones: driven guitars, double bass drum, clusters."""
-    desk = Desk(160)
+    """Render 160 beats per minute, tritones and semitones: guitars, double bass drum, clusters."""
+    mixer = Mixer(160)
     for bar in range(15):
         lift = 2.0 ** (bar // 5 / 12)  # every five bars a semitone higher
         pedal = pitch("C2") * lift
@@ -195,38 +199,38 @@ def tense() -> NDArray[np.float32]:
             if step in accents:
                 chord = (root, root * 2**0.5, root * 2)  # a tritone within the octave
                 for pan, seed in ((-0.7, 7), (0.7, 17)):
-                    ringing = play.guitar(chord, desk.seconds(1.4), 0.0, seed)
-                    desk.add(ringing, place, 0.35, pan=pan, wet=0.08)
+                    ringing = play.guitar(chord, mixer.seconds(1.4), 0.0, seed)
+                    mixer.add(ringing, place, 0.35, pan=pan, wet=0.08)
             else:
                 fifth = (pedal, pedal * 1.5)
                 for late in (0.0, 0.25):
                     for pan, seed in ((-0.7, 7), (0.7, 17)):
-                        chug = play.guitar(fifth, desk.seconds(0.24), 8.0, seed)
-                        desk.add(chug, place + late, 0.40, pan=pan, wet=0.05)
-            low = play.saw(root if step in accents else pedal, desk.seconds(0.48), 0.4, 2.0)
-            desk.add(low, place, 0.30, wet=0.0)
-            desk.add(play.kick(50, 0.2), place, 0.80, wet=0.05)
-            desk.add(play.kick(50, 0.2), place + 0.25, 0.60, wet=0.05)
+                        chug = play.guitar(fifth, mixer.seconds(0.24), 8.0, seed)
+                        mixer.add(chug, place + late, 0.40, pan=pan, wet=0.05)
+            low = play.saw(root if step in accents else pedal, mixer.seconds(0.48), 0.4, 2.0)
+            mixer.add(low, place, 0.30, wet=0.0)
+            mixer.add(play.kick(50, 0.2), place, 0.80, wet=0.05)
+            mixer.add(play.kick(50, 0.2), place + 0.25, 0.60, wet=0.05)
         for beat in range(4):
-            desk.add(play.cymbal(0.35, 22), 4 * bar + beat, 0.20, pan=0.4, wet=0.1)
+            mixer.add(play.cymbal(0.35, 22), 4 * bar + beat, 0.20, pan=0.4, wet=0.1)
         for beat in (1, 3):
-            desk.add(play.snare(0.22, 180.0, 12), 4 * bar + beat, 0.80, wet=0.2)
+            mixer.add(play.snare(0.22, 180.0, 12), 4 * bar + beat, 0.80, wet=0.2)
         if bar % 5 == 0:
-            desk.add(play.cymbal(1.8, 23), 4 * bar, 0.35, pan=-0.3, wet=0.2)
-            desk.add(play.bell(pedal, 3.5, 1.414, 5.0), 4 * bar, 0.30, wet=0.4)
-        length = desk.seconds(4)
+            mixer.add(play.cymbal(1.8, 23), 4 * bar, 0.35, pan=-0.3, wet=0.2)
+            mixer.add(play.bell(pedal, 3.5, 1.414, 5.0), 4 * bar, 0.30, wet=0.4)
+        length = mixer.seconds(4)
         for voice, name in enumerate(("Gb4", "G4", "C5", "Db5")):
             cluster = play.pad(pitch(name) * lift, length, 1.1, 20 + voice)
-            desk.spread(cluster, 4 * bar, 0.05, wet=0.3)
+            mixer.spread(cluster, 4 * bar, 0.05, wet=0.3)
         for step, name in enumerate(("Db5", "C5", "Gb4", "G4", "Db5", "C5", "B4", "Gb4")):
-            cry = play.guitar((pitch(name) * lift,), desk.seconds(0.5), 0.0, 9)
-            desk.add(cry, 4 * bar + step / 2, 0.05, pan=0.1, wet=0.4)
-    return desk.mix(-10.0, room_s=1.2, darkness=0.3, drive=1.8)
+            cry = play.guitar((pitch(name) * lift,), mixer.seconds(0.5), 0.0, 9)
+            mixer.add(cry, 4 * bar + step / 2, 0.05, pan=0.1, wet=0.4)
+    return mixer.mix(-10.0, reverb_s=1.2, darkness=0.3, drive=1.8)
 
 
 def sad() -> NDArray[np.float32]:
-    """48 beats a minute, A minor, falling lines: a felt piano in a dark room, low strings."""
-    desk = Desk(48)
+    """Render 48 beats per minute, A minor, falling lines: felt piano, dark reverb, low strings."""
+    mixer = Mixer(48)
     chords = (
         ("A2", "E3", "C4"),
         ("F2", "C3", "A3"),
@@ -236,24 +240,24 @@ def sad() -> NDArray[np.float32]:
         ("A2", "E3", "C4"),
     )
     for bar, chord in enumerate(chords):
-        length = desk.seconds(3.5)
+        length = mixer.seconds(3.5)
         for voice, name in enumerate(chord):
             bed = play.pad(pitch(name), length, 0.42, 30 + voice) * play.envelope(length, 1.2, 1.5)
-            desk.spread(bed, 3 * bar, 0.07, wet=0.6)
+            mixer.spread(bed, 3 * bar, 0.07, wet=0.6)
             key = play.piano(pitch(name), 3.6, 0.1)
-            desk.add(key, 3 * bar + 0.5 * voice, 0.28 - 0.05 * voice, pan=-0.2, wet=0.5)
+            mixer.add(key, 3 * bar + 0.5 * voice, 0.28 - 0.05 * voice, pan=-0.2, wet=0.5)
     melody = (
         *((0, 1.5, "E4"), (1.5, 1, "D4"), (2.5, 0.5, "C4"), (3, 2, "C4"), (5, 1, "B3")),
         *((6, 1.5, "A3"), (7.5, 1, "F4"), (8.5, 0.5, "E4"), (9, 2, "D4"), (11, 1, "B3")),
         *((12, 1, "D4"), (13, 1, "C4"), (14, 1, "B3"), (15, 3, "A3")),
     )
     for beat, beats, name in melody:
-        key = play.piano(pitch(name), desk.seconds(beats) + 1.2, 0.25)
-        desk.add(key, beat + 0.02, 0.40, pan=0.1, wet=0.7)
-    return desk.mix(-27.0, room_s=2.8, darkness=0.85)
+        key = play.piano(pitch(name), mixer.seconds(beats) + 1.2, 0.25)
+        mixer.add(key, beat + 0.02, 0.40, pan=0.1, wet=0.7)
+    return mixer.mix(-27.0, reverb_s=2.8, darkness=0.85)
 
 
-PLAYERS: dict[str, Callable[[], NDArray[np.float32]]] = {
+RENDERERS: dict[str, Callable[[], NDArray[np.float32]]] = {
     "calm": calm,
     "joyful": joyful,
     "tense": tense,
@@ -262,5 +266,5 @@ PLAYERS: dict[str, Callable[[], NDArray[np.float32]]] = {
 
 
 def _up(name: str) -> str:
-    """The same note an octave higher."""
+    """Return the name of the note an octave higher."""
     return name[:-1] + str(int(name[-1]) + 1)

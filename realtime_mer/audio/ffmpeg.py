@@ -1,4 +1,4 @@
-"""ffmpeg as a decoder in a process of its own, for what we cannot read ourselves."""
+"""Decode with an ffmpeg process what libsndfile cannot read."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from realtime_mer.errors import UserError
 
 INSTALL_HINT = "install ffmpeg (Debian, Ubuntu: apt install ffmpeg; macOS: brew install ffmpeg)"
 
-# Sun AU: the smallest header that tells rate and channels; samples follow as big-endian float32.
+# Sun AU: a small header with rate and channels; then samples as big-endian float32.
 _AU_HEADER = struct.Struct(">4sIIIII")
 _STDERR_LINES = 20
-_COMPONENT = re.compile(r"^\[[^]]* @ 0x[0-9a-f]+\] ")
-_VAGUE = {
+_COMPONENT_PREFIX = re.compile(r"^\[[^]]* @ 0x[0-9a-f]+\] ")
+_UNSPECIFIC = {
     "Input/output error",
     "Invalid data found when processing input",
     "Error opening input files: Input/output error",
@@ -33,18 +33,18 @@ _VAGUE = {
 
 
 def ffmpeg_path() -> str | None:
-    """Where ffmpeg is, or None where it is not installed."""
+    """Return the path of ffmpeg, or None if it is not installed."""
     return shutil.which("ffmpeg")
 
 
 class FfmpegDecoder:
-    """Whatever ffmpeg can open, as float32 blocks at its own rate with its own channels.
+    """Decodes any input of ffmpeg to float32 blocks, with its own sample rate and channels.
 
     Args:
         address: file path or URL, passed to `-i`.
-        options: options that stand before `-i`.
-        what: how messages call the input.
-        open_timeout_s: how long ffmpeg may take until the first audio.
+        options: input options of ffmpeg, passed before `-i`.
+        label: the name of the input in messages.
+        open_timeout_s: how long to wait for the first audio, in seconds.
         block_s: the longest block, in seconds.
 
     Raises:
@@ -56,19 +56,19 @@ class FfmpegDecoder:
         address: str,
         *,
         options: Sequence[str] = (),
-        what: str,
+        label: str,
         open_timeout_s: float = 20.0,
         block_s: float = 0.02,
     ) -> None:
         program = ffmpeg_path()
         if program is None:
-            raise UserError(f"{what} needs ffmpeg, which is not installed; {INSTALL_HINT}")
+            raise UserError(f"{label} needs ffmpeg, which is not installed; {INSTALL_HINT}")
         self._address = address
-        self._what = what
+        self._label = label
         self._log: collections.deque[str] = collections.deque(maxlen=_STDERR_LINES)
         command = [program, "-nostdin", "-hide_banner", "-nostats", "-loglevel", "error"]
         command += [*options, "-i", address]
-        # flush_packets: a live stream must not wait in ffmpeg's output buffer.
+        # flush_packets: do not let a live stream wait in ffmpeg's output buffer.
         command += ["-map", "0:a:0", "-c:a", "pcm_f32be", "-flush_packets", "1", "-f", "au", "-"]
         self._process = subprocess.Popen(
             command,
@@ -76,7 +76,7 @@ class FfmpegDecoder:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            # Ctrl-C in the terminal is ours to handle; it reaches ffmpeg through close().
+            # Keep Ctrl-C of the terminal from ffmpeg; close() stops it.
             start_new_session=True,
         )
         assert self._process.stdout is not None
@@ -85,9 +85,9 @@ class FfmpegDecoder:
             target=self._keep_log, args=(self._process.stderr,), name="ffmpeg log", daemon=True
         )
         self._logger.start()
-        # Rate and channels are not known yet, so the first chunks are sized for 48 kHz stereo.
+        # Rate and channels are not known yet: size the chunks for 48 kHz stereo.
         self._pipe = PipeReader(self._process.stdout, max(1, round(block_s * 48_000)) * 8)
-        self._rest = b""
+        self._undecoded = b""
         self._closed = False
         try:
             self._pcm = self._read_header(open_timeout_s)
@@ -105,33 +105,33 @@ class FfmpegDecoder:
         return self._pcm.channels
 
     def read(self, timeout_s: float) -> Block | None:
-        """The next block, or None where none came in time.
+        """Return the next block, or None if none arrived within `timeout_s` seconds.
 
         Raises:
-            EndOfStream: ffmpeg came to a regular end.
-            SourceLost: ffmpeg failed; the message ends with its last words.
+            EndOfStream: the input ended regularly.
+            SourceLost: ffmpeg failed; the message ends with its error.
         """
-        if len(self._rest) < self._pcm.frame_bytes:
+        if len(self._undecoded) < self._pcm.frame_bytes:
             chunk = self._pipe.read(timeout_s)
             if chunk is None:
                 return None
             if not chunk:
                 self._end()
-            self._rest += chunk
-        whole = len(self._rest) - len(self._rest) % self._pcm.frame_bytes
-        if not whole:
+            self._undecoded += chunk
+        complete = len(self._undecoded) - len(self._undecoded) % self._pcm.frame_bytes
+        if not complete:
             return None
-        data, self._rest = self._rest[:whole], self._rest[whole:]
+        data, self._undecoded = self._undecoded[:complete], self._undecoded[complete:]
         samples = self._pcm.decode(data)
         self._decoded_frames += len(samples)
         return Block(samples)
 
     def close(self) -> None:
-        """Stop ffmpeg and wait for it to be gone; safe to call twice."""
+        """Stop ffmpeg and wait for its end; safe to call twice."""
         self._closed = True
         self._pipe.close()
         if self._process.poll() is None:
-            self._process.kill()  # it writes nothing that could be damaged
+            self._process.kill()  # it writes no files
         self._process.wait()
         self._logger.join(timeout=5.0)
         assert self._process.stderr is not None
@@ -147,44 +147,44 @@ class FfmpegDecoder:
         while len(data) < _AU_HEADER.size or len(data) < struct.unpack_from(">I", data, 4)[0]:
             chunk = self._pipe.read(max(0.0, deadline - clock.monotonic()))
             if chunk is None:
-                raise UserError(f"{self._what} gave no audio within {timeout_s:.0f} s")
+                raise UserError(f"{self._label} delivered no audio within {timeout_s:.0f} s")
             if not chunk:
-                raise UserError(f"{self._what} cannot be played: {self._last_words()}")
+                raise UserError(f"{self._label} cannot be played: {self._last_error()}")
             data += chunk
         magic, offset, _size, encoding, rate, channels = _AU_HEADER.unpack_from(data)
         if magic != b".snd" or encoding != 6:
-            raise UserError(f"{self._what}: ffmpeg answered with something else than audio")
-        self._rest = data[offset:]
+            raise UserError(f"{self._label}: ffmpeg delivered something other than audio")
+        self._undecoded = data[offset:]
         return PcmFormat(rate, channels, "f32be")
 
     def _end(self) -> None:
         if self._closed:
-            raise EndOfStream(f"{self._what} was closed")
+            raise EndOfStream(f"{self._label} was closed")
         code = self._process.wait()
-        words = self._last_words()
+        error = self._last_error()
         seconds = self._decoded_frames / self._pcm.sample_rate_hz
         if code != 0:
             raise SourceLost(
-                f"{self._what} broke off at {seconds:.1f} s: {words}", recoverable=True
+                f"{self._label} broke off at {seconds:.1f} s: {error}", recoverable=True
             )
-        raise EndOfStream(f"{self._what} ended")
+        raise EndOfStream(f"{self._label} ended")
 
-    def _last_words(self) -> str:
-        """ffmpeg's last complaint that says something, without its prefixes and the address."""
+    def _last_error(self) -> str:
+        """Return ffmpeg's last specific error, without prefixes and without the address."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=2.0)
         self._logger.join(timeout=2.0)
         lines = [
-            # The address may hold a password, and the message names the input already.
-            _COMPONENT.sub("", line)
+            # The address may contain a password, and the message names the input already.
+            _COMPONENT_PREFIX.sub("", line)
             .removeprefix(f"{self._address}: ")
-            .replace(self._address, self._what)
+            .replace(self._address, self._label)
             for line in self._log
         ]
         if not lines:
-            return f"ffmpeg left with code {self._process.poll()}"
-        telling = [line for line in lines if line not in _VAGUE]
-        return telling[-1] if telling else lines[-1]
+            return f"ffmpeg ended with code {self._process.poll()}"
+        specific = [line for line in lines if line not in _UNSPECIFIC]
+        return specific[-1] if specific else lines[-1]
 
     def _keep_log(self, stream: IO[bytes]) -> None:
         for line in stream:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
-    """Sample rate and channels of float32 blocks.
+    """Sample rate and number of channels of float32 blocks.
 
     Attributes:
         sample_rate_hz: sample frames per second.

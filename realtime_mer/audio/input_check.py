@@ -1,4 +1,4 @@
-"""Listens for a few seconds and says in plain words what is wrong with the sound."""
+"""Check a few seconds of an input: level, clipping, offset and lost samples."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ FLOOR_DB = -120.0
 SILENCE_DB = -60.0
 QUIET_DB = -45.0
 CLIP_LEVEL = 0.999
-CLIP_SHARE = 1e-4  # of all samples; a few full-scale samples are in every modern record
+CLIP_FRACTION = 1e-4  # of all samples; modern records contain a few full-scale samples
 DC_LIMIT = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class InputCheckResult:
-    """What a listening test found.
+    """The result of an input check.
 
     Attributes:
-        audio_s: seconds of audio that came.
-        took_s: seconds that it took.
+        audio_s: seconds of audio received.
+        took_s: duration of the check in seconds, from the first block.
         level_db, peak_db: RMS and peak, dB full scale, at least -120.
-        clipped: share (0 to 1) of the samples at full scale.
-        dc_offset: the mean, full scale 1; of the channel where it is largest.
-        overflows, dropped: reports of lost input; sample frames that we lost.
+        clipped: fraction (0 to 1) of the samples at full scale.
+        dc_offset: mean of the channel where it is largest, full scale 1.
+        overflows: number of times that the device reported lost input.
+        dropped: sample frames that were lost in this process.
         bad_samples: values that are not finite numbers.
         channel_levels_db: RMS of every channel.
-        ended: why the audio was over before the test, or None.
+        ended: why the audio ended before the check did, or None.
     """
 
     audio_s: float
@@ -47,47 +48,56 @@ class InputCheckResult:
     ended: str | None
 
     def problems(self, info: InputInfo) -> list[str]:
-        """Sentences about what is wrong, the worst first; empty where all is well."""
+        """Return a sentence per problem, the worst first; empty if there is none."""
         if self.audio_s == 0:
-            return [f"no audio arrives from {info.name}: {self.ended or 'nothing came'}"]
-        found = []
+            return [f"no audio arrives from {info.name}: {self.ended or 'no data'}"]
+        problems = []
         if self.bad_samples:
-            found.append(f"{self.bad_samples} samples are not numbers: the format may be wrong")
+            problems.append(f"{self.bad_samples} samples are not numbers: the format may be wrong")
         if self.ended is not None and info.live:
-            found.append(f"the input broke off after {self.audio_s:.1f} s: {self.ended}")
+            problems.append(f"the input broke off after {self.audio_s:.1f} s: {self.ended}")
         elif info.live and not info.paced and self.audio_s < 0.5 * self.took_s:
-            found.append(
-                f"only {self.audio_s:.1f} s of audio came in {self.took_s:.1f} s: the device stalls"
+            problems.append(
+                f"only {self.audio_s:.1f} s of audio arrived in {self.took_s:.1f} s: the device "
+                "stalls"
             )
         if self.overflows or self.dropped:
-            found.append(
+            problems.append(
                 f"input was lost ({self.overflows} overflows, {self.dropped} samples dropped): "
                 "the computer is too busy"
             )
         if self.peak_db <= FLOOR_DB:
-            found.append(
-                "there is only digital silence: the input is muted, not plugged in, or access to "
-                "the microphone is not allowed"
+            problems.append(
+                "there is only digital silence: the input is muted or not connected, or the "
+                "program may not use the microphone"
             )
         elif self.level_db < SILENCE_DB:
-            found.append(f"it is silent ({self.level_db:.0f} dB): play music, or turn the input up")
+            problems.append(
+                f"the input is silent ({self.level_db:.0f} dB): play music or raise the input level"
+            )
         elif self.level_db < QUIET_DB:
-            found.append(f"it is very quiet ({self.level_db:.0f} dB): turn the input up")
-        if self.clipped > CLIP_SHARE:
-            found.append(
-                f"it is too loud: {100 * self.clipped:.2g} % of the samples are clipped; "
-                "turn the input down"
+            problems.append(
+                f"the input is very quiet ({self.level_db:.0f} dB): raise the input level"
+            )
+        if self.clipped > CLIP_FRACTION:
+            problems.append(
+                f"the input is too loud: {100 * self.clipped:.2g} % of the samples are clipped; "
+                "lower the input level"
             )
         if abs(self.dc_offset) > DC_LIMIT:
-            found.append(
-                f"the signal has a constant offset of {self.dc_offset:+.2f}: a cheap or faulty "
-                "sound card"
+            problems.append(
+                f"the signal has a constant offset of {self.dc_offset:+.2f}: the sound card may be "
+                "faulty"
             )
-        return found
+        return problems
 
 
 class LevelMeter:
-    """Adds up blocks; `hearing` tells what they were like."""
+    """Accumulates statistics of blocks.
+
+    Args:
+        info: of the source of the blocks.
+    """
 
     def __init__(self, info: InputInfo) -> None:
         self._info = info
@@ -106,7 +116,7 @@ class LevelMeter:
         return self._frames / self._info.sample_rate_hz
 
     def add(self, block: Block) -> None:
-        """Take another block."""
+        """Add a block."""
         finite = np.isfinite(block.samples)
         bad = int(finite.size - np.count_nonzero(finite))
         samples = np.where(finite, block.samples, 0).astype(np.float64) if bad else block.samples
@@ -114,14 +124,14 @@ class LevelMeter:
         self._frames += len(samples)
         self._sum += samples.sum(axis=0, dtype=np.float64)
         self._squares += np.square(samples, dtype=np.float64).sum(axis=0)
-        size = np.abs(samples)
-        self._peak = max(self._peak, float(size.max()))
-        self._clipped += int(np.count_nonzero(size >= CLIP_LEVEL))
+        magnitude = np.abs(samples)
+        self._peak = max(self._peak, float(magnitude.max()))
+        self._clipped += int(np.count_nonzero(magnitude >= CLIP_LEVEL))
         self._overflows += block.overflows
         self._dropped += block.dropped_before
 
-    def hearing(self, took_s: float, ended: str | None) -> InputCheckResult:
-        """What was heard so far."""
+    def result(self, took_s: float, ended: str | None) -> InputCheckResult:
+        """Return the result for the blocks so far; for the arguments see `InputCheckResult`."""
         frames = max(self._frames, 1)
         means = self._sum / frames
         powers = self._squares / frames
@@ -140,26 +150,28 @@ class LevelMeter:
         )
 
 
-def listen(
-    source: Source, seconds: float, *, patience_s: float = 5.0, clock: Clock | None = None
+def check_input(
+    source: Source, seconds: float, *, timeout_s: float = 5.0, clock: Clock | None = None
 ) -> tuple[InputCheckResult, list[Block]]:
-    """Read `seconds` of audio.
+    """Read and check an input.
 
     Args:
-        source: open; it is not closed here.
-        patience_s: how much longer than `seconds` it may take.
+        source: an open source; it stays open.
+        seconds: how much audio to read.
+        timeout_s: how much longer than `seconds` the check may take.
+        clock: the clock; the system's where None.
 
     Returns:
-        What it is like, and the blocks themselves.
+        The result, and the blocks that were read.
     """
     clock = clock or SystemClock()
-    gauge = LevelMeter(source.info)
+    meter = LevelMeter(source.info)
     blocks: list[Block] = []
     ended = None
-    begin = clock.monotonic()
-    first = begin  # a device takes its time to start; that is not stalling
-    while gauge.audio_s < seconds:
-        left = begin + seconds + patience_s - clock.monotonic()
+    start = clock.monotonic()
+    first = start  # until the first block arrives; a slow start of a device is not a stall
+    while meter.audio_s < seconds:
+        left = start + seconds + timeout_s - clock.monotonic()
         if left <= 0:
             break
         try:
@@ -170,9 +182,9 @@ def listen(
         if block is not None:
             if not blocks:
                 first = clock.monotonic()
-            gauge.add(block)
+            meter.add(block)
             blocks.append(block)
-    return gauge.hearing(clock.monotonic() - first, ended), blocks
+    return meter.result(clock.monotonic() - first, ended), blocks
 
 
 def _db(amplitude: float) -> float:

@@ -1,4 +1,4 @@
-"""Microphone, line-in and loopback devices through PortAudio; the only importer of sounddevice."""
+"""Microphone, line-in and loopback devices through PortAudio (the package sounddevice)."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 PORTAUDIO_HINT = (
     "PortAudio is missing, so no microphone can be used: install libportaudio2 "
     "(Debian, Ubuntu: apt install libportaudio2; Fedora: dnf install portaudio; "
-    "macOS: brew install portaudio); files, pipes, addresses and the demo work without it"
+    "macOS: brew install portaudio); files, pipes, URLs and the demo work without it"
 )
 
-_RING_S = 2.0  # what the reader may fall behind before samples are lost
-_SLICE_S = 0.25
-_DEAD_SLICES = 12  # waiting this often in vain means that the device is gone (3 s)
-_BLOCK_S = 0.02  # callbacks fifty times a second
-_CLOSE_TIMEOUT_S = 3.0  # a sound server that hangs would keep us for ever
-_START_SLICES = 40  # some take their time until the first sound (Bluetooth: 10 s are allowed)
-# ALSA's plug-in devices offer many channels and fill those beyond the real ones with silence or
-# copies; on an interface with more inputs the first two are the ones that people plug into.
-_MOST_CHANNELS = 2
+_RING_S = 2.0  # how far the reader may fall behind before samples are lost
+_SLICE_S = 0.25  # the longest single wait for samples
+_MAX_IDLE_SLICES = 12  # after this many waits without samples the device counts as gone (3 s)
+_BLOCK_S = 0.02  # length of a callback's block
+_CLOSE_TIMEOUT_S = 3.0  # do not wait forever for a sound server that hangs
+_MAX_START_SLICES = 40  # the same before the first sample (10 s: Bluetooth starts slowly)
+# ALSA's plug-in devices offer many channels and fill the extra ones with silence or copies. On an
+# interface with more inputs, the first two are the usual ones.
+_MAX_CHANNELS = 2
 _LOOPBACK_WORDS = (
     *("monitor", "loopback", "stereo mix", "what u hear", "wave out mix", "blackhole"),
     *("soundflower", "cable output", "voicemeeter"),
@@ -50,16 +50,16 @@ _LOOPBACK_WORDS = (
 
 @dataclass(frozen=True, slots=True)
 class InputDevice:
-    """A device that can be listened to.
+    """An input device.
 
     Attributes:
         index: PortAudio's number, for `--input INDEX`; it may change when devices come and go.
-        name: for `--input NAME`.
+        name: the device's name, for `--input NAME`.
         host_api: the system's audio interface, for example "ALSA" or "Core Audio".
-        channels: how many it offers.
-        sample_rate_hz: its native rate.
-        is_default: the system's choice.
-        is_loopback: by its name it delivers what the computer plays.
+        channels: number of input channels.
+        sample_rate_hz: the native sample rate.
+        is_default: whether it is the system's default input.
+        is_loopback: whether, by its name, it records what the computer plays.
     """
 
     index: int
@@ -72,10 +72,10 @@ class InputDevice:
 
 
 def list_input_devices() -> list[InputDevice]:
-    """All devices with at least one input channel, by index.
+    """Return all devices with at least one input channel, by index.
 
     Raises:
-        UserError: PortAudio is missing or does not work.
+        UserError: PortAudio is missing or fails.
     """
     sd = _sounddevice()
     try:
@@ -101,7 +101,7 @@ def list_input_devices() -> list[InputDevice]:
 
 
 def portaudio_version() -> str:
-    """PortAudio's own version text.
+    """Return PortAudio's version text.
 
     Raises:
         UserError: PortAudio is missing.
@@ -110,91 +110,91 @@ def portaudio_version() -> str:
 
 
 def default_device(devices: Sequence[InputDevice]) -> InputDevice:
-    """The system's default input.
+    """Return the system's default input.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no default, or no device at all.
     """
     for device in devices:
         if device.is_default:
             return device
     if devices:
         raise UserError(
-            "the system names no default input device; choose one with --input:\n"
-            + numbered(devices)
+            "there is no default input device; choose one with --input:\n" + device_list(devices)
         )
-    raise UserError("there is no input device; plug one in, or try --input demo")
+    raise UserError("there is no input device; connect one, or try --input demo")
 
 
 def find_device(spec: str, devices: Sequence[InputDevice]) -> InputDevice:
-    """The one device that `spec` names.
+    """Return the one device that `spec` names.
 
     Args:
         spec: "default", an index, a name ("name" or "name, host API"), or a part of a name. Case
-            does not matter; an exact name wins over parts, the default device's host API over
-            others that offer a device of the very same name.
-        devices: what there is to choose from.
+            does not matter. An exact name has priority over a part of a name. If several host
+            APIs offer the same name, the default device's host API has priority.
+        devices: the candidates.
 
     Raises:
-        UserError: none or several fit; the sentence lists the candidates.
+        UserError: no device matches, or several do; the message lists the candidates.
     """
     if spec.lower() == "default":
         return default_device(devices)
     if not devices:
         raise UserError(
-            f"there is no input device '{spec}', nor any other; plug one in, or try --input demo"
+            f"there is no input device '{spec}', nor any other; connect one, or try --input demo"
         )
     if spec.isdigit():
         for device in devices:
             if device.index == int(spec):
                 return device
-        raise UserError(f"no input device has the index {spec}; there are:\n{numbered(devices)}")
+        raise UserError(f"no input device has the index {spec}; there are:\n{device_list(devices)}")
     wanted = spec.lower()
-    fits = [d for d in devices if wanted in (d.name.lower(), f"{d.name}, {d.host_api}".lower())]
-    if len({d.name.lower() for d in fits}) == 1 and len(fits) > 1:
+    matches = [d for d in devices if wanted in (d.name.lower(), f"{d.name}, {d.host_api}".lower())]
+    if len({d.name.lower() for d in matches}) == 1 and len(matches) > 1:
         apis = {d.host_api for d in devices if d.is_default}
-        fits = [d for d in fits if d.host_api in apis] or fits
-    if not fits:
-        fits = [d for d in devices if wanted in f"{d.name}, {d.host_api}".lower()]
-    if not fits:
-        raise UserError(f"no input device is called '{spec}'; there are:\n{numbered(devices)}")
-    if len(fits) > 1:
+        matches = [d for d in matches if d.host_api in apis] or matches
+    if not matches:
+        matches = [d for d in devices if wanted in f"{d.name}, {d.host_api}".lower()]
+    if not matches:
+        raise UserError(f"no input device is called '{spec}'; there are:\n{device_list(devices)}")
+    if len(matches) > 1:
         raise UserError(
-            f"'{spec}' fits {len(fits)} input devices; give more of the name, or the index of "
-            f"one of them:\n{numbered(fits)}"
+            f"'{spec}' matches {len(matches)} input devices; give more of the name, or the index "
+            f"of one of them:\n{device_list(matches)}"
         )
-    return fits[0]
+    return matches[0]
 
 
-def numbered(devices: Sequence[InputDevice]) -> str:
-    """The devices, one a line, with the index that `--input` takes."""
+def device_list(devices: Sequence[InputDevice]) -> str:
+    """Return a text with one device per line and the index that `--input` takes."""
     return "\n".join(f"  {d.index}  {d.name}, {d.host_api}" for d in devices)
 
 
 class MicrophoneSource(SourceBase):
-    """A device that PortAudio records from, at its native rate.
+    """Records from a device through PortAudio, at the device's native rate.
 
-    PortAudio's callback copies into a ring of two seconds and returns; what the reader leaves
-    longer is overwritten and counted (`Block.dropped_before`), and so is each time that the system
-    itself reports lost input (`Block.overflows`).
+    PortAudio's callback copies into a ring of two seconds and returns. Samples that are not read in
+    time are overwritten and counted (`Block.dropped_before`). Input that the system reports as lost
+    is counted too (`Block.overflows`).
 
-    A device that goes away raises a recoverable `SourceLost`; `reopen` takes it up again when a
-    device with the same name is back, and no other device instead.
+    When the device is unplugged, `read` raises a recoverable `SourceLost`; `reopen` opens the
+    device again once it is back. It never opens a different device.
 
     Args:
         spec: see `find_device`.
-        clock: tells when samples arrived.
+        clock: gives the time at which samples arrive; the system's where None.
 
     Raises:
-        UserError: PortAudio is missing, no single device fits `spec`, or it cannot be opened.
+        UserError: PortAudio is missing, not exactly one device matches `spec`, or the device cannot
+            be opened.
     """
 
     def __init__(self, spec: str = "default", *, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         devices = list_input_devices()
         self._device = find_device(spec, devices)
-        self._namesakes = len(_same_name(self._device, devices))
-        channels = min(self._device.channels, _MOST_CHANNELS)
+        self._same_name_count = len(_same_name(self._device, devices))
+        channels = min(self._device.channels, _MAX_CHANNELS)
         self._stream: Any = None
         self._closing: threading.Thread | None = None
         self._closed = False
@@ -212,11 +212,6 @@ class MicrophoneSource(SourceBase):
             live=True,
         )
 
-    @property
-    def device(self) -> InputDevice:
-        """The device that is listened to."""
-        return self._device
-
     def read(self, timeout_s: float) -> Block | None:
         deadline = self._clock.monotonic() + timeout_s
         while True:
@@ -228,7 +223,7 @@ class MicrophoneSource(SourceBase):
                 return block
             if self._ended:
                 raise SourceLost(
-                    f"the input device '{self._device.name}' is gone; plug it in again",
+                    f"the input device '{self._device.name}' is gone; connect it again",
                     recoverable=True,
                 )
             left = deadline - self._clock.monotonic()
@@ -238,22 +233,22 @@ class MicrophoneSource(SourceBase):
                 self._count_idle_slice()
 
     def reopen(self) -> None:
-        self._ended = True  # until it works, reading says again that the device is gone
+        self._ended = True  # until it succeeds, `read` reports the device as gone
         self._stop()
         if self._closing is not None and self._closing.is_alive():
             raise SourceLost(
-                f"the sound system does not answer, so '{self._device.name}' cannot be reopened",
+                f"the sound system does not respond, so '{self._device.name}' cannot be reopened",
                 recoverable=True,
             )
         sd = _sounddevice()
         try:
-            # PortAudio looks at the devices only when it starts.
+            # PortAudio lists the devices only when it starts.
             with without_library_noise():
                 sd._terminate()
                 sd._initialize()
             devices = list_input_devices()
         except (UserError, sd.PortAudioError) as error:
-            raise SourceLost(_plain(error), recoverable=True) from None
+            raise SourceLost(_reason(error), recoverable=True) from None
         self._device = self._same_device(devices)
         self._prepare(self._info.sample_rate_hz, self._info.channels)
         self._start()
@@ -264,28 +259,28 @@ class MicrophoneSource(SourceBase):
         self._stop()
 
     def _same_device(self, devices: Sequence[InputDevice]) -> InputDevice:
-        """The device that we had, among those that are there now."""
+        """Return the device in use, as it is listed now."""
         name = self._device.name
         same = _same_name(self._device, devices)
         if not same:
-            raise SourceLost(f"the input device '{name}' is not there", recoverable=True)
-        if len(same) == self._namesakes == 1:
+            raise SourceLost(f"the input device '{name}' is not connected", recoverable=True)
+        if len(same) == self._same_name_count == 1:
             return same[0]
-        # Among twins of one name nobody can tell which of them went away and came back.
-        in_place = [d for d in same if d.index == self._device.index]
-        if not in_place or len(same) != self._namesakes:
+        # Several devices have this name: accept only an unchanged list.
+        unchanged = [d for d in same if d.index == self._device.index]
+        if not unchanged or len(same) != self._same_name_count:
             raise SourceLost(
-                f"there were {self._namesakes} input devices called '{name}' and now there are "
-                f"{len(same)}; choose one by its index and start again",
+                f"there were {self._same_name_count} input devices called '{name}' and now there "
+                f"are {len(same)}; choose one by its index and start again",
                 recoverable=False,
             )
-        return in_place[0]
+        return unchanged[0]
 
     def _prepare(self, rate: int, channels: int) -> None:
         self._rate = rate
         self._ring = SampleRing(round(_RING_S * rate), channels)
         self._overflows = 0  # counted by the callback
-        self._overflows_told = 0
+        self._overflows_reported = 0
         self._arrived = 0.0
         self._ended = False
         self._idle_slices = 0
@@ -324,12 +319,12 @@ class MicrophoneSource(SourceBase):
             self._stop()
             raise SourceLost(
                 f"the input device '{self._device.name}' cannot be opened at {self._rate} Hz: "
-                f"{_plain(error)}; is another program using it, or access not allowed?",
+                f"{_reason(error)}; is another program using it, or is access denied?",
                 recoverable=True,
             ) from None
 
     def _stop(self) -> None:
-        """Close the stream; where the sound system hangs, go on without waiting for it."""
+        """Close the stream; do not wait longer than `_CLOSE_TIMEOUT_S`."""
         stream, self._stream = self._stream, None
         if stream is not None:
             self._closing = threading.Thread(
@@ -339,31 +334,31 @@ class MicrophoneSource(SourceBase):
             self._closing.join(_CLOSE_TIMEOUT_S)
 
     def _take(self) -> Block | None:
-        reading = self._ring.read(self._rate)
-        if reading is None:
+        read = self._ring.read(self._rate)
+        if read is None:
             return None
         overflows = self._overflows
-        new, self._overflows_told = overflows - self._overflows_told, overflows
-        return Block(reading.samples, reading.dropped_before, new, self._arrived)
+        new, self._overflows_reported = overflows - self._overflows_reported, overflows
+        return Block(read.samples, read.dropped_before, new, self._arrived)
 
     def _count_idle_slice(self) -> None:
-        """Some systems end a stream without a word when its device goes away.
+        """Count a wait without samples; after too many, report the device as gone.
 
-        Slices are counted, not time, so that a machine that slept does not count as a device that
-        was gone.
+        Some systems do not report it when a device is unplugged. Waits are counted instead of
+        time, so that a machine in standby does not count as an unplugged device.
         """
         self._idle_slices += 1
-        if self._idle_slices >= (_DEAD_SLICES if self._ring.written else _START_SLICES):
+        if self._idle_slices >= (_MAX_IDLE_SLICES if self._ring.written else _MAX_START_SLICES):
             self._idle_slices = 0
             raise SourceLost(
-                f"the input device '{self._device.name}' delivers nothing any more; "
-                "plug it in again",
+                f"the input device '{self._device.name}' no longer delivers audio; "
+                "connect it again",
                 recoverable=True,
             )
 
 
 def _close_stream(stream: Any) -> None:
-    # Not inside `without_library_noise`: others would have to wait for its lock while this hangs.
+    # Not inside `without_library_noise`: a call that hangs would keep its lock.
     with contextlib.suppress(Exception):
         stream.close(ignore_errors=True)
 
@@ -372,8 +367,8 @@ def _same_name(device: InputDevice, devices: Sequence[InputDevice]) -> list[Inpu
     return [d for d in devices if (d.name, d.host_api) == (device.name, device.host_api)]
 
 
-def _plain(error: Exception) -> str:
-    """PortAudio's reason without its number, and without a second line."""
+def _reason(error: Exception) -> str:
+    """Return PortAudio's reason, without its error number and further lines."""
     text = str(error.args[0] if error.args else error)
     return (
         text.splitlines()[0].split(" [PaErrorCode")[0].removeprefix("Error opening InputStream: ")

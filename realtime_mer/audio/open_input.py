@@ -1,4 +1,4 @@
-"""Turns what the user wrote after --input into an open source."""
+"""Open the source that the value of --input names."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from realtime_mer.errors import UserError
 
 
 def input_kind(spec: str) -> InputKind:
-    """What sort of input `spec` names. Looks at the file system, opens nothing.
+    """Return the kind of input that `spec` names. Looks at the file system and opens nothing.
 
-    A name with a path separator or the ending of a music file is a file even where no such file
-    exists, so that a typing mistake is called a missing file and not a missing device.
+    A name with a path separator or the suffix of a music file counts as a file even if no such
+    file exists, so that the error for a mistyped name is about a file and not about a device.
     """
     word = spec.lower()
     if word == "demo":
@@ -37,14 +37,14 @@ def input_kind(spec: str) -> InputKind:
 
 
 def default_input() -> tuple[str, str]:
-    """What to listen to where the user did not say: an input spec and a sentence about it."""
+    """Return the input for a missing --input, and a sentence that names it."""
     from realtime_mer.audio.microphone import default_device, list_input_devices
 
     try:
         device = default_device(list_input_devices())
     except UserError as error:
-        return "demo", f"no --input given and no microphone usable ({error}): playing the demo"
-    return "default", f"no --input given: listening to the default input, {device.name}"
+        return "demo", f"no --input given and no usable microphone ({error}): playing the demo"
+    return "default", f"no --input given: using the default input, {device.name}"
 
 
 def open_source(
@@ -55,26 +55,26 @@ def open_source(
     block_s: float = 0.02,
     announce: Callable[[str], None] | None = None,
 ) -> Source:
-    """Open the input that `spec` names; whoever calls closes it.
+    """Open the input that `spec` names; the caller closes it.
 
     Args:
-        spec: what stands after --input: `default`, the index or the name (or a part of it) of a
-            device, a file, `-` for raw PCM on standard input, a URL, or `demo`; None for the
-            default device, or the demo where there is none.
-        pcm: how raw samples on standard input lie; s16le, 44.1 kHz, stereo where None.
+        spec: the value of --input: `default`, the index, name or part of the name of a device, a
+            file, `-` for raw PCM on standard input, a URL, or `demo`; None for the default device,
+            or the demo if there is none.
+        pcm: format of raw samples on standard input; s16le, 44.1 kHz, stereo where None.
         loop: start files and the demo again at the end.
-        block_s: length of blocks in seconds: short for live use, longer for speed.
-        announce: told the choice where `spec` is None.
+        block_s: length of a block in seconds: short for live use, longer for speed.
+        announce: called with a sentence on the choice if `spec` is None.
 
     Raises:
         UserError: the input does not exist or cannot be used.
     """
     if spec is None:
-        spec, sentence = default_input()
+        spec, message = default_input()
         if announce is not None:
-            announce(sentence)
+            announce(message)
     if not spec.strip():
-        raise UserError("--input is empty; leave it out, or say default, demo, a device or a file")
+        raise UserError("--input is empty; omit it, or give default, demo, a device or a file")
     match input_kind(spec):
         case InputKind.DEMO:
             from realtime_mer.audio.demo import DemoSource
@@ -88,7 +88,7 @@ def open_source(
             return UrlSource(spec, block_s=block_s)
         case InputKind.BROWSER:
             raise UserError(
-                "the browser's microphone comes in through the page: "
+                "the sound of a browser's microphone comes through the page: "
                 "run `realtime-mer serve --input browser`"
             )
         case InputKind.MICROPHONE:
@@ -98,7 +98,7 @@ def open_source(
 
 
 def _names_device(spec: str) -> bool:
-    """Whether a device has exactly this name: some hold a slash, as in "Line 1/2"."""
+    """Return whether a device has exactly this name; names may contain a slash ("Line 1/2")."""
     from realtime_mer.audio.microphone import list_input_devices
 
     try:

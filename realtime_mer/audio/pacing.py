@@ -1,42 +1,41 @@
-"""Holds audio back to real time, so that a file or a fast pipe plays as if it were live."""
+"""Pace audio to real time, so that a file or a fast pipe plays as if it were live."""
 
 from __future__ import annotations
 
 from realtime_mer.clock import Clock
 
 DRIFT_TOLERANCE = 1.002
-"""How much faster than our clock a live producer may run: sound cards differ by up to 0.1 %.
+"""How much faster than the clock a live producer may run: sound cards differ by up to 0.1 %.
 
-Exact pacing would let such a producer back up in the pipe, a little later every minute, until it
-overruns; this much faster, we always catch up, and a file plays 0.2 % fast at most.
+With exact pacing, the data of a fast producer would pile up in the pipe until it overflows. With
+this tolerance the reader always catches up; a file plays at most 0.2 % fast.
 """
 
 
 LIVE_LEAD_S = 1.0
-"""How far ahead of real time a live producer may run before it is held back.
+"""How far ahead of real time a live producer may run before it is delayed.
 
-What piled up in the pipe while we started, or arrives in bursts, goes through at once instead of
-staying between the producer and us as a delay for good; a file that `cat` feeds is still paced.
+Data that piled up in the pipe during the start, or that arrives in bursts, passes at once and adds
+no permanent delay. A file that `cat` feeds is still paced.
 """
 
 
 class Pacer:
-    """Says how long to wait before each block may go on.
+    """Computes how long to wait before each block.
 
-    A block is due when its last sample would have been captured; a live producer's may go on
-    `LIVE_LEAD_S` sooner, and are never late. A stream that falls behind by more
-    than `catch_up_s` (the machine slept, the producer paused) starts afresh from then instead of
-    rushing through what it missed.
+    A block is due when its last sample would have been captured. Blocks of a live producer are due
+    `LIVE_LEAD_S` earlier and are never late. A stream that is late by more than `catch_up_s`
+    (standby, a paused producer) restarts its schedule instead of catching up.
 
     Args:
         sample_rate_hz: of the stream.
-        clock: what tells the time.
-        exact: True for files (our clock is the only one), False for live producers with a clock
-            of their own (`InputInfo.live`), which get `DRIFT_TOLERANCE`.
-        catch_up_s: how far behind, in seconds, a stream may be and still catch up at full speed.
+        clock: gives the time.
+        exact: True for files, which have no clock; False for live producers with their own clock
+            (`InputInfo.live`), which get `DRIFT_TOLERANCE`.
+        catch_up_s: how late, in seconds, a stream may be and still catch up.
 
     Attributes:
-        late_s: how far behind, in seconds, the newest block of an exact stream is.
+        late_s: how late, in seconds, the newest block of an exact stream is.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class Pacer:
         self.late_s = 0.0
 
     def delay_s(self, n_frames: int) -> float:
-        """Seconds (>= 0) to wait before the block of `n_frames` may go on; call once a block."""
+        """Return the seconds (>= 0) to wait before a block of `n_frames`; call once per block."""
         now = self._clock.monotonic()
         if self._anchor is None:
             self._anchor = now
@@ -59,7 +58,7 @@ class Pacer:
         due = self._anchor + self._frames * self._seconds_per_frame
         if not self._exact:
             if due < now:
-                # The producer is the slower one: from now on its lead counts afresh.
+                # The producer is slower than real time: restart the schedule.
                 self._anchor, self._frames, due = now, 0, now
             return max(0.0, due - LIVE_LEAD_S - now)
         if now - due > self._catch_up_s:

@@ -1,4 +1,4 @@
-"""Raw PCM from standard input: how ffmpeg, arecord and SSH reach us."""
+"""Raw PCM from standard input, for example from ffmpeg, arecord or SSH."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from realtime_mer.core.config import (
 )
 from realtime_mer.errors import UserError
 
-# Each format: numpy type of one sample, the value of digital silence, and of full scale.
+# For each format: numpy type of a sample, value of digital silence, value of full scale.
 _FORMATS: dict[str, tuple[str, float, float]] = {
     "u8": ("u1", 128.0, 128.0),
     "s8": ("i1", 0.0, 128.0),
@@ -47,7 +47,7 @@ EXAMPLE = (
     "realtime-mer listen --input - --pcm-rate 44100 --pcm-channels 2 --pcm-format s16le"
 )
 
-# A pipe that starts like this carries a file with a header, which would sound as noise.
+# First bytes of files with a header, which would be decoded as noise.
 _HEADERS = {
     b"RIFF": "a WAV file",
     b"fLaC": "a FLAC file",
@@ -62,7 +62,7 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class PcmFormat:
-    """How raw samples lie in a byte stream: interleaved, without a header.
+    """Format of raw interleaved samples without a header.
 
     Attributes:
         sample_rate_hz: 8,000 to 192,000.
@@ -90,23 +90,23 @@ class PcmFormat:
             )
         if self.encoding not in _FORMATS:
             raise UserError(
-                f"the PCM format '{self.encoding}' is not known; take one of "
+                f"the PCM format '{self.encoding}' is unknown; use one of "
                 f"{', '.join(PCM_FORMATS)} (--pcm-format)"
             )
 
     @property
     def sample_bytes(self) -> int:
-        """Bytes of one sample of one channel."""
+        """Bytes per sample of one channel."""
         kind = _FORMATS[self.encoding][0]
         return 3 if kind.startswith("s24") else np.dtype(kind).itemsize
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one sample frame: one sample of every channel."""
+        """Bytes per sample frame: one sample of every channel."""
         return self.sample_bytes * self.channels
 
     def decode(self, data: bytes | bytearray | memoryview) -> NDArray[np.float32]:
-        """Bytes as float32 [n, channels], integers scaled to [-1, 1); floats as they are.
+        """Return float32 [n, channels]: integers scaled to [-1, 1), floats unchanged.
 
         Raises:
             ValueError: `data` is not a whole number of sample frames.
@@ -117,7 +117,7 @@ class PcmFormat:
             )
         kind, zero, full = _FORMATS[self.encoding]
         if kind.startswith("s24"):
-            # Three bytes become the upper three of an int32, which keeps the sign without a shift.
+            # Use the three bytes as the upper bytes of an int32, which keeps the sign.
             wide = np.zeros((len(data) // 3, 4), np.uint8)
             triples = np.frombuffer(data, np.uint8).reshape(-1, 3)
             wide[:, 1:] = triples if kind == "s24le" else triples[:, ::-1]
@@ -134,19 +134,19 @@ class PcmFormat:
 class PcmSource(SourceBase):
     """Raw samples from a pipe.
 
-    Nothing is dropped: where we are slower than the writer, the writer waits. The pipe may be fed
-    live (arecord, SSH) or as fast as it goes (`cat`), so it is both `live` and `paced`.
+    Nothing is dropped: a writer that is faster than the reader waits. The writer may be live
+    (arecord, SSH) or as fast as possible (`cat`), so the source is both `live` and `paced`.
 
     Args:
-        pcm: how the samples lie in the stream.
+        pcm: format of the samples.
         stream: a binary stream with a file descriptor; standard input where None.
         block_s: the longest block, in seconds.
-        name: what the input is called.
-        first_wait_s: how long to wait for the first samples, to look at them; later ones are
-            looked at when they come.
+        name: name of the input in messages.
+        first_wait_s: how long to wait here for the first samples, which are checked for a file
+            header. If they arrive later, `read` checks them.
 
     Raises:
-        UserError: standard input is a terminal, closed or empty, or carries a file with a header.
+        UserError: standard input is a terminal, closed or empty, or contains a file with a header.
     """
 
     def __init__(
@@ -160,21 +160,21 @@ class PcmSource(SourceBase):
     ) -> None:
         if stream is None:
             if sys.stdin is None:
-                raise UserError("--input - needs standard input, and it is closed")
+                raise UserError("--input - needs standard input, which is closed")
             if sys.stdin.isatty():
                 raise UserError(
-                    "--input - reads raw PCM from a pipe, and standard input is a terminal; "
+                    "--input - reads raw PCM from a pipe, but standard input is a terminal; "
                     f"for example: {EXAMPLE}"
                 )
             stream = sys.stdin.buffer
         self._pcm = pcm
         block_frames = max(1, round(block_s * pcm.sample_rate_hz))
         self._pipe = PipeReader(stream, block_frames * pcm.frame_bytes)
-        self._rest = b""
+        self._incomplete = b""
         self._started = False
         self._closed = False
         self._name = name
-        # What starts wrong is best said before anything else starts.
+        # Report a wrong start before anything else runs.
         self._first = self._pipe.read(first_wait_s)
         try:
             if self._first is not None:
@@ -202,26 +202,26 @@ class PcmSource(SourceBase):
             self._started = True
         if not chunk:
             self._end()
-        data = self._rest + chunk
-        whole = len(data) - len(data) % self._pcm.frame_bytes
-        self._rest = data[whole:]
-        return Block(self._pcm.decode(memoryview(data)[:whole])) if whole else None
+        data = self._incomplete + chunk
+        complete = len(data) - len(data) % self._pcm.frame_bytes
+        self._incomplete = data[complete:]
+        return Block(self._pcm.decode(memoryview(data)[:complete])) if complete else None
 
     def close(self) -> None:
         self._closed = True
         self._pipe.close()
 
     def _check_start(self, chunk: bytes) -> None:
-        """Refuses a stream that starts with nothing, or with the header of a file."""
+        """Raise SourceLost if the stream is empty or starts with the header of a file."""
         if not chunk and not self._closed:
             raise SourceLost(
-                f"{self._name} ended before any audio came; check the program that feeds it",
+                f"{self._name} ended before any audio arrived; check the program that writes to it",
                 recoverable=False,
             )
-        what = _HEADERS.get(chunk[:4])
-        if what is not None:
+        file_kind = _HEADERS.get(chunk[:4])
+        if file_kind is not None:
             raise SourceLost(
-                f"{self._name} carries {what}, not raw PCM; give the file to --input, or "
+                f"{self._name} contains {file_kind}, not raw PCM; give the file to --input, or "
                 f"decode it first: {EXAMPLE}",
                 recoverable=False,
             )
@@ -229,9 +229,9 @@ class PcmSource(SourceBase):
     def _end(self) -> None:
         if self._closed:
             raise EndOfStream(f"{self._name} was closed")
-        if self._rest:
+        if self._incomplete:
             raise EndOfStream(
-                f"{self._name} ended within a sample frame: {len(self._rest)} of "
+                f"{self._name} ended within a sample frame: {len(self._incomplete)} of "
                 f"{self._pcm.frame_bytes} bytes ignored"
             )
         raise EndOfStream(f"{self._name} ended")

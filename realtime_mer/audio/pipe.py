@@ -1,4 +1,4 @@
-"""Reads a pipe in a thread of its own, so that a reader can wait with a timeout on any system."""
+"""Read a pipe in a background thread, so that reads can time out on any system."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ import queue
 import threading
 from typing import IO
 
-_DEPTH = 4
-"""Chunks held between thread and reader; when they are full the pipe's writer has to wait."""
+_MAX_CHUNKS = 4
+"""Chunks buffered between the thread and the reader; when full, the pipe's writer waits."""
 
 
 class PipeReader:
-    """Chunks of bytes from a pipe, in order, with back-pressure: nothing is ever dropped.
+    """Reads chunks of bytes from a pipe, in order, with back-pressure; nothing is dropped.
 
     Args:
-        stream: a raw (unbuffered) or buffered binary stream with a file descriptor.
-        chunk_bytes: the most that one chunk holds; what a slow writer has ready comes at once.
+        stream: a binary stream with a file descriptor.
+        chunk_bytes: the largest chunk; smaller amounts of data are passed on at once.
     """
 
     def __init__(self, stream: IO[bytes], chunk_bytes: int) -> None:
-        # Our own descriptor, closed by the thread: a number that somebody else closes may soon
-        # belong to another file, and we would read that.
+        # A duplicate that only the thread closes: after a foreign close, the same number could
+        # belong to another file.
         self._fd = os.dup(stream.fileno())
         self._chunk_bytes = chunk_bytes
-        self._chunks: queue.Queue[bytes] = queue.Queue(_DEPTH)
+        self._chunks: queue.Queue[bytes] = queue.Queue(_MAX_CHUNKS)
         self._closed = threading.Event()
-        self._over = False
-        # A daemon: a read from a terminal or an idle pipe cannot be interrupted.
+        self._ended = False
+        # A daemon thread: a read from a terminal or an idle pipe cannot be interrupted.
         self._thread = threading.Thread(target=self._run, name="pipe reader", daemon=True)
         self._thread.start()
 
     def read(self, timeout_s: float) -> bytes | None:
-        """The next chunk, b"" at the end (again and again), None where none came in time."""
-        if self._over or self._closed.is_set():
+        """Return the next chunk; b"" after the end; None if none arrives within `timeout_s`."""
+        if self._ended or self._closed.is_set():
             return b""
         try:
             chunk = (
@@ -43,13 +43,13 @@ class PipeReader:
             return None
         if self._closed.is_set():
             return b""
-        self._over = not chunk
+        self._ended = not chunk
         return chunk
 
     def close(self) -> None:
-        """End a waiting `read` (it and all later ones return b"") and let the thread go."""
+        """End a waiting `read` and the thread; this and later reads return b""."""
         self._closed.set()
-        while True:  # make room, so that neither the end mark nor the thread's own chunk is stuck
+        while True:  # make room for the end mark and for a chunk of the thread
             try:
                 self._chunks.put_nowait(b"")
                 return
@@ -60,7 +60,7 @@ class PipeReader:
                     continue
 
     def join(self, timeout_s: float) -> None:
-        """After `close`: wait for the thread, where the pipe's writer is gone and it can end."""
+        """Wait for the thread after `close`; it ends once the pipe's writer is gone."""
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
@@ -68,15 +68,15 @@ class PipeReader:
             while not self._closed.is_set():
                 try:
                     chunk = os.read(self._fd, self._chunk_bytes)
-                except OSError:  # a terminal that hung up, for example: the end either way
+                except OSError:  # for example a terminal that hung up: the end, too
                     chunk = b""
-                self._hand_over(chunk)
+                self._enqueue(chunk)
                 if not chunk:
                     return
         finally:
             os.close(self._fd)
 
-    def _hand_over(self, chunk: bytes) -> None:
+    def _enqueue(self, chunk: bytes) -> None:
         while not self._closed.is_set():
             try:
                 self._chunks.put(chunk, timeout=0.5)

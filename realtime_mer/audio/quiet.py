@@ -1,7 +1,8 @@
-"""Keeps the remarks of C libraries off the user's terminal."""
+"""Keep messages of C libraries off the terminal."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import re
@@ -10,8 +11,8 @@ import threading
 from collections.abc import Iterator
 from typing import IO
 
-# mpg123 (in libsndfile), ALSA, JACK and PortAudio write to file descriptor 2 and offer no way to
-# stop it; what matters of it comes back as an error code anyway.
+# mpg123 (in libsndfile), ALSA, JACK and PortAudio write to file descriptor 2 and this cannot be
+# turned off. Real errors also come back as error codes.
 _NOISE = re.compile(
     rb"^(Note|Warning|warning|error): |\[.*libmpg123.*\]|^ALSA lib |^Expression '.* failed in |"
     rb"^(Cannot connect to server|jack server is not running|JackShm|connect\(2\) call to )|"
@@ -24,39 +25,42 @@ _capture: IO[bytes] | None = None
 
 @contextlib.contextmanager
 def without_library_noise() -> Iterator[None]:
-    """Run a call into such a library with its prints to standard error caught.
+    """Suppress the messages of C libraries on standard error in the body.
 
-    What others write meanwhile (another thread's log line) is not lost: it comes out right after.
-    Only one thread at a time can be inside; the calls are short.
+    Other output to standard error, for example log lines of other threads, is passed on at the end
+    of the body. Only one thread at a time can be in a body, so keep it short.
     """
     global _capture
     with _lock:
         try:
-            kept = os.dup(_STDERR)
-        except OSError:  # there is no standard error (a windowed Windows program): nothing to keep
+            original = os.dup(_STDERR)
+        except OSError:  # there is no standard error, as in a windowed program
             yield
             return
         if _capture is None:
-            _capture = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives with the process
+            _capture = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - used until the end
+            atexit.register(_capture.close)
         try:
             os.dup2(_capture.fileno(), _STDERR)
             try:
                 yield
             finally:
-                os.dup2(kept, _STDERR)
-                _release(_capture, kept)
+                os.dup2(original, _STDERR)
+                _release(_capture, original)
         finally:
-            os.close(kept)
+            os.close(original)
 
 
 def _release(capture: IO[bytes], to: int) -> None:
-    """Pass on what was caught and is not the library's, then empty the catch."""
+    """Write captured lines that are not from a library to `to`, then empty the capture."""
     if not capture.tell():
         return
     capture.seek(0)
-    caught = capture.read()
+    captured = capture.read()
     capture.seek(0)
     capture.truncate()
-    others = b"".join(line for line in caught.splitlines(keepends=True) if not _NOISE.search(line))
+    others = b"".join(
+        line for line in captured.splitlines(keepends=True) if not _NOISE.search(line)
+    )
     if others:
         os.write(to, others)

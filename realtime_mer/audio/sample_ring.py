@@ -1,4 +1,4 @@
-"""Carries samples from the audio callback to a reader without ever making the callback wait."""
+"""A ring buffer from the audio callback to a reader; the callback never waits."""
 
 from __future__ import annotations
 
@@ -13,24 +13,29 @@ from realtime_mer.audio.source import Samples
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reading:
-    """What a reader took: samples float32 [n, channels], n >= 1, and how many were lost before."""
+class RingRead:
+    """Samples that were read from a ring.
+
+    Attributes:
+        samples: float32 [n, channels], n >= 1.
+        dropped_before: sample frames that were lost before these.
+    """
 
     samples: Samples
     dropped_before: int
 
 
 class SampleRing:
-    """The newest sample frames, in memory that is laid out once.
+    """Keeps the newest sample frames in memory that is allocated once.
 
-    One thread writes, one thread reads. When the reader is late the oldest frames are overwritten
-    and counted. The writer takes no lock that the reader holds: the positions are plain integers
-    that only one side changes, and the reader checks after copying whether the writer has run
-    over what it copied.
+    One thread writes, one thread reads. When the reader is late, the oldest frames are overwritten
+    and counted as lost. The writer never waits for a lock: each position is an integer that only
+    one side changes, and the reader checks after copying whether the writer has overwritten what
+    it copied.
 
     Args:
-        capacity_frames: how many sample frames are kept.
-        channels: samples of a frame.
+        capacity_frames: size of the ring in sample frames.
+        channels: samples per frame.
     """
 
     def __init__(self, capacity_frames: int, channels: int) -> None:
@@ -38,18 +43,18 @@ class SampleRing:
             raise ValueError(f"a ring of {capacity_frames} frames of {channels} channels")
         self._buffer = np.zeros((capacity_frames, channels), np.float32)
         self._capacity = capacity_frames
-        self._claimed = 0  # the writer is overwriting everything before claimed - capacity
-        self._written = 0  # frames before this one are complete
+        self._claimed = 0  # frames before claimed - capacity may be overwritten at any time
+        self._written = 0  # frames before this position are complete
         self._read = 0
-        self._lost = 0  # frames lost and not yet told
-        # Locked means "nothing new". Only the reader locks it (waiting), others only unlock it,
-        # and unlocking never waits.
-        self._news = threading.Lock()
-        self._news.acquire()
+        self._lost = 0  # lost frames that are not reported yet
+        # Locked means "no new data". Only the reader locks it (by waiting); others only unlock it,
+        # which never waits.
+        self._new_data = threading.Lock()
+        self._new_data.acquire()
 
     @property
     def channels(self) -> int:
-        """Samples of a frame."""
+        """Samples per frame."""
         return int(self._buffer.shape[1])
 
     @property
@@ -60,7 +65,7 @@ class SampleRing:
     def write(self, samples: NDArray[np.float32]) -> None:
         """Add sample frames [n, channels]; never waits. Called by one thread only."""
         n = len(samples)
-        if n > self._capacity:  # only the newest fit; the others count as overwritten
+        if n > self._capacity:  # only the newest fit; the others count as lost
             self._claimed = self._written = self._written + n - self._capacity
             samples = samples[n - self._capacity :]
             n = self._capacity
@@ -74,8 +79,8 @@ class SampleRing:
         self._written = end
         self.wake()
 
-    def read(self, max_frames: int) -> Reading | None:
-        """Take up to `max_frames` of the oldest frames, or None where there are none."""
+    def read(self, max_frames: int) -> RingRead | None:
+        """Remove and return up to `max_frames` of the oldest frames; None if there are none."""
         while True:
             written = self._written
             start = max(self._read, written - self._capacity)
@@ -87,20 +92,20 @@ class SampleRing:
             first = min(n, self._capacity - at)
             samples[:first] = self._buffer[at : at + first]
             samples[first:] = self._buffer[: n - first]
-            # What the writer claimed meanwhile may be half old and half new: it counts as lost.
-            spoilt = min(n, max(0, self._claimed - self._capacity - start))
-            self._lost += start + spoilt - self._read
+            # Frames that the writer claimed meanwhile may be half overwritten: count them as lost.
+            overwritten = min(n, max(0, self._claimed - self._capacity - start))
+            self._lost += start + overwritten - self._read
             self._read = start + n
-            if spoilt < n:
+            if overwritten < n:
                 lost, self._lost = self._lost, 0
-                return Reading(samples[spoilt:], lost)
+                return RingRead(samples[overwritten:], lost)
 
     def wait(self, timeout_s: float) -> bool:
-        """Sleep until something was written (or `wake` was called); False after `timeout_s`."""
-        return self._news.acquire(timeout=max(0.0, timeout_s))
+        """Wait until samples are written or `wake` is called; return False after `timeout_s`."""
+        return self._new_data.acquire(timeout=max(0.0, timeout_s))
 
     def wake(self) -> None:
-        """End the reader's waiting, now or when it next begins."""
-        if self._news.locked():
-            with contextlib.suppress(RuntimeError):  # somebody else woke it in between
-                self._news.release()
+        """End the current or the next `wait`."""
+        if self._new_data.locked():
+            with contextlib.suppress(RuntimeError):  # another thread woke it in between
+                self._new_data.release()

@@ -1,4 +1,4 @@
-"""What every input is: a named stream of float32 blocks that may lose samples but says so."""
+"""The interface of inputs: a named stream of float32 blocks that reports lost samples."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Samples = NDArray[np.float32]
 
 
 class InputKind(StrEnum):
-    """Where audio comes from; the `kind` of the wire's `input` object."""
+    """Kinds of input; the `kind` of the protocol's `input` object."""
 
     MICROPHONE = "microphone"
     FILE = "file"
@@ -29,17 +29,17 @@ class InputKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InputInfo:
-    """What an open source delivers.
+    """Description of an open source.
 
     Attributes:
-        kind: which sort of source it is.
-        name: for people: the device's name, the file's name, the address.
+        kind: the kind of source.
+        name: for display: the name of the device or file, or the URL.
         sample_rate_hz: sample frames per second of every block.
         channels: columns of every block.
-        paced: the source hands audio out as fast as it is asked (file, demo, a pipe that `cat`
-            may feed), so who plays it live holds the blocks back to real time (`audio.pacing`).
-        live: audio is made while we listen (device, pipe, radio): it can stall and can be lost.
-        duration_s: length in seconds where it is known and the source ends there, else None.
+        paced: the source delivers audio as fast as it is read (file, demo, a pipe that `cat` may
+            feed), so a live reader must pace it to real time (`audio.pacing`).
+        live: the audio is produced in real time (device, pipe, radio): it can stall or be lost.
+        duration_s: length in seconds if it is known and the source ends there, else None.
     """
 
     kind: InputKind
@@ -53,18 +53,18 @@ class InputInfo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """Some audio, and what was lost on the way to it.
+    """A piece of audio, and what was lost before it.
 
     Attributes:
         samples: float32 [n, channels], n >= 1, owned by the receiver. Usually in [-1, 1]; a float
-            file or pipe may exceed it. Always finite for files; a pipe may hold NaN (the pipeline
-            refuses it).
-        dropped_before: sample frames that were lost between the block before and this one, because
-            the reader was late. Feed them to `Pipeline.skip`.
-        overflows: how often the device itself said, since the block before, that input was lost
-            (how much it lost it does not tell).
-        captured_at: `time.monotonic()` when the last sample arrived from the device; None where
-            the audio is not captured live.
+            file or pipe may exceed it. Always finite for files; a pipe may contain NaN, which the
+            pipeline rejects.
+        dropped_before: sample frames that were lost between the previous block and this one because
+            the reader was late. Pass them to `Pipeline.skip`.
+        overflows: number of times since the previous block that the device reported lost input; it
+            does not report how much.
+        captured_at: `time.monotonic()` when the last sample arrived from the device; None if the
+            audio is not captured live.
     """
 
     samples: Samples
@@ -74,14 +74,14 @@ class Block:
 
 
 class EndOfStream(Exception):
-    """There is no more audio and there never will be: the regular end of a file or a pipe."""
+    """The regular end of a file or a pipe: no more audio will come."""
 
 
 class SourceLost(UserError):
-    """The input broke off: device unplugged, radio unreachable, file damaged in the middle.
+    """The input failed: device unplugged, radio unreachable, file damaged in the middle.
 
     Attributes:
-        recoverable: `reopen()` may bring the same input back; keep trying with growing pauses.
+        recoverable: `reopen()` may bring the same input back; retry with growing pauses.
     """
 
     def __init__(self, message: str, *, recoverable: bool) -> None:
@@ -90,35 +90,35 @@ class SourceLost(UserError):
 
 
 class Source(Protocol):
-    """An open input. Whoever creates one closes it: `with open_source(spec) as source: ...`.
+    """An open input. The creator closes it: `with open_source(spec) as source: ...`.
 
-    One thread reads. `close` may come from any thread and ends a waiting `read`.
+    One thread reads. Any thread may call `close`, which ends a waiting `read`.
     """
 
     @property
     def info(self) -> InputInfo:
-        """What the blocks are; constant while the source is open."""
+        """Description of the source; constant while it is open."""
         ...
 
     def read(self, timeout_s: float) -> Block | None:
-        """The next block, or None where none came within `timeout_s` seconds.
+        """Return the next block, or None if none arrives within `timeout_s` seconds.
 
         Raises:
-            EndOfStream: the audio is over, or the source was closed.
-            SourceLost: the input broke off.
+            EndOfStream: the audio has ended, or the source was closed.
+            SourceLost: the input failed.
         """
         ...
 
     def reopen(self) -> None:
-        """After a recoverable `SourceLost`: take up the very same input again, never another one.
+        """Open the same input again after a recoverable `SourceLost`, never a different one.
 
         Raises:
-            SourceLost: it is not there (yet), or cannot come back.
+            SourceLost: the input is not available yet, or cannot come back.
         """
         ...
 
     def close(self) -> None:
-        """Give everything back; safe to call twice."""
+        """Release all resources; safe to call twice."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -132,7 +132,7 @@ class Source(Protocol):
 
 
 class SourceBase:
-    """The parts that all sources share: `info`, context management, no recovery."""
+    """Common parts of sources: `info`, context management, no recovery."""
 
     _info: InputInfo
 
@@ -144,7 +144,7 @@ class SourceBase:
         raise SourceLost(f"{self._info.name} cannot be reopened", recoverable=False)
 
     def close(self) -> None:
-        """Give everything back; safe to call twice."""
+        """Release all resources; safe to call twice."""
 
     def __enter__(self) -> Self:
         return self

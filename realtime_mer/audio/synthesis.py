@@ -1,7 +1,7 @@
-"""Instruments, drums and a room: the orchestra of the demo, in plain numpy.
+"""A numpy synthesiser for the demo: instruments, drums and reverb.
 
-Every instrument is a function from a pitch in Hz and a length in seconds to mono float32 samples
-[n] at `SAMPLE_RATE_HZ`, with a peak of about 1. The same arguments give the same samples.
+Every instrument is a function of a pitch in Hz and a length in seconds. It returns mono float32
+samples [n] at `SAMPLE_RATE_HZ` with a peak of about 1; the same arguments give the same samples.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ SAMPLE_RATE_HZ = 44_100
 
 Mono = NDArray[np.float32]
 
-_PAD_TABLE = 1 << 17  # 3 s: long enough that its repetition is not heard
+_PAD_TABLE = 1 << 17  # 3 s: long enough to make its repetition inaudible
 
 
 def pitch(name: str) -> float:
-    """A note name in scientific notation ("A4", "F#3", "Bb2") as a frequency in Hz."""
+    """Return the frequency in Hz of a note name ("A4", "F#3", "Bb2")."""
     semitone = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}[name[0]]
     semitone += name.count("#") - name[1:].count("b")
     octave = int(name[-1])
@@ -28,12 +28,12 @@ def pitch(name: str) -> float:
 
 
 def samples(seconds: float) -> int:
-    """How many samples `seconds` are."""
+    """Convert seconds to a number of samples."""
     return round(seconds * SAMPLE_RATE_HZ)
 
 
 def envelope(seconds: float, attack_s: float, release_s: float) -> Mono:
-    """Rises in `attack_s`, stays at 1, falls in the last `release_s`; raised-cosine edges."""
+    """Return a gain [n] that rises in `attack_s`, stays at 1 and falls in the last `release_s`."""
     n = samples(seconds)
     shape = np.ones(n, np.float32)
     attack = min(samples(attack_s), n)
@@ -47,10 +47,13 @@ def envelope(seconds: float, attack_s: float, release_s: float) -> Mono:
 
 @functools.lru_cache(maxsize=16)
 def pad(hz: float, seconds: float, brightness: float, seed: int) -> Mono:
-    """A choir-like tone: every harmonic is a narrow band of noise, made by one inverse FFT.
+    """Render a choir-like tone: every harmonic is a narrow band of noise, made by one inverse FFT.
 
     Args:
-        brightness: how slowly the harmonics fall: 0.5 is a dark string bed, 1 bright brass.
+        hz: fundamental frequency.
+        seconds: length.
+        brightness: level of the high harmonics: 0.5 dark strings, 1 bright brass.
+        seed: of the random phases.
     """
     rng = np.random.default_rng((seed, round(hz * 100)))
     bins = np.arange(_PAD_TABLE // 2 + 1, dtype=np.float32) * (SAMPLE_RATE_HZ / _PAD_TABLE)
@@ -59,18 +62,18 @@ def pad(hz: float, seconds: float, brightness: float, seed: int) -> Mono:
         centre = hz * k
         if centre > 12_000:
             break
-        width = centre * 0.008 + 0.8  # about 14 cents, so that the tone lives
-        reach = slice(
+        width = centre * 0.008 + 0.8  # about 14 cents, for a natural chorus
+        band = slice(
             max(0, int((centre - 4 * width) * _PAD_TABLE / SAMPLE_RATE_HZ)),
             int((centre + 4 * width) * _PAD_TABLE / SAMPLE_RATE_HZ) + 2,
         )
-        bell_curve = np.exp(-(((bins[reach] - centre) / width) ** 2)) / math.sqrt(width)
-        spectrum[reach] += bell_curve * k ** (-1.0 / brightness)
+        bell_curve = np.exp(-(((bins[band] - centre) / width) ** 2)) / math.sqrt(width)
+        spectrum[band] += bell_curve * k ** (-1.0 / brightness)
     phases = rng.random(len(bins), np.float32) * np.float32(2 * np.pi)
-    waves = np.empty(len(bins), np.complex64)
-    waves.real = spectrum * np.cos(phases)
-    waves.imag = spectrum * np.sin(phases)
-    table = np.fft.irfft(waves).astype(np.float32)
+    coefficients = np.empty(len(bins), np.complex64)
+    coefficients.real = spectrum * np.cos(phases)
+    coefficients.imag = spectrum * np.sin(phases)
+    table = np.fft.irfft(coefficients).astype(np.float32)
     table /= np.abs(table).max()
     n = samples(seconds)
     return np.tile(table, -(-n // _PAD_TABLE))[:n]
@@ -78,10 +81,13 @@ def pad(hz: float, seconds: float, brightness: float, seed: int) -> Mono:
 
 @functools.lru_cache(maxsize=256)
 def pluck(hz: float, seconds: float, brightness: float, seed: int) -> Mono:
-    """A plucked string after Karplus and Strong: noise that goes round in a damped loop.
+    """Render a plucked string by Karplus-Strong synthesis: noise in a damped delay loop.
 
     Args:
+        hz: fundamental frequency.
+        seconds: length.
         brightness: 0 (finger on a harp) to 1 (plectrum on steel).
+        seed: of the noise.
     """
     rng = np.random.default_rng((seed, round(hz * 100)))
     period = max(2, math.floor(SAMPLE_RATE_HZ / hz - 0.5))
@@ -89,18 +95,18 @@ def pluck(hz: float, seconds: float, brightness: float, seed: int) -> Mono:
     for _ in range(round(6 * (1 - brightness))):
         burst = 0.5 * (burst + np.roll(burst, 1))
     burst -= burst.mean()
-    # The loop (a whole number of samples and the half one of its filter) is a little off; reading
-    # the result at another speed puts it in tune.
+    # The loop length is a whole number of samples plus the half sample of its filter, so the pitch
+    # is slightly off; resampling the result corrects it.
     speed = hz * (period + 0.5) / SAMPLE_RATE_HZ
     n = samples(seconds)
     turns = math.ceil(n * speed / period) + 2
     loop = np.empty((turns, period), np.float32)
     loop[0] = burst
-    keep = 0.5 * 0.996 ** max(0.3, 220 / hz)
+    damping = 0.5 * 0.996 ** max(0.3, 220 / hz)
     for turn in range(1, turns):
-        before = loop[turn - 1]
-        loop[turn, 1:] = keep * (before[1:] + before[:-1])
-        loop[turn, 0] = keep * (before[0] + (loop[turn - 2, -1] if turn > 1 else 0.0))
+        previous = loop[turn - 1]
+        loop[turn, 1:] = damping * (previous[1:] + previous[:-1])
+        loop[turn, 0] = damping * (previous[0] + (loop[turn - 2, -1] if turn > 1 else 0.0))
     flat = loop.ravel()
     string: Mono = np.interp(np.arange(n) * speed, np.arange(len(flat)), flat).astype(np.float32)
     string *= envelope(seconds, 0.001, 0.05) / np.abs(string).max()
@@ -109,7 +115,7 @@ def pluck(hz: float, seconds: float, brightness: float, seed: int) -> Mono:
 
 @functools.lru_cache(maxsize=8)
 def piano(hz: float, seconds: float, hardness: float) -> Mono:
-    """A struck string: stretched partials, the high ones short; `hardness` 0 (felt) to 1."""
+    """Render a piano: stretched partials, the high ones short; `hardness` 0 (felt) to 1."""
     t = _time(seconds).astype(np.float32)
     tone = np.zeros(len(t), np.float32)
     for k in range(1, 11):
@@ -118,9 +124,9 @@ def piano(hz: float, seconds: float, hardness: float) -> Mono:
             break
         gain = k ** -(2.2 - 1.2 * hardness)
         decay = 0.5 + 0.45 * k * (hz / 260) ** 0.5
-        # Two strings a little apart give the slow beating of a real one.
+        # Two slightly detuned strings beat slowly, as in a real piano.
         beating = np.cos(np.float32(2 * np.pi * 0.0003 * partial) * t + np.float32(0.5 * k))
-        wave = _steady(partial, len(t), 0.08 * k) * beating
+        wave = _constant_sine(partial, len(t), 0.08 * k) * beating
         tone += np.float32(2 * gain) * np.exp(np.float32(-decay) * t) * wave
     tone *= envelope(seconds, 0.004, min(0.3, seconds / 3)) / np.abs(tone).max()
     return tone
@@ -128,7 +134,7 @@ def piano(hz: float, seconds: float, hardness: float) -> Mono:
 
 @functools.lru_cache(maxsize=256)
 def bell(hz: float, seconds: float, ratio: float, depth: float) -> Mono:
-    """Frequency modulation: `ratio` 2 and little `depth` a glockenspiel, 1.41 and much a gong."""
+    """Render FM synthesis: a glockenspiel (`ratio` 2, small `depth`) or a gong (1.41, large)."""
     t = _time(seconds)
     modulator = depth / (2 * np.pi) * np.exp(-t * 4 / seconds) * _sine(hz * ratio * t)
     tone = _sine(hz * t + modulator) * np.exp(-t * 5 / seconds)
@@ -137,7 +143,7 @@ def bell(hz: float, seconds: float, ratio: float, depth: float) -> Mono:
 
 @functools.lru_cache(maxsize=8)
 def flute(hz: float, seconds: float, seed: int) -> Mono:
-    """A soft flute with vibrato that comes late, and some breath."""
+    """Render a soft flute with delayed vibrato and breath noise."""
     t = _time(seconds)
     turns = hz * t + 0.0006 * hz / 5.2 * np.minimum(t / 0.8, 1) * _sine(5.2 * t)
     tone = _sine(turns) + 0.22 * _sine(2 * turns) + 0.07 * _sine(3 * turns)
@@ -148,13 +154,13 @@ def flute(hz: float, seconds: float, seed: int) -> Mono:
 
 @functools.lru_cache(maxsize=256)
 def saw(hz: float, seconds: float, brightness: float, decay: float) -> Mono:
-    """A bowed or sawtooth tone without aliases; `decay` in 1/s (0 holds)."""
+    """Render a band-limited sawtooth; `decay` in 1/s (0 sustains)."""
     t = _time(seconds).astype(np.float32)
     tone = np.zeros(len(t), np.float32)
     for k in range(1, max(2, round(20 * brightness) + 1)):
         if hz * k > 9_000:
             break
-        tone += _steady(hz * k, len(t), 0.0) * np.float32(1.0 / k)
+        tone += _constant_sine(hz * k, len(t), 0.0) * np.float32(1.0 / k)
     tone /= np.abs(tone).max()
     tone *= np.exp(np.float32(-decay) * t)
     return tone * envelope(seconds, 0.006, min(0.04, seconds / 4))
@@ -162,11 +168,13 @@ def saw(hz: float, seconds: float, brightness: float, decay: float) -> Mono:
 
 @functools.lru_cache(maxsize=32)
 def guitar(hz: tuple[float, ...], seconds: float, mute: float, seed: int) -> Mono:
-    """Strings of an electric guitar through one overdriven amplifier and its loudspeaker.
+    """Render strings of an electric guitar through one overdriven amplifier and its loudspeaker.
 
     Args:
-        hz: of the strings that are struck together.
-        mute: damping by the palm in 1/s; 0 lets ring.
+        hz: frequencies of the strings that are struck together.
+        seconds: length.
+        mute: damping by the palm in 1/s; 0 is undamped.
+        seed: of the strings' noise.
     """
     t = _time(seconds).astype(np.float32)
     chord = np.zeros(len(t), np.float32)
@@ -185,7 +193,7 @@ def guitar(hz: tuple[float, ...], seconds: float, mute: float, seed: int) -> Mon
 
 @functools.lru_cache(maxsize=32)
 def kick(deep_hz: float, seconds: float) -> Mono:
-    """A bass drum; deep and long, it is a taiko."""
+    """Render a bass drum."""
     t = _time(seconds)
     sweep = deep_hz * t + (110.0 / 30) * (1 - np.exp(-30 * t))
     click = _noise(len(t), 5) * np.exp(-t * 400) * 0.3
@@ -196,7 +204,7 @@ def kick(deep_hz: float, seconds: float) -> Mono:
 
 @functools.lru_cache(maxsize=32)
 def snare(seconds: float, tone_hz: float, seed: int) -> Mono:
-    """A snare drum, or a clap where `tone_hz` is 0."""
+    """Render a snare drum, or a clap if `tone_hz` is 0."""
     t = _time(seconds)
     rattle = np.diff(_noise(len(t), seed), prepend=0) * np.exp(-t * 6 / seconds)
     if tone_hz:
@@ -212,30 +220,30 @@ def snare(seconds: float, tone_hz: float, seed: int) -> Mono:
 
 @functools.lru_cache(maxsize=32)
 def cymbal(seconds: float, seed: int) -> Mono:
-    """A hi-hat (0.05 s) to a crash (2 s): noise without its low half."""
+    """Render a cymbal, from a hi-hat (0.05 s) to a crash (2 s): high-passed noise."""
     n = samples(seconds)
     hiss = np.diff(_noise(n + 2, seed), 2) / 3
     return (hiss * np.exp(-_time(seconds) * 5 / seconds)).astype(np.float32)
 
 
-def room(dry: Mono, seconds: float, darkness: float, side: int) -> Mono:
-    """What the walls answer: convolution with decaying noise.
+def reverb(dry: Mono, seconds: float, darkness: float, side: int) -> Mono:
+    """Return the reverberation of a signal: convolution with decaying noise.
 
     Args:
         dry: float32 [n].
-        seconds: time until the answer has fallen by 60 dB.
+        seconds: reverberation time (decay by 60 dB).
         darkness: 0 (tiles) to 1 (curtains).
-        side: 0 or 1; the walls of the left and of the right answer differently.
+        side: 0 (left) or 1 (right); each has its own noise.
 
     Returns:
-        float32 [n], the answer alone, about as loud as the input, cut where the input ends.
+        float32 [n], the reverberation alone, about as loud as the input, cut at its end.
     """
     length = samples(seconds)
-    walls = _noise(length, 77 + side)
-    walls *= np.exp(np.linspace(0, -6.9, length, dtype=np.float32))
-    walls[: samples(0.012)] = 0  # the sound has to get there first
+    impulse = _noise(length, 77 + side)
+    impulse *= np.exp(np.linspace(0, -6.9, length, dtype=np.float32))
+    impulse[: samples(0.012)] = 0  # pre-delay
     size = _fft_size(len(dry) + length)
-    spectrum = np.fft.rfft(walls, size)
+    spectrum = np.fft.rfft(impulse, size)
     bins = np.arange(len(spectrum), dtype=np.float32)
     bins *= SAMPLE_RATE_HZ / size / (9_000 - 7_500 * darkness)
     np.square(bins, out=bins)
@@ -243,24 +251,24 @@ def room(dry: Mono, seconds: float, darkness: float, side: int) -> Mono:
     spectrum /= bins
     spectrum /= np.linalg.norm(spectrum) / math.sqrt(len(spectrum))
     spectrum *= np.fft.rfft(dry, size)
-    answer: Mono = np.fft.irfft(spectrum, size)[: len(dry)].astype(np.float32, copy=False)
-    return answer
+    wet: Mono = np.fft.irfft(spectrum, size)[: len(dry)].astype(np.float32, copy=False)
+    return wet
 
 
 def _time(seconds: float) -> NDArray[np.float64]:
-    """Seconds, in double precision: a phase of many turns has no room in a float32."""
+    """Return the times of samples in seconds, in double precision for the phase of many cycles."""
     return np.arange(samples(seconds)) / SAMPLE_RATE_HZ
 
 
 def _sine(turns: NDArray[np.float64]) -> Mono:
-    """The sine of a phase in turns; without its whole turns it fits a float32, which is fast."""
+    """Return the sine of a phase in cycles; its fractional part is enough, in fast float32."""
     return np.sin(((turns - np.floor(turns)) * (2 * np.pi)).astype(np.float32))
 
 
-def _steady(hz: float, n: int, turns: float) -> Mono:
-    """A sine of constant frequency that starts at a phase in turns.
+def _constant_sine(hz: float, n: int, turns: float) -> Mono:
+    """Return `n` samples of a sine of constant frequency; the initial phase is in cycles.
 
-    By the addition theorem from a coarse and a fine grid: a few hundred sines instead of `n`.
+    The addition theorem on a coarse and a fine grid needs a few hundred sines instead of `n`.
     """
     fine = 512
     coarse = -(-n // fine)
@@ -272,7 +280,7 @@ def _steady(hz: float, n: int, turns: float) -> Mono:
 
 
 def _fft_size(n: int) -> int:
-    """The smallest length from `n` on that the FFT likes: a product of twos, threes and fives."""
+    """Return the smallest product of powers of 2, 3 and 5 that is at least `n`."""
     powers: list[int] = [3**b * 5**c for b in range(6) for c in range(5)]
     return min(odd << max(0, math.ceil(math.log2(n / odd))) for odd in powers)
 
@@ -285,7 +293,7 @@ def _noise(n: int, seed: int) -> Mono:
     return np.random.default_rng(seed).uniform(-1, 1, n).astype(np.float32)
 
 
-def forget() -> None:
-    """Give back the memory of tones that were kept because scores repeat them."""
+def clear_cache() -> None:
+    """Free the cached tones, which the score repeats."""
     for instrument in (pad, pluck, piano, bell, flute, saw, guitar, kick, snare, cymbal):
         instrument.cache_clear()

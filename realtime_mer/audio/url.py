@@ -20,29 +20,29 @@ SCHEMES = frozenset(
 )
 _URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+://")
 
-# Everything that a stream or an HLS list needs, and not the files of this machine.
+# What streams and HLS playlists need; local files are not allowed.
 _PROTOCOLS = "http,https,httpproxy,tls,tcp,udp,rtp,srtp,rtmp,rtmps,srt,icecast,crypto,data"
-_SILENCE_TIMEOUT_US = 15_000_000
+_READ_TIMEOUT_US = 15_000_000
 
 
 def looks_like_url(spec: str) -> bool:
-    """Whether `spec` starts like an address, for example `https://`."""
+    """Return whether `spec` starts like a URL, for example `https://`."""
     return _URL.match(spec) is not None
 
 
 class UrlSource(SourceBase):
-    """A network stream. Radio comes in bursts, so it is `live` and `paced` at once.
+    """A network stream. Radio arrives in bursts, so the source is both `live` and `paced`.
 
-    ffmpeg takes an interrupted connection up again by itself; where it gives up, `read` raises a
-    recoverable `SourceLost` and `reopen` starts anew.
+    ffmpeg reconnects by itself; when it gives up, `read` raises a recoverable `SourceLost`, and
+    `reopen` connects again.
 
     Args:
-        url: an address with one of `SCHEMES`.
-        open_timeout_s: how long the first audio may take.
+        url: a URL with one of `SCHEMES`.
+        open_timeout_s: how long to wait for the first audio, in seconds.
         block_s: the longest block, in seconds.
 
     Raises:
-        UserError: the scheme is not one of these, ffmpeg is missing, or nothing can be played.
+        UserError: the scheme is not supported, ffmpeg is missing, or the stream cannot be played.
     """
 
     def __init__(self, url: str, *, open_timeout_s: float = 20.0, block_s: float = 0.02) -> None:
@@ -50,7 +50,7 @@ class UrlSource(SourceBase):
         if scheme not in SCHEMES:
             raise UserError(
                 f"'{url}': addresses that start with {scheme}:// cannot be played; "
-                f"take one of {', '.join(sorted(SCHEMES))}"
+                f"use one of {', '.join(sorted(SCHEMES))}"
             )
         self._url = url
         self._open_timeout_s = open_timeout_s
@@ -74,12 +74,12 @@ class UrlSource(SourceBase):
             decoder = self._connect()
         except UserError as error:
             raise SourceLost(str(error), recoverable=True) from None
-        found = (decoder.sample_rate_hz, decoder.channels)
-        if found != (self._info.sample_rate_hz, self._info.channels):
+        actual = (decoder.sample_rate_hz, decoder.channels)
+        if actual != (self._info.sample_rate_hz, self._info.channels):
             decoder.close()
             raise SourceLost(
-                f"{self._info.name} came back with {found[0]} Hz and {found[1]} channel(s) instead "
-                f"of {self._info.sample_rate_hz} Hz and {self._info.channels}; start again",
+                f"{self._info.name} came back with {actual[0]} Hz and {actual[1]} channel(s) "
+                f"instead of {self._info.sample_rate_hz} Hz and {self._info.channels}; start again",
                 recoverable=False,
             )
         self._decoder = decoder
@@ -91,14 +91,14 @@ class UrlSource(SourceBase):
         return FfmpegDecoder(
             self._url,
             options=_options(urlsplit(self._url).scheme.lower()),
-            what=f"'{without_password(self._url)}'",
+            label=f"'{without_password(self._url)}'",
             open_timeout_s=self._open_timeout_s,
             block_s=self._block_s,
         )
 
 
 def without_password(url: str) -> str:
-    """The address as it may be shown: without `user:password@`."""
+    """Return the URL without `user:password@`, for display."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
@@ -108,7 +108,7 @@ def _options(scheme: str) -> list[str]:
     if scheme in ("http", "https"):
         # Before -i, or ffmpeg takes them for the output.
         options += ["-reconnect", "1", "-reconnect_streamed", "1", "-reconnect_delay_max", "8"]
-        options += ["-rw_timeout", str(_SILENCE_TIMEOUT_US)]
+        options += ["-rw_timeout", str(_READ_TIMEOUT_US)]
     elif scheme in ("rtsp", "rtsps"):
         options[1] += ",rtsp,rtsps"
         options += ["-rtsp_transport", "tcp"]

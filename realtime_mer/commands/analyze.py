@@ -1,4 +1,4 @@
-"""`realtime-mer analyze`: files through the live pipeline, as fast as it can."""
+"""`realtime-mer analyze`: files through the live pipeline, as fast as possible."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from realtime_mer.core.requests import Computation
     from realtime_mer.core.types import Estimate
 
-HELP = "run files through the same pipeline, as fast as it can"
+HELP = "run files through the same pipeline, as fast as possible"
 DESCRIPTION = """\
-Runs audio files through the pipeline that also listens live, as fast as this machine
-can, and writes one row per estimate. A file gives the same values as when it is
-played live with 'serve --input FILE' or 'listen --input FILE'.
+Runs audio files through the live pipeline, as fast as possible, and writes one
+row per estimate. The values equal those of 'serve --input FILE' and
+'listen --input FILE'.
 
-Reads wav, flac, ogg, opus and mp3; what else ffmpeg can read where it is installed.
-'demo' instead of a file is the built-in piece.
+Reads wav, flac, ogg, opus and mp3, and every format of ffmpeg if ffmpeg is
+installed. 'demo' instead of a file is the built-in piece.
 
-Rows go to standard output, or with -o into a file; with several files -o names a
-folder, which gets one table for each. The progress bar is on standard error.
+Rows go to standard output, or with -o into a file. With several files, -o names
+a folder, which gets one table per file. Progress is on standard error.
 """
 EXAMPLES = """\
   realtime-mer analyze song.flac
@@ -44,15 +44,15 @@ EXAMPLES = """\
   realtime-mer analyze album/*.mp3 -o emotions/ --plot emotions/
   realtime-mer analyze demo --plot demo.png -o demo.csv
 exit code:
-  0  every file was analysed
-  2  something was wrong with an option or a file; the other files were analysed
+  0  all files were analysed
+  2  an option or a file was wrong; the other files were analysed
 """
 
 
-# Long blocks cost less; they change nothing in the estimates.
+# Long blocks cost less and do not change the estimates.
 BLOCK_S = 1.0
-# So many files are open at once, and their windows are computed together.
-TOGETHER = 8
+# Files that are open at once; their windows are computed in one batch.
+MAX_OPEN_FILES = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,19 +60,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument(
         "--format", choices=FORMATS, default=None,
-        help="csv, or jsonl: the JSON of the wire, one object a line "
-        "(default: by the ending of PATH, else csv)",
+        help="csv, or jsonl: one JSON object per line, as in docs/protocol.md "
+        "(default: by the suffix of PATH, else csv)",
     )  # fmt: skip
     group.add_argument(
         "-o", "--output", metavar="PATH",
-        help="where the rows go: a file, or a folder (made if need be) where there are several "
-        "files or PATH ends in a slash (default: standard output)",
+        help="write the rows to this file; with several files, or if PATH ends in a slash, to this "
+        "folder, which is created if necessary (default: standard output)",
     )  # fmt: skip
     group.add_argument(
         "--plot", metavar="PATH.png",
-        help="also draw both values over time; a folder where there are several files",
+        help="also plot valence and arousal over time; with several files, a folder",
     )  # fmt: skip
-    group.add_argument("--quiet", action="store_true", help="no progress bar")
+    group.add_argument("--quiet", action="store_true", help="show no progress bar")
     add_pipeline_arguments(parser)
 
 
@@ -80,22 +80,20 @@ def run(args: argparse.Namespace) -> int:
     config = pipeline_config(args)
     names: list[str] = args.files
     row_format = args.format or _format_of(args.output)
-    tables = _targets(names, args.output, f".{row_format}")
-    plots = _targets(names, args.plot, ".png")
+    tables = _output_paths(names, args.output, f".{row_format}")
+    plots = _output_paths(names, args.plot, ".png")
     for target in (*tables.values(), *plots.values()):
         _refuse_overwriting_input(target, names)
     for plot in plots.values():
         if plot.suffix.lower() != ".png":
-            raise UserError(
-                f"the plot {plot} must end in .png: that is the format it is written in"
-            )
-    engine, choice = chosen_engine(args)
-    # As the bar: for who watches, not for a pipe.
+            raise UserError(f"the plot {plot} must end in .png, the only format of plots")
+    engine, backend_line = chosen_engine(args)
+    # Like the progress bar: only on a terminal.
     if sys.stderr.isatty() and not args.quiet:
-        print(choice, file=sys.stderr)
+        print(backend_line, file=sys.stderr)
     failures: list[str] = []
     with _Rows(tables, row_format, with_file=len(names) > 1) as rows, _progress(args.quiet) as bar:
-        for name, estimates, error in _in_order(names, engine, config, rows, bar):
+        for name, estimates, error in _analyze_in_order(names, engine, config, rows, bar):
             try:
                 if error is not None:
                     raise error
@@ -113,67 +111,67 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _in_order(
+def _analyze_in_order(
     names: list[str],
     engine: Engine,
     config: PipelineConfig,
     rows: _Rows,
     advance: Callable[[str, float], None],
 ) -> Iterator[tuple[str, list[Estimate], Exception | None]]:
-    """Analyses several files at once and writes their rows in order.
+    """Analyse several files at once and write their rows in order.
 
     Yields:
-        In order, the name of each file, its estimates, and what went wrong.
+        In order: the name of a file, its estimates, and the error that ended it, or None.
     """
     from realtime_mer.core.batching import run_each
 
-    sheets = [_Sheet(rows.of(name)) for name in names]
-    first = 0  # the file whose rows are being written; those after it wait
+    results = [_FileResult(rows.writer_for(name)) for name in names]
+    first = 0  # the file whose rows are being written; later files wait
 
-    analysing = (
-        _analysing(name, engine, config, sheet.take, advance)
-        for name, sheet in zip(names, sheets, strict=True)
+    computations = (
+        _analyze_file(name, engine, config, result.add, advance)
+        for name, result in zip(names, results, strict=True)
     )
-    sheets[0].begin()
-    for index, result in run_each(engine, analysing, max_batch=TOGETHER):
-        sheets[index].end(result)
-        while first < len(sheets) and sheets[first].ended:
-            sheet = sheets[first]
-            yield names[first], sheet.estimates, sheet.error
-            sheet.estimates = []
+    results[0].start_writing()
+    for index, error in run_each(engine, computations, max_batch=MAX_OPEN_FILES):
+        results[index].end(error)
+        while first < len(results) and results[first].ended:
+            result = results[first]
+            yield names[first], result.estimates, result.error
+            result.estimates = []
             first += 1
-            if first < len(sheets):
-                sheets[first].begin()
+            if first < len(results):
+                results[first].start_writing()
 
 
-class _Sheet:
-    """The estimates of one file: kept back until the rows before them are written."""
+class _FileResult:
+    """The estimates of one file, buffered until the rows of the files before it are written."""
 
     def __init__(self, write: Callable[[Estimate], None]) -> None:
         self._write = write
-        self._begun = False
+        self._writing = False
         self.estimates: list[Estimate] = []
         self.error: Exception | None = None
         self.ended = False
 
-    def begin(self) -> None:
-        """It is this file's turn: writes what there is, and what comes from now on."""
-        self._begun = True
+    def start_writing(self) -> None:
+        """Write the buffered estimates now, and later ones as they arrive."""
+        self._writing = True
         try:
             self._write_all(self.estimates)
         except UserError as error:
-            self._begun, self.error = False, error
+            self._writing, self.error = False, error
 
-    def take(self, estimates: list[Estimate]) -> None:
-        """The next estimates."""
+    def add(self, estimates: list[Estimate]) -> None:
+        """Add the next estimates."""
         self.estimates += estimates
-        if self._begun:
+        if self._writing:
             self._write_all(estimates)
 
-    def end(self, result: Exception | None) -> None:
-        """The file is over; `result` is what went wrong."""
-        # That its rows could not be written is told first.
-        self.error = self.error or result
+    def end(self, error: Exception | None) -> None:
+        """Mark the file as finished; `error` is what went wrong, if anything."""
+        # An error of writing came first and is the one to report.
+        self.error = self.error or error
         self.ended = True
 
     def _write_all(self, estimates: list[Estimate]) -> None:
@@ -181,14 +179,14 @@ class _Sheet:
             self._write(estimate)
 
 
-def _analysing(
+def _analyze_file(
     name: str,
     engine: Engine,
     config: PipelineConfig,
-    take: Callable[[list[Estimate]], None],
+    add: Callable[[list[Estimate]], None],
     advance: Callable[[str, float], None],
 ) -> Computation[None]:
-    """One file from beginning to end; hands its estimates to `take` as they come."""
+    """Analyse one file; pass its estimates to `add` as they are computed."""
     from realtime_mer.audio.source import EndOfStream, SourceLost
     from realtime_mer.core.pipeline import Pipeline
 
@@ -198,36 +196,36 @@ def _analysing(
             engine, sample_rate_hz=info.sample_rate_hz, channels=info.channels, config=config
         )
         advance(name, 0.0)
-        made = heard = 0
+        count = frames = 0
         while True:
             try:
                 block = source.read(timeout_s=60.0)
             except EndOfStream:
                 break
             except SourceLost:
-                # What was heard up to the damage is kept.
-                take((yield from pipeline.finish_requests()))
+                # Keep the estimates of the audio before the damage.
+                add((yield from pipeline.finish_requests()))
                 raise
             if block is None:
-                raise UserError(f"{name}: no audio came for a minute")
+                raise UserError(f"{name}: no audio arrived for a minute")
             try:
                 estimates = yield from pipeline.feed_requests(block.samples)
             except BadSamplesError as error:
                 raise UserError(
-                    f"{name}: sample {heard + error.position} is not a finite number "
+                    f"{name}: sample {frames + error.position} is not a finite number "
                     f"({error.value}); repair the file, for example by converting it with ffmpeg"
                 ) from error
-            take(estimates)
-            made += len(estimates)
-            heard += len(block.samples)
+            add(estimates)
+            count += len(estimates)
+            frames += len(block.samples)
             if info.duration_s:
-                advance(name, min(heard / info.sample_rate_hz / info.duration_s, 1.0))
+                advance(name, min(frames / info.sample_rate_hz / info.duration_s, 1.0))
         estimates = yield from pipeline.finish_requests()
-        take(estimates)
-        made += len(estimates)
-    if not made:
+        add(estimates)
+        count += len(estimates)
+    if not count:
         raise UserError(
-            f"{name} lasts {heard / info.sample_rate_hz:.2f} s; at least half a second is needed"
+            f"{name} lasts {frames / info.sample_rate_hz:.2f} s; at least 0.5 s is needed"
         )
 
 
@@ -241,7 +239,7 @@ def _open(name: str) -> Source:
 
 
 class _Rows:
-    """Where the rows of each file go: one table for all on standard output, or one table each."""
+    """Writes the rows: one shared table on standard output, or one table per file."""
 
     def __init__(self, tables: dict[str, Path], row_format: str, *, with_file: bool) -> None:
         self._tables = tables
@@ -256,8 +254,8 @@ class _Rows:
     def __exit__(self, *error: object) -> None:
         self._open.close()
 
-    def of(self, name: str) -> Callable[[Estimate], None]:
-        """What takes the estimates of a file; its table is made with the first of them."""
+    def writer_for(self, name: str) -> Callable[[Estimate], None]:
+        """Return the function that writes a file's estimates; the first one opens the table."""
         writer: TableWriter | None = None
 
         def write(estimate: Estimate) -> None:
@@ -274,7 +272,7 @@ class _Rows:
         return write
 
     def _table(self, path: Path) -> TableWriter:
-        # The table before is complete.
+        # The table of the file before is complete.
         self._open.close()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -288,8 +286,8 @@ def _format_of(output: str | None) -> str:
     return "jsonl" if output and Path(output).suffix in (".jsonl", ".ndjson") else "csv"
 
 
-def _targets(names: list[str], path: str | None, suffix: str) -> dict[str, Path]:
-    """The output file of each input; empty where no output was named."""
+def _output_paths(names: list[str], path: str | None, suffix: str) -> dict[str, Path]:
+    """Return the output file of each input; empty if no output was given."""
     if path is None:
         return {}
     output = Path(path)
@@ -302,11 +300,11 @@ def _targets(names: list[str], path: str | None, suffix: str) -> dict[str, Path]
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"the folder {output} cannot be made ({error.strerror})") from error
+        raise UserError(f"the folder {output} cannot be created ({error.strerror})") from error
     targets: dict[str, Path] = {}
     for name in names:
         target = output / f"{Path(name).stem}{suffix}"
-        # Two files of one name, or song.mp3 beside song.flac: keep the ending, then count.
+        # Equal names, or song.mp3 next to song.flac: keep the suffix, then number them.
         if target in targets.values():
             target = output / f"{Path(name).name}{suffix}"
         number = 2
@@ -320,14 +318,14 @@ def _targets(names: list[str], path: str | None, suffix: str) -> dict[str, Path]
 def _refuse_overwriting_input(target: Path, names: list[str]) -> None:
     for name in names:
         if target.exists() and Path(name).exists() and target.samefile(name):
-            raise UserError(f"{target} is an input; writing there would destroy it")
+            raise UserError(f"{target} is an input file; writing there would destroy it")
 
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[str, float], None]]:
-    """A bar on standard error where somebody watches it; yields what sets its place."""
+    """Show a progress bar on standard error if it is a terminal; yield its update function."""
     if quiet or not sys.stderr.isatty():
-        yield lambda name, share: None
+        yield lambda name, fraction: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -341,9 +339,9 @@ def _progress(quiet: bool) -> Iterator[Callable[[str, float], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         tasks: dict[str, TaskID] = {}
 
-        def advance(name: str, share: float) -> None:
+        def advance(name: str, fraction: float) -> None:
             if name not in tasks:
                 tasks[name] = progress.add_task(Path(name).name, total=1.0)
-            progress.update(tasks[name], completed=share)
+            progress.update(tasks[name], completed=fraction)
 
         yield advance

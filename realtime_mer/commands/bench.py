@@ -12,20 +12,21 @@ from realtime_mer.errors import UserError
 
 HELP = "measure speed and latency"
 DESCRIPTION = """\
-Measures on this machine, with the shipped model and the built-in music. Let the
-machine rest meanwhile.
+Measures this machine with the shipped model and the built-in piece. Close other
+programs first: they distort the figures.
 
-latency   what an update costs (resampler, front-end, engine, message; 50th, 95th
-          and 99th percentile on one core), what stays in memory, how late an
-          estimate arrives at a websocket, the share of a core of a running
-          server. About a minute and a half.
-engine    milliseconds a window for batches of 1 to 256, with one thread and two,
-          and how much of the machine's arithmetic that is. Half a minute.
-streams   how many live streams one process serves in time, over websockets and
-          inside the process. About four minutes.
-viewers   how many viewers of one stream get each update in time, and what one
-          costs that takes nothing. About three minutes.
-start-up  how long it takes to listen, and to the first estimate. Half a minute.
+latency   the cost of an update (resampler, front-end, engine, message; 50th,
+          95th and 99th percentile on one core), memory that an update leaves
+          behind, the delay to a websocket client, and the share of a core that
+          a running server uses. About 90 seconds.
+engine    milliseconds per window for batches of 1 to 256 with one and two
+          threads, and the share of the peak arithmetic rate. 30 seconds.
+streams   the number of live streams that one process serves in time, over
+          websockets and inside the process. About 4 minutes.
+viewers   the number of viewers of one stream that get each update in time, and
+          the memory of a viewer that reads nothing. About 3 minutes.
+start-up  the time until the program listens, and until the first estimate.
+          30 seconds.
 """
 EXAMPLES = """\
   realtime-mer bench latency
@@ -42,18 +43,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
         "--quick", action="store_true",
-        help="few and short measurements: does it work, not how well",
+        help="a few short measurements: shows that it works, not how fast",
     )  # fmt: skip
     parser.add_argument(
         "--seconds", type=float, metavar="S",
-        help="latency: length of each of the two live runs, 12 or more (default: 30)",
+        help="latency: length of each of the two live runs, at least 12 (default: 30)",
     )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
     if args.seconds is not None and args.question != "latency":
         raise UserError(
-            f"--seconds belongs to 'bench latency'; 'bench {args.question}' takes --quick"
+            f"--seconds belongs to 'bench latency'; use --quick with 'bench {args.question}'"
         )
     if args.seconds is None:
         args.seconds = QUICK_SECONDS if args.quick else DEFAULT_SECONDS
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
             "window of 10 s fills, and at most 3600"
         )
     if sys.stderr.isatty():
-        print("measuring …", file=sys.stderr)
+        print("measuring ...", file=sys.stderr)
     measure, report = _QUESTIONS[args.question]
     result = measure(args)
     print(json.dumps(result, indent=2) if args.json else "\n".join(report(result)))
@@ -112,17 +113,17 @@ def _latency_report(result: dict[str, Any]) -> list[str]:
         "frontend_ms": "front-end, 1 s of audio",
         "engine_ms": "engine, a full window",
         "publish_ms": "message to one viewer",
-        "update_ms": "whole update, 1 s of audio",
+        "update_ms": "full update, 1 s of audio",
         "end_to_end_ms": "sample in to message out",
     }
-    stays = result["allocations"]["traced_bytes_per_update"]
+    growth = result["allocations"]["traced_bytes_per_update"]
     return [
         *_percentiles("ms", [(name, result[key]) for key, name in names.items()]),
         "",
         f"real-time factor             {result['real_time_factor']:.4f}",
         f"share of one core            {result['core_share']:.2%}",
         f"resident memory              {result['rss_mb']:.0f} MB",
-        f"stays of each update         {stays:.0f} bytes",
+        f"memory left by an update     {growth:.0f} bytes",
         f"start to first estimate      {result['first_estimate_s']:.2f} s",
         f"full window to tracking      {result['window_full_to_tracking_s']:.2f} s",
         "",
@@ -131,19 +132,19 @@ def _latency_report(result: dict[str, Any]) -> list[str]:
 
 
 def _engine_report(result: dict[str, Any]) -> list[str]:
-    lines = [f"{'backend':<16}{'threads':>8}{'batch':>7}{'ms a window':>13}{'of the peak':>13}"]
+    lines = [f"{'backend':<16}{'threads':>8}{'batch':>7}{'ms per window':>15}{'of the peak':>13}"]
     for row in result["rows"]:
         share = "" if row["peak_share"] is None else f"{row['peak_share']:.0%}"
         lines.append(
             f"{row['backend']:<16}{row['threads']:>8}{row['batch']:>7}"
-            f"{row['ms_per_window']:>13.3f}{share:>13}"
+            f"{row['ms_per_window']:>15.3f}{share:>13}"
         )
-    counted = result["mflop_per_window"]
+    mflop = result["mflop_per_window"]
     return [
         *lines,
         "",
-        "operations of a window       "
-        + ("not counted: needs the onnx package" if counted is None else f"{counted:.1f} MFLOP"),
+        "operations per window        "
+        + ("not counted: needs the onnx package" if mflop is None else f"{mflop:.1f} MFLOP"),
         f"peak of one thread           {result['peak_gflops_one_thread']:.0f} GFLOP/s",
         "",
         _machine(result),
@@ -160,7 +161,7 @@ def _streams_report(result: dict[str, Any]) -> list[str]:
         lines.append("")
     return [
         *lines,
-        f"most in time                 {result['most_websocket_streams']} over websockets, "
+        f"maximum in time              {result['most_websocket_streams']} over websockets, "
         f"{result['most_inside_streams']} inside the process",
         "",
         _machine(result),
@@ -175,8 +176,8 @@ def _viewers_report(result: dict[str, Any]) -> list[str]:
             [(f"{row['viewers']} viewers", row["delay_ms"]) for row in result["levels"]],
         ),
         "",
-        f"most in time                 {result['most_viewers_in_time']} viewers",
-        f"a viewer that takes nothing  {stalled['memory_per_viewer_kb']:.0f} kB",
+        f"maximum in time              {result['most_viewers_in_time']} viewers",
+        f"a viewer that reads nothing  {stalled['memory_per_viewer_kb']:.0f} kB",
         "",
         _machine(result),
     ]

@@ -1,4 +1,4 @@
-"""`realtime-mer compile`: the model as an engine for NVIDIA cards."""
+"""`realtime-mer compile`: compile the model for NVIDIA cards."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from realtime_mer.errors import UserError
 if TYPE_CHECKING:
     from mer_engine.backends.cuda import Card
 
-HELP = "compile the model for an NVIDIA card (needs the 'tensorrt' extra)"
+HELP = "compile the model for an NVIDIA card (extra 'tensorrt')"
 DESCRIPTION = """\
-Compiles the model with TensorRT for the NVIDIA card of this machine, holds what it made
-against the reference (docs/engine.md), and keeps it in the user's cache, where
-'--backend auto' finds it from then on. With tensorrt-rtx it also compiles for cards that
-are not here, such as sm89 (RTX 40), on a machine without any.
+Compiles the model with TensorRT for the NVIDIA card of this machine, compares
+the result with the reference (docs/engine.md) and keeps it in the user's cache,
+where '--backend auto' finds it. With tensorrt-rtx it also compiles for other
+kinds of card, such as sm89 (RTX 40), even on a machine without a card.
 
-Half precision is taken where the reference's answers allow it.
-Needs TensorRT: pip install 'realtime-mer[tensorrt]'
+Uses half precision if the result passes the parity gate.
+Needs the packages of the extra 'tensorrt'; without them, the command prints how
+to install them.
 """
 EXAMPLES = """\
   realtime-mer compile
@@ -38,20 +39,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=THIS,
         metavar="CARD",
         help="'this' for the card of this machine, a kind of card such as sm89, or 'all' for every "
-        "kind that tensorrt-rtx knows (default: this)",
+        "kind that tensorrt-rtx supports (default: this)",
     )
     parser.add_argument(
         "--precision",
         choices=(AUTO, "fp32", "fp16"),
         default=AUTO,
-        help="single or half precision; 'auto' takes half where it passes the parity gate, which "
-        "only the card itself can tell (default: auto)",
+        help="single or half precision; 'auto' takes half precision if it passes the parity gate, "
+        "which only a run on the card shows (default: auto)",
     )
     parser.add_argument(
         "--out",
         type=Path,
         metavar="FOLDER",
-        help="write the engines there (made if need be) instead of into the user's cache",
+        help="write the engines to this folder (created if necessary) instead of the user's cache",
     )
     add_model_argument(parser)
 
@@ -74,35 +75,35 @@ def run(args: argparse.Namespace) -> int:
                 f"{cuda.missing()}; name the kind of card to compile for with --target ({names})"
             )
         return _compile_here(model, card, args.precision, args.out)
-    chosen = targets() if args.target == ALL else (args.target.lower(),)
-    for target in chosen:
+    selected = targets() if args.target == ALL else (args.target.lower(),)
+    for target in selected:
         library = library_for(target, card)
         precision = library.precisions(target)[0] if args.precision == AUTO else args.precision
-        compile_plan(model, target, precision, _say, args.out)
-    _say("the parity gate is passed on the card itself, when the engine is loaded there")
+        compile_plan(model, target, precision, _log, args.out)
+    _log("each engine is checked against the reference when it is first loaded on its card")
     return 0
 
 
 def _compile_here(model: Path, card: Card, precision: str, out: Path | None) -> int:
-    """Compile for the card of this machine; the fastest that passes the gate is kept."""
+    """Compile for the card of this machine; keep the fastest that passes the parity gate."""
     from mer_engine.backends import parity
     from mer_engine.backends.tensorrt.build import library_for
     from mer_engine.backends.tensorrt.plan import compile_plan, open_engine
 
     library = library_for(card.target, card)
-    wanted = library.precisions(card.target) if precision == AUTO else (precision,)
-    for choice in wanted:
-        path = compile_plan(model, card.target, choice, _say, out)
+    precisions = library.precisions(card.target) if precision == AUTO else (precision,)
+    for candidate in precisions:
+        path = compile_plan(model, card.target, candidate, _log, out)
         if out is not None:
             continue
-        verdict = parity.check(open_engine(model, _say, choice))
+        verdict = parity.check(open_engine(model, _log, candidate))
         if verdict.passed:
-            _say(f"it tells what the reference tells: {verdict.figures}")
+            _log(f"its outputs match the reference: {verdict.figures}")
             return 0
         path.unlink(missing_ok=True)
-        _say(f"it is refused, and removed: it differs from the reference by {verdict.figures}")
+        _log(f"refused and removed; it differs from the reference: {verdict.figures}")
     return 0 if out is not None else 1
 
 
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
+def _log(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""`realtime-mer devices`: what can be listened to."""
+"""`realtime-mer devices`: list the audio inputs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 HELP = "list the audio inputs"
 DESCRIPTION = """\
-Lists the devices that --input takes, by index, by name or by a part of the name. The
-index may change when devices come and go; the name stays. The default device is marked,
-and so are devices that deliver what the computer itself plays (loopback, monitor).
+Lists the input devices. --input takes the index, the name or a part of the
+name. The index may change when devices are plugged in or removed; the name does
+not. The list marks the default device, and devices that record what the
+computer itself plays (loopback).
 """
 EXAMPLES = """\
   realtime-mer devices
@@ -26,10 +27,10 @@ EXAMPLES = """\
 """
 
 _LOOPBACK_TIPS = {
-    "linux": "to hear what this computer plays (PulseAudio, PipeWire): "
+    "linux": "to record what this computer plays (PulseAudio, PipeWire): "
     'PULSE_SOURCE="$(pactl get-default-sink).monitor" realtime-mer listen --input pulse',
-    "darwin": "to hear what this computer plays, install a loopback device, for example BlackHole",
-    "win32": 'to hear what this computer plays, enable "Stereo Mix" or install a virtual cable',
+    "darwin": "to record what this computer plays, install a loopback device such as BlackHole",
+    "win32": 'to record what this computer plays, enable "Stereo Mix" or install a virtual cable',
 }
 
 
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps([asdict(device) for device in devices], indent=2))
         return 0
     if not devices:
-        print("no input device found; plug one in, or try --input demo")
+        print("no input device found; connect one, or try --input demo")
     elif sys.stdout.isatty():
         _print_table(devices)
     else:
@@ -59,18 +60,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _row(device: InputDevice) -> tuple[str, ...]:
-    marks = []
+    labels = []
     if device.is_default:
-        marks.append("default")
+        labels.append("default")
     if device.is_loopback:
-        marks.append("loopback")
+        labels.append("loopback")
     return (
         str(device.index),
         device.name,
         device.host_api,
         str(device.channels),
         str(device.sample_rate_hz),
-        ", ".join(marks),
+        ", ".join(labels),
     )
 
 

@@ -1,9 +1,10 @@
-"""`realtime-mer doctor`: is everything in place, and if not, what is to be done."""
+"""`realtime-mer doctor`: check this machine and say how to fix what is wrong."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import socket
 import sys
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
     from realtime_mer.audio.source import Block, Source
     from realtime_mer.core.types import Estimate
 
-HELP = "check this machine and say what is wrong"
+HELP = "check this machine and report what is wrong"
 DESCRIPTION = """\
-Checks everything that listening needs: versions, the model, PortAudio and the input
-devices, the port of the page, ffmpeg; then listens for five seconds (level, clipping,
-offset, silence, lost input), runs the model on what it heard, and sums up in plain words.
+Checks everything that live use needs: package versions, the model and its
+backends, PortAudio, the input devices, ffmpeg and the port of the page. Then it
+records five seconds, checks the signal (level, clipping, offset, silence, lost
+samples), runs the model on it, and ends with a summary.
 
-The exit code is 0 where everything needed works and 1 where something needed is broken.
+Exit code: 0 if everything that is needed works, 1 if not.
 """
 EXAMPLES = """\
   realtime-mer doctor
@@ -38,11 +40,11 @@ EXAMPLES = """\
   realtime-mer doctor --no-listen --json
 """
 
-LISTEN_S = 5.0
+LISTEN_S = 5.0  # how long the input is checked
 
 
 class Status(StrEnum):
-    """How a check came out: as it should, worth knowing, or broken."""
+    """Result of a check: in order, worth knowing, or broken."""
 
     OK = "ok"
     NOTE = "note"
@@ -51,7 +53,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at, and a sentence about it."""
+    """The result of one check, with a sentence about it."""
 
     name: str
     status: Status
@@ -60,7 +62,7 @@ class Check:
 
 @dataclass(slots=True)
 class Report:
-    """Everything that was found; `to_dict` is what `--json` prints."""
+    """All results; `to_dict` is what `--json` prints."""
 
     checks: list[Check] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
@@ -70,12 +72,12 @@ class Report:
 
     @property
     def usable(self) -> bool:
-        """Nothing that is needed is broken."""
+        """Whether everything that is needed works."""
         return all(check.status != Status.BROKEN for check in self.checks)
 
     @property
     def verdict(self) -> str:
-        """The whole in one or two sentences."""
+        """The summary, in one or two sentences."""
         broken = [check for check in self.checks if check.status == Status.BROKEN]
         notes = [check for check in self.checks if check.status == Status.NOTE]
         if broken:
@@ -103,16 +105,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     add_input_arguments(parser)
     group = parser.add_argument_group("checks")
-    group.add_argument("--no-listen", action="store_true", help="leave out the listening test")
+    group.add_argument("--no-listen", action="store_true", help="do not record from the input")
     group.add_argument(
-        "--port", type=int, default=8765, help="the port that the page would use (default: 8765)"
+        "--port", type=int, default=8765, help="the port that 'serve' will use (default: 8765)"
     )
     group.add_argument(
         "--model", type=Path, default=None, metavar="FILE",
         help="check this model file (default: the shipped model)",
     )  # fmt: skip
     add_backend_argument(group)
-    group.add_argument("--json", action="store_true", help="print one JSON object instead")
+    group.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -132,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
         from realtime_mer.audio.open_input import open_source
         from realtime_mer.audio.source import InputKind
 
-        # Which input was chosen is told by the listening check; only a fallback is worth a note.
+        # The check "listening" names the input; only a fallback to the demo needs a note.
         announcements: list[str] = []
         try:
             source = open_source(args.input, pcm=pcm, loop=True, announce=announcements.append)
@@ -140,8 +142,8 @@ def run(args: argparse.Namespace) -> int:
             report.checks.append(Check("input", Status.BROKEN, str(error)))
         else:
             with source:
-                show(f"listening to {source.info.name} for {LISTEN_S:.0f} s ...")
-                _listen(report, source, engine)
+                show(f"recording {source.info.name} for {LISTEN_S:.0f} s ...")
+                _check_input(report, source, engine)
             if source.info.kind != InputKind.MICROPHONE:
                 report.checks += [Check("input", Status.NOTE, text) for text in announcements]
     if args.json:
@@ -169,7 +171,9 @@ def _check_versions(report: Report) -> None:
         except PackageNotFoundError:
             missing.append(package)
     if missing:
-        text = f"not installed: {', '.join(missing)}; run: pip install --upgrade realtime-mer"
+        from mer_engine.install_hint import packages_hint
+
+        text = f"not installed: {', '.join(missing)}; {packages_hint(missing)}"
         report.checks.append(Check("packages", Status.BROKEN, text))
     else:
         text = ", ".join(f"{name} {number}" for name, number in report.versions.items())
@@ -195,34 +199,40 @@ def _check_model(report: Report, path: Path | None, name: str) -> Engine | None:
 
 
 def _check_backends(report: Report, path: Path | None, name: str) -> Engine | None:
-    """Tries every backend, also those that 'auto' leaves alone, and takes the one that serves."""
+    """Try every backend, also those that 'auto' skips; return the engine that would be used."""
     from mer_engine.backends.choice import best, timed, try_backend
     from mer_engine.backends.registry import AUTO, backends
     from mer_engine.engine import shipped_model
 
+    # Idle threads of PyTorch must not spin: on a busy machine that made this five times slower.
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
     findings = []
     for entry in backends():
         finding = timed(try_backend(path or shipped_model(), entry, _ignore))
         findings.append(finding)
         if finding.engine is None:
-            # One that is not installed is nobody's fault, unless it was asked for.
-            asked = entry.name == name
-            status = Status.BROKEN if asked else Status.OK if finding.absent else Status.NOTE
-            detail = f"not here: {finding.missing}" if finding.absent else finding.missing
+            # A backend that is not installed is a problem only if it was chosen.
+            chosen = entry.name == name
+            status = Status.BROKEN if chosen else Status.OK if finding.absent else Status.NOTE
+            detail = f"not available: {finding.missing}" if finding.absent else finding.missing
         else:
             status = Status.OK
-            gate = finding.verdict.figures if finding.verdict else "not compared, no answers"
-            detail = f"{finding.update_ms or 0.0:.1f} ms an update; against the reference: {gate}"
+            gate = (
+                finding.verdict.figures
+                if finding.verdict
+                else "not compared, the model file has no reference outputs"
+            )
+            detail = f"{finding.update_ms or 0.0:.1f} ms per update; against the reference: {gate}"
         report.checks.append(Check(f"backend {entry.name}", status, detail))
     automatic = {entry.name for entry in backends() if entry.automatic}
     wanted = automatic if name == AUTO else {name}
-    taken = best([finding for finding in findings if finding.name in wanted])
-    if taken is None:
-        report.checks.append(Check("backend", Status.BROKEN, "none may serve here"))
+    selected = best([finding for finding in findings if finding.name in wanted])
+    if selected is None:
+        report.checks.append(Check("backend", Status.BROKEN, "none works on this machine"))
         return None
-    text = f"{taken.name}{', the fastest that may serve' if name == AUTO else ', as asked for'}"
+    text = f"{selected.name}{', the fastest that works' if name == AUTO else ', as chosen'}"
     report.checks.append(Check("backend", Status.OK, text))
-    return taken.engine
+    return selected.engine
 
 
 def _check_devices(report: Report, spec: str | None) -> None:
@@ -230,7 +240,7 @@ def _check_devices(report: Report, spec: str | None) -> None:
     from realtime_mer.audio.open_input import input_kind
     from realtime_mer.audio.source import InputKind
 
-    # Without a microphone the demo is played, so it is needed only by who names it.
+    # Without a microphone the demo plays, so a microphone is needed only if --input names one.
     needed = spec is not None and input_kind(spec) == InputKind.MICROPHONE
     worse = Status.BROKEN if needed else Status.NOTE
     try:
@@ -242,7 +252,7 @@ def _check_devices(report: Report, spec: str | None) -> None:
     report.checks.append(Check("PortAudio", Status.OK, report.versions["portaudio"]))
     report.devices = [asdict(device) for device in devices]
     if not devices:
-        text = "none found; plug one in, or use a file, a URL or the demo"
+        text = "none found; connect one, or use a file, a URL or the demo"
         report.checks.append(Check("input devices", worse, text))
         return
     default = next((device.name for device in devices if device.is_default), "none")
@@ -259,19 +269,19 @@ def _check_ffmpeg(report: Report, spec: str | None) -> None:
         report.checks.append(Check("ffmpeg", Status.OK, path))
         return
     worse = Status.BROKEN if spec is not None and looks_like_url(spec) else Status.NOTE
-    text = f"not installed: no internet radio, m4a or webm; {INSTALL_HINT}"
+    text = f"not installed, so internet radio, m4a and webm do not work; {INSTALL_HINT}"
     report.checks.append(Check("ffmpeg", worse, text))
 
 
 def _check_port(report: Report, port: int) -> None:
     with socket.socket() as probe:
-        # As a server does it, or the remains of closed connections would look like a server.
+        # As servers do; otherwise the remains of closed connections block the port.
         if sys.platform != "win32":
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except PermissionError:
-            text = f"{port} needs special rights; take one above 1023 with --port"
+            text = f"{port} needs administrator rights; choose one above 1023 with --port"
             report.checks.append(Check("port", Status.BROKEN, text))
             return
         except OSError:
@@ -279,51 +289,51 @@ def _check_port(report: Report, port: int) -> None:
         else:
             report.checks.append(Check("port", Status.OK, f"{port} is free"))
             return
-    if _is_ours(port):
-        text = f"realtime-mer is running already at http://127.0.0.1:{port}"
+    if _is_realtime_mer(port):
+        text = f"realtime-mer already runs at http://127.0.0.1:{port}"
         report.checks.append(Check("port", Status.NOTE, text))
         return
-    text = f"{port} is used by another program; give `serve` another one with --port"
+    text = f"{port} is in use by another program; choose another one with 'serve --port'"
     report.checks.append(Check("port", Status.BROKEN, text))
 
 
-def _is_ours(port: int) -> bool:
-    """Whether what listens on the port is a server of this project."""
+def _is_realtime_mer(port: int) -> bool:
+    """Return whether the server on this port is a realtime-mer server."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"http://127.0.0.1:{port}/healthz", timeout=2.0) as answer:
-            health = json.loads(answer.read(65_536))
+        with opener.open(f"http://127.0.0.1:{port}/healthz", timeout=2.0) as response:
+            health = json.loads(response.read(65_536))
     except (OSError, ValueError):
         return False
     return isinstance(health, dict) and {"model", "backend", "sessions"} <= health.keys()
 
 
-def _listen(report: Report, source: Source, engine: Engine | None) -> None:
-    from realtime_mer.audio.input_check import listen
+def _check_input(report: Report, source: Source, engine: Engine | None) -> None:
+    from realtime_mer.audio.input_check import check_input
 
     info = source.info
-    hearing, blocks = listen(source, LISTEN_S)
+    result, blocks = check_input(source, LISTEN_S)
     report.listening = {
         "input": {"kind": str(info.kind), "name": info.name},
         "sample_rate_hz": info.sample_rate_hz,
         "channels": info.channels,
-        **asdict(hearing),
+        **asdict(result),
     }
-    problems = hearing.problems(info)
-    # Silence and bad levels are the listener's to put right; a stream without audio is broken.
-    broken = hearing.audio_s == 0 or hearing.bad_samples > 0
-    what = f"{info.name}, {info.sample_rate_hz} Hz, {info.channels} channel(s)"
+    problems = result.problems(info)
+    # The user can correct silence and bad levels; an input without audio is broken.
+    broken = result.audio_s == 0 or result.bad_samples > 0
+    label = f"{info.name}, {info.sample_rate_hz} Hz, {info.channels} channel(s)"
     if not problems:
-        text = f"{what}: level {hearing.level_db:.0f} dB, peak {hearing.peak_db:.0f} dB"
+        text = f"{label}: level {result.level_db:.0f} dB, peak {result.peak_db:.0f} dB"
         report.checks.append(Check("listening", Status.OK, text))
     for problem in problems:
         status = Status.BROKEN if broken else Status.NOTE
-        report.checks.append(Check("listening", status, f"{what}: {problem}"))
+        report.checks.append(Check("listening", status, f"{label}: {problem}"))
     if engine is None or broken:
         return
     estimate = _estimate(engine, source, blocks)
     if estimate is None:
-        text = f"none: {hearing.audio_s:.1f} s of audio are too short"
+        text = f"none: {result.audio_s:.1f} s of audio is too short"
         report.checks.append(Check("estimate", Status.NOTE, text))
         return
     report.estimate = estimate.to_dict()
@@ -335,7 +345,7 @@ def _listen(report: Report, source: Source, engine: Engine | None) -> None:
 
 
 def _estimate(engine: Engine, source: Source, blocks: list[Block]) -> Estimate | None:
-    """The last estimate of the pipeline on what was heard."""
+    """Return the pipeline's last estimate for the recorded blocks, or None."""
     from realtime_mer.core.pipeline import Pipeline
 
     info = source.info
@@ -356,8 +366,8 @@ def _print_report(report: Report) -> None:
     styles = {Status.OK: "green", Status.NOTE: "yellow", Status.BROKEN: "bold red"}
     console = Console(soft_wrap=True, highlight=False)
     for check in report.checks:
-        mark = Text(f"{check.status:<7}", style=styles[check.status])
-        console.print(mark, Text(f"{check.name}: {check.detail}"), sep="")
+        status = Text(f"{check.status:<7}", style=styles[check.status])
+        console.print(status, Text(f"{check.name}: {check.detail}"), sep="")
     console.print()
     console.print(Text(report.verdict, style="bold"))
 
@@ -367,4 +377,4 @@ def _progress(text: str) -> None:
 
 
 def _ignore(text: str) -> None:
-    """Nobody watches."""
+    """Show nothing."""

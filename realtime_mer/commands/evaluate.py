@@ -1,4 +1,4 @@
-"""`realtime-mer evaluate`: how far a model's estimates are from what listeners said."""
+"""`realtime-mer evaluate`: compare a model's estimates with listeners' ratings."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 HELP = "measure a model on labelled songs"
 DESCRIPTION = """\
-Measures a model on songs with valence and arousal that listeners gave over time: DEAM,
-PMEmo or your own. Each clip of ten seconds goes through the pipeline as a live stream
-of its own, with nothing before it and nothing after; the estimates after 5.0, 5.5 ...
-10.0 seconds are compared with the labels of the same moments, all songs together. No
-song of DEAM's test split had a part in the making of the shipped model.
+Measures a model on songs that listeners rated over time for valence and
+arousal: DEAM, PMEmo or your own. Each clip of ten seconds runs through the
+pipeline as a separate live stream. The estimates after 5.0, 5.5 ... 10.0 s are
+compared with the labels of the same times, pooled over all songs. No song of
+DEAM's test split was used to make the shipped model.
 
-The report is on standard output, progress on standard error. With --details or
---json the validation songs are heard too, to compare the intervals with some of
-constant width. Needs no torch; takes a minute or two.
+The report is on standard output, progress on standard error. --details and
+--json also run the validation songs, to compare the intervals with intervals of
+constant width. Needs no PyTorch; takes one or two minutes.
 """
 EXAMPLES = """\
   realtime-mer evaluate --data /data
@@ -50,15 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
     parser.add_argument(
         "--split", choices=("train", "validation", "test", "all"), default="test",
-        help="which songs; all are fair where none was trained on (default: test)",
+        help="which songs to use; 'all' is fair if the model was trained on none (default: test)",
     )  # fmt: skip
     parser.add_argument(
         "--details", action="store_true",
-        help="print genres, campaigns and intervals of constant width too",
+        help="also print genres, campaigns and intervals of constant width",
     )  # fmt: skip
     parser.add_argument(
         "--json", action="store_true",
-        help="print one JSON object with everything (a list of them for several --data)",
+        help="print all figures as one JSON object (a list for several --data)",
     )  # fmt: skip
 
 
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     from realtime_mer.evaluation.report import measure_accuracy
 
     if args.file is not None and args.model is not None:
-        raise UserError(f"the model is given twice, as {args.file} and --model; give one")
+        raise UserError(f"the model is given twice, as {args.file} and with --model; give it once")
     sources = data_sources(args)
     reports = []
     try:
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
                 engine,
                 collection,
                 args.split,
-                # All songs leave none to fit another interval on.
+                # With all songs measured, none is left to fit the constant width on.
                 compare_widths=(args.details or args.json) and args.split != "all",
                 progress=_progress,
             )
@@ -104,15 +104,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _summary(collection: Collection, split: str, report: Report) -> str:
-    """How many songs were left out, and why."""
+    """Return a sentence on how many songs were left out, and why."""
     from mer_engine.datasets.problems import summarise
 
     listed = len(collection.splits[split])
     reasons = summarise(collection.problems_of(split), listed)
-    unheard = len(report.left_out) - len(collection.problems_of(split))
-    clips = "1 clip" if unheard == 1 else f"{unheard} clips"
-    while_heard = f"{clips} could not be measured" if unheard else ""
-    return "; ".join(sentence for sentence in (reasons, while_heard) if sentence)
+    unmeasured = len(report.left_out) - len(collection.problems_of(split))
+    clips = "1 clip" if unmeasured == 1 else f"{unmeasured} clips"
+    failed = f"{clips} could not be measured" if unmeasured else ""
+    return "; ".join(sentence for sentence in (reasons, failed) if sentence)
 
 
 def _progress(done: int, total: int) -> None:
@@ -123,7 +123,7 @@ def _progress(done: int, total: int) -> None:
 
 
 def _table(report: Report, *, details: bool) -> str:
-    """The report for a terminal of 80 columns."""
+    """Format the report for a terminal of 80 columns."""
     data: dict[str, Any] = report.to_dict()
     splits = "all splits" if data["split"] == "all" else f"the {data['split']} split"
     lines = [
@@ -134,27 +134,27 @@ def _table(report: Report, *, details: bool) -> str:
     ]
     between = {name: row["between"] for name, row in data["per_song"].items() if row["between"]}
     rows = {
-        "over time, 5 to 10 s heard": data["dynamic"],
-        "song against song": between,
-        "whole song (1 to 9), 10 s heard": data["static"],
+        "over time, after 5 to 10 s": data["dynamic"],
+        "between songs": between,
+        "whole song (1 to 9), after 10 s": data["static"],
     }
     for title, dimensions in rows.items():
         for dimension in _ORDER:
             if dimension in dimensions:
                 numbers = "".join(f"{dimensions[dimension][k]:8.3f}" for k in _FIT)
                 lines.append(f"{dimension + ', ' + title:<{_NAME_WIDTH}}{numbers}")
-    lines += ["", *_intervals(data), "", *_within(data), "", *_soon(data)]
+    lines += ["", *_intervals(data), "", *_within(data), "", *_over_time(data)]
     if details:
         for title, key in (("genre", "genres"), ("campaign", "campaigns")):
             if data[key]:
                 lines += ["", *_groups(title, data[key])]
         if data["long_songs"]:
             lines.append(textwrap.fill(data["long_songs"], _COLUMNS))
-        lines += ["", *_constant(data)]
+        lines += ["", *_constant_width(data)]
     elif data["genres"]:
         lines += ["", "--details: genres, campaigns, intervals of constant width"]
     if data["model_was_trained_on_these_songs"]:
-        lines.append("the model was trained on these songs: no measure of how it does on others")
+        lines.append("the model was trained on these songs: this does not measure other songs")
     lines.append(f"{data['seconds']:.0f} s on {data['machine']['processor']}")
     return "\n".join(lines)
 
@@ -188,11 +188,11 @@ def _within(data: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _soon(data: dict[str, Any]) -> list[str]:
-    heard = [row for row in data["heard"] if len(row) > 1]
-    lines = [f"{'R2 after':<20}" + "".join(f"{row['seconds']:>8g} s" for row in heard)]
+def _over_time(data: dict[str, Any]) -> list[str]:
+    rows = [row for row in data["heard"] if len(row) > 1]
+    lines = [f"{'R2 after':<20}" + "".join(f"{row['seconds']:>8g} s" for row in rows)]
     for name in _ORDER:
-        cells = (_optional(row.get(name, {}).get("r2"), 10) for row in heard)
+        cells = (_optional(row.get(name, {}).get("r2"), 10) for row in rows)
         lines.append(f"{name:<20}" + "".join(cells))
     return lines
 
@@ -215,18 +215,20 @@ def _groups(title: str, rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _constant(data: dict[str, Any]) -> list[str]:
+def _constant_width(data: dict[str, Any]) -> list[str]:
     lines = []
     for name in _ORDER:
         row = data["interval_width"].get(name)
         if row is not None and row["fitted"] is not None:
             lines.append(
-                f"{name}: intervals of constant width hold {row['fitted_coverage']:.1%}, "
+                f"{name}: intervals of constant width cover {row['fitted_coverage']:.1%}, "
                 f"mean width {row['fitted']:.3f}"
             )
     if data["interval_width"]:
-        on = next(iter(data["interval_width"].values()))["fitted_on"]
-        lines.append(textwrap.fill(f"the interval of constant width was fitted on {on}", _COLUMNS))
+        fitted_on = next(iter(data["interval_width"].values()))["fitted_on"]
+        lines.append(
+            textwrap.fill(f"the interval of constant width was fitted on {fitted_on}", _COLUMNS)
+        )
     return lines
 
 

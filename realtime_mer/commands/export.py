@@ -1,4 +1,4 @@
-"""`realtime-mer export`: from the state of a training run to a model file."""
+"""`realtime-mer export`: write a model file from the checkpoint of a training run."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from realtime_mer.errors import UserError
 
 HELP = "write a model file from an unfinished training run"
 DESCRIPTION = """\
-Writes a model file from the state that 'realtime-mer train' keeps in MODEL.checkpoint
-while it is unfinished (with --keep-checkpoint also after). The run itself may go on.
+Writes a model file from MODEL.checkpoint, in which 'realtime-mer train' keeps
+its state until it finishes (with --keep-checkpoint also afterwards). The run
+itself may continue.
 
-A run that was not finished has been fitted on the training songs alone, and where it
-had not measured itself yet, the model's intervals are not calibrated; this is told,
-and stands in the file. A finished run has written its model file already.
+An unfinished run has been fitted to the training songs only. If it was not
+calibrated yet, its intervals are not either; the command prints this and the
+model file records it. A finished run has written its model file already.
 
-From a model file (.onnx) it writes the same network with what the torch reference tells
-of the parity gate's windows, which other backends are held to (docs/engine.md).
-Needs torch: pip install 'realtime-mer[train]'
+From a model file (.onnx) it writes the same network with fresh outputs of the
+PyTorch reference for the parity gate (docs/engine.md).
+Needs the packages of the extra 'train'; without them, the command prints how to
+install them.
 """
 EXAMPLES = """\
   realtime-mer export my-model.onnx.checkpoint --out early.onnx
@@ -34,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint",
         type=Path,
         metavar="CHECKPOINT",
-        help="the file MODEL.checkpoint, or a model file",
+        help="MODEL.checkpoint, or a model file",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="MODEL", help="the model file to write"
@@ -44,9 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     need_training_packages("exporting")
     if not args.out.resolve().parent.is_dir():
-        raise UserError(f"the folder of --out {args.out} does not exist; make it first")
+        raise UserError(f"the folder of --out {args.out} does not exist; create it first")
     if args.out.resolve() == args.checkpoint.resolve():
-        raise UserError(f"--out {args.out} would overwrite the checkpoint; give another name")
+        raise UserError(f"--out {args.out} would overwrite the checkpoint; choose another name")
 
     if args.checkpoint.suffix == ".onnx":
         from mer_engine.training.export import renew_reference
@@ -63,6 +65,6 @@ def run(args: argparse.Namespace) -> int:
     except DataError as error:
         raise UserError(str(error)) from error
     if not calibrated:
-        print("its intervals are not calibrated: the run was unfinished", file=sys.stderr)
+        print("the intervals are not calibrated: the run is unfinished", file=sys.stderr)
     print(f"wrote {args.out} ({info.name}, {args.out.stat().st_size / 1e6:.1f} MB)")
     return 0

@@ -1,4 +1,4 @@
-"""`realtime-mer listen`: live, in the terminal."""
+"""`realtime-mer listen`: show live estimates in the terminal."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
 HELP = "listen and show the emotion in the terminal"
 DESCRIPTION = """\
-Listens live and shows valence and arousal with their intervals, the mood, the level,
-the last minute and what was lost, in the terminal. Where standard output is no
-terminal it prints a line per estimate; --format makes that CSV or JSON Lines.
+Listens live and shows valence and arousal with their intervals, the mood, the
+level, the last minute and lost input, in the terminal. If standard output is
+not a terminal, it prints one line per estimate; --format makes that CSV or
+JSON Lines.
 
-A file plays at its own pace, as if it came from a microphone. Ctrl-C ends.
+A file is read at playing speed, like a microphone. Ctrl-C stops.
 """
 EXAMPLES = """\
   realtime-mer listen
@@ -49,14 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument(
         "--format", choices=FORMATS, default=None,
-        help="print rows instead of the live view",
+        help="print rows instead of the live display",
     )  # fmt: skip
     group.add_argument(
         "--record", type=Path, metavar="PATH",
-        help="also write every estimate into a new .csv or .jsonl file",
+        help="also write every estimate to a new .csv or .jsonl file",
     )  # fmt: skip
     group.add_argument(
-        "--duration", type=float, metavar="SECONDS", help="stop after so many seconds of audio"
+        "--duration", type=float, metavar="SECONDS", help="stop after this many seconds of audio"
     )
 
 
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"the duration is {args.duration} s; it must be above 0")
     config = pipeline_config(args)
     pcm = pcm_format(args)
-    engine, choice = chosen_engine(args)
+    engine, backend_line = chosen_engine(args)
     with ExitStack() as stack:
         source = stack.enter_context(
             open_source(args.input, pcm=pcm, loop=args.loop, announce=_announce)
@@ -78,10 +79,10 @@ def run(args: argparse.Namespace) -> int:
         recorder = None
         if args.record is not None:
             recorder = stack.enter_context(Recorder(runner.hub, args.record))
-        _announce(choice)
-        # Every estimate is printed, but only the newest is drawn.
-        drawn = args.format is None and sys.stdout.isatty()
-        show = _view(runner, stack) if drawn else _lines(runner, args.format)
+        _announce(backend_line)
+        # Lines show every estimate; the display shows only the newest.
+        use_display = args.format is None and sys.stdout.isatty()
+        show = _display(runner, stack) if use_display else _lines(runner, args.format)
         stack.enter_context(runner)
         broken = False
         try:
@@ -93,43 +94,46 @@ def run(args: argparse.Namespace) -> int:
     if recorder is not None:
         print(f"{recorder.rows} estimates recorded in {recorder.path}", file=sys.stderr)
     if broken:
-        return UserError.exit_code  # the view has said why
+        return UserError.exit_code  # a notice has given the reason
     if reason != "stopped":
         print(reason, file=sys.stderr)
     return 0
 
 
-def _announce(sentence: str) -> None:
-    print(sentence, file=sys.stderr)
+def _announce(message: str) -> None:
+    print(message, file=sys.stderr)
 
 
 def _follow(
     show: Callable[[float | None], list[Item]], recorder: Recorder | None, duration_s: float | None
 ) -> tuple[str, bool]:
-    """Shows and records until the audio ends or the time is over.
+    """Show and record until the audio ends or the duration is reached.
 
     Returns:
-        Why it ended, and whether that was the input breaking off, which a notice has told already.
+        The reason for the end, and whether the input failed; then a notice has given the reason.
     """
     from realtime_mer.core.types import Estimate
     from realtime_mer.live.hub import End, Notice
 
-    told = ""
+    last_notice = ""
     while True:
         items = show(REFRESH_S)
         if recorder is not None:
             recorder.drain()
         for item in items:
             if isinstance(item, Notice):
-                told = item.message
+                last_notice = item.message
             if isinstance(item, End):
-                return item.reason, item.reason == told
+                return item.reason, item.reason == last_notice
             if isinstance(item, Estimate) and duration_s is not None and item.t >= duration_s:
                 return "stopped", False
 
 
 def _lines(runner: LiveRunner, row_format: str | None) -> Callable[[float | None], list[Item]]:
-    """Prints a line per estimate; called with how long to wait, or None for the last time."""
+    """Return a function that prints a line per estimate.
+
+    Its argument is how long to wait for one, in seconds, or None for the last call.
+    """
     from realtime_mer.core.types import Estimate
     from realtime_mer.live.hub import Notice
     from realtime_mer.outputs.table import table_writer
@@ -154,8 +158,11 @@ def _lines(runner: LiveRunner, row_format: str | None) -> Callable[[float | None
     return show
 
 
-def _view(runner: LiveRunner, stack: ExitStack) -> Callable[[float | None], list[Item]]:
-    """Keeps the live view; called with how long to wait, or None for the last time."""
+def _display(runner: LiveRunner, stack: ExitStack) -> Callable[[float | None], list[Item]]:
+    """Return a function that updates the live display.
+
+    Its argument is how long to wait for an estimate, in seconds, or None for the last call.
+    """
     from rich.console import Console
     from rich.live import Live
 

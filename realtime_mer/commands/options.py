@@ -1,4 +1,4 @@
-"""Options that several commands share, with one text each."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 
 def add_input_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--input`, `--loop` and the three `--pcm-*`."""
+    """Add `--input`, `--loop` and the three `--pcm-*` options."""
     from realtime_mer.audio.pcm import PCM_FORMATS
 
     group = parser.add_argument_group("input")
     group.add_argument(
         "--input",
         metavar="INPUT",
-        help="where the music comes from: 'default' (microphone or line-in), a device's index or "
-        "name or a part of it (see 'realtime-mer devices'), a file, a URL (through ffmpeg), '-' "
-        "for raw PCM on standard input, 'demo' for the built-in piece (default: 'default' where "
-        "there is an input device, else 'demo')",
+        help="the source of the music: 'default' (the default microphone or line-in), the index, "
+        "name or part of the name of a device (see 'realtime-mer devices'), a file, a URL (needs "
+        "ffmpeg), '-' for raw PCM on standard input, or 'demo' for the built-in piece (default: "
+        "'default' if there is an input device, else 'demo')",
     )
-    group.add_argument("--loop", action="store_true", help="begin a file again when it ends")
+    group.add_argument("--loop", action="store_true", help="start a file again when it ends")
     group.add_argument(
         "--pcm-rate", type=int, default=44_100, metavar="HZ",
         help="with --input -: sample rate (default: 44100)",
@@ -46,7 +46,7 @@ def add_input_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def pcm_format(args: argparse.Namespace) -> PcmFormat:
-    """The declared format of standard input.
+    """Return the declared format of standard input.
 
     Raises:
         UserError: a value is out of range or unknown.
@@ -57,8 +57,8 @@ def pcm_format(args: argparse.Namespace) -> PcmFormat:
 
 
 def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--hop`, `--lag-order`, `--silence-db`, `--model` and `--backend`."""
-    group = parser.add_argument_group("listening")
+    """Add `--hop`, `--lag-order`, `--silence-db`, `--model` and `--backend`."""
+    group = parser.add_argument_group("estimation")
     group.add_argument(
         "--hop",
         type=float,
@@ -72,15 +72,15 @@ def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         metavar="STEPS",
         help="length of the lag window in steps of 0.5 s, 1 to 20: a short window follows changes "
-        "sooner, a long one is surer (default: the model's own, 20 steps = 10 s). Above 6, the "
-        "newest 3 s alone give a second, fast answer beside it",
+        "sooner, a long one is more accurate (default: the model's own, 20 steps = 10 s). Above "
+        "6, a second, fast estimate uses only the newest 3 s",
     )
     group.add_argument(
         "--silence-db",
         type=float,
         default=-60.0,
         metavar="DB",
-        help="a second below this RMS level (dBFS) is silence: the last values are held "
+        help="one second below this RMS level (dBFS) counts as silence: the last values stay "
         "(default: -60)",
     )
     add_model_argument(group)
@@ -88,7 +88,7 @@ def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model_argument(parser: argparse._ActionsContainer) -> None:
-    """Adds `--model`."""
+    """Add `--model`."""
     parser.add_argument(
         "--model",
         type=Path,
@@ -99,7 +99,7 @@ def add_model_argument(parser: argparse._ActionsContainer) -> None:
 
 
 def add_backend_argument(parser: argparse._ActionsContainer) -> None:
-    """Adds `--backend`."""
+    """Add `--backend`."""
     from mer_engine.backends.registry import AUTO, NAMES
 
     parser.add_argument(
@@ -107,66 +107,66 @@ def add_backend_argument(parser: argparse._ActionsContainer) -> None:
         choices=NAMES,
         default=AUTO,
         metavar="NAME",
-        help=f"what runs the model: {', '.join(NAMES)}; 'auto' takes the fastest that tells what "
-        "the reference tells, see docs/engine.md (default: auto)",
+        help=f"what runs the model: {', '.join(NAMES)}; 'auto' takes the fastest whose outputs "
+        "match the reference, see docs/engine.md (default: auto)",
     )
 
 
 def chosen_engine(args: argparse.Namespace) -> tuple[Engine, str]:
-    """The engine that `--model` and `--backend` name.
+    """Load the engine that `--model` and `--backend` name.
 
-    What takes long or goes wrong, now or later, is said on standard error at once.
+    Slow steps and problems, now or later, are reported on standard error at once.
 
     Returns:
-        The engine, and a line that says which backend it is and why, for when all has begun.
+        The engine, and a line on which backend it is and why, to be printed after the start.
 
     Raises:
-        ModelError: the model file is missing or damaged, or the backend cannot be had.
+        ModelError: the model file is missing or damaged, or the backend cannot be used.
     """
     from mer_engine import load_engine
 
     lines: list[str] = []
 
-    def announce(sentence: str) -> None:
-        if sentence.startswith("backend: "):
-            lines.append(sentence)
+    def announce(message: str) -> None:
+        if message.startswith("backend: "):
+            lines.append(message)
         else:
-            print(sentence, file=sys.stderr, flush=True)
+            print(message, file=sys.stderr, flush=True)
 
     engine = load_engine(args.model, backend=args.backend, announce=announce)
     return engine, lines[-1] if lines else f"backend: {engine.backend}"
 
 
 def add_data_argument(parser: argparse._ActionsContainer) -> None:
-    """Adds `--data`, which may be given several times."""
+    """Add `--data`, which may be given several times."""
     parser.add_argument(
         "--data",
         action="append",
         required=True,
         metavar="KIND=DIR",
         help="labelled music: deam=DIR, pmemo=DIR, vgmidi=DIR, or csv=DIR for your own (see "
-        "docs/own-data.md); a plain DIR is DEAM, or holds deam/; may be given several times",
+        "docs/own-data.md); a plain DIR is DEAM or contains deam/; may be given several times",
     )
 
 
 def data_sources(args: argparse.Namespace) -> tuple[str, ...]:
-    """What `--data` gives, in the form that `load_collection` takes.
+    """Return the values of `--data`, in the form that `load_collection` takes.
 
     Raises:
-        UserError: a kind of data that is not known, or the same folder twice.
+        UserError: an unknown kind of data, or the same folder twice.
     """
     _check_sources({"--data": args.data})
     return tuple(args.data)
 
 
 def auxiliary_sources(args: argparse.Namespace) -> tuple[str, ...]:
-    """The same of `--auxiliary`, which may name no folder of `--data` either."""
+    """Return the values of `--auxiliary`, which must not repeat a folder of `--data`."""
     _check_sources({"--data": args.data, "--auxiliary": args.auxiliary})
     return tuple(args.auxiliary)
 
 
 def _check_sources(given: Mapping[str, Sequence[str]]) -> None:
-    """Refuses an unknown kind of data, and a folder that the options give twice."""
+    """Raise UserError for an unknown kind of data and for a folder that is given twice."""
     from mer_engine.datasets.load import parse_source
     from mer_engine.datasets.problems import DataError
 
@@ -183,9 +183,9 @@ def _check_sources(given: Mapping[str, Sequence[str]]) -> None:
 
 
 def pipeline_config(args: argparse.Namespace) -> PipelineConfig:
-    """The pipeline's settings from the options.
+    """Return the pipeline's settings.
 
     Raises:
-        UserError: a value lies outside its range.
+        UserError: a value is out of range.
     """
     return PipelineConfig(hop_s=args.hop, lag_order=args.lag_order, silence_db=args.silence_db)

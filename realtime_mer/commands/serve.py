@@ -1,4 +1,4 @@
-"""`realtime-mer serve`: live, in the browser."""
+"""`realtime-mer serve`: show live estimates in the browser."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
 HELP = "listen and show the emotion in the browser"
 DESCRIPTION = """\
-Listens live and serves the page that shows valence and arousal, at
-http://127.0.0.1:8765 unless told otherwise. On the same port: /ws, the messages
-for programs (docs/protocol.md), /healthz and /metrics (Prometheus).
+Listens live and serves a page that shows valence and arousal, by default at
+http://127.0.0.1:8765. The same port serves programs: /ws sends messages
+(docs/protocol.md), /healthz the state, /metrics figures for Prometheus.
 
-The page's visitors can also send their own microphone, each as a session of its
-own. Ctrl-C ends.
+Visitors of the page can also send the sound of their own microphone; each gets
+a separate session. Ctrl-C stops the server.
 """
 EXAMPLES = """\
   realtime-mer serve --open
   realtime-mer serve --input "USB Audio" --hop 0.5
   realtime-mer serve --input song.flac --exit-at-end
   realtime-mer serve --input browser --max-sessions 4
-  realtime-mer serve --host 0.0.0.0 --port 8080 --allow-origin https://vj.example
+  realtime-mer serve --host 0.0.0.0 --allow-origin https://vj.example
 """
 STATUS_PERIOD_S = 2.0
 FLUSH_TIMEOUT_S = 2.0
@@ -54,45 +54,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--host",
         default="127.0.0.1",
         metavar="ADDRESS",
-        help="address to listen on; 0.0.0.0 lets every device of your networks in "
+        help="network address of the server; 0.0.0.0 lets every device of your networks connect "
         "(default: 127.0.0.1, this machine only)",
     )
     group.add_argument(
-        "--port", type=int, default=8765, help="TCP port; 0 takes a free one (default: 8765)"
+        "--port", type=int, default=8765, help="TCP port; 0 chooses a free one (default: 8765)"
     )
     group.add_argument(
         "--max-sessions",
         type=int,
         default=64,
         metavar="N",
-        help="audio streams of browsers at once, at most 4096 (default: 64)",
+        help="maximum number of audio streams from browsers at once, up to 4096 (default: 64)",
     )
     group.add_argument(
         "--max-viewers", type=int, default=200, metavar="N",
-        help="connections at once (default: 200)",
+        help="maximum number of connections at once (default: 200)",
     )  # fmt: skip
     group.add_argument(
         "--allow-origin",
         action="append",
         default=[],
         metavar="ORIGIN",
-        help="also serve pages from there, for example https://vj.example; "
-        "'null' is a page opened from a file; may be repeated",
+        help="also accept connections from pages of this origin, for example https://vj.example; "
+        "'null' is a page opened from a file; may be given several times",
     )
     group.add_argument("--open", action="store_true", help="open the page in the browser")
     group.add_argument(
         "--exit-at-end",
         action="store_true",
-        help="leave when the file or pipe is over, and play the demo once (default: stay)",
+        help="stop when the file or pipe ends, and play the demo once (default: keep serving)",
     )
     group.add_argument(
         "--speed",
         type=float,
         default=1.0,
         metavar="FACTOR",
-        help="play files and the demo so many times faster than real time, for tests (default: 1)",
+        help="play files and the demo this many times faster than live, for tests (default: 1)",
     )
-    group.add_argument("--quiet", action="store_true", help="print the address and warnings only")
+    group.add_argument("--quiet", action="store_true", help="print only the address and warnings")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     )
     config = pipeline_config(args)
     try:
-        engine, choice = chosen_engine(args)
+        engine, backend_line = chosen_engine(args)
         with contextlib.ExitStack() as stack:
             source = _open_source(args)
             runner = None
@@ -116,22 +116,22 @@ def run(args: argparse.Namespace) -> int:
                 stack.enter_context(source)
                 runner = LiveRunner(source, engine, config=config, speed=args.speed)
             server = MerServer(engine, runner, config=server_config, pipeline=config)
-            asyncio.run(_Serving(args, server, runner, choice).run())
+            asyncio.run(_ServeRun(args, server, runner, backend_line).run())
     except KeyboardInterrupt:
-        # Before the signal handlers stood, while the model was loading.
+        # While the model was loading, before the signal handlers were set.
         print("stopped", file=sys.stderr)
     return 0
 
 
 def _open_source(args: argparse.Namespace) -> Source | None:
-    """The server's own input; None where only browsers bring audio."""
+    """Open the server's own input; None if only browsers send audio."""
     from realtime_mer.audio.open_input import default_input, input_kind, open_source
     from realtime_mer.audio.source import InputKind
 
     spec = args.input
     if spec is None:
-        spec, sentence = default_input()
-        print(sentence, file=sys.stderr)
+        spec, message = default_input()
+        print(message, file=sys.stderr)
     kind = input_kind(spec)
     if kind is InputKind.BROWSER:
         return None
@@ -139,23 +139,23 @@ def _open_source(args: argparse.Namespace) -> Source | None:
     return open_source(spec, pcm=pcm_format(args), loop=loop)
 
 
-class _Serving:
-    """One run of the server, from the bound port to the summary."""
+class _ServeRun:
+    """One run of the server, from binding the port to the summary."""
 
     def __init__(
         self,
         args: argparse.Namespace,
         server: MerServer,
         runner: LiveRunner | None,
-        choice: str,
+        backend_line: str,
     ) -> None:
         self._args = args
-        self._choice = choice
+        self._backend_line = backend_line
         self._server = server
         self._runner = runner
         self._status_shown = False
         self._stop = asyncio.Event()
-        self._news = asyncio.Event()
+        self._item_arrived = asyncio.Event()
 
     async def run(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -165,7 +165,7 @@ class _Serving:
                 if self._runner is not None:
                     slot = self._runner.hub.subscribe_latest(self._wake)
                     self._runner.start()
-                self._greet()
+                self._print_start()
                 await self._watch(slot)
                 if self._runner is not None:
                     await asyncio.to_thread(self._runner.stop)
@@ -175,20 +175,20 @@ class _Serving:
             print(self._summary(), file=sys.stderr)
 
     def _wake(self) -> None:
-        # In the listener's thread; after the loop has ended there is nothing to wake.
+        # Called in the runner's thread; after the event loop has ended there is nothing to wake.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._news.set)
+            self._loop.call_soon_threadsafe(self._item_arrived.set)
 
-    def _greet(self) -> None:
+    def _print_start(self) -> None:
         from realtime_mer.server.server import reach
 
         print(f"realtime-mer is at {self._server.url}", flush=True)
-        reaches = reach(self._args.host)
-        if reaches is not None:
-            print(reaches, file=sys.stderr)
+        warning = reach(self._args.host)
+        if warning is not None:
+            print(warning, file=sys.stderr)
         if not self._args.quiet:
             print(f"input: {self._input()}   (Ctrl-C ends)", flush=True)
-            print(self._choice, file=sys.stderr)
+            print(self._backend_line, file=sys.stderr)
         elif self._server.backend_note:
             print(self._server.backend_note, file=sys.stderr)
         if self._args.open:
@@ -196,39 +196,39 @@ class _Serving:
 
     def _input(self) -> str:
         if self._runner is None:
-            return "the microphones of browsers that visit the page"
+            return "the microphones of browsers that open the page"
         info = self._runner.info
         channels = "mono" if info.channels == 1 else f"{info.channels} channels"
         return f"{info.kind}, {info.name}, {info.sample_rate_hz} Hz, {channels}"
 
     async def _watch(self, slot: LatestSlot | None) -> None:
-        """Prints what happens until a signal comes, or the input ends and that is to be the end."""
+        """Print notices and the status until a signal or, with --exit-at-end, the end of input."""
         stopped = asyncio.create_task(self._stop.wait())
         try:
             while not stopped.done():
-                news = asyncio.create_task(self._news.wait())
+                arrived = asyncio.create_task(self._item_arrived.wait())
                 await asyncio.wait(
-                    (stopped, news),
+                    (stopped, arrived),
                     timeout=STATUS_PERIOD_S if self._has_status() else None,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
-                news.cancel()
-                self._news.clear()
-                if slot is not None and self._tell(slot):
+                arrived.cancel()
+                self._item_arrived.clear()
+                if slot is not None and self._print_items(slot):
                     return
                 self._show_status()
         finally:
             stopped.cancel()
 
-    def _tell(self, slot: LatestSlot) -> bool:
-        """Prints notices; True where the input has ended and so shall we."""
+    def _print_items(self, slot: LatestSlot) -> bool:
+        """Print new notices; return True if the input has ended and the server should stop."""
         from realtime_mer.live.hub import End, Notice
         from realtime_mer.server.server import BACKEND_NOTICE
 
         for item in slot.take():
             if isinstance(item, Notice):
                 if item.code == BACKEND_NOTICE:
-                    continue  # the engine has said so itself, at once
+                    continue  # the engine has printed it already
                 self._clear_status()
                 print(item.message, file=sys.stderr)
             elif isinstance(item, End):
@@ -275,14 +275,14 @@ class _Serving:
 
 @contextlib.contextmanager
 def _signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> Iterator[None]:
-    """Lets SIGINT and SIGTERM set an event instead of interrupting anything."""
+    """Make SIGINT and SIGTERM set an event instead of interrupting the program."""
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
+    previous = {number: signal.getsignal(number) for number in numbers}
     for number in numbers:
-        # Not loop.add_signal_handler: Windows has none.
+        # Windows has no loop.add_signal_handler.
         signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Fixtures of the application's tests."""
+"""Fixtures for the tests of `realtime_mer`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from support_pulse import VirtualMicrophone, virtual_microphone_environment
 
 @pytest.fixture
 def virtual_microphone() -> Iterator[VirtualMicrophone]:
-    """A real microphone path without hardware; skips without PulseAudio."""
+    """Provide a virtual microphone (see `support_pulse`); skip if PulseAudio is missing."""
     with virtual_microphone_environment() as microphone:
         yield microphone

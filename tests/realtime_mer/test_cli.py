@@ -14,13 +14,16 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"realtime-mer {__version__}\n"
 
 
-def test_without_a_command_it_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_command_it_prints_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert "serve" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_a_manual(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_of_every_command(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as left:
         main([name, "--help"])
     assert left.value.code == 0
@@ -30,11 +33,11 @@ def test_every_command_has_a_manual(name: str, capsys: pytest.CaptureFixture[str
     assert module.DESCRIPTION.split("\n", maxsplit=1)[0] in text
     assert f"realtime-mer {name}" in module.EXAMPLES
     assert module.EXAMPLES.strip().split("\n", maxsplit=1)[0].strip() in text
-    assert max(len(line) for line in text.splitlines()) <= 100
+    assert max(len(line) for line in text.splitlines()) <= 80
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_option_of_a_manual_is_explained(name: str) -> None:
+def test_every_option_has_a_help_text(name: str) -> None:
     parser = build_parser()
     with pytest.raises(SystemExit):
         parser.parse_args([name, "--no-such-option"])
@@ -45,7 +48,7 @@ def test_every_option_of_a_manual_is_explained(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "message"),
     [
         (["sing"], "invalid choice: 'sing'"),
         (["analyze"], "the following arguments are required: FILE"),
@@ -53,18 +56,18 @@ def test_every_option_of_a_manual_is_explained(name: str) -> None:
         (["analyze", "x", "--colour"], "unrecognized arguments: --colour"),
     ],
 )
-def test_wrong_options_are_one_sentence(
-    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+def test_wrong_options_give_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as left:
         main(arguments)
     assert left.value.code == 2
     error = capsys.readouterr().err
-    assert sentence in error
+    assert message in error
     assert error.count("\n") == 1
 
 
-def test_a_reader_that_leaves_is_no_error() -> None:
+def test_a_closed_pipe_of_standard_output_is_not_an_error() -> None:
     run = subprocess.run(
         f"{sys.executable} -m realtime_mer analyze demo --hop 0.1 | head -1",
         shell=True,

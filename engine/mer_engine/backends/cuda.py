@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mer_engine.errors import BackendError
+from mer_engine.install_hint import install_hint
 
 _DRIVERS = {"win32": "nvcuda.dll"}
 
@@ -43,7 +44,7 @@ def missing() -> str | None:
     except OSError:
         return "there is no NVIDIA driver on this machine"
     if not has_bindings():
-        return "cuda-bindings is not installed; pip install 'realtime-mer[tensorrt]'"
+        return f"cuda-bindings is not installed; {install_hint('tensorrt')}"
     return None
 
 

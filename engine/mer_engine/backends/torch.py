@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mer_engine.engine import Inference
+from mer_engine.install_hint import install_hint
 from mer_engine.model_file import ModelInfo
 
 if TYPE_CHECKING:
@@ -64,4 +65,4 @@ def missing() -> str | None:
     absent = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if not absent:
         return None
-    return f"{' and '.join(absent)} not installed; pip install 'realtime-mer[train]'"
+    return f"{' and '.join(absent)} not installed; {install_hint('train')}"

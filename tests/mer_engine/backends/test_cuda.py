@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from mer_engine.backends import cuda
 from mer_engine.errors import BackendError
+from mer_engine.install_hint import install_hint
 
 HAS_CARD = cuda.missing() is None
 HAS_BINDINGS = cuda.has_bindings()
@@ -84,7 +85,7 @@ def test_a_driver_without_bindings_says_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.setattr("ctypes.CDLL", lambda name: object())
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(cuda, "has_bindings", lambda: False)
-    assert "pip install 'realtime-mer[tensorrt]'" in str(cuda.missing())
+    assert f"not installed; {install_hint('tensorrt')}" in str(cuda.missing())
     monkeypatch.setattr(cuda, "has_bindings", lambda: True)
     assert cuda.missing() is None
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from support import ManualClock, music
 
-from realtime_mer.audio.input_check import InputCheckResult, listen
+from realtime_mer.audio.input_check import InputCheckResult, check_input
 from realtime_mer.audio.source import (
     Block,
     EndOfStream,
@@ -19,7 +19,7 @@ RATE_HZ = 8_000
 
 
 class FakeSource(SourceBase):
-    """Plays prepared blocks, each taking its own time on the test's clock."""
+    """Returns prepared blocks; each read advances the test's clock."""
 
     def __init__(
         self,
@@ -50,45 +50,45 @@ def cut(signal: NDArray[np.float32]) -> Iterator[Block]:
         yield Block(signal[start : start + 800])
 
 
-def hear(signal: NDArray[np.float32]) -> tuple[InputCheckResult, list[str]]:
+def check(signal: NDArray[np.float32]) -> tuple[InputCheckResult, list[str]]:
     clock = ManualClock()
     source = FakeSource(cut(signal), clock)
-    hearing, blocks = listen(source, 2.0, clock=clock)
+    result, blocks = check_input(source, 2.0, clock=clock)
     np.testing.assert_array_equal(np.concatenate([b.samples for b in blocks]), signal[:16_000])
-    return hearing, hearing.problems(source.info)
+    return result, result.problems(source.info)
 
 
 def test_good_music_has_no_problems() -> None:
     signal = music(2.5, RATE_HZ, channels=2)
-    hearing, problems = hear(signal)
+    result, problems = check(signal)
     assert problems == []
-    assert hearing.audio_s == 2.0
-    heard = signal[:16_000].astype(float)
-    assert hearing.level_db == pytest.approx(20 * np.log10(np.sqrt(np.mean(heard**2))), abs=0.01)
-    assert hearing.peak_db == pytest.approx(20 * np.log10(np.abs(heard).max()), abs=0.01)
+    assert result.audio_s == 2.0
+    used = signal[:16_000].astype(float)
+    assert result.level_db == pytest.approx(20 * np.log10(np.sqrt(np.mean(used**2))), abs=0.01)
+    assert result.peak_db == pytest.approx(20 * np.log10(np.abs(used).max()), abs=0.01)
 
 
-def test_channels_are_told_apart() -> None:
+def test_levels_are_per_channel() -> None:
     signal = music(2.5, RATE_HZ, channels=2)
     signal[:, 1] = 0
-    hearing, _ = hear(signal)
-    assert hearing.channel_levels_db[0] > -40
-    assert hearing.channel_levels_db[1] == -120
+    result, _ = check(signal)
+    assert result.channel_levels_db[0] > -40
+    assert result.channel_levels_db[1] == -120
 
 
 @pytest.mark.parametrize(
     ("gain", "offset", "sentence"),
     [
         (0.0, 0.0, "only digital silence"),
-        (1e-4, 0.0, "it is silent"),
-        (0.02, 0.0, "it is very quiet"),
-        (50.0, 0.0, "it is too loud"),
+        (1e-4, 0.0, "the input is silent"),
+        (0.02, 0.0, "the input is very quiet"),
+        (50.0, 0.0, "the input is too loud"),
         (0.5, 0.1, "constant offset of +0.10"),
     ],
 )
-def test_what_is_wrong_with_the_level_is_said(gain: float, offset: float, sentence: str) -> None:
+def test_problems_of_the_level(gain: float, offset: float, sentence: str) -> None:
     signal = np.clip(music(2.5, RATE_HZ, channels=2) * gain + offset, -1, 1).astype(np.float32)
-    _, problems = hear(signal)
+    _, problems = check(signal)
     assert len(problems) == 1
     assert sentence in problems[0]
 
@@ -97,20 +97,20 @@ def test_losses_are_counted() -> None:
     clock = ManualClock()
     signal = music(2.5, RATE_HZ, channels=2)
     blocks = [Block(block.samples, 7, 1) for block in cut(signal)]
-    hearing, _ = listen(FakeSource(blocks, clock), 2.0, clock=clock)
-    assert (hearing.overflows, hearing.dropped) == (20, 140)
+    result, _ = check_input(FakeSource(blocks, clock), 2.0, clock=clock)
+    assert (result.overflows, result.dropped) == (20, 140)
     assert "input was lost (20 overflows, 140 samples" in " ".join(
-        hearing.problems(FakeSource([], clock).info)
+        result.problems(FakeSource([], clock).info)
     )
 
 
-def test_nothing_at_all_is_given_up_in_time() -> None:
+def test_an_input_without_data_times_out() -> None:
     clock = ManualClock()
     source = FakeSource([None] * 10_000, clock)
-    hearing, blocks = listen(source, 2.0, patience_s=3.0, clock=clock)
+    result, blocks = check_input(source, 2.0, timeout_s=3.0, clock=clock)
     assert blocks == []
     assert clock.now == pytest.approx(105, abs=0.2)
-    assert hearing.problems(source.info) == ["no audio arrives from thing: nothing came"]
+    assert result.problems(source.info) == ["no audio arrives from thing: no data"]
 
 
 def test_a_device_that_stalls_is_found() -> None:
@@ -119,30 +119,30 @@ def test_a_device_that_stalls_is_found() -> None:
     for block in cut(music(2.5, RATE_HZ, channels=2)):
         blocks += [block, None, None]
     source = FakeSource(blocks, clock)
-    hearing, _ = listen(source, 2.0, clock=clock)
-    assert "the device stalls" in hearing.problems(source.info)[0]
+    result, _ = check_input(source, 2.0, clock=clock)
+    assert "the device stalls" in result.problems(source.info)[0]
 
 
-def test_an_input_that_breaks_off_says_why() -> None:
+def test_an_input_that_fails_gives_the_reason() -> None:
     clock = ManualClock()
     gone = SourceLost("the input device 'thing' is gone", recoverable=True)
     source = FakeSource([*cut(music(0.5, RATE_HZ, channels=2)), gone], clock)
-    hearing, _ = listen(source, 2.0, clock=clock)
-    assert hearing.problems(source.info)[0] == (
+    result, _ = check_input(source, 2.0, clock=clock)
+    assert result.problems(source.info)[0] == (
         "the input broke off after 0.5 s: the input device 'thing' is gone"
     )
     short = FakeSource(cut(music(0.5, RATE_HZ, channels=2)), clock, live=False)
-    hearing, _ = listen(short, 2.0, clock=clock)
-    assert hearing.problems(short.info) == []  # a file may be short
+    result, _ = check_input(short, 2.0, clock=clock)
+    assert result.problems(short.info) == []  # a file may be short
 
 
-def test_values_that_are_no_numbers_are_counted() -> None:
+def test_values_that_are_not_finite_are_counted() -> None:
     clock = ManualClock()
     signal = music(2.5, RATE_HZ, channels=2)
     signal[5, 0] = np.nan
     signal[9, 1] = np.inf
     source = FakeSource(cut(signal), clock)
-    hearing, _ = listen(source, 2.0, clock=clock)
-    assert hearing.bad_samples == 2
-    assert "2 samples are not numbers" in hearing.problems(source.info)[0]
-    assert hearing.peak_db < 0
+    result, _ = check_input(source, 2.0, clock=clock)
+    assert result.bad_samples == 2
+    assert "2 samples are not numbers" in result.problems(source.info)[0]
+    assert result.peak_db < 0

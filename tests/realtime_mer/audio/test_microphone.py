@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 from support import ManualClock
-from support_pulse import VirtualMicrophone, find_in, look_for_devices_again
+from support_pulse import VirtualMicrophone, find_in, refresh_devices
 
 from realtime_mer.audio import microphone
 from realtime_mer.audio.demo import SAMPLE_RATE_HZ, render_demo
@@ -47,7 +47,7 @@ DEVICES = (
         ("5", 5),
         ("hda intel", 0),
         ("CODEC 2", 5),
-        ("pulse", 6),  # the exact name wins over a part of another
+        ("pulse", 6),  # an exact name has priority over a part of a name
         ("PULSE, alsa", 6),
         ("(second)", 7),
     ],
@@ -56,10 +56,10 @@ def test_a_device_by_index_name_or_part_of_it(spec: str, index: int) -> None:
     assert find_device(spec, DEVICES).index == index
 
 
-def test_a_name_that_fits_several_lists_them() -> None:
+def test_an_ambiguous_name_lists_the_matches() -> None:
     with pytest.raises(UserError) as caught:
         find_device("usb audio", DEVICES)
-    assert "'usb audio' fits 2 input devices" in str(caught.value)
+    assert "'usb audio' matches 2 input devices" in str(caught.value)
     assert "  2  USB Audio CODEC: - (hw:1,0), ALSA\n  5  USB Audio CODEC 2" in str(caught.value)
     assert "HDA" not in str(caught.value)
 
@@ -71,24 +71,24 @@ def test_a_name_that_fits_several_lists_them() -> None:
         ("3", "no input device has the index 3; there are:\n  0  HDA"),
     ],
 )
-def test_what_is_not_there_lists_what_is(spec: str, sentence: str) -> None:
+def test_an_unknown_device_lists_the_devices(spec: str, sentence: str) -> None:
     with pytest.raises(UserError) as caught:
         find_device(spec, DEVICES)
     assert str(caught.value).startswith(sentence)
 
 
-def test_without_any_device_it_offers_the_demo() -> None:
+def test_without_a_device_the_error_suggests_the_demo() -> None:
     for spec in ("default", "USB"):
         with pytest.raises(UserError, match="try --input demo"):
             find_device(spec, [])
 
 
-def test_without_a_default_it_lists_the_devices() -> None:
-    with pytest.raises(UserError, match="no default input device; choose one"):
+def test_without_a_default_the_error_lists_the_devices() -> None:
+    with pytest.raises(UserError, match="there is no default input device; choose one"):
         default_device(DEVICES[:2])
 
 
-def test_one_device_in_several_host_apis_means_the_one_of_the_default() -> None:
+def test_the_host_api_of_the_default_device_has_priority() -> None:
     same = [
         device(1, "Line In", api="MME"),
         device(4, "Line In", api="Windows WASAPI"),
@@ -96,11 +96,11 @@ def test_one_device_in_several_host_apis_means_the_one_of_the_default() -> None:
     ]
     assert find_device("line in", same).index == 4
     assert find_device("Line In, MME", same).index == 1
-    with pytest.raises(UserError, match="fits 2 input devices"):
+    with pytest.raises(UserError, match="matches 2 input devices"):
         find_device("line in", same[:2])
 
 
-def test_without_portaudio_one_sentence_says_what_to_install(
+def test_without_portaudio_the_error_names_the_package(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(name: str, *args: Any, **kwargs: Any) -> Any:
@@ -117,14 +117,14 @@ def test_without_portaudio_one_sentence_says_what_to_install(
 
 
 class FakePortAudio:
-    """A sounddevice with devices that come, go and misbehave on command."""
+    """A fake of the module sounddevice, with devices that tests plug in, unplug and break."""
 
     class PortAudioError(Exception):
         pass
 
     def __init__(self) -> None:
         self.names = ["HDA Intel", "USB Audio"]
-        self.seen = list(self.names)  # what PortAudio saw when it last started
+        self.listed = list(self.names)  # the devices when PortAudio last started
         self.refuse = False
         self.streams: list[SimpleNamespace] = []
         self.default = SimpleNamespace(device=(0, -1))
@@ -141,27 +141,27 @@ class FakePortAudio:
                 "max_input_channels": 8 if "USB" in name else 1,
                 "default_samplerate": 48_000.0,
             }
-            for index, name in enumerate(self.seen)
+            for index, name in enumerate(self.listed)
         ]
 
     def _terminate(self) -> None:
-        self.seen = []
+        self.listed = []
 
     def _initialize(self) -> None:
-        self.seen = list(self.names)
+        self.listed = list(self.names)
 
     def InputStream(self, **options: Any) -> Any:
         if self.refuse:
             raise self.PortAudioError("Error opening InputStream: Device unavailable", -9985)
         stream = SimpleNamespace(
-            **options, start=lambda: None, closed=False, device_name=self.seen[options["device"]]
+            **options, start=lambda: None, closed=False, device_name=self.listed[options["device"]]
         )
         stream.close = lambda ignore_errors: setattr(stream, "closed", True)
         self.streams.append(stream)
         return stream
 
     def send(self, samples: NDArray[np.float32], *, overflow: bool = False) -> None:
-        """What PortAudio's thread does when audio is there."""
+        """Call the callback, as PortAudio's thread does."""
         stream = self.streams[-1]
         stream.callback(samples, len(samples), None, SimpleNamespace(input_overflow=overflow))
 
@@ -192,7 +192,7 @@ def test_opens_at_the_native_rate_with_at_most_two_channels(portaudio: FakePortA
     assert [stream.closed for stream in portaudio.streams] == [True, True]
 
 
-def test_overflows_and_losses_travel_with_the_block(portaudio: FakePortAudio) -> None:
+def test_overflows_and_losses_are_in_the_next_block(portaudio: FakePortAudio) -> None:
     clock = ManualClock()
     with MicrophoneSource("usb", clock=clock) as source:
         portaudio.send(frames(100))
@@ -215,22 +215,22 @@ def test_overflows_and_losses_travel_with_the_block(portaudio: FakePortAudio) ->
         assert len(blocks[0].samples) + len(blocks[1].samples) == 96_000
 
 
-def test_a_device_that_cannot_be_opened_is_a_sentence(portaudio: FakePortAudio) -> None:
+def test_a_device_that_cannot_be_opened(portaudio: FakePortAudio) -> None:
     portaudio.refuse = True
     with pytest.raises(UserError, match="'USB Audio' cannot be opened at 48000 Hz: Device unava"):
         MicrophoneSource("usb")
 
 
-def test_a_device_that_goes_away_is_taken_up_again_by_name(portaudio: FakePortAudio) -> None:
+def test_an_unplugged_device_is_reopened_by_name(portaudio: FakePortAudio) -> None:
     source = MicrophoneSource("usb")
     portaudio.send(frames(10))
     portaudio.unplug("USB Audio")
-    assert source.read(0) is not None  # what had come is still heard
+    assert source.read(0) is not None  # samples from before the loss
     with pytest.raises(SourceLost, match="'USB Audio' is gone") as lost:
         source.read(0)
     assert lost.value.recoverable
     for _ in range(2):
-        with pytest.raises(SourceLost, match="'USB Audio' is not there") as lost:
+        with pytest.raises(SourceLost, match="'USB Audio' is not connected") as lost:
             source.reopen()
         assert lost.value.recoverable
         with pytest.raises(SourceLost, match="gone"):
@@ -242,12 +242,12 @@ def test_a_device_that_goes_away_is_taken_up_again_by_name(portaudio: FakePortAu
     block = source.read(0)
     assert block is not None
     assert block.samples[0, 0] == 0.125
-    assert source.device.index == 3
+    assert portaudio.streams[-1].device == 3
     source.close()
 
 
-def test_no_other_device_is_ever_taken_instead(portaudio: FakePortAudio) -> None:
-    portaudio.names = portaudio.seen = ["USB Audio", "USB Audio"]
+def test_a_different_device_is_never_opened_instead(portaudio: FakePortAudio) -> None:
+    portaudio.names = portaudio.listed = ["USB Audio", "USB Audio"]
     source = MicrophoneSource("1")
     portaudio.names = ["USB Audio"]
     portaudio.streams[-1].finished_callback()
@@ -258,34 +258,34 @@ def test_no_other_device_is_ever_taken_instead(portaudio: FakePortAudio) -> None
     source.close()
 
 
-def test_a_device_that_falls_silent_without_a_word_counts_as_gone(
+def test_a_device_without_data_counts_as_gone(
     portaudio: FakePortAudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(microphone, "_SLICE_S", 0.001)
     source = MicrophoneSource("usb")
     portaudio.send(frames(10))
     assert source.read(1) is not None
-    with pytest.raises(SourceLost, match="delivers nothing any more"):
+    with pytest.raises(SourceLost, match="no longer delivers audio"):
         source.read(60)
     source.close()
 
 
-def test_a_sound_system_that_hangs_does_not_take_us_with_it(
+def test_a_sound_system_that_hangs_does_not_block_the_source(
     portaudio: FakePortAudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(microphone, "_CLOSE_TIMEOUT_S", 0.01)
-    answer = threading.Event()
+    closed = threading.Event()
     source = MicrophoneSource("usb")
-    portaudio.streams[-1].close = lambda ignore_errors: answer.wait(60)
+    portaudio.streams[-1].close = lambda ignore_errors: closed.wait(60)
     portaudio.streams[-1].finished_callback()
     for _ in range(2):
-        with pytest.raises(SourceLost, match="the sound system does not answer") as lost:
+        with pytest.raises(SourceLost, match="the sound system does not respond") as lost:
             source.reopen()
         assert lost.value.recoverable
-    assert portaudio.seen  # PortAudio was not restarted under a stream that still closes
-    answer.set()
+    assert portaudio.listed  # PortAudio was not restarted while a stream was closing
+    closed.set()
     assert source._closing is not None
-    source._closing.join(10)
+    source._closing.join(60)
     source.reopen()
     assert len(portaudio.streams) == 2
     source.close()
@@ -304,13 +304,13 @@ def test_closing_ends_a_waiting_read(portaudio: FakePortAudio) -> None:
     reader = threading.Thread(target=wait)
     reader.start()
     source.close()
-    reader.join(10)
+    reader.join(60)
     assert outcome
     source.close()
 
 
 def read_until(source: MicrophoneSource, enough: Callable[[int], bool]) -> NDArray[np.float32]:
-    """What the microphone hears, until `enough` says so of the number of frames."""
+    """Record until `enough` returns True for the number of frames."""
     parts: list[NDArray[np.float32]] = []
     deadline = time.monotonic() + 60
     while not enough(sum(len(part) for part in parts)):
@@ -321,7 +321,7 @@ def read_until(source: MicrophoneSource, enough: Callable[[int], bool]) -> NDArr
     return np.concatenate(parts)
 
 
-def test_a_real_microphone_hears_what_is_played(
+def test_a_real_microphone_records_what_is_played(
     virtual_microphone: VirtualMicrophone, tmp_path: Path
 ) -> None:
     music = render_demo()[24 * SAMPLE_RATE_HZ : 27 * SAMPLE_RATE_HZ]
@@ -332,24 +332,24 @@ def test_a_real_microphone_hears_what_is_played(
     with MicrophoneSource("default") as source:
         assert source.info.sample_rate_hz == SAMPLE_RATE_HZ
         assert source.info.channels == 2
-        heard = [read_until(source, lambda n: n > SAMPLE_RATE_HZ // 2)]  # it runs
+        recorded = [read_until(source, lambda n: n > SAMPLE_RATE_HZ // 2)]  # until it runs
         player = virtual_microphone.play(path)
-        heard.append(read_until(source, lambda n: player.poll() is not None))
-        heard.append(read_until(source, lambda n: n > SAMPLE_RATE_HZ // 2))
+        recorded.append(read_until(source, lambda n: player.poll() is not None))
+        recorded.append(read_until(source, lambda n: n > SAMPLE_RATE_HZ // 2))
     played = music.astype(np.float32) / np.float32(32768)
-    everything = np.concatenate(heard)
+    everything = np.concatenate(recorded)
     start = find_in(everything, played)
     found = everything[start : start + len(played)]
     assert len(found) == len(played)
-    # The sound server may drop or repeat some milliseconds when the machine is busy.
-    share = float(np.sum(found * played) / np.sqrt(np.sum(found**2) * np.sum(played**2)))
-    assert share > 0.98
+    # On a busy machine the sound server may drop or repeat a few milliseconds.
+    correlation = float(np.sum(found * played) / np.sqrt(np.sum(found**2) * np.sum(played**2)))
+    assert correlation > 0.98
     assert 20 * np.log10(np.sqrt(np.mean(found**2) / np.mean(played**2))) == pytest.approx(
         0, abs=0.2
     )
 
 
-def test_a_real_microphone_that_is_unplugged_and_plugged_in_again(
+def test_a_real_microphone_is_unplugged_and_connected_again(
     virtual_microphone: VirtualMicrophone,
 ) -> None:
     with MicrophoneSource("pulse") as source:
@@ -358,9 +358,9 @@ def test_a_real_microphone_that_is_unplugged_and_plugged_in_again(
         with pytest.raises(SourceLost, match="'pulse'") as lost:
             read_until(source, lambda n: False)
         assert lost.value.recoverable
-        with pytest.raises(SourceLost, match="'pulse' is not there"):
+        with pytest.raises(SourceLost, match="'pulse' is not connected"):
             source.reopen()
         virtual_microphone.start()
         source.reopen()
         assert len(read_until(source, lambda n: n > 1000)) > 1000
-    look_for_devices_again()
+    refresh_devices()

@@ -14,7 +14,7 @@ from realtime_mer.errors import UserError
 
 @pytest.fixture
 def devices(monkeypatch: pytest.MonkeyPatch) -> list[InputDevice]:
-    """The devices that the machine has; a test changes the list."""
+    """The devices of the machine; tests change the list."""
     devices = [InputDevice(0, "Line 1/2", "ALSA", 2, 48_000, True, False)]
     monkeypatch.setattr(microphone, "list_input_devices", lambda: devices)
     return devices
@@ -31,19 +31,19 @@ def devices(monkeypatch: pytest.MonkeyPatch) -> list[InputDevice]:
         ("https://radio.example/stream.mp3", InputKind.URL),
         ("3", InputKind.MICROPHONE),
         ("USB Audio", InputKind.MICROPHONE),
-        ("Line 1/2", InputKind.MICROPHONE),  # a slash, and yet a device
-        ("song.mp3", InputKind.FILE),  # there is none: still a file
+        ("Line 1/2", InputKind.MICROPHONE),  # a slash, but a device
+        ("song.mp3", InputKind.FILE),  # missing, but a file
         ("SONG.FLAC", InputKind.FILE),
         ("music/song", InputKind.FILE),
         ("..\\song", InputKind.FILE),
     ],
 )
 @pytest.mark.usefixtures("devices")
-def test_what_an_input_is(spec: str, kind: InputKind) -> None:
+def test_kinds_of_input(spec: str, kind: InputKind) -> None:
     assert input_kind(spec) == kind
 
 
-def test_a_file_that_exists_is_a_file_whatever_its_name(
+def test_an_existing_file_is_a_file_with_any_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -52,7 +52,7 @@ def test_a_file_that_exists_is_a_file_whatever_its_name(
 
 
 @pytest.mark.usefixtures("devices")
-def test_a_missing_file_is_not_called_a_missing_device() -> None:
+def test_the_error_for_a_missing_file_is_about_a_file() -> None:
     with pytest.raises(UserError, match=r"there is no file 'holiday\.ogg'"):
         open_source("holiday.ogg")
 
@@ -61,16 +61,16 @@ def test_without_input_the_default_device_or_the_demo(devices: list[InputDevice]
     spec, sentence = default_input()
     assert (spec, sentence) == (
         "default",
-        "no --input given: listening to the default input, Line 1/2",
+        "no --input given: using the default input, Line 1/2",
     )
     devices.clear()
     spec, sentence = default_input()
     assert spec == "demo"
     assert "there is no input device" in sentence
-    told: list[str] = []
-    with open_source(announce=told.append) as source:
+    announced: list[str] = []
+    with open_source(announce=announced.append) as source:
         assert source.info.kind == InputKind.DEMO
-    assert told == [sentence]
+    assert announced == [sentence]
 
 
 def test_options_reach_the_source(tmp_path: Path) -> None:
@@ -92,10 +92,10 @@ def test_options_reach_the_source(tmp_path: Path) -> None:
         ("ftp://x/a.mp3", "addresses that start with ftp://"),
     ],
 )
-def test_what_cannot_be_opened_is_a_sentence(spec: str, sentence: str) -> None:
+def test_inputs_that_cannot_be_opened(spec: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         open_source(spec)
 
 
-def test_every_kind_of_file_is_known_by_its_ending() -> None:
+def test_suffixes_of_audio_files() -> None:
     assert {".wav", ".flac", ".ogg", ".opus", ".mp3"} <= AUDIO_SUFFIXES

@@ -10,11 +10,11 @@ def test_blocks_are_due_when_they_would_have_been_recorded() -> None:
     assert pacer.delay_s(500) == pytest.approx(0.5)
     clock.advance(0.5)
     assert pacer.delay_s(500) == pytest.approx(0.5)
-    clock.advance(0.7)  # the reader was busy: the next one comes sooner
+    clock.advance(0.7)  # the reader was busy: a shorter delay follows
     assert pacer.delay_s(500) == pytest.approx(0.3)
 
 
-def test_a_little_late_catches_up_and_very_late_starts_afresh() -> None:
+def test_a_slightly_late_stream_catches_up_and_a_very_late_one_restarts() -> None:
     clock = ManualClock()
     pacer = Pacer(1000, clock)
     pacer.delay_s(100)
@@ -28,7 +28,7 @@ def test_a_little_late_catches_up_and_very_late_starts_afresh() -> None:
 
 
 def test_a_live_producer_with_a_fast_clock_never_backs_up() -> None:
-    """A sound card that is 0.05 % fast, for ten hours: it is never held back for long."""
+    """A sound card that is 0.05 % fast, for ten hours: it is never delayed for long."""
     clock = ManualClock()
     pacer = Pacer(1000, clock, exact=False)
     assert DRIFT_TOLERANCE > 1.0005
@@ -39,7 +39,7 @@ def test_a_live_producer_with_a_fast_clock_never_backs_up() -> None:
     assert pacer.delay_s(1000) < 1.0
 
 
-def test_what_piled_up_before_a_live_producer_is_heard_goes_through_at_once() -> None:
+def test_a_backlog_of_a_live_producer_passes_at_once() -> None:
     clock = ManualClock()
     pacer = Pacer(1000, clock, exact=False)
     assert [pacer.delay_s(100) for _ in range(8)] == [0.0] * 8
@@ -48,7 +48,7 @@ def test_what_piled_up_before_a_live_producer_is_heard_goes_through_at_once() ->
         assert pacer.delay_s(100) == 0.0
 
 
-def test_a_pipe_that_is_fed_without_pauses_is_held_back() -> None:
+def test_a_pipe_with_a_fast_writer_is_paced() -> None:
     clock = ManualClock()
     began = clock.now
     pacer = Pacer(1000, clock, exact=False)
@@ -57,12 +57,12 @@ def test_a_pipe_that_is_fed_without_pauses_is_held_back() -> None:
     assert clock.now - began == pytest.approx(60.0 / DRIFT_TOLERANCE - LIVE_LEAD_S, abs=0.001)
 
 
-def test_a_live_producer_that_paused_does_not_rush_afterwards() -> None:
+def test_a_live_producer_does_not_catch_up_after_a_pause() -> None:
     clock = ManualClock()
     pacer = Pacer(1000, clock, exact=False)
     pacer.delay_s(100)
     clock.advance(3600.0)
-    went_at_once = 0
+    without_delay = 0
     while pacer.delay_s(100) == 0.0:
-        went_at_once += 1
-    assert went_at_once <= 12
+        without_delay += 1
+    assert without_delay <= 12

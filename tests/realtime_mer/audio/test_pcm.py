@@ -17,7 +17,7 @@ VALUES = np.array([[0.0, 0.5], [-0.5, -1.0], [0.25, 0.75]])
 
 
 def encoded(encoding: str) -> bytes:
-    """`VALUES` by the book, without the code under test."""
+    """Encode `VALUES` independently of the code under test."""
     if encoding[0] == "f":
         kind = {"f32": "f4", "f64": "f8"}[encoding[:3]]
         return VALUES.astype(("<" if encoding.endswith("le") else ">") + kind).tobytes()
@@ -42,7 +42,7 @@ def test_every_format_is_decoded(encoding: str) -> None:
     np.testing.assert_allclose(decoded, VALUES, atol=1e-7)
 
 
-def test_half_a_frame_cannot_be_decoded() -> None:
+def test_an_incomplete_frame_cannot_be_decoded() -> None:
     with pytest.raises(ValueError, match="5 bytes are not a whole number of frames of 4 bytes"):
         PcmFormat(8000, 2, "s16le").decode(b"12345")
 
@@ -55,12 +55,10 @@ def test_half_a_frame_cannot_be_decoded() -> None:
         (192_001, 1, "s16le", "192001 Hz"),
         (8_000, 0, "s16le", "number of PCM channels is 0"),
         (8_000, 65, "s16le", "between 1 and 64"),
-        (8_000, 1, "s16", "format 's16' is not known; take one of u8, "),
+        (8_000, 1, "s16", "format 's16' is unknown; use one of u8, "),
     ],
 )
-def test_impossible_formats_are_sentences(
-    rate: int, channels: int, encoding: str, sentence: str
-) -> None:
+def test_invalid_formats(rate: int, channels: int, encoding: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         PcmFormat(rate, channels, encoding)
 
@@ -72,7 +70,7 @@ def pipe() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         yield reader, writer
 
 
-def test_frames_come_whole_however_the_pipe_cuts_them(pipe: tuple[IO[bytes], IO[bytes]]) -> None:
+def test_frames_are_complete_for_any_chunks_of_the_pipe(pipe: tuple[IO[bytes], IO[bytes]]) -> None:
     reader, writer = pipe
     data = np.arange(-9000, 9000, dtype="<i2").tobytes()
     source = PcmSource(PcmFormat(8000, 3, "s16le"), stream=reader, first_wait_s=0.0)
@@ -94,19 +92,19 @@ def test_frames_come_whole_however_the_pipe_cuts_them(pipe: tuple[IO[bytes], IO[
     source.close()
 
 
-def test_a_quiet_pipe_is_none_and_not_the_end(pipe: tuple[IO[bytes], IO[bytes]]) -> None:
+def test_a_pipe_without_data_is_not_the_end(pipe: tuple[IO[bytes], IO[bytes]]) -> None:
     reader, writer = pipe
     with PcmSource(PcmFormat(8000, 1, "s16le"), stream=reader, first_wait_s=0.0) as source:
         assert source.read(0.01) is None
         writer.write(b"\0\1\2")
-        block = source.read(10)
+        block = source.read(60)
         assert block is not None
         assert block.samples.shape == (1, 1)
         assert source.read(0.01) is None
 
 
 def test_a_fast_writer_has_to_wait(pipe: tuple[IO[bytes], IO[bytes]]) -> None:
-    """What nobody reads stays in the pipe: memory does not grow."""
+    """Unread data stays in the pipe: memory does not grow."""
     reader, writer = pipe
     os.set_blocking(writer.fileno(), False)
     with PcmSource(PcmFormat(8000, 1, "s16le"), stream=reader, first_wait_s=0.0) as source:
@@ -114,7 +112,7 @@ def test_a_fast_writer_has_to_wait(pipe: tuple[IO[bytes], IO[bytes]]) -> None:
         refused = 0
         while refused < 50:
             count = writer.write(bytes(4096))
-            if count is None:  # full; the reading thread gets its chance
+            if count is None:  # full; let the reading thread run
                 refused += 1
                 source.read(0)
             else:
@@ -125,14 +123,14 @@ def test_a_fast_writer_has_to_wait(pipe: tuple[IO[bytes], IO[bytes]]) -> None:
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        (b"", "standard input ended before any audio came"),
-        (b"RIFF\x00\x00" + bytes(1000), "carries a WAV file, not raw PCM"),
-        (b"OggS" + bytes(1000), "carries an Ogg file"),
-        (b"fLaC" + bytes(1000), "carries a FLAC file"),
+        (b"", "standard input ended before any audio arrived"),
+        (b"RIFF\x00\x00" + bytes(1000), "contains a WAV file, not raw PCM"),
+        (b"OggS" + bytes(1000), "contains an Ogg file"),
+        (b"fLaC" + bytes(1000), "contains a FLAC file"),
     ],
 )
 @pytest.mark.parametrize("late", [False, True])
-def test_what_starts_wrong_is_a_sentence(
+def test_a_wrong_start_is_an_error(
     pipe: tuple[IO[bytes], IO[bytes]], data: bytes, sentence: str, late: bool
 ) -> None:
     reader, writer = pipe
@@ -142,7 +140,7 @@ def test_what_starts_wrong_is_a_sentence(
             writer.write(data)
             writer.close()
             with pytest.raises(SourceLost, match=sentence) as lost:
-                source.read(10)
+                source.read(60)
         assert not lost.value.recoverable
         return
     writer.write(data)
@@ -173,5 +171,5 @@ def test_closing_ends_a_waiting_read(pipe: tuple[IO[bytes], IO[bytes]]) -> None:
     thread = threading.Thread(target=wait)
     thread.start()
     source.close()
-    thread.join(10)
+    thread.join(60)
     assert outcome == ["standard input was closed"]

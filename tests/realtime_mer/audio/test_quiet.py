@@ -2,8 +2,8 @@ import subprocess
 import sys
 
 
-def test_what_others_print_meanwhile_is_not_lost() -> None:
-    """The MP3 decoder's remarks vanish; a line from another thread comes through."""
+def test_other_output_is_passed_on() -> None:
+    """Messages of the MP3 decoder are suppressed; a log line is not."""
     program = """
 import os, sys
 from realtime_mer.audio.quiet import without_library_noise
@@ -30,7 +30,7 @@ with without_library_noise():
     assert run.stdout == b"inside\n"
 
 
-def test_what_was_raised_inside_comes_out() -> None:
+def test_exceptions_pass() -> None:
     program = """
 import sys
 from realtime_mer.audio.quiet import without_library_noise

@@ -7,19 +7,19 @@ from realtime_mer.audio.sample_ring import SampleRing
 
 
 def ramp(start: int, n: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    """Frames that know their own number, exact in float32."""
+    """Return frames with their own number as value, exact in float32."""
     column = np.arange(start, start + n, dtype=np.float32)
     return np.stack([column, -column], axis=1)
 
 
-def test_gives_what_was_written_in_order() -> None:
+def test_frames_are_read_in_order() -> None:
     ring = SampleRing(10, 2)
     assert ring.read(100) is None
     ring.write(ramp(0, 7))
     reading = ring.read(4)
     assert reading is not None
     np.testing.assert_array_equal(reading.samples, ramp(0, 4))
-    ring.write(ramp(7, 6))  # over the edge of the memory
+    ring.write(ramp(7, 6))  # wraps around
     reading = ring.read(100)
     assert reading is not None
     np.testing.assert_array_equal(reading.samples, ramp(4, 9))
@@ -27,7 +27,7 @@ def test_gives_what_was_written_in_order() -> None:
     assert ring.read(100) is None
 
 
-def test_a_late_reader_loses_the_oldest_and_is_told() -> None:
+def test_a_late_reader_loses_the_oldest_frames() -> None:
     ring = SampleRing(10, 2)
     ring.write(ramp(0, 8))
     ring.write(ramp(8, 8))
@@ -48,7 +48,7 @@ def test_more_than_fits_at_once_keeps_the_newest() -> None:
     assert ring.written == 28
 
 
-def test_what_was_read_belongs_to_the_reader() -> None:
+def test_samples_that_were_read_are_not_overwritten() -> None:
     ring = SampleRing(4, 2)
     ring.write(ramp(0, 4))
     reading = ring.read(4)
@@ -57,7 +57,7 @@ def test_what_was_read_belongs_to_the_reader() -> None:
     np.testing.assert_array_equal(reading.samples, ramp(0, 4))
 
 
-def test_waiting_ends_with_news_or_in_vain() -> None:
+def test_waiting_ends_with_data_or_a_timeout() -> None:
     ring = SampleRing(10, 2)
     assert not ring.wait(0)
     ring.write(ramp(0, 1))
@@ -68,19 +68,19 @@ def test_waiting_ends_with_news_or_in_vain() -> None:
     waiting = threading.Thread(target=lambda: woken.set() if ring.wait(60) else None)
     waiting.start()
     ring.wake()
-    waiting.join(10)
+    waiting.join(60)
     assert woken.is_set()
 
 
 @pytest.mark.parametrize(("capacity", "channels"), [(0, 1), (1, 0)])
-def test_impossible_shapes_are_refused(capacity: int, channels: int) -> None:
+def test_invalid_shapes(capacity: int, channels: int) -> None:
     with pytest.raises(ValueError, match="a ring of"):
         SampleRing(capacity, channels)
 
 
 @pytest.mark.parametrize("capacity", [1_000, 200_000])
 def test_two_threads_never_see_torn_or_uncounted_frames(capacity: int) -> None:
-    """The writer runs as fast as it can; every frame is either read right or counted as lost."""
+    """With the fastest possible writer, every frame is read correctly or counted as lost."""
     ring = SampleRing(capacity, 2)
     total = 2_000_000  # float32 counts exactly to 16 million
     rng = np.random.default_rng(1)

@@ -26,7 +26,7 @@ def test_every_instrument_plays_a_sound_of_its_length(name: str) -> None:
     assert tone.shape == (SAMPLE_RATE_HZ,)
     assert np.isfinite(tone).all()
     assert 0.2 < np.abs(tone).max() < 1.6
-    synthesis.forget()
+    synthesis.clear_cache()
     np.testing.assert_array_equal(INSTRUMENTS[name](), tone)
 
 
@@ -45,11 +45,11 @@ def test_every_pitched_instrument_is_in_tune(name: str) -> None:
     ("name", "hz"),
     [("A4", 440), ("A3", 220), ("C4", 261.6256), ("F#3", 184.9972), ("Bb2", 116.5409)],
 )
-def test_notes_have_their_frequencies(name: str, hz: float) -> None:
+def test_frequencies_of_notes(name: str, hz: float) -> None:
     assert pitch(name) == pytest.approx(hz, rel=1e-6)
 
 
-def test_an_envelope_rises_stays_and_falls() -> None:
+def test_an_envelope() -> None:
     shape = synthesis.envelope(1.0, 0.1, 0.2)
     assert shape[0] == 0
     assert shape[-1] == 0
@@ -57,10 +57,10 @@ def test_an_envelope_rises_stays_and_falls() -> None:
     assert (np.diff(shape[: round(0.1 * SAMPLE_RATE_HZ)]) >= 0).all()
 
 
-def test_a_room_answers_and_decays() -> None:
+def test_reverb_decays() -> None:
     click = np.zeros(2 * SAMPLE_RATE_HZ, np.float32)
     click[0] = 1
-    left, right = (synthesis.room(click, 1.0, 0.3, side) for side in (0, 1))
+    left, right = (synthesis.reverb(click, 1.0, 0.3, side) for side in (0, 1))
     assert left.dtype == np.float32
     assert left.shape == click.shape
     assert np.abs(left[: round(0.011 * SAMPLE_RATE_HZ)]).max() < 0.05 * np.abs(left).max()

@@ -20,7 +20,7 @@ needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg
 
 
 class Radio(http.server.BaseHTTPRequestHandler):
-    """A server that serves a song, half a song again and again, an endless one, or nothing."""
+    """A server with a song, a web page, an endless stream and a stream without data."""
 
     song: ClassVar[bytes] = b""
     stop: ClassVar[threading.Event]
@@ -37,7 +37,7 @@ class Radio(http.server.BaseHTTPRequestHandler):
             try:
                 while not self.stop.is_set():
                     self.wfile.write(self.song)
-            except OSError:  # the listener left
+            except OSError:  # the client disconnected
                 return
         elif self.path == "/mute":
             self._head(None)
@@ -53,7 +53,7 @@ class Radio(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Tests are quiet."""
+        """Print nothing."""
 
 
 @pytest.fixture(autouse=True)
@@ -90,11 +90,11 @@ def radio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         ("USB Audio://", False),
     ],
 )
-def test_addresses_are_told_from_names(spec: str, is_url: bool) -> None:
+def test_urls_are_recognised(spec: str, is_url: bool) -> None:
     assert looks_like_url(spec) == is_url
 
 
-def test_passwords_are_not_shown() -> None:
+def test_passwords_are_removed() -> None:
     assert without_password("http://me:secret@x.org:80/a?b=c") == "http://x.org:80/a?b=c"
 
 
@@ -104,7 +104,7 @@ def test_only_network_streams_are_opened(url: str) -> None:
         UrlSource(url)
 
 
-def test_without_ffmpeg_a_sentence_says_what_to_do(
+def test_without_ffmpeg_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -130,11 +130,11 @@ def test_a_song_from_a_server(radio: str, tmp_path: Path) -> None:
 @needs_ffmpeg
 def test_an_endless_stream_ends_when_it_is_closed(radio: str) -> None:
     source = UrlSource(f"{radio}/radio")
-    heard = 0
-    while heard < 10 * RATE_HZ:  # three times the song
+    frames = 0
+    while frames < 10 * RATE_HZ:  # three times the song
         block = source.read(30)
         assert block is not None
-        heard += len(block.samples)
+        frames += len(block.samples)
     process = source._decoder._process
     source.close()
     assert process.poll() is not None
@@ -149,7 +149,7 @@ def test_an_endless_stream_ends_when_it_is_closed(radio: str) -> None:
         ("/page.mp3", "/page.mp3' cannot be played: "),
     ],
 )
-def test_what_cannot_be_played_is_a_sentence(radio: str, path: str, sentence: str) -> None:
+def test_errors_of_streams_that_cannot_be_played(radio: str, path: str, sentence: str) -> None:
     address = (radio + path).replace("//", "//user:secret@")
     with pytest.raises(UserError, match=sentence) as caught:
         UrlSource(address)
@@ -158,13 +158,13 @@ def test_what_cannot_be_played_is_a_sentence(radio: str, path: str, sentence: st
 
 
 @needs_ffmpeg
-def test_a_server_that_says_nothing_is_given_up(radio: str) -> None:
-    with pytest.raises(UserError, match="/mute' gave no audio within 1 s"):
+def test_a_server_that_sends_nothing_times_out(radio: str) -> None:
+    with pytest.raises(UserError, match="/mute' delivered no audio within 1 s"):
         UrlSource(f"{radio}/mute", open_timeout_s=1.0)
 
 
 @needs_ffmpeg
-def test_a_server_that_is_not_there_is_a_sentence() -> None:
+def test_a_refused_connection_is_an_error() -> None:
     with socket.socket() as taken:  # bound and not listening: connections are refused
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(UserError, match=r"cannot be played: .*[Rr]efused"):
@@ -172,13 +172,13 @@ def test_a_server_that_is_not_there_is_a_sentence() -> None:
 
 
 @needs_ffmpeg
-def test_an_unknown_host_is_named_as_the_reason() -> None:
+def test_an_unknown_host_is_an_error() -> None:
     with pytest.raises(UserError, match="cannot be played: Failed to resolve hostname"):
         UrlSource("http://no-such-host.invalid/radio")
 
 
 @needs_ffmpeg
-def test_a_stream_whose_decoder_dies_is_lost_and_can_be_taken_up_again(radio: str) -> None:
+def test_a_stream_whose_decoder_dies_can_be_reopened(radio: str) -> None:
     with UrlSource(f"{radio}/radio") as source:
         assert source.read(30) is not None
         source._decoder._process.kill()

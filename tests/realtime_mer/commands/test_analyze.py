@@ -27,21 +27,21 @@ def rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_one_row_an_estimate_as_the_pipeline_gives(
+def test_rows_equal_the_estimates_of_the_pipeline(
     song: Path, engine: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["analyze", str(song)]) == 0
     out, err = capsys.readouterr()
-    got = rows(out)
+    table = rows(out)
     pipeline = Pipeline(engine, sample_rate_hz=RATE_HZ, channels=2)
     samples = soundfile.read(song, dtype="float32", always_2d=True)[0]
     expected = values([*pipeline.feed(samples), *pipeline.finish()])
-    assert len(got) == 12
-    for row, numbers in zip(got, expected, strict=True):
+    assert len(table) == 12
+    for row, numbers in zip(table, expected, strict=True):
         assert float(row["t"]) == numbers[0]
         assert float(row["valence"]) == pytest.approx(numbers[1], abs=1e-5)
         assert float(row["arousal_high"]) == pytest.approx(numbers[6], abs=1e-5)
-    assert err == ""  # no progress bar where nobody watches
+    assert err == ""  # no progress bar without a terminal
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".opus", ".mp3"])
@@ -75,10 +75,10 @@ def test_several_files_into_a_folder(song: Path, tmp_path: Path) -> None:
     assert len(rows((folder / "song.flac.csv").read_text())) == 3
 
 
-def test_many_files_give_in_order_what_each_gives_alone(
+def test_rows_of_many_files_equal_those_of_each_file_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """More than are open at once, the longest first, of several rates and one of them broken."""
+    """More files than are open at once, the longest first, with several rates; one is too short."""
     lengths_s = (9.0, 2.0, 0.3, 6.0, 1.0, 4.0, 2.5, 3.0, 1.5, 2.0, 5.0, 1.0)
     names = []
     for number, length_s in enumerate(lengths_s):
@@ -103,7 +103,7 @@ def test_many_files_give_in_order_what_each_gives_alone(
         np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
-def test_several_tables_hold_what_each_file_gives_alone(song: Path, tmp_path: Path) -> None:
+def test_several_tables_equal_those_of_each_file_alone(song: Path, tmp_path: Path) -> None:
     names = []
     for number in range(10):
         names.append(tmp_path / f"{number}.flac")
@@ -139,7 +139,7 @@ def broken(tmp_path: Path, kind: str) -> Path:
         path.write_bytes(b"")
     elif kind == "text":
         path = tmp_path / "text.mp3"
-        path.write_text("this is no music\n" * 500)
+        path.write_text("this is not music\n" * 500)
     elif kind == "short":
         soundfile.write(path, music(0.2, RATE_HZ), RATE_HZ)
     elif kind == "nan":
@@ -161,7 +161,7 @@ def broken(tmp_path: Path, kind: str) -> Path:
 @pytest.mark.parametrize(
     "kind", ["missing", "empty", "text", "short", "nan", "infinite", "truncated", "folder"]
 )
-def test_bad_files_are_one_sentence(
+def test_bad_files_give_one_line(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = broken(tmp_path, kind)
@@ -173,7 +173,7 @@ def test_bad_files_are_one_sentence(
     assert "Traceback" not in err
 
 
-def test_what_came_before_the_damage_is_kept(
+def test_estimates_before_the_damage_are_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["analyze", str(broken(tmp_path, "truncated"))]) == 2
@@ -183,7 +183,7 @@ def test_what_came_before_the_damage_is_kept(
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("options", "message"),
     [
         (["--hop", "0.05"], "the hop is 0.05 s"),
         (["--lag-order", "21"], "the lag order is 21"),
@@ -193,16 +193,16 @@ def test_what_came_before_the_damage_is_kept(
         (["-o", "/dev/null/x"], "cannot be written"),
     ],
 )
-def test_bad_options_are_one_sentence(
-    song: Path, options: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+def test_bad_options_give_one_line(
+    song: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["analyze", str(song), *options]) == 2
     err = capsys.readouterr().err
-    assert sentence in err
+    assert message in err
     assert err.count("\n") == 1
 
 
-def test_an_input_is_never_overwritten(song: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_input_file_is_never_overwritten(song: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = song.read_bytes()
     assert main(["analyze", str(song), "-o", str(song)]) == 2
     assert "would destroy it" in capsys.readouterr().err

@@ -60,7 +60,7 @@ def test_start_up(capsys: pytest.CaptureFixture[str]) -> None:
 def test_engine_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "engine", "--quick"]) == 0
     output = capsys.readouterr().out
-    assert "ms a window" in output
+    assert "ms per window" in output
     assert "GFLOP/s" in output
 
 

@@ -19,7 +19,7 @@ def devices(monkeypatch: pytest.MonkeyPatch) -> list[InputDevice]:
 
 
 @pytest.mark.usefixtures("devices")
-def test_a_line_per_device_for_other_programs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["devices"]) == 0
     assert capsys.readouterr().out == (
         "0\tBuilt-in [Microphone]\tCore Audio\t1\t44100\tdefault\n"
@@ -42,7 +42,7 @@ def test_json_has_every_field(capsys: pytest.CaptureFixture[str]) -> None:
     }
 
 
-def test_a_table_for_people(
+def test_a_table_in_a_terminal(
     devices: list[InputDevice], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
@@ -50,14 +50,14 @@ def test_a_table_for_people(
     assert main(["devices"]) == 0
     out = capsys.readouterr().out
     assert "index" in out
-    assert "Built-in [Microphone]" in out  # brackets are no markup
-    assert command._LOOPBACK_TIPS["darwin"] not in out  # there is one
+    assert "Built-in [Microphone]" in out  # brackets are not taken as markup
+    assert command._LOOPBACK_TIPS["darwin"] not in out  # a loopback device is present
     devices.pop()
     assert main(["devices"]) == 0
     assert command._LOOPBACK_TIPS["darwin"] in capsys.readouterr().out.replace("\n", " ")
 
 
-def test_no_device_is_no_error(
+def test_without_devices_it_succeeds(
     devices: list[InputDevice], capsys: pytest.CaptureFixture[str]
 ) -> None:
     devices.clear()
@@ -67,7 +67,7 @@ def test_no_device_is_no_error(
     assert json.loads(capsys.readouterr().out) == []
 
 
-def test_without_portaudio_it_says_what_to_install(
+def test_without_portaudio_the_error_names_the_package(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import builtins

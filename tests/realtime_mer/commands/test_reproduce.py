@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from deam_support import write_deam
+from mer_engine.install_hint import install_hint
 from mer_research.paper.protocols import TITLES
 from mer_research.paper.task import perform
 from mer_research.reproduction.report import METHODS, csv_text, markdown
@@ -171,7 +172,7 @@ def test_an_interrupted_run_resumes(
     with monkeypatch.context() as patch:
         patch.setattr("mer_research.reproduction.runner.perform", interrupted)
         assert main(command("feature-importance", data, described)) == 130
-    assert "run it again to go on" in capsys.readouterr().err
+    assert "run it again to continue" in capsys.readouterr().err
     assert not list((described / "out").iterdir())
     assert len(list((described / "cache" / "units").glob("*.json"))) == 3
 
@@ -234,7 +235,7 @@ def test_a_missing_package_is_reported_with_the_install_command(
     )
     message = refusal(capsys, *command("table1", data, tmp_path))
     assert "need scikit-learn" in message
-    assert "pip install 'realtime-mer[train]'" in message
+    assert install_hint("train") in message
 
 
 def test_the_document_is_filled_from_the_results(

@@ -7,6 +7,7 @@ import json
 import os
 import queue
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -35,7 +36,7 @@ RATE = 44_100
 
 
 class Process:
-    """A running `serve`, its address, and what it printed."""
+    """A running `serve`, its address and its output."""
 
     def __init__(self, *options: str, stdin: int | None = subprocess.DEVNULL) -> None:
         self.popen = subprocess.Popen(
@@ -60,7 +61,7 @@ class Process:
             self._lines.put(line if isinstance(line, str) else line.decode())
 
     def line(self, pattern: str) -> str:
-        """The next line that matches; its first group, or all of it."""
+        """Wait for a line that matches; return its first group, or all of it."""
         while True:
             try:
                 line = self._lines.get(timeout=TIMEOUT_S).rstrip()
@@ -79,7 +80,7 @@ class Process:
         return self.popen.wait(TIMEOUT_S)
 
     def printed(self) -> str:
-        """Everything, once the process has ended."""
+        """Return all output after the end of the process."""
         for reader in self._readers:
             reader.join(TIMEOUT_S)
         while not self._lines.empty():
@@ -146,7 +147,7 @@ def test_a_signal_ends_it_cleanly(number: int) -> None:
     assert "Traceback" not in printed
 
 
-def test_exit_at_end_tells_viewers_the_end(song: Path) -> None:
+def test_exit_at_end_sends_the_end_to_viewers(song: Path) -> None:
     with serving("--input", str(song), "--exit-at-end", "--speed", "8", "--quiet") as process:
         with process.connect() as client:
             assert receive_until(client, "end")[-1]["reason"] == "song.flac is over"
@@ -155,7 +156,7 @@ def test_exit_at_end_tells_viewers_the_end(song: Path) -> None:
         assert process.printed().count("\n") == 0
 
 
-def test_a_looping_file_goes_on(song: Path) -> None:
+def test_a_looping_file_does_not_end(song: Path) -> None:
     with (
         serving("--input", str(song), "--loop", "--speed", "50") as process,
         process.connect() as client,
@@ -189,7 +190,7 @@ def test_pcm_on_standard_input() -> None:
         assert process.stop(signal.SIGINT) == 0
 
 
-def test_pages_and_numbers() -> None:
+def test_page_health_and_metrics() -> None:
     with serving("--input", "demo") as process:
         with urllib.request.urlopen(process.url, timeout=TIMEOUT_S) as page:
             assert page.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -213,8 +214,11 @@ def test_open_opens_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
     browser.chmod(0o755)
     monkeypatch.setenv("BROWSER", f"{browser} %s")
+    received: queue.Queue[str] = queue.Queue()
+    # Reading a FIFO waits for its writer.
+    threading.Thread(target=lambda: received.put(opened.read_text()), daemon=True).start()
     with serving("--input", "demo", "--open") as process:
-        assert opened.read_text().strip() == process.url
+        assert received.get(timeout=TIMEOUT_S).strip() == process.url
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
@@ -228,6 +232,7 @@ def test_a_status_line_on_a_terminal() -> None:
         try:
             shown = b""
             while b"losses 0" not in shown:
+                assert select.select([terminal], [], [], TIMEOUT_S)[0], shown
                 shown += os.read(terminal, 1024)
         finally:
             process.send_signal(signal.SIGINT)
@@ -235,12 +240,12 @@ def test_a_status_line_on_a_terminal() -> None:
     shown += os.read(terminal, 1024)
     os.close(terminal)
     assert re.search(rb"(settling|stalled)  \w+ +valence [+-]\d\.\d\d  arousal", shown)
-    # The line is wiped before the last word.
+    # The status line is cleared before the summary.
     assert b"\r\x1b[Kstopped after" in shown
 
 
 def refused(*options: str) -> str:
-    """Runs a `serve` that must not start; what it says."""
+    """Run a `serve` that must not start; return its message."""
     done = subprocess.run(
         [*COMMAND, *options],
         stdin=subprocess.DEVNULL,
@@ -258,9 +263,9 @@ def refused(*options: str) -> str:
 def test_a_port_in_use_is_exit_code_2() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        said = refused("--input", "demo", "--port", str(port))
-    assert f"port {port} on 127.0.0.1 is in use" in said
-    assert "--port 0" in said
+        message = refused("--input", "demo", "--port", str(port))
+    assert f"port {port} on 127.0.0.1 is in use" in message
+    assert "--port 0" in message
 
 
 @pytest.mark.parametrize(
@@ -276,7 +281,7 @@ def test_a_port_in_use_is_exit_code_2() -> None:
         (("--host", "203.0.113.7"), "203.0.113.7 is not an address of this machine"),
     ],
 )
-def test_impossible_options_are_exit_code_2(options: tuple[str, ...], words: str) -> None:
+def test_invalid_options_are_exit_code_2(options: tuple[str, ...], words: str) -> None:
     assert words in refused("--input", "demo", *options)
 
 

@@ -1,4 +1,4 @@
-"""`train` and `evaluate`: what they refuse, and the figures worked out another way."""
+"""`train`, `evaluate` and `export`: reports and errors."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from deam_support import write_deam
+from mer_engine.install_hint import install_hint
 from own_data_support import write_own_data
 
 from realtime_mer.cli import main
@@ -44,7 +45,7 @@ def test_evaluate_prints_details(data: Path, capsys: pytest.CaptureFixture[str])
     assert "2015 (songs 2001-2058)" in out
     assert "all 58" in out
     assert "the interval of constant width was fitted on" in out
-    assert "6 of 6 clips" in err  # the model tells the constant width itself
+    assert "6 of 6 clips" in err  # the constant width comes from the model file
     assert max(map(len, out.splitlines())) <= 80
 
 
@@ -96,53 +97,55 @@ def test_bad_sources(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     for command in ("evaluate", "train"):
         given = [command, "--data", f"deam={data}"]
         assert "no kind of data 'amg'" in refusal(capsys, *given, "--data", "amg=x")
-        told = refusal(capsys, *given, "--data", str(data))
-        assert f"--data {data} is given twice" in told
+        message = refusal(capsys, *given, "--data", str(data))
+        assert f"--data {data} is given twice" in message
         assert "does not contain PMEmo" in refusal(capsys, *given, "--data", f"pmemo={tmp_path}")
         assert "contains neither audio" in refusal(capsys, *given, "--data", f"csv={tmp_path}")
     train = ["train", "--data", str(data), "--auxiliary"]
-    told = refusal(capsys, *train, str(data))
-    assert f"--auxiliary {data} is given twice" in told
+    message = refusal(capsys, *train, str(data))
+    assert f"--auxiliary {data} is given twice" in message
     assert "--auxiliary amg=x: there is no kind of data 'amg'" in refusal(capsys, *train, "amg=x")
-    told = refusal(capsys, *train, f"vgmidi={tmp_path}")
-    assert f"{tmp_path / 'measure_curves.csv'} is missing" in told
+    message = refusal(capsys, *train, f"vgmidi={tmp_path}")
+    assert f"{tmp_path / 'measure_curves.csv'} is missing" in message
 
 
 def test_bad_models(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missing = str(tmp_path / "none.onnx")
     assert missing in refusal(capsys, "evaluate", "--data", str(data), "--model", missing)
     assert missing in refusal(capsys, "evaluate", missing, "--data", str(data))
-    told = refusal(capsys, "evaluate", missing, "--model", missing, "--data", str(data))
-    assert "the model is given twice" in told
+    message = refusal(capsys, "evaluate", missing, "--model", missing, "--data", str(data))
+    assert "the model is given twice" in message
 
 
-def test_train_refuses_what_cannot_work(
+def test_train_refuses_invalid_options(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train = ["train", "--data", str(data), "--out", str(tmp_path / "m.onnx"), "--quick"]
     assert "--steps is 0" in refusal(capsys, *train, "--steps", "0")
     nowhere = str(tmp_path / "music")
-    told = refusal(capsys, *train, "--unlabelled", nowhere)
-    assert f"the folder of unlabelled music {nowhere} does not exist" in told
+    message = refusal(capsys, *train, "--unlabelled", nowhere)
+    assert f"the folder of unlabelled music {nowhere} does not exist" in message
     assert "--device warp" in refusal(capsys, *train, "--device", "warp")
-    told = refusal(capsys, *train, "--teacher", str(tmp_path))
-    assert "contains no checkpoint musicnn/MSD_musicnn" in told
-    assert "pip download musicnn" in told
+    message = refusal(capsys, *train, "--teacher", str(tmp_path))
+    assert "contains no checkpoint musicnn/MSD_musicnn" in message
+    assert "pip download musicnn" in message
     missing = str(tmp_path / "none.onnx")
-    assert f"--init {missing} is no file" in refusal(capsys, *train, "--init", missing)
-    told = refusal(capsys, *train, "--init", "shipped", "--teacher", "x")
-    assert "--init goes on from a trained network" in told
-    assert "--licence MIT can be given where" in refusal(capsys, *train, "--licence", "MIT")
+    assert f"there is no file --init {missing}" in refusal(capsys, *train, "--init", missing)
+    message = refusal(capsys, *train, "--init", "shipped", "--teacher", "x")
+    assert "--init continues from a trained network" in message
+    assert "--licence MIT needs data that are all your own" in refusal(
+        capsys, *train, "--licence", "MIT"
+    )
     (tmp_path / "m.onnx").write_text("no model")
-    told = refusal(capsys, *train, "--init", str(tmp_path / "m.onnx"))
-    assert "would overwrite the model of --init" in told
+    message = refusal(capsys, *train, "--init", str(tmp_path / "m.onnx"))
+    assert "would overwrite the model of --init" in message
     (tmp_path / "m.onnx").rename(tmp_path / "other.onnx")
     assert "other.onnx" in refusal(capsys, *train, "--init", str(tmp_path / "other.onnx"))
     train[4] = str(tmp_path / "none" / "m.onnx")
     assert "does not exist" in refusal(capsys, *train)
 
 
-def test_train_without_torch_says_what_to_install(
+def test_without_torch_the_error_says_how_to_install_it(
     data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find: Callable[..., ModuleSpec | None] = importlib.util.find_spec
@@ -152,10 +155,10 @@ def test_train_without_torch_says_what_to_install(
         lambda name, *rest: None if name == "torch" else find(name, *rest),
     )
     for arguments in (["train", "--data", str(data)], ["export", "x", "--out", "y"]):
-        assert "pip install 'realtime-mer[train]'" in refusal(capsys, *arguments)
+        assert install_hint("train") in refusal(capsys, *arguments)
 
 
-def test_export_refuses_what_is_no_checkpoint(
+def test_export_refuses_a_file_that_is_not_a_checkpoint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = ["--out", str(tmp_path / "m.onnx")]
@@ -163,8 +166,8 @@ def test_export_refuses_what_is_no_checkpoint(
     assert "there is no checkpoint" in refusal(capsys, "export", str(checkpoint), *out)
     checkpoint.write_text("no checkpoint")
     assert "cannot be read as a checkpoint" in refusal(capsys, "export", str(checkpoint), *out)
-    told = refusal(capsys, "export", str(checkpoint), "--out", str(checkpoint))
-    assert "would overwrite the checkpoint" in told
-    told = refusal(capsys, "export", str(checkpoint), "--out", str(tmp_path / "none" / "m.onnx"))
-    assert "does not exist" in told
+    message = refusal(capsys, "export", str(checkpoint), "--out", str(checkpoint))
+    assert "would overwrite the checkpoint" in message
+    message = refusal(capsys, "export", str(checkpoint), "--out", str(tmp_path / "none" / "m.onnx"))
+    assert "does not exist" in message
     assert list(tmp_path.iterdir()) == [checkpoint]

@@ -17,6 +17,7 @@ from mer_engine.backends import cuda, plans
 from mer_engine.backends.tensorrt.shapes import INPUTS, input_shapes, profiles
 from mer_engine.cache import write_file
 from mer_engine.errors import BackendError
+from mer_engine.install_hint import install_hint
 from mer_engine.model_file import ModelInfo
 
 # Package names, and the names of their modules.
@@ -76,8 +77,8 @@ def not_installed() -> str | None:
     if any(importlib.util.find_spec(module) is not None for module in PACKAGES.values()):
         return None
     return (
-        "neither tensorrt-rtx nor tensorrt is installed; with an NVIDIA card on Linux or Windows: "
-        "pip install 'realtime-mer[tensorrt]'"
+        "neither tensorrt-rtx nor tensorrt is installed; on Linux or Windows with an NVIDIA card, "
+        f"{install_hint('tensorrt')}"
     )
 
 
@@ -210,8 +211,8 @@ def _to_half(model: bytes, *, products: bool) -> bytes:
     """Convert the convolutions of a model to half precision, and its matrix products on demand."""
     if importlib.util.find_spec("onnx") is None:
         raise BackendError(
-            "compiling in half precision needs the package onnx; pip install "
-            "'realtime-mer[tensorrt]', or use --precision fp32"
+            "compiling in half precision needs the package onnx, which is not installed; use "
+            f"--precision fp32, or {install_hint('tensorrt')}"
         )
     import onnx
 

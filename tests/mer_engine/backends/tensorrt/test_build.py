@@ -28,6 +28,7 @@ from mer_engine.backends.tensorrt.shapes import (
 )
 from mer_engine.engine import shipped_model
 from mer_engine.errors import BackendError
+from mer_engine.install_hint import install_hint
 
 needs_rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None,
@@ -185,7 +186,7 @@ def test_a_file_that_is_no_model_is_refused(rtx: Library, engine: Engine) -> Non
 
 def test_without_a_package_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_module, "PACKAGES", {"tensorrt-rtx": "no_such_package"})
-    assert "pip install 'realtime-mer[tensorrt]'" in str(build_module.missing())
+    assert install_hint("tensorrt") in str(build_module.missing())
     with pytest.raises(BackendError, match="neither tensorrt-rtx nor tensorrt is installed"):
         library_for("sm89", None)
 
