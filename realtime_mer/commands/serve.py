@@ -180,12 +180,12 @@ class _Serving:
             self._loop.call_soon_threadsafe(self._news.set)
 
     def _greet(self) -> None:
-        from realtime_mer.server.server import reach
+        from realtime_mer.server.server import binding_warning
 
         print(f"realtime-mer is at {self._server.url}", flush=True)
-        reaches = reach(self._args.host)
-        if reaches is not None:
-            print(reaches, file=sys.stderr)
+        warning = binding_warning(self._args.host)
+        if warning is not None:
+            print(warning, file=sys.stderr)
         if not self._args.quiet:
             print(f"input: {self._input()}   (Ctrl-C ends)", flush=True)
             print(self._choice, file=sys.stderr)
@@ -268,7 +268,7 @@ class _Serving:
         lost = [f"{name} {count}" for name, count in stats.losses().items() if count]
         return (
             f"stopped after {self._server.uptime_s:.0f} s: {stats[Counter.ESTIMATES]} estimates, "
-            f"at most {self._server.most_viewers} viewer(s), "
+            f"at most {self._server.peak_viewers} viewer(s), "
             f"{', '.join(lost) if lost else 'nothing lost'}"
         )
 
