@@ -278,9 +278,7 @@ def test_resume_reports_estimates_older_than_the_history(harness: ServerHarness)
         assert receive(client)["complete"]
 
 
-def test_resume_after_a_restart_gives_all(
-    engine: Engine, harness: ServerHarness
-) -> None:
+def test_resume_after_a_restart_gives_all(engine: Engine, harness: ServerHarness) -> None:
     harness.publish(*range(5))
     old = harness.server.session
     with ServerHarness(engine) as restarted:
@@ -641,8 +639,6 @@ def test_too_many_viewers_close_with_1013(engine: Engine) -> None:
 def test_invalid_messages_without_a_stream(
     harness: ServerHarness, message: str | bytes, code: str
 ) -> None:
-    harness: ServerHarness, message: str | bytes, code: str
-) -> None:
     with harness.connect() as client, harness.connect() as other:
         client.send(message)
         assert receive_kind(client, "error")["code"] == code
@@ -662,8 +658,6 @@ def test_invalid_messages_without_a_stream(
     ],
 )
 def test_invalid_messages_while_streaming(
-    harness: ServerHarness, message: str | bytes, code: str
-) -> None:
     harness: ServerHarness, message: str | bytes, code: str
 ) -> None:
     with harness.connect() as client:
