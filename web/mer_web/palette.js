@@ -1,9 +1,8 @@
 /**
- * Colour by place on the plane: bilinear in OKLab between four corners, so that equal steps look equal.
+ * Colour of a point of the plane: bilinear in OKLab between four corners, so that equal steps look equal.
  *
- * Arousal is carried by lightness, valence by the blue-yellow axis: both survive red-green colour blindness,
- * and lightness survives any. The red-green axis only adds warmth for those who see it. Colour never stands
- * alone on the page: place, word and number say the same.
+ * Arousal maps to lightness, valence to the blue-yellow axis. Both remain visible with red-green colour blindness,
+ * lightness with any. Colour is never the only cue on the page: position, word and number show the same.
  */
 
 /**
@@ -35,7 +34,7 @@ export function oklchToOklab([lightness, chroma, hue]) {
 
 /**
  * @param {Triple} lab OKLab
- * @returns {Triple} linear sRGB, outside [0, 1] where the screen cannot show it
+ * @returns {Triple} linear sRGB, outside [0, 1] where the colour is out of gamut
  */
 export function oklabToLinear([lightness, a, b]) {
   const l = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3;
@@ -65,7 +64,7 @@ export function linearToOklab([red, green, blue]) {
 
 /**
  * @param {Triple} lab OKLab
- * @returns {Triple} linear sRGB within [0, 1]; what cannot be shown loses chroma, not lightness or hue
+ * @returns {Triple} linear sRGB within [0, 1]; out of gamut colours lose chroma, not lightness or hue
  */
 export function toGamut(lab) {
   const fits = (/** @type {Triple} */ rgb) => rgb.every((part) => part >= -1e-4 && part <= 1.0001);
@@ -93,13 +92,13 @@ export function toBytes(linear) {
 }
 
 /**
- * Most music lies within half of the plane: colour changes fastest there. Order is kept, ends stay ends.
+ * Stretches the middle of the axis, where most music lies, so that colour changes fastest there. Monotonic.
  * @param {number} value
  * @returns {number} in [-1, 1]
  */
 function spread(value) {
-  const held = Math.max(-1, Math.min(1, value));
-  return held * (1.9 - 0.9 * Math.abs(held));
+  const clamped = Math.max(-1, Math.min(1, value));
+  return clamped * (1.9 - 0.9 * Math.abs(clamped));
 }
 
 /**
@@ -108,7 +107,7 @@ function spread(value) {
  * @param {Theme} theme
  * @returns {Triple} OKLab
  */
-export function placeLab(valence, arousal, theme) {
+export function planeOklab(valence, arousal, theme) {
   const x = (spread(valence) + 1) / 2;
   const y = (spread(arousal) + 1) / 2;
   const corners = CORNERS[theme];
@@ -140,10 +139,10 @@ export function contrast(one, other) {
   return (bright + 0.05) / (dark + 0.05);
 }
 
-/** Steps of the table on each axis: finer than the eye. */
+/** Steps of the colour table on each axis. */
 const STEPS = 48;
 
-/** The colours of one theme, looked up, not computed, while drawing. */
+/** The colours of one theme in a table, for fast drawing. */
 export class Palette {
   /** @param {Theme} theme */
   constructor(theme) {
@@ -154,7 +153,7 @@ export class Palette {
     this._css = [];
     for (let row = 0; row <= STEPS; row += 1) {
       for (let column = 0; column <= STEPS; column += 1) {
-        const lab = placeLab((2 * column) / STEPS - 1, (2 * row) / STEPS - 1, theme);
+        const lab = planeOklab((2 * column) / STEPS - 1, (2 * row) / STEPS - 1, theme);
         const bytes = toBytes(toGamut(lab));
         this._bytes.push(bytes);
         this._css.push(`rgb(${bytes.join(",")})`);
@@ -202,7 +201,7 @@ export class Palette {
   }
 
   /**
-   * The colour of words about a place: its hue, at a lightness that reads on the page's ground.
+   * The text colour for a point of the plane: its hue, at a lightness that is readable on the background.
    * @param {number} valence
    * @param {number} arousal
    * @returns {string} a CSS colour
@@ -217,7 +216,7 @@ export class Palette {
    * @returns {Triple} sRGB bytes
    */
   inkBytes(valence, arousal) {
-    const [, a, b] = placeLab(valence, arousal, this.theme);
+    const [, a, b] = planeOklab(valence, arousal, this.theme);
     const lightness = this.theme === "dark" ? 0.88 : 0.48;
     const tint = this.theme === "dark" ? 0.9 : 1.3;
     return toBytes(toGamut([lightness, a * tint, b * tint]));
