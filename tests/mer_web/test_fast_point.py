@@ -1,4 +1,4 @@
-"""The hollow point of the fast values on the page, with a model that has them."""
+"""The hollow point of the fast values on the page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from page_support import Open, Serve, ServerProcess
+from page_support import Open, ServerProcess
 
 from realtime_mer.outputs.table import FAST_COLUMNS
 
@@ -19,15 +19,8 @@ APART = """() => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def fast_demo(serve: Serve, fast_model: Path) -> ServerProcess:
-    """A server with the demo and a model with fast values, five estimates a second."""
-    arguments = ("--input", "demo", "--port", "0", "--hop", "0.2")
-    return serve(*arguments, "--model", str(fast_model))
-
-
-def test_fast_values_have_a_point_and_texts(visit: Open, fast_demo: ServerProcess) -> None:
-    here = visit(fast_demo.url)
+def test_fast_values_have_a_point_and_texts(visit: Open, demo: ServerProcess) -> None:
+    here = visit(demo.url)
     here.wait(APART)
     for axis in ("valence", "arousal"):
         line = here.page.locator(f"#{axis}-fast")
@@ -43,8 +36,8 @@ def test_fast_values_have_a_point_and_texts(visit: Open, fast_demo: ServerProces
     assert shown == pytest.approx({axis: fast[axis] for axis in shown}, abs=1e-6)
 
 
-def test_the_ring_is_painted_at_its_position(visit: Open, fast_demo: ServerProcess) -> None:
-    here = visit(fast_demo.url)
+def test_the_ring_is_painted_at_its_position(visit: Open, demo: ServerProcess) -> None:
+    here = visit(demo.url)
     here.wait(APART)
     # Draw it far from the point, then draw the same image without the ring, and compare.
     painted = here.js(
@@ -79,14 +72,14 @@ def test_the_ring_is_painted_at_its_position(visit: Open, fast_demo: ServerProce
     assert painted["furthest"] < painted["radius"] + 4  # nothing beyond the ring
 
 
-def test_no_point_while_values_are_frozen(visit: Open, fast_demo: ServerProcess) -> None:
-    here = visit(fast_demo.url)
+def test_no_point_while_values_are_frozen(visit: Open, demo: ServerProcess) -> None:
+    here = visit(demo.url)
     here.wait(APART)
     assert here.js("() => { mer.plane.freeze(); return mer.plane.shownFast; }") is None
 
 
-def test_layout_with_fast_values(visit: Open, fast_demo: ServerProcess) -> None:
-    here = visit(fast_demo.url)
+def test_layout_with_fast_values(visit: Open, demo: ServerProcess) -> None:
+    here = visit(demo.url)
     here.wait(APART)
     for width, height in ((320, 640), (1440, 900), (1920, 1080)):
         here.page.set_viewport_size({"width": width, "height": height})
@@ -102,8 +95,8 @@ def test_layout_with_fast_values(visit: Open, fast_demo: ServerProcess) -> None:
             assert here.js("document.documentElement.scrollHeight <= innerHeight"), width
 
 
-def test_csv_contains_fast_values(visit: Open, fast_demo: ServerProcess) -> None:
-    here = visit(fast_demo.url)
+def test_csv_contains_fast_values(visit: Open, demo: ServerProcess) -> None:
+    here = visit(demo.url)
     here.wait(APART)
     here.page.keyboard.press("p")
     with here.page.expect_download() as download:
@@ -115,14 +108,14 @@ def test_csv_contains_fast_values(visit: Open, fast_demo: ServerProcess) -> None
         assert float(rows[-1][name]) == pytest.approx(fast[name.removeprefix("fast_")], abs=1e-6)
 
 
-def test_no_point_in_an_overlay(visit: Open, fast_demo: ServerProcess) -> None:
-    here = visit(f"{fast_demo.url}?overlay=1&show=plane")
+def test_no_point_in_an_overlay(visit: Open, demo: ServerProcess) -> None:
+    here = visit(f"{demo.url}?overlay=1&show=plane")
     here.wait("() => mer.history.length >= 3 && mer.newest.fast !== undefined")
     assert here.js("mer.plane.shownFast") is None
 
 
-def test_nothing_without_fast_values(visit: Open, fast_demo: ServerProcess) -> None:
-    here = visit(fast_demo.url)
+def test_nothing_without_fast_values(visit: Open, demo: ServerProcess) -> None:
+    here = visit(demo.url)
     here.wait(APART)
     here.js(
         """() => {
