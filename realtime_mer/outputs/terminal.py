@@ -24,8 +24,8 @@ STATE_STYLES = {
 STATE_TEXTS = {
     State.TRACKING: "tracking",
     State.SETTLING: "settling: the window is not full of music yet",
-    State.SILENCE: "silence: the last values are held",
-    State.STALLED: "stalled: no audio arrives, the last values are held",
+    State.SILENCE: "silence: last values",
+    State.STALLED: "stalled: no audio arrives, last values",
 }
 SCALE_WIDTH = 41  # odd, so that zero has a column of its own
 HISTORY = SCALE_WIDTH

@@ -12,6 +12,9 @@ from page_support import Open, ServerProcess
 
 from realtime_mer.outputs.table import FAST_COLUMNS
 
+# More than one of the generous waits of a busy machine.
+pytestmark = pytest.mark.timeout(600)
+
 APART = """() => {
   const { shown, shownFast } = mer.plane;
   return shownFast !== null && mer.valueDisplay._shownAt > 0

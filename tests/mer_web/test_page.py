@@ -24,6 +24,9 @@ from realtime_mer.core.pipeline import Pipeline
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+# More than one of the generous waits of a busy machine.
+pytestmark = pytest.mark.timeout(600)
+
 SIGNED = re.compile(r"^[+−]\d\.\d\d$")
 LIVE = "() => mer.history.length >= 3 && document.querySelector('#mood').textContent !== '…'"
 

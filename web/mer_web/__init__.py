@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-
 _TYPES = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
@@ -55,19 +53,3 @@ FILES: dict[str, tuple[str, str]] = {
     **{f"/{name}": (name, _TYPES[name.rpartition(".")[2]]) for name in _NAMES},
 }
 """Maps a URL path to (file name in this package, content type). No other file is served."""
-
-
-def read(path: str) -> tuple[bytes, str]:
-    """Read the file at a URL path.
-
-    Args:
-        path: a key of `FILES`, for example "/" or "/app.js".
-
-    Returns:
-        The content and its content type.
-
-    Raises:
-        KeyError: the path is not in `FILES`.
-    """
-    name, content_type = FILES[path]
-    return files(__name__).joinpath(name).read_bytes(), content_type

@@ -7,9 +7,9 @@ import { signed } from "./text.js";
 
 export const MIN_INTERVAL_MS = 1000;
 /** Least change of a value since it was last announced. */
-export const STEP = 0.1;
+const STEP = 0.1;
 /** Least time between announcements of changed values alone. */
-export const DRIFT_MS = 5000;
+const DRIFT_MS = 5000;
 
 /** @type {Record<string, string>} */
 const STATES = {

@@ -4,7 +4,7 @@ export const FIRST_S = 0.5;
 export const LONGEST_S = 10;
 
 /** Failed attempts after which the server counts as gone (about twenty seconds). */
-export const GONE_AFTER_FAILURES = 6;
+const GONE_AFTER_FAILURES = 6;
 
 export class Backoff {
   /** @param {() => number} [random] uniform in [0, 1) */

@@ -13,7 +13,7 @@ const HOP_S = 0.1;
  * @param {number} start  milliseconds since 1970 of estimate 0
  * @returns {import("./protocol.js").Estimate}
  */
-export function syntheticEstimate(index, start) {
+function syntheticEstimate(index, start) {
   const t = index * HOP_S;
   const wave = (/** @type {number} */ period, /** @type {number} */ shift) => Math.sin((t / period + shift) * 6.28318);
   const valence = 0.45 * wave(187, 0.1) + 0.2 * wave(41, 0.3) + 0.04 * wave(3.1, 0);

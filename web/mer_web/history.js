@@ -9,7 +9,7 @@
 import { STATES } from "./protocol.js";
 
 /** An hour at ten estimates a second, and a minute more, so that the oldest column of the view is complete. */
-export const CAPACITY = 36600;
+const CAPACITY = 36600;
 
 /** Seconds without an estimate after which a line is broken. */
 export const GAP_S = 2.5;

@@ -1,7 +1,7 @@
 /** Hides the controls and the pointer in full screen after a few seconds without input. */
 
 /** Seconds without pointer or key input. */
-export const IDLE_S = 3;
+const IDLE_S = 3;
 
 const ACTIVITY_EVENTS = /** @type {const} */ (["pointermove", "pointerdown", "keydown", "wheel", "touchstart", "focusin"]);
 

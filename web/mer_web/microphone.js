@@ -18,7 +18,7 @@ export class InputError extends Error {
  * @param {string} message  message of the DOMException
  * @returns {string}
  */
-export function explainError(name, message) {
+function explainError(name, message) {
   switch (name) {
     case "NotAllowedError":
     case "SecurityError":
@@ -36,7 +36,7 @@ export function explainError(name, message) {
 }
 
 /** @returns {string} why this page cannot use a microphone at all; empty if it can */
-export function unavailableReason() {
+function unavailableReason() {
   if (!window.isSecureContext) {
     return "Browsers allow the microphone only on pages loaded over https or from this machine "
       + "(localhost), and this page was loaded over plain http. Open it on the server's machine as "

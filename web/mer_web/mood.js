@@ -1,7 +1,7 @@
 /** The mood words and their positions on the plane. The server chooses the mood; the page only draws it. */
 
 /** The eight directions, counter-clockwise from positive valence, as the server names them. */
-export const DIRECTIONS = /** @type {const} */ ([
+const DIRECTIONS = /** @type {const} */ ([
   "pleased", "joyful", "excited", "tense", "uneasy", "sad", "still", "calm",
 ]);
 export const CENTRE = "neutral";

@@ -12,7 +12,7 @@
  */
 
 /** @type {Record<Theme, Corners>} */
-export const CORNERS = {
+const CORNERS = {
   dark: {
     tense: [0.715, 0.18, 335], joyful: [0.87, 0.155, 88],
     sad: [0.52, 0.15, 268], calm: [0.69, 0.12, 160],
@@ -27,7 +27,7 @@ export const CORNERS = {
  * @param {Triple} lch lightness, chroma, hue in degrees
  * @returns {Triple} OKLab
  */
-export function oklchToOklab([lightness, chroma, hue]) {
+function oklchToOklab([lightness, chroma, hue]) {
   const angle = (hue * Math.PI) / 180;
   return [lightness, chroma * Math.cos(angle), chroma * Math.sin(angle)];
 }
@@ -44,21 +44,6 @@ export function oklabToLinear([lightness, a, b]) {
     4.0767416621 * l - 3.3077115913 * m + 0.2309699292 * s,
     -1.2684380046 * l + 2.6097574011 * m - 0.3413193965 * s,
     -0.0041960863 * l - 0.7034186147 * m + 1.707614701 * s,
-  ];
-}
-
-/**
- * @param {Triple} rgb linear sRGB
- * @returns {Triple} OKLab
- */
-export function linearToOklab([red, green, blue]) {
-  const l = Math.cbrt(0.4122214708 * red + 0.5363325363 * green + 0.0514459929 * blue);
-  const m = Math.cbrt(0.2119034982 * red + 0.6806995451 * green + 0.1073969566 * blue);
-  const s = Math.cbrt(0.0883024619 * red + 0.2817188376 * green + 0.6299787005 * blue);
-  return [
-    0.2104542553 * l + 0.793617785 * m - 0.0040720468 * s,
-    1.9779984951 * l - 2.428592205 * m + 0.4505937099 * s,
-    0.0259040371 * l + 0.7827717662 * m - 0.808675766 * s,
   ];
 }
 
@@ -86,7 +71,7 @@ export function toGamut(lab) {
  * @param {Triple} linear linear sRGB within [0, 1]
  * @returns {Triple} sRGB bytes
  */
-export function toBytes(linear) {
+function toBytes(linear) {
   return /** @type {Triple} */ (linear.map((part) => Math.round(
     255 * (part <= 0.0031308 ? 12.92 * part : 1.055 * part ** (1 / 2.4) - 0.055))));
 }
@@ -115,28 +100,6 @@ export function planeOklab(valence, arousal, theme) {
   const mix = (/** @type {number} */ k) =>
     y * ((1 - x) * tense[k] + x * joyful[k]) + (1 - y) * ((1 - x) * sad[k] + x * calm[k]);
   return [mix(0), mix(1), mix(2)];
-}
-
-/**
- * @param {Triple} bytes
- * @returns {number} relative luminance as WCAG defines it
- */
-export function luminance(bytes) {
-  const [red, green, blue] = bytes.map((byte) => {
-    const part = byte / 255;
-    return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
-  });
-  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-}
-
-/**
- * @param {Triple} one
- * @param {Triple} other
- * @returns {number} WCAG contrast ratio, 1 to 21
- */
-export function contrast(one, other) {
-  const [bright, dark] = [luminance(one), luminance(other)].sort((a, b) => b - a);
-  return (bright + 0.05) / (dark + 0.05);
 }
 
 /** Steps of the colour table on each axis. */

@@ -18,7 +18,6 @@ export class PcmSender {
   constructor(sink, sampleRate) {
     this._sink = sink;
     this.sampleRate = sampleRate;
-    this.sent = 0;
     this.dropped = 0;
   }
 
@@ -40,7 +39,6 @@ export class PcmSender {
       this.dropped += samples.length;
       return false;
     }
-    this.sent += samples.length;
     return true;
   }
 

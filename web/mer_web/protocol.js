@@ -5,7 +5,7 @@
 
 import { clean } from "./text.js";
 
-export const SCHEMA = 1;
+const SCHEMA = 1;
 
 /** States of an estimate; the index is the code in the history. */
 export const STATES = /** @type {const} */ (["silence", "settling", "tracking", "stalled"]);
@@ -130,7 +130,7 @@ function axisValues(from) {
  * @param {unknown} value
  * @returns {Estimate}
  */
-export function parseEstimate(value) {
+function parseEstimate(value) {
   const from = record(value, "estimate");
   const latency = record(from.latency ?? {}, "latency");
   const utc = clean(from.utc, 40);

