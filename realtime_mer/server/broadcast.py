@@ -137,7 +137,7 @@ class Broadcaster:
         if more and complete and length == size:
             self._snapshot_parts[first] = part
             # Evict what the hub has dropped from its history: the parts that were added first.
-            while len(self._snapshot_parts) * size > self.channel.hub.memory:
+            while len(self._snapshot_parts) * size > self.channel.hub.history_capacity:
                 del self._snapshot_parts[next(iter(self._snapshot_parts))]
         return part
 
