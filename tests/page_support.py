@@ -1,4 +1,4 @@
-"""The real server as a process, and a page that remembers its requests and complaints."""
+"""The server as a process, and a browser page that records its requests and console errors."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
 
-START_TIMEOUT_S = 40.0
-WAIT_MS = 30_000
+# Long enough for a busy machine: only a failing test waits this long.
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 60.0
+WAIT_MS = 120_000
 CHROMIUM_ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -28,20 +30,20 @@ CHROMIUM_ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
     "--autoplay-policy=no-user-gesture-required",
-    # A name that no browser takes for its own machine, so that the page is not a secure one.
+    # A name that browsers do not treat as localhost, so that the page is not a secure context.
     "--host-resolver-rules=MAP insecure.test 127.0.0.1",
     "--use-fake-device-for-media-stream",
 )
-# What a browser itself writes to the console when a server is away; no page can prevent it.
-SERVER_AWAY = re.compile(r"^WebSocket connection to 'ws://[^']+' failed")
+# The browser writes this to the console while the server is away; a page cannot prevent it.
+CONNECTION_FAILED = re.compile(r"^WebSocket connection to 'ws://[^']+' failed")
 
 
 class ServerProcess:
-    """`realtime-mer serve` as a user starts it; `url` is where it says it is."""
+    """`realtime-mer serve` as a process; `url` is the address that it prints."""
 
     def __init__(self, *arguments: str) -> None:
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        # Unbuffered, so that its first line is there when it is printed.
+        # Unbuffered, so that the printed address arrives at once.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "realtime_mer", "serve", *arguments],
             stdout=subprocess.PIPE,
@@ -50,19 +52,21 @@ class ServerProcess:
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
         self._killed = False
-        self.url = self._address()
+        self.url = self._read_url()
 
-    def _address(self) -> str:
+    def _read_url(self) -> str:
         assert self._process.stdout is not None
         deadline = time.monotonic() + START_TIMEOUT_S
         for line in self._process.stdout:
             found = re.search(r"http://\S+", line)
             if found:
                 return found.group().rstrip("/") + "/"
-            assert time.monotonic() < deadline, "the server did not say where it is"
-        raise AssertionError(f"the server left with code {self._process.wait()}: {self._said()}")
+            assert time.monotonic() < deadline, "the server did not print its address"
+        raise AssertionError(
+            f"the server exited with code {self._process.wait()}: {self._stderr()}"
+        )
 
-    def _said(self) -> str:
+    def _stderr(self) -> str:
         self._errors.seek(0)
         return self._errors.read()
 
@@ -73,43 +77,44 @@ class ServerProcess:
         return port
 
     def kill(self) -> None:
-        """Ends it as a power cut would."""
+        """Kill it, as a power cut would."""
         self._killed = True
         self._process.kill()
         self._reap()
 
     def stop(self) -> None:
-        """Ends it as a user would, and fails where it has ended by itself."""
+        """Stop it with SIGTERM; fail if it has already exited or printed a traceback."""
         if self._killed:
             return
         code = self._process.poll()
         if code is None:
             self._process.terminate()
-        said = self._reap()
-        assert code is None, f"the server left by itself with code {code}: {said}"
-        assert "Traceback" not in said, said
+        errors = self._reap()
+        assert code is None, f"the server had exited with code {code}: {errors}"
+        assert "Traceback" not in errors, errors
 
     def _reap(self) -> str:
         try:
-            self._process.wait(timeout=20)
+            self._process.wait(timeout=STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
-        said = self._said()
+        errors = self._stderr()
         self._errors.close()
-        return said
+        return errors
 
 
 def free_port() -> int:
-    """A port that was free a moment ago."""
+    """Return a port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def chromium() -> str | None:
+    """Return the path of an installed Chromium, if there is one."""
     for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
         path = shutil.which(name)
         if path:
@@ -118,16 +123,16 @@ def chromium() -> str | None:
 
 
 class Visit:
-    """A page, and all that it asked for and complained about."""
+    """A page, and its requests and console errors."""
 
     def __init__(self, context: BrowserContext, url: str) -> None:
         self.page: Page = context.new_page()
         self.page.set_default_timeout(WAIT_MS)
-        self.complaints: list[str] = []
+        self.errors: list[str] = []
         self.requests: list[str] = []
-        self.may_miss_server = False
+        self.may_lose_server = False
         self.page.on("console", self._console)
-        self.page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
+        self.page.on("pageerror", lambda error: self.errors.append(f"uncaught: {error}"))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("websocket", lambda socket: self.requests.append(socket.url))
         self.url = url
@@ -136,27 +141,28 @@ class Visit:
     def _console(self, message: Any) -> None:
         if message.type not in ("error", "warning"):
             return
-        if self.may_miss_server and SERVER_AWAY.match(message.text):
+        if self.may_lose_server and CONNECTION_FAILED.match(message.text):
             return
-        self.complaints.append(f"{message.type}: {message.text}")
+        self.errors.append(f"{message.type}: {message.text}")
 
     def wait(self, condition: str, argument: object = None) -> None:
-        """Waits until a JavaScript expression (or function of the argument) is true."""
+        """Wait until a JavaScript expression (or function of the argument) is true."""
         self.page.wait_for_function(condition, arg=argument)
 
     def js(self, expression: str, argument: object = None) -> Any:
+        """Evaluate a JavaScript expression (or function of the argument)."""
         return self.page.evaluate(expression, argument)
 
     def check(self) -> None:
-        """No complaint, and no request to anything but the page's own server."""
-        assert not self.complaints, self.complaints
+        """Fail on a console error, and on a request to any other server."""
+        assert not self.errors, self.errors
         own = urlsplit(self.url).netloc
-        strange = [
+        foreign = [
             url
             for url in self.requests
             if urlsplit(url).netloc != own and urlsplit(url).scheme not in ("blob", "data")
         ]
-        assert not strange, strange
+        assert not foreign, foreign
         assert any(url.startswith("ws") for url in self.requests) or "bench" in self.url
 
 

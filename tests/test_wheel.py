@@ -97,7 +97,11 @@ def test_it_analyses_the_demo(home: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_it_has_the_page(home: Path) -> None:
-    code = "import mer_web; print(len(mer_web.read('/')[0]), *mer_web.FILES)"
+    code = (
+        "import importlib.resources as resources, mer_web; "
+        "page = resources.files(mer_web) / 'index.html'; "
+        "print(len(page.read_bytes()), *mer_web.FILES)"
+    )
     python = home / "env" / "bin" / "python"
     out = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=home, check=True)
     size, *paths = out.stdout.split()

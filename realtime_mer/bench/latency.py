@@ -42,7 +42,7 @@ from realtime_mer.core.resample import StreamResampler
 from realtime_mer.core.types import Estimate, FastValues, Latency, State
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import Hub
-from realtime_mer.server.channel import Ready
+from realtime_mer.server.channel import EncodedMessage
 from realtime_mer.server.protocol import dump
 
 RATE_HZ = 48_000
@@ -157,13 +157,13 @@ def _time_publishing(updates: int) -> list[float]:
     """Return the seconds from an estimate to the bytes for a viewer: hub, message and frame."""
     hub = Hub()
     slot = hub.subscribe_latest()
-    sent: list[Ready] = []
+    sent: list[EncodedMessage] = []
 
     def publish() -> None:
         hub.publish(_estimate(len(sent)))
         for item in slot.take():
             if isinstance(item, Estimate):
-                sent.append(Ready.of(dump(item.to_dict())))
+                sent.append(EncodedMessage.from_text(dump(item.to_dict())))
 
     return _timed(publish, updates)
 

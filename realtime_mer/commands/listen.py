@@ -186,8 +186,8 @@ def _display(runner: LiveRunner, stack: ExitStack) -> Callable[[float | None], l
             if isinstance(item, Estimate):
                 view.add(item)
             elif isinstance(item, Notice):
-                view.note(item.message)
-        view.count(runner.stats.losses())
+                view.show_notice(item.message)
+        view.set_losses(runner.stats.losses())
         live.refresh()
         return items
 

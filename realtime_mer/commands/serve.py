@@ -180,10 +180,10 @@ class _ServeRun:
             self._loop.call_soon_threadsafe(self._item_arrived.set)
 
     def _print_start(self) -> None:
-        from realtime_mer.server.server import reach
+        from realtime_mer.server.server import binding_warning
 
         print(f"realtime-mer is at {self._server.url}", flush=True)
-        warning = reach(self._args.host)
+        warning = binding_warning(self._args.host)
         if warning is not None:
             print(warning, file=sys.stderr)
         if not self._args.quiet:
@@ -268,7 +268,7 @@ class _ServeRun:
         lost = [f"{name} {count}" for name, count in stats.losses().items() if count]
         return (
             f"stopped after {self._server.uptime_s:.0f} s: {stats[Counter.ESTIMATES]} estimates, "
-            f"at most {self._server.most_viewers} viewer(s), "
+            f"at most {self._server.peak_viewers} viewer(s), "
             f"{', '.join(lost) if lost else 'nothing lost'}"
         )
 

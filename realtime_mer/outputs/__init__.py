@@ -1,1 +1,1 @@
-"""Where estimates go."""
+"""Outputs of estimates: terminal, recording, table, plot."""

@@ -1,4 +1,4 @@
-"""A picture of an analysis: both values over time with their intervals, and the moods."""
+"""A plot of an analysis: valence and arousal over time with their intervals, and the moods."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import UserError
 
 WIDTH, HEIGHT = 1600, 900
-# Everything is drawn this much larger and scaled down: Pillow's lines have no smooth edges.
+# Drawn this much larger and scaled down, because Pillow does not antialias lines.
 OVERSAMPLING = 2
 
 PAPER, INK, FAINT, GRID = "#ffffff", "#1c2330", "#5a6474", "#d5dbe4"
-# Okabe and Ito's blue and vermilion: told apart with every common colour vision.
+# Okabe and Ito's blue and vermilion: distinguishable with every common colour vision.
 SERIES = {"valence": ("#0072b2", "#cfe3f0"), "arousal": ("#c2500a", "#f6dcc9")}
 SETTLING_SHADE = "#f3f4f6"
 
@@ -24,39 +24,39 @@ LEFT, RIGHT, TOP = 110, WIDTH - 40, 96
 PANEL_HEIGHT, PANEL_GAP = 330, 44
 STRIP_TOP = TOP + 2 * PANEL_HEIGHT + PANEL_GAP + 40
 STRIP_HEIGHT = 40
-# A tick every so many seconds: the first that leaves at most twelve on the axis.
+# Seconds between ticks: the first value that gives at most twelve ticks on the axis.
 TICK_SPACINGS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
 
 Point = tuple[float, float]
 
 
 def save_plot(estimates: Sequence[Estimate], title: str, path: Path) -> None:
-    """Draws the estimates of one stream into a PNG file.
+    """Plot the estimates of one stream into a PNG file.
 
     Args:
         estimates: in order of time, at least one.
-        title: what was heard.
+        title: name of the input.
         path: ends in `.png`.
 
     Raises:
-        UserError: there is nothing to draw, or the file cannot be written.
+        UserError: there are no estimates, or the file cannot be written.
     """
     if not estimates:
-        raise UserError(f"there is nothing to plot for {title}: no estimate was made")
-    picture = _Picture(estimates[0].t, estimates[-1].t)
-    picture.heading(title, estimates)
+        raise UserError(f"there is nothing to plot for {title}: it has no estimates")
+    plot = _Plot(estimates[0].t, estimates[-1].t)
+    plot.heading(title, estimates)
     for index, name in enumerate(SERIES):
-        picture.panel(index, name, estimates)
-    picture.moods(estimates)
+        plot.panel(index, name, estimates)
+    plot.moods(estimates)
     try:
-        picture.image().save(path, format="PNG", optimize=True)
+        plot.image().save(path, format="PNG", optimize=True)
     except OSError as error:
         raise UserError(
             f"the plot cannot be written to {path} ({error.strerror or error})"
         ) from error
 
 
-class _Picture:
+class _Plot:
     def __init__(self, start_s: float, end_s: float) -> None:
         self._start_s = start_s
         self._span_s = max(end_s - start_s, 1.0)
@@ -86,7 +86,7 @@ class _Picture:
                 left, right = self._x(stretch[0].t), self._x(stretch[-1].t)
                 self._box((left, top), (max(right, left + 2), bottom), SETTLING_SHADE)
         colour, pale = SERIES[name]
-        low, high, middle = (_reader(f"{name}{end}") for end in ("_low", "_high", ""))
+        low, high, middle = (_getter(f"{name}{end}") for end in ("_low", "_high", ""))
         band = [(self._x(e.t), y(high(e))) for e in estimates]
         band += [(self._x(e.t), y(low(e))) for e in reversed(estimates)]
         line = [(self._x(e.t), y(middle(e))) for e in estimates]
@@ -109,7 +109,7 @@ class _Picture:
         )
 
     def moods(self, estimates: Sequence[Estimate]) -> None:
-        """A strip of the mood words, each over the time that it held."""
+        """Draw a strip of the mood words, each over its duration."""
         self._text((LEFT - 12, STRIP_TOP + STRIP_HEIGHT / 2), "mood", 18, FAINT, anchor="rm")
         runs = [(word, list(run)) for word, run in groupby(estimates, key=lambda e: e.mood)]
         for index, (word, run) in enumerate(runs):
@@ -157,7 +157,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size * OVERSAMPLING)
 
 
-def _reader(name: str) -> Callable[[Estimate], float]:
+def _getter(name: str) -> Callable[[Estimate], float]:
     return lambda estimate: float(getattr(estimate, name))
 
 

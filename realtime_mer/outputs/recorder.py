@@ -1,4 +1,4 @@
-"""Writes a session's estimates into a file while it runs, losing none."""
+"""Records every estimate of a running session in a file."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
 class Recorder:
-    """A lossless subscriber that appends a row per estimate; each row is on disk before the next.
+    """Subscribes without loss and appends a row per estimate.
 
     Args:
-        hub: the session.
-        path: `.csv` or `.jsonl`; must not exist yet, so that no recording is ever overwritten.
+        hub: the session's hub.
+        path: ends in `.csv`, `.jsonl` or `.ndjson`; must not exist: no recording is overwritten.
 
     Raises:
-        UserError: another ending, the file exists, or it cannot be written.
+        UserError: the path has another ending, exists or cannot be written.
     """
 
     def __init__(self, hub: Hub, path: Path) -> None:
@@ -35,7 +35,7 @@ class Recorder:
             self._stream = path.open("x", encoding="utf-8", newline="")
         except FileExistsError:
             raise UserError(
-                f"{path} exists already; a recording is never overwritten: name another file"
+                f"{path} exists already and is not overwritten; choose another file"
             ) from None
         except OSError as error:
             raise UserError(f"{path} cannot be written ({error.strerror})") from error
@@ -46,10 +46,10 @@ class Recorder:
         self._subscription = hub.subscribe_lossless()
 
     def drain(self) -> None:
-        """Writes what has come since the last call.
+        """Write the estimates published since the last call, and flush the file.
 
         Raises:
-            UserError: the disk is full or gone; what was written before stays.
+            UserError: writing failed, for example on a full disk; earlier rows remain.
         """
         try:
             for item in self._subscription.take():
@@ -63,7 +63,7 @@ class Recorder:
             ) from error
 
     def close(self) -> None:
-        """Writes the rest and closes the file; safe to call twice."""
+        """Write the remaining estimates and close the file; safe to call twice."""
         if self._stream.closed:
             return
         self._hub.unsubscribe(self._subscription)

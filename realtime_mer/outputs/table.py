@@ -1,4 +1,4 @@
-"""Estimates as CSV or JSON Lines, a row each."""
+"""Estimates as CSV or JSON Lines, one row each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol, TextIO
 from realtime_mer.core.types import Estimate
 
 LATENCY_COLUMNS = ("window_s", "buffer_ms", "compute_ms", "queue_ms")
-# Empty where a session has no fast values.
+# Empty in a session without fast values.
 FAST_COLUMNS = (
     "fast_window_s",
     "fast_valence",
@@ -39,19 +39,19 @@ FORMATS = ("csv", "jsonl")
 
 
 class TableWriter(Protocol):
-    """Writes estimates to a text stream, each row complete once `write` returns."""
+    """Writes estimates to a text stream."""
 
     def write(self, estimate: Estimate, *, file: str | None = None) -> None:
-        """Writes a row; `file` names the file that it is about where a table covers several."""
+        """Write a complete row; `file` names its input in a table of several files."""
         ...
 
 
 class CsvWriter:
-    """Comma-separated values with a header line (RFC 4180, but with plain newlines).
+    """Writes comma-separated values with a header line (RFC 4180, but with `\\n` newlines).
 
     Args:
         stream: open for writing, with `newline=""`.
-        with_file: begin each row with a column `file`.
+        with_file: make `file` the first column.
     """
 
     def __init__(self, stream: TextIO, *, with_file: bool = False) -> None:
@@ -74,7 +74,7 @@ class CsvWriter:
 
 
 class JsonLinesWriter:
-    """One JSON object a line, as on the wire; `file` comes second where a table covers several."""
+    """Writes one JSON object per line, as in the protocol; `file` comes second if given."""
 
     def __init__(self, stream: TextIO, *, with_file: bool = False) -> None:
         self._stream = stream
@@ -87,5 +87,5 @@ class JsonLinesWriter:
 
 
 def table_writer(name: str, stream: TextIO, *, with_file: bool = False) -> TableWriter:
-    """The writer of a format (`csv` or `jsonl`)."""
+    """Return a writer of a format (`csv` or `jsonl`)."""
     return (CsvWriter if name == "csv" else JsonLinesWriter)(stream, with_file=with_file)

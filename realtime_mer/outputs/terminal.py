@@ -13,7 +13,7 @@ from rich.text import Text
 
 from realtime_mer.core.types import Estimate, State
 
-# Okabe and Ito's sky blue and orange: told apart with every common colour vision.
+# Okabe and Ito's sky blue and orange: distinguishable with every common colour vision.
 COLOURS = {"valence": "#56b4e9", "arousal": "#e69f00"}
 STATE_STYLES = {
     State.TRACKING: "green",
@@ -24,8 +24,8 @@ STATE_STYLES = {
 STATE_TEXTS = {
     State.TRACKING: "tracking",
     State.SETTLING: "settling: the window is not full of music yet",
-    State.SILENCE: "silence: the last values are held",
-    State.STALLED: "stalled: no audio arrives, the last values are held",
+    State.SILENCE: "silence: last values",
+    State.STALLED: "stalled: no audio arrives, last values",
 }
 SCALE_WIDTH = 41  # odd, so that zero has a column of its own
 HISTORY = SCALE_WIDTH
@@ -35,12 +35,12 @@ LOUD_DB = -3.0
 
 
 class TerminalView:
-    """Draws the newest estimate, the last minute and the counters.
+    """Shows the newest estimate, the recent history and the loss counters.
 
     Args:
-        title: what is listened to.
+        title: name of the input.
         hop_s: seconds between estimates.
-        coverage: of the intervals, 0 to 1.
+        coverage: coverage of the intervals, 0 to 1.
     """
 
     def __init__(self, title: str, *, hop_s: float, coverage: float) -> None:
@@ -53,16 +53,16 @@ class TerminalView:
         self._notice = ""
 
     def add(self, estimate: Estimate) -> None:
-        """Takes the newest estimate."""
+        """Add the newest estimate."""
         self._latest = estimate
         self._history.append(estimate)
 
-    def note(self, sentence: str) -> None:
-        """Shows a sentence until the next one (a warning, the end)."""
+    def show_notice(self, sentence: str) -> None:
+        """Show a sentence, such as a warning, until the next one."""
         self._notice = sentence
 
-    def count(self, losses: Mapping[str, int]) -> None:
-        """Takes the counters of what was lost, by name."""
+    def set_losses(self, losses: Mapping[str, int]) -> None:
+        """Set the loss counters, by name."""
         self._losses = losses
 
     def __rich__(self) -> RenderableType:
@@ -118,13 +118,13 @@ class TerminalView:
             )
         latency = latest.latency
         adds_ms = latency.buffer_ms + latency.compute_ms + latency.queue_ms
-        price = Text(
+        latency_line = Text(
             f"looks back {latency.window_s:g} s; adds {adds_ms:.1f} ms (buffer "
             f"{latency.buffer_ms:.1f}, compute {latency.compute_ms:.1f}, "
             f"queue {latency.queue_ms:.1f})",
             style="bright_black",
         )
-        return [head, Text(), values, Text(), price]
+        return [head, Text(), values, Text(), latency_line]
 
     def _axis(self) -> tuple[Text, str, Text]:
         half = SCALE_WIDTH // 2
@@ -141,7 +141,7 @@ class TerminalView:
 
 
 def scale(value: float, low: float, high: float, colour: str) -> Text:
-    """A line from -1 to 1 with the interval as a bar and the value as a dot."""
+    """Draw a scale from -1 to 1 with the interval as a bar and the value as a dot."""
     at, start, end = (_column(x) for x in (value, low, high))
     text = Text()
     for column in range(SCALE_WIDTH):
@@ -157,7 +157,7 @@ def scale(value: float, low: float, high: float, colour: str) -> Text:
 
 
 def level_meter(level_db: float) -> Text:
-    """The level from -60 to 0 dBFS as a bar; the last decibels warn of clipping."""
+    """Draw the level from -60 to 0 dBFS as a bar; red above -3 dB warns of clipping."""
     share = (max(level_db, QUIETEST_DB) - QUIETEST_DB) / -QUIETEST_DB
     filled = round(min(share, 1.0) * SCALE_WIDTH)
     style = "red" if level_db > LOUD_DB else "green"
@@ -165,13 +165,13 @@ def level_meter(level_db: float) -> Text:
 
 
 def sparkline(values: list[float]) -> str:
-    """Values in [-1, 1], one character each."""
+    """Draw values in [-1, 1], one character each."""
     top = len(SPARKS) - 1
     return "".join(SPARKS[round((min(max(v, -1.0), 1.0) + 1.0) / 2.0 * top)] for v in values)
 
 
 def plain_line(estimate: Estimate) -> str:
-    """One estimate as a line of text, for a terminal that is none (a pipe, a log)."""
+    """Format an estimate as a line of text, for output that is not a terminal."""
     return (
         f"{_clock(estimate.t)}  valence {estimate.valence:+.2f} "
         f"[{estimate.valence_low:+.2f}, {estimate.valence_high:+.2f}]  "

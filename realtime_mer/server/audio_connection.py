@@ -1,10 +1,10 @@
-"""A websocket connection on which audio takes the short way.
+"""A websocket connection with a fast path for audio.
 
-A browser sends 47 frames of audio a second. The library gives each a generator, a queue and a task
-switch; of many streams that costs more than what is done with the audio. So frames are told apart
-here: whole binary ones are handed over as they lie in the buffer, all others (text, control,
-fragments, large ones, mistakes) go to the library as they came, which does with them what it always
-does. Whoever cannot take audio at once says so, and it goes to the library too, in its order.
+A browser sends 47 frames of audio a second. The websocket library spends a generator, a queue entry
+and a task switch on each. With many streams that costs more than processing the audio. So this
+connection parses frame headers itself. Complete binary frames go to a handler straight from the
+receive buffer. All other bytes (text, control frames, fragments, large frames, protocol errors) go
+to the library unchanged. Audio that the handler cannot take now also goes to the library, in order.
 """
 
 from __future__ import annotations
@@ -22,24 +22,25 @@ from websockets.protocol import State
 
 from realtime_mer.server.protocol import Encoding, StreamFormat
 
-# Larger frames are not gathered here, so that one that comes in crumbs is not copied each time.
-MAX_WHOLE_BYTES = 2**16
-# With many streams each is read less often, several frames at a time: reading costs more than what
-# is read. The time between grows with the streams, so that they are about 3,000 reads a second.
-GATHER_S_PER_STREAM, MOST_GATHER_S = 0.0003, 0.1
-# Shorter than this there would be nothing to gather: a browser's frame is 21 ms long.
-LEAST_GATHER_S = 0.01
+# Larger frames go to the library, so that one that arrives in small pieces is not copied each time.
+MAX_DIRECT_BYTES = 2**16
+# With many streams each connection is read less often, several frames at a time, because a read
+# costs more than parsing what it brings. The pause grows with the number of streams: about 3,000
+# reads a second in total.
+READ_PAUSE_S_PER_STREAM, MAX_READ_PAUSE_S = 0.0003, 0.1
+# A shorter pause would not collect a second frame: a browser's frame is 21 ms long.
+MIN_READ_PAUSE_S = 0.01
 _MASK_BYTES = 4
 _BINARY = 0x80 | Opcode.BINARY
 _MESSAGES = frozenset((Opcode.CONT, Opcode.TEXT, Opcode.BINARY))
 
 
 class BinaryFrame(NamedTuple):
-    """A whole binary frame of a client, still masked.
+    """A complete binary frame of a client, still masked.
 
     Attributes:
-        data: what was received.
-        start: where the payload begins; its mask is the four bytes before.
+        data: the receive buffer.
+        start: offset of the payload; the mask is the four bytes before it.
         size: bytes of the payload.
     """
 
@@ -49,53 +50,55 @@ class BinaryFrame(NamedTuple):
 
 
 class AudioConnection(ServerConnection):
-    """A server's side of a connection.
+    """The server's side of a connection.
 
     Attributes:
-        audio: takes binary frames that came together; False where they must be received as messages
-            (`recv`) instead. Not called while messages wait that came before.
-        handled: messages that were received and dealt with; counted by whoever receives them.
+        audio_handler: called with the binary frames that arrived together. Returns False where they
+            must be received as messages (`recv`) instead. It is not called while earlier messages
+            wait.
+        handled: messages that were received and processed; the receiver counts them.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.audio: Callable[[Sequence[BinaryFrame]], bool] | None = None
+        self.audio_handler: Callable[[Sequence[BinaryFrame]], bool] | None = None
         self.handled = 0
         self._queued = 0
-        self._shaken = False
-        # Whether everything is left to the library for good.
-        self._plain = False
-        # What has come of a frame that is not whole, and how much of one is the library's.
-        self._rest = b""
-        self._through = 0
+        self._handshake_done = False
+        # From now on the library gets all bytes.
+        self._library_only = False
+        # The start of an incomplete frame.
+        self._incomplete = b""
+        # Bytes of the current frame that still go to the library.
+        self._library_bytes = 0
         self._fragmented = False
 
     def process_event(self, event: Any) -> None:
-        """Counts the messages that go through the library."""
+        """Count the messages that pass through the library."""
         if isinstance(event, Frame) and event.fin and event.opcode in _MESSAGES:
             self._queued += 1
         super().process_event(event)
 
     def data_received(self, data: bytes) -> None:
-        """Takes what came, from the first byte of a frame or from the middle of one."""
-        if self._plain:
+        """Process received bytes, which may begin or end inside a frame."""
+        if self._library_only:
             super().data_received(data)
-        elif self._shaken:
-            self._split(data)
+        elif self._handshake_done:
+            self._split_frames(data)
         else:
             super().data_received(data)
-            self._shaken = self.request is not None
-            # A client that does not wait for the answer: where its frames begin is not known here.
-            self._plain = self._shaken and not data.endswith(b"\r\n\r\n")
+            self._handshake_done = self.request is not None
+            # A client that does not wait for the response: where its first frame begins is unknown.
+            self._library_only = self._handshake_done and not data.endswith(b"\r\n\r\n")
 
-    def _split(self, data: bytes) -> None:
-        if self._through:
-            mine = min(self._through, len(data))
-            self._through -= mine
-            super().data_received(data[:mine])
-            data = data[mine:]
-        if self._rest:
-            data = self._rest + data
+    def _split_frames(self, data: bytes) -> None:
+        if self._library_bytes:
+            count = min(self._library_bytes, len(data))
+            self._library_bytes -= count
+            super().data_received(data[:count])
+            data = data[count:]
+        if self._incomplete:
+            data = self._incomplete + data
         start, size = 0, len(data)
         audio: list[BinaryFrame] = []
         audio_start = 0
@@ -103,99 +106,99 @@ class AudioConnection(ServerConnection):
             first, second = data[start], data[start + 1]
             length, head = second & 0x7F, start + 2
             if length >= 126:
-                wide = 2 if length == 126 else 8
-                if size < head + wide:
+                length_bytes = 2 if length == 126 else 8
+                if size < head + length_bytes:
                     break
-                length = int.from_bytes(data[head : head + wide], "big")
-                head += wide
+                length = int.from_bytes(data[head : head + length_bytes], "big")
+                head += length_bytes
             if not second & 0x80:
-                # Clients mask; the library knows what to say, and nothing is read afterwards.
-                self._plain = True
-                self._hand_over(audio, data[audio_start:start])
+                # Clients must mask. The library closes the connection with the right code.
+                self._library_only = True
+                self._deliver(audio, data[audio_start:start])
                 super().data_received(data[start:])
                 return
             head += _MASK_BYTES
             end = head + length
-            if first == _BINARY and not self._fragmented and length <= MAX_WHOLE_BYTES:
+            if first == _BINARY and not self._fragmented and length <= MAX_DIRECT_BYTES:
                 if end > size:
                     break
                 if not audio:
                     audio_start = start
                 audio.append(BinaryFrame(data, head, length))
             else:
-                self._hand_over(audio, data[audio_start:start])
+                self._deliver(audio, data[audio_start:start])
                 audio = []
                 if first & 0x0F in _MESSAGES:
                     self._fragmented = not first & 0x80
-                self._through = max(0, end - size)
+                self._library_bytes = max(0, end - size)
                 super().data_received(data[start:end])
             start = end
-        self._hand_over(audio, data[audio_start:start])
-        self._rest = data[start:]
+        self._deliver(audio, data[audio_start:start])
+        self._incomplete = data[start:]
 
-    def _hand_over(self, frames: Sequence[BinaryFrame], data: bytes) -> None:
-        """Gives audio to who takes it, or as the same bytes to the library."""
+    def _deliver(self, frames: Sequence[BinaryFrame], data: bytes) -> None:
+        """Pass frames to the audio handler, or the same bytes to the library."""
         if not frames:
             return
-        waits = self._queued != self.handled or self.state is not State.OPEN
-        if self.audio is None or waits or not self.audio(frames):
+        blocked = self._queued != self.handled or self.state is not State.OPEN
+        if self.audio_handler is None or blocked or not self.audio_handler(frames):
             super().data_received(data)
 
 
 class ReadPacing:
-    """Lets connections rest whose audio was just taken, all until the same moment."""
+    """Pauses reading from connections that have just sent audio. All resume at the same time."""
 
     def __init__(self) -> None:
-        self._resting: list[AudioConnection] = []
+        self._paused: list[AudioConnection] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def rest(self, connection: AudioConnection, streams: int) -> None:
-        """Reads nothing from a connection for a while, where so many streams make that worth it."""
-        rest_s = min(MOST_GATHER_S, streams * GATHER_S_PER_STREAM)
-        if rest_s < LEAST_GATHER_S:
+    def pause(self, connection: AudioConnection, streams: int) -> None:
+        """Pause a connection, if there are so many streams that a pause saves work."""
+        pause_s = min(MAX_READ_PAUSE_S, streams * READ_PAUSE_S_PER_STREAM)
+        if pause_s < MIN_READ_PAUSE_S:
             return
         connection.transport.pause_reading()
-        self._resting.append(connection)
+        self._paused.append(connection)
         if self._timer is None:
-            self._timer = connection.loop.call_later(rest_s, self.read_on)
+            self._timer = connection.loop.call_later(pause_s, self.resume_all)
 
-    def read_on(self) -> None:
-        """Reads from all of them again."""
+    def resume_all(self) -> None:
+        """Resume reading from all paused connections."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        resting, self._resting = self._resting, []
-        for connection in resting:
+        paused, self._paused = self._paused, []
+        for connection in paused:
             connection.transport.resume_reading()
 
 
-def unmasked_samples(
+def unmask_samples(
     frames: Sequence[BinaryFrame], stream_format: StreamFormat
 ) -> NDArray[np.float32] | None:
-    """The samples of frames as they came.
+    """Decode the samples of masked frames.
 
     Returns:
-        float32 [n, channels]; None where a frame is empty, is no whole number of words or of sample
-        frames, or holds values that are not finite.
+        float32 [n, channels], full scale 1.0. None where a frame is empty, is not a whole number of
+        4-byte words or of sample frames, or holds values that are not finite.
     """
     size = frames[0].size
     for frame in frames:
         if frame.size != size:
-            return _one_by_one(frames, stream_format)
+            return _unmask_each(frames, stream_format)
     if not size or size % 4 or size % stream_format.frame_bytes:
         return None
-    # The mask is four bytes long, so it is the same word throughout, in any order of bytes.
+    # The mask is four bytes long, so every word is XORed with the same word, in any byte order.
     words = size // 4 + 1
     stride = frames[1].start - frames[0].start if len(frames) > 1 else 4 * words
     if stride % 4:
-        return _one_by_one(frames, stream_format)
+        return _unmask_each(frames, stream_format)
     rows: NDArray[np.uint32] = np.ndarray(
         (len(frames), words), np.uint32, frames[0].data, frames[0].start - 4, (stride, 4)
     )
     unmasked = (rows[:, 1:] ^ rows[:, :1]).reshape(-1)
     if stream_format.encoding is Encoding.F32LE:
         samples = unmasked.view("<f4").astype(np.float32, copy=False)
-        # Not finite where a value is not, and cheaper than asking each of them.
+        # The power is not finite if any value is not; this is cheaper than testing each value.
         with np.errstate(over="ignore", invalid="ignore"):
             power = np.dot(samples, samples)
         if not math.isfinite(power):
@@ -207,10 +210,10 @@ def unmasked_samples(
     return signal
 
 
-def _one_by_one(
+def _unmask_each(
     frames: Sequence[BinaryFrame], stream_format: StreamFormat
 ) -> NDArray[np.float32] | None:
-    """The same for frames of several sizes."""
-    parts = [unmasked_samples((frame,), stream_format) for frame in frames]
-    whole = [part for part in parts if part is not None]
-    return np.concatenate(whole) if len(whole) == len(parts) else None
+    """Decode frames of different sizes one by one."""
+    parts = [unmask_samples((frame,), stream_format) for frame in frames]
+    valid = [part for part in parts if part is not None]
+    return np.concatenate(valid) if len(valid) == len(parts) else None

@@ -1,7 +1,8 @@
-"""Everyone who watches one channel: a message is made once and handed to all of them.
+"""Sends the messages of one channel to all its viewers. Each message is encoded once.
 
-A viewer whose connection took everything so far is written to directly, without a task, a lock or a
-timer of its own; one that is behind gets the newest through its own task, at its own pace.
+The broadcaster writes directly to every viewer whose connection has taken everything so far. That
+needs no task, lock or timer per viewer. A viewer that is behind sends the newest item itself, from
+its own task and at its own pace.
 """
 
 from __future__ import annotations
@@ -18,185 +19,212 @@ from realtime_mer.core.types import Estimate
 from realtime_mer.live.hub import Item
 from realtime_mer.live.stats import Counter, Stats, Timing
 from realtime_mer.server import protocol
-from realtime_mer.server.channel import Channel, Ready
+from realtime_mer.server.channel import Channel, EncodedMessage
 
 logger = logging.getLogger(__name__)
 
-# Changes are told at once, but not more often than this; the periodic health tells the rest.
-HEALTH_PAUSE_S = 0.5
-# So many are written to before the loop looks after audio and newer estimates: about 2 ms.
+# Least time between health messages after changes; the periodic message covers later changes.
+MIN_HEALTH_INTERVAL_S = 0.5
+# Viewers written to before the event loop may handle audio and newer estimates: about 2 ms.
 CHUNK = 128
 
 
-class Host(Protocol):
-    """What a room needs of the server."""
-
-    clock: Clock
-    stats: Stats
-
-    def health(self, channel: Channel) -> dict[str, object]: ...
-    def text(self, estimate: Estimate) -> str: ...
-
-
 class Subscriber(Protocol):
-    """What a room needs of a viewer."""
+    """What the broadcaster needs of a viewer."""
 
-    def offer(self, item: Item, message: Ready | None) -> bool: ...
-    def offer_health(self, message: Ready) -> bool: ...
+    def offer(self, item: Item, message: EncodedMessage | None) -> bool: ...
+    def offer_health(self, message: EncodedMessage) -> bool: ...
     def abort(self) -> None: ...
 
 
-class Broadcaster:
-    """The viewers of one channel. Everything but the hub's wake-up belongs to the event loop.
+@dataclass(frozen=True, slots=True)
+class SnapshotPart:
+    """A part of a snapshot.
 
-    Args:
-        host: the server.
-        channel: what is watched; followed from now until `close`.
+    Attributes:
+        text: the message.
+        last_seq: the newest `seq` that the viewer has after this part.
+        more: whether another part follows.
     """
 
-    def __init__(self, host: Host, channel: Channel) -> None:
+    text: str
+    last_seq: int
+    more: bool
+
+
+class Broadcaster:
+    """The viewers of one channel. Only the hub's wake-up runs outside the event loop's thread.
+
+    Args:
+        channel: the session to broadcast, from now until `close`.
+        health: returns the channel's current health message.
+        stats: the server's counters.
+        clock: the time source.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        *,
+        health: Callable[[], Mapping[str, object]],
+        stats: Stats,
+        clock: Clock,
+    ) -> None:
         self.channel = channel
-        self._host = host
+        self.health = health
+        self._stats = stats
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
-        # In the order of their coming; a dict, because they also leave in any order.
+        # In the order of arrival; a dict, because viewers leave in any order.
         self._viewers: dict[Subscriber, None] = {}
         self._offered_at: float | None = None
-        self._lost = 0
-        self._health_wanted = False
-        self._health = Ready.of("")
-        self._health_left: list[Subscriber] = []
-        self._health_told: object = None
-        self._health_at = float("-inf")
+        self._dropped = 0
+        self._newest: tuple[Estimate, EncodedMessage] | None = None
+        self._health_requested = False
+        self._health_message = EncodedMessage.from_text("")
+        self._health_pending: list[Subscriber] = []
+        self._sent_health: object = None
+        self._health_sent_at = float("-inf")
         self._busy = False
-        self._quiet = asyncio.Event()
-        self._quiet.set()
-        self._past: dict[int, Past] = {}
-        self._slot = channel.hub.subscribe_latest(self._offered)
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._snapshot_parts: dict[int, SnapshotPart] = {}
+        self._slot = channel.hub.subscribe_latest(self._on_publish)
 
     def __len__(self) -> int:
         return len(self._viewers)
 
-    def enter(self, viewer: Subscriber) -> None:
-        """Adds a viewer: what is published from now on reaches it."""
+    def add(self, viewer: Subscriber) -> None:
+        """Add a viewer: it receives what is published from now on."""
         self._viewers[viewer] = None
 
-    def leave(self, viewer: Subscriber) -> None:
-        """Removes a viewer; nothing happens where it is not there."""
+    def remove(self, viewer: Subscriber) -> None:
+        """Remove a viewer; do nothing if it is not there."""
         self._viewers.pop(viewer, None)
 
-    def past(self, since: int) -> Past:
-        """The next part of what a viewer missed after an estimate (-1: from the beginning).
+    def close(self) -> None:
+        """Unsubscribe from the channel's hub."""
+        self.channel.hub.unsubscribe(self._slot)
 
-        A part ends where `seq` is a multiple of its size, so that most viewers are told the same
-        parts, which are written once: many may come at the same time.
+    def encode(self, estimate: Estimate) -> EncodedMessage:
+        """Encode an estimate. The newest one is cached for all viewers."""
+        if self._newest is None or self._newest[0] is not estimate:
+            text = protocol.dump(estimate.to_dict())
+            self._newest = (estimate, EncodedMessage.from_text(text))
+        return self._newest[1]
+
+    def snapshot_part(self, since: int) -> SnapshotPart:
+        """Return the next part of the history after an estimate.
+
+        Parts end where `seq` is a multiple of their size. So most viewers get the same parts, which
+        are encoded once even when many viewers connect at the same time.
+
+        Args:
+            since: the last `seq` that the viewer has; -1 for none.
         """
         size = protocol.SNAPSHOT_CHUNK
         estimates, complete = self.channel.hub.history(since, size + 1)
         first = estimates[0].seq if estimates else 0
-        held = self._past.get(first) if complete else None
-        if held is not None:
-            return held
+        cached = self._snapshot_parts.get(first) if complete else None
+        if cached is not None:
+            return cached
         length = size - first % size
-        part, more = estimates[:length], len(estimates) > length
+        chunk, more = estimates[:length], len(estimates) > length
         text = protocol.dump(
-            protocol.snapshot(self.channel.session, part, complete=complete, more=more)
+            protocol.snapshot(self.channel.session, chunk, complete=complete, more=more)
         )
-        past = Past(text, part[-1].seq if part else since, more)
+        part = SnapshotPart(text, chunk[-1].seq if chunk else since, more)
         if more and complete and length == size:
-            self._past[first] = past
-            # What the hub has forgotten is not asked for any more; they were added in its order.
-            while len(self._past) * size > self.channel.hub.history_capacity:
-                del self._past[next(iter(self._past))]
-        return past
+            self._snapshot_parts[first] = part
+            # Evict what the hub has dropped from its history: the parts that were added first.
+            while len(self._snapshot_parts) * size > self.channel.hub.history_capacity:
+                del self._snapshot_parts[next(iter(self._snapshot_parts))]
+        return part
 
-    def close(self) -> None:
-        """Stops following the channel."""
-        self.channel.hub.unsubscribe(self._slot)
-
-    def look(self) -> None:
-        """Tells the health where it has changed and was not told just now."""
-        if self._host.clock.monotonic() - self._health_at < HEALTH_PAUSE_S:
+    def broadcast_health_if_changed(self) -> None:
+        """Send the health if it has changed and the last message is not too recent."""
+        if self._clock.monotonic() - self._health_sent_at < MIN_HEALTH_INTERVAL_S:
             return
-        if _what_counts(self._host.health(self.channel)) != self._health_told:
+        if _without_uptime(self.health()) != self._sent_health:
             self.broadcast_health()
 
     def broadcast_health(self) -> None:
-        """Tells the health, changed or not."""
-        self._health_wanted = True
-        self._begin()
+        """Send the health to all viewers."""
+        self._health_requested = True
+        self._start()
 
-    async def quiet(self) -> None:
-        """Waits until everything that is there has been handed to the viewers."""
-        # What another thread has just offered is scheduled; let it come first.
+    async def drain(self) -> None:
+        """Wait until everything published so far has been offered to the viewers."""
+        # What another thread has just published is scheduled in the loop: let it run first.
         await asyncio.sleep(0)
-        await self._quiet.wait()
+        await self._idle.wait()
 
-    def _offered(self) -> None:
-        # In the publisher's thread; the loop may just have ended.
-        self._offered_at = self._host.clock.monotonic()
+    def _on_publish(self) -> None:
+        # Runs in the publisher's thread; the loop may have ended.
+        self._offered_at = self._clock.monotonic()
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._begin)
+            self._loop.call_soon_threadsafe(self._start)
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         if not self._busy:
             self._busy = True
-            self._quiet.clear()
-            self._next()
+            self._idle.clear()
+            self._continue()
 
-    def _next(self) -> None:
-        """Hands out what is there, the newest estimate before any health; called until all is."""
+    def _continue(self) -> None:
+        """Send what is pending, estimates before health; repeat until nothing is."""
         items = self._slot.take()
-        lost, self._lost = self._slot.lost - self._lost, self._slot.lost
-        self._host.stats.add(Counter.MESSAGES_DROPPED, lost * len(self._viewers))
+        dropped, self._dropped = self._slot.lost - self._dropped, self._slot.lost
+        self._stats.add(Counter.MESSAGES_DROPPED, dropped * len(self._viewers))
         if items:
-            self._hand_out(items)
-        elif self._health_wanted or self._health_left:
-            self._hand_out_health()
-            self._loop.call_soon(self._next)
+            self._send_items(items)
+        elif self._health_requested or self._health_pending:
+            self._send_health_chunk()
+            self._loop.call_soon(self._continue)
         else:
             self._busy = False
-            self._quiet.set()
+            self._idle.set()
 
-    def _hand_out(self, items: list[Item]) -> None:
+    def _send_items(self, items: list[Item]) -> None:
         offered_at = self._offered_at
-        direct = [(item, self._direct(item)) for item in items]
+        encoded = [(item, self._try_encode(item)) for item in items]
 
         def offer(viewer: Subscriber) -> int:
-            return sum([viewer.offer(item, message) for item, message in direct])
+            return sum([viewer.offer(item, message) for item, message in encoded])
 
         def after() -> None:
-            self.look()
-            self._next()
+            self.broadcast_health_if_changed()
+            self._continue()
 
-        size = sum(message.size for _, message in direct if message is not None)
-        self._serve(tuple(self._viewers), offer, size, after, offered_at)
+        size = sum(message.size for _, message in encoded if message is not None)
+        self._send_chunk(tuple(self._viewers), offer, size, after, offered_at)
 
-    def _direct(self, item: Item) -> Ready | None:
-        """An estimate as it goes to everyone; None for what each viewer's own task must tell."""
+    def _try_encode(self, item: Item) -> EncodedMessage | None:
+        """Encode an estimate; None for items that each viewer's own task must send."""
         if not isinstance(item, Estimate):
             return None
         try:
-            return Ready.of(self._host.text(item))
+            return self.encode(item)
         except Exception:
-            # The viewers' tasks will find the same, and say so to each of them.
-            logger.exception("an estimate cannot be written")
+            # The viewers' tasks will fail in the same way and report it to each client.
+            logger.exception("an estimate cannot be encoded")
             return None
 
-    def _hand_out_health(self) -> None:
-        """Tells some viewers, so that an estimate that comes meanwhile waits for these alone."""
-        if self._health_wanted:
-            self._health_wanted = False
-            self._health_at = self._host.clock.monotonic()
-            health = self._host.health(self.channel)
-            self._health_told = _what_counts(health)
-            self._health = Ready.of(protocol.dump(health))
-            self._health_left = list(self._viewers)
-        part, self._health_left = self._health_left[:CHUNK], self._health_left[CHUNK:]
-        message = self._health
-        sent = self._offer(part, lambda viewer: viewer.offer_health(message))
+    def _send_health_chunk(self) -> None:
+        """Send the health to some viewers. A new estimate then waits for one chunk only."""
+        if self._health_requested:
+            self._health_requested = False
+            self._health_sent_at = self._clock.monotonic()
+            health = self.health()
+            self._sent_health = _without_uptime(health)
+            self._health_message = EncodedMessage.from_text(protocol.dump(health))
+            self._health_pending = list(self._viewers)
+        chunk, self._health_pending = self._health_pending[:CHUNK], self._health_pending[CHUNK:]
+        message = self._health_message
+        sent = self._offer(chunk, lambda viewer: viewer.offer_health(message))
         self._count(sent, message.size)
 
-    def _serve(
+    def _send_chunk(
         self,
         viewers: tuple[Subscriber, ...],
         offer: Callable[[Subscriber], int],
@@ -205,52 +233,37 @@ class Broadcaster:
         offered_at: float | None = None,
         first: int = 0,
     ) -> None:
-        """Serves some viewers and lets the loop breathe before it serves the others."""
+        """Offer items to some viewers, then yield to the event loop before the next chunk."""
         last = first + CHUNK
         sent = self._offer(viewers[first:last], offer)
         self._count(sent, size)
         if sent and offered_at is not None:
-            delay_s = self._host.clock.monotonic() - offered_at
-            self._host.stats.observe(Timing.DELIVERY, delay_s, times=sent)
+            delay_s = self._clock.monotonic() - offered_at
+            self._stats.observe(Timing.DELIVERY, delay_s, times=sent)
         if last < len(viewers):
-            self._loop.call_soon(self._serve, viewers, offer, size, after, offered_at, last)
+            self._loop.call_soon(self._send_chunk, viewers, offer, size, after, offered_at, last)
         else:
             after()
 
     def _offer(self, viewers: Sequence[Subscriber], offer: Callable[[Subscriber], int]) -> int:
-        """Messages that were written at once."""
+        """Return how many messages were written at once."""
         sent = 0
         for viewer in viewers:
-            # Some may have left since.
+            # A viewer may have left since the chunk was planned.
             if viewer in self._viewers:
                 try:
                     sent += offer(viewer)
                 except Exception:
-                    # One that cannot be served must not keep it from the others.
-                    logger.exception("a viewer cannot be written to")
+                    # A failure of one viewer must not affect the others.
+                    logger.exception("writing to a viewer failed")
                     viewer.abort()
         return sent
 
     def _count(self, messages: int, size: int) -> None:
-        self._host.stats.add(Counter.MESSAGES_OUT, messages)
-        self._host.stats.add(Counter.BYTES_OUT, messages * size)
+        self._stats.add(Counter.MESSAGES_OUT, messages)
+        self._stats.add(Counter.BYTES_OUT, messages * size)
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
-    """A part of a snapshot.
-
-    Attributes:
-        text: the message.
-        last: the last `seq` that the viewer knows then.
-        more: whether another part follows.
-    """
-
-    text: str
-    last: int
-    more: bool
-
-
-def _what_counts(health: Mapping[str, object]) -> object:
-    """What of a health message is news."""
+def _without_uptime(health: Mapping[str, object]) -> object:
+    """Return the fields of a health message whose change is worth a message."""
     return health["counters"], health["viewers"], health["sessions"]

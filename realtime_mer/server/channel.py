@@ -1,4 +1,4 @@
-"""A session as viewers see it, and a message ready for all of them."""
+"""A session as viewers see it, and a message encoded once for all of them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ class Channel:
     """A session as viewers see it.
 
     Attributes:
-        session: its name on the wire.
-        hub, stats, info: its estimates, its counts, what it listens to.
-        client: the stream behind it; None for the server's own session.
+        session: the session's name in messages.
+        hub: publishes its estimates.
+        stats: its counters.
+        info: describes its input.
+        client: the client's stream behind it; None for the server's own session.
     """
 
     session: str
@@ -31,19 +33,21 @@ class Channel:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """A text message as it goes over the wire, the same for every viewer: servers do not mask.
+class EncodedMessage:
+    """A text message as a websocket frame. Servers do not mask, so every viewer gets these bytes.
 
     Attributes:
+        text: the message.
         frame: the websocket frame.
-        size: bytes of its payload.
+        size: bytes of the frame's payload.
     """
 
+    text: str
     frame: bytes
     size: int
 
     @classmethod
-    def of(cls, text: str) -> Self:
-        """Makes one from a text."""
+    def from_text(cls, text: str) -> Self:
+        """Encode a text."""
         payload = text.encode()
-        return cls(Frame(Opcode.TEXT, payload).serialize(mask=False), len(payload))
+        return cls(text, Frame(Opcode.TEXT, payload).serialize(mask=False), len(payload))

@@ -1,4 +1,4 @@
-"""The plain HTTP side of the port: a fixed table of files, and who may ask for them."""
+"""Plain HTTP on the server's port: a fixed table of files, and checks of `Host` and `Origin`."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ SECURITY_HEADERS = {
 
 
 def content_security_policy(host: str) -> str:
-    """Only our own files; sockets to this very host only; in nobody's frame.
+    """Allow only our own files, sockets to this host only, and no framing by other pages.
 
     Args:
-        host: the request's `Host`, which `Gate` has let through.
+        host: the request's `Host`, which `AccessPolicy` has accepted.
     """
     return (
         "default-src 'self'; "
-        # Not every browser counts ws: as 'self', so the address is spelled out.
+        # Some browsers do not treat ws: as 'self', so the address is listed.
         f"connect-src 'self' ws://{host} wss://{host}; "
         "img-src 'self' data: blob:; media-src 'self' blob:; worker-src 'self' blob:; "
         "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -46,24 +46,25 @@ def content_security_policy(host: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request is turned away."""
+    """Status and reason of a refused request."""
 
     status: HTTPStatus
     message: str
 
 
-class Gate:
-    """Decides by `Host` and `Origin` who may talk to us.
+class AccessPolicy:
+    """Accepts or refuses requests by their `Host` and `Origin`.
 
-    A web page of a stranger can make its visitor's browser ask us (it sends its own `Origin`), and
-    can point a name of its own at our address (DNS rebinding: it sends that name as `Host`).
+    A foreign web page can make its visitor's browser connect to this server (the browser sends the
+    page's `Origin`). It can also point its own name at our address (DNS rebinding: the browser
+    sends that name as `Host`).
 
     Args:
-        host: what the server was asked to bind.
+        host: the address that the server binds.
         allowed_origins: further origins, for example `https://vj.example` or `null`.
 
     Raises:
-        UserError: something that is not an origin.
+        UserError: a value is not an origin.
     """
 
     def __init__(self, host: str, allowed_origins: Iterable[str] = ()) -> None:
@@ -83,23 +84,23 @@ class Gate:
             names |= {own, f"{own}.local", own.split(".")[0]}
         self._names = names - {""}
 
-    def refuse_host(self, request: Request) -> Refusal | None:
-        """None where the request names this server, otherwise why not."""
+    def check_host(self, request: Request) -> Refusal | None:
+        """Return None where the request names this server, else the refusal."""
         hosts = request.headers.get_all("Host")
         name = _name(hosts[0]) if len(hosts) == 1 else None
         if name is None:
             return Refusal(HTTPStatus.BAD_REQUEST, "the Host header is missing or malformed\n")
-        # A rebound name is a name: whoever asks by address found us without one.
+        # DNS rebinding needs a name; a request by address is safe.
         if name in self._names or (self._any_address and _is_address(name)):
             return None
         return Refusal(
             HTTPStatus.MISDIRECTED_REQUEST,
-            f"this server does not answer to the name {name}; open it by its address, "
+            f"this server does not respond to the name {name}; open it by its address, "
             f"or start it with --allow-origin http://{name}\n",
         )
 
-    def refuse_origin(self, request: Request) -> Refusal | None:
-        """None where a page of ours, an allowed one or no page at all asks, otherwise why not."""
+    def check_origin(self, request: Request) -> Refusal | None:
+        """Return None for our own page, an allowed page or no page at all, else the refusal."""
         origins = request.headers.get_all("Origin")
         if not origins:
             return None
@@ -117,7 +118,7 @@ class Gate:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether binding this host keeps the server on this machine."""
+    """Return whether only this machine can reach a server that binds this host."""
     if host.lower() == "localhost":
         return True
     try:
@@ -127,16 +128,16 @@ def is_loopback(host: str) -> bool:
 
 
 Page = Callable[[], tuple[str, bytes]]
-"""Gives the content type and the body of a page that is made on demand."""
+"""Makes a page on demand: returns its content type and body."""
 
 
 class Site:
-    """Answers GET and HEAD for the files of a fixed table and for a few pages made on demand.
+    """Serves GET and HEAD for a fixed table of files and for a few pages made on demand.
 
     Args:
-        package: import package that holds the files.
-        files: path to (file name inside the package, content type).
-        pages: path to what makes it.
+        package: import package that contains the files.
+        files: maps a path to (file name inside the package, content type).
+        pages: maps a path to the function that makes the page.
     """
 
     def __init__(
@@ -147,18 +148,18 @@ class Site:
         self._pages = dict(pages)
 
     def respond(self, request: Request) -> Response:
-        """The answer to a request that the gate let through."""
+        """Respond to a request that the access policy has accepted."""
         path = request.path.split("?", 1)[0]
         if path not in self._files and path not in self._pages:
             paths = ", ".join(["/", "/ws", *self._pages])
             return refusal(
-                Refusal(HTTPStatus.NOT_FOUND, f"there is no such page here; there are: {paths}\n")
+                Refusal(HTTPStatus.NOT_FOUND, f"there is no such page; the pages are: {paths}\n")
             )
         if request.method not in ("GET", "HEAD"):
             response = refusal(
                 Refusal(
                     HTTPStatus.METHOD_NOT_ALLOWED,
-                    f"{request.method} is not possible here, only GET and HEAD\n",
+                    f"{request.method} is not allowed, only GET and HEAD\n",
                 )
             )
             response.headers["Allow"] = "GET, HEAD"
@@ -175,11 +176,11 @@ class Site:
 
     def _file(self, request: Request, path: str) -> Response:
         name, content_type = self._files[path]
-        # Read each time: the files are small, and an edited one is there with the next reload.
+        # Read each time: the files are small, and a reload then shows an edited file.
         body = (self._root / name).read_bytes()
         tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-        known = ",".join(request.headers.get_all("If-None-Match"))
-        unchanged = any(part.strip().removeprefix("W/") == tag for part in known.split(","))
+        cached_tags = ",".join(request.headers.get_all("If-None-Match"))
+        unchanged = any(part.strip().removeprefix("W/") == tag for part in cached_tags.split(","))
         response = (
             _response(HTTPStatus.NOT_MODIFIED, content_type, b"")
             if unchanged
@@ -194,7 +195,7 @@ class Site:
 
 
 def refusal(refused: Refusal) -> Response:
-    """A refusal as a response: one sentence of plain text."""
+    """Build the response of a refusal: one sentence of plain text."""
     return _response(refused.status, "text/plain; charset=utf-8", refused.message.encode())
 
 
@@ -207,14 +208,14 @@ def _response(status: HTTPStatus, content_type: str, body: bytes) -> Response:
             **SECURITY_HEADERS,
         }
     )
-    # A 304 has no body; its length would be taken for the file's.
+    # A 304 has no body; clients would take its length for the file's.
     if status is not HTTPStatus.NOT_MODIFIED:
         headers["Content-Length"] = str(len(body))
     return Response(status.value, status.phrase, headers, body)
 
 
 def _name(host: str) -> str | None:
-    """The name in a `Host` header, lower case without the port; None where it is malformed."""
+    """Return the name in a `Host` header, in lower case without the port; None if malformed."""
     match = _HOST.fullmatch(host)
     return match["name"].lower() if match else None
 

@@ -1,4 +1,4 @@
-"""The server's numbers as Prometheus text (exposition format 0.0.4)."""
+"""The server's metrics as Prometheus text (exposition format 0.0.4)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ PREFIX = "realtime_mer"
 def render(
     stats: Stats, *, gauges: Iterable[tuple[str, str, float]], info: Mapping[str, str]
 ) -> str:
-    """All metrics as text.
+    """Render all metrics as text.
 
     Args:
-        stats: the whole server's.
-        gauges: name (without the prefix), help and value of what goes up and down.
+        stats: counters and timings of the whole server.
+        gauges: name (without the prefix), help text and value of each gauge.
         info: labels of the constant `realtime_mer_info`.
     """
     lines: list[str] = []
@@ -41,7 +41,7 @@ def render(
 
 
 def resident_bytes() -> int | None:
-    """Physical memory that this process uses now; None where the system does not tell."""
+    """Return the resident memory of this process in bytes; None where it is not known."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except (OSError, IndexError, ValueError):
@@ -52,7 +52,7 @@ def resident_bytes() -> int | None:
 
 
 def _peak_resident_bytes() -> int | None:
-    # Where there is no /proc the peak is the next best thing.
+    # Without /proc the peak is the best available figure.
     try:
         import resource
     except ImportError:

@@ -1,6 +1,6 @@
-"""The messages of /ws, schema 1: built from our types, parsed from a client's text.
+"""The messages of /ws, schema 1: builds the server's messages and parses the clients'.
 
-docs/protocol.md describes every field; a test holds the two together.
+docs/protocol.md describes every field; a test compares it with this module.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ MAX_MESSAGE_BYTES = 2**20
 MAX_TEXT_BYTES = 4096
 MAX_NAME_LENGTH = 200
 SNAPSHOT_CHUNK = 50
-"""Estimates in a snapshot message: about 30 kB, so that a stalled viewer holds little."""
+"""Estimates in a snapshot message: about 30 kB, which bounds the memory of a stalled viewer."""
 
 
 class ErrorCode(StrEnum):
-    """Why the server refused something; the `code` of an `error` message."""
+    """The `code` of an `error` message: why the server refused something."""
 
     BAD_JSON = "bad_json"
     UNKNOWN_TYPE = "unknown_type"
@@ -57,7 +57,7 @@ class CloseCode:
 
 
 class WireError(Exception):
-    """A client's message that cannot be taken."""
+    """An invalid message of a client."""
 
     def __init__(self, code: ErrorCode, message: str) -> None:
         self.code = code
@@ -65,7 +65,7 @@ class WireError(Exception):
 
 
 class Encoding(StrEnum):
-    """How a sample is stored in a binary frame."""
+    """Encoding of a sample in a binary frame."""
 
     F32LE = "f32le"
     S16LE = "s16le"
@@ -77,7 +77,7 @@ class Encoding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StreamFormat:
-    """What the binary frames of a client hold."""
+    """Format of the audio in a client's binary frames."""
 
     audio: AudioFormat
     encoding: Encoding
@@ -88,13 +88,13 @@ class StreamFormat:
         return self.audio.channels * self.encoding.sample_bytes
 
     def decode(self, data: bytes) -> NDArray[np.float32]:
-        """The samples of a binary frame.
+        """Decode the samples of a binary frame.
 
         Returns:
-            float32 [n, channels], n >= 1, full scale 1.0; may hold NaN where the client sent them.
+            float32 [n, channels], n >= 1, full scale 1.0; includes any NaN that the client sent.
 
         Raises:
-            WireError: nothing in it, or not a whole number of sample frames.
+            WireError: the frame is empty or not a whole number of sample frames.
         """
         if not data:
             raise WireError(
@@ -116,7 +116,7 @@ class StreamFormat:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A client begins to send audio."""
+    """The client starts to send audio."""
 
     format: StreamFormat
     name: str
@@ -124,12 +124,12 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A client has sent all its audio."""
+    """The client has sent all its audio."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """A client wants an answer."""
+    """The client requests a pong."""
 
     id: object
 
@@ -138,15 +138,15 @@ ClientMessage = Start | Stop | Ping
 
 
 def parse(text: str) -> ClientMessage:
-    """Reads a client's text message.
+    """Parse a client's text message.
 
     Raises:
-        WireError: not JSON, not an object, an unknown type or a field that is wrong.
+        WireError: not JSON, not an object, an unknown type or an invalid field.
     """
     if len(text) > MAX_TEXT_BYTES:
         raise WireError(
             ErrorCode.BAD_JSON,
-            f"the text message has {len(text)} characters; at most {MAX_TEXT_BYTES} are taken",
+            f"the text message has {len(text)} characters; the limit is {MAX_TEXT_BYTES}",
         )
     try:
         data = json.loads(text, parse_constant=_no_constant)
@@ -154,20 +154,20 @@ def parse(text: str) -> ClientMessage:
         raise WireError(ErrorCode.BAD_JSON, f"the text message is not JSON: {error}") from error
     if not isinstance(data, dict):
         raise WireError(
-            ErrorCode.BAD_JSON, f"the text message is {_kind(data)}; it must be a JSON object"
+            ErrorCode.BAD_JSON, f"the text message is {_json_type(data)}; it must be a JSON object"
         )
     kind = data.get("type")
-    reader = _READERS.get(kind) if isinstance(kind, str) else None
-    if reader is None:
+    parser = _PARSERS.get(kind) if isinstance(kind, str) else None
+    if parser is None:
         raise WireError(
             ErrorCode.UNKNOWN_TYPE,
-            f"the message type is {_shown(kind)}; it must be one of: {', '.join(_READERS)}",
+            f"the message type is {_excerpt(kind)}; it must be one of: {', '.join(_PARSERS)}",
         )
-    return reader(data)
+    return parser(data)
 
 
-def _read_start(data: Mapping[str, object]) -> Start:
-    rate, channels = _whole(data, "sample_rate_hz"), _whole(data, "channels", default=1)
+def _parse_start(data: Mapping[str, object]) -> Start:
+    rate, channels = _integer(data, "sample_rate_hz"), _integer(data, "channels", default=1)
     try:
         check_format(rate, channels)
     except UserError as error:
@@ -176,44 +176,45 @@ def _read_start(data: Mapping[str, object]) -> Start:
     if encoding not in tuple(Encoding):
         raise WireError(
             ErrorCode.BAD_FORMAT,
-            f"the format is {_shown(encoding)}; it must be one of: {', '.join(Encoding)}",
+            f"the format is {_excerpt(encoding)}; it must be one of: {', '.join(Encoding)}",
         )
     name = data.get("name", "browser")
     if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME_LENGTH:
         raise WireError(
             ErrorCode.BAD_FORMAT,
-            f"the name is {_shown(name)}; it must be a text of 1 to {MAX_NAME_LENGTH} characters",
+            f"the name is {_excerpt(name)}; "
+            f"it must be a string of 1 to {MAX_NAME_LENGTH} characters",
         )
     return Start(StreamFormat(AudioFormat(rate, channels), Encoding(str(encoding))), name)
 
 
-def _read_stop(data: Mapping[str, object]) -> Stop:
+def _parse_stop(data: Mapping[str, object]) -> Stop:
     return Stop()
 
 
-def _read_ping(data: Mapping[str, object]) -> Ping:
+def _parse_ping(data: Mapping[str, object]) -> Ping:
     ping_id = data.get("id")
     try:
         dump({"id": ping_id})
     except (ValueError, RecursionError) as error:
         raise WireError(
-            ErrorCode.BAD_JSON, "the id of the ping cannot be sent back; use a text or a number"
+            ErrorCode.BAD_JSON, "the id of the ping cannot be sent back; use a string or a number"
         ) from error
     return Ping(ping_id)
 
 
-_READERS: dict[str, Callable[[Mapping[str, object]], ClientMessage]] = {
-    "start": _read_start,
-    "stop": _read_stop,
-    "ping": _read_ping,
+_PARSERS: dict[str, Callable[[Mapping[str, object]], ClientMessage]] = {
+    "start": _parse_start,
+    "stop": _parse_stop,
+    "ping": _parse_ping,
 }
 
 
-def _whole(data: Mapping[str, object], field: str, default: int | None = None) -> int:
+def _integer(data: Mapping[str, object], field: str, default: int | None = None) -> int:
     value = data.get(field, default)
     if isinstance(value, bool) or not isinstance(value, int):
         raise WireError(
-            ErrorCode.BAD_FORMAT, f"{field} is {_shown(value)}; it must be a whole number"
+            ErrorCode.BAD_FORMAT, f"{field} is {_excerpt(value)}; it must be a whole number"
         )
     return value
 
@@ -222,13 +223,13 @@ def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _kind(value: object) -> str:
-    names = {list: "an array", str: "a text", bool: "true or false", type(None): "null"}
+def _json_type(value: object) -> str:
+    names = {list: "an array", str: "a string", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
 
 
-def _shown(value: object) -> str:
-    """A value for an error message, cut short: it came from outside."""
+def _excerpt(value: object) -> str:
+    """Format a client's value for an error message, at most 60 characters."""
     if value is None:
         return "missing"
     text = json.dumps(value, ensure_ascii=True)
@@ -236,12 +237,12 @@ def _shown(value: object) -> str:
 
 
 def dump(message: Mapping[str, object]) -> str:
-    """A message as text: one line of JSON, in ASCII, so that even a broken name can be sent."""
+    """Encode a message as one line of JSON. ASCII, so that an invalid file name can be sent too."""
     return json.dumps(message, separators=(",", ":"), allow_nan=False)
 
 
 def input_object(info: InputInfo) -> dict[str, object]:
-    """The `input` of a hello."""
+    """Build the `input` field of a hello."""
     return {
         "kind": str(info.kind),
         "name": info.name,
@@ -263,8 +264,8 @@ def hello(
     utc: str,
     backend_note: str = "",
 ) -> dict[str, object]:
-    """Opens a session: what is listened to, by what, how often."""
-    noted = {"backend_note": backend_note} if backend_note else {}
+    """Build the hello: describes the session's input, model, backend and rate."""
+    optional = {"backend_note": backend_note} if backend_note else {}
     return {
         "type": "hello",
         "schema": SCHEMA,
@@ -277,7 +278,7 @@ def hello(
         "coverage": coverage,
         "input": input_object(input_info),
         "backend": backend,
-        **noted,
+        **optional,
         "utc": utc,
     }
 
@@ -285,7 +286,7 @@ def hello(
 def snapshot(
     session: str, estimates: Iterable[Estimate], *, complete: bool, more: bool
 ) -> dict[str, object]:
-    """A part of what happened before: at most `SNAPSHOT_CHUNK` estimates, oldest first."""
+    """Build a part of the snapshot: at most `SNAPSHOT_CHUNK` past estimates, oldest first."""
     return {
         "type": "snapshot",
         "session": session,
@@ -298,7 +299,7 @@ def snapshot(
 def health(
     session: str, counters: Mapping[str, int], *, viewers: int, sessions: int, uptime_s: float
 ) -> dict[str, object]:
-    """What was lost so far, and who is there."""
+    """Build the health message: losses so far and the numbers of viewers and sessions."""
     return {
         "type": "health",
         "session": session,
@@ -310,20 +311,20 @@ def health(
 
 
 def warning(notice: Notice) -> dict[str, object]:
-    """Something to tell the user; the stream goes on."""
+    """Build a warning: something to show the user; the session goes on."""
     return {"type": "warning", "code": notice.code, "message": notice.message}
 
 
 def error(code: ErrorCode, message: str) -> dict[str, object]:
-    """The server refused something that this client did."""
+    """Build an error: the server refused something that this client sent."""
     return {"type": "error", "code": str(code), "message": message}
 
 
 def end(session: str, ended: End) -> dict[str, object]:
-    """A session gives no more estimates."""
+    """Build the end of a session: it has no more estimates."""
     return {"type": "end", "session": session, "reason": ended.reason}
 
 
 def pong(ping_id: object, utc: str) -> dict[str, object]:
-    """The answer to a ping."""
+    """Build the reply to a ping."""
     return {"type": "pong", "id": ping_id, "utc": utc}

@@ -1,8 +1,8 @@
 """The server: the page over HTTP and the messages over /ws, on one port.
 
-LiveRunner thread -> Hub -> Broadcaster -> socket                    (one per session)
-                            Broadcaster -> Viewer task -> socket         (where a viewer is behind)
-                            socket -> Viewer -> SessionPool          (where a client streams)
+LiveRunner thread -> Hub -> Broadcaster -> socket                    (one broadcaster per session)
+                            Broadcaster -> Viewer task -> socket     (if the viewer is behind)
+                            socket -> Viewer -> SessionPool          (if the client streams audio)
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import secrets
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
@@ -31,7 +32,6 @@ from realtime_mer import __version__
 from realtime_mer.audio.source import InputInfo, InputKind
 from realtime_mer.clock import Clock, SystemClock, iso_utc
 from realtime_mer.core.config import PipelineConfig
-from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import Hub, Notice
 from realtime_mer.live.runner import LiveRunner
@@ -41,7 +41,7 @@ from realtime_mer.server import metrics, protocol
 from realtime_mer.server.audio_connection import AudioConnection, ReadPacing
 from realtime_mer.server.broadcast import Broadcaster
 from realtime_mer.server.channel import Channel
-from realtime_mer.server.http import Gate, Page, Refusal, Site, is_loopback, refusal
+from realtime_mer.server.http import AccessPolicy, Page, Refusal, Site, is_loopback, refusal
 from realtime_mer.server.viewer import Viewer
 
 logger = logging.getLogger(__name__)
@@ -52,8 +52,8 @@ MAX_VIEWERS = 200
 HEALTH_PERIOD_S = 2.0
 BACKEND_NOTICE = "backend_fallback"
 """Code of the notice that another backend had to take over."""
-# What a viewer that stopped reading may hold: this and one message in our memory, and about twice
-# the socket buffer in the kernel's, where it would also grow stale.
+# Bounds of what is buffered for a viewer that stopped reading: this and one message in our memory,
+# and about twice the socket buffer in the kernel, where messages would also become stale.
 WRITE_LIMIT_BYTES = 16 * 2**10
 SOCKET_BUFFER_BYTES = 32 * 2**10
 RECEIVE_QUEUE_FRAMES = 4
@@ -67,14 +67,14 @@ BROWSER_INPUT = InputInfo(
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """How the server listens for viewers.
+    """Where the server listens and how many clients it accepts.
 
     Attributes:
-        host: address to bind; 127.0.0.1 keeps it on this machine.
+        host: address to bind; 127.0.0.1 accepts connections from this machine only.
         port: TCP port; 0 takes a free one.
         max_sessions: audio streams of clients at once, 0 to 4096.
         max_viewers: websocket connections at once, 1 to 10,000.
-        allowed_origins: pages from elsewhere that may connect.
+        allowed_origins: origins of other pages that may connect.
 
     Raises:
         UserError: a value lies outside its range.
@@ -97,21 +97,21 @@ class ServerConfig:
 
 
 class MerServer:
-    """Serves one runner's session, and the sessions that clients stream, to any number of viewers.
+    """Serves one runner's session and the sessions of streaming clients to many viewers.
 
         async with MerServer(engine, runner) as server:
             print(server.url)
             ...
 
-    The runner is not started or stopped here. All methods belong to the event loop's thread.
+    The server does not start or stop the runner. Call all methods in the event loop's thread.
 
     Args:
-        engine: shared with the runner and by all sessions.
-        runner: the server's own input; None where only clients bring audio.
-        config: where to listen and how many to let in.
-        pipeline: settings of the clients' pipelines; the runner's where None.
-        stats: the whole server's counts; the runner's where None.
-        clock: tells the time.
+        engine: shared by the runner and all sessions.
+        runner: processes the server's own input; None where only clients send audio.
+        config: where to listen and how many clients to accept.
+        pipeline: settings of the clients' pipelines; default: the runner's.
+        stats: counters of the whole server; default: the runner's.
+        clock: the time source.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class MerServer:
         if stats is None:
             stats = runner.stats if runner is not None else Stats()
         self.stats = stats
-        self._gate = Gate(self.config.host, self.config.allowed_origins)
+        self._access = AccessPolicy(self.config.host, self.config.allowed_origins)
         self.pool = SessionPool(
             engine,
             config=pipeline,
@@ -142,22 +142,21 @@ class MerServer:
             clock=self.clock,
             stats=stats,
         )
-        self._own = self._own_channel()
+        self._own_channel = self._make_own_channel()
         self._site = Site("mer_web", _page_files(), self._pages())
         self._viewers: set[Viewer] = set()
-        self._rooms: dict[str, Broadcaster] = {}
-        self.gathering = ReadPacing()
-        self._newest_text: tuple[Estimate, str] | None = None
-        self.most_viewers = 0
+        self._broadcasters: dict[str, Broadcaster] = {}
+        self.read_pacing = ReadPacing()
+        self.peak_viewers = 0
         self._started_at = self.clock.monotonic()
         self._server: SocketServer | None = None
         self._health_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Binds the port and begins to serve.
+        """Bind the port and start serving.
 
         Raises:
-            UserError: the port is taken, or the address is not one of this machine.
+            UserError: the port is in use, or the address is not one of this machine.
         """
         listeners = _bind(self.config.host, self.config.port)
         self._started_at = self.clock.monotonic()
@@ -165,7 +164,7 @@ class MerServer:
             self._handle,
             sock=listeners,
             process_request=self._process_request,
-            # Messages are short and latency counts; a compressor would hold 64 kB a connection.
+            # Messages are short and latency matters; a compressor takes 64 kB per connection.
             compression=None,
             max_size=protocol.MAX_MESSAGE_BYTES,
             max_queue=RECEIVE_QUEUE_FRAMES,
@@ -177,17 +176,17 @@ class MerServer:
             server_header=f"realtime-mer/{__version__}",
             logger=_library_logger(),
         )
-        self._health_task = asyncio.create_task(self._send_health())
+        self._health_task = asyncio.create_task(self._send_periodic_health())
 
     async def stop(self) -> None:
-        """Closes every connection (1001) and gives the port back; safe to call twice."""
+        """Close every connection (1001) and release the port; safe to call twice."""
         if self._health_task is not None:
             self._health_task.cancel()
             self._health_task = None
-        self.gathering.read_on()
+        self.read_pacing.resume_all()
         if self._server is not None:
             server, self._server = self._server, None
-            # A closing handshake would wait for ever for a viewer that reads nothing.
+            # A closing handshake would never finish with a viewer that reads nothing.
             for viewer in self._viewers:
                 if viewer.backlog_bytes:
                     viewer.abort()
@@ -202,11 +201,11 @@ class MerServer:
         await asyncio.to_thread(self.pool.close)
 
     async def flush(self, timeout_s: float) -> None:
-        """Waits until every viewer has been sent what is there, but no longer than the timeout."""
-        quiet = [asyncio.create_task(viewer.quiet()) for viewer in self._viewers]
-        if quiet:
-            _, late = await asyncio.wait(quiet, timeout=timeout_s)
-            for task in late:
+        """Wait until everything published so far has been sent, at most for the timeout."""
+        drains = [asyncio.create_task(viewer.drain()) for viewer in self._viewers]
+        if drains:
+            _, pending = await asyncio.wait(drains, timeout=timeout_s)
+            for task in pending:
                 task.cancel()
 
     async def __aenter__(self) -> Self:
@@ -223,7 +222,7 @@ class MerServer:
 
     @property
     def port(self) -> int:
-        """The port that is bound."""
+        """The bound port."""
         if self._server is None:
             raise RuntimeError("the server has not been started")
         port: int = next(iter(self._server.sockets)).getsockname()[1]
@@ -231,7 +230,7 @@ class MerServer:
 
     @property
     def url(self) -> str:
-        """Where the page is, for a browser on this machine."""
+        """Address of the page for a browser on this machine."""
         host = self.config.host
         if host in ("", "0.0.0.0", "::"):
             host = DEFAULT_HOST
@@ -239,25 +238,25 @@ class MerServer:
 
     @property
     def viewers(self) -> int:
-        """Websocket connections at present."""
+        """Number of websocket connections."""
         return len(self._viewers)
 
     @property
     def uptime_s(self) -> float:
-        """Seconds since the server began."""
+        """Seconds since the server started."""
         return self.clock.monotonic() - self._started_at
 
     @property
     def session(self) -> str:
-        """The name of the server's own session."""
-        return self._own.session
+        """Name of the server's own session."""
+        return self._own_channel.session
 
     @property
     def backend_note(self) -> str:
-        """What the user must know of the backend, such as that another failed; mostly empty."""
+        """A warning about the backend, for example that a faster one failed; usually empty."""
         return backend_warning(self._engine)
 
-    def _own_channel(self) -> Channel:
+    def _make_own_channel(self) -> Channel:
         session = secrets.token_urlsafe(9)
         if self._runner is None:
             return Channel(
@@ -267,27 +266,33 @@ class MerServer:
         return Channel(session, runner.hub, runner.stats, runner.info, None)
 
     def channel(self, session: str | None) -> Channel:
-        """What a viewer that asks for a session watches: that one, or the server's own."""
+        """Return the channel of a client's session, or the server's own for any other name."""
         if session is not None and (client := self.pool.get(session)) is not None:
             return Channel(client.session, client.hub, client.stats, client.info, client)
-        return self._own
+        return self._own_channel
 
-    def room(self, channel: Channel) -> Broadcaster:
-        """Where the viewers of a channel are; made with the first of them."""
-        room = self._rooms.get(channel.session)
-        if room is None:
-            room = self._rooms[channel.session] = Broadcaster(self, channel)
-        return room
+    def subscribe(self, viewer: Viewer, channel: Channel) -> Broadcaster:
+        """Add a viewer to the broadcaster of a channel, which the first viewer creates."""
+        broadcaster = self._broadcasters.get(channel.session)
+        if broadcaster is None:
+            broadcaster = self._broadcasters[channel.session] = Broadcaster(
+                channel,
+                health=partial(self._health, channel),
+                stats=self.stats,
+                clock=self.clock,
+            )
+        broadcaster.add(viewer)
+        return broadcaster
 
-    def leave(self, viewer: Viewer, room: Broadcaster) -> None:
-        """Takes a viewer out of a room, which ends with the last."""
-        room.leave(viewer)
-        if not room:
-            room.close()
-            self._rooms.pop(room.channel.session, None)
+    def unsubscribe(self, viewer: Viewer, broadcaster: Broadcaster) -> None:
+        """Remove a viewer from a broadcaster, which closes after the last one."""
+        broadcaster.remove(viewer)
+        if not broadcaster:
+            broadcaster.close()
+            self._broadcasters.pop(broadcaster.channel.session, None)
 
     def hello(self, channel: Channel) -> dict[str, object]:
-        """The hello of a channel."""
+        """Build the hello message of a channel."""
         info = self._engine.info
         lag_order = self._pipeline_config.lag_order or info.lag_order_default
         return protocol.hello(
@@ -300,11 +305,15 @@ class MerServer:
             input_info=channel.info,
             backend=self._engine.backend,
             backend_note=self.backend_note,
-            utc=self.utc(),
+            utc=iso_utc(self.clock.utc()),
         )
 
-    def health(self, channel: Channel) -> dict[str, object]:
-        """The health of a channel."""
+    def broadcast_health_if_changed(self) -> None:
+        """Send the health to the viewers of every channel where it has changed."""
+        for broadcaster in self._broadcasters.values():
+            broadcaster.broadcast_health_if_changed()
+
+    def _health(self, channel: Channel) -> dict[str, object]:
         return protocol.health(
             channel.session,
             channel.stats.losses(),
@@ -313,28 +322,13 @@ class MerServer:
             uptime_s=self.uptime_s,
         )
 
-    def text(self, estimate: Estimate) -> str:
-        """An estimate as a message, written once for all viewers."""
-        if self._newest_text is None or self._newest_text[0] is not estimate:
-            self._newest_text = (estimate, protocol.dump(estimate.to_dict()))
-        return self._newest_text[1]
-
-    def utc(self) -> str:
-        """Now, for a message."""
-        return iso_utc(self.clock.utc())
-
-    def tell_all(self) -> None:
-        """Lets every viewer know where its health has changed."""
-        for room in self._rooms.values():
-            room.look()
-
     async def _handle(self, connection: ServerConnection) -> None:
         assert isinstance(connection, AudioConnection)
         if len(self._viewers) >= self.config.max_viewers:
             self.stats.add(Counter.REFUSALS)
             message = (
-                f"{self.config.max_viewers} viewers are connected, which is the most this server "
-                "takes; try again later or start it with a larger --max-viewers"
+                f"{self.config.max_viewers} viewers are connected, which is the limit of this "
+                "server; try again later or start it with a larger --max-viewers"
             )
             try:
                 await connection.send(
@@ -344,20 +338,20 @@ class MerServer:
             except ConnectionClosed:
                 pass
             return
-        session, since = _resume(_query(connection))
+        session, since = _parse_resume(_query(connection))
         viewer = Viewer(self, connection, session, since)
         self._viewers.add(viewer)
-        self.most_viewers = max(self.most_viewers, len(self._viewers))
+        self.peak_viewers = max(self.peak_viewers, len(self._viewers))
         self.stats.add(Counter.CONNECTIONS)
-        self.tell_all()
+        self.broadcast_health_if_changed()
         try:
             await viewer.run()
         finally:
             self._viewers.discard(viewer)
-            self.tell_all()
+            self.broadcast_health_if_changed()
 
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        refused = self._gate.refuse_host(request)
+        refused = self._access.check_host(request)
         path = urlsplit(request.path).path
         if refused is None and path == "/ws":
             if "Upgrade" not in request.headers:
@@ -365,7 +359,7 @@ class MerServer:
                     HTTPStatus.UPGRADE_REQUIRED, "/ws is a websocket; the page is at /\n"
                 )
             else:
-                refused = self._gate.refuse_origin(request) or _refuse_query(connection, request)
+                refused = self._access.check_origin(request) or _check_query(request)
             if refused is None:
                 return None
         if refused is not None:
@@ -375,8 +369,8 @@ class MerServer:
         try:
             return self._site.respond(request)
         except Exception:
-            logger.exception("%s cannot be answered", path)
-            sentence = "the server made a mistake; its log says more\n"
+            logger.exception("the response to %s failed", path)
+            sentence = "internal server error, see the server's log\n"
             return refusal(Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, sentence))
 
     def _pages(self) -> Mapping[str, Page]:
@@ -397,13 +391,13 @@ class MerServer:
         return "stalled" if runner.stalled else "listening"
 
     def _health_page(self) -> dict[str, object]:
-        latest = self._own.hub.latest
+        latest = self._own_channel.hub.latest
         return {
             "status": self._status(),
             "version": __version__,
             "model": f"{self._engine.info.name} {self._engine.info.version}",
             "backend": self._engine.backend,
-            "input": protocol.input_object(self._own.info),
+            "input": protocol.input_object(self._own_channel.info),
             "uptime_s": round(self.uptime_s, 1),
             "viewers": len(self._viewers),
             "sessions": len(self.pool),
@@ -420,10 +414,10 @@ class MerServer:
                 "Audio streams whose estimates come less often because the server is busy.",
                 self.pool.slowed,
             ),
-            ("uptime_seconds", "Since the server began.", self.uptime_s),
+            ("uptime_seconds", "Since the server started.", self.uptime_s),
             ("listening", "1 while audio arrives from the input.", self._status() == "listening"),
         ]
-        latest = self._own.hub.latest
+        latest = self._own_channel.hub.latest
         if latest is not None:
             gauges += [
                 ("valence", "Newest valence, -1 to 1.", latest.valence),
@@ -442,19 +436,19 @@ class MerServer:
             },
         )
 
-    async def _send_health(self) -> None:
-        told = self.backend_note
+    async def _send_periodic_health(self) -> None:
+        published_note = self.backend_note
         while True:
             await asyncio.sleep(HEALTH_PERIOD_S)
-            if self.backend_note != told:
-                told = self.backend_note
-                self._own.hub.publish(Notice(BACKEND_NOTICE, told))
-            for room in self._rooms.values():
-                room.broadcast_health()
+            if self.backend_note != published_note:
+                published_note = self.backend_note
+                self._own_channel.hub.publish(Notice(BACKEND_NOTICE, published_note))
+            for broadcaster in self._broadcasters.values():
+                broadcaster.broadcast_health()
 
 
-def reach(host: str) -> str | None:
-    """What binding this host means for who can connect, where that needs a word."""
+def binding_warning(host: str) -> str | None:
+    """Return a warning where binding this host lets other machines connect, else None."""
     if is_loopback(host):
         return None
     return (
@@ -464,39 +458,45 @@ def reach(host: str) -> str | None:
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """A listening socket, or a sentence why there is none."""
+    """Open a listening socket.
+
+    Raises:
+        UserError: it cannot be opened; the message gives the reason and a remedy.
+    """
     host = host.strip("[]")
     try:
-        found = socket.getaddrinfo(
+        addresses = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        # A name such as localhost may stand for both kinds; browsers try the older one too.
-        family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
-        both = family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
-        listener = socket.create_server(address, family=family, backlog=128, dualstack_ipv6=both)
+        # A name such as localhost may resolve to IPv4 and IPv6; browsers try IPv4 in any case.
+        family, _, _, _, address = min(addresses, key=lambda entry: entry[0] != socket.AF_INET)
+        dualstack = family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
+        listener = socket.create_server(
+            address, family=family, backlog=128, dualstack_ipv6=dualstack
+        )
     except socket.gaierror as error:
         raise UserError(
-            f"the host {host!r} is not known here ({error.strerror}); give an address of this "
+            f"the host {host!r} is unknown ({error.strerror}); give an address of this "
             "machine, for example --host 127.0.0.1"
         ) from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise UserError(
                 f"port {port} on {host} is in use, perhaps by another realtime-mer; stop that "
-                f"one, or take another port (--port {port + 1}) or any free one (--port 0)"
+                f"one, or choose another port (--port {port + 1}) or any free one (--port 0)"
             ) from error
         if error.errno == errno.EACCES:
             raise UserError(
-                f"port {port} may not be used by you; take one above 1023, for example "
+                f"you have no permission to use port {port}; choose one above 1023, for example "
                 f"--port {DEFAULT_PORT}"
             ) from error
         if error.errno == errno.EADDRNOTAVAIL:
             raise UserError(
-                f"{host} is not an address of this machine; take 127.0.0.1 (this machine only) "
-                "or 0.0.0.0 (every network it is in)"
+                f"{host} is not an address of this machine; choose 127.0.0.1 (this machine only) "
+                "or 0.0.0.0 (all its networks)"
             ) from error
         raise UserError(f"port {port} on {host} cannot be opened: {error}") from error
-    # Inherited by every connection: bounds what grows stale in the kernel for a stalled viewer.
+    # Every connection inherits this: it bounds what the kernel buffers for a stalled viewer.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
     return listener
 
@@ -512,11 +512,11 @@ def _query(connection: ServerConnection) -> dict[str, list[str]]:
     return parse_qs(urlsplit(request.path).query) if request is not None else {}
 
 
-def _resume(query: Mapping[str, Iterable[str]]) -> tuple[str | None, int]:
-    """The session and the last known `seq` that a client asks for.
+def _parse_resume(query: Mapping[str, Iterable[str]]) -> tuple[str | None, int]:
+    """Parse the requested session and the last `seq` that the client has.
 
     Raises:
-        ValueError: `since` is not a whole number from -1.
+        ValueError: `since` is not an integer of at least -1.
     """
     session = next(iter(query.get("session", ())), None)
     since = int(next(iter(query.get("since", ())), "-1"))
@@ -525,18 +525,18 @@ def _resume(query: Mapping[str, Iterable[str]]) -> tuple[str | None, int]:
     return session, since
 
 
-def _refuse_query(connection: ServerConnection, request: Request) -> Refusal | None:
+def _check_query(request: Request) -> Refusal | None:
     try:
-        _resume(parse_qs(urlsplit(request.path).query))
+        _parse_resume(parse_qs(urlsplit(request.path).query))
     except ValueError:
         return Refusal(
-            HTTPStatus.BAD_REQUEST, "since must be a whole number, the last seq that was seen\n"
+            HTTPStatus.BAD_REQUEST, "since must be an integer, the last seq that was received\n"
         )
     return None
 
 
 def _library_logger() -> logging.Logger:
-    # The library reports every scan and every broken handshake as an error with a traceback.
-    quiet = logging.getLogger("realtime_mer.websockets")
-    quiet.setLevel(logging.CRITICAL)
-    return quiet
+    # The library logs every port scan and every broken handshake as an error with a traceback.
+    library_logger = logging.getLogger("realtime_mer.websockets")
+    library_logger.setLevel(logging.CRITICAL)
+    return library_logger

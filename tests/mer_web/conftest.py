@@ -1,4 +1,4 @@
-"""The real server as a process, and the real page in a headless browser."""
+"""The server as a process, and the page in a headless browser."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def serve() -> Iterator[Serve]:
-    """Starts servers; each is stopped at the end."""
+    """Start servers; they are stopped at the end of the module."""
     with contextlib.ExitStack() as stack:
 
         def start(*arguments: str) -> ServerProcess:
@@ -31,29 +31,29 @@ def serve() -> Iterator[Serve]:
 
 @pytest.fixture(scope="module")
 def demo(serve: Serve) -> ServerProcess:
-    """One server with the demo, five estimates a second."""
+    """A server with the demo, five estimates a second."""
     return serve("--input", "demo", "--port", "0", "--hop", "0.2")
 
 
 @pytest.fixture(scope="module")
 def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four seconds of music: mono, 44.1 kHz, 16 bit."""
+    """A WAV file with 2.5 s of music: mono, 44.1 kHz, 16 bit."""
     path = tmp_path_factory.mktemp("songs") / "small song.wav"
-    soundfile.write(path, music(4.0, seed=3), 44_100, subtype="PCM_16")
+    soundfile.write(path, music(2.5, seed=3), 44_100, subtype="PCM_16")
     return path
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the browser's microphone hears, again and again."""
-    path = tmp_path_factory.mktemp("room") / "room.wav"
+def microphone_audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The audio of the browser's fake microphone, in a loop."""
+    path = tmp_path_factory.mktemp("microphone") / "audio.wav"
     soundfile.write(path, music(20.0, 48_000, channels=2, seed=5), 48_000, subtype="PCM_16")
     return path
 
 
 @pytest.fixture(scope="module")
-def launch(room: Path) -> Iterator[Callable[..., Browser]]:
-    """Starts browsers; each is closed at the end. Skips where there is none."""
+def launch(microphone_audio: Path) -> Iterator[Callable[..., Browser]]:
+    """Start browsers; they are closed at the end of the module. Skip without Chromium."""
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = chromium()
     if path is None:
@@ -64,29 +64,33 @@ def launch(room: Path) -> Iterator[Callable[..., Browser]]:
             browser: Browser = playwright.chromium.launch(
                 executable_path=path,
                 headless=True,
-                args=[*CHROMIUM_ARGUMENTS, f"--use-file-for-fake-audio-capture={room}", *arguments],
+                args=[
+                    *CHROMIUM_ARGUMENTS,
+                    f"--use-file-for-fake-audio-capture={microphone_audio}",
+                    *arguments,
+                ],
             )
             return browser
 
-        # Closing playwright closes its browsers.
+        # Leaving this context closes the browsers.
         yield start
 
 
 @pytest.fixture(scope="module")
 def browser(launch: Callable[..., Browser]) -> Browser:
-    """A browser whose user says yes to the microphone."""
+    """A browser that grants the microphone."""
     return launch("--use-fake-ui-for-media-stream")
 
 
 @pytest.fixture(scope="module")
-def shy_browser(launch: Callable[..., Browser]) -> Browser:
-    """A browser whose user never says yes."""
+def denying_browser(launch: Callable[..., Browser]) -> Browser:
+    """A browser that denies the microphone."""
     return launch("--deny-permission-prompts")
 
 
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Open]:
-    """Opens pages, each in a profile of its own, and checks at the end what they did."""
+    """Open pages, each in its own profile, and check their errors and requests at the end."""
     with contextlib.ExitStack() as stack:
         visits: list[Visit] = []
 
@@ -97,5 +101,5 @@ def visit(browser: Browser) -> Iterator[Open]:
             return visits[-1]
 
         yield start
-        for one in visits:
-            one.check()
+        for opened in visits:
+            opened.check()

@@ -1,4 +1,4 @@
-"""The real page, from the real server, in a real browser."""
+"""The page in a browser, with the server as a process."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ from realtime_mer.core.pipeline import Pipeline
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+# More than one of the generous waits of a busy machine.
+pytestmark = pytest.mark.timeout(600)
+
 SIGNED = re.compile(r"^[+−]\d\.\d\d$")
 LIVE = "() => mer.history.length >= 3 && document.querySelector('#mood').textContent !== '…'"
 
@@ -33,7 +36,7 @@ def text(visit: Visit, selector: str) -> str:
 
 
 def drop(visit: Visit, path: Path, name: str) -> None:
-    """Drops a file on the page as a hand would."""
+    """Drop a file on the page."""
     visit.js(
         """([bytes, name]) => {
              const data = Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0));
@@ -48,7 +51,7 @@ def drop(visit: Visit, path: Path, name: str) -> None:
     )
 
 
-def test_the_emotion_of_the_servers_music_moves(visit: Open, demo: ServerProcess) -> None:
+def test_page_shows_and_animates_the_estimates(visit: Open, demo: ServerProcess) -> None:
     here = visit(demo.url)
     here.wait(LIVE)
     here.wait("() => mer.connection.phase.name === 'open' && mer.health !== null")
@@ -60,33 +63,33 @@ def test_the_emotion_of_the_servers_music_moves(visit: Open, demo: ServerProcess
     assert re.match(r"looks back [\d.]+ s; adds [\d.]+ ms", text(here, "#latency"))
     here.wait("() => document.querySelector('#health').textContent.includes('viewer')")
     assert text(here, "#link-text") == "connected"
-    # The point moves between two estimates, not only with them.
-    here.js("() => { window.places = new Set(); window.first = mer.history.end; }")
+    # The point also moves between estimates: it takes more positions than there are estimates.
+    here.js("() => { window.positions = new Set(); window.first = mer.history.end; }")
     here.wait(
         """() => {
-             places.add(mer.plane.shown.valence.toFixed(7) + mer.plane.shown.arousal.toFixed(7));
-             return mer.history.end - first >= 10;
+             const { valence, arousal } = mer.plane.shown;
+             positions.add(valence.toFixed(7) + arousal.toFixed(7));
+             return positions.size > mer.history.end - first + 5;
            }"""
     )
-    assert here.js("places.size") > here.js("mer.history.end - first")
 
 
 def test_canvases_are_painted(visit: Open, demo: ServerProcess) -> None:
     here = visit(demo.url)
     here.wait(LIVE)
-    here.wait("() => mer.timeline.painted > 2")
+    here.wait("() => mer.timeline.paintedTiles > 2")
     for canvas in ("plane", "timeline"):
         colours = here.js(
             """(id) => {
                  const canvas = document.getElementById(id);
                  const { width, height } = canvas;
                  const image = canvas.getContext("2d").getImageData(0, 0, width, height);
-                 const seen = new Set();
+                 const colours = new Set();
                  for (let i = 0; i < image.data.length; i += 44) {
-                   seen.add((image.data[i] >> 3) * 1024 + (image.data[i + 1] >> 3) * 32
+                   colours.add((image.data[i] >> 3) * 1024 + (image.data[i + 1] >> 3) * 32
                      + (image.data[i + 2] >> 3));
                  }
-                 return seen.size;
+                 return colours.size;
                }""",
             canvas,
         )
@@ -95,21 +98,23 @@ def test_canvases_are_painted(visit: Open, demo: ServerProcess) -> None:
 
 def test_microphone_of_the_browser(visit: Open, demo: ServerProcess) -> None:
     here, other = visit(demo.url), visit(demo.url)
-    for one in (here, other):
-        one.wait(LIVE)
-        one.page.get_by_role("button", name="microphone").click()
+    for visitor in (here, other):
+        visitor.wait(LIVE)
+        visitor.page.get_by_role("button", name="microphone").click()
     sessions = []
-    for one in (here, other):
-        one.wait("() => mer.hello.input.kind === 'browser' && mer.input.choice.phase === 'running'")
-        one.wait(
+    for visitor in (here, other):
+        visitor.wait(
+            "() => mer.hello.input.kind === 'browser' && mer.input.choice.phase === 'running'"
+        )
+        visitor.wait(
             """() => {
                  const { history, hello } = mer;
                  if (history.length < 1) return false;
                  const newest = history.at(history.end - 1);
-                 return newest.session === hello.session && newest.t >= 2 && newest.level_db > -50;
+                 return newest.session === hello.session && newest.t >= 1 && newest.level_db > -50;
                }"""
         )
-        sessions.append(one.js("mer.hello.session"))
+        sessions.append(visitor.js("mer.hello.session"))
     assert sessions[0] != sessions[1]
     settings = here.js("mer.input._source._stream.getAudioTracks()[0].getSettings()")
     for name in ("echoCancellation", "noiseSuppression", "autoGainControl"):
@@ -119,11 +124,11 @@ def test_microphone_of_the_browser(visit: Open, demo: ServerProcess) -> None:
     here.page.get_by_role("button", name="demo").click()
     here.wait("() => mer.hello.input.kind === 'demo'")
     assert other.js("mer.hello.session") == sessions[1]
-    # The microphone is let go: no track lives on.
+    # The microphone is released.
     assert here.js("mer.input._source") is None
 
 
-def test_a_dropped_file_gives_what_the_pipeline_gives(
+def test_dropped_file_gives_the_estimates_of_the_pipeline(
     visit: Open, demo: ServerProcess, song: Path, engine: Engine
 ) -> None:
     here = visit(demo.url)
@@ -133,8 +138,8 @@ def test_a_dropped_file_gives_what_the_pipeline_gives(
     here.wait("() => mer.hello.input.name === 'small song.wav'")
     session = here.js("mer.hello.session")
     here.wait("() => document.querySelector('#progress').value > 0.2")
-    assert re.match(r"^0:0\d of 0:04$", text(here, "#position"))
-    # It ends by itself, and the server's own input is back.
+    assert re.match(r"^0:0\d of 0:02$", text(here, "#position"))
+    # After its end the page returns to the server's own input.
     here.wait("() => mer.input.choice.kind === 'server' && mer.hello.input.kind === 'demo'")
     rows = here.js(
         """(session) => {
@@ -153,22 +158,23 @@ def test_a_dropped_file_gives_what_the_pipeline_gives(
         engine, sample_rate_hz=rate, config=PipelineConfig(hop_s=0.2), clock=SystemClock()
     )
     expected = {round(e.t, 3): e for e in [*pipeline.feed(samples), *pipeline.finish()]}
-    assert len(rows) >= 15
+    # A busy machine may skip some of the twelve estimates.
+    assert len(rows) >= 3
     for t, valence, arousal, level_db in rows:
-        want = expected[round(t, 3)]
-        # The browser decodes with a rounding of its own, which may tip a peak of the spectrum.
-        np.testing.assert_allclose([valence, arousal], [want.valence, want.arousal], atol=1e-3)
-        assert level_db == pytest.approx(want.level_db, abs=0.02)
+        reference = expected[round(t, 3)]
+        # The browser rounds differently when it decodes, which may change a spectral peak.
+        np.testing.assert_allclose(
+            [valence, arousal], [reference.valence, reference.arousal], atol=1e-3
+        )
+        assert level_db == pytest.approx(reference.level_db, abs=0.02)
 
 
-def test_from_one_own_input_straight_to_another(
-    visit: Open, demo: ServerProcess, song: Path
-) -> None:
+def test_change_from_microphone_to_file(visit: Open, demo: ServerProcess, song: Path) -> None:
     here = visit(demo.url)
     here.wait(LIVE)
     here.page.keyboard.press("m")
     here.wait("() => mer.input.choice.phase === 'running' && mer.hello.input.kind === 'browser'")
-    # The server still hears the end of the one when the other begins.
+    # The server may still process the end of one stream when the next begins.
     for _ in range(3):
         drop(here, song, "small song.wav")
         here.wait("() => mer.input.choice.phase === 'running' && mer.input.progress !== null")
@@ -177,7 +183,7 @@ def test_from_one_own_input_straight_to_another(
     assert here.page.locator("#notice").is_hidden(), text(here, "#notice-text")
 
 
-def test_a_chosen_file_can_be_stopped(visit: Open, demo: ServerProcess, song: Path) -> None:
+def test_stop_a_chosen_file(visit: Open, demo: ServerProcess, song: Path) -> None:
     here = visit(demo.url)
     here.wait(LIVE)
     here.page.locator("#file").set_input_files(song)
@@ -187,20 +193,18 @@ def test_a_chosen_file_can_be_stopped(visit: Open, demo: ServerProcess, song: Pa
     assert here.page.locator("#playing").is_hidden()
 
 
-def test_what_is_not_audio_is_told_in_words(
-    visit: Open, demo: ServerProcess, tmp_path: Path
-) -> None:
+def test_invalid_files_show_a_notice(visit: Open, demo: ServerProcess, tmp_path: Path) -> None:
     here = visit(demo.url)
     here.wait(LIVE)
     session = here.js("mer.hello.session")
-    words = tmp_path / "words.mp3"
-    words.write_text("la la la")
-    drop(here, words, "words.mp3")
+    invalid = tmp_path / "text.mp3"
+    invalid.write_text("not audio")
+    drop(here, invalid, "text.mp3")
     notice = here.page.locator("#notice-text")
     here.wait("() => !document.querySelector('#notice').hidden")
-    assert "“words.mp3” is not audio" in notice.inner_text()
-    words.write_bytes(b"")
-    drop(here, words, "<b>nothing</b>.wav")
+    assert "“text.mp3” is not audio" in notice.inner_text()
+    invalid.write_bytes(b"")
+    drop(here, invalid, "<b>nothing</b>.wav")
     here.wait("() => document.querySelector('#notice-text').textContent.includes('is empty')")
     assert "<b>nothing</b>.wav" in notice.inner_text()
     assert here.js("mer.hello.session") == session
@@ -208,10 +212,10 @@ def test_what_is_not_audio_is_told_in_words(
     assert here.page.locator("#notice").is_hidden()
 
 
-def test_a_refused_microphone_is_told_in_words(
-    visit: Open, demo: ServerProcess, shy_browser: Browser
+def test_denied_microphone_shows_a_notice(
+    visit: Open, demo: ServerProcess, denying_browser: Browser
 ) -> None:
-    here = visit(demo.url, using=shy_browser)
+    here = visit(demo.url, using=denying_browser)
     here.wait(LIVE)
     here.page.keyboard.press("m")
     here.wait("() => !document.querySelector('#notice').hidden")
@@ -219,9 +223,7 @@ def test_a_refused_microphone_is_told_in_words(
     assert here.page.locator("#use-server").get_attribute("aria-pressed") == "true"
 
 
-def test_a_page_that_is_not_secure_says_why_and_still_takes_files(
-    visit: Open, serve: Serve, song: Path
-) -> None:
+def test_insecure_page_explains_and_accepts_files(visit: Open, serve: Serve, song: Path) -> None:
     port = free_port()
     origin = f"http://insecure.test:{port}"
     serve("--input", "browser", "--port", str(port), "--allow-origin", origin, "--hop", "0.2")
@@ -238,18 +240,18 @@ def test_a_page_that_is_not_secure_says_why_and_still_takes_files(
     here.wait("() => mer.history.length >= 2")
 
 
-def test_a_full_server_is_told_in_words_and_keeps_the_page(visit: Open, serve: Serve) -> None:
+def test_full_server_shows_a_notice_and_keeps_the_page(visit: Open, serve: Serve) -> None:
     server = serve("--input", "demo", "--port", "0", "--hop", "0.2", "--max-sessions", "1")
     first, second = visit(server.url), visit(server.url)
-    for one in (first, second):
-        one.wait(LIVE)
-        one.page.keyboard.press("m")
-        if one is first:
-            one.wait("() => mer.hello.input.kind === 'browser'")
+    for visitor in (first, second):
+        visitor.wait(LIVE)
+        visitor.page.keyboard.press("m")
+        if visitor is first:
+            visitor.wait("() => mer.hello.input.kind === 'browser'")
     second.wait("() => !document.querySelector('#notice').hidden")
     assert "1" in text(second, "#notice-text")
     second.wait("() => mer.input.choice.kind === 'server'")
-    # A full server is not pressed for five seconds; a hand may be less patient.
+    # The page waits five seconds before it retries a full server; the button retries at once.
     second.page.get_by_role("button", name="try now").click()
     second.wait("() => mer.connection.phase.name === 'open' && mer.hello.input.kind === 'demo'")
     end = second.js("mer.history.end")
@@ -257,117 +259,117 @@ def test_a_full_server_is_told_in_words_and_keeps_the_page(visit: Open, serve: S
     assert first.js("mer.hello.input.kind") == "browser"
 
 
-def test_the_end_of_the_input_is_told_and_the_view_stands(
-    visit: Open, serve: Serve, song: Path
-) -> None:
-    server = serve("--input", str(song), "--port", "0", "--hop", "0.2")
+def test_end_of_the_input_stops_the_view(visit: Open, serve: Serve, song: Path) -> None:
+    server = serve("--input", str(song), "--port", "0", "--hop", "0.2", "--speed", "4")
     here = visit(server.url)
     here.wait("() => mer.ended")
     assert "The input has ended" in text(here, "#notice-text")
     edge = here.js("mer.viewTime(performance.now() / 1000)")
-    here.wait("(since) => performance.now() > since + 300", here.js("performance.now()"))
+    here.js("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     assert here.js("mer.viewTime(performance.now() / 1000)") == edge
-    assert here.js("mer.history.length") >= 15
+    assert here.js("mer.history.length") >= 3
 
 
-def test_nothing_flashes_whatever_the_music_does(visit: Open, demo: ServerProcess) -> None:
+def test_nothing_flashes(visit: Open, demo: ServerProcess) -> None:
     here = visit(demo.url)
     here.wait(LIVE)
-    # Two moods and two states that change places with each of 40 estimates, 20 a second.
-    changes = here.js(
+    # Mood and state change with each of 30 estimates, 20 a second.
+    words, states = here.js(
         """() => new Promise((done) => {
              mer.connection.close();
-             let words = 0, marks = 0, seen = mer.plane._state, count = 0;
-             new MutationObserver(() => { words += 1; }).observe(mood, { childList: true });
-             const feed = setInterval(() => {
+             const words = [], states = [];
+             let state = mer.plane._state, count = 0;
+             new MutationObserver(() => words.push(performance.now()))
+               .observe(mood, { childList: true });
+             const timer = setInterval(() => {
                const odd = count % 2 === 1;
-               mer._take({ ...mer.newest, seq: mer.newest.seq + 1,
-                           mood: odd ? "tense" : "calm", state: odd ? "silence" : "tracking",
-                           utc: new Date(Date.parse(mer.newest.utc) + 50).toISOString() });
-               if (mer.plane._state !== seen) { marks += 1; seen = mer.plane._state; }
+               const utc = new Date(Date.parse(mer.newest.utc) + 50).toISOString();
+               mer._handleEstimate({ ...mer.newest, seq: mer.newest.seq + 1, utc,
+                                     mood: odd ? "tense" : "calm",
+                                     state: odd ? "silence" : "tracking" });
+               if (mer.plane._state !== state) {
+                 states.push(performance.now());
+                 state = mer.plane._state;
+               }
                count += 1;
-               if (count === 40) { clearInterval(feed); done([words, marks, performance.now()]); }
+               if (count === 30) { clearInterval(timer); done([words, states]); }
              }, 50);
            })"""
     )
-    # A flash is there and back: six changes a second are three flashes. This took two seconds.
-    assert 1 <= changes[0] <= 10
-    assert 1 <= changes[1] <= 10
+    # Two changes are a flash: at most three flashes a second.
+    for changes in (words, states):
+        assert len(changes) >= 2
+        assert np.diff(changes).min() > 1000 / 6
 
 
-def test_survives_a_restart_of_the_server(visit: Open, serve: Serve) -> None:
+def test_restart_of_the_server(visit: Open, serve: Serve) -> None:
+    """One page shows the server's input, another one sends its microphone."""
     port = free_port()
     arguments = ("--input", "demo", "--port", str(port), "--hop", "0.2")
     server = serve(*arguments)
-    here = visit(server.url)
-    here.may_miss_server = True
-    here.wait(LIVE)
-    before = here.js("({ session: mer.hello.session, end: mer.history.end })")
+    watching, streaming = visit(server.url), visit(server.url)
+    for visitor in (watching, streaming):
+        visitor.may_lose_server = True
+        visitor.wait(LIVE)
+    streaming.page.keyboard.press("m")
+    streaming.wait("() => mer.hello.input.kind === 'browser'")
+    before = watching.js("({ session: mer.hello.session, end: mer.history.end })")
+    stream = streaming.js("mer.hello.session")
     server.kill()
-    here.wait("() => ['waiting', 'gone'].includes(mer.connection.phase.name)")
+    watching.wait("() => ['waiting', 'gone'].includes(mer.connection.phase.name)")
     assert re.match(
-        r"(reconnecting|server gone).* in \d+ s|reconnecting now", text(here, "#link-text")
+        r"(reconnecting|server gone).* in \d+ s|reconnecting now", text(watching, "#link-text")
+    )
+    # The microphone's audio cannot be sent now, and the page reports that.
+    streaming.wait("() => mer.input.droppedSeconds > 0.1")
+    streaming.wait(
+        "() => /this browser dropped/.test(document.querySelector('#health').textContent)"
     )
     serve(*arguments)
-    here.wait("(before) => mer.hello.session !== before.session", before)
-    here.wait("(before) => mer.history.end >= before.end + 3", before)
-    assert text(here, "#link-text") == "connected"
-    # A break, not an error: both sessions are in the history, nothing complains.
-    assert here.js("mer.history.sessions.map((one) => one.id)") == [
+    watching.wait("(before) => mer.hello.session !== before.session", before)
+    watching.wait("(before) => mer.history.end >= before.end + 3", before)
+    assert text(watching, "#link-text") == "connected"
+    # The history contains both sessions, and there is no notice.
+    assert watching.js("mer.history.sessions.map((session) => session.id)") == [
         before["session"],
-        here.js("mer.hello.session"),
+        watching.js("mer.hello.session"),
     ]
-    assert here.page.locator("#notice").is_hidden(), text(here, "#notice-text")
-
-
-def test_the_microphone_goes_on_after_a_restart(visit: Open, serve: Serve) -> None:
-    port = free_port()
-    arguments = ("--input", "demo", "--port", str(port), "--hop", "0.2")
-    server = serve(*arguments)
-    here = visit(server.url)
-    here.may_miss_server = True
-    here.wait(LIVE)
-    here.page.keyboard.press("m")
-    here.wait("() => mer.hello.input.kind === 'browser'")
-    session = here.js("mer.hello.session")
-    server.kill()
-    here.wait("() => mer.connection.phase.name !== 'open'")
-    # What the microphone hears meanwhile goes nowhere, and the page says so.
-    here.wait("() => mer.input.droppedSeconds > 0.1")
-    here.wait("() => /this browser dropped/.test(document.querySelector('#health').textContent)")
-    serve(*arguments)
-    here.wait(
-        """(session) => mer.hello.input.kind === 'browser' && mer.hello.session !== session
+    assert watching.page.locator("#notice").is_hidden(), text(watching, "#notice-text")
+    streaming.wait(
+        """(stream) => mer.hello.input.kind === 'browser' && mer.hello.session !== stream
              && mer.history.at(mer.history.end - 1).session === mer.hello.session""",
-        session,
+        stream,
     )
-    # Nothing of the server's own music was taken for ours in between.
-    names = here.js("mer.history.sessions.map((one) => one.label)")
+    # No estimate of the server's own input was added in between.
+    names = streaming.js("mer.history.sessions.map((session) => session.label)")
     assert names[0] == "demo"
     assert "demo" not in names[1:]
 
 
-def test_a_lost_connection_leaves_no_hole(visit: Open, demo: ServerProcess) -> None:
+def test_lost_connection_leaves_no_gap(visit: Open, demo: ServerProcess) -> None:
     here = visit(demo.url)
     here.wait(LIVE)
     session = here.js("mer.hello.session")
-    # The line is cut without a word, and the page is kept from coming back for a while.
+    # Cut the connection, and keep the page from reconnecting until it has missed estimates.
     here.js(
         """() => {
              const connection = mer.connection;
              window.cutAt = mer.history.end;
              window.realOpen = connection.open.bind(connection);
              connection.open = () => {};
-             connection._lost(1006, "");
+             connection._handleLoss(1006, "");
            }"""
     )
     here.wait("() => mer.connection.phase.name === 'waiting'")
-    here.page.wait_for_function(
-        "(since) => performance.now() - since > 1500", arg=here.js("performance.now()")
+    here.wait(
+        """async () => {
+             const { latest } = await (await fetch("healthz")).json();
+             return latest.seq >= mer.history.at(cutAt - 1).seq + 3;
+           }"""
     )
     assert here.js("mer.history.end === cutAt")
     here.js("() => { mer.connection.open = realOpen; mer.connection.open(); }")
-    here.wait("() => mer.history.end >= cutAt + 8")
+    here.wait("() => mer.history.end >= cutAt + 4")
     assert here.js("mer.hello.session") == session
     seqs = here.js(
         """() => Array.from({ length: mer.history.length },
@@ -390,19 +392,19 @@ def alpha(png: bytes) -> Any:
         ("timeline", (900, 300), (120, 300)),
     ],
 )
-def test_overlay_shows_one_piece_on_nothing(
+def test_overlay_is_one_piece_on_a_transparent_background(
     visit: Open, demo: ServerProcess, show: str, size: tuple[int, int], at: tuple[int, int]
 ) -> None:
     here = visit(
         f"{demo.url}?overlay=1&show={show}", viewport={"width": size[0], "height": size[1]}
     )
     here.wait(LIVE)
-    here.wait("() => mer.readout._at > 0")
-    seen = alpha(here.page.screenshot(omit_background=True))
-    assert [seen[0, 0], seen[0, -1], seen[-1, 0], seen[-1, -1]] == [0, 0, 0, 0]
-    assert seen[at] > 100
-    # Whatever lies behind shows through the ground too.
-    assert (seen[seen > 0] < 255).mean() > 0.5
+    here.wait("() => mer.valueDisplay._shownAt > 0")
+    opacity = alpha(here.page.screenshot(omit_background=True))
+    assert [opacity[0, 0], opacity[0, -1], opacity[-1, 0], opacity[-1, -1]] == [0, 0, 0, 0]
+    assert opacity[at] > 100
+    # The background of the piece is translucent too.
+    assert (opacity[opacity > 0] < 255).mean() > 0.5
     assert here.page.locator(".bar").is_hidden()
     assert here.page.locator(".health").is_hidden()
     assert here.js("getComputedStyle(document.body).backgroundColor") == "rgba(0, 0, 0, 0)"
@@ -413,28 +415,28 @@ def test_overlay_shows_one_piece_on_nothing(
         assert text(here, "#badge-mood") in WORDS
 
 
-def test_pause_stops_the_view_and_not_the_stream(visit: Open, demo: ServerProcess) -> None:
+def test_pause_stops_the_view_but_not_the_stream(visit: Open, demo: ServerProcess) -> None:
     here = visit(demo.url)
     here.wait(LIVE)
     here.page.keyboard.press("p")
     at = here.js("mer.history.end")
     shown = text(here, "#valence"), text(here, "#arousal")
-    # The point may finish the way it was on.
+    # The point may finish its current motion.
     here.wait("() => !mer.plane._spring.moving")
-    place = here.js("mer.plane.shown")
-    here.wait("(at) => mer.history.end >= at + 5", at)
+    position = here.js("mer.plane.shown")
+    here.wait("(at) => mer.history.end >= at + 2", at)
     here.wait("() => /^paused · [1-9]\\d* new while paused$/.test(unseen.textContent)")
-    assert here.js("mer.plane.shown") == place
+    assert here.js("mer.plane.shown") == position
     assert (text(here, "#valence"), text(here, "#arousal")) == shown
     edge = here.js("mer.timeline.edge")
-    here.wait("(at) => mer.history.end >= at + 7", at)
+    here.wait("(at) => mer.history.end >= at + 4", at)
     assert here.js("mer.timeline.edge") == edge
     here.page.get_by_role("button", name="Resume").click()
     here.wait("(edge) => mer.timeline.edge > edge + 1", edge)
     assert here.page.locator("#unseen").is_hidden()
 
 
-def test_csv_holds_what_was_seen(visit: Open, demo: ServerProcess) -> None:
+def test_csv_contains_the_history(visit: Open, demo: ServerProcess) -> None:
     from realtime_mer.outputs.table import COLUMNS
 
     here = visit(demo.url)
@@ -445,13 +447,13 @@ def test_csv_holds_what_was_seen(visit: Open, demo: ServerProcess) -> None:
     assert re.match(r"^realtime-mer-[\dT-]+Z\.csv$", download.value.suggested_filename)
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))
     assert tuple(rows[0]) == ("session", *COLUMNS)
-    seen = here.js(
+    history = here.js(
         """(count) => Array.from({ length: count },
                                  (_, k) => mer.history.at(mer.history.start + k))""",
         len(rows),
     )
     assert len(rows) >= 3
-    for row, estimate in zip(rows, seen, strict=True):
+    for row, estimate in zip(rows, history, strict=True):
         assert row["session"] == estimate["session"]
         assert int(row["seq"]) == estimate["seq"]
         assert row["utc"] == estimate["utc"]
@@ -460,9 +462,7 @@ def test_csv_holds_what_was_seen(visit: Open, demo: ServerProcess) -> None:
         assert float(row["window_s"]) == pytest.approx(estimate["latency"]["window_s"], abs=1e-3)
 
 
-def test_everything_is_reached_by_keyboard_and_shows_its_focus(
-    visit: Open, demo: ServerProcess
-) -> None:
+def test_keyboard_reaches_all_controls_with_visible_focus(visit: Open, demo: ServerProcess) -> None:
     here = visit(demo.url)
     here.wait(LIVE)
     expected = ["pause", "export", "theme", "full", "help-open",
@@ -485,7 +485,7 @@ def test_everything_is_reached_by_keyboard_and_shows_its_focus(
         assert found["style"] == "solid", found
         assert found["outline"] >= 2, found
     assert reached == expected
-    # The last is a group of radio buttons: arrows choose.
+    # The last is a group of radio buttons, used with the arrow keys.
     here.page.locator("input[name=zoom]:checked").focus()
     here.page.keyboard.press("ArrowRight")
     here.wait("() => mer.timeline.zoom === 600")
@@ -501,19 +501,19 @@ def test_keys_and_help(visit: Open, demo: ServerProcess) -> None:
     dialog = here.page.get_by_role("dialog", name="How to read this page")
     assert dialog.is_visible()
     press("1")
-    assert here.js("mer.timeline.zoom") == 3600, "keys rest while the help is open"
+    assert here.js("mer.timeline.zoom") == 3600, "shortcuts are inactive while the help is open"
     dialog.get_by_label("single-key shortcuts").uncheck()
     press("Escape")
     assert dialog.is_hidden()
     press("1")
-    assert here.js("mer.timeline.zoom") == 3600, "keys rest when they are switched off"
+    assert here.js("mer.timeline.zoom") == 3600, "shortcuts are disabled"
     here.page.reload()
     here.wait(LIVE)
     press("2")
-    assert here.js("mer.timeline.zoom") == 60, "and are remembered so"
+    assert here.js("mer.timeline.zoom") == 60, "the choice is stored"
 
 
-def test_space_presses_the_button_that_has_the_focus(visit: Open, demo: ServerProcess) -> None:
+def test_space_presses_the_focused_button(visit: Open, demo: ServerProcess) -> None:
     here = visit(demo.url)
     here.wait(LIVE)
     here.page.locator("#theme").focus()
@@ -523,7 +523,7 @@ def test_space_presses_the_button_that_has_the_focus(visit: Open, demo: ServerPr
     assert here.js("mer.paused") is None
 
 
-def test_theme_follows_system_address_and_choice(visit: Open, demo: ServerProcess) -> None:
+def test_theme_from_system_url_and_choice(visit: Open, demo: ServerProcess) -> None:
     theme = "document.documentElement.dataset.theme"
     here = visit(demo.url, color_scheme="light")
     assert here.js(theme) == "light"
@@ -543,7 +543,8 @@ def test_full_screen(visit: Open, demo: ServerProcess) -> None:
     here.wait(LIVE)
     here.page.keyboard.press("f")
     here.wait("() => document.fullscreenElement === document.documentElement")
-    # A stage: the controls fade while nobody touches anything, and are back at once.
+    # The controls fade after a while without input. Do not wait for it: move the last input back.
+    here.js("() => { mer.idleControls._activeAt -= 60_000; }")
     here.wait("() => document.documentElement.dataset.idle !== undefined")
     here.wait("() => getComputedStyle(document.querySelector('.bar')).opacity === '0'")
     here.page.keyboard.press("Shift")
@@ -552,86 +553,97 @@ def test_full_screen(visit: Open, demo: ServerProcess) -> None:
     here.wait("() => document.fullscreenElement === null")
 
 
-@pytest.mark.parametrize(("width", "height"), [(360, 800), (768, 1024), (1440, 900), (2560, 1440)])
-def test_fits_from_phone_to_projector(
-    visit: Open, demo: ServerProcess, width: int, height: int
-) -> None:
-    here = visit(demo.url, viewport={"width": width, "height": height})
+def test_layout_from_phone_to_projector(visit: Open, demo: ServerProcess) -> None:
+    here = visit(demo.url)
     here.wait(LIVE)
-    scroll = here.js("[document.documentElement.scrollWidth, innerWidth]")
-    assert scroll[0] <= scroll[1]
-    for selector in ("#plane", "#timeline", "#mood", "#valence", "#use-file", "#help-open"):
-        box = here.page.locator(selector).bounding_box()
-        assert box is not None
-        assert box["width"] > 20, selector
-        assert box["x"] >= 0, selector
-        assert box["x"] + box["width"] <= width, selector
-    if width >= 1440:
-        # On a screen everything is there at once.
-        assert here.js("document.documentElement.scrollHeight <= innerHeight")
-        overlaps = here.js(
-            """() => {
-                 const boxes = [".bar", ".now", ".desk", ".past", ".health"].map(
-                   (name) => document.querySelector(name).getBoundingClientRect());
-                 return boxes.slice(1).some((box, k) => box.top < boxes[k].bottom - 1);
-               }"""
-        )
-        assert not overlaps
+    for width, height in ((360, 800), (768, 1024), (1440, 900), (2560, 1440)):
+        here.page.set_viewport_size({"width": width, "height": height})
+        here.wait("([width, height]) => innerWidth === width && innerHeight === height",
+                  [width, height])  # fmt: skip
+        assert here.js("document.documentElement.scrollWidth <= innerWidth"), width
+        for selector in ("#plane", "#timeline", "#mood", "#valence", "#use-file", "#help-open"):
+            box = here.page.locator(selector).bounding_box()
+            assert box is not None
+            assert box["width"] > 20, (width, selector)
+            assert box["x"] >= 0, (width, selector)
+            assert box["x"] + box["width"] <= width, (width, selector)
+        if width >= 1440:
+            # On a wide screen everything is visible without scrolling.
+            assert here.js("document.documentElement.scrollHeight <= innerHeight"), width
+            overlaps = here.js(
+                """() => {
+                     const boxes = [".bar", ".now", ".desk", ".past", ".health"].map(
+                       (name) => document.querySelector(name).getBoundingClientRect());
+                     return boxes.slice(1).some((box, k) => box.top < boxes[k].bottom - 1);
+                   }"""
+            )
+            assert not overlaps, width
 
 
-def test_text_line_changes_at_most_once_a_second(visit: Open, demo: ServerProcess) -> None:
+def test_screen_reader_line_changes_at_most_once_a_second(visit: Open, demo: ServerProcess) -> None:
     here = visit(demo.url)
     line = here.page.locator("#spoken")
     assert line.get_attribute("aria-live") == "polite"
     here.js(
         """() => {
-             window.said = [];
-             new MutationObserver(() => said.push([performance.now(), spoken.textContent]))
+             window.lines = [];
+             new MutationObserver(() => lines.push([performance.now(), spoken.textContent]))
                .observe(spoken, { childList: true, characterData: true, subtree: true });
            }"""
     )
-    # Much happens at once: estimates, a pause, another, and the line takes its time.
+    # Several events at once: estimates and changes of the pause.
     for key in "pppp":
         here.page.keyboard.press(key)
-    here.wait("() => said.length >= 3")
-    said = here.js("said")
-    gaps = np.diff([at for at, _ in said])
+    here.wait("() => lines.length >= 3")
+    lines = here.js("lines")
+    gaps = np.diff([at for at, _ in lines])
     assert gaps.min() >= 990
-    texts = [words for _, words in said]
-    assert all(one != other for one, other in itertools.pairwise(texts))
+    texts = [line for _, line in lines]
+    assert all(line != following for line, following in itertools.pairwise(texts))
 
 
-def test_reduced_motion_steps(visit: Open, demo: ServerProcess) -> None:
+def test_reduced_motion(visit: Open, demo: ServerProcess) -> None:
     here = visit(demo.url, reduced_motion="reduce")
     here.wait(LIVE)
     moved = here.js(
         """() => new Promise((done) => {
-             const end = mer.history.end + 5;
+             const end = mer.history.end + 3;
              let moved = 0;
-             const look = () => {
+             const check = () => {
                moved += mer.plane._spring.moving ? 1 : 0;
                if (mer.history.end >= end) done(moved);
-               else requestAnimationFrame(look);
+               else requestAnimationFrame(check);
              };
-             look();
+             check();
            })"""
     )
     assert moved == 0
     assert here.js("getComputedStyle(mood).transitionDuration") == "0s"
 
 
-def test_an_hour_of_history_is_drawn_in_time(visit: Open, demo: ServerProcess) -> None:
+def test_tiles_of_an_hour_are_painted_once(visit: Open, demo: ServerProcess) -> None:
+    """The work of a frame does not grow with the history."""
     here = visit(f"{demo.url}?bench=1", viewport={"width": 1440, "height": 900})
-    results = []
-    # The machine may be busy with other tests: what it can do is what it did best.
-    for _ in range(4):
-        result = here.js("merBench")
-        assert result["estimates"] == 36_000
-        assert here.js("mer.history.length") >= 36_000
-        speeds = [result[zoom] for zoom in ("1h", "10m", "1m")]
-        results.append(speeds)
-        # 60 a second leave 16.7 ms for a frame, and half of it belongs to the browser.
-        if all(one["fps"] > 55 and one["draw_p95"] < 8.3 for one in speeds):
-            return
-        here.page.reload()
-    pytest.fail(f"too slow: {results}")
+    here.wait("() => mer.history.length >= 36_000 && mer.timeline.zoom === 3600")
+    tiles, painted, newest_tile = here.js(
+        """() => {
+             const { history, timeline } = mer;
+             const start = history.newest;
+             const seconds = 200;
+             timeline.draw(start, history.end);
+             const before = timeline.paintedTiles;
+             // Ten estimates a second; draw a frame after each.
+             for (let k = 1; k <= 10 * seconds; k += 1) {
+               const newest = history.at(history.end - 1);
+               history.push({ ...newest, seq: newest.seq + 1,
+                              utc: new Date((start + k / 10) * 1000).toISOString() }, true);
+               timeline.draw(start + k / 10, history.end);
+             }
+             // The newest tile is repainted when it has changed by a quarter of a column.
+             const perColumn = timeline.zoom / timeline._plot.width;
+             const repaints = seconds / (perColumn / 4) + seconds / (256 * perColumn) + 2;
+             return [timeline._tiles.size, timeline.paintedTiles - before, repaints];
+           }"""
+    )
+    assert tiles >= 3
+    assert 0 < painted <= newest_tile

@@ -1,8 +1,6 @@
-"""The page: a fixed table of files, served beside the websocket. No build step."""
+"""The page: a fixed table of files. It needs no build step."""
 
 from __future__ import annotations
-
-from importlib.resources import files
 
 _TYPES = {
     "html": "text/html; charset=utf-8",
@@ -17,15 +15,16 @@ _NAMES = (
     "audio-file.js",
     "backoff.js",
     "bench.js",
+    "canvas-style.js",
     "connection.js",
     "decimate.js",
     "dom.js",
     "export.js",
     "history.js",
     "icon.svg",
+    "idle-controls.js",
     "input-panel.js",
     "input.js",
-    "look.js",
     "microphone.js",
     "mood.js",
     "motion.js",
@@ -37,10 +36,8 @@ _NAMES = (
     "pcm.js",
     "plane.js",
     "protocol.js",
-    "readout.js",
     "settings.js",
     "shortcuts.js",
-    "stage.js",
     "status.js",
     "surface.js",
     "text.js",
@@ -48,26 +45,11 @@ _NAMES = (
     "theme.js",
     "timeline.js",
     "trail.js",
+    "value-display.js",
 )
 
 FILES: dict[str, tuple[str, str]] = {
     "/": ("index.html", _TYPES["html"]),
     **{f"/{name}": (name, _TYPES[name.rpartition(".")[2]]) for name in _NAMES},
 }
-"""URL path -> (name of the file in this package, content type). Nothing else is served."""
-
-
-def read(path: str) -> tuple[bytes, str]:
-    """The file at a URL path.
-
-    Args:
-        path: a key of `FILES`, for example "/" or "/app.js".
-
-    Returns:
-        The content and its content type.
-
-    Raises:
-        KeyError: the path is not in `FILES`.
-    """
-    name, content_type = FILES[path]
-    return files(__name__).joinpath(name).read_bytes(), content_type
+"""Maps a URL path to (file name in this package, content type). No other file is served."""

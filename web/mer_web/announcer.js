@@ -1,47 +1,47 @@
 /**
- * The text line for screen readers. It changes at most once a second, and only when it has something new to
- * say: another mood, another state, a value that moved by a step one would hear.
+ * The text line for screen readers. It changes at most once a second, and only for news: another mood, another
+ * state, or a clear change of a value.
  */
 
 import { signed } from "./text.js";
 
-export const LEAST_MS = 1000;
-/** A value must have moved so far since it was last said. */
-export const STEP = 0.1;
-/** Values that merely drift are not worth interrupting for more often than this. */
-export const DRIFT_MS = 5000;
+export const MIN_INTERVAL_MS = 1000;
+/** Least change of a value since it was last announced. */
+const STEP = 0.1;
+/** Least time between announcements of changed values alone. */
+const DRIFT_MS = 5000;
 
 /** @type {Record<string, string>} */
 const STATES = {
-  silence: "Silence, holding the last values.",
-  settling: "Settling: still gathering music.",
-  stalled: "No audio arrives, holding the last values.",
+  silence: "Silence, last values.",
+  settling: "Settling: not enough music yet.",
+  stalled: "No audio arrives, last values.",
 };
 
 export class Announcer {
   /**
-   * @param {(text: string) => void} say  writes the line
+   * @param {(text: string) => void} output  writes the line
    */
-  constructor(say) {
-    this._say = say;
+  constructor(output) {
+    this._output = output;
     this._text = "";
-    this._at = -Infinity;
+    this._writtenAt = -Infinity;
     this._mood = "";
     this._state = "";
     this._valence = NaN;
     this._arousal = NaN;
-    /** What is to be said as soon as it may. @type {string[]} */
-    this._waiting = [];
+    /** Texts to announce as soon as possible. @type {string[]} */
+    this._queue = [];
   }
 
   /**
-   * Something that happened beside the estimates: a connection lost, an input chosen.
+   * Announces an event, such as a lost connection or a new input.
    * @param {string} text
    * @param {number} now milliseconds
    */
   event(text, now) {
-    if (this._waiting[this._waiting.length - 1] !== text) this._waiting.push(text);
-    this._waiting.splice(0, Math.max(0, this._waiting.length - 3));
+    if (this._queue[this._queue.length - 1] !== text) this._queue.push(text);
+    this._queue.splice(0, Math.max(0, this._queue.length - 3));
     this.tick(now);
   }
 
@@ -50,8 +50,8 @@ export class Announcer {
    * @param {number} now milliseconds
    */
   estimate(estimate, now) {
-    const since = now - this._at;
-    if (since < LEAST_MS || this._waiting.length) {
+    const since = now - this._writtenAt;
+    if (since < MIN_INTERVAL_MS || this._queue.length) {
       this.tick(now);
       return;
     }
@@ -69,12 +69,12 @@ export class Announcer {
   }
 
   /**
-   * Says what waits, where a second has passed.
+   * Announces the next queued text, if a second has passed.
    * @param {number} now milliseconds
    */
   tick(now) {
-    if (!this._waiting.length || now - this._at < LEAST_MS) return;
-    this._write(/** @type {string} */ (this._waiting.shift()), now);
+    if (!this._queue.length || now - this._writtenAt < MIN_INTERVAL_MS) return;
+    this._write(/** @type {string} */ (this._queue.shift()), now);
   }
 
   /**
@@ -84,7 +84,7 @@ export class Announcer {
   _write(text, now) {
     if (text === this._text) return;
     this._text = text;
-    this._at = now;
-    this._say(text);
+    this._writtenAt = now;
+    this._output(text);
   }
 }

@@ -1,42 +1,42 @@
 /**
- * Puts the parts together: the connection fills the history, a frame draws it, a slow tick writes the words.
+ * Connects the parts: the connection fills the history, each frame draws it, a slow tick updates the texts.
  *
- *     connection -> history -> plane, timeline      (each frame, canvases only)
- *                          \-> readout, announcer   (each estimate, at most four times a second)
+ *     connection -> history -> plane, timeline              (each frame, canvases only)
+ *                          \-> value display, announcer    (each estimate, at most four times a second)
  */
 
 import { Announcer } from "./announcer.js";
 import { bench, benchLine } from "./bench.js";
 import { Connection } from "./connection.js";
-import { element, write } from "./dom.js";
+import { element, setText } from "./dom.js";
 import { download } from "./export.js";
 import { History } from "./history.js";
 import { InputChoice } from "./input.js";
 import { InputPanel } from "./input-panel.js";
-import { readLook } from "./look.js";
+import { readCanvasStyle } from "./canvas-style.js";
 import { ViewClock } from "./motion.js";
 import { NoticeBar } from "./notice.js";
 import { Plane } from "./plane.js";
-import { Readout } from "./readout.js";
+import { ValueDisplay } from "./value-display.js";
 import { readSettings } from "./settings.js";
 import { Shortcuts } from "./shortcuts.js";
-import { Stage } from "./stage.js";
+import { IdleControls } from "./idle-controls.js";
 import { Status, inputLine } from "./status.js";
 import { counted } from "./text.js";
 import { Theme } from "./theme.js";
 import { Timeline } from "./timeline.js";
 
-/** Seconds that the timeline lies behind the newest estimate beyond one hop, so that its head never runs dry. */
-const SLACK_S = 0.06;
+/** Delay of the timeline beyond one hop, in seconds, so that its right edge always has data. */
+const VIEW_DELAY_S = 0.06;
 
 /**
- * Warnings that say that another one is over.
+ * Warnings that resolve another warning.
  * @type {Record<string, string>}
  */
-const OVER = { input_back: "input_lost", full_rate: "slower" };
+const RESOLVES = { input_back: "input_lost", full_rate: "slower" };
 
-/** Errors after which the server takes no more audio of ours. */
-const ENDS_A_STREAM = new Set(["bad_format", "not_streaming", "too_many_sessions", "internal"]);
+/** Errors after which the server accepts no more audio from this page. */
+const STREAM_ENDING_ERRORS = new Set(["bad_format", "not_streaming", "too_many_sessions", "internal"]);
 
 class App {
   constructor() {
@@ -45,17 +45,17 @@ class App {
     this.clock = new ViewClock();
     this.plane = new Plane(element("plane", HTMLCanvasElement), this.history);
     this.timeline = new Timeline(element("timeline", HTMLCanvasElement), this.history);
-    this.readout = new Readout();
+    this.valueDisplay = new ValueDisplay();
     this.status = new Status();
     this.notice = new NoticeBar();
-    this.stage = new Stage(document.documentElement, () => this.connection.phase.name === "open"
+    this.idleControls = new IdleControls(document.documentElement, () => this.connection.phase.name === "open"
       && !this.notice.shown && !this.paused);
     const spoken = element("spoken", HTMLElement);
-    this.announcer = new Announcer((text) => write(spoken, text));
+    this.announcer = new Announcer((text) => setText(spoken, text));
     this.connection = new Connection({ base: document.baseURI });
     this.input = new InputChoice(this.connection);
     this.panel = new InputPanel(this.input);
-    this.theme = new Theme(document.documentElement, () => this._relook());
+    this.theme = new Theme(document.documentElement, () => this._restyle());
     /** @type {import("./protocol.js").Hello|null} */
     this.hello = null;
     /** @type {import("./protocol.js").Health|null} */
@@ -63,18 +63,18 @@ class App {
     /** @type {import("./protocol.js").Estimate|null} */
     this.newest = null;
     this.hop = 1;
-    /** Where the view was stopped; null while it runs. @type {{end: number, time: number}|null} */
+    /** Where the view was paused; null while it runs. @type {{end: number, time: number}|null} */
     this.paused = null;
-    /** Whether the stream has come to its end: then the clock of the view stands. */
+    /** Whether the stream has ended; the view's clock then stops. */
     this.ended = false;
-    this._frozen = NaN;
+    this._endViewTime = NaN;
     this._last = NaN;
     /** @type {((cost: number, interval: number) => void)|null} */
-    this._measured = null;
-    this._look = readLook(document.documentElement);
-    this._relook();
-    this._wire();
-    this._controls();
+    this._frameListener = null;
+    this._style = readCanvasStyle(document.documentElement);
+    this._restyle();
+    this._addListeners();
+    this._addControls();
     this.setZoom(this.settings.zoom);
     requestAnimationFrame((now) => this._frame(now));
     setInterval(() => this._tick(), 250);
@@ -86,13 +86,13 @@ class App {
       this.connection.open();
       return;
     }
-    this.history.enter("bench", "made-up history");
+    this.history.startSession("bench", "synthetic history");
     this.hop = 0.1;
     /** @type {any} */ (window).merBench = bench({
-      take: (estimate) => this._take(estimate),
-      zoom: (seconds) => this.setZoom(seconds),
-      frames: (listen) => {
-        this._measured = listen;
+      addEstimate: (estimate) => this._handleEstimate(estimate),
+      setZoom: (seconds) => this.setZoom(seconds),
+      onFrame: (listener) => {
+        this._frameListener = listener;
       },
     }, this.settings.bench).then((result) => {
       this.notice.show(benchLine(result), "bench");
@@ -100,16 +100,16 @@ class App {
     });
   }
 
-  _relook() {
-    // The theme speaks first while the parts are still being made.
-    if (!this.timeline || !this.readout) return;
-    this._look = readLook(document.documentElement);
-    this.plane.setLook(this._look);
-    this.timeline.setLook(this._look);
-    if (this.newest) this.readout.colour(this.newest, this._look.palette);
+  _restyle() {
+    // The theme calls this once before the other parts exist.
+    if (!this.timeline || !this.valueDisplay) return;
+    this._style = readCanvasStyle(document.documentElement);
+    this.plane.setStyle(this._style);
+    this.timeline.setStyle(this._style);
+    if (this.newest) this.valueDisplay.colour(this.newest, this._style.palette);
   }
 
-  _wire() {
+  _addListeners() {
     this.connection.addEventListener("phase", () => {
       const { phase } = this.connection;
       const now = performance.now();
@@ -120,21 +120,21 @@ class App {
       if (phase.name !== "waiting") return;
       this.health = null;
       if (!this.newest) return;
-      this.readout.hold("no connection: the last values");
-      this.plane.hold();
+      this.valueDisplay.freeze("no connection: last values");
+      this.plane.freeze();
     });
     this.connection.addEventListener("message", (event) => {
       this._receive(/** @type {CustomEvent} */ (event).detail);
     });
-    this.connection.addEventListener("bad", (event) => {
-      this.notice.show(`The server said something this page does not understand: ${
+    this.connection.addEventListener("invalid", (event) => {
+      this.notice.show(`The server sent an invalid message: ${
         /** @type {CustomEvent} */ (event).detail}.`, "protocol");
     });
     this.input.addEventListener("change", () => {
       const { kind, phase, name } = this.input.choice;
       if (phase === "running" && kind !== "server") {
         this.notice.clear("input");
-        this.announcer.event(`Now hearing ${name}.`, performance.now());
+        this.announcer.event(`Input: ${name}.`, performance.now());
       }
     });
     this.input.addEventListener("failed", (event) => {
@@ -149,20 +149,20 @@ class App {
       if (event.persisted) this.connection.open();
     });
     const reduced = matchMedia("(prefers-reduced-motion: reduce)");
-    const still = () => {
+    const applyReducedMotion = () => {
       this.plane.reducedMotion = reduced.matches;
     };
-    reduced.addEventListener("change", still);
-    still();
+    reduced.addEventListener("change", applyReducedMotion);
+    applyReducedMotion();
   }
 
-  _controls() {
+  _addControls() {
     const click = (/** @type {string} */ id, /** @type {() => void} */ run) =>
       element(id, HTMLButtonElement).addEventListener("click", run);
     click("pause", () => this.togglePause());
     click("export", () => this.export());
     click("theme", () => this.theme.toggle());
-    click("full", () => this.toggleFull());
+    click("full", () => this.toggleFullScreen());
     click("help-open", () => this.help());
     click("retry", () => this.connection.retryNow());
     for (const radio of document.querySelectorAll("input[name=zoom]")) {
@@ -177,10 +177,10 @@ class App {
       this.timeline.pointer = -1;
     });
     const shortcuts = new Shortcuts({
-      "p": () => this.togglePause(), " ": () => this.togglePause(), "f": () => this.toggleFull(),
+      "p": () => this.togglePause(), " ": () => this.togglePause(), "f": () => this.toggleFullScreen(),
       "e": () => this.export(), "t": () => this.theme.toggle(), "?": () => this.help(),
       "1": () => this.setZoom(60), "2": () => this.setZoom(600), "3": () => this.setZoom(3600),
-      "s": () => this.panel.server(), "m": () => this.panel.microphone(), "o": () => this.panel.file(),
+      "s": () => this.panel.selectServer(), "m": () => this.panel.selectMicrophone(), "o": () => this.panel.openFileDialog(),
     });
     const keys = element("keys-on", HTMLInputElement);
     keys.checked = shortcuts.enabled;
@@ -189,71 +189,71 @@ class App {
     full.hidden = !document.fullscreenEnabled;
   }
 
-  /** Whether this browser sends audio, and the server has not yet answered with a session for it. */
-  get _awaitsOwn() {
+  /** Whether this browser sends audio and the server has not yet replied with a session for it. */
+  get _awaitsOwnSession() {
     const { kind, phase } = this.input.choice;
     return kind !== "server" && phase === "running" && this.hello?.input.kind !== "browser";
   }
 
   /** @param {import("./protocol.js").Message} message */
   _receive(message) {
-    // Between our start and the server's answer its own session still speaks: that is not what we hear.
-    if (this._awaitsOwn && (message.type === "snapshot" || message.type === "estimate")) return;
+    // Until the reply to our start, estimates still belong to the server's own session: ignore them.
+    if (this._awaitsOwnSession && (message.type === "snapshot" || message.type === "estimate")) return;
     switch (message.type) {
       case "hello":
-        this._hello(message);
+        this._handleHello(message);
         break;
       case "snapshot":
-        this._fill(message.estimates);
+        this._handleSnapshot(message.estimates);
         break;
       case "estimate":
-        this._take(message);
+        this._handleEstimate(message);
         break;
       case "health":
         this.health = message;
         break;
       case "warning":
-        this._warn(message);
+        this._handleWarning(message);
         break;
       case "error":
         this.notice.show(message.message, message.code);
-        if (ENDS_A_STREAM.has(message.code)) this.input.refuse(message.message);
+        if (STREAM_ENDING_ERRORS.has(message.code)) this.input.handleRefusal(message.message);
         break;
       case "end":
-        this._end(message);
+        this._handleEnd(message);
         break;
       default:
     }
   }
 
   /** @param {import("./protocol.js").Hello} hello */
-  _hello(hello) {
+  _handleHello(hello) {
     this.hello = hello;
     this.hop = hello.hop_s;
     this.ended = false;
-    this.readout.coverage(hello.coverage);
+    this.valueDisplay.coverage(hello.coverage);
     this.status.hello(hello);
     this.notice.clear("protocol");
     this.notice.clear("ended");
-    if (this._awaitsOwn) return;
-    const own = this.input.choice.kind !== "server";
-    if (!own) this.status.server(hello.input);
-    if (this.history.enter(hello.session, hello.input.name || hello.input.kind)) {
-      this.plane.leap();
-      this.readout.clear(own || hello.input.kind !== "browser"
+    if (this._awaitsOwnSession) return;
+    const ownInput = this.input.choice.kind !== "server";
+    if (!ownInput) this.status.server(hello.input);
+    if (this.history.startSession(hello.session, hello.input.name || hello.input.kind)) {
+      this.plane.reset();
+      this.valueDisplay.clear(ownInput || hello.input.kind !== "browser"
         ? "waiting for music"
         : "this server has no input of its own: choose the microphone or a file");
     }
-    this.announcer.event(`Hearing ${inputLine(hello.input)}.`, performance.now());
+    this.announcer.event(`Input: ${inputLine(hello.input)}.`, performance.now());
   }
 
   /** @param {import("./protocol.js").Notice} warning */
-  _warn(warning) {
-    // A stall is a state of the estimates and stands above the mood as long as it lasts.
+  _handleWarning(warning) {
+    // A stall is also a state of the estimates, shown above the mood while it lasts.
     if (warning.code === "stalled") return;
-    const over = OVER[warning.code];
-    if (over) {
-      this.notice.clear(over);
+    const resolved = RESOLVES[warning.code];
+    if (resolved) {
+      this.notice.clear(resolved);
       this.announcer.event(warning.message, performance.now());
       return;
     }
@@ -261,30 +261,30 @@ class App {
   }
 
   /** @param {import("./protocol.js").End} end */
-  _end(end) {
+  _handleEnd(end) {
     if (end.session !== this.hello?.session) return;
     if (this.hello.input.kind === "browser") {
-      this.input.ended(end.reason);
+      this.input.handleStreamEnd(end.reason);
       return;
     }
-    this._frozen = this.clock.at(performance.now() / 1000);
+    this._endViewTime = this.clock.at(performance.now() / 1000);
     this.ended = true;
-    this.notice.show(`The input has ended: ${end.reason || "nothing more comes"}.`, "ended");
+    this.notice.show(`The input has ended: ${end.reason || "no reason given"}.`, "ended");
   }
 
-  /** @param {import("./protocol.js").Estimate[]} estimates of the past, oldest first */
-  _fill(estimates) {
+  /** @param {import("./protocol.js").Estimate[]} estimates past ones, oldest first */
+  _handleSnapshot(estimates) {
     let newest = null;
     for (const estimate of estimates) {
-      this.connection.seen(estimate.seq);
+      this.connection.markSeen(estimate.seq);
       if (this.history.push(estimate)) newest = estimate;
     }
     if (newest) this._show(newest);
   }
 
-  /** @param {import("./protocol.js").Estimate} estimate of now */
-  _take(estimate) {
-    this.connection.seen(estimate.seq);
+  /** @param {import("./protocol.js").Estimate} estimate a live one */
+  _handleEstimate(estimate) {
+    this.connection.markSeen(estimate.seq);
     if (this.history.push(estimate, true)) this._show(estimate);
   }
 
@@ -296,7 +296,7 @@ class App {
     this.newest = estimate;
     if (this.paused) return;
     this.plane.show(estimate, this.hop, now);
-    this.readout.show(estimate, this._look.palette, now);
+    this.valueDisplay.show(estimate, this._style.palette, now);
     this.announcer.estimate(estimate, now);
   }
 
@@ -305,13 +305,13 @@ class App {
     requestAnimationFrame((next) => this._frame(next));
     const before = this._last;
     this._last = now;
-    const begun = performance.now();
+    const startedAt = performance.now();
     const elapsed = Number.isFinite(before) ? Math.min(0.25, (now - before) / 1000) : 0;
     const end = this.paused ? this.paused.end : this.history.end;
     const time = this.viewTime(now / 1000);
     this.plane.draw(elapsed, end, time);
     this.timeline.draw(time, end);
-    if (this._measured && Number.isFinite(before)) this._measured(performance.now() - begun, now - before);
+    if (this._frameListener && Number.isFinite(before)) this._frameListener(performance.now() - startedAt, now - before);
   }
 
   /**
@@ -320,25 +320,25 @@ class App {
    */
   viewTime(local) {
     if (this.paused) return this.paused.time;
-    if (this.ended) return this._frozen;
+    if (this.ended) return this._endViewTime;
     // Reduced motion: the timeline steps with the estimates.
     if (this.plane.reducedMotion && this.history.length) return this.history.newest;
-    return this.clock.at(local) - this.hop - SLACK_S;
+    return this.clock.at(local) - this.hop - VIEW_DELAY_S;
   }
 
-  /** Words that follow the clock and not an estimate. */
+  /** Updates the texts that depend on the clock and not on an estimate. */
   _tick() {
     const now = performance.now();
     this.status.link(this.connection.phase, now);
     this.status.health(this.health, this.input.droppedSeconds);
     this.panel.tick();
     this.announcer.tick(now);
-    this.stage.tick(now);
-    if (!this.paused) this.readout.tick(this._look.palette, now);
+    this.idleControls.tick(now);
+    if (!this.paused) this.valueDisplay.tick(this._style.palette, now);
     const unseen = element("unseen", HTMLElement);
     unseen.hidden = !this.paused;
     element("legend", HTMLElement).hidden = this.paused !== null;
-    if (this.paused) write(unseen, `paused · ${this.history.end - this.paused.end} new while paused`);
+    if (this.paused) setText(unseen, `paused · ${this.history.end - this.paused.end} new while paused`);
   }
 
   togglePause() {
@@ -346,12 +346,12 @@ class App {
     this.paused = this.paused ? null : { end: this.history.end, time: this.viewTime(now) };
     const button = element("pause", HTMLButtonElement);
     button.setAttribute("aria-pressed", String(this.paused !== null));
-    write(element("pause-text", HTMLElement), this.paused ? "Resume" : "Pause");
+    setText(element("pause-text", HTMLElement), this.paused ? "Resume" : "Pause");
     element("pause-icon", SVGUseElement).setAttribute("href", this.paused ? "#i-play" : "#i-pause");
     this.announcer.event(this.paused ? "View paused." : "View running.", now * 1000);
     if (!this.paused && this.newest) {
       this.plane.show(this.newest, this.hop, now * 1000);
-      this.readout.show(this.newest, this._look.palette, now * 1000);
+      this.valueDisplay.show(this.newest, this._style.palette, now * 1000);
     }
     this._tick();
   }
@@ -365,7 +365,7 @@ class App {
     this.announcer.event(`Saved ${counted(this.history.length, "estimate")}.`, performance.now());
   }
 
-  toggleFull() {
+  toggleFullScreen() {
     const change = document.fullscreenElement
       ? document.exitFullscreen()
       : document.documentElement.requestFullscreen();

@@ -1,18 +1,17 @@
 /**
- * An audio file as if it were played live: decoded by the browser, given out at the pace of the clock, and heard
- * where wanted. The pace comes from a timer, not from an audio context, so that it needs neither a gesture nor a
- * secure page nor a sound card.
+ * Streams an audio file in real time: the browser decodes it, a timer sends its blocks, and it is played aloud if
+ * wanted. The timer replaces an audio context, which would need a user gesture, a secure page and a sound card.
  */
 
 import { InputError } from "./microphone.js";
 
 const RATE_HZ = 44100;
-/** Samples a block: 46 ms. */
+/** Samples per block: 46 ms. */
 const BLOCK_FRAMES = 2048;
 const TICK_MS = 30;
-/** A page that slept longer than this goes on where it was instead of catching up in one rush. */
-const MOST_LATE_S = 2;
-const LARGEST_BYTES = 400 * 1024 * 1024;
+/** After a longer sleep the page continues at its position instead of sending everything missed at once. */
+const MAX_LATE_S = 2;
+const MAX_BYTES = 400 * 1024 * 1024;
 
 /**
  * @param {AudioBuffer} audio
@@ -28,30 +27,30 @@ export function mixDown(audio) {
 }
 
 /**
- * How many samples are due, and from when to count after a pause.
- * @param {number} start     seconds when sample 0 was due
- * @param {number} now       seconds
- * @param {number} position  samples given out
+ * Computes how many samples are due; moves the start time after a sleep of the page.
+ * @param {number} start     time when sample 0 was due, in seconds
+ * @param {number} now       in seconds
+ * @param {number} position  samples sent so far
  * @param {number} rate      in Hz
- * @returns {{due: number, start: number}} samples that should be out by now
+ * @returns {{due: number, start: number}} samples due by now, and the new start time
  */
 export function pace(start, now, position, rate) {
-  const late = now - start - position / rate;
-  if (late > MOST_LATE_S) return { due: position + Math.round(MOST_LATE_S * rate / 4),
-                                   start: now - position / rate - MOST_LATE_S / 4 };
+  const delay = now - start - position / rate;
+  if (delay > MAX_LATE_S) return { due: position + Math.round(MAX_LATE_S * rate / 4),
+                                   start: now - position / rate - MAX_LATE_S / 4 };
   return { due: Math.floor((now - start) * rate), start };
 }
 
 export class AudioFile {
   /**
    * @param {File} file
-   * @param {(block: ArrayBuffer) => void} block   float 32 samples, one channel
-   * @param {() => void} ended                     all of it was given out
+   * @param {(block: ArrayBuffer) => void} onBlock   float 32 samples, one channel
+   * @param {() => void} onEnded                     called when all of it was sent
    */
-  constructor(file, block, ended) {
+  constructor(file, onBlock, onEnded) {
     this._file = file;
-    this._block = block;
-    this._ended = ended;
+    this._onBlock = onBlock;
+    this._onEnded = onEnded;
     /** @type {ReturnType<typeof setInterval>|undefined} */
     this._timer = undefined;
     /** @type {Float32Array} */
@@ -62,7 +61,7 @@ export class AudioFile {
     this._context = null;
     /** @type {AudioBufferSourceNode|null} */
     this._source = null;
-    this._heard = false;
+    this._audible = false;
     this._start = 0;
     this._position = 0;
     this.name = file.name;
@@ -71,11 +70,11 @@ export class AudioFile {
 
   /**
    * Reads and decodes the file.
-   * @throws {InputError} where it is not audio that this browser knows
+   * @throws {InputError} if this browser cannot decode it
    */
   async open() {
     if (this._file.size === 0) throw new InputError(`“${this.name}” is empty.`);
-    if (this._file.size > LARGEST_BYTES) {
+    if (this._file.size > MAX_BYTES) {
       throw new InputError(`“${this.name}” is larger than 400 MB. Give it to the server instead: `
         + "realtime-mer serve --input FILE.");
     }
@@ -86,11 +85,11 @@ export class AudioFile {
       throw new InputError(`“${this.name}” is not audio that this browser can decode. Wav, mp3, flac and ogg `
         + "usually work.");
     }
-    if (this._audio.length === 0) throw new InputError(`“${this.name}” holds no sound.`);
+    if (this._audio.length === 0) throw new InputError(`“${this.name}” contains no sound.`);
     this._samples = mixDown(this._audio);
   }
 
-  /** Seconds that were given out, and seconds there are. */
+  /** Position and duration in seconds. */
   get progress() {
     return { position: this._position / RATE_HZ, duration: this._samples.length / RATE_HZ };
   }
@@ -104,34 +103,34 @@ export class AudioFile {
     const { due, start } = pace(this._start, performance.now() / 1000, this._position, RATE_HZ);
     if (start !== this._start) {
       this._start = start;
-      this._sound();
+      this._updatePlayback();
     }
     const end = this._samples.length;
     while (this._position < Math.min(due, end)) {
       const stop = Math.min(end, this._position + BLOCK_FRAMES);
       if (stop > due && stop < end) break;
-      this._block(this._samples.slice(this._position, stop).buffer);
+      this._onBlock(this._samples.slice(this._position, stop).buffer);
       this._position = stop;
     }
     if (this._position >= end) {
       clearInterval(this._timer);
-      this._ended();
+      this._onEnded();
     }
   }
 
-  /** @param {boolean} heard whether it should sound from the speakers too */
-  hear(heard) {
-    this._heard = heard;
-    this._sound();
+  /** @param {boolean} audible whether to play it through the speakers too */
+  setAudible(audible) {
+    this._audible = audible;
+    this._updatePlayback();
   }
 
-  /** Sets the speakers to what should be heard now. */
-  _sound() {
+  /** Starts or stops playback through the speakers at the current position. */
+  _updatePlayback() {
     this._source?.stop();
     this._source = null;
-    if (!this._heard || !this._audio) return;
+    if (!this._audible || !this._audio) return;
     this._context ??= new AudioContext();
-    // Without a gesture the browser may refuse; then it is not heard, and the stream goes on all the same.
+    // Without a user gesture the browser may refuse; the stream then continues silently.
     this._context.resume().catch(() => {});
     this._source = new AudioBufferSourceNode(this._context, { buffer: this._audio });
     this._source.connect(this._context.destination);

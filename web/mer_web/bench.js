@@ -1,7 +1,6 @@
 /**
- * `?bench=4`: an hour of made-up history at ten estimates a second, then the page draws as it always does, and is
- * measured for so many seconds at each length of the timeline. The result stands in the page and in
- * `window.merBench` (a promise).
+ * `?bench=4`: measures drawing on an hour of synthetic history at ten estimates a second, for so many seconds at
+ * each length of the timeline. The page shows the result; `window.merBench` is a promise of it.
  */
 
 /** Estimates of the hour. */
@@ -9,12 +8,12 @@ const COUNT = 36000;
 const HOP_S = 0.1;
 
 /**
- * A made-up estimate: slow waves, so that the picture looks like music and not like noise.
+ * A synthetic estimate: slow waves that resemble the estimates of music.
  * @param {number} index
  * @param {number} start  milliseconds since 1970 of estimate 0
  * @returns {import("./protocol.js").Estimate}
  */
-export function madeUp(index, start) {
+function syntheticEstimate(index, start) {
   const t = index * HOP_S;
   const wave = (/** @type {number} */ period, /** @type {number} */ shift) => Math.sin((t / period + shift) * 6.28318);
   const valence = 0.45 * wave(187, 0.1) + 0.2 * wave(41, 0.3) + 0.04 * wave(3.1, 0);
@@ -48,24 +47,24 @@ function quantile(values, share) {
 }
 
 /**
- * @typedef {object} Speed  times in milliseconds
+ * @typedef {object} FrameTimes  in milliseconds
  * @property {number} frames
  * @property {number} fps
- * @property {number} interval_p50  from frame to frame
+ * @property {number} interval_p50  between frames
  * @property {number} interval_p95
- * @property {number} draw_p50      of a frame, in our code
+ * @property {number} draw_p50      of a frame, in the page's own code
  * @property {number} draw_p95
  * @property {number} draw_max
  *
- * @typedef {{estimates: number, "1h": Speed, "10m": Speed, "1m": Speed}} Result
+ * @typedef {{estimates: number, "1h": FrameTimes, "10m": FrameTimes, "1m": FrameTimes}} Result
  */
 
 /**
  * @param {Result} result
- * @returns {string} for the reader
+ * @returns {string} a sentence for the user
  */
 export function benchLine(result) {
-  const line = (/** @type {string} */ name, /** @type {Speed} */ speed) =>
+  const line = (/** @type {string} */ name, /** @type {FrameTimes} */ speed) =>
     `${name}: ${Math.round(speed.fps)} frames/s, drawing takes ${speed.draw_p50} ms (95 %: ${speed.draw_p95} ms)`;
   return `${result.estimates} estimates. ${line("1 h", result["1h"])}; ${line("10 min", result["10m"])}; `
     + `${line("1 min", result["1m"])}.`;
@@ -73,9 +72,9 @@ export function benchLine(result) {
 
 /**
  * @typedef {object} Bench
- * @property {(estimate: import("./protocol.js").Estimate) => void} take   as if it came from the server
- * @property {(zoom: number) => void} zoom
- * @property {(listen: ((cost: number, interval: number) => void)|null) => void} frames  told of every frame, in ms
+ * @property {(estimate: import("./protocol.js").Estimate) => void} addEstimate   as if the server had sent it
+ * @property {(zoom: number) => void} setZoom
+ * @property {(listener: ((cost: number, interval: number) => void)|null) => void} onFrame  called for every frame, in ms
  */
 
 /**
@@ -85,29 +84,29 @@ export function benchLine(result) {
  */
 export async function bench(page, seconds) {
   const start = Date.now() - COUNT * HOP_S * 1000;
-  for (let i = 0; i < COUNT; i += 1) page.take(madeUp(i, start));
+  for (let i = 0; i < COUNT; i += 1) page.addEstimate(syntheticEstimate(i, start));
   let next = COUNT;
   const feed = setInterval(() => {
     while (start + next * HOP_S * 1000 <= Date.now()) {
-      page.take(madeUp(next, start));
+      page.addEstimate(syntheticEstimate(next, start));
       next += 1;
     }
   }, 20);
   const result = /** @type {Result} */ ({ estimates: COUNT });
   for (const [name, zoom] of /** @type {["1h"|"10m"|"1m", number][]} */ ([["1h", 3600], ["10m", 600], ["1m", 60]])) {
-    page.zoom(zoom);
-    // Painting all tiles anew and compiling the code is not what a frame costs.
+    page.setZoom(zoom);
+    // Leave out the first frames, which repaint all tiles and compile the code.
     await new Promise((done) => setTimeout(done, 700));
     /** @type {number[]} */
     const costs = [];
     /** @type {number[]} */
     const intervals = [];
-    page.frames((cost, interval) => {
+    page.onFrame((cost, interval) => {
       costs.push(cost);
       intervals.push(interval);
     });
     await new Promise((done) => setTimeout(done, seconds * 1000));
-    page.frames(null);
+    page.onFrame(null);
     const round = (/** @type {number} */ value) => Math.round(value * 100) / 100;
     result[name] = {
       frames: costs.length,

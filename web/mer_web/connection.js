@@ -1,30 +1,30 @@
 /**
- * The websocket, kept alive: connects, checks every message, reconnects with back-off, asks for what was
- * missed, and notices a server that went silent. Says what happens by events; draws nothing.
+ * Keeps the websocket connected: checks every message, reconnects with back-off, requests missed estimates and
+ * detects a silent server. Reports by events; draws nothing.
  *
  *     connecting -> open -> waiting -> connecting -> ...
- *                             \-> gone (many failures; it goes on trying)
+ *                             \-> gone (after many failures; it keeps trying)
  *
- * Events: "phase" (detail: Phase), "message" (detail: Message), "bad" (detail: string).
+ * Events: "phase" (detail: Phase), "message" (detail: Message), "invalid" (detail: string, the fault).
  */
 
 import { Backoff } from "./backoff.js";
 import { PING_MESSAGE, parseMessage, socketUrl } from "./protocol.js";
 
-/** Seconds without any message after which the server is asked whether it lives, and given up. The server
- *  tells its health every two seconds. */
-const QUIET_S = 8;
-const DEAD_S = 14;
+/** Seconds without any message after which to send a ping, and to treat the connection as lost. The server
+ *  sends its health every two seconds. */
+const PING_AFTER_S = 8;
+const LOST_AFTER_S = 14;
 
-/** Close codes that mean "not now": waiting is the right answer, half a second is not. */
-const TRY_LATER = 1013;
+/** Close code of a full server: wait longer than after other losses. */
+const TRY_AGAIN_LATER = 1013;
 
 /**
  * @typedef {object} Phase
  * @property {"connecting"|"open"|"waiting"|"gone"|"closed"} name
- * @property {number} retryAt   clock time (ms) of the next try, where one is planned
- * @property {number} code      close code of the connection before, 0 where there was none
- * @property {string} reason    the server's own words, where it gave any
+ * @property {number} retryAt   clock time (ms) of the next attempt, if one is planned
+ * @property {number} code      close code of the previous connection, 0 if there was none
+ * @property {string} reason    the server's reason for closing, may be empty
  *
  * @typedef {object} Clock
  * @property {() => number} now
@@ -32,7 +32,7 @@ const TRY_LATER = 1013;
  * @property {(timer: any) => void} clearTimeout
  *
  * @typedef {object} Options
- * @property {string} base                       address of the page
+ * @property {string} base                       URL of the page
  * @property {new (url: string) => WebSocket} [WebSocket]
  * @property {Clock} [clock]
  * @property {() => number} [random]
@@ -57,9 +57,9 @@ export class Connection extends EventTarget {
     this._socket = null;
     /** @type {unknown} */
     this._timer = null;
-    this._heard = 0;
-    this._asked = false;
-    /** The stream that is being shown and the last estimate of it. @type {{session: string, seq: number}|null} */
+    this._receivedAt = 0;
+    this._pinged = false;
+    /** The shown session and its newest `seq`. @type {{session: string, seq: number}|null} */
     this.resume = null;
     /** @type {Phase} */
     this.phase = { name: "closed", retryAt: 0, code: 0, reason: "" };
@@ -72,31 +72,31 @@ export class Connection extends EventTarget {
     const socket = new this._Socket(socketUrl(this._base, this.resume));
     socket.binaryType = "arraybuffer";
     this._socket = socket;
-    this._heard = this._clock.now();
+    this._receivedAt = this._clock.now();
     socket.onopen = () => {
       if (socket !== this._socket) return;
-      this._heard = this._clock.now();
-      this._watch();
+      this._receivedAt = this._clock.now();
+      this._watchSilence();
       this._setPhase({ name: "open", retryAt: 0, code: 0, reason: "" });
     };
     socket.onmessage = (event) => {
       if (socket === this._socket) this._receive(event.data);
     };
     socket.onclose = (event) => {
-      if (socket === this._socket) this._lost(event.code, event.reason);
+      if (socket === this._socket) this._handleLoss(event.code, event.reason);
     };
-    // A close event follows each error event and says more.
+    // Each error event is followed by a close event with more detail.
     socket.onerror = () => {};
   }
 
-  /** Ends the connection for good. */
+  /** Closes the connection; it is not reopened. */
   close() {
     this._clearTimer();
-    this._drop();
+    this._discardSocket();
     this._setPhase({ name: "closed", retryAt: 0, code: 0, reason: "" });
   }
 
-  /** Tries at once where a try is only planned. */
+  /** Connects at once if an attempt is only planned. */
   retryNow() {
     if (this._socket || this.phase.name === "closed") return;
     this.open();
@@ -106,14 +106,14 @@ export class Connection extends EventTarget {
     return this._socket !== null && this._socket.readyState === 1;
   }
 
-  /** Bytes given to the socket and not yet sent. */
+  /** Bytes queued in the socket and not yet sent. */
   get bufferedAmount() {
     return this._socket ? this._socket.bufferedAmount : 0;
   }
 
   /**
    * @param {string|ArrayBuffer} data
-   * @returns {boolean} whether there was a connection to give it to
+   * @returns {boolean} whether the connection was open
    */
   send(data) {
     if (!this.isOpen || !this._socket) return false;
@@ -123,18 +123,18 @@ export class Connection extends EventTarget {
 
   /** @param {unknown} data */
   _receive(data) {
-    this._heard = this._clock.now();
-    this._asked = false;
+    this._receivedAt = this._clock.now();
+    this._pinged = false;
     if (typeof data !== "string") return;
     let message;
     try {
       message = parseMessage(data);
     } catch (error) {
-      this.dispatchEvent(new CustomEvent("bad", { detail: String(/** @type {Error} */ (error).message) }));
+      this.dispatchEvent(new CustomEvent("invalid", { detail: String(/** @type {Error} */ (error).message) }));
       return;
     }
     if (!message) return;
-    // A connection that brings nothing is not yet a success: only a hello ends the back-off.
+    // An accepted connection is not yet a success: only a hello resets the back-off.
     if (message.type === "hello") {
       this._backoff.reset();
       if (this.resume?.session !== message.session) this.resume = { session: message.session, seq: -1 };
@@ -143,10 +143,10 @@ export class Connection extends EventTarget {
   }
 
   /**
-   * Remembers how far the stream was seen, for the next resume.
+   * Stores the newest received `seq`, for the next resume.
    * @param {number} seq
    */
-  seen(seq) {
+  markSeen(seq) {
     if (this.resume && seq > this.resume.seq) this.resume.seq = seq;
   }
 
@@ -154,11 +154,11 @@ export class Connection extends EventTarget {
    * @param {number} code
    * @param {string} reason
    */
-  _lost(code, reason) {
+  _handleLoss(code, reason) {
     this._clearTimer();
-    this._drop();
+    this._discardSocket();
     let wait = this._backoff.next();
-    if (code === TRY_LATER) wait = Math.max(wait, 5);
+    if (code === TRY_AGAIN_LATER) wait = Math.max(wait, 5);
     const name = this._backoff.exhausted ? "gone" : "waiting";
     this._timer = this._clock.setTimeout(() => {
       this._timer = null;
@@ -167,22 +167,22 @@ export class Connection extends EventTarget {
     this._setPhase({ name, retryAt: this._clock.now() + wait * 1000, code, reason });
   }
 
-  /** A half-open connection never closes by itself: ask, and give up where no answer comes. */
-  _watch() {
+  /** A half-open connection never closes by itself: ping, and treat it as lost without a reply. */
+  _watchSilence() {
     this._timer = this._clock.setTimeout(() => {
       this._timer = null;
       if (!this._socket) return;
-      const quiet = (this._clock.now() - this._heard) / 1000;
-      if (quiet >= DEAD_S) {
-        this._lost(1006, "");
+      const silentFor = (this._clock.now() - this._receivedAt) / 1000;
+      if (silentFor >= LOST_AFTER_S) {
+        this._handleLoss(1006, "");
         return;
       }
-      if (quiet >= QUIET_S && !this._asked && this.send(PING_MESSAGE)) this._asked = true;
-      this._watch();
+      if (silentFor >= PING_AFTER_S && !this._pinged && this.send(PING_MESSAGE)) this._pinged = true;
+      this._watchSilence();
     }, 1000);
   }
 
-  _drop() {
+  _discardSocket() {
     const socket = this._socket;
     this._socket = null;
     if (!socket) return;

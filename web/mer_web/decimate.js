@@ -1,20 +1,20 @@
 /**
- * From many estimates to one point a pixel column. A line through 36,000 points is 36,000 points of work and
- * looks like a blot; this keeps what the eye could see of each column: mean, lowest, highest, mean interval.
+ * Reduces many estimates to one point per pixel column: mean, minimum, maximum and mean interval. A line through
+ * 36,000 points would be slow to draw and unreadable.
  */
 
 import { GAP_S } from "./history.js";
 
-/** One of the two values, a number a point. */
-export class Lane {
-  /** @param {number} room */
-  constructor(room) {
-    this.mean = new Float64Array(room);
-    this.min = new Float64Array(room);
-    this.max = new Float64Array(room);
-    /** Mean ends of the interval. */
-    this.low = new Float64Array(room);
-    this.high = new Float64Array(room);
+/** One of the two values, one number per point. */
+export class Series {
+  /** @param {number} capacity */
+  constructor(capacity) {
+    this.mean = new Float64Array(capacity);
+    this.min = new Float64Array(capacity);
+    this.max = new Float64Array(capacity);
+    /** Mean bounds of the interval. */
+    this.low = new Float64Array(capacity);
+    this.high = new Float64Array(capacity);
   }
 
   /**
@@ -51,22 +51,22 @@ export class Lane {
   }
 }
 
-/** Points of a stretch of time, in memory that is used again. */
+/** Points of an interval of time, in arrays that are reused. */
 export class Points {
-  /** @param {number} [room] points there is room for at first */
-  constructor(room = 256) {
+  /** @param {number} [capacity] initial number of points */
+  constructor(capacity = 256) {
     this.length = 0;
-    /** Seconds since the origin, mean of the column's estimates. */
-    this.time = new Float64Array(room);
-    /** 1 where no line leads from the point before to this one. */
-    this.broken = new Uint8Array(room);
-    this.valence = new Lane(room);
-    this.arousal = new Lane(room);
+    /** Seconds since the origin: mean of the column's estimates. */
+    this.time = new Float64Array(capacity);
+    /** 1 where no line connects the previous point with this one. */
+    this.broken = new Uint8Array(capacity);
+    this.valence = new Series(capacity);
+    this.arousal = new Series(capacity);
   }
 
-  /** @param {number} room points there must be room for */
-  reserve(room) {
-    if (room > this.time.length) Object.assign(this, new Points(room));
+  /** @param {number} capacity required number of points */
+  reserve(capacity) {
+    if (capacity > this.time.length) Object.assign(this, new Points(capacity));
   }
 }
 
@@ -74,9 +74,9 @@ export class Points {
  * @param {import("./history.js").History} history
  * @param {number} from     first index
  * @param {number} to       one past the last index
- * @param {number} origin   seconds: where column 0 begins
- * @param {number} perColumn  seconds in a column
- * @param {Points} out      filled anew
+ * @param {number} origin   start of column 0 in seconds
+ * @param {number} perColumn  seconds per column
+ * @param {Points} out      overwritten with the result
  */
 export function decimate(history, from, to, origin, perColumn, out) {
   out.reserve(Math.max(0, to - from));

@@ -1,6 +1,7 @@
-/** The page's elements by name: a missing one is a mistake of ours and says so at once. */
+/** Access to the page's elements. */
 
 /**
+ * Returns an element; throws if the page has none of this id and type.
  * @template {Element} T
  * @param {string} id
  * @param {new () => T} kind
@@ -13,20 +14,20 @@ export function element(id, kind) {
 }
 
 /**
- * Marks an element for the style sheet, only where the mark is another one.
+ * Sets a data attribute for the style sheet, only if it changes.
  * @param {HTMLElement} node
  * @param {string} name
  * @param {string} value
  */
-export function mark(node, name, value) {
+export function setData(node, name, value) {
   if (node.dataset[name] !== value) node.dataset[name] = value;
 }
 
 /**
- * Writes a text only where it is another one, so that nothing is laid out for nothing.
+ * Sets a text, only if it changes: this avoids needless layout.
  * @param {Element} node
  * @param {string} text
  */
-export function write(node, text) {
+export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }

@@ -1,4 +1,4 @@
-/** What was seen, as CSV with the columns that `realtime-mer analyze` writes, and the session first. */
+/** The history as CSV: the columns of `realtime-mer analyze`, preceded by the session. */
 
 const LATENCY = /** @type {const} */ (["window_s", "buffer_ms", "compute_ms", "queue_ms"]);
 /** Empty where there are no fast values. */
@@ -12,7 +12,7 @@ export const COLUMNS = /** @type {const} */ ([
 ]);
 
 /**
- * A text cell. Quoted where CSV asks for it; what a spreadsheet would run as a formula is disarmed.
+ * A text cell, quoted where CSV requires it. A leading apostrophe keeps spreadsheets from running formulas.
  * @param {string} text
  * @returns {string}
  */
@@ -23,8 +23,8 @@ export function cell(text) {
 
 /**
  * @param {number} value
- * @param {number} decimals most digits after the point
- * @returns {string} with a point, a plain minus and no needless zeros
+ * @param {number} decimals maximum number of decimals
+ * @returns {string} with a decimal point, a plain minus and no trailing zeros
  */
 function plain(value, decimals) {
   const text = String(Number(value.toFixed(decimals)));
@@ -53,14 +53,14 @@ export function csvLines(history) {
 
 /**
  * @param {Date} when
- * @returns {string} a file name that sorts by time and that every file system takes
+ * @returns {string} a file name that sorts by time and is valid on every file system
  */
 export function fileName(when) {
   return `realtime-mer-${when.toISOString().slice(0, 19).replaceAll(":", "-")}Z.csv`;
 }
 
 /**
- * Hands the history to the browser as a download.
+ * Offers the history as a download.
  * @param {import("./history.js").History} history
  */
 export function download(history) {
@@ -68,6 +68,6 @@ export function download(history) {
   link.href = URL.createObjectURL(new Blob(csvLines(history), { type: "text/csv" }));
   link.download = fileName(new Date());
   link.click();
-  // The browser has taken its copy by the next turn of the loop, a slow one a little later.
+  // The browser copies the data soon after the click.
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }

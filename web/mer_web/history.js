@@ -1,17 +1,17 @@
 /**
- * What was seen: estimates in ring buffers of fixed size, oldest overwritten. Columns, not objects, so that
- * an hour at ten estimates a second (36,000) costs a few megabytes and no work for the garbage collector.
+ * The received estimates in ring buffers of fixed size. Columns instead of objects: an hour at ten estimates a
+ * second (36,000) takes a few megabytes and no work of the garbage collector.
  *
- * The common axis is `time`: seconds of the server's clock. Stream time starts again with each session and
- * stands still while a source is gone; the clock on the wall does neither.
+ * The common axis is `time`: seconds of the server's clock. Stream time would not do: it restarts with each
+ * session and stops while a source is lost.
  */
 
 import { STATES } from "./protocol.js";
 
-/** An hour at ten estimates a second, and a minute more, so that the oldest column of the view is whole. */
-export const CAPACITY = 36600;
+/** An hour at ten estimates a second, and a minute more, so that the oldest column of the view is complete. */
+const CAPACITY = 36600;
 
-/** Seconds without an estimate after which a line is broken: it would tell of what nobody heard. */
+/** Seconds without an estimate after which a line is broken. */
 export const GAP_S = 2.5;
 
 const NUMBERS = /** @type {const} */ ([
@@ -22,7 +22,7 @@ const FAST = /** @type {const} */ ([
   "window_s", "valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high",
 ]);
 
-/** Code of a state this page has no name for. */
+/** Code of a state that this page does not know. */
 export const OTHER_STATE = STATES.length;
 
 /**
@@ -35,7 +35,7 @@ export function stateCode(state) {
 }
 
 /**
- * @typedef {object} Run  a stretch of one state in one session
+ * @typedef {object} Run  an interval of one state in one session
  * @property {number} state
  * @property {number} session
  * @property {number} start   seconds
@@ -43,10 +43,10 @@ export function stateCode(state) {
  */
 
 export class History {
-  /** @param {number} [capacity] most estimates kept */
+  /** @param {number} [capacity] maximum number of estimates */
   constructor(capacity = CAPACITY) {
     this.capacity = capacity;
-    /** Estimates ever taken; index i lives at slot i % capacity. */
+    /** Number of estimates ever added; index i is stored at slot i % capacity. */
     this.end = 0;
     this.time = new Float64Array(capacity);
     this.seq = new Float64Array(capacity);
@@ -61,25 +61,25 @@ export class History {
     this.arousal_high = new Float32Array(capacity);
     this.level_db = new Float32Array(capacity);
     this.latency = new Float32Array(capacity * LATENCY.length);
-    /** Not numbers where an estimate had no fast values. */
+    /** NaN where an estimate had no fast values. */
     this._fast = new Float32Array(capacity * FAST.length);
     /** @type {string[]} */
     this._utc = new Array(capacity).fill("");
     /** @type {string[]} */
     this._mood = new Array(capacity).fill("");
-    /** Session ids in the order they came, and what each was called. @type {{id: string, label: string}[]} */
+    /** Sessions in the order of arrival. @type {{id: string, label: string}[]} */
     this.sessions = [];
-    /** Stretches of states, oldest first. @type {Run[]} */
+    /** Runs of states, oldest first. @type {Run[]} */
     this.runs = [];
-    /** Seconds by which this session's clock was put forward to follow on what was seen. */
-    this._shift = 0;
+    /** Seconds added to this session's clock, so that time never goes backwards. */
+    this._clockShift = 0;
   }
 
   get length() {
     return Math.min(this.end, this.capacity);
   }
 
-  /** Index of the oldest estimate that is still here. */
+  /** Index of the oldest estimate that is still stored. */
   get start() {
     return this.end - this.length;
   }
@@ -92,35 +92,35 @@ export class History {
     return index % this.capacity;
   }
 
-  /** Time of the newest estimate, -Infinity where there is none. */
+  /** Time of the newest estimate; -Infinity where there is none. */
   get newest() {
     return this.end ? this.time[this.slot(this.end - 1)] : -Infinity;
   }
 
   /**
-   * Names the session that the next estimates belong to.
+   * Sets the session of the next estimates.
    * @param {string} id
    * @param {string} label
-   * @returns {boolean} whether it is another one than before
+   * @returns {boolean} whether it differs from the current one
    */
-  enter(id, label) {
+  startSession(id, label) {
     const last = this.sessions[this.sessions.length - 1];
     if (last && last.id === id) return false;
     if (last && !this.runs.some((run) => run.session === this.sessions.length - 1)) this.sessions.pop();
     this.sessions.push({ id, label });
-    this._shift = 0;
+    this._clockShift = 0;
     return true;
   }
 
   /**
    * @param {import("./protocol.js").Estimate} estimate
-   * @param {boolean} [live]  of now, and not a part of the past
-   * @returns {boolean} false where it was seen already, or is another session's past
+   * @param {boolean} [live]  a live estimate, not a part of a snapshot
+   * @returns {boolean} false for a duplicate, and for another session's past
    */
   push(estimate, live = false) {
-    if (!this.sessions.length) this.enter("", "");
+    if (!this.sessions.length) this.startSession("", "");
     const session = this.sessions.length - 1;
-    let at = Date.parse(estimate.utc) / 1000 + this._shift;
+    let at = Date.parse(estimate.utc) / 1000 + this._clockShift;
     let gap = false;
     if (this.end) {
       const before = this.slot(this.end - 1);
@@ -128,8 +128,8 @@ export class History {
       if (same && estimate.seq <= this.seq[before]) return false;
       if (at < this.time[before]) {
         if (!live && !same) return false;
-        // The clock was put back, or it is another machine's: time goes on where it was.
-        this._shift += this.time[before] - at;
+        // The clock was set back, or another machine's clock differs: continue at the last time.
+        this._clockShift += this.time[before] - at;
         at = this.time[before];
       }
       gap = at - this.time[before] > GAP_S;
@@ -163,7 +163,7 @@ export class History {
   _extendRuns(state, session, at, gap) {
     const last = this.runs[this.runs.length - 1];
     if (last && last.session === session && !gap) {
-      // A stretch lasts until the next one begins.
+      // A run lasts until the next one begins.
       last.end = at;
       if (last.state === state) return;
     }
@@ -176,7 +176,7 @@ export class History {
 
   /**
    * @param {number} time seconds
-   * @returns {number} index of the first estimate at or after it; `end` where there is none
+   * @returns {number} index of the first estimate at or after this time; `end` where there is none
    */
   lowerBound(time) {
     let low = this.start;
@@ -191,7 +191,7 @@ export class History {
 
   /**
    * @param {number} index in [start, end)
-   * @returns {import("./protocol.js").Estimate & {session: string}} as it came (numbers in single precision)
+   * @returns {import("./protocol.js").Estimate & {session: string}} as received (numbers in single precision)
    */
   at(index) {
     const slot = this.slot(index);

@@ -1,7 +1,7 @@
-/** The buttons that choose the input, the file that is dropped on the page, and how far it has played. */
+/** The buttons for the input, the drop target for files, and the progress of a file. */
 
-import { element, write } from "./dom.js";
-import { recall, remember } from "./settings.js";
+import { element, setText } from "./dom.js";
+import { loadPreference, savePreference } from "./settings.js";
 import { clock } from "./text.js";
 
 export class InputPanel {
@@ -17,44 +17,44 @@ export class InputPanel {
     this._name = element("playing-name", HTMLElement);
     this._progress = element("progress", HTMLProgressElement);
     this._position = element("position", HTMLElement);
-    this._hearRow = element("hear-row", HTMLElement);
+    this._audibleRow = element("audible-row", HTMLElement);
     this._file = element("file", HTMLInputElement);
     this._drop = element("drop", HTMLElement);
-    const hear = element("hear", HTMLInputElement);
-    hear.checked = recall("hear") !== "off";
-    input.hear(hear.checked);
-    hear.addEventListener("change", () => {
-      remember("hear", hear.checked ? "on" : "off");
-      input.hear(hear.checked);
+    const audible = element("audible", HTMLInputElement);
+    audible.checked = loadPreference("hear") !== "off";
+    input.setAudible(audible.checked);
+    audible.addEventListener("change", () => {
+      savePreference("hear", audible.checked ? "on" : "off");
+      input.setAudible(audible.checked);
     });
-    this._buttons.server.addEventListener("click", () => this.server());
-    this._buttons.microphone.addEventListener("click", () => this.microphone());
-    this._buttons.file.addEventListener("click", () => this.file());
-    element("stop", HTMLButtonElement).addEventListener("click", () => this.server());
+    this._buttons.server.addEventListener("click", () => this.selectServer());
+    this._buttons.microphone.addEventListener("click", () => this.selectMicrophone());
+    this._buttons.file.addEventListener("click", () => this.openFileDialog());
+    element("stop", HTMLButtonElement).addEventListener("click", () => this.selectServer());
     this._file.addEventListener("change", () => {
       const [file] = this._file.files ?? [];
       if (file) void input.useFile(file);
       this._file.value = "";
     });
     input.addEventListener("change", () => this._show());
-    this._takeDrops();
+    this._addDropTarget();
     this._show();
   }
 
-  server() {
+  selectServer() {
     if (this._input.choice.kind !== "server") void this._input.useServer();
   }
 
-  microphone() {
+  selectMicrophone() {
     if (this._input.choice.kind !== "microphone") void this._input.useMicrophone();
   }
 
-  file() {
+  openFileDialog() {
     this._file.click();
   }
 
-  _takeDrops() {
-    // Entering a child fires before leaving its parent: only the count knows when the pointer is gone.
+  _addDropTarget() {
+    // Entering a child fires before leaving its parent: only a count tells when the pointer has left.
     let depth = 0;
     const files = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes("Files") ?? false;
     addEventListener("dragenter", (event) => {
@@ -84,18 +84,18 @@ export class InputPanel {
     const { kind, phase, name } = this._input.choice;
     for (const [of, button] of Object.entries(this._buttons)) button.setAttribute("aria-pressed", String(of === kind));
     this._playing.hidden = kind === "server";
-    this._progress.hidden = this._position.hidden = this._hearRow.hidden = kind !== "file" || phase === "opening";
-    const opening = kind === "file" ? `reading ${name}…` : "asking for the microphone…";
-    write(this._name, phase === "opening" ? opening : name);
+    this._progress.hidden = this._position.hidden = this._audibleRow.hidden = kind !== "file" || phase === "opening";
+    const opening = kind === "file" ? `reading ${name}…` : "waiting for the microphone…";
+    setText(this._name, phase === "opening" ? opening : name);
     this._name.title = name;
     this.tick();
   }
 
-  /** Brings the position up to date. */
+  /** Updates the position. */
   tick() {
     const progress = this._input.progress;
     if (!progress) return;
     this._progress.value = progress.duration ? progress.position / progress.duration : 0;
-    write(this._position, `${clock(progress.position)} of ${clock(progress.duration)}`);
+    setText(this._position, `${clock(progress.position)} of ${clock(progress.duration)}`);
   }
 }

@@ -1,8 +1,9 @@
 /**
- * Which music is heard: the server's own input, this browser's microphone, or a file. One at a time; the last
- * choice wins, also while an earlier one is still asking for permission.
+ * The choice of input: the server's own, this browser's microphone, or a file. One at a time; the last choice
+ * wins, even while an earlier one is still waiting for permission.
  *
- * Events: "change" (detail: Choice), "failed" (detail: string, a sentence for the reader).
+ * Events: "change" (detail: Choice), "failed" (detail: string, a sentence for the user), "finished" (detail:
+ * string, the file's name).
  */
 
 import { AudioFile } from "./audio-file.js";
@@ -25,39 +26,39 @@ export class InputChoice extends EventTarget {
     this._source = null;
     /** @type {PcmSender|null} */
     this._sender = null;
-    this._turn = 0;
-    /** Streams that we stopped and whose end the server has yet to tell. */
-    this._stops = 0;
-    this.heard = true;
+    this._generation = 0;
+    /** Streams that this page stopped and whose end the server has not sent yet. */
+    this._pendingStops = 0;
+    this.audible = true;
     /** @type {Choice} */
     this.choice = { kind: "server", phase: "running", name: "" };
     connection.addEventListener("phase", () => {
-      // The server forgets a stream with its connection: a new connection starts a new one.
+      // A stream ends with its connection: start a new one on a new connection.
       if (connection.phase.name !== "open") return;
-      this._stops = 0;
-      this._announce();
+      this._pendingStops = 0;
+      this._sendStart();
     });
   }
 
-  /** Seconds of audio that never left this browser. */
+  /** Seconds of audio that this browser could not send. */
   get droppedSeconds() {
     return this._sender?.droppedSeconds ?? 0;
   }
 
-  /** @returns {{position: number, duration: number}|null} how far the file is */
+  /** @returns {{position: number, duration: number}|null} progress of the file, in seconds */
   get progress() {
     return this._source instanceof AudioFile ? this._source.progress : null;
   }
 
   async useServer() {
-    const turn = await this._leave();
-    if (turn !== this._turn) return;
+    const generation = await this._closeSource();
+    if (generation !== this._generation) return;
     this._change({ kind: "server", phase: "running", name: "" });
   }
 
   async useMicrophone() {
     const source = new Microphone((block) => this._sender?.push(block), (reason) => this._fail(reason));
-    await this._enter("microphone", source, "");
+    await this._open("microphone", source, "");
   }
 
   /** @param {File} file */
@@ -66,13 +67,13 @@ export class InputChoice extends EventTarget {
       this.dispatchEvent(new CustomEvent("finished", { detail: clean(file.name, 80) }));
       void this.useServer();
     });
-    await this._enter("file", source, file.name);
+    await this._open("file", source, file.name);
   }
 
-  /** @param {boolean} heard whether a file should sound from the speakers too */
-  hear(heard) {
-    this.heard = heard;
-    if (this._source instanceof AudioFile && this.choice.phase === "running") this._source.hear(heard);
+  /** @param {boolean} audible whether to play a file through the speakers too */
+  setAudible(audible) {
+    this.audible = audible;
+    if (this._source instanceof AudioFile && this.choice.phase === "running") this._source.setAudible(audible);
   }
 
   /**
@@ -80,52 +81,52 @@ export class InputChoice extends EventTarget {
    * @param {Microphone|AudioFile} source
    * @param {string} name
    */
-  async _enter(kind, source, name) {
-    const turn = await this._leave();
-    if (turn !== this._turn) return;
+  async _open(kind, source, name) {
+    const generation = await this._closeSource();
+    if (generation !== this._generation) return;
     this._change({ kind, phase: "opening", name: clean(name, 80) });
     try {
       await source.open();
     } catch (error) {
-      if (turn === this._turn) this._fail(/** @type {Error} */ (error).message);
+      if (generation === this._generation) this._fail(/** @type {Error} */ (error).message);
       return;
     }
-    if (turn !== this._turn) {
+    if (generation !== this._generation) {
       await source.close();
       return;
     }
     this._source = source;
     this._sender = new PcmSender(this._connection, source.sampleRate);
-    this._announce();
+    this._sendStart();
     if (source instanceof AudioFile) {
       source.play();
-      if (this.heard) source.hear(true);
+      if (this.audible) source.setAudible(true);
     }
     this._change({ kind, phase: "running", name: clean(source.name, 80) });
   }
 
-  /** @returns {Promise<number>} the turn that begins with this; another turn may have begun meanwhile */
-  async _leave() {
-    this._turn += 1;
-    const turn = this._turn;
+  /** @returns {Promise<number>} the new generation; a later one may have begun meanwhile */
+  async _closeSource() {
+    this._generation += 1;
+    const generation = this._generation;
     const source = this._source;
     this._source = null;
     this._sender = null;
     if (source) {
-      if (this._connection.send(STOP_MESSAGE)) this._stops += 1;
+      if (this._connection.send(STOP_MESSAGE)) this._pendingStops += 1;
       await source.close();
     }
-    return turn;
+    return generation;
   }
 
-  /** Tells the server that samples of this browser follow. */
-  _announce() {
+  /** Announces to the server that audio follows. */
+  _sendStart() {
     if (!this._source || !this._sender) return;
     this._connection.send(startMessage(this._sender.sampleRate, this._source.name));
   }
 
   /**
-   * The stream cannot go on: back to the server's own input, and say why.
+   * Ends a stream that cannot continue: returns to the server's own input and reports the reason.
    * @param {string} reason
    */
   _fail(reason) {
@@ -134,19 +135,19 @@ export class InputChoice extends EventTarget {
   }
 
   /**
-   * The server says that a stream of ours is over: as we wished, or for a reason of its own.
+   * Handles the end of a stream of this page: requested by the page, or by the server for its own reason.
    * @param {string} reason
    */
-  ended(reason) {
-    if (this._stops > 0) this._stops -= 1;
-    else this.refuse(`The server ended the stream: ${reason || "no reason given"}.`);
+  handleStreamEnd(reason) {
+    if (this._pendingStops > 0) this._pendingStops -= 1;
+    else this.handleRefusal(`The server ended the stream: ${reason || "no reason given"}.`);
   }
 
   /**
-   * The server takes no audio of ours.
+   * Handles a server that accepts no audio from this page.
    * @param {string} reason
    */
-  refuse(reason) {
+  handleRefusal(reason) {
     if (this.choice.kind !== "server") this._fail(reason);
   }
 

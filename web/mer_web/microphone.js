@@ -1,9 +1,9 @@
-/** This browser's microphone, as it is: no echo canceller, noise suppressor or gain control between it and us. */
+/** This browser's microphone, without echo canceller, noise suppressor or gain control. */
 
-/** Samples a block: 21 ms at 48 kHz, 46 ms at 22.05 kHz. */
+/** Samples per block: 21 ms at 48 kHz, 46 ms at 22.05 kHz. */
 const BLOCK_FRAMES = 1024;
 
-/** A failure that the person at the page can do something about; `message` says what. */
+/** A failure that the user can fix; `message` says how. */
 export class InputError extends Error {
   /** @param {string} text */
   constructor(text) {
@@ -13,34 +13,34 @@ export class InputError extends Error {
 }
 
 /**
- * What to tell about a refused or missing microphone.
+ * Explains a refused or missing microphone to the user.
  * @param {string} name  name of the DOMException
- * @param {string} said  its message
+ * @param {string} message  message of the DOMException
  * @returns {string}
  */
-export function explain(name, said) {
+function explainError(name, message) {
   switch (name) {
     case "NotAllowedError":
     case "SecurityError":
-      return "The browser was not allowed to use the microphone. Allow it for this page (the sign beside the "
+      return "The browser was not allowed to use the microphone. Allow it for this page (the icon beside the "
         + "address), then choose the microphone again.";
     case "NotFoundError":
     case "OverconstrainedError":
       return "No microphone was found. Plug one in, or check that the system shows it, then try again.";
     case "NotReadableError":
     case "AbortError":
-      return "The microphone could not be opened. Another program may hold it: close that, then try again.";
+      return "The microphone could not be opened. Another program may be using it: close that, then try again.";
     default:
-      return `The microphone could not be opened (${said || name || "no reason given"}).`;
+      return `The microphone could not be opened (${message || name || "no reason given"}).`;
   }
 }
 
-/** @returns {string} why this page may not have a microphone at all, empty where it may */
-export function obstacle() {
+/** @returns {string} why this page cannot use a microphone at all; empty if it can */
+function unavailableReason() {
   if (!window.isSecureContext) {
-    return "Browsers give the microphone only to pages that come over https or from this very machine "
-      + "(localhost), and this page came over plain http. Open it on the server's machine as "
-      + "http://localhost, or forward the port there (ssh -L). An audio file works here as well.";
+    return "Browsers allow the microphone only on pages loaded over https or from this machine "
+      + "(localhost), and this page was loaded over plain http. Open it on the server's machine as "
+      + "http://localhost, or forward the port there (ssh -L). An audio file works here too.";
   }
   if (!navigator.mediaDevices?.getUserMedia || typeof AudioWorkletNode === "undefined") {
     return "This browser cannot record audio in a page. Use a current Firefox, Chrome, Edge or Safari.";
@@ -50,12 +50,12 @@ export function obstacle() {
 
 export class Microphone {
   /**
-   * @param {(block: ArrayBuffer) => void} block   float 32 samples, one channel
-   * @param {(reason: string) => void} ended       it was unplugged or taken away
+   * @param {(block: ArrayBuffer) => void} onBlock   float 32 samples, one channel
+   * @param {(reason: string) => void} onEnded       called when it was unplugged or its permission was revoked
    */
-  constructor(block, ended) {
-    this._block = block;
-    this._ended = ended;
+  constructor(onBlock, onEnded) {
+    this._onBlock = onBlock;
+    this._onEnded = onEnded;
     /** @type {AudioContext|null} */
     this._context = null;
     /** @type {MediaStream|null} */
@@ -65,38 +65,38 @@ export class Microphone {
   }
 
   /**
-   * Asks for the microphone and opens it.
-   * @throws {InputError} where it cannot be had
+   * Requests the microphone and opens it.
+   * @throws {InputError} if it is not available
    */
   async open() {
-    const why = obstacle();
-    if (why) throw new InputError(why);
+    const reason = unavailableReason();
+    if (reason) throw new InputError(reason);
     try {
       this._stream = await navigator.mediaDevices.getUserMedia({
         audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 },
       });
       const context = new AudioContext({ latencyHint: "interactive" });
       this._context = context;
-      // Without a gesture it would stay suspended for ever: the caller comes from a click or a key.
+      // This needs a user gesture: the caller handles a click or a key.
       if (context.state === "suspended") await context.resume();
       await context.audioWorklet.addModule(new URL("pcm-worklet.js", import.meta.url).href);
       const tap = new AudioWorkletNode(context, "pcm-tap", {
         numberOfInputs: 1, numberOfOutputs: 1, outputChannelCount: [1],
         processorOptions: { blockFrames: BLOCK_FRAMES },
       });
-      tap.port.onmessage = (event) => this._block(event.data);
-      // A node that leads nowhere is not run everywhere; silence leads to the speakers. The tap writes none.
+      tap.port.onmessage = (event) => this._onBlock(event.data);
+      // Some browsers do not run an unconnected node, so it is connected to the speakers with gain 0.
       const mute = new GainNode(context, { gain: 0 });
       context.createMediaStreamSource(this._stream).connect(tap).connect(mute).connect(context.destination);
       this.sampleRate = context.sampleRate;
     } catch (error) {
       await this.close();
       const { name, message } = /** @type {DOMException} */ (error);
-      throw error instanceof InputError ? error : new InputError(explain(name, message));
+      throw error instanceof InputError ? error : new InputError(explainError(name, message));
     }
     const [track] = this._stream.getAudioTracks();
     this.name = track.label || "microphone";
-    track.onended = () => this._ended("The microphone is gone: unplugged, or its permission was taken back.");
+    track.onended = () => this._onEnded("The microphone is gone: it was unplugged, or its permission was revoked.");
   }
 
   async close() {

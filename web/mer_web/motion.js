@@ -1,11 +1,11 @@
 /**
- * Motion between estimates: a critically damped spring for what is shown now, and a clock that flows evenly
- * although estimates arrive in jerks. Both take the time as an argument and keep no timer.
+ * Motion between estimates: a critically damped spring for the shown values, and a clock that runs evenly although
+ * estimates arrive irregularly. Both take the time as an argument and have no timer.
  */
 
-/** Values that follow their targets without overshoot, equally at any frame rate. */
+/** Values that follow their targets without overshoot, independent of the frame rate. */
 export class Spring {
-  /** @param {number} size how many values move together */
+  /** @param {number} size number of values */
   constructor(size) {
     this.value = new Float64Array(size);
     this.target = new Float64Array(size);
@@ -16,7 +16,7 @@ export class Spring {
 
   /**
    * @param {ArrayLike<number>} target
-   * @param {boolean} [jump] be there at once (reduced motion)
+   * @param {boolean} [jump] move there at once (reduced motion)
    */
   aim(target, jump = false) {
     this.target.set(target);
@@ -30,7 +30,7 @@ export class Spring {
     this.moving = true;
   }
 
-  /** The next target is where it starts: nothing leads there from here. */
+  /** Makes the values start at the next target instead of moving there. */
   reset() {
     this._fresh = true;
     this.moving = false;
@@ -38,24 +38,24 @@ export class Spring {
   }
 
   /**
-   * @param {number} seconds since the step before
-   * @param {number} settle  seconds after which 98 % of a step is done
+   * @param {number} seconds since the last step
+   * @param {number} settle  seconds after which 98 % of a change is done
    */
   step(seconds, settle) {
     if (!this.moving) return;
     // x(t) = (x0 + (v0 + w x0) t) exp(-w t) is within 2 % at w t = 5.83.
     const w = 5.83 / settle;
     const decay = Math.exp(-w * seconds);
-    let most = 0;
+    let largest = 0;
     for (let k = 0; k < this.value.length; k += 1) {
-      const away = this.value[k] - this.target[k];
-      const push = this._speed[k] + w * away;
+      const distance = this.value[k] - this.target[k];
+      const push = this._speed[k] + w * distance;
       this._speed[k] = (this._speed[k] - w * push * seconds) * decay;
-      const left = (away + push * seconds) * decay;
+      const left = (distance + push * seconds) * decay;
       this.value[k] = this.target[k] + left;
-      most = Math.max(most, Math.abs(left), Math.abs(this._speed[k]) * 0.1);
+      largest = Math.max(largest, Math.abs(left), Math.abs(this._speed[k]) * 0.1);
     }
-    if (most < 2e-4) {
+    if (largest < 2e-4) {
       this.value.set(this.target);
       this._speed.fill(0);
       this.moving = false;
@@ -63,10 +63,10 @@ export class Spring {
   }
 }
 
-/** Seconds by which the flowing clock may be wrong before it jumps. */
+/** Error in seconds beyond which the clock jumps. */
 const JUMP_S = 3;
 
-/** The server's clock as the view shows it: even, and never ahead of what has been heard by more than a pause. */
+/** The server's clock as the view shows it: runs evenly and follows the newest estimate. */
 export class ViewClock {
   constructor() {
     /** Server seconds minus local seconds, as of the newest estimate. @type {number|null} */
@@ -76,13 +76,13 @@ export class ViewClock {
   }
 
   /**
-   * @param {number} server  seconds of the server's clock, of the newest estimate
-   * @param {number} local   seconds of ours, when it arrived
+   * @param {number} server  server time of the newest estimate in seconds
+   * @param {number} local   local time of its arrival in seconds
    */
   sync(server, local) {
     const offset = server - local;
-    // An estimate can only arrive late, so the largest offset is nearest to the truth; a slow leak lets a
-    // clock that was put back be believed.
+    // An estimate can only arrive late, so the largest offset is the most accurate. The offset decays slowly, to
+    // follow a clock that was set back.
     if (this._offset === null || offset > this._offset || this._offset - offset > JUMP_S) {
       this._offset = offset;
     } else {

@@ -1,6 +1,6 @@
-/** A sentence about what went wrong and what to do, until it is dismissed, mended or replaced. */
+/** A message about a problem and its remedy, until it is dismissed, resolved or replaced. */
 
-import { element, write } from "./dom.js";
+import { element, setText } from "./dom.js";
 
 export class NoticeBar {
   constructor() {
@@ -16,18 +16,18 @@ export class NoticeBar {
 
   /**
    * @param {string} text
-   * @param {string} [topic] lets `clear` take back this one and no other
+   * @param {string} [topic] lets `clear` remove this message and no other
    */
   show(text, topic = "") {
     this._topic = topic;
-    write(this._text, text);
+    setText(this._text, text);
     this._bar.hidden = false;
   }
 
-  /** @param {string} [topic] only a notice of this topic; any where left out */
+  /** @param {string} [topic] clears only a message of this topic; any if omitted */
   clear(topic) {
     if (topic !== undefined && topic !== this._topic) return;
     this._bar.hidden = true;
-    write(this._text, "");
+    setText(this._text, "");
   }
 }

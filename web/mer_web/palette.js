@@ -1,9 +1,8 @@
 /**
- * Colour by place on the plane: bilinear in OKLab between four corners, so that equal steps look equal.
+ * Colour of a point of the plane: bilinear in OKLab between four corners, so that equal steps look equal.
  *
- * Arousal is carried by lightness, valence by the blue-yellow axis: both survive red-green colour blindness,
- * and lightness survives any. The red-green axis only adds warmth for those who see it. Colour never stands
- * alone on the page: place, word and number say the same.
+ * Arousal maps to lightness, valence to the blue-yellow axis. Both remain visible with red-green colour blindness,
+ * lightness with any. Colour is never the only cue on the page: position, word and number show the same.
  */
 
 /**
@@ -13,7 +12,7 @@
  */
 
 /** @type {Record<Theme, Corners>} */
-export const CORNERS = {
+const CORNERS = {
   dark: {
     tense: [0.715, 0.18, 335], joyful: [0.87, 0.155, 88],
     sad: [0.52, 0.15, 268], calm: [0.69, 0.12, 160],
@@ -28,14 +27,14 @@ export const CORNERS = {
  * @param {Triple} lch lightness, chroma, hue in degrees
  * @returns {Triple} OKLab
  */
-export function oklchToOklab([lightness, chroma, hue]) {
+function oklchToOklab([lightness, chroma, hue]) {
   const angle = (hue * Math.PI) / 180;
   return [lightness, chroma * Math.cos(angle), chroma * Math.sin(angle)];
 }
 
 /**
  * @param {Triple} lab OKLab
- * @returns {Triple} linear sRGB, outside [0, 1] where the screen cannot show it
+ * @returns {Triple} linear sRGB, outside [0, 1] where the colour is out of gamut
  */
 export function oklabToLinear([lightness, a, b]) {
   const l = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3;
@@ -49,23 +48,8 @@ export function oklabToLinear([lightness, a, b]) {
 }
 
 /**
- * @param {Triple} rgb linear sRGB
- * @returns {Triple} OKLab
- */
-export function linearToOklab([red, green, blue]) {
-  const l = Math.cbrt(0.4122214708 * red + 0.5363325363 * green + 0.0514459929 * blue);
-  const m = Math.cbrt(0.2119034982 * red + 0.6806995451 * green + 0.1073969566 * blue);
-  const s = Math.cbrt(0.0883024619 * red + 0.2817188376 * green + 0.6299787005 * blue);
-  return [
-    0.2104542553 * l + 0.793617785 * m - 0.0040720468 * s,
-    1.9779984951 * l - 2.428592205 * m + 0.4505937099 * s,
-    0.0259040371 * l + 0.7827717662 * m - 0.808675766 * s,
-  ];
-}
-
-/**
  * @param {Triple} lab OKLab
- * @returns {Triple} linear sRGB within [0, 1]; what cannot be shown loses chroma, not lightness or hue
+ * @returns {Triple} linear sRGB within [0, 1]; out of gamut colours lose chroma, not lightness or hue
  */
 export function toGamut(lab) {
   const fits = (/** @type {Triple} */ rgb) => rgb.every((part) => part >= -1e-4 && part <= 1.0001);
@@ -87,19 +71,19 @@ export function toGamut(lab) {
  * @param {Triple} linear linear sRGB within [0, 1]
  * @returns {Triple} sRGB bytes
  */
-export function toBytes(linear) {
+function toBytes(linear) {
   return /** @type {Triple} */ (linear.map((part) => Math.round(
     255 * (part <= 0.0031308 ? 12.92 * part : 1.055 * part ** (1 / 2.4) - 0.055))));
 }
 
 /**
- * Most music lies within half of the plane: colour changes fastest there. Order is kept, ends stay ends.
+ * Stretches the middle of the axis, where most music lies, so that colour changes fastest there. Monotonic.
  * @param {number} value
  * @returns {number} in [-1, 1]
  */
 function spread(value) {
-  const held = Math.max(-1, Math.min(1, value));
-  return held * (1.9 - 0.9 * Math.abs(held));
+  const clamped = Math.max(-1, Math.min(1, value));
+  return clamped * (1.9 - 0.9 * Math.abs(clamped));
 }
 
 /**
@@ -108,7 +92,7 @@ function spread(value) {
  * @param {Theme} theme
  * @returns {Triple} OKLab
  */
-export function placeLab(valence, arousal, theme) {
+export function planeOklab(valence, arousal, theme) {
   const x = (spread(valence) + 1) / 2;
   const y = (spread(arousal) + 1) / 2;
   const corners = CORNERS[theme];
@@ -118,32 +102,10 @@ export function placeLab(valence, arousal, theme) {
   return [mix(0), mix(1), mix(2)];
 }
 
-/**
- * @param {Triple} bytes
- * @returns {number} relative luminance as WCAG defines it
- */
-export function luminance(bytes) {
-  const [red, green, blue] = bytes.map((byte) => {
-    const part = byte / 255;
-    return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
-  });
-  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-}
-
-/**
- * @param {Triple} one
- * @param {Triple} other
- * @returns {number} WCAG contrast ratio, 1 to 21
- */
-export function contrast(one, other) {
-  const [bright, dark] = [luminance(one), luminance(other)].sort((a, b) => b - a);
-  return (bright + 0.05) / (dark + 0.05);
-}
-
-/** Steps of the table on each axis: finer than the eye. */
+/** Steps of the colour table on each axis. */
 const STEPS = 48;
 
-/** The colours of one theme, looked up, not computed, while drawing. */
+/** The colours of one theme in a table, for fast drawing. */
 export class Palette {
   /** @param {Theme} theme */
   constructor(theme) {
@@ -154,7 +116,7 @@ export class Palette {
     this._css = [];
     for (let row = 0; row <= STEPS; row += 1) {
       for (let column = 0; column <= STEPS; column += 1) {
-        const lab = placeLab((2 * column) / STEPS - 1, (2 * row) / STEPS - 1, theme);
+        const lab = planeOklab((2 * column) / STEPS - 1, (2 * row) / STEPS - 1, theme);
         const bytes = toBytes(toGamut(lab));
         this._bytes.push(bytes);
         this._css.push(`rgb(${bytes.join(",")})`);
@@ -202,7 +164,7 @@ export class Palette {
   }
 
   /**
-   * The colour of words about a place: its hue, at a lightness that reads on the page's ground.
+   * The text colour for a point of the plane: its hue, at a lightness that is readable on the background.
    * @param {number} valence
    * @param {number} arousal
    * @returns {string} a CSS colour
@@ -217,7 +179,7 @@ export class Palette {
    * @returns {Triple} sRGB bytes
    */
   inkBytes(valence, arousal) {
-    const [, a, b] = placeLab(valence, arousal, this.theme);
+    const [, a, b] = planeOklab(valence, arousal, this.theme);
     const lightness = this.theme === "dark" ? 0.88 : 0.48;
     const tint = this.theme === "dark" ? 0.9 : 1.3;
     return toBytes(toGamut([lightness, a * tint, b * tint]));

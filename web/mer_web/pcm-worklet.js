@@ -1,6 +1,6 @@
 /**
- * Runs on the browser's audio thread: mixes what comes to one channel and posts it in blocks. Copies and posts,
- * nothing else. `registerProcessor` and `AudioWorkletProcessor` are globals of that thread.
+ * Runs on the browser's audio thread: mixes the input to one channel and posts it in blocks.
+ * `registerProcessor` and `AudioWorkletProcessor` are globals of that thread.
  */
 
 /* global AudioWorkletProcessor, registerProcessor */
@@ -15,7 +15,7 @@ class PcmTap extends AudioWorkletProcessor {
 
   /**
    * @param {Float32Array[][]} inputs
-   * @returns {boolean} true: stay alive while the input is silent or not yet connected
+   * @returns {boolean} true: keep running while the input is silent or not yet connected
    */
   process(inputs) {
     const channels = inputs[0];

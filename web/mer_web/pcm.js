@@ -1,13 +1,13 @@
-/** PCM on its way to the server: float 32, little-endian, one channel. What does not fit is dropped and counted. */
+/** Sends PCM to the server: float 32, little-endian, one channel. Drops and counts what the network cannot take. */
 
 const BYTES = 4;
 
-/** Audio that may wait in the browser's own send buffer. Later than this, live is no longer live. */
-export const MOST_WAITING_S = 0.5;
+/** Maximum audio in the browser's send buffer, in seconds. Beyond it the delay would be too long for live use. */
+export const MAX_BUFFERED_S = 0.5;
 
 /** @typedef {{send: (data: ArrayBuffer) => boolean, bufferedAmount: number}} Sink */
 
-/** Whether Float32Array has the byte order of the wire here; nearly every machine says yes. */
+/** Whether this machine is little-endian, as the wire format is; nearly all are. */
 const LITTLE_ENDIAN = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
 
 export class PcmSender {
@@ -18,17 +18,16 @@ export class PcmSender {
   constructor(sink, sampleRate) {
     this._sink = sink;
     this.sampleRate = sampleRate;
-    this.sent = 0;
     this.dropped = 0;
   }
 
   /**
    * @param {ArrayBuffer} block  float 32 samples; not used again by the caller
-   * @returns {boolean} whether it went out
+   * @returns {boolean} whether it was sent
    */
   push(block) {
     const samples = new Float32Array(block);
-    if (this._sink.bufferedAmount > MOST_WAITING_S * this.sampleRate * BYTES) {
+    if (this._sink.bufferedAmount > MAX_BUFFERED_S * this.sampleRate * BYTES) {
       this.dropped += samples.length;
       return false;
     }
@@ -40,11 +39,10 @@ export class PcmSender {
       this.dropped += samples.length;
       return false;
     }
-    this.sent += samples.length;
     return true;
   }
 
-  /** Seconds of audio that were lost on this side. */
+  /** Seconds of audio that were dropped. */
   get droppedSeconds() {
     return this.dropped / this.sampleRate;
   }

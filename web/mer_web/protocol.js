@@ -1,20 +1,20 @@
 /**
- * The messages of the websocket, schema 1: what the server says, checked before anything else sees it,
- * and what the page may say. Nothing here knows of sockets or of the screen.
+ * The messages of the websocket, schema 1: parses and validates those of the server, builds those of the page.
+ * Independent of sockets and of the screen.
  */
 
 import { clean } from "./text.js";
 
-export const SCHEMA = 1;
+const SCHEMA = 1;
 
-/** States of an estimate, in the order of their codes in the history. */
+/** States of an estimate; the index is the code in the history. */
 export const STATES = /** @type {const} */ (["silence", "settling", "tracking", "stalled"]);
 
 /**
  * @typedef {{window_s: number, buffer_ms: number, compute_ms: number, queue_ms: number}} Latency
  *
- * @typedef {object} Fast  what the newest seconds alone say, in [-1, 1]
- * @property {number} window_s  how many seconds
+ * @typedef {object} Fast  values from the newest seconds alone, in [-1, 1]
+ * @property {number} window_s  number of seconds
  * @property {number} valence
  * @property {number} arousal
  * @property {number} valence_low
@@ -37,7 +37,7 @@ export const STATES = /** @type {const} */ (["silence", "settling", "tracking", 
  * @property {string} state
  * @property {number} level_db
  * @property {Latency} latency
- * @property {Fast} [fast]         not where the server has none
+ * @property {Fast} [fast]         absent where the server has none
  *
  * @typedef {{kind: string, name: string, sample_rate_hz: number, channels: number}} InputInfo
  *
@@ -52,7 +52,7 @@ export const STATES = /** @type {const} */ (["silence", "settling", "tracking", 
  * @property {number} coverage
  * @property {InputInfo} input
  * @property {string} backend
- * @property {string} backend_note why another backend had to take over; mostly empty
+ * @property {string} backend_note why a fallback backend runs; usually empty
  *
  * @typedef {{type: "snapshot", session: string, estimates: Estimate[], complete: boolean}} Snapshot
  * @typedef {{type: "health", session: string, counters: Record<string, number>, viewers: number,
@@ -63,7 +63,7 @@ export const STATES = /** @type {const} */ (["silence", "settling", "tracking", 
  * @typedef {Hello|Snapshot|Estimate|Health|Notice|End|Pong} Message
  */
 
-/** A message that does not follow the schema; `message` says what was wrong. */
+/** A message that does not follow the schema; `message` names the fault. */
 export class ProtocolError extends Error {
   /** @param {string} text */
   constructor(text) {
@@ -87,12 +87,12 @@ function record(value, what) {
 /**
  * @param {Record<string, unknown>} from
  * @param {string} name
- * @param {number} [otherwise] used where the field is absent; without it, absence is an error
+ * @param {number} [fallback] used where the field is absent; without a fallback, absence is an error
  * @returns {number}
  */
-function number(from, name, otherwise) {
+function number(from, name, fallback) {
   const value = from[name];
-  if (value === undefined && otherwise !== undefined) return otherwise;
+  if (value === undefined && fallback !== undefined) return fallback;
   if (typeof value !== "number" || !Number.isFinite(value)) {
     throw new ProtocolError(`${name} is not a finite number`);
   }
@@ -102,27 +102,27 @@ function number(from, name, otherwise) {
 /**
  * @param {Record<string, unknown>} from
  * @param {string} name
- * @returns {number} the field, held within [-1, 1]
+ * @returns {number} the field, clamped to [-1, 1]
  */
-function place(from, name) {
+function axisValue(from, name) {
   return Math.max(-1, Math.min(1, number(from, name)));
 }
 
 /**
  * @param {Record<string, unknown>} from
  * @returns {{valence: number, arousal: number, valence_low: number, valence_high: number, arousal_low: number,
- *            arousal_high: number}} each interval holds its value
+ *            arousal_high: number}} each interval contains its value
  */
-function places(from) {
-  const valence = place(from, "valence");
-  const arousal = place(from, "arousal");
+function axisValues(from) {
+  const valence = axisValue(from, "valence");
+  const arousal = axisValue(from, "arousal");
   return {
     valence,
     arousal,
-    valence_low: Math.min(valence, place(from, "valence_low")),
-    valence_high: Math.max(valence, place(from, "valence_high")),
-    arousal_low: Math.min(arousal, place(from, "arousal_low")),
-    arousal_high: Math.max(arousal, place(from, "arousal_high")),
+    valence_low: Math.min(valence, axisValue(from, "valence_low")),
+    valence_high: Math.max(valence, axisValue(from, "valence_high")),
+    arousal_low: Math.min(arousal, axisValue(from, "arousal_low")),
+    arousal_high: Math.max(arousal, axisValue(from, "arousal_high")),
   };
 }
 
@@ -130,7 +130,7 @@ function places(from) {
  * @param {unknown} value
  * @returns {Estimate}
  */
-export function parseEstimate(value) {
+function parseEstimate(value) {
   const from = record(value, "estimate");
   const latency = record(from.latency ?? {}, "latency");
   const utc = clean(from.utc, 40);
@@ -143,7 +143,7 @@ export function parseEstimate(value) {
     seq: number(from, "seq"),
     t: number(from, "t"),
     utc,
-    ...places(from),
+    ...axisValues(from),
     mood: clean(from.mood, 24),
     state,
     level_db: number(from, "level_db"),
@@ -156,7 +156,7 @@ export function parseEstimate(value) {
   };
   if (from.fast !== undefined) {
     const fast = record(from.fast, "fast");
-    estimate.fast = { window_s: number(fast, "window_s"), ...places(fast) };
+    estimate.fast = { window_s: number(fast, "window_s"), ...axisValues(fast) };
   }
   return estimate;
 }
@@ -169,7 +169,7 @@ function parseHello(from) {
   const schema = number(from, "schema");
   if (schema !== SCHEMA) {
     throw new ProtocolError(
-      `the server speaks schema ${schema}, this page schema ${SCHEMA}: reload the page`);
+      `the server uses schema ${schema}, this page schema ${SCHEMA}: reload the page`);
   }
   const input = record(from.input ?? {}, "input");
   const model = record(from.model ?? {}, "model");
@@ -214,10 +214,10 @@ function parseHealth(from) {
 }
 
 /**
- * One text frame from the server.
+ * Parses a text frame of the server.
  * @param {string} text
- * @returns {Message|null} null for a type this page does not know: a newer server may say more
- * @throws {ProtocolError} where a known message does not follow the schema
+ * @returns {Message|null} null for an unknown type: a newer server may send more types
+ * @throws {ProtocolError} if a known message does not follow the schema
  */
 export function parseMessage(text) {
   /** @type {unknown} */
@@ -256,8 +256,8 @@ export function parseMessage(text) {
 
 /**
  * @param {number} sampleRate in Hz
- * @param {string} name what the server should call the stream
- * @returns {string} the message that opens a stream of this browser's own
+ * @param {string} name name of the stream
+ * @returns {string} the message that starts a stream of this browser
  */
 export function startMessage(sampleRate, name) {
   return JSON.stringify({ type: "start", sample_rate_hz: Math.round(sampleRate), channels: 1, format: "f32le",
@@ -268,8 +268,8 @@ export const STOP_MESSAGE = JSON.stringify({ type: "stop" });
 export const PING_MESSAGE = JSON.stringify({ type: "ping", id: "page" });
 
 /**
- * The websocket's address beside the page's own, with what is wanted of the past.
- * @param {string} base address of the page
+ * The websocket URL next to the page's own, with the position to resume from.
+ * @param {string} base URL of the page
  * @param {{session: string, seq: number}|null} resume
  * @returns {string}
  */

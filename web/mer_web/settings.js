@@ -1,4 +1,4 @@
-/** How the page was asked to look: by its address, by what was chosen before, by the system. */
+/** Settings from the page's URL, and preferences stored in the browser. */
 
 import { ZOOMS_S } from "./timeline.js";
 
@@ -7,14 +7,14 @@ import { ZOOMS_S } from "./timeline.js";
  * @typedef {"plane"|"badge"|"timeline"} Piece
  *
  * @typedef {object} Settings
- * @property {boolean} overlay     only a piece, on nothing
+ * @property {boolean} overlay     one piece on a transparent background
  * @property {Piece} show
  * @property {number} zoom         seconds of the timeline
- * @property {number} bench        seconds to measure each length of the timeline for, 0 for no bench
+ * @property {number} bench        seconds to measure each length of the timeline; 0 for no benchmark
  */
 
 /**
- * @param {string} search the query of the page's address
+ * @param {string} search the query of the page's URL
  * @returns {Settings}
  */
 export function readSettings(search) {
@@ -31,11 +31,11 @@ export function readSettings(search) {
 }
 
 /**
- * Something small that is remembered on this machine, where the browser lets us.
+ * Loads a preference from the browser's storage; null if there is none or storage is disabled.
  * @param {string} name
  * @returns {string|null}
  */
-export function recall(name) {
+export function loadPreference(name) {
   try {
     return localStorage.getItem(`realtime-mer.${name}`);
   } catch {
@@ -47,10 +47,10 @@ export function recall(name) {
  * @param {string} name
  * @param {string} value
  */
-export function remember(name, value) {
+export function savePreference(name, value) {
   try {
     localStorage.setItem(`realtime-mer.${name}`, value);
   } catch {
-    // A browser that stores nothing simply asks again next time.
+    // Storage is disabled: the preference lasts for this visit only.
   }
 }

@@ -1,19 +1,19 @@
-/** Single keys for those who run a show; off in fields and dialogs, and off altogether for those who dictate. */
+/** Single-key shortcuts. Inactive in text fields and dialogs; can be disabled, for users of dictation. */
 
-import { recall, remember } from "./settings.js";
+import { loadPreference, savePreference } from "./settings.js";
 
 export class Shortcuts {
   /** @param {Record<string, () => void>} actions by key, lower case */
   constructor(actions) {
     this._actions = actions;
-    this.enabled = recall("shortcuts") !== "off";
+    this.enabled = loadPreference("shortcuts") !== "off";
     document.addEventListener("keydown", (event) => this._key(event));
   }
 
   /** @param {boolean} enabled */
   enable(enabled) {
     this.enabled = enabled;
-    remember("shortcuts", enabled ? "on" : "off");
+    savePreference("shortcuts", enabled ? "on" : "off");
   }
 
   /** @param {KeyboardEvent} event */
@@ -23,7 +23,7 @@ export class Shortcuts {
     const target = event.target instanceof Element ? event.target : document.body;
     if (document.querySelector("dialog[open]")) return;
     if (target.closest("input:not([type=radio], [type=checkbox], [type=file]), select, textarea")) return;
-    // Space and Enter belong to the control that has the focus.
+    // Space belongs to the focused control.
     if (event.key === " " && target.closest("button, input, a, summary")) return;
     const action = this._actions[event.key.toLowerCase()];
     if (!action) return;

@@ -1,9 +1,9 @@
-/** The connection and the health of the machine, in one line each. */
+/** One line each for the connection and the health of the server. */
 
-import { element, mark, write } from "./dom.js";
+import { element, setData, setText } from "./dom.js";
 import { brief, clean, counted, span } from "./text.js";
 
-/** What the server counts, in words. @type {Record<string, [one: string, many: string]>} */
+/** Texts of the server's loss counters. @type {Record<string, [one: string, many: string]>} */
 const COUNTERS = {
   overflows: ["overflow", "overflows"],
   dropped_samples: ["sample dropped", "samples dropped"],
@@ -52,7 +52,7 @@ export function healthLine(health, droppedSeconds) {
 
 /**
  * @param {import("./protocol.js").InputInfo} input
- * @returns {string} what is being heard: `demo · 44.1 kHz, 2 channels`
+ * @returns {string} description of the input: `demo · 44.1 kHz, 2 channels`
  */
 export function inputLine(input) {
   const name = input.name || input.kind;
@@ -77,26 +77,26 @@ export class Status {
    * @param {number} now milliseconds
    */
   link(phase, now) {
-    mark(this._link, "phase", phase.name);
+    setData(this._link, "phase", phase.name);
     this._retry.hidden = phase.name !== "waiting" && phase.name !== "gone";
-    write(this._linkText, linkLine(phase, now));
+    setText(this._linkText, linkLine(phase, now));
     if (this._link.title !== phase.reason) this._link.title = clean(phase.reason);
   }
 
   /** @param {import("./protocol.js").Hello} hello */
   hello(hello) {
-    write(this._source, inputLine(hello.input));
+    setText(this._source, inputLine(hello.input));
     this._source.title = this._source.textContent ?? "";
     const runs = [hello.server, hello.model && `model ${hello.model}`, hello.backend].filter(Boolean);
-    write(this._about, runs.join(" · "));
+    setText(this._about, runs.join(" · "));
     this._about.title = hello.backend_note;
   }
 
   /** @param {import("./protocol.js").InputInfo} input of the server's own session */
   server(input) {
-    // A server without an input of its own has nothing to go back to.
+    // A server without its own input has nothing to return to.
     element("use-server", HTMLButtonElement).hidden = input.kind === "browser";
-    write(this._serverName, input.name || input.kind);
+    setText(this._serverName, input.name || input.kind);
   }
 
   /**
@@ -105,7 +105,7 @@ export class Status {
    */
   health(health, droppedSeconds) {
     const { text, trouble } = healthLine(health, droppedSeconds);
-    write(this._health, text || "\u00a0");
-    mark(this._health, "trouble", trouble ? "yes" : "no");
+    setText(this._health, text || "\u00a0");
+    setData(this._health, "trouble", trouble ? "yes" : "no");
   }
 }

@@ -1,9 +1,9 @@
-/** A canvas that keeps its pixels equal to the screen's, and tells when it has become another size. */
+/** A canvas whose pixels match the screen's, with a callback for changes of its size. */
 
 /** @typedef {CanvasRenderingContext2D} Context */
 
-/** More pixels than this to a CSS pixel cost time and show nothing. */
-const MOST_RATIO = 3;
+/** Maximum device pixels per CSS pixel: more cost time and are not visible. */
+const MAX_RATIO = 3;
 
 /**
  * @param {number} width   device pixels
@@ -40,7 +40,7 @@ export class Surface {
     return this.canvas.height;
   }
 
-  /** Whether there is room to draw anything on; a canvas that is not shown has no size. */
+  /** Whether it is large enough to draw on; a hidden canvas has no size. */
   get visible() {
     return Math.min(this.width, this.height) > 24 * this.ratio;
   }
@@ -48,7 +48,7 @@ export class Surface {
   /** @returns {boolean} whether the size has changed */
   _fit() {
     const box = this.canvas.getBoundingClientRect();
-    const ratio = Math.min(MOST_RATIO, window.devicePixelRatio || 1);
+    const ratio = Math.min(MAX_RATIO, window.devicePixelRatio || 1);
     const width = Math.max(1, Math.round(box.width * ratio));
     const height = Math.max(1, Math.round(box.height * ratio));
     if (width === this.canvas.width && height === this.canvas.height && ratio === this.ratio) return false;

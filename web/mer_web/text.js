@@ -1,17 +1,17 @@
-/** Words and numbers as the page shows them. Everything that came from outside goes through `clean`. */
+/** Formats text and numbers for the page. All text from outside passes through `clean`. */
 
-// Control characters, and the marks that reorder text: a device name must not be able to rearrange the page.
-const UNSHOWABLE = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+/g;
+// Control characters and marks that reorder text: a device name must not change the layout of the page.
+const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+/g;
 
 /**
- * A string from outside as one safe, short line. The page only ever writes it with `textContent`.
+ * Makes a string from outside a safe, short line. The page writes it with `textContent` only.
  * @param {unknown} value
- * @param {number} [limit] most characters kept
+ * @param {number} [limit] maximum number of characters
  * @returns {string} empty for anything but a string
  */
 export function clean(value, limit = 160) {
   if (typeof value !== "string") return "";
-  const line = value.slice(0, limit * 4).replace(UNSHOWABLE, " ").replace(/\s+/g, " ").trim();
+  const line = value.slice(0, limit * 4).replace(UNPRINTABLE, " ").replace(/\s+/g, " ").trim();
   const letters = Array.from(line);
   return letters.length > limit ? letters.slice(0, limit - 1).join("") + "…" : line;
 }
@@ -33,21 +33,21 @@ export function signed(value, decimals = 2) {
  * @returns {string} `0:07`, `12:30`, `1:02:03`
  */
 export function clock(seconds) {
-  const whole = Math.max(0, Math.floor(Number.isFinite(seconds) ? seconds : 0));
-  const two = (/** @type {number} */ n) => String(n).padStart(2, "0");
-  const hours = Math.floor(whole / 3600);
-  const minutes = Math.floor(whole / 60) % 60;
-  return hours > 0 ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+  const total = Math.max(0, Math.floor(Number.isFinite(seconds) ? seconds : 0));
+  const padded = (/** @type {number} */ n) => String(n).padStart(2, "0");
+  const hours = Math.floor(total / 3600);
+  const minutes = Math.floor(total / 60) % 60;
+  return hours > 0 ? `${hours}:${padded(minutes)}:${padded(total % 60)}` : `${minutes}:${padded(total % 60)}`;
 }
 
 /**
  * @param {number} seconds
- * @returns {string} the one or two largest units: `8 s`, `4 min`, `2 h 5 min`
+ * @returns {string} the one or padded largest units: `8 s`, `4 min`, `2 h 5 min`
  */
 export function span(seconds) {
-  const whole = Math.max(0, Math.round(seconds));
-  if (whole < 60) return `${whole} s`;
-  const minutes = Math.floor(whole / 60);
+  const total = Math.max(0, Math.round(seconds));
+  if (total < 60) return `${total} s`;
+  const minutes = Math.floor(total / 60);
   if (minutes < 60) return `${minutes} min`;
   const rest = minutes % 60;
   return rest ? `${Math.floor(minutes / 60)} h ${rest} min` : `${Math.floor(minutes / 60)} h`;
@@ -55,7 +55,7 @@ export function span(seconds) {
 
 /**
  * @param {number} value a number of seconds or milliseconds
- * @returns {string} with as many digits as can be read: `0.4`, `4`, `10`, `2.5`
+ * @returns {string} with at most two significant digits below 10: `0.4`, `4`, `10`, `2.5`
  */
 export function brief(value) {
   if (!Number.isFinite(value)) return "–";
@@ -64,7 +64,7 @@ export function brief(value) {
 }
 
 /**
- * What an estimate costs in time: what the model looks back over, and what the machine adds to it.
+ * The latency of an estimate: how far the model looks back, and what the machine adds.
  * @param {import("./protocol.js").Latency} latency
  * @returns {string} `looks back 10 s; adds 4 ms`
  */
@@ -75,8 +75,8 @@ export function latencyLine(latency) {
 
 /**
  * @param {number} count
- * @param {string} one the noun for one
- * @param {string} [many] the noun for several; `one` with an s where left out
+ * @param {string} one the singular noun
+ * @param {string} [many] the plural noun; default: `one` with an s
  * @returns {string}
  */
 export function counted(count, one, many = one + "s") {

@@ -1,4 +1,4 @@
-// Runs before the first paint, so that a light page never flashes dark and an overlay never shows its furniture.
+// Runs before the first paint: a light page must not flash dark, and an overlay must not flash its controls.
 (function () {
   var root = document.documentElement;
   var query = new URLSearchParams(location.search);

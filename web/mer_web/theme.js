@@ -1,6 +1,6 @@
-/** Dark or light: as chosen in the address, as chosen here before, else as the system is, and as it changes. */
+/** Dark or light: from the URL, else from the stored choice, else from the system, whose changes it follows. */
 
-import { recall, remember } from "./settings.js";
+import { loadPreference, savePreference } from "./settings.js";
 
 /** @typedef {import("./settings.js").ThemeChoice} ThemeChoice */
 
@@ -14,18 +14,18 @@ export class Theme {
   constructor(root, changed) {
     this._root = root;
     this._changed = changed;
-    const asked = new URLSearchParams(location.search).get("theme") ?? recall("theme");
+    const requested = new URLSearchParams(location.search).get("theme") ?? loadPreference("theme");
     /** @type {ThemeChoice} */
-    this.choice = asked === "dark" || asked === "light" ? asked : "auto";
+    this.choice = requested === "dark" || requested === "light" ? requested : "auto";
     this._system = matchMedia(LIGHT);
     this._system.addEventListener("change", () => this._apply());
     this._apply();
   }
 
-  /** To the other of the two that can be seen. */
+  /** Switches between dark and light. */
   toggle() {
     this.choice = this._root.dataset.theme === "light" ? "dark" : "light";
-    remember("theme", this.choice);
+    savePreference("theme", this.choice);
     this._apply();
   }
 

@@ -1,8 +1,8 @@
 /**
  * The timeline: valence above, arousal below, each with its interval, scrolling to the left.
  *
- * It is painted on tiles, canvases of 256 pixel columns of absolute time. A tile that lies wholly in the past
- * is painted once; a frame copies tiles and adds what does not scroll. New data repaints the newest tile only.
+ * It is painted on tiles: canvases of 256 pixel columns of absolute time. A tile that lies fully in the past is
+ * painted once. A frame copies tiles and adds what does not scroll. New data repaints only the newest tile.
  */
 
 import { Points, decimate } from "./decimate.js";
@@ -14,7 +14,7 @@ import { clean, signed } from "./text.js";
 export const ZOOMS_S = /** @type {const} */ ([60, 600, 3600]);
 
 const TILE = 256;
-/** Columns between two colours of the gradient along a line. */
+/** Columns between two colour stops of the gradient along a line. */
 const STOP = 16;
 const [SILENCE, , TRACKING, STALLED] = STATES.map(stateCode);
 
@@ -27,21 +27,21 @@ const TICKS = {
 
 /**
  * @typedef {object} Plot  device pixels
- * @property {number} x         left edge of the lanes
+ * @property {number} x         left edge of the panels
  * @property {number} y         top edge
  * @property {number} width
- * @property {number} height    of both lanes and the strip of states
- * @property {number} lane      height of a lane
- * @property {number} between   from lane to lane
+ * @property {number} height    of both panels and the strip of states
+ * @property {number} panel     height of a panel
+ * @property {number} gap       between the panels
  * @property {number} strip     height of the strip of states
- * @property {number} text      height of words
- * @property {number} ratio     device pixels in a CSS pixel
- * @property {number} valence   top of the lane of valence
- * @property {number} arousal   top of the lane of arousal
+ * @property {number} text      font size
+ * @property {number} ratio     device pixels per CSS pixel
+ * @property {number} valence   top of the valence panel
+ * @property {number} arousal   top of the arousal panel
  */
 
 /** @typedef {{canvas: HTMLCanvasElement, context: CanvasRenderingContext2D, end: number, newest: number,
- *            whole: boolean}} Tile  `end` and `newest` as of its last painting */
+ *            complete: boolean}} Tile  `end` and `newest` are those of its last painting */
 
 export class Timeline {
   /**
@@ -50,44 +50,44 @@ export class Timeline {
    */
   constructor(canvas, history) {
     this._history = history;
-    /** @type {import("./look.js").Look|null} */
-    this._look = null;
+    /** @type {import("./canvas-style.js").CanvasStyle|null} */
+    this._style = null;
     /** @type {Map<number, Tile>} */
     this._tiles = new Map();
     /** @type {Tile[]} */
-    this._spare = [];
+    this._freeTiles = [];
     this._points = new Points();
     /** @type {HTMLCanvasElement|null} */
-    this._frame = null;
+    this._background = null;
     this._drawn = "";
     this.zoom = 60;
-    /** Seconds of the clock at the right edge of the last frame. */
+    /** Server time in seconds at the right edge of the last frame. */
     this.edge = NaN;
-    /** CSS pixels from the left where the pointer rests, -1 where it is elsewhere. */
+    /** Position of the pointer in CSS pixels from the left; -1 where it is elsewhere. */
     this.pointer = -1;
-    /** How many tiles were painted, for the bench. */
-    this.painted = 0;
-    this._surface = new Surface(canvas, () => this._forget());
+    /** Number of tiles painted so far, for tests. */
+    this.paintedTiles = 0;
+    this._surface = new Surface(canvas, () => this._invalidate());
     this._plot = this._measure();
   }
 
-  /** @param {import("./look.js").Look} look */
-  setLook(look) {
-    this._look = look;
-    this._forget();
+  /** @param {import("./canvas-style.js").CanvasStyle} style */
+  setStyle(style) {
+    this._style = style;
+    this._invalidate();
   }
 
   /** @param {number} seconds one of ZOOMS_S */
   setZoom(seconds) {
     if (seconds === this.zoom) return;
     this.zoom = seconds;
-    this._forget();
+    this._invalidate();
   }
 
-  _forget() {
+  _invalidate() {
     this._tiles.clear();
-    this._spare = [];
-    this._frame = null;
+    this._freeTiles = [];
+    this._background = null;
     this._drawn = "";
     this._plot = this._measure();
   }
@@ -102,35 +102,35 @@ export class Timeline {
     const top = Math.round(text * 0.7);
     const axis = Math.round(text * 1.9);
     const strip = Math.round(text * 1.45);
-    const between = Math.round(text * 1.2);
-    const lane = Math.max(10, Math.floor((height - top - axis - strip - between) / 2));
-    return { x: left, y: top, width: Math.max(16, width - left - right), height: lane * 2 + between + strip,
-             lane, between, strip, text, ratio, valence: top, arousal: top + lane + between };
+    const gap = Math.round(text * 1.2);
+    const panel = Math.max(10, Math.floor((height - top - axis - strip - gap) / 2));
+    return { x: left, y: top, width: Math.max(16, width - left - right), height: panel * 2 + gap + strip,
+             panel, gap, strip, text, ratio, valence: top, arousal: top + panel + gap };
   }
 
   /**
-   * @param {number} viewTime  seconds of the clock at the right edge
+   * @param {number} viewTime  server time in seconds at the right edge
    * @param {number} end       one past the newest index to show
    * @returns {boolean} whether anything was drawn
    */
   draw(viewTime, end) {
-    if (!this._look || !this._surface.visible) return false;
+    if (!this._style || !this._surface.visible) return false;
     const plot = this._plot;
     const perColumn = this.zoom / plot.width;
     const known = Number.isFinite(viewTime);
     const edge = known ? Math.floor(viewTime / perColumn) : 0;
     this.edge = known ? edge * perColumn : NaN;
-    // What is less than a fraction of a column cannot be seen yet.
+    // A step below a quarter of a column is not visible yet.
     const newest = end ? Math.floor((4 * this._history.time[this._history.slot(end - 1)]) / perColumn) : 0;
     const state = `${edge}|${newest}|${this.pointer}`;
     if (state === this._drawn) return false;
     this._drawn = state;
     const { context, width, height } = this._surface;
-    if (!this._frame) this._frame = this._drawFrame(this._look, plot);
+    if (!this._background) this._background = this._drawBackground(this._style, plot);
     context.clearRect(0, 0, width, height);
-    context.drawImage(this._frame, 0, 0);
+    context.drawImage(this._background, 0, 0);
     if (!known || end <= this._history.start) {
-      this._drawNames(this._look, plot);
+      this._drawNames(this._style, plot);
       return true;
     }
     const first = edge - plot.width;
@@ -142,15 +142,15 @@ export class Timeline {
       const tile = this._tile(k, perColumn, end, plot);
       context.drawImage(tile.canvas, plot.x + k * TILE - first, plot.y);
     }
-    this._drawMarks(this._look, plot, first, perColumn);
+    this._drawLabels(this._style, plot, first, perColumn);
     context.restore();
-    this._drawNames(this._look, plot);
-    this._drawHead(this._look, plot, viewTime, end);
-    if (this.pointer >= 0) this._drawPointer(this._look, plot, first, perColumn, end);
+    this._drawNames(this._style, plot);
+    this._drawCurrentValues(this._style, plot, viewTime, end);
+    if (this.pointer >= 0) this._drawPointer(this._style, plot, first, perColumn, end);
     for (const [k, tile] of this._tiles) {
       if ((k + 1) * TILE < first || k * TILE > edge + TILE) {
         this._tiles.delete(k);
-        this._spare.push(tile);
+        this._freeTiles.push(tile);
       }
     }
     return true;
@@ -166,9 +166,9 @@ export class Timeline {
   _tile(k, perColumn, end, plot) {
     let tile = this._tiles.get(k);
     const newest = this._history.time[this._history.slot(end - 1)];
-    if (tile && (tile.whole || tile.end === end || newest - tile.newest < perColumn / 4)) return tile;
+    if (tile && (tile.complete || tile.end === end || newest - tile.newest < perColumn / 4)) return tile;
     if (!tile) {
-      tile = this._spare.pop() ?? { ...offscreen(TILE, plot.height), end: -1, newest: 0, whole: false };
+      tile = this._freeTiles.pop() ?? { ...offscreen(TILE, plot.height), end: -1, newest: 0, complete: false };
       this._tiles.set(k, tile);
     }
     tile.end = end;
@@ -185,36 +185,36 @@ export class Timeline {
    * @param {Plot} plot
    */
   _paint(tile, k, perColumn, end, plot) {
-    const look = /** @type {import("./look.js").Look} */ (this._look);
+    const style = /** @type {import("./canvas-style.js").CanvasStyle} */ (this._style);
     const history = this._history;
     const origin = k * TILE * perColumn;
     const until = origin + TILE * perColumn;
-    // Only an estimate beyond the right edge makes the last line of a tile certain.
-    tile.whole = tile.newest > until;
-    this.painted += 1;
+    // The last line of a tile is final once an estimate beyond its right edge has arrived.
+    tile.complete = tile.newest > until;
+    this.paintedTiles += 1;
     const { context } = tile;
     context.clearRect(0, 0, TILE, plot.height);
-    this._paintStates(context, look, plot, origin, perColumn);
+    this._paintStates(context, style, plot, origin, perColumn);
     const from = Math.max(history.start, history.lowerBound(origin) - 1);
     const to = Math.min(end, history.lowerBound(until) + 1);
     if (to <= from) return;
     decimate(history, from, to, origin, perColumn, this._points);
     const points = this._points;
     if (!points.length) return;
-    const colours = this._gradient(context, look, perColumn);
-    const lane = (/** @type {number} */ top) => (/** @type {number} */ value) =>
-      top - plot.y + ((1 - value) / 2) * plot.lane;
-    this._paintLane(context, plot, colours, perColumn, lane(plot.valence), points.valence);
-    this._paintLane(context, plot, colours, perColumn, lane(plot.arousal), points.arousal);
+    const colours = this._gradient(context, style, perColumn);
+    const yScale = (/** @type {number} */ top) => (/** @type {number} */ value) =>
+      top - plot.y + ((1 - value) / 2) * plot.panel;
+    this._paintSeries(context, plot, colours, perColumn, yScale(plot.valence), points.valence);
+    this._paintSeries(context, plot, colours, perColumn, yScale(plot.arousal), points.arousal);
   }
 
   /**
    * @param {CanvasRenderingContext2D} context
-   * @param {import("./look.js").Look} look
+   * @param {import("./canvas-style.js").CanvasStyle} style
    * @param {number} perColumn
-   * @returns {CanvasGradient} the colours of the places along the tile
+   * @returns {CanvasGradient} the colours of the estimates along the tile
    */
-  _gradient(context, look, perColumn) {
+  _gradient(context, style, perColumn) {
     const points = this._points;
     const gradient = context.createLinearGradient(0, 0, TILE, 0);
     let last = -STOP;
@@ -223,7 +223,7 @@ export class Timeline {
       if (x - last < STOP && n < points.length - 1 && x >= 0) continue;
       last = x;
       gradient.addColorStop(Math.max(0, Math.min(1, x / TILE)),
-                            look.palette.css(points.valence.mean[n], points.arousal.mean[n]));
+                            style.palette.css(points.valence.mean[n], points.arousal.mean[n]));
     }
     return gradient;
   }
@@ -234,9 +234,9 @@ export class Timeline {
    * @param {CanvasGradient} colours
    * @param {number} perColumn
    * @param {(value: number) => number} y
-   * @param {import("./decimate.js").Lane} lane
+   * @param {import("./decimate.js").Series} series
    */
-  _paintLane(context, plot, colours, perColumn, y, { mean, min, max, low, high }) {
+  _paintSeries(context, plot, colours, perColumn, y, { mean, min, max, low, high }) {
     const points = this._points;
     const n = points.length;
     const x = (/** @type {number} */ i) => points.time[i] / perColumn;
@@ -250,7 +250,7 @@ export class Timeline {
       for (let i = stop - 1; i >= start; i -= 1) context.lineTo(x(i), y(low[i]));
       context.fill();
       context.globalAlpha = 1;
-      // A column that holds several estimates shows all of their range.
+      // A column with several estimates shows their full range.
       context.beginPath();
       for (let i = start; i < stop; i += 1) context.lineTo(x(i), y(max[i]));
       for (let i = stop - 1; i >= start; i -= 1) context.lineTo(x(i), y(min[i]));
@@ -262,7 +262,7 @@ export class Timeline {
       context.beginPath();
       context.moveTo(x(start), y(mean[start]));
       for (let i = start; i < stop; i += 1) context.lineTo(x(i), y(mean[i]));
-      // A lone estimate is a dot; a line without length would be nothing.
+      // A single estimate is drawn as a dot; a line of length zero would be invisible.
       if (stop - start === 1) context.lineTo(x(start) + 0.1, y(mean[start]));
       context.stroke();
       start = stop;
@@ -270,17 +270,17 @@ export class Timeline {
   }
 
   /**
-   * Stretches that are not tracking: a shade over both lanes and a pattern in the strip below.
+   * Paints the states other than tracking: a shade over both panels and a pattern in the strip below.
    * @param {CanvasRenderingContext2D} context
-   * @param {import("./look.js").Look} look
+   * @param {import("./canvas-style.js").CanvasStyle} style
    * @param {Plot} plot
    * @param {number} origin
    * @param {number} perColumn
    */
-  _paintStates(context, look, plot, origin, perColumn) {
+  _paintStates(context, style, plot, origin, perColumn) {
     const until = origin + TILE * perColumn;
-    const lanes = plot.height - plot.strip;
-    const top = lanes + Math.round(plot.text * 0.3);
+    const panels = plot.height - plot.strip;
+    const top = panels + Math.round(plot.text * 0.3);
     const tall = plot.height - top;
     const { runs } = this._history;
     for (let r = runs.length - 1; r >= 0 && runs[r].end >= origin; r -= 1) {
@@ -292,10 +292,10 @@ export class Timeline {
       context.beginPath();
       context.rect(from, 0, to - from, plot.height);
       context.clip();
-      context.fillStyle = look.strong;
+      context.fillStyle = style.strong;
       context.globalAlpha = 0.13;
-      context.fillRect(from, 0, to - from, lanes);
-      context.strokeStyle = context.fillStyle = run.state === STALLED ? look.warn : look.muted;
+      context.fillRect(from, 0, to - from, panels);
+      context.strokeStyle = context.fillStyle = run.state === STALLED ? style.warn : style.muted;
       context.globalAlpha = 0.85;
       context.lineWidth = 1.25 * plot.ratio;
       const period = plot.ratio >= 1.5 ? 16 : 8;
@@ -308,7 +308,7 @@ export class Timeline {
         }
         context.fill();
       } else {
-        // strokes that lean (settling) or cross (stalled)
+        // diagonal strokes (settling) or crosses (stalled)
         context.beginPath();
         context.rect(from, top, to - from, tall);
         context.clip();
@@ -328,22 +328,22 @@ export class Timeline {
   }
 
   /**
-   * Names of the stretches and of the sessions, where there is room for them.
-   * @param {import("./look.js").Look} look
+   * Draws the names of states and sessions where they fit.
+   * @param {import("./canvas-style.js").CanvasStyle} style
    * @param {Plot} plot
    * @param {number} first
    * @param {number} perColumn
    */
-  _drawMarks(look, plot, first, perColumn) {
+  _drawLabels(style, plot, first, perColumn) {
     const { context } = this._surface;
     const { runs, sessions } = this._history;
     const start = first * perColumn;
-    context.font = `400 ${plot.text * 0.95}px ${look.font}`;
+    context.font = `400 ${plot.text * 0.95}px ${style.font}`;
     context.textBaseline = "middle";
     context.textAlign = "left";
     const middle = plot.y + plot.height - plot.strip / 2 + plot.text * 0.15;
     let names = 0;
-    let room = plot.x + plot.width;
+    let limit = plot.x + plot.width;
     for (let r = runs.length - 1; r >= 0 && runs[r].end >= start && names < 24; r -= 1) {
       const run = runs[r];
       const from = Math.max(plot.x, plot.x + run.start / perColumn - first);
@@ -354,15 +354,15 @@ export class Timeline {
         if (to - from > wide + plot.text * 1.6) {
           names += 1;
           const x = from + plot.text * 0.6;
-          context.fillStyle = look.ground;
+          context.fillStyle = style.ground;
           context.fillRect(x - plot.text * 0.3, middle - plot.text * 0.7, wide + plot.text * 0.6, plot.text * 1.4);
-          context.fillStyle = run.state === STALLED ? look.warn : look.muted;
+          context.fillStyle = run.state === STALLED ? style.warn : style.muted;
           context.fillText(word, x, middle);
         }
       }
       if (r > 0 && runs[r - 1].session !== run.session && run.start >= start) {
         const x = Math.round(plot.x + run.start / perColumn - first) + 0.5;
-        context.strokeStyle = look.muted;
+        context.strokeStyle = style.muted;
         context.lineWidth = plot.ratio;
         context.setLineDash([2 * plot.ratio, 4 * plot.ratio]);
         context.beginPath();
@@ -373,30 +373,30 @@ export class Timeline {
         const label = clean(sessions[run.session]?.label ?? "", 40);
         context.save();
         context.beginPath();
-        context.rect(x, 0, Math.max(0, room - x - plot.text * 0.5), plot.y + plot.height);
+        context.rect(x, 0, Math.max(0, limit - x - plot.text * 0.5), plot.y + plot.height);
         context.clip();
-        context.fillStyle = look.muted;
-        context.fillText(label, x + plot.text * 0.5, plot.valence + plot.lane + plot.between / 2);
+        context.fillStyle = style.muted;
+        context.fillText(label, x + plot.text * 0.5, plot.valence + plot.panel + plot.gap / 2);
         context.restore();
-        room = x;
+        limit = x;
       }
     }
   }
 
   /**
-   * The names of the lanes, above the lines that pass below them.
-   * @param {import("./look.js").Look} look
+   * Draws the names of the panels, on top of the lines.
+   * @param {import("./canvas-style.js").CanvasStyle} style
    * @param {Plot} plot
    */
-  _drawNames(look, plot) {
+  _drawNames(style, plot) {
     const { context } = this._surface;
-    context.font = `400 ${plot.text}px ${look.font}`;
+    context.font = `400 ${plot.text}px ${style.font}`;
     context.textAlign = "left";
     context.textBaseline = "middle";
     context.lineJoin = "round";
     context.lineWidth = plot.text * 0.45;
-    context.strokeStyle = look.ground;
-    context.fillStyle = look.muted;
+    context.strokeStyle = style.ground;
+    context.fillStyle = style.muted;
     for (const [top, name] of /** @type {[number, string][]} */ (
       [[plot.valence, "valence"], [plot.arousal, "arousal"]])) {
       context.strokeText(name, plot.x + plot.text * 0.7, top + plot.text);
@@ -407,56 +407,56 @@ export class Timeline {
   /**
    * @param {number} time
    * @param {number} end
-   * @returns {{valence: number, arousal: number}|null} between the estimates around a moment
+   * @returns {{valence: number, arousal: number}|null} interpolated between the estimates around a time
    */
-  _between(time, end) {
+  _interpolate(time, end) {
     const history = this._history;
     const after = Math.min(end - 1, history.lowerBound(time));
     const before = Math.max(history.start, after - 1);
     if (after < history.start) return null;
     const b = history.slot(before);
     const a = history.slot(after);
-    const whole = history.time[a] - history.time[b];
+    const interval = history.time[a] - history.time[b];
     if (time - history.time[a] > 4 || history.session[a] !== history.session[b]) return null;
-    const share = whole > 0 ? Math.max(0, Math.min(1, (time - history.time[b]) / whole)) : 1;
+    const share = interval > 0 ? Math.max(0, Math.min(1, (time - history.time[b]) / interval)) : 1;
     const mix = (/** @type {Float32Array} */ column) => column[b] + share * (column[a] - column[b]);
     return { valence: mix(history.valence), arousal: mix(history.arousal) };
   }
 
   /**
-   * The value at the right edge: a dot on each line, and the number beside it.
-   * @param {import("./look.js").Look} look
+   * Draws the values at the right edge: a dot on each line and the number beside it.
+   * @param {import("./canvas-style.js").CanvasStyle} style
    * @param {Plot} plot
    * @param {number} viewTime
    * @param {number} end
    */
-  _drawHead(look, plot, viewTime, end) {
-    const now = this._between(viewTime, end);
+  _drawCurrentValues(style, plot, viewTime, end) {
+    const now = this._interpolate(viewTime, end);
     if (!now) return;
     const { context } = this._surface;
     const x = plot.x + plot.width;
-    context.font = `500 ${plot.text * 1.08}px ${look.font}`;
+    context.font = `500 ${plot.text * 1.08}px ${style.font}`;
     context.textAlign = "left";
     context.textBaseline = "middle";
     for (const [top, value] of [[plot.valence, now.valence], [plot.arousal, now.arousal]]) {
-      const y = top + ((1 - value) / 2) * plot.lane;
+      const y = top + ((1 - value) / 2) * plot.panel;
       context.beginPath();
       context.arc(x, y, plot.text * 0.3, 0, 7);
-      context.fillStyle = look.palette.css(now.valence, now.arousal);
+      context.fillStyle = style.palette.css(now.valence, now.arousal);
       context.fill();
-      context.fillStyle = look.ink;
+      context.fillStyle = style.ink;
       context.fillText(signed(value), x + plot.text * 0.75, y);
     }
   }
 
   /**
-   * @param {import("./look.js").Look} look
+   * @param {import("./canvas-style.js").CanvasStyle} style
    * @param {Plot} plot
    * @param {number} first
    * @param {number} perColumn
    * @param {number} end
    */
-  _drawPointer(look, plot, first, perColumn, end) {
+  _drawPointer(style, plot, first, perColumn, end) {
     const { context } = this._surface;
     const history = this._history;
     const x = Math.round(this.pointer * plot.ratio);
@@ -470,7 +470,7 @@ export class Timeline {
     const found = history.at(index);
     const text = `${new Date(found.utc).toLocaleTimeString()}   ${found.mood}   valence ${signed(found.valence)}   `
       + `arousal ${signed(found.arousal)}`;
-    context.strokeStyle = look.ink;
+    context.strokeStyle = style.ink;
     context.globalAlpha = 0.6;
     context.lineWidth = plot.ratio;
     context.beginPath();
@@ -478,51 +478,51 @@ export class Timeline {
     context.lineTo(x + 0.5, plot.y + plot.height);
     context.stroke();
     context.globalAlpha = 1;
-    context.font = `500 ${plot.text * 1.05}px ${look.font}`;
+    context.font = `500 ${plot.text * 1.05}px ${style.font}`;
     const wide = context.measureText(text).width + plot.text * 1.4;
     const left = Math.max(plot.x, Math.min(plot.x + plot.width - wide, x - wide / 2));
-    context.fillStyle = look.ground;
-    context.strokeStyle = look.strong;
+    context.fillStyle = style.ground;
+    context.strokeStyle = style.strong;
     context.beginPath();
     context.roundRect(left, plot.y, wide, plot.text * 2, plot.text * 0.5);
     context.fill();
     context.stroke();
-    context.fillStyle = look.ink;
+    context.fillStyle = style.ink;
     context.textAlign = "left";
     context.textBaseline = "middle";
     context.fillText(text, left + plot.text * 0.7, plot.y + plot.text * 1.05);
   }
 
   /**
-   * What stands still: lanes, scales, names, marks of time.
-   * @param {import("./look.js").Look} look
+   * Draws what does not scroll: panels, scales, names and time labels.
+   * @param {import("./canvas-style.js").CanvasStyle} style
    * @param {Plot} plot
    * @returns {HTMLCanvasElement}
    */
-  _drawFrame(look, plot) {
+  _drawBackground(style, plot) {
     const { width, height } = this._surface;
     const { canvas, context } = offscreen(width, height);
-    context.font = `400 ${plot.text * 0.92}px ${look.font}`;
+    context.font = `400 ${plot.text * 0.92}px ${style.font}`;
     context.textBaseline = "middle";
     for (const top of [plot.valence, plot.arousal]) {
-      context.globalAlpha = look.overlay ? 0.72 : 1;
-      context.fillStyle = look.ground;
+      context.globalAlpha = style.overlay ? 0.72 : 1;
+      context.fillStyle = style.ground;
       context.beginPath();
-      context.roundRect(plot.x, top, plot.width, plot.lane, plot.text * 0.4);
+      context.roundRect(plot.x, top, plot.width, plot.panel, plot.text * 0.4);
       context.fill();
       context.globalAlpha = 1;
-      context.fillStyle = look.line;
-      context.fillRect(plot.x, top + Math.round(plot.lane / 2), plot.width, Math.max(1, Math.round(plot.ratio)));
-      context.fillStyle = look.muted;
+      context.fillStyle = style.line;
+      context.fillRect(plot.x, top + Math.round(plot.panel / 2), plot.width, Math.max(1, Math.round(plot.ratio)));
+      context.fillStyle = style.muted;
       context.textAlign = "right";
       const edge = plot.text * 0.5;
       context.fillText("+1", plot.x - plot.text * 0.5, top + edge);
-      context.fillText("0", plot.x - plot.text * 0.5, top + plot.lane / 2);
-      context.fillText("−1", plot.x - plot.text * 0.5, top + plot.lane - edge);
+      context.fillText("0", plot.x - plot.text * 0.5, top + plot.panel / 2);
+      context.fillText("−1", plot.x - plot.text * 0.5, top + plot.panel - edge);
     }
     const { step, label } = TICKS[this.zoom];
     const y = plot.y + plot.height + plot.text * 0.95;
-    context.fillStyle = look.muted;
+    context.fillStyle = style.muted;
     for (let back = 0; back <= this.zoom; back += step) {
       const x = plot.x + plot.width - (back / this.zoom) * plot.width;
       const text = back === 0 ? "now" : label(back);
@@ -531,11 +531,11 @@ export class Timeline {
       context.fillText(text, Math.max(half, Math.min(width - half, x)), y);
       if (back > 0 && back < this.zoom) {
         context.globalAlpha = 0.6;
-        context.fillStyle = look.line;
+        context.fillStyle = style.line;
         for (const top of [plot.valence, plot.arousal]) {
-          context.fillRect(Math.round(x), top, Math.max(1, Math.round(plot.ratio)), plot.lane);
+          context.fillRect(Math.round(x), top, Math.max(1, Math.round(plot.ratio)), plot.panel);
         }
-        context.fillStyle = look.muted;
+        context.fillStyle = style.muted;
         context.globalAlpha = 1;
       }
     }

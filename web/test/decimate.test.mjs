@@ -25,7 +25,7 @@ function wave(count, capacity = 50_000, hop = 0.1) {
   return history;
 }
 
-test("each column holds exactly what a slow count says it holds, also across the seam of the ring", () => {
+test("columns equal a direct computation, also across the end of the ring", () => {
   const history = wave(5000, 3000);
   const origin = START / 1000;
   const perColumn = 1.7;
@@ -38,18 +38,18 @@ test("each column holds exactly what a slow count says it holds, also across the
     columns.get(column).push(history.at(i));
   }
   assert.equal(points.length, columns.size);
-  [...columns.values()].forEach((held, n) => {
-    const valences = held.map((one) => one.valence);
+  [...columns.values()].forEach((estimates, n) => {
+    const valences = estimates.map((one) => one.valence);
     const mean = (list) => list.reduce((sum, one) => sum + one, 0) / list.length;
     assert.ok(Math.abs(points.valence.mean[n] - mean(valences)) < 1e-9);
     assert.equal(points.valence.min[n], Math.min(...valences));
     assert.equal(points.valence.max[n], Math.max(...valences));
-    assert.ok(Math.abs(points.arousal.low[n] - mean(held.map((one) => one.arousal_low))) < 1e-9);
-    assert.ok(Math.abs(points.arousal.high[n] - mean(held.map((one) => one.arousal_high))) < 1e-9);
+    assert.ok(Math.abs(points.arousal.low[n] - mean(estimates.map((one) => one.arousal_low))) < 1e-9);
+    assert.ok(Math.abs(points.arousal.high[n] - mean(estimates.map((one) => one.arousal_high))) < 1e-9);
   });
 });
 
-test("where columns are narrower than the hop, every estimate is its own point at its own time", () => {
+test("columns narrower than the hop keep every estimate", () => {
   const history = wave(50);
   const points = new Points();
   decimate(history, 0, 50, START / 1000, 0.05, points);
@@ -57,25 +57,25 @@ test("where columns are narrower than the hop, every estimate is its own point a
   assert.ok(Math.abs(points.time[20] - 2) < 1e-6);
 });
 
-test("a line is broken by a hole and by another session, and by nothing else", () => {
+test("a gap and another session break the line", () => {
   const history = new History(100);
-  history.enter("a", "");
+  history.startSession("a", "");
   for (const second of [0, 1, 2, 8, 9]) {
     history.push(estimate({ seq: second, utc: new Date(START + second * 1000).toISOString() }));
   }
-  history.enter("b", "");
+  history.startSession("b", "");
   history.push(estimate({ seq: 0, utc: new Date(START + 10_000).toISOString() }));
   const points = new Points();
   decimate(history, 0, history.end, START / 1000, 0.5, points);
   assert.deepEqual([...points.broken.slice(0, 6)], [1, 0, 0, 1, 0, 1]);
 });
 
-test("an hour on 1200 columns leaves at most 1200 points, in memory that is used again", () => {
+test("an hour on 1200 columns gives at most 1201 points in reused arrays", () => {
   const history = wave(36_000);
   const points = new Points();
   decimate(history, 0, 36_000, START / 1000, 3, points);
   assert.ok(points.length <= 1201);
-  const memory = points.time;
+  const array = points.time;
   decimate(history, 0, 36_000, START / 1000, 3, points);
-  assert.equal(points.time, memory);
+  assert.equal(points.time, array);
 });

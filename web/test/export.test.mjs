@@ -5,9 +5,9 @@ import { COLUMNS, cell, csvLines, fileName } from "../mer_web/export.js";
 import { History } from "../mer_web/history.js";
 import { estimate, fast } from "./support.mjs";
 
-test("columns are those of the estimate, and a row says what came", () => {
+test("columns and a row", () => {
   const history = new History(4);
-  history.enter("abc", "demo");
+  history.startSession("abc", "demo");
   history.push(estimate({ seq: 3, t: 1.5, valence: -0.123456, level_db: -23.45 }));
   const [head, row] = csvLines(history);
   assert.equal(head, "session,seq,t,utc,valence,arousal,valence_low,valence_high,arousal_low,arousal_high,"
@@ -18,26 +18,26 @@ test("columns are those of the estimate, and a row says what came", () => {
   assert.equal(row.split(",").length, COLUMNS.length);
 });
 
-test("fast values stand at the end", () => {
+test("fast values are the last columns", () => {
   const history = new History(4);
   history.push(estimate({ seq: 0, fast: fast({ valence: 0.123457 }) }));
   assert.match(csvLines(history)[1], /,10,1,2,0,3,0\.123457,-0\.25,0\.25,0\.75,-0\.5,0\n$/);
 });
 
-test("six decimals survive the single precision of the history", () => {
+test("six decimals are exact in the single precision of the history", () => {
   const history = new History(4);
   const values = [0.123457, -0.999999, 0.000001, 0.333333];
   values.forEach((valence, seq) => history.push(estimate({ seq, valence })));
   assert.deepEqual(csvLines(history).slice(1).map((row) => Number(row.split(",")[4])), values);
 });
 
-test("text is quoted where it must be, and never runs as a formula", () => {
+test("text is quoted and formulas are escaped", () => {
   assert.equal(cell("calm"), "calm");
   assert.equal(cell('a "b", c'), '"a ""b"", c"');
   assert.equal(cell("=1+1"), "'=1+1");
   assert.equal(cell("@x,y"), "\"'@x,y\"");
 });
 
-test("file names sort by time and fit every file system", () => {
+test("file names sort by time and are valid everywhere", () => {
   assert.equal(fileName(new Date(Date.UTC(2026, 10, 23, 9, 5, 7))), "realtime-mer-2026-11-23T09-05-07Z.csv");
 });

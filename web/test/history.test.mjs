@@ -6,19 +6,19 @@ import { estimate, fast } from "./support.mjs";
 
 function filled(count, capacity) {
   const history = new History(capacity);
-  history.enter("a", "demo");
+  history.startSession("a", "demo");
   for (let seq = 0; seq < count; seq += 1) history.push(estimate({ seq }));
   return history;
 }
 
-test("gives back what it was given", () => {
+test("returns what was added", () => {
   const history = filled(1, 4);
   assert.deepEqual(history.at(0), { ...estimate({ seq: 0 }), session: "a" });
 });
 
-test("keeps fast values where there were some, also in a place that is used again", () => {
+test("stores fast values, also in reused slots", () => {
   const history = new History(2);
-  history.enter("a", "demo");
+  history.startSession("a", "demo");
   history.push(estimate({ seq: 0, fast: fast() }));
   history.push(estimate({ seq: 1 }));
   assert.deepEqual(history.at(0).fast, fast());
@@ -35,7 +35,7 @@ test("overwrites the oldest and keeps indices", () => {
   assert.deepEqual([6, 7, 8, 9].map((i) => history.at(i).seq), [6, 7, 8, 9]);
 });
 
-test("what was seen is not seen again, and what was missed joins on", () => {
+test("drops duplicates and appends missed estimates", () => {
   const history = filled(3, 10);
   assert.equal(history.push(estimate({ seq: 2 })), false);
   assert.equal(history.push(estimate({ seq: 3 })), true);
@@ -43,26 +43,26 @@ test("what was seen is not seen again, and what was missed joins on", () => {
   assert.equal(history.runs.length, 1);
 });
 
-test("another session begins after the first, and its own past is left out", () => {
+test("another session begins after the first, without its past", () => {
   const history = filled(5, 10);
-  assert.equal(history.enter("a", "demo"), false);
-  assert.equal(history.enter("b", "microphone"), true);
+  assert.equal(history.startSession("a", "demo"), false);
+  assert.equal(history.startSession("b", "microphone"), true);
   assert.equal(history.push(estimate({ seq: 0, utc: new Date(Date.UTC(2026, 0, 1)).toISOString() })), false);
   assert.equal(history.push(estimate({ seq: 1, utc: new Date(Date.UTC(2026, 0, 1, 0, 1)).toISOString() })), true);
   assert.equal(history.at(history.end - 1).session, "b");
-  // What is of now is of now, whatever the other server's clock says.
+  // A live estimate is added whatever the clock of its server says.
   assert.equal(history.push(estimate({ seq: 2 }), true), true);
   assert.equal(history.runs.at(-1).session, 1);
 });
 
-test("sessions of which nothing was seen leave no mark", () => {
+test("sessions without estimates are removed", () => {
   const history = filled(1, 10);
-  history.enter("b", "");
-  history.enter("c", "");
+  history.startSession("b", "");
+  history.startSession("c", "");
   assert.deepEqual(history.sessions.map((one) => one.id), ["a", "c"]);
 });
 
-test("a clock that is put back does not turn time round", () => {
+test("time never goes backwards", () => {
   const history = filled(3, 10);
   assert.equal(history.push(estimate({ seq: 3, utc: new Date(Date.UTC(2025, 0, 1)).toISOString() })), true);
   assert.equal(history.newest, history.time[history.slot(2)]);
@@ -70,7 +70,7 @@ test("a clock that is put back does not turn time round", () => {
   assert.ok(Math.abs(history.newest - history.time[history.slot(2)] - 1) < 1e-6);
 });
 
-test("stretches of states join without holes", () => {
+test("runs of states have no gaps", () => {
   const history = new History(20);
   const states = ["settling", "settling", "tracking", "tracking", "silence", "tracking"];
   states.forEach((state, seq) => history.push(estimate({ seq, state })));
@@ -79,7 +79,7 @@ test("stretches of states join without holes", () => {
   assert.equal(history.runs[0].end - history.runs[0].start, 2);
 });
 
-test("the first at or after a time is found, also when the ring has turned", () => {
+test("lowerBound, also after the ring has wrapped", () => {
   const history = filled(10, 4);
   const base = Date.UTC(2026, 0, 1) / 1000;
   assert.equal(history.lowerBound(base + 7), 7);
@@ -88,7 +88,7 @@ test("the first at or after a time is found, also when the ring has turned", () 
   assert.equal(history.lowerBound(base + 99), 10);
 });
 
-test("an hour at ten a second and its states do not grow without end", () => {
+test("memory is bounded", () => {
   const history = new History(500);
   const start = Date.UTC(2026, 0, 1);
   for (let seq = 0; seq < 20_000; seq += 1) {

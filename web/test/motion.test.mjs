@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { Spring, ViewClock } from "../mer_web/motion.js";
 
-test("a spring begins where it is sent, then follows without overshoot", () => {
+test("a spring starts at its first target, then follows without overshoot", () => {
   const spring = new Spring(1);
   spring.aim([0.2]);
   assert.equal(spring.value[0], 0.2);
@@ -18,7 +18,7 @@ test("a spring begins where it is sent, then follows without overshoot", () => {
   assert.equal(spring.moving, false);
 });
 
-test("a step is done to 98 % in its settling time, at any frame rate", () => {
+test("98 % of a step is done in the settling time, at any frame rate", () => {
   for (const rate of [10, 60, 144]) {
     const spring = new Spring(1);
     spring.aim([0]);
@@ -28,7 +28,7 @@ test("a step is done to 98 % in its settling time, at any frame rate", () => {
   }
 });
 
-test("no frame moves far: the way is smooth, also when the target changes on the way", () => {
+test("motion is smooth, also when the target changes", () => {
   const spring = new Spring(1);
   spring.aim([0]);
   spring.aim([1]);
@@ -40,13 +40,13 @@ test("no frame moves far: the way is smooth, also when the target changes on the
     places.push(spring.value[0]);
   }
   for (let k = 1; k < places.length; k += 1) assert.ok(Math.abs(places[k] - places[k - 1]) < 0.09);
-  // Nor does the speed jump: two frames in a row are alike.
+  // The speed is continuous too.
   for (let k = 2; k < places.length; k += 1) {
     assert.ok(Math.abs(places[k] - 2 * places[k - 1] + places[k - 2]) < 0.025);
   }
 });
 
-test("reduced motion steps", () => {
+test("reduced motion jumps", () => {
   const spring = new Spring(2);
   spring.aim([0, 0]);
   spring.aim([1, -1], true);
@@ -54,10 +54,10 @@ test("reduced motion steps", () => {
   assert.equal(spring.moving, false);
 });
 
-test("the clock flows evenly through estimates that come in jerks", () => {
+test("the clock runs evenly with irregular estimates", () => {
   const clock = new ViewClock();
-  let chance = 3;
-  const jitter = () => ((chance = (chance * 7919) % 1013) / 1013) * 0.15;
+  let state = 3;
+  const jitter = () => ((state = (state * 7919) % 1013) / 1013) * 0.15;
   let arrival = 0;
   const steps = [];
   let last = NaN;
@@ -77,7 +77,7 @@ test("the clock flows evenly through estimates that come in jerks", () => {
   assert.ok(Math.abs(last - 1030) < 0.3);
 });
 
-test("the clock jumps where the server's has jumped, and knows nothing before the first estimate", () => {
+test("the clock follows a jump of the server's, and is NaN before the first estimate", () => {
   const clock = new ViewClock();
   assert.ok(Number.isNaN(clock.at(0)));
   clock.sync(100, 1);

@@ -2,10 +2,11 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { Palette, contrast, linearToOklab, oklabToLinear, placeLab, toGamut } from "../mer_web/palette.js";
+import { Palette, oklabToLinear, planeOklab, toGamut } from "../mer_web/palette.js";
+import { contrast, linearToOklab } from "./colour.mjs";
 
 const THEMES = ["dark", "light"];
-/** Grounds of the page in the style sheet. */
+/** Backgrounds of the page in the style sheet. */
 const GROUNDS = { dark: [[10, 12, 20], [16, 18, 28]], light: [[250, 248, 245], [243, 241, 237]] };
 const AXIS = [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1];
 
@@ -15,17 +16,17 @@ const BLINDNESS = {
   deuteranopia: [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
 };
 
-const shown = (v, a, theme) => toGamut(placeLab(v, a, theme));
+const shown = (v, a, theme) => toGamut(planeOklab(v, a, theme));
 const distance = (one, other) => Math.hypot(...one.map((part, k) => part - other[k]));
-const seen = (linear, matrix) => linearToOklab(matrix.map((row) => Math.max(0, row.reduce((sum, m, k) => sum + m * linear[k], 0))));
+const simulate = (linear, matrix) => linearToOklab(matrix.map((row) => Math.max(0, row.reduce((sum, m, k) => sum + m * linear[k], 0))));
 
-test("OKLab goes there and back", () => {
+test("OKLab round trip", () => {
   const lab = [0.6, 0.1, -0.05];
   assert.ok(distance(linearToOklab(oklabToLinear(lab)), lab) < 1e-4);
 });
 
 for (const theme of THEMES) {
-  test(`${theme}: more arousal is always lighter, more valence always yellower, as the screen shows it`, () => {
+  test(`${theme}: more arousal is always lighter, more valence always yellower`, () => {
     for (const fixed of AXIS) {
       for (let k = 1; k < AXIS.length; k += 1) {
         const [low, high] = [shown(fixed, AXIS[k - 1], theme), shown(fixed, AXIS[k], theme)].map(linearToOklab);
@@ -36,10 +37,10 @@ for (const theme of THEMES) {
     }
   });
 
-  test(`${theme}: the four moods stay apart for every kind of red-green eye`, () => {
+  test(`${theme}: the four moods are distinguishable with red-green colour blindness`, () => {
     const places = [[-0.6, 0.6], [0.6, 0.6], [-0.6, -0.6], [0.6, -0.6]];
     for (const [name, matrix] of Object.entries(BLINDNESS)) {
-      const colours = places.map(([v, a]) => seen(shown(v, a, theme), matrix));
+      const colours = places.map(([v, a]) => simulate(shown(v, a, theme), matrix));
       for (let i = 0; i < 4; i += 1) {
         for (let j = 0; j < i; j += 1) {
           const apart = distance(colours[i], colours[j]);
@@ -49,7 +50,7 @@ for (const theme of THEMES) {
     }
   });
 
-  test(`${theme}: marks have 3:1 and words 4.5:1 against every ground, at every place`, () => {
+  test(`${theme}: contrast is 3:1 for marks and 4.5:1 for text on every background`, () => {
     const palette = new Palette(theme);
     for (const v of AXIS) {
       for (const a of AXIS) {
@@ -63,7 +64,7 @@ for (const theme of THEMES) {
     }
   });
 
-  test(`${theme}: the table says what the formula says, and takes anything`, () => {
+  test(`${theme}: the colour table clamps its arguments`, () => {
     const palette = new Palette(theme);
     assert.match(palette.css(0.3, -0.2), /^rgb\(\d+,\d+,\d+\)$/);
     assert.equal(palette.css(5, 5), palette.css(1, 1));
@@ -72,7 +73,7 @@ for (const theme of THEMES) {
   });
 }
 
-/** The colours of a theme as the style sheet names them. */
+/** The colours of a theme in the style sheet. */
 function sheet(theme) {
   const css = readFileSync(new URL("../mer_web/page.css", import.meta.url), "utf8");
   const block = (selector) => css.slice(css.indexOf(selector)).match(/\{([^}]*)\}/)[1];
@@ -82,7 +83,7 @@ function sheet(theme) {
 }
 
 for (const theme of THEMES) {
-  test(`${theme}: words of the style sheet have 4.5:1 on each of its grounds, marks and focus 3:1`, () => {
+  test(`${theme}: style sheet contrast is 4.5:1 for text, 3:1 for marks and focus`, () => {
     const colours = sheet(theme);
     assert.deepEqual([colours.bg, colours.sunk], GROUNDS[theme]);
     for (const ground of ["bg", "raised", "sunk"]) {

@@ -6,22 +6,22 @@ import { estimate, fast, hello } from "./support.mjs";
 
 const parse = (message) => parseMessage(JSON.stringify(message));
 
-test("an estimate comes through with all of its fields", () => {
+test("an estimate keeps all fields", () => {
   const sent = estimate({ seq: 7, valence: 0.123456 });
   assert.deepEqual(parse(sent), sent);
 });
 
-test("fast values come through, and an estimate without them has none", () => {
+test("fast values are optional and validated", () => {
   const sent = estimate({ fast: fast() });
   assert.deepEqual(parse(sent), sent);
   assert.equal("fast" in parse(estimate()), false);
-  const held = parse(estimate({ fast: fast({ valence: 2, arousal_low: 0 }) })).fast;
-  assert.equal(held.valence, 1);
-  assert.equal(held.valence_high, 1);
-  assert.equal(held.arousal_low, -0.25);
+  const clamped = parse(estimate({ fast: fast({ valence: 2, arousal_low: 0 }) })).fast;
+  assert.equal(clamped.valence, 1);
+  assert.equal(clamped.valence_high, 1);
+  assert.equal(clamped.arousal_low, -0.25);
 });
 
-test("values outside the plane are held at its edge, and the interval holds its value", () => {
+test("values are clamped to the plane, and the interval contains its value", () => {
   const got = parse(estimate({ valence: 1.5, valence_low: 0.9, valence_high: 0.2, arousal: 0.4, arousal_low: 0.6 }));
   assert.equal(got.valence, 1);
   assert.equal(got.valence_high, 1);
@@ -30,33 +30,33 @@ test("values outside the plane are held at its edge, and the interval holds its 
 });
 
 for (const [what, change] of Object.entries({
-  "a text for a value": { valence: "0.5" }, "null for a value": { arousal: null }, "no seq": { seq: undefined },
-  "a time that is none": { utc: "yesterday" }, "no state": { state: undefined }, "a list of latencies": { latency: [] },
+  "a string for a value": { valence: "0.5" }, "null for a value": { arousal: null }, "no seq": { seq: undefined },
+  "an invalid time": { utc: "yesterday" }, "no state": { state: undefined }, "a list of latencies": { latency: [] },
   "a number for fast values": { fast: 3 }, "fast values without a window": { fast: { ...fast(), window_s: undefined } },
-  "a text for a fast value": { fast: fast({ arousal: "0" }) },
+  "a string for a fast value": { fast: fast({ arousal: "0" }) },
 })) {
   test(`an estimate with ${what} is refused`, () => {
     assert.throws(() => parse(estimate(change)), ProtocolError);
   });
 }
 
-test("what is not a message is refused, what is not known is passed over", () => {
+test("invalid messages throw, unknown types are ignored", () => {
   assert.throws(() => parseMessage("{"), /not JSON/);
   assert.throws(() => parseMessage("[1]"), ProtocolError);
   assert.throws(() => parseMessage("{}"), /without a type/);
   assert.equal(parseMessage('{"type":"weather"}'), null);
 });
 
-test("a hello tells where another backend had to take over", () => {
+test("a hello may have a backend note", () => {
   assert.equal(parse(hello("s")).backend_note, "");
   assert.equal(parse(hello("s", { backend_note: "the card\u0000 failed" })).backend_note.includes("failed"), true);
 });
 
-test("a hello of another schema says what to do", () => {
+test("another schema asks for a reload", () => {
   assert.throws(() => parse(hello("s", { schema: 2 })), /schema 2.*schema 1.*reload/s);
 });
 
-test("names from outside are made safe: no control, no reordering, no length without end", () => {
+test("names from outside are cleaned and shortened", () => {
   const name = "a\u202eb\u0000c\n<img src=x onerror=alert(1)>" + "x".repeat(500);
   const got = parse(hello("s", { input: { kind: "demo", name } }));
   assert.doesNotMatch(got.input.name, /[\u0000-\u001f\u202e]/);
@@ -64,23 +64,23 @@ test("names from outside are made safe: no control, no reordering, no length wit
   assert.ok(got.input.name.length <= 80);
 });
 
-test("a snapshot is checked estimate by estimate", () => {
+test("every estimate of a snapshot is validated", () => {
   const got = parse({ type: "snapshot", session: "s", estimates: [estimate({ seq: 1 }), estimate({ seq: 2 })], complete: true });
   assert.deepEqual(got.estimates.map((one) => one.seq), [1, 2]);
   assert.throws(() => parse({ type: "snapshot", session: "s", estimates: [{}], complete: true }), ProtocolError);
 });
 
-test("health keeps numbers and leaves out what is none", () => {
+test("health keeps only numeric counters", () => {
   const got = parse({ type: "health", session: "s", counters: { overflows: 3, odd: "x" }, viewers: 2, sessions: 1, uptime_s: 5 });
   assert.deepEqual(got.counters, { overflows: 3 });
 });
 
-test("the socket lies beside the page, secure where the page is, and asks for what was missed", () => {
+test("the socket URL is next to the page's, secure if the page is, with the resume position", () => {
   assert.equal(socketUrl("http://127.0.0.1:8765/?theme=dark#x", null), "ws://127.0.0.1:8765/ws");
   assert.equal(socketUrl("https://host/mer/", { session: "a b&c", seq: 12 }), "wss://host/mer/ws?session=a+b%26c&since=12");
 });
 
-test("a stream declares itself, with a whole rate and never without a name", () => {
+test("start message: integer rate and default name", () => {
   assert.deepEqual(JSON.parse(startMessage(47999.99, "")),
                    { type: "start", sample_rate_hz: 48000, channels: 1, format: "f32le", name: "browser" });
 });

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { gauge, meterShare } from "../mer_web/readout.js";
+import { gauge, meterShare } from "../mer_web/value-display.js";
 import { readSettings } from "../mer_web/settings.js";
 import { healthLine, inputLine, linkLine } from "../mer_web/status.js";
 
 const health = (counters) => ({ type: "health", session: "s", counters, viewers: 2, sessions: 1, uptime_s: 130 });
 
-test("the health line counts every loss in words and says when there is none", () => {
+test("the health line names every loss", () => {
   assert.deepEqual(healthLine(health({ overflows: 0 }), 0),
                    { text: "nothing lost · 2 viewers · 1 session · up 2 min", trouble: false });
   const line = healthLine(health({ overflows: 1, dropped_samples: 512, new_counter: 3 }), 0.3);
@@ -16,7 +16,7 @@ test("the health line counts every loss in words and says when there is none", (
   assert.equal(healthLine(null, 0).text, "");
 });
 
-test("the connection says how it is and how long it waits", () => {
+test("the connection line gives state and delay", () => {
   const phase = { retryAt: 5000, code: 1006, reason: "" };
   assert.equal(linkLine({ ...phase, name: "open" }, 0), "connected");
   assert.equal(linkLine({ ...phase, name: "waiting" }, 2600), "reconnecting in 3 s");
@@ -25,7 +25,7 @@ test("the connection says how it is and how long it waits", () => {
   assert.equal(linkLine({ ...phase, name: "connecting", code: 0 }, 0), "connecting");
 });
 
-test("an input is called by its name, rate and channels", () => {
+test("the input line gives name, rate and channels", () => {
   assert.equal(inputLine({ kind: "demo", name: "demo", sample_rate_hz: 44100, channels: 2 }), "demo · 44.1 kHz, 2 channels");
   assert.equal(inputLine({ kind: "browser", name: "", sample_rate_hz: 0, channels: 0 }), "browser");
 });
@@ -36,7 +36,7 @@ test("gauges and meter stay within their scales", () => {
   assert.deepEqual([-120, -60, -30, 0, 3].map(meterShare), [0, 0, 0.5, 1, 1]);
 });
 
-test("the address is read kindly", () => {
+test("unknown parameters fall back to defaults", () => {
   assert.deepEqual(readSettings("?overlay=1&show=badge&zoom=10m&bench=2"), { overlay: true, show: "badge", zoom: 600, bench: 2 });
   assert.deepEqual(readSettings("?overlay=0&show=evil&zoom=9y"), { overlay: false, show: "plane", zoom: 60, bench: 0 });
 });

@@ -1,6 +1,6 @@
-/** Estimates, sockets and clocks for the tests. The socket misbehaves on request. */
+/** Estimates, sockets and clocks for tests. */
 
-// Node 18 keeps it behind a flag; every browser has it.
+// Behind a flag in Node 18; every browser has it.
 globalThis.CustomEvent ??= class extends Event {
   constructor(type, { detail } = {}) {
     super(type);
@@ -8,7 +8,7 @@ globalThis.CustomEvent ??= class extends Event {
   }
 };
 
-/** An estimate as the server writes it, with what the test cares about. */
+/** An estimate as the server sends it, with overrides. */
 export function estimate(overrides = {}) {
   const seq = overrides.seq ?? 0;
   return {
@@ -19,14 +19,14 @@ export function estimate(overrides = {}) {
   };
 }
 
-/** Fast values as the server writes them, each exact in single precision. */
+/** Fast values as the server sends them, each exact in single precision. */
 export function fast(overrides = {}) {
   return { window_s: 3, valence: 0.5, arousal: -0.25, valence_low: 0.25, valence_high: 0.75, arousal_low: -0.5,
            arousal_high: 0, ...overrides };
 }
 
-/** A clock that stands until it is turned. */
-export class HandClock {
+/** A clock that a test advances. */
+export class ManualClock {
   constructor() {
     this.ms = 0;
     this._timers = new Map();
@@ -51,7 +51,7 @@ export class HandClock {
     return this._timers.size;
   }
 
-  turn(ms) {
+  advance(ms) {
     const end = this.ms + ms;
     for (;;) {
       const due = [...this._timers].filter(([, timer]) => timer.at <= end).sort((a, b) => a[1].at - b[1].at)[0];
@@ -64,8 +64,8 @@ export class HandClock {
   }
 }
 
-/** Stands where the browser's WebSocket stands; the test plays the server. */
-export class WireSocket {
+/** Replaces the browser's WebSocket; the test acts as the server. */
+export class FakeSocket {
   static opened = [];
 
   constructor(url) {
@@ -73,7 +73,7 @@ export class WireSocket {
     this.readyState = 0;
     this.bufferedAmount = 0;
     this.sent = [];
-    WireSocket.opened.push(this);
+    FakeSocket.opened.push(this);
   }
 
   send(data) {
@@ -89,7 +89,7 @@ export class WireSocket {
     this.onopen?.();
   }
 
-  say(message) {
+  receive(message) {
     this.onmessage?.({ data: typeof message === "string" ? message : JSON.stringify(message) });
   }
 

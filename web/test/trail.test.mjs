@@ -14,7 +14,7 @@ function at(hop, count, history = new History(10_000)) {
   return history;
 }
 
-test("covers its seconds with few places, ends at the newest", () => {
+test("covers its seconds with few points and ends at the newest", () => {
   const history = at(0.1, 2000);
   const indices = trailIndices(history, history.end, history.newest);
   assert.ok(indices.length <= 92);
@@ -23,21 +23,21 @@ test("covers its seconds with few places, ends at the newest", () => {
   assert.ok(history.newest - history.time[indices[0]] > TRAIL_S - 1);
 });
 
-test("keeps the same places from one estimate to the next, so that nothing shimmers", () => {
+test("keeps its points from one estimate to the next", () => {
   const history = at(0.1, 2001);
   const before = trailIndices(history, 2000, history.time[1999]).slice(2, -1);
   const after = new Set(trailIndices(history, 2001, history.time[2000]));
   assert.ok(before.every((index) => after.has(index)));
 });
 
-test("does not lead from one session into another", () => {
+test("stays within one session", () => {
   const history = at(1, 10);
-  history.enter("b", "");
+  history.startSession("b", "");
   history.push(estimate({ seq: 0, utc: new Date(START + 11_000).toISOString() }));
   history.push(estimate({ seq: 1, utc: new Date(START + 12_000).toISOString() }));
   assert.deepEqual(trailIndices(history, history.end, history.newest), [10, 11]);
 });
 
-test("is empty where nothing was seen", () => {
+test("is empty without estimates", () => {
   assert.deepEqual(trailIndices(new History(4), 0, 0), []);
 });

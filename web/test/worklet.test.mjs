@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-test("the tap posts whole blocks of the mean of the channels, and loses nothing between them", async () => {
+test("posts complete blocks of the mean of the channels without loss", async () => {
   const posted = [];
   let Tap;
   globalThis.AudioWorkletProcessor = class {

@@ -1,18 +1,23 @@
+"""The plot of an analysis."""
+
+from __future__ import annotations
+
 import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from support import ESTIMATE
 
-from realtime_mer.core.types import State
+from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import UserError
 from realtime_mer.outputs.plot import HEIGHT, SERIES, WIDTH, save_plot
 
 
-def rows(count: int) -> list:
+def rows(count: int) -> list[Estimate]:
     return [
         replace(
             ESTIMATE,
@@ -28,8 +33,8 @@ def rows(count: int) -> list:
     ]
 
 
-def pixels(path: Path, colour: str) -> np.ndarray:
-    """Where a colour stands: [n, 2] as (row, column)."""
+def pixels(path: Path, colour: str) -> NDArray[np.intp]:
+    """Return the positions of a colour: [n, 2] as (row, column)."""
     wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
     with Image.open(path) as image:
         assert image.size == (WIDTH, HEIGHT)
@@ -37,7 +42,7 @@ def pixels(path: Path, colour: str) -> np.ndarray:
     return np.argwhere(np.abs(picture - wanted).max(axis=2) < 12)
 
 
-def test_both_lines_and_bands_are_drawn(tmp_path: Path) -> None:
+def test_lines_and_intervals_are_drawn(tmp_path: Path) -> None:
     path = tmp_path / "plot.png"
     save_plot(rows(100), "a piece of music", path)
     for line, band in SERIES.values():
@@ -45,7 +50,7 @@ def test_both_lines_and_bands_are_drawn(tmp_path: Path) -> None:
         assert len(pixels(path, band)) > 2_000
 
 
-def test_a_higher_value_stands_higher(tmp_path: Path) -> None:
+def test_higher_value_is_drawn_higher(tmp_path: Path) -> None:
     heights = []
     for value in (-0.8, 0.8):
         path = tmp_path / f"{value}.png"
@@ -59,12 +64,12 @@ def test_a_higher_value_stands_higher(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 7200])
-def test_any_length_can_be_drawn(tmp_path: Path, count: int) -> None:
+def test_any_length(tmp_path: Path, count: int) -> None:
     save_plot(rows(count), "x" * 300, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 5_000
 
 
-def test_nothing_to_draw_and_nowhere_to_write(tmp_path: Path) -> None:
+def test_no_estimates_and_unwritable_path(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing to plot"):
         save_plot([], "nothing", tmp_path / "plot.png")
     with pytest.raises(UserError, match="cannot be written"):

@@ -1,3 +1,7 @@
+"""Recording a session to a file."""
+
+from __future__ import annotations
+
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +14,7 @@ from realtime_mer.live.hub import Hub
 from realtime_mer.outputs.recorder import Recorder
 
 
-def test_every_estimate_is_written_in_order(tmp_path: Path) -> None:
+def test_every_estimate_is_recorded_in_order(tmp_path: Path) -> None:
     hub = Hub()
     with Recorder(hub, tmp_path / "evening.csv") as recorder:
         for seq in range(2000):
@@ -24,7 +28,7 @@ def test_every_estimate_is_written_in_order(tmp_path: Path) -> None:
     recorder.close()
 
 
-def test_a_recording_is_never_overwritten(tmp_path: Path) -> None:
+def test_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "evening.jsonl"
     path.write_text("precious\n")
     with pytest.raises(UserError, match="exists already"):
@@ -33,17 +37,17 @@ def test_a_recording_is_never_overwritten(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["evening.txt", "evening", "missing/evening.csv"])
-def test_places_that_cannot_be_written(tmp_path: Path, name: str) -> None:
+def test_paths_that_cannot_be_written(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match=r"must end in|cannot be written"):
         Recorder(Hub(), tmp_path / name)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
-def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+def test_full_disk(tmp_path: Path) -> None:
     path = tmp_path / "evening.csv"
     hub = Hub()
     recorder = Recorder(hub, path)
-    # The open file is swapped for a disk that is full, beneath the recorder.
+    # Replace the open file by a full disk without the recorder's knowledge.
     with Path("/dev/full").open("w") as full:
         os.dup2(full.fileno(), recorder._stream.fileno())
     hub.publish(ESTIMATE)

@@ -1,3 +1,7 @@
+"""Estimates as CSV and JSON Lines."""
+
+from __future__ import annotations
+
 import csv
 import io
 import json
@@ -8,7 +12,7 @@ from support import ESTIMATE, FAST_ESTIMATE
 from realtime_mer.outputs.table import COLUMNS, FAST_COLUMNS, table_writer
 
 
-def test_csv_has_a_header_and_a_row_each() -> None:
+def test_csv_has_a_header_and_one_row_per_estimate() -> None:
     stream = io.StringIO()
     writer = table_writer("csv", stream)
     writer.write(ESTIMATE)
@@ -21,21 +25,21 @@ def test_csv_has_a_header_and_a_row_each() -> None:
     assert rows[0]["state"] == "settling"
 
 
-def test_fast_values_have_the_last_columns_and_are_empty_where_there_are_none() -> None:
+def test_fast_values_are_the_last_columns_or_empty() -> None:
     stream = io.StringIO()
     writer = table_writer("csv", stream)
     writer.write(ESTIMATE)
     writer.write(FAST_ESTIMATE)
-    without, with_them = csv.DictReader(io.StringIO(stream.getvalue()))
+    without, with_fast = csv.DictReader(io.StringIO(stream.getvalue()))
     assert COLUMNS[-len(FAST_COLUMNS) :] == FAST_COLUMNS
     assert {without[name] for name in FAST_COLUMNS} == {""}
-    assert [float(with_them[name]) for name in FAST_COLUMNS] == [
+    assert [float(with_fast[name]) for name in FAST_COLUMNS] == [
         3.0, 0.333333, -0.25, 0.0, 0.6, -0.5, 0.125,
     ]  # fmt: skip
-    assert with_them["valence"] == without["valence"]
+    assert with_fast["valence"] == without["valence"]
 
 
-def test_json_lines_are_what_goes_over_the_wire() -> None:
+def test_json_lines_equal_the_wire_format() -> None:
     for estimate in (ESTIMATE, FAST_ESTIMATE):
         stream = io.StringIO()
         table_writer("jsonl", stream).write(estimate)
@@ -43,7 +47,7 @@ def test_json_lines_are_what_goes_over_the_wire() -> None:
         assert json.loads(stream.getvalue()) == estimate.to_dict()
 
 
-def test_a_table_of_several_files_names_them() -> None:
+def test_table_of_several_files_names_them() -> None:
     for name in ("csv", "jsonl"):
         stream = io.StringIO()
         table_writer(name, stream, with_file=True).write(ESTIMATE, file="a, b.wav")

@@ -1,3 +1,7 @@
+"""The live view in the terminal."""
+
+from __future__ import annotations
+
 import io
 from dataclasses import replace
 
@@ -16,7 +20,7 @@ from realtime_mer.outputs.terminal import (
 )
 
 
-def drawn(view: TerminalView, width: int = 100) -> str:
+def render(view: TerminalView, width: int = 100) -> str:
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
     console.print(view)
     file = console.file
@@ -24,13 +28,13 @@ def drawn(view: TerminalView, width: int = 100) -> str:
     return file.getvalue()
 
 
-def test_it_shows_what_an_estimate_says() -> None:
+def test_view_shows_estimate_losses_and_notice() -> None:
     view = TerminalView("a song", hop_s=1.0, coverage=0.8)
-    assert "listening" in drawn(view)
+    assert "listening" in render(view)
     view.add(ESTIMATE)
-    view.count({"overflows": 0, "dropped_samples": 7})
-    view.note("the device is gone")
-    text = drawn(view)
+    view.set_losses({"overflows": 0, "dropped_samples": 7})
+    view.show_notice("the device is gone")
+    text = render(view)
     for part in ("a song", "STILL", "settling", "+0.12", "-0.50", "-20 dB", "looks back 10 s"):
         assert part in text
     assert "dropped samples 7" in text
@@ -38,34 +42,34 @@ def test_it_shows_what_an_estimate_says() -> None:
     assert "the device is gone" in text
 
 
-def test_every_state_has_its_words() -> None:
+def test_every_state_has_a_text() -> None:
     for state in State:
         view = TerminalView("x", hop_s=1.0, coverage=0.8)
         view.add(replace(ESTIMATE, state=state))
-        assert str(state) in drawn(view)
+        assert str(state) in render(view)
 
 
-def test_no_line_is_wider_than_a_small_terminal() -> None:
+def test_lines_fit_a_small_terminal() -> None:
     view = TerminalView("a song with a very long name " * 8, hop_s=1.0, coverage=0.8)
     for _ in range(100):
         view.add(ESTIMATE)
-    assert max(len(line) for line in drawn(view, width=80).splitlines()) <= 80
+    assert max(len(line) for line in render(view, width=80).splitlines()) <= 80
 
 
 @pytest.mark.parametrize(("value", "column"), [(-1.0, 0), (0.0, 20), (1.0, 40), (3.0, 40)])
-def test_the_dot_stands_at_its_value(value: float, column: int) -> None:
+def test_dot_position(value: float, column: int) -> None:
     text = scale(value, value, value, "blue").plain
     assert len(text) == SCALE_WIDTH
     assert text.index("●") == column
 
 
-def test_the_interval_is_a_bar() -> None:
+def test_interval_bar() -> None:
     text = scale(0.0, -0.5, 0.5, "blue").plain
     assert text[10:31] == "━" * 10 + "●" + "━" * 10
     assert "━" not in text[:10] + text[31:]
 
 
-def test_the_meter_fills_with_the_level() -> None:
+def test_level_meter_fills_with_the_level() -> None:
     filled = [level_meter(db).plain.count("█") for db in (-120.0, -60.0, -30.0, 0.0, 6.0)]
     assert filled == [0, 0, 20, SCALE_WIDTH, SCALE_WIDTH]
 

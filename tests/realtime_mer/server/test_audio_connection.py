@@ -1,4 +1,4 @@
-"""The short way of audio: whatever way bytes are cut, what is heard stays the same."""
+"""The fast path of audio: however the bytes are split, the samples stay the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from live_support import receive_kind, running_server, wait_for
+from live_support import TIMEOUT_S, receive_kind, running_server, wait_for
 from mer_engine import Engine
 from numpy.typing import NDArray
 from websockets.frames import Frame, Opcode
@@ -17,7 +17,7 @@ from realtime_mer.audio.format import AudioFormat
 from realtime_mer.bench.raw_websocket import BINARY, TEXT, RawWebSocket, masked_frame
 from realtime_mer.live.session_pool import ClientSession, SessionPool
 from realtime_mer.live.stats import Counter
-from realtime_mer.server.audio_connection import MAX_WHOLE_BYTES, BinaryFrame, unmasked_samples
+from realtime_mer.server.audio_connection import MAX_DIRECT_BYTES, BinaryFrame, unmask_samples
 from realtime_mer.server.protocol import Encoding, StreamFormat
 
 UPGRADE = (
@@ -28,7 +28,7 @@ FORMAT = StreamFormat(AudioFormat(16_000, 1), Encoding.F32LE)
 START = {"type": "start", "sample_rate_hz": 16_000, "channels": 1, "format": "f32le"}
 
 
-def sound(count: int) -> NDArray[np.float32]:
+def noise(count: int) -> NDArray[np.float32]:
     return np.random.default_rng(1).uniform(-0.5, 0.5, count).astype(np.float32)
 
 
@@ -44,14 +44,14 @@ def as_frames(parts: Sequence[bytes]) -> list[BinaryFrame]:
 
 @pytest.mark.parametrize("encoding", list(Encoding))
 @pytest.mark.parametrize("channels", [1, 2])
-def test_unmasked_samples_are_what_the_message_holds(encoding: Encoding, channels: int) -> None:
+def test_unmask_samples_equals_decode(encoding: Encoding, channels: int) -> None:
     stream_format = StreamFormat(AudioFormat(48_000, channels), encoding)
-    signal = sound(48)
+    signal = noise(48)
     stored = signal if encoding is Encoding.F32LE else (signal * 32768).astype("<i2")
     parts = [stored[:8].tobytes(), stored[8:].tobytes()]
-    heard = unmasked_samples(as_frames(parts), stream_format)
-    assert heard is not None
-    assert np.array_equal(heard, stream_format.decode(b"".join(parts)))
+    samples = unmask_samples(as_frames(parts), stream_format)
+    assert samples is not None
+    assert np.array_equal(samples, stream_format.decode(b"".join(parts)))
 
 
 @pytest.mark.parametrize(
@@ -64,22 +64,22 @@ def test_unmasked_samples_are_what_the_message_holds(encoding: Encoding, channel
         np.array([np.inf, 0.0], "<f4").tobytes(),
     ],
 )
-def test_what_is_unusual_is_left_to_the_long_way(payload: bytes) -> None:
-    good = sound(4).tobytes()
-    assert unmasked_samples(as_frames([good, payload]), FORMAT) is None
+def test_unusual_frames_are_left_to_the_library(payload: bytes) -> None:
+    good = noise(4).tobytes()
+    assert unmask_samples(as_frames([good, payload]), FORMAT) is None
 
 
-def test_very_loud_samples_are_no_mistake() -> None:
+def test_very_loud_samples_are_valid() -> None:
     loud = np.array([3e38, -3e38], "<f4").tobytes()
-    # Their power overflows, so they take the long way, which takes them as they are.
-    assert unmasked_samples(as_frames([loud]), FORMAT) is None
+    # Their power overflows, so the slow path handles them and keeps them unchanged.
+    assert unmask_samples(as_frames([loud]), FORMAT) is None
     assert np.isfinite(FORMAT.decode(loud)).all()
 
 
-def whole_conversation(signal: NDArray[np.float32]) -> bytes:
-    """All that a client sends, as bytes: all kinds of frames between audio."""
+def client_bytes(signal: NDArray[np.float32]) -> bytes:
+    """Return all bytes that a client sends: audio with every other kind of frame in between."""
     parts = [signal[start : start + 512].tobytes() for start in range(0, len(signal), 512)]
-    large = np.zeros(MAX_WHOLE_BYTES // 4 + 64, np.float32)
+    large = np.zeros(MAX_DIRECT_BYTES // 4 + 64, np.float32)
     sent = [masked_frame(TEXT, json.dumps(START).encode())]
     for number, part in enumerate(parts):
         sent.append(masked_frame(BINARY, part))
@@ -99,65 +99,65 @@ def whole_conversation(signal: NDArray[np.float32]) -> bytes:
 
 def expected(signal: NDArray[np.float32]) -> NDArray[np.float32]:
     parts = [signal[start : start + 512] for start in range(0, len(signal), 512)]
-    heard: list[NDArray[np.float32]] = []
+    received: list[NDArray[np.float32]] = []
     for number, part in enumerate(parts):
-        heard.append(part)
+        received.append(part)
         if number == 7:
-            heard.append(np.zeros(MAX_WHOLE_BYTES // 4 + 64, np.float32))
+            received.append(np.zeros(MAX_DIRECT_BYTES // 4 + 64, np.float32))
         if number == 9:
-            heard.append(signal[:128])
-    return np.concatenate(heard)
+            received.append(signal[:128])
+    return np.concatenate(received)
 
 
-@pytest.mark.parametrize("pieces", ["as one", "in crumbs", "at random"])
-def test_however_it_is_cut_the_same_is_heard_in_the_same_order(
+@pytest.mark.parametrize("pieces", ["in one piece", "in small pieces", "at random"])
+def test_samples_do_not_depend_on_how_bytes_are_split(
     engine: Engine, pieces: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    signal = sound(512 * 20)
-    heard: list[NDArray[np.float32]] = []
+    signal = noise(512 * 20)
+    received: list[NDArray[np.float32]] = []
     push = SessionPool.push
 
-    def listen(pool: SessionPool, session: ClientSession, samples: NDArray[np.float32]) -> None:
-        heard.append(samples.copy())
+    def record(pool: SessionPool, session: ClientSession, samples: NDArray[np.float32]) -> None:
+        received.append(samples.copy())
         push(pool, session, samples)
 
-    monkeypatch.setattr(SessionPool, "push", listen)
-    data = whole_conversation(signal)
+    monkeypatch.setattr(SessionPool, "push", record)
+    data = client_bytes(signal)
     rng = np.random.default_rng(3)
     sizes = {
-        "as one": [len(data)],
-        "in crumbs": [7] * 900 + [len(data)],
+        "in one piece": [len(data)],
+        "in small pieces": [7] * 900 + [len(data)],
         "at random": [*rng.integers(1, 9000, 60).tolist(), len(data)],
     }[pieces]
     with running_server(engine, max_sessions=2) as running:
         client = RawWebSocket.open(running.port)
         client.socket.setblocking(True)
-        client.socket.settimeout(20.0)
+        client.socket.settimeout(TIMEOUT_S)
         start = 0
         for size in sizes:
             client.socket.sendall(data[start : start + size])
             start += size
-        said: list[str] = []
-        while not any('"type":"end"' in text for text in said):
+        texts: list[str] = []
+        while not any('"type":"end"' in text for text in texts):
             client.received.append((0.0, client.socket.recv(65_536)))
-            said = [text for _, text in client.texts()]
+            texts = [text for _, text in client.texts()]
         client.close()
-        assert any('"type":"pong"' in text for text in said)
-        assert not any('"type":"error"' in text for text in said)
+        assert any('"type":"pong"' in text for text in texts)
+        assert not any('"type":"error"' in text for text in texts)
         wait_for(lambda: running.server.viewers == 0, "the client to be gone")
-    assert np.array_equal(np.concatenate(heard)[:, 0], expected(signal))
+    assert np.array_equal(np.concatenate(received)[:, 0], expected(signal))
 
 
-def test_a_client_that_does_not_wait_for_the_answer_is_heard_too(engine: Engine) -> None:
-    """Where its frames begin is not known then: the library alone reads it."""
+def test_client_that_does_not_wait_for_the_handshake(engine: Engine) -> None:
+    """Where its frames begin is unknown, so the library parses all bytes."""
     sent = [
         UPGRADE,
         masked_frame(TEXT, json.dumps(START).encode()),
-        *(masked_frame(BINARY, sound(1600).tobytes()) for _ in range(3)),
+        *(masked_frame(BINARY, noise(1600).tobytes()) for _ in range(3)),
         masked_frame(TEXT, b'{"type": "stop"}'),
     ]
     with running_server(engine, max_sessions=2) as running:
-        with socket.create_connection(("127.0.0.1", running.port), 20.0) as client:
+        with socket.create_connection(("127.0.0.1", running.port), TIMEOUT_S) as client:
             client.sendall(b"".join(sent))
             received = b""
             while b'"type":"end"' not in received:
@@ -169,31 +169,29 @@ def test_a_client_that_does_not_wait_for_the_answer_is_heard_too(engine: Engine)
         wait_for(lambda: running.server.viewers == 0, "the client to be gone")
 
 
-def test_an_unmasked_frame_closes_as_a_mistake(engine: Engine) -> None:
+def test_unmasked_frame_closes_with_1002(engine: Engine) -> None:
     with running_server(engine, max_sessions=2) as running:
         client = RawWebSocket.open(running.port)
         client.socket.setblocking(True)
-        client.socket.settimeout(20.0)
+        client.socket.settimeout(TIMEOUT_S)
         client.socket.sendall(masked_frame(BINARY, b"1234") + b"\x82\x04abcd")
         received = b""
         while part := client.socket.recv(65_536):
             received += part
         client.close()
-        # 1002, protocol error, in a close frame.
+        # 1002 (protocol error) in a close frame.
         assert b"\x03\xea" in received
         wait_for(lambda: running.server.viewers == 0, "the client to be gone")
 
 
-def test_many_streams_are_read_less_often_and_lose_nothing(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_read_pauses_lose_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     from realtime_mer.server import audio_connection
 
-    monkeypatch.setattr(audio_connection, "GATHER_S_PER_STREAM", 0.02)
+    monkeypatch.setattr(audio_connection, "READ_PAUSE_S_PER_STREAM", 0.02)
     with running_server(engine, max_sessions=2) as running:
         with running.connect() as client:
             client.send(json.dumps(START))
-            signal = sound(16_000)
+            signal = noise(16_000)
             for start in range(0, len(signal), 320):
                 client.send(signal[start : start + 320].tobytes())
             client.send('{"type": "stop"}')

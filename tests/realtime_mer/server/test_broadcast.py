@@ -1,4 +1,4 @@
-"""Many viewers of one session."""
+"""Broadcasting one session to many viewers."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from support import ESTIMATE
 from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.stats import Counter, Timing
 from realtime_mer.server import broadcast, protocol
+from realtime_mer.server.channel import EncodedMessage
 
 
 @pytest.fixture
@@ -34,18 +35,16 @@ def publish(runner: LiveRunner, *seqs: int) -> None:
 
 
 def settle(running: RunningServer, viewers: int) -> None:
-    """Waits until so many viewers have been told everything so far."""
+    """Wait until there are so many viewers and none has anything left to send."""
 
     def idle() -> bool:
-        everyone = running.server._viewers
-        return len(everyone) == viewers and all(one._sender is None for one in everyone)
+        connected = running.server._viewers
+        return len(connected) == viewers and all(viewer._sender is None for viewer in connected)
 
-    wait_for(lambda: bool(running.call(idle)), "the viewers to know everything")
+    wait_for(lambda: bool(running.call(idle)), "idle viewers")
 
 
-def test_who_keeps_up_is_written_to_without_a_task_of_its_own(
-    running: RunningServer, runner: LiveRunner
-) -> None:
+def test_viewers_that_keep_up_need_no_task(running: RunningServer, runner: LiveRunner) -> None:
     with running.connect() as first, running.connect() as second:
         settle(running, 2)
         tasks = running.call(running.tasks)
@@ -55,18 +54,18 @@ def test_who_keeps_up_is_written_to_without_a_task_of_its_own(
             assert receive_kind(second, "estimate")["seq"] == seq
             assert running.call(running.tasks) == tasks
         stats = running.server.stats
-        wait_for(lambda: stats.histogram(Timing.DELIVERY).count == 100, "both to be counted")
+        wait_for(lambda: stats.histogram(Timing.DELIVERY).count == 100, "the count of deliveries")
         assert stats[Counter.MESSAGES_DROPPED] == 0
 
 
-def test_one_subscription_serves_all(running: RunningServer, runner: LiveRunner) -> None:
+def test_all_viewers_share_one_subscription(running: RunningServer, runner: LiveRunner) -> None:
     with running.connect(), running.connect(), running.connect():
         settle(running, 3)
         assert runner.hub.subscribers == 1
-    wait_for(lambda: runner.hub.subscribers == 0, "the empty room to close")
+    wait_for(lambda: runner.hub.subscribers == 0, "the empty broadcaster to close")
 
 
-def test_more_viewers_than_are_served_at_once_get_each_update(
+def test_viewers_beyond_one_chunk_get_every_estimate(
     running: RunningServer, runner: LiveRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broadcast, "CHUNK", 2)
@@ -78,7 +77,7 @@ def test_more_viewers_than_are_served_at_once_get_each_update(
             assert [receive_kind(client, "estimate")["seq"] for client in clients] == [seq] * 7
 
 
-def test_an_estimate_that_cannot_be_written_closes_with_a_word_and_a_log_entry(
+def test_encoding_failure_closes_with_an_error_and_a_log_entry(
     running: RunningServer,
     runner: LiveRunner,
     monkeypatch: pytest.MonkeyPatch,
@@ -90,7 +89,7 @@ def test_an_estimate_that_cannot_be_written_closes_with_a_word_and_a_log_entry(
         def fail(*_: object) -> str:
             raise ZeroDivisionError("a bug")
 
-        monkeypatch.setattr(running.server, "text", fail)
+        monkeypatch.setattr(broadcast.Broadcaster, "encode", fail)
         publish(runner, 0)
         assert receive_kind(client, "error")["code"] == "internal"
     monkeypatch.undo()
@@ -101,25 +100,25 @@ def test_an_estimate_that_cannot_be_written_closes_with_a_word_and_a_log_entry(
     assert "a bug" in caplog.text
 
 
-def test_parts_of_the_past_are_shared_and_none_is_told_twice(
+def test_snapshot_parts_are_shared_and_do_not_overlap(
     running: RunningServer, runner: LiveRunner
 ) -> None:
     publish(runner, *range(3 * protocol.SNAPSHOT_CHUNK + 7))
     for since in (-1, 10, protocol.SNAPSHOT_CHUNK - 1, -1):
         session = running.server.session
         with running.connect(f"?session={session}&since={since}") as client:
-            told: list[int] = []
+            received: list[int] = []
             more = True
             while more:
                 part = receive_kind(client, "snapshot")
                 assert part["complete"]
                 assert len(part["estimates"]) <= protocol.SNAPSHOT_CHUNK
-                told += [estimate["seq"] for estimate in part["estimates"]]
+                received += [estimate["seq"] for estimate in part["estimates"]]
                 more = part["more"]
-            assert told == list(range(since + 1, 3 * protocol.SNAPSHOT_CHUNK + 7))
+            assert received == list(range(since + 1, 3 * protocol.SNAPSHOT_CHUNK + 7))
 
 
-def test_what_is_written_at_once_is_a_text_frame() -> None:
-    message = broadcast.Ready.of(json.dumps({"a": "x" * 200}))
+def test_encoded_message_is_a_text_frame() -> None:
+    message = EncodedMessage.from_text(json.dumps({"a": "x" * 200}))
     assert message.frame[:2] == b"\x81\x7e"
     assert message.size == int.from_bytes(message.frame[2:4], "big") == len(message.frame) - 4

@@ -1,4 +1,4 @@
-"""The plain HTTP side: which files, to whom, with which headers."""
+"""Plain HTTP: served files, headers, and checks of `Host` and `Origin`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from realtime_mer.errors import UserError
-from realtime_mer.server.http import Gate, Site, is_loopback
+from realtime_mer.server.http import AccessPolicy, Site, is_loopback
 
 HOST = "127.0.0.1:8765"
 
@@ -23,7 +23,7 @@ def site() -> Site:
     return Site("mer_web", files, {"/healthz": lambda: ("application/json", b"{}")})
 
 
-def test_a_file_of_the_table(site: Site) -> None:
+def test_file_of_the_table(site: Site) -> None:
     response = site.respond(request("/?overlay=1"))
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -44,17 +44,17 @@ def test_security_headers(site: Site) -> None:
     assert "microphone=(self)" in headers["Permissions-Policy"]
 
 
-def test_an_unchanged_file_is_not_sent_again(site: Site) -> None:
+def test_unchanged_file_gives_304(site: Site) -> None:
     tag = site.respond(request()).headers["ETag"]
-    for known in (tag, f'"other", W/{tag}'):
-        response = site.respond(request(If_None_Match=known))
+    for tags in (tag, f'"other", W/{tag}'):
+        response = site.respond(request(If_None_Match=tags))
         assert (response.status_code, response.body) == (304, b"")
         assert response.headers["ETag"] == tag
         assert "Content-Length" not in response.headers
     assert site.respond(request(If_None_Match='"other"')).status_code == 200
 
 
-def test_head_is_get_without_the_body(site: Site) -> None:
+def test_head_has_no_body(site: Site) -> None:
     get, head = site.respond(request()), site.respond(request(method="HEAD"))
     assert head.body == b""
     assert head.headers["Content-Length"] == get.headers["Content-Length"]
@@ -63,22 +63,22 @@ def test_head_is_get_without_the_body(site: Site) -> None:
 @pytest.mark.parametrize(
     "path", ["/nothing", "/../pyproject.toml", "/__init__.py", "/index.html/", "//", "/%2e%2e/x"]
 )
-def test_what_is_not_in_the_table_is_not_there(site: Site, path: str) -> None:
+def test_other_paths_give_404(site: Site, path: str) -> None:
     response = site.respond(request(path))
     assert response.status_code == 404
-    assert response.body == b"there is no such page here; there are: /, /ws, /healthz\n"
+    assert response.body == b"there is no such page; the pages are: /, /ws, /healthz\n"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
-def test_other_methods_are_refused(site: Site, method: str) -> None:
+def test_other_methods_give_405(site: Site, method: str) -> None:
     response = site.respond(request("/healthz", method))
     assert response.status_code == 405
     assert response.headers["Allow"] == "GET, HEAD"
-    assert response.body == f"{method} is not possible here, only GET and HEAD\n".encode()
+    assert response.body == f"{method} is not allowed, only GET and HEAD\n".encode()
 
 
-def test_pages_made_on_demand_are_not_kept(site: Site) -> None:
+def test_pages_made_on_demand_are_not_cached(site: Site) -> None:
     response = site.respond(request("/healthz"))
     assert (response.status_code, response.body) == (200, b"{}")
     assert response.headers["Cache-Control"] == "no-store"
@@ -106,22 +106,22 @@ def test_pages_made_on_demand_are_not_kept(site: Site) -> None:
         ("stage.example", "stage.example:8765", None),
     ],
 )
-def test_which_hosts_are_answered(bound: str, host: str, status: int | None) -> None:
-    refused = Gate(bound).refuse_host(Request("/", Headers({"Host": host})))
+def test_accepted_hosts(bound: str, host: str, status: int | None) -> None:
+    refused = AccessPolicy(bound).check_host(Request("/", Headers({"Host": host})))
     assert (refused and refused.status.value) == status
 
 
-def test_a_missing_or_double_host_is_refused() -> None:
-    gate = Gate("127.0.0.1")
+def test_missing_or_repeated_host_is_refused() -> None:
+    policy = AccessPolicy("127.0.0.1")
     twice = Headers([("Host", HOST), ("Host", HOST)])
     for headers in (Headers(), twice):
-        refused = gate.refuse_host(Request("/", headers))
+        refused = policy.check_host(Request("/", headers))
         assert refused is not None
         assert refused.status.value == 400
 
 
 @pytest.mark.parametrize(
-    ("origin", "allowed", "lets_in"),
+    ("origin", "allowed", "accepted"),
     [
         ("http://127.0.0.1:8765", [], True),
         ("https://127.0.0.1:8765", [], True),
@@ -135,38 +135,38 @@ def test_a_missing_or_double_host_is_refused() -> None:
         ("", [], False),
     ],
 )
-def test_which_origins_may_connect(origin: str, allowed: list[str], lets_in: bool) -> None:
-    refused = Gate("127.0.0.1", allowed).refuse_origin(request("/ws", Origin=origin))
-    assert (refused is None) == lets_in
+def test_accepted_origins(origin: str, allowed: list[str], accepted: bool) -> None:
+    refused = AccessPolicy("127.0.0.1", allowed).check_origin(request("/ws", Origin=origin))
+    assert (refused is None) == accepted
     if refused is not None:
         assert refused.status.value == 403
 
 
-def test_programs_without_an_origin_may_connect_and_two_origins_may_not() -> None:
-    gate = Gate("127.0.0.1")
-    assert gate.refuse_origin(request("/ws")) is None
+def test_no_origin_is_accepted_and_two_are_refused() -> None:
+    policy = AccessPolicy("127.0.0.1")
+    assert policy.check_origin(request("/ws")) is None
     headers = Headers([("Host", HOST), ("Origin", f"http://{HOST}"), ("Origin", "null")])
-    assert gate.refuse_origin(Request("/ws", headers)) is not None
+    assert policy.check_origin(Request("/ws", headers)) is not None
 
 
-def test_the_host_of_an_allowed_origin_is_answered() -> None:
-    gate = Gate("127.0.0.1", ["https://vj.example:8443"])
-    assert gate.refuse_host(request(Host="vj.example:8443")) is None
+def test_host_of_an_allowed_origin_is_accepted() -> None:
+    policy = AccessPolicy("127.0.0.1", ["https://vj.example:8443"])
+    assert policy.check_host(request(Host="vj.example:8443")) is None
 
 
-def test_a_refusal_does_not_repeat_what_is_malformed() -> None:
-    refused = Gate("127.0.0.1").refuse_origin(request("/ws", Origin="<script>"))
+def test_refusal_does_not_repeat_a_malformed_origin() -> None:
+    refused = AccessPolicy("127.0.0.1").check_origin(request("/ws", Origin="<script>"))
     assert refused is not None
     assert "<" not in refused.message
 
 
 @pytest.mark.parametrize("origin", ["vj.example", "https://vj.example/", "https://a b", "*", ""])
-def test_what_is_not_an_origin(origin: str) -> None:
+def test_invalid_origins(origin: str) -> None:
     with pytest.raises(UserError, match="is not an origin"):
-        Gate("127.0.0.1", [origin])
+        AccessPolicy("127.0.0.1", [origin])
 
 
-def test_loopback() -> None:
+def test_is_loopback() -> None:
     for host in ("127.0.0.1", "127.3.4.5", "::1", "[::1]", "localhost"):
         assert is_loopback(host)
     for host in ("0.0.0.0", "::", "192.168.1.5", "stage.example", ""):

@@ -1,4 +1,4 @@
-"""Prometheus text, read back by the rules of the format."""
+"""Prometheus text, parsed by the rules of the format."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ SAMPLE = re.compile(
 )
 
 
-def read(text: str) -> tuple[dict[str, float], dict[str, str]]:
-    """Samples by name with labels, and types by metric, as a scraper reads them."""
+def parse(text: str) -> tuple[dict[str, float], dict[str, str]]:
+    """Return samples by name with labels, and types by metric, as a scraper reads them."""
     samples: dict[str, float] = {}
     types: dict[str, str] = {}
     helped: set[str] = set()
@@ -52,11 +52,11 @@ def stats() -> Stats:
     return stats
 
 
-def test_what_a_scraper_reads(stats: Stats) -> None:
+def test_render_counters_gauges_and_info(stats: Stats) -> None:
     text = metrics.render(
         stats, gauges=[("viewers", "Connections.", 3.0)], info={"version": 'a"b\\c', "model": "m"}
     )
-    samples, types = read(text)
+    samples, types = parse(text)
     assert samples["realtime_mer_estimates_total"] == 12
     assert types["realtime_mer_estimates_total"] == "counter"
     assert samples["realtime_mer_viewers"] == 3
@@ -67,7 +67,7 @@ def test_what_a_scraper_reads(stats: Stats) -> None:
 
 
 def test_histograms_are_cumulative(stats: Stats) -> None:
-    samples, types = read(metrics.render(stats, gauges=[], info={"version": "1"}))
+    samples, types = parse(metrics.render(stats, gauges=[], info={"version": "1"}))
     name = "realtime_mer_compute_seconds"
     assert types[name] == "histogram"
     buckets = [samples[f'{name}_bucket{{le="{bound}"}}'] for bound in BUCKETS_S]
@@ -77,14 +77,14 @@ def test_histograms_are_cumulative(stats: Stats) -> None:
     assert math.isclose(samples[f"{name}_sum"], 9.0085)
 
 
-def test_the_process(stats: Stats) -> None:
-    samples, _ = read(metrics.render(stats, gauges=[], info={"version": "1"}))
+def test_process_metrics(stats: Stats) -> None:
+    samples, _ = parse(metrics.render(stats, gauges=[], info={"version": "1"}))
     assert samples["process_cpu_seconds_total"] > 0
     assert samples["process_threads"] >= 1
     assert 1e7 < samples["process_resident_memory_bytes"] < 1e11
 
 
-def test_resident_memory_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resident_memory_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
     now = metrics.resident_bytes()
     monkeypatch.setattr(metrics, "Path", lambda _: (_ for _ in ()).throw(OSError))
     peak = metrics.resident_bytes()

@@ -1,4 +1,4 @@
-"""Messages: what is built, what is taken, and what each mistake is called."""
+"""Messages: building, parsing, and the error code of each mistake."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from realtime_mer.server.protocol import (
 PROTOCOL = Path(__file__).parents[3] / "docs" / "protocol.md"
 
 
-def test_start_with_everything() -> None:
+def test_start_with_all_fields() -> None:
     text = (
         '{"type": "start", "sample_rate_hz": 48000, "channels": 2, "format": "s16le", '
         '"name": "stage left"}'
@@ -38,7 +38,7 @@ def test_start_with_everything() -> None:
     )
 
 
-def test_start_with_what_must_be() -> None:
+def test_start_with_required_fields() -> None:
     assert protocol.parse('{"type": "start", "sample_rate_hz": 8000}') == Start(
         StreamFormat(AudioFormat(8000, 1), Encoding.F32LE), "browser"
     )
@@ -59,9 +59,9 @@ def test_stop_and_ping() -> None:
         ('{"type": NaN}', ErrorCode.BAD_JSON, "NaN is not a JSON number"),
         ("[1]", ErrorCode.BAD_JSON, "is an array; it must be a JSON object"),
         ("7", ErrorCode.BAD_JSON, "is a number; it must be a JSON object"),
-        ('"start"', ErrorCode.BAD_JSON, "is a text; it must be a JSON object"),
+        ('"start"', ErrorCode.BAD_JSON, "is a string; it must be a JSON object"),
         ("null", ErrorCode.BAD_JSON, "is null; it must be a JSON object"),
-        (" " * 5000, ErrorCode.BAD_JSON, "5000 characters; at most 4096"),
+        (" " * 5000, ErrorCode.BAD_JSON, "5000 characters; the limit is 4096"),
         ('{"type": "ping", "id": 1e999}', ErrorCode.BAD_JSON, "id of the ping"),
         ("{}", ErrorCode.UNKNOWN_TYPE, "type is missing; it must be one of: start, stop, ping"),
         ('{"type": "hello"}', ErrorCode.UNKNOWN_TYPE, 'type is "hello"'),
@@ -100,14 +100,14 @@ def test_stop_and_ping() -> None:
         ),
     ],
 )
-def test_mistakes_have_a_code_and_a_sentence(text: str, code: ErrorCode, words: str) -> None:
+def test_invalid_message_has_code_and_text(text: str, code: ErrorCode, words: str) -> None:
     with pytest.raises(WireError, match=re.escape(words)) as caught:
         protocol.parse(text)
     assert caught.value.code is code
     assert len(str(caught.value)) < 300
 
 
-def test_decoding_floats_and_integers() -> None:
+def test_decode_floats_and_integers() -> None:
     floats = np.array([[0.5, -1.0], [0.25, 2.0]], dtype="<f4")
     decoded = StreamFormat(AudioFormat(8000, 2), Encoding.F32LE).decode(floats.tobytes())
     np.testing.assert_array_equal(decoded, floats)
@@ -126,14 +126,14 @@ def test_decoding_floats_and_integers() -> None:
         (b"1234", ErrorCode.BAD_LENGTH, "sample frames of 8 bytes (2 channel(s) of f32le)"),
     ],
 )
-def test_wrong_binary_frames(data: bytes, code: ErrorCode, words: str) -> None:
+def test_invalid_binary_frames(data: bytes, code: ErrorCode, words: str) -> None:
     with pytest.raises(WireError, match=re.escape(words)) as caught:
         StreamFormat(AudioFormat(48_000, 2), Encoding.F32LE).decode(data)
     assert caught.value.code is code
 
 
 def messages() -> dict[str, dict[str, object]]:
-    """One of each message that the server sends."""
+    """Return one of each message that the server sends."""
     info = InputInfo(InputKind.DEMO, "demo", 44_100, 2, paced=True, live=False)
     all_messages = [
         protocol.hello(
@@ -158,7 +158,7 @@ def messages() -> dict[str, dict[str, object]]:
     return {str(message["type"]): message for message in all_messages}
 
 
-def test_a_backend_that_had_to_be_replaced_is_told_in_hello() -> None:
+def test_hello_contains_the_backend_note() -> None:
     plain = messages()["hello"]
     assert "backend_note" not in plain
     fields = {
@@ -166,23 +166,23 @@ def test_a_backend_that_had_to_be_replaced_is_told_in_hello() -> None:
         for name in ("session", "hop_s", "lag_order", "window_s", "coverage", "backend", "utc")
     }
     info = InputInfo(InputKind.DEMO, "demo", 44_100, 2, paced=True, live=False)
-    noted = protocol.hello(**fields, model={}, input_info=info, backend_note="the card failed")  # type: ignore[arg-type]
-    assert noted["backend_note"] == "the card failed"
+    hello = protocol.hello(**fields, model={}, input_info=info, backend_note="the card failed")  # type: ignore[arg-type]
+    assert hello["backend_note"] == "the card failed"
 
 
-def test_messages_survive_json() -> None:
+def test_messages_round_trip_through_json() -> None:
     for message in messages().values():
         text = protocol.dump(message)
         assert "\n" not in text
         assert json.loads(text) == message
 
 
-def test_no_number_that_json_does_not_have() -> None:
+def test_nan_is_not_encoded() -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         protocol.dump({"valence": math.nan})
 
 
-def test_a_broken_file_name_can_be_sent() -> None:
+def test_invalid_file_name_can_be_sent() -> None:
     text = protocol.dump({"name": b"caf\xe9.wav".decode("utf-8", "surrogateescape")})
     assert text.encode("ascii")
 
@@ -199,7 +199,7 @@ def test_every_message_and_field_is_documented() -> None:
                 assert f"`{name}`" in section, f"{kind}: {name}"
 
 
-def test_the_example_of_an_estimate_has_every_field_in_its_order() -> None:
+def test_documented_estimate_has_all_fields_in_order() -> None:
     document = PROTOCOL.read_text(encoding="utf-8")
     match = re.search(r"<!-- example: estimate -->\n```json\n(.*?)```", document, re.DOTALL)
     assert match is not None
@@ -207,13 +207,13 @@ def test_the_example_of_an_estimate_has_every_field_in_its_order() -> None:
     message = FAST_ESTIMATE.to_dict()
     assert list(example) == list(message)
     for name in ("latency", "fast"):
-        told = message[name]
-        assert isinstance(told, dict)
-        assert list(example[name]) == list(told)
+        nested = message[name]
+        assert isinstance(nested, dict)
+        assert list(example[name]) == list(nested)
     assert example["fast"]["valence_low"] <= example["fast"]["valence"]
 
 
-def test_a_part_of_a_snapshot_stays_small() -> None:
+def test_snapshot_part_stays_small() -> None:
     part = protocol.snapshot(
         "s" * 20, [FAST_ESTIMATE] * protocol.SNAPSHOT_CHUNK, complete=True, more=True
     )

@@ -1,9 +1,10 @@
-"""The server over real sockets on this machine."""
+"""The server over real sockets of this machine."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import json
 import socket
 import struct
@@ -42,10 +43,11 @@ from realtime_mer.errors import UserError
 from realtime_mer.live.hub import End, Notice
 from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.stats import Counter, Timing
+from realtime_mer.server import server as server_module
 from realtime_mer.server import viewer
-from realtime_mer.server.server import MerServer, ServerConfig, reach
+from realtime_mer.server.server import MerServer, ServerConfig, binding_warning
 
-RATE = 16_000  # the front-end's own: no resampler between
+RATE = 16_000  # the rate of the front-end: no resampling
 START = {"type": "start", "sample_rate_hz": RATE, "channels": 1, "format": "f32le", "name": "me"}
 
 
@@ -53,15 +55,15 @@ def estimate(seq: int) -> Estimate:
     return replace(ESTIMATE, seq=seq)
 
 
-class Stage:
-    """A server, and a runner that the test speaks for."""
+class ServerHarness:
+    """A running server, and a runner whose hub the test publishes to."""
 
     def __init__(self, engine: Engine, **settings: Any) -> None:
         config = PipelineConfig(hop_s=settings.pop("hop_s", 1.0))
         self.runner = LiveRunner(HangingSource(), engine, config=config)
         self._server = running_server(engine, self.runner, **settings)
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> ServerHarness:
         self.running: RunningServer = self._server.__enter__()
         self.server = self.running.server
         return self
@@ -92,13 +94,13 @@ class Stage:
 
 
 @pytest.fixture
-def stage(engine: Engine) -> Iterator[Stage]:
-    with Stage(engine, max_sessions=4) as stage:
-        yield stage
+def harness(engine: Engine) -> Iterator[ServerHarness]:
+    with ServerHarness(engine, max_sessions=4) as harness:
+        yield harness
 
 
-def opened(client: ClientConnection) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The hello and the estimates of the whole snapshot."""
+def read_snapshot(client: ClientConnection) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the hello and the estimates of all parts of the snapshot."""
     hello = receive(client)
     assert hello["type"] == "hello"
     estimates: list[dict[str, Any]] = []
@@ -113,26 +115,26 @@ def opened(client: ClientConnection) -> tuple[dict[str, Any], list[dict[str, Any
 
 
 def start(client: ClientConnection, **changes: object) -> dict[str, Any]:
-    """Starts a stream; returns its hello."""
+    """Start a stream and return its hello."""
     client.send(json.dumps({**START, **changes}))
     return stream_hello(client)
 
 
 def stream_hello(client: ClientConnection) -> dict[str, Any]:
-    """The next hello of a client's own stream."""
+    """Return the next hello of a client's own stream."""
     hello = receive_kind(client, "hello")
     while hello["input"]["kind"] != "browser":
         hello = receive_kind(client, "hello")
     return hello
 
 
-# What a viewer sees.
+# What a viewer receives.
 
 
-def test_hello_then_an_empty_snapshot_before_the_first_estimate(stage: Stage) -> None:
-    with stage.connect() as client:
-        hello, estimates = opened(client)
-    info = stage.runner.pipeline.engine.info
+def test_hello_and_empty_snapshot_before_the_first_estimate(harness: ServerHarness) -> None:
+    with harness.connect() as client:
+        hello, estimates = read_snapshot(client)
+    info = harness.runner.pipeline.engine.info
     assert hello["schema"] == 1
     assert hello["model"] == {"name": info.name, "version": info.version, "sha256": info.sha256}
     assert (hello["hop_s"], hello["lag_order"], hello["window_s"]) == (1.0, 20, 10.0)
@@ -144,33 +146,33 @@ def test_hello_then_an_empty_snapshot_before_the_first_estimate(stage: Stage) ->
     assert estimates == []
 
 
-def test_a_backend_that_is_replaced_is_told_to_those_here_and_those_to_come(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+def test_backend_fallback_reaches_present_and_later_viewers(
+    harness: ServerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with stage.connect() as client:
-        hello, _ = opened(client)
+    with harness.connect() as client:
+        hello, _ = read_snapshot(client)
         assert "backend_note" not in hello
-        monkeypatch.setattr(stage.runner.pipeline.engine, "warning", "the card failed")
+        monkeypatch.setattr(harness.runner.pipeline.engine, "warning", "the card failed")
         warning = receive_kind(client, "warning")
         assert (warning["code"], warning["message"]) == ("backend_fallback", "the card failed")
-    with stage.connect() as client:
-        hello, _ = opened(client)
+    with harness.connect() as client:
+        hello, _ = read_snapshot(client)
     assert hello["backend_note"] == "the card failed"
 
 
-def test_what_happened_before_and_what_happens_now(stage: Stage) -> None:
-    stage.publish(0, 1, 2)
-    with stage.connect() as client:
-        _, before = opened(client)
-        assert before == [estimate(seq).to_dict() for seq in range(3)]
-        stage.publish(3)
+def test_snapshot_then_estimates(harness: ServerHarness) -> None:
+    harness.publish(0, 1, 2)
+    with harness.connect() as client:
+        _, past = read_snapshot(client)
+        assert past == [estimate(seq).to_dict() for seq in range(3)]
+        harness.publish(3)
         assert receive_kind(client, "estimate") == estimate(3).to_dict()
 
 
-def test_a_long_past_comes_in_small_parts(engine: Engine) -> None:
-    with Stage(engine, hop_s=0.1) as stage:
-        stage.publish(*range(6123))
-        with stage.connect() as client:
+def test_long_history_comes_in_small_parts(engine: Engine) -> None:
+    with ServerHarness(engine, hop_s=0.1) as harness:
+        harness.publish(*range(6123))
+        with harness.connect() as client:
             parts = [receive(client)]
             while not parts or parts[-1].get("more", True):
                 parts.append(receive(client))
@@ -180,69 +182,69 @@ def test_a_long_past_comes_in_small_parts(engine: Engine) -> None:
     assert all(part["complete"] for part in snapshots)
 
 
-def test_every_estimate_comes_once_although_they_go_on_during_the_snapshot(stage: Stage) -> None:
-    """A publisher that never pauses: nothing comes twice, nothing goes backwards."""
-    stage.publish(*range(600))
-    going = threading.Event()
+def test_estimates_published_during_the_snapshot_come_once(harness: ServerHarness) -> None:
+    """A publisher that never pauses: no estimate comes twice or out of order."""
+    harness.publish(*range(600))
+    stopping = threading.Event()
 
-    def go_on() -> None:
-        for seq in range(600, 3000):
-            stage.publish(seq)
-            if going.wait(0.0005):
+    def publish_until_stopped() -> None:
+        for seq in itertools.count(600):
+            harness.publish(seq)
+            if stopping.wait(0.0005):
                 return
 
-    publisher = threading.Thread(target=go_on)
+    publisher = threading.Thread(target=publish_until_stopped)
     publisher.start()
     try:
         for _ in range(5):
-            with stage.connect() as client:
-                _, before = opened(client)
-                seqs = [e["seq"] for e in before]
+            with harness.connect() as client:
+                _, past = read_snapshot(client)
+                seqs = [e["seq"] for e in past]
                 assert np.all(np.diff(seqs) == 1)
                 assert receive_kind(client, "estimate")["seq"] > seqs[-1]
     finally:
-        going.set()
+        stopping.set()
         publisher.join()
 
 
-def test_twenty_viewers_all_see_the_same(stage: Stage) -> None:
+def test_twenty_viewers_receive_the_same(harness: ServerHarness) -> None:
     with ExitStack() as stack:
-        clients = [stack.enter_context(stage.connect()) for _ in range(20)]
+        clients = [stack.enter_context(harness.connect()) for _ in range(20)]
         for client in clients:
-            opened(client)
+            read_snapshot(client)
         for seq in range(5):
-            stage.publish(seq)
+            harness.publish(seq)
             for client in clients:
                 assert receive_kind(client, "estimate")["seq"] == seq
-        assert stage.server.most_viewers == 20
-    wait_for(lambda: stage.server.viewers == 0, "the viewers to leave")
+        assert harness.server.peak_viewers == 20
+    wait_for(lambda: harness.server.viewers == 0, "the viewers to leave")
 
 
-def test_warnings_and_the_end_reach_viewers_and_latecomers(stage: Stage) -> None:
-    with stage.connect() as client:
-        opened(client)
-        stage.runner.hub.publish(Notice("input_lost", "gone"))
+def test_end_reaches_present_and_later_viewers(harness: ServerHarness) -> None:
+    with harness.connect() as client:
+        read_snapshot(client)
+        harness.runner.hub.publish(Notice("input_lost", "gone"))
         assert receive_kind(client, "warning") == {
             "type": "warning", "code": "input_lost", "message": "gone"
         }  # fmt: skip
-        stage.runner.hub.publish(End("the file is over"))
+        harness.runner.hub.publish(End("the file is over"))
         end = receive_kind(client, "end")
-        assert (end["session"], end["reason"]) == (stage.server.session, "the file is over")
-        with stage.connect() as late:
-            opened(late)
+        assert (end["session"], end["reason"]) == (harness.server.session, "the file is over")
+        with harness.connect() as late:
+            read_snapshot(late)
             assert receive_kind(late, "end") == end
-        # The connection stays.
+        # The connection stays open.
         client.send('{"type": "ping", "id": 1}')
         assert receive_kind(client, "pong")["id"] == 1
 
 
-def test_health_comes_with_the_hello_and_with_a_change(stage: Stage) -> None:
-    with stage.connect() as client:
-        opened(client)
+def test_health_comes_after_hello_and_after_a_change(harness: ServerHarness) -> None:
+    with harness.connect() as client:
+        read_snapshot(client)
         first = receive_kind(client, "health")
         assert (first["viewers"], first["sessions"]) == (1, 0)
         assert set(first["counters"].values()) == {0}
-        stage.runner.stats.add(Counter.OVERFLOWS, 3)
+        harness.runner.stats.add(Counter.OVERFLOWS, 3)
         health = receive_kind(client, "health")
         while health["counters"]["overflows"] == 0:
             health = receive_kind(client, "health")
@@ -253,22 +255,22 @@ def test_health_comes_with_the_hello_and_with_a_change(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("since", "expected"), [(6, [7, 8, 9]), (9, []), (-1, list(range(10))), (500, [])]
 )
-def test_resuming_brings_only_what_was_missed(
-    stage: Stage, since: int, expected: list[int]
+def test_resume_brings_only_missed_estimates(
+    harness: ServerHarness, since: int, expected: list[int]
 ) -> None:
-    stage.publish(*range(10))
-    with stage.connect(f"?session={stage.server.session}&since={since}") as client:
-        hello, missed = opened(client)
-        assert hello["session"] == stage.server.session
+    harness.publish(*range(10))
+    with harness.connect(f"?session={harness.server.session}&since={since}") as client:
+        hello, missed = read_snapshot(client)
+        assert hello["session"] == harness.server.session
         assert [e["seq"] for e in missed] == expected
-        # Even a client that claims to know the future is told the present.
-        stage.publish(10)
+        # Even a client whose `since` is in the future gets new estimates.
+        harness.publish(10)
         assert receive_kind(client, "estimate")["seq"] == 10
 
 
-def test_resuming_says_what_can_no_longer_be_had(stage: Stage) -> None:
-    stage.publish(*range(700))
-    with stage.connect(f"?session={stage.server.session}&since=50") as client:
+def test_resume_reports_estimates_older_than_the_history(harness: ServerHarness) -> None:
+    harness.publish(*range(700))
+    with harness.connect(f"?session={harness.server.session}&since=50") as client:
         receive(client)
         snapshot = receive(client)
         assert not snapshot["complete"]
@@ -276,26 +278,26 @@ def test_resuming_says_what_can_no_longer_be_had(stage: Stage) -> None:
         assert receive(client)["complete"]
 
 
-def test_after_a_restart_the_snapshot_is_full(engine: Engine, stage: Stage) -> None:
-    stage.publish(*range(5))
-    old = stage.server.session
-    with Stage(engine) as restarted:
+def test_resume_after_a_restart_gives_all(engine: Engine, harness: ServerHarness) -> None:
+    harness.publish(*range(5))
+    old = harness.server.session
+    with ServerHarness(engine) as restarted:
         restarted.publish(0, 1)
         with restarted.connect(f"?session={old}&since=4") as client:
-            hello, estimates = opened(client)
+            hello, estimates = read_snapshot(client)
             assert hello["session"] != old
             assert [e["seq"] for e in estimates] == [0, 1]
 
 
 @pytest.mark.parametrize("since", ["-2", "x", "1.5", ""])
-def test_a_senseless_since_is_refused(stage: Stage, since: str) -> None:
+def test_invalid_since_is_refused(harness: ServerHarness, since: str) -> None:
     if since == "":
-        # An empty value counts as none.
-        with stage.connect("?since=") as client:
-            opened(client)
+        # An empty value counts as absent.
+        with harness.connect("?since=") as client:
+            read_snapshot(client)
         return
-    with pytest.raises(InvalidStatus) as caught, stage.connect(f"?since={since}"):
-        pytest.fail("it was let in")
+    with pytest.raises(InvalidStatus) as caught, harness.connect(f"?since={since}"):
+        pytest.fail("the connection was accepted")
     assert caught.value.response.status_code == 400
 
 
@@ -303,7 +305,7 @@ def test_a_senseless_since_is_refused(stage: Stage, since: str) -> None:
 
 
 def stalled_viewer(port: int) -> socket.socket:
-    """A viewer that shakes hands and then reads nothing, with little room in its own buffers."""
+    """Open a viewer that reads nothing after the handshake and has small buffers."""
     stalled = socket.socket()
     stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     stalled.connect(("127.0.0.1", port))
@@ -314,111 +316,108 @@ def stalled_viewer(port: int) -> socket.socket:
     return stalled
 
 
-def backlog(stage: Stage) -> int:
-    """Bytes that the fullest viewer holds in the server's memory."""
+def backlog(harness: ServerHarness) -> int:
+    """Return the largest backlog of a viewer in the server's memory, in bytes."""
 
     def measure() -> int:
-        return max(one.backlog_bytes for one in stage.server._viewers)
+        return max(viewer.backlog_bytes for viewer in harness.server._viewers)
 
-    worst: int = stage.running.call(measure)
-    return worst
+    largest: int = harness.running.call(measure)
+    return largest
 
 
-def test_a_stalled_viewer_holds_little_and_delays_nobody(stage: Stage) -> None:
-    stage.publish(*range(600))
-    with stalled_viewer(stage.running.port) as stalled, stage.connect() as client:
-        opened(client)
-        wait_for(lambda: stage.server.viewers == 2, "both viewers")
-        slowest_publish = slowest_delivery = worst = 0.0
+def test_stalled_viewer_is_buffered_little_and_delays_nobody(harness: ServerHarness) -> None:
+    harness.publish(*range(600))
+    with stalled_viewer(harness.running.port) as stalled, harness.connect() as client:
+        read_snapshot(client)
+        wait_for(lambda: harness.server.viewers == 2, "both viewers")
+        largest = 0
         for seq in range(600, 2600):
-            began = time.perf_counter()
-            stage.publish(seq)
-            published = time.perf_counter()
+            harness.publish(seq)
+            # Waiting for the stalled viewer would take SEND_TIMEOUT_S, longer than this waits.
             assert receive_kind(client, "estimate")["seq"] == seq
-            slowest_publish = max(slowest_publish, published - began)
-            slowest_delivery = max(slowest_delivery, time.perf_counter() - published)
             if seq % 100 == 0:
-                worst = max(worst, backlog(stage))
-        assert 0 < worst < 64 * 1024
-        assert slowest_publish < 0.25
-        assert slowest_delivery < 1.0
-        dropped = stage.count(Counter.MESSAGES_DROPPED)
-        # Once it reads again it is told the newest, after what lay in the socket.
+                largest = max(largest, backlog(harness))
+        assert 0 < largest < 64 * 1024
+        dropped = harness.count(Counter.MESSAGES_DROPPED)
+        # When it reads again it gets what lay in the socket, then the newest estimate.
         stalled.settimeout(TIMEOUT_S)
         newest = estimate(2599).to_dict()
         needle = json.dumps(newest, separators=(",", ":")).encode()
         received = b""
         while needle not in received:
             received = received[-4096:] + stalled.recv(65_536)
-        wait_for(lambda: stage.count(Counter.MESSAGES_DROPPED) > 1000, "skipped messages counted")
+        wait_for(lambda: harness.count(Counter.MESSAGES_DROPPED) > 1000, "skipped messages counted")
         assert dropped == 0
 
 
-def test_the_server_stops_quickly_in_spite_of_a_stalled_viewer(engine: Engine) -> None:
-    with Stage(engine) as stage:
-        stage.publish(*range(600))
-        stalled = stalled_viewer(stage.running.port)
-        wait_for(lambda: stage.server.viewers == 1, "the viewer")
-        wait_for(lambda: backlog(stage) > 0, "a backlog")
-        began = time.monotonic()
-    assert time.monotonic() - began < 5.0
+def test_stop_does_not_wait_for_a_stalled_viewer(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Longer than the test waits for the server: only cutting the viewer off ends it in time.
+    monkeypatch.setattr(server_module, "CLOSE_TIMEOUT_S", 10 * TIMEOUT_S)
+    with ServerHarness(engine) as harness:
+        harness.publish(*range(600))
+        stalled = stalled_viewer(harness.running.port)
+        wait_for(lambda: harness.server.viewers == 1, "the viewer")
+        wait_for(lambda: backlog(harness) > 0, "a backlog")
     stalled.close()
 
 
-def test_a_viewer_that_takes_nothing_is_cut_off(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+def test_viewer_that_reads_nothing_is_cut_off(
+    harness: ServerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(viewer, "SEND_TIMEOUT_S", 0.2)
-    stage.publish(*range(600))
-    with stalled_viewer(stage.running.port):
-        wait_for(lambda: stage.count(Counter.CONNECTIONS) == 1, "the viewer")
-        wait_for(lambda: stage.server.viewers == 0, "the viewer to be cut off")
-    assert stage.runner.hub.subscribers == 0
+    harness.publish(*range(600))
+    with stalled_viewer(harness.running.port):
+        wait_for(lambda: harness.count(Counter.CONNECTIONS) == 1, "the viewer")
+        wait_for(lambda: harness.server.viewers == 0, "the viewer to be cut off")
+    assert harness.runner.hub.subscribers == 0
 
 
-def test_a_viewer_that_vanishes_leaves_no_task(stage: Stage) -> None:
-    before = stage.running.call(stage.running.tasks)
+def test_vanished_viewer_leaves_no_task(harness: ServerHarness) -> None:
+    before = harness.running.call(harness.running.tasks)
     for _ in range(3):
-        vanishing = stalled_viewer(stage.running.port)
-        wait_for(lambda: stage.server.viewers == 1, "the viewer")
-        # A reset, as when a machine is switched off and on again.
+        vanishing = stalled_viewer(harness.running.port)
+        wait_for(lambda: harness.server.viewers == 1, "the viewer")
+        # Closes with a reset, as a crashed client does.
         vanishing.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         vanishing.close()
-        stage.publish(*range(50))
-        wait_for(lambda: stage.server.viewers == 0, "the viewer to be gone")
-    wait_for(lambda: stage.running.call(stage.running.tasks) == before, "its tasks to be gone")
-    assert stage.runner.hub.subscribers == 0
+        harness.publish(*range(50))
+        wait_for(lambda: harness.server.viewers == 0, "the viewer to be gone")
+    wait_for(lambda: harness.running.call(harness.running.tasks) == before, "its tasks to be gone")
+    assert harness.runner.hub.subscribers == 0
 
 
 # Streams of clients.
 
 
 def stream(client: ClientConnection, samples: NDArray[Any], rate: int) -> list[Any]:
-    """Sends a signal, half a second at a time, and collects its estimates.
+    """Send a signal, half a second at a time, and return its estimates.
 
-    Each estimate is awaited before the next can be made, because a viewer is sent the newest only.
-    A resampler gives the end of a part with the next one, so then one part more is under way.
+    Receives each estimate before the next one can be made, because a viewer gets only the newest.
+    A resampler outputs the end of a part with the next one; then one more part is in flight.
     """
-    told = []
+    received = []
     ahead = int(rate != RATE)
     for number, part in enumerate(blocks(samples, (rate // 2,))):
         client.send(part.tobytes())
         if number >= ahead:
-            told.append(heard(client))
+            received.append(receive_estimate(client))
     client.send('{"type": "stop"}')
     rest = [m for m in receive_until(client, "end") if m["type"] == "estimate"]
-    return told + [m for m in rest if m["state"] != "stalled"]
+    return received + [m for m in rest if m["state"] != "stalled"]
 
 
-def heard(client: ClientConnection) -> dict[str, Any]:
-    """The next estimate of audio; a machine that freezes for a second makes others as well."""
+def receive_estimate(client: ClientConnection) -> dict[str, Any]:
+    """Return the next estimate of audio; skip those of a stall on a busy machine."""
     estimate = receive_kind(client, "estimate")
     while estimate["state"] == "stalled":
         estimate = receive_kind(client, "estimate")
     return estimate
 
 
-def in_order(estimates: list[Any]) -> NDArray[np.float64]:
+def as_array(estimates: list[Any]) -> NDArray[np.float64]:
     names = ("t", "valence", "arousal", "valence_low", "arousal_high", "level_db")
     return np.array([[e[name] for name in names] for e in estimates])
 
@@ -430,13 +429,13 @@ def offline(engine: Engine, samples: NDArray[np.float32], rate: int) -> NDArray[
         channels=samples.shape[1],
         config=PipelineConfig(hop_s=0.5),
     )
-    return in_order([e.to_dict() for e in pipeline.feed(samples) + pipeline.finish()])
+    return as_array([e.to_dict() for e in pipeline.feed(samples) + pipeline.finish()])
 
 
-def test_a_stream_has_its_own_session_and_the_estimates_of_the_pipeline(engine: Engine) -> None:
+def test_stream_has_its_own_session_and_the_estimates_of_the_pipeline(engine: Engine) -> None:
     signal = music(3.0, RATE)
-    with Stage(engine, hop_s=0.5) as stage, stage.connect() as client:
-        own, _ = opened(client)
+    with ServerHarness(engine, hop_s=0.5) as harness, harness.connect() as client:
+        own, _ = read_snapshot(client)
         hello = start(client)
         assert hello["session"] != own["session"]
         assert hello["input"] == {
@@ -449,27 +448,27 @@ def test_a_stream_has_its_own_session_and_the_estimates_of_the_pipeline(engine: 
             "complete": True,
             "more": False,
         }
-        told = stream(client, signal, RATE)
-        assert len(told) == 6
-        np.testing.assert_allclose(in_order(told), offline(engine, signal, RATE), atol=2e-5)
-        # Back at the server's own session.
-        again, _ = opened(client)
+        received = stream(client, signal, RATE)
+        assert len(received) == 6
+        np.testing.assert_allclose(as_array(received), offline(engine, signal, RATE), atol=2e-5)
+        # Then the server's own session follows again.
+        again, _ = read_snapshot(client)
         assert again["session"] == own["session"]
-        assert len(stage.server.pool) == 0
+        assert len(harness.server.pool) == 0
 
 
-def test_several_browsers_at_once_hear_only_themselves(engine: Engine) -> None:
-    browsers = Stage(engine, hop_s=0.5)
+def test_concurrent_streams_are_independent(engine: Engine) -> None:
+    harness = ServerHarness(engine, hop_s=0.5)
     rates = (RATE, 44_100, 48_000)
     signals = [music(3.0, rate, seed=seed) for seed, rate in enumerate(rates)]
     results: dict[int, NDArray[np.float64]] = {}
 
     def play(number: int) -> None:
-        with browsers.connect() as client:
+        with harness.connect() as client:
             start(client, sample_rate_hz=rates[number])
-            results[number] = in_order(stream(client, signals[number], rates[number]))
+            results[number] = as_array(stream(client, signals[number], rates[number]))
 
-    with browsers:
+    with harness:
         threads = [threading.Thread(target=play, args=(number,)) for number in range(3)]
         for thread in threads:
             thread.start()
@@ -481,27 +480,27 @@ def test_several_browsers_at_once_hear_only_themselves(engine: Engine) -> None:
         )
 
 
-def test_integers_are_taken_too(engine: Engine) -> None:
+def test_stream_of_integers(engine: Engine) -> None:
     signal = (music(1.0, RATE, channels=2) * 20_000).astype(np.int16)
-    with Stage(engine, hop_s=0.5) as stage, stage.connect() as client:
+    with ServerHarness(engine, hop_s=0.5) as harness, harness.connect() as client:
         start(client, channels=2, format="s16le")
-        told = stream(client, signal, RATE)
+        received = stream(client, signal, RATE)
         scaled = signal.astype(np.float32) / np.float32(32768)
-        np.testing.assert_allclose(in_order(told), offline(engine, scaled, RATE), atol=2e-5)
+        np.testing.assert_allclose(as_array(received), offline(engine, scaled, RATE), atol=2e-5)
 
 
-def test_a_client_that_sends_too_fast_is_slowed_down_and_loses_nothing(stage: Stage) -> None:
+def test_fast_client_is_slowed_down_and_loses_nothing(harness: ServerHarness) -> None:
     signal = music(14.0, RATE)
-    with stage.connect() as client:
+    with harness.connect() as client:
         hello = start(client)
-        session = stage.server.pool.get(hello["session"])
+        session = harness.server.pool.get(hello["session"])
         assert session is not None
         began = time.monotonic()
         for part in blocks(signal, (RATE,)):
             client.send(part.tobytes())
         client.send('{"type": "stop"}')
         receive_kind(client, "end")
-        # Ten seconds at once, the other four at twenty times real time.
+        # Ten seconds pass at once, the other four at twenty times real time.
         assert time.monotonic() - began > 0.19
     assert session.stats[Counter.DROPPED_SAMPLES] == 0
     latest = session.hub.latest
@@ -509,8 +508,8 @@ def test_a_client_that_sends_too_fast_is_slowed_down_and_loses_nothing(stage: St
     assert latest.t == 14.0
 
 
-def test_start_follows_stop_at_once(stage: Stage) -> None:
-    with stage.connect() as client:
+def test_start_directly_after_stop(harness: ServerHarness) -> None:
+    with harness.connect() as client:
         sessions = []
         for _ in range(3):
             client.send(json.dumps(START))
@@ -522,75 +521,75 @@ def test_start_follows_stop_at_once(stage: Stage) -> None:
             end = receive_kind(client, "end")
             assert (end["session"], end["reason"]) == (hello["session"], "stopped by the client")
         assert len(set(sessions)) == 3
-        assert stage.count(Counter.CLIENT_ERRORS) == 0
+        assert harness.count(Counter.CLIENT_ERRORS) == 0
 
 
-def test_another_viewer_can_watch_a_stream(engine: Engine) -> None:
-    with Stage(engine, hop_s=0.5) as stage, stage.connect() as player:
+def test_watch_the_stream_of_another_client(engine: Engine) -> None:
+    with ServerHarness(engine, hop_s=0.5) as harness, harness.connect() as player:
         hello = start(player)
-        with stage.connect(f"?session={hello['session']}") as watcher:
-            assert opened(watcher)[0]["session"] == hello["session"]
+        with harness.connect(f"?session={hello['session']}") as watcher:
+            assert read_snapshot(watcher)[0]["session"] == hello["session"]
             player.send(music(0.5, RATE).tobytes())
             assert receive_kind(watcher, "estimate")["seq"] == 0
             player.close()
             end = receive_kind(watcher, "end")
             assert (end["session"], end["reason"]) == (hello["session"], "its client is gone")
-            assert opened(watcher)[0]["session"] == stage.server.session
-            assert len(stage.server.pool) == 0
+            assert read_snapshot(watcher)[0]["session"] == harness.server.session
+            assert len(harness.server.pool) == 0
 
 
-def test_who_comes_to_a_slowed_stream_is_told_so(engine: Engine) -> None:
-    with Stage(engine, hop_s=0.5) as stage, stage.connect() as player:
+def test_later_viewer_of_a_slowed_stream_gets_the_warning(engine: Engine) -> None:
+    with ServerHarness(engine, hop_s=0.5) as harness, harness.connect() as player:
         session = start(player)["session"]
-        client = stage.server.pool.get(session)
+        client = harness.server.pool.get(session)
         assert client is not None
         client.stream.slow_down(4)
         assert receive_kind(player, "warning")["code"] == "slower"
-        with stage.connect(f"?session={session}") as late:
-            told = receive_kind(late, "warning")
-            assert told["code"] == "slower"
-            assert "every 2 s instead of every 0.5 s" in told["message"]
+        with harness.connect(f"?session={session}") as late:
+            warning = receive_kind(late, "warning")
+            assert warning["code"] == "slower"
+            assert "every 2 s instead of every 0.5 s" in warning["message"]
             client.stream.slow_down(1)
             assert receive_kind(late, "warning")["code"] == "full_rate"
-        with stage.connect(f"?session={session}") as later:
+        with harness.connect(f"?session={session}") as later:
             player.send(music(0.5, RATE).tobytes())
             codes = [m["type"] for m in receive_until(later, "estimate")]
             assert "warning" not in codes
 
 
-def test_a_client_that_vanishes_frees_its_session(stage: Stage) -> None:
-    tasks = stage.running.call(stage.running.tasks)
+def test_vanished_client_frees_its_session(harness: ServerHarness) -> None:
+    tasks = harness.running.call(harness.running.tasks)
     threads = threading.active_count()
     for _ in range(3):
-        with stage.connect() as client:
+        with harness.connect() as client:
             start(client)
             client.send(music(0.2, RATE).tobytes())
-            assert len(stage.server.pool) == 1
+            assert len(harness.server.pool) == 1
             client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             client.socket.shutdown(socket.SHUT_RDWR)
-        wait_for(lambda: len(stage.server.pool) == 0, "the session to be gone")
-    wait_for(lambda: stage.running.call(stage.running.tasks) == tasks, "its tasks to be gone")
+        wait_for(lambda: len(harness.server.pool) == 0, "the session to be gone")
+    wait_for(lambda: harness.running.call(harness.running.tasks) == tasks, "its tasks to be gone")
     wait_for(lambda: threading.active_count() <= threads, "its threads to be gone")
 
 
-def test_a_client_that_vanishes_while_its_stop_is_awaited_is_forgotten(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+def test_client_that_vanishes_during_stop_is_removed(
+    harness: ServerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage.server.pool, "finish", lambda *_: None)  # the end never comes
-    tasks = stage.running.call(stage.running.tasks)
-    with stage.connect() as client:
+    monkeypatch.setattr(harness.server.pool, "finish", lambda *_: None)  # the end never comes
+    tasks = harness.running.call(harness.running.tasks)
+    with harness.connect() as client:
         start(client)
         client.send('{"type": "stop"}')
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.socket.shutdown(socket.SHUT_RDWR)
-    wait_for(lambda: stage.server.viewers == 0, "the viewer to be gone")
-    wait_for(lambda: stage.running.call(stage.running.tasks) == tasks, "its tasks to be gone")
-    assert len(stage.server.pool) == 0
+    wait_for(lambda: harness.server.viewers == 0, "the viewer to be gone")
+    wait_for(lambda: harness.running.call(harness.running.tasks) == tasks, "its tasks to be gone")
+    assert len(harness.server.pool) == 0
 
 
-def test_too_many_streams_are_refused_and_closed(engine: Engine) -> None:
-    with Stage(engine, max_sessions=1) as stage:
-        with stage.connect() as first, stage.connect() as second:
+def test_too_many_streams_close_with_1013(engine: Engine) -> None:
+    with ServerHarness(engine, max_sessions=1) as harness:
+        with harness.connect() as first, harness.connect() as second:
             start(first)
             second.send(json.dumps(START))
             error = receive_kind(second, "error")
@@ -600,29 +599,29 @@ def test_too_many_streams_are_refused_and_closed(engine: Engine) -> None:
                 receive_until(second, "never")
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1013
-            # The first is not disturbed.
+            # The first client is not affected.
             first.send(music(1.0, RATE).tobytes())
             assert receive_kind(first, "estimate")["seq"] == 0
-        wait_for(lambda: len(stage.server.pool) == 0, "room")
-        with stage.connect() as third:
+        wait_for(lambda: len(harness.server.pool) == 0, "a free session")
+        with harness.connect() as third:
             start(third)
 
 
-def test_too_many_viewers_are_refused_and_closed(engine: Engine) -> None:
-    with Stage(engine, max_viewers=1) as stage, stage.connect() as first:
-        opened(first)
-        with stage.connect() as second:
+def test_too_many_viewers_close_with_1013(engine: Engine) -> None:
+    with ServerHarness(engine, max_viewers=1) as harness, harness.connect() as first:
+        read_snapshot(first)
+        with harness.connect() as second:
             assert receive(second)["code"] == "too_many_viewers"
             with pytest.raises(ConnectionClosed) as closed:
                 receive(second)
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1013
-        assert stage.count(Counter.REFUSALS) == 1
-        stage.publish(0)
+        assert harness.count(Counter.REFUSALS) == 1
+        harness.publish(0)
         assert receive_kind(first, "estimate")["seq"] == 0
 
 
-# Mistakes of clients: each is named, and nobody else notices.
+# Invalid messages: each has an error code and affects no other client.
 
 
 @pytest.mark.parametrize(
@@ -637,14 +636,16 @@ def test_too_many_viewers_are_refused_and_closed(engine: Engine) -> None:
         (b"", "not_streaming"),
     ],
 )
-def test_mistakes_without_a_stream(stage: Stage, message: str | bytes, code: str) -> None:
-    with stage.connect() as client, stage.connect() as other:
+def test_invalid_messages_without_a_stream(
+    harness: ServerHarness, message: str | bytes, code: str
+) -> None:
+    with harness.connect() as client, harness.connect() as other:
         client.send(message)
         assert receive_kind(client, "error")["code"] == code
-        stage.publish(0)
+        harness.publish(0)
         assert receive_kind(client, "estimate")["seq"] == 0
         assert receive_kind(other, "estimate")["seq"] == 0
-        assert stage.count(Counter.CLIENT_ERRORS) == 1
+        assert harness.count(Counter.CLIENT_ERRORS) == 1
 
 
 @pytest.mark.parametrize(
@@ -656,8 +657,10 @@ def test_mistakes_without_a_stream(stage: Stage, message: str | bytes, code: str
         (np.array([0.0, np.nan, np.inf], dtype="<f4").tobytes(), "bad_samples"),
     ],
 )
-def test_mistakes_while_streaming(stage: Stage, message: str | bytes, code: str) -> None:
-    with stage.connect() as client:
+def test_invalid_messages_while_streaming(
+    harness: ServerHarness, message: str | bytes, code: str
+) -> None:
+    with harness.connect() as client:
         start(client)
         client.send(message)
         assert receive_kind(client, "error")["code"] == code
@@ -665,32 +668,32 @@ def test_mistakes_while_streaming(stage: Stage, message: str | bytes, code: str)
         assert receive_kind(client, "estimate")["seq"] == 0
 
 
-def test_bad_samples_are_counted(stage: Stage) -> None:
-    with stage.connect() as client:
+def test_bad_samples_are_counted(harness: ServerHarness) -> None:
+    with harness.connect() as client:
         start(client)
         client.send(np.array([0.0, np.nan, np.inf], dtype="<f4").tobytes())
         receive_kind(client, "error")
-        assert stage.count(Counter.BAD_SAMPLES) == 2
+        assert harness.count(Counter.BAD_SAMPLES) == 2
 
 
-def test_a_frame_of_ten_megabytes_closes_with_1009(stage: Stage) -> None:
-    with stage.connect() as other, stage.connect() as client:
-        opened(other)
+def test_frame_of_ten_megabytes_closes_with_1009(harness: ServerHarness) -> None:
+    with harness.connect() as other, harness.connect() as client:
+        read_snapshot(other)
         start(client)
-        # The server may close before all of it is sent.
+        # The server may close before all bytes are sent.
         with contextlib.suppress(ConnectionClosed):
             client.send(bytes(10 * 2**20))
         with pytest.raises(ConnectionClosed) as closed:
             receive_until(client, "never")
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1009
-        wait_for(lambda: len(stage.server.pool) == 0, "the session to be gone")
-        stage.publish(0)
+        wait_for(lambda: len(harness.server.pool) == 0, "the session to be gone")
+        harness.publish(0)
         assert receive_kind(other, "estimate")["seq"] == 0
 
 
-def test_text_that_is_not_utf8_closes_with_1007(stage: Stage) -> None:
-    with stage.connect() as client:
+def test_text_that_is_not_utf8_closes_with_1007(harness: ServerHarness) -> None:
+    with harness.connect() as client:
         client.send(b"\xff\xfe", text=True)
         with pytest.raises(ConnectionClosed) as closed:
             receive_until(client, "never")
@@ -698,19 +701,19 @@ def test_text_that_is_not_utf8_closes_with_1007(stage: Stage) -> None:
         assert closed.value.rcvd.code == 1007
 
 
-def test_ping_gives_back_any_id(stage: Stage) -> None:
-    with stage.connect() as client:
+def test_pong_returns_any_id(harness: ServerHarness) -> None:
+    with harness.connect() as client:
         for ping_id in (7, "seven", None, [1, {"a": 2.5}]):
             client.send(json.dumps({"type": "ping", "id": ping_id}))
             assert receive_kind(client, "pong")["id"] == ping_id
 
 
-def test_a_flood_is_refused_then_cut_off_and_others_go_on(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+def test_flood_is_limited_then_closed_and_others_go_on(
+    harness: ServerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(viewer, "PENALTY_S", 0.001)
-    with stage.connect() as other, stage.connect() as client:
-        opened(other)
+    with harness.connect() as other, harness.connect() as client:
+        read_snapshot(other)
         for _ in range(300):
             client.send("nonsense")
         messages: list[dict[str, Any]] = []
@@ -725,18 +728,18 @@ def test_a_flood_is_refused_then_cut_off_and_others_go_on(
         assert codes == {"bad_json", "rate_limited"}
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1008
-        stage.publish(0)
+        harness.publish(0)
         assert receive_kind(other, "estimate")["seq"] == 0
 
 
-def test_a_fault_of_ours_is_told_and_closes_with_1011(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_internal_error_closes_with_1011(
+    harness: ServerHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(stage.server.pool, "open", fail)
-    with stage.connect() as client:
+    monkeypatch.setattr(harness.server.pool, "open", fail)
+    with harness.connect() as client:
         client.send(json.dumps(START))
         assert receive_kind(client, "error")["code"] == "internal"
         with pytest.raises(ConnectionClosed) as closed:
@@ -749,35 +752,35 @@ def test_a_fault_of_ours_is_told_and_closes_with_1011(
 # Plain HTTP on the same port.
 
 
-def test_every_file_of_the_page(stage: Stage) -> None:
+def test_every_file_of_the_page(harness: ServerHarness) -> None:
     for path, (_, content_type) in FILES.items():
-        response, body = stage.http(path)
+        response, body = harness.http(path)
         assert response.status == 200, path
         assert response.getheader("Content-Type") == content_type
         assert body
-        assert stage.http(path, If_None_Match="x")[0].status == 200
+        assert harness.http(path, If_None_Match="x")[0].status == 200
         known = {"If-None-Match": response.getheader("ETag") or ""}
-        assert stage.http(path, **known)[0].status == 304
-        head, nothing = stage.http(path, "HEAD")
+        assert harness.http(path, **known)[0].status == 304
+        head, nothing = harness.http(path, "HEAD")
         assert (head.status, nothing) == (200, b"")
         assert head.getheader("Content-Length") == str(len(body))
 
 
-def test_a_page_that_fails_is_a_sentence_and_a_log_entry(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_failing_page_gives_500_and_a_log_entry(
+    harness: ServerHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail() -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(stage.server, "_status", fail)
-    response, body = stage.http("/healthz")
-    assert (response.status, body) == (500, b"the server made a mistake; its log says more\n")
+    monkeypatch.setattr(harness.server, "_status", fail)
+    response, body = harness.http("/healthz")
+    assert (response.status, body) == (500, b"internal server error, see the server's log\n")
     assert "a bug" in caplog.text
 
 
-def test_healthz(stage: Stage) -> None:
-    stage.publish(0)
-    response, body = stage.http("/healthz")
+def test_healthz(harness: ServerHarness) -> None:
+    harness.publish(0)
+    response, body = harness.http("/healthz")
     health = json.loads(body)
     assert response.status == 200
     assert health["latest"] == estimate(0).to_dict()
@@ -785,7 +788,7 @@ def test_healthz(stage: Stage) -> None:
     assert health["status"] == "listening"
 
 
-def test_healthz_tells_what_is_wrong(engine: Engine) -> None:
+def test_healthz_status(engine: Engine) -> None:
     def status() -> object:
         with urllib.request.urlopen(page, timeout=TIMEOUT_S) as response:
             return json.load(response)["status"]
@@ -804,14 +807,14 @@ def test_healthz_tells_what_is_wrong(engine: Engine) -> None:
         assert status() == "waiting"
 
 
-def test_metrics_count_what_happens(stage: Stage) -> None:
-    stage.publish(0)
-    with stage.connect() as client:
-        opened(client)
-        stage.publish(1)
+def test_metrics(harness: ServerHarness) -> None:
+    harness.publish(0)
+    with harness.connect() as client:
+        read_snapshot(client)
+        harness.publish(1)
         receive_kind(client, "estimate")
-        wait_for(lambda: stage.server.stats.histogram(Timing.DELIVERY).count == 1, "the delivery")
-        response, body = stage.http("/metrics")
+        wait_for(lambda: harness.server.stats.histogram(Timing.DELIVERY).count == 1, "the delivery")
+        response, body = harness.http("/metrics")
     assert response.getheader("Content-Type") == "text/plain; version=0.0.4; charset=utf-8"
     lines = body.decode().splitlines()
     assert "realtime_mer_viewers 1.0" in lines
@@ -829,64 +832,64 @@ def test_metrics_count_what_happens(stage: Stage) -> None:
         ("/metrics", {"Host": "evil.example"}, 421),
     ],
 )
-def test_requests_that_are_refused(
-    stage: Stage, path: str, headers: dict[str, str], status: int
+def test_refused_requests(
+    harness: ServerHarness, path: str, headers: dict[str, str], status: int
 ) -> None:
-    response, body = stage.http(path, **headers)
+    response, body = harness.http(path, **headers)
     assert response.status == status
     assert body.endswith(b"\n")
     assert b"Traceback" not in body
 
 
-def test_strangers_pages_and_rebound_names_may_not_connect(stage: Stage) -> None:
-    with pytest.raises(InvalidStatus) as caught, stage.connect(origin="http://evil.example"):
-        pytest.fail("a stranger's page connected")
+def test_foreign_pages_and_rebound_names_may_not_connect(harness: ServerHarness) -> None:
+    with pytest.raises(InvalidStatus) as caught, harness.connect(origin="http://evil.example"):
+        pytest.fail("a foreign page connected")
     assert caught.value.response.status_code == 403
     upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Host": "evil.example"}
-    assert stage.http("/ws", **upgrade)[0].status == 421
-    assert stage.count(Counter.REFUSALS) == 2
-    with stage.connect(origin=f"http://127.0.0.1:{stage.running.port}") as client:
-        opened(client)
+    assert harness.http("/ws", **upgrade)[0].status == 421
+    assert harness.count(Counter.REFUSALS) == 2
+    with harness.connect(origin=f"http://127.0.0.1:{harness.running.port}") as client:
+        read_snapshot(client)
 
 
 @pytest.mark.parametrize(
     "garbage",
     [b"\x00\xff" * 500, b"GET / HTTP/1.1\r\n", b"GET /" + b"a" * 20_000, b"\r\n\r\n", b""],
 )
-def test_garbage_on_the_port_disturbs_nobody(stage: Stage, garbage: bytes) -> None:
+def test_garbage_on_the_port_affects_nobody(harness: ServerHarness, garbage: bytes) -> None:
     with (
-        stage.connect() as client,
-        socket.create_connection(("127.0.0.1", stage.running.port)) as raw,
+        harness.connect() as client,
+        socket.create_connection(("127.0.0.1", harness.running.port)) as raw,
     ):
-        opened(client)
+        read_snapshot(client)
         raw.sendall(garbage)
         raw.shutdown(socket.SHUT_WR)
         raw.settimeout(TIMEOUT_S)
         while raw.recv(4096):
             pass
-        stage.publish(0)
+        harness.publish(0)
         assert receive_kind(client, "estimate")["seq"] == 0
 
 
 # Starting and stopping.
 
 
-def test_a_port_in_use_is_a_sentence(engine: Engine, stage: Stage) -> None:
-    port = stage.running.port
+def test_port_in_use(engine: Engine, harness: ServerHarness) -> None:
+    port = harness.running.port
     with (
         pytest.raises(UserError, match=f"port {port} on 127.0.0.1 is in use.*--port {port + 1}"),
-        Stage(engine, port=port),
+        ServerHarness(engine, port=port),
     ):
-        pytest.fail("the port was taken twice")
+        pytest.fail("the port was bound twice")
 
 
 @pytest.mark.parametrize(
     ("host", "words"),
-    [("203.0.113.7", "not an address of this machine"), ("no.such.host.invalid", "not known")],
+    [("203.0.113.7", "not an address of this machine"), ("no.such.host.invalid", "is unknown")],
 )
-def test_an_address_that_is_not_ours_is_a_sentence(engine: Engine, host: str, words: str) -> None:
+def test_foreign_address_cannot_be_bound(engine: Engine, host: str, words: str) -> None:
     with pytest.raises(UserError, match=words), running_server(engine, host=host):
-        pytest.fail("it was bound")
+        pytest.fail("the address was bound")
 
 
 @pytest.mark.parametrize(
@@ -898,28 +901,28 @@ def test_an_address_that_is_not_ours_is_a_sentence(engine: Engine, host: str, wo
         ({"max_viewers": 0}, "number of viewers is 0"),
     ],
 )
-def test_impossible_settings(settings: dict[str, int], words: str) -> None:
+def test_invalid_settings(settings: dict[str, int], words: str) -> None:
     with pytest.raises(UserError, match=words):
         ServerConfig(**settings)  # type: ignore[arg-type]
 
 
-def test_a_freed_port_can_be_taken_at_once(engine: Engine) -> None:
-    with Stage(engine) as first:
+def test_released_port_can_be_bound_at_once(engine: Engine) -> None:
+    with ServerHarness(engine) as first:
         port = first.running.port
         with first.connect() as client:
-            opened(client)
+            read_snapshot(client)
             first.running.stop()
             with pytest.raises(ConnectionClosed) as closed:
                 receive_until(client, "never")
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1001
-    with Stage(engine, port=port) as second, second.connect() as again:
-        opened(again)
+    with ServerHarness(engine, port=port) as second, second.connect() as again:
+        read_snapshot(again)
 
 
-def test_a_server_for_browsers_only(engine: Engine) -> None:
+def test_server_without_its_own_input(engine: Engine) -> None:
     with running_server(engine) as running, running.connect() as client:
-        hello, estimates = opened(client)
+        hello, estimates = read_snapshot(client)
         assert hello["input"]["kind"] == "browser"
         assert estimates == []
         start(client)
@@ -927,10 +930,10 @@ def test_a_server_for_browsers_only(engine: Engine) -> None:
         assert receive_kind(client, "estimate")["state"] == "settling"
 
 
-def test_localhost_is_bound_where_browsers_look_first(engine: Engine) -> None:
+def test_localhost_binds_ipv4(engine: Engine) -> None:
     with running_server(engine, host="localhost") as running, running.connect() as client:
         assert running.server.url == f"http://localhost:{running.port}/"
-        opened(client)
+        read_snapshot(client)
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
@@ -941,7 +944,7 @@ def test_ipv6(engine: Engine) -> None:
             assert response.status == 200
 
 
-def test_the_address_for_people(engine: Engine) -> None:
+def test_url_of_a_server_on_all_networks(engine: Engine) -> None:
     server = MerServer(engine, config=ServerConfig(host="0.0.0.0", port=0))
     with pytest.raises(RuntimeError, match="has not been started"):
         _ = server.port
@@ -949,19 +952,19 @@ def test_the_address_for_people(engine: Engine) -> None:
         assert server.url == f"http://127.0.0.1:{running.port}/"
 
 
-def test_binding_beyond_this_machine_is_explained() -> None:
-    assert reach("127.0.0.1") is None
-    assert "every device that can reach this machine" in (reach("0.0.0.0") or "")
+def test_binding_warning() -> None:
+    assert binding_warning("127.0.0.1") is None
+    assert "every device that can reach this machine" in (binding_warning("0.0.0.0") or "")
 
 
-def test_the_whole_way_from_samples_to_a_message(engine: Engine) -> None:
-    """A paced source, a runner, a server and a viewer, with nothing replaced."""
+def test_from_samples_to_messages(engine: Engine) -> None:
+    """A paced source, a runner, a server and a viewer, without test doubles."""
     samples = music(3.0, RATE)
     runner = LiveRunner(
         ArraySource(samples, RATE), engine, config=PipelineConfig(hop_s=0.5), speed=4.0
     )
     with running_server(engine, runner) as running, running.connect() as client:
-        opened(client)
+        read_snapshot(client)
         with runner:
-            told = [m for m in receive_until(client, "end") if m["type"] == "estimate"]
-    np.testing.assert_allclose(in_order(told), offline(engine, samples, RATE), atol=2e-5)
+            received = [m for m in receive_until(client, "end") if m["type"] == "estimate"]
+    np.testing.assert_allclose(as_array(received), offline(engine, samples, RATE), atol=2e-5)

@@ -1,18 +1,18 @@
-/** The estimate in words and numbers: mood, state, values, level, latency. Touches the page four times a second. */
+/** The estimate as text: mood, state, values, level, latency. Updates the page at most four times a second. */
 
-import { element, mark, write } from "./dom.js";
+import { element, setData, setText } from "./dom.js";
 import { brief, clean, latencyLine, signed } from "./text.js";
 
-/** Numbers that change faster than this cannot be read. */
-const LEAST_MS = 240;
+/** Numbers that change faster than this are unreadable. */
+const MIN_INTERVAL_MS = 240;
 /** Bottom of the level meter. */
-const FLOOR_DB = -60;
+const MIN_LEVEL_DB = -60;
 
 /** @type {Record<string, string>} */
 const STATES = {
   tracking: "tracking",
-  settling: "settling: gathering music",
-  silence: "silence: holding the last values",
+  settling: "settling: not enough music yet",
+  silence: "silence: last values",
   stalled: "stalled: no audio arrives",
 };
 
@@ -21,7 +21,7 @@ const STATES = {
  * @returns {number} share of the meter, 0 to 1
  */
 export function meterShare(level) {
-  return Math.max(0, Math.min(1, 1 - level / FLOOR_DB));
+  return Math.max(0, Math.min(1, 1 - level / MIN_LEVEL_DB));
 }
 
 /**
@@ -41,15 +41,15 @@ export function gauge(value, low, high) {
 
 /**
  * @param {import("./protocol.js").Fast} [fast]
- * @returns {string} the end of a sentence, for screen readers
+ * @returns {string} the end of a sentence for screen readers
  */
-function spokenFast(fast) {
+function fastLabel(fast) {
   if (!fast) return "";
   return `. The last ${brief(fast.window_s)} seconds alone: valence ${signed(fast.valence)}, `
     + `arousal ${signed(fast.arousal)}`;
 }
 
-export class Readout {
+export class ValueDisplay {
   constructor() {
     const span = (/** @type {string} */ id) => element(id, HTMLElement);
     this._now = /** @type {HTMLElement} */ (document.querySelector(".now"));
@@ -61,14 +61,14 @@ export class Readout {
     };
     this._axes = /** @type {const} */ (["valence", "arousal"]).map((name) => ({
       name, number: span(name), within: span(`${name}-within`), band: span(`${name}-band`),
-      needle: span(`${name}-needle`), quick: span(`${name}-quick`), quickSpan: span(`${name}-quick-span`),
-      quickNumber: span(`${name}-quick-number`),
+      needle: span(`${name}-needle`), fastRow: span(`${name}-fast`), fastSpan: span(`${name}-fast-span`),
+      fastNumber: span(`${name}-fast-number`),
     }));
     this._plane = element("plane", HTMLCanvasElement);
-    this._at = -Infinity;
-    this._spokenAt = -Infinity;
+    this._shownAt = -Infinity;
+    this._labelledAt = -Infinity;
     /** @type {import("./protocol.js").Estimate|null} */
-    this._waiting = null;
+    this._pending = null;
   }
 
   /**
@@ -77,63 +77,63 @@ export class Readout {
    * @param {number} now milliseconds
    */
   show(estimate, palette, now) {
-    this._waiting = estimate;
+    this._pending = estimate;
     this.tick(palette, now);
   }
 
   /**
-   * Writes what waits, where it is time.
+   * Shows the pending estimate, if enough time has passed.
    * @param {import("./palette.js").Palette} palette
    * @param {number} now milliseconds
    */
   tick(palette, now) {
-    const estimate = this._waiting;
-    if (!estimate || now - this._at < LEAST_MS) return;
-    this._waiting = null;
-    this._at = now;
+    const estimate = this._pending;
+    if (!estimate || now - this._shownAt < MIN_INTERVAL_MS) return;
+    this._pending = null;
+    this._shownAt = now;
     const nodes = this._nodes;
-    write(nodes.mood, estimate.mood);
+    setText(nodes.mood, estimate.mood);
     const title = `${estimate.mood} · realtime-mer`;
     if (document.title !== title) document.title = title;
-    write(nodes.stateText, STATES[estimate.state] ?? clean(estimate.state, 24));
-    mark(nodes.state, "state", estimate.state);
-    this._dim(estimate.state === "silence" || estimate.state === "stalled");
+    setText(nodes.stateText, STATES[estimate.state] ?? clean(estimate.state, 24));
+    setData(nodes.state, "state", estimate.state);
+    this._setFrozen(estimate.state === "silence" || estimate.state === "stalled");
     this.colour(estimate, palette);
     for (const { name, number, within, band, needle } of this._axes) {
       const value = estimate[name];
       const [low, high] = [estimate[`${name}_low`], estimate[`${name}_high`]];
-      write(number, signed(value));
-      write(within, `${signed(low)} … ${signed(high)}`);
+      setText(number, signed(value));
+      setText(within, `${signed(low)} … ${signed(high)}`);
       const moved = gauge(value, low, high);
       needle.style.transform = moved.needle;
       band.style.transform = moved.band;
     }
-    this._quick(estimate.fast);
-    write(nodes.badgeMood, estimate.mood);
-    write(nodes.badgeValence, signed(estimate.valence));
-    write(nodes.badgeArousal, signed(estimate.arousal));
+    this._showFast(estimate.fast);
+    setText(nodes.badgeMood, estimate.mood);
+    setText(nodes.badgeValence, signed(estimate.valence));
+    setText(nodes.badgeArousal, signed(estimate.arousal));
     this.level(estimate.level_db);
     const { latency } = estimate;
-    write(nodes.latency, latencyLine(latency));
+    setText(nodes.latency, latencyLine(latency));
     nodes.latency.title = `The model looks back over ${brief(latency.window_s)} s of music. Buffer `
       + `${brief(latency.buffer_ms)} ms, compute ${brief(latency.compute_ms)} ms, queue ${brief(latency.queue_ms)} ms.`;
-    if (now - this._spokenAt >= 1000) {
-      this._spokenAt = now;
-      nodes.meter.setAttribute("aria-valuenow", String(Math.round(Math.max(FLOOR_DB, estimate.level_db))));
+    if (now - this._labelledAt >= 1000) {
+      this._labelledAt = now;
+      nodes.meter.setAttribute("aria-valuenow", String(Math.round(Math.max(MIN_LEVEL_DB, estimate.level_db))));
       this._plane.setAttribute("aria-label", `Plane of valence and arousal. Now ${estimate.mood}: valence `
-        + `${signed(estimate.valence)}, arousal ${signed(estimate.arousal)}${spokenFast(estimate.fast)}`);
+        + `${signed(estimate.valence)}, arousal ${signed(estimate.arousal)}${fastLabel(estimate.fast)}`);
     }
   }
 
   /** @param {import("./protocol.js").Fast} [fast] */
-  _quick(fast) {
-    for (const { name, quick, quickSpan, quickNumber } of this._axes) {
-      quick.hidden = fast === undefined;
+  _showFast(fast) {
+    for (const { name, fastRow, fastSpan, fastNumber } of this._axes) {
+      fastRow.hidden = fast === undefined;
       if (!fast) continue;
       const seconds = brief(fast.window_s);
-      write(quickSpan, `last ${seconds} s`);
-      write(quickNumber, signed(fast[name]));
-      quick.title = `The hollow point: what the last ${seconds} s alone say. Sooner at a change, and less sure: `
+      setText(fastSpan, `last ${seconds} s`);
+      setText(fastNumber, signed(fast[name]));
+      fastRow.title = `The hollow point: the estimate from the last ${seconds} s alone. Faster at a change, and less certain: `
         + `${signed(fast[`${name}_low`])} … ${signed(fast[`${name}_high`])}.`;
     }
     const title = fast ? `Hollow point: the last ${brief(fast.window_s)} s alone` : "";
@@ -150,43 +150,43 @@ export class Readout {
     root.setProperty("--place", palette.css(estimate.valence, estimate.arousal));
   }
 
-  /** @param {number} coverage share of moments that an interval holds, as the model states it */
+  /** @param {number} coverage share of moments whose true value lies in the interval, 0 to 1 */
   coverage(coverage) {
     const text = `${Math.round(coverage * 100)}\u202f% within `;
-    for (const node of document.querySelectorAll(".coverage")) write(node, text);
+    for (const node of document.querySelectorAll(".coverage")) setText(node, text);
   }
 
   /** @param {number} level in dB */
   level(level) {
     this._nodes.fill.style.transform = `scaleX(${meterShare(level).toFixed(3)})`;
-    write(this._nodes.level, level <= -100 ? "no signal" : `${signed(level, 0)} dB`);
+    setText(this._nodes.level, level <= -100 ? "no signal" : `${signed(level, 0)} dB`);
   }
 
   /**
-   * What is shown is not of now any more.
-   * @param {string} text why
+   * Marks the values shown as no longer current.
+   * @param {string} text the reason
    */
-  hold(text) {
-    this._waiting = null;
-    this._dim(true);
-    write(this._nodes.stateText, text);
-    mark(this._nodes.state, "state", "held");
+  freeze(text) {
+    this._pending = null;
+    this._setFrozen(true);
+    setText(this._nodes.stateText, text);
+    setData(this._nodes.state, "state", "frozen");
   }
 
-  /** @param {boolean} held */
-  _dim(held) {
-    this._now.classList.toggle("held", held);
-    this._badge.classList.toggle("held", held);
+  /** @param {boolean} frozen */
+  _setFrozen(frozen) {
+    this._now.classList.toggle("frozen", frozen);
+    this._badge.classList.toggle("frozen", frozen);
   }
 
   /**
-   * Nothing to show yet.
-   * @param {string} text why
+   * Shows that there is no estimate yet.
+   * @param {string} text the reason
    */
   clear(text) {
-    this._waiting = null;
-    this._at = -Infinity;
-    write(this._nodes.stateText, text);
-    mark(this._nodes.state, "state", "waiting");
+    this._pending = null;
+    this._shownAt = -Infinity;
+    setText(this._nodes.stateText, text);
+    setData(this._nodes.state, "state", "waiting");
   }
 }

@@ -1,19 +1,19 @@
-/** What the canvases take from the style sheet: colours, fonts and whether things may move. One truth: CSS. */
+/** Colours and fonts of the canvases, read from the style sheet. */
 
 import { Palette } from "./palette.js";
 
 /**
- * @typedef {object} Look
+ * @typedef {object} CanvasStyle
  * @property {import("./palette.js").Theme} theme
  * @property {Palette} palette
  * @property {string} ink       text
- * @property {string} muted     lesser text
+ * @property {string} muted     secondary text
  * @property {string} line      hairlines
- * @property {string} strong    lines that must be seen
- * @property {string} ground    what canvases stand on
+ * @property {string} strong    emphasised lines
+ * @property {string} ground    background of the canvases
  * @property {string} warn
  * @property {string} font      family list
- * @property {boolean} overlay  whether unknown pictures lie behind the page
+ * @property {boolean} overlay  whether the page is a transparent overlay
  */
 
 /** @type {Map<string, Palette>} */
@@ -21,9 +21,9 @@ const palettes = new Map();
 
 /**
  * @param {HTMLElement} root
- * @returns {Look}
+ * @returns {CanvasStyle}
  */
-export function readLook(root) {
+export function readCanvasStyle(root) {
   const style = getComputedStyle(root);
   const theme = root.dataset.theme === "light" ? "light" : "dark";
   const palette = palettes.get(theme) ?? new Palette(theme);
