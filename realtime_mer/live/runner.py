@@ -91,6 +91,8 @@ class LiveRunner:
         self._wait = wait or self._stop.wait
         self._thread: threading.Thread | None = None
         self._done = threading.Event()
+        # What ended it, unless that was the end of the audio or `stop`; read it after the `End`.
+        self.error: Exception | None = None
 
     def start(self) -> None:
         """Begins to listen."""
@@ -150,7 +152,8 @@ class LiveRunner:
     def _run(self) -> None:
         try:
             self._listen()
-        except Exception:
+        except Exception as error:
+            self.error = error
             # Viewers must not wait for ever for estimates that a bug of ours prevents.
             logger.exception("listening failed")
             self.hub.publish(End("internal error, see the server's log"))
@@ -235,6 +238,7 @@ class LiveRunner:
     def _recover(self, lost: SourceLost) -> bool:
         """Tries to get the same input back; False where it is gone for good or we are to stop."""
         if not lost.recoverable:
+            self.error = lost
             self.hub.publish(Notice("input_lost", str(lost)))
             self._stream.finish(str(lost))
             return False
@@ -255,6 +259,7 @@ class LiveRunner:
                 break
             except SourceLost as again:
                 if not again.recoverable:
+                    self.error = again
                     self.hub.publish(Notice("input_lost", str(again)))
                     self._stream.finish(str(again))
                     return False
@@ -280,6 +285,7 @@ class LiveRunner:
                 f"channel(s) instead of {self.info.sample_rate_hz} Hz and {self.info.channels}; "
                 "start again to listen to it"
             )
+            self.error = SourceLost(reason, recoverable=False)
             self.hub.publish(Notice("input_lost", reason))
             self._stream.finish(reason)
         return same
