@@ -71,14 +71,17 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module 'realtime_mer' has no attribute {name!r}")
-    from importlib import import_module
+# Type checkers need to see that there is nothing else.
+if not TYPE_CHECKING:
 
-    value: object = getattr(import_module(_MODULES.get(name, "realtime_mer.api")), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module 'realtime_mer' has no attribute {name!r}")
+        from importlib import import_module
+
+        value: object = getattr(import_module(_MODULES.get(name, "realtime_mer.api")), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

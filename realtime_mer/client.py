@@ -175,6 +175,10 @@ class _Lost(Exception):
     """The connection is lost, and another attempt may help."""
 
 
+class _Gap(Exception):
+    """The server left estimates out, as it does for a slow connection, but may still have them."""
+
+
 class _Follower:
     """The thread of a connection: keeps it, and puts what comes into a queue.
 
@@ -205,8 +209,10 @@ class _Follower:
         self._last = since if since is not None and since >= 0 else None  # newest `seq`
         self._only_newest = since is None  # of the first snapshot
         self._newest: Mapping[str, Any] | None = None
+        self._resumed_at: int | None = None  # the `seq` before the newest gap
         self._reconnect = reconnect
         self._timeout_s = timeout_s
+        self._waits_for_hello = True
         self._lost_at: float | None = None
         self._pause_s = FIRST_RETRY_S
         self._socket: ClientConnection | None = None
@@ -247,6 +253,8 @@ class _Follower:
                         reason = self._take(socket.recv(timeout_s))
                         if reason is not None:
                             return reason
+            except _Gap:
+                self._stop.wait(FIRST_RETRY_S)
             except (_Lost, OSError, WebSocketException) as error:
                 if not self._stop.is_set():
                     self._wait_to_retry(error)
@@ -325,6 +333,7 @@ class _Follower:
             case "snapshot":
                 self._take_snapshot(message)
             case "estimate":
+                self._check_for_gap(message["seq"])
                 self._deliver(message)
             case "warning" | "error":
                 self.queue.offer(Notice(message["code"], message["message"]))
@@ -365,6 +374,13 @@ class _Follower:
             self._only_newest = False
             if self._newest is not None:
                 self._deliver(self._newest)
+
+    def _check_for_gap(self, seq: int) -> None:
+        """Connect again where estimates were left out before this one; a snapshot has them."""
+        last = self._last
+        if self._reconnect and last is not None and seq > last + 1 and self._resumed_at != last:
+            self._resumed_at = last  # what is missing after that is gone
+            raise _Gap
 
     def _deliver(self, message: Mapping[str, Any]) -> None:
         estimate = Estimate.from_dict(message)
