@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from numbers import Integral, Real
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
 
 HOP_S = 0.5
 SILENCE_DB = -60.0
-# Long blocks cost less; the estimates do not depend on the length.
+# Long blocks are faster; the estimates do not depend on the block length.
 BLOCK_S = 1.0
-MAX_PEAK = 100.0  # 40 dB above full scale: integers that were not divided by their full scale
+MAX_PEAK = 100.0  # 40 dB above full scale: probably integers that were not scaled
 MUSIC = (State.SETTLING, State.TRACKING)
 TABLE = np.dtype(
     [
@@ -54,19 +55,19 @@ _default_model_lock = threading.Lock()
 
 
 def load_model(path: str | os.PathLike[str] | None = None, *, backend: str = "auto") -> Model:
-    """Load a model, for `analyze`, `Tracker` and `listen`. May be shared between threads.
+    """Load a model for `analyze`, `Tracker` and `listen`. Threads may share it.
 
-    Without arguments it returns the shipped model, which is loaded once per process and which
-    these functions take by default.
+    Without arguments, return the shipped model. It is loaded once per process, and it is the
+    default of these functions.
 
     Args:
-        path: a model file that `realtime-mer train` made; the shipped model where None.
-        backend: what runs it: "auto", the fastest that passes the parity gate, or one of those
-            that docs/engine.md lists.
+        path: a model file written by `realtime-mer train`; None for the shipped model.
+        backend: what runs the model: "auto" for the fastest that passes the parity gate, or a name
+            from docs/engine.md.
 
     Raises:
-        UserError: the file is missing, damaged or no model, or the backend is unknown or cannot
-            run here.
+        UserError: the file is missing, damaged or not a model, or the backend is unknown or not
+            available.
     """
     global _default_model
     if path is not None or backend != "auto":
@@ -90,10 +91,10 @@ class Analysis(Sequence[Estimate]):
     """The estimates of a file or an array, in order of time. A sequence; a slice is a list.
 
     Attributes:
-        input: what was analysed.
+        input: the file or the array.
         duration_s: length of the audio in seconds.
         hop_s: seconds between estimates.
-        window_s: seconds of audio that an estimate looks back, once that much was played.
+        window_s: length of the lag window in seconds.
     """
 
     def __init__(
@@ -131,7 +132,7 @@ class Analysis(Sequence[Estimate]):
         return f"<Analysis of {self.input.name}: {len(self)} estimates, {self.duration_s:.1f} s>"
 
     def to_dict(self) -> dict[str, object]:
-        """Return everything as plain values, ready for `json.dumps`.
+        """Return the analysis as plain values, ready for `json.dumps`.
 
         Keys: `input`, `sample_rate_hz`, `channels`, `duration_s`, `hop_s`, `window_s`, `summary`
         (see `summary`) and `estimates` (a list of `Estimate.to_dict`).
@@ -148,18 +149,18 @@ class Analysis(Sequence[Estimate]):
         }
 
     def to_numpy(self) -> NDArray[np.void]:
-        """Return a structured array [n]; `array["valence"]` is a column.
+        """Return a structured array [n] with one row per estimate; `array["valence"]` is a column.
 
         Fields: `seq` (int64), `t` (s), `valence`, `arousal`, `valence_low`, `valence_high`,
-        `arousal_low`, `arousal_high`, `mood` and `state` (text), `level_db`, the values of the
-        newest seconds `fast_valence` to `fast_arousal_high`, and `whole_valence` and
-        `whole_arousal` on the scale of ratings of whole pieces. Numbers are float64, NaN where the
-        model gives none. Values and interval ends lie in [-1, 1].
+        `arousal_low`, `arousal_high`, `mood` and `state` (text), `level_db` (dBFS),
+        `fast_valence` to `fast_arousal_high` (the values of the short window), `whole_valence` and
+        `whole_arousal` (on the scale of ratings of whole pieces). Numbers are float64, and NaN if
+        the model has no such output. Values and interval bounds lie in [-1, 1].
         """
         return np.array([_row(estimate) for estimate in self], dtype=TABLE)
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return a data frame: the fields of `to_numpy` as columns, `t` (s) as the index.
+        """Return a data frame with the fields of `to_numpy` as columns and `t` (s) as the index.
 
         Raises:
             UserError: pandas is not installed.
@@ -177,10 +178,10 @@ class Analysis(Sequence[Estimate]):
         """Draw both values over time, with their intervals and the moods, into a PNG file.
 
         Args:
-            path: ends in `.png`; an existing file is overwritten.
+            path: must end in `.png`; an existing file is overwritten.
 
         Raises:
-            UserError: another ending, or the file cannot be written.
+            UserError: the path has another ending, or the file cannot be written.
         """
         from realtime_mer.outputs.plot import save_plot
 
@@ -189,20 +190,20 @@ class Analysis(Sequence[Estimate]):
         save_plot(self, self.input.name, Path(path))
 
     def summary(self) -> dict[str, Any]:
-        """Return the whole piece in a few numbers, ready for `json.dumps`.
+        """Return a summary of the piece, ready for `json.dumps`.
 
-        Each estimate counts for the time since the one before. Keys:
+        Each estimate is weighted with the time since the one before. Keys:
 
         * `duration_s`, `estimates`: length in seconds, number of estimates;
-        * `valence`, `arousal`: each `mean`, `sd` (standard deviation), `min` and `max` over the
-          music, silence left out; None where there is only silence;
-        * `moods`: share of each mood in the music, the largest first, summing to 1;
-        * `states`: share of each state in everything, summing to 1;
-        * `whole`: `valence` and `arousal` on the scale of ratings of whole pieces, the mean over
-          the music of what the model gives for that; None where it gives nothing;
-        * `largest_change`: `t` in seconds and the change of `valence` and `arousal` there: the
-          windows before and after that moment differ most. None where no two full windows follow
-          each other.
+        * `valence`, `arousal`: `mean`, `sd` (standard deviation), `min` and `max` over the music,
+          without silence; None if there is only silence;
+        * `moods`: share of each mood in the music, largest first, summing to 1;
+        * `states`: share of each state in the audio, largest first, summing to 1;
+        * `whole`: mean `valence` and `arousal` on the scale of ratings of whole pieces; None if the
+          model has no such output;
+        * `largest_change`: the time `t` in seconds at which the windows before and after differ
+          most, and the differences of `valence` and `arousal`; None if the piece is shorter than
+          two windows.
         """
         table = self.to_numpy()
         duration_s = np.diff(table["t"], prepend=0.0)
@@ -248,27 +249,27 @@ def analyze(
     silence_db: float = SILENCE_DB,
     model: Model | None = None,
 ) -> Analysis:
-    """Analyse a file or an array, as fast as this machine can.
-
-    The values are those that the same audio gives live.
+    """Analyse a file or an array as fast as possible. Live listening gives the same values.
 
     Args:
-        audio: the path of an audio file (wav, flac, ogg, opus, mp3; what else ffmpeg reads where
-            it is installed), "demo" for the built-in piece, or an array [samples] or
-            [samples, channels]: float with full scale 1.0, or int16 or int32.
-        sample_rate_hz: of the array, 8,000 to 192,000; a file has its own.
-        hop_s: seconds between estimates, 0.1 to 1.0 in tenths.
-        lag_order: length of the window in steps of 0.5 s; the model's own (20) where None.
-        silence_db: a second below this RMS level (dBFS) is silence.
-        model: from `load_model`; the shipped one where None.
+        audio: the path of an audio file (wav, flac, ogg, opus, mp3, and with ffmpeg installed all
+            that it reads), "demo" for the built-in piece, or an array [samples] or
+            [samples, channels] of at most 64 channels: float with full scale 1.0, int16 or int32.
+        sample_rate_hz: sample rate of an array, 8,000 to 192,000; not for files.
+        hop_s: seconds between estimates, 0.1 to 1.0 in steps of 0.1.
+        lag_order: length of the lag window in steps of 0.5 s; None for the model's default, 20.
+        silence_db: a second below this RMS level (dBFS, -120 to 0) is silence.
+        model: a model from `load_model`; None for the shipped one.
 
     Raises:
-        UserError: a setting, the file or the array cannot be taken; the message names the value.
+        UserError: a setting, the file or the array is not valid; the message names the value.
         SourceLost: the file is damaged in the middle (a `UserError`).
     """
     config, engine = _settings(hop_s, lag_order, silence_db), _engine(model)
     if isinstance(audio, (str, bytes, os.PathLike)):
         path = os.fsdecode(audio)
+        if not path.strip():
+            raise UserError("the path is an empty text; give an audio file or 'demo'")
         if sample_rate_hz is not None:
             raise UserError(
                 f"sample_rate_hz is {sample_rate_hz}, but {path} is a file, which has a rate of "
@@ -278,14 +279,16 @@ def analyze(
             raise UserError(f"{path} is an address; listen() takes those, analyze() takes files")
         with _open(path, BLOCK_S) as source:
             return _analyze(source.info, _blocks_of(source), engine, config)
-    samples = np.asarray(audio)
+    samples = _array(audio, "the array")
+    if samples.ndim == 0:
+        raise UserError(f"the audio is {audio!r}; it must be a path, 'demo' or an array")
+    channels = _channels(samples)
     if sample_rate_hz is None:
         raise UserError(
-            f"the rate of the array of shape {samples.shape} is not known; give sample_rate_hz, "
+            f"the rate of the array of shape {samples.shape} is unknown; give sample_rate_hz, "
             "for example sample_rate_hz=44100"
         )
     rate = _whole_number("sample_rate_hz", sample_rate_hz)
-    channels = _channels(samples)
     check_format(rate, channels)
     size = round(BLOCK_S * rate)
     blocks = (
@@ -300,18 +303,18 @@ def analyze(
 
 
 class Tracker:
-    """Estimates for a program that has an audio loop of its own.
+    """Computes estimates for a program with its own audio loop.
 
-    It has no thread and reads no clock but for `latency.compute_ms`: estimates depend on the
-    samples only, not on how they are cut into blocks. One thread at a time may call it.
+    A tracker has no thread. Its values depend on the samples only, not on the block size. Only one
+    thread at a time may call it.
 
     Args:
-        sample_rate_hz: of the blocks, 8,000 to 192,000.
-        channels: of the blocks, 1 to 64.
+        sample_rate_hz: sample rate of the blocks, 8,000 to 192,000.
+        channels: channels of the blocks, 1 to 64.
         hop_s, lag_order, silence_db, model: as in `analyze`.
 
     Raises:
-        UserError: a setting cannot be taken; the message names the value.
+        UserError: a setting is not valid; the message names the value.
     """
 
     def __init__(
@@ -333,39 +336,40 @@ class Tracker:
         self._finished = False
 
     def feed(self, block: ArrayLike) -> list[Estimate]:
-        """Take the next samples; return the estimates that they complete, mostly none or one.
+        """Process the next samples and return the estimates that they complete, usually 0 or 1.
+
+        The block is copied. After an error the state is unchanged, and the next block may follow.
 
         Args:
-            block: [n] where there is one channel, or [n, channels]; float with full scale 1.0, or
-                int16 or int32; any n. It is copied.
+            block: [n] for one channel, or [n, channels]; any n; float with full scale 1.0, int16 or
+                int32.
 
         Raises:
-            UserError: the shape or the dtype does not fit, or `finish` was called before.
-            BadSamplesError: values are NaN or infinite (a `UserError`).
-            In each case nothing of the block was taken and the next one may follow.
+            UserError: the shape or the dtype is not valid, or `finish` was called before.
+            BadSamplesError: the block contains NaN or infinite values (a `UserError`).
         """
         if self._finished:
             raise UserError("finish() has ended this stream; call reset() before feeding another")
-        return self._pipeline.feed(_as_float32(np.asarray(block), "the block").copy())
+        return self._pipeline.feed(_as_float32(_array(block, "the block"), "the block").copy())
 
     def finish(self) -> list[Estimate]:
-        """End the stream; return the estimates that were still to come."""
+        """End the stream and return its last estimates."""
         if self._finished:
             return []
         self._finished = True
         return self._pipeline.finish()
 
     def reset(self) -> None:
-        """Begin a new stream: time and `seq` start again at 0."""
+        """Start a new stream; time and `seq` begin at 0 again."""
         self._pipeline.reset()
         self._finished = False
 
 
 class Listener(EstimateStream):
-    """What `listen` returns: live estimates of one input. See `EstimateStream` for its use.
+    """Live estimates of one input, as returned by `listen`; see `EstimateStream`.
 
     Attributes:
-        input: what is listened to.
+        input: the input.
     """
 
     def __init__(self, runner: LiveRunner, *, latest_only: bool) -> None:
@@ -393,39 +397,40 @@ def listen(
     speed: float = 1.0,
     latest_only: bool = False,
 ) -> Listener:
-    """Listen to an input; iterate over the result, with `for` or `async for`, to get estimates.
+    """Listen to an input. Iterate over the result with `for` or `async for`.
 
-    Listening begins at once, in a thread of its own, and goes on until the input ends or the
-    result is closed; use `with` or `async with`. Where nothing arrives any more estimates of state
-    `stalled` repeat the last values, and an input that can come back (a device that was unplugged,
-    radio) is opened again; `notices` says so.
+    Listening starts immediately, in a thread, and goes on until the input ends or the result is
+    closed; use `with` or `async with`. While no audio arrives, estimates in the state `stalled`
+    repeat the last values. A lost input that can return (an unplugged device, a radio station) is
+    reopened; `notices` reports that.
 
     Args:
-        source: "default", the index, the name or a part of the name of a device, one of
-            `devices()`, a file, the address of a stream (needs ffmpeg), or "demo".
+        source: "default", the index, the name or a part of the name of a device, an item of
+            `devices()`, the path of a file, a stream's URL (needs ffmpeg), or "demo".
         hop_s, lag_order, silence_db, model: as in `analyze`.
-        loop: begin a file or the demo again when it ends.
-        speed: play files and the demo so many times faster than real time, above 0 to 1,000. On a
-            machine that is too slow for it estimates are left out; `analyze` leaves none out.
+        loop: restart a file or the demo at its end.
+        speed: playback speed of a file or the demo, as a multiple of real time, up to 1,000. A
+            machine that is too slow for it skips estimates; `analyze` never does.
         latest_only: keep only the newest estimate for a slow consumer, instead of all.
 
     Raises:
-        UserError: the input does not exist or cannot be opened, or a setting cannot be taken.
-        SourceLost: raised by the iteration, after the last estimate, where the input broke off for
-            good (a `UserError`).
+        UserError: the input does not exist or cannot be opened, or a setting is not valid.
+        SourceLost: raised by the iteration after the last estimate if the input is lost for good
+            (a `UserError`).
     """
     config, engine = _settings(hop_s, lag_order, silence_db), _engine(model)
     if isinstance(source, InputDevice):
         source = source.index
     if isinstance(source, os.PathLike):
         opened = _open(os.fsdecode(source), block_s=0.02, loop=loop)
+    elif isinstance(source, (str, Integral)) and str(source).strip():
+        opened = open_source(str(source), loop=loop)
     else:
-        name = str(source)
-        if not name.strip():
-            raise UserError("the input is an empty text; take a device, a file or 'demo'")
-        opened = open_source(name, loop=loop)
+        raise UserError(
+            f"the input is {source!r:.60}; it must be a device, a path, an address or 'demo'"
+        )
     try:
-        runner = LiveRunner(opened, engine, config=config, speed=speed)
+        runner = LiveRunner(opened, engine, config=config, speed=_number("speed", speed))
         return Listener(runner, latest_only=latest_only)
     except BaseException:
         opened.close()
@@ -433,6 +438,8 @@ def listen(
 
 
 def _load(path: str | os.PathLike[str] | None, backend: str) -> Model:
+    if not isinstance(path, (str, os.PathLike, NoneType)):
+        raise UserError(f"the model file is {path!r}; it must be a path")
     try:
         return load_engine(None if path is None else Path(path), backend=backend)
     except (ModelError, ValueError) as error:
@@ -442,24 +449,39 @@ def _load(path: str | os.PathLike[str] | None, backend: str) -> Model:
 def _engine(model: Model | None) -> Model:
     if model is None:
         return load_model()
-    if isinstance(model, (str, os.PathLike)):
-        raise UserError(f"model is {model!r}; load it once and pass it: load_model({model!r})")
+    if not hasattr(model, "infer"):
+        raise UserError(
+            f"model is {model!r}; it must come from load_model, for example load_model('my.onnx')"
+        )
     return model
 
 
 def _settings(hop_s: float, lag_order: int | None, silence_db: float) -> PipelineConfig:
-    for name, value in (("hop_s", hop_s), ("silence_db", silence_db)):
-        if not isinstance(value, Real):
-            raise UserError(f"{name} is {value!r}; it must be a number")
-    steps = None if lag_order is None else _whole_number("lag_order", lag_order)
-    return PipelineConfig(hop_s=float(hop_s), lag_order=steps, silence_db=float(silence_db))
+    return PipelineConfig(
+        hop_s=_number("hop_s", hop_s),
+        lag_order=None if lag_order is None else _whole_number("lag_order", lag_order),
+        silence_db=_number("silence_db", silence_db),
+    )
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return float(value)
+    raise UserError(f"{name} is {value!r}; it must be a number")
 
 
 def _whole_number(name: str, value: object) -> int:
-    """Return a whole number as an int; a float such as 44100.0 is one."""
-    if isinstance(value, Integral) or (isinstance(value, float) and value.is_integer()):
-        return int(value)
+    """Return a whole number as an int; 44100.0 is also accepted."""
+    if isinstance(value, Real) and not isinstance(value, bool) and float(value).is_integer():
+        return int(float(value))
     raise UserError(f"{name} is {value!r}; it must be a whole number")
+
+
+def _array(audio: ArrayLike, name: str) -> NDArray[Any]:
+    try:
+        return np.asarray(audio)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name} cannot be used as an array: {error}") from error
 
 
 def _channels(samples: NDArray[Any]) -> int:
@@ -469,7 +491,7 @@ def _channels(samples: NDArray[Any]) -> int:
             f"the array has the shape {samples.shape}; it must be [samples] or [samples, channels]"
         )
     if samples.size == 0:
-        raise UserError(f"the array of shape {samples.shape} is empty; it holds no samples")
+        raise UserError(f"the array of shape {samples.shape} contains no samples")
     channels = 1 if samples.ndim == 1 else samples.shape[1]
     if channels > MAX_CHANNELS:
         raise UserError(
@@ -480,20 +502,20 @@ def _channels(samples: NDArray[Any]) -> int:
 
 
 def _as_float32(samples: NDArray[Any], name: str) -> NDArray[np.float32]:
-    """Return samples of any dtype that is allowed as float32 with full scale 1.0."""
+    """Return samples as float32 with full scale 1.0."""
     kind, size = samples.dtype.kind, samples.dtype.itemsize
     if kind == "i" and size in (2, 4):
         return samples.astype(np.float32) / np.float32(2.0 ** (8 * size - 1))
     if kind != "f":
         raise UserError(
-            f"{name} has the dtype {samples.dtype}; take float32 or float64 with full scale 1.0, "
-            "or int16 or int32"
+            f"{name} has the dtype {samples.dtype}; it must be float32 or float64 with full scale "
+            "1.0, int16 or int32"
         )
     peak = float(np.max(np.abs(samples), initial=0.0))
     if MAX_PEAK < peak < np.inf:
         raise UserError(
-            f"{name} reaches {peak:g}; the full scale of floating-point audio is 1.0: divide it by "
-            "the full scale that it has, for example by 32768"
+            f"{name} reaches {peak:g}, but the full scale of floating-point audio is 1.0; divide "
+            "it by its full scale, for example by 32768"
         )
     return samples.astype(np.float32, copy=False)
 
@@ -557,7 +579,7 @@ def _row(estimate: Estimate) -> tuple[object, ...]:
 
 
 def _spread(values: NDArray[np.float64], weights: NDArray[np.float64]) -> dict[str, float] | None:
-    """Return mean, standard deviation and range of weighted values; None where there are none."""
+    """Return mean, standard deviation and range of weighted values; None if there are none."""
     if len(values) == 0:
         return None
     variance = np.average((values - np.average(values, weights=weights)) ** 2, weights=weights)
@@ -574,7 +596,7 @@ def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
 
 
 def _shares(words: NDArray[np.str_], weights: NDArray[np.float64]) -> dict[str, float]:
-    """Return the share of the weight of each word, the largest first."""
+    """Return each word's share of the weight, largest first."""
     shares = {str(word): float(weights[words == word].sum()) for word in np.unique(words)}
     total = sum(shares.values())
     return {

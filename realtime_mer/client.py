@@ -1,6 +1,6 @@
-"""A client of a running server: its estimates as an iterator, with reconnect and resume.
+"""A client of a running server, with reconnect and resume.
 
-A thread reads the websocket of docs/protocol.md into a queue; `EstimateStream` hands that out.
+A thread reads the websocket (docs/protocol.md) into a queue, and `EstimateStream` reads the queue.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, Self
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -32,15 +33,14 @@ CLOSE_TIMEOUT_S = 1.0
 FIRST_RETRY_S = 0.25
 LAST_RETRY_S = 10.0
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
-# Whatever the library has to say comes back as an exception too.
+# The websockets library also raises what it logs.
 _SILENT = logging.Logger("realtime_mer.client", logging.CRITICAL + 1)
 
 
 class Connection(EstimateStream):
-    """What `connect` returns: live estimates of a server. See `EstimateStream` for its use.
+    """Live estimates of a server, as returned by `connect`; see `EstimateStream`.
 
-    `with` and `async with` wait until the server has answered; so do the attributes below, and
-    the first step of an iteration.
+    `with`, `async with` and the properties below wait for the server's first message.
     """
 
     def __init__(self, follower: _Follower, alarm: Alarm) -> None:
@@ -50,10 +50,10 @@ class Connection(EstimateStream):
 
     @property
     def hello(self) -> Mapping[str, Any]:
-        """The server's first message, the `hello` of docs/protocol.md.
+        """The `hello` message of the server, see docs/protocol.md.
 
         Raises:
-            UserError: there is no connection; the message says why.
+            UserError: the connection failed.
         """
         while not self._follower.ready.wait(POLL_S):
             pass
@@ -64,20 +64,19 @@ class Connection(EstimateStream):
 
     @property
     def session(self) -> str:
-        """Name of the session; `connect(url, session=..., since=...)` goes on with it."""
+        """The name of the session, for `connect(url, session=..., since=...)`."""
         return str(self.hello["session"])
 
     @property
     def input(self) -> Input:
-        """What the server listens to."""
+        """The input of the server."""
         return _input(self.hello["input"])
 
     @property
     def missed(self) -> int:
-        """Estimates that were never delivered.
+        """Number of estimates of the session that were not delivered.
 
-        The server no longer had them after a lost connection, this connection or this consumer was
-        too slow for them (`lost` counts the latter alone).
+        The server no longer had them, or the consumer was too slow for them (`lost`).
         """
         return self._follower.missed + self.lost
 
@@ -101,35 +100,37 @@ def connect(
     timeout_s: float | None = None,
     latest_only: bool = False,
 ) -> Connection:
-    """Follow a running server; iterate over the result, with `for` or `async for`.
+    """Follow a running server. Iterate over the result with `for` or `async for`.
 
-    The first estimate is the newest that the server has; all that follow come once and in order.
-    A connection that breaks is taken up again, after pauses of 0.25 s growing to 10 s, and goes on
-    where it stopped: what came meanwhile is delivered too, as long as the server has it (ten
-    minutes). A server that was started anew has a new session, which is delivered from its
-    beginning. `notices` says so, and holds the server's warnings; `missed` counts what was
-    missed. The iteration ends with the session: the file is over, the device is gone for good.
+    The first estimate is the newest one of the server. All later ones are delivered once, in order.
+    The iteration ends at the end of the session: the file has ended, or the device is lost for
+    good.
+
+    A lost connection is opened again, with pauses from 0.25 s to 10 s between attempts. The stream
+    resumes after the last estimate, as long as the server still has the next ones (ten minutes). A
+    restarted server has a new session, which is delivered from its start. `notices` contains the
+    server's warnings, and `connection_lost` and `connection_back`.
 
     Args:
-        url: ws://, wss://, http:// or https://, with or without the path /ws, or only host:port.
-        session: which session to follow; the server's own where None or gone.
-        since: deliver what is newer than this `seq` of the session; -1 for all that the server
-            has; None for the newest and what follows.
-        reconnect: whether to take a broken connection up again.
-        timeout_s: give up after so many seconds without a connection; never where None.
+        url: an address with ws://, wss://, http:// or https://, with or without /ws, or host:port.
+        session: the session to follow; None for the server's own.
+        since: start after this `seq` of the session; -1 for all estimates that the server has;
+            None for the newest.
+        reconnect: whether to open a lost connection again.
+        timeout_s: give up after this many seconds without a connection; None for never.
         latest_only: keep only the newest estimate for a slow consumer, instead of all.
 
     Raises:
-        UserError: the address or an argument cannot be taken. Raised by `with` or the iteration:
-            nothing answers at the address, what answers is not a realtime-mer server or speaks
-            another schema, or the connection broke and `reconnect` or `timeout_s` forbids more.
+        UserError: the address or an argument is not valid. `with` and the iteration raise it if
+            nothing answers at the address, if the server is not a realtime-mer server or has
+            another schema, or if the connection is lost and may not be opened again.
     """
     if since is not None and (isinstance(since, bool) or not isinstance(since, int) or since < -1):
         raise UserError(f"since is {since!r}; it must be a whole number from -1")
     if since is not None and since >= 0 and session is None:
         raise UserError(f"since is {since}, which counts within a session: give session too")
-    if timeout_s is not None and not timeout_s > 0:
-        raise UserError(f"timeout_s is {timeout_s}; it must be above 0")
+    if timeout_s is not None and (not isinstance(timeout_s, Real) or not timeout_s > 0):
+        raise UserError(f"timeout_s is {timeout_s!r}; it must be a number above 0")
     alarm = Alarm()
     queue = LatestSlot(alarm) if latest_only else BoundedQueue(QUEUE_CAPACITY, alarm)
     follower = _Follower(
@@ -140,10 +141,10 @@ def connect(
 
 
 def websocket_address(url: str) -> str:
-    """Return the address of a server's websocket, from what people write.
+    """Return the URL of a server's websocket for an address as users write it.
 
     Raises:
-        UserError: it is no such address.
+        UserError: the address is not valid.
     """
     example = "write, for example, ws://127.0.0.1:8765"
     if not isinstance(url, str):
@@ -156,15 +157,15 @@ def websocket_address(url: str) -> str:
         raise UserError(f"{text!r} is not an address of a server ({error}); {example}") from error
     if parts.scheme and parts.scheme not in _SCHEMES:
         raise UserError(
-            f"{text!r} begins with {parts.scheme}://; a server is reached by ws://, wss://, "
-            f"http:// or https://: {example}"
+            f"{text!r} begins with {parts.scheme}://, not with ws://, wss://, http:// or "
+            f"https://; {example}"
         )
     if not parts.hostname or any(character.isspace() for character in text):
         raise UserError(f"{text!r} is not an address of a server; {example}")
     if parts.query or parts.fragment:
         raise UserError(
-            f"{text!r} holds more than an address; leave out what follows the path and give "
-            "session and since as arguments"
+            f"{text!r} has a query or a fragment; leave it out and give session and since as "
+            "arguments"
         )
     host = parts.netloc if parts.scheme or port is not None else f"{parts.netloc}:{DEFAULT_PORT}"
     path = parts.path if parts.path.strip("/") else "/ws"
@@ -172,21 +173,21 @@ def websocket_address(url: str) -> str:
 
 
 class _Lost(Exception):
-    """The connection is lost, and another attempt may help."""
+    """The connection is lost; another attempt may succeed."""
 
 
 class _Gap(Exception):
-    """The server left estimates out, as it does for a slow connection, but may still have them."""
+    """The server skipped estimates for this connection, but may still have them."""
 
 
 class _Follower:
-    """The thread of a connection: keeps it, and puts what comes into a queue.
+    """The thread of a connection: receives messages, reconnects and fills the queue.
 
     Attributes:
-        ready: set once the first hello has come, or never will.
-        hello: the newest hello.
-        error: what ended it, unless that was the end of the session or `stop`.
-        missed: estimates of the session that never came.
+        ready: set after the first hello or when the thread ends.
+        hello: the newest hello message.
+        error: the error that ended the thread; None after the end of the session and `stop`.
+        missed: number of estimates that the server no longer had.
     """
 
     def __init__(
@@ -206,7 +207,7 @@ class _Follower:
         self.missed = 0
         self._address = address
         self._session = session
-        self._last = since if since is not None and since >= 0 else None  # newest `seq`
+        self._last = since if since is not None and since >= 0 else None  # newest `seq` so far
         self._only_newest = since is None  # of the first snapshot
         self._newest: Mapping[str, Any] | None = None
         self._resumed_at: int | None = None  # the `seq` before the newest gap
@@ -223,12 +224,12 @@ class _Follower:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread and the connection."""
+        """Stop the thread and close the connection."""
         self._stop.set()
         if self._socket is not None:
             self._socket.close()
         if self._thread is not threading.current_thread():
-            # An attempt to connect cannot be cut short; the thread ends after it.
+            # A pending attempt to connect cannot be interrupted; the thread ends after it.
             self._thread.join(CLOSE_TIMEOUT_S)
 
     def _run(self) -> None:
@@ -242,13 +243,13 @@ class _Follower:
             self.ready.set()
 
     def _follow(self) -> str:
-        """Keep the connection until the session ends; return the reason of the end."""
+        """Receive messages until the session ends; return the reason of the end."""
         while not self._stop.is_set():
             try:
                 with self._open() as socket:
                     self._socket = socket
                     while not self._stop.is_set():
-                        # A server says hello at once; later it may be silent for long.
+                        # The hello comes at once; later the server may be silent for long.
                         timeout_s = OPEN_TIMEOUT_S if self._waits_for_hello else None
                         reason = self._take(socket.recv(timeout_s))
                         if reason is not None:
@@ -275,7 +276,7 @@ class _Follower:
         )
 
     def _wait_to_retry(self, error: Exception) -> None:
-        """Wait before the next attempt, or raise where there shall be none."""
+        """Wait before the next attempt, or raise if there is none."""
         refused = isinstance(error, InvalidStatus) and error.response.status_code < 500
         sentence = self._sentence(error)
         now = time.monotonic()
@@ -288,13 +289,13 @@ class _Follower:
         )
         if self.hello is None or refused or not self._reconnect or left_s == 0.0:
             raise UserError(sentence) from error
-        # Many clients of one server must not come back all at once.
+        # Jitter: the clients of a restarted server do not all connect at the same moment.
         pause_s = self._pause_s * random.uniform(0.5, 1.0)
         self._pause_s = min(2.0 * self._pause_s, LAST_RETRY_S)
         self._stop.wait(pause_s if left_s is None else min(pause_s, left_s))
 
     def _sentence(self, error: Exception) -> str:
-        """Say what is wrong with the connection."""
+        """Return the user's message for a failed or lost connection."""
         if isinstance(error, InvalidStatus):
             text = (error.response.body or b"").decode(errors="replace").strip().splitlines()
             said = f" ({text[0][:200]})" if text else ""
@@ -315,7 +316,7 @@ class _Follower:
         )
 
     def _take(self, text: str | bytes) -> str | None:
-        """Deal with a message; return the reason where it is the end of the session."""
+        """Process a message; return the reason if it ends the session."""
         try:
             return self._take_message(json.loads(text))
         except (ValueError, TypeError, LookupError, AttributeError) as error:
@@ -339,20 +340,20 @@ class _Follower:
                 self.queue.offer(Notice(message["code"], message["message"]))
             case "end":
                 return str(message["reason"])
-        # Other messages may be added to the schema.
+        # Unknown types are ignored: the schema allows new ones.
         return None
 
     def _take_hello(self, message: Mapping[str, Any]) -> None:
         schema, session = message["schema"], message["session"]
         if schema != SCHEMA:
             raise UserError(
-                f"{self._address} speaks schema {schema} and this client schema {SCHEMA}; "
+                f"{self._address} has schema {schema} and this client schema {SCHEMA}; "
                 "install the same version of realtime-mer on both sides"
             )
         _input(message["input"])
         if self._session != session:
             if self._last is not None:
-                self._last = -1  # all that it has is new to us
+                self._last = -1  # every estimate of a new session is new
             self._session = session
         if self._lost_at is not None:
             away_s = time.monotonic() - self._lost_at
@@ -376,10 +377,10 @@ class _Follower:
                 self._deliver(self._newest)
 
     def _check_for_gap(self, seq: int) -> None:
-        """Connect again where estimates were left out before this one; a snapshot has them."""
+        """Reconnect if estimates before this one were skipped; the snapshot contains them."""
         last = self._last
         if self._reconnect and last is not None and seq > last + 1 and self._resumed_at != last:
-            self._resumed_at = last  # what is missing after that is gone
+            self._resumed_at = last  # a second attempt would be in vain
             raise _Gap
 
     def _deliver(self, message: Mapping[str, Any]) -> None:
@@ -393,12 +394,12 @@ class _Follower:
 
     def _other_server(self) -> UserError:
         return UserError(
-            f"{self._address} answers, but not as a realtime-mer server; is the address right?"
+            f"{self._address} answers, but it is not a realtime-mer server; is the address right?"
         )
 
 
 def _input(data: Mapping[str, Any]) -> Input:
-    """Return the `input` of a hello."""
+    """Return the `input` of a hello message."""
     known = data["kind"] in tuple(InputKind)
     kind = InputKind(data["kind"]) if known else InputKind.PCM
     live = kind not in (InputKind.FILE, InputKind.DEMO)

@@ -127,15 +127,12 @@ class Estimate:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Estimate:
-        """Return the estimate that `to_dict` wrote; fields that it does not know are ignored.
+        """Return the estimate of a message or a line of JSON Lines; the inverse of `to_dict`.
 
-        `whole` is None, because `to_dict` leaves it out.
-
-        Args:
-            data: an `estimate` message of the wire, or a line of JSON Lines.
+        Unknown fields are ignored. `whole` is None, because messages do not contain it.
 
         Raises:
-            UserError: a field is missing, or its value has the wrong type.
+            UserError: a field is missing or not valid.
         """
         try:
             return cls(

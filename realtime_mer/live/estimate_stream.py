@@ -1,4 +1,4 @@
-"""Live estimates as an iterator: for a `for` loop and for an `async for` loop."""
+"""Live estimates as an iterator and as an asynchronous iterator."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Self
 from realtime_mer.core.types import Estimate
 from realtime_mer.live.hub import Item, Notice, Subscription
 
-# A waiting loop looks this often whether it was interrupted: Windows delivers Ctrl-C only then.
+# Windows delivers Ctrl-C only between two waits.
 POLL_S = 0.25
 MAX_NOTICES = 100
 QUEUE_CAPACITY = 10_000
 
 
 class Alarm:
-    """Wakes the event loop that waits for the next item; callable from any thread."""
+    """Wakes the event loop that waits for the next item. Callable from any thread."""
 
     def __init__(self) -> None:
         self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
@@ -28,36 +28,36 @@ class Alarm:
     def __call__(self) -> None:
         if self._waiting is not None:
             loop, event = self._waiting
-            # Nothing waits in a loop that is closed.
+            # The loop may have been closed meanwhile.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(event.set)
 
     def set_up(self) -> asyncio.Event:
-        """Return an event of the running loop that the next call sets."""
+        """Return an event of the running loop; the next call of the alarm sets it."""
         event = asyncio.Event()
         self._waiting = (asyncio.get_running_loop(), event)
         return event
 
 
 class EstimateStream:
-    """Live estimates, in order. A context manager, an iterator and an asynchronous iterator.
+    """Live estimates in order: a context manager, an iterator and an asynchronous iterator.
 
-    Leaving the `with` or `async with` block, `close`, or dropping the last reference ends it and
-    its thread. One consumer at a time may iterate; `close` may be called from any thread and ends
-    a waiting iteration.
+    The stream and its thread end at the end of the `with` or `async with` block, on `close`, or
+    when the last reference is dropped. Only one consumer at a time may iterate. `close` may be
+    called from any thread and ends a waiting iteration.
 
-    The producer never waits for the consumer. Estimates that wait for it are kept, at most 10,000
-    or only the newest one; older ones are dropped and counted in `lost`.
+    The producer never waits for the consumer: a queue keeps the newest 10,000 estimates, or only
+    the newest one. Older ones are dropped and counted in `lost`.
 
     Args:
-        queue: where the producer puts estimates, notices and the end.
-        alarm: the one that `queue` calls.
+        queue: receives estimates, notices and the end from the producer.
+        alarm: the `wake` callback of `queue`.
         stop: stops the producer; called once. It must not refer to this object.
-        failure: returns what broke the producer, or None; called after the end.
+        failure: returns the producer's error or None; called after the end.
 
     Attributes:
-        notices: the newest 100 notices, oldest first; remove those that you have dealt with.
-        reason: why the estimates ended, a sentence; None before.
+        notices: the newest 100 notices, oldest first; remove the ones that you have handled.
+        reason: a sentence that says why the stream ended; None before the end.
     """
 
     def __init__(
@@ -79,11 +79,11 @@ class EstimateStream:
 
     @property
     def lost(self) -> int:
-        """Estimates that were dropped because the consumer was too slow."""
+        """Number of estimates that were dropped because the consumer was too slow."""
         return self._queue.lost
 
     def close(self) -> None:
-        """Ends the stream and waits for its thread; safe to call twice and from any thread."""
+        """End the stream and wait for its thread. Callable more than once and from any thread."""
         self._closed = True
         self._stop()
         self._alarm()
@@ -128,7 +128,7 @@ class EstimateStream:
             if self._estimates:
                 return self._estimates.popleft()
             arrived = self._alarm.set_up()
-            # What came before the alarm was set up has called nobody.
+            # An item may have arrived before the alarm was set up.
             if not self._queue.waiting:
                 await arrived.wait()
             self._sort(self._queue.take())
@@ -144,7 +144,7 @@ class EstimateStream:
                 self.reason = item.reason
 
     def _over(self) -> bool:
-        """Whether the iteration is over; raises what broke it, once."""
+        """Return whether the iteration is over; raise the producer's error, once."""
         if self._closed:
             return True
         if self._estimates or self.reason is None:

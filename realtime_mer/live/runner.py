@@ -91,7 +91,7 @@ class LiveRunner:
         self._wait = wait or self._stop.wait
         self._thread: threading.Thread | None = None
         self._done = threading.Event()
-        # What ended it, unless that was the end of the audio or `stop`; read it after the `End`.
+        # The error that ended the stream; None after a regular end. Valid once the `End` is out.
         self.error: Exception | None = None
 
     def start(self) -> None:

@@ -428,12 +428,12 @@ def test_something_that_is_no_http_server() -> None:
 )
 def test_a_server_that_speaks_something_else(message: object) -> None:
     with fake_server(message) as address:
-        assert "not as a realtime-mer server" in first_error(address)
+        assert "it is not a realtime-mer server" in first_error(address)
 
 
 def test_another_schema() -> None:
     with fake_server(hello(schema=2)) as address:
-        assert "speaks schema 2 and this client schema 1" in first_error(address)
+        assert "has schema 2 and this client schema 1" in first_error(address)
 
 
 def test_an_estimate_that_is_none() -> None:
