@@ -1,4 +1,4 @@
-"""Time, injected: monotonic inside, ISO 8601 UTC at the edge."""
+"""Clocks: monotonic time for durations, ISO 8601 UTC for output."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the live parts ask for the time; tests turn one by hand."""
+    """A source of time, so that tests can set it."""
 
     def monotonic(self) -> float:
-        """Seconds that only ever grow, from an arbitrary start."""
+        """Return seconds since an arbitrary start; never decreases."""
         ...
 
     def utc(self) -> datetime:
-        """The present moment as an aware datetime in UTC."""
+        """Return the current time as an aware datetime in UTC."""
         ...
 
 
 class SystemClock:
-    """The machine's own clocks."""
+    """The clocks of the machine."""
 
     def monotonic(self) -> float:
         return time.monotonic()
@@ -30,5 +30,5 @@ class SystemClock:
 
 
 def iso_utc(moment: datetime) -> str:
-    """A moment as ISO 8601 in UTC with milliseconds, for example `2026-05-01T20:15:00.250Z`."""
+    """Format a time as ISO 8601 UTC with milliseconds, such as `2026-05-01T20:15:00.250Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,24 +1,25 @@
-"""The errors that a user meets: one clear sentence each, never a traceback."""
+"""Errors that the user can correct. Commands print their message without a traceback."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """Something the user can put right.
+    """An error that the user can correct.
 
-    The message says what was wrong, with the value, and what to do. Commands print it on standard
-    error and leave with `exit_code`.
+    The message says what is wrong, with the value, and what to do. Commands print it to standard
+    error and exit with `exit_code`.
     """
 
     exit_code = 2
 
 
 class BadSamplesError(UserError):
-    """A block of audio holds values that are not finite numbers.
+    """A block of audio contains NaN or infinite values.
 
     Attributes:
-        position: index of the first bad sample frame within the block.
-        count: how many values of the block are NaN or infinite.
+        position: index of the first bad sample frame in the block.
+        count: number of NaN or infinite values in the block.
+        value: the first of them.
     """
 
     def __init__(self, position: int, count: int, value: float) -> None:
@@ -26,6 +27,6 @@ class BadSamplesError(UserError):
         self.count = count
         self.value = value
         super().__init__(
-            f"the audio holds {count} value(s) that are not finite numbers "
-            f"(first: {value} at sample {position} of the block); check what produced it"
+            f"the audio contains {count} value(s) that are not finite numbers "
+            f"(first: {value} at sample {position} of the block); check its source"
         )

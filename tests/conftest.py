@@ -1,4 +1,4 @@
-"""Fixtures that every part uses."""
+"""Fixtures of all tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mer_engine import Engine, load_engine
 
 @pytest.fixture(scope="session", autouse=True)
 def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The user's cache, in a folder of this run, for this process and all that it starts."""
+    """A cache folder of this run, for this process and its subprocesses."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REALTIME_MER_CACHE", str(folder))
@@ -21,17 +21,17 @@ def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def engine() -> Engine:
-    """The shipped model, loaded once a worker."""
+    """The shipped model, loaded once per worker."""
     return load_engine()
 
 
 @pytest.fixture(scope="session")
 def fast_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model file that gives a fast answer."""
+    """A small model file with a fast output."""
     return write_small_model(tmp_path_factory.mktemp("fast") / "small.onnx")
 
 
 @pytest.fixture(scope="session")
 def fast_engine(fast_model: Path) -> Engine:
-    """A small network that gives a fast answer."""
+    """A small network with a fast output."""
     return load_engine(fast_model)

@@ -1,4 +1,4 @@
-"""Small real model files, whole and damaged."""
+"""Small model files that are real but untrained."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from mer_engine.model_file import Prior, write_metadata
 
 
 def write_small_model(path: Path) -> Path:
-    """Writes a small network that was never trained as a model file, and returns its path.
+    """Write a small untrained network as a model file and return its path.
 
-    Its answers depend on what is heard, and each window length has its own line and interval.
+    Its outputs depend on the input, and each window length has its own line and interval.
     """
     import torch
     from mer_engine.network import EmotionNetwork, NetworkConfig
@@ -44,7 +44,7 @@ def write_small_model(path: Path) -> Path:
 
 
 def without_fast(source: Path, target: Path) -> Path:
-    """Writes a model file that lacks the fast answer it names, and returns its path.
+    """Write a model file without the fast output that its metadata declares; return its path.
 
     Args:
         source: a model file.

@@ -1,4 +1,4 @@
-"""Sources that misbehave, a server on a thread, and waiting without sleeping blindly."""
+"""Faulty sources, a server on a thread, and waiting for conditions."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ from realtime_mer.audio.source import (
 from realtime_mer.live.runner import LiveRunner
 from realtime_mer.server.server import MerServer, ServerConfig
 
-# Long enough for the slowest machine: only a failing test waits it out.
+# Long enough for slow machines: only a failing test waits this long.
 TIMEOUT_S = 20.0
 
 
 def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = TIMEOUT_S) -> None:
-    """Waits until a condition holds; fails where it does not in time."""
+    """Wait until a condition is true; fail on a timeout."""
     deadline = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline, f"waited {timeout_s} s in vain for: {what}"
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
         time.sleep(0.002)
 
 
 Step = Block | Exception | Callable[[], None] | None
-"""What a scripted source does: hand out a block, raise, call, or (None) let the time pass."""
+"""A step of a scripted source: return a block, raise, call a function, or (None) time out."""
 
 
 class ScriptedSource(SourceBase):
-    """Does what it is told, in a time that it turns itself.
+    """Follows a script and advances a manual clock.
 
-    A `None` lets the time of the read pass, a block the time that it lasts where the source is
-    live. After the script the audio is over, or, with `then_hangs`, nothing ever comes again.
+    A `None` advances it by the timeout of the read; a block advances it by its duration unless the
+    source is paced. The audio ends after the script.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class ScriptedSource(SourceBase):
 
 
 def as_blocks(samples: NDArray[np.float32], sizes: tuple[int, ...] = (320,)) -> list[Block]:
-    """A signal as blocks without capture times."""
+    """Cut a signal into blocks without capture times."""
     return [Block(part) for part in blocks(samples, sizes)]
 
 
@@ -110,7 +110,7 @@ def lost(*, recoverable: bool = True) -> SourceLost:
 
 
 class ArraySource(SourceBase):
-    """Hands out an array like a file: as fast as it is asked."""
+    """Returns an array like a file: as fast as it is read."""
 
     def __init__(
         self, samples: NDArray[np.float32], sample_rate_hz: int, *, loop: bool = False
@@ -139,7 +139,7 @@ class ArraySource(SourceBase):
 
 
 class HangingSource(SourceBase):
-    """A live input from which nothing comes until it is given something."""
+    """A live input that blocks until a test gives it audio."""
 
     def __init__(self, sample_rate_hz: int = 16_000) -> None:
         self._info = InputInfo(
@@ -171,7 +171,7 @@ class HangingSource(SourceBase):
 
 @dataclass
 class RunningServer:
-    """A server whose event loop runs in a thread."""
+    """A server with its event loop in a thread."""
 
     server: MerServer
     loop: asyncio.AbstractEventLoop
@@ -184,7 +184,7 @@ class RunningServer:
         return f"ws://127.0.0.1:{self.port}/ws"
 
     def call(self, function: Callable[[], Any]) -> Any:
-        """Calls something in the loop's thread and returns what it returns."""
+        """Call a function in the thread of the event loop and return its result."""
 
         async def inside() -> Any:
             return function()
@@ -204,7 +204,7 @@ def running_server(
     server: MerServer | None = None,
     **settings: Any,
 ) -> Iterator[RunningServer]:
-    """A server on a free port of this machine; leaves no task behind, or fails."""
+    """Run a server on a free local port; fail if tasks are left at the end."""
     started: threading.Event = threading.Event()
     stopping: asyncio.Event
     running: RunningServer
@@ -214,15 +214,15 @@ def running_server(
     async def serve() -> None:
         nonlocal stopping, running
         stopping = asyncio.Event()
-        mine = server or MerServer(
+        this = server or MerServer(
             engine, runner, config=ServerConfig(port=settings.pop("port", 0), **settings)
         )
-        async with mine:
+        async with this:
             loop = asyncio.get_running_loop()
             running = RunningServer(
-                mine,
+                this,
                 loop,
-                mine.port,
+                this.port,
                 tasks=lambda: len(asyncio.all_tasks(loop)),
                 stop=partial(_set_from_thread, loop, stopping),
             )
@@ -249,10 +249,10 @@ def running_server(
     try:
         yield running
     finally:
-        with contextlib.suppress(RuntimeError):  # the test may have stopped it already
+        with contextlib.suppress(RuntimeError):  # the test may have stopped it
             running.stop()
         thread.join(TIMEOUT_S)
-        assert not thread.is_alive(), "the server does not stop"
+        assert not thread.is_alive(), "the server did not stop"
     assert not failures, failures
     assert not left, f"tasks are left: {left}"
 
@@ -262,7 +262,7 @@ def _set_from_thread(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> N
 
 
 def receive(socket: ClientConnection, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
-    """The next message."""
+    """Return the next message."""
     message: dict[str, Any] = json.loads(socket.recv(timeout_s))
     return message
 
@@ -270,7 +270,7 @@ def receive(socket: ClientConnection, timeout_s: float = TIMEOUT_S) -> dict[str,
 def receive_until(
     socket: ClientConnection, kind: str, timeout_s: float = TIMEOUT_S
 ) -> list[dict[str, Any]]:
-    """Messages up to and including the first of a kind."""
+    """Return the messages up to and including the first of a kind."""
     messages = [receive(socket, timeout_s)]
     while messages[-1]["type"] != kind:
         messages.append(receive(socket, timeout_s))
@@ -280,5 +280,5 @@ def receive_until(
 def receive_kind(
     socket: ClientConnection, kind: str, timeout_s: float = TIMEOUT_S
 ) -> dict[str, Any]:
-    """The next message of a kind; others are passed over."""
+    """Return the next message of a kind and discard those before it."""
     return receive_until(socket, kind, timeout_s)[-1]

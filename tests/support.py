@@ -1,4 +1,4 @@
-"""Music and clocks for tests."""
+"""Synthetic music, a manual clock and example estimates."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FAST_ESTIMATE = replace(ESTIMATE, fast=FastValues(3.0, 1 / 3, -0.25, 0.0, 0.6, -
 
 
 class ManualClock:
-    """A clock that a test turns by hand."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -49,7 +49,7 @@ class ManualClock:
 def music(
     seconds: float, sample_rate_hz: int = 44_100, *, channels: int = 1, seed: int = 0
 ) -> NDArray[np.float32]:
-    """Something with notes, beats and noise in it: float32 [n, channels]."""
+    """Return a signal with notes, beats and noise: float32 [n, channels]."""
     rng = np.random.default_rng(seed)
     count = round(seconds * sample_rate_hz)
     time_s = np.arange(count) / sample_rate_hz
@@ -67,19 +67,19 @@ def music(
 
 
 def blocks(samples: NDArray[np.float32], sizes: Sequence[int]) -> Iterable[NDArray[np.float32]]:
-    """The signal cut into blocks of the given sizes, in turn."""
-    start, turn = 0, 0
+    """Cut a signal into blocks of the given sizes, which repeat."""
+    start, index = 0, 0
     while start < len(samples):
-        end = start + sizes[turn % len(sizes)]
+        end = start + sizes[index % len(sizes)]
         yield samples[start:end]
-        start, turn = end, turn + 1
+        start, index = end, index + 1
 
 
 def values(estimates: Iterable[Estimate]) -> NDArray[np.float64]:
-    """What must not depend on how the audio came: time, values, intervals and level.
+    """Return what must not depend on the block sizes: time, values, intervals and level.
 
     Returns:
-        float64 [n, 8], or [n, 14] where the estimates have fast values.
+        float64 [n, 8], or [n, 14] for estimates with fast values.
     """
     return np.array(
         [
@@ -100,7 +100,7 @@ def values(estimates: Iterable[Estimate]) -> NDArray[np.float64]:
 
 
 def fast_values(estimate: Estimate) -> tuple[float, ...]:
-    """Fast values and their intervals: six numbers, or none."""
+    """Return the fast values and their intervals: six numbers, or none."""
     fast = estimate.fast
     if fast is None:
         return ()

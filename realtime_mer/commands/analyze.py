@@ -135,7 +135,7 @@ def _in_order(
         for name, sheet in zip(names, sheets, strict=True)
     )
     sheets[0].begin()
-    for index, result in run_each(engine, analysing, together=TOGETHER):
+    for index, result in run_each(engine, analysing, max_batch=TOGETHER):
         sheets[index].end(result)
         while first < len(sheets) and sheets[first].ended:
             sheet = sheets[first]

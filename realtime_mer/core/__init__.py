@@ -1,1 +1,1 @@
-"""The computation from samples to estimates: no thread, no socket, no clock of its own."""
+"""From samples to estimates: computation only, without threads, sockets or waiting."""

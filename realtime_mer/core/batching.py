@@ -1,7 +1,7 @@
-"""Many streams in step: requests of the same shape are computed in one call.
+"""Batched computation for many streams: requests of the same shape share one call.
 
-A network's call costs less for eight windows than eight calls for one. What each stream gives does
-not depend on its company: alone equals among others to 1e-5.
+One call of the network for eight windows costs less than eight calls for one. The results of a
+stream do not depend on the other streams: batched and alone agree to 1e-5.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from realtime_mer.core.requests import (
 
 T = TypeVar("T")
 
-# More at once cost no less a window, and each waits for all of them.
+# A larger batch costs the same per window, and each stream waits for all of it.
 MAX_BATCH = 8
 
 
 @dataclass(slots=True, eq=False)
 class _Member:
-    """One stream's generator and what it waits for."""
+    """One stream's generator, and its pending request or its result."""
 
     computation: Computation[Any]
     request: ComputeRequest | None = None
     result: Any = None
 
-    def go_on(self, value: Any) -> None:
-        """Sends an answer (None for the start) and takes the next request, or the result."""
+    def advance(self, value: Any) -> None:
+        """Send a result (None at the start) and store the next request or the final result."""
         try:
             self.request = self.computation.send(value)
         except StopIteration as end:
@@ -48,7 +48,7 @@ class _Member:
             self.request, self.result = None, error
 
     def fail(self, error: Exception) -> None:
-        """Lets the stream know that its request cannot be answered."""
+        """Raise the error of a failed request inside the generator."""
         try:
             self.request = self.computation.throw(error)
         except StopIteration as end:
@@ -58,24 +58,25 @@ class _Member:
 
 
 def run_each(
-    engine: Engine, generators: Iterable[Computation[T]], *, together: int = MAX_BATCH
+    engine: Engine, generators: Iterable[Computation[T]], *, max_batch: int = MAX_BATCH
 ) -> Iterator[tuple[int, T | Exception]]:
-    """Runs any number of generators, so many at a time; the next begins where one has ended.
+    """Run any number of generators, at most `max_batch` at a time.
 
     Args:
-        engine: the one that the streams were made for.
-        generators: taken one by one as there is room.
-        together: how many run at once, and windows in one call of the engine at most.
+        engine: the engine of all streams.
+        generators: consumed one by one, each as soon as another one has ended.
+        max_batch: maximum number of generators that run at once.
 
     Yields:
-        The place in `generators` and what was returned or raised, in the order in which they end.
+        The index in `generators` and the returned value or the raised exception, in the order in
+        which the generators end.
     """
-    coming = enumerate(generators)
+    remaining = enumerate(generators)
     running: list[tuple[int, _Member]] = []
     while True:
-        for index, computation in islice(coming, together - len(running)):
+        for index, computation in islice(remaining, max_batch - len(running)):
             member = _Member(computation)
-            member.go_on(None)
+            member.advance(None)
             running.append((index, member))
         if not running:
             return
@@ -84,43 +85,46 @@ def run_each(
             running = [(index, member) for index, member in running if member.request is not None]
             yield from ended
         else:
-            _answer(engine, [member for _, member in running], together)
+            _compute(engine, [member for _, member in running], max_batch)
 
 
 def run_batch(
     engine: Engine, generators: Iterable[Computation[T]], max_batch: int = MAX_BATCH
 ) -> list[T | Exception]:
-    """Runs generators of `Pipeline` or `LiveStream` to their ends, computing together.
+    """Run generators of `Pipeline` or `LiveStream` to their ends with common calls.
 
-    A generator that raises ends with its exception as its result; the others go on.
+    If a generator raises, its result is the exception. The others continue.
 
     Args:
-        engine: the one that the streams were made for.
-        generators: one for each stream.
-        max_batch: windows in one call of the engine at most.
+        engine: the engine of all streams.
+        generators: one per stream.
+        max_batch: maximum number of windows per call of the engine.
 
     Returns:
-        What each returned or raised, in order.
+        The returned value or the raised exception of each generator, in order.
     """
     members = [_Member(computation) for computation in generators]
     for member in members:
-        member.go_on(None)
-    while waiting := [member for member in members if member.request is not None]:
-        _answer(engine, waiting, max_batch)
+        member.advance(None)
+    while pending := [member for member in members if member.request is not None]:
+        _compute(engine, pending, max_batch)
     return [member.result for member in members]
 
 
-def _answer(engine: Engine, members: Sequence[_Member], max_batch: int) -> None:
-    """Answers those who wait: frames first, so that the engine is called as rarely as can be."""
+def _compute(engine: Engine, members: Sequence[_Member], max_batch: int) -> None:
+    """Compute the features if any are requested; otherwise call the engine.
+
+    Features come first, so that more streams share each call of the engine.
+    """
     features = [member for member in members if isinstance(member.request, FeaturesRequest)]
     if features:
-        _answer_features(engine, features)
+        _compute_features(engine, features)
     else:
-        _answer_engine(engine, members, max_batch)
+        _compute_inferences(engine, members, max_batch)
 
 
-def _answer_features(engine: Engine, members: Sequence[_Member]) -> None:
-    """One call for all excerpts of a configuration, whatever their lengths."""
+def _compute_features(engine: Engine, members: Sequence[_Member]) -> None:
+    """Call the front-end once for all excerpts of a configuration, whatever their lengths."""
     groups: dict[FrontEndConfig, tuple[list[_Member], list[Excerpt]]] = {}
     for member in members:
         request = member.request
@@ -130,17 +134,18 @@ def _answer_features(engine: Engine, members: Sequence[_Member]) -> None:
         group[1].append(request.excerpt)
     for config, (group_members, excerpts) in groups.items():
         try:
-            told = features_of(config, excerpts)
+            results = features_of(config, excerpts)
         except Exception:
-            # Whose fault it is shows when each is asked alone.
+            # Compute each alone, so that only the faulty one fails.
             for member in group_members:
-                _answer_alone(engine, member)
+                _compute_alone(engine, member)
             continue
-        for member, frames in zip(group_members, told, strict=True):
-            member.go_on(frames)
+        for member, frames in zip(group_members, results, strict=True):
+            member.advance(frames)
 
 
-def _answer_engine(engine: Engine, members: Sequence[_Member], max_batch: int) -> None:
+def _compute_inferences(engine: Engine, members: Sequence[_Member], max_batch: int) -> None:
+    """Call the engine for all requests, grouped by shape, `max_batch` at a time."""
     groups: dict[Hashable, list[_Member]] = {}
     for member in members:
         groups.setdefault(_shape(member), []).append(member)
@@ -156,36 +161,36 @@ def _shape(member: _Member) -> Hashable:
 
 
 def _infer(engine: Engine, members: Sequence[_Member]) -> None:
-    """One call for requests of the same shape."""
+    """Call the engine once for requests of the same shape."""
     if len(members) == 1:
-        _answer_alone(engine, members[0])
+        _compute_alone(engine, members[0])
         return
     requests = [member.request for member in members if isinstance(member.request, EngineRequest)]
     try:
-        told = engine.infer(
+        inference = engine.infer(
             np.concatenate([request.frames for request in requests]),
             np.concatenate([request.cached_maps for request in requests]),
             np.concatenate([request.past for request in requests]),
         )
     except Exception:
-        # Whose fault it is shows when each is asked alone.
+        # Compute each alone, so that only the faulty one fails.
         for member in members:
-            _answer_alone(engine, member)
+            _compute_alone(engine, member)
         return
     for index, member in enumerate(members):
-        member.go_on(_row(told, index))
+        member.advance(_row(inference, index))
 
 
-def _answer_alone(engine: Engine, member: _Member) -> None:
+def _compute_alone(engine: Engine, member: _Member) -> None:
     assert member.request is not None
     try:
-        told = compute(engine, member.request)
+        result = compute(engine, member.request)
     except Exception as error:
         member.fail(error)
         return
-    member.go_on(told)
+    member.advance(result)
 
 
-def _row(told: Inference, index: int) -> Inference:
-    """What one call told of one of its windows."""
-    return Inference(*(values[index : index + 1] for values in told))
+def _row(inference: Inference, index: int) -> Inference:
+    """Return one window of a batch as a batch of one."""
+    return Inference(*(values[index : index + 1] for values in inference))

@@ -1,4 +1,4 @@
-"""What the network's filters made of the newest frames: kept, so that nothing is filtered twice."""
+"""The encoder's feature maps of the newest frames, so that no frame is filtered twice."""
 
 from __future__ import annotations
 
@@ -9,59 +9,59 @@ from numpy.typing import NDArray
 
 
 class FeatureMapCache:
-    """The maps of the newest frames of a stream.
+    """Feature maps of the newest frames of a stream.
 
-    Frames are counted from the start of the stream; before it is silence.
+    Frames are numbered from the start of the stream. Silence precedes the first frame.
 
     Args:
-        info: of the model.
-        steps: how many steps back from the newest frame may have to be encoded again.
+        info: description of the model.
+        steps: number of steps before the newest frame that may have to be encoded again.
 
     Attributes:
-        end: frames that the maps are known of.
+        end: number of the first frame without a map.
     """
 
     def __init__(self, info: ModelInfo, steps: int) -> None:
-        # One row for all of them, so that it costs a stream nothing.
+        # A single row, broadcast: the silence before a stream takes no memory.
         silence = silent_maps(info)[0]
         self._silence = np.broadcast_to(silence[:1].copy(), silence.shape)
         self._capacity = info.map_context + steps * info.frames_per_step
-        self.begin(0)
+        self.restart(0)
 
-    def begin(self, frame: int) -> None:
-        """Goes to a frame that only silence came before."""
+    def restart(self, frame: int) -> None:
+        """Clear the cache and continue at `frame`, as if only silence preceded it."""
         self._maps: NDArray[np.float32] = self._silence
-        self._begun = self.end = frame
+        self._start = self.end = frame
 
     def append(self, maps: NDArray[np.float32]) -> None:
-        """Takes the maps of the next frames.
+        """Append the maps of the next frames.
 
         Args:
             maps: float32 [n, M].
         """
-        old = max(0, len(self._maps) + min(len(maps), self._capacity) - self._capacity)
-        self._maps = np.concatenate((self._maps[old:], maps[-self._capacity :]))
+        excess = max(0, len(self._maps) + min(len(maps), self._capacity) - self._capacity)
+        self._maps = np.concatenate((self._maps[excess:], maps[-self._capacity :]))
         self.end += len(maps)
 
     def before(self, frame: int, count: int) -> NDArray[np.float32]:
-        """The maps of `count` frames before a frame: float32 [count, M].
+        """Return the maps of the `count` frames before `frame`: float32 [count, M].
 
         Args:
             frame: at most `end`.
-            count: what lies before the beginning reads as silence.
+            count: frames before the start of the stream are maps of silence.
 
         Raises:
-            IndexError: frames whose maps are not known yet, or are not kept any more.
+            IndexError: the cache does not hold all of these maps.
         """
         if frame > self.end:
-            raise IndexError(f"maps before frame {frame} of a stream known to {self.end}")
+            raise IndexError(f"maps before frame {frame} of a cache that ends at {self.end}")
         last = len(self._maps) - (self.end - frame)
-        known: NDArray[np.float32] = self._maps[max(0, last - count) : last]
-        missing = count - len(known)
+        cached: NDArray[np.float32] = self._maps[max(0, last - count) : last]
+        missing = count - len(cached)
         if missing == 0:
-            return known
-        if self.end - len(self._maps) > self._begun:
+            return cached
+        if self.end - len(self._maps) > self._start:
             raise IndexError(
-                f"{count} maps before frame {frame} of a stream that keeps {len(self._maps)}"
+                f"{count} maps before frame {frame} of a cache that holds {len(self._maps)}"
             )
-        return np.concatenate((np.tile(self._silence[:1], (missing, 1)), known))
+        return np.concatenate((np.tile(self._silence[:1], (missing, 1)), cached))

@@ -1,4 +1,4 @@
-"""The frames that the network has not heard yet."""
+"""The feature frames that are not encoded yet."""
 
 from __future__ import annotations
 
@@ -7,67 +7,67 @@ from numpy.typing import NDArray
 
 
 class FrameBuffer:
-    """Keeps the newest frames of a stream until their maps are made.
+    """Keeps the newest frames of a stream until they are encoded.
 
-    Usually that is what came since the last update, so a stream needs little memory. Frames are
-    counted from 0 at the start of the stream.
+    Usually these are the frames since the last update, so the buffer is small. Frames are numbered
+    from 0 at the start of the stream.
 
     Args:
-        capacity: number of frames that are kept at most; the oldest give way.
-        width: numbers in a frame.
+        capacity: maximum number of frames; the oldest are overwritten.
+        width: numbers per frame.
 
     Attributes:
-        start: the oldest frame that is kept.
-        end: frames that have come.
-        overwritten: frames that gave way before they were released.
+        start: number of the oldest frame in the buffer.
+        end: number of frames of the stream so far.
+        overwritten: frames that were overwritten before they were released.
     """
 
     def __init__(self, capacity: int, width: int) -> None:
         self.capacity = capacity
-        self._none = np.empty((0, width), dtype=np.float32)
+        self._empty = np.empty((0, width), dtype=np.float32)
         self.reset()
 
     def reset(self) -> None:
-        """Begins anew at frame 0."""
-        self._rows: NDArray[np.float32] = self._none
+        """Start a new stream at frame 0."""
+        self._rows: NDArray[np.float32] = self._empty
         self.start = self.end = 0
         self.overwritten = 0
 
     def append(self, frames: NDArray[np.float32]) -> None:
-        """Takes the next frames.
+        """Append the next frames.
 
         Args:
-            frames: float32 [n, width]; copied, so that no larger array is kept alive for them.
+            frames: float32 [n, width]; copied, so that no larger array stays in memory.
         """
         rows = np.concatenate((self._rows, frames))
         self.end += len(frames)
-        lost = len(rows) - self.capacity
-        if lost > 0:
-            self.overwritten += lost
-            self.start += lost
-            rows = rows[lost:].copy()
+        excess = len(rows) - self.capacity
+        if excess > 0:
+            self.overwritten += excess
+            self.start += excess
+            rows = rows[excess:].copy()
         self._rows = rows
 
     def release(self, frame: int) -> None:
-        """Says that no frame before `frame` is needed any more."""
+        """Discard the frames before `frame`."""
         if frame > self.start:
             self._rows = self._rows[frame - self.start :].copy()
             self.start = min(frame, self.end)
 
-    def jump(self, count: int) -> None:
-        """Moves on by frames that were never heard; nothing before them is kept."""
-        self._rows = self._none
+    def skip(self, count: int) -> None:
+        """Advance by `count` frames that were lost, and discard all frames before them."""
+        self._rows = self._empty
         self.end += count
         self.start = self.end
 
     def view(self, start: int, end: int) -> NDArray[np.float32]:
-        """Frames `start` to `end` (exclusive): float32 [end - start, width], not to be changed.
+        """Return frames `start` to `end` (exclusive) as a view: float32 [end - start, width].
 
         Raises:
-            IndexError: frames that have not come yet, or are not kept any more.
+            IndexError: the buffer does not hold all of these frames.
         """
         if not self.start <= start <= end <= self.end:
             raise IndexError(
-                f"frames {start} to {end} of a stream that keeps {self.start} to {self.end}"
+                f"frames {start} to {end} of a buffer that holds {self.start} to {self.end}"
             )
         return self._rows[start - self.start : end - self.start]

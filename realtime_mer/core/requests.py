@@ -1,8 +1,8 @@
-"""What a stream must have computed, apart from who computes it.
+"""Requests for computation, separate from whatever computes them.
 
-A pipeline is a generator that yields a request wherever numbers are to be computed and goes on
-with the result. One that runs alone is driven by `run`; many run in step in `batching`, which
-computes requests of the same shape at once.
+A pipeline is a generator: it yields a request wherever it needs features or an inference, and
+continues with the result. `run` computes the requests of a single generator. `batching` computes
+the requests of many generators in common calls.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class FeaturesRequest:
-    """The frames of an excerpt, as `features_of` computes them: float32 [n, width]."""
+    """Request for the feature frames of an excerpt.
+
+    The result is float32 [frames, width], as from `features_of`.
+    """
 
     config: FrontEndConfig
     excerpt: Excerpt
@@ -29,9 +32,14 @@ class FeaturesRequest:
 
 @dataclass(frozen=True, slots=True)
 class EngineRequest:
-    """One update of a window: the arguments of `Engine.infer` for a batch of one.
+    """Request for one call of `Engine.infer` with a batch of one.
 
-    The answer is an `Inference` for a batch of one.
+    The result is an `Inference` with a batch of one.
+
+    Attributes:
+        frames: float32 [1, n, width], the newest frames.
+        cached_maps: float32 [1, m, M], feature maps of the frames before.
+        past: float32 [1, P, E], embeddings of the steps before.
     """
 
     frames: NDArray[np.float32]
@@ -40,19 +48,19 @@ class EngineRequest:
 
 
 ComputeRequest = FeaturesRequest | EngineRequest
-# What is sent back is what the request says: frames or an Inference.
+# The type of the value sent depends on the request: frames or an Inference.
 Computation = Generator[ComputeRequest, Any, T]
 
 
 def compute(engine: Engine, request: ComputeRequest) -> Any:
-    """Computes a single request."""
+    """Compute a single request and return its result."""
     if isinstance(request, FeaturesRequest):
         return features_of(request.config, (request.excerpt,))[0]
     return engine.infer(request.frames, request.cached_maps, request.past)
 
 
 def run(engine: Engine, computation: Computation[T]) -> T:
-    """Runs one stream's generator to its end and returns what it returns."""
+    """Run one generator to its end, computing its requests, and return its result."""
     try:
         request = next(computation)
         while True:

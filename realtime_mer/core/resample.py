@@ -1,4 +1,4 @@
-"""Any input rate and channel count to the mono signal that the front-end takes, as a stream."""
+"""Streaming conversion of any sample rate and channel count to the front-end's mono signal."""
 
 from __future__ import annotations
 
@@ -12,33 +12,32 @@ from realtime_mer.core.config import check_format
 from realtime_mer.core.polyphase import Polyphase, has_polyphase, polyphase
 from realtime_mer.errors import BadSamplesError, UserError
 
-# Input is gathered so that small blocks do not cost a call each: this many seconds where nothing
-# waits for them, this many where an estimate does.
-GATHER_S = 0.05
-URGENT_GATHER_S = 0.002
+# Input is resampled in chunks of at least this length, so that small blocks do not cost a call
+# each; the shorter length applies when an estimate waits for the samples.
+CHUNK_S = 0.05
+URGENT_CHUNK_S = 0.002
 
 
 class StreamResampler:
-    """Downmixes (mean of the channels) and resamples.
+    """Downmixes (mean of the channels) and resamples a stream.
 
-    Output sample i is the signal at the time i / output_rate_hz of the input, and n input samples
-    make n * output_rate_hz // input_rate_hz. The output does not depend on how the input was cut
-    into blocks.
+    Output sample i is the signal at the time i / output_rate_hz, and n input samples give
+    n * output_rate_hz // input_rate_hz output samples. The output does not depend on how the input
+    is cut into blocks.
 
-    Rates whose ratio is made of small numbers, as those of all usual sound cards and files are, go
-    through a filter of our own (`Polyphase`), others through soxr's variable-rate engine. Of what
-    soxr offers, its fixed-rate engine releases samples in bursts up to 40 ms late, and its
-    variable-rate engine takes ten times the compute and has 12.5 ms of delay at 48 kHz where this
-    filter has 4.6. The filter passes and stops where soxr's fixed-rate engine does, with which
-    the clips were resampled that the model has learnt from.
+    Rates with a ratio of small numbers, which includes the usual rates of sound cards and files,
+    use the `Polyphase` filter. Other rates use soxr's variable-rate engine, which takes ten times
+    the compute and delays by 12.5 ms at 48 kHz, against 4.6 ms of the filter. soxr's fixed-rate
+    engine releases samples in bursts up to 40 ms late. The filter has the same pass and stop bands
+    as soxr's fixed-rate engine, which resampled the training clips.
 
     Args:
         input_rate_hz: 8,000 to 192,000.
         channels: 1 to 64.
-        output_rate_hz: what the front-end takes.
+        output_rate_hz: sample rate of the front-end.
 
     Raises:
-        UserError: a format outside these ranges.
+        UserError: the format is out of range.
     """
 
     def __init__(self, input_rate_hz: int, channels: int, output_rate_hz: int) -> None:
@@ -46,15 +45,15 @@ class StreamResampler:
         self.input_rate_hz = input_rate_hz
         self.channels = channels
         self.output_rate_hz = output_rate_hz
-        self._share = np.full(channels, 1.0 / channels, dtype=np.float32)
-        self._gather = int(input_rate_hz * GATHER_S)
-        self._urgent_gather = int(input_rate_hz * URGENT_GATHER_S)
+        self._weights = np.full(channels, 1.0 / channels, dtype=np.float32)
+        self._chunk = int(input_rate_hz * CHUNK_S)
+        self._urgent_chunk = int(input_rate_hz * URGENT_CHUNK_S)
         self.reset()
 
     def reset(self) -> None:
-        """Forgets the signal so far."""
-        self._waiting: list[NDArray[np.float32]] = []
-        self._waiting_samples = 0
+        """Start a new stream."""
+        self._pending: list[NDArray[np.float32]] = []
+        self._pending_samples = 0
         self._stream: _FilterStream | _SoxrStream | None = None
         rates = (self.input_rate_hz, self.output_rate_hz)
         if self.input_rate_hz != self.output_rate_hz:
@@ -63,7 +62,7 @@ class StreamResampler:
             )
 
     def mono(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The downmix of a block, checked.
+        """Check a block and return its downmix.
 
         Args:
             block: float32 [n] or [n, channels], full scale 1.0.
@@ -80,19 +79,18 @@ class StreamResampler:
             samples = samples[:, None]
         if samples.ndim != 2 or samples.shape[1] != self.channels:
             raise UserError(
-                f"a block of shape {np.shape(block)} came where {self.channels} channel(s) "
-                "were declared"
+                f"a block has the shape {np.shape(block)}; {self.channels} channel(s) were declared"
             )
-        # One pass over the energy finds nearly every block clean; a value that is no number, and
-        # one so large that its square is none, is looked for only then.
+        # One pass over the energy shows that nearly every block is clean. Only if the energy is
+        # not finite, because of a bad or a very large value, the samples are checked one by one.
         with np.errstate(invalid="ignore", over="ignore"):
-            mono = samples[:, 0] if self.channels == 1 else samples @ self._share
+            mono = samples[:, 0] if self.channels == 1 else samples @ self._weights
             energy = float(np.dot(mono, mono))
         if not math.isfinite(energy):
-            self._refuse_bad(samples)
+            self._check_finite(samples)
         return mono
 
-    def _refuse_bad(self, samples: NDArray[np.float32]) -> None:
+    def _check_finite(self, samples: NDArray[np.float32]) -> None:
         finite = np.isfinite(samples)
         if finite.all():
             return
@@ -103,55 +101,56 @@ class StreamResampler:
     def push(
         self, mono: NDArray[np.float32], *, urgent: bool = True, last: bool = False
     ) -> NDArray[np.float32]:
-        """Takes mono samples at the input rate, returns what is ready at the output rate.
+        """Add mono samples at the input rate and return the available output samples.
 
         Args:
-            mono: float32 [n], as `mono` returns.
-            urgent: somebody waits for these samples; otherwise they may stay inside for 50 ms.
-            last: nothing follows; what is still inside comes out too.
+            mono: float32 [n], as from `mono`.
+            urgent: an estimate waits for these samples; otherwise up to 50 ms of input may stay
+                in the resampler.
+            last: the stream ends; return all remaining samples too.
         """
-        self._waiting.append(mono)
-        self._waiting_samples += len(mono)
-        enough = self._urgent_gather if urgent else self._gather
-        if self._waiting_samples < enough and not last:
+        self._pending.append(mono)
+        self._pending_samples += len(mono)
+        chunk = self._urgent_chunk if urgent else self._chunk
+        if self._pending_samples < chunk and not last:
             return np.empty(0, dtype=np.float32)
-        samples = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
-        self._waiting, self._waiting_samples = [], 0
+        samples = self._pending[0] if len(self._pending) == 1 else np.concatenate(self._pending)
+        self._pending, self._pending_samples = [], 0
         if self._stream is None:
             return samples.copy()
         return self._stream.push(samples, last=last)
 
 
 class _FilterStream:
-    """A stream through a filter that many streams share."""
+    """One stream through a filter that many streams share."""
 
     def __init__(self, filter_: Polyphase) -> None:
         self._filter = filter_
-        # The signal from `reach` samples before the time of the present block's first output.
+        # The signal from `reach` samples before the time of the current block's first output.
         self._signal = np.zeros(filter_.reach, dtype=np.float32)
-        self._out = 0  # outputs of the present block that have been given
+        self._returned = 0  # outputs of the current block that were returned
         # Since the start of the stream:
         self._total_in = 0
         self._total_out = 0
 
     def push(self, samples: NDArray[np.float32], *, last: bool) -> NDArray[np.float32]:
-        own = self._filter
+        filter_ = self._filter
         self._total_in += len(samples)
-        silence = np.zeros(own.reach if last else 0, dtype=np.float32)
+        silence = np.zeros(filter_.reach if last else 0, dtype=np.float32)
         self._signal = np.concatenate((self._signal, samples, silence))
-        total = self._total_in * own.up // own.down
-        ready = min(own.ready(len(self._signal)), self._out + total - self._total_out)
-        if ready <= self._out:
+        total = self._total_in * filter_.up // filter_.down
+        end = min(filter_.ready(len(self._signal)), self._returned + total - self._total_out)
+        if end <= self._returned:
             return np.empty(0, dtype=np.float32)
-        found = own.outputs(self._signal, self._out, ready)
-        self._total_out += len(found)
-        blocks, self._out = divmod(ready, own.block)
-        self._signal = self._signal[blocks * own.advance :].copy()
-        return found
+        outputs = filter_.outputs(self._signal, self._returned, end)
+        self._total_out += len(outputs)
+        blocks, self._returned = divmod(end, filter_.block)
+        self._signal = self._signal[blocks * filter_.advance :].copy()
+        return outputs
 
 
 class _SoxrStream:
-    """A stream through soxr's variable-rate engine, whose rate stays the same."""
+    """One stream through soxr's variable-rate engine, at a constant rate."""
 
     def __init__(self, input_rate_hz: int, output_rate_hz: int) -> None:
         self._stream = soxr.ResampleStream(

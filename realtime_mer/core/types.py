@@ -1,4 +1,4 @@
-"""The shapes that travel through the application."""
+"""The data types of estimates."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from realtime_mer.errors import UserError
 
 
 class State(StrEnum):
-    """What an estimate rests on."""
+    """What the values of an estimate are based on."""
 
-    SILENCE = "silence"  # nothing to hear: the last values are held
-    SETTLING = "settling"  # music, but less of it than the lag window is long
+    SILENCE = "silence"  # the input is silent: the last values are repeated
+    SETTLING = "settling"  # music, but shorter so far than the lag window
     TRACKING = "tracking"  # the lag window is full of music
-    STALLED = "stalled"  # no audio arrives at all: the last values are held
+    STALLED = "stalled"  # no audio arrives: the last values are repeated
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Where the time of one estimate went.
+    """The delays of one estimate.
 
-    `window_s` is the price of the method (how far the estimate looks back, seconds of audio);
-    the other three are the price of the machine, in milliseconds: `buffer_ms` from the capture of
-    the last sample to its arrival at the pipeline, `compute_ms` from there to the estimate,
-    `queue_ms` waiting for a free worker.
+    Attributes:
+        window_s: length of the lag window in seconds, the delay of the method.
+        buffer_ms: from the capture of the estimate's last sample to the arrival of its block.
+        compute_ms: from the start of processing to the estimate.
+        queue_ms: from the arrival of the block to the start of processing.
     """
 
     window_s: float
@@ -35,6 +36,7 @@ class Latency:
     queue_ms: float
 
     def to_dict(self) -> dict[str, float]:
+        """Return the JSON form, rounded to three decimals."""
         return {
             "window_s": round(self.window_s, 3),
             "buffer_ms": round(self.buffer_ms, 3),
@@ -43,7 +45,7 @@ class Latency:
         }
 
 
-# Value and interval ends, in the order of messages and tables.
+# Values and interval bounds, in the order of messages and tables.
 VALUES = ("valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high")
 _LATENCY = ("window_s", "buffer_ms", "compute_ms", "queue_ms")
 _FAST = ("window_s", *VALUES)
@@ -51,11 +53,11 @@ _FAST = ("window_s", *VALUES)
 
 @dataclass(frozen=True, slots=True)
 class FastValues:
-    """What the newest seconds alone say: sooner at a change than the whole window, and less sure.
+    """Values from a shorter window: they follow a change sooner and are less accurate.
 
     Attributes:
-        window_s: how far they look back, seconds of audio.
-        valence, arousal: in [-1, 1]; with `*_low` and `*_high` the ends of the 80 % interval.
+        window_s: length of the window, seconds of audio.
+        valence, arousal: in [-1, 1]; `*_low` and `*_high` bound the 80 % interval.
     """
 
     window_s: float
@@ -67,6 +69,7 @@ class FastValues:
     arousal_high: float
 
     def to_dict(self) -> dict[str, float]:
+        """Return the JSON form."""
         return {
             "window_s": round(self.window_s, 3),
             **_rounded(self),
@@ -75,21 +78,22 @@ class FastValues:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """How the music felt at one moment.
+    """The estimated emotion of the music at one moment.
 
     Attributes:
-        seq: counts the estimates of a session from 0 without holes.
-        t: stream time in seconds: the end of the audio that the estimate rests on.
-        utc: when it was made, ISO 8601.
-        valence, arousal: in [-1, 1]; with `*_low` and `*_high` the ends of the 80 % interval.
-        mood: a word for the place on the plane (`realtime_mer.core.mood`).
-        state: what the values rest on.
+        seq: number of the estimate within its session, from 0 without gaps.
+        t: stream time in seconds: the end of the audio that the estimate is based on.
+        utc: time of creation, ISO 8601.
+        valence, arousal: in [-1, 1]; `*_low` and `*_high` bound the 80 % interval.
+        mood: a word for the point on the valence-arousal plane (`realtime_mer.core.mood`).
+        state: what the values are based on.
         level_db: RMS level of the last hop, dB relative to full scale, at least -120.
-        latency: where the time went.
-        whole: valence and arousal of the piece so far as listeners rate whole pieces, in [-1, 1];
-            None where the model does not tell, or nothing was heard. Not sent to viewers.
-        fast: the values of a shorter window; None throughout a session where the model does not
-            tell, or where the lag window is no longer than that itself.
+        latency: the delays of the estimate.
+        whole: valence and arousal of the piece so far, on the scale of ratings of whole pieces, in
+            [-1, 1]; None if the model has no such output or the input is silent. Not sent to
+            viewers.
+        fast: values from a shorter window; None throughout a session if the model has no such
+            output or if the lag window is not longer than the short one.
     """
 
     seq: int
@@ -109,8 +113,8 @@ class Estimate:
     fast: FastValues | None = None
 
     def to_dict(self) -> dict[str, object]:
-        """The estimate as it goes over the wire and into JSON Lines (six decimals for values)."""
-        told: dict[str, object] = {
+        """Return the estimate as in messages and in JSON Lines; values have six decimals."""
+        message: dict[str, object] = {
             "type": "estimate",
             "seq": self.seq,
             "t": round(self.t, 3),
@@ -122,8 +126,8 @@ class Estimate:
             "latency": self.latency.to_dict(),
         }
         if self.fast is not None:
-            told["fast"] = self.fast.to_dict()
-        return told
+            message["fast"] = self.fast.to_dict()
+        return message
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Estimate:
@@ -158,5 +162,5 @@ def _numbers(names: Iterable[str], data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rounded(values: FastValues | Estimate) -> dict[str, float]:
-    """Values and interval ends as they are sent: six decimals."""
+    """Return values and interval bounds with six decimals."""
     return {name: round(getattr(values, name), 6) for name in VALUES}

@@ -1,1 +1,1 @@
-"""Streams that run in real time: threads, queues, sessions and counters."""
+"""Live streams: threads, sessions, losses, and the distribution of estimates to subscribers."""

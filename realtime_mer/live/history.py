@@ -1,4 +1,4 @@
-"""The last minutes of a session's estimates, in little memory."""
+"""The estimates of the last minutes of a session, stored compactly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from realtime_mer.core.types import VALUES, Estimate, FastValues, Latency, State
 
-# What is kept of an estimate, of its latency and of its fast values; what it lacks is NaN.
+# The stored numbers of an estimate, of its latency and of its fast values; NaN where it has none.
 _NUMBERS = ("t", *VALUES, "level_db")
 _LATENCY = ("window_s", "buffer_ms", "compute_ms", "queue_ms")
 _FAST = ("window_s", *VALUES)
@@ -25,31 +25,27 @@ _Row = tuple[bytes, str, str, State]
 
 
 class History:
-    """Remembers the newest estimates; they come back equal, to the last digit.
+    """Stores the newest estimates and returns equal ones.
 
-    An estimate is a dozen objects. With a thousand streams in one process and ten minutes of each
-    they would take more memory than all else, so they are kept as packed numbers.
+    An estimate consists of a dozen objects. For a thousand streams of ten minutes they would take
+    more memory than everything else, so estimates are stored as packed numbers.
 
     Args:
-        capacity: estimates that are kept.
+        capacity: maximum number of estimates.
     """
 
     def __init__(self, capacity: int) -> None:
         self._rows: deque[_Row] = deque(maxlen=capacity)
+        self.capacity = capacity
         self.latest: Estimate | None = None
 
-    @property
-    def maxlen(self) -> int:
-        """Estimates that are kept at most."""
-        return self._rows.maxlen or 0
-
     def append(self, estimate: Estimate) -> None:
-        """Takes the next estimate; the oldest gives way where there are too many."""
+        """Store the next estimate; above the capacity the oldest is discarded."""
         self._rows.append(_pack(estimate))
         self.latest = estimate
 
     def since(self, seq: int, limit: int | None) -> tuple[list[Estimate], bool]:
-        """See `Hub.history`."""
+        """Return stored estimates after `seq`; see `Hub.history`."""
         if not self._rows:
             return [], True
         first: int = _ROW.unpack(self._rows[0][0])[0]
@@ -74,7 +70,7 @@ def _unpack(row: _Row) -> Estimate:
     packed, utc, mood, state = row
     seq, *rest = _ROW.unpack(packed)
     numbers = iter(rest)
-    # Each takes as many numbers as it has names.
+    # Each call consumes as many numbers as it has names.
     own, latency = _named(_NUMBERS, numbers), _named(_LATENCY, numbers)
     whole, fast = (next(numbers), next(numbers)), _named(_FAST, numbers)
     return Estimate(

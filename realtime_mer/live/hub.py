@@ -1,7 +1,7 @@
-"""Fan-out of one session's estimates; how much a slow subscriber loses is its own affair.
+"""Distribution of one session's estimates to any number of subscribers.
 
-The publisher never waits: every subscription takes an item in constant time and either keeps it,
-replaces an older one or drops the oldest, as its policy says.
+The publisher never waits. Every subscription takes an item in constant time and keeps it, replaces
+an older item or drops the oldest, depending on its policy. A slow subscriber affects no other.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_NOTICES = 16
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that whoever watches should be told: a code for programs, a sentence for people."""
+    """A message to subscribers: a code for programs and a sentence for people."""
 
     code: str
     message: str
@@ -31,7 +31,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The session gives no more estimates."""
+    """The end of a session: no more estimates follow."""
 
     reason: str
 
@@ -41,49 +41,49 @@ S = TypeVar("S", bound="Subscription")
 
 
 class Subscription(ABC):
-    """One subscriber's place at the hub.
+    """The items for one subscriber.
 
     Args:
-        wake: called, from the publisher's thread, when something is there after nothing was; it
+        wake: called in the publisher's thread when the first new item arrives after `take`; it
             must return at once. A subscriber with a thread of its own uses `wait` instead.
 
     Attributes:
-        lost: estimates that this subscriber was too slow for.
+        lost: number of estimates that were replaced or dropped before the subscriber took them.
     """
 
     def __init__(self, wake: Callable[[], None] | None = None) -> None:
         self._wake = wake
         self._changed = threading.Condition()
-        self._waiting_since_take = False
+        self._has_items = False
         self.lost = 0
 
     def offer(self, item: Item) -> None:
-        """Takes an item from the hub without waiting."""
+        """Add an item without waiting; called by the hub."""
         with self._changed:
             self._put(item)
-            first = not self._waiting_since_take
-            self._waiting_since_take = True
+            first = not self._has_items
+            self._has_items = True
             if first:
                 self._changed.notify_all()
         if first and self._wake is not None:
             self._wake()
 
     def take(self) -> list[Item]:
-        """Everything that is there now, in order; an empty list where nothing is."""
+        """Remove and return all items, in order; empty if there are none."""
         with self._changed:
-            self._waiting_since_take = False
+            self._has_items = False
             return self._pop_all()
 
     @property
     def waiting(self) -> bool:
-        """Something is there to be taken."""
-        return self._waiting_since_take
+        """Whether items can be taken."""
+        return self._has_items
 
     def wait(self, timeout_s: float | None = None) -> list[Item]:
-        """Waits until something is there, then as `take`; empty where the time ran out."""
+        """Wait for items, then as `take`; empty on a timeout."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting_since_take, timeout_s)
-            self._waiting_since_take = False
+            self._changed.wait_for(lambda: self._has_items, timeout_s)
+            self._has_items = False
             return self._pop_all()
 
     @abstractmethod
@@ -94,9 +94,9 @@ class Subscription(ABC):
 
 
 class LatestSlot(Subscription):
-    """Keeps the newest estimate only, for who shows the present: browser, terminal.
+    """Keeps only the newest estimate, for displays: browser, terminal.
 
-    Notices (the newest 16) and the end are kept beside it, so that estimates never push them out.
+    The newest 16 notices and the end are stored separately, so estimates never replace them.
     """
 
     def __init__(self, wake: Callable[[], None] | None = None) -> None:
@@ -131,7 +131,7 @@ class BoundedQueue(Subscription):
     def __init__(self, capacity: int, wake: Callable[[], None] | None = None) -> None:
         super().__init__(wake)
         if capacity < 1:
-            raise ValueError(f"a queue for {capacity} items holds nothing; take at least 1")
+            raise ValueError(f"the capacity of the queue is {capacity}; it must be at least 1")
         self._items: deque[Item] = deque(maxlen=capacity)
 
     def _put(self, item: Item) -> None:
@@ -146,9 +146,9 @@ class BoundedQueue(Subscription):
 
 
 class LosslessQueue(Subscription):
-    """Keeps everything until it is taken, for who must not lose a line (recorder).
+    """Keeps all items until they are taken, for recorders.
 
-    It grows with a subscriber that stops taking: an hour of ten estimates a second is about 25 MB.
+    It grows if its subscriber stops taking: one hour of ten estimates per second is about 25 MB.
     """
 
     def __init__(self, wake: Callable[[], None] | None = None) -> None:
@@ -164,24 +164,24 @@ class LosslessQueue(Subscription):
 
 
 class Hub:
-    """Hands a session's items to its subscribers and remembers its last ten minutes.
+    """Publishes the items of a session to its subscribers and stores the last ten minutes.
 
     Args:
-        hop_s: seconds between estimates, which sizes the memory.
-        history_s: how far back `history` reaches, in seconds.
+        hop_s: seconds between estimates, which determines the size of the history.
+        history_s: length of the history in seconds.
     """
 
     def __init__(self, *, hop_s: float = 1.0, history_s: float = HISTORY_S) -> None:
         self._lock = threading.Lock()
         self._history = History(max(1, math.ceil(history_s / hop_s - 1e-9)))
-        # Replaced, never changed, so that publishing walks it without holding the lock.
+        # Replaced and never changed, so that `publish` iterates over it without the lock.
         self._subscriptions: tuple[Subscription, ...] = ()
         self._ended: End | None = None
 
     def publish(self, item: Item) -> None:
-        """Hands an item to everyone. Callable from any thread; never waits for a subscriber.
+        """Give an item to all subscribers. Callable from any thread; never waits for a subscriber.
 
-        Items of one session come from one thread at a time, which keeps them in order.
+        Only one thread at a time may publish the items of a session, so that they stay in order.
         """
         with self._lock:
             if isinstance(item, Estimate):
@@ -193,58 +193,57 @@ class Hub:
             subscription.offer(item)
 
     def subscribe_latest(self, wake: Callable[[], None] | None = None) -> LatestSlot:
-        """A subscription that keeps the newest estimate only."""
+        """Return a subscription that keeps only the newest estimate."""
         return self._add(LatestSlot(wake))
 
     def subscribe_bounded(
         self, capacity: int, wake: Callable[[], None] | None = None
     ) -> BoundedQueue:
-        """A subscription that keeps the newest `capacity` items."""
+        """Return a subscription that keeps the newest `capacity` items."""
         return self._add(BoundedQueue(capacity, wake))
 
     def subscribe_lossless(self, wake: Callable[[], None] | None = None) -> LosslessQueue:
-        """A subscription that keeps everything."""
+        """Return a subscription that keeps all items."""
         return self._add(LosslessQueue(wake))
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Forgets a subscription; nothing happens where it was forgotten before."""
+        """Remove a subscription; no effect if it was removed before."""
         with self._lock:
             self._subscriptions = tuple(s for s in self._subscriptions if s is not subscription)
 
     def history(self, since: int = -1, limit: int | None = None) -> tuple[list[Estimate], bool]:
-        """Remembered estimates with a `seq` greater than `since`, oldest first.
+        """Return stored estimates with a `seq` greater than `since`, oldest first.
 
         Args:
-            since: the last `seq` that is already known; -1 for all.
-            limit: at most so many, the oldest of them; None for all.
+            since: the last `seq` that the caller has; -1 for none.
+            limit: maximum number of estimates, the oldest first; None for all.
 
         Returns:
-            The estimates, and whether none between `since` and the first of them is missing
-            (where `since` is -1 nothing is known to be missing: ten minutes are all one can ask).
+            The estimates, and whether they follow `since` without a gap (always True for -1).
         """
         with self._lock:
             return self._history.since(since, limit)
 
     @property
-    def memory(self) -> int:
-        """How many estimates are remembered at most."""
-        return self._history.maxlen or 0
+    def history_capacity(self) -> int:
+        """Maximum number of stored estimates."""
+        return self._history.capacity
 
     @property
     def latest(self) -> Estimate | None:
-        """The newest estimate, where there is one."""
+        """The newest estimate, None if there is none."""
         with self._lock:
             return self._history.latest
 
     @property
     def ended(self) -> End | None:
-        """How the session ended, where it has."""
+        """The end of the session, None while it goes on."""
         with self._lock:
             return self._ended
 
     @property
     def subscribers(self) -> int:
-        """How many subscriptions there are."""
+        """Number of subscriptions."""
         return len(self._subscriptions)
 
     def _add(self, subscription: S) -> S:

@@ -1,8 +1,8 @@
-"""Runs one source live: a thread that reads, paces, feeds the pipeline and recovers.
+"""Runs one source live: a thread reads, paces, feeds the pipeline and reopens a lost input.
 
-    source -> [thread: pace, gather what is late] -> LiveStream (pipeline) -> hub -> subscribers
+    source -> [thread: pace, catch up] -> LiveStream (pipeline) -> hub -> subscribers
 
-Without a server this is all that a terminal needs:
+Example without a server:
 
     with LiveRunner(source, engine) as runner:
         slot = runner.hub.subscribe_latest()
@@ -27,6 +27,7 @@ from realtime_mer.audio.source import Block, EndOfStream, InputInfo, Source, Sou
 from realtime_mer.clock import Clock, SystemClock
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
+from realtime_mer.core.requests import Computation, run
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import End, Hub, Notice
 from realtime_mer.live.stats import Counter, Stats
@@ -36,29 +37,33 @@ logger = logging.getLogger(__name__)
 
 FIRST_RETRY_S = 0.5
 LAST_RETRY_S = 10.0
-# A stream that is late takes at most so much audio in one go, so that stopping stays quick.
-MAX_GATHER_S = 10.0
+# A late stream catches up on at most this much audio at once, so that it can be stopped quickly.
+MAX_CATCH_UP_S = 10.0
 MAX_SPEED = 1000.0
 
 Wait = Callable[[float], bool]
-"""Waits so many seconds; True as soon as the runner shall stop."""
+"""Waits the given number of seconds; returns True at once if the runner is stopped."""
 
 
 class LiveRunner:
     """One source, one pipeline, one thread, one hub.
 
     Args:
-        source: open; the runner closes it when it stops.
-        engine: may be shared.
-        config: of the pipeline.
-        clock: tells the time; a live source stamps its blocks with `time.monotonic`, so another
-            clock than the system's is for sources without a device.
-        stats: gets the counts; a new one where None.
-        speed: how many times faster than real time a source that must be paced is played.
-        wait: waits; replaced by tests together with the clock.
+        source: an open source; the runner closes it.
+        engine: may be shared with other streams.
+        config: settings of the pipeline.
+        clock: a live source stamps its blocks with `time.monotonic`, so a clock other than the
+            system's is only for sources without a device.
+        stats: receives the counts; None for a new one.
+        speed: playback speed of a paced source, as a multiple of real time.
+        wait: replaces waiting in tests, together with the clock.
 
     Raises:
-        UserError: a format, a setting or a speed that cannot be taken.
+        UserError: the format, a setting or the speed is out of range.
+
+    Attributes:
+        error: what ended the stream, None after the end of the audio or `stop`. Set before the end
+            is published.
     """
 
     def __init__(
@@ -91,27 +96,19 @@ class LiveRunner:
         self._wait = wait or self._stop.wait
         self._thread: threading.Thread | None = None
         self._done = threading.Event()
-        # The error that ended the stream; None after a regular end. Valid once the `End` is out.
         self.error: Exception | None = None
 
     def start(self) -> None:
-        """Begins to listen."""
+        """Start the thread."""
         if self._thread is not None:
-            raise RuntimeError("a runner starts once; make another one")
-        self._stream = LiveStream(
-            self.pipeline,
-            self.hub,
-            self.stats,
-            sample_rate_hz=self.info.sample_rate_hz,
-            clock=self.clock,
-            live=self.info.live,
-        )
+            raise RuntimeError("a runner can be started only once; create another one")
+        self._stream = LiveStream(self.pipeline, self.hub, self.stats, live=self.info.live)
         self._pacer = self._new_pacer()
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """Ends listening and closes the source; safe to call twice and from any thread."""
+        """Stop the thread and close the source. Callable more than once and from any thread."""
         self._stop.set()
         self._source.close()
         if self._thread is not None and self._thread is not threading.current_thread():
@@ -119,16 +116,16 @@ class LiveRunner:
 
     @property
     def stalled(self) -> bool:
-        """No audio arrives at present."""
+        """Whether no audio arrives at present."""
         return self._thread is not None and not self._done.is_set() and self._stream.stalled
 
     @property
     def ended(self) -> bool:
-        """The audio is over or the runner was stopped: no more estimates will come."""
+        """Whether the audio has ended or the runner was stopped: no more estimates will come."""
         return self._done.is_set()
 
     def join(self, timeout_s: float | None = None) -> bool:
-        """Waits for the end of the audio; False where the time ran out."""
+        """Wait for the end of the audio; return False on a timeout."""
         return self._done.wait(timeout_s)
 
     def __enter__(self) -> Self:
@@ -154,8 +151,8 @@ class LiveRunner:
             self._listen()
         except Exception as error:
             self.error = error
-            # Viewers must not wait for ever for estimates that a bug of ours prevents.
-            logger.exception("listening failed")
+            # Subscribers must not wait forever because of an internal error.
+            logger.exception("the listening thread failed")
             self.hub.publish(End("internal error, see the server's log"))
         finally:
             self._source.close()
@@ -166,59 +163,65 @@ class LiveRunner:
             try:
                 self._step()
             except EndOfStream:
-                reason = "stopped" if self._stop.is_set() else f"{self.info.name} is over"
-                self._stream.finish(reason)
+                self._finish("stopped" if self._stop.is_set() else f"{self.info.name} is over")
                 return
             except SourceLost as lost:
                 if not self._recover(lost):
                     return
-        self._stream.finish("stopped")
+        self._finish("stopped")
+
+    def _compute(self, computation: Computation[None]) -> None:
+        run(self.pipeline.engine, computation)
+
+    def _finish(self, reason: str) -> None:
+        self._compute(self._stream.finish_requests(reason))
 
     def _step(self) -> None:
-        """One block, or what is due because none came."""
+        """Read and process one block, or report a stall if none arrives."""
         block = self._source.read(max(0.0, self._stream.due - self.clock.monotonic()))
         if block is None:
             self._stream.tick()
             return
         if self._pacer is None:
-            self._take(block)
+            self._process(block)
             return
         delay = self._pacer.delay_s(len(block.samples)) / self._speed
         if delay > 0.0 and self._wait(delay):
             return
-        self._take(block)
+        self._process(block)
 
-    def _arrival(self, block: Block) -> float:
-        """When the block's last sample was there to be taken."""
+    def _arrival_time(self, block: Block) -> float:
+        """Return when the last sample of a block was available."""
         now = self.clock.monotonic()
         if self._pacer is not None:
             arrived_at = now - self._pacer.late_s / self._speed
             return arrived_at if block.captured_at is None else max(arrived_at, block.captured_at)
         return now if block.captured_at is None else block.captured_at
 
-    def _take(self, block: Block) -> None:
-        arrived_at = self._arrival(block)
-        behind = self.clock.monotonic() - arrived_at > self._stream.hop_s
+    def _process(self, block: Block) -> None:
+        arrived_at = self._arrival_time(block)
+        late = self.clock.monotonic() - arrived_at > self._stream.hop_s
         blocks = [block]
         ended: Exception | None = None
-        if behind:
-            # Everything that waits is taken at once, and one update stands for all of it: the
-            # delay cannot grow.
-            ended = self._gather(blocks)
-            arrived_at = self._arrival(blocks[-1])
-        self._stream.feed(
-            block.samples if len(blocks) == 1 else np.concatenate([b.samples for b in blocks]),
-            arrived_at=arrived_at,
-            dropped_before=sum(b.dropped_before for b in blocks),
-            overflows=sum(b.overflows for b in blocks),
-            behind=behind,
+        if late:
+            # Process all waiting audio with a single update, so that the delay cannot grow.
+            ended = self._read_backlog(blocks)
+            arrived_at = self._arrival_time(blocks[-1])
+        self._compute(
+            self._stream.feed_requests(
+                block.samples if len(blocks) == 1 else np.concatenate([b.samples for b in blocks]),
+                arrived_at=arrived_at,
+                dropped_before=sum(b.dropped_before for b in blocks),
+                overflows=sum(b.overflows for b in blocks),
+                only_latest=late,
+            )
         )
         if ended is not None:
             raise ended
 
-    def _gather(self, blocks: list[Block]) -> Exception | None:
-        """Adds what is due by now to `blocks`; returns what ended it, if anything did."""
-        limit = int(MAX_GATHER_S * self.info.sample_rate_hz)
+    def _read_backlog(self, blocks: list[Block]) -> Exception | None:
+        """Append all waiting blocks to `blocks`; return the exception that ended the source."""
+        limit = int(MAX_CATCH_UP_S * self.info.sample_rate_hz)
         frames = len(blocks[0].samples)
         while frames < limit and not self._stop.is_set():
             if self._pacer is not None and self._pacer.late_s <= 0.0:
@@ -236,11 +239,9 @@ class LiveRunner:
         return None
 
     def _recover(self, lost: SourceLost) -> bool:
-        """Tries to get the same input back; False where it is gone for good or we are to stop."""
+        """Reopen a lost input; return False if it cannot be reopened or the runner is stopped."""
         if not lost.recoverable:
-            self.error = lost
-            self.hub.publish(Notice("input_lost", str(lost)))
-            self._stream.finish(str(lost))
+            self._give_up(lost)
             return False
         lost_at = self.clock.monotonic()
         self.hub.publish(Notice("input_lost", f"{lost}; waiting for it to come back"))
@@ -249,7 +250,7 @@ class LiveRunner:
         while True:
             until = min(retry_at, self._stream.due)
             if self._wait(max(0.0, until - self.clock.monotonic())):
-                self._stream.finish("stopped")
+                self._finish("stopped")
                 return False
             self._stream.tick()
             if self.clock.monotonic() < retry_at:
@@ -259,9 +260,7 @@ class LiveRunner:
                 break
             except SourceLost as again:
                 if not again.recoverable:
-                    self.error = again
-                    self.hub.publish(Notice("input_lost", str(again)))
-                    self._stream.finish(str(again))
+                    self._give_up(again)
                     return False
             pause = min(2.0 * pause, LAST_RETRY_S)
             retry_at = self.clock.monotonic() + pause
@@ -269,30 +268,34 @@ class LiveRunner:
             return False
         self.stats.add(Counter.REOPENS)
         self._pacer = self._new_pacer()
-        # What was played meanwhile is lost: time goes on and the window settles again.
-        away_s = self.clock.monotonic() - lost_at
-        self._stream.lose(int(away_s * self.info.sample_rate_hz))
-        self.hub.publish(Notice("input_back", f"{self.info.name} is back after {away_s:.1f} s"))
+        # The audio of the meantime is lost: time goes on and the window is empty again.
+        lost_s = self.clock.monotonic() - lost_at
+        self._compute(self._stream.skip_requests(int(lost_s * self.info.sample_rate_hz)))
+        self.hub.publish(Notice("input_back", f"{self.info.name} is back after {lost_s:.1f} s"))
         return True
 
     def _same_format(self) -> bool:
-        """Whether the input came back as it was; otherwise the session ends with a sentence."""
-        now = self._source.info
-        same = (now.sample_rate_hz, now.channels) == (self.info.sample_rate_hz, self.info.channels)
+        """Return whether the input has its old format; otherwise end the session."""
+        new = self._source.info
+        same = (new.sample_rate_hz, new.channels) == (self.info.sample_rate_hz, self.info.channels)
         if not same:
             reason = (
-                f"{self.info.name} came back with {now.sample_rate_hz} Hz and {now.channels} "
+                f"{self.info.name} came back with {new.sample_rate_hz} Hz and {new.channels} "
                 f"channel(s) instead of {self.info.sample_rate_hz} Hz and {self.info.channels}; "
-                "start again to listen to it"
+                "start again to use it"
             )
-            self.error = SourceLost(reason, recoverable=False)
-            self.hub.publish(Notice("input_lost", reason))
-            self._stream.finish(reason)
+            self._give_up(SourceLost(reason, recoverable=False))
         return same
+
+    def _give_up(self, lost: SourceLost) -> None:
+        """End the session because the input is lost for good."""
+        self.error = lost
+        self.hub.publish(Notice("input_lost", str(lost)))
+        self._finish(str(lost))
 
 
 class _FastClock:
-    """A clock that runs `speed` times as fast, for the pacer only."""
+    """A clock that runs `speed` times as fast, for the pacer."""
 
     def __init__(self, clock: Clock, speed: float) -> None:
         self._clock = clock

@@ -1,13 +1,13 @@
-"""Many streams in one process: one isolated session each, a few workers for all of them.
+"""Many streams in one process: one isolated session each, and a few worker threads for all.
 
-A session is due when the audio of its next estimate is there. A worker takes all sessions that are
-due, oldest first, and computes them together (`realtime_mer.core.batching`). Streams need
-not come from browsers:
+A session is due once the audio for its next estimate has arrived. A worker takes the due sessions,
+oldest first, and computes them together (`realtime_mer.core.batching`). The audio can come from
+anywhere:
 
     with SessionPool(load_engine(), max_sessions=1000) as pool:
         session = pool.open(AudioFormat(16_000, 1), "stage left")
         slot = session.hub.subscribe_latest()
-        pool.push(session, samples)  # float32 [n], any n, whenever there are some
+        pool.push(session, samples)  # float32 [n], any n
         items = slot.wait()  # estimates, notices, the end
         pool.finish(session, "the show is over")
 """
@@ -49,17 +49,17 @@ QUEUE_BYTES = 4 * 2**20
 IDLE_TIMEOUT_S = 60.0
 MAX_SESSIONS = 64
 MAX_WORKERS = 8
-# A worker waits this share of the hop for more sessions to become due, where at least one can be
-# expected to: a session among few is served at once.
-GATHER_SHARE = 0.02
-# Fewer sessions than this are not spread over several workers.
-SHARED_BATCH = 8
-# Audio that need not wait for an estimate is taken in portions of so many seconds.
-PORTION_S = 2.0
+# Longest time that a worker waits for more due sessions, as a share of the hop. It waits only if
+# at least one more can be expected in that time; with few sessions each is computed at once.
+MAX_BATCH_WAIT_SHARE = 0.02
+# Fewer due sessions than this are not divided among workers.
+MIN_SHARED_BATCH = 8
+# Longest audio per turn while no estimate is near.
+MAX_TURN_S = 2.0
 
 
 class TooManySessionsError(Exception):
-    """No further stream can be taken now."""
+    """The maximum number of sessions is running."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,9 +72,9 @@ class ClientSession:
     """One client's stream: its own pipeline, hub, counts and bounded queue.
 
     Attributes:
-        session: its name on the wire, which cannot be guessed.
-        info: what it listens to.
-        hub: where its estimates are.
+        session: its identifier on the wire, random and unguessable.
+        info: description of its input.
+        hub: publishes its estimates.
         stats: its own counts.
     """
 
@@ -97,69 +97,77 @@ class ClientSession:
         self.pipeline = Pipeline(
             engine, sample_rate_hz=rate, channels=channels, config=config, clock=clock
         )
-        self.stream = LiveStream(self.pipeline, self.hub, stats, sample_rate_hz=rate, clock=clock)
-        # Everything below belongs to the pool and is touched under its lock only, except the
-        # stream, which belongs to the one worker that holds the session.
+        self.stream = LiveStream(self.pipeline, self.hub, stats)
+        # Everything below belongs to the pool and is accessed under its lock only. The stream
+        # belongs to the one worker that computes the session.
         self.queue: deque[_Block] = deque()
         self.queued_frames = 0
         self.dropped_frames = 0
         self.max_frames = max(1, int(min(QUEUE_S * rate, QUEUE_BYTES / (4 * channels))))
-        self.wanted_frames = self.portion()
-        self.heard_at = clock.monotonic()
-        self.ready_at = self.heard_at
+        self.needed_frames = self.frames_for_turn()
+        self.last_audio_at = clock.monotonic()
+        self.ready_at = self.last_audio_at
         self.busy = False
         self.ready = False
-        self.timed = False
+        self.has_timer = False
         self.closing: str | None = None
-        self.gone = False
-        # What `LoadShedding` changes.
+        self.removed = False
+        # Changed by `LoadShedding`.
         self.level = 0
-        self.turn = 0
+        self.last_change = 0
 
-    def portion(self) -> int:
-        """Sample frames to take at the next turn: up to the next estimate, where that is near."""
-        most = min(int(PORTION_S * self.format.sample_rate_hz), (self.max_frames + 1) // 2)
-        return min(self.pipeline.wanted, most)
+    def frames_for_turn(self) -> int:
+        """Return the sample frames of the next turn: up to the next estimate, or fewer."""
+        limit = min(int(MAX_TURN_S * self.format.sample_rate_hz), (self.max_frames + 1) // 2)
+        return min(self.pipeline.samples_until_estimate, limit)
 
 
 @dataclass(slots=True, eq=False)
 class _Turn:
-    """What a worker does for one session: some of its audio, or none where time has run out.
+    """The work of one worker for one session.
 
-    `late` is audio after which nothing came for so long that it may be told as stalled.
+    Attributes:
+        blocks: the audio to process; empty if only a timer has expired.
+        arrived_at: when the last block arrived.
+        dropped: sample frames that were dropped before the blocks.
+        only_latest: as for `Pipeline.feed`.
+        samples_behind: sample frames that arrived with the blocks and stay in the queue.
+        hops_per_estimate: the current rate of the session.
+        stalls: whether the blocks are all there is, fewer than an estimate needs, and nothing
+            has followed them for so long that a stall may be reported.
     """
 
     session: ClientSession
     blocks: list[NDArray[np.float32]]
     arrived_at: float
     dropped: int
-    behind: bool
-    ahead: int
-    every: int
-    late: bool
+    only_latest: bool
+    samples_behind: int
+    hops_per_estimate: int
+    stalls: bool
 
 
 class SessionPool:
     """Runs the sessions of all clients on a few threads.
 
-    A session is worked on by one thread at a time, up to its next estimate each turn, and then goes
-    to the back of the line, so that a client with much queued audio never starves another. Threads
-    exist only while there are sessions.
+    Only one thread at a time works on a session. Each turn processes its audio up to its next
+    estimate; then the session goes to the back of the line, so that a client with much queued audio
+    does not delay the others. Threads exist only while there are sessions.
 
-    Where the sessions need more than the machine has, their rates go down first
-    (`realtime_mer.live.load_shedding`); only then updates are left out, and at last audio.
+    Under overload the rates of sessions are lowered first (`realtime_mer.live.load_shedding`), then
+    updates are skipped, and finally audio is dropped.
 
-    Callable from any thread. As a context manager it closes itself.
+    Callable from any thread. The context manager closes the pool.
 
     Args:
         engine: shared by all sessions.
-        config: of every session's pipeline.
-        max_sessions: how many streams may run at once.
-        workers: threads at most; one for each of the machine's processors, up to 8, where None.
-        idle_timeout_s: a stream that sends nothing for so long is ended.
-        clock: tells the time.
-        stats: the server's; every session counts there too.
-        max_batch: sessions in a worker's turn at most.
+        config: settings of every session's pipeline.
+        max_sessions: maximum number of sessions at once.
+        workers: maximum number of threads; None for one per processor, up to 8.
+        idle_timeout_s: a session without audio ends after this time.
+        clock: the source of time.
+        stats: the server's counts; every session counts there too.
+        max_batch: maximum number of sessions per turn of a worker.
     """
 
     def __init__(
@@ -186,16 +194,16 @@ class SessionPool:
         self._rates = rates(self._hop_s)
         self._shedding = LoadShedding(self._hop_s, self._clock.monotonic())
         self._lock = threading.Lock()
-        # Idle workers wait for something to do, the one that gathers for its batch to be full.
+        # Idle workers wait for work; the worker that fills its batch waits for it to be full.
         self._changed = threading.Condition(self._lock)
-        self._full = threading.Condition(self._lock)
-        self._gathering = False
+        self._batch_full = threading.Condition(self._lock)
+        self._filling_batch = False
         self._idle = 0
         self._sessions: dict[str, ClientSession] = {}
         self._ready: deque[ClientSession] = deque()
-        # When to look at a session though no audio comes: time, number, name.
+        # When to check a session although no audio arrives: time, number, session identifier.
         self._timers: list[tuple[float, int, str]] = []
-        self._numbers = itertools.count()
+        self._timer_numbers = itertools.count()
         self._workers: set[threading.Thread] = set()
 
     def __enter__(self) -> Self:
@@ -213,21 +221,21 @@ class SessionPool:
         return len(self._sessions)
 
     def get(self, session: str) -> ClientSession | None:
-        """A running session by its name."""
+        """Return a running session by its identifier, None if there is none."""
         return self._sessions.get(session)
 
     def open(self, audio_format: AudioFormat, name: str) -> ClientSession:
-        """Begins a session.
+        """Start a session.
 
         Args:
-            audio_format: rate and channels of the audio; its encoding matters only to who decodes.
-            name: what people call it.
+            audio_format: sample rate and channels of the audio.
+            name: for display.
 
         Raises:
-            TooManySessionsError: as many run as may.
-            UserError: a format that no pipeline takes.
+            TooManySessionsError: the maximum number of sessions is running.
+            UserError: the format is out of range.
         """
-        # Made outside the lock: building a pipeline takes milliseconds and nobody should wait.
+        # Created outside the lock, because building a pipeline takes milliseconds.
         if len(self._sessions) >= self.max_sessions:
             raise TooManySessionsError(self._refusal())
         session = ClientSession(
@@ -241,7 +249,7 @@ class SessionPool:
         with self._lock:
             if len(self._sessions) >= self.max_sessions:
                 raise TooManySessionsError(self._refusal())
-            # Where all others come less often it is not fair to come at the full rate.
+            # If all other sessions have a lower rate, a new one starts with it too.
             session.level = min((other.level for other in self._sessions.values()), default=0)
             self._sessions[session.session] = session
             self._set_timer(session)
@@ -254,24 +262,24 @@ class SessionPool:
         return session
 
     def push(self, session: ClientSession, samples: NDArray[np.float32]) -> None:
-        """Queues audio; the oldest is dropped, and counted, where more than 10 s would wait.
+        """Queue audio. If more than 10 s would wait, the oldest is dropped and counted.
 
-        Costs a few microseconds and never waits for a computation. Nothing happens where the
-        session has ended.
+        A call takes a few microseconds and never waits for a computation. It has no effect after
+        the end of the session.
 
         Args:
             session: from `open`.
-            samples: float32 [n, channels], or [n] where there is one; full scale 1.0. They are
-                kept, not copied: do not change them afterwards.
+            samples: float32 [n, channels], or [n] for one channel; full scale 1.0. They are kept
+                without a copy: do not change them afterwards.
         """
         if samples.ndim == 1:
             samples = samples[:, None]
         now = self._clock.monotonic()
         with self._lock:
-            if session.closing is not None or session.gone:
+            if session.closing is not None or session.removed:
                 return
-            session.heard_at = now
-            session.stream.heard(now)
+            session.last_audio_at = now
+            session.stream.audio_arrived(now)
             session.queue.append(_Block(samples, now))
             session.queued_frames += len(samples)
             while session.queued_frames > session.max_frames and len(session.queue) > 1:
@@ -282,66 +290,66 @@ class SessionPool:
                 self._make_ready(session, now)
 
     def finish(self, session: ClientSession, reason: str) -> None:
-        """Ends a session once what is queued has been heard; its hub then carries the end."""
+        """End a session after its queued audio is processed; its hub then publishes the end."""
         with self._lock:
             if session.closing is None:
                 session.closing = reason
                 self._make_ready(session, self._clock.monotonic())
 
     def drop(self, session: ClientSession) -> None:
-        """Forgets a session at once: its client is gone."""
+        """Remove a session at once, because its client has disconnected."""
         with self._lock:
-            self._forget([session])
+            self._remove([session])
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Forgets all sessions and waits for the threads."""
+        """Remove all sessions and wait for the threads to end."""
         with self._lock:
-            self._forget(list(self._sessions.values()))
+            self._remove(list(self._sessions.values()))
             workers = list(self._workers)
         for worker in workers:
             worker.join(timeout_s)
 
     @property
     def workers(self) -> int:
-        """Threads that exist at present."""
+        """Number of threads at present."""
         return len(self._workers)
 
     @property
     def slowed(self) -> int:
-        """Sessions whose estimates come less often than every hop, because there are too many."""
+        """Number of sessions below the full rate, because of overload."""
         with self._lock:
             return sum(session.level > 0 for session in self._sessions.values())
 
     @property
     def due(self) -> int:
-        """Sessions that a worker has, or that wait for one."""
+        """Number of sessions that are computed at present or wait for a worker."""
         with self._lock:
             return sum(session.busy or session.ready for session in self._sessions.values())
 
     def _refusal(self) -> str:
         return (
-            f"{self.max_sessions} streams are running, which is the most this server takes; "
+            f"{self.max_sessions} streams are running, which is the maximum of this server; "
             "try again later or start it with a larger --max-sessions"
         )
 
-    # What follows, up to the workers, is called under the lock.
+    # The methods from here to the workers are called under the lock.
 
     def _has_enough(self, session: ClientSession) -> bool:
-        return session.queued_frames + session.dropped_frames >= session.wanted_frames
+        return session.queued_frames + session.dropped_frames >= session.needed_frames
 
     def _make_ready(self, session: ClientSession, now: float) -> None:
-        if session.busy or session.ready or session.gone:
+        if session.busy or session.ready or session.removed:
             return
         session.ready, session.ready_at = True, now
         self._ready.append(session)
-        if not self._gathering:
+        if not self._filling_batch:
             self._changed.notify()
         elif len(self._ready) >= self._max_batch:
-            self._full.notify()
+            self._batch_full.notify()
 
-    def _forget(self, sessions: Iterable[ClientSession]) -> None:
+    def _remove(self, sessions: Iterable[ClientSession]) -> None:
         for session in sessions:
-            session.gone = True
+            session.removed = True
             session.queue.clear()
             session.queued_frames = 0
             self._sessions.pop(session.session, None)
@@ -349,26 +357,26 @@ class SessionPool:
                 session.ready = False
                 self._ready.remove(session)
         self._changed.notify_all()
-        self._full.notify_all()
+        self._batch_full.notify_all()
 
     def _due(self, session: ClientSession) -> float:
-        """When something is to be done for a session though no audio comes."""
-        return min(session.stream.due, session.heard_at + self._idle_timeout_s)
+        """Return when a session must be checked although no audio arrives."""
+        return min(session.stream.due, session.last_audio_at + self._idle_timeout_s)
 
     def _set_timer(self, session: ClientSession) -> None:
-        if not session.timed:
-            session.timed = True
-            timer = (self._due(session), next(self._numbers), session.session)
+        if not session.has_timer:
+            session.has_timer = True
+            timer = (self._due(session), next(self._timer_numbers), session.session)
             heapq.heappush(self._timers, timer)
 
-    def _ring_timers(self, now: float) -> None:
-        """Makes sessions ready whose time has come; audio since then may have put it off."""
+    def _expire_timers(self, now: float) -> None:
+        """Make the sessions ready whose timers have expired, unless audio has arrived since."""
         while self._timers and self._timers[0][0] <= now:
             session = self._sessions.get(heapq.heappop(self._timers)[2])
             if session is None:
                 continue
-            session.timed = False
-            # One that a worker has, or will, gets its timer again after that.
+            session.has_timer = False
+            # A session that is computed, or will be, gets a new timer afterwards.
             if session.busy or session.ready:
                 continue
             if self._due(session) <= now:
@@ -376,93 +384,92 @@ class SessionPool:
             else:
                 self._set_timer(session)
 
-    def _take(self, session: ClientSession, now: float) -> _Turn:
-        """The audio up to the next estimate; all of it where it has waited for too long."""
-        wanted = session.wanted_frames - session.dropped_frames
-        # Less than was wanted comes out where nothing followed it for too long.
-        late = session.queued_frames < wanted and session.closing is None
-        blocks, arrived_at = _first_blocks(session, wanted)
-        every = self._rates[session.level]
-        behind = bool(blocks) and now - arrived_at > every * self._hop_s
-        if behind and now - session.ready_at > self._hop_s and self._shedding.lower(session):
-            # The fault is ours, not the client's: less often comes before leaving out.
-            every = self._rates[session.level]
-            behind = False
-        if behind:
+    def _start_turn(self, session: ClientSession, now: float) -> _Turn:
+        """Take the audio up to the next estimate; all of it if the session is late."""
+        needed = session.needed_frames - session.dropped_frames
+        stalls = session.queued_frames < needed and session.closing is None
+        blocks, arrived_at = _first_blocks(session, needed)
+        hops = self._rates[session.level]
+        late = bool(blocks) and now - arrived_at > hops * self._hop_s
+        if late and now - session.ready_at > self._hop_s and self._shedding.lower(session):
+            # The pool is overloaded: lower the rate before skipping updates.
+            hops = self._rates[session.level]
+            late = False
+        if late:
             more, last_at = _first_blocks(session, session.queued_frames)
             blocks, arrived_at = blocks + more, max(arrived_at, last_at)
-        # A block that goes on for longer than a hop is heard in parts: other sessions have a turn.
-        ahead = sum(map(len, blocks)) - max(wanted, 1)
-        if behind or ahead < self._hop_s * session.format.sample_rate_hz:
-            ahead = 0
+        # A block of more than a hop is processed in parts, with turns of other sessions between.
+        excess = sum(map(len, blocks)) - max(needed, 1)
+        if late or excess < self._hop_s * session.format.sample_rate_hz:
+            excess = 0
         else:
             last = blocks[-1]
-            blocks[-1] = last[: len(last) - ahead]
-            session.queue.appendleft(_Block(last[len(last) - ahead :], arrived_at))
-            session.queued_frames += ahead
+            blocks[-1] = last[: len(last) - excess]
+            session.queue.appendleft(_Block(last[len(last) - excess :], arrived_at))
+            session.queued_frames += excess
         dropped, session.dropped_frames = session.dropped_frames, 0
-        return _Turn(session, blocks, arrived_at, dropped, behind, ahead, every, late)
+        return _Turn(session, blocks, arrived_at, dropped, late, excess, hops, stalls)
 
-    def _give_back(self, session: ClientSession, now: float) -> str | None:
-        """Ends a turn; returns the reason where the session is over."""
+    def _end_turn(self, session: ClientSession, now: float) -> str | None:
+        """End a turn; return the reason if the session ends."""
         session.busy = False
-        if session.gone:
+        if session.removed:
             return None
-        session.wanted_frames = session.portion()
+        session.needed_frames = session.frames_for_turn()
         if self._has_enough(session) or (session.queue and session.closing is not None):
             self._make_ready(session, now)
             return None
-        if session.closing is None and now >= session.heard_at + self._idle_timeout_s:
+        if session.closing is None and now >= session.last_audio_at + self._idle_timeout_s:
             session.closing = f"no audio came for {self._idle_timeout_s:g} s"
         if session.closing is None:
             self._set_timer(session)
             return None
-        # Out of reach of other workers before the end is told, so that nothing follows it.
-        self._forget([session])
+        # Removed before the end is published, so that no other worker publishes after it.
+        self._remove([session])
         return session.closing
 
     # The workers.
 
     def _work(self) -> None:
         try:
-            while batch := self._next():
+            while batch := self._next_batch():
                 self._run(batch)
         finally:
             with self._lock:
                 self._workers.discard(threading.current_thread())
 
-    def _next(self) -> list[ClientSession]:
-        """The sessions whose turn it is, now `busy`; none where no sessions are left."""
-        gathered = False
+    def _next_batch(self) -> list[ClientSession]:
+        """Wait for due sessions and return them, now `busy`; empty if no sessions are left."""
+        waited = False
         with self._lock:
             while self._sessions:
                 now = self._clock.monotonic()
-                self._ring_timers(now)
-                if self._ready and not self._gathering:
-                    wait_s = 0.0 if gathered else self._worth_waiting_s(now)
+                self._expire_timers(now)
+                if self._ready and not self._filling_batch:
+                    wait_s = 0.0 if waited else self._batch_wait_s(now)
                     if wait_s > 0.0:
-                        self._gathering = gathered = True
-                        self._full.wait(wait_s)
-                        self._gathering = False
+                        self._filling_batch = waited = True
+                        self._batch_full.wait(wait_s)
+                        self._filling_batch = False
                         continue
-                    return self._pick()
-                gathered = False
+                    return self._take_batch()
+                waited = False
                 self._idle += 1
                 self._changed.wait(max(0.0, self._timers[0][0] - now) if self._timers else None)
                 self._idle -= 1
-            # Left under the lock, so that `open` sees either a worker or none.
+            # Removed under the lock, so that `open` counts only workers that will go on.
             self._workers.discard(threading.current_thread())
             return []
 
-    def _worth_waiting_s(self, now: float) -> float:
-        """How long to wait for others to become due with those that are."""
-        if len(self._sessions) * GATHER_SHARE < 1.0 or len(self._ready) >= self._max_batch:
+    def _batch_wait_s(self, now: float) -> float:
+        """Return how long to wait for more sessions to become due; at most 0 for not at all."""
+        if len(self._sessions) * MAX_BATCH_WAIT_SHARE < 1.0 or len(self._ready) >= self._max_batch:
             return 0.0
-        return self._ready[0].ready_at + GATHER_SHARE * self._hop_s - now
+        return self._ready[0].ready_at + MAX_BATCH_WAIT_SHARE * self._hop_s - now
 
-    def _pick(self) -> list[ClientSession]:
-        # Idle workers get their share; a batch smaller than this would cost more altogether.
-        share = max(-(-len(self._ready) // (1 + self._idle)), SHARED_BATCH)
+    def _take_batch(self) -> list[ClientSession]:
+        # Leave a share to idle workers, but not below the size at which batches cost more.
+        share = max(-(-len(self._ready) // (1 + self._idle)), MIN_SHARED_BATCH)
         count = min(len(self._ready), share, self._max_batch)
         batch = [self._ready.popleft() for _ in range(count)]
         for session in batch:
@@ -472,59 +479,62 @@ class SessionPool:
         return batch
 
     def _run(self, batch: list[ClientSession]) -> None:
-        """Gives each of these sessions a turn, all at once."""
+        """Compute one turn of each of these sessions together."""
         began = self._clock.monotonic()
         with self._lock:
             wait_s = min(began - session.ready_at for session in batch)
-            turns = [self._take(session, began) for session in batch]
-        results = run_batch(self._engine, [self._asking(turn) for turn in turns], self._max_batch)
+            turns = [self._start_turn(session, began) for session in batch]
+        results = run_batch(self._engine, map(_turn_requests, turns), self._max_batch)
         failed: list[tuple[ClientSession, Exception]] = []
-        over: list[tuple[ClientSession, str]] = []
+        ending: list[tuple[ClientSession, str]] = []
         now = self._clock.monotonic()
         with self._lock:
             for session, result in zip(batch, results, strict=True):
                 if isinstance(result, Exception):
                     failed.append((session, result))
-                elif (reason := self._give_back(session, now)) is not None:
-                    over.append((session, reason))
+                elif (reason := self._end_turn(session, now)) is not None:
+                    ending.append((session, reason))
             if failed:
-                self._forget([session for session, _ in failed])
+                self._remove([session for session, _ in failed])
             self._shedding.observe(wait_s, now - began)
             self._shedding.adjust(self._sessions.values(), len(self._workers), now)
         ends = run_batch(
-            self._engine, [s.stream.finish_requests(reason) for s, reason in over], self._max_batch
+            self._engine,
+            [session.stream.finish_requests(reason) for session, reason in ending],
+            self._max_batch,
         )
-        for (session, _), result in zip(over, ends, strict=True):
+        for (session, _), result in zip(ending, ends, strict=True):
             if isinstance(result, Exception):
                 failed.append((session, result))
         for session, error in failed:
-            # A fault in one stream must not take the others' worker with it.
+            # An error in one session must not stop the worker of the others.
             logger.error("a client's stream failed", exc_info=error)
             session.hub.publish(End("internal error, see the server's log"))
 
-    def _asking(self, turn: _Turn) -> Computation[None]:
-        """One session's turn, as a generator of what must be computed."""
-        session, stream = turn.session, turn.session.stream
-        stream.slow_down(turn.every)
-        if turn.blocks:
-            yield from stream.feed_requests(
-                turn.blocks[0] if len(turn.blocks) == 1 else np.concatenate(turn.blocks),
-                arrived_at=turn.arrived_at,
-                dropped_before=turn.dropped,
-                behind=turn.behind,
-                ahead=turn.ahead,
-            )
-            if turn.late:
-                stream.heard(session.heard_at)
-        if not session.queue:
-            stream.tick()
+
+def _turn_requests(turn: _Turn) -> Computation[None]:
+    """Process one turn, as a generator of what must be computed."""
+    session, stream = turn.session, turn.session.stream
+    stream.slow_down(turn.hops_per_estimate)
+    if turn.blocks:
+        yield from stream.feed_requests(
+            turn.blocks[0] if len(turn.blocks) == 1 else np.concatenate(turn.blocks),
+            arrived_at=turn.arrived_at,
+            dropped_before=turn.dropped,
+            only_latest=turn.only_latest,
+            samples_behind=turn.samples_behind,
+        )
+        if turn.stalls:
+            stream.audio_arrived(session.last_audio_at)
+    if not session.queue:
+        stream.tick()
 
 
 def _first_blocks(session: ClientSession, frames: int) -> tuple[list[NDArray[np.float32]], float]:
-    """Takes blocks from a session's queue until they hold so many frames, at least one block.
+    """Take blocks from a session's queue until they have `frames` frames, at least one block.
 
     Returns:
-        The blocks, and when the last of them arrived (0 where there are none).
+        The blocks, and when the last of them arrived (0 without blocks).
     """
     blocks: list[NDArray[np.float32]] = []
     taken, arrived_at = 0, 0.0

@@ -1,4 +1,4 @@
-"""What is counted and timed while a stream runs: every loss has a number here."""
+"""Counters and latency histograms of streams. Every loss is counted here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Counter(StrEnum):
-    """Things that are counted from the start of a session or of the server."""
+    """Events counted since the start of a session or of the server."""
 
     # Losses: shown on the page, in the terminal and in the health message.
     OVERFLOWS = "overflows"
@@ -37,16 +37,16 @@ class Counter(StrEnum):
 
 
 HELP: dict[Counter, str] = {
-    Counter.OVERFLOWS: "Times the input device said that it lost audio.",
+    Counter.OVERFLOWS: "Losses of audio that the input device reported.",
     Counter.DROPPED_SAMPLES: "Sample frames lost before they were analysed.",
-    Counter.OVERWRITTEN_FRAMES: "Feature frames overwritten before the engine saw them.",
-    Counter.LATE_WINDOWS: "Estimates that came more than one hop after their audio had arrived.",
-    Counter.BAD_SAMPLES: "Samples that were NaN or infinite and were taken as silence.",
-    Counter.SKIPPED_UPDATES: "Estimates left out because the machine could not keep up.",
-    Counter.ESTIMATES: "Estimates made, held ones included.",
-    Counter.STALLS: "Times that no audio arrived although the input was open.",
-    Counter.SLOWED: "Times that a stream's rate was lowered because the server was busy.",
-    Counter.REOPENS: "Times that a lost input was opened again.",
+    Counter.OVERWRITTEN_FRAMES: "Feature frames overwritten before they were encoded.",
+    Counter.LATE_WINDOWS: "Estimates more than one hop after the arrival of their audio.",
+    Counter.BAD_SAMPLES: "NaN or infinite samples, replaced by silence.",
+    Counter.SKIPPED_UPDATES: "Estimates skipped because the machine could not keep up.",
+    Counter.ESTIMATES: "Estimates, those with repeated values included.",
+    Counter.STALLS: "Stalls: no audio arrived although the input was open.",
+    Counter.SLOWED: "Times that the rate of a stream was lowered because of overload.",
+    Counter.REOPENS: "Times that a lost input was reopened.",
     Counter.HTTP_REQUESTS: "Plain HTTP requests answered.",
     Counter.CONNECTIONS: "Websocket connections accepted.",
     Counter.STREAMS: "Audio streams that clients started.",
@@ -54,7 +54,7 @@ HELP: dict[Counter, str] = {
     Counter.CLIENT_ERRORS: "Error messages sent to clients.",
     Counter.MESSAGES_IN: "Websocket messages received.",
     Counter.MESSAGES_OUT: "Websocket messages sent.",
-    Counter.MESSAGES_DROPPED: "Estimates that a viewer was too slow for.",
+    Counter.MESSAGES_DROPPED: "Estimates not sent because a viewer was too slow.",
     Counter.BYTES_IN: "Payload bytes of websocket messages received.",
     Counter.BYTES_OUT: "Payload bytes of websocket messages sent.",
 }
@@ -70,7 +70,7 @@ LOSSES = (
 
 
 class Timing(StrEnum):
-    """Durations whose distribution is kept."""
+    """Durations with a histogram."""
 
     BUFFER = "buffer"
     QUEUE = "queue"
@@ -79,23 +79,23 @@ class Timing(StrEnum):
 
 
 TIMING_HELP: dict[Timing, str] = {
-    Timing.BUFFER: "From the last sample of an estimate to the end of the block it came in.",
-    Timing.QUEUE: "Waiting for a free worker.",
-    Timing.COMPUTE: "From taking a block to the estimate.",
+    Timing.BUFFER: "From the last sample of an estimate to the end of its block.",
+    Timing.QUEUE: "Waiting for processing to start.",
+    Timing.COMPUTE: "From the start of processing to the estimate.",
     Timing.DELIVERY: "From the estimate to the socket of a viewer.",
 }
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-"""Upper bounds of the histograms, in seconds; what exceeds the last one counts as infinite."""
+"""Upper bounds of the histogram buckets in seconds; the last bucket above them is unbounded."""
 
 
 @dataclass(frozen=True, slots=True)
 class HistogramValues:
-    """A distribution at one moment.
+    """The state of a histogram at one moment.
 
     Attributes:
-        counts: observations in each bucket of `BUCKETS_S` and, last, above it (not cumulative).
-        total_s: their sum in seconds.
+        counts: observations per bucket of `BUCKETS_S`, and above the last one; not cumulative.
+        total_s: sum of the observations in seconds.
     """
 
     counts: tuple[int, ...]
@@ -110,7 +110,7 @@ class Stats:
     """Counters and latency histograms of a session or of the whole server; thread-safe.
 
     Args:
-        parent: also gets everything that is counted here (a session's server).
+        parent: receives all counts too (the server of a session).
     """
 
     def __init__(self, parent: Stats | None = None) -> None:
@@ -121,7 +121,7 @@ class Stats:
         self._totals = dict.fromkeys(Timing, 0.0)
 
     def add(self, counter: Counter, amount: int = 1) -> None:
-        """Counts; an amount of 0 changes nothing."""
+        """Add to a counter."""
         if amount == 0:
             return
         with self._lock:
@@ -130,7 +130,7 @@ class Stats:
             self._parent.add(counter, amount)
 
     def observe(self, timing: Timing, seconds: float, *, times: int = 1) -> None:
-        """Adds a duration to a histogram, as often as it was seen."""
+        """Add a duration to a histogram `times` times."""
         bucket = bisect_left(BUCKETS_S, seconds)
         with self._lock:
             self._buckets[timing][bucket] += times
@@ -143,16 +143,16 @@ class Stats:
             return self._counters[counter]
 
     def counters(self) -> dict[Counter, int]:
-        """All counters at one moment."""
+        """Return all counters at one moment."""
         with self._lock:
             return dict(self._counters)
 
     def losses(self) -> dict[str, int]:
-        """The counters that the health message shows."""
+        """Return the counters of the health message."""
         with self._lock:
             return {str(counter): self._counters[counter] for counter in LOSSES}
 
     def histogram(self, timing: Timing) -> HistogramValues:
-        """A distribution as it stands."""
+        """Return the current state of a histogram."""
         with self._lock:
             return HistogramValues(tuple(self._buckets[timing]), self._totals[timing])

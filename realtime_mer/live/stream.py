@@ -1,107 +1,70 @@
-"""One pipeline under live conditions: blocks with their arrival times in, items at the hub out.
+"""One pipeline under live conditions: blocks with arrival times in, items at the hub out.
 
-It keeps the rules that every live stream follows, whoever runs it (the runner's thread, the workers
-of the browser sessions), and has no thread and no waiting of its own: tests turn its clock.
+It applies the rules of every live stream, for the runner's thread and for the workers of the
+session pool. It has no thread and does not wait, so tests can set its clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime_mer.clock import Clock
+from realtime_mer.core.estimate_builder import Arrival
 from realtime_mer.core.pipeline import Pipeline
-from realtime_mer.core.requests import Computation, run
+from realtime_mer.core.requests import Computation
 from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import BadSamplesError
 from realtime_mer.live.hub import End, Hub, Notice
 from realtime_mer.live.stats import Counter, Stats, Timing
 
 MIN_STALL_S = 1.0
-# A file that comes slowly (a busy disk, a piece being synthesised) is no device that failed.
+# A file may be slow for a while (a busy disk, a piece that is being synthesised).
 MIN_FILE_STALL_S = 3.0
 STALL_HOPS = 2
 
 
 class LiveStream:
-    """Feeds a pipeline, publishes what comes out and counts what goes wrong.
+    """Feeds a pipeline, publishes its estimates and counts losses.
 
-    One thread at a time may call it.
+    Only one thread at a time may call it. Methods that compute are generators, as those of
+    `Pipeline`: `realtime_mer.core.requests.run` runs one, `realtime_mer.core.batching` many.
 
     Args:
-        pipeline: of this stream only.
-        hub: gets estimates, notices and the end.
-        stats: gets the counts.
-        sample_rate_hz: of the blocks.
-        clock: the one whose time the blocks carry.
-        live: whether the audio is made while we listen, so that its absence is soon worth telling.
+        pipeline: used by this stream only; its clock is the clock of the arrival times.
+        hub: receives estimates, notices and the end.
+        stats: receives the counts.
+        live: whether the audio is captured live; its absence then counts as a stall sooner.
     """
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        hub: Hub,
-        stats: Stats,
-        *,
-        sample_rate_hz: int,
-        clock: Clock,
-        live: bool = True,
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, hub: Hub, stats: Stats, *, live: bool = True) -> None:
         self.pipeline = pipeline
         self.hub = hub
         self.stats = stats
         self.hop_s = pipeline.config.hop_s
         self.stall_after_s = max(STALL_HOPS * self.hop_s, MIN_STALL_S if live else MIN_FILE_STALL_S)
-        self._rate = sample_rate_hz
-        self._clock = clock
-        self._samples = 0
+        self._clock = pipeline.clock
         self._warned_of_bad_samples = False
         self._counted = {Counter.OVERWRITTEN_FRAMES: 0, Counter.SKIPPED_UPDATES: 0}
         self._stalled = False
         self._slowed: Notice | None = None
-        self._due = clock.monotonic() + self.stall_after_s
+        self._due = self._clock.monotonic() + self.stall_after_s
 
     @property
     def slowed(self) -> Notice | None:
-        """What was published of a lowered rate, as long as it holds; callable from any thread."""
+        """The notice of the current lower rate; None at the full rate. Callable from any thread."""
         return self._slowed
 
     @property
     def due(self) -> float:
-        """When `tick` has something to do unless audio comes before (`Clock.monotonic`)."""
+        """When `tick` must be called unless audio arrives before (`Clock.monotonic`)."""
         return self._due
 
     @property
     def stalled(self) -> bool:
-        """No audio has come for too long."""
+        """Whether no audio has arrived for `stall_after_s`."""
         return self._stalled
-
-    def feed(
-        self,
-        samples: NDArray[np.float32],
-        *,
-        arrived_at: float,
-        dropped_before: int = 0,
-        overflows: int = 0,
-        behind: bool = False,
-    ) -> None:
-        """Takes the next block.
-
-        Args:
-            samples: float32 [n] or [n, channels]; NaN and infinite values are taken as silence.
-            arrived_at: when its last sample was there to be taken.
-            dropped_before: sample frames that were lost just before this block.
-            overflows: how often the device said, just before this block, that it lost audio.
-            behind: more audio is waiting than one hop, so updates may be left out.
-        """
-        self.stats.add(Counter.OVERFLOWS, overflows)
-        feeding = self.feed_requests(
-            samples, arrived_at=arrived_at, dropped_before=dropped_before, behind=behind
-        )
-        run(self.pipeline.engine, feeding)
 
     def feed_requests(
         self,
@@ -109,39 +72,52 @@ class LiveStream:
         *,
         arrived_at: float,
         dropped_before: int = 0,
-        behind: bool = False,
-        ahead: int = 0,
+        overflows: int = 0,
+        only_latest: bool = False,
+        samples_behind: int = 0,
     ) -> Computation[None]:
-        """`feed` for who computes its requests elsewhere, with those of other streams.
+        """Process the next block.
 
         Args:
-            samples: as in `feed`, and so `arrived_at`, `dropped_before` and `behind`.
-            ahead: sample frames that arrived together with these and are fed later.
+            samples: float32 [n] or [n, channels]; NaN and infinite values count as silence.
+            arrived_at: when the last sample was available (`Clock.monotonic`).
+            dropped_before: sample frames that were lost immediately before this block.
+            overflows: losses that the device reported immediately before this block.
+            only_latest: as for `Pipeline.feed`, for a stream that is late.
+            samples_behind: sample frames that arrived with this block and are fed later.
         """
+        self.stats.add(Counter.OVERFLOWS, overflows)
         taken_at = self._clock.monotonic()
         self._stalled = False
-        self.heard(taken_at)
-        estimates = (
-            (yield from self._skipping(dropped_before, behind=behind)) if dropped_before else []
+        self.audio_arrived(taken_at)
+        arrival = self._arrival(
+            dropped_before + len(samples) + samples_behind, max(0.0, taken_at - arrived_at)
         )
-        self._samples += len(samples)
-        estimates += yield from self._feeding_finite(samples, behind=behind)
-        self._publish(estimates, arrived_at=arrived_at, taken_at=taken_at, ahead=ahead)
-        self._count_losses()
+        estimates: list[Estimate] = []
+        if dropped_before:
+            estimates += yield from self._skip(dropped_before, arrival, only_latest=only_latest)
+        estimates += yield from self._feed(samples, arrival, only_latest=only_latest)
+        self._publish(estimates)
 
-    def heard(self, at: float) -> None:
-        """Audio has come (`Clock.monotonic`), though it may be fed later: nothing has stalled."""
+    def skip_requests(self, samples: int) -> Computation[None]:
+        """Account for sample frames that were lost; time goes on without them."""
+        arrival = self._arrival(samples)
+        self._publish((yield from self._skip(samples, arrival, only_latest=True)))
+
+    def finish_requests(self, reason: str) -> Computation[None]:
+        """End the audio: publish the remaining estimates, then the end."""
+        self._publish((yield from self.pipeline.finish_requests(arrival=self._arrival())))
+        self.hub.publish(End(reason))
+
+    def audio_arrived(self, at: float) -> None:
+        """Note that audio arrived (`Clock.monotonic`) and delay the next stall."""
         self._due = at + self.stall_after_s
 
-    def lose(self, samples: int) -> None:
-        """Accounts for sample frames that never came: time goes on without them."""
-        now = self._clock.monotonic()
-        estimates = run(self.pipeline.engine, self._skipping(samples, behind=True))
-        self._publish(estimates, arrived_at=now, taken_at=now)
-        self._count_losses()
-
     def tick(self) -> None:
-        """Where no audio came for too long: says so, at the hop's pace, holding the last values."""
+        """Report a stall if no audio has arrived for too long, and repeat the last values.
+
+        During a stall an estimate is published once per hop.
+        """
         now = self._clock.monotonic()
         if now < self._due:
             return
@@ -154,92 +130,77 @@ class LiveStream:
                     f"no audio has arrived for {self.stall_after_s:g} s; the last values are held",
                 )
             )
-        self._send(self.pipeline.hold(State.STALLED))
-        # After a long sleep of the machine one estimate is enough for all that were missed.
+        self._send(self.pipeline.repeat_last(State.STALLED))
+        # After the machine has slept, one estimate replaces all that were missed.
         self._due = max(self._due + self.hop_s, now)
 
-    def finish(self, reason: str) -> None:
-        """The audio is over: what is still inside comes out, then the end."""
-        run(self.pipeline.engine, self.finish_requests(reason))
+    def slow_down(self, hops_per_estimate: int) -> None:
+        """Change the rate of estimates and publish a notice; 1 is the full rate.
 
-    def finish_requests(self, reason: str) -> Computation[None]:
-        """`finish` for who computes its requests elsewhere."""
-        now = self._clock.monotonic()
-        estimates = yield from self.pipeline.finish_requests()
-        self._publish(estimates, arrived_at=now, taken_at=now)
-        self._count_losses()
-        self.hub.publish(End(reason))
-
-    def slow_down(self, every: int) -> None:
-        """Lets estimates come only every so many hops from now on, and says so; 1 ends that.
-
-        The audio is heard as before, so no window has a hole.
+        All audio is still encoded, so windows stay complete.
         """
-        if every == self.pipeline.every:
+        if hops_per_estimate == self.pipeline.hops_per_estimate:
             return
-        self.pipeline.slow_down(every)
-        if every == 1:
+        self.pipeline.slow_down(hops_per_estimate)
+        if hops_per_estimate == 1:
             self._slowed = None
             self.hub.publish(Notice("full_rate", f"estimates come every {self.hop_s:g} s again"))
             return
         self.stats.add(Counter.SLOWED)
         self._slowed = Notice(
             "slower",
-            f"the server is busy: estimates come every {every * self.hop_s:g} s instead of "
-            f"every {self.hop_s:g} s until it is less so",
+            f"the server is busy: for now, estimates come every "
+            f"{hops_per_estimate * self.hop_s:g} s instead of every {self.hop_s:g} s",
         )
         self.hub.publish(self._slowed)
 
-    def _skipping(self, samples: int, *, behind: bool) -> Computation[list[Estimate]]:
-        self.stats.add(Counter.DROPPED_SAMPLES, samples)
-        self._samples += samples
-        return (yield from self.pipeline.skip_requests(samples, only_latest=behind))
+    def _arrival(self, samples: int = 0, queue_s: float = 0.0) -> Arrival:
+        """Return the arrival of the next `samples` sample frames."""
+        end = self.pipeline.input_samples + samples
+        return Arrival(end / self.pipeline.sample_rate_hz, queue_s)
 
-    def _feeding_finite(
-        self, samples: NDArray[np.float32], *, behind: bool
+    def _skip(
+        self, samples: int, arrival: Arrival, *, only_latest: bool
     ) -> Computation[list[Estimate]]:
+        self.stats.add(Counter.DROPPED_SAMPLES, samples)
+        return (
+            yield from self.pipeline.skip_requests(
+                samples, only_latest=only_latest, arrival=arrival
+            )
+        )
+
+    def _feed(
+        self, samples: NDArray[np.float32], arrival: Arrival, *, only_latest: bool
+    ) -> Computation[list[Estimate]]:
+        feed_requests = self.pipeline.feed_requests
         try:
-            return (yield from self.pipeline.feed_requests(samples, only_latest=behind))
+            return (yield from feed_requests(samples, only_latest=only_latest, arrival=arrival))
         except BadSamplesError as error:
             self.stats.add(Counter.BAD_SAMPLES, error.count)
             if not self._warned_of_bad_samples:
                 self._warned_of_bad_samples = True
                 self.hub.publish(Notice("bad_samples", f"{error}; such values count as silence"))
         silenced = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
-        return (yield from self.pipeline.feed_requests(silenced, only_latest=behind))
+        return (yield from feed_requests(silenced, only_latest=only_latest, arrival=arrival))
 
-    def _publish(
-        self,
-        estimates: Iterable[Estimate],
-        *,
-        arrived_at: float,
-        taken_at: float,
-        ahead: int = 0,
-    ) -> None:
-        """Completes the latencies of estimates that one block gave, and sends them."""
-        heard_s = (self._samples + ahead) / self._rate
-        queue_s = max(0.0, taken_at - arrived_at)
+    def _publish(self, estimates: Iterable[Estimate]) -> None:
+        """Publish the estimates of one block and count their latencies and losses."""
         for estimate in estimates:
-            buffer_s = max(0.0, heard_s - estimate.t)
-            compute_s = estimate.latency.compute_ms / 1e3
-            latency = replace(estimate.latency, buffer_ms=buffer_s * 1e3, queue_ms=queue_s * 1e3)
-            self.stats.observe(Timing.BUFFER, buffer_s)
-            self.stats.observe(Timing.QUEUE, queue_s)
-            self.stats.observe(Timing.COMPUTE, compute_s)
-            if queue_s + compute_s > self.hop_s:
+            latency = estimate.latency
+            self.stats.observe(Timing.BUFFER, latency.buffer_ms / 1e3)
+            self.stats.observe(Timing.QUEUE, latency.queue_ms / 1e3)
+            self.stats.observe(Timing.COMPUTE, latency.compute_ms / 1e3)
+            if (latency.queue_ms + latency.compute_ms) / 1e3 > self.hop_s:
                 self.stats.add(Counter.LATE_WINDOWS)
-            self._send(replace(estimate, latency=latency))
-            # Those that follow from the same block had to wait for this one.
-            queue_s += compute_s
+            self._send(estimate)
+        self._count(Counter.OVERWRITTEN_FRAMES, self.pipeline.overwritten_frames)
+        self._count(Counter.SKIPPED_UPDATES, self.pipeline.skipped_updates)
 
     def _send(self, estimate: Estimate) -> None:
         self.stats.add(Counter.ESTIMATES)
         self.hub.publish(estimate)
 
-    def _count_losses(self) -> None:
-        self._count(Counter.OVERWRITTEN_FRAMES, self.pipeline.overwritten_frames)
-        self._count(Counter.SKIPPED_UPDATES, self.pipeline.skipped_updates)
-
     def _count(self, counter: Counter, total: int) -> None:
+        """Add the difference to the last total."""
         self.stats.add(counter, total - self._counted[counter])
         self._counted[counter] = total

@@ -105,7 +105,7 @@ class Broadcaster:
         if more and complete and length == size:
             self._past[first] = past
             # What the hub has forgotten is not asked for any more; they were added in its order.
-            while len(self._past) * size > self.channel.hub.memory:
+            while len(self._past) * size > self.channel.hub.history_capacity:
                 del self._past[next(iter(self._past))]
         return past
 

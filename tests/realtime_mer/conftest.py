@@ -10,6 +10,6 @@ from support_pulse import VirtualMicrophone, virtual_microphone_environment
 
 @pytest.fixture
 def virtual_microphone() -> Iterator[VirtualMicrophone]:
-    """A real microphone path without hardware; skips where PulseAudio is missing."""
+    """A real microphone path without hardware; skips without PulseAudio."""
     with virtual_microphone_environment() as microphone:
         yield microphone

@@ -1,4 +1,4 @@
-"""What docs/own-data.md shows is what the program takes and says."""
+"""The examples of docs/own-data.md work as shown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from own_data_support import write_audio
 from realtime_mer.cli import build_parser
 
 PAGE = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+BLOCKS: list[str] = re.findall(r"^```\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
 
 
 def block(first_line: str) -> str:
@@ -40,7 +40,7 @@ def test_one_table_and_songs(tmp_path: Path) -> None:
     ]
     encore = own.labels(own.clips[1], 6)
     np.testing.assert_allclose(encore[:, 0], [0.55, 0.57, 0.575, 0.58, 0.59, 0.60], atol=1e-6)
-    # The empty cell is bridged: the labels around it are two seconds apart.
+    # The empty cell is interpolated: the labels around it are two seconds apart.
     np.testing.assert_allclose(encore[:, 1], [0.71, 0.72, 0.725, 0.73, 0.735, 0.74], atol=1e-6)
     assert own.splits["test"] == ("live/encore.mp3",)
     assert own.songs["ballad.flac"].static == (-0.2, -0.4)
@@ -52,7 +52,7 @@ def test_a_table_beside_a_file(tmp_path: Path) -> None:
     assert [clip.song for clip in own.clips] == ["ballad.flac"]
 
 
-def test_the_report_of_what_is_left_out(tmp_path: Path) -> None:
+def test_the_report_of_excluded_songs(tmp_path: Path) -> None:
     shown = next(text for text in BLOCKS if text.startswith("csv: song")).splitlines()
     rows = block("file,time_s,valence,arousal")
     (tmp_path / "labels.csv").write_text(rows + "live/encore.mp3,19,3.5,0.5\n")
@@ -60,8 +60,8 @@ def test_the_report_of_what_is_left_out(tmp_path: Path) -> None:
     own = load(tmp_path)
     first, second = own.left_out
     assert f"csv: {first}" == shown[0]
-    told = f"csv: {second}".replace("line 10", "line 212")
-    assert told.startswith(shown[1].removesuffix(" ..."))
+    line = f"csv: {second}".replace("line 10", "line 212")
+    assert line.startswith(shown[1].removesuffix(" ..."))
     assert f"csv: {own.summary}" == shown[2].replace("48", "3")
 
 
@@ -71,7 +71,7 @@ def commands() -> list[str]:
 
 
 @pytest.mark.parametrize("line", commands())
-def test_commands_are_understood(line: str) -> None:
+def test_commands_are_valid(line: str) -> None:
     words = shlex.split(line.partition(">")[0])[1:]
     assert build_parser().parse_args(words).command == words[0]
 
@@ -81,7 +81,7 @@ def test_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("train", "evaluate"):
         with pytest.raises(SystemExit):
             build_parser().parse_args([command, "--help"])
-    manual = capsys.readouterr().out
+    help_text = capsys.readouterr().out
     options = set(re.findall(r"`(--[a-z]+)", PAGE))
     assert {"--init", "--fresh", "--licence"} <= options
-    assert all(f"{option} " in manual or f"{option}\n" in manual for option in options)
+    assert all(f"{option} " in help_text or f"{option}\n" in help_text for option in options)

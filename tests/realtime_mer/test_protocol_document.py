@@ -1,4 +1,4 @@
-"""The clients in docs/protocol.md, taken from there and run as they stand."""
+"""The example clients of docs/protocol.md work as shown."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LINE = re.compile(r"\d+(\.\d+)? -?\d\.\d+(e-?\d+)? -?\d\.\d+(e-?\d+)? [a-z]+")
 
 
 def client(name: str) -> str:
-    """The code that follows the mark of a client."""
+    """Return the code block of a client."""
     document = PROTOCOL.read_text(encoding="utf-8")
     match = re.search(rf"<!-- client: {name} -->\n```\w+\n(.*?)```", document, re.DOTALL)
     assert match is not None
@@ -42,7 +42,7 @@ def server(engine: Engine) -> Iterator[RunningServer]:
 
 
 def run_for_lines(command: list[str], count: int) -> list[str]:
-    """Runs a client that would go on for ever; its first lines."""
+    """Run a client that never ends and return its first lines."""
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -57,7 +57,7 @@ def run_for_lines(command: list[str], count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["python", "javascript"])
-def test_five_lines_are_five_lines(name: str) -> None:
+def test_the_shortest_clients_have_five_lines(name: str) -> None:
     assert len(client(name).strip().splitlines()) == 5
     assert ADDRESS in client(name)
 
@@ -70,7 +70,7 @@ def test_the_python_client(server: RunningServer, tmp_path: Path) -> None:
 
 
 def node_command() -> list[str]:
-    """Node with a WebSocket built in; skips where there is none."""
+    """Return the command of Node.js with a built-in WebSocket; skip without one."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed")
@@ -100,7 +100,7 @@ def test_the_client_that_sends_audio(engine: Engine, server: RunningServer, tmp_
     lines = done.stdout.splitlines()
     for line in lines:
         assert LINE.fullmatch(line), line
-    # It sends faster than real time and may miss some, but the last one is always told.
+    # It sends faster than real time and may miss estimates, but always gets the last one.
     decoded, _ = soundfile.read(tmp_path / "song.flac", dtype="float32", always_2d=True)
     pipeline = Pipeline(engine, sample_rate_hz=44_100, channels=2, config=PipelineConfig(hop_s=0.5))
     last = [*pipeline.feed(decoded), *pipeline.finish()][-1]

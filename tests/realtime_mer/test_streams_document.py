@@ -1,4 +1,4 @@
-"""The example of docs/streams.md runs as it stands, and its figures are the program's."""
+"""The example of docs/streams.md works as shown, and its figures are correct."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ PAGE = (Path(__file__).parents[2] / "docs" / "streams.md").read_text(encoding="u
 
 
 def test_the_example_runs(tmp_path: Path) -> None:
-    found = re.search(r"<!-- example: streams -->\n```python\n(.*?)```", PAGE, flags=re.DOTALL)
-    assert found is not None
+    match = re.search(r"<!-- example: streams -->\n```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert match is not None
     done = subprocess.run(
-        [sys.executable, "-c", found[1]], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", match[1]], cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
     assert done.stderr == ""
     lines = [line.split() for line in done.stdout.splitlines()]
@@ -29,8 +29,8 @@ def test_the_example_runs(tmp_path: Path) -> None:
 def test_the_figures() -> None:
     text = " ".join(PAGE.split())
     assert f"up to {batching.MAX_BATCH}:" in text
-    assert f"from {1 / session_pool.GATHER_SHARE:.0f} sessions" in text
-    assert f"at most {100 * session_pool.GATHER_SHARE:.0f} % of the hop" in text
+    assert f"from {1 / session_pool.MAX_BATCH_WAIT_SHARE:.0f} sessions" in text
+    assert f"at most {100 * session_pool.MAX_BATCH_WAIT_SHARE:.0f} % of the hop" in text
     assert f"more than {load_shedding.LONGEST_PERIOD_S} s apart" in text
     assert load_shedding.rates(1.0) == (1, 2, 4)
     assert load_shedding.rates(0.1) == (1, 5, 10, 20)

@@ -1,4 +1,4 @@
-"""Streams in step: alone equals among many, and one stream's fault is its own."""
+"""Batched computation equals computation alone, and errors stay in their stream."""
 
 from __future__ import annotations
 
@@ -31,21 +31,24 @@ STREAMS = (
 
 
 class CountingEngine:
-    """Tells how many windows each call had; refuses windows of a quiet level."""
+    """Counts the windows of each call; fails for quiet windows."""
 
-    def __init__(self, engine: Engine, *, refuses: float | None = None) -> None:
+    def __init__(self, engine: Engine, *, fail_below: float | None = None) -> None:
         self.info, self.backend = engine.info, engine.backend
         self._engine = engine
-        self._refuses = refuses
+        self._fail_below = fail_below
         self.batches: list[int] = []
 
     def infer(
-        self, frames: NDArray[np.float32], held: NDArray[np.float32], past: NDArray[np.float32]
+        self,
+        frames: NDArray[np.float32],
+        cached_maps: NDArray[np.float32],
+        past: NDArray[np.float32],
     ) -> Inference:
-        if self._refuses is not None and frames.max(axis=(1, 2)).min() < self._refuses:
+        if self._fail_below is not None and frames.max(axis=(1, 2)).min() < self._fail_below:
             raise RuntimeError("the engine failed")
         self.batches.append(len(frames))
-        return self._engine.infer(frames, held, past)
+        return self._engine.infer(frames, cached_maps, past)
 
 
 def signal(index: int, seconds: float = 9.0) -> NDArray[np.float32]:
@@ -55,7 +58,7 @@ def signal(index: int, seconds: float = 9.0) -> NDArray[np.float32]:
     return np.concatenate([quiet, played])
 
 
-def pipeline(engine: Engine, index: int) -> Pipeline:
+def make_pipeline(engine: Engine, index: int) -> Pipeline:
     rate, channels, _, _, lag_order, hop_s = STREAMS[index]
     return Pipeline(
         engine,
@@ -67,27 +70,31 @@ def pipeline(engine: Engine, index: int) -> Pipeline:
 
 
 def alone(engine: Engine, index: int) -> list[Estimate]:
-    made = pipeline(engine, index)
-    return made.feed(signal(index)) + made.finish()
+    pipeline = make_pipeline(engine, index)
+    return pipeline.feed(signal(index)) + pipeline.finish()
 
 
-def test_alone_equals_among_many(engine: Engine) -> None:
+def test_batched_equals_alone(engine: Engine) -> None:
     counting = CountingEngine(engine)
     indices = [*range(len(STREAMS)), 0, 1, 2]
-    made = [pipeline(counting, index) for index in indices]
+    made = [make_pipeline(counting, index) for index in indices]
     parts = [list(blocks(signal(index), (STREAMS[index][3],))) for index in indices]
     got: list[list[Estimate]] = [[] for _ in indices]
-    for turn in range(max(map(len, parts))):
-        # Each enters a while after the one before, so the streams are at different places.
-        present = [n for n in range(len(indices)) if 0 <= turn - n < len(parts[n])]
-        results = run_batch(counting, [made[n].feed_requests(parts[n][turn - n]) for n in present])
+    for round_ in range(max(map(len, parts))):
+        # Each stream starts one round after the one before, so their windows differ in length.
+        present = [n for n in range(len(indices)) if 0 <= round_ - n < len(parts[n])]
+        results = run_batch(
+            counting, [made[n].feed_requests(parts[n][round_ - n]) for n in present]
+        )
         for n, result in zip(present, results, strict=True):
             assert not isinstance(result, Exception)
             got[n] += result
-    for n, mine in enumerate(parts):
-        for part in mine[turn - n + 1 :]:
+    for n, stream_parts in enumerate(parts):
+        for part in stream_parts[round_ - n + 1 :]:
             got[n] += made[n].feed(part)
-    for n, result in enumerate(run_batch(counting, [one.finish_requests() for one in made])):
+    for n, result in enumerate(
+        run_batch(counting, [pipeline.finish_requests() for pipeline in made])
+    ):
         assert not isinstance(result, Exception)
         got[n] += result
     for n, index in enumerate(indices):
@@ -97,64 +104,68 @@ def test_alone_equals_among_many(engine: Engine) -> None:
     assert max(counting.batches) > 1
 
 
-def test_asks_of_the_same_shape_are_one_call_up_to_the_limit(engine: Engine) -> None:
+def test_requests_of_the_same_shape_share_calls_up_to_the_limit(engine: Engine) -> None:
     counting = CountingEngine(engine)
-    made = [pipeline(counting, 0) for _ in range(7)]
+    made = [make_pipeline(counting, 0) for _ in range(7)]
     run_batch(
-        counting, [one.feed_requests(music(1.0, 16_000, seed=n)) for n, one in enumerate(made)], 3
+        counting,
+        [pipeline.feed_requests(music(1.0, 16_000, seed=n)) for n, pipeline in enumerate(made)],
+        3,
     )
     assert counting.batches == [3, 3, 1]
 
 
-def test_the_next_begins_where_one_has_ended(engine: Engine) -> None:
+def test_the_next_generator_starts_when_one_has_ended(engine: Engine) -> None:
     lengths_s = (3.0, 1.0, 1.0, 2.0, 1.0)
-    begun: list[int] = []
+    started: list[int] = []
     ended: list[int] = []
     most = 0
 
-    def coming() -> Iterator[Computation[list[Estimate]]]:
+    def computations() -> Iterator[Computation[list[Estimate]]]:
         nonlocal most
         for number, length_s in enumerate(lengths_s):
-            begun.append(number)
-            most = max(most, len(begun) - len(ended))
-            yield pipeline(engine, 0).feed_requests(music(length_s, 16_000, seed=number))
+            started.append(number)
+            most = max(most, len(started) - len(ended))
+            yield make_pipeline(engine, 0).feed_requests(music(length_s, 16_000, seed=number))
 
-    for index, result in run_each(engine, coming(), together=2):
+    for index, result in run_each(engine, computations(), max_batch=2):
         ended.append(index)
         assert not isinstance(result, Exception)
-        expected = pipeline(engine, 0).feed(music(lengths_s[index], 16_000, seed=index))
+        expected = make_pipeline(engine, 0).feed(music(lengths_s[index], 16_000, seed=index))
         np.testing.assert_allclose(values(result), values(expected), atol=TOLERANCE)
     assert sorted(ended) == [0, 1, 2, 3, 4]
     assert ended[0] == 1
     assert most == 2
 
 
-def test_a_loss_and_an_end_go_through_a_batch_too(engine: Engine) -> None:
-    def story(one: Pipeline, seed: int) -> list[Computation[list[Estimate]]]:
+def test_a_loss_and_the_end_of_a_stream_in_a_batch(engine: Engine) -> None:
+    def operations(pipeline: Pipeline, seed: int) -> list[Computation[list[Estimate]]]:
         return [
-            one.feed_requests(music(3.3, 16_000, seed=seed)),
-            one.skip_requests(16_000 * (3 + seed)),
-            one.feed_requests(music(2.2, 16_000, seed=seed + 10)),
-            one.finish_requests(),
+            pipeline.feed_requests(music(3.3, 16_000, seed=seed)),
+            pipeline.skip_requests(16_000 * (3 + seed)),
+            pipeline.feed_requests(music(2.2, 16_000, seed=seed + 10)),
+            pipeline.finish_requests(),
         ]
 
-    together = [story(pipeline(engine, 0), seed) for seed in range(4)]
+    together = [operations(make_pipeline(engine, 0), seed) for seed in range(4)]
     got: list[list[Estimate]] = [[] for _ in together]
-    for chapter in zip(*together, strict=True):
-        for n, result in enumerate(run_batch(engine, chapter)):
+    for batch in zip(*together, strict=True):
+        for n, result in enumerate(run_batch(engine, batch)):
             assert not isinstance(result, Exception)
             got[n] += result
-    for seed, mine in enumerate(got):
+    for seed, estimates in enumerate(got):
         expected: list[Estimate] = []
-        for (result,) in (run_batch(engine, [part]) for part in story(pipeline(engine, 0), seed)):
+        for (result,) in (
+            run_batch(engine, [part]) for part in operations(make_pipeline(engine, 0), seed)
+        ):
             assert not isinstance(result, Exception)
             expected += result
-        np.testing.assert_allclose(values(mine), values(expected), atol=TOLERANCE)
-        assert len(mine) >= 5
+        np.testing.assert_allclose(values(estimates), values(expected), atol=TOLERANCE)
+        assert len(estimates) >= 5
 
 
-def test_a_bad_block_is_its_streams_own_affair(engine: Engine) -> None:
-    good, bad = pipeline(engine, 0), pipeline(engine, 1)
+def test_a_bad_block_affects_only_its_stream(engine: Engine) -> None:
+    good, bad = make_pipeline(engine, 0), make_pipeline(engine, 1)
     block = music(1.0, 16_000)
     broken = block.copy()
     broken[7] = np.nan
@@ -162,71 +173,74 @@ def test_a_bad_block_is_its_streams_own_affair(engine: Engine) -> None:
     assert isinstance(first, BadSamplesError)
     assert not isinstance(second, Exception)
     np.testing.assert_allclose(
-        values(second), values(pipeline(engine, 0).feed(block)), atol=TOLERANCE
+        values(second), values(make_pipeline(engine, 0).feed(block)), atol=TOLERANCE
     )
 
 
-def test_a_window_that_the_engine_refuses_fails_alone(engine: Engine) -> None:
+def test_a_window_that_fails_in_the_engine_affects_only_its_stream(engine: Engine) -> None:
     loud, soft = music(1.0, 16_000), music(1.0, 16_000) * np.float32(0.02)
-    refusing = CountingEngine(engine, refuses=2.0)
-    made = [pipeline(refusing, 0) for _ in range(3)]
+    failing = CountingEngine(engine, fail_below=2.0)
+    made = [make_pipeline(failing, 0) for _ in range(3)]
     results = run_batch(
-        refusing,
-        [one.feed_requests(part) for one, part in zip(made, (loud, soft, loud), strict=True)],
+        failing,
+        [
+            pipeline.feed_requests(part)
+            for pipeline, part in zip(made, (loud, soft, loud), strict=True)
+        ],
     )
     assert isinstance(results[1], RuntimeError)
-    assert refusing.batches == [1, 1]
-    expected = pipeline(engine, 0).feed(loud)
+    assert failing.batches == [1, 1]
+    expected = make_pipeline(engine, 0).feed(loud)
     for result in (results[0], results[2]):
         assert not isinstance(result, Exception)
         np.testing.assert_allclose(values(result), values(expected), atol=TOLERANCE)
 
 
-def test_a_result_of_a_generator_that_asks_nothing(engine: Engine) -> None:
-    one = pipeline(engine, 0)
-    assert run_batch(engine, [one.feed_requests(music(0.2, 16_000))]) == [[]]
+def test_a_generator_without_requests(engine: Engine) -> None:
+    pipeline = make_pipeline(engine, 0)
+    assert run_batch(engine, [pipeline.feed_requests(music(0.2, 16_000))]) == [[]]
     assert run_batch(engine, []) == []
 
 
-@pytest.mark.parametrize("every", [2, 5])
-def test_a_lower_rate_hears_everything(engine: Engine, every: int) -> None:
-    """Estimates come less often, and each is the one that comes at the full rate."""
+@pytest.mark.parametrize("hops", [2, 5])
+def test_a_lower_rate_gives_the_same_estimates_less_often(engine: Engine, hops: int) -> None:
     usual = {round(e.t, 1): e for e in alone(engine, 1)}
-    one = pipeline(engine, 1)
-    one.slow_down(every)
-    told = [e for part in blocks(signal(1), (3_000,)) for e in one.feed(part)]
-    assert [e.seq for e in told] == list(range(len(told)))
-    assert [e.t for e in told] == [float(t) for t in range(every, 10, every)]
-    expected = [usual[e.t] for e in told]
-    np.testing.assert_allclose(values(told), values(expected), atol=TOLERANCE)
-    assert one.skipped_updates == 9 - len(told)
+    pipeline = make_pipeline(engine, 1)
+    pipeline.slow_down(hops)
+    got = [e for part in blocks(signal(1), (3_000,)) for e in pipeline.feed(part)]
+    assert [e.seq for e in got] == list(range(len(got)))
+    assert [e.t for e in got] == [float(t) for t in range(hops, 10, hops)]
+    expected = [usual[e.t] for e in got]
+    np.testing.assert_allclose(values(got), values(expected), atol=TOLERANCE)
+    assert pipeline.skipped_updates == 9 - len(got)
 
 
-def test_back_at_the_full_rate_everything_is_as_before(engine: Engine) -> None:
+def test_changes_of_the_rate_do_not_change_the_estimates(engine: Engine) -> None:
     usual = {round(e.t, 1): e for e in alone(engine, 5)}
-    one = pipeline(engine, 5)
-    told: list[Estimate] = []
+    pipeline = make_pipeline(engine, 5)
+    got: list[Estimate] = []
     for number, part in enumerate(blocks(signal(5), (5_000,))):
-        one.slow_down((1, 5, 10, 5, 1)[number // 8])
-        told += one.feed(part)
-    assert [e.seq for e in told] == list(range(len(told)))
-    expected = [usual[round(e.t, 1)] for e in told]
-    np.testing.assert_allclose(values(told), values(expected), atol=TOLERANCE)
-    gaps = {round(b.t - a.t, 1) for a, b in pairwise(told)}
+        pipeline.slow_down((1, 5, 10, 5, 1)[number // 8])
+        got += pipeline.feed(part)
+    assert [e.seq for e in got] == list(range(len(got)))
+    expected = [usual[round(e.t, 1)] for e in got]
+    np.testing.assert_allclose(values(got), values(expected), atol=TOLERANCE)
+    gaps = {round(b.t - a.t, 1) for a, b in pairwise(got)}
     assert {0.3, 1.5} <= gaps
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 44_100, 48_000, 192_000])
-def test_what_a_stream_wants_makes_its_next_estimate(engine: Engine, rate: int) -> None:
-    one = Pipeline(engine, sample_rate_hz=rate, config=PipelineConfig(hop_s=0.5, lag_order=1))
+def test_samples_until_estimate_complete_the_next_estimate(engine: Engine, rate: int) -> None:
+    pipeline = Pipeline(engine, sample_rate_hz=rate, config=PipelineConfig(hop_s=0.5, lag_order=1))
     played = music(3.0, rate, seed=2)
     start = 0
     for number in range(4):
-        wanted = one.wanted
-        # Nearly all of it is not enough; a delay of the resampler is a few milliseconds at most.
-        assert one.feed(played[start : start + wanted - rate // 100]) == []
-        start += wanted - rate // 100
-        (estimate,) = one.feed(played[start : start + one.wanted])
-        start += wanted - (wanted - rate // 100)
+        needed = pipeline.samples_until_estimate
+        # 10 ms less is not enough; the delay of the resampler is a few milliseconds.
+        assert pipeline.feed(played[start : start + needed - rate // 100]) == []
+        start += needed - rate // 100
+        assert pipeline.samples_until_estimate == rate // 100
+        (estimate,) = pipeline.feed(played[start : start + rate // 100])
+        start += rate // 100
         assert estimate.t == pytest.approx(0.5 * (number + 1))
     assert start / rate == pytest.approx(2.0, abs=0.04)

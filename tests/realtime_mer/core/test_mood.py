@@ -21,11 +21,11 @@ from realtime_mer.core.mood import NEUTRAL_RADIUS, WORDS, mood_word
         (-1.0, -0.0, "uneasy"),
     ],
 )
-def test_words(valence: float, arousal: float, word: str) -> None:
+def test_words_of_points(valence: float, arousal: float, word: str) -> None:
     assert mood_word(valence, arousal) == word
 
 
-def test_every_direction_has_a_word_and_every_word_a_direction() -> None:
+def test_all_words_are_used() -> None:
     angles = [math.radians(degree) for degree in range(360)]
     found = {mood_word(math.cos(angle), math.sin(angle)) for angle in angles}
     assert found | {"neutral"} == set(WORDS)

@@ -1,4 +1,4 @@
-"""The core promise: live equals offline, and every state says what is true."""
+"""Live equals offline, and the states of estimates."""
 
 import math
 
@@ -14,52 +14,54 @@ from realtime_mer.errors import BadSamplesError, UserError
 
 RATE_HZ = 44_100
 TOLERANCE = 1e-5
-# The memory sums 1,532 likenesses with weights of either sign: in single precision it is off by up
-# to 6e-6, where in double precision other blocks move it by 2e-8. One value moves by 1.004e-5.
+# The kernel regressor sums 1,532 similarities with weights of both signs. In single precision the
+# sum is off by up to 6e-6; in double precision the block sizes change it by 2e-8.
 BLOCKS_TOLERANCE = 2e-5
 
 
-def pipeline(engine: Engine, **options: object) -> Pipeline:
+def make_pipeline(engine: Engine, **options: object) -> Pipeline:
     config = PipelineConfig(**options)  # type: ignore[arg-type]
     return Pipeline(engine, sample_rate_hz=RATE_HZ, config=config, clock=ManualClock())
 
 
-def run(made: Pipeline, signal: np.ndarray, sizes: list[int]) -> list[Estimate]:
-    estimates = [e for block in blocks(signal, sizes) for e in made.feed(block)]
-    return estimates + made.finish()
+def analyze(pipeline: Pipeline, signal: np.ndarray, sizes: list[int]) -> list[Estimate]:
+    estimates = [e for block in blocks(signal, sizes) for e in pipeline.feed(block)]
+    return estimates + pipeline.finish()
 
 
 @pytest.mark.parametrize("hop_s", [0.1, 0.3, 0.5, 1.0])
-def test_block_sizes_change_nothing(engine: Engine, hop_s: float) -> None:
+def test_block_sizes_do_not_change_estimates(engine: Engine, hop_s: float) -> None:
     signal = music(13.0)
-    whole = run(pipeline(engine, hop_s=hop_s), signal, [len(signal)])
-    assert [e.seq for e in whole] == list(range(len(whole)))
-    assert len(whole) == math.floor(13.0 / hop_s + 1e-9)
+    reference = analyze(make_pipeline(engine, hop_s=hop_s), signal, [len(signal)])
+    assert [e.seq for e in reference] == list(range(len(reference)))
+    assert len(reference) == math.floor(13.0 / hop_s + 1e-9)
     rng = np.random.default_rng(1)
     random_sizes = [int(size) for size in rng.integers(1, 20_000, 50)]
     for sizes in ([441], [44_100], random_sizes):
-        other = run(pipeline(engine, hop_s=hop_s), signal, sizes)
-        np.testing.assert_allclose(values(other), values(whole), atol=BLOCKS_TOLERANCE)
-        assert [e.state for e in other] == [e.state for e in whole]
+        other = analyze(make_pipeline(engine, hop_s=hop_s), signal, sizes)
+        np.testing.assert_allclose(values(other), values(reference), atol=BLOCKS_TOLERANCE)
+        assert [e.state for e in other] == [e.state for e in reference]
 
 
-def test_single_samples_change_nothing(engine: Engine) -> None:
+def test_blocks_of_one_sample_do_not_change_estimates(engine: Engine) -> None:
     signal = music(2.0)
-    whole = run(pipeline(engine, hop_s=0.5), signal, [len(signal)])
-    single = run(pipeline(engine, hop_s=0.5), signal, [1])
-    np.testing.assert_allclose(values(single), values(whole), atol=TOLERANCE)
+    reference = analyze(make_pipeline(engine, hop_s=0.5), signal, [len(signal)])
+    single = analyze(make_pipeline(engine, hop_s=0.5), signal, [1])
+    np.testing.assert_allclose(values(single), values(reference), atol=TOLERANCE)
 
 
-def test_a_moment_does_not_depend_on_the_hop(engine: Engine) -> None:
+def test_the_hop_does_not_change_the_estimate_of_a_moment(engine: Engine) -> None:
     signal = music(12.0)
     by_hop = {
-        hop_s: {round(e.t, 1): e for e in run(pipeline(engine, hop_s=hop_s), signal, [4410])}
+        hop_s: {
+            round(e.t, 1): e for e in analyze(make_pipeline(engine, hop_s=hop_s), signal, [4410])
+        }
         for hop_s in (0.1, 0.2, 0.3, 0.5, 1.0)
     }
-    # A tenth of a second is no whole number of frames; every hop takes the same ones.
+    # A tick of 0.1 s is not a whole number of frames; all hops use the same frames.
     finest = by_hop.pop(0.1)
-    for made in by_hop.values():
-        pairs = [(estimate, finest[t]) for t, estimate in made.items()]
+    for estimates in by_hop.values():
+        pairs = [(estimate, finest[t]) for t, estimate in estimates.items()]
         got, expected = (
             np.array([(e.valence, e.arousal, e.valence_low, e.valence_high) for e in some])
             for some in zip(*pairs, strict=True)
@@ -68,30 +70,30 @@ def test_a_moment_does_not_depend_on_the_hop(engine: Engine) -> None:
         np.testing.assert_allclose(got, expected, atol=TOLERANCE)
 
 
-def test_nothing_of_the_future_reaches_an_estimate(engine: Engine) -> None:
+def test_an_estimate_does_not_depend_on_later_audio(engine: Engine) -> None:
     signal = music(8.0)
     changed = signal.copy()
     changed[6 * RATE_HZ :] = music(2.0, seed=9)
-    before = [e for e in run(pipeline(engine), signal, [4410]) if e.t <= 6.0]
-    after = [e for e in run(pipeline(engine), changed, [4410]) if e.t <= 6.0]
-    # The resampler's filter looks 12 ms ahead: of the estimate at 6.0 s that is a thousandth.
+    before = [e for e in analyze(make_pipeline(engine), signal, [4410]) if e.t <= 6.0]
+    after = [e for e in analyze(make_pipeline(engine), changed, [4410]) if e.t <= 6.0]
+    # The resampler's filter looks 5 ms ahead, which changes the estimate at 6.0 s slightly.
     np.testing.assert_allclose(values(after)[:5], values(before)[:5], atol=TOLERANCE)
     np.testing.assert_allclose(values(after)[5], values(before)[5], atol=2e-3)
 
 
-def test_reset_begins_anew(engine: Engine) -> None:
-    made = pipeline(engine, hop_s=0.5)
-    first = run(made, music(4.3, seed=1), [1000])
+def test_reset_starts_a_new_stream(engine: Engine) -> None:
+    made = make_pipeline(engine, hop_s=0.5)
+    first = analyze(made, music(4.3, seed=1), [1000])
     made.reset()
-    again = run(made, music(4.3, seed=1), [777])
+    again = analyze(made, music(4.3, seed=1), [777])
     np.testing.assert_allclose(values(again), values(first), atol=TOLERANCE)
     assert [e.seq for e in again] == [e.seq for e in first]
 
 
-def test_interleaved_streams_give_what_each_gives_alone(engine: Engine) -> None:
+def test_streams_do_not_affect_each_other(engine: Engine) -> None:
     signals = [music(6.0, seed=seed) for seed in (1, 2, 3)]
-    alone = [run(pipeline(engine, hop_s=0.5), signal, [4410]) for signal in signals]
-    made = [pipeline(engine, hop_s=0.5) for _ in signals]
+    alone = [analyze(make_pipeline(engine, hop_s=0.5), signal, [4410]) for signal in signals]
+    made = [make_pipeline(engine, hop_s=0.5) for _ in signals]
     together: list[list[Estimate]] = [[] for _ in signals]
     for parts in zip(*(blocks(signal, [4410]) for signal in signals), strict=True):
         for index, part in enumerate(parts):
@@ -101,8 +103,8 @@ def test_interleaved_streams_give_what_each_gives_alone(engine: Engine) -> None:
         np.testing.assert_allclose(values(together[index]), values(estimates), atol=TOLERANCE)
 
 
-def test_stereo_and_other_rates_are_close_to_mono(engine: Engine) -> None:
-    mono = run(pipeline(engine), music(11.0), [4410])[-1]
+def test_stereo_equals_mono(engine: Engine) -> None:
+    mono = analyze(make_pipeline(engine), music(11.0), [4410])[-1]
     stereo = Pipeline(engine, sample_rate_hz=RATE_HZ, channels=2)
     signal = np.repeat(music(11.0), 2, axis=1)
     last = (stereo.feed(signal) + stereo.finish())[-1]
@@ -110,7 +112,7 @@ def test_stereo_and_other_rates_are_close_to_mono(engine: Engine) -> None:
 
 
 def test_settling_then_tracking(engine: Engine) -> None:
-    estimates = run(pipeline(engine, hop_s=0.5, lag_order=6), music(5.0), [4410])
+    estimates = analyze(make_pipeline(engine, hop_s=0.5, lag_order=6), music(5.0), [4410])
     states = [e.state for e in estimates]
     assert states == [State.SETTLING] * 5 + [State.TRACKING] * 5
     assert estimates[0].latency.window_s == 3.0
@@ -121,25 +123,29 @@ def test_settling_then_tracking(engine: Engine) -> None:
         assert -1 <= e.arousal_low <= e.arousal <= e.arousal_high <= 1
 
 
-def test_silence_holds_the_last_value_and_says_so(engine: Engine) -> None:
+def test_silence_repeats_the_last_values(engine: Engine) -> None:
     signal = np.concatenate([music(6.0), np.zeros((5 * RATE_HZ, 1), np.float32), music(4.0)])
-    estimates = {round(e.t, 1): e for e in run(pipeline(engine, hop_s=0.5), signal, [4410])}
+    estimates = {
+        round(e.t, 1): e for e in analyze(make_pipeline(engine, hop_s=0.5), signal, [4410])
+    }
     assert estimates[6.0].state is State.SETTLING
     assert estimates[7.5].state is State.SILENCE
     assert estimates[11.0].state is State.SILENCE
-    held = [e for e in estimates.values() if e.state is State.SILENCE]
-    assert {e.valence for e in held} == {estimates[7.0].valence}
-    # Half a second before the music: a linear-phase filter rings a little ahead of it too.
+    silent = [e for e in estimates.values() if e.state is State.SILENCE]
+    assert {e.valence for e in silent} == {estimates[7.0].valence}
+    # Half a second before the music, because a linear-phase filter rings before it.
     assert estimates[10.5].level_db == -120.0
-    # After five seconds of silence a new piece begins, and only it is in the window.
+    # After five seconds of silence a new piece starts with an empty window.
     assert estimates[12.0].state is State.SETTLING
-    rest = run(pipeline(engine, hop_s=0.5), signal[11 * RATE_HZ :], [99])
+    rest = analyze(make_pipeline(engine, hop_s=0.5), signal[11 * RATE_HZ :], [99])
     alone = {round(e.t, 1): e for e in rest}
     assert estimates[15.0].valence == pytest.approx(alone[4.0].valence, abs=2e-2)
 
 
-def test_before_any_music_the_prior_is_held_in_silence(engine: Engine) -> None:
-    estimates = run(pipeline(engine, hop_s=0.5), np.zeros((RATE_HZ * 2, 1), np.float32), [441])
+def test_before_any_music_the_values_are_the_prior(engine: Engine) -> None:
+    estimates = analyze(
+        make_pipeline(engine, hop_s=0.5), np.zeros((RATE_HZ * 2, 1), np.float32), [441]
+    )
     prior = engine.info.prior["valence"]
     assert {e.state for e in estimates} == {State.SILENCE}
     assert {(e.valence, e.valence_low, e.valence_high) for e in estimates} == {
@@ -147,13 +153,13 @@ def test_before_any_music_the_prior_is_held_in_silence(engine: Engine) -> None:
     }
 
 
-def test_a_stream_too_short_for_its_hop_still_gets_one_estimate(engine: Engine) -> None:
-    assert len(run(pipeline(engine), music(0.7), [441])) == 1
-    assert run(pipeline(engine), music(0.3), [441]) == []
+def test_a_stream_shorter_than_its_hop_gives_one_estimate(engine: Engine) -> None:
+    assert len(analyze(make_pipeline(engine), music(0.7), [441])) == 1
+    assert analyze(make_pipeline(engine), music(0.3), [441]) == []
 
 
-def test_a_short_loss_is_filled_and_time_goes_on(engine: Engine) -> None:
-    made = pipeline(engine)
+def test_a_short_loss_is_replaced_by_silence(engine: Engine) -> None:
+    made = make_pipeline(engine)
     made.feed(music(3.0))
     estimates = made.skip(RATE_HZ // 10)
     estimates += made.feed(music(8.9))
@@ -161,82 +167,83 @@ def test_a_short_loss_is_filled_and_time_goes_on(engine: Engine) -> None:
     assert estimates[-1].state is State.TRACKING
 
 
-def test_a_long_loss_settles_again(engine: Engine) -> None:
-    made = pipeline(engine)
+def test_a_long_loss_empties_the_window(engine: Engine) -> None:
+    made = make_pipeline(engine)
     before = made.feed(music(12.0))
     assert before[-1].state is State.TRACKING
     assert made.skip(60 * RATE_HZ + 10) == []
     after = made.feed(music(3.0))
-    # The resampler still held the last milliseconds before the loss, so 12.0 s became 72.0 s.
+    # The resampler still contained the last milliseconds before the loss: 12.0 s became 72.0 s.
     assert after[0].t == pytest.approx(72.0)
     assert [e.state for e in after] == [State.SETTLING] * len(after)
     assert after[0].seq == before[-1].seq + 1
 
 
 @pytest.mark.parametrize("hop_s", [0.1, 0.3, 0.5])
-@pytest.mark.parametrize("heard_s", [3.0, 4.7])
-def test_frames_and_ticks_stay_in_line_after_a_loss(
-    engine: Engine, hop_s: float, heard_s: float
+@pytest.mark.parametrize("before_s", [3.0, 4.7])
+def test_frames_and_ticks_stay_aligned_after_a_loss(
+    engine: Engine, hop_s: float, before_s: float
 ) -> None:
-    rate = 16_000  # no resampler, so nothing of before the loss is left inside
+    rate = 16_000  # no resampling, so no audio from before the loss remains
     lost = 61 * rate + 4_321
-    before = music(heard_s, rate)
+    before = music(before_s, rate)
     after = music(8.0, rate, seed=3)
     made = Pipeline(engine, sample_rate_hz=rate, config=PipelineConfig(hop_s=hop_s))
     made.feed(before)
     broken = made.skip(lost)
     for block in blocks(after, [777]):
         broken += made.feed(block)
-    # The same music after so much silence: nothing was lost, and nothing heard before.
+    # Reference: the same music after silence of that length, without a loss.
     start = len(before) + lost
-    whole = Pipeline(engine, sample_rate_hz=rate, config=PipelineConfig(hop_s=hop_s))
-    usual = {round(e.t, 1): e for e in whole.feed(np.zeros((start, 1), np.float32))}
-    usual |= {round(e.t, 1): e for e in whole.feed(after)}
-    heard = [e for e in broken if e.state is not State.SILENCE]
-    assert len(heard) >= 7 / hop_s
-    assert made.t == whole.t
-    pairs = [(e, usual[round(e.t, 1)]) for e in heard if e.t > start / rate + 0.6]
+    reference = Pipeline(engine, sample_rate_hz=rate, config=PipelineConfig(hop_s=hop_s))
+    usual = {round(e.t, 1): e for e in reference.feed(np.zeros((start, 1), np.float32))}
+    usual |= {round(e.t, 1): e for e in reference.feed(after)}
+    sounding = [e for e in broken if e.state is not State.SILENCE]
+    assert len(sounding) >= 7 / hop_s
+    assert made.t == reference.t
+    pairs = [(e, usual[round(e.t, 1)]) for e in sounding if e.t > start / rate + 0.6]
     assert [a.state for a, _ in pairs] == [b.state for _, b in pairs]
     got, expected = (values(some)[:, :3] for some in zip(*pairs, strict=True))
     np.testing.assert_allclose(got, expected, atol=TOLERANCE)
     assert got[:, 1].std() > 1e-3
 
 
-def test_a_stream_that_fell_behind_computes_only_the_newest(engine: Engine) -> None:
+def test_only_latest_computes_only_the_newest_estimate(engine: Engine) -> None:
     signal = music(20.0)
-    made = pipeline(engine, hop_s=0.5)
+    made = make_pipeline(engine, hop_s=0.5)
     late = made.feed(signal, only_latest=True)
-    assert [round(e.t, 1) for e in late] == [19.5] or [round(e.t, 1) for e in late] == [20.0]
+    # The resampler still contains the last milliseconds, so the estimate at 20.0 s is not due.
+    assert [round(e.t, 1) for e in late] == [19.5]
     assert made.skipped_updates == round(late[0].t / 0.5) - 1
-    usual = {e.t: e for e in run(pipeline(engine, hop_s=0.5), signal, [4410])}
+    usual = {e.t: e for e in analyze(make_pipeline(engine, hop_s=0.5), signal, [4410])}
     assert late[0].valence == pytest.approx(usual[late[0].t].valence, abs=TOLERANCE)
 
 
-def test_the_piece_as_a_whole_is_told_while_something_is_heard(engine: Engine) -> None:
+def test_the_values_of_the_whole_piece_are_given_unless_silent(engine: Engine) -> None:
     signal = np.concatenate([music(6.0), np.zeros((3 * RATE_HZ, 1), np.float32)])
-    estimates = run(pipeline(engine, hop_s=0.5), signal, [4410])
+    estimates = analyze(make_pipeline(engine, hop_s=0.5), signal, [4410])
     for e in estimates:
         assert (e.whole is None) == (e.state is State.SILENCE)
         assert e.whole is None or (abs(e.whole[0]) <= 1 and abs(e.whole[1]) <= 1)
     first, last = estimates[0].whole, estimates[11].whole
     assert first != last
-    other = run(pipeline(engine, hop_s=0.5), signal, [4410])
+    other = analyze(make_pipeline(engine, hop_s=0.5), signal, [4410])
     assert [e.whole for e in other] == [e.whole for e in estimates]
 
 
-def test_hold_repeats_the_values(engine: Engine) -> None:
-    made = pipeline(engine)
+def test_repeat_last_repeats_the_values(engine: Engine) -> None:
+    made = make_pipeline(engine)
     last = made.feed(music(4.2))[-1]
-    held = made.hold(State.STALLED)
-    assert (held.valence, held.arousal_low) == (last.valence, last.arousal_low)
-    assert held.state is State.STALLED
-    assert held.seq == last.seq + 1
+    stalled = made.repeat_last(State.STALLED)
+    assert (stalled.valence, stalled.arousal_low) == (last.valence, last.arousal_low)
+    assert stalled.state is State.STALLED
+    assert stalled.seq == last.seq + 1
 
 
-def test_a_bad_block_is_refused_whole_and_disturbs_nothing(engine: Engine) -> None:
+def test_a_bad_block_is_rejected_and_changes_nothing(engine: Engine) -> None:
     signal = music(3.0)
-    clean = run(pipeline(engine), signal, [4410])
-    made = pipeline(engine)
+    clean = analyze(make_pipeline(engine), signal, [4410])
+    made = make_pipeline(engine)
     estimates: list[Estimate] = []
     for block in blocks(signal, [4410]):
         broken = block.copy()
@@ -247,10 +254,10 @@ def test_a_bad_block_is_refused_whole_and_disturbs_nothing(engine: Engine) -> No
     np.testing.assert_allclose(values(estimates + made.finish()), values(clean), atol=TOLERANCE)
 
 
-def test_a_lag_order_beyond_the_training_is_refused(engine: Engine) -> None:
-    most = engine.info.lag_order_max
-    with pytest.raises(UserError, match=f"lag order is {most + 1}"):
-        pipeline(engine, lag_order=most + 1)
+def test_a_lag_order_above_the_maximum_is_an_error(engine: Engine) -> None:
+    too_long = engine.info.lag_order_max + 1
+    with pytest.raises(UserError, match=f"lag order is {too_long}"):
+        make_pipeline(engine, lag_order=too_long)
 
 
 def test_compute_time_and_utc_come_from_the_clock(engine: Engine) -> None:

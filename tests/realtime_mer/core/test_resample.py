@@ -10,22 +10,22 @@ from realtime_mer.core.resample import StreamResampler
 from realtime_mer.errors import BadSamplesError, UserError
 
 
-def whole(resampler: StreamResampler, signal: np.ndarray, sizes: list[int]) -> np.ndarray:
+def resample(resampler: StreamResampler, signal: np.ndarray, sizes: list[int]) -> np.ndarray:
     parts = [resampler.push(resampler.mono(block)) for block in blocks(signal, sizes)]
     parts.append(resampler.push(np.empty(0, dtype=np.float32), last=True))
     return np.concatenate(parts)
 
 
-# What sound cards and files have; and a rate that only soxr takes.
+# The usual rates of sound cards and files, and a rate that needs soxr.
 USUAL_HZ = [
     *(8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
     *(88_200, 96_000, 176_400, 192_000),
 ]
-AWKWARD_HZ = 44_101
+UNUSUAL_HZ = 44_101
 
 
 def level_db(signal: np.ndarray) -> float:
-    """Of a tone, against one that fills the scale."""
+    """Return the level of a tone relative to a full-scale tone."""
     return 10 * float(np.log10(2 * np.mean(signal.astype(np.float64) ** 2) + 1e-20))
 
 
@@ -34,20 +34,20 @@ def tone(frequency_hz: float, rate_hz: int, seconds: float = 1.0) -> np.ndarray:
     return np.sin(2 * np.pi * frequency_hz * time_s).astype(np.float32)
 
 
-@pytest.mark.parametrize("rate_hz", [*USUAL_HZ, AWKWARD_HZ])
-def test_block_sizes_change_nothing(rate_hz: int) -> None:
+@pytest.mark.parametrize("rate_hz", [*USUAL_HZ, UNUSUAL_HZ])
+def test_block_sizes_do_not_change_the_output(rate_hz: int) -> None:
     signal = music(1.0, rate_hz)
-    reference = whole(StreamResampler(rate_hz, 1, 16_000), signal, [len(signal)])
-    assert len(reference) == pytest.approx(16_000, abs=2 if rate_hz == AWKWARD_HZ else 0)
+    reference = resample(StreamResampler(rate_hz, 1, 16_000), signal, [len(signal)])
+    assert len(reference) == pytest.approx(16_000, abs=2 if rate_hz == UNUSUAL_HZ else 0)
     for sizes in ([441], [1, 7, 1000], [rate_hz // 3]):
-        other = whole(StreamResampler(rate_hz, 1, 16_000), signal, sizes)
+        other = resample(StreamResampler(rate_hz, 1, 16_000), signal, sizes)
         np.testing.assert_allclose(other, reference, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("rate_hz", [*USUAL_HZ, AWKWARD_HZ])
-def test_waiting_or_not_gives_the_same(rate_hz: int) -> None:
+@pytest.mark.parametrize("rate_hz", [*USUAL_HZ, UNUSUAL_HZ])
+def test_urgency_does_not_change_the_output(rate_hz: int) -> None:
     signal = music(0.5, rate_hz)[:, 0]
-    reference = whole(StreamResampler(rate_hz, 1, 16_000), signal, [len(signal)])
+    reference = resample(StreamResampler(rate_hz, 1, 16_000), signal, [len(signal)])
     resampler = StreamResampler(rate_hz, 1, 16_000)
     parts = [
         resampler.push(block, urgent=index % 7 == 0)
@@ -58,27 +58,27 @@ def test_waiting_or_not_gives_the_same(rate_hz: int) -> None:
 
 
 @pytest.mark.parametrize("rate_hz", USUAL_HZ)
-def test_a_signal_between_the_edges_comes_through_exactly(rate_hz: int) -> None:
+def test_a_band_limited_signal_is_resampled_exactly(rate_hz: int) -> None:
     rng = np.random.default_rng(0)
-    spectrum = np.fft.rfft(rng.standard_normal(rate_hz))  # a second: one bin a hertz
+    spectrum = np.fft.rfft(rng.standard_normal(rate_hz))  # one second: one bin per hertz
     spectrum[int(0.9 * min(rate_hz, 16_000) / 2) :] = 0.0
     spectrum *= 0.5 / np.abs(np.fft.irfft(spectrum, rate_hz)).max()
     noise = np.fft.irfft(spectrum, rate_hz).astype(np.float32)
-    out = whole(StreamResampler(rate_hz, 1, 16_000), noise, [777])
-    # The same second and its spectrum, at other times; numpy cuts or fills up the spectrum.
+    out = resample(StreamResampler(rate_hz, 1, 16_000), noise, [777])
+    # The same spectrum at the output rate; numpy truncates or zero-pads it.
     exact = np.fft.irfft(spectrum, 16_000) * 16_000 / rate_hz
     np.testing.assert_allclose(out[500:-500], exact[500:-500], rtol=0, atol=5e-6)
-    # soxr's best is itself nearly a ten-thousandth off where the ratio is not whole.
-    others = soxr.resample(noise, rate_hz, 16_000, quality="VHQ")
-    np.testing.assert_allclose(out[500:-500], others[500:-500], rtol=0, atol=1.5e-4)
+    # soxr's best quality is itself off by nearly 1e-4 for ratios that are not whole.
+    by_soxr = soxr.resample(noise, rate_hz, 16_000, quality="VHQ")
+    np.testing.assert_allclose(out[500:-500], by_soxr[500:-500], rtol=0, atol=1.5e-4)
 
 
 @pytest.mark.parametrize("rate_hz", [rate for rate in USUAL_HZ if rate != 16_000])
-def test_it_passes_and_stops_where_it_should(rate_hz: int) -> None:
+def test_pass_band_and_stop_band(rate_hz: int) -> None:
     def after_db(frequency_hz: float) -> float:
-        frequency_hz -= frequency_hz % 4  # a whole number of periods in what is measured
+        frequency_hz -= frequency_hz % 4  # a whole number of periods in the measured part
         resampler = StreamResampler(rate_hz, 1, 16_000)
-        return level_db(whole(resampler, tone(frequency_hz, rate_hz), [rate_hz])[2000:-2000])
+        return level_db(resample(resampler, tone(frequency_hz, rate_hz), [rate_hz])[2000:-2000])
 
     nyquist_hz = min(rate_hz, 16_000) / 2
     for share in (0.01, 0.3, 0.6, 0.8, 0.9, 0.9125):
@@ -89,25 +89,27 @@ def test_it_passes_and_stops_where_it_should(rate_hz: int) -> None:
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 11_025])
-def test_no_image_is_above_what_came_in(rate_hz: int) -> None:
-    out = whole(StreamResampler(rate_hz, 1, 16_000), tone(0.4 * rate_hz, rate_hz), [rate_hz])
+def test_there_are_no_images_above_the_input_band(rate_hz: int) -> None:
+    out = resample(StreamResampler(rate_hz, 1, 16_000), tone(0.4 * rate_hz, rate_hz), [rate_hz])
     spectrum = np.abs(np.fft.rfft(out[1000:-1000] * np.hanning(len(out) - 2000)))
     image = round(rate_hz / 2 / 16_000 * (len(out) - 2000))
     assert spectrum[image:].max() / spectrum.max() < 10 ** (-95 / 20)
 
 
 @pytest.mark.parametrize("rate_hz", [22_050, 44_100, 48_000, 96_000])
-def test_what_is_heard_is_what_was_learnt(rate_hz: int) -> None:
+def test_features_equal_those_of_the_training_clips(rate_hz: int) -> None:
     rng = np.random.default_rng(0)
     signal = music(3.0, rate_hz)[:, 0]
-    signal += 0.1 * rng.standard_normal(len(signal)).astype(np.float32)  # up to the edge and beyond
-    heard = features(whole(StreamResampler(rate_hz, 1, 16_000), signal, [777]))
-    learnt = features(soxr.resample(signal, rate_hz, 16_000))  # as the clips are for training
-    np.testing.assert_allclose(heard[1:-1], learnt[1:-1], atol=0.1)
+    signal += 0.1 * rng.standard_normal(len(signal)).astype(
+        np.float32
+    )  # up to and above the edge of the pass band
+    live = features(resample(StreamResampler(rate_hz, 1, 16_000), signal, [777]))
+    training = features(soxr.resample(signal, rate_hz, 16_000))  # as for the training clips
+    np.testing.assert_allclose(live[1:-1], training[1:-1], atol=0.1)
 
 
 @pytest.mark.parametrize("rate_hz", [44_100, 48_000, 192_000])
-def test_a_sample_is_not_held_back_for_long(rate_hz: int) -> None:
+def test_the_delay_is_below_5_ms(rate_hz: int) -> None:
     resampler = StreamResampler(rate_hz, 1, 16_000)
     block = rate_hz // 200
     worst_s = 0.0
@@ -119,7 +121,7 @@ def test_a_sample_is_not_held_back_for_long(rate_hz: int) -> None:
 
 
 @pytest.mark.parametrize("rate_hz", [44_100, 48_000])
-def test_an_impulse_is_out_five_milliseconds_after_it_came(rate_hz: int) -> None:
+def test_an_impulse_leaves_within_5_ms(rate_hz: int) -> None:
     resampler = StreamResampler(rate_hz, 1, 16_000)
     signal = np.zeros(rate_hz, dtype=np.float32)
     impulse = rate_hz // 2
@@ -134,9 +136,9 @@ def test_an_impulse_is_out_five_milliseconds_after_it_came(rate_hz: int) -> None
     assert (start + block - impulse) / rate_hz < 0.005 + block / rate_hz
 
 
-def test_a_stream_keeps_little_for_itself() -> None:
+def test_a_stream_takes_little_memory() -> None:
     signal = music(1.0, 48_000)[:, 0]
-    StreamResampler(48_000, 1, 16_000).push(signal)  # the filter that all streams share
+    StreamResampler(48_000, 1, 16_000).push(signal)  # creates the shared filter
     tracemalloc.start()
     try:
         resamplers = [StreamResampler(48_000, 1, 16_000) for _ in range(100)]
@@ -155,13 +157,13 @@ def test_channels_are_averaged() -> None:
 
 
 @pytest.mark.parametrize("shape", [(10,), (10, 3), (2, 2, 2)])
-def test_another_number_of_channels_is_refused(shape: tuple[int, ...]) -> None:
+def test_another_number_of_channels_is_an_error(shape: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match=r"2 channel\(s\) were declared"):
         StreamResampler(44_100, 2, 16_000).mono(np.zeros(shape, dtype=np.float32))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_numbers_that_are_none_are_refused_with_their_place(value: float) -> None:
+def test_nan_and_infinity_are_errors_with_their_position(value: float) -> None:
     block = np.zeros((10, 2), dtype=np.float32)
     block[7, 1] = value
     with pytest.raises(BadSamplesError, match="at sample 7") as caught:
@@ -169,19 +171,19 @@ def test_numbers_that_are_none_are_refused_with_their_place(value: float) -> Non
     assert caught.value.count == 1
 
 
-def test_a_number_out_of_all_proportion_is_still_a_number() -> None:
+def test_very_large_values_are_accepted() -> None:
     block = np.full((10, 2), 1e30, dtype=np.float32)
     assert np.isfinite(StreamResampler(44_100, 2, 16_000).mono(block)).all()
 
 
-def test_infinities_that_cancel_are_refused_too() -> None:
+def test_infinities_that_cancel_are_errors_too() -> None:
     block = np.zeros((10, 2), dtype=np.float32)
     block[3] = np.inf, -np.inf
-    with pytest.raises(BadSamplesError, match="holds 2 value"):
+    with pytest.raises(BadSamplesError, match="contains 2 value"):
         StreamResampler(44_100, 2, 16_000).mono(block)
 
 
 @pytest.mark.parametrize(("rate_hz", "channels"), [(7_999, 1), (192_001, 1), (44_100, 0), (1, 65)])
-def test_formats_out_of_range_are_refused(rate_hz: int, channels: int) -> None:
+def test_formats_out_of_range_are_errors(rate_hz: int, channels: int) -> None:
     with pytest.raises(UserError):
         StreamResampler(rate_hz, channels, 16_000)

@@ -8,11 +8,13 @@ from support import ESTIMATE, FAST_ESTIMATE
 from realtime_mer.core.types import Estimate, State
 from realtime_mer.live.history import History
 
-WHOLE = replace(FAST_ESTIMATE, whole=(0.1, -1 / 7), state=State.STALLED, mood="joyful", utc="now")
+WITH_WHOLE = replace(
+    FAST_ESTIMATE, whole=(0.1, -1 / 7), state=State.STALLED, mood="joyful", utc="now"
+)
 
 
-@pytest.mark.parametrize("estimate", [ESTIMATE, FAST_ESTIMATE, WHOLE])
-def test_estimates_come_back_equal(estimate: Estimate) -> None:
+@pytest.mark.parametrize("estimate", [ESTIMATE, FAST_ESTIMATE, WITH_WHOLE])
+def test_stored_estimates_are_equal(estimate: Estimate) -> None:
     history = History(3)
     history.append(estimate)
     (got,), complete = history.since(-1, None)
@@ -22,12 +24,12 @@ def test_estimates_come_back_equal(estimate: Estimate) -> None:
     assert history.latest is estimate
 
 
-def test_the_oldest_give_way() -> None:
+def test_the_oldest_are_discarded() -> None:
     history = History(4)
     assert history.since(-1, None) == ([], True)
     for seq in range(10):
         history.append(replace(ESTIMATE, seq=seq))
-    assert history.maxlen == 4
+    assert history.capacity == 4
     assert [e.seq for e in history.since(-1, None)[0]] == [6, 7, 8, 9]
     assert [e.seq for e in history.since(7, 1)[0]] == [8]
     assert history.since(4, None)[1] is False
@@ -50,7 +52,7 @@ def test_ten_minutes_take_little_memory() -> None:
             for row in numbers
         ]
 
-    def traced(kept: list[object]) -> int:
+    def used_bytes(kept: list[object]) -> int:
         tracemalloc.start()
         try:
             before, _ = tracemalloc.get_traced_memory()
@@ -64,4 +66,4 @@ def test_ten_minutes_take_little_memory() -> None:
         finally:
             tracemalloc.stop()
 
-    assert traced([]) < 600 * 450
+    assert used_bytes([]) < 600 * 450

@@ -1,9 +1,8 @@
-"""The hub: who loses what, and that nobody waits."""
+"""The hub: what each subscription keeps, and that the publisher never waits."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -27,7 +26,7 @@ def seqs(items: Sequence[Item]) -> list[int]:
     return [item.seq for item in items if isinstance(item, Estimate)]
 
 
-def test_latest_slot_keeps_the_newest_estimate_and_counts_the_others() -> None:
+def test_latest_slot_keeps_the_newest_estimate_and_counts_the_lost_ones() -> None:
     hub = Hub()
     slot = hub.subscribe_latest()
     publish(hub, 0, 1, 2)
@@ -39,7 +38,7 @@ def test_latest_slot_keeps_the_newest_estimate_and_counts_the_others() -> None:
     assert slot.lost == 2
 
 
-def test_estimates_never_push_a_notice_or_the_end_out_of_the_slot() -> None:
+def test_estimates_never_replace_notices_or_the_end() -> None:
     hub = Hub()
     slot = hub.subscribe_latest()
     hub.publish(Notice("stalled", "no audio"))
@@ -48,7 +47,7 @@ def test_estimates_never_push_a_notice_or_the_end_out_of_the_slot() -> None:
     assert slot.take() == [Notice("stalled", "no audio"), estimate(49), End("over")]
 
 
-def test_the_slot_holds_a_bounded_number_of_notices() -> None:
+def test_the_slot_keeps_the_newest_16_notices() -> None:
     hub = Hub()
     slot = hub.subscribe_latest()
     for number in range(1000):
@@ -58,13 +57,13 @@ def test_the_slot_holds_a_bounded_number_of_notices() -> None:
     ]
 
 
-def test_bounded_queue_drops_the_oldest_and_counts_it() -> None:
+def test_bounded_queue_drops_the_oldest_and_counts_the_lost_ones() -> None:
     hub = Hub()
     queue = hub.subscribe_bounded(3)
     publish(hub, *range(5))
     assert seqs(queue.take()) == [2, 3, 4]
     assert queue.lost == 2
-    with pytest.raises(ValueError, match="a queue for 0 items holds nothing"):
+    with pytest.raises(ValueError, match="the capacity of the queue is 0"):
         hub.subscribe_bounded(0)
 
 
@@ -97,15 +96,12 @@ def test_wait_returns_what_another_thread_publishes() -> None:
     assert queue.wait(0.0) == []
 
 
-def test_a_subscriber_that_never_takes_costs_others_nothing() -> None:
+def test_a_subscriber_that_never_takes_does_not_affect_others() -> None:
     hub = Hub()
     stuck = hub.subscribe_latest()
-    reader = hub.subscribe_lossless()
-    start = time.perf_counter()
+    recorder = hub.subscribe_lossless()
     publish(hub, *range(20_000))
-    # A tenth of a millisecond each would still be far from what a stream of ten a second needs.
-    assert time.perf_counter() - start < 2.0
-    assert len(reader.take()) == 20_000
+    assert len(recorder.take()) == 20_000
     assert seqs(stuck.take()) == [19_999]
     assert stuck.lost == 19_999
 
@@ -139,19 +135,19 @@ def test_history_since(since: int, limit: int | None, expected: list[int], compl
     assert ([e.seq for e in estimates], all_there) == (expected, complete)
 
 
-def test_history_of_nothing() -> None:
+def test_an_empty_history() -> None:
     assert Hub().history() == ([], True)
     assert Hub().latest is None
     assert Hub().ended is None
 
 
-def test_end_is_remembered_for_who_comes_later() -> None:
+def test_the_end_is_stored() -> None:
     hub = Hub()
     hub.publish(End("over"))
     assert hub.ended == End("over")
 
 
-def test_unsubscribed_gets_nothing_more() -> None:
+def test_no_items_after_unsubscribing() -> None:
     hub = Hub()
     slot = hub.subscribe_latest()
     assert hub.subscribers == 1
@@ -162,20 +158,20 @@ def test_unsubscribed_gets_nothing_more() -> None:
     assert hub.subscribers == 0
 
 
-def test_publishing_while_others_come_and_go() -> None:
+def test_publishing_while_others_subscribe_and_unsubscribe() -> None:
     hub = Hub()
     steady = hub.subscribe_lossless()
-    going = threading.Event()
+    stop = threading.Event()
 
-    def come_and_go() -> None:
-        while not going.is_set():
+    def subscribe_and_unsubscribe() -> None:
+        while not stop.is_set():
             hub.unsubscribe(hub.subscribe_latest())
 
-    threads = [threading.Thread(target=come_and_go) for _ in range(3)]
+    threads = [threading.Thread(target=subscribe_and_unsubscribe) for _ in range(3)]
     for thread in threads:
         thread.start()
     publish(hub, *range(2000))
-    going.set()
+    stop.set()
     for thread in threads:
         thread.join()
     assert seqs(steady.take()) == list(range(2000))

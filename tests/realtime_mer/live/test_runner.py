@@ -1,4 +1,4 @@
-"""The runner: pacing, recovery, and sources that misbehave."""
+"""The runner: pacing, recovery and faulty sources."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mer_engine import Engine
 from numpy.typing import NDArray
 from support import ManualClock, music, values
 
-from realtime_mer.audio.source import Block, InputInfo, InputKind
+from realtime_mer.audio.source import Block, InputInfo, InputKind, SourceLost
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.types import Estimate, State
@@ -39,10 +39,10 @@ def offline(engine: Engine, samples: NDArray[np.float32]) -> list[Estimate]:
     return pipeline.feed(samples) + pipeline.finish()
 
 
-def listen(
+def run_script(
     source: ScriptedSource, engine: Engine, clock: ManualClock, **options: object
 ) -> tuple[list[Item], LiveRunner]:
-    """Runs a script to its end; returns everything that was published."""
+    """Run a script to its end and return the published items."""
 
     def wait(seconds: float) -> bool:
         clock.advance(seconds)
@@ -64,7 +64,7 @@ def codes(items: Iterable[Item]) -> list[str]:
     return [item.code for item in items if isinstance(item, Notice)]
 
 
-def test_a_file_gives_what_the_pipeline_gives(engine: Engine) -> None:
+def test_a_live_file_equals_offline(engine: Engine) -> None:
     samples = music(6.0, RATE, channels=2)
     runner = LiveRunner(ArraySource(samples, RATE), engine, speed=200.0)
     queue = runner.hub.subscribe_lossless()
@@ -81,42 +81,42 @@ def test_a_file_gives_what_the_pipeline_gives(engine: Engine) -> None:
 def test_stream_time_follows_the_clock(engine: Engine) -> None:
     clock = ManualClock()
     source = ScriptedSource(as_blocks(music(5.0, RATE)), clock, paced=True, live=False)
-    heard: list[tuple[float, float]] = []
+    moments: list[tuple[float, float]] = []
     began = clock.now
 
     def wait(seconds: float) -> bool:
         clock.advance(seconds)
         latest = runner.hub.latest
-        if latest is not None and (not heard or heard[-1][0] != latest.t):
-            heard.append((latest.t, clock.now - began))
+        if latest is not None and (not moments or moments[-1][0] != latest.t):
+            moments.append((latest.t, clock.now - began))
         return False
 
     runner = LiveRunner(source, engine, clock=clock, wait=wait)
     with runner:
         assert runner.join(TIMEOUT_S)
-    assert [t for t, _ in heard] == [1.0, 2.0, 3.0, 4.0]
-    for stream_time, wall_time in heard:
+    assert [t for t, _ in moments] == [1.0, 2.0, 3.0, 4.0]
+    for stream_time, wall_time in moments:
         assert wall_time == pytest.approx(stream_time, abs=0.021)
     assert clock.now - began == pytest.approx(5.0, abs=0.001)
 
 
-def test_speed_divides_the_waiting(engine: Engine) -> None:
+def test_speed_divides_the_waiting_time(engine: Engine) -> None:
     clock = ManualClock()
     began = clock.now
     source = ScriptedSource(as_blocks(music(5.0, RATE)), clock, paced=True, live=False)
-    items, _ = listen(source, engine, clock, speed=20.0)
+    items, _ = run_script(source, engine, clock, speed=20.0)
     assert clock.now - began == pytest.approx(0.25, abs=0.001)
     assert len(estimates(items)) == 5
 
 
 @pytest.mark.parametrize("speed", [0.0, -1.0, 1001.0, float("nan")])
-def test_impossible_speeds_are_refused(engine: Engine, speed: float) -> None:
+def test_impossible_speeds_are_errors(engine: Engine, speed: float) -> None:
     with pytest.raises(UserError, match="the speed is"):
         LiveRunner(ArraySource(music(1.0, RATE), RATE), engine, speed=speed)
 
 
-def test_a_machine_that_is_too_slow_skips_updates_and_keeps_up(engine: Engine) -> None:
-    """Eight seconds of audio wait already when the first block is read."""
+def test_a_late_stream_skips_updates_and_catches_up(engine: Engine) -> None:
+    """Eight seconds of audio wait when the first block is read."""
     clock = ManualClock()
     parts = as_blocks(music(8.0, RATE))
     captured = [clock.now + (number + 1) * 0.02 for number in range(len(parts))]
@@ -136,37 +136,39 @@ def test_a_machine_that_is_too_slow_skips_updates_and_keeps_up(engine: Engine) -
             yield replace(part, captured_at=moment)
 
     source = Slow(script(), clock)
-    items, runner = listen(source, engine, clock, config=PipelineConfig(hop_s=0.5))
-    told = estimates(items)
-    assert told[-1].t == 8.0
-    assert [e.seq for e in told] == list(range(len(told)))
-    assert runner.stats[Counter.SKIPPED_UPDATES] == 16 - len(told)
+    items, runner = run_script(source, engine, clock, config=PipelineConfig(hop_s=0.5))
+    got = estimates(items)
+    assert got[-1].t == 8.0
+    assert [e.seq for e in got] == list(range(len(got)))
+    assert runner.stats[Counter.SKIPPED_UPDATES] == 16 - len(got)
     assert runner.stats[Counter.SKIPPED_UPDATES] >= 10
 
 
-def test_a_slow_machine_does_not_slow_a_file_down(engine: Engine) -> None:
-    """Each update takes 0.15 s of a hop of 0.1 s: stream time still follows the clock."""
+def test_stream_time_follows_the_clock_on_a_slow_machine(engine: Engine) -> None:
+    """Each update takes 0.15 s with a hop of 0.1 s."""
     clock = ManualClock()
 
     class SlowEngine:
         info, backend = engine.info, engine.backend
 
-        def infer(self, frames, held, past):  # type: ignore[no-untyped-def]
+        def infer(self, frames, cached_maps, past):  # type: ignore[no-untyped-def]
             clock.advance(0.15)
-            return engine.infer(frames, held, past)
+            return engine.infer(frames, cached_maps, past)
 
     began = clock.now
     source = ScriptedSource(as_blocks(music(10.0, RATE)), clock, paced=True, live=False)
-    items, runner = listen(source, SlowEngine(), clock, config=PipelineConfig(hop_s=0.1))
+    items, runner = run_script(source, SlowEngine(), clock, config=PipelineConfig(hop_s=0.1))
     assert estimates(items)[-1].t == 10.0
     assert clock.now - began < 11.5
     assert runner.stats[Counter.SKIPPED_UPDATES] > 10
 
 
-def test_a_stall_is_told_and_ends_with_the_next_block(engine: Engine) -> None:
+def test_a_stall_is_reported_and_ends_with_the_next_block(engine: Engine) -> None:
     clock = ManualClock()
     head, tail = as_blocks(music(3.0, RATE)), as_blocks(music(2.0, RATE, seed=1))
-    items, runner = listen(ScriptedSource([*head, None, None, None, *tail], clock), engine, clock)
+    items, runner = run_script(
+        ScriptedSource([*head, None, None, None, *tail], clock), engine, clock
+    )
     states = [e.state for e in estimates(items)]
     settling, stalled = State.SETTLING, State.STALLED
     assert states == [settling] * 3 + [stalled] * 3 + [settling] * 2
@@ -175,16 +177,16 @@ def test_a_stall_is_told_and_ends_with_the_next_block(engine: Engine) -> None:
     assert [e.seq for e in estimates(items)] == list(range(8))
 
 
-def test_a_file_is_given_more_time_than_a_device(engine: Engine) -> None:
+def test_a_file_stalls_later_than_a_device(engine: Engine) -> None:
     clock = ManualClock()
     moments: list[float] = []
     script: list[Step] = [None, lambda: moments.append(clock.now), *as_blocks(music(1.0, RATE))]
-    items, _ = listen(ScriptedSource(script, clock, live=False), engine, clock)
+    items, _ = run_script(ScriptedSource(script, clock, live=False), engine, clock)
     assert moments == [103.0]
     assert codes(items) == ["stalled"]
 
 
-def test_a_real_source_that_hangs_is_told_without_busy_waiting(engine: Engine) -> None:
+def test_a_source_that_blocks_is_reported_as_stalled(engine: Engine) -> None:
     source = HangingSource()
     runner = LiveRunner(source, engine, config=PipelineConfig(hop_s=0.5))
     slot = runner.hub.subscribe_lossless()
@@ -198,92 +200,94 @@ def test_a_real_source_that_hangs_is_told_without_busy_waiting(engine: Engine) -
     assert runner.ended
 
 
-def test_a_lost_device_is_opened_again_with_growing_pauses(engine: Engine) -> None:
+def test_a_lost_device_is_reopened_with_growing_pauses(engine: Engine) -> None:
     clock = ManualClock()
     source = ScriptedSource(
         [*as_blocks(music(3.0, RATE)), lost(), *as_blocks(music(2.0, RATE, seed=1))],
         clock,
         reopenings=[lost(), lost(), lost(), lost(), lost(), lost(), None],
     )
-    items, runner = listen(source, engine, clock)
+    items, runner = run_script(source, engine, clock)
     assert np.diff(source.reopened_at) == pytest.approx([1.0, 2.0, 4.0, 8.0, 10.0, 10.0])
     assert codes(items) == ["input_lost", "stalled", "input_back"]
     assert runner.stats[Counter.REOPENS] == 1
-    # 35.5 s went by without audio: time went on, and the window settles again.
-    told = estimates(items)
-    assert told[-1].state is State.SETTLING
-    assert told[-1].t == pytest.approx(3.0 + 35.5 + 2.0, abs=0.6)
-    held = [e for e in told if e.state is State.STALLED]
-    assert 32 <= len(held) <= 36
+    # 35.5 s passed without audio: time went on, and the window is empty again.
+    got = estimates(items)
+    assert got[-1].state is State.SETTLING
+    assert got[-1].t == pytest.approx(3.0 + 35.5 + 2.0, abs=0.6)
+    stalled = [e for e in got if e.state is State.STALLED]
+    assert 32 <= len(stalled) <= 36
     assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(35.5 * RATE, rel=0.01)
 
 
-def test_a_device_that_is_gone_for_good_ends_the_session(engine: Engine) -> None:
+def test_a_device_that_is_lost_for_good_ends_the_session(engine: Engine) -> None:
     clock = ManualClock()
     source = ScriptedSource([*as_blocks(music(1.0, RATE)), lost(recoverable=False)], clock)
-    items, _ = listen(source, engine, clock)
+    items, runner = run_script(source, engine, clock)
     assert codes(items) == ["input_lost"]
     assert items[-1] == End("the scripted input is gone")
+    assert isinstance(runner.error, SourceLost)
     assert source.reopened_at == []
 
 
-def test_a_device_that_turns_out_gone_while_waiting(engine: Engine) -> None:
+def test_a_device_that_is_lost_for_good_while_waiting(engine: Engine) -> None:
     clock = ManualClock()
     source = ScriptedSource([lost()], clock, reopenings=[lost(), lost(recoverable=False)])
-    items, _ = listen(source, engine, clock)
+    items, _ = run_script(source, engine, clock)
     assert codes(items) == ["input_lost", "input_lost"]
     assert items[-1] == End("the scripted input is gone")
     assert len(source.reopened_at) == 2
 
 
-def test_a_device_that_comes_back_otherwise_ends_the_session(engine: Engine) -> None:
+def test_a_device_that_comes_back_with_another_format_ends_the_session(engine: Engine) -> None:
     clock = ManualClock()
     other = InputInfo(InputKind.MICROPHONE, "scripted", 48_000, 1, paced=False, live=True)
     source = ScriptedSource([lost()], clock, reopenings=[other])
-    items, _ = listen(source, engine, clock)
+    items, _ = run_script(source, engine, clock)
     assert isinstance(items[-1], End)
     assert "came back with 48000 Hz and 1 channel(s) instead of 16000 Hz" in items[-1].reason
 
 
-def test_stopping_while_a_device_is_awaited(engine: Engine) -> None:
+def test_stopping_while_waiting_for_a_device(engine: Engine) -> None:
     clock = ManualClock()
     source = ScriptedSource([lost()], clock)
-    items, _ = listen(source, engine, clock, wait=lambda seconds: True)
+    items, _ = run_script(source, engine, clock, wait=lambda seconds: True)
     assert items[-1] == End("stopped")
     assert source.reopened_at == []
 
 
-def test_drops_and_overflows_of_the_source_are_counted(engine: Engine) -> None:
+def test_losses_of_the_source_are_counted(engine: Engine) -> None:
     clock = ManualClock()
     script = as_blocks(music(2.0, RATE))
     script[50] = replace(script[50], dropped_before=RATE, overflows=3)
-    items, runner = listen(ScriptedSource(script, clock), engine, clock)
+    items, runner = run_script(ScriptedSource(script, clock), engine, clock)
     assert runner.stats[Counter.DROPPED_SAMPLES] == RATE
     assert runner.stats[Counter.OVERFLOWS] == 3
     assert estimates(items)[-1].t == 3.0
 
 
-def test_nan_goes_on(engine: Engine) -> None:
+def test_nan_does_not_end_the_session(engine: Engine) -> None:
     clock = ManualClock()
     script = as_blocks(music(2.0, RATE))
     script[10] = Block(np.full((320, 1), np.nan, dtype=np.float32))
-    items, runner = listen(ScriptedSource(script, clock), engine, clock)
+    items, runner = run_script(ScriptedSource(script, clock), engine, clock)
     assert codes(items) == ["bad_samples"]
     assert runner.stats[Counter.BAD_SAMPLES] == 320
     assert [e.t for e in estimates(items)] == [1.0, 2.0]
 
 
-def test_a_fault_of_ours_ends_the_session_instead_of_hanging(
+def test_an_internal_error_ends_the_session(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = ManualClock()
-    items, runner = listen(ScriptedSource([RuntimeError("a bug")], clock), engine, clock)
+    items, runner = run_script(ScriptedSource([RuntimeError("a bug")], clock), engine, clock)
     assert items == [End("internal error, see the server's log")]
     assert runner.ended
+    assert isinstance(runner.error, RuntimeError)
     assert "a bug" in caplog.text
 
 
-def test_stop_ends_a_waiting_read_and_leaves_no_thread(engine: Engine) -> None:
+def test_stop_ends_a_blocking_read_and_its_thread(engine: Engine) -> None:
     before = threading.active_count()
     source = HangingSource()
     runner = LiveRunner(source, engine)
@@ -292,26 +296,27 @@ def test_stop_ends_a_waiting_read_and_leaves_no_thread(engine: Engine) -> None:
     runner.stop()
     runner.stop()
     assert runner.ended
+    assert runner.error is None
     assert threading.active_count() == before
     assert queue.take() == [End("stopped")]
 
 
-def test_a_runner_starts_once(engine: Engine) -> None:
+def test_a_runner_can_be_started_only_once(engine: Engine) -> None:
     runner = LiveRunner(HangingSource(), engine)
-    with runner, pytest.raises(RuntimeError, match="starts once"):
+    with runner, pytest.raises(RuntimeError, match="started only once"):
         runner.start()
 
 
-def test_a_runner_that_never_started_can_be_stopped(engine: Engine) -> None:
+def test_a_runner_that_was_not_started_can_be_stopped(engine: Engine) -> None:
     source = HangingSource()
     LiveRunner(source, engine).stop()
     assert source.closed
 
 
-def test_latency_of_a_paced_file_is_only_the_block(engine: Engine) -> None:
+def test_the_latency_of_a_paced_file_is_at_most_its_block(engine: Engine) -> None:
     clock = ManualClock()
     source = ScriptedSource(as_blocks(music(3.0, RATE)), clock, paced=True, live=False)
-    items, _ = listen(source, engine, clock)
+    items, _ = run_script(source, engine, clock)
     for estimate in estimates(items):
         assert 0.0 <= estimate.latency.buffer_ms < 20.1
         assert estimate.latency.queue_ms < 0.1

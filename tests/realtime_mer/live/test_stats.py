@@ -17,7 +17,7 @@ def test_counting() -> None:
     assert stats.counters()[Counter.ESTIMATES] == 0
 
 
-def test_losses_are_those_of_the_health_message() -> None:
+def test_losses_are_the_counters_of_the_health_message() -> None:
     stats = Stats()
     stats.add(Counter.LATE_WINDOWS, 2)
     stats.add(Counter.ESTIMATES, 9)
@@ -31,7 +31,7 @@ def test_losses_are_those_of_the_health_message() -> None:
     }
 
 
-def test_a_session_counts_for_its_server_too() -> None:
+def test_a_session_also_counts_for_its_server() -> None:
     server = Stats()
     one, other = Stats(parent=server), Stats(parent=server)
     one.add(Counter.BAD_SAMPLES, 3)
@@ -43,7 +43,7 @@ def test_a_session_counts_for_its_server_too() -> None:
     assert other.histogram(Timing.QUEUE).count == 0
 
 
-def test_histogram_bounds_belong_to_the_lower_bucket() -> None:
+def test_bucket_bounds_belong_to_the_lower_bucket() -> None:
     stats = Stats()
     for seconds in (0.0, BUCKETS_S[0], BUCKETS_S[0] * 1.01, BUCKETS_S[-1] + 1.0):
         stats.observe(Timing.COMPUTE, seconds)
@@ -55,7 +55,7 @@ def test_histogram_bounds_belong_to_the_lower_bucket() -> None:
     assert abs(values.total_s - (BUCKETS_S[0] * 2.01 + BUCKETS_S[-1] + 1.0)) < 1e-12
 
 
-def test_nothing_is_lost_between_threads() -> None:
+def test_counts_from_several_threads_are_exact() -> None:
     stats = Stats(parent=(parent := Stats()))
 
     def work() -> None:
@@ -72,7 +72,7 @@ def test_nothing_is_lost_between_threads() -> None:
     assert parent.histogram(Timing.BUFFER).count == 8000
 
 
-def test_everything_is_explained() -> None:
+def test_every_counter_and_timing_has_a_help_text() -> None:
     assert set(HELP) == set(Counter)
     assert set(TIMING_HELP) == set(Timing)
     assert set(LOSSES) <= set(Counter)

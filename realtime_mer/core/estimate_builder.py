@@ -1,0 +1,135 @@
+"""Estimates from the network's output, with the values, times and numbers of one stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mer_engine import Inference, ModelInfo
+
+from realtime_mer.clock import Clock, iso_utc
+from realtime_mer.core.decoder import Decoder, Intervals
+from realtime_mer.core.mood import mood_word
+from realtime_mer.core.types import Estimate, FastValues, Latency, State
+
+
+@dataclass(slots=True)
+class Arrival:
+    """The arrival of a block of audio, for the latency of the estimates that it completes.
+
+    Attributes:
+        end_s: stream time of the end of the audio that arrived together.
+        queue_s: seconds from the arrival to the start of processing; for later estimates of the
+            same block, including the computation of the earlier ones.
+    """
+
+    end_s: float
+    queue_s: float
+
+
+class EstimateBuilder:
+    """Builds the estimates of one stream and keeps their last values.
+
+    Args:
+        info: description of the model.
+        lag_order: length of the lag window in steps.
+        clock: for `utc` and the compute time.
+
+    Attributes:
+        from_audio: number of estimates so far, stalled ones excluded.
+    """
+
+    def __init__(self, info: ModelInfo, lag_order: int, clock: Clock) -> None:
+        self._clock = clock
+        self._decoder = Decoder(info)
+        self._window_s = lag_order * info.step_s
+        self._step_s = info.step_s
+        # A window that is not longer than the short one would give the same values twice.
+        self._fast_lag_order = info.fast_lag_order if info.fast_lag_order < lag_order else None
+        dimensions = (info.prior["valence"], info.prior["arousal"])
+        self._prior: Intervals = tuple((p.mean, p.low, p.high) for p in dimensions)
+        self.reset()
+
+    def reset(self) -> None:
+        """Start a new stream: sequence numbers from 0, values from the model's prior."""
+        self._seq = 0
+        self.from_audio = 0
+        self._last_values = self._last_fast = self._prior
+        self._started_at = 0.0
+
+    def start_timer(self) -> None:
+        """Start measuring the compute time of the next estimate."""
+        self._started_at = self._clock.monotonic()
+
+    def update(self, inference: Inference, steps: int) -> tuple[float, float] | None:
+        """Replace the last values by those of a window of `steps` steps.
+
+        Returns:
+            Valence and arousal of the whole piece; None if the model has no such output.
+        """
+        self._last_values, whole = self._decoder.decode(inference.probabilities, steps)
+        if self._fast_lag_order is not None:
+            fast_steps = min(steps, self._fast_lag_order)
+            self._last_fast, _ = self._decoder.decode(inference.fast, fast_steps)
+        return whole
+
+    def build(
+        self,
+        state: State,
+        *,
+        t: float,
+        level_db: float,
+        whole: tuple[float, float] | None = None,
+        arrival: Arrival | None = None,
+    ) -> Estimate:
+        """Build the next estimate from the last values.
+
+        Args:
+            state: what the values are based on.
+            t: stream time in seconds.
+            level_db: RMS level of the last hop.
+            whole: as returned by `update`.
+            arrival: of the block that completes the estimate; without it `buffer_ms` and
+                `queue_ms` are 0.
+        """
+        now = self._clock.monotonic()
+        compute_s = now - self._started_at
+        self._started_at = now
+        buffer_s = queue_s = 0.0
+        if arrival is not None:
+            buffer_s, queue_s = max(0.0, arrival.end_s - t), arrival.queue_s
+            arrival.queue_s += compute_s
+        (valence, *_), (arousal, *_) = self._last_values
+        estimate = Estimate(
+            seq=self._seq,
+            t=t,
+            utc=iso_utc(self._clock.utc()),
+            **_named(self._last_values),
+            mood=mood_word(valence, arousal),
+            state=state,
+            level_db=level_db,
+            latency=Latency(self._window_s, buffer_s * 1e3, compute_s * 1e3, queue_s * 1e3),
+            whole=whole,
+            fast=self._fast_values(),
+        )
+        self._seq += 1
+        self.from_audio += state is not State.STALLED
+        return estimate
+
+    def _fast_values(self) -> FastValues | None:
+        if self._fast_lag_order is None:
+            return None
+        window_s = self._fast_lag_order * self._step_s
+        return FastValues(window_s=window_s, **_named(self._last_fast))
+
+
+def _named(intervals: Intervals) -> dict[str, float]:
+    """Return values and interval bounds by the field names of an estimate."""
+    (valence, valence_low, valence_high), (arousal, arousal_low, arousal_high) = intervals
+    return {
+        "valence": valence,
+        "arousal": arousal,
+        "valence_low": valence_low,
+        "valence_high": valence_high,
+        "arousal_low": arousal_low,
+        "arousal_high": arousal_high,
+    }
