@@ -15,7 +15,12 @@ from numbers import Real
 from typing import Any, Self
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidStatus,
+    WebSocketException,
+)
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as open_websocket
 
@@ -268,12 +273,16 @@ class _Follower:
             query["session"] = self._session
         if self._last is not None:
             query["since"] = str(self._last)
-        return open_websocket(
-            f"{self._address}?{urlencode(query)}" if query else self._address,
-            open_timeout=OPEN_TIMEOUT_S,
-            close_timeout=CLOSE_TIMEOUT_S,
-            logger=_SILENT,
-        )
+        try:
+            return open_websocket(
+                f"{self._address}?{urlencode(query)}" if query else self._address,
+                open_timeout=OPEN_TIMEOUT_S,
+                close_timeout=CLOSE_TIMEOUT_S,
+                logger=_SILENT,
+            )
+        except AssertionError as error:
+            # The library's own, if a server that speaks no HTTP sends something first.
+            raise InvalidHandshake("did not receive a valid HTTP response") from error
 
     def _wait_to_retry(self, error: Exception) -> None:
         """Wait before the next attempt, or raise if there is none."""

@@ -225,22 +225,22 @@ def test_a_cut_connection_goes_on_without_a_gap(stage: Stage) -> None:
 
 
 def test_what_the_server_no_longer_has_is_counted(stage: Stage) -> None:
-    memory = stage.hub.memory
+    capacity = stage.hub.history_capacity
     with realtime_mer.connect(stage.url) as connection:
         stage.publish(1)
         assert sequence(connection, 1) == [0]
         follower = connection._follower
         # It may come back only once the server has forgotten some.
-        wait, follower._stop.wait = follower._stop.wait, partial(_publish_and_wait, stage, memory)  # type: ignore[method-assign]
+        wait, follower._stop.wait = follower._stop.wait, partial(_publish_and_wait, stage, capacity)  # type: ignore[method-assign]
         cut(connection)
         assert sequence(connection, 1) == [11]
         follower._stop.wait = wait  # type: ignore[method-assign]
         assert connection.missed == 10
 
 
-def _publish_and_wait(stage: Stage, memory: int, timeout_s: float | None = None) -> bool:
+def _publish_and_wait(stage: Stage, capacity: int, timeout_s: float | None = None) -> bool:
     if stage.published == 1:
-        stage.publish(memory + 10)
+        stage.publish(capacity + 10)
     return False
 
 
