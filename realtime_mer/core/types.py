@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
+
+from realtime_mer.errors import UserError
 
 
 class State(StrEnum):
@@ -43,6 +47,8 @@ class Latency:
 
 # Values and interval bounds, in the order of messages and tables.
 VALUES = ("valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high")
+_LATENCY = ("window_s", "buffer_ms", "compute_ms", "queue_ms")
+_FAST = ("window_s", *VALUES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,37 @@ class Estimate:
         if self.fast is not None:
             message["fast"] = self.fast.to_dict()
         return message
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Estimate:
+        """Return the estimate of a message or a line of JSON Lines; the inverse of `to_dict`.
+
+        Unknown fields are ignored. `whole` is None, because messages do not contain it.
+
+        Raises:
+            UserError: a field is missing or not valid.
+        """
+        try:
+            return cls(
+                seq=int(data["seq"]),
+                t=float(data["t"]),
+                utc=str(data["utc"]),
+                **_numbers(VALUES, data),
+                mood=str(data["mood"]),
+                state=State(data["state"]),
+                level_db=float(data["level_db"]),
+                latency=Latency(**_numbers(_LATENCY, data["latency"])),
+                fast=FastValues(**_numbers(_FAST, data["fast"])) if "fast" in data else None,
+            )
+        except KeyError as error:
+            raise UserError(f"this is not an estimate: the field {error} is missing") from error
+        except (TypeError, ValueError) as error:
+            raise UserError(f"this is not an estimate: {error}") from error
+
+
+def _numbers(names: Iterable[str], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return numbers of parsed JSON by their names."""
+    return {name: float(data[name]) for name in names}
 
 
 def _rounded(values: FastValues | Estimate) -> dict[str, float]:

@@ -1,0 +1,416 @@
+"""A client of a running server, with reconnect and resume.
+
+A thread reads the websocket (docs/protocol.md) into a queue, and `EstimateStream` reads the queue.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import threading
+import time
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any, Self
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidStatus,
+    WebSocketException,
+)
+from websockets.sync.client import ClientConnection
+from websockets.sync.client import connect as open_websocket
+
+from realtime_mer.audio.source import InputInfo as Input
+from realtime_mer.audio.source import InputKind
+from realtime_mer.core.types import Estimate
+from realtime_mer.errors import UserError
+from realtime_mer.live.estimate_stream import POLL_S, QUEUE_CAPACITY, Alarm, EstimateStream
+from realtime_mer.live.hub import BoundedQueue, End, LatestSlot, Notice, Subscription
+
+SCHEMA = 1
+DEFAULT_PORT = 8765
+OPEN_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 1.0
+FIRST_RETRY_S = 0.25
+LAST_RETRY_S = 10.0
+_SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
+# The websockets library also raises what it logs.
+_SILENT = logging.Logger("realtime_mer.client", logging.CRITICAL + 1)
+
+
+class Connection(EstimateStream):
+    """Live estimates of a server, as returned by `connect`; see `EstimateStream`.
+
+    `with`, `async with` and the properties below wait for the server's first message.
+    """
+
+    def __init__(self, follower: _Follower, alarm: Alarm) -> None:
+        super().__init__(follower.queue, alarm, stop=follower.stop, failure=lambda: follower.error)
+        self._follower = follower
+        follower.start()
+
+    @property
+    def hello(self) -> Mapping[str, Any]:
+        """The `hello` message of the server, see docs/protocol.md.
+
+        Raises:
+            UserError: the connection failed.
+        """
+        while not self._follower.ready.wait(POLL_S):
+            pass
+        if self._follower.hello is None:
+            self.close()
+            raise self._follower.error or UserError("the connection was closed")
+        return self._follower.hello
+
+    @property
+    def session(self) -> str:
+        """The name of the session, for `connect(url, session=..., since=...)`."""
+        return str(self.hello["session"])
+
+    @property
+    def input(self) -> Input:
+        """The input of the server."""
+        return _input(self.hello["input"])
+
+    @property
+    def missed(self) -> int:
+        """Number of estimates of the session that were not delivered.
+
+        The server no longer had them, or the consumer was too slow for them (`lost`).
+        """
+        return self._follower.missed + self.lost
+
+    def __enter__(self) -> Self:
+        _ = self.hello
+        return self
+
+    async def __aenter__(self) -> Self:
+        import asyncio
+
+        await asyncio.to_thread(lambda: self.hello)
+        return self
+
+
+def connect(
+    url: str = "ws://127.0.0.1:8765",
+    *,
+    session: str | None = None,
+    since: int | None = None,
+    reconnect: bool = True,
+    timeout_s: float | None = None,
+    latest_only: bool = False,
+) -> Connection:
+    """Follow a running server. Iterate over the result with `for` or `async for`.
+
+    The first estimate is the newest one of the server. All later ones are delivered once, in order.
+    The iteration ends at the end of the session: the file has ended, or the device is lost for
+    good.
+
+    A lost connection is opened again, with pauses from 0.25 s to 10 s between attempts. The stream
+    resumes after the last estimate, as long as the server still has the next ones (ten minutes). A
+    restarted server has a new session, which is delivered from its start. `notices` contains the
+    server's warnings, and `connection_lost` and `connection_back`.
+
+    Args:
+        url: an address with ws://, wss://, http:// or https://, with or without /ws, or host:port.
+        session: the session to follow; None for the server's own.
+        since: start after this `seq` of the session; -1 for all estimates that the server has;
+            None for the newest.
+        reconnect: whether to open a lost connection again.
+        timeout_s: give up after this many seconds without a connection; None for never.
+        latest_only: keep only the newest estimate for a slow consumer, instead of all.
+
+    Raises:
+        UserError: the address or an argument is not valid. `with` and the iteration raise it if
+            nothing answers at the address, if the server is not a realtime-mer server or has
+            another schema, or if the connection is lost and may not be opened again.
+    """
+    if since is not None and (isinstance(since, bool) or not isinstance(since, int) or since < -1):
+        raise UserError(f"since is {since!r}; it must be a whole number from -1")
+    if since is not None and since >= 0 and session is None:
+        raise UserError(f"since is {since}, which counts within a session: give session too")
+    if timeout_s is not None and (not isinstance(timeout_s, Real) or not timeout_s > 0):
+        raise UserError(f"timeout_s is {timeout_s!r}; it must be a number above 0")
+    alarm = Alarm()
+    queue = LatestSlot(alarm) if latest_only else BoundedQueue(QUEUE_CAPACITY, alarm)
+    follower = _Follower(
+        websocket_address(url), queue, session=session, since=since,
+        reconnect=reconnect, timeout_s=timeout_s,
+    )  # fmt: skip
+    return Connection(follower, alarm)
+
+
+def websocket_address(url: str) -> str:
+    """Return the URL of a server's websocket for an address as users write it.
+
+    Raises:
+        UserError: the address is not valid.
+    """
+    example = "write, for example, ws://127.0.0.1:8765"
+    if not isinstance(url, str):
+        raise UserError(f"the address of the server is {url!r}; it must be a text: {example}")
+    text = url.strip()
+    try:
+        parts = urlsplit(text if "://" in text else f"//{text}")
+        port = parts.port
+    except ValueError as error:
+        raise UserError(f"{text!r} is not an address of a server ({error}); {example}") from error
+    if parts.scheme and parts.scheme not in _SCHEMES:
+        raise UserError(
+            f"{text!r} begins with {parts.scheme}://, not with ws://, wss://, http:// or "
+            f"https://; {example}"
+        )
+    if not parts.hostname or any(character.isspace() for character in text):
+        raise UserError(f"{text!r} is not an address of a server; {example}")
+    if parts.query or parts.fragment:
+        raise UserError(
+            f"{text!r} has a query or a fragment; leave it out and give session and since as "
+            "arguments"
+        )
+    host = parts.netloc if parts.scheme or port is not None else f"{parts.netloc}:{DEFAULT_PORT}"
+    path = parts.path if parts.path.strip("/") else "/ws"
+    return urlunsplit((_SCHEMES[parts.scheme or "ws"], host, path, "", ""))
+
+
+class _Lost(Exception):
+    """The connection is lost; another attempt may succeed."""
+
+
+class _Gap(Exception):
+    """The server skipped estimates for this connection, but may still have them."""
+
+
+class _Follower:
+    """The thread of a connection: receives messages, reconnects and fills the queue.
+
+    Attributes:
+        ready: set after the first hello or when the thread ends.
+        hello: the newest hello message.
+        error: the error that ended the thread; None after the end of the session and `stop`.
+        missed: number of estimates that the server no longer had.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        queue: Subscription,
+        *,
+        session: str | None,
+        since: int | None,
+        reconnect: bool,
+        timeout_s: float | None,
+    ) -> None:
+        self.queue = queue
+        self.ready = threading.Event()
+        self.hello: Mapping[str, Any] | None = None
+        self.error: Exception | None = None
+        self.missed = 0
+        self._address = address
+        self._session = session
+        self._last = since if since is not None and since >= 0 else None  # newest `seq` so far
+        self._only_newest = since is None  # of the first snapshot
+        self._newest: Mapping[str, Any] | None = None
+        self._resumed_at: int | None = None  # the `seq` before the newest gap
+        self._reconnect = reconnect
+        self._timeout_s = timeout_s
+        self._waits_for_hello = True
+        self._lost_at: float | None = None
+        self._pause_s = FIRST_RETRY_S
+        self._socket: ClientConnection | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="realtime-mer client", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the thread and close the connection."""
+        self._stop.set()
+        if self._socket is not None:
+            self._socket.close()
+        if self._thread is not threading.current_thread():
+            # A pending attempt to connect cannot be interrupted; the thread ends after it.
+            self._thread.join(CLOSE_TIMEOUT_S)
+
+    def _run(self) -> None:
+        reason = "closed"
+        try:
+            reason = self._follow()
+        except Exception as error:
+            self.error, reason = error, str(error)
+        finally:
+            self.queue.offer(End(reason))
+            self.ready.set()
+
+    def _follow(self) -> str:
+        """Receive messages until the session ends; return the reason of the end."""
+        while not self._stop.is_set():
+            try:
+                with self._open() as socket:
+                    self._socket = socket
+                    while not self._stop.is_set():
+                        # The hello comes at once; later the server may be silent for long.
+                        timeout_s = OPEN_TIMEOUT_S if self._waits_for_hello else None
+                        reason = self._take(socket.recv(timeout_s))
+                        if reason is not None:
+                            return reason
+            except _Gap:
+                self._stop.wait(FIRST_RETRY_S)
+            except (_Lost, OSError, WebSocketException) as error:
+                if not self._stop.is_set():
+                    self._wait_to_retry(error)
+        return "closed"
+
+    def _open(self) -> ClientConnection:
+        self._waits_for_hello = True
+        query = {}
+        if self._session is not None:
+            query["session"] = self._session
+        if self._last is not None:
+            query["since"] = str(self._last)
+        try:
+            return open_websocket(
+                f"{self._address}?{urlencode(query)}" if query else self._address,
+                open_timeout=OPEN_TIMEOUT_S,
+                close_timeout=CLOSE_TIMEOUT_S,
+                logger=_SILENT,
+            )
+        except AssertionError as error:
+            # The library's own, if a server that speaks no HTTP sends something first.
+            raise InvalidHandshake("did not receive a valid HTTP response") from error
+
+    def _wait_to_retry(self, error: Exception) -> None:
+        """Wait before the next attempt, or raise if there is none."""
+        refused = isinstance(error, InvalidStatus) and error.response.status_code < 500
+        sentence = self._sentence(error)
+        now = time.monotonic()
+        if self._lost_at is None:
+            self._lost_at = now
+            if self.hello is not None and self._reconnect:
+                self.queue.offer(Notice("connection_lost", f"{sentence}; trying again"))
+        left_s = (
+            None if self._timeout_s is None else max(0.0, self._lost_at + self._timeout_s - now)
+        )
+        if self.hello is None or refused or not self._reconnect or left_s == 0.0:
+            raise UserError(sentence) from error
+        # Jitter: the clients of a restarted server do not all connect at the same moment.
+        pause_s = self._pause_s * random.uniform(0.5, 1.0)
+        self._pause_s = min(2.0 * self._pause_s, LAST_RETRY_S)
+        self._stop.wait(pause_s if left_s is None else min(pause_s, left_s))
+
+    def _sentence(self, error: Exception) -> str:
+        """Return the user's message for a failed or lost connection."""
+        if isinstance(error, InvalidStatus):
+            text = (error.response.body or b"").decode(errors="replace").strip().splitlines()
+            said = f" ({text[0][:200]})" if text else ""
+            return (
+                f"{self._address} refused the connection with the HTTP status "
+                f"{error.response.status_code}{said}; is it a realtime-mer server?"
+            )
+        if isinstance(error, ConnectionClosed) and not self._waits_for_hello:
+            return f"the connection to {self._address} was lost ({error})"
+        if isinstance(error, _Lost):
+            return str(error)
+        if isinstance(error, WebSocketException):
+            return f"{self._address} is not a realtime-mer server ({error})"
+        if isinstance(error, TimeoutError):
+            return f"{self._address} does not answer within {OPEN_TIMEOUT_S:g} s"
+        return (
+            f"nothing answers at {self._address} ({error}); is `realtime-mer serve` running there?"
+        )
+
+    def _take(self, text: str | bytes) -> str | None:
+        """Process a message; return the reason if it ends the session."""
+        try:
+            return self._take_message(json.loads(text))
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise self._other_server() from error
+
+    def _take_message(self, message: Mapping[str, Any]) -> str | None:
+        kind = message["type"]
+        if self._waits_for_hello and kind == "error":
+            raise _Lost(f"{self._address}: {message['message']}")
+        if self._waits_for_hello and kind != "hello":
+            raise self._other_server()
+        match kind:
+            case "hello":
+                self._take_hello(message)
+            case "snapshot":
+                self._take_snapshot(message)
+            case "estimate":
+                self._check_for_gap(message["seq"])
+                self._deliver(message)
+            case "warning" | "error":
+                self.queue.offer(Notice(message["code"], message["message"]))
+            case "end":
+                return str(message["reason"])
+        # Unknown types are ignored: the schema allows new ones.
+        return None
+
+    def _take_hello(self, message: Mapping[str, Any]) -> None:
+        schema, session = message["schema"], message["session"]
+        if schema != SCHEMA:
+            raise UserError(
+                f"{self._address} has schema {schema} and this client schema {SCHEMA}; "
+                "install the same version of realtime-mer on both sides"
+            )
+        _input(message["input"])
+        if self._session != session:
+            if self._last is not None:
+                self._last = -1  # every estimate of a new session is new
+            self._session = session
+        if self._lost_at is not None:
+            away_s = time.monotonic() - self._lost_at
+            self.queue.offer(Notice("connection_back", f"connected again after {away_s:.1f} s"))
+        self._lost_at, self._pause_s = None, FIRST_RETRY_S
+        self._waits_for_hello = False
+        self.hello = message
+        self.ready.set()
+
+    def _take_snapshot(self, message: Mapping[str, Any]) -> None:
+        estimates = message["estimates"]
+        if not self._only_newest:
+            for estimate in estimates:
+                self._deliver(estimate)
+            return
+        if estimates:
+            self._newest = estimates[-1]
+        if not message["more"]:
+            self._only_newest = False
+            if self._newest is not None:
+                self._deliver(self._newest)
+
+    def _check_for_gap(self, seq: int) -> None:
+        """Reconnect if estimates before this one were skipped; the snapshot contains them."""
+        last = self._last
+        if self._reconnect and last is not None and seq > last + 1 and self._resumed_at != last:
+            self._resumed_at = last  # a second attempt would be in vain
+            raise _Gap
+
+    def _deliver(self, message: Mapping[str, Any]) -> None:
+        estimate = Estimate.from_dict(message)
+        if self._last is not None:
+            if estimate.seq <= self._last:
+                return
+            self.missed += estimate.seq - self._last - 1
+        self._last = estimate.seq
+        self.queue.offer(estimate)
+
+    def _other_server(self) -> UserError:
+        return UserError(
+            f"{self._address} answers, but it is not a realtime-mer server; is the address right?"
+        )
+
+
+def _input(data: Mapping[str, Any]) -> Input:
+    """Return the `input` of a hello message."""
+    known = data["kind"] in tuple(InputKind)
+    kind = InputKind(data["kind"]) if known else InputKind.PCM
+    live = kind not in (InputKind.FILE, InputKind.DEMO)
+    rate, channels = int(data["sample_rate_hz"]), int(data["channels"])
+    return Input(kind, str(data["name"]), rate, channels, paced=not live, live=live)
