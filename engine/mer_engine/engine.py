@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -13,6 +14,8 @@ from mer_engine.errors import ModelError
 from mer_engine.model_file import DIMENSIONS, ModelInfo
 
 SHIPPED_MODEL = "mer-1.onnx"
+# Receives sentences for the user.
+Announce = Callable[[str], None]
 # Between processors the outputs differ in the sixth digit. A damaged weight changes the first ones.
 SELF_CHECK_TOLERANCE = 5e-3
 
