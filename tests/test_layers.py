@@ -25,11 +25,29 @@ MAY_IMPORT = {
     "mer_engine.backends": {"mer_engine"},
     "mer_engine.datasets": {"mer_engine"},
     "mer_engine.training": {"mer_engine", "mer_engine.backends", "mer_engine.datasets"},
-    "mer_research": {"mer_engine", "mer_engine.datasets", "mer_engine.training"},
+    "mer_research": {"mer_engine", "mer_engine.datasets"},
     "realtime_mer": set(),
     "realtime_mer.core": {"mer_engine", "realtime_mer"},
     "realtime_mer.audio": {"realtime_mer", "realtime_mer.core"},
     "realtime_mer.live": {"mer_engine", "realtime_mer", "realtime_mer.core", "realtime_mer.audio"},
+    "realtime_mer.server": {
+        "mer_engine",
+        "mer_web",
+        "realtime_mer",
+        "realtime_mer.core",
+        "realtime_mer.audio",
+        "realtime_mer.live",
+    },
+    "realtime_mer.outputs": {"realtime_mer", "realtime_mer.core", "realtime_mer.live"},
+    "realtime_mer.bench": {
+        "mer_engine",
+        "mer_engine.backends",
+        "realtime_mer",
+        "realtime_mer.core",
+        "realtime_mer.audio",
+        "realtime_mer.live",
+        "realtime_mer.server",
+    },
     "realtime_mer.evaluation": {
         "mer_engine",
         "mer_engine.datasets",
@@ -113,6 +131,18 @@ def test_a_part_imports_only_what_lies_below_it(part: str) -> None:
     for name in members:
         for target in own_imports(name):
             assert part_of(target) in {part, *MAY_IMPORT[part]}, f"{name} imports {target}"
+
+
+def test_the_python_api_needs_no_server_and_no_command() -> None:
+    allowed = {f"realtime_mer.{part}" for part in ("core", "audio", "live", "outputs")}
+    for name in ("realtime_mer", "realtime_mer.api", "realtime_mer.client"):
+        for target in own_imports(name):
+            assert part_of(target) in {"mer_engine", "realtime_mer", *allowed}, f"{name}: {target}"
+
+
+def test_every_package_has_import_rules() -> None:
+    without = {part_of(name) for name in modules()} - set(MAY_IMPORT)
+    assert without == {"realtime_mer.commands"}  # may import everything
 
 
 def test_only_the_command_line_imports_commands() -> None:
