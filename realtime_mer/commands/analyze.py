@@ -43,6 +43,7 @@ EXAMPLES = """\
   realtime-mer analyze song.flac --hop 0.5 --format jsonl | jq .valence
   realtime-mer analyze album/*.mp3 -o emotions/ --plot emotions/
   realtime-mer analyze demo --plot demo.png -o demo.csv
+
 exit code:
   0  all files were analysed
   2  an option or a file was wrong; the other files were analysed

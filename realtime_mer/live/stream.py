@@ -127,7 +127,8 @@ class LiveStream:
             self.hub.publish(
                 Notice(
                     "stalled",
-                    f"no audio has arrived for {self.stall_after_s:g} s; the last values are held",
+                    f"no audio has arrived for {self.stall_after_s:g} s; "
+                    "the last values are repeated",
                 )
             )
         self._send(self.pipeline.repeat_last(State.STALLED))

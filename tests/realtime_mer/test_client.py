@@ -1,4 +1,4 @@
-"""The client of a running server: against real servers, cut connections and strangers."""
+"""The client of a running server: against real servers, cut connections and other servers."""
 
 from __future__ import annotations
 
@@ -342,7 +342,7 @@ def test_an_async_connection_that_fails() -> None:
 
 @contextmanager
 def fake_server(*messages: object) -> Iterator[str]:
-    """A websocket server that says some messages to whoever comes; yields its address."""
+    """A websocket server that sends the given messages to each client; yields its address."""
 
     def handle(connection: ServerConnection) -> None:
         for message in messages:

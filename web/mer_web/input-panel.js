@@ -54,7 +54,7 @@ export class InputPanel {
   }
 
   _addDropTarget() {
-    // Entering a child fires before leaving its parent: only a count tells when the pointer has left.
+    // Entering a child fires before leaving its parent: only a count shows when the pointer has left.
     let depth = 0;
     const files = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes("Files") ?? false;
     addEventListener("dragenter", (event) => {

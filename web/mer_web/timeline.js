@@ -63,7 +63,7 @@ export class Timeline {
     this.zoom = 60;
     /** Server time in seconds at the right edge of the last frame. */
     this.edge = NaN;
-    /** Position of the pointer in CSS pixels from the left; -1 where it is elsewhere. */
+    /** Position of the pointer in CSS pixels from the left; -1 where it is outside. */
     this.pointer = -1;
     /** Number of tiles painted so far, for tests. */
     this.paintedTiles = 0;

@@ -128,9 +128,9 @@ def test_a_network_that_amplifies_rounding_is_written_without_reference(
     engine = load_engine(path)
     assert engine.info == info
     assert not parity.has_reference(info)
-    told: list[str] = []
-    load_engine(path, backend="auto", announce=told.append)
-    assert told[0].startswith(
+    messages: list[str] = []
+    load_engine(path, backend="auto", announce=messages.append)
+    assert messages[0].startswith(
         "backend: onnxruntime; rounding errors alone change the outputs of the model rough"
     )
 
