@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 # torch's GPU libraries are large; a slow line should not fail the installation
 export PIP_DEFAULT_TIMEOUT ?= 120
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# idle BLAS and OpenMP threads would spin and take the time of the other test process
+test: export OPENBLAS_NUM_THREADS ?= 1
+test: export GOMP_SPINCOUNT ?= 0
 INSTALL := $(BIN)/python -m pip install
 NEED_PIP := $(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip || \
   { echo "$(VENV) has no pip; remove it (make clean) and run make again" >&2; exit 1; }
@@ -21,6 +24,7 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	$(if $(ARGS),,PYTHON=$(BIN)/python bash tests/second_python.sh)
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -63,4 +67,4 @@ $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-3.* build dist .pytest_cache .mypy_cache .ruff_cache

@@ -29,6 +29,7 @@ for version in 3.13 3.12; do
   echo "fast tests on $("$environment/bin/python" --version)"
   exec "$environment/bin/python" -m pytest -n 2 --dist loadfile --quiet \
     tests/test_layers.py tests/mer_engine/datasets tests/mer_engine/test_engine.py \
-    tests/realtime_mer/core tests/realtime_mer/live tests/realtime_mer/server
+    tests/realtime_mer/core tests/realtime_mer/live tests/realtime_mer/server \
+    tests/realtime_mer/test_api.py tests/realtime_mer/test_client.py
 done
 echo "no second Python version on this machine: the tests ran on $first alone"
