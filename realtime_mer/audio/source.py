@@ -10,6 +10,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime_mer.closable import Closable
 from realtime_mer.errors import UserError
 
 Samples = NDArray[np.float32]
@@ -131,8 +132,8 @@ class Source(Protocol):
     ) -> None: ...
 
 
-class SourceBase:
-    """Common parts of sources: `info`, context management, no recovery."""
+class SourceBase(Closable):
+    """Common parts of sources: `info`, no recovery. The end of a `with` block calls `close`."""
 
     _info: InputInfo
 
@@ -142,17 +143,3 @@ class SourceBase:
 
     def reopen(self) -> None:
         raise SourceLost(f"{self._info.name} cannot be reopened", recoverable=False)
-
-    def close(self) -> None:
-        """Release all resources; safe to call twice."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
+from realtime_mer.closable import Closable
 from realtime_mer.core.types import Estimate
 from realtime_mer.live.hub import Item, Notice, Subscription
 
@@ -39,7 +40,7 @@ class Alarm:
         return event
 
 
-class EstimateStream:
+class EstimateStream(Closable):
     """Live estimates in order: a context manager, an iterator and an asynchronous iterator.
 
     The stream and its thread end at the end of the `with` or `async with` block, on `close`, or
@@ -87,17 +88,6 @@ class EstimateStream:
         self._closed = True
         self._stop()
         self._alarm()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     async def __aenter__(self) -> Self:
         return self

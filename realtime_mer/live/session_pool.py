@@ -23,8 +23,6 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from mer_engine import Engine
@@ -33,6 +31,7 @@ from numpy.typing import NDArray
 from realtime_mer.audio.format import AudioFormat
 from realtime_mer.audio.source import InputInfo, InputKind
 from realtime_mer.clock import Clock, SystemClock
+from realtime_mer.closable import Closable
 from realtime_mer.core.batching import MAX_BATCH, run_batch
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
@@ -147,7 +146,7 @@ class _Turn:
     stalls: bool
 
 
-class SessionPool:
+class SessionPool(Closable):
     """Runs the sessions of all clients on a few threads.
 
     Only one thread at a time works on a session. Each turn processes its audio up to its next
@@ -205,17 +204,6 @@ class SessionPool:
         self._timers: list[tuple[float, int, str]] = []
         self._timer_numbers = itertools.count()
         self._workers: set[threading.Thread] = set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __len__(self) -> int:
         return len(self._sessions)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from realtime_mer.closable import Closable
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import Hub
@@ -16,7 +15,7 @@ from realtime_mer.outputs.table import table_writer
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
-class Recorder:
+class Recorder(Closable):
     """Subscribes without loss and appends a row per estimate.
 
     Args:
@@ -73,14 +72,3 @@ class Recorder:
                 os.fsync(self._stream.fileno())
         finally:
             self._stream.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

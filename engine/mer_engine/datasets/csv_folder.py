@@ -185,9 +185,7 @@ def _read_labels(folder: Path, audio: dict[str, Path], remarks: list[str]) -> di
     if (folder / LABELS).exists():
         table = read_table(folder / LABELS, "the labels over time", ["file", "time_s", *DIMENSIONS])
         for row in table.rows:
-            name = row.cells["file"].strip().replace("\\", "/").removeprefix("./")
-            if not name:
-                raise DataError(f"{table.path}, line {row.line} has no file name")
+            name = table.file_name(row)
             _add_row(name, labels[name], table, row)
         for name in tables:
             remarks.append(f"song {name}: the CSV beside it is not read, because {LABELS} exists")
@@ -263,9 +261,7 @@ def _read_songs(path: Path, remarks: list[str]) -> dict[str, _Metadata]:
     metadata: dict[str, _Metadata] = {}
     cells: dict[str, dict[str, str]] = {}
     for row in table.rows:
-        name = row.cells["file"].strip().replace("\\", "/").removeprefix("./")
-        if not name:
-            raise DataError(f"{path}, line {row.line} has no file name")
+        name = table.file_name(row)
         entry = _read_metadata(name, table, row)
         if name in metadata:
             if cells[name] == row.cells:

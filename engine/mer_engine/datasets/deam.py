@@ -34,7 +34,7 @@ from mer_engine.datasets.problems import (
     DataError,
     Problem,
 )
-from mer_engine.datasets.table import Row, Table, read_table
+from mer_engine.datasets.table import read_table
 from mer_engine.datasets.types import (
     CLIP_S,
     DIMENSIONS,
@@ -149,14 +149,6 @@ def _table(folder: Path, name: str) -> Path:
     return path if path.is_file() else next(iter(sorted(folder.rglob(name))), path)
 
 
-def _song_id(table: Table, row: Row) -> str:
-    text = row.cells["song_id"]
-    try:
-        return str(int(table.number(text)))
-    except ValueError as error:
-        raise DataError(f"{table.path}, line {row.line}: {text!r} is not a song number") from error
-
-
 def _curves(path: Path, purpose: str, bad: dict[str, Problem]) -> dict[str, Curve]:
     table = read_table(path, purpose, ["song_id"])
     times = {
@@ -166,7 +158,7 @@ def _curves(path: Path, purpose: str, bad: dict[str, Problem]) -> dict[str, Curv
     }
     curves = {}
     for row in table.rows:
-        song = _song_id(table, row)
+        song = table.song_number(row, "song_id")
         points = []
         for column, time_s in times.items():
             text = row.cells[column]
@@ -197,7 +189,7 @@ def _static(path: Path, bad: dict[str, Problem]) -> dict[str, tuple[float, float
     table = read_table(path, "the labels of whole songs", ["song_id", *columns])
     static = {}
     for row in table.rows:
-        song = _song_id(table, row)
+        song = table.song_number(row, "song_id")
         values = []
         for column in columns:
             text = row.cells[column]
@@ -269,5 +261,5 @@ def _extra(root: Path) -> tuple[Clip, ...]:
             start = table.number(row.cells["start_s"])
         except ValueError as error:
             raise DataError(f"{path}, line {row.line}: {error}") from error
-        clips.append(Clip(_song_id(table, row), audio, start, 0.0, CLIP_S))
+        clips.append(Clip(table.song_number(row, "song_id"), audio, start, 0.0, CLIP_S))
     return tuple(clips)

@@ -44,7 +44,7 @@ from mer_engine.datasets.problems import (
     DataError,
     Problem,
 )
-from mer_engine.datasets.table import Row, read_table
+from mer_engine.datasets.table import read_table
 from mer_engine.datasets.types import Clip, Collection, Song, cut, split_by_name
 
 _VALENCE, _AROUSAL = "valence(mean)", "arousal(mean)"
@@ -117,19 +117,12 @@ def _table(root: Path, name: str) -> Path:
     return path if path.is_file() else root / name
 
 
-def _song_id(text: str, path: Path, row: Row) -> str:
-    try:
-        return str(int(float(text)))
-    except ValueError as error:
-        raise DataError(f"{path}, line {row.line}: {text!r} is not a song number") from error
-
-
 def _metadata(root: Path) -> dict[str, tuple[str | None, str | None]]:
     table = read_table(
         root / "metadata.csv", "artist and title of the songs", ["musicid", "title", "artist"]
     )
     return {
-        _song_id(row.cells["musicid"], table.path, row): (
+        table.song_number(row, "musicid"): (
             row.cells["artist"].strip() or None,
             row.cells["title"].strip() or None,
         )
@@ -141,7 +134,7 @@ def _curves(path: Path, bad: dict[str, Problem]) -> dict[str, tuple[Curve, Curve
     table = read_table(path, "the labels over time", ["musicid", "frametime", _AROUSAL, _VALENCE])
     points: dict[str, dict[float, tuple[float, float]]] = defaultdict(dict)
     for row in table.rows:
-        song = _song_id(row.cells["musicid"], path, row)
+        song = table.song_number(row, "musicid")
         where = f"{path.name}, line {row.line}"
         numbers = []
         for column in ("frametime", _VALENCE, _AROUSAL):
@@ -186,7 +179,7 @@ def _static(path: Path, bad: dict[str, Problem]) -> dict[str, tuple[float, float
         song_column, columns, low, high = "song_id", ("valence_mean", "arousal_mean"), 1.0, 9.0
     static = {}
     for row in table.rows:
-        song = _song_id(row.cells[song_column], path, row)
+        song = table.song_number(row, song_column)
         values = []
         for column in columns:
             where = f"{path.name}, line {row.line}, {column}"

@@ -58,6 +58,31 @@ class Table:
             raise ValueError(f"{text!r} is infinite")
         return value
 
+    def song_number(self, row: Row, column: str) -> str:
+        """Return the song number in a cell, without leading zeros and decimals.
+
+        Raises:
+            DataError: the cell contains something else.
+        """
+        text = row.cells[column]
+        try:
+            return str(int(self.number(text)))
+        except ValueError as error:
+            raise DataError(
+                f"{self.path}, line {row.line}: {text!r} is not a song number"
+            ) from error
+
+    def file_name(self, row: Row, column: str = "file") -> str:
+        """Return the file name in a cell, with slashes and without a leading "./".
+
+        Raises:
+            DataError: the cell is empty.
+        """
+        name = row.cells[column].strip().replace("\\", "/").removeprefix("./")
+        if not name:
+            raise DataError(f"{self.path}, line {row.line} has no file name")
+        return name
+
 
 def read_table(path: Path, purpose: str, required: Iterable[str] = ()) -> Table:
     """Read a table whose first line names its columns.

@@ -86,15 +86,8 @@ def _weights(result: Result) -> Figure:
     """Plot the indicators by weight (the paper's Figs. 4 and 5)."""
     figure, axes = _panels(2, 2, (9.2, 6.6))
     for row in result["weights"]:
-        column = list(result["titles"]).index(row["protocol"])
-        axis = axes[list(_COLOURS).index(row["dimension"])][column]
-        ranked = sorted(row["weights"].items(), key=lambda item: item[1])
-        axis.barh(
-            [name for name, _ in ranked], [100 * value for _, value in ranked],
-            color=_COLOURS[row["dimension"]],
-        )  # fmt: skip
-        title = f"{row['dimension']}, {result['titles'][row['protocol']]}"
-        axis.set_title(title, fontsize=10, loc="left")
+        percents = {name: 100 * value for name, value in row["weights"].items()}
+        axis = _ranked_bars(axes, result, row, percents)
         axis.set_xlabel("weight, %")
         axis.tick_params(axis="y", labelsize=8)
     return figure
@@ -104,20 +97,26 @@ def _importances(result: Result) -> Figure:
     """Plot the most important features, and the threshold."""
     figure, axes = _panels(2, 2, (9.6, 10.0))
     for row in result["rows"]:
-        column = list(result["titles"]).index(row["protocol"])
-        axis = axes[list(_COLOURS).index(row["dimension"])][column]
-        ranked = sorted(row["importances"].items(), key=lambda item: item[1])[-_TOP:]
-        axis.barh(
-            [name for name, _ in ranked], [value for _, value in ranked],
-            color=_COLOURS[row["dimension"]],
-        )  # fmt: skip
+        axis = _ranked_bars(axes, result, row, row["importances"])
         axis.axvline(result["threshold"], color=_GREY, linewidth=1, linestyle=":")
         axis.set_xscale("log")
-        title = f"{row['dimension']}, {result['titles'][row['protocol']]}"
-        axis.set_title(title, fontsize=9, loc="left")
         axis.set_xlabel(f"importance ({row['kept']} of {len(row['importances'])} are kept)")
         axis.tick_params(axis="y", labelsize=7)
     return figure
+
+
+def _ranked_bars(
+    axes: list[list[Axes]], result: Result, row: Result, values: dict[str, float]
+) -> Axes:
+    """Plot the largest values by name, in the panel of the row's dimension and protocol."""
+    column = list(result["titles"]).index(row["protocol"])
+    axis = axes[list(_COLOURS).index(row["dimension"])][column]
+    ranked = sorted(values.items(), key=lambda item: item[1])[-_TOP:]
+    names, lengths = zip(*ranked, strict=True)
+    axis.barh(names, lengths, color=_COLOURS[row["dimension"]])
+    title = f"{row['dimension']}, {result['titles'][row['protocol']]}"
+    axis.set_title(title, fontsize=10, loc="left")
+    return axis
 
 
 def _searches(result: Result) -> Figure:
