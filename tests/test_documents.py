@@ -59,4 +59,6 @@ def test_modules_and_classes_exist(name: str) -> None:
     code = source()
     for owner, member in CLASS.findall(text):
         assert re.search(rf"\b(?:class {owner}\b|{owner} =)", code), owner
-        assert not member or re.search(rf"\bdef {member}\b", code), f"{owner}.{member}"
+        assert not member or re.search(rf"\bdef {member}\b|^    {member}: ", code, re.MULTILINE), (
+            f"{owner}.{member}"
+        )
