@@ -1,7 +1,7 @@
 """Simpler methods on the same songs, with the same audio.
 
-pip install '.[train]'
-python benchmarks/studies/baselines.py --data DIR
+    .venv/bin/pip install -e '.[train]'
+    .venv/bin/python benchmarks/studies/baselines.py --data DIR
 
 Needs scikit-learn, which is part of the `train` extra.
 """
@@ -22,6 +22,7 @@ from mer_engine import Engine
 from mer_engine.datasets.audio import read_channels
 from mer_engine.datasets.problems import DataError
 from mer_engine.datasets.types import CLIP_STEPS, FIRST_SCORED_STEP, STEP_S, Clip, Collection
+from mer_engine.install_hint import install_hint
 from mer_research.paper.descriptors import (
     FUNCTIONALS,
     SAMPLE_RATE_HZ,
@@ -275,7 +276,7 @@ def _measure(engine: Engine, collection: Collection, args: argparse.Namespace) -
 def main(arguments: list[str] | None = None) -> int:
     args = study_parser("baselines", __doc__ or "", split="test").parse_args(arguments)
     if importlib.util.find_spec("sklearn") is None:
-        print("scikit-learn is not installed: pip install '.[train]'", file=sys.stderr)
+        print(f"scikit-learn is not installed; {install_hint('train')}", file=sys.stderr)
         return 2
     return run_study(args, _measure)
 

@@ -1,7 +1,8 @@
 """A linear probe of the tagger: how well its embeddings predict emotion, and how the level matters.
 
-pip install '.[train]'; pip download musicnn --no-deps
-python benchmarks/studies/tagger_probe.py --data DIR --teacher WHEEL
+    .venv/bin/pip install -e '.[train]'
+    .venv/bin/pip download musicnn --no-deps
+    .venv/bin/python benchmarks/studies/tagger_probe.py --data DIR --teacher WHEEL
 
 The probe is ridge regression on the running mean of MusiCNN's embeddings (three seconds each, once
 per second). It is fitted on the training and validation songs; five folds by artist choose the

@@ -47,10 +47,10 @@ def sparrow_search(
     """Minimise a function over the unit cube.
 
     From the original: the best fifth are producers; they search widely without an alarm and move at
-    random with one. The others scrounge: the better half of the flock around the best producer, the
-    worse half elsewhere. A random fifth are watchers; they move towards the best position, or away
-    from the worst. Positions outside the cube are clipped. A sparrow keeps a new position only if
-    it is better.
+    random with one. The others follow: those of the better half of the flock search around the best
+    producer, those of the worse half at random. A random fifth are watchers; they move towards the
+    best position, or away from the worst. Positions outside the cube are clipped. A sparrow keeps a
+    new position only if it is better.
 
     Args:
         evaluate: the function; called with all sparrows at once.
