@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 
 from mer_engine.errors import ModelError
 from mer_engine.model_file import DIMENSIONS, ModelInfo
+
+Announce = Callable[[str], None]
+"""Receives a sentence for the user."""
 
 SHIPPED_MODEL = "mer-1.onnx"
 # Between processors the outputs differ in the sixth digit. A damaged weight changes the first ones.

@@ -10,9 +10,9 @@ from pathlib import Path
 from mer_engine.backends import parity
 from mer_engine.backends.benchmark_input import BenchmarkInput
 from mer_engine.backends.fallback import FallbackEngine
-from mer_engine.backends.registry import AUTO, DEFAULT, NAMES, Announce, Backend, backend, backends
+from mer_engine.backends.registry import AUTO, DEFAULT, NAMES, Backend, backend, backends
 from mer_engine.cache import KeyValueCache, cache_folder
-from mer_engine.engine import Engine, self_check
+from mer_engine.engine import Announce, Engine, self_check
 from mer_engine.errors import BackendError, ModelError, NotCompiledError
 
 # Updates before the timed ones, and timed updates.

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mer_engine.engine import Engine
+from mer_engine.engine import Announce, Engine
 
 AUTO = "auto"
 DEFAULT = "onnxruntime"
 # Receives sentences for the user.
-Announce = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

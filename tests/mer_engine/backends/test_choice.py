@@ -12,9 +12,16 @@ from mer_engine import Engine, ModelError, load_engine
 from mer_engine.backends import choice, parity
 from mer_engine.backends.fallback import FallbackEngine
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine, environment
-from mer_engine.backends.registry import Announce, Backend, backends
+from mer_engine.backends.registry import Backend, backends
 from mer_engine.cache import cache_folder
-from mer_engine.engine import Inference, backend_warning, no_past, shipped_model, silent_maps
+from mer_engine.engine import (
+    Announce,
+    Inference,
+    backend_warning,
+    no_past,
+    shipped_model,
+    silent_maps,
+)
 from mer_engine.errors import BackendError, NotCompiledError
 from mer_engine.model_file import write_metadata
 from numpy.typing import NDArray

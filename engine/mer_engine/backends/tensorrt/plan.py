@@ -13,10 +13,10 @@ from typing import Any
 from mer_engine.backends import cuda, plans
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine, read_model
 from mer_engine.backends.plans import PlanKey, StaleError
-from mer_engine.backends.registry import Announce
 from mer_engine.backends.tensorrt.build import Library, build, library_for, make_logger
 from mer_engine.backends.tensorrt.engine import Context, TensorRtEngine
 from mer_engine.cache import DamagedError, write_file
+from mer_engine.engine import Announce
 from mer_engine.errors import BackendError, NotCompiledError
 from mer_engine.model_file import ModelInfo
 
