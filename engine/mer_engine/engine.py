@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from mer_engine.errors import ModelError
 from mer_engine.model_file import DIMENSIONS, ModelInfo
 
-SHIPPED_MODEL = "mer-1.onnx"
-# Receives sentences for the user.
 Announce = Callable[[str], None]
+"""Receives a sentence for the user."""
+
+SHIPPED_MODEL = "mer-1.onnx"
 # Between processors the outputs differ in the sixth digit. A damaged weight changes the first ones.
 SELF_CHECK_TOLERANCE = 5e-3
 

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 TRAINING = "z-score of the training part"
 # 0 to 1 over all data, including the test part, as in the public code.
 PAPER = "0 to 1 over all data (the paper's code)"
-SCALINGS = (TRAINING, PAPER)
 _MAX_Z_SCORE = 6.0
 _EPSILON = 1e-8
 
@@ -22,7 +21,7 @@ def scale(
     Args:
         features: float32 [steps, columns]; NaN becomes the middle of the scale.
         training: bool [steps], True for steps of the training part.
-        scaling: one of `SCALINGS`.
+        scaling: `TRAINING` or `PAPER`.
 
     Returns:
         float32 [steps, columns].
