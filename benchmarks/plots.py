@@ -72,7 +72,7 @@ def accuracy_over_time(result: dict[str, Any], path: Path) -> None:
     """Plot R2 over the seconds of audio."""
     figure, axes = figure_of(1, height=3.0)
     for name in DIMENSIONS:
-        rows = [row for row in result["heard"] if name in row]
+        rows = [row for row in result["by_duration"] if name in row]
         _line(axes[0], [row["seconds"] for row in rows], [row[name]["r2"] for row in rows], name)
     axes[0].set_xlabel("seconds of audio")
     axes[0].set_ylabel("R2 at that time")

@@ -114,7 +114,7 @@ def campaigns(result: Result) -> str | None:
 
 def by_duration(result: Result) -> str:
     rows = []
-    for row in result["heard"]:
+    for row in result["by_duration"]:
         cells = [f"{row['seconds']:g} s"]
         for name in DIMENSIONS:
             one = row.get(name)

@@ -189,7 +189,7 @@ def _within(data: dict[str, Any]) -> list[str]:
 
 
 def _over_time(data: dict[str, Any]) -> list[str]:
-    rows = [row for row in data["heard"] if len(row) > 1]
+    rows = [row for row in data["by_duration"] if len(row) > 1]
     lines = [f"{'R2 after':<20}" + "".join(f"{row['seconds']:>8g} s" for row in rows)]
     for name in _ORDER:
         cells = (_optional(row.get(name, {}).get("r2"), 10) for row in rows)

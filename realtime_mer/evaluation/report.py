@@ -119,7 +119,7 @@ class Report:
             "genres": _rows("genre", self.genres),
             "campaigns": _rows("campaign", self.campaigns),
             "long_songs": LONG_SONGS_REMARK if self.campaigns else None,
-            "heard": _rows("seconds", self.by_duration),
+            "by_duration": _rows("seconds", self.by_duration),
             "model_was_trained_on_these_songs": self.trained_on,
             "songs": self.songs,
             "split": self.split,

@@ -103,14 +103,14 @@ def test_the_json_report_is_complete(collection: Collection, engine: Engine) -> 
     report = json.loads(json.dumps(measure_accuracy(engine, collection, "test").to_dict()))
     assert [row["campaign"] for row in report["campaigns"]] == ["2015 (songs 2001-2058)"]
     assert "all 58" in report["long_songs"]
-    assert [row["seconds"] for row in report["heard"]] == [0.5, 1.0, 2.0, 3.0, 5.0, 10.0]
+    assert [row["seconds"] for row in report["by_duration"]] == [0.5, 1.0, 2.0, 3.0, 5.0, 10.0]
     for name in ("valence", "arousal"):
         widths = report["interval_width"][name]
         assert 0 < widths["mean"] < 2
         assert 0 <= widths["fitted_coverage"] <= 1
         # The label rises by 0.0001 per step: too little to count as varying.
         assert report["per_song"][name]["varying"] == 0
-    assert report["heard"][-1]["arousal"]["songs"] == 6
+    assert report["by_duration"][-1]["arousal"]["songs"] == 6
 
 
 def test_constant_intervals_are_fitted_on_the_validation_songs(
