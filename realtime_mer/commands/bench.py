@@ -35,11 +35,11 @@ EXAMPLES = """\
 """
 MIN_SECONDS = 12.0
 DEFAULT_SECONDS, QUICK_SECONDS = 30.0, 12.0
-QUESTIONS = ("latency", "engine", "streams", "viewers", "start-up")
+MEASUREMENTS = ("latency", "engine", "streams", "viewers", "start-up")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("question", choices=QUESTIONS, help="what to measure")
+    parser.add_argument("measurement", choices=MEASUREMENTS, help="what to measure")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
         "--quick", action="store_true",
@@ -52,9 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.seconds is not None and args.question != "latency":
+    if args.seconds is not None and args.measurement != "latency":
         raise UserError(
-            f"--seconds belongs to 'bench latency'; use --quick with 'bench {args.question}'"
+            f"--seconds belongs to 'bench latency'; use --quick with 'bench {args.measurement}'"
         )
     if args.seconds is None:
         args.seconds = QUICK_SECONDS if args.quick else DEFAULT_SECONDS
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if sys.stderr.isatty():
         print("measuring ...", file=sys.stderr)
-    measure, report = _QUESTIONS[args.question]
+    measure, report = _MEASUREMENTS[args.measurement]
     result = measure(args)
     print(json.dumps(result, indent=2) if args.json else "\n".join(report(result)))
     return 0
@@ -212,7 +212,7 @@ def _machine(result: dict[str, Any]) -> str:
     )
 
 
-_QUESTIONS: dict[
+_MEASUREMENTS: dict[
     str,
     tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[[dict[str, Any]], list[str]]],
 ] = {

@@ -29,7 +29,8 @@ class Recorder(Closable):
     def __init__(self, hub: Hub, path: Path) -> None:
         row_format = SUFFIXES.get(path.suffix.lower())
         if row_format is None:
-            raise UserError(f"the recording {path} must end in {', '.join(SUFFIXES)}")
+            *first, last = SUFFIXES
+            raise UserError(f"the recording {path} must end in {', '.join(first)} or {last}")
         try:
             self._stream = path.open("x", encoding="utf-8", newline="")
         except FileExistsError:

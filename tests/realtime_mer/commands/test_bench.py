@@ -10,8 +10,8 @@ import pytest
 from realtime_mer.cli import main
 
 
-def bench(capsys: pytest.CaptureFixture[str], question: str) -> dict[str, Any]:
-    assert main(["bench", question, "--quick", "--json"]) == 0
+def bench(capsys: pytest.CaptureFixture[str], measurement: str) -> dict[str, Any]:
+    assert main(["bench", measurement, "--quick", "--json"]) == 0
     result: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert len(result["model"]["sha256"]) == 64
     assert result["machine"]["date_utc"]
