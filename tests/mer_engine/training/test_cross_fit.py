@@ -1,4 +1,4 @@
-"""Folds, teacher targets of labelled and unlabelled clips, and the regressor."""
+"""Teacher targets of labelled and unlabelled clips, and the regressor."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from mer_engine.datasets.problems import DataError
 from mer_engine.network import NetworkConfig, RegressionHead
 from mer_engine.training import cross_fit as cross_fit_module
 from mer_engine.training.cross_fit import cross_fit, teacher_targets
 from mer_engine.training.examples import Labels
-from mer_engine.training.folds import clip_folds, group_folds
 from mer_engine.training.predict import predict
 from mer_engine.training.settings import FitSettings
 from numpy.typing import NDArray
@@ -47,36 +45,6 @@ def clips(count: int, seed: int = 0) -> tuple[Steps, Labels]:
     songs = np.array([f"csv/{n // 2}" for n in range(count)])
     static = (values[:, 0] / 2).astype(np.float32)
     return steps.astype(np.float16), Labels(values, static, songs, songs, np.zeros(count, bool))
-
-
-def test_folds_keep_groups_together() -> None:
-    groups = np.array([f"artist {n}" for n in np.random.default_rng(0).integers(0, 23, 200)])
-    folds = group_folds(groups, 5, seed=1)
-    assert set(folds) == set(range(5))
-    for group in np.unique(groups):
-        assert len(set(folds[groups == group])) == 1
-    sizes = [len(set(groups[folds == fold])) for fold in range(5)]
-    assert max(sizes) - min(sizes) <= 1
-    np.testing.assert_array_equal(group_folds(groups, 5, seed=1), folds)
-    assert (group_folds(groups, 5, seed=2) != folds).any()
-    assert set(group_folds(np.array(["a", "b", "a"]), 5, seed=0)) == {0, 1}
-
-
-def test_auxiliary_clips_are_in_no_fold() -> None:
-    _, labels = clips(40)
-    labels.auxiliary[10:16] = True
-    folds = clip_folds(labels, 4, seed=0)
-    assert (folds[10:16] == -1).all()
-    primary = np.delete(folds, slice(10, 16))
-    assert set(primary) == set(range(4))
-    np.testing.assert_array_equal(
-        primary, group_folds(np.delete(labels.songs, slice(10, 16)), 4, seed=0)
-    )
-
-
-def test_songs_by_one_artist_cannot_be_held_out() -> None:
-    with pytest.raises(DataError, match="so nothing can be held out"):
-        group_folds(np.array(["artist a"] * 9), 5, seed=0)
 
 
 def test_teacher_targets_are_close_to_the_labels() -> None:
