@@ -16,7 +16,7 @@ from mer_engine import ModelError, load_engine
 from numpy.typing import ArrayLike, NDArray
 
 from realtime_mer.audio.microphone import InputDevice, list_input_devices
-from realtime_mer.audio.open_input import open_source
+from realtime_mer.audio.open_input import open_file_or_demo, open_source
 from realtime_mer.audio.source import EndOfStream, InputKind, Source
 from realtime_mer.audio.source import InputInfo as Input
 from realtime_mer.audio.url import looks_like_url
@@ -277,7 +277,7 @@ def analyze(
             )
         if looks_like_url(path):
             raise UserError(f"{path} is an address; listen() takes those, analyze() takes files")
-        with _open(path, BLOCK_S) as source:
+        with open_file_or_demo(path, block_s=BLOCK_S) as source:
             return _analyze(source.info, _blocks_of(source), engine, config)
     samples = _array(audio, "the array")
     if samples.ndim == 0:
@@ -422,7 +422,9 @@ def listen(
     if isinstance(source, InputDevice):
         source = source.index
     if isinstance(source, os.PathLike):
-        opened = _open(os.fsdecode(source), block_s=0.02, loop=loop)
+        opened = open_file_or_demo(os.fsdecode(source), loop=loop)
+    elif source == "-":
+        raise UserError("listen() does not read standard input; feed its samples to a Tracker")
     elif isinstance(source, (str, Integral)) and str(source).strip():
         opened = open_source(str(source), loop=loop)
     else:
@@ -430,7 +432,9 @@ def listen(
             f"the input is {source!r:.60}; it must be a device, a path, an address or 'demo'"
         )
     try:
-        runner = LiveRunner(opened, engine, config=config, speed=_number("speed", speed))
+        runner = LiveRunner(
+            opened, engine, config=config, speed=_number("speed", speed), log_errors=False
+        )
         return Listener(runner, latest_only=latest_only)
     except BaseException:
         opened.close()
@@ -518,15 +522,6 @@ def _as_float32(samples: NDArray[Any], name: str) -> NDArray[np.float32]:
             "it by its full scale, for example by 32768"
         )
     return samples.astype(np.float32, copy=False)
-
-
-def _open(path: str, block_s: float, *, loop: bool = False) -> Source:
-    from realtime_mer.audio.demo import DemoSource
-    from realtime_mer.audio.file import open_file
-
-    if path == "demo" and not Path(path).exists():
-        return DemoSource(block_s=block_s, loop=loop)
-    return open_file(Path(path), block_s=block_s, loop=loop)
 
 
 def _blocks_of(source: Source) -> Iterator[NDArray[np.float32]]:
