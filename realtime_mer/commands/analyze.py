@@ -21,7 +21,6 @@ from realtime_mer.outputs.table import FORMATS, TableWriter, table_writer
 if TYPE_CHECKING:
     from mer_engine import Engine
 
-    from realtime_mer.audio.source import Source
     from realtime_mer.core.config import PipelineConfig
     from realtime_mer.core.requests import Computation
     from realtime_mer.core.types import Estimate
@@ -187,10 +186,11 @@ def _analyze_file(
     advance: Callable[[str, float], None],
 ) -> Computation[None]:
     """Analyse one file; pass its estimates to `add` as they are computed."""
+    from realtime_mer.audio.open_input import open_file_or_demo
     from realtime_mer.audio.source import EndOfStream, SourceLost
     from realtime_mer.core.pipeline import Pipeline
 
-    with _open(name) as source:
+    with open_file_or_demo(name, block_s=BLOCK_S) as source:
         info = source.info
         pipeline = Pipeline(
             engine, sample_rate_hz=info.sample_rate_hz, channels=info.channels, config=config
@@ -227,15 +227,6 @@ def _analyze_file(
         raise UserError(
             f"{name} lasts {frames / info.sample_rate_hz:.2f} s; at least 0.5 s is needed"
         )
-
-
-def _open(name: str) -> Source:
-    from realtime_mer.audio.demo import DemoSource
-    from realtime_mer.audio.file import open_file
-
-    if name == "demo" and not Path(name).exists():
-        return DemoSource(block_s=BLOCK_S)
-    return open_file(Path(name), block_s=BLOCK_S)
 
 
 class _Rows:
