@@ -423,7 +423,7 @@ def listen(
         source = source.index
     if isinstance(source, os.PathLike):
         opened = open_file_or_demo(os.fsdecode(source), loop=loop)
-    elif source == "-":
+    elif isinstance(source, str) and source.strip() == "-":
         raise UserError("listen() does not read standard input; feed its samples to a Tracker")
     elif isinstance(source, (str, Integral)) and str(source).strip():
         opened = open_source(str(source), loop=loop)
