@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType
@@ -17,13 +17,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from realtime_mer.audio.microphone import InputDevice, list_input_devices
 from realtime_mer.audio.open_input import open_file_or_demo, open_source
-from realtime_mer.audio.source import EndOfStream, InputKind, Source
 from realtime_mer.audio.source import InputInfo as Input
+from realtime_mer.audio.source import InputKind, blocks_of
 from realtime_mer.audio.url import looks_like_url
 from realtime_mer.core.config import MAX_CHANNELS, PipelineConfig, check_format
 from realtime_mer.core.pipeline import Pipeline
+from realtime_mer.core.recording import analyze_requests
+from realtime_mer.core.requests import run
 from realtime_mer.core.types import VALUES, Estimate, State
-from realtime_mer.errors import BadSamplesError, UserError
+from realtime_mer.errors import UserError
 from realtime_mer.live.estimate_stream import QUEUE_CAPACITY, Alarm, EstimateStream
 from realtime_mer.live.runner import LiveRunner
 
@@ -278,7 +280,7 @@ def analyze(
         if looks_like_url(path):
             raise UserError(f"{path} is an address; listen() takes those, analyze() takes files")
         with open_file_or_demo(path, block_s=BLOCK_S) as source:
-            return _analyze(source.info, _blocks_of(source), engine, config)
+            return _analyze(source.info, blocks_of(source), engine, config)
     samples = _array(audio, "the array")
     if samples.ndim == 0:
         raise UserError(f"the audio is {audio!r}; it must be a path, 'demo' or an array")
@@ -524,17 +526,6 @@ def _as_float32(samples: NDArray[Any], name: str) -> NDArray[np.float32]:
     return samples.astype(np.float32, copy=False)
 
 
-def _blocks_of(source: Source) -> Iterator[NDArray[np.float32]]:
-    while True:
-        try:
-            block = source.read(timeout_s=60.0)
-        except EndOfStream:
-            return
-        if block is None:
-            raise UserError(f"{source.info.name}: no audio came for a minute")
-        yield block.samples
-
-
 def _analyze(
     info: Input, blocks: Iterable[NDArray[np.float32]], model: Model, config: PipelineConfig
 ) -> Analysis:
@@ -542,20 +533,8 @@ def _analyze(
         model, sample_rate_hz=info.sample_rate_hz, channels=info.channels, config=config
     )
     estimates: list[Estimate] = []
-    samples = 0
-    for block in blocks:
-        try:
-            estimates += pipeline.feed(block)
-        except BadSamplesError as error:
-            raise UserError(
-                f"{info.name}: sample {samples + error.position} is not a finite number "
-                f"({error.value}); repair the audio"
-            ) from error
-        samples += len(block)
-    estimates += pipeline.finish()
-    duration_s = samples / info.sample_rate_hz
-    if not estimates:
-        raise UserError(f"{info.name} lasts {duration_s:.2f} s; at least half a second is needed")
+    frames = run(model, analyze_requests(info.name, blocks, pipeline, estimates.extend))
+    duration_s = frames / info.sample_rate_hz
     return Analysis(estimates, input=info, duration_s=duration_s, hop_s=config.hop_s)
 
 
