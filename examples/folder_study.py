@@ -3,8 +3,7 @@
     python examples/folder_study.py music/              a folder of folders
     python examples/folder_study.py music/ --csv songs.csv
 
-Songs are compared with songs here, which is what the model does worst: its values are surest within
-a piece. Look at docs/accuracy.md before you print a difference.
+Read in docs/accuracy.md how accurate the means of songs are before you report a difference.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     realtime-mer serve
     python examples/follow_server.py ws://127.0.0.1:8765
 
-It may be started again and again, and so may the server: estimates go on where they stopped.
+A lost connection is opened again, and so is one to a server that was restarted.
 """
 
 import argparse

@@ -49,8 +49,11 @@ class EmotionThread(threading.Thread):
 
     def run(self) -> None:
         while (block := self._blocks.get()) is not None:
-            for estimate in self._tracker.feed(block):
-                self.latest = estimate
+            try:
+                for estimate in self._tracker.feed(block):
+                    self.latest = estimate
+            except realtime_mer.BadSamplesError:  # NaN from an effect: go on with the next block
+                self.dropped += 1
 
 
 @dataclass
@@ -93,7 +96,10 @@ def main() -> None:
     options = parser.parse_args()
     samples, rate = tune(options.seconds), 44_100
     if options.song is not None:
-        samples, rate = soundfile.read(options.song, dtype="float32", always_2d=True)
+        try:
+            samples, rate = soundfile.read(options.song, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise SystemExit(str(error)) from None
         samples = samples[: round(options.seconds * rate)]
     emotion = EmotionThread(rate, samples.shape[1])
     emotion.start()

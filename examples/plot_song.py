@@ -18,7 +18,10 @@ options = parser.parse_args()
 options.output.mkdir(parents=True, exist_ok=True)
 
 # %% Analyse it
-analysis = realtime_mer.analyze(options.song)
+try:
+    analysis = realtime_mer.analyze(options.song)
+except realtime_mer.UserError as error:
+    raise SystemExit(str(error)) from None
 table = analysis.to_numpy()
 print(analysis)
 

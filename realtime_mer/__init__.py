@@ -14,8 +14,8 @@ TYPE_CHECKING = False  # type checkers take it for `typing.TYPE_CHECKING`, which
 if TYPE_CHECKING:
     from mer_engine import Engine as Model
 
+    from realtime_mer.analysis import Analysis
     from realtime_mer.api import (
-        Analysis,
         Listener,
         Tracker,
         analyze,
@@ -58,6 +58,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Analysis": "realtime_mer.analysis",
     "BadSamplesError": "realtime_mer.errors",
     "Connection": "realtime_mer.client",
     "Estimate": "realtime_mer.core.types",

@@ -4,51 +4,37 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any
 
 import numpy as np
 from mer_engine import Engine as Model
 from mer_engine import ModelError, load_engine
 from numpy.typing import ArrayLike, NDArray
 
+from realtime_mer.analysis import Analysis
 from realtime_mer.audio.microphone import InputDevice, list_input_devices
-from realtime_mer.audio.open_input import open_source
-from realtime_mer.audio.source import EndOfStream, InputKind, Source
+from realtime_mer.audio.open_input import open_file_or_demo, open_source
 from realtime_mer.audio.source import InputInfo as Input
+from realtime_mer.audio.source import InputKind, blocks_of
 from realtime_mer.audio.url import looks_like_url
 from realtime_mer.core.config import MAX_CHANNELS, PipelineConfig, check_format
 from realtime_mer.core.pipeline import Pipeline
-from realtime_mer.core.types import VALUES, Estimate, State
-from realtime_mer.errors import BadSamplesError, UserError
+from realtime_mer.core.recording import analyze_requests
+from realtime_mer.core.requests import run
+from realtime_mer.core.types import Estimate
+from realtime_mer.errors import UserError
 from realtime_mer.live.estimate_stream import QUEUE_CAPACITY, Alarm, EstimateStream
 from realtime_mer.live.runner import LiveRunner
-
-if TYPE_CHECKING:
-    import pandas
 
 HOP_S = 0.5
 SILENCE_DB = -60.0
 # Long blocks are faster; the estimates do not depend on the block length.
 BLOCK_S = 1.0
 MAX_PEAK = 100.0  # 40 dB above full scale: probably integers that were not scaled
-MUSIC = (State.SETTLING, State.TRACKING)
-TABLE = np.dtype(
-    [
-        ("seq", np.int64),
-        ("t", np.float64),
-        *((name, np.float64) for name in VALUES),
-        ("mood", "U8"),
-        ("state", "U8"),
-        ("level_db", np.float64),
-        *((f"fast_{name}", np.float64) for name in VALUES),
-        ("whole_valence", np.float64),
-        ("whole_arousal", np.float64),
-    ]
-)
 
 _default_model: Model | None = None
 _default_model_lock = threading.Lock()
@@ -87,159 +73,6 @@ def devices() -> list[InputDevice]:
     return list_input_devices()
 
 
-class Analysis(Sequence[Estimate]):
-    """The estimates of a file or an array, in order of time. A sequence; a slice is a list.
-
-    Attributes:
-        input: the file or the array.
-        duration_s: length of the audio in seconds.
-        hop_s: seconds between estimates.
-        window_s: length of the lag window in seconds.
-    """
-
-    def __init__(
-        self, estimates: Iterable[Estimate], *, input: Input, duration_s: float, hop_s: float
-    ) -> None:
-        self._estimates = tuple(estimates)
-        self.input = input
-        self.duration_s = duration_s
-        self.hop_s = hop_s
-        self.window_s = self._estimates[0].latency.window_s
-
-    @property
-    def sample_rate_hz(self) -> int:
-        """Sample rate of the audio in Hz."""
-        return self.input.sample_rate_hz
-
-    @property
-    def channels(self) -> int:
-        """Channels of the audio."""
-        return self.input.channels
-
-    @overload
-    def __getitem__(self, index: int) -> Estimate: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Estimate]: ...
-    def __getitem__(self, index: int | slice) -> Estimate | list[Estimate]:
-        if isinstance(index, slice):
-            return list(self._estimates[index])
-        return self._estimates[index]
-
-    def __len__(self) -> int:
-        return len(self._estimates)
-
-    def __repr__(self) -> str:
-        return f"<Analysis of {self.input.name}: {len(self)} estimates, {self.duration_s:.1f} s>"
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the analysis as plain values, ready for `json.dumps`.
-
-        Keys: `input`, `sample_rate_hz`, `channels`, `duration_s`, `hop_s`, `window_s`, `summary`
-        (see `summary`) and `estimates` (a list of `Estimate.to_dict`).
-        """
-        return {
-            "input": self.input.name,
-            "sample_rate_hz": self.sample_rate_hz,
-            "channels": self.channels,
-            "duration_s": round(self.duration_s, 3),
-            "hop_s": self.hop_s,
-            "window_s": self.window_s,
-            "summary": self.summary(),
-            "estimates": [estimate.to_dict() for estimate in self],
-        }
-
-    def to_numpy(self) -> NDArray[np.void]:
-        """Return a structured array [n] with one row per estimate; `array["valence"]` is a column.
-
-        Fields: `seq` (int64), `t` (s), `valence`, `arousal`, `valence_low`, `valence_high`,
-        `arousal_low`, `arousal_high`, `mood` and `state` (text), `level_db` (dBFS),
-        `fast_valence` to `fast_arousal_high` (the values of the short window), `whole_valence` and
-        `whole_arousal` (on the scale of ratings of whole pieces). Numbers are float64, and NaN if
-        the model has no such output. Values and interval bounds lie in [-1, 1].
-        """
-        return np.array([_row(estimate) for estimate in self], dtype=TABLE)
-
-    def to_pandas(self) -> pandas.DataFrame:
-        """Return a data frame with the fields of `to_numpy` as columns and `t` (s) as the index.
-
-        Raises:
-            UserError: pandas is not installed.
-        """
-        try:
-            import pandas
-        except ImportError as error:
-            raise UserError(
-                "to_pandas needs pandas, which is not installed: run `python -m pip install "
-                "pandas`, or use to_numpy, which needs nothing more"
-            ) from error
-        return pandas.DataFrame(self.to_numpy()).set_index("t")
-
-    def save_plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw both values over time, with their intervals and the moods, into a PNG file.
-
-        Args:
-            path: must end in `.png`; an existing file is overwritten.
-
-        Raises:
-            UserError: the path has another ending, or the file cannot be written.
-        """
-        from realtime_mer.outputs.plot import save_plot
-
-        if Path(path).suffix.lower() != ".png":
-            raise UserError(f"the plot {path} must end in .png: that is the format it has")
-        save_plot(self, self.input.name, Path(path))
-
-    def summary(self) -> dict[str, Any]:
-        """Return a summary of the piece, ready for `json.dumps`.
-
-        Each estimate is weighted with the time since the one before. Keys:
-
-        * `duration_s`, `estimates`: length in seconds, number of estimates;
-        * `valence`, `arousal`: `mean`, `sd` (standard deviation), `min` and `max` over the music,
-          without silence; None if there is only silence;
-        * `moods`: share of each mood in the music, largest first, summing to 1;
-        * `states`: share of each state in the audio, largest first, summing to 1;
-        * `whole`: mean `valence` and `arousal` on the scale of ratings of whole pieces; None if the
-          model has no such output;
-        * `largest_change`: the time `t` in seconds at which the windows before and after differ
-          most, and the differences of `valence` and `arousal`; None if the piece is shorter than
-          two windows.
-        """
-        table = self.to_numpy()
-        duration_s = np.diff(table["t"], prepend=0.0)
-        music = np.isin(table["state"], MUSIC)
-        played, played_s = table[music], duration_s[music]
-        rated = np.isfinite(table["whole_valence"])
-        return {
-            "duration_s": round(self.duration_s, 3),
-            "estimates": len(self),
-            "valence": _spread(played["valence"], played_s),
-            "arousal": _spread(played["arousal"], played_s),
-            "moods": _shares(played["mood"], played_s),
-            "states": _shares(table["state"], duration_s),
-            "whole": {
-                name: _mean(table[f"whole_{name}"][rated], duration_s[rated]) for name in VALUES[:2]
-            }
-            if rated.any()
-            else None,
-            "largest_change": self._largest_change(table),
-        }
-
-    def _largest_change(self, table: NDArray[np.void]) -> dict[str, float] | None:
-        apart = max(1, round(np.ceil(self.window_s / self.hop_s - 1e-9)))
-        before, after = table[:-apart], table[apart:]
-        full = (before["state"] == State.TRACKING) & (after["state"] == State.TRACKING)
-        if not full.any():
-            return None
-        valence, arousal = (after[name] - before[name] for name in VALUES[:2])
-        place = int(np.argmax(np.where(full, np.hypot(valence, arousal), -1.0)))
-        return {
-            "t": round(float(before["t"][place]), 3),
-            "valence": round(float(valence[place]), 6),
-            "arousal": round(float(arousal[place]), 6),
-        }
-
-
 def analyze(
     audio: ArrayLike | os.PathLike[str],
     *,
@@ -254,10 +87,12 @@ def analyze(
     Args:
         audio: the path of an audio file (wav, flac, ogg, opus, mp3, and with ffmpeg installed all
             that it reads), "demo" for the built-in piece, or an array [samples] or
-            [samples, channels] of at most 64 channels: float with full scale 1.0, int16 or int32.
+            [samples, channels] of at most 64 channels, which are averaged: float with full scale
+            1.0 and without NaN, int16 or int32. At least half a second.
         sample_rate_hz: sample rate of an array, 8,000 to 192,000; not for files.
         hop_s: seconds between estimates, 0.1 to 1.0 in steps of 0.1.
-        lag_order: length of the lag window in steps of 0.5 s; None for the model's default, 20.
+        lag_order: length of the lag window in steps of 0.5 s, for the shipped model 1 to 20; None
+            for the model's default, 20.
         silence_db: a second below this RMS level (dBFS, -120 to 0) is silence.
         model: a model from `load_model`; None for the shipped one.
 
@@ -269,7 +104,7 @@ def analyze(
     if isinstance(audio, (str, bytes, os.PathLike)):
         path = os.fsdecode(audio)
         if not path.strip():
-            raise UserError("the path is an empty text; give an audio file or 'demo'")
+            raise UserError("the path is empty; give an audio file or 'demo'")
         if sample_rate_hz is not None:
             raise UserError(
                 f"sample_rate_hz is {sample_rate_hz}, but {path} is a file, which has a rate of "
@@ -277,11 +112,11 @@ def analyze(
             )
         if looks_like_url(path):
             raise UserError(f"{path} is an address; listen() takes those, analyze() takes files")
-        with _open(path, BLOCK_S) as source:
-            return _analyze(source.info, _blocks_of(source), engine, config)
-    samples = _array(audio, "the array")
+        with open_file_or_demo(path, block_s=BLOCK_S) as source:
+            return _analyze(source.info, blocks_of(source), engine, config)
+    samples = _array(audio, "the audio")
     if samples.ndim == 0:
-        raise UserError(f"the audio is {audio!r}; it must be a path, 'demo' or an array")
+        raise UserError(f"the audio is {audio!r:.60}; it must be a path, 'demo' or an array")
     channels = _channels(samples)
     if sample_rate_hz is None:
         raise UserError(
@@ -422,7 +257,9 @@ def listen(
     if isinstance(source, InputDevice):
         source = source.index
     if isinstance(source, os.PathLike):
-        opened = _open(os.fsdecode(source), block_s=0.02, loop=loop)
+        opened = open_file_or_demo(os.fsdecode(source), loop=loop)
+    elif isinstance(source, str) and source.strip() == "-":
+        raise UserError("listen() does not read standard input; feed its samples to a Tracker")
     elif isinstance(source, (str, Integral)) and str(source).strip():
         opened = open_source(str(source), loop=loop)
     else:
@@ -430,7 +267,9 @@ def listen(
             f"the input is {source!r:.60}; it must be a device, a path, an address or 'demo'"
         )
     try:
-        runner = LiveRunner(opened, engine, config=config, speed=_number("speed", speed))
+        runner = LiveRunner(
+            opened, engine, config=config, speed=_number("speed", speed), log_errors=False
+        )
         return Listener(runner, latest_only=latest_only)
     except BaseException:
         opened.close()
@@ -481,7 +320,10 @@ def _array(audio: ArrayLike, name: str) -> NDArray[Any]:
     try:
         return np.asarray(audio)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{name} cannot be used as an array: {error}") from error
+        raise UserError(
+            f"{name} is {audio!r:.60}, which is not an array of numbers; give the samples alone, "
+            "without their sample rate"
+        ) from error
 
 
 def _channels(samples: NDArray[Any]) -> int:
@@ -520,26 +362,6 @@ def _as_float32(samples: NDArray[Any], name: str) -> NDArray[np.float32]:
     return samples.astype(np.float32, copy=False)
 
 
-def _open(path: str, block_s: float, *, loop: bool = False) -> Source:
-    from realtime_mer.audio.demo import DemoSource
-    from realtime_mer.audio.file import open_file
-
-    if path == "demo" and not Path(path).exists():
-        return DemoSource(block_s=block_s, loop=loop)
-    return open_file(Path(path), block_s=block_s, loop=loop)
-
-
-def _blocks_of(source: Source) -> Iterator[NDArray[np.float32]]:
-    while True:
-        try:
-            block = source.read(timeout_s=60.0)
-        except EndOfStream:
-            return
-        if block is None:
-            raise UserError(f"{source.info.name}: no audio came for a minute")
-        yield block.samples
-
-
 def _analyze(
     info: Input, blocks: Iterable[NDArray[np.float32]], model: Model, config: PipelineConfig
 ) -> Analysis:
@@ -547,59 +369,6 @@ def _analyze(
         model, sample_rate_hz=info.sample_rate_hz, channels=info.channels, config=config
     )
     estimates: list[Estimate] = []
-    samples = 0
-    for block in blocks:
-        try:
-            estimates += pipeline.feed(block)
-        except BadSamplesError as error:
-            raise UserError(
-                f"{info.name}: sample {samples + error.position} is not a finite number "
-                f"({error.value}); repair the audio"
-            ) from error
-        samples += len(block)
-    estimates += pipeline.finish()
-    duration_s = samples / info.sample_rate_hz
-    if not estimates:
-        raise UserError(f"{info.name} lasts {duration_s:.2f} s; at least half a second is needed")
+    frames = run(model, analyze_requests(info.name, blocks, pipeline, estimates.extend))
+    duration_s = frames / info.sample_rate_hz
     return Analysis(estimates, input=info, duration_s=duration_s, hop_s=config.hop_s)
-
-
-def _row(estimate: Estimate) -> tuple[object, ...]:
-    fast, whole = estimate.fast, estimate.whole or (np.nan, np.nan)
-    return (
-        estimate.seq,
-        estimate.t,
-        *(getattr(estimate, name) for name in VALUES),
-        estimate.mood,
-        str(estimate.state),
-        estimate.level_db,
-        *(np.nan if fast is None else getattr(fast, name) for name in VALUES),
-        *whole,
-    )
-
-
-def _spread(values: NDArray[np.float64], weights: NDArray[np.float64]) -> dict[str, float] | None:
-    """Return mean, standard deviation and range of weighted values; None if there are none."""
-    if len(values) == 0:
-        return None
-    variance = np.average((values - np.average(values, weights=weights)) ** 2, weights=weights)
-    return {
-        "mean": _mean(values, weights),
-        "sd": round(float(np.sqrt(variance)), 6),
-        "min": round(float(values.min()), 6),
-        "max": round(float(values.max()), 6),
-    }
-
-
-def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    return round(float(np.average(values, weights=weights)), 6)
-
-
-def _shares(words: NDArray[np.str_], weights: NDArray[np.float64]) -> dict[str, float]:
-    """Return each word's share of the weight, largest first."""
-    shares = {str(word): float(weights[words == word].sum()) for word in np.unique(words)}
-    total = sum(shares.values())
-    return {
-        word: round(share / total, 6)
-        for word, share in sorted(shares.items(), key=lambda item: -item[1])
-    }

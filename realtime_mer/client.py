@@ -29,7 +29,7 @@ from realtime_mer.audio.source import InputKind
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
 from realtime_mer.live.estimate_stream import POLL_S, QUEUE_CAPACITY, Alarm, EstimateStream
-from realtime_mer.live.hub import BoundedQueue, End, LatestSlot, Notice, Subscription
+from realtime_mer.live.hub import STOPPED, BoundedQueue, End, LatestSlot, Notice, Subscription
 
 SCHEMA = 1
 DEFAULT_PORT = 8765
@@ -111,17 +111,19 @@ def connect(
     The iteration ends at the end of the session: the file has ended, or the device is lost for
     good.
 
-    A lost connection is opened again, with pauses from 0.25 s to 10 s between attempts. The stream
-    resumes after the last estimate, as long as the server still has the next ones (ten minutes). A
-    restarted server has a new session, which is delivered from its start. `notices` contains the
-    server's warnings, and `connection_lost` and `connection_back`.
+    A lost connection, also to a server that was stopped, is opened again, with pauses from 0.25 s
+    to 10 s between attempts. The stream resumes after the last estimate, as long as the server
+    still has the next ones (ten minutes). A restarted server has a new session, which is delivered
+    from its start. `notices` contains the server's warnings, and `connection_lost` and
+    `connection_back`.
 
     Args:
         url: an address with ws://, wss://, http:// or https://, with or without /ws, or host:port.
         session: the session to follow; None for the server's own.
         since: start after this `seq` of the session; -1 for all estimates that the server has;
             None for the newest.
-        reconnect: whether to open a lost connection again.
+        reconnect: whether to open a lost connection again. If not, the iteration also ends when
+            the server is stopped.
         timeout_s: give up after this many seconds without a connection; None for never.
         latest_only: keep only the newest estimate for a slow consumer, instead of all.
 
@@ -348,7 +350,10 @@ class _Follower:
             case "warning" | "error":
                 self.queue.offer(Notice(message["code"], message["message"]))
             case "end":
-                return str(message["reason"])
+                reason = str(message["reason"])
+                if reason == STOPPED and self._reconnect:
+                    raise _Lost(f"the server at {self._address} was stopped")
+                return reason
         # Unknown types are ignored: the schema allows new ones.
         return None
 

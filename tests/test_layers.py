@@ -62,6 +62,7 @@ ABOVE = {
     "mer_engine.loading",
     "mer_engine.network_import",
     "realtime_mer",
+    "realtime_mer.analysis",
     "realtime_mer.api",
     "realtime_mer.client",
     "realtime_mer.cli",

@@ -14,7 +14,7 @@ from mer_engine import Engine
 from support import ESTIMATE, music
 
 import realtime_mer
-from realtime_mer.api import TABLE
+from realtime_mer.analysis import TABLE
 from realtime_mer.live.runner import LiveRunner
 
 PAGE = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")

@@ -334,7 +334,8 @@ def _read_head(path: Path) -> bytes:
             raise UserError(f"'{path}' is a folder; give a music file in it")
         if path.exists() and not path.is_file():
             raise UserError(
-                f"'{path}' is not a regular file; for raw PCM from a pipe use --input -"
+                f"'{path}' is not a regular file; raw PCM is read from standard input, "
+                "the input '-'"
             )
         with path.open("rb") as file:
             head = file.read(4096)
@@ -342,6 +343,8 @@ def _read_head(path: Path) -> bytes:
         raise UserError(f"there is no file '{path}'; check the name and the folder") from None
     except PermissionError:
         raise UserError(f"'{path}' cannot be read; check its permissions") from None
+    except ValueError as error:  # a null character
+        raise UserError(f"{str(path)!r} is not a path ({error})") from None
     except OSError as error:
         raise UserError(f"'{path}' cannot be opened: {error.strerror}") from None
     if not head:
@@ -359,7 +362,8 @@ def _open_soundfile(path: Path, head: bytes, file: str | io.RawIOBase) -> soundf
         problem = _looks_like(head) or f"it is damaged, cut short or not audio ({_reason(error)})"
     except TypeError:  # *.raw: soundfile needs rate and channels
         problem = (
-            "a file without a header has no sample rate; pipe it into --input - with --pcm-rate"
+            "a file without a header has no sample rate; convert it to wav, or pipe its samples "
+            "into standard input, the input '-'"
         )
     if isinstance(file, io.RawIOBase):
         file.close()

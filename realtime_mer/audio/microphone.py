@@ -53,11 +53,11 @@ class InputDevice:
     """An input device.
 
     Attributes:
-        index: PortAudio's number, for `--input INDEX`; it may change when devices come and go.
-        name: the device's name, for `--input NAME`.
+        index: PortAudio's number, from 0; it may change when devices come and go.
+        name: the device's name.
         host_api: the system's audio interface, for example "ALSA" or "Core Audio".
         channels: number of input channels.
-        sample_rate_hz: the native sample rate.
+        sample_rate_hz: the native sample rate in Hz.
         is_default: whether it is the system's default input.
         is_loopback: whether, by its name, it records what the computer plays.
     """
@@ -120,9 +120,9 @@ def default_device(devices: Sequence[InputDevice]) -> InputDevice:
             return device
     if devices:
         raise UserError(
-            "there is no default input device; choose one with --input:\n" + device_list(devices)
+            "there is no default input device; choose one of these:\n" + device_list(devices)
         )
-    raise UserError("there is no input device; connect one, or try --input demo")
+    raise UserError("there is no input device; connect one, or use the input 'demo'")
 
 
 def find_device(spec: str, devices: Sequence[InputDevice]) -> InputDevice:
@@ -141,7 +141,8 @@ def find_device(spec: str, devices: Sequence[InputDevice]) -> InputDevice:
         return default_device(devices)
     if not devices:
         raise UserError(
-            f"there is no input device '{spec}', nor any other; connect one, or try --input demo"
+            f"there is no input device '{spec}', nor any other; connect one, or use the input "
+            "'demo'"
         )
     if spec.isdigit():
         for device in devices:
@@ -166,7 +167,7 @@ def find_device(spec: str, devices: Sequence[InputDevice]) -> InputDevice:
 
 
 def device_list(devices: Sequence[InputDevice]) -> str:
-    """Return a text with one device per line and the index that `--input` takes."""
+    """Return a text with one device per line and its index."""
     return "\n".join(f"  {d.index}  {d.name}, {d.host_api}" for d in devices)
 
 

@@ -1,4 +1,4 @@
-"""Open the source that the value of --input names."""
+"""Open the source that a text names: a device, a file, a URL and so on."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def input_kind(spec: str) -> InputKind:
 
 
 def default_input() -> tuple[str, str]:
-    """Return the input for a missing --input, and a sentence that names it."""
+    """Return the input to use if none is named, and a sentence that says so."""
     from realtime_mer.audio.microphone import default_device, list_input_devices
 
     try:
@@ -45,6 +45,19 @@ def default_input() -> tuple[str, str]:
     except UserError as error:
         return "demo", f"no --input given and no usable microphone ({error}): playing the demo"
     return "default", f"no --input given: using the default input, {device.name}"
+
+
+def open_file_or_demo(name: str, *, loop: bool = False, block_s: float = 0.02) -> Source:
+    """Open a file, or the built-in piece if the name is "demo" and there is no such file.
+
+    Raises:
+        UserError: the file does not exist or cannot be used.
+    """
+    if name == "demo" and not Path(name).is_file():
+        from realtime_mer.audio.demo import DemoSource
+
+        return DemoSource(loop=loop, block_s=block_s)
+    return open_file(Path(name), loop=loop, block_s=block_s)
 
 
 def open_source(
@@ -58,9 +71,9 @@ def open_source(
     """Open the input that `spec` names; the caller closes it.
 
     Args:
-        spec: the value of --input: `default`, the index, name or part of the name of a device, a
-            file, `-` for raw PCM on standard input, a URL, or `demo`; None for the default device,
-            or the demo if there is none.
+        spec: `default`, the index, name or part of the name of a device, a file, `-` for raw PCM
+            on standard input, a URL, or `demo`; None for the default device, or the demo if there
+            is none.
         pcm: format of raw samples on standard input; s16le, 44.1 kHz, stereo where None.
         loop: start files and the demo again at the end.
         block_s: length of a block in seconds: short for live use, longer for speed.
@@ -74,7 +87,7 @@ def open_source(
         if announce is not None:
             announce(message)
     if not spec.strip():
-        raise UserError("--input is empty; omit it, or give default, demo, a device or a file")
+        raise UserError("the input is empty; give 'default', 'demo', a device, a file or a URL")
     match input_kind(spec):
         case InputKind.DEMO:
             from realtime_mer.audio.demo import DemoSource

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
@@ -130,6 +131,23 @@ class Source(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+def blocks_of(source: Source) -> Iterator[Samples]:
+    """Yield the samples of a file or the demo until its end.
+
+    Raises:
+        UserError: no audio arrived for a minute.
+        SourceLost: the file is damaged.
+    """
+    while True:
+        try:
+            block = source.read(timeout_s=60.0)
+        except EndOfStream:
+            return
+        if block is None:
+            raise UserError(f"{source.info.name}: no audio arrived for a minute")
+        yield block.samples
 
 
 class SourceBase(Closable):

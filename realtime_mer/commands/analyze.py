@@ -15,13 +15,13 @@ from realtime_mer.commands.options import (
     chosen_engine,
     pipeline_config,
 )
-from realtime_mer.errors import BadSamplesError, UserError
+from realtime_mer.errors import UserError
 from realtime_mer.outputs.table import FORMATS, TableWriter, table_writer
 
 if TYPE_CHECKING:
     from mer_engine import Engine
 
-    from realtime_mer.audio.source import Source
+    from realtime_mer.audio.source import Samples
     from realtime_mer.core.config import PipelineConfig
     from realtime_mer.core.requests import Computation
     from realtime_mer.core.types import Estimate
@@ -188,55 +188,32 @@ def _analyze_file(
     advance: Callable[[str, float], None],
 ) -> Computation[None]:
     """Analyse one file; pass its estimates to `add` as they are computed."""
-    from realtime_mer.audio.source import EndOfStream, SourceLost
+    from realtime_mer.audio.open_input import open_file_or_demo
+    from realtime_mer.audio.source import SourceLost, blocks_of
     from realtime_mer.core.pipeline import Pipeline
+    from realtime_mer.core.recording import analyze_requests
 
-    with _open(name) as source:
+    with open_file_or_demo(name, block_s=BLOCK_S) as source:
         info = source.info
         pipeline = Pipeline(
             engine, sample_rate_hz=info.sample_rate_hz, channels=info.channels, config=config
         )
-        advance(name, 0.0)
-        count = frames = 0
-        while True:
-            try:
-                block = source.read(timeout_s=60.0)
-            except EndOfStream:
-                break
-            except SourceLost:
-                # Keep the estimates of the audio before the damage.
-                add((yield from pipeline.finish_requests()))
-                raise
-            if block is None:
-                raise UserError(f"{name}: no audio arrived for a minute")
-            try:
-                estimates = yield from pipeline.feed_requests(block.samples)
-            except BadSamplesError as error:
-                raise UserError(
-                    f"{name}: sample {frames + error.position} is not a finite number "
-                    f"({error.value}); repair the file, for example by converting it with ffmpeg"
-                ) from error
-            add(estimates)
-            count += len(estimates)
-            frames += len(block.samples)
-            if info.duration_s:
-                advance(name, min(frames / info.sample_rate_hz / info.duration_s, 1.0))
-        estimates = yield from pipeline.finish_requests()
-        add(estimates)
-        count += len(estimates)
-    if not count:
-        raise UserError(
-            f"{name} lasts {frames / info.sample_rate_hz:.2f} s; at least 0.5 s is needed"
-        )
 
+        def blocks() -> Iterator[Samples]:
+            advance(name, 0.0)
+            frames = 0
+            for samples in blocks_of(source):
+                yield samples
+                frames += len(samples)
+                if info.duration_s:
+                    advance(name, min(frames / info.sample_rate_hz / info.duration_s, 1.0))
 
-def _open(name: str) -> Source:
-    from realtime_mer.audio.demo import DemoSource
-    from realtime_mer.audio.file import open_file
-
-    if name == "demo" and not Path(name).exists():
-        return DemoSource(block_s=BLOCK_S)
-    return open_file(Path(name), block_s=BLOCK_S)
+        try:
+            yield from analyze_requests(name, blocks(), pipeline, add)
+        except SourceLost:
+            # Keep the estimates of the audio before the damage.
+            add((yield from pipeline.finish_requests()))
+            raise
 
 
 class _Rows:

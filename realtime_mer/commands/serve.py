@@ -199,7 +199,8 @@ class _ServeRun:
             return "the microphones of browsers that open the page"
         info = self._runner.info
         channels = "mono" if info.channels == 1 else f"{info.channels} channels"
-        return f"{info.kind}, {info.name}, {info.sample_rate_hz} Hz, {channels}"
+        name = info.kind if info.name == info.kind else f"{info.kind}, {info.name}"
+        return f"{name}, {info.sample_rate_hz} Hz, {channels}"
 
     async def _watch(self, slot: LatestSlot | None) -> None:
         """Print notices and the status until a signal or, with --exit-at-end, the end of input."""

@@ -85,10 +85,11 @@ class Estimate:
         t: stream time in seconds: the end of the audio that the estimate is based on.
         utc: time of creation, ISO 8601.
         valence, arousal: in [-1, 1]; `*_low` and `*_high` bound the 80 % interval.
-        mood: a word for the point on the valence-arousal plane (`realtime_mer.core.mood`).
+        mood: a word for the point on the valence-arousal plane: neutral, pleased, joyful, excited,
+            tense, uneasy, sad, still or calm.
         state: what the values are based on.
         level_db: RMS level of the last hop, dB relative to full scale, at least -120.
-        latency: the delays of the estimate.
+        latency: the delays of the estimate, in seconds and milliseconds.
         whole: valence and arousal of the piece so far, on the scale of ratings of whole pieces, in
             [-1, 1]; None if the model has no such output or the input is silent. Not sent to
             viewers.

@@ -19,6 +19,7 @@ from realtime_mer.live.history import History
 
 HISTORY_S = 600.0
 MAX_NOTICES = 16
+STOPPED = "stopped"  # the reason of the `End` if the program stops listening
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.requests import Computation, run
 from realtime_mer.errors import UserError
-from realtime_mer.live.hub import End, Hub, Notice
+from realtime_mer.live.hub import STOPPED, End, Hub, Notice
 from realtime_mer.live.stats import Counter, Stats
 from realtime_mer.live.stream import LiveStream
 
@@ -56,6 +56,7 @@ class LiveRunner:
             system's is only for sources without a device.
         stats: receives the counts; None for a new one.
         speed: playback speed of a paced source, as a multiple of real time.
+        log_errors: whether to log internal errors; False if the caller raises `error`.
         wait: replaces waiting in tests, together with the clock.
 
     Raises:
@@ -75,6 +76,7 @@ class LiveRunner:
         clock: Clock | None = None,
         stats: Stats | None = None,
         speed: float = 1.0,
+        log_errors: bool = True,
         wait: Wait | None = None,
     ) -> None:
         if not 0.0 < speed <= MAX_SPEED:
@@ -92,6 +94,7 @@ class LiveRunner:
         self.hub = Hub(hop_s=self.pipeline.config.hop_s)
         self._source = source
         self._speed = speed
+        self._log_errors = log_errors
         self._stop = threading.Event()
         self._wait = wait or self._stop.wait
         self._thread: threading.Thread | None = None
@@ -152,7 +155,8 @@ class LiveRunner:
         except Exception as error:
             self.error = error
             # Subscribers must not wait forever because of an internal error.
-            logger.exception("the listening thread failed")
+            if self._log_errors:
+                logger.exception("the listening thread failed")
             self.hub.publish(End("internal error, see the server's log"))
         finally:
             self._source.close()
@@ -163,12 +167,12 @@ class LiveRunner:
             try:
                 self._step()
             except EndOfStream:
-                self._finish("stopped" if self._stop.is_set() else f"{self.info.name} is over")
+                self._finish(STOPPED if self._stop.is_set() else f"{self.info.name} is over")
                 return
             except SourceLost as lost:
                 if not self._recover(lost):
                     return
-        self._finish("stopped")
+        self._finish(STOPPED)
 
     def _compute(self, computation: Computation[None]) -> None:
         run(self.pipeline.engine, computation)
@@ -250,7 +254,7 @@ class LiveRunner:
         while True:
             until = min(retry_at, self._stream.due)
             if self._wait(max(0.0, until - self.clock.monotonic())):
-                self._finish("stopped")
+                self._finish(STOPPED)
                 return False
             self._stream.tick()
             if self.clock.monotonic() < retry_at:

@@ -81,6 +81,18 @@ def test_folder_study_of_the_demo(tmp_path: Path) -> None:
     assert any("demo" in line for line in run_example("folder_study.py", cwd=tmp_path))
 
 
+@pytest.mark.parametrize("name", ["plot_song.py", "lights.py", "game_loop.py"])
+def test_a_wrong_file_gives_a_sentence(name: str, tmp_path: Path) -> None:
+    (tmp_path / "song.wav").write_text("no music")
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), "song.wav"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "song.wav" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_game_loop(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "song.wav", music(3.0, RATE), RATE)
     lines = run_example("game_loop.py", "song.wav", "--seconds", "2", cwd=tmp_path)

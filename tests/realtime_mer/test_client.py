@@ -266,6 +266,30 @@ def test_a_restarted_server_is_followed_from_its_beginning(engine: Engine) -> No
         assert connection.missed == 0
 
 
+def test_a_stopped_server_is_waited_for(engine: Engine) -> None:
+    with stage_on(engine) as first:
+        connection = realtime_mer.connect(first.url)
+        first.publish(1)
+        next(connection)
+        session, port = connection.session, first.running.port
+        first.hub.publish(End("stopped"))
+        wait_for(lambda: not first.viewers, "the end of the connection")
+    with stage_on(engine, port) as second, connection:
+        second.publish(1)
+        assert next(connection).seq == 0
+        assert connection.session != session
+        assert connection.notices.popleft().message.endswith("was stopped; trying again")
+
+
+def test_without_reconnect_the_iteration_ends_with_the_server(stage: Stage) -> None:
+    stage.publish(1)
+    with realtime_mer.connect(stage.url, reconnect=False) as connection:
+        next(connection)
+        stage.hub.publish(End("stopped"))
+        assert list(connection) == []
+        assert connection.reason == "stopped"
+
+
 def test_without_reconnect_the_loss_is_an_error(stage: Stage) -> None:
     with realtime_mer.connect(stage.url, reconnect=False) as connection:
         stage.publish(1)

@@ -105,7 +105,7 @@ class CudaEngine(OnnxRuntimeEngine):
         if self.provider != "CUDAExecutionProvider":
             raise BackendError(
                 "ONNX Runtime cannot start its CUDA provider here (no NVIDIA card, or CUDA or "
-                "cuDNN are missing); use --backend onnxruntime"
+                "cuDNN are missing); use the backend onnxruntime"
             )
 
 
@@ -120,7 +120,7 @@ def read_model(path: Path) -> bytes:
     except OSError as error:
         raise ModelError(
             f"the model file {path} cannot be read ({error.strerror}); check the path, "
-            "or leave the option out to use the shipped model"
+            "or name none to use the shipped model"
         ) from error
 
 

@@ -17,7 +17,7 @@ class Backend:
     """A way to run the network.
 
     Attributes:
-        name: as `--backend` takes it.
+        name: as users write it, for example "onnxruntime".
         missing: returns why the backend is not available here and what to do, in a sentence; None
             where it may work. It imports nothing large.
         open: loads a model file; its second argument receives sentences about what takes long.

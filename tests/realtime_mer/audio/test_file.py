@@ -141,8 +141,10 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is a folder; give a music file in it"):
         open_file(tmp_path)
     os.mkfifo(tmp_path / "pipe.wav")  # opening it would block
-    with pytest.raises(UserError, match=r"pipe\.wav' is not a regular file; .* use --input -"):
+    with pytest.raises(UserError, match=r"pipe\.wav' is not a regular file; .* the input '-'"):
         open_file(tmp_path / "pipe.wav")
+    with pytest.raises(UserError, match=r"'song\\x00\.wav' is not a path"):
+        open_file(Path("song\0.wav"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -184,7 +186,7 @@ def test_a_file_without_samples(tmp_path: Path) -> None:
 
 def test_a_file_without_a_header_points_to_the_pipe(tmp_path: Path) -> None:
     path = write(tmp_path / "take.raw", bytes(1000))
-    with pytest.raises(UserError, match="pipe it into --input - with --pcm-rate"):
+    with pytest.raises(UserError, match="convert it to wav, or pipe"):
         open_file(path)
 
 

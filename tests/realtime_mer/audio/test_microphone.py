@@ -79,7 +79,7 @@ def test_an_unknown_device_lists_the_devices(spec: str, sentence: str) -> None:
 
 def test_without_a_device_the_error_suggests_the_demo() -> None:
     for spec in ("default", "USB"):
-        with pytest.raises(UserError, match="try --input demo"):
+        with pytest.raises(UserError, match="use the input 'demo'"):
             find_device(spec, [])
 
 

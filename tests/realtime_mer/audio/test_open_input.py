@@ -7,7 +7,7 @@ from support import music
 from realtime_mer.audio import microphone
 from realtime_mer.audio.file import AUDIO_SUFFIXES, FileSource
 from realtime_mer.audio.microphone import InputDevice
-from realtime_mer.audio.open_input import default_input, input_kind, open_source
+from realtime_mer.audio.open_input import default_input, input_kind, open_file_or_demo, open_source
 from realtime_mer.audio.source import InputKind
 from realtime_mer.errors import UserError
 
@@ -73,6 +73,19 @@ def test_without_input_the_default_device_or_the_demo(devices: list[InputDevice]
     assert announced == [sentence]
 
 
+def test_a_folder_called_demo_does_not_hide_the_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    with open_file_or_demo("demo", block_s=0.5) as source:
+        assert source.info.kind == InputKind.DEMO
+    (tmp_path / "demo").rmdir()
+    soundfile.write(tmp_path / "demo", music(0.1, 44_100), 44_100, format="WAV")
+    with open_file_or_demo("demo") as source:
+        assert source.info.kind == InputKind.FILE
+
+
 def test_options_reach_the_source(tmp_path: Path) -> None:
     path = tmp_path / "song.wav"
     soundfile.write(path, music(0.1, 44_100), 44_100)
@@ -87,8 +100,8 @@ def test_options_reach_the_source(tmp_path: Path) -> None:
     ("spec", "sentence"),
     [
         ("browser", "realtime-mer serve --input browser"),
-        ("", "--input is empty"),
-        (" ", "--input is empty"),
+        ("", "the input is empty"),
+        (" ", "the input is empty"),
         ("ftp://x/a.mp3", "addresses that start with ftp://"),
     ],
 )

@@ -116,7 +116,7 @@ def test_ctrl_c_ends_without_a_traceback(song: Path, tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--input", "nowhere.wav"], "nowhere.wav"),
-        (["--input", ""], "--input is empty"),
+        (["--input", ""], "the input is empty"),
         (["--input", "demo", "--duration", "-1"], "the duration is -1.0 s"),
         (["--input", "demo", "--record", "x.txt"], "must end in .csv"),
         (["--input", "-", "--pcm-format", "s12"], "s12"),

@@ -1,0 +1,227 @@
+"""The result of `realtime_mer.analyze`: tables, a summary and a plot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime_mer.audio.source import InputInfo as Input
+from realtime_mer.core.types import VALUES, Estimate, State
+from realtime_mer.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas
+
+MUSIC = (State.SETTLING, State.TRACKING)
+TABLE = np.dtype(
+    [
+        ("seq", np.int64),
+        ("t", np.float64),
+        *((name, np.float64) for name in VALUES),
+        ("mood", "U8"),
+        ("state", "U8"),
+        ("level_db", np.float64),
+        *((f"fast_{name}", np.float64) for name in VALUES),
+        ("whole_valence", np.float64),
+        ("whole_arousal", np.float64),
+    ]
+)
+
+
+class Analysis(Sequence[Estimate]):
+    """The estimates of a file or an array, in order of time. A sequence; a slice is a list.
+
+    Attributes:
+        input: the file or the array.
+        duration_s: length of the audio in seconds.
+        hop_s: seconds between estimates.
+        window_s: length of the lag window in seconds.
+    """
+
+    def __init__(
+        self, estimates: Iterable[Estimate], *, input: Input, duration_s: float, hop_s: float
+    ) -> None:
+        self._estimates = tuple(estimates)
+        self.input = input
+        self.duration_s = duration_s
+        self.hop_s = hop_s
+        self.window_s = self._estimates[0].latency.window_s
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Sample rate of the audio in Hz."""
+        return self.input.sample_rate_hz
+
+    @property
+    def channels(self) -> int:
+        """Channels of the audio."""
+        return self.input.channels
+
+    @overload
+    def __getitem__(self, index: int) -> Estimate: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Estimate]: ...
+    def __getitem__(self, index: int | slice) -> Estimate | list[Estimate]:
+        if isinstance(index, slice):
+            return list(self._estimates[index])
+        return self._estimates[index]
+
+    def __len__(self) -> int:
+        return len(self._estimates)
+
+    def __repr__(self) -> str:
+        return f"<Analysis of {self.input.name}: {len(self)} estimates, {self.duration_s:.1f} s>"
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the analysis as plain values, ready for `json.dumps`.
+
+        Keys: `input`, `sample_rate_hz`, `channels`, `duration_s`, `hop_s`, `window_s`, `summary`
+        (see `summary`) and `estimates` (a list of `Estimate.to_dict`).
+        """
+        return {
+            "input": self.input.name,
+            "sample_rate_hz": self.sample_rate_hz,
+            "channels": self.channels,
+            "duration_s": round(self.duration_s, 3),
+            "hop_s": self.hop_s,
+            "window_s": self.window_s,
+            "summary": self.summary(),
+            "estimates": [estimate.to_dict() for estimate in self],
+        }
+
+    def to_numpy(self) -> NDArray[np.void]:
+        """Return a structured array [n] with one row per estimate; `array["valence"]` is a column.
+
+        Fields: `seq` (int64), `t` (s), `valence`, `arousal`, `valence_low`, `valence_high`,
+        `arousal_low`, `arousal_high`, `mood` and `state` (text), `level_db` (dBFS),
+        `fast_valence` to `fast_arousal_high` (the values of the short window), `whole_valence` and
+        `whole_arousal` (on the scale of ratings of whole pieces). Numbers are float64, and NaN if
+        the model has no such output. Values and interval bounds lie in [-1, 1].
+        """
+        return np.array([_row(estimate) for estimate in self], dtype=TABLE)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a data frame with the fields of `to_numpy` as columns and `t` (s) as the index.
+
+        Raises:
+            UserError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise UserError(
+                "to_pandas needs pandas, which is not installed: run `python -m pip install "
+                "pandas`, or use to_numpy, which needs nothing more"
+            ) from error
+        return pandas.DataFrame(self.to_numpy()).set_index("t")
+
+    def save_plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw both values over time, with their intervals and the moods, into a PNG file.
+
+        Args:
+            path: must end in `.png`; an existing file is overwritten.
+
+        Raises:
+            UserError: the path has another ending, or the file cannot be written.
+        """
+        from realtime_mer.outputs.plot import save_plot
+
+        if Path(path).suffix.lower() != ".png":
+            raise UserError(f"the plot {path} must end in .png: that is the format it has")
+        save_plot(self, self.input.name, Path(path))
+
+    def summary(self) -> dict[str, Any]:
+        """Return a summary of the piece, ready for `json.dumps`.
+
+        Each estimate is weighted with the time since the one before. Keys:
+
+        * `duration_s`, `estimates`: length in seconds, number of estimates;
+        * `valence`, `arousal`: `mean`, `sd` (standard deviation), `min` and `max` over the music,
+          without silence; None if there is only silence;
+        * `moods`: share of each mood in the music, largest first, summing to 1;
+        * `states`: share of each state in the audio, largest first, summing to 1;
+        * `whole`: mean `valence` and `arousal` on the scale of ratings of whole pieces; None if the
+          model has no such output;
+        * `largest_change`: the time `t` in seconds at which the windows before and after differ
+          most, and the differences of `valence` and `arousal`; None if the piece is shorter than
+          two windows.
+        """
+        table = self.to_numpy()
+        duration_s = np.diff(table["t"], prepend=0.0)
+        music = np.isin(table["state"], MUSIC)
+        played, played_s = table[music], duration_s[music]
+        rated = np.isfinite(table["whole_valence"])
+        return {
+            "duration_s": round(self.duration_s, 3),
+            "estimates": len(self),
+            "valence": _spread(played["valence"], played_s),
+            "arousal": _spread(played["arousal"], played_s),
+            "moods": _shares(played["mood"], played_s),
+            "states": _shares(table["state"], duration_s),
+            "whole": {
+                name: _mean(table[f"whole_{name}"][rated], duration_s[rated]) for name in VALUES[:2]
+            }
+            if rated.any()
+            else None,
+            "largest_change": self._largest_change(table),
+        }
+
+    def _largest_change(self, table: NDArray[np.void]) -> dict[str, float] | None:
+        apart = max(1, round(np.ceil(self.window_s / self.hop_s - 1e-9)))
+        before, after = table[:-apart], table[apart:]
+        full = (before["state"] == State.TRACKING) & (after["state"] == State.TRACKING)
+        if not full.any():
+            return None
+        valence, arousal = (after[name] - before[name] for name in VALUES[:2])
+        place = int(np.argmax(np.where(full, np.hypot(valence, arousal), -1.0)))
+        return {
+            "t": round(float(before["t"][place]), 3),
+            "valence": round(float(valence[place]), 6),
+            "arousal": round(float(arousal[place]), 6),
+        }
+
+
+def _row(estimate: Estimate) -> tuple[object, ...]:
+    fast, whole = estimate.fast, estimate.whole or (np.nan, np.nan)
+    return (
+        estimate.seq,
+        estimate.t,
+        *(getattr(estimate, name) for name in VALUES),
+        estimate.mood,
+        str(estimate.state),
+        estimate.level_db,
+        *(np.nan if fast is None else getattr(fast, name) for name in VALUES),
+        *whole,
+    )
+
+
+def _spread(values: NDArray[np.float64], weights: NDArray[np.float64]) -> dict[str, float] | None:
+    """Return mean, standard deviation and range of weighted values; None if there are none."""
+    if len(values) == 0:
+        return None
+    variance = np.average((values - np.average(values, weights=weights)) ** 2, weights=weights)
+    return {
+        "mean": _mean(values, weights),
+        "sd": round(float(np.sqrt(variance)), 6),
+        "min": round(float(values.min()), 6),
+        "max": round(float(values.max()), 6),
+    }
+
+
+def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    return round(float(np.average(values, weights=weights)), 6)
+
+
+def _shares(words: NDArray[np.str_], weights: NDArray[np.float64]) -> dict[str, float]:
+    """Return each word's share of the weight, largest first."""
+    shares = {str(word): float(weights[words == word].sum()) for word in np.unique(words)}
+    total = sum(shares.values())
+    return {
+        word: round(share / total, 6)
+        for word, share in sorted(shares.items(), key=lambda item: -item[1])
+    }
