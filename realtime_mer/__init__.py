@@ -24,8 +24,7 @@ if TYPE_CHECKING:
         load_model,
     )
     from realtime_mer.audio.microphone import InputDevice
-    from realtime_mer.audio.source import InputInfo as Input
-    from realtime_mer.audio.source import SourceLost
+    from realtime_mer.audio.source import Input, SourceLost
     from realtime_mer.client import Connection, connect
     from realtime_mer.core.types import Estimate, FastValues, Latency, State
     from realtime_mer.errors import BadSamplesError, UserError

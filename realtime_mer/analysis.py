@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime_mer.audio.source import InputInfo as Input
+from realtime_mer.audio.source import Input
 from realtime_mer.core.types import VALUES, Estimate, State
 from realtime_mer.errors import UserError
 

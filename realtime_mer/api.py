@@ -18,8 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from realtime_mer.analysis import Analysis
 from realtime_mer.audio.microphone import InputDevice, list_input_devices
 from realtime_mer.audio.open_input import open_file_or_demo, open_source
-from realtime_mer.audio.source import InputInfo as Input
-from realtime_mer.audio.source import InputKind, blocks_of
+from realtime_mer.audio.source import Input, InputKind, blocks_of
 from realtime_mer.audio.url import looks_like_url
 from realtime_mer.core.config import MAX_CHANNELS, PipelineConfig, check_format
 from realtime_mer.core.pipeline import Pipeline

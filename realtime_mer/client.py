@@ -24,8 +24,7 @@ from websockets.exceptions import (
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as open_websocket
 
-from realtime_mer.audio.source import InputInfo as Input
-from realtime_mer.audio.source import InputKind
+from realtime_mer.audio.source import Input, InputKind
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
 from realtime_mer.live.estimate_stream import POLL_S, QUEUE_CAPACITY, Alarm, EstimateStream

@@ -21,7 +21,7 @@ from websockets.sync.client import ClientConnection, connect
 from realtime_mer.audio.source import (
     Block,
     EndOfStream,
-    InputInfo,
+    Input,
     InputKind,
     SourceBase,
     SourceLost,
@@ -61,9 +61,9 @@ class ScriptedSource(SourceBase):
         channels: int = 1,
         paced: bool = False,
         live: bool = True,
-        reopenings: Iterable[Exception | InputInfo | None] = (),
+        reopenings: Iterable[Exception | Input | None] = (),
     ) -> None:
-        self._info = InputInfo(
+        self._info = Input(
             InputKind.FILE, "scripted", sample_rate_hz, channels, paced=paced, live=live
         )
         self._script = iter(script)
@@ -115,7 +115,7 @@ class ArraySource(SourceBase):
     def __init__(
         self, samples: NDArray[np.float32], sample_rate_hz: int, *, loop: bool = False
     ) -> None:
-        self._info = InputInfo(
+        self._info = Input(
             InputKind.FILE, "array", sample_rate_hz, samples.shape[1], paced=True, live=False
         )
         self._samples = samples
@@ -142,7 +142,7 @@ class HangingSource(SourceBase):
     """A live input that blocks until a test gives it audio."""
 
     def __init__(self, sample_rate_hz: int = 16_000) -> None:
-        self._info = InputInfo(
+        self._info = Input(
             InputKind.MICROPHONE, "hanging", sample_rate_hz, 1, paced=False, live=True
         )
         self._changed = threading.Condition()

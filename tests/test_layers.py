@@ -136,7 +136,12 @@ def test_a_part_imports_only_what_lies_below_it(part: str) -> None:
 
 def test_the_python_api_needs_no_server_and_no_command() -> None:
     allowed = {f"realtime_mer.{part}" for part in ("core", "audio", "live", "outputs")}
-    for name in ("realtime_mer", "realtime_mer.api", "realtime_mer.client"):
+    for name in (
+        "realtime_mer",
+        "realtime_mer.api",
+        "realtime_mer.analysis",
+        "realtime_mer.client",
+    ):
         for target in own_imports(name):
             assert part_of(target) in {"mer_engine", "realtime_mer", *allowed}, f"{name}: {target}"
 

@@ -12,7 +12,7 @@ from realtime_mer.audio.demo_piece import PASSAGES
 from realtime_mer.audio.source import (
     Block,
     EndOfStream,
-    InputInfo,
+    Input,
     InputKind,
     Samples,
     SourceBase,
@@ -101,7 +101,7 @@ class DemoSource(SourceBase):
         self._passage = 0
         self._offset = 0
         self._closed = False
-        self._info = InputInfo(
+        self._info = Input(
             kind=InputKind.DEMO,
             name="demo",
             sample_rate_hz=SAMPLE_RATE_HZ,

@@ -17,7 +17,7 @@ from realtime_mer.audio.quiet import without_library_noise
 from realtime_mer.audio.source import (
     Block,
     EndOfStream,
-    InputInfo,
+    Input,
     InputKind,
     Samples,
     Source,
@@ -126,7 +126,7 @@ class FileSource(SourceBase):
         self._tolerance = round(_MP3_TOLERANCE_S * rate) if self._file.format == "MP3" else 0
         self._block_frames = max(1, round(block_s * rate))
         end = None if loop or self._is_truncated else self._expected_frames
-        self._info = InputInfo(
+        self._info = Input(
             kind=InputKind.FILE,
             name=self._name,
             sample_rate_hz=rate,
@@ -262,7 +262,7 @@ class FfmpegFileSource(SourceBase):
             label=f"'{path}'",
             block_s=block_s,
         )
-        self._info = InputInfo(
+        self._info = Input(
             kind=InputKind.FILE,
             name=path.name,
             sample_rate_hz=self._decoder.sample_rate_hz,

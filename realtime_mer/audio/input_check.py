@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from realtime_mer.audio.source import Block, EndOfStream, InputInfo, Source, SourceLost
+from realtime_mer.audio.source import Block, EndOfStream, Input, Source, SourceLost
 from realtime_mer.clock import Clock, SystemClock
 
 FLOOR_DB = -120.0
@@ -47,7 +47,7 @@ class InputCheckResult:
     channel_levels_db: tuple[float, ...]
     ended: str | None
 
-    def problems(self, info: InputInfo) -> list[str]:
+    def problems(self, info: Input) -> list[str]:
         """Return a sentence per problem, the worst first; empty if there is none."""
         if self.audio_s == 0:
             return [f"no audio arrives from {info.name}: {self.ended or 'no data'}"]
@@ -99,7 +99,7 @@ class LevelMeter:
         info: of the source of the blocks.
     """
 
-    def __init__(self, info: InputInfo) -> None:
+    def __init__(self, info: Input) -> None:
         self._info = info
         self._frames = 0
         self._sum = np.zeros(info.channels)

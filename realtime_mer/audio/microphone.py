@@ -16,7 +16,7 @@ from realtime_mer.audio.sample_ring import SampleRing
 from realtime_mer.audio.source import (
     Block,
     EndOfStream,
-    InputInfo,
+    Input,
     InputKind,
     SourceBase,
     SourceLost,
@@ -204,7 +204,7 @@ class MicrophoneSource(SourceBase):
             self._start()
         except SourceLost as error:
             raise UserError(str(error)) from None
-        self._info = InputInfo(
+        self._info = Input(
             kind=InputKind.MICROPHONE,
             name=self._device.name,
             sample_rate_hz=self._rate,

@@ -31,7 +31,7 @@ class Pacer:
         sample_rate_hz: of the stream.
         clock: gives the time.
         exact: True for files, which have no clock; False for live producers with their own clock
-            (`InputInfo.live`), which get `DRIFT_TOLERANCE`.
+            (`Input.live`), which get `DRIFT_TOLERANCE`.
         catch_up_s: how late, in seconds, a stream may be and still catch up.
 
     Attributes:

@@ -13,7 +13,7 @@ from realtime_mer.audio.pipe import PipeReader
 from realtime_mer.audio.source import (
     Block,
     EndOfStream,
-    InputInfo,
+    Input,
     InputKind,
     SourceBase,
     SourceLost,
@@ -182,7 +182,7 @@ class PcmSource(SourceBase):
         except SourceLost as error:
             self._pipe.close()
             raise UserError(str(error)) from None
-        self._info = InputInfo(
+        self._info = Input(
             kind=InputKind.PCM,
             name=name,
             sample_rate_hz=pcm.sample_rate_hz,

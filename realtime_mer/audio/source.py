@@ -30,7 +30,7 @@ class InputKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class InputInfo:
+class Input:
     """Description of an open source.
 
     Attributes:
@@ -98,7 +98,7 @@ class Source(Protocol):
     """
 
     @property
-    def info(self) -> InputInfo:
+    def info(self) -> Input:
         """Description of the source; constant while it is open."""
         ...
 
@@ -153,10 +153,10 @@ def blocks_of(source: Source) -> Iterator[Samples]:
 class SourceBase(Closable):
     """Common parts of sources: `info`, no recovery. The end of a `with` block calls `close`."""
 
-    _info: InputInfo
+    _info: Input
 
     @property
-    def info(self) -> InputInfo:
+    def info(self) -> Input:
         return self._info
 
     def reopen(self) -> None:

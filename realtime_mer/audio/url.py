@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 from realtime_mer.audio.ffmpeg import FfmpegDecoder
 from realtime_mer.audio.source import (
     Block,
-    InputInfo,
+    Input,
     InputKind,
     SourceBase,
     SourceLost,
@@ -56,7 +56,7 @@ class UrlSource(SourceBase):
         self._open_timeout_s = open_timeout_s
         self._block_s = block_s
         self._decoder = self._connect()
-        self._info = InputInfo(
+        self._info = Input(
             kind=InputKind.URL,
             name=without_password(url),
             sample_rate_hz=self._decoder.sample_rate_hz,

@@ -23,7 +23,7 @@ import numpy as np
 from mer_engine import Engine
 
 from realtime_mer.audio.pacing import Pacer
-from realtime_mer.audio.source import Block, EndOfStream, InputInfo, Source, SourceLost
+from realtime_mer.audio.source import Block, EndOfStream, Input, Source, SourceLost
 from realtime_mer.clock import Clock, SystemClock
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
@@ -81,7 +81,7 @@ class LiveRunner:
     ) -> None:
         if not 0.0 < speed <= MAX_SPEED:
             raise UserError(f"the speed is {speed}; it must be above 0 and at most {MAX_SPEED:g}")
-        self.info: InputInfo = source.info
+        self.info: Input = source.info
         self.clock = clock or SystemClock()
         self.stats = stats or Stats()
         self.pipeline = Pipeline(

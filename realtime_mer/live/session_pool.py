@@ -29,7 +29,7 @@ from mer_engine import Engine
 from numpy.typing import NDArray
 
 from realtime_mer.audio.format import AudioFormat
-from realtime_mer.audio.source import InputInfo, InputKind
+from realtime_mer.audio.source import Input, InputKind
 from realtime_mer.clock import Clock, SystemClock
 from realtime_mer.closable import Closable
 from realtime_mer.core.batching import MAX_BATCH, run_batch
@@ -90,7 +90,7 @@ class ClientSession:
         self.session = secrets.token_urlsafe(9)
         self.format = audio_format
         rate, channels = audio_format.sample_rate_hz, audio_format.channels
-        self.info = InputInfo(InputKind.BROWSER, name, rate, channels, paced=False, live=True)
+        self.info = Input(InputKind.BROWSER, name, rate, channels, paced=False, live=True)
         self.hub = Hub(hop_s=config.hop_s)
         self.stats = stats
         self.pipeline = Pipeline(

@@ -7,7 +7,7 @@ from typing import Self
 
 from websockets.frames import Frame, Opcode
 
-from realtime_mer.audio.source import InputInfo
+from realtime_mer.audio.source import Input
 from realtime_mer.live.hub import Hub
 from realtime_mer.live.session_pool import ClientSession
 from realtime_mer.live.stats import Stats
@@ -28,7 +28,7 @@ class Channel:
     session: str
     hub: Hub
     stats: Stats
-    info: InputInfo
+    info: Input
     client: ClientSession | None
 
 

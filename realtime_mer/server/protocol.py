@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from realtime_mer import __version__
 from realtime_mer.audio.format import AudioFormat
-from realtime_mer.audio.source import InputInfo
+from realtime_mer.audio.source import Input
 from realtime_mer.core.config import check_format
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
@@ -241,7 +241,7 @@ def dump(message: Mapping[str, object]) -> str:
     return json.dumps(message, separators=(",", ":"), allow_nan=False)
 
 
-def input_object(info: InputInfo) -> dict[str, object]:
+def input_object(info: Input) -> dict[str, object]:
     """Build the `input` field of a hello."""
     return {
         "kind": str(info.kind),
@@ -259,7 +259,7 @@ def hello(
     lag_order: int,
     window_s: float,
     coverage: float,
-    input_info: InputInfo,
+    input_info: Input,
     backend: str,
     utc: str,
     backend_note: str = "",

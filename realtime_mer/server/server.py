@@ -29,7 +29,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from realtime_mer import __version__
-from realtime_mer.audio.source import InputInfo, InputKind
+from realtime_mer.audio.source import Input, InputKind
 from realtime_mer.clock import Clock, SystemClock, iso_utc
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.errors import UserError
@@ -60,7 +60,7 @@ RECEIVE_QUEUE_FRAMES = 4
 PING_S = 20.0
 CLOSE_TIMEOUT_S = 2.0
 
-BROWSER_INPUT = InputInfo(
+BROWSER_INPUT = Input(
     InputKind.BROWSER, "waiting for a browser's microphone", 48_000, 1, paced=False, live=True
 )
 

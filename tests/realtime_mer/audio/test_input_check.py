@@ -9,7 +9,7 @@ from realtime_mer.audio.input_check import InputCheckResult, check_input
 from realtime_mer.audio.source import (
     Block,
     EndOfStream,
-    InputInfo,
+    Input,
     InputKind,
     SourceBase,
     SourceLost,
@@ -32,7 +32,7 @@ class FakeSource(SourceBase):
         self._blocks = iter(blocks)
         self._clock = clock
         self._seconds = seconds_per_read
-        self._info = InputInfo(
+        self._info = Input(
             InputKind.MICROPHONE if live else InputKind.FILE,
             "thing", RATE_HZ, 2, paced=not live, live=live,
         )  # fmt: skip

@@ -22,7 +22,7 @@ from mer_engine import Engine
 from numpy.typing import NDArray
 from support import ManualClock, music, values
 
-from realtime_mer.audio.source import Block, InputInfo, InputKind, SourceLost
+from realtime_mer.audio.source import Block, Input, InputKind, SourceLost
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.types import Estimate, State
@@ -241,7 +241,7 @@ def test_a_device_that_is_lost_for_good_while_waiting(engine: Engine) -> None:
 
 def test_a_device_that_comes_back_with_another_format_ends_the_session(engine: Engine) -> None:
     clock = ManualClock()
-    other = InputInfo(InputKind.MICROPHONE, "scripted", 48_000, 1, paced=False, live=True)
+    other = Input(InputKind.MICROPHONE, "scripted", 48_000, 1, paced=False, live=True)
     source = ScriptedSource([lost()], clock, reopenings=[other])
     items, _ = run_script(source, engine, clock)
     assert isinstance(items[-1], End)

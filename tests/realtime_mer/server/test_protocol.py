@@ -12,7 +12,7 @@ import pytest
 from support import ESTIMATE, FAST_ESTIMATE
 
 from realtime_mer.audio.format import AudioFormat
-from realtime_mer.audio.source import InputInfo, InputKind
+from realtime_mer.audio.source import Input, InputKind
 from realtime_mer.live.hub import End, Notice
 from realtime_mer.server import protocol
 from realtime_mer.server.protocol import (
@@ -134,7 +134,7 @@ def test_invalid_binary_frames(data: bytes, code: ErrorCode, words: str) -> None
 
 def messages() -> dict[str, dict[str, object]]:
     """Return one of each message that the server sends."""
-    info = InputInfo(InputKind.DEMO, "demo", 44_100, 2, paced=True, live=False)
+    info = Input(InputKind.DEMO, "demo", 44_100, 2, paced=True, live=False)
     all_messages = [
         protocol.hello(
             session="s",
@@ -165,7 +165,7 @@ def test_hello_contains_the_backend_note() -> None:
         name: plain[name]
         for name in ("session", "hop_s", "lag_order", "window_s", "coverage", "backend", "utc")
     }
-    info = InputInfo(InputKind.DEMO, "demo", 44_100, 2, paced=True, live=False)
+    info = Input(InputKind.DEMO, "demo", 44_100, 2, paced=True, live=False)
     hello = protocol.hello(**fields, model={}, input_info=info, backend_note="the card failed")  # type: ignore[arg-type]
     assert hello["backend_note"] == "the card failed"
 
