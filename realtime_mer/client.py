@@ -135,7 +135,11 @@ def connect(
         raise UserError(f"since is {since!r}; it must be a whole number from -1")
     if since is not None and since >= 0 and session is None:
         raise UserError(f"since is {since}, which counts within a session: give session too")
-    if timeout_s is not None and (not isinstance(timeout_s, Real) or not timeout_s > 0):
+    if session is not None and not isinstance(session, str):
+        raise UserError(f"session is {session!r}; it must be a text, as in `hello`")
+    if timeout_s is not None and (
+        isinstance(timeout_s, bool) or not isinstance(timeout_s, Real) or not timeout_s > 0
+    ):
         raise UserError(f"timeout_s is {timeout_s!r}; it must be a number above 0")
     alarm = Alarm()
     queue = LatestSlot(alarm) if latest_only else BoundedQueue(QUEUE_CAPACITY, alarm)

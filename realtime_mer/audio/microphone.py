@@ -141,8 +141,8 @@ def find_device(spec: str, devices: Sequence[InputDevice]) -> InputDevice:
         return default_device(devices)
     if not devices:
         raise UserError(
-            f"there is no input device '{spec}', nor any other; connect one, or use the input "
-            "'demo'"
+            f"there is no input device '{spec}': no input device is connected; connect one, or "
+            "use the input 'demo'"
         )
     if spec.isdigit():
         for device in devices:

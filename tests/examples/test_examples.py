@@ -82,7 +82,7 @@ def test_folder_study_of_the_demo(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["plot_song.py", "lights.py", "game_loop.py"])
-def test_a_wrong_file_gives_a_sentence(name: str, tmp_path: Path) -> None:
+def test_a_missing_file_gives_a_sentence(name: str, tmp_path: Path) -> None:
     (tmp_path / "song.wav").write_text("no music")
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / name), "song.wav"],

@@ -71,7 +71,7 @@ def test_the_import_imports_nothing_heavy() -> None:
     assert done.stdout.split() == ["realtime_mer"]
 
 
-def test_every_public_name_is_there_and_listed() -> None:
+def test_every_public_name_exists_and_is_listed() -> None:
     assert set(realtime_mer.__all__) <= set(dir(realtime_mer))
     for name in realtime_mer.__all__:
         assert getattr(realtime_mer, name) is not None
@@ -138,7 +138,7 @@ def test_the_given_model_is_used(
         assert model.calls > 0
 
 
-def test_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
+def test_an_unreadable_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nothing\.onnx"):
         realtime_mer.load_model(tmp_path / "nothing.onnx")
     (tmp_path / "text.onnx").write_text("no model")
@@ -152,7 +152,7 @@ def test_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
         realtime_mer.analyze("demo", model="my.onnx")  # type: ignore[arg-type]
 
 
-def test_devices_or_why_there_are_none() -> None:
+def test_devices() -> None:
     def outcome(function: Callable[[], list[InputDevice]]) -> list[InputDevice] | str:
         try:
             return function()
@@ -165,7 +165,7 @@ def test_devices_or_why_there_are_none() -> None:
 # analyze
 
 
-def test_a_file_gives_what_the_pipeline_gives(
+def test_a_file_equals_the_pipeline(
     engine: Engine, song: NDArray[np.float32], song_file: Path
 ) -> None:
     analysis = realtime_mer.analyze(song_file, hop_s=0.5)
@@ -200,7 +200,7 @@ def test_mono_has_one_dimension_or_two(song: NDArray[np.float32]) -> None:
     assert_allclose(values(one), values(two), atol=1e-6)
 
 
-def test_the_settings_arrive(song: NDArray[np.float32]) -> None:
+def test_the_settings_are_used(song: NDArray[np.float32]) -> None:
     analysis = realtime_mer.analyze(song, sample_rate_hz=RATE, hop_s=0.2, lag_order=4)
     assert (len(analysis), analysis.window_s, analysis[0].fast) == (30, 2.0, None)
     silent = realtime_mer.analyze(song, sample_rate_hz=RATE, silence_db=0.0)
@@ -244,12 +244,12 @@ NOT_AUDIO = [
 
 
 @pytest.mark.parametrize(("array", "rate", "message"), NOT_AUDIO)
-def test_an_array_that_is_no_audio(array: Any, rate: Any, message: str) -> None:
+def test_invalid_arrays_are_refused(array: Any, rate: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         realtime_mer.analyze(array, sample_rate_hz=rate)
 
 
-def test_the_place_of_a_bad_sample_is_named(song: NDArray[np.float32]) -> None:
+def test_the_error_names_the_position_of_a_bad_sample(song: NDArray[np.float32]) -> None:
     bad = song.astype(np.float64)
     bad[3 * RATE + 7, 1] = -np.inf
     with pytest.raises(UserError, match=f"the array: sample {3 * RATE + 7} is not a finite"):
@@ -268,7 +268,7 @@ def test_the_place_of_a_bad_sample_is_named(song: NDArray[np.float32]) -> None:
         ({"silence_db": 3}, "the silence level is 3"),
     ],
 )
-def test_a_setting_that_cannot_be_taken(settings: dict[str, Any], message: str) -> None:
+def test_invalid_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         realtime_mer.analyze(np.zeros(RATE), sample_rate_hz=RATE, **settings)
     with pytest.raises(UserError, match=message):
@@ -277,7 +277,7 @@ def test_a_setting_that_cannot_be_taken(settings: dict[str, Any], message: str) 
         realtime_mer.listen("demo", **settings)
 
 
-def test_a_file_that_cannot_be_analysed(tmp_path: Path, song_file: Path) -> None:
+def test_unreadable_files_are_refused(tmp_path: Path, song_file: Path) -> None:
     with pytest.raises(UserError, match="there is no file"):
         realtime_mer.analyze(tmp_path / "none.wav")
     with pytest.raises(UserError, match=r"leave sample_rate_hz out"):
@@ -335,7 +335,7 @@ def test_the_summary_of_values() -> None:
     assert json.loads(json.dumps(summary)) == summary
 
 
-def test_an_estimate_counts_for_the_time_since_the_one_before() -> None:
+def test_estimates_are_weighted_by_their_duration() -> None:
     estimates = made_up([0.0, 1.0])
     estimates[1] = replace(estimates[1], t=4.0)
     assert analysis_of(estimates).summary()["valence"]["mean"] == 0.75
@@ -359,7 +359,7 @@ def test_the_summary_of_silence() -> None:
     assert summary["states"] == {"silence": 1.0}
 
 
-def test_the_largest_change_lies_between_two_windows() -> None:
+def test_the_largest_change_is_between_adjacent_windows() -> None:
     # The music changes at 4 s, and a window of 2 s follows.
     summary = analysis_of(made_up([0.0, 0.0, 0.0, 0.0, 0.3, 0.6, 0.6, 0.7])).summary()
     assert summary["largest_change"] == {"t": 4.0, "valence": 0.6, "arousal": -0.6}
@@ -415,7 +415,7 @@ def test_the_plot(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("estimate", [ESTIMATE, FAST_ESTIMATE])
-def test_an_estimate_comes_back_from_its_dictionary(estimate: Estimate) -> None:
+def test_from_dict_inverts_to_dict(estimate: Estimate) -> None:
     data = json.loads(json.dumps(estimate.to_dict()))
     again = Estimate.from_dict({**data, "added_later": 1})
     assert again.to_dict() == estimate.to_dict()
@@ -431,7 +431,7 @@ def test_an_estimate_comes_back_from_its_dictionary(estimate: Estimate) -> None:
         ({"fast": {}}, "the field 'window_s' is missing"),
     ],
 )
-def test_a_dictionary_that_is_no_estimate(change: dict[str, object], message: str) -> None:
+def test_from_dict_refuses_other_dictionaries(change: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Estimate.from_dict({**ESTIMATE.to_dict(), **change})
 
@@ -439,7 +439,7 @@ def test_a_dictionary_that_is_no_estimate(change: dict[str, object], message: st
 # Tracker
 
 
-def test_blocks_of_any_length_give_what_the_file_gives(song: NDArray[np.float32]) -> None:
+def test_blocks_of_any_length_equal_the_file(song: NDArray[np.float32]) -> None:
     expected = values(realtime_mer.analyze(song, sample_rate_hz=RATE))
     tracker = Tracker(sample_rate_hz=RATE, channels=2)
     for _ in range(2):
@@ -479,7 +479,7 @@ def test_a_refused_block_changes_nothing(song: NDArray[np.float32]) -> None:
         assert values(expected).tolist() == values(found).tolist()
 
 
-def test_a_tracker_that_is_finished_says_so(song: NDArray[np.float32]) -> None:
+def test_a_finished_tracker_refuses_blocks(song: NDArray[np.float32]) -> None:
     tracker = Tracker(RATE, 2)
     tracker.feed(song)
     tracker.finish()
@@ -494,7 +494,7 @@ def test_a_tracker_that_is_finished_says_so(song: NDArray[np.float32]) -> None:
     ("rate", "channels", "message"),
     [(7_999, 1, "7999 Hz"), (RATE, 0, "0 channels"), (RATE, "two", "channels is 'two'")],
 )
-def test_a_format_that_cannot_be_tracked(rate: int, channels: Any, message: str) -> None:
+def test_invalid_formats_are_refused(rate: int, channels: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Tracker(rate, channels)
 
@@ -515,7 +515,7 @@ def test_a_file_gives_every_estimate(song_file: Path) -> None:
     assert list(listener) == []
 
 
-def test_a_loop_that_is_left_ends_the_thread(song_file: Path) -> None:
+def test_leaving_the_loop_ends_the_thread(song_file: Path) -> None:
     for estimate in realtime_mer.listen(str(song_file), loop=True, speed=10.0):
         if estimate.t > 8.0:
             break
@@ -587,7 +587,7 @@ def test_an_input_that_breaks_off_raises_after_the_last_estimate(
     assert [notice.code for notice in listener.notices] == ["input_lost"]
 
 
-def test_a_fault_of_ours_is_raised(
+def test_an_internal_error_is_raised(
     monkeypatch: pytest.MonkeyPatch, song_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -624,7 +624,7 @@ def test_only_the_latest_estimate_is_kept(song_file: Path) -> None:
     assert listener.lost == found.seq > 0
 
 
-def test_a_microphone_stalls_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_microphone_stalls_and_recovers(monkeypatch: pytest.MonkeyPatch) -> None:
     source = HangingSource()
     monkeypatch.setattr(api, "open_source", lambda *_, **__: source)
     with realtime_mer.listen(hop_s=0.1) as listener:
@@ -634,7 +634,7 @@ def test_a_microphone_stalls_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> Non
         assert next(e for e in listener if e.state is not State.STALLED).t > 0.0
 
 
-def test_an_input_that_cannot_be_opened(tmp_path: Path) -> None:
+def test_invalid_inputs_are_refused(tmp_path: Path) -> None:
     for nothing in (" ", None, np.zeros(9)):
         with pytest.raises(UserError, match=r"the input is .* it must be a device, a path"):
             realtime_mer.listen(nothing)  # type: ignore[arg-type]

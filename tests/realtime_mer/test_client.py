@@ -104,7 +104,7 @@ def cut(connection: Connection) -> None:
         (" [::1]:8765 ", "ws://[::1]:8765/ws"),
     ],
 )
-def test_what_people_write_as_an_address(written: str, address: str) -> None:
+def test_addresses_are_completed(written: str, address: str) -> None:
     assert client.websocket_address(written) == address
 
 
@@ -121,7 +121,7 @@ def test_what_people_write_as_an_address(written: str, address: str) -> None:
         (8765, "is 8765; it must be a text"),
     ],
 )
-def test_what_is_no_address(written: Any, message: str) -> None:
+def test_invalid_addresses_are_refused(written: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         realtime_mer.connect(written)
 
@@ -133,21 +133,23 @@ def test_what_is_no_address(written: Any, message: str) -> None:
         ({"since": -2, "session": "a"}, "since is -2"),
         ({"since": 1.5, "session": "a"}, "since is 1.5"),
         ({"timeout_s": 0}, "timeout_s is 0"),
+        ({"timeout_s": True}, "timeout_s is True"),
+        ({"session": 5}, "session is 5"),
     ],
 )
-def test_arguments_that_cannot_be_taken(arguments: dict[str, Any], message: str) -> None:
+def test_invalid_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         realtime_mer.connect("ws://127.0.0.1:8765", **arguments)
 
 
-def test_the_schema_is_the_server_s() -> None:
+def test_the_schema_equals_the_server_schema() -> None:
     assert client.SCHEMA == protocol.SCHEMA
 
 
 # Following
 
 
-def test_the_newest_first_then_all_that_follow(stage: Stage) -> None:
+def test_starts_with_the_newest_estimate(stage: Stage) -> None:
     stage.publish(120)  # a snapshot in three parts
     with realtime_mer.connect(stage.url) as connection:
         assert connection.input.name == "hanging"
@@ -159,13 +161,13 @@ def test_the_newest_first_then_all_that_follow(stage: Stage) -> None:
         assert connection.missed == 0
 
 
-def test_all_that_the_server_has(stage: Stage) -> None:
+def test_since_minus_one_gives_the_whole_history(stage: Stage) -> None:
     stage.publish(120)
     with realtime_mer.connect(stage.url, since=-1) as connection:
         assert sequence(connection, 120) == list(range(120))
 
 
-def test_an_earlier_program_is_gone_on_with(stage: Stage) -> None:
+def test_a_session_resumes_after_since(stage: Stage) -> None:
     stage.publish(10)
     session = stage.running.server.session
     with realtime_mer.connect(stage.url, session=session, since=6) as connection:
@@ -179,7 +181,7 @@ def test_the_iteration_ends_with_the_session(stage: Stage) -> None:
         stage.hub.publish(End("the song is over"))
         assert [estimate.seq for estimate in connection] == [0, 1]
         assert connection.reason == "the song is over"
-    # Whoever comes later gets the last estimate and the end.
+    # A later connection gets the last estimate and the end.
     assert [estimate.seq for estimate in realtime_mer.connect(stage.url)] == [1]
 
 
@@ -209,7 +211,7 @@ def test_a_live_server_with_music(engine: Engine) -> None:
 # Losing the connection
 
 
-def test_a_cut_connection_goes_on_without_a_gap(stage: Stage) -> None:
+def test_a_cut_connection_resumes_without_a_gap(stage: Stage) -> None:
     stage.publish(3)
     with realtime_mer.connect(stage.url, since=-1) as connection:
         assert sequence(connection, 3) == [0, 1, 2]
@@ -225,7 +227,7 @@ def test_a_cut_connection_goes_on_without_a_gap(stage: Stage) -> None:
         ]
 
 
-def test_what_the_server_no_longer_has_is_counted(stage: Stage) -> None:
+def test_estimates_that_the_server_no_longer_has_are_counted(stage: Stage) -> None:
     capacity = stage.hub.history_capacity
     with realtime_mer.connect(stage.url) as connection:
         stage.publish(1)
@@ -245,7 +247,7 @@ def _publish_and_wait(stage: Stage, capacity: int, timeout_s: float | None = Non
     return False
 
 
-def test_a_restarted_server_is_followed_from_its_beginning(engine: Engine) -> None:
+def test_a_restarted_server_is_followed_from_its_start(engine: Engine) -> None:
     with stage_on(engine) as first:
         connection = realtime_mer.connect(first.url)
         first.publish(5)
@@ -301,7 +303,7 @@ def test_without_reconnect_the_loss_is_an_error(stage: Stage) -> None:
             next(connection)
 
 
-def test_it_gives_up_in_time(engine: Engine) -> None:
+def test_gives_up_after_timeout_s(engine: Engine) -> None:
     with stage_on(engine) as stage:
         connection = realtime_mer.connect(stage.url, timeout_s=0.3)
         stage.publish(1)
@@ -310,7 +312,7 @@ def test_it_gives_up_in_time(engine: Engine) -> None:
         next(connection)
 
 
-def test_a_loop_that_is_left_closes_the_connection(stage: Stage) -> None:
+def test_leaving_the_loop_closes_the_connection(stage: Stage) -> None:
     stage.publish(1)
     for _ in realtime_mer.connect(stage.url):
         break
@@ -353,7 +355,7 @@ def test_async_iteration(stage: Stage) -> None:
     assert asyncio.run(follow()) == [0, 1, 2]
 
 
-def test_an_async_connection_that_fails() -> None:
+def test_an_async_connection_raises_the_error() -> None:
     async def follow() -> None:
         async with realtime_mer.connect("ws://127.0.0.1:1"):
             pass
@@ -403,7 +405,7 @@ def first_error(address: str, **arguments: Any) -> str:
     return str(caught.value)
 
 
-def test_nothing_answers() -> None:
+def test_no_server_at_the_address() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -411,7 +413,7 @@ def test_nothing_answers() -> None:
     assert f"nothing answers at ws://127.0.0.1:{port}/ws" in message
 
 
-def test_a_web_server_is_no_server_of_ours() -> None:
+def test_a_plain_web_server_is_refused() -> None:
     class Quiet(http.server.SimpleHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -425,7 +427,7 @@ def test_a_web_server_is_no_server_of_ours() -> None:
     assert "is it a realtime-mer server?" in message
 
 
-def test_something_that_is_no_http_server() -> None:
+def test_a_server_without_http_is_refused() -> None:
     def handle(listening: socket.socket) -> None:
         connection, _ = listening.accept()
         with connection:
@@ -451,28 +453,28 @@ def test_something_that_is_no_http_server() -> None:
         {"type": "error"},
     ],
 )
-def test_a_server_that_speaks_something_else(message: object) -> None:
+def test_another_websocket_protocol_is_refused(message: object) -> None:
     with fake_server(message) as address:
         assert "it is not a realtime-mer server" in first_error(address)
 
 
-def test_another_schema() -> None:
+def test_another_schema_is_refused() -> None:
     with fake_server(hello(schema=2)) as address:
         assert "has schema 2 and this client schema 1" in first_error(address)
 
 
-def test_an_estimate_that_is_none() -> None:
+def test_an_invalid_estimate_is_refused() -> None:
     with fake_server(hello(), SNAPSHOT, {"type": "estimate", "seq": 0}) as address:
         assert "not an estimate" in first_error(address)
 
 
-def test_a_server_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_server_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "OPEN_TIMEOUT_S", 0.2)
     with fake_server() as address:
         assert "does not answer within 0.2 s" in first_error(address)
 
 
-def test_a_full_server_says_so(engine: Engine) -> None:
+def test_a_full_server_is_reported(engine: Engine) -> None:
     with (
         stage_on(engine, max_viewers=1) as stage,
         realtime_mer.connect(stage.url) as first,
@@ -481,7 +483,7 @@ def test_a_full_server_says_so(engine: Engine) -> None:
         assert "1 viewers are connected" in first_error(stage.url)
 
 
-def test_what_a_slow_connection_left_out_is_fetched(stage: Stage) -> None:
+def test_skipped_estimates_are_fetched(stage: Stage) -> None:
     stage.publish(1)
     with realtime_mer.connect(stage.url) as connection:
         assert sequence(connection, 1) == [0]
@@ -493,7 +495,7 @@ def test_what_a_slow_connection_left_out_is_fetched(stage: Stage) -> None:
         assert not connection.notices
 
 
-def test_holes_are_counted_and_nothing_comes_twice() -> None:
+def test_gaps_are_counted_and_nothing_is_repeated() -> None:
     messages = [estimate_message(seq) for seq in (4, 5, 5, 8)]
     added_later = {"type": "novelty"}
     with (
