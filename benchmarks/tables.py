@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import speed_tables
 from markdown import bullets, paragraph, table
+from mer_engine.engine import shipped_model
 from mer_research.reproduction import report
 
 Result = Any  # the return type of json.loads: an object, or a list of objects
@@ -386,11 +389,18 @@ def measured(result: Result) -> str:
     if "seed" in first:
         parts.append(f"seed {first['seed']}")
     sentences = [", ".join(parts) + "."] if parts else []
+    if "model" in first and first["model"].get("sha256") != _shipped_sha256():
+        sentences.append("It is not the model that ships.")
     if first.get("machine"):
         sentences.append(f"Machine: {', '.join(_machine(first['machine']))}.")
     if first.get("model_was_trained_on_these_songs"):
         sentences.append(f"{_TRAINED_ON}.")
     return paragraph(" ".join(sentences))
+
+
+@cache
+def _shipped_sha256() -> str:
+    return hashlib.sha256(shipped_model().read_bytes()).hexdigest()
 
 
 def _machine(machine: dict[str, Any]) -> Iterable[str]:

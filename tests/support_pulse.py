@@ -13,12 +13,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+from realtime_mer.closable import Closable
 
 SINK = "virtmic"
 START_TIMEOUT_S = 60.0
@@ -41,7 +42,7 @@ def missing_for_pulse() -> str | None:
     return None
 
 
-class VirtualMicrophone:
+class VirtualMicrophone(Closable):
     """An isolated PulseAudio server with a null sink, whose monitor is the default source.
 
     Attributes:
@@ -114,14 +115,6 @@ class VirtualMicrophone:
     def __enter__(self) -> Self:
         self.start()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def _socket(self) -> Path:

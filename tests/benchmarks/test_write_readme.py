@@ -147,6 +147,7 @@ def test_every_study_has_a_section(root: Path, write: Callable[[str, object], No
         "Skipped: MP3: needs ffmpeg.",
         "* _in a box_: muffled",
         "Model m 2 (abababababab), seed 3.",
+        "It is not the model that ships.",
         "The model was trained on these songs",
         "| 4 | 2 s | 0.700 | 0.500 | 0.400 | 0.500 |",
         "| 2 s | arousal | 5 of 6 | 2.0 s (1.5 to 2.5) | |",
