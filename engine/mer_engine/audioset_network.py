@@ -1,7 +1,8 @@
 """A network that names sounds: music, speech, and noise among the 527 classes of AudioSet.
 
-The network is mn04 of EfficientAT (Schmid, Koutini, Widmer, ICASSP 2023; MIT licence), a MobileNetV3
-whose batch norms are folded into the convolutions. It was trained on 128 mel bands at 32 kHz.
+The network is mn04 of EfficientAT (Schmid, Koutini, Widmer, ICASSP 2023; MIT licence), a
+MobileNetV3 whose batch norms are folded into the convolutions. It was trained on 128 mel bands at
+32 kHz.
 `BandConversion` approximates these from the mel bands of `mer_engine.frontend`, so a live stream
 needs no second front-end. The network sees one short segment at a time and uses no future input.
 """
@@ -21,6 +22,9 @@ from mer_engine.frontend import FrontEndConfig, mel_bank
 
 CLASSES = 527  # of AudioSet, in the order of its class_labels_indices.csv
 FEATURES = 384
+# Music includes singing, choirs, single instruments, and music with other sound over it. Noise is
+# everything that is neither music nor speech, steady tones included.
+SOUNDS = ("music", "speech", "noise")
 # The input that the network was trained on.
 _RATE_HZ, _FFT_SIZE, _FRAMES_PER_SECOND, _BANDS = 32_000, 1024, 100, 128
 _HIGHEST_HZ = 15_000.0
@@ -115,7 +119,7 @@ def _conversion_matrix(config: FrontEndConfig) -> NDArray[np.float32]:
     between /= np.maximum(between.sum(1, keepdims=True), 1e-9)
     spectrum = between / bank.sum(0)  # [bins, bands]: the power of each bin
     bins_hz = np.fft.rfftfreq(_FFT_SIZE, 1 / _RATE_HZ)
-    edges_mel = np.linspace(0.0, _kaldi_mel(np.array(_HIGHEST_HZ)), _BANDS + 2)
+    edges_mel = np.linspace(0.0, float(_kaldi_mel(_HIGHEST_HZ)), _BANDS + 2)
     mel = _kaldi_mel(bins_hz)[:, None]
     rising = (mel - edges_mel[:-2]) / (edges_mel[1:-1] - edges_mel[:-2])
     falling = (edges_mel[2:] - mel) / (edges_mel[2:] - edges_mel[1:-1])
@@ -124,7 +128,7 @@ def _conversion_matrix(config: FrontEndConfig) -> NDArray[np.float32]:
     weighted = filters * emphasis[:, None]
     matrix = spectrum.T @ weighted[: len(bank)]
     # Bands that reach above the front-end's range continue the last one that does not.
-    highest_mel = _kaldi_mel(np.array(_PASS_BAND * config.high_hz))
+    highest_mel = _kaldi_mel(_PASS_BAND * config.high_hz)
     last = int(np.flatnonzero(edges_mel[2:] <= highest_mel)[-1])
     ratio = weighted.sum(0)[last + 1 :] / weighted.sum(0)[last]
     fall = np.exp(-_FALL * np.arange(1, _BANDS - last))
@@ -132,8 +136,8 @@ def _conversion_matrix(config: FrontEndConfig) -> NDArray[np.float32]:
     return np.asarray(matrix * _LOUDEST, dtype=np.float32)
 
 
-def _kaldi_mel(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(1127.0 * np.log1p(hertz / 700.0))
+def _kaldi_mel(hertz: NDArray[np.floating] | float) -> NDArray[np.float64]:
+    return np.asarray(1127.0 * np.log1p(np.asarray(hertz, dtype=np.float64) / 700.0))
 
 
 def _time_interpolation(frames: int, frames_per_second: int) -> Tensor:
@@ -183,7 +187,10 @@ class _InvertedResidual(nn.Module):
 
 
 class AudioSetNetwork(nn.Module):
-    """mn04, for inference on short segments of the front-end's mel bands."""
+    """mn04, for inference on short segments of the front-end's mel bands.
+
+    The published weights are loaded with `load_state_dict(folded_state(published))`.
+    """
 
     def __init__(self, config: FrontEndConfig | None = None) -> None:
         super().__init__()
@@ -219,11 +226,42 @@ class AudioSetNetwork(nn.Module):
         Returns:
             As `forward`.
         """
+        features = self.describe(spectrogram)
+        return self.classes(functional.hardswish(self.hidden(features))), features
+
+    def describe(self, spectrogram: Tensor) -> Tensor:
+        """Return the features [B, 384] of segments of the network's own input."""
         maps = functional.hardswish(self.stem(spectrogram))
         for block in self.blocks:
             maps = block(maps)
-        features = functional.hardswish(self.last(maps)).mean((2, 3))
-        return self.classes(functional.hardswish(self.hidden(features))), features
+        features: Tensor = functional.hardswish(self.last(maps)).mean((2, 3))
+        return features
+
+
+class SoundClassifier(nn.Module):
+    """Tells music from speech and noise: a logistic regression on the features of mn04.
+
+    One segment of two seconds is not certain. The caller averages the logits of the last steps
+    before it takes the softmax.
+    """
+
+    def __init__(self, config: FrontEndConfig | None = None) -> None:
+        super().__init__()
+        self.network = AudioSetNetwork(config)
+        self.sounds = nn.Linear(FEATURES, len(SOUNDS))
+
+    def forward(self, bands: Tensor) -> Tensor:
+        """Classify segments.
+
+        Args:
+            bands: float32 [B, n, bands] of the front-end; n of about 128 frames (two seconds).
+
+        Returns:
+            Logits [B, 3] in the order of `SOUNDS`.
+        """
+        features = self.network.describe(self.network.conversion(bands))
+        logits: Tensor = self.sounds(features)
+        return logits
 
 
 def folded_state(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
