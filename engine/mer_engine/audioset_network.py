@@ -30,7 +30,7 @@ _RATE_HZ, _FFT_SIZE, _FRAMES_PER_SECOND, _BANDS = 32_000, 1024, 100, 128
 _HIGHEST_HZ = 15_000.0
 _PREEMPHASIS = 0.97
 _FLOOR, _OFFSET, _SCALE = 1e-5, 4.5, 5.0
-_STEM = 8
+_STEM, _HIDDEN = 8, 512
 _BATCH_NORM_EPSILON = 1e-3
 
 
@@ -202,8 +202,8 @@ class AudioSetNetwork(nn.Module):
             for before, block in zip(channels[:-1], _BLOCKS, strict=True)
         )
         self.last = nn.Conv2d(channels[-1], FEATURES, 1)
-        self.hidden = nn.Linear(FEATURES, 512)
-        self.classes = nn.Linear(512, CLASSES)
+        self.hidden = nn.Linear(FEATURES, _HIDDEN)
+        self.classes = nn.Linear(_HIDDEN, CLASSES)
 
     def forward(self, bands: Tensor) -> tuple[Tensor, Tensor]:
         """Classify segments.
@@ -239,7 +239,7 @@ class AudioSetNetwork(nn.Module):
 
 
 class SoundClassifier(nn.Module):
-    """Tells music from speech and noise: a logistic regression on the features of mn04.
+    """Tells music from speech and noise: a logistic regression on mn04's last hidden layer.
 
     One segment of two seconds is not certain. The caller averages the logits of the last steps
     before it takes the softmax.
@@ -248,7 +248,7 @@ class SoundClassifier(nn.Module):
     def __init__(self, config: FrontEndConfig | None = None) -> None:
         super().__init__()
         self.network = AudioSetNetwork(config)
-        self.sounds = nn.Linear(FEATURES, len(SOUNDS))
+        self.sounds = nn.Linear(_HIDDEN, len(SOUNDS))
 
     def forward(self, bands: Tensor) -> Tensor:
         """Classify segments.
@@ -260,7 +260,8 @@ class SoundClassifier(nn.Module):
             Logits [B, 3] in the order of `SOUNDS`.
         """
         features = self.network.describe(self.network.conversion(bands))
-        logits: Tensor = self.sounds(features)
+        hidden = functional.hardswish(self.network.hidden(features))
+        logits: Tensor = self.sounds(hidden)
         return logits
 
 
