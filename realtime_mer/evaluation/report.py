@@ -17,7 +17,6 @@ from mer_engine.metrics import Fit, coverage, fit
 from mer_engine.model_file import ModelInfo
 
 from realtime_mer.bench.machine import describe_machine
-from realtime_mer.evaluation.campaigns import LAST_OF_2013, LAST_OF_2014, LAST_OF_2015
 from realtime_mer.evaluation.metrics import (
     PerSongMetrics,
     PooledMetrics,
@@ -32,12 +31,6 @@ from realtime_mer.evaluation.metrics import (
 from realtime_mer.evaluation.predictions import Predictions, clips_of, estimate_clip, predict
 
 DURATIONS_S = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0)
-# Title and last song of each campaign.
-_CAMPAIGNS = (
-    ("2013 (songs to 1000)", LAST_OF_2013),
-    ("2014 (songs to 2000)", LAST_OF_2014),
-    ("2015 (songs 2001-2058)", LAST_OF_2015),
-)
 LONG_SONGS_REMARK = (
     "songs 2001-2058 are only those of this split; measuring all 58 needs a model that was trained "
     "without them"
@@ -78,7 +71,7 @@ class Report:
         level: target share of the intervals.
         widths: interval widths, by dimension.
         per_song: agreement within and between songs, by dimension.
-        genres, campaigns: metrics of groups of songs; campaigns are empty for data other than DEAM.
+        genres, campaigns: metrics of groups of songs; campaigns are empty where there was only one.
         by_duration: metrics after some seconds of audio.
         trained_on: whether the model was trained on these songs, by its own report.
         songs: number of measured songs.
@@ -118,7 +111,7 @@ class Report:
             "per_song": {name: songs.to_dict() for name, songs in self.per_song.items()},
             "genres": _rows("genre", self.genres),
             "campaigns": _rows("campaign", self.campaigns),
-            "long_songs": LONG_SONGS_REMARK if self.campaigns else None,
+            "long_songs": LONG_SONGS_REMARK if "2015" in self.campaigns else None,
             "by_duration": _rows("seconds", self.by_duration),
             "model_was_trained_on_these_songs": self.trained_on,
             "songs": self.songs,
@@ -183,7 +176,7 @@ def measure_accuracy(
         widths=_widths(info, collection, split, scored, held_out),
         per_song=per_song_metrics(scored),
         genres=_by_genre(scored, genres) if any(genres.values()) else {},
-        campaigns=_campaigns(scored) if collection.name == "deam" else {},
+        campaigns=_campaigns(scored, collection),
         by_duration=metrics_by_duration(predictions, DURATIONS_S),
         trained_on=trained_on(info, collection, split),
         songs=len(set(predictions.songs)),
@@ -304,13 +297,11 @@ def _by_genre(scored: Predictions, genres: dict[str, str | None]) -> Groups:
     return {name: groups[name] for name in sorted(groups, key=lambda n: (n == "other", n))}
 
 
-def _campaigns(scored: Predictions) -> Groups:
-    groups = [
-        next(name for name, last in _CAMPAIGNS if int(song) <= last or last == _CAMPAIGNS[-1][1])
-        for song in scored.songs
-    ]
+def _campaigns(scored: Predictions, collection: Collection) -> Groups:
+    """Return metrics by campaign, sorted by name; empty if there was only one."""
+    groups = [collection.songs[song].campaign for song in scored.songs]
     metrics = metrics_by_group(scored, groups)
-    return {name: metrics[name] for name, _ in _CAMPAIGNS if name in metrics}
+    return {name: metrics[name] for name in sorted(metrics) if name}
 
 
 def _rows(key: str, groups: dict[Any, dict[str, PooledMetrics]]) -> list[dict[str, Any]]:
