@@ -31,20 +31,24 @@ def of_2013(songs: NDArray[np.str_]) -> NDArray[np.bool_]:
     return np.array([campaign_of(song.split("/", 1)[1]) == "2013" for song in songs.tolist()], bool)
 
 
-def study_parser(name: str, description: str, *, split: str | None) -> argparse.ArgumentParser:
+def study_parser(
+    name: str, description: str, *, split: str | None, models: bool = False
+) -> argparse.ArgumentParser:
     """Return the argument parser of a study.
 
     Args:
         name: name of the result file.
         description: help text.
         split: default split; None for a study of other data.
+        models: whether several models may be given; `model` is then a list.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--model", type=Path, metavar="FILE", help="a model file (default: the shipped model)"
-    )
+        "--model", type=Path, metavar="FILE", action="append" if models else "store",
+        help="a model file (default: the shipped model)" + ("; repeatable" if models else ""),
+    )  # fmt: skip
     if split is not None:
         parser.add_argument(
             "--data", required=True, metavar="DATA",

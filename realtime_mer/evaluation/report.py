@@ -34,6 +34,7 @@ from realtime_mer.evaluation.predictions import Predictions, clips_of, estimate_
 from realtime_mer.evaluation.song_metrics import (
     QuadrantMetrics,
     SongMetrics,
+    SongTable,
     quadrant_metrics,
     song_metrics,
     song_table,
@@ -86,6 +87,7 @@ class Report:
         per_song: agreement within and between songs, by dimension.
         by_song: agreement of the mean estimates of songs with their labels, by dimension.
         quadrants: agreement of the signs of the mean estimates; None without signs.
+        song_table: the songs, which `by_song` and `quadrants` were computed from.
         mean_width: mean width of the intervals, by dimension.
         movement: agreement with the movement of the label within songs, by dimension.
         genres, campaigns: metrics of groups of songs; campaigns are empty where there was only one.
@@ -110,6 +112,7 @@ class Report:
     per_song: dict[str, PerSongMetrics]
     by_song: dict[str, SongMetrics]
     quadrants: QuadrantMetrics | None
+    song_table: SongTable
     mean_width: dict[str, float]
     movement: dict[str, MovementMetrics]
     genres: Groups
@@ -219,6 +222,7 @@ def measure_accuracy(
         per_song=per_song_metrics(scored) if over_time else {},
         by_song=song_metrics(of_songs),
         quadrants=quadrant_metrics(of_songs),
+        song_table=of_songs,
         mean_width=_mean_widths(scored),
         movement=movement_metrics(collection, predictions),
         genres=_by_genre(scored, genres) if numbers and any(genres.values()) else {},
@@ -251,7 +255,7 @@ def trained_on(info: ModelInfo, collection: Collection, split: str) -> bool:
     if collection.name == "deam" and (training.get("init") or "collections" not in training):
         # Older reports, and models initialised from the shipped one, which was trained on these.
         return any(name in ("train", "validation") for name in splits) and bool(training)
-    for entry in training.get("collections", ()):
+    for entry in (*training.get("collections", ()), *training.get("auxiliary", ())):
         for name in splits:
             count = entry.get("songs", {}).get(name, 0)
             songs = len({clip.song for clip in collection.clips_of(name)})
