@@ -21,10 +21,11 @@ HELP = "measure a model on labelled songs"
 DESCRIPTION = """\
 Measures a model on songs that listeners rated for valence and arousal: DEAM,
 PMEmo, others or your own. Each clip of ten seconds runs through the pipeline as
-a separate live stream. The estimates after 5.0, 5.5 ... 10.0 s are compared with
-the labels of the same times, pooled over all songs, and their mean with the mean
-label or the quadrant of each song. No song of DEAM's test split was used to make
-the shipped model. With several --data, the last table has them side by side.
+a separate live stream. The estimates after 5.0, 5.5 ... 10.0 s are compared
+with the labels of the same times, pooled over all songs, and their mean with
+the mean label or the quadrant of each song. No song of DEAM's test split was
+used to make the shipped model. With several --data, the last table has them
+side by side.
 
 The report is on standard output, progress on standard error. --details and
 --json also run the validation songs, to compare the intervals with intervals of

@@ -63,7 +63,7 @@ def test_a_song_is_not_predicted_from_its_group(
     labels[:, 0] = [(int(name) % 10 * 7 % 10) / 5 - 1 for name in table.songs]
 
     def embedding(engine: Engine, clip: Clip) -> NDArray[np.float64]:
-        return np.eye(10)[int(clip.song) % 10]
+        return np.asarray(np.eye(10)[int(clip.song) % 10], np.float64)
 
     monkeypatch.setattr(across_collections, "mean_embedding", embedding)
     table = dataclasses.replace(table, labels=labels)
@@ -105,7 +105,11 @@ class Trained:
 
 def test_the_split_is_one_on_which_no_model_was_trained(engine: Engine) -> None:
     collection, _ = made_up(6, groups=6)
-    splits = {"train": ("000",), "validation": ("001",), "test": ("002",)}
+    splits: dict[str, tuple[str, ...]] = {
+        "train": ("000",),
+        "validation": ("001",),
+        "test": ("002",),
+    }
     songs = dataclasses.replace(collection, name="4q", splits=splits).with_all()
     split = across_collections._split
     assert split([Trained(engine, "deam")], songs) == "all"
