@@ -22,6 +22,7 @@ _TRAINED_ON = (
 )
 _FIT = ("r2", "rmse", "ccc", "r")
 _FIT_TITLES = "R2 | RMSE | CCC | r"
+_SIGNALS = ("settled", "fast", "level", "centroid")
 
 
 # -- accuracy on songs that were not used for training --------------------------------------------
@@ -230,6 +231,63 @@ def _trained_on(result: Result) -> list[str]:
     """Return a warning if the model was trained on the measured songs."""
     trained = result.get("model_was_trained_on_these_songs")
     return [paragraph(f"{_TRAINED_ON} ({result['data']}).")] if trained else []
+
+
+def collections(result: Result) -> str:
+    """Return the figures that all collections have, then quadrants and movement."""
+    parts = []
+    for name in DIMENSIONS:
+        rows = []
+        for title, row in _methods(result):
+            one = row["by_song"].get(name)
+            if one is None:
+                continue
+            rows.append(
+                [
+                    *title,
+                    f"{one['songs']}",
+                    *(_number(one[key]) for key in ("r2", "r", "ccc", "bias", "auc")),
+                    _percent(row.get("coverage", {}).get(name)),
+                    _number(row.get("mean_width", {}).get(name)),
+                ]
+            )
+        titles = f"{name} | method | songs | R2 | r | CCC | bias | AUC | in interval | width"
+        parts.append(table(titles, rows))
+    rows = [
+        [
+            *title,
+            f"{one['songs']}",
+            _percent(one["share"]),
+            _number(one["auc_valence_calm"]),
+            _number(one["auc_valence_excited"]),
+        ]
+        for title, row in _methods(result)
+        if (one := row["quadrants"]) is not None
+    ]
+    titles = "quadrants by zero | method | songs | right | AUC of valence, calm songs | excited"
+    parts.append(table(titles, rows))
+    rows = [
+        [*title, name, f"{one['songs']}", *(_number(one[key]) for key in _SIGNALS)]
+        for name in DIMENSIONS
+        for title, row in _methods(result)
+        if (one := row.get("movement", {}).get(name)) is not None
+    ]
+    if rows:
+        titles = f"r within songs that move | method | | songs | {' | '.join(_SIGNALS)}"
+        parts.append(table(titles, rows))
+    trained = [
+        f"{method} was trained on songs of {collection}"
+        for (collection, method), row in _methods(result)
+        if row.get("model_was_trained_on_these_songs")
+    ]
+    return "\n\n".join([*parts, *([bullets(trained)] if trained else [])])
+
+
+def _methods(result: Result) -> Iterable[tuple[tuple[str, str], Result]]:
+    """Return the rows of all collections, each with the names of collection and method."""
+    for collection in result["collections"]:
+        for row in collection["rows"]:
+            yield (f"{collection['name']} ({collection['split']})", row["method"]), row
 
 
 def pmemo(result: Result) -> str | None:
@@ -509,6 +567,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "robustness": ("robustness", robustness),
     "lag": ("lag", lag),
     "step response": ("step_response", step_response),
+    "collections": ("collections", collections),
     "pmemo": ("generality", pmemo),
     "emotify": ("generality", emotify),
     "vgmidi": ("generality", vgmidi),

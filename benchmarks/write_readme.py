@@ -15,6 +15,7 @@ python benchmarks/studies/tagger_probe.py --data DIR --teacher WHEEL
 python benchmarks/studies/robustness.py --data DIR
 python benchmarks/studies/lag.py --data DIR
 python benchmarks/studies/step_response.py --data DIR
+python benchmarks/studies/across_collections.py --data deam=DIR --data 4q=DIR ...
 python benchmarks/studies/generality.py --pmemo DIR --emotify DIR --vgmidi DIR
 realtime-mer reproduce all --data DIR --out benchmarks/results/reproduction
 python benchmarks/write_readme.py
@@ -213,6 +214,17 @@ SECTIONS = (
         "in the other direction, are not counted.",
         (("", "step response"),),
         (("step_response", "Median of the estimates after the change, for four windows"),),
+    ),
+    Section(
+        "Several collections", "collections",
+        "python benchmarks/studies/across_collections.py --data deam=DIR --data 4q=DIR ...",
+        "The mean estimate of each song, compared with its label. 4Q and EMOPIA give only the "
+        "quadrant, FME-24 the mean of one to five listeners, Emotify a proxy whose zero and scale "
+        "mean nothing. AUC is that of the sign. The ridge regression is fitted on the embedding "
+        "of the model's encoder, on four fifths of the same songs, for the fifth part. Movement is "
+        "the mean r within the songs whose label moves by 0.1 or more from 5 to 10 s; level and "
+        "centroid are those of the last three seconds of sound.",
+        (("", "collections"),),
     ),
     Section(
         "Other music", "generality",

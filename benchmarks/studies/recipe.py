@@ -46,11 +46,10 @@ from mer_engine.training.predict import predict, score_values, window_statistics
 from mer_engine.training.settings import FitSettings
 from mer_engine.training.train import restore_dataset
 from numpy.typing import NDArray
-from study import RESULTS, write_result
+from study import RESULTS, of_2013, write_result
 from torch import Tensor
 
 from realtime_mer.bench.machine import describe_machine
-from realtime_mer.evaluation.campaigns import LAST_OF_2014, of_2013
 from realtime_mer.evaluation.metrics import genre_groups
 
 SEEDS = (0, 1, 2)
@@ -424,7 +423,7 @@ def long_songs(
 ) -> Row:
     """Measure the 58 songs of 2015 with a head that was trained without them."""
     assert collection is not None
-    clips = [clip for clip in collection.clips if int(clip.song) > LAST_OF_2014]
+    clips = [clip for clip in collection.clips if collection.songs[clip.song].campaign == "2015"]
     names = {f"{collection.name}/{clip.song}" for clip in clips}
     steps, labels = _encode(dataset, collection, clips, "long")
     training = np.array([song not in names for song in dataset.labels.songs.tolist()])

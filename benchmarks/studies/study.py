@@ -9,10 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mer_engine import Engine, ModelError, load_engine
+from mer_engine.datasets.deam import campaign_of
 from mer_engine.datasets.load import load_collection
 from mer_engine.datasets.problems import DataError
 from mer_engine.datasets.types import Collection
+from numpy.typing import NDArray
 
 from realtime_mer.bench.machine import describe_machine
 from realtime_mer.errors import UserError
@@ -23,20 +26,29 @@ RESULTS = Path("benchmarks") / "results"
 Measure = Callable[[Engine, Collection, argparse.Namespace], dict[str, Any]]
 
 
-def study_parser(name: str, description: str, *, split: str | None) -> argparse.ArgumentParser:
+def of_2013(songs: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """Return a mask [n] of the songs, each "deam/number", of DEAM's first campaign."""
+    return np.array([campaign_of(song.split("/", 1)[1]) == "2013" for song in songs.tolist()], bool)
+
+
+def study_parser(
+    name: str, description: str, *, split: str | None, models: bool = False
+) -> argparse.ArgumentParser:
     """Return the argument parser of a study.
 
     Args:
         name: name of the result file.
         description: help text.
         split: default split; None for a study of other data.
+        models: whether several models may be given; `model` is then a list.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--model", type=Path, metavar="FILE", help="a model file (default: the shipped model)"
-    )
+        "--model", type=Path, metavar="FILE", action="append" if models else "store",
+        help="a model file (default: the shipped model)" + ("; repeatable" if models else ""),
+    )  # fmt: skip
     if split is not None:
         parser.add_argument(
             "--data", required=True, metavar="DATA",

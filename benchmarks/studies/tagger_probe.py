@@ -42,9 +42,8 @@ from mer_engine.training.teacher import (
     tagger_features,
 )
 from numpy.typing import NDArray
-from study import run_study, show_progress, study_parser
+from study import of_2013, run_study, show_progress, study_parser
 
-from realtime_mer.evaluation.campaigns import of_2013
 from realtime_mer.evaluation.predictions import Progress, clips_of
 
 # Steps after which the embedding of the last three seconds is computed: every second one.

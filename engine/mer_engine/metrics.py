@@ -61,6 +61,33 @@ def coverage(labels: ArrayLike, low: ArrayLike, high: ArrayLike) -> float:
     return float(np.mean((truth >= lower) & (truth <= upper)))
 
 
+def auc(scores: ArrayLike, positive: ArrayLike) -> float:
+    """Return the area under the receiver operating characteristic, 0 to 1.
+
+    It is the probability that a positive example has a higher score than a negative one; equal
+    scores count one half.
+
+    Args:
+        scores: float [n].
+        positive: bool [n].
+
+    Raises:
+        ValueError: the shapes differ, or all examples have the same sign.
+    """
+    values, is_positive = np.asarray(scores, np.float64), np.asarray(positive, np.bool_)
+    if values.shape != is_positive.shape:
+        raise ValueError(f"scores {values.shape} and signs {is_positive.shape} differ in shape")
+    positives = int(is_positive.sum())
+    negatives = values.size - positives
+    if not positives or not negatives:
+        raise ValueError(f"{positives} positive and {negatives} negative examples: no AUC")
+    _, group, size = np.unique(values, return_inverse=True, return_counts=True)
+    # Equal scores share the mean of their ranks.
+    ranks = (np.cumsum(size) - (size - 1) / 2)[group]
+    above = ranks[is_positive].sum() - positives * (positives + 1) / 2
+    return float(above / (positives * negatives))
+
+
 def _pair(labels: ArrayLike, others: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     truth, guess = np.asarray(labels, np.float64), np.asarray(others, np.float64)
     if truth.shape != guess.shape:

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
 HELP = "measure a model on labelled songs"
 DESCRIPTION = """\
-Measures a model on songs that listeners rated over time for valence and
-arousal: DEAM, PMEmo or your own. Each clip of ten seconds runs through the
-pipeline as a separate live stream. The estimates after 5.0, 5.5 ... 10.0 s are
-compared with the labels of the same times, pooled over all songs. No song of
-DEAM's test split was used to make the shipped model.
+Measures a model on songs that listeners rated for valence and arousal: DEAM,
+PMEmo, others or your own. Each clip of ten seconds runs through the pipeline as
+a separate live stream. The estimates after 5.0, 5.5 ... 10.0 s are compared
+with the labels of the same times, pooled over all songs, and their mean with
+the mean label or the quadrant of each song. No song of DEAM's test split was
+used to make the shipped model. With several --data, the last table has them
+side by side.
 
 The report is on standard output, progress on standard error. --details and
 --json also run the validation songs, to compare the intervals with intervals of
@@ -33,9 +35,11 @@ EXAMPLES = """\
   realtime-mer evaluate --data /data
   realtime-mer evaluate --data /data/deam --split validation --json
   realtime-mer evaluate my-model.onnx --data /data --data csv=my-music
+  realtime-mer evaluate --data 4q=/data/4q --data fme24=/data/fme24 --split all
 """
 
 _NAME_WIDTH = 42
+_ROW_WIDTH = 20
 _COLUMNS = 80
 _ORDER = ("arousal", "valence")
 _FIT = ("r2", "rmse", "ccc", "r")
@@ -99,7 +103,10 @@ def run(args: argparse.Namespace) -> int:
         objects = [report.to_dict() for report in reports]
         print(json.dumps(objects[0] if len(objects) == 1 else objects))
     else:
-        print("\n\n".join(_table(report, details=args.details) for report in reports))
+        tables = [_table(report, details=args.details) for report in reports]
+        if len(reports) > 1:
+            tables.append(_side_by_side([report.to_dict() for report in reports]))
+        print("\n\n".join(tables))
     return 0
 
 
@@ -126,24 +133,24 @@ def _table(report: Report, *, details: bool) -> str:
     """Format the report for a terminal of 80 columns."""
     data: dict[str, Any] = report.to_dict()
     splits = "all splits" if data["split"] == "all" else f"the {data['split']} split"
-    lines = [
-        f"model {data['model']['name']} {data['model']['version']}"
-        f" ({data['model']['sha256'][:12]}), {data['songs']} songs of {splits}",
-        "",
-        f"{'':<{_NAME_WIDTH}}{'R2':>8}{'RMSE':>8}{'CCC':>8}{'r':>8}",
-    ]
-    between = {name: row["between"] for name, row in data["per_song"].items() if row["between"]}
+    model = f"{data['model']['name']} {data['model']['version']} ({data['model']['sha256'][:12]})"
+    songs = f"{data['songs']} songs of {splits} of {data['name'][:_ROW_WIDTH]}"
+    lines = [f"model {model}, {songs}"]
     rows = {
         "over time, after 5 to 10 s": data["dynamic"],
-        "between songs": between,
         "whole song (1 to 9), after 10 s": data["static"],
     }
+    if any(rows.values()):
+        lines += ["", f"{'':<{_NAME_WIDTH}}{'R2':>8}{'RMSE':>8}{'CCC':>8}{'r':>8}"]
     for title, dimensions in rows.items():
         for dimension in _ORDER:
             if dimension in dimensions:
                 numbers = "".join(f"{dimensions[dimension][k]:8.3f}" for k in _FIT)
                 lines.append(f"{dimension + ', ' + title:<{_NAME_WIDTH}}{numbers}")
-    lines += ["", *_intervals(data), "", *_within(data), "", *_over_time(data)]
+    parts = (_by_song([data]), _quadrants([data]), _intervals(data), _within(data))
+    for part in (*parts, _movement([data]), _over_time(data)):
+        if part:
+            lines += ["", *part]
     if details:
         for title, key in (("genre", "genres"), ("campaign", "campaigns")):
             if data[key]:
@@ -159,7 +166,75 @@ def _table(report: Report, *, details: bool) -> str:
     return "\n".join(lines)
 
 
+def _side_by_side(reports: list[dict[str, Any]]) -> str:
+    """Format the figures that all collections have for a terminal of 80 columns."""
+    parts = (_by_song(reports), _quadrants(reports), _movement(reports))
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def _by_song(reports: list[dict[str, Any]]) -> list[str]:
+    """Return the table of the mean estimates of songs, a row for each dimension and report."""
+    level = f"{reports[0]['coverage']['level']:.0%}"
+    lines = [
+        f"{'means of songs':<{_ROW_WIDTH}}{'songs':>6}{'R2':>7}{'r':>7}{'CCC':>7}{'bias':>7}"
+        f"{'AUC':>7}{f'in {level}':>9}{'width':>7}"
+    ]
+    for name in _ORDER:
+        for data in reports:
+            row = data["by_song"].get(name)
+            if row is None:
+                continue
+            cells = "".join(_optional(row[key], 7) for key in ("r2", "r", "ccc", "bias", "auc"))
+            covered = data["coverage"].get(name)
+            share = f"{'-':>9}" if covered is None else f"{covered:9.1%}"
+            width = f"{data['mean_width'][name]:7.3f}"
+            lines.append(f"{_row(name, data, reports)}{row['songs']:>6}{cells}{share}{width}")
+    return lines if len(lines) > 1 else []
+
+
+def _quadrants(reports: list[dict[str, Any]]) -> list[str]:
+    """Return the table of quadrants, a row for each report that has some."""
+    title = f"{'quadrants by zero':<{_ROW_WIDTH}}{'songs':>6}{'right':>8}"
+    lines = [f"{title}{'AUC of valence: calm songs':>30}{'excited':>10}"]
+    for data in reports:
+        row = data["quadrants"]
+        if row is not None:
+            right = f"{'-':>8}" if row["share"] is None else f"{row['share']:8.1%}"
+            lines.append(
+                f"{data['name'][:_ROW_WIDTH]:<{_ROW_WIDTH}}{row['songs']:>6}{right}"
+                f"{_optional(row['auc_valence_calm'], 30)}"
+                f"{_optional(row['auc_valence_excited'], 10)}"
+            )
+    return lines if len(lines) > 1 else []
+
+
+def _movement(reports: list[dict[str, Any]]) -> list[str]:
+    """Return the table of movement, a row for each dimension and report in which labels move."""
+    lines = [
+        f"{'r within songs that move':<{_ROW_WIDTH + 4}}{'songs':>6}{'settled':>9}{'fast':>9}"
+        f"{'level':>9}{'centroid':>10}"
+    ]
+    for name in _ORDER:
+        for data in reports:
+            row = data["movement"].get(name)
+            if row is not None:
+                cells = "".join(_optional(row[key], 9) for key in ("settled", "fast", "level"))
+                lines.append(
+                    f"{_row(name, data, reports)}    {row['songs']:>6}{cells}"
+                    f"{_optional(row['centroid'], 10)}"
+                )
+    return lines if len(lines) > 1 else []
+
+
+def _row(dimension: str, data: dict[str, Any], reports: list[dict[str, Any]]) -> str:
+    """Return the title of a row: the dimension, and the collection if there are several."""
+    title = dimension if len(reports) == 1 else f"{dimension}, {data['name']}"
+    return f"{title[:_ROW_WIDTH]:<{_ROW_WIDTH}}"
+
+
 def _intervals(data: dict[str, Any]) -> list[str]:
+    if not data["interval_width"]:
+        return []
     covered, widths = data["coverage"], data["interval_width"]
     lines = [f"{covered['level']:.0%} interval{'labels within':>24}{'mean width':>14}"]
     lines[0] += f"{'constant width for the same':>29}"
@@ -178,7 +253,7 @@ def _within(data: dict[str, Any]) -> list[str]:
         row = data["per_song"].get(name)
         if row is None:
             continue
-        text = f"within songs, {name}: mean RMSE {row['rmse']:.3f}"
+        text = f"within songs, {name}: RMSE {row['rmse']:.3f}"
         if row["varying"]:
             text += (
                 f", CCC {row['ccc']:.3f}, r {row['r']:.3f}"
@@ -190,6 +265,8 @@ def _within(data: dict[str, Any]) -> list[str]:
 
 def _over_time(data: dict[str, Any]) -> list[str]:
     rows = [row for row in data["by_duration"] if len(row) > 1]
+    if not rows:
+        return []
     lines = [f"{'R2 after':<20}" + "".join(f"{row['seconds']:>8g} s" for row in rows)]
     for name in _ORDER:
         cells = (_optional(row.get(name, {}).get("r2"), 10) for row in rows)

@@ -144,8 +144,9 @@ def add_data_argument(parser: argparse._ActionsContainer) -> None:
         action="append",
         required=True,
         metavar="KIND=DIR",
-        help="labelled music: deam=DIR, pmemo=DIR, vgmidi=DIR, or csv=DIR for your own (see "
-        "docs/own-data.md); a plain DIR is DEAM or contains deam/; may be given several times",
+        help="labelled music: deam=DIR, pmemo=DIR, vgmidi=DIR, 4q=DIR, fme24=DIR, emopia=DIR, "
+        "emotify=DIR, or csv=DIR for your own (see docs/own-data.md); a plain DIR is DEAM or "
+        "contains deam/; may be given several times",
     )
 
 

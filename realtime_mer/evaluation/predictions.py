@@ -43,6 +43,8 @@ class Predictions:
         values, low, high, labels: float64 [n, 20, 2] (valence, arousal); NaN where there is none.
         left_out: a sentence for each clip that could not be measured.
         whole_song: float64 [n, 20, 2], estimates for the whole song; NaN where the model has none.
+        fast: float64 [n, 20, 2], the fast values; NaN where the model has none.
+        clips: the clips.
     """
 
     songs: tuple[str, ...]
@@ -52,6 +54,8 @@ class Predictions:
     labels: NDArray[np.float64]
     left_out: tuple[str, ...] = ()
     whole_song: NDArray[np.float64] | None = None
+    fast: NDArray[np.float64] | None = None
+    clips: tuple[Clip, ...] = ()
 
     def scored(self) -> Predictions:
         """Return the predictions from the first scored step (5 s) on."""
@@ -66,6 +70,7 @@ class Predictions:
             high=self.high[:, steps],
             labels=self.labels[:, steps],
             whole_song=None if self.whole_song is None else self.whole_song[:, steps],
+            fast=None if self.fast is None else self.fast[:, steps],
         )
 
     def select(self, mask: NDArray[np.bool_]) -> Predictions:
@@ -78,6 +83,8 @@ class Predictions:
             self.high[rows],
             self.labels[rows],
             whole_song=None if self.whole_song is None else self.whole_song[rows],
+            fast=None if self.fast is None else self.fast[rows],
+            clips=tuple(self.clips[row] for row in rows) if self.clips else (),
         )
 
 
@@ -180,14 +187,15 @@ def predict_each(
             )
         return np.stack(tables)
 
-    songs, rows, labels, left_out = [], [], [], []
+    measured: list[Clip] = []
+    rows, labels, left_out = [], [], []
     with ThreadPoolExecutor(workers) as pool:
         done = pool.map(predict_clip, clips) if workers > 1 else map(predict_clip, clips)
         for number, (clip, tables) in enumerate(zip(clips, done, strict=True), start=1):
             if isinstance(tables, str):
                 left_out.append(tables)
             else:
-                songs.append(clip.song)
+                measured.append(clip)
                 rows.append(tables)
                 labels.append(collection.labels(clip, CLIP_STEPS))
             if progress is not None:
@@ -198,8 +206,20 @@ def predict_each(
     truth = np.stack(labels).astype(np.float64)
     by_estimator = np.moveaxis(np.stack(rows), 0, 2)  # [estimator, kind, clip, step, dimension]
     return {
-        name: Predictions(tuple(songs), values, low, high, truth, tuple(left_out), whole_song)
-        for name, (values, low, high, whole_song) in zip(estimators, by_estimator, strict=True)
+        name: Predictions(
+            songs=tuple(clip.song for clip in measured),
+            values=values,
+            low=low,
+            high=high,
+            labels=truth,
+            left_out=tuple(left_out),
+            whole_song=whole_song,
+            fast=fast,
+            clips=tuple(measured),
+        )
+        for name, (values, low, high, whole_song, fast) in zip(
+            estimators, by_estimator, strict=True
+        )
     }
 
 
@@ -207,11 +227,11 @@ def newest_by_step(estimates: Sequence[Estimate], steps: int = CLIP_STEPS) -> ND
     """Return the newest estimate at the end of each step, as a viewer of the stream sees it.
 
     Returns:
-        float64 [4, steps, 2]: value, lower bound, upper bound and whole-song estimate of valence
-        and arousal. NaN before the first estimate, after the end of the stream, and where the
-        model has no whole-song estimate.
+        float64 [5, steps, 2]: value, lower bound, upper bound, whole-song estimate and fast value
+        of valence and arousal. NaN before the first estimate, after the end of the stream, and
+        where the model has no whole-song estimate or fast value.
     """
-    table = np.full((4, steps, 2), np.nan)
+    table = np.full((5, steps, 2), np.nan)
     if not estimates:
         return table
     times = np.array([estimate.t for estimate in estimates])
@@ -226,4 +246,7 @@ def newest_by_step(estimates: Sequence[Estimate], steps: int = CLIP_STEPS) -> ND
         whole_song = estimates[index].whole
         if whole_song is not None:
             table[3, step] = whole_song
+        fast = estimates[index].fast
+        if fast is not None:
+            table[4, step] = [getattr(fast, name) for name in DIMENSIONS]
     return table

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from mer_engine import Engine
 from mer_engine.datasets.problems import DataError
-from mer_engine.datasets.types import ALL, DIMENSIONS, Clip, Collection
-from mer_engine.metrics import Fit, coverage, fit
+from mer_engine.datasets.types import ALL, DIMENSIONS, SPLITS, Clip, Collection
+from mer_engine.metrics import Fit, fit
 from mer_engine.model_file import ModelInfo
+from numpy.typing import NDArray
 
 from realtime_mer.bench.machine import describe_machine
-from realtime_mer.evaluation.campaigns import LAST_OF_2013, LAST_OF_2014, LAST_OF_2015
 from realtime_mer.evaluation.metrics import (
     PerSongMetrics,
     PooledMetrics,
@@ -29,15 +29,18 @@ from realtime_mer.evaluation.metrics import (
     pooled_metrics,
     with_constant_width,
 )
+from realtime_mer.evaluation.movement import MovementMetrics, movement_metrics
 from realtime_mer.evaluation.predictions import Predictions, clips_of, estimate_clip, predict
+from realtime_mer.evaluation.song_metrics import (
+    QuadrantMetrics,
+    SongMetrics,
+    SongTable,
+    quadrant_metrics,
+    song_metrics,
+    song_table,
+)
 
 DURATIONS_S = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0)
-# Title and last song of each campaign.
-_CAMPAIGNS = (
-    ("2013 (songs to 1000)", LAST_OF_2013),
-    ("2014 (songs to 2000)", LAST_OF_2014),
-    ("2015 (songs 2001-2058)", LAST_OF_2015),
-)
 LONG_SONGS_REMARK = (
     "songs 2001-2058 are only those of this split; measuring all 58 needs a model that was trained "
     "without them"
@@ -70,6 +73,10 @@ class Widths:
 class Report:
     """Accuracy of a model on a split of a collection.
 
+    Labels over time have all figures. Labels that are one number for each song have no `dynamic`,
+    `static` and `per_song`. Quadrants, and labels on a scale of their own, have only `by_song`,
+    `quadrants`, `mean_width` and, if they move, `movement`.
+
     Attributes:
         dynamic: agreement with the labels over time, by dimension.
         static: agreement with the labels of whole songs, by dimension; empty where the model does
@@ -78,10 +85,17 @@ class Report:
         level: target share of the intervals.
         widths: interval widths, by dimension.
         per_song: agreement within and between songs, by dimension.
-        genres, campaigns: metrics of groups of songs; campaigns are empty for data other than DEAM.
+        by_song: agreement of the mean estimates of songs with their labels, by dimension.
+        quadrants: agreement of the signs of the mean estimates; None without signs.
+        song_table: the songs, which `by_song` and `quadrants` were computed from.
+        mean_width: mean width of the intervals, by dimension.
+        movement: agreement with the movement of the label within songs, by dimension.
+        genres, campaigns: metrics of groups of songs; campaigns are empty where there was only one.
         by_duration: metrics after some seconds of audio.
         trained_on: whether the model was trained on these songs, by its own report.
         songs: number of measured songs.
+        name: kind of the collection; for "csv" with the name of its folder.
+        labelled, scale: as in `Collection`.
         split: name of the split.
         estimates: number of scored estimates.
         model: name, version and SHA-256 of the model.
@@ -96,11 +110,19 @@ class Report:
     level: float
     widths: dict[str, Widths]
     per_song: dict[str, PerSongMetrics]
+    by_song: dict[str, SongMetrics]
+    quadrants: QuadrantMetrics | None
+    song_table: SongTable
+    mean_width: dict[str, float]
+    movement: dict[str, MovementMetrics]
     genres: Groups
     campaigns: Groups
     by_duration: dict[float, dict[str, PooledMetrics]]
     trained_on: bool
     songs: int
+    name: str
+    labelled: str
+    scale: str
     split: str
     estimates: int
     model: dict[str, str]
@@ -116,12 +138,19 @@ class Report:
             "coverage": {**self.coverage, "level": self.level},
             "interval_width": {name: asdict(widths) for name, widths in self.widths.items()},
             "per_song": {name: songs.to_dict() for name, songs in self.per_song.items()},
+            "by_song": {name: songs.to_dict() for name, songs in self.by_song.items()},
+            "quadrants": None if self.quadrants is None else self.quadrants.to_dict(),
+            "mean_width": self.mean_width,
+            "movement": {name: m.to_dict() for name, m in self.movement.items()},
             "genres": _rows("genre", self.genres),
             "campaigns": _rows("campaign", self.campaigns),
-            "long_songs": LONG_SONGS_REMARK if self.campaigns else None,
+            "long_songs": LONG_SONGS_REMARK if "2015" in self.campaigns else None,
             "by_duration": _rows("seconds", self.by_duration),
             "model_was_trained_on_these_songs": self.trained_on,
             "songs": self.songs,
+            "name": self.name,
+            "labelled": self.labelled,
+            "scale": self.scale,
             "split": self.split,
             "estimates": self.estimates,
             "left_out": list(self.left_out),
@@ -157,8 +186,14 @@ def measure_accuracy(
     info = engine.info
     clips = clips_of(collection, split)
     if not clips:
-        raise DataError(f"the {split} split of {collection.root} has no song with audio and labels")
-    calibration = _calibration_clips(info, collection, split) if compare_widths else []
+        others = [name for name in SPLITS if name != split and clips_of(collection, name)]
+        raise DataError(
+            f"the {split} split of {collection.root} has no song with audio and labels"
+            + (f"; give --split {' or '.join(others)}" if others else "")
+        )
+    over_time = collection.labelled == "curve"
+    numbers = collection.labelled != "quadrant" and collection.scale == "shared"
+    calibration = _calibration_clips(info, collection, split) if compare_widths and numbers else []
     total = len(clips) + len(calibration)
 
     def run(chosen: list[Clip], done_before: int) -> Predictions:
@@ -173,22 +208,35 @@ def measure_accuracy(
     predictions = run(clips, 0)
     held_out = run(calibration, len(clips)) if calibration else None
     scored = predictions.scored()
-    pooled = {name: _pooled(scored, column) for column, name in enumerate(DIMENSIONS)}
+    pooled = {}
+    if over_time:
+        pooled = {name: _pooled(scored, column) for column, name in enumerate(DIMENSIONS)}
+    of_songs = song_table(collection, scored)
     genres = {song: collection.songs[song].genre for song in predictions.songs}
     return Report(
-        dynamic={name: agreement for name, (agreement, _) in pooled.items()},
-        static=_static(predictions, collection),
-        coverage={name: share for name, (_, share) in pooled.items()},
+        dynamic=pooled,
+        static=_static(predictions, collection) if over_time else {},
+        coverage={n: m.coverage for n, m in pooled_metrics(scored).items()} if numbers else {},
         level=info.coverage,
-        widths=_widths(info, collection, split, scored, held_out),
-        per_song=per_song_metrics(scored),
-        genres=_by_genre(scored, genres) if any(genres.values()) else {},
-        campaigns=_campaigns(scored) if collection.name == "deam" else {},
-        by_duration=metrics_by_duration(predictions, DURATIONS_S),
+        widths=_widths(info, collection, split, scored, held_out) if numbers else {},
+        per_song=per_song_metrics(scored) if over_time else {},
+        by_song=song_metrics(of_songs),
+        quadrants=quadrant_metrics(of_songs),
+        song_table=of_songs,
+        mean_width=_mean_widths(scored),
+        movement=movement_metrics(collection, predictions),
+        genres=_by_genre(scored, genres) if numbers and any(genres.values()) else {},
+        campaigns=_campaigns(scored, collection),
+        by_duration=metrics_by_duration(predictions, DURATIONS_S) if numbers else {},
         trained_on=trained_on(info, collection, split),
         songs=len(set(predictions.songs)),
+        name="csv " + collection.root.resolve().name
+        if collection.name == "csv"
+        else collection.name,
+        labelled=collection.labelled,
+        scale=collection.scale,
         split=split,
-        estimates=int(np.isfinite(scored.labels + scored.values).all(axis=2).sum()),
+        estimates=int(_measured(scored, collection).sum()),
         model={"name": info.name, "version": info.version, "sha256": info.sha256},
         data=f"{collection.name}, {split} split, {len(predictions.songs)} clips of up to "
         "ten seconds",
@@ -207,7 +255,7 @@ def trained_on(info: ModelInfo, collection: Collection, split: str) -> bool:
     if collection.name == "deam" and (training.get("init") or "collections" not in training):
         # Older reports, and models initialised from the shipped one, which was trained on these.
         return any(name in ("train", "validation") for name in splits) and bool(training)
-    for entry in training.get("collections", ()):
+    for entry in (*training.get("collections", ()), *training.get("auxiliary", ())):
         for name in splits:
             count = entry.get("songs", {}).get(name, 0)
             songs = len({clip.song for clip in collection.clips_of(name)})
@@ -223,18 +271,27 @@ def _calibration_clips(info: ModelInfo, collection: Collection, split: str) -> l
     return clips_of(collection, "validation")
 
 
-def _pooled(scored: Predictions, column: int) -> tuple[Fit, float]:
+def _pooled(scored: Predictions, column: int) -> Fit:
     known = np.isfinite(scored.labels[..., column]) & np.isfinite(scored.values[..., column])
-    labels, values, low, high = (
-        array[..., column][known]
-        for array in (scored.labels, scored.values, scored.low, scored.high)
-    )
+    labels, values = scored.labels[..., column][known], scored.values[..., column][known]
     if len(labels) < 2 or labels.var() == 0:
         raise DataError(
             f"the measured songs have {len(labels)} equal {DIMENSIONS[column]} labels; agreement "
             "needs songs with different labels"
         )
-    return fit(labels, values), coverage(labels, low, high)
+    return fit(labels, values)
+
+
+def _measured(scored: Predictions, collection: Collection) -> NDArray[np.bool_]:
+    """Return a mask [n, steps] of the estimates that have a label."""
+    labels = 0.0 if collection.labelled == "quadrant" else scored.labels
+    return np.asarray(np.isfinite(labels + scored.values).all(axis=2))
+
+
+def _mean_widths(scored: Predictions) -> dict[str, float]:
+    """Return the mean width of the intervals by dimension."""
+    widths = np.nanmean(scored.high - scored.low, axis=(0, 1))
+    return {name: float(width) for name, width in zip(DIMENSIONS, widths, strict=True)}
 
 
 def _static(predictions: Predictions, collection: Collection) -> dict[str, Fit]:
@@ -304,13 +361,11 @@ def _by_genre(scored: Predictions, genres: dict[str, str | None]) -> Groups:
     return {name: groups[name] for name in sorted(groups, key=lambda n: (n == "other", n))}
 
 
-def _campaigns(scored: Predictions) -> Groups:
-    groups = [
-        next(name for name, last in _CAMPAIGNS if int(song) <= last or last == _CAMPAIGNS[-1][1])
-        for song in scored.songs
-    ]
+def _campaigns(scored: Predictions, collection: Collection) -> Groups:
+    """Return metrics by campaign, sorted by name; empty if there was only one."""
+    groups = [collection.songs[song].campaign for song in scored.songs]
     metrics = metrics_by_group(scored, groups)
-    return {name: metrics[name] for name, _ in _CAMPAIGNS if name in metrics}
+    return {name: metrics[name] for name in sorted(metrics) if name}
 
 
 def _rows(key: str, groups: dict[Any, dict[str, PooledMetrics]]) -> list[dict[str, Any]]:

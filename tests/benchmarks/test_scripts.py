@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from collections_support import write_four_quadrants
 from deam_support import write_deam
 from tagger_support import make_tagger, write_wheel
 
@@ -65,6 +66,19 @@ def test_step_response(data: str, tmp_path: Path) -> None:
     assert result["seed"] == 5
     assert result["split"] == "test"
     assert result["pairs"] == {"valence": 1, "arousal": 1}
+
+
+def test_across_collections(data: str, tmp_path: Path) -> None:
+    quadrants = write_four_quadrants(tmp_path / "4q", songs=10, seconds=6.0)
+    arguments = ["--data", data, "--data", f"4q={quadrants}", "--songs", "5"]
+    result = run("across_collections", tmp_path / "r.json", *arguments)
+    assert [(c["name"], c["split"], c["songs"]) for c in result["collections"]] == [
+        ("deam", "test", 5),
+        ("4q", "all", 5),
+    ]
+    assert result["models"] == [result["model"]]
+    main = importlib.import_module("across_collections").main
+    assert main(["--data", f"4q={tmp_path}", "--out", str(tmp_path / "r.json")]) == 2
 
 
 def test_generality_needs_a_collection(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -227,3 +227,32 @@ def test_the_committed_readme_has_the_tables_of_the_results(
 
     drawn = {path.stem for path in (scripts / "plots").glob("*.png")}
     assert readme(committed, drawn) == (scripts / "README.md").read_text(encoding="utf-8")
+
+
+def test_collections_with_and_without_numbers(
+    root: Path, write: Callable[[str, object], None]
+) -> None:
+    numbers = {"songs": 5, "r2": 0.7, "rmse": 0.1, "r": 0.84, "ccc": 0.8, "bias": -0.02, "auc": 0.9}
+    signs = {**dict.fromkeys(numbers), "songs": 4, "auc": 0.75}
+    quadrants = {"songs": 4, "share": 0.5, "auc_valence_calm": 0.6, "auc_valence_excited": None}
+    widths = {"arousal": 0.4, "valence": 0.5}
+    movement = {"songs": 2, "settled": 0.3, "fast": None, "level": 0.62, "centroid": 0.1}
+    model = {
+        "method": "mer-9", "by_song": {"arousal": numbers, "valence": numbers}, "quadrants": None,
+        "coverage": {"arousal": 0.8, "valence": 0.7}, "mean_width": widths,
+        "movement": {"arousal": movement}, "model_was_trained_on_these_songs": True,
+    }  # fmt: skip
+    ridge = {"method": "ridge", "by_song": {"arousal": signs}, "quadrants": quadrants}
+    write("collections", {"collections": [
+        {"name": "deam", "split": "test", "rows": [model]},
+        {"name": "4q", "split": "all", "rows": [ridge]},
+    ]})  # fmt: skip
+    assert run(root) == 0
+    text = (root / "benchmarks" / "README.md").read_text()
+    assert (
+        "| deam (test) | mer-9 | 5 | 0.700 | 0.840 | 0.800 | -0.020 | 0.900 | 80.0% | 0.400 |"
+    ) in text
+    assert "| 4q (all) | ridge | 4 | | | | | 0.750 | | |" in text
+    assert "| 4q (all) | ridge | 4 | 50.0% | 0.600 | |" in text
+    assert "| deam (test) | mer-9 | arousal | 2 | 0.300 | | 0.620 | 0.100 |" in text
+    assert "* mer-9 was trained on songs of deam (test)" in text

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
-from mer_engine.metrics import coverage, fit
+from mer_engine.metrics import auc, coverage, fit
 
 
 def test_fit_by_hand() -> None:
@@ -32,3 +33,17 @@ def test_labels_without_variance_and_other_shapes_are_refused() -> None:
 
 def test_coverage_includes_the_ends() -> None:
     assert coverage([0.0, 0.5, 1.0, 2.0], [0.0, 0.6, 0.0, 0.0], [1.0, 0.7, 1.0, 1.0]) == 0.5
+
+
+def test_auc_is_the_share_of_ordered_pairs() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 8, 60).astype(float)  # with ties
+    positive = rng.random(60) < 0.4
+    pairs = scores[positive][:, None] - scores[~positive]
+    assert auc(scores, positive) == pytest.approx(np.mean((pairs > 0) + 0.5 * (pairs == 0)))
+    assert auc([1, 2, 3], [False, True, True]) == 1.0
+    assert auc([0, 0], [False, True]) == 0.5
+    with pytest.raises(ValueError, match="2 positive and 0 negative"):
+        auc([0, 1], [True, True])
+    with pytest.raises(ValueError, match="differ in shape"):
+        auc([0, 1], [True])

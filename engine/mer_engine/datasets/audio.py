@@ -37,6 +37,20 @@ def find_audio(folder: Path, stem: str) -> Path | None:
     return None
 
 
+def find_renderings(folder: Path) -> dict[str, list[Path]]:
+    """Return the audio files <synthesizer>-<name> or <name> in a folder, sorted, by each such name.
+
+    A name may contain hyphens, so a file is listed under every name that it may have.
+    """
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in AUDIO_SUFFIXES:
+            parts = path.stem.split("-")
+            for first in range(len(parts)):
+                found.setdefault("-".join(parts[first:]), []).append(path)
+    return found
+
+
 def probe_audio(path: Path) -> AudioFile:
     """Read an audio file's header.
 

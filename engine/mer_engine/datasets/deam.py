@@ -11,6 +11,9 @@ The layout of the published archives works too: audio in MEMD_audio, tables in f
 annotations, labels of whole songs in two files, metadata in metadata; also inside DEAM_audio and
 DEAM_Annotations. Longer recordings are cut to the same ten seconds.
 
+Songs to 1000 were rated in the campaign of 2013, those to 2000 in that of 2014, the others in 2015.
+Each campaign had other listeners.
+
 Songs are left out if they have no audio or no labels over time, if the audio cannot be read, or if
 a label is not a number or is outside [-1, 1]. A missing table or audio folder, a missing column and
 an invalid song number raise a `DataError`.
@@ -45,6 +48,8 @@ from mer_engine.datasets.types import (
     split_by_name,
 )
 
+# Year and last song of each campaign.
+CAMPAIGNS = (("2013", 1000), ("2014", 2000), ("2015", 2058))
 # Start of the ten seconds that are used of each song, from the start of the annotated clip.
 CLIP_START_S = 30.0
 # An audio file longer than this contains the annotated clip from its beginning.
@@ -76,6 +81,12 @@ def find_deam(folder: Path) -> Path:
         f"{folder} does not contain DEAM: it has neither annotations/ nor deam/annotations/; "
         "give the folder that contains deam/, or deam/ itself (other data: pmemo=DIR, csv=DIR)"
     )
+
+
+def campaign_of(song: str) -> str:
+    """Return the year of the campaign in which a song was rated, from its number."""
+    years = (year for year, last in CAMPAIGNS if int(song) <= last)
+    return next(years, CAMPAIGNS[-1][0])
 
 
 def load_deam(folder: Path) -> Collection:
@@ -111,7 +122,7 @@ def load_deam(folder: Path) -> Collection:
     songs, clips, curves, problems = {}, [], {}, []
     for song in ids:
         artist, title, genre = metadata.get(song, (None, None, None))
-        songs[song] = Song(song, artist, title, genre, static.get(song))
+        songs[song] = Song(song, artist, title, genre, static.get(song), campaign=campaign_of(song))
         both = tuple(tables[name].get(song) for name in DIMENSIONS)
         path = next((found for folder in folders if (found := find_audio(folder, song))), None)
         if path is None:

@@ -7,6 +7,10 @@ from pathlib import Path
 
 from mer_engine.datasets.csv_folder import load_csv_folder
 from mer_engine.datasets.deam import load_deam
+from mer_engine.datasets.emopia import load_emopia
+from mer_engine.datasets.emotify import load_emotify
+from mer_engine.datasets.fme24 import load_fme24
+from mer_engine.datasets.four_quadrants import load_four_quadrants
 from mer_engine.datasets.pmemo import load_pmemo
 from mer_engine.datasets.problems import DataError
 from mer_engine.datasets.types import Collection
@@ -16,6 +20,10 @@ LOADERS: Mapping[str, Callable[[Path], Collection]] = {
     "deam": load_deam,
     "pmemo": load_pmemo,
     "vgmidi": load_vgmidi,
+    "4q": load_four_quadrants,
+    "fme24": load_fme24,
+    "emopia": load_emopia,
+    "emotify": load_emotify,
     "csv": load_csv_folder,
 }
 
@@ -24,8 +32,7 @@ def load_collection(source: str | Path) -> Collection:
     """Read the tables of a collection and list its audio.
 
     Args:
-        source: "deam=DIR", "pmemo=DIR", "vgmidi=DIR" or "csv=DIR". A plain folder is DEAM, or
-            contains it.
+        source: KIND=DIR, with a KIND of `LOADERS`. A plain folder is DEAM, or contains it.
 
     Raises:
         DataError: the folder or a table cannot be used, or no song in it can.

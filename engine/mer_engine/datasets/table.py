@@ -18,7 +18,7 @@ class Row:
     """A row of a table.
 
     Attributes:
-        line: its line number in the file, from 1.
+        line: number of its first line in the file, from 1. A quoted cell may contain line breaks.
         cells: text by column name (lower case, stripped); missing cells are empty.
         surplus: number of cells beyond the last column.
     """
@@ -111,8 +111,10 @@ def read_table(path: Path, purpose: str, required: Iterable[str] = ()) -> Table:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     columns: list[str] = []
     rows = []
+    next_line = 1
     try:
         for cells in reader:
+            line, next_line = next_line, reader.line_num + 1
             if not any(cell.strip() for cell in cells):
                 continue
             if not columns:
@@ -120,7 +122,7 @@ def read_table(path: Path, purpose: str, required: Iterable[str] = ()) -> Table:
                 continue
             padded = [*cells, *[""] * (len(columns) - len(cells))]
             named = {c: t for c, t in zip(columns, padded, strict=False) if c}
-            rows.append(Row(reader.line_num, named, max(0, len(cells) - len(columns))))
+            rows.append(Row(line, named, max(0, len(cells) - len(columns))))
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}") from error
     missing = [column for column in required if column not in columns]

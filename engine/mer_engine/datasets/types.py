@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,10 @@ SHORTEST_CLIP_S = 2.0
 FIRST_SCORED_STEP = 10
 # Shares of the splits of a data set that has none of its own.
 _SHARES = {"train": 0.70, "validation": 0.15, "test": 0.15}
+# What the labels of a collection are, see `Collection.labelled`.
+Labelled = Literal["curve", "mean", "quadrant"]
+# The signs of valence and arousal by name of the quadrant.
+QUADRANTS = {"Q1": (1, 1), "Q2": (-1, 1), "Q3": (-1, -1), "Q4": (1, -1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,15 @@ class Song:
 
     Attributes:
         id: its name, unique in its collection.
-        artist, title, genre: None where unknown.
+        artist, title, genre: None where unknown. The artist is what keeps songs together in a split
+            (`group_of`). Where something else does, such as a game or a film, it is that.
         static: valence and arousal of the whole song, each in [-1, 1]; None where unknown.
+        quadrant: signs of valence and arousal of the whole song, each -1 or 1; None where unknown.
+        quadrant_share: share of the evidence that speaks for this quadrant, above 0, at most 1;
+            None where unknown.
+        raters: number of listeners behind the labels; None where unknown.
+        campaign: name of the campaign in which the song was rated; "" if the collection had only
+            one. Each campaign had its own listeners, whose ratings have their own offset.
     """
 
     id: str
@@ -65,6 +77,10 @@ class Song:
     title: str | None = None
     genre: str | None = None
     static: tuple[float, float] | None = None
+    quadrant: tuple[int, int] | None = None
+    quadrant_share: float | None = None
+    raters: int | None = None
+    campaign: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,15 +88,21 @@ class Collection:
     """Songs with labels.
 
     Attributes:
-        name: "deam", "pmemo", "vgmidi" or "csv".
+        name: its kind, a key of `mer_engine.datasets.load.LOADERS`.
         root: its folder.
         clips: the sections to train on and to score, at most `CLIP_S` seconds each.
         extra: further sections of some of the songs, used without labels.
         songs: all songs of the data set by id, including those left out.
         splits: the songs of each split, including those left out.
-        curves: by song, the labels of valence and arousal over time, each in [-1, 1].
+        curves: by song, the labels of valence and arousal over time, each in [-1, 1]. Constant for
+            labels that are means; empty for quadrants.
         problems: the songs left out.
         remarks: harmless findings, one sentence each.
+        labelled: what the labels are. "curve": a number for each moment. "mean": one number for
+            each song, of `Song.raters` listeners. "quadrant": no number, only `Song.quadrant`.
+        scale: "shared" if the numbers are ratings of valence and arousal. "own" if they are
+            computed from other answers: their order counts, their offset and scale do not.
+        marks: by song, curves as in `curves` for labels that are means: how the label moves.
     """
 
     name: str
@@ -92,6 +114,9 @@ class Collection:
     curves: Mapping[str, tuple[Curve, Curve]]
     problems: tuple[Problem, ...] = ()
     remarks: tuple[str, ...] = ()
+    labelled: Labelled = "curve"
+    scale: Literal["shared", "own"] = "shared"
+    marks: Mapping[str, tuple[Curve, Curve]] = field(default_factory=dict)
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -123,11 +148,14 @@ class Collection:
         Returns:
             float32 [steps, 2] (valence, arousal), interpolated linearly, NaN where unknown.
         """
-        times = clip.start_s + STEP_S * np.arange(1, steps + 1)
-        if clip.song not in self.curves:
-            return np.full((steps, 2), np.nan, np.float32)
-        columns = [curve.at(times) for curve in self.curves[clip.song]]
-        return np.stack(columns, axis=1).astype(np.float32)
+        return _at_steps(self.curves, clip, steps)
+
+    def movement(self, clip: Clip, steps: int) -> NDArray[np.float32]:
+        """Return the labels that tell how the emotion moves within a clip, as `labels` does.
+
+        They are the marks of a song that has some, else its labels.
+        """
+        return _at_steps(self.marks if clip.song in self.marks else self.curves, clip, steps)
 
 
 def split_by_name(songs: Iterable[Song]) -> dict[str, tuple[str, ...]]:
@@ -142,15 +170,51 @@ def split_by_name(songs: Iterable[Song]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(ids) for name, ids in splits.items()}
 
 
+def group_of(song: Song) -> str:
+    """Return the group of a song, of which all songs belong on the same side of a split."""
+    return f"artist {song.artist.casefold()}" if song.artist else f"song {song.id}"
+
+
 def split_of(song: Song) -> str:
-    """Return the split of a song, from a hash of its artist's name, else of its own."""
-    key = f"artist {song.artist.casefold()}" if song.artist else f"song {song.id}"
-    position = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+    """Return the split of a song, from a hash of its group."""
+    position = _hash(group_of(song)) / 2**64
     for name, share in _SHARES.items():
         if position < share:
             return name
         position -= share
     return SPLITS[-1]
+
+
+def song_parts(collection: Collection, parts: int = 5) -> dict[str, int]:
+    """Divide the usable songs into parts of about the same size, to hold out one after another.
+
+    All songs of a group are in one part. The parts depend on the usable songs alone.
+
+    Args:
+        collection: the songs.
+        parts: number of parts.
+
+    Returns:
+        The part of each song that has a clip, 0 to `parts` - 1.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in sorted({clip.song for clip in collection.clips}):
+        groups.setdefault(group_of(collection.songs[name]), []).append(name)
+    sizes = [0] * parts
+    result = {}
+    # The largest groups first, each to the smallest part.
+    for group in sorted(groups, key=lambda group: (-len(groups[group]), _hash(group))):
+        part = sizes.index(min(sizes))
+        sizes[part] += len(groups[group])
+        result.update(dict.fromkeys(groups[group], part))
+    return result
+
+
+def constant_curves(values: tuple[float, float], duration_s: float) -> tuple[Curve, Curve]:
+    """Return curves of valence and arousal that have the same value for the whole duration."""
+    times_s = STEP_S * np.arange(int(duration_s / STEP_S) + 2, dtype=np.float64)
+    valence, arousal = (Curve(times_s, np.full(len(times_s), value)) for value in values)
+    return valence, arousal
 
 
 def cut(song: str, path: Path, duration_s: float, curves: tuple[Curve, Curve]) -> tuple[Clip, ...]:
@@ -168,10 +232,35 @@ def cut(song: str, path: Path, duration_s: float, curves: tuple[Curve, Curve]) -
     # The last label may lie slightly beyond the audio that a decoder returns.
     end = min(np.floor(last / STEP_S) * STEP_S, duration_s)
     clips = []
-    while end - start >= SHORTEST_CLIP_S:
-        length = min(CLIP_S, end - start)
-        times = start + STEP_S * np.arange(1, int(length / STEP_S) + 1)
+    for clip in sections(song, path, float(start), float(end)):
+        times = clip.start_s + STEP_S * np.arange(1, int((clip.duration_s or 0) / STEP_S) + 1)
         if any(np.isfinite(curve.at(times)).any() for curve in curves):
-            clips.append(Clip(song, path, float(start), float(start), float(length)))
-        start += CLIP_S
+            clips.append(clip)
     return tuple(clips)
+
+
+def sections(song: str, path: Path, start_s: float, end_s: float) -> tuple[Clip, ...]:
+    """Cut a part of a recording into consecutive clips of `CLIP_S` seconds.
+
+    The last one lasts at least `SHORTEST_CLIP_S`. Times count from the beginning of the recording.
+    """
+    clips = []
+    while end_s - start_s >= SHORTEST_CLIP_S:
+        clips.append(Clip(song, path, start_s, start_s, min(CLIP_S, end_s - start_s)))
+        start_s += CLIP_S
+    return tuple(clips)
+
+
+def _at_steps(
+    curves: Mapping[str, tuple[Curve, Curve]], clip: Clip, steps: int
+) -> NDArray[np.float32]:
+    """Return curves at the end of each step of a clip, float32 [steps, 2]; NaN where unknown."""
+    times = clip.start_s + STEP_S * np.arange(1, steps + 1)
+    if clip.song not in curves:
+        return np.full((steps, 2), np.nan, np.float32)
+    return np.stack([curve.at(times) for curve in curves[clip.song]], axis=1).astype(np.float32)
+
+
+def _hash(text: str) -> int:
+    """Return a number from 0 to 2**64 - 1 that depends on the text alone."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

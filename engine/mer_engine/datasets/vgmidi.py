@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mer_engine.datasets.audio import AUDIO_SUFFIXES, probe_audio
+from mer_engine.datasets.audio import find_renderings, probe_audio
 from mer_engine.datasets.curve import Curve
 from mer_engine.datasets.problems import (
     BAD_LABELS,
@@ -98,11 +98,11 @@ def load_vgmidi(folder: Path) -> Collection:
         DataError: the folder or its table is missing, or the table cannot be used.
     """
     measures, bad = read_measures(folder)
-    audio = sorted(p for p in folder.iterdir() if p.suffix.lower() in AUDIO_SUFFIXES)
+    renderings = find_renderings(folder)
     songs, curves, clips, extra, problems = {}, {}, [], [], []
     for name in sorted(measures.keys() | bad.keys()):
         songs[name] = song_of(name)
-        files = [path for path in audio if path.stem == name or path.stem.endswith(f"-{name}")]
+        files = renderings.get(name, [])
         if name in bad:
             problems.append(bad[name])
             continue

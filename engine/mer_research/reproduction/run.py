@@ -92,6 +92,11 @@ def reproduce(settings: Settings, log: Callable[[str], None]) -> None:
 
 def _read(settings: Settings, log: Callable[[str], None]) -> StepTable:
     collection = load_collection(settings.data)
+    if collection.labelled != "curve":
+        raise DataError(
+            f"{settings.data} has no labels over time, which the experiments need; give deam=DIR, "
+            "pmemo=DIR, vgmidi=DIR or csv=DIR"
+        )
     for sentence in (*collection.remarks, collection.summary):
         if sentence:
             log(sentence)

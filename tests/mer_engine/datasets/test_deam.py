@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from deam_support import RATE, arousal_of, tone, valence_of, write_deam
+from mer_engine.datasets.deam import campaign_of
 from mer_engine.datasets.load import load_collection
 from mer_engine.datasets.problems import DataError
 
@@ -181,3 +182,15 @@ def test_each_song_left_out_is_named(tmp_path: Path) -> None:
     assert "1 without audio" in deam.summary
     assert deam.summary.startswith(f"{len(details)} of 30 songs were left out: ")
     assert {problem.song for problem in deam.problems_of("test")} == set(deam.splits["test"])
+
+
+def test_campaigns_follow_from_song_numbers(tmp_path: Path) -> None:
+    assert [campaign_of(song) for song in ("2", "1000", "1001", "2000", "2001")] == [
+        "2013",
+        "2013",
+        "2014",
+        "2014",
+        "2015",
+    ]
+    deam = load_collection(write_deam(tmp_path, seconds=0.1))
+    assert {song.campaign for song in deam.songs.values()} == {"2013", "2014", "2015"}

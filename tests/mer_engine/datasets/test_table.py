@@ -45,6 +45,13 @@ def test_short_and_long_rows(tmp_path: Path) -> None:
     assert [row.surplus for row in rows] == [0, 1, 0]
 
 
+def test_cells_with_line_breaks(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('a,b\n1,"two\nlines, and\na third"\n\n2,x\n')
+    rows = read_table(tmp_path / "t.csv", "values").rows
+    assert [row.cells["b"] for row in rows] == ["two\nlines, and\na third", "x"]
+    assert [row.line for row in rows] == [2, 6]
+
+
 def test_numbers(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b\n")
     table = read_table(tmp_path / "t.csv", "values")

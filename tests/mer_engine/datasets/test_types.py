@@ -13,11 +13,21 @@ from mer_engine.datasets.audio import read_channels, read_clip
 from mer_engine.datasets.curve import Curve
 from mer_engine.datasets.load import load_collection, parse_source
 from mer_engine.datasets.problems import NO_AUDIO, NO_LABELS, DataError, Problem, summarise
-from mer_engine.datasets.types import Clip, Song, cut, split_by_name, split_of
+from mer_engine.datasets.types import (
+    Clip,
+    Collection,
+    Song,
+    cut,
+    group_of,
+    song_parts,
+    split_by_name,
+    split_of,
+)
 
 
 def test_sources(tmp_path: Path) -> None:
     assert parse_source("deam=a/b") == ("deam", Path("a/b"))
+    assert parse_source("4q=a") == ("4q", Path("a"))
     assert parse_source("csv=my music") == ("csv", Path("my music"))
     assert parse_source("a/b") == parse_source(Path("a/b")) == ("deam", Path("a/b"))
     (tmp_path / "x=y").mkdir()
@@ -52,6 +62,21 @@ def test_splits_keep_artists_together_and_move_no_song() -> None:
     assert all(split_by_song[song] == name for name, ids in fewer.items() for song in ids)
     assert split_of(Song("1", artist="ABBA")) == split_of(Song("2", artist="abba"))
     assert len(Counter(split_of(Song(str(n))) for n in range(100))) == 3  # without artists, by song
+
+
+def test_parts_keep_groups_together_and_are_balanced() -> None:
+    # Seven artists with six songs each, and 58 with one.
+    songs = {str(n): Song(str(n), artist=f"Artist {n if n > 41 else n % 7}") for n in range(100)}
+    clips = tuple(Clip(name, Path(name), 0.0) for name in songs if name != "50")
+    collection = Collection("csv", Path(), clips, (), songs, {}, {})
+    parts = song_parts(collection)
+    assert parts.keys() == songs.keys() - {"50"}
+    assert sorted(Counter(parts.values())) == [0, 1, 2, 3, 4]
+    assert sorted(Counter(parts.values()).values()) == [19, 20, 20, 20, 20]
+    by_group = {group_of(songs[name]): part for name, part in parts.items()}
+    assert all(by_group[group_of(songs[name])] == part for name, part in parts.items())
+    backwards = Collection("csv", Path(), clips[::-1], (), songs, {}, {})
+    assert song_parts(backwards) == parts
 
 
 def test_recordings_are_cut_into_clips_where_they_have_labels() -> None:

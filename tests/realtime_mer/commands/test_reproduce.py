@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from collections_support import write_four_quadrants
 from deam_support import write_deam
 from mer_engine.install_hint import install_hint
 from mer_research.paper.protocols import TITLES
@@ -222,6 +223,12 @@ def test_a_missing_data_file_is_reported(
     (root / "annotations" / "valence.csv").unlink()
     message = refusal(capsys, *command("table1", root, tmp_path))
     assert "valence.csv is missing; it contains the valence labels over time" in message
+
+
+def test_quadrants_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quadrants = write_four_quadrants(tmp_path / "4q", songs=2, seconds=3.0)
+    given = ["reproduce", "table1", "--data", f"4q={quadrants}", "--out", str(tmp_path / "out")]
+    assert "has no labels over time" in refusal(capsys, *given)
 
 
 def test_a_missing_package_is_reported_with_the_install_command(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from collections_support import write_fme24, write_four_quadrants
 from deam_support import write_deam
 from mer_engine.install_hint import install_hint
 from own_data_support import write_own_data
@@ -42,7 +43,7 @@ def test_evaluate_prints_a_table(data: Path, capsys: pytest.CaptureFixture[str])
 def test_evaluate_prints_details(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--data", str(data), "--details"]) == 0
     out, err = capsys.readouterr()
-    assert "2015 (songs 2001-2058)" in out
+    assert "\n2015  " in out
     assert "all 58" in out
     assert "the interval of constant width was fitted on" in out
     assert "6 of 6 clips" in err  # the constant width comes from the model file
@@ -91,6 +92,28 @@ def test_evaluate_takes_several_collections(
     assert "3 songs of the test split" in out
     assert main(["evaluate", "--data", f"csv={own}", "--split", "all", "--details"]) == 0
     assert "9 songs of all splits" in capsys.readouterr().out
+
+
+def test_evaluate_shows_all_kinds_of_labels_side_by_side(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quadrants = write_four_quadrants(tmp_path / "4q")
+    marks = write_fme24(tmp_path / "fme24")
+    own = write_own_data(tmp_path / "a collection with a long name", songs=9)
+    sources = (f"deam={data}", f"4q={quadrants}", f"fme24={marks}", f"csv={own}")
+    given = [word for source in sources for word in ("--data", source)]
+    assert main(["evaluate", *given, "--split", "all"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    *_, by_song, by_quadrant, movement = out.strip().split("\n\n")
+    titles = [line[:20].strip() for line in by_song.splitlines()]
+    names = ("deam", "4q", "fme24", "csv a collection with a long name")
+    assert titles == [
+        "means of songs",
+        *(f"{dimension}, {name}"[:20] for dimension in ("arousal", "valence") for name in names),
+    ]
+    assert len(by_quadrant.splitlines()) == 5
+    assert [line.split()[1] for line in movement.splitlines()[1:]] == ["fme24"]
 
 
 def test_bad_sources(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

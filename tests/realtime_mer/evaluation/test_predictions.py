@@ -13,7 +13,7 @@ from mer_engine.datasets.load import load_collection
 from mer_engine.datasets.problems import DataError
 from numpy.typing import NDArray
 
-from realtime_mer.core.types import Estimate, Latency, State
+from realtime_mer.core.types import Estimate, FastValues, Latency, State
 from realtime_mer.evaluation.predictions import (
     clips_of,
     estimate_clip,
@@ -53,6 +53,13 @@ def test_whole_song_estimates_are_in_the_table() -> None:
     table = newest_by_step(given, steps=3)
     np.testing.assert_array_equal(table[3], [[np.nan] * 2, [0.25, -0.5], [np.nan] * 2])
     np.testing.assert_allclose(table[1:3, :, 1], [[-1.0] * 3, [1.0] * 3])
+    assert np.isnan(table[4]).all()
+
+
+def test_fast_values_are_in_the_table() -> None:
+    given = estimates([0.5, 1.0])
+    given[1] = replace(given[1], fast=FastValues(3.0, 0.25, -0.5, 0.0, 0.5, -1.0, 0.0))
+    np.testing.assert_array_equal(newest_by_step(given, steps=2)[4], [[np.nan] * 2, [0.25, -0.5]])
 
 
 def test_a_subset_is_spaced_over_the_split(tmp_path: Path) -> None:
@@ -84,6 +91,11 @@ def test_each_clip_is_a_stream_of_its_own(tmp_path: Path, engine: Engine) -> Non
     np.testing.assert_array_equal(scored.whole_song, predictions.whole_song[:, 9:])
     np.testing.assert_array_equal(last.whole_song, predictions.whole_song[2:])
     np.testing.assert_allclose(predictions.whole_song[2], alone[3], atol=1e-2)
+    assert predictions.fast is not None
+    np.testing.assert_allclose(predictions.fast[2], alone[4], atol=1e-2)
+    assert last.clips == tuple(clips[2:])
+    np.testing.assert_array_equal(last.fast, predictions.fast[2:])
+    np.testing.assert_array_equal(scored.fast, predictions.fast[:, 9:])
 
 
 def test_a_clip_that_is_too_short_is_left_out_for_all_estimators(

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from collections_support import (
+    write_emopia,
+    write_emotify,
+    write_fme24,
+    write_four_quadrants,
+)
 from deam_support import write_deam
 from mer_engine import Engine
 from mer_engine.datasets.audio import read_channels
 from mer_engine.datasets.load import load_collection
+from mer_engine.datasets.problems import DataError
 from mer_engine.datasets.types import Collection
 from mer_engine.engine import Inference
 from mer_engine.model_file import ModelInfo
@@ -101,7 +109,7 @@ def test_a_model_without_whole_song_outputs_has_no_static_metrics(
 
 def test_the_json_report_is_complete(collection: Collection, engine: Engine) -> None:
     report = json.loads(json.dumps(measure_accuracy(engine, collection, "test").to_dict()))
-    assert [row["campaign"] for row in report["campaigns"]] == ["2015 (songs 2001-2058)"]
+    assert [row["campaign"] for row in report["campaigns"]] == ["2015"]
     assert "all 58" in report["long_songs"]
     assert [row["seconds"] for row in report["by_duration"]] == [0.5, 1.0, 2.0, 3.0, 5.0, 10.0]
     for name in ("valence", "arousal"):
@@ -111,6 +119,64 @@ def test_the_json_report_is_complete(collection: Collection, engine: Engine) -> 
         # The label rises by 0.0001 per step: too little to count as varying.
         assert report["per_song"][name]["varying"] == 0
     assert report["by_duration"][-1]["arousal"]["songs"] == 6
+
+
+def test_song_means_of_labels_over_time(collection: Collection, engine: Engine) -> None:
+    report = measure_accuracy(engine, collection, "test", compare_widths=False)
+    for name, metrics in report.by_song.items():
+        between = report.per_song[name].between
+        assert between is not None
+        assert metrics.r2 == pytest.approx(between.r2)
+        assert metrics.ccc == pytest.approx(between.ccc)
+        assert report.mean_width[name] == pytest.approx(report.widths[name].mean)
+    assert report.quadrants is not None
+    assert report.quadrants.songs == 6
+    assert report.movement == {}  # the labels move by 0.001
+
+
+def test_quadrants_have_no_figures_of_numbers(tmp_path: Path, engine: Engine) -> None:
+    clips = load_collection(f"4q={write_four_quadrants(tmp_path)}").with_all()
+    report = measure_accuracy(engine, clips, "all")
+    assert (report.name, report.labelled, report.scale) == ("4q", "quadrant", "shared")
+    for figures in ("dynamic", "static", "coverage", "widths", "per_song", "by_duration", "genres"):
+        assert getattr(report, figures) == {}
+    assert report.movement == {}
+    assert (report.songs, report.estimates) == (8, 8 * 11)
+    assert report.quadrants is not None
+    assert report.quadrants.songs == 8
+    assert report.by_song["arousal"].auc is not None
+    assert report.by_song["arousal"].r2 is None
+    assert report.mean_width.keys() == {"valence", "arousal"}
+
+
+def test_marks_and_proxies(tmp_path: Path, engine: Engine) -> None:
+    marks = load_collection(f"fme24={write_fme24(tmp_path / 'fme24')}").with_all()
+    report = measure_accuracy(engine, marks, "all", compare_widths=False)
+    for figures in ("dynamic", "per_song", "static"):
+        assert getattr(report, figures) == {}
+    assert report.by_song["arousal"].r2 is not None
+    assert report.coverage.keys() == {"valence", "arousal"}
+    assert report.widths.keys() == {"valence", "arousal"}
+    # The mark at 7 s is in the scored half of the first section only.
+    assert report.movement["arousal"].songs == 4
+    assert "valence" not in report.movement
+    choices = [[["power"]], [["calmness"]], [["sadness"]]]
+    proxies = load_collection(f"emotify={write_emotify(tmp_path / 'emotify', choices)}").with_all()
+    report = measure_accuracy(engine, proxies, "all")
+    for figures in ("coverage", "widths", "by_duration"):
+        assert getattr(report, figures) == {}
+    assert report.by_song["arousal"].r is not None
+    assert report.by_song["arousal"].r2 is None
+    assert report.quadrants is not None
+    assert report.quadrants.share is None
+
+
+def test_an_empty_split_names_the_others(tmp_path: Path, engine: Engine) -> None:
+    names = ("Q1_a_0", "Q3_b_0")
+    emopia = load_collection(f"emopia={write_emopia(tmp_path, names, seconds=11.0)}").with_all()
+    with pytest.raises(DataError, match=r"give --split train or validation$"):
+        measure_accuracy(engine, emopia, "test")
+    assert measure_accuracy(engine, emopia, "validation").songs == 1
 
 
 def test_constant_intervals_are_fitted_on_the_validation_songs(
