@@ -15,8 +15,8 @@ SEGMENTS = 10
 # Power of the sum of the channels over the sum of their powers: 1 for unrelated channels, the
 # number of channels for equal ones, 0 where they cancel. For stereo of equal levels it is 1 plus
 # the correlation: records are at 1 or above, wide ones a little below, and a correlation of -0.9
-# over a whole second is a wrong polarity. The distance of the limits keeps the weights from changing
-# often.
+# over a whole second is a wrong polarity. The distance of the limits keeps the weights from
+# changing often.
 CANCELLED = 0.1
 RESTORED = 0.3
 
