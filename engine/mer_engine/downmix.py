@@ -44,10 +44,10 @@ class Downmix:
         """Start a new stream."""
         channels = len(self._mean)
         self._position = 0  # in the current segment
-        # Of the current segment and of the ones before: power of the mean, power of each channel.
-        self._power = np.zeros(1 + channels)
-        self._powers: deque[NDArray[np.float64]] = deque(maxlen=SEGMENTS)
-        self._alone: int | None = None  # the channel that is used alone
+        # Products of all pairs of channels, summed over the current segment and over those before:
+        # the diagonal has the powers of the channels, and all together are the power of their sum.
+        self._products = np.zeros((channels, channels))
+        self._earlier: deque[NDArray[np.float64]] = deque(maxlen=SEGMENTS)
         self._before = self._weights = self._mean
 
     def mean(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -73,8 +73,8 @@ class Downmix:
         while start < len(samples):
             stop = min(start + self._length - self._position, len(samples))
             part = samples[start:stop]
-            self._power[0] += _power(mean[start:stop])
-            self._power[1:] += _power(part)
+            with np.errstate(over="ignore", invalid="ignore"):
+                self._products += part.T @ part
             if self._weights is not self._mean or self._before is not self._mean:
                 if mixed is mean:
                     mixed = mean.copy()
@@ -95,21 +95,17 @@ class Downmix:
 
     def _end_segment(self) -> None:
         """Choose the weights of the next segment."""
-        self._powers.append(self._power)
-        self._power, self._position = np.zeros_like(self._power), 0
+        self._earlier.append(self._products)
+        self._products, self._position = np.zeros_like(self._products), 0
         self._before = self._weights
-        if len(self._powers) < SEGMENTS:
+        if len(self._earlier) < SEGMENTS:
             return
-        of_mean, *of_channels = np.sum(self._powers, axis=0).tolist()
-        ratio_of = len(of_channels) ** 2 * of_mean
-        if self._alone is None and ratio_of < CANCELLED * sum(of_channels):
-            self._alone = int(np.argmax(of_channels))
-            self._weights = np.eye(len(of_channels), dtype=np.float32)[self._alone]
-        elif self._alone is not None and ratio_of > RESTORED * sum(of_channels):
-            self._alone, self._weights = None, self._mean
-
-
-def _power(samples: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the sums of squares over time, in double precision."""
-    exact = samples.astype(np.float64)
-    return np.asarray((exact * exact).sum(axis=0))
+        with np.errstate(invalid="ignore"):
+            products = np.sum(self._earlier, axis=0)
+            of_sum, of_channels = float(products.sum()), float(products.trace())
+        if self._weights is self._mean:
+            if of_sum < CANCELLED * of_channels:
+                loudest = int(np.argmax(products.diagonal()))
+                self._weights = np.eye(len(products), dtype=np.float32)[loudest]
+        elif of_sum > RESTORED * of_channels:
+            self._weights = self._mean
