@@ -9,6 +9,8 @@ import soundfile
 from fast_support import tones
 from page_support import Open, Serve
 
+from realtime_mer.core.types import State
+
 # More than one of the generous waits of a busy machine.
 pytestmark = pytest.mark.timeout(600)
 
@@ -29,3 +31,12 @@ def test_speech_holds_the_values_and_is_named(
     assert here.js("document.querySelector('.now').classList.contains('frozen')")
     assert here.js("mer.plane._frozen")
     assert here.js("mer.plane.shownFast") is None
+    # The page paints every state; an error would fail the check at the end.
+    here.js(
+        """(states) => states.forEach((state, k) => {
+             const last = mer.history.at(mer.history.end - 1);
+             mer.plane.show({ ...last, state }, 0.5, 1e6 + 1000 * k);
+             mer.plane.draw(0.1, mer.history.end, mer.history.newest);
+           })""",
+        [str(state) for state in State],
+    )

@@ -10,7 +10,7 @@ import { stateCode } from "./history.js";
 import { Surface, offscreen } from "./surface.js";
 import { TRAIL_S, trailIndices } from "./trail.js";
 
-const [SILENCE, SETTLING] = STATES.map(stateCode);
+const [SILENCE, SETTLING, , STALLED] = STATES.map(stateCode);
 
 /** Radius around the centre where the mood is neutral. */
 const NEUTRAL_RADIUS = 0.08;
