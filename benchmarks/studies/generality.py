@@ -31,7 +31,6 @@ from mer_engine.metrics import fit
 from numpy.typing import NDArray
 from study import provenance, show_progress, study_parser, write_result
 
-from realtime_mer.core.types import State
 from realtime_mer.errors import UserError
 from realtime_mer.evaluation.metrics import per_song_metrics, pooled_metrics
 from realtime_mer.evaluation.predictions import Progress, estimate_clip, predict
@@ -229,9 +228,7 @@ def estimate_file(engine: Engine, path: Path) -> tuple[NDArray[np.float64], NDAr
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
         raise DataError(f"{path} cannot be read as audio ({error})") from error
-    estimates = [
-        e for e in estimate_clip(engine, samples, rate, hop_s=1.0) if e.state is not State.SILENCE
-    ]
+    estimates = [e for e in estimate_clip(engine, samples, rate, hop_s=1.0) if not e.state.repeats]
     times = np.array([e.t for e in estimates])
     return times, np.array([[e.valence, e.arousal] for e in estimates]).reshape(-1, 2)
 

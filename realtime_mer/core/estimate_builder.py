@@ -53,6 +53,7 @@ class EstimateBuilder:
         """Start a new stream: sequence numbers from 0, values from the model's prior."""
         self._seq = 0
         self.from_audio = 0
+        self._heard_music = False
         self._last_values = self._last_fast = self._prior
         self._started_at = 0.0
 
@@ -66,6 +67,7 @@ class EstimateBuilder:
         Returns:
             Valence and arousal of the whole piece; None if the model has no such output.
         """
+        self._heard_music = True
         self._last_values, whole = self._decoder.decode(inference.probabilities, steps)
         if self._fast_lag_order is not None:
             fast_steps = min(steps, self._fast_lag_order)
@@ -104,7 +106,7 @@ class EstimateBuilder:
             t=t,
             utc=iso_utc(self._clock.utc()),
             **_named(self._last_values),
-            mood=mood_word(valence, arousal),
+            mood=mood_word(valence, arousal) if self._heard_music else None,
             state=state,
             level_db=level_db,
             latency=Latency(self._window_s, buffer_s * 1e3, compute_s * 1e3, queue_s * 1e3),

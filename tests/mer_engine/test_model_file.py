@@ -19,6 +19,11 @@ def test_the_metadata_has_what_a_stream_needs(engine: Engine) -> None:
     assert data["lag_order"] == {"min": 1, "max": 20, "default": 20, "fast": 6}
 
 
+def test_older_files_have_no_sounds(engine: Engine, sound_engine: Engine) -> None:
+    assert engine.info.sounds == ()
+    assert ModelInfo.from_json(sound_engine.info.to_json()).sounds == ("music", "speech", "noise")
+
+
 def drop_prior(data: dict[str, Any]) -> None:
     del data["prior"]
 
@@ -47,9 +52,14 @@ def half_a_fast_window(data: dict[str, Any]) -> None:
     data["lag_order"]["fast"] = 2.5
 
 
+def other_sounds(data: dict[str, Any]) -> None:
+    data["sounds"] = ["music", "birds"]
+
+
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
+        (other_sounds, "tells the sounds music, birds apart; this version needs music, speech"),
         (drop_prior, "cannot be used"),
         (another_format, "another format than 2"),
         (short_calibration, "calibrates 1 window lengths of valence"),

@@ -15,6 +15,8 @@ const DRIFT_MS = 5000;
 const STATES = {
   silence: "Silence, last values.",
   settling: "Settling: not enough music yet.",
+  speech: "Speech, last values.",
+  noise: "Noise, last values.",
   stalled: "No audio arrives, last values.",
 };
 
@@ -64,7 +66,8 @@ export class Announcer {
     this._valence = estimate.valence;
     this._arousal = estimate.arousal;
     const state = STATES[estimate.state];
-    const place = `${estimate.mood}, valence ${signed(estimate.valence, 1)}, arousal ${signed(estimate.arousal, 1)}.`;
+    const mood = estimate.mood || "no mood yet";
+    const place = `${mood}, valence ${signed(estimate.valence, 1)}, arousal ${signed(estimate.arousal, 1)}.`;
     this._write(state ? `${state} ${place}` : place, now);
   }
 

@@ -16,7 +16,7 @@ export const ZOOMS_S = /** @type {const} */ ([60, 600, 3600]);
 const TILE = 256;
 /** Columns between two colour stops of the gradient along a line. */
 const STOP = 16;
-const [SILENCE, , TRACKING, STALLED] = STATES.map(stateCode);
+const [, SETTLING, TRACKING, STALLED] = STATES.map(stateCode);
 
 /** @type {Record<number, {step: number, label: (back: number) => string}>} */
 const TICKS = {
@@ -300,8 +300,8 @@ export class Timeline {
       context.lineWidth = 1.25 * plot.ratio;
       const period = plot.ratio >= 1.5 ? 16 : 8;
       context.beginPath();
-      if (run.state === SILENCE) {
-        // dots
+      if (run.state !== SETTLING && run.state !== STALLED) {
+        // dots (silence, speech and noise)
         for (let x = Math.floor(from / period) * period + period / 2; x < to + period; x += period) {
           context.moveTo(x, top + tall / 2);
           context.arc(x, top + tall / 2, plot.ratio * 1.3, 0, 7);
@@ -468,7 +468,7 @@ export class Timeline {
     if (gap(before) < gap(index)) index = before;
     if (gap(index) > Math.max(3, perColumn * 2)) return;
     const found = history.at(index);
-    const text = `${new Date(found.utc).toLocaleTimeString()}   ${found.mood}   valence ${signed(found.valence)}   `
+    const text = `${new Date(found.utc).toLocaleTimeString()}   ${found.mood || "–"}   valence ${signed(found.valence)}   `
       + `arousal ${signed(found.arousal)}`;
     context.strokeStyle = style.ink;
     context.globalAlpha = 0.6;
