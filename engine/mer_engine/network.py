@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from mer_engine.chroma import PITCH_CLASSES
 from mer_engine.kernel_regression import KernelRegressor
+from mer_engine.model_file import DIMENSIONS
 from mer_engine.window_statistics import (
     CLIP,
     StatisticSizes,
@@ -30,8 +31,6 @@ from mer_engine.window_statistics import (
     statistic_sizes,
 )
 
-# Valence and arousal of the moment, then of the piece as a whole. Model files use these names.
-SCORES = ("valence", "arousal", "whole_valence", "whole_arousal")
 # Weight of the kernel regressor in the head's distribution. Any value from 0.5 to 0.75 was about as
 # accurate on held-out songs.
 REGRESSOR_WEIGHT = 0.65
@@ -67,6 +66,8 @@ class NetworkConfig:
         statistics: hidden size of the network over the window's statistics.
         regressor_windows: support windows of the kernel regressor; 0 for no regressor.
         regressor_rank: axes that the regressor projects the channels' statistics to.
+        scores: what the head predicts: valence and arousal of the moment; in old model files also
+            those of the piece as a whole.
         bins: score bins, evenly spaced over [-1, 1].
         dropout: dropout rate of the head's hidden layers in training.
         input_dropout: dropout rate of the embeddings in training.
@@ -92,6 +93,7 @@ class NetworkConfig:
     statistics: int = 256
     regressor_windows: int = 0
     regressor_rank: int = 160
+    scores: tuple[str, ...] = DIMENSIONS
     bins: int = 41
     dropout: float = 0.5
     input_dropout: float = 0.3
@@ -419,7 +421,7 @@ class RegressionHead(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        count = len(SCORES)
+        count = len(config.scores)
         self.enter = nn.Linear(2 * config.channels, config.width)
         self.lstm = nn.LSTM(config.width, config.hidden, batch_first=True, bidirectional=True)
         self.mix = nn.Linear(2 * config.hidden, config.width)
@@ -530,7 +532,7 @@ class EmotionNetwork(nn.Module):
             past: float32 [B, P, E], embeddings of the P steps before; P may be 0.
 
         Returns:
-            Probabilities [B, 4, bins] in the order of `SCORES`; the k new embeddings [B, k, E]; the
+            Probabilities [B, scores, bins] in the order of the configuration; the k new embeddings [B, k, E]; the
             probabilities of the newest `FAST_STEPS` steps alone (of all steps where there are
             fewer); the maps of the new frames [B, n, map_size].
         """

@@ -62,7 +62,7 @@ def load_network(path: Path | None) -> tuple[EmotionNetwork, ModelInfo]:
     engine = OnnxRuntimeEngine(source)
     self_check(engine)
     info = engine.info
-    network = EmotionNetwork(_config(info.training.get("network"), source))
+    network = EmotionNetwork(_config(info, source))
     graph = onnx.load(source).graph
     network.load_state_dict(_state(graph, network, source))
     network.eval()
@@ -87,14 +87,18 @@ def load_network(path: Path | None) -> tuple[EmotionNetwork, ModelInfo]:
     return network, info
 
 
-def _config(sizes: Mapping[str, Any] | None, source: Path) -> NetworkConfig:
+def _config(info: ModelInfo, source: Path) -> NetworkConfig:
+    sizes: Mapping[str, Any] | None = info.training.get("network")
     if sizes is None:
         raise ModelError(
             f"{source} does not say what network it holds, so training cannot start from it"
         )
     try:
         return NetworkConfig(
-            **{RENAMED_SIZES.get(name, name): _tuples(value) for name, value in sizes.items()}
+            **{
+                "scores": info.scores,
+                **{RENAMED_SIZES.get(name, name): _tuples(value) for name, value in sizes.items()},
+            }
         )
     except (TypeError, ValueError) as error:
         raise ModelError(

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn import functional
 
 from mer_engine.datasets.audio import read_clip
 from mer_engine.datasets.problems import DataError
-from mer_engine.datasets.types import CLIP_STEPS, Clip, Collection
+from mer_engine.datasets.types import CLIP_STEPS, DIMENSIONS, Clip, Collection, group_of, song_parts
 from mer_engine.frontend import FrontEndConfig, features
-from mer_engine.network import EmotionNetwork
+from mer_engine.network import Encoder
 from mer_engine.training.acoustic_augmentation import AcousticAugmentation, augment_audio
 
+# Splits that are trained on.
+TRAINING_SPLITS = ("train", "validation")
+# Parts of each collection that are held out one after another.
+PARTS = 5
+# Weight of a clip by collection; 1 for others. Collections of many similar clips (piano, game music
+# from a synthesizer) and proxies of ratings have less. Chosen by held-out artists and collections.
+COLLECTION_WEIGHTS = {"4q": 0.75, "emotify": 0.3, "emopia": 0.2, "vgmidi": 0.2}
+# A mean of n listeners has the weight n / (n + this number).
+_FEW_RATERS = 3.0
 # Shorter clips are left out. Others are padded with silence, and labels there are dropped.
 _MIN_STEPS = 4
 
@@ -28,22 +37,25 @@ class Labels:
 
     Attributes:
         values: float32 [n, 20, 2], valence and arousal at the end of each step; NaN where unknown.
-        static: float32 [n, 2], of the whole song, in [-1, 1]; NaN where unknown.
+        signs: int64 [n, 2], signs of valence and arousal of the song; 0 where unknown.
         songs: [n], "collection/song".
-        groups: [n], the artist, else the song. A group must not be on both sides of a split.
-        auxiliary: bool [n], clips of music that the model is not made for. They have less weight,
-            are never held out, and affect neither intervals nor figures. The others are primary.
+        groups: [n], the artist, film or game, else the song. A group must not be on both sides of a
+            split, not even in two collections.
+        collections: [n], name of the collection.
+        scales: [n], "collection/campaign" of clips whose labels have an offset of their own, ""
+            of the others.
+        parts: int64 [n], part of the collection, 0 to `PARTS` - 1.
+        weights: float64 [n], weight of each clip.
     """
 
     values: NDArray[np.float32]
-    static: NDArray[np.float32]
+    signs: NDArray[np.int64]
     songs: NDArray[np.str_]
     groups: NDArray[np.str_]
-    auxiliary: NDArray[np.bool_]
-
-    def weights(self, auxiliary: float) -> NDArray[np.float64]:
-        """Return the weight of each clip [n]: `auxiliary` for auxiliary clips, else 1."""
-        return np.where(self.auxiliary, auxiliary, 1.0)
+    collections: NDArray[np.str_]
+    scales: NDArray[np.str_]
+    parts: NDArray[np.int64]
+    weights: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.values)
@@ -61,25 +73,60 @@ class Labels:
         """Return the labels of some of the clips."""
         return Labels(*(getattr(self, f.name)[index] for f in fields(self)))
 
+    def to_state(self) -> dict[str, Any]:
+        """Return the content for a checkpoint."""
+        return {f.name: getattr(self, f.name).tolist() for f in fields(self)}
 
-def read_labels(
-    collection: Collection, clips: tuple[Clip, ...], *, auxiliary: bool = False
-) -> Labels:
-    """Collect the labels of clips of a collection."""
-    values, static, songs, groups = [], [], [], []
-    for clip in clips:
-        song = collection.songs[clip.song]
-        values.append(collection.labels(clip, CLIP_STEPS))
-        static.append((np.nan, np.nan) if song.static is None else song.static)
-        songs.append(f"{collection.name}/{clip.song}")
-        artist = (song.artist or "").strip().casefold()
-        groups.append(f"artist {artist}" if artist else f"song {songs[-1]}")
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Labels:
+        """Restore labels from the content of a checkpoint."""
+        kinds = {"values": np.float32, "signs": np.int64, "parts": np.int64, "weights": np.float64}
+        return cls(
+            *(np.array(state[f.name], kinds.get(f.name, np.str_)) for f in fields(cls))
+        )
+
+
+def read_labels(collection: Collection, clips: Sequence[Clip], *, anchor: bool = False) -> Labels:
+    """Collect the labels of clips of a collection.
+
+    Args:
+        collection: the clips' collection.
+        clips: the clips.
+        anchor: whether its numbers are taken as they are. Those of other collections have an
+            unknown offset, which is learnt.
+    """
+    count = len(clips)
+    parts = song_parts(collection, PARTS)
+    songs = [collection.songs[clip.song] for clip in clips]
+    numbered = collection.labelled != "quadrant" and not (anchor and collection.scale == "shared")
+    weight = COLLECTION_WEIGHTS.get(collection.name, 1.0)
     return Labels(
-        np.array(values, np.float32).reshape(-1, CLIP_STEPS, 2),
-        np.array(static, np.float32).reshape(-1, 2),
-        np.array(songs, np.str_),
-        np.array(groups, np.str_),
-        np.full(len(clips), auxiliary),
+        values=np.array([collection.labels(clip, CLIP_STEPS) for clip in clips], np.float32).reshape(
+            count, CLIP_STEPS, len(DIMENSIONS)
+        ),
+        signs=np.array([song.quadrant or (0, 0) for song in songs], np.int64).reshape(count, 2),
+        songs=np.array([f"{collection.name}/{song.id}" for song in songs], np.str_),
+        groups=np.array(
+            [
+                group_of(song) if song.artist else f"song {collection.name}/{song.id}"
+                for song in songs
+            ],
+            np.str_,
+        ),
+        collections=np.full(count, collection.name),
+        scales=np.array(
+            [f"{collection.name}/{song.campaign}" if numbered else "" for song in songs], np.str_
+        ),
+        parts=np.array([parts[song.id] for song in songs], np.int64),
+        weights=np.array(
+            [
+                weight * (song.raters / (song.raters + _FEW_RATERS))
+                if collection.labelled == "mean" and collection.scale == "shared" and song.raters
+                else weight
+                for song in songs
+            ],
+            np.float64,
+        ),
     )
 
 
@@ -122,38 +169,33 @@ def read_frames(
     return padded, steps
 
 
-def with_context(network: EmotionNetwork, frames: Tensor) -> Tensor:
-    """Prepend the silence that a stream begins with to frames [n, 20 * S, width]."""
-    return functional.pad(frames, (0, 0, network.config.step_context, 0))
-
-
 class ClipEncoder:
     """Encodes the features of clips into the embeddings of their steps.
 
     Args:
-        network: its encoder is used; moved to the device and set to evaluation mode.
+        encoder: the encoder; moved to the device and set to evaluation mode.
         device: torch device.
     """
 
-    def __init__(self, network: EmotionNetwork, device: str = "cpu") -> None:
-        self.network = network.to(device).eval()
+    def __init__(self, encoder: Encoder, device: str = "cpu") -> None:
+        self.encoder = encoder.to(device).eval()
         self.device = device
 
     @torch.inference_mode()
     def __call__(self, frames: NDArray[np.float16]) -> NDArray[np.float16]:
-        """Encode frames [n, 20 * S, width] into float16 [n, 20, E]."""
+        """Encode frames [n, 20 * S, width], which follow silence, into float16 [n, 20, E]."""
         clips = torch.from_numpy(frames.astype(np.float32)).to(self.device)
-        steps = self.network.encoder(with_context(self.network, clips)).cpu()
+        context = self.encoder.config.step_context
+        steps = self.encoder(functional.pad(clips, (0, 0, context, 0))).cpu()
         return np.asarray(steps.numpy().astype(np.float16))
 
 
 def encode_clips(
     encoder: ClipEncoder,
-    clips: list[Clip],
+    clips: Sequence[Clip],
     versions: int,
     seed: int,
     log: Callable[[str], None],
-    kind: str,
 ) -> tuple[NDArray[np.float16], NDArray[np.int64], NDArray[np.int64]]:
     """Read and encode clips. Unreadable clips are left out and reported.
 
@@ -163,7 +205,6 @@ def encode_clips(
         versions: versions of each clip: the first is the original, the others are augmented.
         seed: of the augmentations. The augmentation of a clip does not depend on other clips.
         log: called with progress messages.
-        kind: of the clips, for these messages.
 
     Returns:
         Embeddings float16 [versions, n, 20, E], the indices of their clips [n], and their numbers
@@ -183,9 +224,9 @@ def encode_clips(
             kept.append(number)
             steps.append(read[1])
         if (number + 1) % 500 == 0:
-            log(f"{number + 1} of {len(clips)} {kind} clips encoded")
-    if rows:
-        encoded = np.stack(rows, axis=1)
-    else:
-        encoded = np.zeros((versions, 0, CLIP_STEPS, encoder.network.config.embedding), np.float16)
+            log(f"{number + 1} of {len(clips)} clips encoded")
+    width = encoder.encoder.config.embedding
+    encoded = (
+        np.stack(rows, axis=1) if rows else np.zeros((versions, 0, CLIP_STEPS, width), np.float16)
+    )
     return encoded, np.array(kept, int), np.array(steps, int)

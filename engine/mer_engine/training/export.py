@@ -22,7 +22,7 @@ from mer_engine.datasets.types import CLIP_STEPS
 from mer_engine.engine import output_names, silent_maps
 from mer_engine.frontend import FrontEndConfig
 from mer_engine.model_file import DIMENSIONS, SOUNDS, ModelInfo, Prior, write_metadata
-from mer_engine.network import FAST_STEPS, SCORES, EmotionNetwork
+from mer_engine.network import FAST_STEPS, EmotionNetwork
 
 OPSET = 18
 # The longest lag window: training windows lie within a clip.
@@ -40,20 +40,24 @@ class Calibration:
         prior: by dimension.
         line: by score, for each window length, intercept and slope from the expectation of the
             distribution to the value. Scores without a line are not changed.
+        distribution: by dimension, quantiles of the values over music at large.
+        movement: by dimension, what each decibel above the level so far adds to the value.
     """
 
     coverage: float
     interval_scale: dict[str, tuple[float, ...]]
     prior: dict[str, Prior]
     line: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    distribution: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    movement: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ModelText:
     """Name, report and legal text of a model file."""
 
-    name: str = "mer-1"
-    version: str = "1.0"
+    name: str = "mer-2"
+    version: str = "2.0"
     training: dict[str, Any] = field(default_factory=dict)
     licence: str = LICENCE
     notice: str = ""
@@ -90,11 +94,13 @@ def export_model(
         lag_order_default=LAG_MAX,
         fast_lag_order=FAST_STEPS,
         bins=tuple(float(f"{centre:.6g}") for centre in config.bin_centres().tolist()),
-        scores=SCORES,
+        scores=config.scores,
         coverage=calibration.coverage,
         interval_scale=calibration.interval_scale,
         prior=calibration.prior,
         line=calibration.line,
+        distribution=calibration.distribution,
+        movement=calibration.movement,
         normalisation={
             "mean": [round(float(value), 6) for value in network.encoder.mean],
             "std": [round(float(value), 6) for value in network.encoder.std],

@@ -1,42 +1,113 @@
-"""Kernel ridge regression on window statistics: teacher targets, and the network's regressor.
+"""Fit the kernel regressor of a head: kernel ridge regression on window statistics.
 
-With few labels and many inputs, a kernel generalises better than a network. The network is
-therefore also trained on the smooth predictions of a kernel teacher: on labelled clips, each
-predicted without its own song, and on unlabelled music. A sparse version of the teacher becomes the
-kernel regressor of the head.
+With few labels and many inputs, a kernel generalises better than a network alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mer_engine.datasets.types import CLIP_STEPS
 from mer_engine.kernel_regression import KernelRegressor, projected
+from mer_engine.network import RegressionHead
+from mer_engine.training.examples import Labels
+from mer_engine.training.predict import window_statistics
+from mer_engine.training.settings import FitSettings
 from mer_engine.window_statistics import CLIP, StatisticSizes
 
-Array = NDArray[np.float64]
+Array = NDArray[np.float32]
 
-# Weight of each kind of statistic in the kernel, by dimension. Tonic-aligned chroma is used for
-# valence only: for arousal it made held-out predictions worse.
-KERNEL_WEIGHTS: Mapping[str, Mapping[str, float]] = {
-    "valence": {
-        "channels": 0.48, "mode": 0.16, "tonic_chroma": 0.08, "spectrum": 0.08, "tags": 0.2,
-    },
-    "arousal": {
-        "channels": 0.52, "mode": 0.2, "spectrum": 0.08, "tags": 0.2, "inverse_crest": 0.1,
-    },
+# Weight of each kind of statistic in the kernel.
+KERNEL_WEIGHTS: Mapping[str, float] = {
+    "channels": 0.6, "mode": 0.2, "tonic_chroma": 0.05, "spectrum": 0.1, "inverse_crest": 0.05,
 }  # fmt: skip
 RIDGE = 0.25
 # Squared distance at which the kernel falls to 1/e, in median squared distances between clips.
-KERNEL_WIDTH = 1 / 0.3
+KERNEL_WIDTH = 1 / 0.6
 # Axes that the statistics of the channels are projected to.
 RANK = 160
+# Windows to fit to: first step, step after the last, weight. Windows that begin within a clip are
+# necessary: the others follow the silence before the clip, which a stream has only at its start.
+_WINDOWS = ((0, 20, 1.0), (0, 10, 0.8), (0, 3, 0.2), (8, 20, 0.8))
+# No regressor is fitted to fewer clips.
+_MIN_CLIPS = 20
 _TINY = 1e-6
 # Rows of the kernel matrix that are computed at once, to limit memory.
 _BLOCK = 2000
+
+
+def fit_regressor(
+    head: RegressionHead,
+    steps: NDArray[np.float16],
+    labels: Labels,
+    offsets: Mapping[str, NDArray[np.float32]],
+    settings: FitSettings,
+    seed: int,
+) -> KernelRegressor | None:
+    """Fit a kernel regressor of valence and arousal to all clips with a label.
+
+    This is the subset of regressors method (Rasmussen and Williams 2006, section 8.3.1). A clip of
+    which only the signs are known has the margin as its value.
+
+    Args:
+        head: gives the statistics.
+        steps: float16 [versions, n, 20, E], embeddings of clips.
+        labels: of the same clips.
+        offsets: by scale, what its labels exceed the shared values by, [2].
+        settings: number of support windows, margin, weight of augmented clips.
+        seed: of the choice of the support windows.
+
+    Returns:
+        The regressor; None if there are too few clips.
+    """
+    shift = np.array([offsets.get(name, np.zeros(2)) for name in labels.scales.tolist()])
+    signed = settings.margin * np.where(labels.signs == 0, np.nan, labels.signs)
+    whole = window_statistics(head, steps[0], CLIP_STEPS)
+    space = KernelSpace(whole, head.statistics.sizes)
+    known = np.isfinite(labels.values).any((1, 2)) | (labels.signs != 0).any(1)
+    if known.sum() < _MIN_CLIPS:
+        return None
+    chosen = _support(labels, known, settings.support, seed)
+    support = space.project(whole[chosen])
+    count = len(chosen)
+    left = np.zeros((count, count))
+    right, weight_sum, weighted_targets = np.zeros((count, 2)), 0.0, np.zeros(2)
+    kernel_sum = np.zeros(count)
+    for version, version_steps in enumerate(steps):
+        for first, last, window_weight in _WINDOWS:
+            if version and (first, last) != (0, CLIP_STEPS):
+                continue
+            targets = labels.values[:, last - 1] - shift
+            targets = np.where(np.isfinite(targets), targets, signed)
+            use = np.isfinite(targets).all(1)
+            weight = labels.weights[use] * window_weight
+            weight *= settings.augmented_weight if version else 1.0
+            points = space.project(window_statistics(head, version_steps[use], last, first))
+            targets = targets[use]
+            for start in range(0, len(points), _BLOCK):
+                rows = slice(start, start + _BLOCK)
+                kernel = space.kernel(points[rows], support)
+                weighted = kernel * weight[rows, None].astype(np.float32)
+                left += weighted.T @ kernel
+                right += weighted.T @ targets[rows]
+                kernel_sum += weighted.sum(0)
+            weight_sum += weight.sum()
+            weighted_targets += weight @ targets
+    centre = weighted_targets / weight_sum
+    # Windows of one song are nearly the same, so the ridge grows with their number.
+    ridge = RIDGE * weight_sum / len(set(labels.songs[known].tolist()))
+    left += ridge * space.kernel(support, support) + 1e-4 * np.eye(count)
+    coefficients = np.linalg.solve(left, right - kernel_sum[:, None] * centre)
+    regressor = space.regressor(support, len(head.config.scores))
+    regressor.centre.copy_(torch.from_numpy(centre))
+    for kind, kernel_weight in space.weights.items():
+        part = regressor.parts[kind].get_buffer("weights")
+        part.copy_(torch.from_numpy(kernel_weight * coefficients))
+    return regressor
 
 
 class KernelSpace:
@@ -61,8 +132,10 @@ class KernelSpace:
         for kind, block in self.blocks().items():
             columns = sample[:, block]
             width = KERNEL_WIDTH * float(np.median(_squared_distances(columns, columns)))
-            if width > _TINY:  # a kind that does not vary has no kernel
+            if kind in KERNEL_WEIGHTS and width > _TINY:  # a kind that does not vary has no kernel
                 self.rates[kind] = -1 / width
+        total = sum(KERNEL_WEIGHTS[kind] for kind in self.rates)
+        self.weights = {kind: KERNEL_WEIGHTS[kind] / total for kind in self.rates}
 
     def blocks(self) -> dict[str, slice]:
         """Return the columns of each kind of statistic in projected points."""
@@ -70,26 +143,19 @@ class KernelSpace:
         return {kind: block for kind, block in columns if block.stop > block.start}
 
     def project(self, statistics: NDArray[np.floating]) -> Array:
-        """Project statistics float [n, D] to points float64 [n, D']."""
-        x = (statistics.astype(np.float64) - self._mean) / self._std
-        x = np.clip(x, -CLIP, CLIP)
+        """Project statistics float [n, D] to points float32 [n, D']."""
+        x = np.clip((statistics - self._mean) / self._std, -CLIP, CLIP)
         channels = self.sizes.channels
-        return np.concatenate([x[:, :channels] @ self._axes, x[:, channels:]], axis=1)
+        points = np.concatenate([x[:, :channels] @ self._axes, x[:, channels:]], axis=1)
+        return points.astype(np.float32)
 
-    def normalised(self, weights: Mapping[str, float]) -> dict[str, float]:
-        """Return the weights of the kinds that vary, scaled to a sum of 1."""
-        found = {kind: weight for kind, weight in weights.items() if kind in self.rates}
-        total = sum(found.values())
-        return {kind: weight / total for kind, weight in found.items()}
-
-    def kernel(self, a: Array, b: Array, weights: Mapping[str, float]) -> Array:
-        """Compute the kernel between points [n, D'] and [m, D']: float64 [n, m], 1 if equal."""
-        total = np.zeros((len(a), len(b)))
-        for kind, weight in self.normalised(weights).items():
+    def kernel(self, a: Array, b: Array) -> Array:
+        """Compute the kernel between points [n, D'] and [m, D']: float32 [n, m], 1 if equal."""
+        total = np.zeros((len(a), len(b)), np.float32)
+        for kind, weight in self.weights.items():
             block = self.blocks()[kind]
-            total += weight * np.exp(
-                self.rates[kind] * _squared_distances(a[:, block], b[:, block])
-            )
+            distances = _squared_distances(a[:, block], b[:, block])
+            total += np.float32(weight) * np.exp(np.float32(self.rates[kind]) * distances)
         return total
 
     def regressor(self, points: Array, scores: int) -> KernelRegressor:
@@ -105,103 +171,17 @@ class KernelSpace:
         return regressor
 
 
-class KernelTeacher:
-    """Kernel ridge regression from points to targets.
-
-    Args:
-        space: the space of the points.
-        points: float64 [n, D'], one row per window.
-        targets: float [n, T], finite.
-        songs: [n], the song of each row, for `without_own_song`.
-        kernel_weights: weight of each kind of statistic in the kernel.
-        weights: float [n], weight of each row; None for equal weights.
-    """
-
-    def __init__(
-        self,
-        space: KernelSpace,
-        points: Array,
-        targets: NDArray[np.floating],
-        songs: Sequence[str],
-        kernel_weights: Mapping[str, float],
-        weights: NDArray[np.floating] | None = None,
-    ) -> None:
-        self._space, self._points, self._kernel_weights = space, points, kernel_weights
-        self._songs = np.asarray(songs)
-        self._targets = targets.astype(np.float64)
-        weight = np.ones(len(points)) if weights is None else weights.astype(np.float64)
-        self._centre = np.average(self._targets, axis=0, weights=weight)
-        kernel = space.kernel(points, points, kernel_weights)
-        # Windows of one song are nearly the same, so the ridge grows with their number.
-        ridge = RIDGE * weight.sum() / len(set(self._songs.tolist()))
-        self._inverse = np.linalg.inv(kernel + np.diag(ridge / weight))
-        self._coefficients = self._inverse @ (self._targets - self._centre)
-
-    def __call__(self, points: Array) -> NDArray[np.float32]:
-        """Predict targets float32 [n, T] of points [n, D']."""
-        rows = [
-            self._space.kernel(part, self._points, self._kernel_weights) @ self._coefficients
-            for part in np.array_split(points, max(1, len(points) // 1000))
-        ]
-        return np.asarray(np.concatenate(rows) + self._centre, dtype=np.float32)
-
-    def without_own_song(self) -> NDArray[np.float32]:
-        """Predict every row as if fitted without the rows of its song: float32 [n, T].
-
-        This is block leave-one-out for ridge regression, in closed form.
-        """
-        predictions = np.empty(self._targets.shape, np.float32)
-        for song in dict.fromkeys(self._songs.tolist()):
-            rows = np.flatnonzero(self._songs == song)
-            residuals = np.linalg.solve(self._inverse[np.ix_(rows, rows)], self._coefficients[rows])
-            predictions[rows] = self._targets[rows] - residuals
-        return predictions
+def _support(
+    labels: Labels, known: NDArray[np.bool_], count: int, seed: int
+) -> NDArray[np.int64]:
+    """Choose support clips at random, in proportion to their weights; return their indices."""
+    weights = np.where(known, labels.weights, 0.0)
+    count = min(count, int((weights > 0).sum()))
+    rng = np.random.default_rng(seed)
+    return np.sort(rng.choice(len(labels), count, replace=False, p=weights / weights.sum()))
 
 
-def fit_regressor(
-    regressor: KernelRegressor,
-    scores: Sequence[int],
-    space: KernelSpace,
-    support: Array,
-    points: Array,
-    targets: NDArray[np.floating],
-    weights: NDArray[np.floating],
-    songs: Sequence[str],
-    kernel_weights: Mapping[str, float],
-) -> None:
-    """Fit a regressor to many windows; it approximates a `KernelTeacher` of all of them.
-
-    This is the subset of regressors method (Rasmussen and Williams 2006, section 8.3.1).
-
-    Args:
-        regressor: from `KernelSpace.regressor`; changed in place.
-        scores: index of the regressor's score for each target.
-        space: the space of the points.
-        support: float64 [m, D'], the support points of the regressor.
-        points, targets, songs, kernel_weights: as `KernelTeacher` takes them.
-        weights: float [n], weight of each row.
-    """
-    weight = weights.astype(np.float64)[:, None]
-    centre = (weight * targets).sum(0) / weight.sum()
-    # Windows of one song are nearly the same, so the ridge grows with their number.
-    ridge = RIDGE * weight.sum() / len(set(songs))
-    left = ridge * space.kernel(support, support, kernel_weights) + _TINY * np.eye(len(support))
-    right = np.zeros((len(support), targets.shape[1]))
-    for start in range(0, len(points), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        kernel = space.kernel(points[rows], support, kernel_weights)
-        weighted = (weight[rows] * kernel).T
-        left += weighted @ kernel
-        right += weighted @ (targets[rows] - centre)
-    coefficients = np.linalg.solve(left, right)
-    index = torch.tensor(list(scores))
-    regressor.centre[index] = torch.tensor(centre, dtype=torch.float32)
-    for kind, kernel_weight in space.normalised(kernel_weights).items():
-        part = regressor.parts[kind].get_buffer("weights")
-        part[:, index] = torch.tensor(kernel_weight * coefficients, dtype=torch.float32)
-
-
-def _squared_distances(a: Array, b: Array) -> Array:
+def _squared_distances(a: NDArray[np.floating], b: NDArray[np.floating]) -> Array:
     """Return the squared distances between all rows of a and all rows of b."""
     squares = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * a @ b.T
-    return np.asarray(np.maximum(0.0, squares))
+    return np.asarray(np.maximum(0, squares), np.float32)

@@ -6,27 +6,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mer_engine.datasets.types import CLIP_STEPS, FIRST_SCORED_STEP
-from mer_engine.metrics import Fit, fit
-from mer_engine.network import SCORES, RegressionHead
+from mer_engine.network import RegressionHead
+
+# Window lengths, in steps, at which clips are predicted. Others are interpolated.
+LENGTHS = (1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 18, 20)
 
 
 @torch.inference_mode()
 def predict(head: RegressionHead, steps: NDArray[np.float16]) -> NDArray[np.float32]:
-    """Predict the distributions after each step of clips.
+    """Predict the distributions of the windows of `LENGTHS` steps from the start of clips.
 
     Args:
         head: the regression head; set to evaluation mode.
         steps: float16 [n, 20, E], embeddings.
 
     Returns:
-        float32 [n, 20, scores, bins].
+        float32 [n, lengths, scores, bins].
     """
     head.eval()
     rows = []
     for start in range(0, len(steps), 128):
         batch = torch.from_numpy(steps[start : start + 128].astype(np.float32))
-        logits = [head(batch[:, :end]) for end in range(1, CLIP_STEPS + 1)]
+        logits = [head(batch[:, :end]) for end in LENGTHS]
         rows.append(torch.softmax(torch.stack(logits, dim=1), dim=3))
     return torch.cat(rows).numpy()
 
@@ -53,24 +54,10 @@ def mean_spread(head: RegressionHead, steps: NDArray[np.float16]) -> NDArray[np.
     """
     head.eval()
     centres = head.config.bin_centres()
-    total, count = torch.zeros(len(SCORES)), 0
+    total, count = torch.zeros(len(head.config.scores)), 0
     for part in np.array_split(steps, max(1, len(steps) // 128)):
         probabilities = torch.softmax(head(torch.from_numpy(part.astype(np.float32))), dim=2)
         total += ((probabilities @ centres**2) - (probabilities @ centres) ** 2).sum(0)
         count += len(part)
     return np.asarray((total / max(1, count)).sqrt().numpy())
 
-
-def score_values(values: NDArray[np.floating], labels: NDArray[np.float32]) -> tuple[Fit, Fit]:
-    """Score values [n, 20, 2] against the labels, after five to ten seconds, pooled.
-
-    Returns:
-        The scores of valence and of arousal. Unknown labels (NaN) are ignored.
-    """
-    scored = slice(FIRST_SCORED_STEP - 1, CLIP_STEPS)
-    pairs = []
-    for dimension in (0, 1):
-        truth, predicted = labels[:, scored, dimension], values[:, scored, dimension]
-        known = np.isfinite(truth)
-        pairs.append(fit(truth[known], predicted[known]))
-    return pairs[0], pairs[1]

@@ -14,21 +14,19 @@ class FitSettings:
 
     Attributes:
         steps: optimiser steps.
-        batch: labelled clips per batch, and as many unlabelled ones.
+        batch: clips per batch.
         learning_rate: highest learning rate.
         warmup: share of the steps over which the learning rate rises.
         weight_decay: of AdamW.
         target_std: standard deviation of the target distribution over the score bins.
         squared_error_weight: weight of the squared error of the expectation.
-        label_weight: weight of the loss against the labels.
-        teacher_weight: weight of the loss against the teacher targets of the labelled clips.
-        unlabelled_weight: weight of the loss against the teacher targets of the unlabelled clips.
+        margin: least distance from zero, on the right side, of the value of a clip of which only
+            the sign is known.
         averaging: decay of the running average of the weights.
-        versions: versions of every labelled clip: the original and its augmentations.
+        versions: versions of every clip: the original and its augmentations.
         original_share: share of the batches with original clips; the others use one augmentation.
         augmented_weight: weight of an augmented clip in the kernel regressor; the original has 1.
-        auxiliary_weight: weight of an auxiliary clip, above 0; other clips have 1.
-        regressor: whether to attach a kernel regressor to the fitted head.
+        support: support windows of the kernel regressor; 0 for no regressor.
     """
 
     steps: int = 700
@@ -38,15 +36,12 @@ class FitSettings:
     weight_decay: float = 0.05
     target_std: float = 0.15
     squared_error_weight: float = 4.0
-    label_weight: float = 1.0
-    teacher_weight: float = 1.0
-    unlabelled_weight: float = 1.0
+    margin: float = 0.3
     averaging: float = 0.998
-    versions: int = 3
+    versions: int = 2
     original_share: float = 0.6
     augmented_weight: float = 0.1
-    auxiliary_weight: float = 0.1
-    regressor: bool = True
+    support: int = 2000
 
 
 @dataclass(frozen=True)
@@ -54,12 +49,12 @@ class TrainSettings:
     """Settings of a training run.
 
     Attributes:
-        data: collections, as `load_collection` takes them.
-        auxiliary: auxiliary collections, see `Labels`.
+        data: collections, as `load_collection` takes them. The numbers of the first are taken as
+            they are; those of others have an offset, which is learnt.
         out: the model file to write.
-        init: a model file to start from; None starts with a new network.
-        teacher: the `musicnn` wheel or its unpacked folder; None trains the encoder on the labels.
-        unlabelled: folders of music without labels.
+        encoder: the model file whose encoder is used; None for the shipped one. The head is new.
+        init: a model file whose head is trained further, gently, with its own encoder; None for a
+            new head.
         seed: of every random choice.
         steps: optimiser steps of each fit; None for the default of `FitSettings`.
         quick: use few steps, as a test run.
@@ -71,10 +66,8 @@ class TrainSettings:
 
     data: tuple[str, ...]
     out: Path
+    encoder: Path | None = None
     init: Path | None = None
-    teacher: Path | None = None
-    auxiliary: tuple[str, ...] = ()
-    unlabelled: tuple[Path, ...] = ()
     seed: int = 0
     steps: int | None = None
     quick: bool = False
@@ -92,17 +85,9 @@ class TrainSettings:
         """Return the hyperparameters of the fits of this run."""
         settings = FitSettings()
         if self.init is not None:
-            # Fine-tune a trained head gently, on the new labels alone.
-            settings = replace(
-                settings,
-                steps=300,
-                learning_rate=2e-4,
-                teacher_weight=0.0,
-                unlabelled_weight=0.0,
-                regressor=False,
-            )
+            settings = replace(settings, steps=300, learning_rate=2e-4, support=0)
         if self.quick:
-            settings = replace(settings, steps=20, versions=1)
+            settings = replace(settings, steps=20, versions=1, support=min(settings.support, 50))
         if self.steps is not None:
             settings = replace(settings, steps=self.steps)
         return settings

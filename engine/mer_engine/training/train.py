@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,149 +13,125 @@ import torch
 from numpy.typing import NDArray
 
 from mer_engine.datasets.load import load_collection
-from mer_engine.datasets.types import DIMENSIONS, FIRST_SCORED_STEP, Collection
+from mer_engine.datasets.problems import DataError
+from mer_engine.datasets.types import Clip, Collection
 from mer_engine.model_file import ModelInfo
-from mer_engine.network import EmotionNetwork, RegressionHead
+from mer_engine.network import EmotionNetwork, NetworkConfig, RegressionHead
 from mer_engine.network_import import load_network
 from mer_engine.training.acoustic_augmentation import AcousticAugmentation
-from mer_engine.training.calibrate import COVERAGE, calibrate
+from mer_engine.training.calibrate import calibration, interval_scale
 from mer_engine.training.checkpoint import Checkpoint
 from mer_engine.training.checkpoint_export import MODEL, model_state
-from mer_engine.training.encoded_dataset import (
+from mer_engine.training.examples import (
+    PARTS,
     TRAINING_SPLITS,
-    EncodedDataset,
-    encode_dataset,
-    network_config,
+    ClipEncoder,
+    Labels,
+    encode_clips,
+    read_labels,
 )
 from mer_engine.training.export import Calibration, export_model
-from mer_engine.training.folds import clip_folds
-from mer_engine.training.predict import predict, score_values
+from mer_engine.training.fit import fit
+from mer_engine.training.measure import SCORED, collection_weights, measure
+from mer_engine.training.predict import predict
 from mer_engine.training.settings import TrainSettings
-from mer_engine.training.teacher import NOTICE, read_teacher
-from mer_engine.training.unlabelled import find_music
 
-# Folds of the cross-validation that calibrates the intervals. With more folds, each head is trained
-# on nearly as many songs as the final one.
-CALIBRATION_FOLDS = 10
 # Keys of a checkpoint's state.
 DATASET, PREDICTIONS = "dataset", "predictions"
 
 
+@dataclass(frozen=True)
+class EncodedDataset:
+    """The encoded clips of a training run.
+
+    Attributes:
+        steps: float16 [versions, n, 20, E], embeddings.
+        labels: of the same clips; unknown after the end of a clip.
+    """
+
+    steps: NDArray[np.float16]
+    labels: Labels
+
+    def select(self, chosen: NDArray[np.int64]) -> EncodedDataset:
+        """Return the data set with some of the clips (indices)."""
+        return EncodedDataset(self.steps[:, chosen], self.labels.select(chosen))
+
+
 def train(settings: TrainSettings, log: Callable[[str], None]) -> ModelInfo:
-    """Train a network and write it as a model file.
+    """Train a head and write it, with its encoder, as a model file.
 
-    1. Encode every clip. The encoder comes from the teacher or the start network; else it is
-       trained on the labels of the training songs.
-    2. Cross-validate: fit heads on all folds but one of the train and validation splits, and
-       predict that fold. This calibrates the intervals and gives the validation figures. If the
-       encoder was trained on labels, the validation split is the only held-out fold.
-    3. Fit the final head to all clips in the same way, and export the model.
+    1. Encode every clip of the train and validation splits.
+    2. Hold out each of five parts of the music, by artist, fit a head to the others, and measure it
+       on the part: figures for known collections.
+    3. Hold out each collection in turn: figures for unknown collections. They calibrate the
+       intervals. With one collection alone, step 2 does.
+    4. Fit the final head to all clips in the same way, and export the model.
 
-    Songs of the test split are not used.
+    Songs of the test splits are not used.
 
     Args:
         settings: of the run.
         log: called with progress messages.
 
     Raises:
-        DataError: the data are incomplete, the teacher cannot be read, or the checkpoint belongs to
-            another run.
-        ModelError: the start network cannot be read.
+        DataError: the data are incomplete, or the checkpoint belongs to another run.
+        ModelError: the model of the encoder cannot be read.
     """
     started = time.perf_counter()
     # Also set when a run resumes: denormal numbers are slow on CPUs.
     torch.set_flush_denormal(True)
     collections = read_collections(settings.data, log)
-    auxiliary = read_collections(settings.auxiliary, log)
-    teacher = None if settings.teacher is None else read_teacher(settings.teacher)
-    start, parent = (None, None) if settings.init is None else load_network(settings.init)
+    start, parent = load_network(settings.init or settings.encoder)
+    network = start if settings.init is not None else _with_new_head(start, settings.seed)
+    clips, labels = labelled_clips(collections)
     fit_settings = settings.fit_settings()
-    unlabelled = [clip for folder in settings.unlabelled for clip in find_music(folder, log)]
-    unlabelled += [
-        clip
-        for collection in (*collections, *auxiliary)
-        for clip in collection.extra
-        if clip.song not in collection.splits["test"]
-    ]
-    checkpoint = Checkpoint(
-        settings.checkpoint,
-        {
-            "data": settings.data,
-            "auxiliary": settings.auxiliary,
-            "clips": {
-                name: sum(len(c.clips_of(name)) for c in (*collections, *auxiliary))
-                for name in TRAINING_SPLITS
-            },
-            "unlabelled": len(unlabelled),
-            "init": None if parent is None else parent.sha256,
-            "teacher": None if teacher is None else teacher.name,
-            "seed": settings.seed,
-            "quick": settings.quick,
-            "fit": asdict(fit_settings),
-            "augmentation": asdict(AcousticAugmentation()),
-            "network": asdict(network_config(teacher) if start is None else start.config),
-        },
-    )
+    report: dict[str, Any] = {
+        "data": ", ".join(c.name for c in collections) + ": train and validation splits",
+        "collections": [describe(collection) for collection in collections],
+        "encoder": {"name": parent.name, "sha256": parent.sha256},
+        "init": settings.init is not None,
+        "seed": settings.seed,
+        "fit": asdict(fit_settings),
+        "augmentation": asdict(AcousticAugmentation()),
+        "network": asdict(network.config),
+    }
+    checkpoint = Checkpoint(settings.checkpoint, {**report, "quick": settings.quick})
     if settings.fresh:
         checkpoint.discard()
     state = checkpoint.load() or {}
     if state:
         log(f"resuming from {settings.checkpoint}")
-
-    dataset = restore_dataset(state)
-    if dataset is None:
-        dataset = encode_dataset(collections, auxiliary, unlabelled, teacher, start, settings, log)
-        state[DATASET] = dataset.to_state()
-        checkpoint.save(state)
-    report: dict[str, Any] = {
-        "data": f"{', '.join(c.name for c in collections)}: train and validation splits",
-        "collections": [describe(collection) for collection in collections],
-        "auxiliary": [describe(collection) for collection in auxiliary],
-        "clips": len(dataset.labels),
-        "unlabelled_clips": dataset.unlabelled.shape[1],
-        "teacher": None if teacher is None else teacher.name,
-        "init": None if parent is None else {"name": parent.name, "sha256": parent.sha256},
-        "seed": settings.seed,
-        "fit": asdict(fit_settings),
-        "augmentation": asdict(AcousticAugmentation()),
-        "network": asdict(dataset.network.config),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
+    report["versions"] = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
     }
-    notice = settings.text.notice
-    if teacher is not None:
-        notice = NOTICE
-    elif parent is not None:
-        notice = parent.notice
-    text = replace(settings.text, training=report, notice=notice)
+    text = replace(settings.text, training=report, notice=settings.text.notice or parent.notice)
 
-    def save_model(network: EmotionNetwork, calibration: Calibration | None) -> None:
-        state[MODEL] = model_state(network, calibration, text)
+    if DATASET in state:
+        stored = state[DATASET]
+        dataset = EncodedDataset(stored["steps"].numpy(), Labels.from_state(stored["labels"]))
+    else:
+        dataset = encode(network, clips, labels, settings, log)
+        state[DATASET] = {
+            "steps": torch.from_numpy(dataset.steps),
+            "labels": dataset.labels.to_state(),
+        }
         checkpoint.save(state)
 
-    probabilities, held_out = _cross_validate(dataset, settings, state, save_model, log)
-    calibration, report["validation"] = _measure(dataset, probabilities, held_out)
-    figures = report["validation"]
-    log(
-        f"held-out songs: R2 arousal {figures['arousal']['r2']:.3f}, "
-        f"valence {figures['valence']['r2']:.3f}"
-    )
+    def save_model(head: RegressionHead, found: Calibration | None) -> None:
+        state[MODEL] = model_state(with_head(network, head), found, text)
+        checkpoint.save(state)
 
-    primary = int((~dataset.labels.auxiliary).sum())
-    log(
-        f"fitting {primary} clips of the training and validation songs"
-        + (f" and {len(dataset.labels) - primary} auxiliary clips" if auxiliary else "")
-    )
-    head = _fit_head(dataset, np.arange(len(dataset.labels)), settings, log)
-    final = dataset.with_head(head).eval()
+    found, report["validation"] = _validate(dataset, network, settings, state, save_model, log)
+    log(f"fitting all {len(dataset.labels)} clips")
+    head = _fit(network.head, dataset, settings, log)
+    final = with_head(network, head)
     report["network"] = asdict(final.config)
     report["seconds"] = round(time.perf_counter() - started)
-    info = export_model(final, settings.out, calibration, text)
+    info = export_model(final.eval(), settings.out, found, text)
     if settings.keep_checkpoint:
-        save_model(final, calibration)
+        save_model(head, found)
     else:
         checkpoint.discard()
     log(f"wrote {settings.out} ({settings.out.stat().st_size / 1e6:.1f} MB)")
@@ -168,21 +144,18 @@ def read_collections(
     """Read collections and log the songs that are left out.
 
     Raises:
-        DataError: a collection cannot be used at all.
+        DataError: a collection cannot be used at all, or two have the same name.
     """
     collections = tuple(load_collection(source) for source in sources)
+    names = [collection.name for collection in collections]
+    if len(set(names)) < len(names):
+        raise DataError(f"a kind of data is given twice ({', '.join(names)}); join the folders")
     for collection in collections:
         for sentence in (*collection.left_out, *collection.remarks):
             log(f"{collection.name}: {sentence}")
         if collection.summary:
             log(f"{collection.name}: {collection.summary}")
     return collections
-
-
-def restore_dataset(state: dict[str, Any]) -> EncodedDataset | None:
-    """Return the encoded data set of a checkpoint's state, or None if it is not encoded yet."""
-    stored = state.get(DATASET)
-    return None if stored is None else EncodedDataset.from_state(stored)
 
 
 def describe(collection: Collection) -> dict[str, Any]:
@@ -195,60 +168,100 @@ def describe(collection: Collection) -> dict[str, Any]:
     }
 
 
-def _cross_validate(
-    dataset: EncodedDataset,
-    settings: TrainSettings,
-    state: dict[str, Any],
-    save_model: Callable[[EmotionNetwork, Calibration | None], None],
-    log: Callable[[str], None],
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Predict every fold with a head that was fitted without its songs and artists.
+def labelled_clips(collections: tuple[Collection, ...]) -> tuple[list[Clip], Labels]:
+    """List the clips of the train and validation splits and their labels.
 
-    Folds whose predictions are in `state` are not repeated.
-
-    Returns:
-        Distributions float32 [m, 20, scores, bins] and the indices of their clips [m].
+    Raises:
+        DataError: there is no clip, or no label.
     """
-    if dataset.label_free_encoder:
-        folds = clip_folds(dataset.labels, CALIBRATION_FOLDS, settings.seed)
-    else:
-        folds = np.where(dataset.validation, 0, -1)
-    predictions: dict[int, NDArray[np.float32]] = {
-        int(fold): stored.numpy() for fold, stored in state.get(PREDICTIONS, {}).items()
-    }
-    count = int(folds.max()) + 1
-    for fold in range(count):
-        if fold in predictions:
-            continue
-        log(f"fitting without fold {fold + 1} of {count}, to measure on its songs")
-        head = _fit_head(dataset, np.flatnonzero(folds != fold), settings, log)
-        predictions[fold] = predict(head, dataset.steps[0, folds == fold]).astype(np.float16)
-        state[PREDICTIONS] = {
-            str(key): torch.from_numpy(value) for key, value in predictions.items()
-        }
-        # The model to export if the run is interrupted.
-        save_model(dataset.with_head(head), None)
-    clips = [np.flatnonzero(folds == fold) for fold in range(count)]
-    probabilities = [predictions[fold].astype(np.float32) for fold in range(count)]
-    return np.concatenate(probabilities), np.concatenate(clips)
+    clips: list[Clip] = []
+    labels: Labels | None = None
+    for number, collection in enumerate(collections):
+        more = [clip for split in TRAINING_SPLITS for clip in collection.clips_of(split)]
+        read = read_labels(collection, more, anchor=number == 0)
+        labels = read if labels is None else labels + read
+        clips += more
+    if labels is None or not clips:
+        roots = ", ".join(str(collection.root) for collection in collections)
+        raise DataError(
+            f"no song of the splits train and validation in {roots} can be used (own data: the "
+            "column split of songs.csv)"
+        )
+    if not (np.isfinite(labels.values).any() or labels.signs.any()):
+        raise DataError("no song of the train split has labels")
+    return clips, labels
 
 
-def _fit_head(
+def encode(
+    network: EmotionNetwork,
+    clips: list[Clip],
+    labels: Labels,
+    settings: TrainSettings,
+    log: Callable[[str], None],
+) -> EncodedDataset:
+    """Encode clips with the network's encoder.
+
+    Raises:
+        DataError: no clip can be read.
+    """
+    log(f"encoding {len(clips)} clips")
+    encoder = ClipEncoder(network.encoder, settings.device)
+    versions = settings.fit_settings().versions
+    steps, kept, lengths = encode_clips(encoder, clips, versions, settings.seed, log)
+    network.to("cpu")
+    if not len(kept):
+        raise DataError("none of the songs' clips can be read")
+    labels = labels.select(kept)
+    for values, length in zip(labels.values, lengths, strict=True):
+        values[length:] = np.nan
+    return EncodedDataset(steps, labels)
+
+
+def with_head(network: EmotionNetwork, head: RegressionHead) -> EmotionNetwork:
+    """Return a network of this encoder and another head."""
+    result = EmotionNetwork(replace(head.config, regressor_windows=0))
+    result.encoder.load_state_dict(network.encoder.state_dict())
+    result.head = head
+    result.config = head.config
+    return result
+
+
+def _with_new_head(start: EmotionNetwork, seed: int) -> EmotionNetwork:
+    """Return a network of this encoder, without a tagger, and an untrained head."""
+    torch.manual_seed(seed)
+    fresh = NetworkConfig()
+    config = replace(
+        start.config,
+        tags=0,
+        regressor_windows=0,
+        scores=fresh.scores,
+        bins=fresh.bins,
+    )
+    network = EmotionNetwork(config)
+    missing = network.encoder.load_state_dict(start.encoder.state_dict(), strict=False)
+    if missing.missing_keys:
+        raise RuntimeError(f"the encoder lacks {missing.missing_keys[0]}")
+    return network
+
+
+def _fit(
+    start: RegressionHead,
     dataset: EncodedDataset,
-    chosen: NDArray[np.int64],
     settings: TrainSettings,
     log: Callable[[str], None],
 ) -> RegressionHead:
-    started = time.perf_counter()
+    began = time.perf_counter()
     fit_settings = settings.fit_settings()
 
     def progress(step: int, loss: float) -> None:
         if step % 200 == 0 or step == fit_settings.steps:
-            seconds = time.perf_counter() - started
+            seconds = time.perf_counter() - began
             log(f"step {step} of {fit_settings.steps}: loss {loss:.4f}, {seconds:.0f} s")
 
-    return dataset.fit(
-        chosen,
+    return fit(
+        start,
+        dataset.steps,
+        dataset.labels,
         fit_settings,
         settings.seed,
         progress,
@@ -257,37 +270,102 @@ def _fit_head(
     )
 
 
-def _measure(
-    dataset: EncodedDataset, probabilities: NDArray[np.float32], held_out: NDArray[np.int64]
+def held_out_masks(labels: Labels) -> Mapping[str, NDArray[np.bool_]]:
+    """Return by name the clips to hold out: each part of the music, then each collection.
+
+    A single collection is not held out as a whole.
+    """
+    masks = {f"part {part + 1}": labels.parts == part for part in range(PARTS)}
+    names = sorted(set(labels.collections.tolist()))
+    if len(names) > 1:
+        masks |= {name: labels.collections == name for name in names}
+    return {name: mask for name, mask in masks.items() if mask.any()}
+
+
+def _validate(
+    dataset: EncodedDataset,
+    network: EmotionNetwork,
+    settings: TrainSettings,
+    state: dict[str, Any],
+    save_model: Callable[[RegressionHead, Calibration | None], None],
+    log: Callable[[str], None],
 ) -> tuple[Calibration, dict[str, Any]]:
-    """Return the calibration and the figures of predictions for held-out clips."""
-    centres = dataset.network.config.bin_centres().numpy()
+    """Predict every part and every collection with a head that was fitted without it.
+
+    Predictions that are in `state` are not repeated.
+
+    Returns:
+        The calibration, and the figures by collection for held-out artists and for held-out
+        collections.
+    """
     labels = dataset.labels
-    truth = labels.values[held_out]
-    calibration = calibrate(
-        probabilities,
-        centres,
-        truth,
-        labels.values[~labels.auxiliary],
-        labels.static[held_out],
-    )
-    values = (probabilities @ centres)[:, :, : len(DIMENSIONS)]
-    for column, name in enumerate(DIMENSIONS):
-        intercept, slope = np.array(calibration.line[name]).T
-        values[..., column] = intercept + slope * values[..., column]
-    valence, arousal = score_values(values, truth)
-    errors = np.abs(truth - values)[:, FIRST_SCORED_STEP - 1 :]
-    held_out_songs = (
-        "parts of the train and validation splits, by artist"
-        if dataset.label_free_encoder
-        else "validation split"
-    )
-    return calibration, {
-        "held_out": held_out_songs,
-        "valence": valence.to_dict(),
-        "arousal": arousal.to_dict(),
-        "constant_half_width": {
-            name: round(float(np.nanquantile(errors[..., column], COVERAGE)), 4)
-            for column, name in enumerate(DIMENSIONS)
-        },
+    masks = held_out_masks(labels)
+    predictions: dict[str, NDArray[np.float32]] = {
+        name: stored.numpy() for name, stored in state.get(PREDICTIONS, {}).items()
     }
+    for name, mask in masks.items():
+        if name in predictions:
+            continue
+        fitted = np.flatnonzero(~mask & labels.outside_groups_of(mask))
+        if not len(fitted):
+            raise DataError(
+                "all songs are by one artist, or there is only one song, so nothing can be held "
+                "out to measure the model; add songs"
+            )
+        log(f"fitting without {name}, to measure on it")
+        head = _fit(network.head, dataset.select(fitted), settings, log)
+        predictions[name] = predict(head, dataset.steps[0, mask]).astype(np.float16)
+        state[PREDICTIONS] = {key: torch.from_numpy(value) for key, value in predictions.items()}
+        # The model to export if the run is interrupted.
+        save_model(head, None)
+
+    centres = network.config.bin_centres().numpy()
+    collections = sorted(set(labels.collections.tolist()))
+    known = np.empty((len(labels), *next(iter(predictions.values())).shape[1:]), np.float32)
+    unknown = np.empty_like(known)
+    for name, mask in masks.items():
+        target = unknown if name in collections else known
+        target[mask] = predictions[name]
+    if len(collections) == 1:
+        unknown = known
+    weights = collection_weights(labels)
+    scales = interval_scale(unknown, centres, labels.values, weights)
+    values = (known[:, SCORED] @ centres).mean(1).astype(np.float64)
+    figures: dict[str, Any] = {"known": {}, "unknown": {}}
+    for kind, probabilities in (("known", known), ("unknown", unknown)):
+        for name in collections:
+            rows = np.flatnonzero(labels.collections == name)
+            others = _others_scale(labels, unknown, centres, rows) if kind == "unknown" else scales
+            figures[kind][name] = measure(
+                labels.select(rows), probabilities[rows], centres, others
+            )
+            log(f"{name}, {kind}: {_summary(figures[kind][name])}")
+    if len(collections) == 1:
+        del figures["unknown"]
+    return calibration(scales, values, weights), figures
+
+
+def _others_scale(
+    labels: Labels,
+    unknown: NDArray[np.float32],
+    centres: NDArray[np.float32],
+    rows: NDArray[np.int64],
+) -> dict[str, tuple[float, ...]]:
+    """Calibrate intervals on all collections but that of `rows`, or on it if it is the only one."""
+    rest = np.setdiff1d(np.arange(len(labels)), rows)
+    if not np.isfinite(labels.values[rest]).any():
+        rest = rows
+    chosen = labels.select(rest)
+    return interval_scale(unknown[rest], centres, chosen.values, collection_weights(chosen))
+
+
+def _summary(figures: Mapping[str, Any]) -> str:
+    parts = [f"{figures['songs']} songs"]
+    if "quadrants" in figures:
+        parts.append(f"quadrants {figures['quadrants']:.1%}")
+        parts.append(f"AUC of calm valence {figures['auc']['valence_calm']:.3f}")
+    for name in ("arousal", "valence"):
+        if name in figures:
+            row = figures[name]
+            parts.append(f"{name} R2 {row['r2']:.3f} r {row['r']:.3f} cov {row['coverage']:.0%}")
+    return ", ".join(parts)
