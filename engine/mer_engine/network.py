@@ -184,10 +184,14 @@ class NetworkConfig:
 
     @property
     def embedding(self) -> int:
-        """Numbers in an embedding (E): maxima and means of the channels, pitch classes, mean of
-        each mel band, tags, loudness and peak, logits of the kinds of sound."""
-        described = 2 * self.channels + self.pitch_classes + self.bands + self.tags
-        return described + 2 * self.peaks + len(SOUNDS) * self.sounds
+        """Numbers in an embedding (E): those that the head uses, and the logits of `SOUNDS`."""
+        return self.described + len(SOUNDS) * self.sounds
+
+    @property
+    def described(self) -> int:
+        """Numbers of an embedding that the head uses: maxima and means of the channels, pitch
+        classes, mean of each mel band, tags, loudness and peak."""
+        return 2 * self.channels + self.pitch_classes + self.bands + self.tags + 2 * self.peaks
 
     @property
     def statistic_sizes(self) -> StatisticSizes:
@@ -360,6 +364,19 @@ class Encoder(nn.Module):
 
     def encode(self, maps: Tensor) -> Tensor:
         """Compute embeddings [B, k, embedding] from maps [B, step_context + k * S, map_size]."""
+        described = self.describe(maps)
+        if self.sound is None:
+            return described
+        return torch.cat([described, self._sound_logits(self.sound, maps)], dim=2)
+
+    def describe(self, maps: Tensor) -> Tensor:
+        """Compute embeddings without the logits of the kinds of sound, [B, k, described].
+
+        The head ignores these logits, and they cost more than all the rest.
+
+        Args:
+            maps: [B, step_context + k * S, map_size].
+        """
         config = self.config
         raw = self.pool(maps)
         pooled = (raw - self.pool_mean) / self.pool_std
@@ -378,8 +395,6 @@ class Encoder(nn.Module):
             peak, loudness = rest[:, :, -2:].unflatten(1, (-1, config.frames_per_step)).unbind(3)
             mean = torch.log10(1 + power_of(loudness).mean(2))
             parts.append(torch.stack([mean, peak.amax(2)], dim=2))
-        if self.sound is not None:
-            parts.append(self._sound_logits(self.sound, maps))
         return torch.cat(parts, dim=2)
 
     def _sound_logits(self, classifier: SoundClassifier, maps: Tensor) -> Tensor:

@@ -128,7 +128,7 @@ def with_context(network: EmotionNetwork, frames: Tensor) -> Tensor:
 
 
 class ClipEncoder:
-    """Encodes the features of clips into the embeddings of their steps.
+    """Encodes the features of clips into the embeddings of their steps, as far as a head uses them.
 
     Args:
         network: its encoder is used; moved to the device and set to evaluation mode.
@@ -141,9 +141,10 @@ class ClipEncoder:
 
     @torch.inference_mode()
     def __call__(self, frames: NDArray[np.float16]) -> NDArray[np.float16]:
-        """Encode frames [n, 20 * S, width] into float16 [n, 20, E]."""
+        """Encode frames [n, 20 * S, width] into float16 [n, 20, described]."""
         clips = torch.from_numpy(frames.astype(np.float32)).to(self.device)
-        steps = self.network.encoder(with_context(self.network, clips)).cpu()
+        encoder = self.network.encoder
+        steps = encoder.describe(encoder.maps(with_context(self.network, clips))).cpu()
         return np.asarray(steps.numpy().astype(np.float16))
 
 
@@ -166,8 +167,8 @@ def encode_clips(
         kind: of the clips, for these messages.
 
     Returns:
-        Embeddings float16 [versions, n, 20, E], the indices of their clips [n], and their numbers
-        of complete steps [n].
+        Embeddings float16 [versions, n, 20, described], the indices of their clips [n], and their
+        numbers of complete steps [n].
     """
     rows: list[NDArray[np.float16]] = []
     kept: list[int] = []
@@ -187,5 +188,5 @@ def encode_clips(
     if rows:
         encoded = np.stack(rows, axis=1)
     else:
-        encoded = np.zeros((versions, 0, CLIP_STEPS, encoder.network.config.embedding), np.float16)
+        encoded = np.zeros((versions, 0, CLIP_STEPS, encoder.network.config.described), np.float16)
     return encoded, np.array(kept, int), np.array(steps, int)
