@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnx.utils
 from mer_engine import load_engine
+from mer_engine.engine import output_names
 from mer_engine.model_file import Prior, write_metadata
 from numpy.typing import NDArray
 
@@ -82,7 +83,7 @@ def without_fast(source: Path, target: Path) -> Path:
         source: a model file.
         target: where to write.
     """
-    outputs = ["probabilities", "steps", "maps"]
+    outputs = [name for name in output_names(load_engine(source).info) if name != "fast"]
     onnx.utils.extract_model(source, target, ["frames", "held", "past"], outputs)
     model = onnx.load(target)
     write_metadata(model, load_engine(source).info)

@@ -1,8 +1,8 @@
-"""A network that names sounds: music, speech, and noise among the 527 classes of AudioSet.
+"""A classifier of sounds (music, speech, noise) on a network that was trained on AudioSet.
 
 The network is mn04 of EfficientAT (Schmid, Koutini, Widmer, ICASSP 2023; MIT licence), a
-MobileNetV3 whose batch norms are folded into the convolutions. It was trained on 128 mel bands at
-32 kHz.
+MobileNetV3 whose batch norms are folded into the convolutions. Its last layer, which names the 527
+classes of AudioSet, is left out. It was trained on 128 mel bands at 32 kHz.
 `BandConversion` approximates these from the mel bands of `mer_engine.frontend`, so a live stream
 needs no second front-end. The network sees one short segment at a time and uses no future input.
 """
@@ -19,18 +19,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mer_engine.frontend import FrontEndConfig, mel_bank
+from mer_engine.model_file import SOUNDS
 
-CLASSES = 527  # of AudioSet, in the order of its class_labels_indices.csv
-FEATURES = 384
-# Music includes singing, choirs, single instruments, and music with other sound over it. Noise is
-# everything that is neither music nor speech, steady tones included.
-SOUNDS = ("music", "speech", "noise")
+# Numbers that describe a segment.
+HIDDEN = 512
 # The input that the network was trained on.
 _RATE_HZ, _FFT_SIZE, _FRAMES_PER_SECOND, _BANDS = 32_000, 1024, 100, 128
 _HIGHEST_HZ = 15_000.0
 _PREEMPHASIS = 0.97
 _FLOOR, _OFFSET, _SCALE = 1e-5, 4.5, 5.0
-_STEM, _HIDDEN = 8, 512
+_STEM, _FEATURES = 8, 384
 _BATCH_NORM_EPSILON = 1e-3
 
 
@@ -187,7 +185,7 @@ class _InvertedResidual(nn.Module):
 
 
 class AudioSetNetwork(nn.Module):
-    """mn04, for inference on short segments of the front-end's mel bands.
+    """mn04 without its classes, for inference on short segments of the front-end's mel bands.
 
     The published weights are loaded with `load_state_dict(folded_state(published))`.
     """
@@ -201,54 +199,37 @@ class AudioSetNetwork(nn.Module):
             _InvertedResidual(before, block)
             for before, block in zip(channels[:-1], _BLOCKS, strict=True)
         )
-        self.last = nn.Conv2d(channels[-1], FEATURES, 1)
-        self.hidden = nn.Linear(FEATURES, _HIDDEN)
-        self.classes = nn.Linear(_HIDDEN, CLASSES)
+        self.last = nn.Conv2d(channels[-1], _FEATURES, 1)
+        self.hidden = nn.Linear(_FEATURES, HIDDEN)
 
-    def forward(self, bands: Tensor) -> tuple[Tensor, Tensor]:
-        """Classify segments.
+    def forward(self, bands: Tensor) -> Tensor:
+        """Describe segments.
 
         Args:
             bands: float32 [B, n, bands] of the front-end; n of about 32 to 640 frames.
 
         Returns:
-            Logits [B, 527] of the classes, and features [B, 384].
+            [B, 512], the last layer before the classes.
         """
-        return self.classify(self.conversion(bands))
-
-    def classify(self, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
-        """Classify segments of the network's own input.
-
-        Args:
-            spectrogram: float32 [B, 1, 128, m], (log(power + 1e-5) + 4.5) / 5, 100 frames per
-                second.
-
-        Returns:
-            As `forward`.
-        """
-        features = self.describe(spectrogram)
-        return self.classes(functional.hardswish(self.hidden(features))), features
-
-    def describe(self, spectrogram: Tensor) -> Tensor:
-        """Return the features [B, 384] of segments of the network's own input."""
-        maps = functional.hardswish(self.stem(spectrogram))
+        maps = functional.hardswish(self.stem(self.conversion(bands)))
         for block in self.blocks:
             maps = block(maps)
-        features: Tensor = functional.hardswish(self.last(maps)).mean((2, 3))
-        return features
+        features = functional.hardswish(self.last(maps)).mean((2, 3))
+        return functional.hardswish(self.hidden(features))
 
 
 class SoundClassifier(nn.Module):
     """Tells music from speech and noise: a logistic regression on mn04's last hidden layer.
 
-    One segment of two seconds is not certain. The caller averages the logits of the last steps
-    before it takes the softmax.
+    Music includes singing, single instruments, and music with other sound over it. Noise is
+    everything that is neither music nor speech, steady tones included. One segment of two seconds
+    is not certain. The caller averages the logits of the last steps before it takes the softmax.
     """
 
     def __init__(self, config: FrontEndConfig | None = None) -> None:
         super().__init__()
         self.network = AudioSetNetwork(config)
-        self.sounds = nn.Linear(_HIDDEN, len(SOUNDS))
+        self.sounds = nn.Linear(HIDDEN, len(SOUNDS))
 
     def forward(self, bands: Tensor) -> Tensor:
         """Classify segments.
@@ -259,9 +240,7 @@ class SoundClassifier(nn.Module):
         Returns:
             Logits [B, 3] in the order of `SOUNDS`.
         """
-        features = self.network.describe(self.network.conversion(bands))
-        hidden = functional.hardswish(self.network.hidden(features))
-        logits: Tensor = self.sounds(hidden)
+        logits: Tensor = self.sounds(self.network(bands))
         return logits
 
 
@@ -309,5 +288,4 @@ def folded_state(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
         channels = block.out
     fold("last", f"features.{len(_BLOCKS) + 1}")
     copy("hidden", "classifier.2")
-    copy("classes", "classifier.5")
     return state

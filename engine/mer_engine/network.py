@@ -20,9 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mer_engine.audioset_network import SoundClassifier
 from mer_engine.chroma import PITCH_CLASSES
 from mer_engine.kernel_regression import KernelRegressor
-from mer_engine.model_file import DIMENSIONS
+from mer_engine.model_file import DIMENSIONS, SOUNDS
 from mer_engine.window_statistics import (
     CLIP,
     StatisticSizes,
@@ -36,6 +37,11 @@ from mer_engine.window_statistics import (
 REGRESSOR_WEIGHT = 0.65
 # Newest steps of a window that the fast output uses: three seconds.
 FAST_STEPS = 6
+# Newest steps whose logits the sound output averages. Each looks at two seconds, so the output
+# covers 4.5 s.
+SOUND_STEPS = 6
+# Frames of a segment that the sound classifier sees: two seconds.
+SOUND_FRAMES = 128
 # Frames over which the level is smoothed before its maximum is taken.
 _SMOOTH = 8
 
@@ -60,6 +66,8 @@ class NetworkConfig:
         level: power (scaled, mean of the bands) that this maximum is normalised to.
         tags: tags of a tagger whose logits are part of each embedding; 0 for none.
         tagger_width: size of the tagger's hidden layer.
+        sounds: whether an embedding ends with the logits of music, speech and noise, and the
+            network has the sound output.
         hidden: LSTM units in each direction.
         heads: attention heads; divides `width`.
         width: size of the fully connected layer.
@@ -87,6 +95,7 @@ class NetworkConfig:
     level: float = 6000.0
     tags: int = 0
     tagger_width: int = 200
+    sounds: bool = False
     hidden: int = 64
     heads: int = 4
     width: int = 128
@@ -103,6 +112,11 @@ class NetworkConfig:
             raise ValueError(
                 f"pitch classes every {self.chroma_every} frames do not divide a step of "
                 f"{self.frames_per_step}"
+            )
+        if self.sounds and SOUND_FRAMES % self.frames_per_step:
+            raise ValueError(
+                f"steps of {self.frames_per_step} frames do not divide the {SOUND_FRAMES} frames "
+                "that the sound classifier sees"
             )
         if self.width % self.heads:
             raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
@@ -129,8 +143,15 @@ class NetworkConfig:
 
     @property
     def step_context(self) -> int:
-        """Frames before a step whose maps `encode` needs: receptive field and largest delay."""
-        return self.residual_context + max(self.delay(group[0]) for group in self.groups)
+        """Frames before a step whose maps `encode` needs: receptive field and largest delay, and
+        the segment of the sound classifier."""
+        context = self.residual_context + max(self.delay(group[0]) for group in self.groups)
+        return max(context, self.sound_context)
+
+    @property
+    def sound_context(self) -> int:
+        """Frames before a step that the sound classifier sees."""
+        return SOUND_FRAMES - self.frames_per_step if self.sounds else 0
 
     @property
     def map_context(self) -> int:
@@ -164,8 +185,13 @@ class NetworkConfig:
 
     @property
     def embedding(self) -> int:
-        """Numbers in an embedding (E): maxima and means of the channels, pitch classes, mean of
-        each mel band, tags, loudness and peak."""
+        """Numbers in an embedding (E): those that the head uses, and the logits of `SOUNDS`."""
+        return self.described + len(SOUNDS) * self.sounds
+
+    @property
+    def described(self) -> int:
+        """Numbers of an embedding that the head uses: maxima and means of the channels, pitch
+        classes, mean of each mel band, tags, loudness and peak."""
         return 2 * self.channels + self.pitch_classes + self.bands + self.tags + 2 * self.peaks
 
     @property
@@ -279,6 +305,7 @@ class Encoder(nn.Module):
         self.residual = nn.ModuleList(nn.Conv1d(width, width, taps) for _ in range(2))
         self.residual_norms = nn.ModuleList(ChannelNorm(width) for _ in range(2))
         self.tagger = Tagger(config) if config.tags else None
+        self.sound = SoundClassifier() if config.sounds else None
         self.register_buffer("pool_mean", torch.zeros(2 * config.channels))
         self.register_buffer("pool_std", torch.ones(2 * config.channels))
 
@@ -338,6 +365,19 @@ class Encoder(nn.Module):
 
     def encode(self, maps: Tensor) -> Tensor:
         """Compute embeddings [B, k, embedding] from maps [B, step_context + k * S, map_size]."""
+        described = self.describe(maps)
+        if self.sound is None:
+            return described
+        return torch.cat([described, self._sound_logits(self.sound, maps)], dim=2)
+
+    def describe(self, maps: Tensor) -> Tensor:
+        """Compute embeddings without the logits of the kinds of sound, [B, k, described].
+
+        The head ignores these logits, and they cost more than all the rest.
+
+        Args:
+            maps: [B, step_context + k * S, map_size].
+        """
         config = self.config
         raw = self.pool(maps)
         pooled = (raw - self.pool_mean) / self.pool_std
@@ -357,6 +397,21 @@ class Encoder(nn.Module):
             mean = torch.log10(1 + power_of(loudness).mean(2))
             parts.append(torch.stack([mean, peak.amax(2)], dim=2))
         return torch.cat(parts, dim=2)
+
+    def _sound_logits(self, classifier: SoundClassifier, maps: Tensor) -> Tensor:
+        """Return the logits of the segments that end with each step, [B, k, sounds].
+
+        All segments are one batch of the classifier. Before the start of a stream, they are silent.
+        """
+        config = self.config
+        bands = maps[:, config.step_context - config.sound_context :, config.filters :]
+        steps = bands[:, :, : config.bands].unflatten(1, (-1, config.frames_per_step))
+        before = config.sound_context // config.frames_per_step
+        segments = torch.cat(
+            [steps[:, first : (first - before) or None] for first in range(before + 1)], dim=2
+        )
+        logits = classifier(segments.flatten(0, 1))
+        return logits.reshape(maps.shape[0], -1, len(SOUNDS))
 
     def pool(self, maps: Tensor) -> Tensor:
         """Return maxima and means of all channels over each step, [B, k, 2 * channels]."""
@@ -520,9 +575,7 @@ class EmotionNetwork(nn.Module):
         self.encoder = Encoder(self.config)
         self.head = RegressionHead(self.config)
 
-    def forward(
-        self, frames: Tensor, cached_maps: Tensor, past: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, frames: Tensor, cached_maps: Tensor, past: Tensor) -> tuple[Tensor, ...]:
         """Update B windows of P + k steps.
 
         Args:
@@ -532,9 +585,10 @@ class EmotionNetwork(nn.Module):
             past: float32 [B, P, E], embeddings of the P steps before; P may be 0.
 
         Returns:
-            Probabilities [B, scores, bins] in the order of the configuration; the k new embeddings [B, k, E]; the
-            probabilities of the newest `FAST_STEPS` steps alone (of all steps where there are
-            fewer); the maps of the new frames [B, n, map_size].
+            Probabilities [B, scores, bins] in the order of `config.scores`; the k new embeddings
+            [B, k, E]; the probabilities of the newest `FAST_STEPS` steps alone (of all steps where there are
+            fewer); the maps of the new frames [B, n, map_size]. With `config.sounds` also the
+            probabilities [B, 3] of `SOUNDS` over the newest `SOUND_STEPS` steps.
         """
         maps = self.encoder.maps(frames, cached_maps)
         recent = torch.cat([cached_maps, maps], dim=1)
@@ -542,7 +596,10 @@ class EmotionNetwork(nn.Module):
         window = torch.cat([past, steps], dim=1)
         logits = self.head(window, window[:, -FAST_STEPS:])
         probabilities, fast = torch.softmax(logits, dim=2).unflatten(0, (2, -1))
-        return probabilities, steps, fast, maps
+        if not self.config.sounds:
+            return probabilities, steps, fast, maps
+        sound_logits = window[:, -SOUND_STEPS:, -len(SOUNDS) :].mean(1)
+        return probabilities, steps, fast, maps, torch.softmax(sound_logits, dim=1)
 
     @torch.inference_mode()
     def silent_map(self) -> Tensor:

@@ -169,7 +169,7 @@ class WindowStatistics(nn.Module):
         pitch_classes: pitch classes; 0 or 12.
         bands: mel bands of the spectrum.
         tags: logits of a tagger; 0 for none.
-        peaks: whether the embedding ends with loudness and peak.
+        peaks: whether loudness and peak follow. What comes after them is ignored.
     """
 
     def __init__(
@@ -196,7 +196,7 @@ class WindowStatistics(nn.Module):
         start, end = end, end + self.averaged
         parts.append(window[:, :, start:end].mean(1))
         if self.inverse_crest is not None:
-            parts.append(self.inverse_crest(window[:, :, end:]))
+            parts.append(self.inverse_crest(window[:, :, end : end + 2]))
         return torch.cat(parts, dim=1)
 
 

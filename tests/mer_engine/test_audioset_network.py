@@ -1,4 +1,4 @@
-"""The network that names sounds: its input, the folding of published weights, export, level."""
+"""The classifier of sounds: its input, the folding of published weights, export, level."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import onnxruntime
 import pytest
 import torch
 from mer_engine.audioset_network import (
-    CLASSES,
-    FEATURES,
-    SOUNDS,
+    HIDDEN,
     AudioSetNetwork,
     BandConversion,
     SoundClassifier,
     folded_state,
 )
 from mer_engine.frontend import FrontEndConfig, features
+from mer_engine.model_file import SOUNDS
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -55,9 +54,7 @@ def random_classifier() -> SoundClassifier:
 def test_shapes() -> None:
     network = AudioSetNetwork().eval()
     for frames in (64, 128):
-        logits, described = network(torch.rand(3, frames, 96))
-        assert logits.shape == (3, CLASSES)
-        assert described.shape == (3, FEATURES)
+        assert network(torch.rand(3, frames, 96)).shape == (3, HIDDEN)
     assert SoundClassifier()(torch.rand(3, 128, 96)).shape == (3, len(SOUNDS))
 
 
@@ -147,7 +144,7 @@ def test_published_weights_give_the_same_result_when_folded() -> None:
     )
     expected = functional.batch_norm(convolved, mean, variance, weight, bias, eps=1e-3)
     assert torch.allclose(network.stem(maps), expected, atol=1e-5)
-    assert torch.equal(network.classes.weight, published["classifier.5.weight"])
+    assert torch.equal(network.hidden.weight, published["classifier.2.weight"])
 
 
 def test_published_weights_must_be_complete() -> None:
@@ -190,5 +187,4 @@ def published_weights() -> dict[str, Tensor]:
         normed(f"{source}.{parts + 1}", f"{name}.project")
     normed("features.16", "last")
     layer("classifier.2", "hidden")
-    layer("classifier.5", "classes")
     return published

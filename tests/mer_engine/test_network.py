@@ -6,6 +6,7 @@ Sums in another order round differently, so results are compared within `ROUNDIN
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from mer_engine.network import (
     FAST_STEPS,
     REGRESSOR_WEIGHT,
     SCORES,
+    SOUND_FRAMES,
+    SOUND_STEPS,
     EmotionNetwork,
     LevelNormalisation,
     MaxOverFrequencyConv,
@@ -22,6 +25,7 @@ from mer_engine.network import (
 )
 from support import music as signal_of
 from torch import Tensor
+from torch.nn import functional
 
 ROUNDING = 1e-4
 SMALL = NetworkConfig(
@@ -330,8 +334,87 @@ def test_a_regressor_pulls_the_distribution_to_its_prediction(network: EmotionNe
     assert torch.equal(restored.eval().head(window), head(window))
 
 
+@pytest.fixture
+def sound_network(network: EmotionNetwork) -> EmotionNetwork:
+    """`network` with the sound output."""
+    with_sounds = EmotionNetwork(replace(SMALL, sounds=True)).eval()
+    with_sounds.load_state_dict(network.state_dict(), strict=False)
+    assert with_sounds.encoder.sound is not None
+    with torch.no_grad():
+        with_sounds.encoder.sound.sounds.weight.mul_(30)
+    return with_sounds
+
+
+@torch.inference_mode()
+def test_sounds_change_no_other_output(
+    network: EmotionNetwork, sound_network: EmotionNetwork
+) -> None:
+    assert sound_network.config.embedding == SMALL.embedding + 3
+    assert sound_network.config.statistic_sizes == SMALL.statistic_sizes
+    frames, before = music(network, 3), torch.rand(2, 7, SMALL.embedding)
+    expected = update(network, frames, before)
+    with_sounds = torch.cat([before, torch.rand(2, 7, 3)], dim=2)
+    *outputs, sound = update(sound_network, frames_of(sound_network, frames), with_sounds)
+    outputs[1] = outputs[1][:, :, :-3]
+    for output, reference in zip(outputs, expected, strict=True):
+        assert (output - reference).abs().max() < ROUNDING
+    assert sound.shape == (2, 3)
+    assert torch.allclose(sound.sum(1), torch.ones(2), atol=1e-5)
+
+
+def frames_of(network: EmotionNetwork, frames: Tensor) -> Tensor:
+    """Prepend silence to `music` of a network without sounds, whose context is shorter."""
+    missing = network.config.step_context - SMALL.step_context
+    return functional.pad(frames, (0, 0, missing, 0))
+
+
+@torch.inference_mode()
+def test_a_step_ends_with_the_logits_of_its_last_two_seconds(
+    sound_network: EmotionNetwork,
+) -> None:
+    config, encoder = sound_network.config, sound_network.encoder
+    assert encoder.sound is not None
+    maps = encoder.maps(music(sound_network, 3))
+    logits = encoder.encode(maps)[:, :, -3:]
+    for step in range(3):
+        end = config.step_context + (step + 1) * config.frames_per_step
+        bands = maps[:, end - SOUND_FRAMES : end, config.filters : config.filters + config.bands]
+        assert torch.allclose(logits[:, step], encoder.sound(bands), atol=ROUNDING)
+    assert logits.std() > 10 * ROUNDING
+
+
+@pytest.mark.parametrize("past", [0, 2, 12])
+@torch.inference_mode()
+def test_the_sound_output_averages_the_newest_steps(
+    sound_network: EmotionNetwork, past: int
+) -> None:
+    before = torch.rand(2, past, sound_network.config.embedding)
+    _, steps, _, _, sound = update(sound_network, music(sound_network, 2), before)
+    newest = torch.cat([before, steps], dim=1)[:, -SOUND_STEPS:, -3:]
+    assert torch.allclose(sound, torch.softmax(newest.mean(1), dim=1), atol=1e-5)
+
+
+@torch.inference_mode()
+def test_sounds_of_a_stream_equal_those_of_the_whole_window(
+    sound_network: EmotionNetwork,
+) -> None:
+    config, steps = sound_network.config, 6
+    frames = music(sound_network, steps)[:, -steps * 32 :]
+    cached_maps = sound_network.silent_map().expand(2, config.map_context, -1)
+    past = torch.zeros(2, 0, config.embedding)
+    whole = sound_network(frames, cached_maps, past)
+    for end in range(32, steps * 32 + 1, 32):
+        outputs = sound_network(frames[:, end - 32 : end], cached_maps, past)
+        past = torch.cat([past, outputs[1]], dim=1)
+        cached_maps = torch.cat([cached_maps, outputs[3]], dim=1)[:, 32:]
+    assert (past - whole[1]).abs().max() < ROUNDING
+    assert (outputs[4] - whole[4]).abs().max() < ROUNDING
+
+
 def test_impossible_sizes_are_refused_with_the_numbers() -> None:
     with pytest.raises(ValueError, match="every 7 frames do not divide a step of 32"):
         NetworkConfig(chroma_every=7)
+    with pytest.raises(ValueError, match="steps of 48 frames do not divide the 128 frames"):
+        NetworkConfig(frames_per_step=48, sounds=True)
     with pytest.raises(ValueError, match="3 heads do not divide a width of 128"):
         NetworkConfig(heads=3)

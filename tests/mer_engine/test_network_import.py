@@ -115,8 +115,12 @@ def test_a_network_that_starts_from_a_tagger(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [replace(SIZES, level_frames=0), replace(SIZES, level_frames=40, chroma_every=4)],
-    ids=["no level", "others"],
+    [
+        replace(SIZES, level_frames=0),
+        replace(SIZES, level_frames=40, chroma_every=4),
+        replace(SIZES, sounds=True),
+    ],
+    ids=["no level", "others", "sounds"],
 )
 def test_networks_of_other_sizes(tmp_path: Path, config: NetworkConfig) -> None:
     check(trained(config), tmp_path / "m.onnx")

@@ -170,7 +170,7 @@ def read_frames(
 
 
 class ClipEncoder:
-    """Encodes the features of clips into the embeddings of their steps.
+    """Encodes the features of clips into the embeddings of their steps, as far as a head uses them.
 
     Args:
         encoder: the encoder; moved to the device and set to evaluation mode.
@@ -183,10 +183,10 @@ class ClipEncoder:
 
     @torch.inference_mode()
     def __call__(self, frames: NDArray[np.float16]) -> NDArray[np.float16]:
-        """Encode frames [n, 20 * S, width], which follow silence, into float16 [n, 20, E]."""
+        """Encode frames [n, 20 * S, width], which follow silence: float16 [n, 20, described]."""
         clips = torch.from_numpy(frames.astype(np.float32)).to(self.device)
-        context = self.encoder.config.step_context
-        steps = self.encoder(functional.pad(clips, (0, 0, context, 0))).cpu()
+        clips = functional.pad(clips, (0, 0, self.encoder.config.step_context, 0))
+        steps = self.encoder.describe(self.encoder.maps(clips)).cpu()
         return np.asarray(steps.numpy().astype(np.float16))
 
 
@@ -207,8 +207,8 @@ def encode_clips(
         log: called with progress messages.
 
     Returns:
-        Embeddings float16 [versions, n, 20, E], the indices of their clips [n], and their numbers
-        of complete steps [n].
+        Embeddings float16 [versions, n, 20, described], the indices of their clips [n], and their
+        numbers of complete steps [n].
     """
     rows: list[NDArray[np.float16]] = []
     kept: list[int] = []
@@ -224,8 +224,7 @@ def encode_clips(
             kept.append(number)
             steps.append(read[1])
         if (number + 1) % 500 == 0:
-            log(f"{number + 1} of {len(clips)} clips encoded")
-    width = encoder.encoder.config.embedding
+    width = encoder.encoder.config.described
     encoded = (
         np.stack(rows, axis=1) if rows else np.zeros((versions, 0, CLIP_STEPS, width), np.float16)
     )

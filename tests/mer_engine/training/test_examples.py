@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,18 @@ def test_the_first_version_is_the_original(tmp_path: Path, network: EmotionNetwo
     np.testing.assert_array_equal(again, steps)
     other, _, _ = encode_clips(encoder, clips, 3, 1, lambda _: None, "labelled")
     assert np.abs(other[1:] - steps[1:]).max() > 0.05
+
+
+def test_clips_are_encoded_without_the_logits_of_sounds() -> None:
+    torch.manual_seed(0)
+    network = EmotionNetwork(replace(SMALL, sounds=True))
+    frames = np.random.default_rng(0).uniform(0, 4, (2, 640, 109)).astype(np.float16)
+    steps = ClipEncoder(network)(frames)
+    assert steps.shape == (2, 20, network.config.embedding - 3)
+    with torch.inference_mode():
+        whole = network.encoder(with_context(network, torch.from_numpy(frames).float()))
+        assert torch.equal(network.head(whole), network.head(whole[:, :, :-3]))
+    np.testing.assert_allclose(steps, whole[:, :, :-3], atol=5e-3)
 
 
 def test_unreadable_clips_are_left_out_and_reported(

@@ -14,7 +14,7 @@ from mer_engine import Engine, load_engine
 from mer_engine.backends import parity
 from mer_engine.engine import output_names, shipped_model
 from mer_engine.errors import ModelError
-from mer_engine.model_file import Prior, write_metadata
+from mer_engine.model_file import SOUNDS, Prior, write_metadata
 from mer_engine.network import FAST_STEPS, SCORES, EmotionNetwork, NetworkConfig
 from mer_engine.training.export import Calibration, ModelText, export_model, renew_reference
 
@@ -29,7 +29,8 @@ CALIBRATION = Calibration(
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[EmotionNetwork, Path]:
     torch.manual_seed(1)
-    network = EmotionNetwork(NetworkConfig(hidden=8, width=16, statistics=24, bins=11)).eval()
+    config = NetworkConfig(hidden=8, width=16, statistics=24, bins=11, sounds=True)
+    network = EmotionNetwork(config).eval()
     path = tmp_path_factory.mktemp("model") / "model.onnx"
     text = ModelText(name="trial", licence="none", training={"seed": 1})
     info = export_model(network, path, CALIBRATION, text)
@@ -102,6 +103,7 @@ def test_metadata_describe_the_network(exported: tuple[EmotionNetwork, Path]) ->
     assert info.embedding_size == network.config.embedding
     assert info.bins == pytest.approx(np.linspace(-1, 1, 11), abs=1e-6)
     assert info.scores == SCORES
+    assert info.sounds == SOUNDS
     assert info.frames_per_step == 32
     assert info.step_s == 0.5
     assert info.prior == CALIBRATION.prior
