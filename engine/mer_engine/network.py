@@ -586,9 +586,9 @@ class EmotionNetwork(nn.Module):
 
         Returns:
             Probabilities [B, scores, bins] in the order of `config.scores`; the k new embeddings
-            [B, k, E]; the probabilities of the newest `FAST_STEPS` steps alone (of all steps where there are
-            fewer); the maps of the new frames [B, n, map_size]. With `config.sounds` also the
-            probabilities [B, 3] of `SOUNDS` over the newest `SOUND_STEPS` steps.
+            [B, k, E]; the probabilities of the newest `FAST_STEPS` steps alone (of all steps where
+            there are fewer); the maps of the new frames [B, n, map_size]. With `config.sounds` also
+            the probabilities [B, 3] of `SOUNDS` over the newest `SOUND_STEPS` steps.
         """
         maps = self.encoder.maps(frames, cached_maps)
         recent = torch.cat([cached_maps, maps], dim=1)

@@ -81,9 +81,7 @@ class Labels:
     def from_state(cls, state: dict[str, Any]) -> Labels:
         """Restore labels from the content of a checkpoint."""
         kinds = {"values": np.float32, "signs": np.int64, "parts": np.int64, "weights": np.float64}
-        return cls(
-            *(np.array(state[f.name], kinds.get(f.name, np.str_)) for f in fields(cls))
-        )
+        return cls(*(np.array(state[f.name], kinds.get(f.name, np.str_)) for f in fields(cls)))
 
 
 def read_labels(collection: Collection, clips: Sequence[Clip], *, anchor: bool = False) -> Labels:
@@ -96,14 +94,13 @@ def read_labels(collection: Collection, clips: Sequence[Clip], *, anchor: bool =
             unknown offset, which is learnt.
     """
     count = len(clips)
+    values = [collection.labels(clip, CLIP_STEPS) for clip in clips]
     parts = song_parts(collection, PARTS)
     songs = [collection.songs[clip.song] for clip in clips]
     numbered = collection.labelled != "quadrant" and not (anchor and collection.scale == "shared")
     weight = COLLECTION_WEIGHTS.get(collection.name, 1.0)
     return Labels(
-        values=np.array([collection.labels(clip, CLIP_STEPS) for clip in clips], np.float32).reshape(
-            count, CLIP_STEPS, len(DIMENSIONS)
-        ),
+        values=np.array(values, np.float32).reshape(count, CLIP_STEPS, len(DIMENSIONS)),
         signs=np.array([song.quadrant or (0, 0) for song in songs], np.int64).reshape(count, 2),
         songs=np.array([f"{collection.name}/{song.id}" for song in songs], np.str_),
         groups=np.array(
@@ -224,6 +221,7 @@ def encode_clips(
             kept.append(number)
             steps.append(read[1])
         if (number + 1) % 500 == 0:
+            log(f"{number + 1} of {len(clips)} clips encoded")
     width = encoder.encoder.config.described
     encoded = (
         np.stack(rows, axis=1) if rows else np.zeros((versions, 0, CLIP_STEPS, width), np.float16)

@@ -171,9 +171,7 @@ class KernelSpace:
         return regressor
 
 
-def _support(
-    labels: Labels, known: NDArray[np.bool_], count: int, seed: int
-) -> NDArray[np.int64]:
+def _support(labels: Labels, known: NDArray[np.bool_], count: int, seed: int) -> NDArray[np.int64]:
     """Choose support clips at random, in proportion to their weights; return their indices."""
     weights = np.where(known, labels.weights, 0.0)
     count = min(count, int((weights > 0).sum()))

@@ -89,5 +89,3 @@ def collection_weights(labels: Labels) -> NDArray[np.float64]:
     """Return weights [n] that sum to 1 in each collection."""
     _, index, count = np.unique(labels.collections, return_inverse=True, return_counts=True)
     return np.asarray(1.0 / count[index])
-
-

@@ -60,4 +60,3 @@ def mean_spread(head: RegressionHead, steps: NDArray[np.float16]) -> NDArray[np.
         total += ((probabilities @ centres**2) - (probabilities @ centres) ** 2).sum(0)
         count += len(part)
     return np.asarray((total / max(1, count)).sqrt().numpy())
-

@@ -336,9 +336,7 @@ def _validate(
         for name in collections:
             rows = np.flatnonzero(labels.collections == name)
             others = _others_scale(labels, unknown, centres, rows) if kind == "unknown" else scales
-            figures[kind][name] = measure(
-                labels.select(rows), probabilities[rows], centres, others
-            )
+            figures[kind][name] = measure(labels.select(rows), probabilities[rows], centres, others)
             log(f"{name}, {kind}: {_summary(figures[kind][name])}")
     if len(collections) == 1:
         del figures["unknown"]
