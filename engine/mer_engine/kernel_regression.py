@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from mer_engine.window_statistics import CLIP, StatisticSizes
 
+# Share of a kernel that does not depend on which collections the windows resemble.
+SHARED = 0.2
+
 
 class KernelRegressor(nn.Module):
     """Predicts scores as a weighted sum of kernels over support windows.
@@ -19,27 +22,41 @@ class KernelRegressor(nn.Module):
     to a few axes. Each kind of statistic has a Gaussian kernel exp(rate * d), with d the squared
     distance. The prediction is `centre` plus the kernels' weighted sum.
 
+    Collections of labelled music differ in what their listeners were asked and in their kind of
+    music. A softmax over a linear layer therefore tells which of them a window resembles, and
+    windows that resemble the same collections count more: each kernel is multiplied by `SHARED` plus
+    the rest times the product of both windows' probabilities.
+
     Args:
         sizes: sizes of the statistics.
         count: number of support windows.
         rank: number of axes that the channels' statistics are projected to, at most
             `sizes.channels`.
         scores: number of scores to predict.
+        collections: number of collections of labelled music; 0 for kernels without this factor.
     """
 
     mean: Tensor
     std: Tensor
     axes: Tensor
     centre: Tensor
+    support_resemblance: Tensor
 
-    def __init__(self, sizes: StatisticSizes, count: int, rank: int, scores: int) -> None:
+    def __init__(
+        self, sizes: StatisticSizes, count: int, rank: int, scores: int, collections: int = 0
+    ) -> None:
         super().__init__()
         self.sizes = sizes
+        self.collections = collections
         self.projected = projected(sizes, rank)
         self.register_buffer("mean", torch.zeros(sizes.total))
         self.register_buffer("std", torch.ones(sizes.total))
         self.register_buffer("axes", torch.zeros(sizes.channels, self.projected.channels))
         self.register_buffer("centre", torch.zeros(scores))
+        if collections:
+            self.resemblance = nn.Linear(self.projected.total, collections)
+            self.resemblance.requires_grad_(False)
+            self.register_buffer("support_resemblance", torch.zeros(collections, count))
         self.parts = nn.ModuleDict(
             {
                 kind: _Kernel(size, count, scores)
@@ -58,10 +75,14 @@ class KernelRegressor(nn.Module):
         x = ((statistics - self.mean) / self.std).clamp(-CLIP, CLIP)
         channels = self.sizes.channels
         x = torch.cat([x[:, :channels] @ self.axes, x[:, channels:]], dim=1)
+        factor: Tensor | None = None
+        if self.collections:
+            probability = torch.softmax(self.resemblance(x), dim=1)
+            factor = SHARED + (1 - SHARED) * (probability @ self.support_resemblance)
         prediction = self.centre
         for kind, block in zip(self.projected._fields, self.projected.slices(), strict=True):
             if kind in self.parts:
-                prediction = prediction + self.parts[kind](x[:, block])
+                prediction = prediction + self.parts[kind](x[:, block], factor)
         return prediction
 
 
@@ -78,11 +99,18 @@ class _Kernel(nn.Module):
         self.register_buffer("rate", -torch.ones(1))
         self.register_buffer("weights", torch.zeros(count, scores))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the contribution [B, scores] of statistics [B, size]."""
+    def forward(self, x: Tensor, factor: Tensor | None) -> Tensor:
+        """Return the contribution [B, scores] of statistics [B, size].
+
+        Args:
+            x: the statistics.
+            factor: [B, support windows], factor of each kernel; None for 1.
+        """
         support = self.support
         squares = x.pow(2).sum(1, keepdim=True) + support.pow(2).sum(0) - 2 * (x @ support)
         kernel: Tensor = torch.exp(squares.clamp(min=0) * self.rate)
+        if factor is not None:
+            kernel = kernel * factor
         return kernel @ self.weights
 
 

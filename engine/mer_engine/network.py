@@ -74,6 +74,7 @@ class NetworkConfig:
         statistics: hidden size of the network over the window's statistics.
         regressor_windows: support windows of the kernel regressor; 0 for no regressor.
         regressor_rank: axes that the regressor projects the channels' statistics to.
+        regressor_collections: collections of labelled music that the regressor tells apart.
         scores: what the head predicts: valence and arousal of the moment; in old model files also
             those of the piece as a whole.
         bins: score bins, evenly spaced over [-1, 1].
@@ -102,6 +103,7 @@ class NetworkConfig:
     statistics: int = 256
     regressor_windows: int = 0
     regressor_rank: int = 160
+    regressor_collections: int = 0
     scores: tuple[str, ...] = DIMENSIONS
     bins: int = 41
     dropout: float = 0.5
@@ -500,7 +502,11 @@ class RegressionHead(nn.Module):
         self.regressor = None
         if config.regressor_windows:
             self.regressor = KernelRegressor(
-                self.statistics.sizes, config.regressor_windows, config.regressor_rank, count
+                self.statistics.sizes,
+                config.regressor_windows,
+                config.regressor_rank,
+                count,
+                config.regressor_collections,
             )
 
     def forward(self, *windows: Tensor) -> Tensor:
@@ -546,6 +552,7 @@ class RegressionHead(nn.Module):
             self.config,
             regressor_windows=regressor.count,
             regressor_rank=regressor.projected.channels,
+            regressor_collections=regressor.collections,
         )
 
     def sequence_logits(self, window: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ TRAINING_SPLITS = ("train", "validation")
 PARTS = 5
 # Weight of a clip by collection; 1 for others. Collections of many similar clips (piano, game music
 # from a synthesizer) and proxies of ratings have less. Chosen by held-out artists and collections.
-COLLECTION_WEIGHTS = {"4q": 0.75, "emotify": 0.3, "emopia": 0.2, "vgmidi": 0.2}
+COLLECTION_WEIGHTS = {"4q": 0.75, "emotify": 0.2, "emopia": 0.2, "vgmidi": 0.2}
 # A mean of n listeners has the weight n / (n + this number).
 _FEW_RATERS = 3.0
 # Shorter clips are left out. Others are padded with silence, and labels there are dropped.

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from mer_engine.datasets.types import CLIP_STEPS
-from mer_engine.kernel_regression import KernelRegressor, projected
+from mer_engine.kernel_regression import SHARED, KernelRegressor, projected
 from mer_engine.network import RegressionHead
 from mer_engine.training.examples import Labels
 from mer_engine.training.predict import window_statistics
@@ -35,6 +36,8 @@ RANK = 160
 _WINDOWS = ((0, 20, 1.0), (0, 10, 0.8), (0, 3, 0.2), (8, 20, 0.8))
 # No regressor is fitted to fewer clips.
 _MIN_CLIPS = 20
+# Regularisation of the weights that tell collections apart. Confident weights gained nothing.
+_RESEMBLANCE_RIDGE = 0.06
 _TINY = 1e-6
 # Rows of the kernel matrix that are computed at once, to limit memory.
 _BLOCK = 2000
@@ -73,6 +76,8 @@ def fit_regressor(
         return None
     chosen = _support(labels, known, settings.support, seed)
     support = space.project(whole[chosen])
+    resemblance = Resemblance(space.project(whole), labels.collections)
+    support_resemblance = resemblance(support)
     count = len(chosen)
     left = np.zeros((count, count))
     right, weight_sum, weighted_targets = np.zeros((count, 2)), 0.0, np.zeros(2)
@@ -91,6 +96,7 @@ def fit_regressor(
             for start in range(0, len(points), _BLOCK):
                 rows = slice(start, start + _BLOCK)
                 kernel = space.kernel(points[rows], support)
+                kernel *= resemblance.factor(resemblance(points[rows]), support_resemblance)
                 weighted = kernel * weight[rows, None].astype(np.float32)
                 left += weighted.T @ kernel
                 right += weighted.T @ targets[rows]
@@ -100,9 +106,15 @@ def fit_regressor(
     centre = weighted_targets / weight_sum
     # Windows of one song are nearly the same, so the ridge grows with their number.
     ridge = RIDGE * weight_sum / len(set(labels.songs[known].tolist()))
-    left += ridge * space.kernel(support, support) + 1e-4 * np.eye(count)
+    prior = space.kernel(support, support)
+    prior *= resemblance.factor(support_resemblance, support_resemblance)
+    left += ridge * prior + 1e-4 * np.eye(count)
     coefficients = np.linalg.solve(left, right - kernel_sum[:, None] * centre)
-    regressor = space.regressor(support, len(head.config.scores))
+    regressor = space.regressor(support, len(head.config.scores), resemblance.count)
+    if resemblance.count:
+        regressor.resemblance.weight.copy_(torch.from_numpy(resemblance.weight.T))
+        regressor.resemblance.bias.copy_(torch.from_numpy(resemblance.bias))
+        regressor.support_resemblance.copy_(torch.from_numpy(support_resemblance.T.copy()))
     regressor.centre.copy_(torch.from_numpy(centre))
     for kind, kernel_weight in space.weights.items():
         part = regressor.parts[kind].get_buffer("weights")
@@ -158,9 +170,9 @@ class KernelSpace:
             total += np.float32(weight) * np.exp(np.float32(self.rates[kind]) * distances)
         return total
 
-    def regressor(self, points: Array, scores: int) -> KernelRegressor:
+    def regressor(self, points: Array, scores: int, collections: int) -> KernelRegressor:
         """Return a regressor with these support points [n, D'] and weights of zero."""
-        regressor = KernelRegressor(self.sizes, len(points), RANK, scores)
+        regressor = KernelRegressor(self.sizes, len(points), RANK, scores, collections)
         regressor.mean.copy_(torch.from_numpy(self._mean))
         regressor.std.copy_(torch.from_numpy(self._std))
         regressor.axes.copy_(torch.from_numpy(self._axes.copy()))
@@ -169,6 +181,52 @@ class KernelSpace:
             part.get_buffer("support").copy_(torch.from_numpy(points[:, block].T.copy()))
             part.get_buffer("rate").fill_(self.rates.get(kind, 0.0))
         return regressor
+
+
+class Resemblance:
+    """Tells which collections windows resemble, by regularised multinomial logistic regression.
+
+    Args:
+        points: float32 [n, D'], from `KernelSpace.project`.
+        collections: [n], the collection of each.
+
+    Attributes:
+        count: number of collections; 0 if there is only one.
+        weight: float32 [D', count].
+        bias: float32 [count].
+    """
+
+    def __init__(self, points: Array, collections: NDArray[np.str_]) -> None:
+        names, truth = np.unique(collections, return_inverse=True)
+        self.count = len(names) if len(names) > 1 else 0
+        x, y = torch.from_numpy(points), torch.from_numpy(truth)
+        weight = torch.zeros(points.shape[1], len(names), requires_grad=True)
+        bias = torch.zeros(len(names), requires_grad=True)
+        optimiser = torch.optim.LBFGS([weight, bias], max_iter=60, line_search_fn="strong_wolfe")
+
+        def closure() -> torch.Tensor:
+            optimiser.zero_grad()
+            loss = functional.cross_entropy(x @ weight + bias, y)
+            loss = loss + 0.5 * _RESEMBLANCE_RIDGE * weight.pow(2).sum()
+            loss.backward()
+            return loss
+
+        if self.count:
+            optimiser.step(closure)
+        self.weight, self.bias = weight.detach().numpy(), bias.detach().numpy()
+
+    def __call__(self, points: Array) -> Array:
+        """Return probabilities float32 [n, count] of points [n, D']."""
+        if not self.count:
+            return np.ones((len(points), 1), np.float32)
+        logits = points @ self.weight + self.bias
+        exponentials = np.exp(logits - logits.max(1, keepdims=True))
+        return np.asarray(exponentials / exponentials.sum(1, keepdims=True), np.float32)
+
+    @staticmethod
+    def factor(a: Array, b: Array) -> Array:
+        """Return the factor of the kernel, float32 [n, m], of probabilities [n, c] and [m, c]."""
+        return np.asarray(SHARED + (1 - SHARED) * (a @ b.T), np.float32)
 
 
 def _support(labels: Labels, known: NDArray[np.bool_], count: int, seed: int) -> NDArray[np.int64]:
