@@ -45,7 +45,7 @@ def write_small_model(path: Path) -> Path:
 
 
 # Not evenly spread: the rim is near -0.2 and 0.4 for valence, -0.25 and 0.55 for arousal.
-DISTRIBUTION = {
+DISTRIBUTION: dict[str, tuple[float, ...]] = {
     "valence": (-0.4, -0.12, 0.02, 0.12, 0.2, 0.3, 0.5),
     "arousal": (-0.42, -0.12, 0.05, 0.17, 0.31, 0.46, 0.67),
 }

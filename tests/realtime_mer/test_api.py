@@ -437,7 +437,7 @@ def test_the_plot(tmp_path: Path) -> None:
         analysis.save_plot(tmp_path / "song.pdf")
 
 
-@pytest.mark.parametrize("estimate", [ESTIMATE, FAST_ESTIMATE])
+@pytest.mark.parametrize("estimate", [ESTIMATE, FAST_ESTIMATE, SCALED_ESTIMATE])
 def test_from_dict_inverts_to_dict(estimate: Estimate) -> None:
     data = json.loads(json.dumps(estimate.to_dict()))
     again = Estimate.from_dict({**data, "added_later": 1})

@@ -13,6 +13,9 @@ export const STATES = /** @type {const} */ (["silence", "settling", "tracking", 
 /**
  * @typedef {{window_s: number, buffer_ms: number, compute_ms: number, queue_ms: number}} Latency
  *
+ * @typedef {{valence: number, arousal: number, valence_low: number, valence_high: number, arousal_low: number,
+ *            arousal_high: number}} AxisValues  in [-1, 1]; each interval contains its value
+ *
  * @typedef {object} Fast  values from the newest seconds alone, in [-1, 1]
  * @property {number} window_s  number of seconds
  * @property {number} valence
@@ -21,6 +24,7 @@ export const STATES = /** @type {const} */ (["silence", "settling", "tracking", 
  * @property {number} valence_high
  * @property {number} arousal_low
  * @property {number} arousal_high
+ * @property {AxisValues} [scaled]  the same as their place among music; absent with the range raw
  *
  * @typedef {object} Estimate  valence, arousal and their 80 % interval in [-1, 1]
  * @property {"estimate"} type
@@ -38,6 +42,7 @@ export const STATES = /** @type {const} */ (["silence", "settling", "tracking", 
  * @property {number} level_db
  * @property {Latency} latency
  * @property {Fast} [fast]         absent where the server has none
+ * @property {AxisValues} [scaled] the values as their place among music; absent with the range raw
  *
  * @typedef {{kind: string, name: string, sample_rate_hz: number, channels: number}} InputInfo
  *
@@ -50,6 +55,8 @@ export const STATES = /** @type {const} */ (["silence", "settling", "tracking", 
  * @property {number} hop_s
  * @property {number} window_s
  * @property {number} coverage
+ * @property {string} range        raw or music; empty from an older server
+ * @property {boolean} adapt       whether the range adapts to the stream
  * @property {InputInfo} input
  * @property {string} backend
  * @property {string} backend_note why a fallback backend runs; usually empty
@@ -110,8 +117,7 @@ function axisValue(from, name) {
 
 /**
  * @param {Record<string, unknown>} from
- * @returns {{valence: number, arousal: number, valence_low: number, valence_high: number, arousal_low: number,
- *            arousal_high: number}} each interval contains its value
+ * @returns {AxisValues}
  */
 function axisValues(from) {
   const valence = axisValue(from, "valence");
@@ -127,6 +133,14 @@ function axisValues(from) {
 }
 
 /**
+ * @param {Record<string, unknown>} from
+ * @returns {{scaled?: AxisValues}}
+ */
+function scaledPart(from) {
+  return from.scaled === undefined ? {} : { scaled: axisValues(record(from.scaled, "scaled")) };
+}
+
+/**
  * @param {unknown} value
  * @returns {Estimate}
  */
@@ -139,6 +153,7 @@ function parseEstimate(value) {
   if (state === "") throw new ProtocolError("state is missing");
   /** @type {Estimate} */
   const estimate = {
+    ...scaledPart(from),
     type: "estimate",
     seq: number(from, "seq"),
     t: number(from, "t"),
@@ -156,7 +171,7 @@ function parseEstimate(value) {
   };
   if (from.fast !== undefined) {
     const fast = record(from.fast, "fast");
-    estimate.fast = { window_s: number(fast, "window_s"), ...axisValues(fast) };
+    estimate.fast = { window_s: number(fast, "window_s"), ...axisValues(fast), ...scaledPart(fast) };
   }
   return estimate;
 }
@@ -182,6 +197,8 @@ function parseHello(from) {
     hop_s: number(from, "hop_s", 1),
     window_s: number(from, "window_s", 0),
     coverage: number(from, "coverage", 0.8),
+    range: clean(from.range, 24),
+    adapt: from.adapt === true,
     input: {
       kind: clean(input.kind, 24),
       name: clean(input.name, 80),
