@@ -20,7 +20,7 @@ async def follow(url: str, count: int | None) -> None:
                 print(f"({connection.notices.popleft().message})")
             print(
                 f"{estimate.t:7.1f} s  valence {estimate.valence:+.2f}  "
-                f"arousal {estimate.arousal:+.2f}  {estimate.mood}",
+                f"arousal {estimate.arousal:+.2f}  {estimate.mood or ''}",
                 flush=True,
             )
             if count is not None:

@@ -65,7 +65,7 @@ class World:
 
     def update(self, estimate: realtime_mer.Estimate | None, dt: float) -> None:
         """Move a step of `dt` seconds; about 1 s makes two thirds of the way."""
-        if estimate is None or estimate.state in ("silence", "stalled"):
+        if estimate is None or estimate.state.repeats:
             return
         share = 1.0 - math.exp(-dt / 1.0)
         self.light += share * (estimate.valence - self.light)
@@ -110,17 +110,17 @@ def main() -> None:
         emotion.put(block)  # a real game: in the audio callback
         world.update(emotion.latest, 1 / FRAMES_PER_SECOND)
         if count % FRAMES_PER_SECOND == 0:
-            mood = "..." if emotion.latest is None else emotion.latest.mood
+            mood = emotion.latest.mood if emotion.latest is not None else None
             print(
                 f"{count / FRAMES_PER_SECOND:4.0f} s  light {world.light:+.2f}  "
-                f"pace {world.pace:+.2f}  {mood}",
+                f"pace {world.pace:+.2f}  {mood or '...'}",
                 flush=True,
             )
         time.sleep(max(0.0, start + count / FRAMES_PER_SECOND - time.monotonic()))
     emotion.finish()
     print(f"{count} frames, {emotion.dropped} blocks dropped")
     if emotion.latest is not None:
-        print(f"last: {emotion.latest.mood} at {emotion.latest.t:.1f} s")
+        print(f"last: {emotion.latest.mood or 'no music'} at {emotion.latest.t:.1f} s")
 
 
 if __name__ == "__main__":

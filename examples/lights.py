@@ -30,7 +30,8 @@ def colour(valence: float, arousal: float) -> tuple[int, int, int]:
 def show(estimate: realtime_mer.Estimate, rgb: tuple[int, int, int]) -> None:
     red, green, blue = rgb
     band = f"\x1b[48;2;{red};{green};{blue}m{' ' * 24}\x1b[0m"
-    print(f"{estimate.t:6.1f} s {band} #{red:02x}{green:02x}{blue:02x} {estimate.mood}", flush=True)
+    mood = estimate.mood or ""
+    print(f"{estimate.t:6.1f} s {band} #{red:02x}{green:02x}{blue:02x} {mood}", flush=True)
 
 
 def main() -> None:

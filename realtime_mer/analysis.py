@@ -99,7 +99,8 @@ class Analysis(Sequence[Estimate]):
         """Return a structured array [n] with one row per estimate; `array["valence"]` is a column.
 
         Fields: `seq` (int64), `t` (s), `valence`, `arousal`, `valence_low`, `valence_high`,
-        `arousal_low`, `arousal_high`, `mood` and `state` (text), `level_db` (dBFS),
+        `arousal_low`, `arousal_high`, `mood` (empty before any music) and `state` (text),
+        `level_db` (dBFS),
         `fast_valence` to `fast_arousal_high` (the values of the short window), `whole_valence` and
         `whole_arousal` (on the scale of ratings of whole pieces), `scaled_valence` to
         `scaled_arousal_high` (the place of the values among music). Numbers are float64, and NaN if
@@ -144,7 +145,7 @@ class Analysis(Sequence[Estimate]):
 
         * `duration_s`, `estimates`: length in seconds, number of estimates;
         * `valence`, `arousal`: `mean`, `sd` (standard deviation), `min` and `max` over the music,
-          without silence; None if there is only silence;
+          without silence, speech and noise; None if there is no music;
         * `moods`: share of each mood in the music, largest first, summing to 1;
         * `states`: share of each state in the audio, largest first, summing to 1;
         * `whole`: mean `valence` and `arousal` on the scale of ratings of whole pieces; None if the
@@ -158,12 +159,13 @@ class Analysis(Sequence[Estimate]):
         music = np.isin(table["state"], MUSIC)
         played, played_s = table[music], duration_s[music]
         rated = np.isfinite(table["whole_valence"])
+        worded = played["mood"] != ""
         return {
             "duration_s": round(self.duration_s, 3),
             "estimates": len(self),
             "valence": _spread(played["valence"], played_s),
             "arousal": _spread(played["arousal"], played_s),
-            "moods": _shares(played["mood"], played_s),
+            "moods": _shares(played["mood"][worded], played_s[worded]),
             "states": _shares(table["state"], duration_s),
             "whole": {
                 name: _mean(table[f"whole_{name}"][rated], duration_s[rated]) for name in VALUES[:2]
@@ -195,7 +197,7 @@ def _row(estimate: Estimate) -> tuple[object, ...]:
         estimate.seq,
         estimate.t,
         *(getattr(estimate, name) for name in VALUES),
-        estimate.mood,
+        estimate.mood or "",
         str(estimate.state),
         estimate.level_db,
         *(np.nan if fast is None else getattr(fast, name) for name in VALUES),

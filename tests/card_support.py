@@ -16,12 +16,12 @@ from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
 from mer_engine.backends.tensorrt.engine import TensorRtEngine
 from mer_engine.backends.tensorrt.shapes import (
     INPUTS,
-    OUTPUTS,
     Profile,
     Shape,
     output_shapes,
     profiles,
 )
+from mer_engine.engine import output_names
 from mer_engine.errors import BackendError
 from numpy.typing import NDArray
 
@@ -181,8 +181,10 @@ class SimulatedContext:
     def _run(self) -> None:
         inputs = [self._tensor(name, self._shapes[name]).copy() for name in INPUTS]
         outputs = self._program.engine.infer(*inputs)
-        shapes = output_shapes(self._program.engine.info, self._shape())
-        for name, array, shape in zip(OUTPUTS, outputs, shapes, strict=True):
+        info = self._program.engine.info
+        shapes = output_shapes(info, self._shape())
+        for name, shape in zip(output_names(info), shapes, strict=True):
+            array = getattr(outputs, name)
             assert array.shape == shape
             self._tensor(name, shape)[...] = array
 

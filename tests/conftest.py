@@ -50,6 +50,18 @@ def fast_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def sound_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model file with a sound output (see `fast_support.write_small_model`)."""
+    return write_small_model(tmp_path_factory.mktemp("sound") / "small.onnx", sound=True)
+
+
+@pytest.fixture(scope="session")
+def sound_engine(sound_model: Path) -> Engine:
+    """A small network with a sound output."""
+    return load_engine(sound_model)
+
+
+@pytest.fixture(scope="session")
 def fast_engine(fast_model: Path) -> Engine:
     """A small network with a fast output."""
     return load_engine(fast_model)

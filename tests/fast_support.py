@@ -2,23 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import onnx.utils
 from mer_engine import load_engine
 from mer_engine.model_file import Prior, write_metadata
+from numpy.typing import NDArray
+
+# Frequencies in Hz whose tones are the kinds of sound of `write_small_model(sound=True)`.
+TONES_HZ = {"music": 300.0, "speech": 1500.0, "noise": 5000.0}
 
 
-def write_small_model(path: Path) -> Path:
+def tones(parts: Sequence[tuple[str, float]], rate_hz: int = 16_000) -> NDArray[np.float32]:
+    """Return one tone after another, float32 [n, 1]; each part is a kind of sound and seconds."""
+    time_s = np.arange(round(sum(seconds for _, seconds in parts) * rate_hz)) / rate_hz
+    lengths = [round(seconds * rate_hz) for _, seconds in parts]
+    frequency_hz = np.repeat([TONES_HZ.get(name, 0.0) for name, _ in parts], lengths)
+    return (0.2 * np.sin(2 * np.pi * frequency_hz * time_s)).astype(np.float32)[:, None]
+
+
+def write_small_model(path: Path, *, sound: bool = False) -> Path:
     """Write a small untrained network as a model file and return its path.
 
     Its outputs depend on the input, and each window length has its own line and interval.
+
+    Args:
+        path: where to write.
+        sound: with a sound output: tones of `TONES_HZ` are music, speech and noise, averaged over
+            the newest three seconds of the window.
     """
     import torch
-    from mer_engine.network import EmotionNetwork, NetworkConfig
+    from mer_engine.network import FAST_STEPS, EmotionNetwork, NetworkConfig
     from mer_engine.training.export import LAG_MAX, Calibration, ModelText, export_model
+
+    class SoundNetwork(EmotionNetwork):
+        def forward(
+            self, frames: torch.Tensor, cached_maps: torch.Tensor, past: torch.Tensor
+        ) -> Any:
+            outputs = super().forward(frames, cached_maps, past)
+            first = 2 * self.config.channels + self.config.pitch_classes
+            window = torch.cat([past, outputs[1]], dim=1)[:, -FAST_STEPS:]
+            bands = window[:, :, first : first + self.config.bands]
+            groups = (bands[:, :, :30], bands[:, :, 30:62], bands[:, :, 62:])
+            loudest = torch.stack([group.amax(2) for group in groups], dim=2)
+            return *outputs, torch.softmax(8 * loudest, dim=2).mean(1)
 
     torch.set_num_threads(1)
     torch.manual_seed(5)
@@ -26,7 +58,7 @@ def write_small_model(path: Path) -> Path:
         timbral=((7, 38, 3),), temporal=((32, 3),), residual_filters=4, hidden=8, width=16,
         statistics=24, bins=11,
     )  # fmt: skip
-    network = EmotionNetwork(config)
+    network = SoundNetwork(config) if sound else EmotionNetwork(config)
     with torch.no_grad():
         network.head.scores.mul_(30)
         network.head.last.weight.mul_(10)

@@ -31,12 +31,32 @@ class Inference(NamedTuple):
         fast: float32 [B, scores, bins], the distributions for the newest `info.fast_lag_order`
             steps alone, or for all steps where there are fewer.
         maps: float32 [B, n, M], the feature maps of the new frames.
+        sound: float32 [B, sounds], probabilities of the kinds of sound in `info.sounds` (music,
+            speech, noise) over the newest seconds of the window; None where the model has no such
+            output.
     """
 
     probabilities: NDArray[np.float32]
     steps: NDArray[np.float32]
     fast: NDArray[np.float32]
     maps: NDArray[np.float32]
+    sound: NDArray[np.float32] | None = None
+
+    def window(self, index: int) -> Inference:
+        """Return one window of a batch as a batch of one."""
+        one = slice(index, index + 1)
+        return Inference(
+            self.probabilities[one],
+            self.steps[one],
+            self.fast[one],
+            self.maps[one],
+            None if self.sound is None else self.sound[one],
+        )
+
+
+def output_names(info: ModelInfo) -> tuple[str, ...]:
+    """Return the names of the graph's outputs, in the order of `Inference`."""
+    return Inference._fields if info.sounds else Inference._fields[:-1]
 
 
 class Engine(Protocol):

@@ -17,6 +17,8 @@ FORMAT = 2
 DIMENSIONS = ("valence", "arousal")
 # Valence and arousal of the piece as a whole.
 WHOLE = ("whole_valence", "whole_arousal")
+# Kinds of sound that the sound output tells apart.
+SOUNDS = ("music", "speech", "noise")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class ModelInfo:
         normalisation: mean and standard deviation of each mel band, as the network applies them.
         scores: outputs of the network, in order: valence and arousal of the moment, then optionally
             those of the piece as a whole.
+        sounds: kinds of sound of the sound output, in order: `SOUNDS`, or nothing where the graph
+            has no such output.
         self_check: valence and arousal that `check_frames` must give; None for no check.
         parity: the reference's outputs for the windows of `mer_engine.backends.parity`; None where
             the file has none.
@@ -89,6 +93,7 @@ class ModelInfo:
     prior: dict[str, Prior]
     normalisation: dict[str, list[float]] = field(default_factory=dict)
     scores: tuple[str, ...] = DIMENSIONS
+    sounds: tuple[str, ...] = ()
     line: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
     distribution: dict[str, tuple[float, ...]] = field(default_factory=dict)
     self_check: dict[str, float] | None = None
@@ -137,6 +142,7 @@ class ModelInfo:
             data["bins"] = tuple(data["bins"])
             data["silent_map"] = tuple(float(number) for number in data["silent_map"])
             data["scores"] = tuple(data["scores"])
+            data["sounds"] = tuple(data.get("sounds", ()))
             data["line"] = {
                 name: tuple((float(a), float(b)) for a, b in rows)
                 for name, rows in data.get("line", {}).items()
@@ -156,6 +162,11 @@ class ModelInfo:
                     f"{info.lag_order_max}"
                 )
         info._check_distribution()
+        if info.sounds not in ((), SOUNDS):
+            raise ModelError(
+                f"the model file tells the sounds {', '.join(map(str, info.sounds))} apart; this "
+                f"version needs {', '.join(SOUNDS)}; update realtime-mer"
+            )
         fast = info.fast_lag_order
         if not (isinstance(fast, int) and 1 <= fast <= info.lag_order_max):
             raise ModelError(

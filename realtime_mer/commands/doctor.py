@@ -338,8 +338,9 @@ def _check_input(report: Report, source: Source, engine: Engine | None) -> None:
         return
     report.estimate = estimate.to_dict()
     text = (
-        f"valence {estimate.valence:+.2f}, arousal {estimate.arousal:+.2f}: {estimate.mood} "
-        f"({estimate.state}), computed in {estimate.latency.compute_ms:.1f} ms"
+        f"valence {estimate.valence:+.2f}, arousal {estimate.arousal:+.2f}: "
+        f"{estimate.mood or 'no music yet'} ({estimate.state}), "
+        f"computed in {estimate.latency.compute_ms:.1f} ms"
     )
     report.checks.append(Check("estimate", Status.OK, text))
 

@@ -250,7 +250,7 @@ class _ServeRun:
             return
         lost = sum(self._runner.stats.losses().values())
         line = (
-            f"{latest.state}  {latest.mood:8}  valence {latest.valence:+.2f}  "
+            f"{latest.state}  {latest.mood or '–':8}  valence {latest.valence:+.2f}  "
             f"arousal {latest.arousal:+.2f}  {latest.level_db:6.1f} dB  "
             f"viewers {self._server.viewers}  losses {lost}"
         )

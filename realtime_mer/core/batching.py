@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 from mer_engine import Engine
-from mer_engine.engine import Inference
 from mer_engine.frontend import Excerpt, FrontEndConfig, features_of
 
 from realtime_mer.core.requests import (
@@ -178,7 +177,7 @@ def _infer(engine: Engine, members: Sequence[_Member]) -> None:
             _compute_alone(engine, member)
         return
     for index, member in enumerate(members):
-        member.advance(_row(inference, index))
+        member.advance(inference.window(index))
 
 
 def _compute_alone(engine: Engine, member: _Member) -> None:
@@ -189,8 +188,3 @@ def _compute_alone(engine: Engine, member: _Member) -> None:
         member.fail(error)
         return
     member.advance(result)
-
-
-def _row(inference: Inference, index: int) -> Inference:
-    """Return one window of a batch as a batch of one."""
-    return Inference(*(values[index : index + 1] for values in inference))

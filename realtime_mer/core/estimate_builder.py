@@ -8,7 +8,7 @@ from mer_engine import Inference, ModelInfo
 
 from realtime_mer.clock import Clock, iso_utc
 from realtime_mer.core.decoder import Decoder, Intervals
-from realtime_mer.core.mood import NEUTRAL, Mood
+from realtime_mer.core.mood import Mood
 from realtime_mer.core.types import Estimate, FastValues, Latency, ScaledValues, State
 from realtime_mer.core.value_range import ValueRange, clipped
 
@@ -134,7 +134,7 @@ class EstimateBuilder:
             t=t,
             utc=iso_utc(self._clock.utc()),
             **_named(self._last_values),
-            mood=self._mood.word or NEUTRAL,
+            mood=self._mood.word,
             state=state,
             level_db=level_db,
             latency=Latency(self._window_s, buffer_s * 1e3, compute_s * 1e3, queue_s * 1e3),

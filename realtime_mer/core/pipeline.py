@@ -18,6 +18,7 @@ from realtime_mer.core.resample import StreamResampler
 from realtime_mer.core.resample_delay import resample_delay
 from realtime_mer.core.schedule import Schedule
 from realtime_mer.core.silence import SilenceDetector
+from realtime_mer.core.sound_gate import SoundGate
 from realtime_mer.core.tick_buffer import TickBuffer
 from realtime_mer.core.ticks import TICKS_PER_SECOND, TICKS_PER_STEP
 from realtime_mer.core.types import Estimate, State
@@ -29,7 +30,7 @@ MAX_FILLED_LOSS_S = 0.5
 
 
 class Pipeline:
-    """Resampler, silence detection, front-end, encoder, lag window, estimate: one stream.
+    """Resampler, silence detection, front-end, encoder, lag window, gate, estimate: one stream.
 
     `feed`, `skip` and `finish` compute with this pipeline's engine. Their generator forms
     `feed_requests`, `skip_requests` and `finish_requests` yield what must be computed, so that
@@ -76,6 +77,7 @@ class Pipeline:
         self._resampler_delay = resample_delay(sample_rate_hz, rate_hz)
         self._buffer = TickBuffer(rate_hz // TICKS_PER_SECOND)
         self._silence = SilenceDetector(self.config.silence_db, self.config.hop_ticks)
+        self._gate = SoundGate()
         self._frontend = FrontEnd(info.frontend)
         self._schedule = Schedule(self.config.hop_ticks)
         self._encoder = EncoderCache(info, self.lag_order, self._schedule.spacing_ticks)
@@ -91,6 +93,7 @@ class Pipeline:
         self._resampler.reset()
         self._buffer.reset()
         self._silence.reset()
+        self._gate.reset()
         self._frontend.reset()
         self._encoder.reset()
         self._builder.reset()
@@ -265,6 +268,7 @@ class Pipeline:
             if self._silence.add(power, self._tick):
                 self._encoder.start_piece(self._tick - 1)
                 self._builder.start_piece()
+                self._gate.reset()
 
     def _extract_frames(self) -> Computation[None]:
         """Run the front-end on the complete ticks in the buffer."""
@@ -287,11 +291,15 @@ class Pipeline:
         state, whole = State.SETTLING, None
         steps = self._piece_steps()
         if steps:
-            # Encoded in a short silence too: the piece may continue after it.
+            # Encoded in a short silence, and in speech and noise too: the piece may continue.
             inference = yield from self._encoder.encode_window(self._tick, steps)
             if not self._silence.silent:
-                whole = self._builder.update(inference, steps)
-                state = State.TRACKING if steps == self.lag_order else State.SETTLING
+                self._gate.update(inference.sound)
+                if self._gate.state is not None:
+                    state = self._gate.state
+                else:
+                    whole = self._builder.update(inference, steps)
+                    state = State.TRACKING if steps == self.lag_order else State.SETTLING
         if self._silence.silent:
             state = State.SILENCE
         return self._builder.build(

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import soxr
+from mer_engine.downmix import Downmix
 from numpy.typing import NDArray
 
 from realtime_mer.core.config import check_format
@@ -19,7 +20,7 @@ URGENT_CHUNK_S = 0.002
 
 
 class StreamResampler:
-    """Downmixes (mean of the channels) and resamples a stream.
+    """Downmixes (mean of the channels, see `Downmix`) and resamples a stream.
 
     Output sample i is the signal at the time i / output_rate_hz, and n input samples give
     n * output_rate_hz // input_rate_hz output samples. The output does not depend on how the input
@@ -45,13 +46,14 @@ class StreamResampler:
         self.input_rate_hz = input_rate_hz
         self.channels = channels
         self.output_rate_hz = output_rate_hz
-        self._weights = np.full(channels, 1.0 / channels, dtype=np.float32)
+        self._downmix = Downmix(channels, input_rate_hz)
         self._chunk = int(input_rate_hz * CHUNK_S)
         self._urgent_chunk = int(input_rate_hz * URGENT_CHUNK_S)
         self.reset()
 
     def reset(self) -> None:
         """Start a new stream."""
+        self._downmix.reset()
         self._pending: list[NDArray[np.float32]] = []
         self._pending_samples = 0
         self._stream: _FilterStream | _SoxrStream | None = None
@@ -62,7 +64,7 @@ class StreamResampler:
             )
 
     def mono(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Check a block and return its downmix.
+        """Check the next block and return its downmix.
 
         Args:
             block: float32 [n] or [n, channels], full scale 1.0.
@@ -84,11 +86,11 @@ class StreamResampler:
         # One pass over the energy shows that nearly every block is clean. Only if the energy is
         # not finite, because of a bad or a very large value, the samples are checked one by one.
         with np.errstate(invalid="ignore", over="ignore"):
-            mono = samples[:, 0] if self.channels == 1 else samples @ self._weights
-            energy = float(np.dot(mono, mono))
+            mean = self._downmix.mean(samples)
+            energy = float(np.dot(mean, mean))
         if not math.isfinite(energy):
             self._check_finite(samples)
-        return mono
+        return self._downmix.mix(samples, mean)
 
     def _check_finite(self, samples: NDArray[np.float32]) -> None:
         finite = np.isfinite(samples)

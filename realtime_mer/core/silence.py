@@ -42,7 +42,7 @@ class SilenceDetector:
         """Add the tick that ends at `tick`.
 
         Args:
-            power: mean square of its samples.
+            power: audible power of the tick (see `audible_powers`).
             tick: number of complete ticks of the stream, this one included.
 
         Returns:
@@ -74,6 +74,8 @@ class SilenceDetector:
 
     @property
     def level_db(self) -> float:
-        """RMS level of the last `level_ticks` ticks in dBFS, at least `MIN_LEVEL_DB`."""
+        """RMS level of the last `level_ticks` ticks in dBFS, at least `MIN_LEVEL_DB`.
+
+        Mains hum does not count."""
         power = float(self._powers.mean())
         return max(10.0 * math.log10(power), MIN_LEVEL_DB) if power > 0.0 else MIN_LEVEL_DB

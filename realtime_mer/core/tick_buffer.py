@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime_mer.core.level import audible_powers
+
 
 class TickBuffer:
     """Collects samples until the front-end takes them, and divides them into ticks.
@@ -34,10 +36,13 @@ class TickBuffer:
         return ticks * self._size - len(self._partial)
 
     def append(self, samples: NDArray[np.float32]) -> list[float]:
-        """Append samples and return the mean square of each tick that they complete.
+        """Append samples and return the audible power of each tick that they complete.
 
         Args:
             samples: float32 [n]; kept without a copy.
+
+        Returns:
+            For each tick, the mean square of what is above mains hum (see `audible_powers`).
         """
         self._parts.append(samples)
         signal = np.concatenate((self._partial, samples)) if len(self._partial) else samples
@@ -46,7 +51,7 @@ class TickBuffer:
         if ticks == 0:
             return []
         rows = signal[: ticks * self._size].reshape(ticks, self._size)
-        powers: list[float] = (np.einsum("ts,ts->t", rows, rows) / self._size).tolist()
+        powers: list[float] = audible_powers(rows).tolist()
         return powers
 
     def take(self) -> NDArray[np.float32] | None:

@@ -16,7 +16,14 @@ class State(StrEnum):
     SILENCE = "silence"  # the input is silent: the last values are repeated
     SETTLING = "settling"  # music, but shorter so far than the lag window
     TRACKING = "tracking"  # the lag window is full of music
+    SPEECH = "speech"  # someone talks, without music: the last values are repeated
+    NOISE = "noise"  # neither music nor speech: the last values are repeated
     STALLED = "stalled"  # no audio arrives: the last values are repeated
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the last values are repeated."""
+        return self not in (State.SETTLING, State.TRACKING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +116,13 @@ class Estimate:
         utc: time of creation, ISO 8601.
         valence, arousal: in [-1, 1]; `*_low` and `*_high` bound the 80 % interval.
         mood: a word for the point on the valence-arousal plane: neutral, pleased, joyful, excited,
-            tense, uneasy, sad, still or calm.
+            tense, uneasy, sad, still or calm; None before any music was heard.
         state: what the values are based on.
-        level_db: RMS level of the last hop, dB relative to full scale, at least -120.
+        level_db: RMS level of the last hop without mains hum and offset (below 62 Hz), dB relative
+            to full scale, at least -120.
         latency: the delays of the estimate, in seconds and milliseconds.
         whole: valence and arousal of the piece so far, on the scale of ratings of whole pieces, in
-            [-1, 1]; None if the model has no such output or the input is silent. Not sent to
+            [-1, 1]; None if the model has no such output or the values are repeated. Not sent to
             viewers.
         fast: values from a shorter window; None throughout a session if the model has no such
             output or if the lag window is not longer than the short one.
@@ -131,7 +139,7 @@ class Estimate:
     valence_high: float
     arousal_low: float
     arousal_high: float
-    mood: str
+    mood: str | None
     state: State
     level_db: float
     latency: Latency
@@ -173,7 +181,7 @@ class Estimate:
                 t=float(data["t"]),
                 utc=str(data["utc"]),
                 **_numbers(VALUES, data),
-                mood=str(data["mood"]),
+                mood=None if data["mood"] is None else str(data["mood"]),
                 state=State(data["state"]),
                 level_db=float(data["level_db"]),
                 latency=Latency(**_numbers(_LATENCY, data["latency"])),

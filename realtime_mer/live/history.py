@@ -21,7 +21,7 @@ _ROW = struct.Struct(f"<q{len(_NUMBERS)}d{len(_LATENCY)}d2d{len(_FAST)}d")
 _NO_WHOLE = (math.nan,) * 2
 _NO_FAST = (math.nan,) * len(_FAST)
 
-_Row = tuple[bytes, str, str, State]
+_Row = tuple[bytes, str, str | None, State]
 
 
 class History:

@@ -7,6 +7,8 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from enum import StrEnum
 
+from realtime_mer.core.types import State
+
 
 class Counter(StrEnum):
     """Events counted since the start of a session or of the server."""
@@ -118,6 +120,7 @@ class Stats:
         self._lock = threading.Lock()
         self._counters = dict.fromkeys(Counter, 0)
         self._buckets = {timing: [0] * (len(BUCKETS_S) + 1) for timing in Timing}
+        self._states = dict.fromkeys(State, 0)
         self._totals = dict.fromkeys(Timing, 0.0)
 
     def add(self, counter: Counter, amount: int = 1) -> None:
@@ -128,6 +131,14 @@ class Stats:
             self._counters[counter] += amount
         if self._parent is not None:
             self._parent.add(counter, amount)
+
+    def count_estimate(self, state: State) -> None:
+        """Count an estimate and its state."""
+        with self._lock:
+            self._counters[Counter.ESTIMATES] += 1
+            self._states[state] += 1
+        if self._parent is not None:
+            self._parent.count_estimate(state)
 
     def observe(self, timing: Timing, seconds: float, *, times: int = 1) -> None:
         """Add a duration to a histogram `times` times."""
@@ -146,6 +157,11 @@ class Stats:
         """Return all counters at one moment."""
         with self._lock:
             return dict(self._counters)
+
+    def states(self) -> dict[State, int]:
+        """Return the number of estimates in each state."""
+        with self._lock:
+            return dict(self._states)
 
     def losses(self) -> dict[str, int]:
         """Return the counters of the health message."""

@@ -198,7 +198,7 @@ class LiveStream:
         self._count(Counter.SKIPPED_UPDATES, self.pipeline.skipped_updates)
 
     def _send(self, estimate: Estimate) -> None:
-        self.stats.add(Counter.ESTIMATES)
+        self.stats.count_estimate(estimate.state)
         self.hub.publish(estimate)
 
     def _count(self, counter: Counter, total: int) -> None:

@@ -69,9 +69,7 @@ class _Plot:
     def heading(self, title: str, estimates: Sequence[Estimate]) -> None:
         self._text((LEFT, 22), _shorten(title, 90), 30, INK)
         rows = f"{len(estimates)} estimates, lag window {estimates[0].latency.window_s:g} s"
-        self._text(
-            (LEFT, 62), f"{rows}; bands: 80 % interval; grey: settling or silence", 18, FAINT
-        )
+        self._text((LEFT, 62), f"{rows}; bands: 80 % interval; grey: not full of music", 18, FAINT)
 
     def panel(self, index: int, name: str, estimates: Sequence[Estimate]) -> None:
         top = TOP + index * (PANEL_HEIGHT + PANEL_GAP)
@@ -118,7 +116,7 @@ class _Plot:
             right = max(self._x(after), left + 2)
             shade = GRID if index % 2 else SETTLING_SHADE
             self._box((left, STRIP_TOP), (right, STRIP_TOP + STRIP_HEIGHT), shade)
-            if self._width(word, 18) < right - left - 8:
+            if word is not None and self._width(word, 18) < right - left - 8:
                 centre = ((left + right) / 2, STRIP_TOP + STRIP_HEIGHT / 2)
                 self._text(centre, word, 18, INK, anchor="mm")
 

@@ -19,14 +19,19 @@ STATE_STYLES = {
     State.TRACKING: "green",
     State.SETTLING: "yellow",
     State.SILENCE: "bright_black",
+    State.SPEECH: "bright_black",
+    State.NOISE: "bright_black",
     State.STALLED: "bold red",
 }
 STATE_TEXTS = {
     State.TRACKING: "tracking",
     State.SETTLING: "settling: the window is not full of music yet",
     State.SILENCE: "silence: last values",
+    State.SPEECH: "speech: last values",
+    State.NOISE: "noise: last values",
     State.STALLED: "stalled: no audio arrives, last values",
 }
+NO_MOOD = "–"  # before any music was heard
 SCALE_WIDTH = 41  # odd, so that zero has a column of its own
 HISTORY = SCALE_WIDTH
 SPARKS = "▁▂▃▄▅▆▇█"
@@ -91,11 +96,12 @@ class TerminalView:
         head.add_column()
         head.add_column(justify="right")
         head.add_row(
-            Text(latest.mood.upper(), style="bold"),
+            Text((latest.mood or NO_MOOD).upper(), style="bold"),
             Text.assemble(
                 (STATE_TEXTS[latest.state], STATE_STYLES[latest.state]), f"   {_clock(latest.t)}"
             ),
         )
+        held = latest.state.repeats
         values = Table.grid(padding=(0, 2))
         for name, colour in COLOURS.items():
             value = float(getattr(latest, name))
@@ -103,7 +109,7 @@ class TerminalView:
             values.add_row(
                 Text(name, style=colour),
                 scale(value, low, high, colour),
-                Text(f"{value:+.2f}", style=f"bold {colour}"),
+                Text(f"{value:+.2f}", style="bright_black" if held else f"bold {colour}"),
                 Text(f"{low:+.2f} to {high:+.2f}", style="bright_black"),
             )
         values.add_row("", *self._axis())
@@ -177,7 +183,7 @@ def plain_line(estimate: Estimate) -> str:
         f"[{estimate.valence_low:+.2f}, {estimate.valence_high:+.2f}]  "
         f"arousal {estimate.arousal:+.2f} "
         f"[{estimate.arousal_low:+.2f}, {estimate.arousal_high:+.2f}]  "
-        f"{estimate.mood:<8} {estimate.state:<9} {estimate.level_db:6.1f} dB"
+        f"{estimate.mood or NO_MOOD:<8} {estimate.state:<9} {estimate.level_db:6.1f} dB"
     )
 
 

@@ -30,6 +30,8 @@ def render(
         lines += _metric(
             f"{PREFIX}_{counter}_total", HELP[counter], "counter", [("", counters[counter])]
         )
+    by_state = [(f'{{state="{state}"}}', count) for state, count in stats.states().items()]
+    lines += _metric(f"{PREFIX}_state_estimates_total", "Estimates by state.", "counter", by_state)
     for timing in Timing:
         lines += _histogram(stats, timing)
     for name, text, value in gauges:

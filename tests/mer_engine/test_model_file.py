@@ -28,6 +28,11 @@ def test_a_distribution_survives_json_and_old_files_have_none(engine: Engine) ->
     assert ModelInfo.from_json(info.to_json()).distribution == distribution
 
 
+def test_older_files_have_no_sounds(engine: Engine, sound_engine: Engine) -> None:
+    assert engine.info.sounds == ()
+    assert ModelInfo.from_json(sound_engine.info.to_json()).sounds == ("music", "speech", "noise")
+
+
 def drop_prior(data: dict[str, Any]) -> None:
     del data["prior"]
 
@@ -72,9 +77,14 @@ def short_distribution(data: dict[str, Any]) -> None:
     data["distribution"] = {"valence": [0.5], "arousal": [-0.5, 0.0]}
 
 
+def other_sounds(data: dict[str, Any]) -> None:
+    data["sounds"] = ["music", "birds"]
+
+
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
+        (other_sounds, "tells the sounds music, birds apart; this version needs music, speech"),
         (drop_prior, "cannot be used"),
         (another_format, "another format than 2"),
         (short_calibration, "calibrates 1 window lengths of valence"),

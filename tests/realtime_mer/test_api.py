@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from fast_support import tones
 from live_support import HangingSource, wait_for
 from mer_engine import Engine, Inference
 from numpy.testing import assert_allclose
@@ -344,14 +345,15 @@ def test_estimates_are_weighted_by_their_duration() -> None:
     assert analysis_of(estimates).summary()["valence"]["mean"] == 0.75
 
 
-def test_silence_is_left_out_of_the_summary() -> None:
+@pytest.mark.parametrize("state", [State.SILENCE, State.SPEECH, State.NOISE])
+def test_what_is_no_music_is_left_out_of_the_summary(state: State) -> None:
     estimates = made_up([0.4, 0.4, 0.9, 0.9])
     for index in (2, 3):
-        estimates[index] = replace(estimates[index], state=State.SILENCE, mood="excited")
+        estimates[index] = replace(estimates[index], state=state, mood="excited")
     summary = analysis_of(estimates).summary()
     assert summary["valence"]["mean"] == 0.4
     assert summary["moods"] == {"still": 1.0}
-    assert summary["states"]["silence"] == 0.5
+    assert summary["states"][state] == 0.5
     assert summary["whole"] is None
 
 
@@ -360,6 +362,27 @@ def test_the_summary_of_silence() -> None:
     assert summary["valence"] is summary["arousal"] is summary["largest_change"] is None
     assert summary["moods"] == {}
     assert summary["states"] == {"silence": 1.0}
+
+
+def test_a_missing_mood_is_empty_in_the_table_and_has_no_share() -> None:
+    estimates = made_up([0.1, 0.2])
+    estimates[0] = replace(estimates[0], mood=None)
+    analysis = analysis_of(estimates)
+    assert analysis.to_numpy()["mood"].tolist() == ["", "still"]
+    assert analysis.summary()["moods"] == {"still": 1.0}
+    silence = analysis_of([replace(e, mood=None, state=State.SETTLING) for e in estimates])
+    assert silence.summary()["moods"] == {}
+
+
+def test_speech_in_a_file(sound_model: Path) -> None:
+    model = realtime_mer.load_model(sound_model)
+    signal = tones([("music", 11.0), ("speech", 6.0), ("noise", 6.0)])
+    analysis = realtime_mer.analyze(signal, sample_rate_hz=16_000, model=model)
+    summary = analysis.summary()
+    assert set(summary["states"]) == {"settling", "tracking", "speech", "noise"}
+    assert not analysis[0].state.repeats
+    assert analysis[-1].state.repeats
+    assert analysis[-1].valence == analysis[-4].valence
 
 
 def test_the_largest_change_is_between_adjacent_windows() -> None:
@@ -437,7 +460,10 @@ def test_the_plot(tmp_path: Path) -> None:
         analysis.save_plot(tmp_path / "song.pdf")
 
 
-@pytest.mark.parametrize("estimate", [ESTIMATE, FAST_ESTIMATE, SCALED_ESTIMATE])
+@pytest.mark.parametrize(
+    "estimate",
+    [ESTIMATE, FAST_ESTIMATE, SCALED_ESTIMATE, replace(ESTIMATE, mood=None, state=State.SPEECH)],
+)
 def test_from_dict_inverts_to_dict(estimate: Estimate) -> None:
     data = json.loads(json.dumps(estimate.to_dict()))
     again = Estimate.from_dict({**data, "added_later": 1})

@@ -16,6 +16,8 @@ const DRIFT_MS = 5000;
 const STATES = {
   silence: "Silence, last values.",
   settling: "Settling: not enough music yet.",
+  speech: "Speech, last values.",
+  noise: "Noise, last values.",
   stalled: "No audio arrives, last values.",
 };
 
@@ -65,7 +67,8 @@ export class Announcer {
     this._valence = valence;
     this._arousal = arousal;
     const state = STATES[estimate.state];
-    const place = `${estimate.mood}, valence ${signed(valence, 1)}, arousal ${signed(arousal, 1)}.`;
+    const mood = estimate.mood || "no mood yet";
+    const place = `${mood}, valence ${signed(valence, 1)}, arousal ${signed(arousal, 1)}.`;
     this._write(state ? `${state} ${place}` : place, now);
   }
 

@@ -5,7 +5,7 @@
 
 import { CENTRE, MOOD_LABELS } from "./mood.js";
 import { Spring } from "./motion.js";
-import { STATES } from "./protocol.js";
+import { STATES, repeats } from "./protocol.js";
 import { stateCode } from "./history.js";
 import { Surface, offscreen } from "./surface.js";
 import { TRAIL_S, trailIndices } from "./trail.js";
@@ -129,7 +129,11 @@ export class Plane {
 
   /** Not while values are frozen, and not in an overlay, whose viewers get no explanation of it. */
   get _showsFast() {
-    return this._hasFast && !this._style?.overlay && this._state !== SILENCE && this._state !== STALLED;
+    return this._hasFast && !this._style?.overlay && !this._frozen;
+  }
+
+  get _frozen() {
+    return repeats(STATES[this._state] ?? "");
   }
 
   /**
@@ -348,7 +352,7 @@ export class Plane {
     if (indices.length < 2) return;
     const { context, ratio } = this._surface;
     const plot = this._plot;
-    const frozen = this._state === SILENCE || this._state === STALLED;
+    const frozen = this._frozen;
     const xs = indices.map((i) => this._x(history.shown.valence[history.slot(i)]));
     const ys = indices.map((i) => this._y(history.shown.arousal[history.slot(i)]));
     // The trail ends where the point is shown, not at its target.
@@ -391,7 +395,7 @@ export class Plane {
     context.ellipse(x, y, left, up, 0, Math.PI, Math.PI * 1.5);
     context.ellipse(x, y, right, up, 0, Math.PI * 1.5, Math.PI * 2);
     context.closePath();
-    const frozen = this._state === SILENCE || this._state === STALLED;
+    const frozen = this._frozen;
     const glow = context.createRadialGradient(x, y, 0, x, y, Math.max(left, right, up, down));
     const strength = frozen ? 0.5 : 1;
     glow.addColorStop(0, style.palette.translucent(valence, arousal, 0.4 * strength));
@@ -445,7 +449,7 @@ export class Plane {
     const x = this._x(valence);
     const y = this._y(arousal);
     const radius = Math.max(6 * ratio, this._plot.size * 0.0165);
-    const frozen = this._state === SILENCE || this._state === STALLED;
+    const frozen = this._frozen;
     if (!frozen) {
       const halo = context.createRadialGradient(x, y, radius * 0.6, x, y, radius * 4.2);
       halo.addColorStop(0, style.palette.translucent(valence, arousal, style.theme === "dark" ? 0.55 : 0.4));

@@ -8,7 +8,18 @@ import { clean } from "./text.js";
 const SCHEMA = 1;
 
 /** States of an estimate; the index is the code in the history. */
-export const STATES = /** @type {const} */ (["silence", "settling", "tracking", "stalled"]);
+export const STATES = /** @type {const} */ (["silence", "settling", "tracking", "stalled", "speech", "noise"]);
+
+/** States in which the last values are repeated. @type {readonly string[]} */
+const REPEATING = ["silence", "speech", "noise", "stalled"];
+
+/**
+ * @param {string} state
+ * @returns {boolean} whether it repeats the last values
+ */
+export function repeats(state) {
+  return REPEATING.includes(state);
+}
 
 /**
  * @typedef {{window_s: number, buffer_ms: number, compute_ms: number, queue_ms: number}} Latency
@@ -37,7 +48,7 @@ export const STATES = /** @type {const} */ (["silence", "settling", "tracking", 
  * @property {number} valence_high
  * @property {number} arousal_low
  * @property {number} arousal_high
- * @property {string} mood
+ * @property {string} mood          empty before any music was heard
  * @property {string} state
  * @property {number} level_db
  * @property {Latency} latency

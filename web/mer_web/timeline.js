@@ -17,7 +17,7 @@ export const ZOOMS_S = /** @type {const} */ ([60, 600, 3600]);
 const TILE = 256;
 /** Columns between two colour stops of the gradient along a line. */
 const STOP = 16;
-const [SILENCE, , TRACKING, STALLED] = STATES.map(stateCode);
+const [, SETTLING, TRACKING, STALLED] = STATES.map(stateCode);
 
 /** @type {Record<number, {step: number, label: (back: number) => string}>} */
 const TICKS = {
@@ -301,8 +301,8 @@ export class Timeline {
       context.lineWidth = 1.25 * plot.ratio;
       const period = plot.ratio >= 1.5 ? 16 : 8;
       context.beginPath();
-      if (run.state === SILENCE) {
-        // dots
+      if (run.state !== SETTLING && run.state !== STALLED) {
+        // dots (silence, speech and noise)
         for (let x = Math.floor(from / period) * period + period / 2; x < to + period; x += period) {
           context.moveTo(x, top + tall / 2);
           context.arc(x, top + tall / 2, plot.ratio * 1.3, 0, 7);
@@ -471,7 +471,7 @@ export class Timeline {
     const found = history.at(index);
     const shown = shownValues(found);
     const raw = found.scaled ? `   (raw ${signed(found.valence)}, ${signed(found.arousal)})` : "";
-    const text = `${new Date(found.utc).toLocaleTimeString()}   ${found.mood}   valence ${signed(shown.valence)}   `
+    const text = `${new Date(found.utc).toLocaleTimeString()}   ${found.mood || "–"}   valence ${signed(shown.valence)}   `
       + `arousal ${signed(shown.arousal)}${raw}`;
     context.strokeStyle = style.ink;
     context.globalAlpha = 0.6;

@@ -1,5 +1,6 @@
 /** The estimate as text: mood, state, values, level, latency. Updates the page at most four times a second. */
 
+import { repeats } from "./protocol.js";
 import { element, setData, setText } from "./dom.js";
 import { brief, clean, latencyLine, signed } from "./text.js";
 import { shownValues } from "./value-range.js";
@@ -14,6 +15,8 @@ const STATES = {
   tracking: "tracking",
   settling: "settling: not enough music yet",
   silence: "silence: last values",
+  speech: "speech: last values",
+  noise: "noise: last values",
   stalled: "stalled: no audio arrives",
 };
 
@@ -94,12 +97,13 @@ export class ValueDisplay {
     this._pending = null;
     this._shownAt = now;
     const nodes = this._nodes;
-    setText(nodes.mood, estimate.mood);
-    const title = `${estimate.mood} · realtime-mer`;
+    const mood = estimate.mood || "–";
+    setText(nodes.mood, mood);
+    const title = estimate.mood ? `${mood} · realtime-mer` : "realtime-mer";
     if (document.title !== title) document.title = title;
     setText(nodes.stateText, STATES[estimate.state] ?? clean(estimate.state, 24));
     setData(nodes.state, "state", estimate.state);
-    this._setFrozen(estimate.state === "silence" || estimate.state === "stalled");
+    this._setFrozen(repeats(estimate.state));
     this.colour(estimate, palette);
     const shown = shownValues(estimate);
     for (const { name, number, within, band, needle } of this._axes) {
@@ -115,7 +119,7 @@ export class ValueDisplay {
       band.style.transform = moved.band;
     }
     this._showFast(estimate.fast);
-    setText(nodes.badgeMood, estimate.mood);
+    setText(nodes.badgeMood, mood);
     setText(nodes.badgeValence, signed(shown.valence));
     setText(nodes.badgeArousal, signed(shown.arousal));
     this.level(estimate.level_db);
@@ -126,7 +130,7 @@ export class ValueDisplay {
     if (now - this._labelledAt >= 1000) {
       this._labelledAt = now;
       nodes.meter.setAttribute("aria-valuenow", String(Math.round(Math.max(MIN_LEVEL_DB, estimate.level_db))));
-      this._plane.setAttribute("aria-label", `Plane of valence and arousal. Now ${estimate.mood}: valence `
+      this._plane.setAttribute("aria-label", `Plane of valence and arousal. Now ${estimate.mood || "no mood yet"}: valence `
         + `${signed(shown.valence)}, arousal ${signed(shown.arousal)}${fastLabel(estimate.fast)}`);
     }
   }

@@ -49,6 +49,14 @@ test("announces the state", () => {
   assert.match(lines[0][1], /^Silence, last values\. calm/);
 });
 
+test("announces speech and noise, also before any music", () => {
+  announcer.estimate(estimate({ state: "speech", mood: "" }), now);
+  now += 3000;
+  announcer.estimate(estimate({ state: "noise", mood: "sad" }), now);
+  assert.match(lines[0][1], /^Speech, last values\. no mood yet, valence/);
+  assert.match(lines[1][1], /^Noise, last values\. sad, valence/);
+});
+
 test("an event is delayed and not lost", () => {
   announcer.estimate(estimate(), now);
   now += 200;

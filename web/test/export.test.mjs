@@ -19,6 +19,12 @@ test("columns and a row", () => {
   assert.equal(row.split(",").length, COLUMNS.length);
 });
 
+test("before any music the cell of the mood is empty", () => {
+  const history = new History(4);
+  history.push(estimate({ mood: "", state: "speech" }));
+  assert.match(csvLines(history)[1], /,,speech,-20,/);
+});
+
 test("fast values follow the latency", () => {
   const history = new History(4);
   history.push(estimate({ seq: 0, fast: fast({ valence: 0.123457 }) }));

@@ -92,6 +92,13 @@ test("runs of states have no gaps", () => {
   assert.equal(history.runs[0].end - history.runs[0].start, 2);
 });
 
+test("speech and noise are states of their own", () => {
+  const history = new History(20);
+  ["tracking", "speech", "noise", "birdsong"].forEach((state, seq) => history.push(estimate({ seq, state })));
+  assert.deepEqual([0, 1, 2, 3].map((index) => history.at(index).state), ["tracking", "speech", "noise", "other"]);
+  assert.equal(history.runs.length, 4);
+});
+
 test("lowerBound, also after the ring has wrapped", () => {
   const history = filled(10, 4);
   const base = Date.UTC(2026, 0, 1) / 1000;

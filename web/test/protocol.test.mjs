@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { ProtocolError, parseMessage, socketUrl, startMessage } from "../mer_web/protocol.js";
+import { ProtocolError, STATES, parseMessage, repeats, socketUrl, startMessage } from "../mer_web/protocol.js";
 import { estimate, fast, hello, scaled } from "./support.mjs";
 
 const parse = (message) => parseMessage(JSON.stringify(message));
@@ -27,6 +27,15 @@ test("fast values are optional and validated", () => {
   assert.equal(clamped.valence, 1);
   assert.equal(clamped.valence_high, 1);
   assert.equal(clamped.arousal_low, -0.25);
+});
+
+test("before any music there is no mood", () => {
+  assert.equal(parse(estimate({ mood: null, state: "silence" })).mood, "");
+});
+
+test("silence, speech, noise and a stall repeat the last values", () => {
+  assert.deepEqual(STATES.filter(repeats), ["silence", "stalled", "speech", "noise"]);
+  assert.equal(repeats("birdsong"), false);
 });
 
 test("values are clamped to the plane, and the interval contains its value", () => {

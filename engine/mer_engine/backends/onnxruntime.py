@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from mer_engine.engine import Inference
+from mer_engine.engine import Inference, output_names
 from mer_engine.errors import BackendError, ModelError
 from mer_engine.model_file import METADATA_KEY, ModelInfo
 from mer_engine.processor import processor
@@ -58,7 +58,8 @@ class OnnxRuntimeEngine:
                 f"(it has no {METADATA_KEY} metadata)"
             )
         self.info = ModelInfo.from_json(metadata, sha256=hashlib.sha256(content).hexdigest())
-        missing = set(Inference._fields) - {output.name for output in self._session.get_outputs()}
+        self._outputs = output_names(self.info)
+        missing = set(self._outputs) - {output.name for output in self._session.get_outputs()}
         if missing:
             raise ModelError(
                 f"the model file {path} is damaged: its graph lacks the output "
@@ -74,7 +75,7 @@ class OnnxRuntimeEngine:
         """See `mer_engine.engine.Engine.infer`."""
         # Model files call the cached maps "held".
         inputs = {"frames": frames, "held": cached_maps, "past": past}
-        return Inference(*self._session.run(Inference._fields, inputs))
+        return Inference(*self._session.run(self._outputs, inputs))
 
     @property
     def provider(self) -> str:

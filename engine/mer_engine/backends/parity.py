@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,20 @@ def _streams(step: int, lag_max: int) -> tuple[_Stream, ...]:
     )
 
 
+class Predictions(NamedTuple):
+    """An engine's outputs for the 64 windows.
+
+    Attributes:
+        values: float64 [64, 2, 2, 3]: for the whole window and for the fast output, valence and
+            arousal, each as value, lower and upper end of the interval.
+        sound: float64 [64, sounds], probabilities of the kinds of sound; None where the model has
+            no such output.
+    """
+
+    values: NDArray[np.float64]
+    sound: NDArray[np.float64] | None
+
+
 @dataclass(frozen=True, slots=True)
 class ParityResult:
     """Differences of a backend from the reference.
@@ -61,6 +75,8 @@ class ParityResult:
         backend, precision: the backend that was compared.
         valence, arousal, interval: largest difference in each, in units of valence and arousal.
         limit: the largest allowed difference.
+        sound: largest difference in the probabilities of the kinds of sound; None where the model
+            has no such output.
     """
 
     backend: str
@@ -69,11 +85,12 @@ class ParityResult:
     arousal: float
     interval: float
     limit: float
+    sound: float | None = None
 
     @property
     def worst(self) -> float:
         """The largest of the differences; NaN where an output is not a number."""
-        return float(np.max([self.valence, self.arousal, self.interval]))
+        return float(np.max([self.valence, self.arousal, self.interval, self.sound or 0.0]))
 
     @property
     def passed(self) -> bool:
@@ -83,9 +100,10 @@ class ParityResult:
     @property
     def figures(self) -> str:
         """The differences and their limit, as text."""
+        sound = "" if self.sound is None else f", sound {self.sound:.1e}"
         return (
             f"valence {self.valence:.1e}, arousal {self.arousal:.1e}, interval {self.interval:.1e}"
-            f"; allowed are {self.limit:.0e} in {self.precision}"
+            f"{sound}; allowed are {self.limit:.0e} in {self.precision}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,29 +113,29 @@ class ParityResult:
             "valence": self.valence,
             "arousal": self.arousal,
             "interval": self.interval,
+            "sound": self.sound,
             "limit": self.limit,
             "passed": self.passed,
         }
 
 
-def predict_windows(engine: Engine) -> NDArray[np.float64]:
-    """Return an engine's outputs for the 64 windows.
-
-    Returns:
-        float64 [64, 2, 2, 3]: for the whole window and for the fast output, valence and arousal,
-        each as value, lower and upper end of the interval.
-    """
+def predict_windows(engine: Engine) -> Predictions:
+    """Return an engine's outputs for the 64 windows."""
     info = engine.info
-    predictions = [
-        row
+    updates = [
+        update
         for number, stream in enumerate(_streams(info.frames_per_step, info.lag_order_max))
-        for row in _run_stream(engine, stream, seed=number)
+        for update in _run_stream(engine, stream, seed=number)
     ]
-    return np.concatenate(predictions)
+    sound = [update.sound for update in updates if update.sound is not None]
+    return Predictions(
+        np.concatenate([update.values for update in updates]),
+        np.concatenate(sound) if sound else None,
+    )
 
 
-def _run_stream(engine: Engine, stream: _Stream, seed: int) -> list[NDArray[np.float64]]:
-    """Return the outputs of each update, float64 [songs, 2, 2, 3]."""
+def _run_stream(engine: Engine, stream: _Stream, seed: int) -> list[Predictions]:
+    """Return the outputs of each update, for `songs` windows."""
     info = engine.info
     size = info.frames_per_step
     frames = np.stack(
@@ -147,14 +165,18 @@ def _run_stream(engine: Engine, stream: _Stream, seed: int) -> list[NDArray[np.f
             info.values(output.fast, min(lag, info.fast_lag_order)),
         )
         rows = [np.stack([values.mean, values.low, values.high], axis=2) for values in both]
-        predictions.append(np.stack(rows, axis=1))
+        sound = None if output.sound is None else output.sound.astype(np.float64)
+        predictions.append(Predictions(np.stack(rows, axis=1), sound))
         start = end
     return predictions
 
 
-def reference_metadata(predictions: NDArray[np.float64]) -> dict[str, Any]:
+def reference_metadata(predictions: Predictions) -> dict[str, Any]:
     """Return the reference's outputs in the form of `ModelInfo.parity`."""
-    return {"version": VERSION, "answers": np.round(predictions, _DECIMALS).tolist()}
+    stored = {"version": VERSION, "answers": np.round(predictions.values, _DECIMALS).tolist()}
+    if predictions.sound is not None:
+        stored["sound"] = np.round(predictions.sound, _DECIMALS).tolist()
+    return stored
 
 
 def refusal_metadata(result: ParityResult) -> dict[str, Any]:
@@ -177,7 +199,7 @@ def check(engine: Engine) -> ParityResult:
     return compare(engine, reference_predictions(engine.info))
 
 
-def reference_predictions(info: ModelInfo) -> NDArray[np.float64]:
+def reference_predictions(info: ModelInfo) -> Predictions:
     """Return the reference's outputs in a model file, as `predict_windows` does.
 
     Raises:
@@ -186,15 +208,22 @@ def reference_predictions(info: ModelInfo) -> NDArray[np.float64]:
     if info.parity is None or not has_reference(info):
         raise ModelError(missing_reference(info))
     try:
-        expected = np.asarray(info.parity["answers"], dtype=np.float64)
+        values = np.asarray(info.parity["answers"], dtype=np.float64)
+        sound = np.asarray(info.parity["sound"], dtype=np.float64) if info.sounds else None
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError("the model file's outputs for the parity gate are damaged") from error
-    if expected.shape != (WINDOWS, 2, len(DIMENSIONS), 3) or not np.isfinite(expected).all():
+    _check_shape(values, (WINDOWS, 2, len(DIMENSIONS), 3))
+    if sound is not None:
+        _check_shape(sound, (WINDOWS, len(info.sounds)))
+    return Predictions(values, sound)
+
+
+def _check_shape(stored: NDArray[np.float64], shape: tuple[int, ...]) -> None:
+    if stored.shape != shape or not np.isfinite(stored).all():
         raise ModelError(
             f"the model file's outputs for the parity gate are damaged: their shape is "
-            f"{expected.shape}"
+            f"{stored.shape} instead of {shape}, or they are not all numbers"
         )
-    return expected
 
 
 def missing_reference(info: ModelInfo) -> str:
@@ -210,9 +239,16 @@ def missing_reference(info: ModelInfo) -> str:
     )
 
 
-def compare(engine: Engine, expected: NDArray[np.float64]) -> ParityResult:
-    """Compare an engine with given outputs, float64 [64, 2, 2, 3] as of `predict_windows`."""
-    difference = np.abs(predict_windows(engine) - expected)
+def compare(engine: Engine, expected: Predictions) -> ParityResult:
+    """Compare an engine with given outputs.
+
+    An engine that lacks the sound output of `expected` does not pass: its difference is NaN.
+    """
+    predictions = predict_windows(engine)
+    difference = np.abs(predictions.values - expected.values)
+    sound: float | None = None
+    if expected.sound is not None:
+        sound = np.nan if predictions.sound is None else _largest(predictions.sound, expected.sound)
     worst = difference.max(axis=(0, 1))  # [valence and arousal, value and both ends]
     return ParityResult(
         backend=engine.backend,
@@ -221,7 +257,12 @@ def compare(engine: Engine, expected: NDArray[np.float64]) -> ParityResult:
         arousal=float(worst[1, 0]),
         interval=float(worst[:, 1:].max()),
         limit=LIMITS[precision_of(engine)],
+        sound=sound,
     )
+
+
+def _largest(values: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
+    return float(np.abs(values - expected).max())
 
 
 def from_dict(backend: str, data: Mapping[str, Any]) -> ParityResult:
@@ -232,7 +273,15 @@ def from_dict(backend: str, data: Mapping[str, Any]) -> ParityResult:
     """
     numbers = {name: float(data[name]) for name in ("valence", "arousal", "interval")}
     precision = str(data["precision"])
-    return ParityResult(backend=backend, precision=precision, limit=LIMITS[precision], **numbers)
+    # Results of models without the output may have been stored before the output existed.
+    sound = data.get("sound")
+    return ParityResult(
+        backend=backend,
+        precision=precision,
+        limit=LIMITS[precision],
+        sound=None if sound is None else float(sound),
+        **numbers,
+    )
 
 
 def precision_of(engine: Engine) -> str:

@@ -12,6 +12,7 @@ import soxr
 from numpy.typing import NDArray
 
 from mer_engine.datasets.problems import DataError
+from mer_engine.downmix import Downmix
 
 if TYPE_CHECKING:
     from mer_engine.datasets.types import Clip
@@ -79,13 +80,13 @@ def read_channels(clip: Clip) -> tuple[NDArray[np.float32], int]:
 
 
 def read_clip(clip: Clip, sample_rate_hz: int) -> NDArray[np.float32]:
-    """Decode a clip to mono at the given rate, float32 [samples] in [-1, 1].
+    """Decode a clip to mono, as streams are mixed, at the given rate, float32 [samples] in [-1, 1].
 
     Raises:
         DataError: the file cannot be decoded, or ends before the clip begins.
     """
     samples, rate = read_channels(clip)
-    mono = samples.mean(axis=1)
+    mono = Downmix(samples.shape[1], rate).mix(samples)
     if rate != sample_rate_hz:
         mono = soxr.resample(mono, rate, sample_rate_hz)
     return np.asarray(mono, dtype=np.float32)

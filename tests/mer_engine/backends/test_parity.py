@@ -42,9 +42,10 @@ def test_the_shipped_model_passes_the_gate(engine: Engine) -> None:
 
 
 def test_there_are_64_windows_with_different_values(engine: Engine) -> None:
-    predictions = parity.predict_windows(engine)
+    predictions, sound = parity.predict_windows(engine)
+    assert sound is None
     assert predictions.shape == (64, 2, 2, 3)
-    assert parity.reference_predictions(engine.info).shape == predictions.shape
+    assert parity.reference_predictions(engine.info).values.shape == predictions.shape
     value, low, high = np.moveaxis(predictions, 3, 0)
     assert (low <= value).all()
     assert (value <= high).all()
@@ -89,6 +90,31 @@ def test_every_output_is_compared_with_the_reference(engine: Engine, field: str)
     verdict = parity.check(Wrong(engine))
     assert not verdict.passed
     assert verdict.worst > 1e-4
+
+
+def test_the_sound_output_is_compared_too(sound_engine: Engine) -> None:
+    class Wrong(Altered):
+        def alter(self, output: Inference) -> Inference:
+            assert output.sound is not None
+            return output._replace(sound=output.sound + np.array([0.001, -0.001, 0.0], np.float32))
+
+    class Without(Altered):
+        def alter(self, output: Inference) -> Inference:
+            return output._replace(sound=None)
+
+    right = parity.check(sound_engine)
+    assert right.passed
+    assert right.sound is not None
+    assert f", sound {right.sound:.1e}; allowed" in right.figures
+    assert parity.from_dict(right.backend, right.to_dict()) == right
+    wrong = parity.check(Wrong(sound_engine))
+    assert not wrong.passed
+    assert wrong.sound == pytest.approx(0.001, abs=1e-4)
+    assert not parity.check(Without(sound_engine)).passed
+    stored = sound_engine.info.parity or {}
+    damaged = replace(sound_engine.info, parity={k: v for k, v in stored.items() if k != "sound"})
+    with pytest.raises(ModelError, match="damaged"):
+        parity.reference_predictions(damaged)
 
 
 def test_half_precision_has_a_larger_limit(engine: Engine) -> None:

@@ -11,9 +11,10 @@ from realtime_mer.live.history import History
 WITH_WHOLE = replace(
     FAST_ESTIMATE, whole=(0.1, -1 / 7), state=State.STALLED, mood="joyful", utc="now"
 )
+NO_MOOD = replace(FAST_ESTIMATE, state=State.SPEECH, mood=None)
 
 
-@pytest.mark.parametrize("estimate", [ESTIMATE, FAST_ESTIMATE, WITH_WHOLE])
+@pytest.mark.parametrize("estimate", [ESTIMATE, FAST_ESTIMATE, WITH_WHOLE, NO_MOOD])
 def test_stored_estimates_are_equal(estimate: Estimate) -> None:
     history = History(3)
     history.append(estimate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from realtime_mer.core.types import State
 from realtime_mer.live.stats import BUCKETS_S, HELP, LOSSES, TIMING_HELP, Counter, Stats, Timing
 
 
@@ -15,6 +16,17 @@ def test_counting() -> None:
     assert stats[Counter.OVERFLOWS] == 1
     assert stats[Counter.DROPPED_SAMPLES] == 480
     assert stats.counters()[Counter.ESTIMATES] == 0
+
+
+def test_estimates_are_counted_by_state() -> None:
+    server = Stats()
+    session = Stats(parent=server)
+    for state in (State.SPEECH, State.TRACKING, State.SPEECH):
+        session.count_estimate(state)
+    for stats in (session, server):
+        assert stats[Counter.ESTIMATES] == 3
+        assert stats.states()[State.SPEECH] == 2
+        assert sum(stats.states().values()) == 3
 
 
 def test_losses_are_the_counters_of_the_health_message() -> None:

@@ -14,7 +14,7 @@ from support import ESTIMATE
 
 from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import UserError
-from realtime_mer.outputs.plot import HEIGHT, SERIES, WIDTH, save_plot
+from realtime_mer.outputs.plot import HEIGHT, SERIES, SETTLING_SHADE, WIDTH, save_plot
 
 
 def rows(count: int) -> list[Estimate]:
@@ -74,3 +74,12 @@ def test_no_estimates_and_unwritable_path(tmp_path: Path) -> None:
         save_plot([], "nothing", tmp_path / "plot.png")
     with pytest.raises(UserError, match="cannot be written"):
         save_plot(rows(3), "x", tmp_path / "missing" / "plot.png")
+
+
+def test_speech_is_grey_and_needs_no_mood(tmp_path: Path) -> None:
+    shaded = []
+    for state in (State.TRACKING, State.SPEECH, State.NOISE):
+        path = tmp_path / f"{state}.png"
+        save_plot([replace(e, state=state, mood=None) for e in rows(50)], "x", path)
+        shaded.append(len(pixels(path, SETTLING_SHADE)))
+    assert shaded[1] == shaded[2] > shaded[0] + 10_000

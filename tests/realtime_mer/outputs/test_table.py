@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from support import ESTIMATE, FAST_ESTIMATE, SCALED_ESTIMATE
 
+from realtime_mer.core.types import State
 from realtime_mer.outputs.table import COLUMNS, FAST_COLUMNS, SCALED_COLUMNS, table_writer
 
 
@@ -23,6 +24,17 @@ def test_csv_has_a_header_and_one_row_per_estimate() -> None:
     assert float(rows[0]["valence_low"]) == ESTIMATE.valence_low
     assert float(rows[0]["window_s"]) == 10.0
     assert rows[0]["state"] == "settling"
+
+
+def test_before_any_music_the_mood_is_empty() -> None:
+    estimate = replace(ESTIMATE, mood=None, state=State.NOISE)
+    stream = io.StringIO()
+    table_writer("csv", stream).write(estimate)
+    (row,) = csv.DictReader(io.StringIO(stream.getvalue()))
+    assert (row["mood"], row["state"]) == ("", "noise")
+    stream = io.StringIO()
+    table_writer("jsonl", stream).write(estimate)
+    assert json.loads(stream.getvalue())["mood"] is None
 
 
 def test_fast_values_have_columns_that_may_be_empty() -> None:

@@ -42,6 +42,30 @@ def test_view_shows_estimate_losses_and_notice() -> None:
     assert "the device is gone" in text
 
 
+def test_before_any_music_a_dash_stands_for_the_mood() -> None:
+    estimate = replace(ESTIMATE, mood=None, state=State.SPEECH)
+    view = TerminalView("x", hop_s=1.0, coverage=0.8)
+    view.add(estimate)
+    text = render(view)
+    assert "–" in text
+    assert "speech: last values" in text
+    assert "None" not in text + plain_line(estimate)
+    assert "  –        speech " in plain_line(estimate)
+
+
+def test_held_values_are_grey() -> None:
+    for state, bold in ((State.TRACKING, True), (State.NOISE, False), (State.SILENCE, False)):
+        view = TerminalView("x", hop_s=1.0, coverage=0.8)
+        view.add(replace(ESTIMATE, state=state))
+        console = Console(
+            file=io.StringIO(), width=100, force_terminal=True, color_system="truecolor"
+        )
+        console.print(view)
+        assert isinstance(console.file, io.StringIO)
+        # Bold and the colour of valence before the number.
+        assert ("\x1b[1;38;2;86;180;233m+0.12" in console.file.getvalue()) == bold
+
+
 def test_every_state_has_a_text() -> None:
     for state in State:
         view = TerminalView("x", hop_s=1.0, coverage=0.8)

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from realtime_mer.core.types import State
 from realtime_mer.live.stats import BUCKETS_S, Counter, Stats, Timing
 from realtime_mer.server import metrics
 
@@ -46,7 +47,8 @@ def parse(text: str) -> tuple[dict[str, float], dict[str, str]]:
 @pytest.fixture
 def stats() -> Stats:
     stats = Stats()
-    stats.add(Counter.ESTIMATES, 12)
+    for state in (State.TRACKING,) * 9 + (State.NOISE,) * 3:
+        stats.count_estimate(state)
     for seconds in (0.0005, 0.004, 0.004, 9.0):
         stats.observe(Timing.COMPUTE, seconds)
     return stats
@@ -58,6 +60,11 @@ def test_render_counters_gauges_and_info(stats: Stats) -> None:
     )
     samples, types = parse(text)
     assert samples["realtime_mer_estimates_total"] == 12
+    by_state = {
+        name: samples[f'realtime_mer_state_estimates_total{{state="{name}"}}'] for name in State
+    }
+    assert by_state == {**dict.fromkeys(State, 0), State.TRACKING: 9, State.NOISE: 3}
+    assert types["realtime_mer_state_estimates_total"] == "counter"
     assert types["realtime_mer_estimates_total"] == "counter"
     assert samples["realtime_mer_viewers"] == 3
     assert types["realtime_mer_viewers"] == "gauge"

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fast_support import tones
 from live_support import (
     TIMEOUT_S,
     ArraySource,
@@ -455,6 +456,24 @@ def test_stream_has_its_own_session_and_the_estimates_of_the_pipeline(engine: En
         again, _ = read_snapshot(client)
         assert again["session"] == own["session"]
         assert len(harness.server.pool) == 0
+
+
+def test_viewers_learn_of_speech_and_of_a_missing_mood(sound_engine: Engine) -> None:
+    signal = tones([("speech", 3.0), ("music", 6.0), ("noise", 5.0)], RATE)
+    with ServerHarness(sound_engine, hop_s=0.5) as harness, harness.connect() as client:
+        read_snapshot(client)
+        start(client)
+        receive_kind(client, "snapshot")
+        received = stream(client, signal, RATE)
+        assert [state for state, _ in itertools.groupby(e["state"] for e in received)] == [
+            "speech", "settling", "tracking", "noise",
+        ]  # fmt: skip
+        assert received[0]["mood"] is None
+        assert received[-1]["mood"] is not None
+        spoken = sum(e["state"] == "speech" for e in received)
+        _, body = harness.http("/metrics")
+        line = f'realtime_mer_state_estimates_total{{state="speech"}} {spoken}'
+        assert line in body.decode().splitlines()
 
 
 def test_concurrent_streams_are_independent(engine: Engine) -> None:

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from mer_engine.backends.tensorrt.shapes import (
     INPUTS,
-    OUTPUTS,
     Shape,
     input_shapes,
     lay_out,
@@ -26,7 +25,7 @@ from mer_engine.backends.tensorrt.shapes import (
     profiles,
     split_call,
 )
-from mer_engine.engine import Inference
+from mer_engine.engine import Inference, output_names
 from mer_engine.errors import BackendError
 from mer_engine.model_file import ModelInfo
 
@@ -141,10 +140,13 @@ class TensorRtEngine:
                 for windows, number, padded in split_call(shape, self._profiles)
             ]
         if len(parts) == 1:
-            return parts[0]
+            return Inference(*parts[0])
         return Inference(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
-    def _run(self, profile: int, shape: Shape, arrays: list[NDArray[np.float32]]) -> Inference:
+    def _run(
+        self, profile: int, shape: Shape, arrays: list[NDArray[np.float32]]
+    ) -> list[NDArray[np.float32]]:
+        """Return the outputs of a call that one profile contains."""
         bound = self._bind(profile, shape)
         count = len(arrays[0])
         for view, array in zip(bound.inputs, arrays, strict=True):
@@ -153,7 +155,7 @@ class TensorRtEngine:
         self._launch(bound)
         self._cuda.wait()
         # Callers keep the outputs, and the next call overwrites the buffers.
-        return Inference(*(view[:count].copy() for view in bound.outputs))
+        return [view[:count].copy() for view in bound.outputs]
 
     def _launch(self, bound: BoundContext) -> None:
         if bound.recorded is not None:
@@ -196,7 +198,7 @@ class TensorRtEngine:
         context.set_device_memory(buffers.work, buffers.work_bytes)
         for names, placements, base in (
             (INPUTS, inputs, buffers.device_in),
-            (OUTPUTS, outputs, buffers.device_out),
+            (output_names(self.info), outputs, buffers.device_out),
         ):
             for name, placement in zip(names, placements, strict=True):
                 context.set_tensor_address(name, base + placement.offset)

@@ -10,13 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mer_engine.engine import Inference
 from mer_engine.errors import BackendError
 from mer_engine.model_file import ModelInfo
 
 # Names of the graph's inputs. Model files call the cached maps "held".
 INPUTS = ("frames", "held", "past")
-OUTPUTS = Inference._fields
 # Largest batch of updates.
 MAX_BATCH = 256
 # Largest batch of calls with up to a whole window of new steps, which occur when streams start.
@@ -153,12 +151,14 @@ def input_shapes(info: ModelInfo, shape: Shape) -> list[tuple[int, ...]]:
 
 
 def output_shapes(info: ModelInfo, shape: Shape) -> list[tuple[int, ...]]:
-    """Return the shapes of `OUTPUTS` in a call."""
+    """Return the shapes of `output_names(info)` in a call."""
     new = (shape.frames + shape.cached - info.map_context) // info.frames_per_step
     probabilities = (shape.batch, len(info.scores), len(info.bins))
+    sound = [(shape.batch, len(info.sounds))] if info.sounds else []
     return [
         probabilities,
         (shape.batch, new, info.embedding_size),
         probabilities,
         (shape.batch, shape.frames, info.map_size),
+        *sound,
     ]

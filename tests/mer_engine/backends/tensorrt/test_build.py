@@ -20,13 +20,12 @@ from mer_engine.backends.tensorrt.build import (
 )
 from mer_engine.backends.tensorrt.shapes import (
     INPUTS,
-    OUTPUTS,
     Shape,
     input_shapes,
     output_shapes,
     profiles,
 )
-from mer_engine.engine import shipped_model
+from mer_engine.engine import output_names, shipped_model
 from mer_engine.errors import BackendError
 from mer_engine.install_hint import install_hint
 
@@ -83,7 +82,7 @@ def test_the_shipped_model_compiles_for_all_targets(
     monkeypatch.setattr(build_module, "profiles", lambda info: profiles(info)[:count])
     plan = build(rtx, shipped_model().read_bytes(), engine.info, "sm89", precision)
     assert len(plan) > 5_000_000
-    for name in (*INPUTS, *OUTPUTS):
+    for name in (*INPUTS, *output_names(engine.info)):
         assert name.encode() in plan
     # An engine has inputs and outputs of its own for each further profile.
     for number in range(1, len(profiles(engine.info)) + 1):
@@ -151,20 +150,21 @@ def test_the_layers_that_compute_in_half_precision(
 @pytest.mark.parametrize("target", TARGETS)
 def test_inputs_outputs_and_profiles(rtx: Library, engine: Engine, target: str) -> None:
     info, trt = engine.info, rtx.module
+    names = output_names(info)
     logger = make_logger(trt)
     prepared = prepare(rtx, logger, shipped_model().read_bytes(), info, target)
     network, config = prepared.network, prepared.config
     inputs = {network.get_input(n).name: network.get_input(n) for n in range(network.num_inputs)}
-    outputs = {network.get_output(n).name: network.get_output(n) for n in range(len(OUTPUTS))}
+    outputs = {network.get_output(n).name: network.get_output(n) for n in range(len(names))}
     assert tuple(inputs) == INPUTS
-    assert tuple(outputs) == OUTPUTS
-    assert network.num_outputs == len(OUTPUTS)
+    assert tuple(outputs) == names
+    assert network.num_outputs == len(names)
     for tensor in (*inputs.values(), *outputs.values()):
         assert tensor.dtype == trt.float32
     update = Shape(1, 64, info.map_context, 18)
     for name, shape in zip(INPUTS, input_shapes(info, update), strict=True):
         assert tuple(inputs[name].shape) == (-1, -1, shape[2])
-    for name, shape in zip(OUTPUTS, output_shapes(info, update), strict=True):
+    for name, shape in zip(names, output_shapes(info, update), strict=True):
         assert outputs[name].shape[0] == -1
         assert outputs[name].shape[-1] == shape[-1]
     assert config.num_optimization_profiles == len(profiles(info)) == 3

@@ -1,0 +1,115 @@
+"""Down-mix of a stream to one channel, also where its channels cancel."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+# The power is measured, and the weights change, in segments of this length.
+SEGMENT_S = 0.1
+# Segments that a decision looks back on. A shorter look would see wide stereo as cancelled for
+# moments; while the decision takes, the input sounds like a second of silence.
+SEGMENTS = 10
+# Power of the sum of the channels over the sum of their powers: 1 for unrelated channels, the
+# number of channels for equal ones, 0 where they cancel. For stereo of equal levels it is 1 plus
+# the correlation: records are at 1 or above, wide ones a little below, and a correlation of -0.9
+# over a whole second is a wrong polarity. The distance of the limits keeps the weights from
+# changing often.
+CANCELLED = 0.1
+RESTORED = 0.3
+
+
+class Downmix:
+    """Mixes the channels of a stream to their mean, and takes one of them where they cancel.
+
+    Anti-phase stereo (one channel with the wrong polarity) has a mean of nearly zero. After a
+    second of it, the loudest channel alone is used, until the mean has a usual power again. The
+    weights change linearly over a segment, so there is no click. The decisions use earlier
+    segments only, and the segments are counted from the start of the stream, so the result does not
+    depend on how the stream is cut into blocks.
+
+    Args:
+        channels: number of channels.
+        sample_rate_hz: rate of the stream.
+    """
+
+    def __init__(self, channels: int, sample_rate_hz: int) -> None:
+        self._mean = np.full(channels, 1.0 / channels, dtype=np.float32)
+        self._length = round(sample_rate_hz * SEGMENT_S)
+        self.reset()
+
+    def reset(self) -> None:
+        """Start a new stream."""
+        channels = len(self._mean)
+        self._position = 0  # in the current segment
+        # Of the current segment and of the ones before: power of the mean, power of each channel.
+        self._power = np.zeros(1 + channels)
+        self._powers: deque[NDArray[np.float64]] = deque(maxlen=SEGMENTS)
+        self._alone: int | None = None  # the channel that is used alone
+        self._before = self._weights = self._mean
+
+    def mean(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the mean of the channels of a block [n, channels], float32 [n]."""
+        return samples[:, 0] if samples.shape[1] == 1 else samples @ self._mean
+
+    def mix(
+        self, samples: NDArray[np.float32], mean: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Mix the next block.
+
+        Args:
+            samples: float32 [n, channels], finite.
+            mean: `mean(samples)`, where it was computed already.
+
+        Returns:
+            float32 [n]: exactly the mean of the channels, unless they cancel.
+        """
+        mixed = self.mean(samples) if mean is None else mean
+        if samples.shape[1] == 1:
+            return mixed
+        mean, start = mixed, 0
+        while start < len(samples):
+            stop = min(start + self._length - self._position, len(samples))
+            part = samples[start:stop]
+            self._power[0] += _power(mean[start:stop])
+            self._power[1:] += _power(part)
+            if self._weights is not self._mean or self._before is not self._mean:
+                if mixed is mean:
+                    mixed = mean.copy()
+                mixed[start:stop] = self._weighted(part)
+            self._position += stop - start
+            if self._position == self._length:
+                self._end_segment()
+            start = stop
+        return mixed
+
+    def _weighted(self, part: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self._before is self._weights:
+            return part @ self._weights
+        steps = np.arange(self._position + 1, self._position + len(part) + 1, dtype=np.float32)
+        share = (steps / np.float32(self._length))[:, None]
+        weights = self._before + share * (self._weights - self._before)
+        return np.asarray(np.einsum("sc,sc->s", part, weights), dtype=np.float32)
+
+    def _end_segment(self) -> None:
+        """Choose the weights of the next segment."""
+        self._powers.append(self._power)
+        self._power, self._position = np.zeros_like(self._power), 0
+        self._before = self._weights
+        if len(self._powers) < SEGMENTS:
+            return
+        of_mean, *of_channels = np.sum(self._powers, axis=0).tolist()
+        ratio_of = len(of_channels) ** 2 * of_mean
+        if self._alone is None and ratio_of < CANCELLED * sum(of_channels):
+            self._alone = int(np.argmax(of_channels))
+            self._weights = np.eye(len(of_channels), dtype=np.float32)[self._alone]
+        elif self._alone is not None and ratio_of > RESTORED * sum(of_channels):
+            self._alone, self._weights = None, self._mean
+
+
+def _power(samples: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the sums of squares over time, in double precision."""
+    exact = samples.astype(np.float64)
+    return np.asarray((exact * exact).sum(axis=0))
