@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from realtime_mer.audio.microphone import InputDevice
     from realtime_mer.audio.source import Input, SourceLost
     from realtime_mer.client import Connection, connect
-    from realtime_mer.core.types import Estimate, FastValues, Latency, State
+    from realtime_mer.core.types import Estimate, FastValues, Latency, ScaledValues, State
     from realtime_mer.errors import BadSamplesError, UserError
     from realtime_mer.live.hub import Notice
 
@@ -44,6 +44,7 @@ __all__ = [
     "Listener",
     "Model",
     "Notice",
+    "ScaledValues",
     "SourceLost",
     "State",
     "Tracker",
@@ -64,6 +65,7 @@ _MODULES = {
     "FastValues": "realtime_mer.core.types",
     "Latency": "realtime_mer.core.types",
     "Notice": "realtime_mer.live.hub",
+    "ScaledValues": "realtime_mer.core.types",
     "SourceLost": "realtime_mer.audio.source",
     "State": "realtime_mer.core.types",
     "UserError": "realtime_mer.errors",

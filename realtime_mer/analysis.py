@@ -29,6 +29,7 @@ TABLE = np.dtype(
         *((f"fast_{name}", np.float64) for name in VALUES),
         ("whole_valence", np.float64),
         ("whole_arousal", np.float64),
+        *((f"scaled_{name}", np.float64) for name in VALUES),
     ]
 )
 
@@ -101,8 +102,9 @@ class Analysis(Sequence[Estimate]):
         `arousal_low`, `arousal_high`, `mood` (empty before any music) and `state` (text),
         `level_db` (dBFS),
         `fast_valence` to `fast_arousal_high` (the values of the short window), `whole_valence` and
-        `whole_arousal` (on the scale of ratings of whole pieces). Numbers are float64, and NaN if
-        the model has no such output. Values and interval bounds lie in [-1, 1].
+        `whole_arousal` (on the scale of ratings of whole pieces), `scaled_valence` to
+        `scaled_arousal_high` (the place of the values among music). Numbers are float64, and NaN if
+        the model has no such output or the range is raw. Values and interval bounds lie in [-1, 1].
         """
         return np.array([_row(estimate) for estimate in self], dtype=TABLE)
 
@@ -189,7 +191,8 @@ class Analysis(Sequence[Estimate]):
 
 
 def _row(estimate: Estimate) -> tuple[object, ...]:
-    fast, whole = estimate.fast, estimate.whole or (np.nan, np.nan)
+    fast, scaled = estimate.fast, estimate.scaled
+    whole = estimate.whole or (np.nan, np.nan)
     return (
         estimate.seq,
         estimate.t,
@@ -199,6 +202,7 @@ def _row(estimate: Estimate) -> tuple[object, ...]:
         estimate.level_db,
         *(np.nan if fast is None else getattr(fast, name) for name in VALUES),
         *whole,
+        *(np.nan if scaled is None else getattr(scaled, name) for name in VALUES),
     )
 
 

@@ -20,7 +20,7 @@ from realtime_mer.audio.microphone import InputDevice, list_input_devices
 from realtime_mer.audio.open_input import open_file_or_demo, open_source
 from realtime_mer.audio.source import Input, InputKind, blocks_of
 from realtime_mer.audio.url import looks_like_url
-from realtime_mer.core.config import MAX_CHANNELS, PipelineConfig, check_format
+from realtime_mer.core.config import MAX_CHANNELS, PipelineConfig, Range, check_format
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.recording import analyze_requests
 from realtime_mer.core.requests import run
@@ -79,6 +79,8 @@ def analyze(
     hop_s: float = HOP_S,
     lag_order: int | None = None,
     silence_db: float = SILENCE_DB,
+    value_range: str | None = None,
+    adapt: bool = False,
     model: Model | None = None,
 ) -> Analysis:
     """Analyse a file or an array as fast as possible. Live listening gives the same values.
@@ -93,13 +95,17 @@ def analyze(
         lag_order: length of the lag window in steps of 0.5 s, for the shipped model 1 to 20; None
             for the model's default, 20.
         silence_db: a second below this RMS level (dBFS, -120 to 0) is silence.
+        value_range: what moods and `scaled` are based on: "raw", the values of the model, or
+            "music", their place among music at large; None for "music" where the model file has
+            the distribution of its values over music, else "raw".
+        adapt: let the range "music" move within minutes towards the stream's own values.
         model: a model from `load_model`; None for the shipped one.
 
     Raises:
         UserError: a setting, the file or the array is not valid; the message names the value.
         SourceLost: the file is damaged in the middle (a `UserError`).
     """
-    config, engine = _settings(hop_s, lag_order, silence_db), _engine(model)
+    config, engine = _settings(hop_s, lag_order, silence_db, value_range, adapt), _engine(model)
     if isinstance(audio, (str, bytes, os.PathLike)):
         path = os.fsdecode(audio)
         if not path.strip():
@@ -145,7 +151,7 @@ class Tracker:
     Args:
         sample_rate_hz: sample rate of the blocks, 8,000 to 192,000.
         channels: channels of the blocks, 1 to 64.
-        hop_s, lag_order, silence_db, model: as in `analyze`.
+        hop_s, lag_order, silence_db, value_range, adapt, model: as in `analyze`.
 
     Raises:
         UserError: a setting is not valid; the message names the value.
@@ -159,13 +165,15 @@ class Tracker:
         hop_s: float = HOP_S,
         lag_order: int | None = None,
         silence_db: float = SILENCE_DB,
+        value_range: str | None = None,
+        adapt: bool = False,
         model: Model | None = None,
     ) -> None:
         self._pipeline = Pipeline(
             _engine(model),
             sample_rate_hz=_whole_number("sample_rate_hz", sample_rate_hz),
             channels=_whole_number("channels", channels),
-            config=_settings(hop_s, lag_order, silence_db),
+            config=_settings(hop_s, lag_order, silence_db, value_range, adapt),
         )
         self._finished = False
 
@@ -226,6 +234,8 @@ def listen(
     hop_s: float = HOP_S,
     lag_order: int | None = None,
     silence_db: float = SILENCE_DB,
+    value_range: str | None = None,
+    adapt: bool = False,
     model: Model | None = None,
     loop: bool = False,
     speed: float = 1.0,
@@ -241,7 +251,7 @@ def listen(
     Args:
         source: "default", the index, the name or a part of the name of a device, an item of
             `devices()`, the path of a file, a stream's URL (needs ffmpeg), or "demo".
-        hop_s, lag_order, silence_db, model: as in `analyze`.
+        hop_s, lag_order, silence_db, value_range, adapt, model: as in `analyze`.
         loop: restart a file or the demo at its end.
         speed: playback speed of a file or the demo, as a multiple of real time, up to 1,000. A
             machine that is too slow for it skips estimates; `analyze` never does.
@@ -252,7 +262,7 @@ def listen(
         SourceLost: raised by the iteration after the last estimate if the input is lost for good
             (a `UserError`).
     """
-    config, engine = _settings(hop_s, lag_order, silence_db), _engine(model)
+    config, engine = _settings(hop_s, lag_order, silence_db, value_range, adapt), _engine(model)
     if isinstance(source, InputDevice):
         source = source.index
     if isinstance(source, os.PathLike):
@@ -294,12 +304,29 @@ def _engine(model: Model | None) -> Model:
     return model
 
 
-def _settings(hop_s: float, lag_order: int | None, silence_db: float) -> PipelineConfig:
+def _settings(
+    hop_s: float,
+    lag_order: int | None,
+    silence_db: float,
+    value_range: str | None,
+    adapt: bool,
+) -> PipelineConfig:
     return PipelineConfig(
         hop_s=_number("hop_s", hop_s),
         lag_order=None if lag_order is None else _whole_number("lag_order", lag_order),
         silence_db=_number("silence_db", silence_db),
+        value_range=_range(value_range),
+        adapt=bool(adapt),
     )
+
+
+def _range(name: str | None) -> Range | None:
+    if name is None:
+        return None
+    try:
+        return Range(name)
+    except ValueError as error:
+        raise UserError(f"value_range is {name!r}; it must be 'raw', 'music' or None") from error
 
 
 def _number(name: str, value: object) -> float:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fast_support import write_small_model
+from fast_support import with_distribution, write_small_model
 from mer_engine import Engine, load_engine
+from mer_engine.engine import shipped_model
 
 # Idle threads of PyTorch must not spin: with several test processes that makes it much slower. The
 # variable counts when torch is first imported, in this process and in those that tests start.
@@ -28,6 +29,18 @@ def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def engine() -> Engine:
     """The shipped model, loaded once per worker."""
     return load_engine()
+
+
+@pytest.fixture(scope="session")
+def music_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped model with a distribution of its values over music."""
+    return with_distribution(shipped_model(), tmp_path_factory.mktemp("music") / "music.onnx")
+
+
+@pytest.fixture(scope="session")
+def music_engine(music_model: Path) -> Engine:
+    """The shipped model with a distribution of its values over music."""
+    return load_engine(music_model)
 
 
 @pytest.fixture(scope="session")

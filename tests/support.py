@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime_mer.core.types import Estimate, FastValues, Latency, State
+from realtime_mer.core.types import Estimate, FastValues, Latency, ScaledValues, State
 
 ESTIMATE = Estimate(
     seq=3,
@@ -27,6 +27,14 @@ ESTIMATE = Estimate(
     latency=Latency(10.0, 5.4321987, 1.0, 0.0),
 )
 FAST_ESTIMATE = replace(ESTIMATE, fast=FastValues(3.0, 1 / 3, -0.25, 0.0, 0.6, -0.5, 0.125))
+SCALED_ESTIMATE = replace(
+    ESTIMATE,
+    fast=FastValues(
+        3.0, 1 / 3, -0.25, 0.0, 0.6, -0.5, 0.125,
+        scaled=ScaledValues(2 / 3, -0.5, 0.0, 1.0, -1.0, 0.25),
+    ),
+    scaled=ScaledValues(0.25, -1.0, -0.2, 0.6, -1.0, -0.6),
+)  # fmt: skip
 
 
 class ManualClock:

@@ -60,6 +60,8 @@ class ModelInfo:
         line: by score, where it was fitted: intercept and slope from the distribution's mean to the
             value, for each window length, fitted on held-out songs.
         prior: by dimension.
+        distribution: by dimension, the quantiles of the model's values over music at large, at
+            evenly spaced shares from 0 to 1, ascending; empty where the file has none.
         normalisation: mean and standard deviation of each mel band, as the network applies them.
         scores: outputs of the network, in order: valence and arousal of the moment, then optionally
             those of the piece as a whole.
@@ -93,6 +95,7 @@ class ModelInfo:
     scores: tuple[str, ...] = DIMENSIONS
     sounds: tuple[str, ...] = ()
     line: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    distribution: dict[str, tuple[float, ...]] = field(default_factory=dict)
     self_check: dict[str, float] | None = None
     parity: dict[str, Any] | None = None
     training: dict[str, Any] = field(default_factory=dict)
@@ -144,6 +147,10 @@ class ModelInfo:
                 name: tuple((float(a), float(b)) for a, b in rows)
                 for name, rows in data.get("line", {}).items()
             }
+            data["distribution"] = {
+                name: tuple(float(quantile) for quantile in quantiles)
+                for name, quantiles in data.get("distribution", {}).items()
+            }
             known = {entry.name for entry in fields(cls)}
             info = cls(**{k: v for k, v in data.items() if k in known}, sha256=sha256)
         except (KeyError, TypeError, ValueError) as error:
@@ -154,6 +161,7 @@ class ModelInfo:
                     f"the model file calibrates {len(rows)} window lengths of {name} but allows "
                     f"{info.lag_order_max}"
                 )
+        info._check_distribution()
         if info.sounds not in ((), SOUNDS):
             raise ModelError(
                 f"the model file tells the sounds {', '.join(map(str, info.sounds))} apart; this "
@@ -166,6 +174,22 @@ class ModelInfo:
                 f"to {info.lag_order_max}"
             )
         return info
+
+    def _check_distribution(self) -> None:
+        """Raise ModelError where the distribution is neither empty nor usable."""
+        if self.distribution and set(self.distribution) != set(DIMENSIONS):
+            raise ModelError(
+                f"the model file's distribution has the dimensions {sorted(self.distribution)}; it "
+                f"must have {' and '.join(DIMENSIONS)}"
+            )
+        for name, quantiles in self.distribution.items():
+            steps = np.diff(quantiles)
+            # Negated, so that NaN fails.
+            if len(quantiles) < 2 or not ((steps >= 0).all() and np.abs(quantiles).max() <= 1):
+                raise ModelError(
+                    f"the model file's distribution of {name} must be two or more ascending "
+                    "numbers from -1 to 1"
+                )
 
     def values(self, probabilities: NDArray[np.float32], steps: int) -> Values:
         """Return values and intervals from the distributions of windows of the same length.

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from realtime_mer.core.config import PipelineConfig
+from realtime_mer.core.config import PipelineConfig, Range
 from realtime_mer.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def pcm_format(args: argparse.Namespace) -> PcmFormat:
 
 
 def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--hop`, `--lag-order`, `--silence-db`, `--model` and `--backend`."""
+    """Add the options of `pipeline_config`, `--model` and `--backend`."""
     group = parser.add_argument_group("estimation")
     group.add_argument(
         "--hop",
@@ -82,6 +82,21 @@ def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DB",
         help="one second below this RMS level (dBFS) counts as silence: the last values stay "
         "(default: -60)",
+    )
+    group.add_argument(
+        "--range",
+        choices=tuple(Range),
+        default=None,
+        help="what moods and the page show: 'raw', the values of the model, or 'music', their "
+        "place among music at large, where a twentieth of music lies at each end; raw values stay "
+        "in every message and table (default: music if the model file knows the distribution of "
+        "its values over music, else raw)",
+    )
+    group.add_argument(
+        "--adapt",
+        action="store_true",
+        help="let the range 'music' move within minutes towards the input's own values, at most "
+        "half of the way",
     )
     add_model_argument(group)
     add_backend_argument(group)
@@ -189,4 +204,10 @@ def pipeline_config(args: argparse.Namespace) -> PipelineConfig:
     Raises:
         UserError: a value is out of range.
     """
-    return PipelineConfig(hop_s=args.hop, lag_order=args.lag_order, silence_db=args.silence_db)
+    return PipelineConfig(
+        hop_s=args.hop,
+        lag_order=args.lag_order,
+        silence_db=args.silence_db,
+        value_range=None if args.range is None else Range(args.range),
+        adapt=args.adapt,
+    )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
+
+from mer_engine import ModelInfo
 
 from realtime_mer.core.ticks import TICKS_PER_SECOND
 from realtime_mer.errors import UserError
@@ -17,6 +20,13 @@ MAX_SAMPLE_RATE_HZ = 192_000
 MAX_CHANNELS = 64
 
 
+class Range(StrEnum):
+    """The range of values that moods and displays use."""
+
+    RAW = "raw"  # the model's own
+    MUSIC = "music"  # from the calmest to the most excited twentieth of music at large
+
+
 @dataclass(frozen=True, slots=True)
 class PipelineConfig:
     """Settings of a pipeline.
@@ -25,6 +35,9 @@ class PipelineConfig:
         hop_s: seconds between estimates, 0.1 to 1.0 in steps of 0.1.
         lag_order: length of the lag window in steps of 0.5 s; None for the model's default.
         silence_db: RMS level (dBFS) below which a second of audio counts as silence, -120 to 0.
+        value_range: of the mood and of `scaled`; None for `music` where the model has a
+            distribution, else `raw`.
+        adapt: move the range `music` slowly towards the stream's own values.
 
     Raises:
         UserError: a value is out of range.
@@ -33,6 +46,8 @@ class PipelineConfig:
     hop_s: float = 1.0
     lag_order: int | None = None
     silence_db: float = -60.0
+    value_range: Range | None = None
+    adapt: bool = False
 
     def __post_init__(self) -> None:
         ticks = self.hop_s * TICKS_PER_SECOND
@@ -54,11 +69,29 @@ class PipelineConfig:
             raise UserError(
                 f"the silence level is {self.silence_db} dB; it must be between -120 and 0 dBFS"
             )
+        if self.adapt and self.value_range is Range.RAW:
+            raise UserError("raw values do not adapt; use the range music, or leave out adapt")
 
     @property
     def hop_ticks(self) -> int:
         """The hop in ticks of 0.1 s."""
         return round(self.hop_s * TICKS_PER_SECOND)
+
+    def range_of(self, info: ModelInfo) -> Range:
+        """Return the range with a model.
+
+        Raises:
+            UserError: the settings need a distribution, which the model file has not.
+        """
+        if info.distribution:
+            return self.value_range or Range.MUSIC
+        if self.value_range is Range.MUSIC or self.adapt:
+            wish = "the range music" if self.value_range is Range.MUSIC else "adapt"
+            raise UserError(
+                f"the model {info.name} has no distribution of its values over music, which "
+                f"{wish} needs; use the range raw without adapt, or another model"
+            )
+        return Range.RAW
 
 
 def check_format(sample_rate_hz: int, channels: int) -> None:

@@ -8,8 +8,11 @@ from mer_engine import Inference, ModelInfo
 
 from realtime_mer.clock import Clock, iso_utc
 from realtime_mer.core.decoder import Decoder, Intervals
-from realtime_mer.core.mood import mood_word
-from realtime_mer.core.types import Estimate, FastValues, Latency, State
+from realtime_mer.core.mood import Mood
+from realtime_mer.core.types import Estimate, FastValues, Latency, ScaledValues, State
+from realtime_mer.core.value_range import ValueRange, clipped
+
+MUSIC = (State.SETTLING, State.TRACKING)
 
 
 @dataclass(slots=True)
@@ -33,13 +36,22 @@ class EstimateBuilder:
         info: description of the model.
         lag_order: length of the lag window in steps.
         clock: for `utc` and the compute time.
+        value_range: of moods and scaled values; None for the model's own values.
 
     Attributes:
         from_audio: number of estimates so far, stalled ones excluded.
     """
 
-    def __init__(self, info: ModelInfo, lag_order: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        info: ModelInfo,
+        lag_order: int,
+        clock: Clock,
+        value_range: ValueRange | None = None,
+    ) -> None:
         self._clock = clock
+        self._range = value_range
+        self._mood = Mood()
         self._decoder = Decoder(info)
         self._window_s = lag_order * info.step_s
         self._step_s = info.step_s
@@ -53,9 +65,17 @@ class EstimateBuilder:
         """Start a new stream: sequence numbers from 0, values from the model's prior."""
         self._seq = 0
         self.from_audio = 0
-        self._heard_music = False
         self._last_values = self._last_fast = self._prior
+        self._is_updated = False
+        self._t = 0.0
+        self._mood.reset()
+        if self._range is not None:
+            self._range.reset()
         self._started_at = 0.0
+
+    def start_piece(self) -> None:
+        """Start a new piece: its first mood does not depend on those before."""
+        self._mood.start_piece()
 
     def start_timer(self) -> None:
         """Start measuring the compute time of the next estimate."""
@@ -67,11 +87,11 @@ class EstimateBuilder:
         Returns:
             Valence and arousal of the whole piece; None if the model has no such output.
         """
-        self._heard_music = True
         self._last_values, whole = self._decoder.decode(inference.probabilities, steps)
         if self._fast_lag_order is not None:
             fast_steps = min(steps, self._fast_lag_order)
             self._last_fast, _ = self._decoder.decode(inference.fast, fast_steps)
+        self._is_updated = True
         return whole
 
     def build(
@@ -100,28 +120,40 @@ class EstimateBuilder:
         if arrival is not None:
             buffer_s, queue_s = max(0.0, arrival.end_s - t), arrival.queue_s
             arrival.queue_s += compute_s
-        (valence, *_), (arousal, *_) = self._last_values
+        if self._range is not None and self._is_updated and state is State.TRACKING:
+            self._range.update(self._last_values, t - self._t)
+        main, fast = self._last_values, self._last_fast
+        if self._range is not None:
+            main, fast = self._range.place(main), self._range.place(fast)
+        if self._is_updated and state in MUSIC:
+            self._mood.update(t, main, None if self._fast_lag_order is None else fast)
+        self._is_updated = False
+        self._t = t
         estimate = Estimate(
             seq=self._seq,
             t=t,
             utc=iso_utc(self._clock.utc()),
             **_named(self._last_values),
-            mood=mood_word(valence, arousal) if self._heard_music else None,
+            mood=self._mood.word,
             state=state,
             level_db=level_db,
             latency=Latency(self._window_s, buffer_s * 1e3, compute_s * 1e3, queue_s * 1e3),
             whole=whole,
-            fast=self._fast_values(),
+            fast=self._fast_values(fast),
+            scaled=self._scaled(main),
         )
         self._seq += 1
         self.from_audio += state is not State.STALLED
         return estimate
 
-    def _fast_values(self) -> FastValues | None:
+    def _fast_values(self, placed: Intervals) -> FastValues | None:
         if self._fast_lag_order is None:
             return None
         window_s = self._fast_lag_order * self._step_s
-        return FastValues(window_s=window_s, **_named(self._last_fast))
+        return FastValues(window_s=window_s, **_named(self._last_fast), scaled=self._scaled(placed))
+
+    def _scaled(self, placed: Intervals) -> ScaledValues | None:
+        return None if self._range is None else ScaledValues(**_named(clipped(placed)))
 
 
 def _named(intervals: Intervals) -> dict[str, float]:

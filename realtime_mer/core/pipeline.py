@@ -10,7 +10,7 @@ from mer_engine import Engine, FrontEnd
 from numpy.typing import NDArray
 
 from realtime_mer.clock import Clock, SystemClock
-from realtime_mer.core.config import PipelineConfig
+from realtime_mer.core.config import PipelineConfig, Range
 from realtime_mer.core.encoder_cache import EncoderCache
 from realtime_mer.core.estimate_builder import Arrival, EstimateBuilder
 from realtime_mer.core.requests import Computation, FeaturesRequest, run
@@ -22,6 +22,7 @@ from realtime_mer.core.sound_gate import SoundGate
 from realtime_mer.core.tick_buffer import TickBuffer
 from realtime_mer.core.ticks import TICKS_PER_SECOND, TICKS_PER_STEP
 from realtime_mer.core.types import Estimate, State
+from realtime_mer.core.value_range import ValueRange
 from realtime_mer.errors import UserError
 
 # Lost input up to this length is replaced by silence. After a longer loss the window is empty.
@@ -39,11 +40,11 @@ class Pipeline:
         engine: shared by any number of pipelines.
         sample_rate_hz: of the input, 8,000 to 192,000.
         channels: of the input, 1 to 64.
-        config: hop, lag order and silence level.
+        config: hop, lag order, silence level and range.
         clock: for the creation and compute times of estimates.
 
     Raises:
-        UserError: a format or a lag order is out of range.
+        UserError: a format or a lag order is out of range, or the model lacks what the range needs.
 
     Attributes:
         lag_order: length of the lag window in steps.
@@ -80,7 +81,10 @@ class Pipeline:
         self._frontend = FrontEnd(info.frontend)
         self._schedule = Schedule(self.config.hop_ticks)
         self._encoder = EncoderCache(info, self.lag_order, self._schedule.spacing_ticks)
-        self._builder = EstimateBuilder(info, self.lag_order, self.clock)
+        value_range = None
+        if self.config.range_of(info) is Range.MUSIC:
+            value_range = ValueRange(info, adapt=self.config.adapt)
+        self._builder = EstimateBuilder(info, self.lag_order, self.clock, value_range)
         self.skipped_updates = 0
         self.reset()
 
@@ -263,6 +267,7 @@ class Pipeline:
             self._tick += 1
             if self._silence.add(power, self._tick):
                 self._encoder.start_piece(self._tick - 1)
+                self._builder.start_piece()
                 self._gate.reset()
 
     def _extract_frames(self) -> Computation[None]:

@@ -59,15 +59,14 @@ _FAST = ("window_s", *VALUES)
 
 
 @dataclass(frozen=True, slots=True)
-class FastValues:
-    """Values from a shorter window: they follow a change sooner and are less accurate.
+class ScaledValues:
+    """Values as their place among music, for display; see docs/protocol.md.
 
     Attributes:
-        window_s: length of the window, seconds of audio.
-        valence, arousal: in [-1, 1]; `*_low` and `*_high` bound the 80 % interval.
+        valence, arousal: in [-1, 1]; `*_low` and `*_high` are the bounds of the 80 % interval,
+            mapped in the same way. A twentieth of music lies at -1, another at 1.
     """
 
-    window_s: float
     valence: float
     arousal: float
     valence_low: float
@@ -77,10 +76,34 @@ class FastValues:
 
     def to_dict(self) -> dict[str, float]:
         """Return the JSON form."""
-        return {
-            "window_s": round(self.window_s, 3),
-            **_rounded(self),
-        }
+        return _rounded(self)
+
+
+@dataclass(frozen=True, slots=True)
+class FastValues:
+    """Values from a shorter window: they follow a change sooner and are less accurate.
+
+    Attributes:
+        window_s: length of the window, seconds of audio.
+        valence, arousal: in [-1, 1]; `*_low` and `*_high` bound the 80 % interval.
+        scaled: the same as their place among music; None where the estimate has none.
+    """
+
+    window_s: float
+    valence: float
+    arousal: float
+    valence_low: float
+    valence_high: float
+    arousal_low: float
+    arousal_high: float
+    scaled: ScaledValues | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the JSON form."""
+        message: dict[str, object] = {"window_s": round(self.window_s, 3), **_rounded(self)}
+        if self.scaled is not None:
+            message["scaled"] = self.scaled.to_dict()
+        return message
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +126,8 @@ class Estimate:
             viewers.
         fast: values from a shorter window; None throughout a session if the model has no such
             output or if the lag window is not longer than the short one.
+        scaled: the values as their place among music, which `mood` names too; None throughout a
+            session with the range `raw`.
     """
 
     seq: int
@@ -120,6 +145,7 @@ class Estimate:
     latency: Latency
     whole: tuple[float, float] | None = None
     fast: FastValues | None = None
+    scaled: ScaledValues | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return the estimate as in messages and in JSON Lines; values have six decimals."""
@@ -136,6 +162,8 @@ class Estimate:
         }
         if self.fast is not None:
             message["fast"] = self.fast.to_dict()
+        if self.scaled is not None:
+            message["scaled"] = self.scaled.to_dict()
         return message
 
     @classmethod
@@ -157,7 +185,8 @@ class Estimate:
                 state=State(data["state"]),
                 level_db=float(data["level_db"]),
                 latency=Latency(**_numbers(_LATENCY, data["latency"])),
-                fast=FastValues(**_numbers(_FAST, data["fast"])) if "fast" in data else None,
+                fast=_fast(data["fast"]) if "fast" in data else None,
+                scaled=_scaled(data),
             )
         except KeyError as error:
             raise UserError(f"this is not an estimate: the field {error} is missing") from error
@@ -165,11 +194,19 @@ class Estimate:
             raise UserError(f"this is not an estimate: {error}") from error
 
 
+def _fast(data: Mapping[str, Any]) -> FastValues:
+    return FastValues(**_numbers(_FAST, data), scaled=_scaled(data))
+
+
+def _scaled(data: Mapping[str, Any]) -> ScaledValues | None:
+    return ScaledValues(**_numbers(VALUES, data["scaled"])) if "scaled" in data else None
+
+
 def _numbers(names: Iterable[str], data: Mapping[str, Any]) -> dict[str, Any]:
     """Return numbers of parsed JSON by their names."""
     return {name: float(data[name]) for name in names}
 
 
-def _rounded(values: FastValues | Estimate) -> dict[str, float]:
+def _rounded(values: ScaledValues | FastValues | Estimate) -> dict[str, float]:
     """Return values and interval bounds with six decimals."""
     return {name: round(getattr(values, name), 6) for name in VALUES}

@@ -6,7 +6,7 @@ import csv
 import json
 from typing import Protocol, TextIO
 
-from realtime_mer.core.types import Estimate
+from realtime_mer.core.types import VALUES, Estimate
 
 LATENCY_COLUMNS = ("window_s", "buffer_ms", "compute_ms", "queue_ms")
 # Empty in a session without fast values.
@@ -19,6 +19,8 @@ FAST_COLUMNS = (
     "fast_arousal_low",
     "fast_arousal_high",
 )
+# Empty in a session with the range raw.
+SCALED_COLUMNS = tuple(f"scaled_{name}" for name in VALUES)
 COLUMNS = (
     "seq",
     "t",
@@ -34,6 +36,7 @@ COLUMNS = (
     "level_db",
     *LATENCY_COLUMNS,
     *FAST_COLUMNS,
+    *SCALED_COLUMNS,
 )
 FORMATS = ("csv", "jsonl")
 
@@ -67,7 +70,11 @@ class CsvWriter:
         row.update(latency)
         fast = row.pop("fast", {})
         assert isinstance(fast, dict)
+        fast.pop("scaled", None)  # only the main values have columns for it
         row.update({f"fast_{name}": value for name, value in fast.items()})
+        scaled = row.pop("scaled", {})
+        assert isinstance(scaled, dict)
+        row.update({f"scaled_{name}": value for name, value in scaled.items()})
         if file is not None:
             row["file"] = file
         self._writer.writerow(row)

@@ -26,7 +26,7 @@ MAX_MESSAGE_BYTES = 2**20
 MAX_TEXT_BYTES = 4096
 MAX_NAME_LENGTH = 200
 SNAPSHOT_CHUNK = 50
-"""Estimates in a snapshot message: about 30 kB, which bounds the memory of a stalled viewer."""
+"""Estimates in a snapshot message: up to 45 kB, which bounds the memory of a stalled viewer."""
 
 
 class ErrorCode(StrEnum):
@@ -259,12 +259,14 @@ def hello(
     lag_order: int,
     window_s: float,
     coverage: float,
+    value_range: str,
+    adapt: bool,
     input_info: Input,
     backend: str,
     utc: str,
     backend_note: str = "",
 ) -> dict[str, object]:
-    """Build the hello: describes the session's input, model, backend and rate."""
+    """Build the hello: describes the session's input, model, backend, rate and range."""
     optional = {"backend_note": backend_note} if backend_note else {}
     return {
         "type": "hello",
@@ -276,6 +278,8 @@ def hello(
         "lag_order": lag_order,
         "window_s": window_s,
         "coverage": coverage,
+        "range": value_range,
+        "adapt": adapt,
         "input": input_object(input_info),
         "backend": backend,
         **optional,

@@ -131,6 +131,7 @@ class MerServer:
         if pipeline is None:
             pipeline = runner.pipeline.config if runner is not None else PipelineConfig()
         self._pipeline_config = pipeline
+        self._value_range = pipeline.range_of(engine.info)
         if stats is None:
             stats = runner.stats if runner is not None else Stats()
         self.stats = stats
@@ -302,6 +303,8 @@ class MerServer:
             lag_order=lag_order,
             window_s=lag_order * info.step_s,
             coverage=info.coverage,
+            value_range=self._value_range,
+            adapt=self._pipeline_config.adapt,
             input_info=channel.info,
             backend=self._engine.backend,
             backend_note=self.backend_note,

@@ -19,6 +19,15 @@ def test_the_metadata_has_what_a_stream_needs(engine: Engine) -> None:
     assert data["lag_order"] == {"min": 1, "max": 20, "default": 20, "fast": 6}
 
 
+def test_a_distribution_survives_json_and_old_files_have_none(engine: Engine) -> None:
+    data = json.loads(engine.info.to_json())
+    del data["distribution"]
+    assert ModelInfo.from_json(json.dumps(data)).distribution == {}
+    distribution = {"valence": (-0.5, 0.0, 0.0, 0.5), "arousal": (-0.25, 0.25)}
+    info = dataclasses.replace(engine.info, distribution=distribution)
+    assert ModelInfo.from_json(info.to_json()).distribution == distribution
+
+
 def test_older_files_have_no_sounds(engine: Engine, sound_engine: Engine) -> None:
     assert engine.info.sounds == ()
     assert ModelInfo.from_json(sound_engine.info.to_json()).sounds == ("music", "speech", "noise")
@@ -52,6 +61,22 @@ def half_a_fast_window(data: dict[str, Any]) -> None:
     data["lag_order"]["fast"] = 2.5
 
 
+def half_a_distribution(data: dict[str, Any]) -> None:
+    data["distribution"] = {"valence": [-0.5, 0.5]}
+
+
+def descending_distribution(data: dict[str, Any]) -> None:
+    data["distribution"] = {"valence": [-0.5, 0.5], "arousal": [0.1, 0.0]}
+
+
+def wide_distribution(data: dict[str, Any]) -> None:
+    data["distribution"] = {"valence": [-0.5, 0.5], "arousal": [-1.5, 0.0]}
+
+
+def short_distribution(data: dict[str, Any]) -> None:
+    data["distribution"] = {"valence": [0.5], "arousal": [-0.5, 0.0]}
+
+
 def other_sounds(data: dict[str, Any]) -> None:
     data["sounds"] = ["music", "birds"]
 
@@ -67,6 +92,10 @@ def other_sounds(data: dict[str, Any]) -> None:
         (bent_line, "cannot be used"),
         (endless_fast_window, "fast window is 21 steps; it must be a whole number from 1 to 20"),
         (half_a_fast_window, "fast window is 2.5 steps"),
+        (half_a_distribution, "must have valence and arousal"),
+        (descending_distribution, "distribution of arousal must be two or more ascending"),
+        (wide_distribution, "distribution of arousal must be"),
+        (short_distribution, "distribution of valence must be"),
     ],
 )
 def test_damaged_metadata_is_refused(

@@ -21,12 +21,13 @@ from live_support import HangingSource, wait_for
 from mer_engine import Engine, Inference
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
-from support import ESTIMATE, FAST_ESTIMATE, blocks, music, values
+from support import ESTIMATE, FAST_ESTIMATE, SCALED_ESTIMATE, blocks, music, values
 
 import realtime_mer
 from realtime_mer import Analysis, Estimate, Input, State, Tracker, UserError, api
 from realtime_mer.audio.microphone import InputDevice, list_input_devices
 from realtime_mer.audio.source import InputKind
+from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
 
 RATE = 16_000
@@ -170,9 +171,7 @@ def test_a_file_equals_the_pipeline(
     engine: Engine, song: NDArray[np.float32], song_file: Path
 ) -> None:
     analysis = realtime_mer.analyze(song_file, hop_s=0.5)
-    pipeline = Pipeline(
-        engine, sample_rate_hz=RATE, channels=2, config=api._settings(0.5, None, -60)
-    )
+    pipeline = Pipeline(engine, sample_rate_hz=RATE, channels=2, config=PipelineConfig(hop_s=0.5))
     assert_allclose(values(analysis), values([*pipeline.feed(song), *pipeline.finish()]), atol=1e-4)
     assert (analysis.sample_rate_hz, analysis.channels, analysis.duration_s) == (RATE, 2, 6.0)
     assert (analysis.input.name, analysis.hop_s, analysis.window_s) == ("song.wav", 0.5, 10.0)
@@ -266,6 +265,10 @@ def test_the_error_names_the_position_of_a_bad_sample(song: NDArray[np.float32])
         ({"lag_order": 0}, "the lag order is 0"),
         ({"lag_order": 99}, "the lag order is 99"),
         ({"lag_order": 2.5}, "lag_order is 2.5; it must be a whole number"),
+        ({"value_range": "wide"}, "value_range is 'wide'; it must be 'raw', 'music' or None"),
+        ({"value_range": "music"}, "has no distribution of its values over music"),
+        ({"adapt": True}, "has no distribution of its values over music"),
+        ({"value_range": "raw", "adapt": True}, "raw values do not adapt"),
         ({"silence_db": 3}, "the silence level is 3"),
     ],
 )
@@ -407,6 +410,26 @@ def test_the_table() -> None:
     assert max(len(word) for word in (*WORDS, *State)) <= 8
 
 
+def test_the_table_has_scaled_values() -> None:
+    table = analysis_of([FAST_ESTIMATE, SCALED_ESTIMATE]).to_numpy()
+    assert np.isnan(table["scaled_valence"][0])
+    assert (table["scaled_valence"][1], table["scaled_arousal_high"][1]) == (0.25, -0.6)
+    assert table["valence"].tolist() == [ESTIMATE.valence] * 2
+
+
+def test_the_range_of_a_model_with_a_distribution(
+    song: NDArray[np.float32], music_model: Path
+) -> None:
+    model = realtime_mer.load_model(music_model)
+    analysis = realtime_mer.analyze(song, sample_rate_hz=RATE, model=model)
+    assert all(estimate.scaled is not None for estimate in analysis)
+    raw = realtime_mer.analyze(song, sample_rate_hz=RATE, model=model, value_range="raw")
+    assert all(estimate.scaled is None for estimate in raw)
+    assert_allclose(values(raw), values(analysis), atol=1e-6)
+    tracker = Tracker(RATE, 2, model=model, adapt=True)
+    assert all(estimate.scaled is not None for estimate in tracker.feed(song))
+
+
 def test_the_data_frame() -> None:
     pytest.importorskip("pandas")
     frame = analysis_of(made_up([0.1, 0.3])).to_pandas()
@@ -438,7 +461,8 @@ def test_the_plot(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "estimate", [ESTIMATE, FAST_ESTIMATE, replace(ESTIMATE, mood=None, state=State.SPEECH)]
+    "estimate",
+    [ESTIMATE, FAST_ESTIMATE, SCALED_ESTIMATE, replace(ESTIMATE, mood=None, state=State.SPEECH)],
 )
 def test_from_dict_inverts_to_dict(estimate: Estimate) -> None:
     data = json.loads(json.dumps(estimate.to_dict()))

@@ -1,5 +1,7 @@
 """The shipped model distinguishes the moods of the demo piece."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from mer_engine import Engine
@@ -8,21 +10,27 @@ from numpy.typing import NDArray
 from realtime_mer.audio.demo import CHANNELS, SAMPLE_RATE_HZ, render_demo
 from realtime_mer.audio.demo_piece import PASSAGES
 from realtime_mer.core.pipeline import Pipeline
-from realtime_mer.core.types import State
+from realtime_mer.core.types import Estimate, State
 
 
 @pytest.fixture(scope="module")
-def moods(engine: Engine) -> dict[str, NDArray[np.float64]]:
-    """Mean valence and arousal of every passage, over windows that lie completely within it."""
+def estimates(engine: Engine) -> list[Estimate]:
+    """The estimates of the demo piece, one a second."""
     pipeline = Pipeline(engine, sample_rate_hz=SAMPLE_RATE_HZ, channels=CHANNELS)
     piece = render_demo().astype(np.float32) / np.float32(32768)
-    estimates = [*pipeline.feed(piece), *pipeline.finish()]
+    return [*pipeline.feed(piece), *pipeline.finish()]
+
+
+@pytest.fixture(scope="module")
+def moods(estimates: list[Estimate]) -> dict[str, NDArray[np.float64]]:
+    """Mean valence and arousal of every passage, over windows that lie completely within it."""
+    window_s = estimates[0].latency.window_s
     means = {}
     for passage in PASSAGES:
         inside = [
             (estimate.valence, estimate.arousal)
             for estimate in estimates
-            if passage.start_s + pipeline.window_s <= estimate.t <= passage.end_s
+            if passage.start_s + window_s <= estimate.t <= passage.end_s
             and estimate.state == State.TRACKING
         ]
         assert len(inside) > 8
@@ -51,3 +59,18 @@ def test_joyful_has_the_highest_valence_and_sad_the_lowest(
 ) -> None:
     for other in ("calm", "tense"):
         assert moods["sad"][0] + MARGIN < moods[other][0] < moods["joyful"][0] - MARGIN
+
+
+def test_the_word_follows_a_change_of_passage_within_three_seconds(
+    estimates: list[Estimate],
+) -> None:
+    words = {estimate.t: estimate.mood for estimate in estimates}
+    for passage in PASSAGES[1:]:
+        before = words[np.floor(passage.start_s)]
+        assert words[np.floor(passage.start_s + 3.0)] != before, passage.name
+
+
+def test_the_word_changes_at_most_three_times_a_minute(estimates: list[Estimate]) -> None:
+    changes = sum(a.mood != b.mood for a, b in pairwise(estimates))
+    # Three changes of passage in a minute and a half, and the start.
+    assert 3 <= changes <= 4

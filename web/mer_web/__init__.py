@@ -46,6 +46,7 @@ _NAMES = (
     "timeline.js",
     "trail.js",
     "value-display.js",
+    "value-range.js",
 )
 
 FILES: dict[str, tuple[str, str]] = {

@@ -4,6 +4,7 @@
  */
 
 import { signed } from "./text.js";
+import { shownValues } from "./value-range.js";
 
 export const MIN_INTERVAL_MS = 1000;
 /** Least change of a value since it was last announced. */
@@ -58,16 +59,16 @@ export class Announcer {
       return;
     }
     const other = estimate.mood !== this._mood || estimate.state !== this._state;
-    const moved = Math.max(Math.abs(estimate.valence - this._valence),
-                           Math.abs(estimate.arousal - this._arousal));
+    const { valence, arousal } = shownValues(estimate);
+    const moved = Math.max(Math.abs(valence - this._valence), Math.abs(arousal - this._arousal));
     if (!other && !(moved >= STEP && since >= DRIFT_MS)) return;
     this._mood = estimate.mood;
     this._state = estimate.state;
-    this._valence = estimate.valence;
-    this._arousal = estimate.arousal;
+    this._valence = valence;
+    this._arousal = arousal;
     const state = STATES[estimate.state];
     const mood = estimate.mood || "no mood yet";
-    const place = `${mood}, valence ${signed(estimate.valence, 1)}, arousal ${signed(estimate.arousal, 1)}.`;
+    const place = `${mood}, valence ${signed(valence, 1)}, arousal ${signed(arousal, 1)}.`;
     this._write(state ? `${state} ${place}` : place, now);
   }
 

@@ -25,6 +25,7 @@ import { Status, inputLine } from "./status.js";
 import { counted } from "./text.js";
 import { Theme } from "./theme.js";
 import { Timeline } from "./timeline.js";
+import { rangeLine } from "./value-range.js";
 
 /** Delay of the timeline beyond one hop, in seconds, so that its right edge always has data. */
 const VIEW_DELAY_S = 0.06;
@@ -232,6 +233,7 @@ class App {
     this.hop = hello.hop_s;
     this.ended = false;
     this.valueDisplay.coverage(hello.coverage);
+    this.plane.setRange(hello.range === "raw" ? "" : rangeLine(hello));
     this.status.hello(hello);
     this.notice.clear("protocol");
     this.notice.clear("ended");

@@ -80,7 +80,7 @@ export class Points {
  */
 export function decimate(history, from, to, origin, perColumn, out) {
   out.reserve(Math.max(0, to - from));
-  const { capacity, time, session } = history;
+  const { capacity, time, session, shown } = history;
   let n = -1;
   let column = NaN;
   let count = 0;
@@ -104,13 +104,13 @@ export function decimate(history, from, to, origin, perColumn, out) {
       column = here;
       out.broken[n] = broken ? 1 : 0;
       out.time[n] = 0;
-      out.valence.begin(n, history.valence[s]);
-      out.arousal.begin(n, history.arousal[s]);
+      out.valence.begin(n, shown.valence[s]);
+      out.arousal.begin(n, shown.arousal[s]);
     }
     count += 1;
     out.time[n] += at;
-    out.valence.add(n, history.valence[s], history.valence_low[s], history.valence_high[s]);
-    out.arousal.add(n, history.arousal[s], history.arousal_low[s], history.arousal_high[s]);
+    out.valence.add(n, shown.valence[s], shown.valence_low[s], shown.valence_high[s]);
+    out.arousal.add(n, shown.arousal[s], shown.arousal_low[s], shown.arousal_high[s]);
     lastTime = time[s];
     lastSession = session[s];
   }

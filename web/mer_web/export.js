@@ -6,9 +6,15 @@ const FAST = /** @type {const} */ ([
   "window_s", "valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high",
 ]);
 
+/** Empty with the range raw. */
+const SCALED = /** @type {const} */ ([
+  "valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high",
+]);
+
 export const COLUMNS = /** @type {const} */ ([
   "session", "seq", "t", "utc", "valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high",
   "mood", "state", "level_db", ...LATENCY, ...FAST.map((name) => `fast_${name}`),
+  ...SCALED.map((name) => `scaled_${name}`),
 ]);
 
 /**
@@ -46,6 +52,7 @@ export function csvLines(history) {
       cell(row.mood), cell(row.state), plain(row.level_db, 2),
       ...LATENCY.map((name) => plain(row.latency[name], 3)),
       ...FAST.map((name) => (row.fast ? plain(row.fast[name], 6) : "")),
+      ...SCALED.map((name) => (row.scaled ? plain(row.scaled[name], 6) : "")),
     ].join(",") + "\n");
   }
   return lines;

@@ -7,6 +7,7 @@
  */
 
 import { STATES } from "./protocol.js";
+import { shownValues } from "./value-range.js";
 
 /** An hour at ten estimates a second, and a minute more, so that the oldest column of the view is complete. */
 const CAPACITY = 36600;
@@ -16,6 +17,9 @@ export const GAP_S = 2.5;
 
 const NUMBERS = /** @type {const} */ ([
   "valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high", "level_db",
+]);
+const SHOWN = /** @type {const} */ ([
+  "valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high",
 ]);
 const LATENCY = /** @type {const} */ (["window_s", "buffer_ms", "compute_ms", "queue_ms"]);
 const FAST = /** @type {const} */ ([
@@ -60,6 +64,14 @@ export class History {
     this.arousal_low = new Float32Array(capacity);
     this.arousal_high = new Float32Array(capacity);
     this.level_db = new Float32Array(capacity);
+    /** The values to draw: the scaled ones of an estimate that has them, else those above. */
+    this.shown = {
+      valence: new Float32Array(capacity), arousal: new Float32Array(capacity),
+      valence_low: new Float32Array(capacity), valence_high: new Float32Array(capacity),
+      arousal_low: new Float32Array(capacity), arousal_high: new Float32Array(capacity),
+    };
+    /** 1 where `shown` has scaled values. */
+    this._isScaled = new Uint8Array(capacity);
     this.latency = new Float32Array(capacity * LATENCY.length);
     /** NaN where an estimate had no fast values. */
     this._fast = new Float32Array(capacity * FAST.length);
@@ -141,6 +153,9 @@ export class History {
     this.state[slot] = stateCode(estimate.state);
     this.session[slot] = session;
     for (const name of NUMBERS) this[name][slot] = estimate[name];
+    const shown = shownValues(estimate);
+    for (const name of SHOWN) this.shown[name][slot] = shown[name];
+    this._isScaled[slot] = estimate.scaled ? 1 : 0;
     for (let k = 0; k < LATENCY.length; k += 1) {
       this.latency[slot * LATENCY.length + k] = estimate.latency[LATENCY[k]];
     }
@@ -191,7 +206,8 @@ export class History {
 
   /**
    * @param {number} index in [start, end)
-   * @returns {import("./protocol.js").Estimate & {session: string}} as received (numbers in single precision)
+   * @returns {import("./protocol.js").Estimate & {session: string}} as received (numbers in single precision;
+   *   without the scaled fast values)
    */
   at(index) {
     const slot = this.slot(index);
@@ -218,8 +234,18 @@ export class History {
         queue_ms: this.latency[base + 3],
       },
       ...(fast && { fast }),
+      ...(this._isScaled[slot] && { scaled: this._shownAt(slot) }),
       session: this.sessions[this.session[slot]]?.id ?? "",
     };
+  }
+
+  /**
+   * @param {number} slot
+   * @returns {import("./protocol.js").AxisValues}
+   */
+  _shownAt(slot) {
+    const values = SHOWN.map((name) => [name, this.shown[name][slot]]);
+    return /** @type {import("./protocol.js").AxisValues} */ (Object.fromEntries(values));
   }
 
   /**

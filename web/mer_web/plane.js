@@ -9,11 +9,10 @@ import { STATES, repeats } from "./protocol.js";
 import { stateCode } from "./history.js";
 import { Surface, offscreen } from "./surface.js";
 import { TRAIL_S, trailIndices } from "./trail.js";
+import { shownValues } from "./value-range.js";
 
 const [SILENCE, SETTLING, , STALLED] = STATES.map(stateCode);
 
-/** Radius around the centre where the mood is neutral. */
-const NEUTRAL_RADIUS = 0.08;
 const FIELD_STEPS = 72;
 /** Least time that a mood or state is shown: keeps below three flashes a second for any input. */
 const MIN_INTERVAL_MS = 240;
@@ -45,6 +44,7 @@ export class Plane {
     this._fastSpring = new Spring(2);
     this._hasFast = false;
     this._mood = "";
+    this._range = "";
     this._state = -1;
     this._changedAt = -Infinity;
     this._settleTime = 0.9;
@@ -60,6 +60,14 @@ export class Plane {
     this._invalidate();
   }
 
+  /** @param {string} range names the range of the values, beside the axis; may be empty */
+  setRange(range) {
+    if (range === this._range) return;
+    this._range = range;
+    this._field = null;
+    this._dirty = true;
+  }
+
   _invalidate() {
     this._field = null;
     this._dirty = true;
@@ -73,11 +81,11 @@ export class Plane {
    */
   show(estimate, hop, now) {
     this._settleTime = Math.max(0.15, Math.min(1.1, hop * 1.1));
+    const main = shownValues(estimate);
     this._spring.aim([
-      estimate.valence, estimate.arousal, estimate.valence_low, estimate.valence_high,
-      estimate.arousal_low, estimate.arousal_high,
+      main.valence, main.arousal, main.valence_low, main.valence_high, main.arousal_low, main.arousal_high,
     ], this.reducedMotion);
-    const { fast } = estimate;
+    const fast = estimate.fast && shownValues(estimate.fast);
     if (fast) this._fastSpring.aim([fast.valence, fast.arousal], this.reducedMotion);
     else this._fastSpring.reset();
     this._hasFast = fast !== undefined;
@@ -226,8 +234,6 @@ export class Plane {
     context.globalAlpha = dark ? 0.11 : 0.14;
     context.beginPath();
     context.arc(x + size / 2, y + size / 2, size / 4, 0, 7);
-    context.moveTo(x + size / 2 + (NEUTRAL_RADIUS * size) / 2, y + size / 2);
-    context.arc(x + size / 2, y + size / 2, (NEUTRAL_RADIUS * size) / 2, 0, 7);
     context.stroke();
     context.globalAlpha = 1;
     context.strokeStyle = style.line;
@@ -294,8 +300,8 @@ export class Plane {
       context.globalAlpha = 1;
       context.fillStyle = style.ink;
       context.font = `600 ${plot.text * 1.12}px ${style.font}`;
-      const r = (NEUTRAL_RADIUS * plot.size) / 2;
-      context.fillText(CENTRE, plot.x + plot.size / 2 + r * 0.9, plot.y + plot.size / 2 + r * 0.9 + plot.text * 0.6);
+      const offset = plot.size * 0.036;
+      context.fillText(CENTRE, plot.x + plot.size / 2 + offset, plot.y + plot.size / 2 + offset + plot.text * 0.6);
     }
     context.globalAlpha = 1;
   }
@@ -322,7 +328,11 @@ export class Plane {
     };
     context.save();
     context.translate(x, y + size + gutter * 0.55);
-    drawAxis("−1 unpleasant", "valence", "pleasant +1");
+    const [low, name, high] = ["−1 unpleasant", `valence · ${this._range}`, "pleasant +1"];
+    const wide = (/** @type {string} */ word) => context.measureText(word).width;
+    // The name is centred: the longer end decides whether it fits.
+    const fits = wide(name) / 2 + Math.max(wide(low), wide(high)) + text < size / 2;
+    drawAxis(low, this._range && fits ? name : "valence", high);
     context.restore();
     context.save();
     context.translate(x - gutter * 0.55, y + size);
@@ -343,8 +353,8 @@ export class Plane {
     const { context, ratio } = this._surface;
     const plot = this._plot;
     const frozen = this._frozen;
-    const xs = indices.map((i) => this._x(history.valence[history.slot(i)]));
-    const ys = indices.map((i) => this._y(history.arousal[history.slot(i)]));
+    const xs = indices.map((i) => this._x(history.shown.valence[history.slot(i)]));
+    const ys = indices.map((i) => this._y(history.shown.arousal[history.slot(i)]));
     // The trail ends where the point is shown, not at its target.
     xs[xs.length - 1] = this._x(this._spring.value[0]);
     ys[ys.length - 1] = this._y(this._spring.value[1]);
@@ -355,7 +365,7 @@ export class Plane {
       const age = Math.max(0, Math.min(1, (now - history.time[slot]) / TRAIL_S));
       const recency = (1 - age) ** 1.6;
       context.strokeStyle = style.palette.translucent(
-        history.valence[slot], history.arousal[slot], recency * (frozen ? 0.4 : 0.85));
+        history.shown.valence[slot], history.shown.arousal[slot], recency * (frozen ? 0.4 : 0.85));
       context.lineWidth = ratio * (0.8 + recency * plot.size / ratio * 0.01);
       const startX = k === 1 ? xs[0] : (xs[k - 1] + xs[k - 2]) / 2;
       const startY = k === 1 ? ys[0] : (ys[k - 1] + ys[k - 2]) / 2;

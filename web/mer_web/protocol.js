@@ -24,6 +24,9 @@ export function repeats(state) {
 /**
  * @typedef {{window_s: number, buffer_ms: number, compute_ms: number, queue_ms: number}} Latency
  *
+ * @typedef {{valence: number, arousal: number, valence_low: number, valence_high: number, arousal_low: number,
+ *            arousal_high: number}} AxisValues  in [-1, 1]; each interval contains its value
+ *
  * @typedef {object} Fast  values from the newest seconds alone, in [-1, 1]
  * @property {number} window_s  number of seconds
  * @property {number} valence
@@ -32,6 +35,7 @@ export function repeats(state) {
  * @property {number} valence_high
  * @property {number} arousal_low
  * @property {number} arousal_high
+ * @property {AxisValues} [scaled]  the same as their place among music; absent with the range raw
  *
  * @typedef {object} Estimate  valence, arousal and their 80 % interval in [-1, 1]
  * @property {"estimate"} type
@@ -49,6 +53,7 @@ export function repeats(state) {
  * @property {number} level_db
  * @property {Latency} latency
  * @property {Fast} [fast]         absent where the server has none
+ * @property {AxisValues} [scaled] the values as their place among music; absent with the range raw
  *
  * @typedef {{kind: string, name: string, sample_rate_hz: number, channels: number}} InputInfo
  *
@@ -61,6 +66,8 @@ export function repeats(state) {
  * @property {number} hop_s
  * @property {number} window_s
  * @property {number} coverage
+ * @property {string} range        raw or music; empty from an older server
+ * @property {boolean} adapt       whether the range adapts to the stream
  * @property {InputInfo} input
  * @property {string} backend
  * @property {string} backend_note why a fallback backend runs; usually empty
@@ -121,8 +128,7 @@ function axisValue(from, name) {
 
 /**
  * @param {Record<string, unknown>} from
- * @returns {{valence: number, arousal: number, valence_low: number, valence_high: number, arousal_low: number,
- *            arousal_high: number}} each interval contains its value
+ * @returns {AxisValues}
  */
 function axisValues(from) {
   const valence = axisValue(from, "valence");
@@ -138,6 +144,14 @@ function axisValues(from) {
 }
 
 /**
+ * @param {Record<string, unknown>} from
+ * @returns {{scaled?: AxisValues}}
+ */
+function scaledPart(from) {
+  return from.scaled === undefined ? {} : { scaled: axisValues(record(from.scaled, "scaled")) };
+}
+
+/**
  * @param {unknown} value
  * @returns {Estimate}
  */
@@ -150,6 +164,7 @@ function parseEstimate(value) {
   if (state === "") throw new ProtocolError("state is missing");
   /** @type {Estimate} */
   const estimate = {
+    ...scaledPart(from),
     type: "estimate",
     seq: number(from, "seq"),
     t: number(from, "t"),
@@ -167,7 +182,7 @@ function parseEstimate(value) {
   };
   if (from.fast !== undefined) {
     const fast = record(from.fast, "fast");
-    estimate.fast = { window_s: number(fast, "window_s"), ...axisValues(fast) };
+    estimate.fast = { window_s: number(fast, "window_s"), ...axisValues(fast), ...scaledPart(fast) };
   }
   return estimate;
 }
@@ -193,6 +208,8 @@ function parseHello(from) {
     hop_s: number(from, "hop_s", 1),
     window_s: number(from, "window_s", 0),
     coverage: number(from, "coverage", 0.8),
+    range: clean(from.range, 24),
+    adapt: from.adapt === true,
     input: {
       kind: clean(input.kind, 24),
       name: clean(input.name, 80),

@@ -2,6 +2,7 @@
 
 import { element, setData, setText } from "./dom.js";
 import { brief, clean, counted, span } from "./text.js";
+import { rangeLine } from "./value-range.js";
 
 /** Texts of the server's loss counters. @type {Record<string, [one: string, many: string]>} */
 const COUNTERS = {
@@ -87,7 +88,7 @@ export class Status {
   hello(hello) {
     setText(this._source, inputLine(hello.input));
     this._source.title = this._source.textContent ?? "";
-    const runs = [hello.server, hello.model && `model ${hello.model}`, hello.backend].filter(Boolean);
+    const runs = [hello.server, hello.model && `model ${hello.model}`, hello.backend, rangeLine(hello)].filter(Boolean);
     setText(this._about, runs.join(" · "));
     this._about.title = hello.backend_note;
   }

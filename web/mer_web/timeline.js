@@ -10,6 +10,7 @@ import { STATES } from "./protocol.js";
 import { OTHER_STATE, stateCode } from "./history.js";
 import { Surface, offscreen } from "./surface.js";
 import { clean, signed } from "./text.js";
+import { shownValues } from "./value-range.js";
 
 export const ZOOMS_S = /** @type {const} */ ([60, 600, 3600]);
 
@@ -420,7 +421,7 @@ export class Timeline {
     if (time - history.time[a] > 4 || history.session[a] !== history.session[b]) return null;
     const share = interval > 0 ? Math.max(0, Math.min(1, (time - history.time[b]) / interval)) : 1;
     const mix = (/** @type {Float32Array} */ column) => column[b] + share * (column[a] - column[b]);
-    return { valence: mix(history.valence), arousal: mix(history.arousal) };
+    return { valence: mix(history.shown.valence), arousal: mix(history.shown.arousal) };
   }
 
   /**
@@ -468,8 +469,10 @@ export class Timeline {
     if (gap(before) < gap(index)) index = before;
     if (gap(index) > Math.max(3, perColumn * 2)) return;
     const found = history.at(index);
-    const text = `${new Date(found.utc).toLocaleTimeString()}   ${found.mood || "–"}   valence ${signed(found.valence)}   `
-      + `arousal ${signed(found.arousal)}`;
+    const shown = shownValues(found);
+    const raw = found.scaled ? `   (raw ${signed(found.valence)}, ${signed(found.arousal)})` : "";
+    const text = `${new Date(found.utc).toLocaleTimeString()}   ${found.mood || "–"}   valence ${signed(shown.valence)}   `
+      + `arousal ${signed(shown.arousal)}${raw}`;
     context.strokeStyle = style.ink;
     context.globalAlpha = 0.6;
     context.lineWidth = plot.ratio;

@@ -3,6 +3,7 @@
 import { repeats } from "./protocol.js";
 import { element, setData, setText } from "./dom.js";
 import { brief, clean, latencyLine, signed } from "./text.js";
+import { shownValues } from "./value-range.js";
 
 /** Numbers that change faster than this are unreadable. */
 const MIN_INTERVAL_MS = 240;
@@ -48,8 +49,9 @@ export function gauge(value, low, high) {
  */
 function fastLabel(fast) {
   if (!fast) return "";
-  return `. The last ${brief(fast.window_s)} seconds alone: valence ${signed(fast.valence)}, `
-    + `arousal ${signed(fast.arousal)}`;
+  const { valence, arousal } = shownValues(fast);
+  return `. The last ${brief(fast.window_s)} seconds alone: valence ${signed(valence)}, `
+    + `arousal ${signed(arousal)}`;
 }
 
 export class ValueDisplay {
@@ -103,10 +105,14 @@ export class ValueDisplay {
     setData(nodes.state, "state", estimate.state);
     this._setFrozen(repeats(estimate.state));
     this.colour(estimate, palette);
+    const shown = shownValues(estimate);
     for (const { name, number, within, band, needle } of this._axes) {
-      const value = estimate[name];
-      const [low, high] = [estimate[`${name}_low`], estimate[`${name}_high`]];
+      const value = shown[name];
+      const [low, high] = [shown[`${name}_low`], shown[`${name}_high`]];
       setText(number, signed(value));
+      const raw = estimate.scaled ? `The place among music. The model's own value: ${signed(estimate[name])}, within `
+        + `${signed(estimate[`${name}_low`])} … ${signed(estimate[`${name}_high`])}` : "";
+      if (number.title !== raw) number.title = raw;
       setText(within, `${signed(low)} … ${signed(high)}`);
       const moved = gauge(value, low, high);
       needle.style.transform = moved.needle;
@@ -114,8 +120,8 @@ export class ValueDisplay {
     }
     this._showFast(estimate.fast);
     setText(nodes.badgeMood, mood);
-    setText(nodes.badgeValence, signed(estimate.valence));
-    setText(nodes.badgeArousal, signed(estimate.arousal));
+    setText(nodes.badgeValence, signed(shown.valence));
+    setText(nodes.badgeArousal, signed(shown.arousal));
     this.level(estimate.level_db);
     const { latency } = estimate;
     setText(nodes.latency, latencyLine(latency));
@@ -125,7 +131,7 @@ export class ValueDisplay {
       this._labelledAt = now;
       nodes.meter.setAttribute("aria-valuenow", String(Math.round(Math.max(MIN_LEVEL_DB, estimate.level_db))));
       this._plane.setAttribute("aria-label", `Plane of valence and arousal. Now ${estimate.mood || "no mood yet"}: valence `
-        + `${signed(estimate.valence)}, arousal ${signed(estimate.arousal)}${fastLabel(estimate.fast)}`);
+        + `${signed(shown.valence)}, arousal ${signed(shown.arousal)}${fastLabel(estimate.fast)}`);
     }
   }
 
@@ -135,10 +141,11 @@ export class ValueDisplay {
       fastRow.hidden = fast === undefined;
       if (!fast) continue;
       const seconds = brief(fast.window_s);
+      const shown = shownValues(fast);
       setText(fastSpan, `last ${seconds} s`);
-      setText(fastNumber, signed(fast[name]));
+      setText(fastNumber, signed(shown[name]));
       fastRow.title = `The hollow point: the estimate from the last ${seconds} s alone. Faster at a change, and less certain: `
-        + `${signed(fast[`${name}_low`])} … ${signed(fast[`${name}_high`])}.`;
+        + `${signed(shown[`${name}_low`])} … ${signed(shown[`${name}_high`])}.`;
     }
     const title = fast ? `Hollow point: the last ${brief(fast.window_s)} s alone` : "";
     if (this._plane.title !== title) this._plane.title = title;
@@ -150,8 +157,9 @@ export class ValueDisplay {
    */
   colour(estimate, palette) {
     const root = document.documentElement.style;
-    root.setProperty("--mood", palette.ink(estimate.valence, estimate.arousal));
-    root.setProperty("--place", palette.css(estimate.valence, estimate.arousal));
+    const { valence, arousal } = shownValues(estimate);
+    root.setProperty("--mood", palette.ink(valence, arousal));
+    root.setProperty("--place", palette.css(valence, arousal));
   }
 
   /** @param {number} coverage share of moments whose true value lies in the interval, 0 to 1 */

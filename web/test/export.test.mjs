@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { COLUMNS, cell, csvLines, fileName } from "../mer_web/export.js";
 import { History } from "../mer_web/history.js";
-import { estimate, fast } from "./support.mjs";
+import { estimate, fast, scaled } from "./support.mjs";
 
 test("columns and a row", () => {
   const history = new History(4);
@@ -12,9 +12,10 @@ test("columns and a row", () => {
   const [head, row] = csvLines(history);
   assert.equal(head, "session,seq,t,utc,valence,arousal,valence_low,valence_high,arousal_low,arousal_high,"
     + "mood,state,level_db,window_s,buffer_ms,compute_ms,queue_ms,"
-    + "fast_window_s,fast_valence,fast_arousal,fast_valence_low,fast_valence_high,fast_arousal_low,fast_arousal_high\n");
+    + "fast_window_s,fast_valence,fast_arousal,fast_valence_low,fast_valence_high,fast_arousal_low,fast_arousal_high,"
+    + "scaled_valence,scaled_arousal,scaled_valence_low,scaled_valence_high,scaled_arousal_low,scaled_arousal_high\n");
   assert.equal(row, `abc,3,1.5,${estimate({ seq: 3 }).utc},-0.123456,-0.5,-0.123456,0.5,-0.75,-0.25,`.replace("-0.123456,0.5", "0,0.5")
-    + "calm,tracking,-23.45,10,1,2,0,,,,,,,\n");
+    + "calm,tracking,-23.45,10,1,2,0,,,,,,,,,,,,,\n");
   assert.equal(row.split(",").length, COLUMNS.length);
 });
 
@@ -24,10 +25,16 @@ test("before any music the cell of the mood is empty", () => {
   assert.match(csvLines(history)[1], /,,speech,-20,/);
 });
 
-test("fast values are the last columns", () => {
+test("fast values follow the latency", () => {
   const history = new History(4);
   history.push(estimate({ seq: 0, fast: fast({ valence: 0.123457 }) }));
-  assert.match(csvLines(history)[1], /,10,1,2,0,3,0\.123457,-0\.25,0\.25,0\.75,-0\.5,0\n$/);
+  assert.match(csvLines(history)[1], /,10,1,2,0,3,0\.123457,-0\.25,0\.25,0\.75,-0\.5,0,,,,,,\n$/);
+});
+
+test("scaled values are the last columns", () => {
+  const history = new History(4);
+  history.push(estimate({ seq: 0, scaled: scaled() }));
+  assert.match(csvLines(history)[1], /,0,,,,,,,,0\.75,-1,0,1,-1,-0\.5\n$/);
 });
 
 test("six decimals are exact in the single precision of the history", () => {

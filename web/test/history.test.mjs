@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { History } from "../mer_web/history.js";
-import { estimate, fast } from "./support.mjs";
+import { estimate, fast, scaled } from "./support.mjs";
 
 function filled(count, capacity) {
   const history = new History(capacity);
@@ -27,6 +27,19 @@ test("stores fast values, also in reused slots", () => {
   history.push(estimate({ seq: 3, fast: fast({ valence: -1 }) }));
   assert.equal("fast" in history.at(2), false);
   assert.equal(history.at(3).fast.valence, -1);
+});
+
+test("shows scaled values where there are any, also in reused slots", () => {
+  const history = new History(2);
+  history.push(estimate({ seq: 0, scaled: scaled() }));
+  history.push(estimate({ seq: 1 }));
+  assert.deepEqual(history.at(0).scaled, scaled());
+  assert.equal(history.at(0).valence, estimate().valence);
+  assert.equal("scaled" in history.at(1), false);
+  assert.deepEqual([...history.shown.valence], [scaled().valence, estimate().valence]);
+  history.push(estimate({ seq: 2 }));
+  assert.equal("scaled" in history.at(2), false);
+  assert.equal(history.shown.valence[0], estimate().valence);
 });
 
 test("overwrites the oldest and keeps indices", () => {

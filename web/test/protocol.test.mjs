@@ -2,13 +2,21 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { ProtocolError, STATES, parseMessage, repeats, socketUrl, startMessage } from "../mer_web/protocol.js";
-import { estimate, fast, hello } from "./support.mjs";
+import { estimate, fast, hello, scaled } from "./support.mjs";
 
 const parse = (message) => parseMessage(JSON.stringify(message));
 
 test("an estimate keeps all fields", () => {
   const sent = estimate({ seq: 7, valence: 0.123456 });
   assert.deepEqual(parse(sent), sent);
+});
+
+test("scaled values are optional and validated", () => {
+  const sent = estimate({ scaled: scaled(), fast: fast({ scaled: scaled({ valence: 0.5 }) }) });
+  assert.deepEqual(parse(sent), sent);
+  assert.equal("scaled" in parse(estimate({ fast: fast() })).fast, false);
+  assert.equal(parse(estimate({ scaled: scaled({ valence_low: 1 }) })).scaled.valence_low, 0.75);
+  assert.throws(() => parse(estimate({ scaled: scaled({ arousal: "0" }) })), /arousal is not a finite number/);
 });
 
 test("fast values are optional and validated", () => {

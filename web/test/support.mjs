@@ -25,6 +25,12 @@ export function fast(overrides = {}) {
            arousal_high: 0, ...overrides };
 }
 
+/** Scaled values as the server sends them, each exact in single precision. */
+export function scaled(overrides = {}) {
+  return { valence: 0.75, arousal: -1, valence_low: 0, valence_high: 1, arousal_low: -1, arousal_high: -0.5,
+           ...overrides };
+}
+
 /** A clock that a test advances. */
 export class ManualClock {
   constructor() {

@@ -187,6 +187,8 @@ def test_estimates_before_the_damage_are_kept(
     [
         (["--hop", "0.05"], "the hop is 0.05 s"),
         (["--lag-order", "21"], "the lag order is 21"),
+        (["--range", "music"], "has no distribution of its values over music"),
+        (["--adapt"], "has no distribution of its values over music"),
         (["--silence-db", "10"], "the silence level is 10.0 dB"),
         (["--plot", "x.gif"], "must end in .png"),
         (["--model", "nowhere.onnx"], "nowhere.onnx cannot be read"),

@@ -274,6 +274,8 @@ def test_a_port_in_use_is_exit_code_2() -> None:
         (("--port", "70000"), "port is 70000; it must lie between 0 and 65535"),
         (("--hop", "0.55"), "hop is 0.55 s"),
         (("--lag-order", "21"), "lag order is 21"),
+        (("--range", "music"), "has no distribution of its values over music"),
+        (("--range", "raw", "--adapt"), "raw values do not adapt"),
         (("--silence-db", "3"), "silence level is 3.0 dB"),
         (("--max-viewers", "0"), "number of viewers is 0"),
         (("--allow-origin", "vj.example"), "'vj.example' is not an origin"),

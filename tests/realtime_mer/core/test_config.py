@@ -1,6 +1,9 @@
-import pytest
+from dataclasses import replace
 
-from realtime_mer.core.config import PipelineConfig
+import pytest
+from mer_engine import Engine
+
+from realtime_mer.core.config import PipelineConfig, Range
 from realtime_mer.errors import UserError
 
 
@@ -23,3 +26,20 @@ def test_other_settings_out_of_range_are_errors() -> None:
         PipelineConfig(lag_order=0)
     with pytest.raises(UserError, match="silence level is 3"):
         PipelineConfig(silence_db=3)
+
+
+def test_the_range_is_music_where_the_model_has_a_distribution(engine: Engine) -> None:
+    old = engine.info
+    new = replace(old, distribution=dict.fromkeys(("valence", "arousal"), (-0.5, 0.5)))
+    assert PipelineConfig().range_of(old) is Range.RAW
+    assert PipelineConfig().range_of(new) is Range.MUSIC
+    assert PipelineConfig(value_range=Range.RAW).range_of(new) is Range.RAW
+    for config in (PipelineConfig(value_range=Range.MUSIC), PipelineConfig(adapt=True)):
+        assert config.range_of(new) is Range.MUSIC
+        with pytest.raises(UserError, match=f"{old.name} has no distribution of its values"):
+            config.range_of(old)
+
+
+def test_raw_values_do_not_adapt() -> None:
+    with pytest.raises(UserError, match="raw values do not adapt"):
+        PipelineConfig(value_range=Range.RAW, adapt=True)

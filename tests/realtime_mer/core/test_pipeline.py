@@ -7,7 +7,7 @@ import pytest
 from mer_engine import Engine
 from support import ManualClock, blocks, music, values
 
-from realtime_mer.core.config import PipelineConfig
+from realtime_mer.core.config import PipelineConfig, Range
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import BadSamplesError, UserError
@@ -266,3 +266,57 @@ def test_compute_time_and_utc_come_from_the_clock(engine: Engine) -> None:
     (estimate,) = made.feed(music(1.1))
     assert estimate.latency.compute_ms == 0.0
     assert estimate.utc == "2026-01-02T03:04:05.000Z"
+
+
+def scaled(estimates: list[Estimate]) -> np.ndarray:
+    """Return the scaled values of the main and of the fast window: float64 [n, 12]."""
+    rows = []
+    for e in estimates:
+        assert e.scaled is not None
+        assert e.fast is not None
+        assert e.fast.scaled is not None
+        rows.append([*e.scaled.to_dict().values(), *e.fast.scaled.to_dict().values()])
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("adapt", [False, True])
+def test_the_range_changes_only_scaled_values_and_moods(
+    music_engine: Engine, adapt: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realtime_mer.core.value_range.ADAPT_AFTER_S", 3.0)
+    signal = music(24.0)
+    raw = analyze(make_pipeline(music_engine, value_range=Range.RAW), signal, [44_100])
+    assert {(e.scaled, e.fast and e.fast.scaled) for e in raw} == {(None, None)}
+    made = make_pipeline(music_engine, adapt=adapt)
+    reference = analyze(made, signal, [len(signal)])
+    np.testing.assert_allclose(values(reference), values(raw), atol=BLOCKS_TOLERANCE)
+    got = scaled(reference)
+    assert np.abs(got).max() <= 1.0
+    assert np.abs(got[:, 0] - [e.valence for e in raw]).max() > 0.05
+    still = scaled(analyze(make_pipeline(music_engine), signal, [len(signal)]))
+    assert (np.abs(got - still).max() > 1e-4) == adapt
+    # Live equals offline, and a reset forgets everything. The map is up to five times as steep.
+    made.reset()
+    again = analyze(made, signal, [4410, 123])
+    np.testing.assert_allclose(scaled(again), got, atol=5 * BLOCKS_TOLERANCE)
+    assert [e.mood for e in again] == [e.mood for e in reference]
+
+
+def test_silence_keeps_the_mood_and_a_new_piece_chooses_its_own(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[float] = []
+    made = make_pipeline(engine)
+    start_piece = made._builder.start_piece
+
+    def note_start() -> None:
+        starts.append(made.t)
+        start_piece()
+
+    monkeypatch.setattr(made._builder, "start_piece", note_start)
+    silence = np.zeros((4 * RATE_HZ, 1), np.float32)
+    estimates = analyze(made, np.concatenate([music(5.0), silence, music(5.0, seed=4)]), [44_100])
+    silent = [e.mood for e in estimates if e.state == State.SILENCE]
+    assert len(silent) >= 3
+    assert set(silent) == {estimates[4].mood}
+    assert starts == pytest.approx([0.1, 9.1], abs=0.1)

@@ -1,6 +1,6 @@
 import json
 
-from support import ESTIMATE, FAST_ESTIMATE
+from support import ESTIMATE, FAST_ESTIMATE, SCALED_ESTIMATE
 
 
 def test_names_and_their_order_in_json() -> None:
@@ -26,3 +26,13 @@ def test_fast_values_come_last_if_present() -> None:
     ]  # fmt: skip
     assert wire["fast"]["window_s"] == 3.0
     assert wire["fast"]["valence"] == 0.333333
+
+
+def test_scaled_values_come_after_the_raw_ones_if_present() -> None:
+    wire = json.loads(json.dumps(SCALED_ESTIMATE.to_dict()))
+    assert list(wire) == [*FAST_ESTIMATE.to_dict(), "scaled"]
+    assert list(wire["scaled"]) == list(wire["fast"]["scaled"]) == [
+        "valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high",
+    ]  # fmt: skip
+    assert wire["valence"] == ESTIMATE.to_dict()["valence"]
+    assert (wire["scaled"]["valence"], wire["fast"]["scaled"]["valence"]) == (0.25, 0.666667)

@@ -7,10 +7,10 @@ import io
 import json
 from dataclasses import replace
 
-from support import ESTIMATE, FAST_ESTIMATE
+from support import ESTIMATE, FAST_ESTIMATE, SCALED_ESTIMATE
 
 from realtime_mer.core.types import State
-from realtime_mer.outputs.table import COLUMNS, FAST_COLUMNS, table_writer
+from realtime_mer.outputs.table import COLUMNS, FAST_COLUMNS, SCALED_COLUMNS, table_writer
 
 
 def test_csv_has_a_header_and_one_row_per_estimate() -> None:
@@ -37,13 +37,12 @@ def test_before_any_music_the_mood_is_empty() -> None:
     assert json.loads(stream.getvalue())["mood"] is None
 
 
-def test_fast_values_are_the_last_columns_or_empty() -> None:
+def test_fast_values_have_columns_that_may_be_empty() -> None:
     stream = io.StringIO()
     writer = table_writer("csv", stream)
     writer.write(ESTIMATE)
     writer.write(FAST_ESTIMATE)
     without, with_fast = csv.DictReader(io.StringIO(stream.getvalue()))
-    assert COLUMNS[-len(FAST_COLUMNS) :] == FAST_COLUMNS
     assert {without[name] for name in FAST_COLUMNS} == {""}
     assert [float(with_fast[name]) for name in FAST_COLUMNS] == [
         3.0, 0.333333, -0.25, 0.0, 0.6, -0.5, 0.125,
@@ -51,8 +50,22 @@ def test_fast_values_are_the_last_columns_or_empty() -> None:
     assert with_fast["valence"] == without["valence"]
 
 
+def test_scaled_values_are_the_last_columns_or_empty() -> None:
+    stream = io.StringIO()
+    writer = table_writer("csv", stream)
+    writer.write(FAST_ESTIMATE)
+    writer.write(SCALED_ESTIMATE)
+    without, with_scaled = csv.DictReader(io.StringIO(stream.getvalue()))
+    assert COLUMNS[-len(SCALED_COLUMNS) :] == SCALED_COLUMNS
+    assert {without[name] for name in SCALED_COLUMNS} == {""}
+    assert [float(with_scaled[name]) for name in SCALED_COLUMNS] == [
+        0.25, -1.0, -0.2, 0.6, -1.0, -0.6,
+    ]  # fmt: skip
+    assert with_scaled["fast_valence"] == without["fast_valence"]
+
+
 def test_json_lines_equal_the_wire_format() -> None:
-    for estimate in (ESTIMATE, FAST_ESTIMATE):
+    for estimate in (ESTIMATE, FAST_ESTIMATE, SCALED_ESTIMATE):
         stream = io.StringIO()
         table_writer("jsonl", stream).write(estimate)
         assert stream.getvalue().endswith("\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import ESTIMATE, FAST_ESTIMATE
+from support import ESTIMATE, SCALED_ESTIMATE
 
 from realtime_mer.audio.format import AudioFormat
 from realtime_mer.audio.source import Input, InputKind
@@ -143,12 +143,14 @@ def messages() -> dict[str, dict[str, object]]:
             lag_order=20,
             window_s=10.0,
             coverage=0.8,
+            value_range="raw",
+            adapt=False,
             input_info=info,
             backend="onnxruntime",
             utc="2026-01-02T03:04:05.000Z",
         ),
         protocol.snapshot("s", [ESTIMATE], complete=True, more=False),
-        FAST_ESTIMATE.to_dict(),
+        SCALED_ESTIMATE.to_dict(),
         protocol.health("s", {"overflows": 1}, viewers=2, sessions=1, uptime_s=3.14159),
         protocol.warning(Notice("stalled", "no audio")),
         protocol.error(ErrorCode.BAD_JSON, "no"),
@@ -166,7 +168,14 @@ def test_hello_contains_the_backend_note() -> None:
         for name in ("session", "hop_s", "lag_order", "window_s", "coverage", "backend", "utc")
     }
     info = Input(InputKind.DEMO, "demo", 44_100, 2, paced=True, live=False)
-    hello = protocol.hello(**fields, model={}, input_info=info, backend_note="the card failed")  # type: ignore[arg-type]
+    hello = protocol.hello(
+        **fields,  # type: ignore[arg-type]
+        value_range="music",
+        adapt=True,
+        model={},
+        input_info=info,
+        backend_note="the card failed",
+    )
     assert hello["backend_note"] == "the card failed"
 
 
@@ -204,9 +213,9 @@ def test_documented_estimate_has_all_fields_in_order() -> None:
     match = re.search(r"<!-- example: estimate -->\n```json\n(.*?)```", document, re.DOTALL)
     assert match is not None
     example = json.loads(match[1])
-    message = FAST_ESTIMATE.to_dict()
+    message = SCALED_ESTIMATE.to_dict()
     assert list(example) == list(message)
-    for name in ("latency", "fast"):
+    for name in ("latency", "fast", "scaled"):
         nested = message[name]
         assert isinstance(nested, dict)
         assert list(example[name]) == list(nested)
@@ -215,9 +224,9 @@ def test_documented_estimate_has_all_fields_in_order() -> None:
 
 def test_snapshot_part_stays_small() -> None:
     part = protocol.snapshot(
-        "s" * 20, [FAST_ESTIMATE] * protocol.SNAPSHOT_CHUNK, complete=True, more=True
+        "s" * 20, [SCALED_ESTIMATE] * protocol.SNAPSHOT_CHUNK, complete=True, more=True
     )
-    assert len(protocol.dump(part)) < 32_000
+    assert len(protocol.dump(part)) < 48_000
 
 
 def test_every_code_is_documented() -> None:
