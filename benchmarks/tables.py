@@ -10,6 +10,7 @@ from typing import Any
 import speed_tables
 from markdown import bullets, paragraph, table
 from mer_engine.engine import shipped_model
+from mer_engine.model_file import SOUNDS
 from mer_research.reproduction import report
 
 Result = Any  # the return type of json.loads: an object, or a list of objects
@@ -432,6 +433,23 @@ def transfer(result: Result) -> str:
 # -- parts ----------------------------------------------------------------------------------------
 
 
+def sounds(result: Result) -> str:
+    rows = [
+        [
+            row["sound"],
+            row["collection"].replace("-", " "),
+            str(row["recordings"]),
+            f"{row['seconds']:.0f}",
+            *(_percent(row[key]) for key in ("right", "music_or_not", "music_or_not_first_4_s")),
+        ]
+        for name in SOUNDS
+        for row in result["rows"]
+        if row["sound"] == name
+    ]
+    titles = "sound | collection | recordings | s | right | music or not | in the first 4 s"
+    return f"{table(titles, rows)}\n\n" + paragraph(f"Sources: {result['sources']}")
+
+
 def measured(result: Result) -> str:
     """Return model, data, seed and machine of a result, as a paragraph."""
     first = result[0] if isinstance(result, list) else result
@@ -568,6 +586,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "lag": ("lag", lag),
     "step response": ("step_response", step_response),
     "collections": ("collections", collections),
+    "sound": ("sound", sounds),
     "pmemo": ("generality", pmemo),
     "emotify": ("generality", emotify),
     "vgmidi": ("generality", vgmidi),

@@ -17,6 +17,8 @@ python benchmarks/studies/lag.py --data DIR
 python benchmarks/studies/step_response.py --data DIR
 python benchmarks/studies/across_collections.py --data deam=DIR --data 4q=DIR ...
 python benchmarks/studies/generality.py --pmemo DIR --emotify DIR --vgmidi DIR
+python benchmarks/studies/sound_classifier.py --weights FILE --music NAME=DIR --speech NAME=DIR ...
+
 realtime-mer reproduce all --data DIR --out benchmarks/results/reproduction
 python benchmarks/write_readme.py
 
@@ -225,6 +227,15 @@ SECTIONS = (
         "the mean r within the songs whose label moves by 0.1 or more from 5 to 10 s; level and "
         "centroid are those of the last three seconds of sound.",
         (("", "collections"),),
+    ),
+    Section(
+        "Music, speech and noise", "sound",
+        "python benchmarks/studies/sound_classifier.py --weights FILE --music NAME=DIR "
+        "--speech NAME=DIR --noise NAME=DIR --sources TEXT --start FILE",
+        "The state that the pipeline gives, hysteresis included, every 0.5 s from 4.5 s on. Three "
+        "folds: a source (a speaker, a game, a film) is either fitted or measured. \"Music or "
+        "not\" counts speech and noise as one.",
+        (("", "sound"),),
     ),
     Section(
         "Other music", "generality",

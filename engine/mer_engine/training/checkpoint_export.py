@@ -67,7 +67,7 @@ def export_checkpoint(path: Path, out: Path) -> tuple[ModelInfo, bool]:
         text = replace(
             text, training={**text.training, "intervals": "not calibrated: the run was unfinished"}
         )
-    return export_model(network.eval(), out, calibration or _uncalibrated(), text), calibrated
+    return export_model(network.eval(), out, calibration or uncalibrated(), text), calibrated
 
 
 def _read_calibration(stored: Mapping[str, Any]) -> Calibration:
@@ -75,7 +75,7 @@ def _read_calibration(stored: Mapping[str, Any]) -> Calibration:
     return Calibration(**{**stored, "prior": prior})
 
 
-def _uncalibrated() -> Calibration:
+def uncalibrated() -> Calibration:
     """Return default intervals and a wide prior, for an unfinished run."""
     return Calibration(
         coverage=COVERAGE,

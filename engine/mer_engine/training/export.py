@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import torch
 
+from mer_engine import audioset_network
 from mer_engine.backends import parity
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
 from mer_engine.backends.torch import TorchEngine
@@ -107,7 +108,7 @@ def export_model(
         },
         training=text.training,
         licence=text.licence,
-        notice=text.notice,
+        notice=_notice(network, text.notice),
     )
     steps = 4
     frames = torch.from_numpy(info.check_frames(steps))
@@ -151,6 +152,13 @@ def export_model(
         draft.write_bytes(content)
     draft.replace(path)
     return replace(info, sha256=hashlib.sha256(content).hexdigest())
+
+
+def _notice(network: EmotionNetwork, notice: str) -> str:
+    """Return the legal notice of a model file, with that of the sound classifier's weights."""
+    if network.encoder.sound is None or audioset_network.NOTICE in notice:
+        return notice
+    return f"{notice}\n{audioset_network.NOTICE}" if notice else audioset_network.NOTICE
 
 
 def renew_reference(path: Path, out: Path) -> ModelInfo:

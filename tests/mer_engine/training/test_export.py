@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 from fast_support import without_fast
-from mer_engine import Engine, load_engine
+from mer_engine import Engine, audioset_network, load_engine
 from mer_engine.backends import parity
 from mer_engine.engine import output_names, shipped_model
 from mer_engine.errors import ModelError
@@ -104,6 +104,7 @@ def test_metadata_describe_the_network(exported: tuple[EmotionNetwork, Path]) ->
     assert info.bins == pytest.approx(np.linspace(-1, 1, 11), abs=1e-6)
     assert info.scores == SCORES
     assert info.sounds == SOUNDS
+    assert info.notice == audioset_network.NOTICE
     assert info.frames_per_step == 32
     assert info.step_s == 0.5
     assert info.prior == CALIBRATION.prior
