@@ -24,8 +24,8 @@ class KernelRegressor(nn.Module):
 
     Collections of labelled music differ in what their listeners were asked and in their kind of
     music. A softmax over a linear layer therefore tells which of them a window resembles, and
-    windows that resemble the same collections count more: each kernel is multiplied by `SHARED` plus
-    the rest times the product of both windows' probabilities.
+    windows that resemble the same collections count more: each kernel is multiplied by `SHARED`
+    plus the rest times the product of both windows' probabilities.
 
     Args:
         sizes: sizes of the statistics.

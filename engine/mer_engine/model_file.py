@@ -62,6 +62,8 @@ class ModelInfo:
         prior: by dimension.
         distribution: by dimension, the quantiles of the model's values over music at large, at
             evenly spaced shares from 0 to 1, ascending; empty where the file has none.
+        movement: by dimension, what each decibel of the last seconds above the level so far adds to
+            the value, 0 to 0.1; empty for nothing.
         normalisation: mean and standard deviation of each mel band, as the network applies them.
         scores: outputs of the network, in order: valence and arousal of the moment, then optionally
             those of the piece as a whole.
@@ -96,6 +98,7 @@ class ModelInfo:
     sounds: tuple[str, ...] = ()
     line: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
     distribution: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    movement: dict[str, float] = field(default_factory=dict)
     self_check: dict[str, float] | None = None
     parity: dict[str, Any] | None = None
     training: dict[str, Any] = field(default_factory=dict)
@@ -151,6 +154,9 @@ class ModelInfo:
                 name: tuple(float(quantile) for quantile in quantiles)
                 for name, quantiles in data.get("distribution", {}).items()
             }
+            data["movement"] = {
+                name: float(slope) for name, slope in data.get("movement", {}).items()
+            }
             known = {entry.name for entry in fields(cls)}
             info = cls(**{k: v for k, v in data.items() if k in known}, sha256=sha256)
         except (KeyError, TypeError, ValueError) as error:
@@ -162,6 +168,12 @@ class ModelInfo:
                     f"{info.lag_order_max}"
                 )
         info._check_distribution()
+        for name, slope in info.movement.items():
+            if name not in DIMENSIONS or not 0 <= slope <= 0.1:
+                raise ModelError(
+                    f"the model file's movement of {name} is {slope:g} per decibel; it must be of "
+                    "valence or arousal, and from 0 to 0.1"
+                )
         if info.sounds not in ((), SOUNDS):
             raise ModelError(
                 f"the model file tells the sounds {', '.join(map(str, info.sounds))} apart; this "

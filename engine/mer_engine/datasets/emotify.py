@@ -26,7 +26,7 @@ from mer_engine.datasets.curve import Curve
 from mer_engine.datasets.problems import BAD_LABELS, CONTRADICTORY, DataError, Problem
 from mer_engine.datasets.recordings import recording_sections
 from mer_engine.datasets.table import Row, Table, read_table
-from mer_engine.datasets.types import Clip, Collection, Song, constant_curves, split_by_name
+from mer_engine.datasets.types import Clip, Collection, Song, all_in_train, constant_curves
 
 TABLE = "ratings.csv"
 EMOTIONS = (
@@ -99,7 +99,7 @@ def load_emotify(folder: Path) -> Collection:
         clips=tuple(clips),
         extra=(),
         songs=songs,
-        splits=split_by_name(songs.values()),
+        splits=all_in_train(songs),
         curves=curves,
         problems=tuple(bad.values()),
         labelled="mean",

@@ -44,8 +44,8 @@ from mer_engine.datasets.types import (
     Clip,
     Collection,
     Song,
+    all_in_train,
     constant_curves,
-    split_by_name,
 )
 
 EXCERPTS, MARKS = "excerpts.csv", "marks.csv"
@@ -109,7 +109,7 @@ def load_fme24(folder: Path) -> Collection:
         clips=tuple(clip for clip in clips if clip.song not in bad),
         extra=(),
         songs=songs,
-        splits=split_by_name(songs.values()),
+        splits=all_in_train(songs),
         curves=curves,
         problems=tuple(problem for name, problem in bad.items() if name in songs),
         labelled="mean",

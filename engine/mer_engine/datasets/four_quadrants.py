@@ -29,7 +29,7 @@ from mer_engine.datasets.problems import (
 from mer_engine.datasets.quadrants import read_quadrant
 from mer_engine.datasets.recordings import recording_sections
 from mer_engine.datasets.table import Row, Table, read_table
-from mer_engine.datasets.types import Clip, Collection, Song, split_by_name
+from mer_engine.datasets.types import Clip, Collection, Song, all_in_train
 
 TABLE = "labels.csv"
 _COLUMNS = ("song", "artist", "title", "quadrant", "quadrant_share", "genres")
@@ -69,7 +69,7 @@ def load_four_quadrants(folder: Path) -> Collection:
         clips=tuple(c for name, found in clips.items() if name not in problems for c in found),
         extra=(),
         songs=songs,
-        splits=split_by_name(songs.values()),
+        splits=all_in_train(songs),
         curves={},
         problems=tuple(problems.values()),
         labelled="quadrant",

@@ -170,6 +170,15 @@ def split_by_name(songs: Iterable[Song]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(ids) for name, ids in splits.items()}
 
 
+def all_in_train(songs: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return splits with all songs in "train".
+
+    For collections without a published split, which are measured by parts (`song_parts`) and as a
+    whole, by a model that was trained without them.
+    """
+    return {"train": tuple(songs), "validation": (), "test": ()}
+
+
 def group_of(song: Song) -> str:
     """Return the group of a song, of which all songs belong on the same side of a split."""
     return f"artist {song.artist.casefold()}" if song.artist else f"song {song.id}"
