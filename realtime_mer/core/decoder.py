@@ -26,16 +26,19 @@ class Decoder:
         self._scale = [info.interval_scale[name] for name in DIMENSIONS]
         identity = ((0.0, 1.0),) * info.lag_order_max
         self._lines = [info.line.get(name, identity) for name in info.scores]
+        self._movement = [info.movement.get(name, 0.0) for name in DIMENSIONS]
         self._has_whole = info.scores[len(DIMENSIONS) :] == WHOLE
 
     def decode(
-        self, probabilities: NDArray[np.float32], steps: int
+        self, probabilities: NDArray[np.float32], steps: int, level_change_db: float = 0.0
     ) -> tuple[Intervals, tuple[float, float] | None]:
         """Decode one window.
 
         Args:
             probabilities: float32 [1, scores, bins], each row summing to 1.
             steps: length of the window in steps, 1 to `lag_order_max`.
+            level_change_db: level of the last seconds relative to the music so far; moves valence
+                and arousal as far as the model file says (`ModelInfo.movement`).
 
         Returns:
             Value and interval bounds of valence and of arousal; and valence and arousal of the
@@ -46,6 +49,8 @@ class Decoder:
         for (mean, _), line in zip(rows, self._lines, strict=True):
             intercept, slope = line[steps - 1]
             values.append(intercept + slope * mean)
+        for column, slope in enumerate(self._movement):
+            values[column] += slope * level_change_db
         intervals: list[tuple[float, float, float]] = []
         for (mean, square), scale, value in zip(rows, self._scale, values, strict=False):
             half = scale[steps - 1] * max(square - mean * mean, 0.0) ** 0.5

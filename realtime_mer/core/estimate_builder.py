@@ -81,13 +81,22 @@ class EstimateBuilder:
         """Start measuring the compute time of the next estimate."""
         self._started_at = self._clock.monotonic()
 
-    def update(self, inference: Inference, steps: int) -> tuple[float, float] | None:
+    def update(
+        self, inference: Inference, steps: int, level_change_db: float
+    ) -> tuple[float, float] | None:
         """Replace the last values by those of a window of `steps` steps.
+
+        Args:
+            inference: the engine's output for the window.
+            steps: length of the window.
+            level_change_db: from `Movement`; moves the settled values, not the fast ones.
 
         Returns:
             Valence and arousal of the whole piece; None if the model has no such output.
         """
-        self._last_values, whole = self._decoder.decode(inference.probabilities, steps)
+        self._last_values, whole = self._decoder.decode(
+            inference.probabilities, steps, level_change_db
+        )
         if self._fast_lag_order is not None:
             fast_steps = min(steps, self._fast_lag_order)
             self._last_fast, _ = self._decoder.decode(inference.fast, fast_steps)

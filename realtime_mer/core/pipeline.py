@@ -13,6 +13,7 @@ from realtime_mer.clock import Clock, SystemClock
 from realtime_mer.core.config import PipelineConfig, Range
 from realtime_mer.core.encoder_cache import EncoderCache
 from realtime_mer.core.estimate_builder import Arrival, EstimateBuilder
+from realtime_mer.core.movement import Movement
 from realtime_mer.core.requests import Computation, FeaturesRequest, run
 from realtime_mer.core.resample import StreamResampler
 from realtime_mer.core.resample_delay import resample_delay
@@ -77,6 +78,7 @@ class Pipeline:
         self._resampler_delay = resample_delay(sample_rate_hz, rate_hz)
         self._buffer = TickBuffer(rate_hz // TICKS_PER_SECOND)
         self._silence = SilenceDetector(self.config.silence_db, self.config.hop_ticks)
+        self._movement = Movement(10.0 ** (self.config.silence_db / 10.0))
         self._gate = SoundGate()
         self._frontend = FrontEnd(info.frontend)
         self._schedule = Schedule(self.config.hop_ticks)
@@ -94,6 +96,7 @@ class Pipeline:
         self._buffer.reset()
         self._silence.reset()
         self._gate.reset()
+        self._movement.start_piece()
         self._frontend.reset()
         self._encoder.reset()
         self._builder.reset()
@@ -268,7 +271,9 @@ class Pipeline:
             if self._silence.add(power, self._tick):
                 self._encoder.start_piece(self._tick - 1)
                 self._builder.start_piece()
+                self._movement.start_piece()
                 self._gate.reset()
+            self._movement.add(power)
 
     def _extract_frames(self) -> Computation[None]:
         """Run the front-end on the complete ticks in the buffer."""
@@ -298,7 +303,7 @@ class Pipeline:
                 if self._gate.state is not None:
                     state = self._gate.state
                 else:
-                    whole = self._builder.update(inference, steps)
+                    whole = self._builder.update(inference, steps, self._movement.level_change_db)
                     state = State.TRACKING if steps == self.lag_order else State.SETTLING
         if self._silence.silent:
             state = State.SILENCE
