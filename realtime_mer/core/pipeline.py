@@ -13,6 +13,7 @@ from realtime_mer.clock import Clock, SystemClock
 from realtime_mer.core.config import PipelineConfig, Range
 from realtime_mer.core.encoder_cache import EncoderCache
 from realtime_mer.core.estimate_builder import Arrival, EstimateBuilder
+from realtime_mer.core.movement import Movement
 from realtime_mer.core.requests import Computation, FeaturesRequest, run
 from realtime_mer.core.resample import StreamResampler
 from realtime_mer.core.resample_delay import resample_delay
@@ -78,6 +79,7 @@ class Pipeline:
         self._buffer = TickBuffer(rate_hz // TICKS_PER_SECOND)
         self._silence = SilenceDetector(self.config.silence_db, self.config.hop_ticks)
         self._gate = SoundGate()
+        self._movement = Movement()
         self._frontend = FrontEnd(info.frontend)
         self._schedule = Schedule(self.config.hop_ticks)
         self._encoder = EncoderCache(info, self.lag_order, self._schedule.spacing_ticks)
@@ -94,6 +96,7 @@ class Pipeline:
         self._buffer.reset()
         self._silence.reset()
         self._gate.reset()
+        self._movement.restart()
         self._frontend.reset()
         self._encoder.reset()
         self._builder.reset()
@@ -269,6 +272,9 @@ class Pipeline:
                 self._encoder.start_piece(self._tick - 1)
                 self._builder.start_piece()
                 self._gate.reset()
+                self._movement.restart()
+            if not self._silence.quiet:
+                self._movement.add(power)
 
     def _extract_frames(self) -> Computation[None]:
         """Run the front-end on the complete ticks in the buffer."""
@@ -297,8 +303,9 @@ class Pipeline:
                 self._gate.update(inference.sound)
                 if self._gate.state is not None:
                     state = self._gate.state
+                    self._movement.restart()
                 else:
-                    whole = self._builder.update(inference, steps)
+                    whole = self._builder.update(inference, steps, self._movement.rise_db)
                     state = State.TRACKING if steps == self.lag_order else State.SETTLING
         if self._silence.silent:
             state = State.SILENCE
