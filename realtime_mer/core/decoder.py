@@ -27,7 +27,6 @@ class Decoder:
         identity = ((0.0, 1.0),) * info.lag_order_max
         self._movement = [info.movement.get(name, 0.0) for name in DIMENSIONS]
         self._lines = [info.line.get(name, identity) for name in info.scores]
-        self._movement = [info.movement.get(name, 0.0) for name in DIMENSIONS]
         self._has_whole = info.scores[len(DIMENSIONS) :] == WHOLE
 
     def decode(
@@ -49,8 +48,6 @@ class Decoder:
         for (mean, _), line in zip(rows, self._lines, strict=True):
             intercept, slope = line[steps - 1]
             values.append(intercept + slope * mean)
-        for column, slope in enumerate(self._movement):
-            values[column] += slope * level_change_db
         intervals: list[tuple[float, float, float]] = []
         for (mean, square), scale, settled, movement in zip(
             rows, self._scale, values, self._movement, strict=False

@@ -78,7 +78,6 @@ class Pipeline:
         self._resampler_delay = resample_delay(sample_rate_hz, rate_hz)
         self._buffer = TickBuffer(rate_hz // TICKS_PER_SECOND)
         self._silence = SilenceDetector(self.config.silence_db, self.config.hop_ticks)
-        self._movement = Movement(10.0 ** (self.config.silence_db / 10.0))
         self._gate = SoundGate()
         self._movement = Movement()
         self._frontend = FrontEnd(info.frontend)
@@ -272,7 +271,6 @@ class Pipeline:
             if self._silence.add(power, self._tick):
                 self._encoder.start_piece(self._tick - 1)
                 self._builder.start_piece()
-                self._movement.start_piece()
                 self._gate.reset()
                 self._movement.restart()
             if not self._silence.quiet:
