@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from collections_support import write_emotify, write_four_quadrants, write_fme24
+from collections_support import write_emotify, write_fme24, write_four_quadrants
 from deam_support import arousal_of, tone, write_deam
 from mer_engine.datasets.load import load_collection
 from mer_engine.datasets.problems import DataError
@@ -29,6 +29,7 @@ from mer_engine.training.examples import (
 from own_data_support import write_own_data
 from torch.nn import functional
 from training_support import SMALL, labelled
+
 
 @pytest.fixture
 def network() -> EmotionNetwork:
@@ -89,9 +90,9 @@ def test_numbers_have_an_offset_unless_they_are_the_anchor(tmp_path: Path) -> No
     # Each campaign has its own.
     deam = load_collection(str(write_deam(tmp_path).parent))
     scales = set(read_labels(deam, deam.clips_of("train")).scales)
-    assert scales == {f"deam/{song.campaign}" for song in map(deam.songs.get, deam.splits["train"])}
+    assert scales == {f"deam/{deam.songs[name].campaign}" for name in deam.splits["train"]}
     # Proxies of ratings have no common zero, even in the first collection.
-    choices = [[["calmness"]], [["power"], ["joyful activation"]]]
+    choices = [[["calmness"]], [["power"], ["joyful_activation"]]]
     proxies = load_collection(f"emotify={write_emotify(tmp_path / 'emotify', choices)}")
     labels = read_labels(proxies, proxies.clips_of("train"), anchor=True)
     assert set(labels.scales) == {"emotify/"}
@@ -151,8 +152,9 @@ def test_a_short_clip_is_padded_with_silence(tmp_path: Path) -> None:
         read_frames(Clip("x", tmp_path / "gone.wav", 0.0))
 
 
-def with_silence(frames: np.ndarray) -> torch.Tensor:
-    return functional.pad(torch.from_numpy(frames).float(), (0, 0, SMALL.step_context, 0))
+def with_silence(network: EmotionNetwork, frames: np.ndarray) -> torch.Tensor:
+    context = network.config.step_context
+    return functional.pad(torch.from_numpy(frames).float(), (0, 0, context, 0))
 
 
 def test_the_first_version_is_the_original(tmp_path: Path, network: EmotionNetwork) -> None:
@@ -164,7 +166,7 @@ def test_the_first_version_is_the_original(tmp_path: Path, network: EmotionNetwo
     read = read_frames(clips[1])
     assert read is not None
     with torch.inference_mode():
-        plain = network.encoder(with_silence(read[0]))
+        plain = network.encoder(with_silence(network, read[0]))
     np.testing.assert_allclose(steps[0, 1], plain[0], atol=5e-3)
     assert np.abs(steps[1:] - steps[:1]).max() > 0.05
     again, _, _ = encode_clips(encoder, clips, 3, 0, lambda _: None)
@@ -180,7 +182,7 @@ def test_clips_are_encoded_without_the_logits_of_sounds() -> None:
     steps = ClipEncoder(network.encoder)(frames)
     assert steps.shape == (2, 20, network.config.embedding - 3)
     with torch.inference_mode():
-        whole = network.encoder(with_silence(frames))
+        whole = network.encoder(with_silence(network, frames))
         assert torch.equal(network.head(whole), network.head(whole[:, :, :-3]))
     np.testing.assert_allclose(steps, whole[:, :, :-3], atol=5e-3)
 
