@@ -66,7 +66,7 @@ def test_unknown_labels_are_left_out() -> None:
 
 def test_prior_and_distribution_are_weighted_quantiles() -> None:
     values = np.stack([np.linspace(-0.5, 0.5, 1001), np.zeros(1001)], axis=1)
-    scales = dict.fromkeys(("valence", "arousal"), (1.0,) * 20)
+    scales: dict[str, tuple[float, ...]] = dict.fromkeys(("valence", "arousal"), (1.0,) * 20)
     even = calibration(scales, values, np.ones(1001))
     assert even.interval_scale == scales
     np.testing.assert_allclose(even.distribution["valence"], QUANTILES - 0.5, atol=0.002)

@@ -43,7 +43,7 @@ def test_numbers_are_measured_by_song_with_their_intervals() -> None:
         assert exact[name]["r2"] == pytest.approx(1, abs=1e-3)
         assert exact[name]["bias"] == pytest.approx(0, abs=1e-3)
     shifted = distributions(truth + np.array([0.15, 0.0]))
-    scales = dict.fromkeys(("valence", "arousal"), (1.0,) * 20)
+    scales: dict[str, tuple[float, ...]] = dict.fromkeys(("valence", "arousal"), (1.0,) * 20)
     found = measure(labels, shifted, CENTRES, scales)
     assert found["valence"]["bias"] == pytest.approx(0.15, abs=1e-3)
     assert found["valence"]["r"] == pytest.approx(1, abs=1e-3)

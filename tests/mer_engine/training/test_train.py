@@ -20,6 +20,7 @@ from mer_engine.datasets.problems import DataError
 from mer_engine.model_file import DIMENSIONS
 from mer_engine.network import RegressionHead
 from mer_engine.network_import import load_network
+from mer_engine.training import fit as fit_module
 from mer_engine.training import train as train_module
 from mer_engine.training.checkpoint import read_checkpoint
 from mer_engine.training.examples import Labels
@@ -220,13 +221,12 @@ def test_songs_by_the_held_out_artists_are_not_fitted(
     own = write_own_data(tmp_path / "own", songs=9)
     folder = write_four_quadrants(tmp_path / "4q", songs=6)  # by Artist 0 to 2
     fitted: list[set[str]] = []
-    whole = train_module.fit
 
     def fit(
         head: RegressionHead, steps: NDArray[np.float16], labels: Labels, *rest: Any, **more: Any
     ) -> RegressionHead:
         fitted.append(set(labels.groups.tolist()))
-        return whole(head, steps, labels, *rest, **more)
+        return fit_module.fit(head, steps, labels, *rest, **more)
 
     monkeypatch.setattr(train_module, "fit", fit)
     settings = TrainSettings(
@@ -241,40 +241,30 @@ def test_songs_by_the_held_out_artists_are_not_fitted(
     assert without_own == {"artist artist 2"}  # own songs by this artist are test songs
 
 
-def test_unreadable_songs_are_reported(data: Path, start: Path, tmp_path: Path) -> None:
+def test_unreadable_and_short_songs(data: Path, start: Path, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     shutil.copytree(data, folder)
     audio = folder / "deam" / "audio"
     (audio / "2.flac").write_bytes((audio / "2.flac").read_bytes()[:9000])
     write_audio(audio / "3.flac", 1.0)
+    write_audio(audio / "4.flac", 6.0)
     messages: list[str] = []
-    settings = TrainSettings(
-        data=(str(folder),), out=tmp_path / "m.onnx", encoder=start, quick=True, steps=1
-    )
-    train(settings, messages.append)
-    assert any("2.flac cannot be read as audio" in text for text in messages)
-    assert "fitting all 22 clips" in messages
-    for song in (*SPLITS["train"], *SPLITS["validation"]):
-        write_audio(audio / f"{song}.flac", 1.0)
-    with pytest.raises(DataError, match="none of the songs' clips can be read"):
-        train(replace(settings, fresh=True), messages.append)
-
-
-def test_labels_after_the_end_of_the_audio_are_dropped(
-    data: Path, start: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "data"
-    shutil.copytree(data, folder)
-    write_audio(folder / "deam" / "audio" / "2.flac", 6.0)
     settings = TrainSettings(
         data=(str(folder),), out=tmp_path / "m.onnx", encoder=start, quick=True, steps=1,
         keep_checkpoint=True,
     )  # fmt: skip
-    train(settings, quiet)
+    train(settings, messages.append)
+    assert any("2.flac cannot be read as audio" in text for text in messages)
+    assert "fitting all 22 clips" in messages
+    # Labels after the end of the audio are dropped.
     state = read_checkpoint(settings.checkpoint)["state"]["dataset"]
     labels = Labels.from_state(state["labels"])
-    values = labels.values[labels.songs.tolist().index("deam/2")]
+    values = labels.values[labels.songs.tolist().index("deam/4")]
     assert np.isfinite(values).all(1).tolist() == [True] * 12 + [False] * 8
+    for song in (*SPLITS["train"], *SPLITS["validation"]):
+        write_audio(audio / f"{song}.flac", 1.0)
+    with pytest.raises(DataError, match="none of the songs' clips can be read"):
+        train(replace(settings, fresh=True), messages.append)
 
 
 def test_fine_tuning_on_own_data(
