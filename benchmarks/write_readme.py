@@ -18,7 +18,6 @@ python benchmarks/studies/step_response.py --data DIR
 python benchmarks/studies/across_collections.py --data deam=DIR --data 4q=DIR ...
 python benchmarks/studies/generality.py --pmemo DIR --emotify DIR --vgmidi DIR
 python benchmarks/studies/sound_classifier.py --weights FILE --music NAME=DIR --speech NAME=DIR ...
-
 realtime-mer reproduce all --data DIR --out benchmarks/results/reproduction
 python benchmarks/write_readme.py
 
