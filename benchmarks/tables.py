@@ -346,90 +346,6 @@ def vgmidi(result: Result) -> str | None:
     )
 
 
-# -- results of training --------------------------------------------------------------------------
-
-
-def cross_validation(result: Result) -> str:
-    folds = result["folds"]
-    keys = [
-        key
-        for key in _FIT
-        if all(_find(row, n, key) is not None for row in folds for n in DIMENSIONS)
-    ]
-    if not keys:
-        raise KeyError("folds: no row has r2 of arousal and valence")
-    rows = [
-        [
-            f"{row.get('fold', number)}",
-            f"{row.get('seed', '')}",
-            *(_figure(row, name, key) for name in DIMENSIONS for key in keys),
-        ]
-        for number, row in enumerate(folds, start=1)
-    ]
-    means, deviations = [], []
-    for name in DIMENSIONS:
-        for key in keys:
-            values = [float(_find(row, name, key) or 0.0) for row in folds]
-            mean = sum(values) / len(values)
-            deviation = (sum((v - mean) ** 2 for v in values) / max(len(values) - 1, 1)) ** 0.5
-            means.append(f"{mean:.3f}")
-            deviations.append(f"{deviation:.3f}")
-    rows += [["mean", "", *means], ["SD", "", *deviations]]
-    titles = [
-        title for key, title in zip(_FIT, _FIT_TITLES.split(" | "), strict=True) if key in keys
-    ]
-    columns = " | ".join(f"{name} {' | '.join(titles)}" for name in DIMENSIONS)
-    return _with_protocol(table(f"fold | seed | {columns}", rows), result)
-
-
-def ablation(result: Result) -> str:
-    rows = result["rows"]
-    protocols = list(dict.fromkeys(row.get("protocol", "") for row in rows))
-    lines = []
-    for row in rows:
-        # A gain is relative to the first row with the same protocol.
-        first = next(r for r in rows if r.get("protocol", "") == row.get("protocol", ""))
-        cells = [row["name"]]
-        for name in DIMENSIONS:
-            value, base = _find(row, name, "r2"), _find(first, name, "r2")
-            if value is None or base is None:
-                raise KeyError(f"row {row['name']!r} has no r2_{name}")
-            cells += [f"{value:.3f}", "" if row is first else f"{value - base:+.3f}"]
-        lines.append([*cells, *([row.get("protocol", "")] if len(protocols) > 1 else [])])
-    titles = " | arousal R2 | gain | valence R2 | gain"
-    parts = [table(titles + (" | protocol" if len(protocols) > 1 else ""), lines)]
-    parts += _descriptions(rows)
-    shared = protocols[0] if len(protocols) == 1 else ""
-    return _with_protocol(
-        "\n\n".join(parts),
-        {"protocol": result.get("protocol", shared)},
-    )
-
-
-def long_songs(result: Result) -> str:
-    rows = [[name, *(_figure(result, name, key) for key in _FIT)] for name in DIMENSIONS]
-    text = table(f"{result.get('songs', 58)} songs | {_FIT_TITLES}", rows)
-    return _with_protocol(text, result)
-
-
-def raters(result: Result) -> str:
-    rows = [
-        [row["name"], *(_figure(row, name, "r2") for name in DIMENSIONS)] for row in result["rows"]
-    ]
-    titles = " | ".join(f"{name} R2" for name in DIMENSIONS)
-    parts = [table(f"regressor | {titles}", rows), *_descriptions(result["rows"])]
-    return _with_protocol("\n\n".join(parts), result)
-
-
-def transfer(result: Result) -> str:
-    rows = []
-    for row in result["rows"]:
-        figures = [_figure(row, name, key) for name in DIMENSIONS for key in _FIT[:2]]
-        rows.append([row["left_out"], str(row["songs"]), *figures])
-    titles = "left out and measured | songs | arousal R2 | RMSE | valence R2 | RMSE"
-    return _with_protocol(table(titles, rows), result)
-
-
 # -- parts ----------------------------------------------------------------------------------------
 
 
@@ -535,15 +451,8 @@ def _groups(title: str, key: str, groups: list[dict[str, Any]]) -> str:
     return _by_dimension(f"{title} | songs | R2 | RMSE | coverage | width", groups, cells)
 
 
-def _find(row: dict[str, Any], dimension: str, key: str) -> float | None:
-    """Return a figure that is stored as `arousal: {r2}` or as `r2_arousal`."""
-    nested = row.get(dimension)
-    value = nested.get(key) if isinstance(nested, dict) else row.get(f"{key}_{dimension}")
-    return None if value is None else float(value)
-
-
 def _figure(row: dict[str, Any], dimension: str, key: str) -> str:
-    return _number(_find(row, dimension, key))
+    return _number(row[dimension].get(key))
 
 
 def _number(value: float | None) -> str:
@@ -560,11 +469,6 @@ def _seconds(times: dict[str, float] | None) -> str:
     return f"{times['median']:.1f} s ({times['lower']:.1f} to {times['upper']:.1f})"
 
 
-def _with_protocol(text: str, result: dict[str, Any]) -> str:
-    protocol = result.get("protocol")
-    return f"{text}\n\n" + paragraph(f"Protocol: {protocol}") if protocol else text
-
-
 # For each marker: the result file (benchmarks/results/NAME.json) and the function for the table.
 TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "accuracy": ("accuracy", accuracy),
@@ -575,13 +479,6 @@ TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "genres": ("accuracy", genres),
     "campaigns": ("accuracy", campaigns),
     "baselines": ("baselines", baselines),
-    "tagger probe": ("tagger_probe", baselines),
-    "cross-validation": ("cross_validation", cross_validation),
-    "long songs": ("long_songs", long_songs),
-    "ablation": ("ablation", ablation),
-    "features": ("features", ablation),
-    "raters": ("raters", raters),
-    "transfer": ("transfer", transfer),
     "robustness": ("robustness", robustness),
     "lag": ("lag", lag),
     "step response": ("step_response", step_response),

@@ -11,7 +11,6 @@ python benchmarks/side_by_side.py --cache DIR --audio FILE ...
 python benchmarks/scale.py
 realtime-mer evaluate --data DIR --json > benchmarks/results/accuracy.json
 python benchmarks/studies/baselines.py --data DIR
-python benchmarks/studies/tagger_probe.py --data DIR --teacher WHEEL
 python benchmarks/studies/robustness.py --data DIR
 python benchmarks/studies/lag.py --data DIR
 python benchmarks/studies/step_response.py --data DIR
@@ -21,9 +20,8 @@ python benchmarks/studies/sound_classifier.py --weights FILE --music NAME=DIR --
 realtime-mer reproduce all --data DIR --out benchmarks/results/reproduction
 python benchmarks/write_readme.py
 
-`benchmarks/studies/recipe.py` makes the results of training. If a result is missing, its section is
-left out and the text between its markers stays. The plots stay if matplotlib is not installed (the
-train extra).
+If a result is missing, its section is left out and the text between its markers stays. The plots
+stay if matplotlib is not installed (the train extra).
 """
 
 from __future__ import annotations
@@ -147,50 +145,6 @@ SECTIONS = (
         "Simpler methods on the same songs and times, fitted on the training and validation songs. "
         "Each gets as much audio as the network.",
         (("", "baselines"),),
-    ),
-    Section(
-        "Linear probe of the tagger", "tagger_probe",
-        "python benchmarks/studies/tagger_probe.py --data DIR --teacher WHEEL",
-        "Ridge regression on the running mean of MusiCNN's embeddings. At the clips' original "
-        "levels it predicts valence slightly better than at one common level, but it loses much "
-        "when the level or the campaign changes.",
-        (("", "tagger probe"),),
-    ),
-    Section(
-        "Cross-validation", "cross_validation",
-        "python benchmarks/studies/recipe.py cross-validation --checkpoint FILE",
-        "Heads fitted again on four fifths of the songs and evaluated on the rest; the folds have "
-        "no artist in common.",
-        (("", "cross-validation"),),
-    ),
-    Section(
-        "The 58 long songs", "long_songs",
-        "python benchmarks/studies/recipe.py long-songs --checkpoint FILE --data DIR",
-        "The official test songs of MediaEval 2015 (2001 to 2058).",
-        (("", "long songs"),),
-    ),
-    Section(
-        "Transfer to other campaigns and genres", "transfer",
-        "python benchmarks/studies/recipe.py transfer --checkpoint FILE --data DIR",
-        "Each row leaves a whole campaign or genre out of the fit.",
-        (("", "transfer"),),
-    ),
-    Section(
-        "The cost of unknown raters", "raters",
-        "python benchmarks/studies/recipe.py raters --checkpoint FILE --data DIR",
-        "DEAM was annotated in three campaigns, each by other raters.",
-        (("", "raters"),),
-    ),
-    Section(
-        "Statistics of the window", "features",
-        "python benchmarks/studies/recipe.py features --checkpoint FILE --data DIR",
-        "", (("", "features"),),
-    ),
-    Section(
-        "Ablation of the training recipe", "ablation",
-        "python benchmarks/studies/recipe.py ablation --checkpoint FILE",
-        "Differences under 0.01 are noise.",
-        (("", "ablation"),),
     ),
     Section(
         "Robustness", "robustness", "python benchmarks/studies/robustness.py --data DIR",

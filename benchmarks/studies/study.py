@@ -9,13 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mer_engine import Engine, ModelError, load_engine
-from mer_engine.datasets.deam import campaign_of
 from mer_engine.datasets.load import load_collection
 from mer_engine.datasets.problems import DataError
 from mer_engine.datasets.types import Collection
-from numpy.typing import NDArray
 
 from realtime_mer.bench.machine import describe_machine
 from realtime_mer.errors import UserError
@@ -24,11 +21,6 @@ from realtime_mer.evaluation.report import trained_on
 RESULTS = Path("benchmarks") / "results"
 
 Measure = Callable[[Engine, Collection, argparse.Namespace], dict[str, Any]]
-
-
-def of_2013(songs: NDArray[np.str_]) -> NDArray[np.bool_]:
-    """Return a mask [n] of the songs, each "deam/number", of DEAM's first campaign."""
-    return np.array([campaign_of(song.split("/", 1)[1]) == "2013" for song in songs.tolist()], bool)
 
 
 def study_parser(

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from collections_support import write_four_quadrants
 from deam_support import write_deam
-from tagger_support import make_tagger, write_wheel
 
 
 @pytest.fixture(scope="module")
@@ -44,20 +43,6 @@ def test_studies_of_a_split(
     assert result["songs"] == songs
     assert result["data"] == "deam, test split"
     assert result["model_was_trained_on_these_songs"] is False
-
-
-def test_tagger_probe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("torch", reason="torch comes with the train extra")
-    # The tagger is slow; in clips of 3.5 s it has one patch to process instead of eight.
-    data = str(write_deam(tmp_path, seconds=3.5))
-    wheel = write_wheel(tmp_path / "tagger.whl", make_tagger())
-    arguments = ["--data", data, "--teacher", str(wheel), "--songs", "2"]
-    result = run("tagger_probe", tmp_path / "r.json", *arguments)
-    assert (result["songs"], result["data"]) == (2, "deam, test split")
-    main = importlib.import_module("tagger_probe").main
-    missing = str(tmp_path / "missing.whl")
-    assert main(["--data", data, "--teacher", missing, "--out", str(tmp_path / "r.json")]) == 2
-    assert f"the teacher {missing} cannot be used" in capsys.readouterr().err
 
 
 def test_step_response(data: str, tmp_path: Path) -> None:

@@ -106,16 +106,6 @@ def test_every_study_has_a_section(root: Path, write: Callable[[str, object], No
                     "seconds": [0.1, 0.2], "way": [0.0, 1.0]}],
     })  # fmt: skip
     write("baselines", {"rows": [{"name": "mean", "what": "a|b", **BOTH}]})
-    write("tagger_probe", {"rows": [{"name": "own level", "what": "as it is", **BOTH}]})
-    write("cross_validation", {"folds": [
-        {"fold": 1, "seed": 0, "r2_arousal": 0.6, "r2_valence": 0.2},
-        {"fold": 2, "seed": 0, "r2_arousal": 0.8, "r2_valence": 0.4},
-    ], "protocol": "Protocol: By artist."})  # fmt: skip
-    write("ablation", {"rows": [
-        {"name": "a", "what": "plain", "r2_arousal": 0.5, "r2_valence": 0.2, "protocol": "p"},
-        {"name": "b", "what": "more", "r2_arousal": 0.6, "r2_valence": 0.1, "protocol": "p"},
-    ]})  # fmt: skip
-    write("long_songs", {"songs": 58, **BOTH})
     r = {"r": 0.5, "r_within": 0.4, "mean": 0.1, "expected": 1}
     between = {"between": FIGURES, "within": 0.2, "varying": 3}
     write("generality", {
@@ -153,12 +143,6 @@ def test_every_study_has_a_section(root: Path, write: Callable[[str, object], No
         "| 2 s | arousal | 5 of 6 | 2.0 s (1.5 to 2.5) | |",
         "| mean | 0.700 |",
         "* _mean_: a|b",
-        "| mean | | 0.700 | 0.300 |",
-        "| SD | | 0.141 | 0.141 |",
-        "Protocol: By artist.",
-        "| b | 0.600 | +0.100 | 0.100 | -0.100 |",
-        "* _b_: more",
-        "| 58 songs | R2 |",
         "| 108 | 0.70 | 0.40 | 0.60 | 0.30 |",
         "| joyful activation | + | +0.50 | +0.40 |",
         "| joyful activation | | +0.50 | +0.40 |",
@@ -186,11 +170,11 @@ def test_plots_have_a_light_background_and_lines(
 def test_a_result_that_lacks_a_figure_is_reported(
     root: Path, write: Callable[[str, object], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write("ablation", {"rows": [{"name": "a", "what": "b", "r2_arousal": 0.5}]})
+    write("step_response", {"rows": [{"window_s": 2.0, "pairs": 6}], "curves": []})
     assert run(root) == 2
     error = capsys.readouterr().err
-    assert "results/ablation.json does not fit the table 'ablation'" in error
-    assert "no r2_valence" in error
+    assert "results/step_response.json does not fit the table 'step response'" in error
+    assert "'dimension'" in error
 
 
 @pytest.fixture
