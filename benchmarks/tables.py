@@ -17,6 +17,10 @@ Result = Any  # the return type of json.loads: an object, or a list of objects
 DIMENSIONS = ("arousal", "valence")
 # A condition that loses more R2 than this is named below the table.
 ALLOWED_LOSS = 0.05
+# Windows that the short table of windows has, seconds.
+SHOWN_WINDOWS_S = (1.0, 2.0, 3.0, 5.0, 7.0, 10.0)
+# Collections whose numbers have an unknown zero and scale, so that only r means something.
+PROXIES = ("emotify",)
 _TRAINED_ON = (
     "The model was trained on these songs: compare the rows with each other; the figures are no "
     "accuracy on new songs"
@@ -148,6 +152,24 @@ def baselines(result: Result) -> str:
 # -- studies --------------------------------------------------------------------------------------
 
 
+def robustness_short(result: Result) -> str:
+    """Return one table of both dimensions, without descriptions."""
+
+    def cells(row: Result) -> list[str]:
+        return [
+            cell
+            for one in (row[name] for name in DIMENSIONS)
+            for cell in (_number(one["r2"]), f"{one['shift_mean']:+.3f}", f"{one['coverage']:.0%}")
+        ]
+
+    rows = [[row["name"], *cells(row)] for row in result["conditions"]]
+    clean = [
+        ["unchanged", *(c for n in DIMENSIONS for c in (_number(result["clean"][n]["r2"]), "", ""))]
+    ]
+    titles = "condition | arousal R2 | change | in interval | valence R2 | change | in interval"
+    return table(titles, clean + rows)
+
+
 def robustness(result: Result) -> str:
     def cells(row: dict[str, Any], name: str) -> list[str]:
         one = row[name]
@@ -189,6 +211,17 @@ def robustness(result: Result) -> str:
         )
     parts += [paragraph(f"Skipped: {sentence}.") for sentence in result.get("skipped", ())]
     return "\n\n".join([*parts, *_descriptions(result["conditions"])])
+
+
+def lag_short(result: Result) -> str:
+    """Return the rows of a few windows."""
+    rows = [
+        [f"{row['window_s']:g} s", *(_number(row[name]["after_10_s"]) for name in DIMENSIONS)]
+        for row in result["lag_orders"]
+        if row["window_s"] in SHOWN_WINDOWS_S
+    ]
+    text = table("window | arousal R2 after 10 s | valence R2 after 10 s", rows)
+    return "\n\n".join([text, *_trained_on(result)])
 
 
 def lag(result: Result) -> str:
@@ -284,6 +317,49 @@ def collections(result: Result) -> str:
     return "\n\n".join([*parts, *([bullets(trained)] if trained else [])])
 
 
+def side_by_side_collections(result: Result) -> str:
+    """Return the methods side by side: song means, quadrants and movement."""
+    methods = list(dict.fromkeys(title[1] for title, _ in _methods(result)))
+    means: dict[str, dict[str, str]] = {}
+    quadrants: dict[str, dict[str, str]] = {}
+    movement: dict[str, dict[str, str]] = {}
+    for collection in result["collections"]:
+        place = f"{collection['name']} ({collection['split']})"
+        for row in collection["rows"]:
+            method = row["method"]
+            star = "*" if row.get("model_was_trained_on_these_songs") else ""
+            for name in DIMENSIONS:
+                one = row["by_song"].get(name)
+                if one is not None and one["r"] is not None:
+                    cell = f"({one['r']:.2f})"
+                    if collection["scale"] == "shared":
+                        cell = f"{one['r2']:.2f} {cell}"
+                    cell += star
+                    means.setdefault(f"{place}, {name}", {})[method] = cell
+                one = row.get("movement", {}).get(name)
+                if one is not None and one["settled"] is not None:
+                    cell = f"{one['settled']:.2f}{star}"
+                    movement.setdefault(f"{place}, {name}", {})[method] = cell
+                    movement[f"{place}, {name}"]["level"] = f"{one['level']:.2f}"
+            if (one := row["quadrants"]) is not None:
+                calm = _number(one["auc_valence_calm"])
+                quadrants.setdefault(place, {})[method] = f"{one['share']:.0%} ({calm}){star}"
+    parts = []
+    for title, rows in (
+        ("song means, R2 (r)", means),
+        ("quadrants by zero (AUC of valence, calm)", quadrants),
+        ("r within songs that move", movement),
+    ):
+        shown = [m for m in (*methods, "level") if any(m in row for row in rows.values())]
+        if rows:
+            cells = [[name, *(row.get(m, "") for m in shown)] for name, row in rows.items()]
+            short = [m.replace("ridge on the embedding of ", "ridge, ") for m in shown]
+            parts.append(table(" | ".join([title, *short]), cells))
+    if any("*" in part for part in parts):
+        parts.append("\\* The model was trained on these songs.")
+    return "\n\n".join(parts)
+
+
 def _methods(result: Result) -> Iterable[tuple[tuple[str, str], Result]]:
     """Return the rows of all collections, each with the names of collection and method."""
     for collection in result["collections"]:
@@ -346,6 +422,106 @@ def vgmidi(result: Result) -> str | None:
     )
 
 
+# -- results of training --------------------------------------------------------------------------
+
+
+def validation(result: Result) -> str | None:
+    """Return the figures of a model file for known and unknown collections side by side."""
+    known, unknown = result.get("known"), result.get("unknown")
+    if known is None or unknown is None:  # the model file of another version
+        return None
+    kinds = (("known", known), ("unknown", unknown))
+    parts = []
+    for name in DIMENSIONS:
+        rows = [
+            [
+                collection,
+                str(figures[collection]["songs"]),
+                kind,
+                *(
+                    ["", f"{one['r']:.2f}", "", "", "", ""]
+                    if collection in PROXIES
+                    else [
+                        *(f"{one[key]:.2f}" for key in ("r2", "r", "ccc")),
+                        f"{one['bias']:+.2f}",
+                        _percent(one["coverage"]),
+                        _number(one["width"]),
+                    ]
+                ),
+            ]
+            for collection in known
+            for kind, figures in kinds
+            if (one := figures[collection].get(name)) is not None
+        ]
+        parts.append(table(f"{name} | songs | | R2 | r | CCC | bias | in interval | width", rows))
+    rows = [
+        [
+            collection,
+            str(one["songs"]),
+            kind,
+            _percent(one["quadrants"]),
+            *(f"{one['auc'][key]:.3f}" for key in ("arousal", "valence", "valence_calm")),
+        ]
+        for collection in known
+        for kind, figures in kinds
+        if "quadrants" in (one := figures[collection])
+    ]
+    if rows:
+        titles = "by zero | songs | | quadrants | AUC arousal | AUC valence | valence, calm"
+        parts.append(table(titles, rows))
+    return "\n\n".join(parts)
+
+
+def parts(result: Result) -> str:
+    """Return the means over the seeds of each variant, and the largest range of a row."""
+    rows = result["rows"]
+    variants = list(dict.fromkeys(row["variant"] for row in rows))
+    without = [name for name in variants if name.startswith("without ")]
+    groups = [
+        [name for name in variants if name not in without],
+        [name for name in variants if name == "as shipped" or name in without],
+    ]
+    tables = []
+    for names in groups:
+        lines = []
+        for collection in dict.fromkeys(row["collection"] for row in rows):
+            for title, figure in _PART_FIGURES.items():
+                found = [
+                    [
+                        value
+                        for row in rows
+                        if (row["collection"], row["variant"]) == (collection, name)
+                        and (value := figure(row)) is not None
+                    ]
+                    for name in names
+                ]
+                if any(found):
+                    spread = max(max(values) - min(values) for values in found if values)
+                    means = [f"{sum(v) / len(v):.2f}" if v else "" for v in found]
+                    lines.append([f"{collection}, {title}", *means, f"({spread:.2f})"])
+        if len(names) > 1 or not tables:
+            titles = [name.removeprefix("without ") for name in names]
+            kind = "left out" if names is groups[1] else "unknown"
+            tables.append(table(" | ".join([kind, *titles, "(range)"]), lines))
+    seeds = sorted({row["seed"] for row in rows})
+    about = f"Means over {len(seeds)} seeds; (range): the largest range over the seeds in a row."
+    items = [f"_{name}_: {what}" for name, what in result["what"].items()]
+    return "\n\n".join([*tables, paragraph(about), bullets(items)])
+
+
+def _part_r(row: Result, name: str) -> float | None:
+    return row[name]["r"] if name in row else None
+
+
+_PART_FIGURES: dict[str, Callable[[Result], float | None]] = {
+    "arousal r": lambda row: _part_r(row, "arousal"),
+    "valence r": lambda row: _part_r(row, "valence"),
+    "quadrants": lambda row: row.get("quadrants"),
+    "AUC arousal": lambda row: row["auc"]["arousal"] if "auc" in row else None,
+    "AUC valence, calm": lambda row: row["auc"]["valence_calm"] if "auc" in row else None,
+}
+
+
 # -- parts ----------------------------------------------------------------------------------------
 
 
@@ -364,6 +540,30 @@ def sounds(result: Result) -> str:
     ]
     titles = "sound | collection | recordings | s | right | music or not | in the first 4 s"
     return f"{table(titles, rows)}\n\n" + paragraph(f"Sources: {result['sources']}")
+
+
+def sounds_short(result: Result) -> str:
+    """Return a row for each kind of sound: the mean of its collections, and the worst two of them."""
+    rows = []
+    for name in SOUNDS:
+        found = [row for row in result["rows"] if row["sound"] == name]
+        worst = sorted(found, key=lambda row: float(row["music_or_not"]))[:2]
+        rows.append(
+            [
+                name,
+                str(len(found)),
+                *(
+                    _percent(sum(row[key] for row in found) / len(found))
+                    for key in ("right", "music_or_not", "music_or_not_first_4_s")
+                ),
+                ", ".join(
+                    f"{row['collection'].replace('-', ' ')} {_percent(row['music_or_not'])}"
+                    for row in worst
+                ),
+            ]
+        )
+    titles = "sound | collections | right | music or not | in the first 4 s | worst two"
+    return table(titles, rows)
 
 
 def measured(result: Result) -> str:
@@ -480,10 +680,17 @@ TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "campaigns": ("accuracy", campaigns),
     "baselines": ("baselines", baselines),
     "robustness": ("robustness", robustness),
+    "robustness short": ("robustness", robustness_short),
     "lag": ("lag", lag),
+    "lag short": ("lag", lag_short),
     "step response": ("step_response", step_response),
     "collections": ("collections", collections),
+    "collections side by side": ("collections", side_by_side_collections),
+    # From the shipped model file.
+    "validation": ("validation", validation),
+    "parts": ("parts", parts),
     "sound": ("sound", sounds),
+    "sound short": ("sound", sounds_short),
     "pmemo": ("generality", pmemo),
     "emotify": ("generality", emotify),
     "vgmidi": ("generality", vgmidi),
