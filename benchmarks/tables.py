@@ -481,7 +481,7 @@ def parts(result: Result) -> str:
         [name for name in variants if name not in without],
         [name for name in variants if name == "as shipped" or name in without],
     ]
-    tables = []
+    tables: list[str] = []
     for names in groups:
         lines = []
         for collection in dict.fromkeys(row["collection"] for row in rows):
@@ -543,7 +543,7 @@ def sounds(result: Result) -> str:
 
 
 def sounds_short(result: Result) -> str:
-    """Return a row for each kind of sound: the mean of its collections, and the worst two of them."""
+    """Return a row for each kind of sound: mean and worst two of its collections."""
     rows = []
     for name in SOUNDS:
         found = [row for row in result["rows"] if row["sound"] == name]
