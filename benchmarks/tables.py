@@ -17,6 +17,8 @@ Result = Any  # the return type of json.loads: an object, or a list of objects
 DIMENSIONS = ("arousal", "valence")
 # A condition that loses more R2 than this is named below the table.
 ALLOWED_LOSS = 0.05
+# The short table has the conditions that lose more R2 than this.
+SMALL_LOSS = 0.02
 # Windows that the short table of windows has, seconds.
 SHOWN_WINDOWS_S = (1.0, 2.0, 3.0, 5.0, 7.0, 10.0)
 # Collections whose numbers have an unknown zero and scale, so that only r means something.
@@ -153,7 +155,7 @@ def baselines(result: Result) -> str:
 
 
 def robustness_short(result: Result) -> str:
-    """Return one table of both dimensions, without descriptions."""
+    """Return one table of both dimensions, with the conditions that cost accuracy."""
 
     def cells(row: Result) -> list[str]:
         return [
@@ -162,12 +164,19 @@ def robustness_short(result: Result) -> str:
             for cell in (_number(one["r2"]), f"{one['shift_mean']:+.3f}", f"{one['coverage']:.0%}")
         ]
 
-    rows = [[row["name"], *cells(row)] for row in result["conditions"]]
+    costly = [
+        row
+        for row in result["conditions"]
+        if max(row[name]["r2_loss"] for name in DIMENSIONS) > SMALL_LOSS
+    ]
+    others = [row["name"] for row in result["conditions"] if row not in costly]
+    rows = [[row["name"], *cells(row)] for row in costly]
     clean = [
         ["unchanged", *(c for n in DIMENSIONS for c in (_number(result["clean"][n]["r2"]), "", ""))]
     ]
     titles = "condition | arousal R2 | change | in interval | valence R2 | change | in interval"
-    return table(titles, clean + rows)
+    small = f"R2 loss of {SMALL_LOSS} or less: {', '.join(others) or 'in no condition'}."
+    return "\n\n".join([table(titles, clean + rows), paragraph(small)])
 
 
 def robustness(result: Result) -> str:
@@ -426,8 +435,9 @@ def vgmidi(result: Result) -> str | None:
 
 
 def validation(result: Result) -> str | None:
-    """Return the figures of a model file for known and unknown collections side by side."""
-    known, unknown = result.get("known"), result.get("unknown")
+    """Return the figures of a training report for known and unknown collections side by side."""
+    figures = result.get("validation", {})
+    known, unknown = figures.get("known"), figures.get("unknown")
     if known is None or unknown is None:  # the model file of another version
         return None
     kinds = (("known", known), ("unknown", unknown))
@@ -470,6 +480,16 @@ def validation(result: Result) -> str | None:
         titles = "by zero | songs | | quadrants | AUC arousal | AUC valence | valence, calm"
         parts.append(table(titles, rows))
     return "\n\n".join(parts)
+
+
+def training_data(result: Result) -> str | None:
+    if "known" not in result.get("validation", {}):  # the model file of another version
+        return None
+    rows = [
+        [one["name"], *(str(sum(one[key].values())) for key in ("songs", "clips"))]
+        for one in result["collections"]
+    ]
+    return table("collection | songs | clips", rows)
 
 
 def parts(result: Result) -> str:
@@ -686,8 +706,9 @@ TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "step response": ("step_response", step_response),
     "collections": ("collections", collections),
     "collections side by side": ("collections", side_by_side_collections),
-    # From the shipped model file.
-    "validation": ("validation", validation),
+    # From the training report in the shipped model file.
+    "validation": ("training", validation),
+    "training data": ("training", training_data),
     "parts": ("parts", parts),
     "sound": ("sound", sounds),
     "sound short": ("sound", sounds_short),

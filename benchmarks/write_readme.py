@@ -245,14 +245,14 @@ def main(root: Path = ROOT) -> int:
 
 
 def read_results(folder: Path) -> dict[str, Any]:
-    """Return the results in a folder by name, and as "validation" those in the shipped model."""
+    """Return the results in a folder by name, and as "training" the shipped model's report."""
     results = {
         path.relative_to(folder).with_suffix("").as_posix(): json.loads(
             path.read_text(encoding="utf-8")
         )
         for path in sorted(folder.rglob("*.json"))
     }
-    return {"validation": load_engine().info.training.get("validation", {}), **results}
+    return {"training": load_engine().info.training, **results}
 
 
 class BadResultError(ValueError):
