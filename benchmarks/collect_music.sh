@@ -1,5 +1,5 @@
 #!/bin/sh
-# Collects music for `realtime-mer train`: game music from Debian packages (--unlabelled), VGMIDI
+# Collects music for `realtime-mer train` and the studies: game music from Debian packages, VGMIDI
 # rendered with two soundfonts and EMOPIA with four pianos, with their labels (vgmidi=, emopia=).
 # Installs nothing; downloads about 2 GB. Needs apt-get (Debian or Ubuntu) with current package lists.
 # VGMIDI and EMOPIA also need fluidsynth, fluid-soundfont-gm and timgm6mb-soundfont, EMOPIA also

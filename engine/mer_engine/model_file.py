@@ -62,8 +62,8 @@ class ModelInfo:
         prior: by dimension.
         distribution: by dimension, the quantiles of the model's values over music at large, at
             evenly spaced shares from 0 to 1, ascending; empty where the file has none.
-        movement: by dimension, what each decibel of the last seconds above the level so far adds to
-            the value, 0 to 0.1; empty for nothing.
+        movement: by dimension, what 1 dB adds to the value while the music is louder than before,
+            0 to 0.1; empty where the level adds nothing.
         normalisation: mean and standard deviation of each mel band, as the network applies them.
         scores: outputs of the network, in order: valence and arousal of the moment, then optionally
             those of the piece as a whole.
@@ -155,7 +155,7 @@ class ModelInfo:
                 for name, quantiles in data.get("distribution", {}).items()
             }
             data["movement"] = {
-                name: float(slope) for name, slope in data.get("movement", {}).items()
+                name: float(number) for name, number in data.get("movement", {}).items()
             }
             known = {entry.name for entry in fields(cls)}
             info = cls(**{k: v for k, v in data.items() if k in known}, sha256=sha256)
@@ -168,12 +168,7 @@ class ModelInfo:
                     f"{info.lag_order_max}"
                 )
         info._check_distribution()
-        for name, slope in info.movement.items():
-            if name not in DIMENSIONS or not 0 <= slope <= 0.1:
-                raise ModelError(
-                    f"the model file's movement of {name} is {slope:g} per decibel; it must be of "
-                    "valence or arousal, and from 0 to 0.1"
-                )
+        info._check_movement()
         if info.sounds not in ((), SOUNDS):
             raise ModelError(
                 f"the model file tells the sounds {', '.join(map(str, info.sounds))} apart; this "
@@ -203,8 +198,25 @@ class ModelInfo:
                     "numbers from -1 to 1"
                 )
 
+    def _check_movement(self) -> None:
+        """Raise ModelError where a coefficient of the movement cannot be used."""
+        for name, number in self.movement.items():
+            if name not in DIMENSIONS:
+                raise ModelError(
+                    f"the model file's movement has the dimension {name}; it may have "
+                    f"{' and '.join(DIMENSIONS)}; train the model again"
+                )
+            # NaN fails.
+            if not 0.0 <= number <= 0.1:
+                raise ModelError(
+                    f"the model file's movement of {name} is {number} per dB; it must be a number "
+                    "from 0 to 0.1; train the model again"
+                )
+
     def values(self, probabilities: NDArray[np.float32], steps: int) -> Values:
         """Return values and intervals from the distributions of windows of the same length.
+
+        Without the movement, which needs the level of the stream.
 
         Args:
             probabilities: float32 [B, scores, bins], each row summing to 1.

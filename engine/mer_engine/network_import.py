@@ -82,7 +82,7 @@ def load_network(path: Path | None) -> tuple[EmotionNetwork, ModelInfo]:
         if not difference < _TOLERANCES[name]:
             raise ModelError(
                 f"{source} cannot be read back into a network: it computes something else "
-                f"(by {difference:.2g}); train without --init"
+                f"(by {difference:.2g}); start from another model file"
             )
     return network, info
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -171,31 +170,19 @@ def data_sources(args: argparse.Namespace) -> tuple[str, ...]:
     Raises:
         UserError: an unknown kind of data, or the same folder twice.
     """
-    _check_sources({"--data": args.data})
-    return tuple(args.data)
-
-
-def auxiliary_sources(args: argparse.Namespace) -> tuple[str, ...]:
-    """Return the values of `--auxiliary`, which must not repeat a folder of `--data`."""
-    _check_sources({"--data": args.data, "--auxiliary": args.auxiliary})
-    return tuple(args.auxiliary)
-
-
-def _check_sources(given: Mapping[str, Sequence[str]]) -> None:
-    """Raise UserError for an unknown kind of data and for a folder that is given twice."""
     from mer_engine.datasets.load import parse_source
     from mer_engine.datasets.problems import DataError
 
     seen: set[tuple[str, Path]] = set()
-    for option, sources in given.items():
-        for source in sources:
-            try:
-                kind, folder = parse_source(source)
-            except DataError as error:
-                raise UserError(f"{option} {source}: {error}") from error
-            if (kind, folder.resolve()) in seen:
-                raise UserError(f"{option} {source} is given twice; give each folder once")
-            seen.add((kind, folder.resolve()))
+    for source in args.data:
+        try:
+            kind, folder = parse_source(source)
+        except DataError as error:
+            raise UserError(f"--data {source}: {error}") from error
+        if (kind, folder.resolve()) in seen:
+            raise UserError(f"--data {source} is given twice; give each folder once")
+        seen.add((kind, folder.resolve()))
+    return tuple(args.data)
 
 
 def pipeline_config(args: argparse.Namespace) -> PipelineConfig:

@@ -9,30 +9,29 @@ import sys
 import time
 from pathlib import Path
 
-from realtime_mer.commands.options import add_data_argument, auxiliary_sources, data_sources
+from realtime_mer.commands.options import add_data_argument, data_sources
 from realtime_mer.errors import UserError
 
 HELP = "train a model (extra 'train')"
 DESCRIPTION = """\
-Trains the network on labelled music and writes a model file that other commands
-take with --model. Ten-fold cross-fitting on the train and validation splits
-measures the model and calibrates its intervals; no artist is in both parts of a
-fold. The final model is fitted to all songs of both splits. Songs of the test
+Fits a new head to labelled music, on the encoder of a model file, and writes
+head and encoder as a model file that other commands take with --model.
+
+Several collections may be given. Their labels are numbers (ratings of valence
+and arousal), signs (quadrants) or proxies of ratings. The numbers of the first
+collection are taken as they are; the offset that those of the others have to
+them is learnt.
+
+Five parts of each collection are held out one after another, by artist, then
+each collection as a whole: heads fitted without them measure the model on known
+and on unknown collections. The latter calibrate the intervals. The final head
+is fitted to all songs of the train and validation splits. Songs of the test
 split are never used.
 
 Songs that cannot be used are listed, one per line, with a summary.
 
---teacher initialises the convolutions from MusiCNN, a music tagger; its weights
-come with the package of that name ('pip download musicnn --no-deps'). Without
-it they are trained on the labels alone: this takes longer, is less accurate,
-and measures and calibrates on the validation songs only.
---unlabelled adds music without labels: a first model, trained on the labelled
-songs, estimates labels for it (distillation).
---auxiliary adds labelled music of another kind, for example game scores to pop
-songs. Its clips have a weight of 0.1. None is held out or measured, and its
-test split is not used.
---init continues from the network of a model file, to fit it to other music or
-other raters.
+--init continues, gently, from the head of a model file, to fit it to other
+music or other raters. It is meant for your own data.
 
 An interrupted run continues when it is started again with the same options. Its
 state is in MODEL.checkpoint until it finishes ('realtime-mer export' makes a
@@ -41,47 +40,40 @@ Needs the packages of the extra 'train'; without them, the command prints how to
 install them.
 """
 EXAMPLES = """\
-  realtime-mer train --data /data --teacher musicnn-0.1.0-py3-none-any.whl
+  realtime-mer train --data deam=/data/deam --data 4q=/data/4q
   realtime-mer train --data csv=my-music --init shipped --out my-model.onnx
-  realtime-mer train --data deam=/data/deam --data pmemo=/data/pmemo
+  realtime-mer train --data csv=my-music --encoder mer-1.onnx
   realtime-mer train --data /data --quick        check that everything works
-  realtime-mer evaluate mer-1.onnx --data /data
+  realtime-mer evaluate mer-2.onnx --data /data
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_argument(parser)
     parser.add_argument(
+        "--encoder", type=Path, default=None, metavar="MODEL",
+        help="a model file whose encoder is used; the head is new (default: the shipped model)",
+    )  # fmt: skip
+    parser.add_argument(
         "--init", default=None, metavar="MODEL",
-        help="continue from this model file; 'shipped' is the shipped model",
+        help="continue from this model file's head, with its encoder; 'shipped' is the shipped "
+        "model",
     )  # fmt: skip
     parser.add_argument(
-        "--teacher", type=Path, default=None, metavar="PATH",
-        help="the wheel of the package musicnn, or the folder with its unpacked files",
-    )  # fmt: skip
-    parser.add_argument(
-        "--out", type=Path, default=Path("mer-1.onnx"), metavar="MODEL",
-        help="the model file to write (default: mer-1.onnx)",
+        "--out", type=Path, default=Path("mer-2.onnx"), metavar="MODEL",
+        help="the model file to write (default: mer-2.onnx)",
     )  # fmt: skip
     parser.add_argument(
         "--name", default=None, help="the model's name (default: the file name without .onnx)"
     )
     parser.add_argument(
         "--licence", default=None, metavar="NAME",
-        help="the model's licence, if it is made from your own data alone (default: CC-BY-NC-4.0, "
-        "which DEAM and the shipped weights require)",
+        help="the model's licence, if it is made from your own data alone, on an --encoder whose "
+        "licence allows it (default: CC-BY-NC-SA-4.0, which EMOPIA requires)",
     )  # fmt: skip
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of every random choice (default: 0)"
     )
-    parser.add_argument(
-        "--unlabelled", type=Path, action="append", default=[], metavar="DIR",
-        help="a folder of music without labels; may be given several times",
-    )  # fmt: skip
-    parser.add_argument(
-        "--auxiliary", action="append", default=[], metavar="KIND=DIR",
-        help="labelled music with a lower weight, as for --data; may be given several times",
-    )  # fmt: skip
     parser.add_argument(
         "--steps", type=int, default=None, metavar="N",
         help="optimiser steps of each fit (default: as for the shipped model)",
@@ -109,14 +101,14 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--steps is {args.steps}; it must be 1 or more")
     if not args.out.resolve().parent.is_dir():
         raise UserError(f"the folder of --out {args.out} does not exist; create it first")
-    sources, auxiliary = data_sources(args), auxiliary_sources(args)
-    init = _init(args)
-    if args.licence is not None and (
-        init or not all(s.startswith("csv=") for s in (*sources, *auxiliary))
-    ):
+    sources = data_sources(args)
+    encoder, init = _start(args)
+    own = encoder is not None and all(source.startswith("csv=") for source in sources)
+    if args.licence is not None and not own:
         raise UserError(
-            f"--licence {args.licence} needs data that are all your own (csv=DIR), and no "
-            "--init: DEAM, PMEmo and the shipped weights are for non-commercial use"
+            f"--licence {args.licence} needs data that are all your own (csv=DIR) and an --encoder "
+            "whose licence allows it: the published collections and the shipped weights are for "
+            "non-commercial use"
         )
 
     # Idle threads of PyTorch must not spin: on a busy machine that made it ten times slower.
@@ -136,12 +128,10 @@ def run(args: argparse.Namespace) -> int:
         ) from error
     settings = TrainSettings(
         data=sources,
-        auxiliary=auxiliary,
         out=args.out,
+        encoder=encoder,
         init=init,
-        teacher=args.teacher,
         seed=args.seed,
-        unlabelled=tuple(args.unlabelled),
         steps=args.steps,
         quick=args.quick,
         device=args.device,
@@ -167,23 +157,29 @@ def need_training_packages(purpose: str) -> None:
             )
 
 
-def _init(args: argparse.Namespace) -> Path | None:
-    """Return the model file that `--init` names, or None."""
+def _start(args: argparse.Namespace) -> tuple[Path | None, Path | None]:
+    """Return the model files that `--encoder` and `--init` name, each or None."""
     from mer_engine.engine import shipped_model
 
-    if args.init is None:
-        return None
-    if args.teacher is not None:
+    if args.encoder is not None and args.init is not None:
         raise UserError(
-            "--init continues from a trained network, --teacher starts a new one; give one"
+            f"--encoder {args.encoder} makes a new head, --init {args.init} continues one with its "
+            "own encoder; give one of the two"
         )
-    path = shipped_model() if args.init == "shipped" else Path(args.init)
+    if args.encoder is not None:
+        return _model_file("--encoder", args.encoder, args.out), None
+    if args.init == "shipped":
+        return None, _model_file("--init", shipped_model(), args.out)
+    return None, None if args.init is None else _model_file("--init", Path(args.init), args.out)
+
+
+def _model_file(option: str, path: Path, out: Path) -> Path:
+    """Return the path of a model file that is not overwritten."""
     if not path.is_file():
-        raise UserError(f"there is no file --init {args.init}; give a model file, or 'shipped'")
-    if path.resolve() == args.out.resolve():
-        raise UserError(
-            f"--out {args.out} would overwrite the model of --init; choose another name"
-        )
+        shipped = ", or 'shipped'" if option == "--init" else ""
+        raise UserError(f"there is no file {option} {path}; give a model file{shipped}")
+    if path.resolve() == out.resolve():
+        raise UserError(f"--out {out} would overwrite the model of {option}; choose another name")
     return path
 
 

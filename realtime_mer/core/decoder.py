@@ -25,20 +25,19 @@ class Decoder:
         self._moments = np.stack([bins, bins**2], axis=1)
         self._scale = [info.interval_scale[name] for name in DIMENSIONS]
         identity = ((0.0, 1.0),) * info.lag_order_max
-        self._lines = [info.line.get(name, identity) for name in info.scores]
         self._movement = [info.movement.get(name, 0.0) for name in DIMENSIONS]
+        self._lines = [info.line.get(name, identity) for name in info.scores]
         self._has_whole = info.scores[len(DIMENSIONS) :] == WHOLE
 
     def decode(
-        self, probabilities: NDArray[np.float32], steps: int, level_change_db: float = 0.0
+        self, probabilities: NDArray[np.float32], steps: int, rise_db: float = 0.0
     ) -> tuple[Intervals, tuple[float, float] | None]:
         """Decode one window.
 
         Args:
             probabilities: float32 [1, scores, bins], each row summing to 1.
             steps: length of the window in steps, 1 to `lag_order_max`.
-            level_change_db: level of the last seconds relative to the music so far; moves valence
-                and arousal as far as the model file says (`ModelInfo.movement`).
+            rise_db: see `Movement`; moves valence and arousal with their intervals.
 
         Returns:
             Value and interval bounds of valence and of arousal; and valence and arousal of the
@@ -49,15 +48,17 @@ class Decoder:
         for (mean, _), line in zip(rows, self._lines, strict=True):
             intercept, slope = line[steps - 1]
             values.append(intercept + slope * mean)
-        for column, slope in enumerate(self._movement):
-            values[column] += slope * level_change_db
         intervals: list[tuple[float, float, float]] = []
-        for (mean, square), scale, value in zip(rows, self._scale, values, strict=False):
+        for (mean, square), scale, settled, movement in zip(
+            rows, self._scale, values, self._movement, strict=False
+        ):
+            value = settled + movement * rise_db
             half = scale[steps - 1] * max(square - mean * mean, 0.0) ** 0.5
-            intervals.append((_clip(value), _clip(value - half), _clip(value + half)))
-        whole = (_clip(values[2]), _clip(values[3])) if self._has_whole else None
+            intervals.append((clip(value), clip(value - half), clip(value + half)))
+        whole = (clip(values[2]), clip(values[3])) if self._has_whole else None
         return tuple(intervals), whole
 
 
-def _clip(value: float) -> float:
+def clip(value: float) -> float:
+    """Return a value with one beyond the scale at its end, -1 or 1."""
     return min(max(value, -1.0), 1.0)

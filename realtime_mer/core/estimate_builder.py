@@ -12,8 +12,6 @@ from realtime_mer.core.mood import Mood
 from realtime_mer.core.types import Estimate, FastValues, Latency, ScaledValues, State
 from realtime_mer.core.value_range import ValueRange, clipped
 
-MUSIC = (State.SETTLING, State.TRACKING)
-
 
 @dataclass(slots=True)
 class Arrival:
@@ -82,21 +80,22 @@ class EstimateBuilder:
         self._started_at = self._clock.monotonic()
 
     def update(
-        self, inference: Inference, steps: int, level_change_db: float
+        self, inference: Inference, steps: int, rise_db: float
     ) -> tuple[float, float] | None:
         """Replace the last values by those of a window of `steps` steps.
 
+        A window that is not longer than the short one follows the music itself, without `rise_db`.
+
         Args:
-            inference: the engine's output for the window.
-            steps: length of the window.
-            level_change_db: from `Movement`; moves the settled values, not the fast ones.
+            inference, steps: output of the engine for a window, and its length in steps.
+            rise_db: see `Movement`.
 
         Returns:
             Valence and arousal of the whole piece; None if the model has no such output.
         """
-        self._last_values, whole = self._decoder.decode(
-            inference.probabilities, steps, level_change_db
-        )
+        if self._fast_lag_order is None:
+            rise_db = 0.0
+        self._last_values, whole = self._decoder.decode(inference.probabilities, steps, rise_db)
         if self._fast_lag_order is not None:
             fast_steps = min(steps, self._fast_lag_order)
             self._last_fast, _ = self._decoder.decode(inference.fast, fast_steps)
@@ -134,7 +133,7 @@ class EstimateBuilder:
         main, fast = self._last_values, self._last_fast
         if self._range is not None:
             main, fast = self._range.place(main), self._range.place(fast)
-        if self._is_updated and state in MUSIC:
+        if self._is_updated:
             self._mood.update(t, main, None if self._fast_lag_order is None else fast)
         self._is_updated = False
         self._t = t

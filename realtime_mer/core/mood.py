@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from realtime_mer.core.decoder import Intervals
+from realtime_mer.core.decoder import Intervals, clip
 
 NEUTRAL = "neutral"
 # Eight sectors of 45 degrees, counter-clockwise from positive valence, in the order of Russell's
@@ -148,7 +148,7 @@ class Mood:
 
 def _polar(intervals: Intervals) -> tuple[float, float]:
     """Return the distance from the centre and the angle of a point of the plane."""
-    valence, arousal = (min(max(value, -1.0), 1.0) for value, *_ in intervals)
+    valence, arousal = (clip(value) for value, *_ in intervals)
     return math.hypot(valence, arousal), math.atan2(arousal, valence)
 
 

@@ -78,8 +78,8 @@ class Pipeline:
         self._resampler_delay = resample_delay(sample_rate_hz, rate_hz)
         self._buffer = TickBuffer(rate_hz // TICKS_PER_SECOND)
         self._silence = SilenceDetector(self.config.silence_db, self.config.hop_ticks)
-        self._movement = Movement(10.0 ** (self.config.silence_db / 10.0))
         self._gate = SoundGate()
+        self._movement = Movement()
         self._frontend = FrontEnd(info.frontend)
         self._schedule = Schedule(self.config.hop_ticks)
         self._encoder = EncoderCache(info, self.lag_order, self._schedule.spacing_ticks)
@@ -96,7 +96,7 @@ class Pipeline:
         self._buffer.reset()
         self._silence.reset()
         self._gate.reset()
-        self._movement.start_piece()
+        self._movement.restart()
         self._frontend.reset()
         self._encoder.reset()
         self._builder.reset()
@@ -271,9 +271,10 @@ class Pipeline:
             if self._silence.add(power, self._tick):
                 self._encoder.start_piece(self._tick - 1)
                 self._builder.start_piece()
-                self._movement.start_piece()
                 self._gate.reset()
-            self._movement.add(power)
+                self._movement.restart()
+            if not self._silence.quiet:
+                self._movement.add(power)
 
     def _extract_frames(self) -> Computation[None]:
         """Run the front-end on the complete ticks in the buffer."""
@@ -302,8 +303,9 @@ class Pipeline:
                 self._gate.update(inference.sound)
                 if self._gate.state is not None:
                     state = self._gate.state
+                    self._movement.restart()
                 else:
-                    whole = self._builder.update(inference, steps, self._movement.level_change_db)
+                    whole = self._builder.update(inference, steps, self._movement.rise_db)
                     state = State.TRACKING if steps == self.lag_order else State.SETTLING
         if self._silence.silent:
             state = State.SILENCE

@@ -59,6 +59,11 @@ class SilenceDetector:
         return starts
 
     @property
+    def quiet(self) -> bool:
+        """Whether the last tick was quiet, or there was none."""
+        return self._piece_start is None or self._quiet_ticks > 0
+
+    @property
     def silent(self) -> bool:
         """Whether the input is silent, or no piece has started yet."""
         return self._piece_start is None or self._quiet_ticks >= SILENCE_TICKS

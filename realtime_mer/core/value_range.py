@@ -10,7 +10,7 @@ import numpy as np
 from mer_engine.model_file import DIMENSIONS, ModelInfo
 from numpy.typing import NDArray
 
-from realtime_mer.core.decoder import Intervals
+from realtime_mer.core.decoder import Intervals, clip
 
 # The shares of music below the values that map to -1 and 1: the calmest and the most excited
 # twentieth lie at the rim.
@@ -108,11 +108,7 @@ class ValueRange:
 
 def clipped(intervals: Intervals) -> Intervals:
     """Return values and bounds with those beyond the rim at the rim, in [-1, 1]."""
-    return tuple((_clip(value), _clip(low), _clip(high)) for value, low, high in intervals)
-
-
-def _clip(value: float) -> float:
-    return min(max(value, -1.0), 1.0)
+    return tuple((clip(value), clip(low), clip(high)) for value, low, high in intervals)
 
 
 def _count(counts: NDArray[np.float64], value: float, s: float) -> None:

@@ -77,6 +77,18 @@ def short_distribution(data: dict[str, Any]) -> None:
     data["distribution"] = {"valence": [0.5], "arousal": [-0.5, 0.0]}
 
 
+def steep_movement(data: dict[str, Any]) -> None:
+    data["movement"] = {"arousal": 0.2}
+
+
+def endless_movement(data: dict[str, Any]) -> None:
+    data["movement"] = {"valence": float("nan")}
+
+
+def other_movement(data: dict[str, Any]) -> None:
+    data["movement"] = {"whole_arousal": 0.01}
+
+
 def other_sounds(data: dict[str, Any]) -> None:
     data["sounds"] = ["music", "birds"]
 
@@ -95,6 +107,9 @@ def other_sounds(data: dict[str, Any]) -> None:
         (half_a_distribution, "must have valence and arousal"),
         (descending_distribution, "distribution of arousal must be two or more ascending"),
         (wide_distribution, "distribution of arousal must be"),
+        (steep_movement, "movement of arousal is 0.2 per dB; it must be a number from 0 to 0.1"),
+        (endless_movement, "movement of valence is nan per dB"),
+        (other_movement, "movement has the dimension whole_arousal"),
         (short_distribution, "distribution of valence must be"),
     ],
 )
@@ -155,3 +170,12 @@ def test_a_model_of_older_features_is_refused_as_such(engine: Engine) -> None:
     older = ModelInfo.from_json(json.dumps(data))
     with pytest.raises(ModelError, match=r"made for another front-end \(0123456789abcdef\)"):
         older.check_fits(older.frontend)
+
+
+def test_movement_is_stored_and_missing_in_old_files(engine: Engine) -> None:
+    movement = {"arousal": 0.02, "valence": 0.012}
+    info = dataclasses.replace(engine.info, movement=movement)
+    assert ModelInfo.from_json(info.to_json()).movement == movement
+    old = json.loads(info.to_json())
+    del old["movement"]
+    assert ModelInfo.from_json(json.dumps(old)).movement == {}

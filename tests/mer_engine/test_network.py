@@ -12,10 +12,10 @@ import pytest
 import torch
 from mer_engine.frontend import FrontEndConfig, features
 from mer_engine.kernel_regression import KernelRegressor
+from mer_engine.model_file import DIMENSIONS
 from mer_engine.network import (
     FAST_STEPS,
     REGRESSOR_WEIGHT,
-    SCORES,
     SOUND_FRAMES,
     SOUND_STEPS,
     EmotionNetwork,
@@ -96,8 +96,8 @@ def test_shapes_and_probabilities(network: EmotionNetwork, past: int, steps: int
     assert embeddings.shape == (2, steps, SMALL.embedding)
     assert maps.shape == (2, 32 * steps, SMALL.map_size)
     for output in (probabilities, fast):
-        assert output.shape == (2, len(SCORES), SMALL.bins)
-        assert torch.allclose(output.sum(2), torch.ones(2, len(SCORES)), atol=1e-5)
+        assert output.shape == (2, len(DIMENSIONS), SMALL.bins)
+        assert torch.allclose(output.sum(2), torch.ones(2, len(DIMENSIONS)), atol=1e-5)
 
 
 @torch.inference_mode()
@@ -133,7 +133,7 @@ def test_windows_of_several_lengths_give_the_same_logits_together_and_alone(
 ) -> None:
     windows = [torch.rand(2, length, SMALL.embedding) for length in (1, 6, 9)]
     together = network.head(*windows)
-    assert together.shape == (6, len(SCORES), SMALL.bins)
+    assert together.shape == (6, len(DIMENSIONS), SMALL.bins)
     for index, window in enumerate(windows):
         alone = network.head(window)
         assert torch.allclose(together[2 * index : 2 * index + 2], alone, atol=ROUNDING)
@@ -245,7 +245,7 @@ def test_a_network_without_level_pitch_classes_and_peaks() -> None:
     config = without.config
     steps = without.encoder(torch.rand(1, config.step_context + 32, 96))
     assert steps.shape == (1, 1, 2 * config.channels + 96)
-    assert without.head(steps).shape == (1, len(SCORES), config.bins)
+    assert without.head(steps).shape == (1, len(DIMENSIONS), config.bins)
 
 
 @torch.inference_mode()
@@ -316,19 +316,19 @@ def test_a_regressor_pulls_the_distribution_to_its_prediction(network: EmotionNe
     window = torch.randn(2, 10, SMALL.embedding)
     centres = SMALL.bin_centres()
     alone = torch.softmax(head(window), 2) @ centres
-    regressor = KernelRegressor(SMALL.statistic_sizes, 3, 5, len(SCORES))
-    regressor.centre.copy_(torch.tensor([0.8, -0.8, 0.5, 0.0]))
-    head.attach_regressor(regressor, torch.tensor([0.3, 0.3, 0.3, 1e6]))
+    regressor = KernelRegressor(SMALL.statistic_sizes, 3, 5, len(DIMENSIONS))
+    regressor.centre.copy_(torch.tensor([0.8, 0.0]))
+    head.attach_regressor(regressor, torch.tensor([0.3, 1e6]))
     assert (head.config.regressor_windows, head.config.regressor_rank) == (3, 5)
     together = torch.softmax(head(window), 2) @ centres
     predicted = regressor(head.statistics(window))
-    assert torch.allclose(predicted, regressor.centre.expand(2, 4))
+    assert torch.allclose(predicted, regressor.centre.expand(2, 2))
     nearer = (together - predicted).abs() < (alone - predicted).abs()
-    assert nearer[:, :3].all()
+    assert nearer[:, 0].all()
     # A Gaussian of nearly infinite width only flattens the distribution.
-    logits = head.direct_logits(head.statistics(window), window)[:, 3]
+    logits = head.direct_logits(head.statistics(window), window)[:, 1]
     flat = torch.softmax((1 - REGRESSOR_WEIGHT) * logits, 1) @ centres
-    assert torch.allclose(together[:, 3], flat, atol=ROUNDING)
+    assert torch.allclose(together[:, 1], flat, atol=ROUNDING)
     restored = EmotionNetwork(head.config)
     restored.load_state_dict(network.state_dict())
     assert torch.equal(restored.eval().head(window), head(window))

@@ -18,17 +18,13 @@ from mer_engine.model_file import Prior, write_metadata
 from mer_engine.network import EmotionNetwork, NetworkConfig
 from mer_engine.network_import import RENAMED_PARTS, RENAMED_SIZES, load_network
 from mer_engine.training.export import Calibration, ModelText, export_model
-from mer_engine.training.transfer import init_encoder, normalise_pool
 from onnx import numpy_helper
-from tagger_support import make_tagger
 
 SIZES = NetworkConfig(
     timbral=((7, 38, 3), (7, 67, 2)), temporal=((32, 2),), residual_filters=4, tags=6,
     hidden=8, width=16, statistics=24, regressor_windows=7, regressor_rank=5,
     bins=11,
 )  # fmt: skip
-# The filters, channels and tags of a tagger.
-TAGGED = NetworkConfig(tags=50, hidden=8, width=16, statistics=24, bins=11)
 CALIBRATION = Calibration(
     coverage=0.8,
     interval_scale={"valence": (1.3,) * 20, "arousal": (1.2,) * 20},
@@ -102,15 +98,11 @@ def test_a_network_that_was_never_fitted(tmp_path: Path) -> None:
     check(EmotionNetwork(SIZES).eval(), tmp_path / "m.onnx")
 
 
-def test_a_network_that_starts_from_a_tagger(tmp_path: Path) -> None:
-    network = EmotionNetwork(TAGGED)
-    init_encoder(network, make_tagger())
-    signs = [sign for name, sign in network.state_dict().items() if name.endswith(".sign")]
-    assert any((sign < 0).any() for sign in signs)
-    rng = np.random.default_rng(0)
-    normalise_pool(network, rng.uniform(0, 3, (2, 640, 109)).astype(np.float16))
-    network.head.statistic_mean.normal_()
-    check(network.eval(), tmp_path / "m.onnx")
+def test_signs_of_filters_are_read_back(tmp_path: Path) -> None:
+    network = trained(SIZES)
+    for group in network.encoder.front:
+        group.get_buffer("sign")[::2] = -1
+    check(network, tmp_path / "m.onnx")
 
 
 @pytest.mark.parametrize(
@@ -197,7 +189,7 @@ def test_files_of_other_networks_are_refused(
         load_network(altered(path, other, '"statistics": 25'))
     with pytest.raises(ModelError, match=r"another kind of network .*: encoder\.mean is not in it"):
         load_network(altered(path, other, "rename"))
-    with pytest.raises(ModelError, match=r"it computes something else .* train without --init"):
+    with pytest.raises(ModelError, match=r"it computes something else .* start from another model"):
         load_network(altered(path, other, '"level": 500.0'))
 
 

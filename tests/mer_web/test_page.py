@@ -55,6 +55,8 @@ def test_page_shows_and_animates_the_estimates(visit: Open, demo: ServerProcess)
     here = visit(demo.url)
     here.wait(LIVE)
     here.wait("() => mer.connection.phase.name === 'open' && mer.health !== null")
+    # There is no mood word before half a second of music.
+    here.wait("() => /^[a-z]+$/.test(document.querySelector('#mood').textContent.trim())")
     assert text(here, "#mood") in WORDS
     for axis in ("valence", "arousal"):
         assert SIGNED.match(text(here, f"#{axis}"))

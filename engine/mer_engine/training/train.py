@@ -123,7 +123,10 @@ def train(settings: TrainSettings, log: Callable[[str], None]) -> ModelInfo:
         state[MODEL] = model_state(with_head(network, head), found, text)
         checkpoint.save(state)
 
-    found, report["validation"] = _validate(dataset, network, settings, state, save_model, log)
+    proxies = frozenset(c.name for c in collections if c.scale == "own")
+    found, report["validation"] = _validate(
+        dataset, network, settings, state, proxies, save_model, log
+    )
     log(f"fitting all {len(dataset.labels)} clips")
     head = _fit(network.head, dataset, settings, log)
     final = with_head(network, head)
@@ -287,12 +290,14 @@ def _validate(
     network: EmotionNetwork,
     settings: TrainSettings,
     state: dict[str, Any],
+    proxies: frozenset[str],
     save_model: Callable[[RegressionHead, Calibration | None], None],
     log: Callable[[str], None],
 ) -> tuple[Calibration, dict[str, Any]]:
     """Predict every part and every collection with a head that was fitted without it.
 
-    Predictions that are in `state` are not repeated.
+    Predictions that are in `state` are not repeated. Collections of `proxies` have no ratings, so
+    they do not calibrate the intervals.
 
     Returns:
         The calibration, and the figures by collection for held-out artists and for held-out
@@ -329,32 +334,30 @@ def _validate(
     if len(collections) == 1:
         unknown = known
     weights = collection_weights(labels)
-    scales = interval_scale(unknown, centres, labels.values, weights)
+    rated = ~np.isin(labels.collections, sorted(proxies))
+
+    def scales_of(rows: NDArray[np.bool_]) -> dict[str, tuple[float, ...]]:
+        return interval_scale(unknown[rows], centres, labels.values[rows], weights[rows])
+
     values = (known[:, SCORED] @ centres).mean(1).astype(np.float64)
     figures: dict[str, Any] = {"known": {}, "unknown": {}}
     for kind, probabilities in (("known", known), ("unknown", unknown)):
         for name in collections:
-            rows = np.flatnonzero(labels.collections == name)
-            others = _others_scale(labels, unknown, centres, rows) if kind == "unknown" else scales
-            figures[kind][name] = measure(labels.select(rows), probabilities[rows], centres, others)
+            rows = labels.collections == name
+            # Intervals of an unknown collection are calibrated on the others.
+            others = rated & ~rows if kind == "unknown" else rated
+            if not np.isfinite(labels.values[others]).any():
+                others = rated
+            figures[kind][name] = measure(
+                labels.select(np.flatnonzero(rows)),
+                probabilities[rows],
+                centres,
+                None if name in proxies else scales_of(others),
+            )
             log(f"{name}, {kind}: {_summary(figures[kind][name])}")
     if len(collections) == 1:
         del figures["unknown"]
-    return calibration(scales, values, weights), figures
-
-
-def _others_scale(
-    labels: Labels,
-    unknown: NDArray[np.float32],
-    centres: NDArray[np.float32],
-    rows: NDArray[np.int64],
-) -> dict[str, tuple[float, ...]]:
-    """Calibrate intervals on all collections but that of `rows`, or on it if it is the only one."""
-    rest = np.setdiff1d(np.arange(len(labels)), rows)
-    if not np.isfinite(labels.values[rest]).any():
-        rest = rows
-    chosen = labels.select(rest)
-    return interval_scale(unknown[rest], centres, chosen.values, collection_weights(chosen))
+    return calibration(scales_of(rated), values, weights), figures
 
 
 def _summary(figures: Mapping[str, Any]) -> str:
@@ -365,5 +368,7 @@ def _summary(figures: Mapping[str, Any]) -> str:
     for name in ("arousal", "valence"):
         if name in figures:
             row = figures[name]
-            parts.append(f"{name} R2 {row['r2']:.3f} r {row['r']:.3f} cov {row['coverage']:.0%}")
+            parts.append(f"{name} R2 {row['r2']:.3f}, r {row['r']:.3f}")
+            if "coverage" in row:
+                parts.append(f"coverage {row['coverage']:.0%}")
     return ", ".join(parts)

@@ -4,84 +4,76 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from mer_engine.training.calibrate import NORMAL_HALF_WIDTH, calibrate
+from mer_engine.training.calibrate import (
+    MOVEMENT,
+    NORMAL_HALF_WIDTH,
+    QUANTILES,
+    calibration,
+    interval_scale,
+)
+from mer_engine.training.predict import LENGTHS
 
 CENTRES = np.linspace(-1, 1, 41, dtype=np.float32)
 
 
-def predictions(songs: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
-    """Normal distributions over the bins [n, 20, 2, bins] and their means [n, 20, 2]."""
+def predictions(clips: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
+    """Normal distributions over the bins [n, lengths, 2, bins], and their means [n, 20, 2]."""
     rng = np.random.default_rng(0)
-    means = np.repeat(rng.uniform(-0.4, 0.4, (songs, 1, 2)), 20, axis=1)
-    weights = np.exp(-((CENTRES - means[..., None]) ** 2) / (2 * spread**2))
-    return (weights / weights.sum(-1, keepdims=True)).astype(np.float32), means
+    means = np.repeat(rng.uniform(-0.4, 0.4, (clips, 1, 2)), 20, axis=1)
+    density = np.exp(-((CENTRES - means[:, : len(LENGTHS), :, None]) ** 2) / (2 * spread**2))
+    return (density / density.sum(-1, keepdims=True)).astype(np.float32), means
 
 
 def test_the_scale_corrects_a_spread_that_is_too_small() -> None:
-    songs = 2000
-    probabilities, means = predictions(songs, spread=0.1)
+    probabilities, means = predictions(2000, spread=0.1)
     rng = np.random.default_rng(1)
-    errors = rng.normal(0, 1, (songs, 1, 2)) * np.array([0.1, 0.2])  # arousal has twice the error
-    labels = means + errors
-    # The other scores, reversed here, have no effect.
-    scores = np.concatenate([probabilities, probabilities[..., ::-1]], axis=2)
-    result = calibrate(scores, CENTRES, labels, labels)
-    assert np.allclose(result.interval_scale["valence"], 1.28, atol=0.08)
-    assert np.allclose(result.interval_scale["arousal"], 2.56, atol=0.16)
+    errors = rng.normal(0, 1, (2000, 1, 2)) * np.array([0.1, 0.2])  # arousal has twice the error
+    labels = (means + errors).astype(np.float32)
+    scales = interval_scale(probabilities, CENTRES, labels, np.ones(2000))
+    np.testing.assert_allclose(scales["valence"], 1.28, atol=0.08)
+    np.testing.assert_allclose(scales["arousal"], 2.56, atol=0.16)
     for name, column in (("valence", 0), ("arousal", 1)):
-        half = result.interval_scale[name][19] * 0.1
+        assert len(scales[name]) == 20
+        half = scales[name][19] * 0.1
         inside = np.abs(labels[:, 19, column] - means[:, 19, column]) <= half
         assert inside.mean() == pytest.approx(0.8, abs=0.01)
-        prior = result.prior[name]
-        share = ((labels[..., column] >= prior.low) & (labels[..., column] <= prior.high)).mean()
-        assert share == pytest.approx(0.8, abs=0.01)
+
+
+def test_clips_count_by_their_weight() -> None:
+    probabilities, means = predictions(4000, spread=0.1)
+    errors = np.random.default_rng(1).normal(0, 0.1, (4000, 1, 2))
+    errors[2000:] *= 2
+    labels = (means + errors).astype(np.float32)
+    for weights, expected in (((1.0, 0.0), 1.28), ((0.0, 1.0), 2.56)):
+        each = np.repeat(weights, 2000)
+        scales = interval_scale(probabilities, CENTRES, labels, each)
+        np.testing.assert_allclose(scales["arousal"], expected, rtol=0.07)
+    both = interval_scale(probabilities, CENTRES, labels, np.ones(4000))
+    assert 1.4 < both["arousal"][5] < 2.4
 
 
 def test_unknown_labels_are_left_out() -> None:
     probabilities, means = predictions(400, spread=0.1)
-    held_out = means + np.random.default_rng(1).normal(0, 0.1, means.shape)
-    held_out[:, :, 0] = np.where(np.arange(20) < 15, held_out[:, :, 0], np.nan)
-    training = means.astype(np.float32)
-    training[::2] = np.nan
-    result = calibrate(probabilities, CENTRES, held_out.astype(np.float32), training)
-    assert result.interval_scale["valence"][10] == pytest.approx(1.28, abs=0.08)
-    # The last windows have no labels, so the scale is that of a normal distribution.
-    assert result.interval_scale["valence"][19] == NORMAL_HALF_WIDTH
-    assert result.prior["valence"].mean == pytest.approx(means[1::2, :, 0].mean(), abs=1e-6)
-    assert len(result.interval_scale["arousal"]) == 20
+    labels = (means + np.random.default_rng(1).normal(0, 0.1, means.shape)).astype(np.float32)
+    labels[:, 13:, 0] = np.nan
+    labels[::2, :, 1] = np.nan
+    scales = interval_scale(probabilities, CENTRES, labels, np.ones(400))
+    assert scales["valence"][10] == pytest.approx(1.28, abs=0.2)
+    # The longest windows have no labels, so the scale is that of a normal distribution.
+    assert scales["valence"][19] == NORMAL_HALF_WIDTH
+    assert scales["arousal"][19] == pytest.approx(1.28, abs=0.2)
 
 
-def test_the_line_corrects_exaggerated_predictions() -> None:
-    songs = 3000
-    probabilities, means = predictions(songs, spread=0.1)
-    rng = np.random.default_rng(1)
-    held_out = 0.5 * means + 0.1 + rng.normal(0, 0.05, (songs, 1, 2))
-    static = np.array([0.4, -0.4]) * means[:, 0] + np.array([0.0, 0.2])
-    static[::3] = np.nan
-    scores = np.concatenate([probabilities, probabilities], axis=2)
-    result = calibrate(
-        scores, CENTRES, held_out.astype(np.float32), held_out.astype(np.float32),
-        static.astype(np.float32),
-    )  # fmt: skip
-    assert set(result.line) == {"valence", "arousal", "whole_valence", "whole_arousal"}
-    for name in ("valence", "arousal"):
-        np.testing.assert_allclose(result.line[name], [[0.1, 0.5]] * 20, atol=0.01)
-        # The remaining error is 1.28 times 0.05; the spread is 0.1.
-        np.testing.assert_allclose(result.interval_scale[name], 0.64, atol=0.04)
-    # A negative slope is replaced by the mean.
-    expected = [[np.nanmean(static[:, 1]), 0.0]] * 20
-    np.testing.assert_allclose(result.line["whole_arousal"], expected, atol=0.01)
-    np.testing.assert_allclose(result.line["whole_valence"], [[0.0, 0.4]] * 20, atol=0.01)
-
-
-def test_no_line_is_fitted_to_too_few_songs() -> None:
-    probabilities, means = predictions(40, spread=0.1)
-    scores = np.concatenate([probabilities, probabilities], axis=2)
-    labels = (0.5 * means).astype(np.float32)
-    labels[:11, :, 1] = np.nan  # 29 songs have labels of arousal
-    nothing = np.full((40, 2), np.nan, np.float32)
-    result = calibrate(scores, CENTRES, labels, labels, nothing)
-    assert result.line["valence"][0][1] == pytest.approx(0.5, abs=0.01)
-    assert set(result.line["arousal"]) == {(0.0, 1.0)}
-    assert set(result.line["whole_valence"]) == {(0.0, 1.0)}
-    assert "whole_valence" not in calibrate(scores, CENTRES, labels, labels).line
+def test_prior_and_distribution_are_weighted_quantiles() -> None:
+    values = np.stack([np.linspace(-0.5, 0.5, 1001), np.zeros(1001)], axis=1)
+    scales: dict[str, tuple[float, ...]] = dict.fromkeys(("valence", "arousal"), (1.0,) * 20)
+    even = calibration(scales, values, np.ones(1001))
+    assert even.interval_scale == scales
+    np.testing.assert_allclose(even.distribution["valence"], QUANTILES - 0.5, atol=0.002)
+    assert set(even.distribution["arousal"]) == {0.0}
+    prior = even.prior["valence"]
+    assert (prior.low, prior.mean, prior.high) == pytest.approx((-0.4, 0.0, 0.4), abs=0.002)
+    assert even.movement == MOVEMENT
+    # The upper half has three quarters of the weight.
+    more = calibration(scales, values, np.where(values[:, 0] > 0, 3.0, 1.0))
+    assert more.prior["valence"].mean == pytest.approx(1 / 6, abs=0.005)

@@ -14,8 +14,8 @@ from mer_engine import Engine, audioset_network, load_engine
 from mer_engine.backends import parity
 from mer_engine.engine import output_names, shipped_model
 from mer_engine.errors import ModelError
-from mer_engine.model_file import SOUNDS, Prior, write_metadata
-from mer_engine.network import FAST_STEPS, SCORES, EmotionNetwork, NetworkConfig
+from mer_engine.model_file import DIMENSIONS, SOUNDS, Prior, write_metadata
+from mer_engine.network import FAST_STEPS, EmotionNetwork, NetworkConfig
 from mer_engine.training.export import Calibration, ModelText, export_model, renew_reference
 
 CALIBRATION = Calibration(
@@ -23,6 +23,8 @@ CALIBRATION = Calibration(
     interval_scale={"valence": (1.3,) * 20, "arousal": (1.2,) * 20},
     prior={"valence": Prior(0.1, -0.2, 0.4), "arousal": Prior(0.0, -0.3, 0.3)},
     line={"arousal": tuple((0.01 * n, 0.9) for n in range(20))},
+    distribution={name: tuple(n / 20 - 1 for n in range(41)) for name in ("valence", "arousal")},
+    movement={"valence": 0.01, "arousal": 0.02},
 )
 
 
@@ -102,13 +104,15 @@ def test_metadata_describe_the_network(exported: tuple[EmotionNetwork, Path]) ->
     assert (info.map_context, info.map_size) == (config.map_context, config.map_size)
     assert info.embedding_size == network.config.embedding
     assert info.bins == pytest.approx(np.linspace(-1, 1, 11), abs=1e-6)
-    assert info.scores == SCORES
+    assert info.scores == DIMENSIONS
     assert info.sounds == SOUNDS
     assert info.notice == audioset_network.NOTICE
     assert info.frames_per_step == 32
     assert info.step_s == 0.5
     assert info.prior == CALIBRATION.prior
     assert info.line == CALIBRATION.line
+    assert info.distribution == CALIBRATION.distribution
+    assert info.movement == CALIBRATION.movement
     assert info.training == {"seed": 1}
 
 

@@ -1,4 +1,4 @@
-"""Fits of the head and the encoder: learning, seeds and missing labels."""
+"""Fits of the head: numbers, signs, offsets of scales, seeds and missing labels."""
 
 from __future__ import annotations
 
@@ -6,197 +6,125 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from mer_engine.network import EmotionNetwork, NetworkConfig, RegressionHead
-from mer_engine.training.fit import TrainingSet, fit_encoder, fit_head, scale_peaks
-from mer_engine.training.predict import predict, score_values, window_statistics
+from mer_engine.network import RegressionHead
+from mer_engine.training.examples import Labels
+from mer_engine.training.fit import fit, fit_head
+from mer_engine.training.predict import predict, window_statistics
 from mer_engine.training.settings import FitSettings
-from mer_engine.training.spectral_augmentation import SpectralAugmentation
+from numpy.typing import NDArray
+from training_support import CENTRES, labelled, new_head
 
-SMALL = NetworkConfig(
-    band_stride=16,
-    timbral=((5, 38, 4),),
-    temporal=((9, 2),),
-    residual_kernel=3,
-    residual_filters=2,
-    level_frames=0,
-    hidden=8,
-    heads=2,
-    width=16,
-    statistics=16,
-    bins=21,
-    dropout=0.0,
-    input_dropout=0.0,
-)
-SETTINGS = FitSettings(steps=3, batch=8, averaging=0.5)
-UNCHANGED = SpectralAugmentation(gain_db=0, tilt_db=0, wave_db=0, noise_share=0, mix_share=0)
+SETTINGS = FitSettings(steps=3, batch=8, averaging=0.5, support=0)
+LEARNING = FitSettings(steps=60, batch=32, learning_rate=5e-3, averaging=0.9, support=0)
+Steps = NDArray[np.float16]
 
 
-def new_head() -> RegressionHead:
-    torch.manual_seed(0)
-    return RegressionHead(SMALL)
+def values_of(head: RegressionHead, steps: Steps) -> np.ndarray:
+    """Return the values of whole clips [n, 2]."""
+    return np.asarray(predict(head, steps[0])[:, -1] @ CENTRES)
 
 
-def training_set(count: int = 32, versions: int = 1, seed: int = 0) -> TrainingSet:
-    """Return clips with valence and arousal in two channels; static labels are half of both."""
-    rng = np.random.default_rng(seed)
-    values = np.repeat(rng.uniform(-0.6, 0.6, (count, 1, 2)), 20, axis=1).astype(np.float32)
-    steps = 0.3 * rng.normal(size=(versions, count, 20, SMALL.embedding))
-    steps[..., :2] += 2 * values
-    steps[..., SMALL.channels : SMALL.channels + 2] += 2 * values
-    unknown = np.full((count, 4), np.nan, np.float32)
-    static = (values[:, 0] / 2).astype(np.float32)
-    return TrainingSet(steps.astype(np.float16), values, static, unknown, np.ones(count))
+def r2(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    return np.asarray(1 - ((truth - predicted) ** 2).mean(0) / truth.var(0))
 
 
-def values_of(fitted: RegressionHead, examples: TrainingSet) -> np.ndarray:
-    return np.asarray(predict(fitted, examples.steps[0]) @ SMALL.bin_centres().numpy())
+def test_the_head_learns_numbers() -> None:
+    (steps, labels), (others, truth) = labelled(64), labelled(32, 1)
+    head = fit(new_head(), steps, labels, LEARNING, 0)
+    assert head.regressor is None
+    assert not head.training
+    assert (r2(truth.values[:, -1], values_of(head, others)) > 0.6).all()
 
 
-def test_the_head_learns_labels_over_time_and_static_labels() -> None:
-    labelled, other = training_set(64), training_set(32, seed=1)
-    settings = FitSettings(steps=60, batch=32, learning_rate=5e-3, averaging=0.9)
-    predicted = values_of(fit_head(new_head(), labelled, None, settings, seed=0), other)
-    for fit in score_values(predicted[:, :, :2], other.values):
-        assert fit.r2 > 0.6
-    for column in (0, 1):
-        truth = other.static[:, column]
-        assert np.corrcoef(predicted[:, -1, 2 + column], truth)[0, 1] > 0.8
-        assert predicted[:, -1, 2 + column].std() < 0.8 * predicted[:, -1, column].std()
+def test_the_head_learns_signs() -> None:
+    (steps, labels), (others, truth) = labelled(96, signs=True), labelled(64, 1, signs=True)
+    head, offsets = fit_head(new_head(), steps, labels, LEARNING, 0)
+    assert offsets == {}
+    right = np.sign(values_of(head, others)) == truth.signs
+    assert (right.mean(0) > 0.8).all()
 
 
-def test_the_head_learns_from_teacher_targets_without_labels() -> None:
-    labelled, music = training_set(16), training_set(64, seed=1)
-    truth = np.concatenate([music.values[:, -1], music.static], axis=1)
-    no_labels = np.full_like(music.values, np.nan)
-    unlabelled = TrainingSet(music.steps, no_labels, no_labels[:, 0], truth, music.weights)
-    # The labelled clips have no known label at all.
-    unknown = np.full_like(labelled.values, np.nan)
-    empty = replace(labelled, values=unknown, static=unknown[:, 0])
-    settings = FitSettings(steps=60, batch=32, learning_rate=5e-3, averaging=0.9)
-    predicted = values_of(fit_head(new_head(), empty, unlabelled, settings, seed=0), music)
-    for fit in score_values(predicted[:, :, :2], music.values):
-        assert fit.r2 > 0.6
+def test_the_offset_of_a_shifted_copy_is_learnt() -> None:
+    steps, labels = labelled(64)
+    _, shifted = labelled(64, collection="b", shift=(0.3, -0.2))
+    both = np.concatenate([steps, steps], axis=1)
+    settings = replace(LEARNING, steps=150)
+    head, offsets = fit_head(new_head(), both, labels + shifted, settings, 0)
+    np.testing.assert_allclose(offsets["b/"], [0.3, -0.2], atol=0.08)
+    assert set(offsets) == {"b/"}
+    # The values are on the scale of the first collection.
+    bias = (values_of(head, steps) - labels.values[:, -1]).mean(0)
+    np.testing.assert_allclose(bias, 0, atol=0.08)
+
+
+def test_numbers_and_signs_teach_the_same_values() -> None:
+    (steps, labels), (more, signs) = labelled(48), labelled(48, 1, collection="b", signs=True)
+    both = np.concatenate([steps, more], axis=1)
+    head = fit(new_head(), both, labels + signs, replace(LEARNING, support=60), 0)
+    assert head.regressor is not None
+    assert (head.regressor.count, head.regressor.collections) == (60, 2)
+    assert head.config.regressor_windows == 60
+    others, truth = labelled(32, 2)
+    assert (r2(truth.values[:, -1], values_of(head, others)) > 0.5).all()
 
 
 def test_a_seed_fixes_the_result_and_the_start_is_not_changed() -> None:
-    labelled, start = training_set(versions=2), new_head()
+    steps, labels = labelled(versions=2)
+    start = new_head()
     before = {name: value.clone() for name, value in start.state_dict().items()}
-    one, two, other = (
-        predict(fit_head(start, labelled, None, SETTINGS, seed), labelled.steps[0])
-        for seed in (1, 1, 2)
-    )
+    settings = replace(SETTINGS, support=10)
+    one, two, other = (predict(fit(start, steps, labels, settings, s), steps[0]) for s in (1, 1, 2))
     np.testing.assert_array_equal(one, two)
     assert np.abs(one - other).max() > 1e-6
     assert all(torch.equal(value, before[name]) for name, value in start.state_dict().items())
 
 
 def test_all_versions_are_used() -> None:
-    labelled = training_set(versions=2)
-    labelled.steps[1] = 0
-    clean = replace(labelled, steps=labelled.steps[:1])
-    both, one = (fit_head(new_head(), some, None, SETTINGS, 0) for some in (labelled, clean))
+    steps, labels = labelled(versions=2)
+    steps[1] = 0
+    both, one = (fit(new_head(), some, labels, SETTINGS, 0) for some in (steps, steps[:1]))
     assert not torch.equal(both.scores, one.scores)
 
 
 def test_statistics_are_normalised_only_on_request() -> None:
-    labelled = training_set()
-    fitted = fit_head(new_head(), labelled, None, SETTINGS, 0)
-    rows = np.concatenate(
-        [window_statistics(fitted, labelled.steps[0], last) for last in (10, 15, 20)]
-    )
+    steps, labels = labelled()
+    fitted = fit(new_head(), steps, labels, SETTINGS, 0)
+    rows = np.concatenate([window_statistics(fitted, steps[0], last) for last in (10, 15, 20)])
     np.testing.assert_allclose(fitted.statistic_mean, rows.mean(0), atol=1e-4)
     np.testing.assert_allclose(fitted.statistic_std, rows.std(0, ddof=1) + 1e-3, atol=1e-4)
-    quieter = replace(labelled, steps=(labelled.steps / 2).astype(np.float16))
-    again = fit_head(fitted, quieter, None, SETTINGS, 0, normalise=False)
+    quieter = (steps / 2).astype(np.float16)
+    again = fit(fitted, quieter, labels, SETTINGS, 0, normalise=False)
     assert torch.equal(again.statistic_mean, fitted.statistic_mean)
     assert not torch.equal(again.first.weight, fitted.first.weight)
-    assert not again.training
-
-
-def test_loss_weights_select_the_targets() -> None:
-    labelled = training_set()
-    labelled.teacher_targets[:] = -0.5
-    disabled = replace(SETTINGS, label_weight=0.0, teacher_weight=0.0, weight_decay=0.0)
-    start = new_head()
-    same = fit_head(start, labelled, None, disabled, 0)
-    assert torch.equal(same.scores, start.scores)
-    teacher_only = FitSettings(
-        steps=60, batch=32, learning_rate=5e-3, averaging=0.9, label_weight=0.0
-    )
-    predicted = values_of(fit_head(start, labelled, None, teacher_only, 0), labelled)
-    np.testing.assert_allclose(predicted[:, 9:], -0.5, atol=0.1)
 
 
 def test_clips_of_small_weight_are_drawn_rarely() -> None:
-    labelled = training_set(64)
-    labelled.steps[:] = 0  # all clips look the same
-    labelled.static[:] = np.nan
-    labelled.values[:32], labelled.values[32:] = 0.4, -0.4
-    settings = FitSettings(steps=80, batch=32, learning_rate=5e-3, averaging=0.9)
+    steps, labels = labelled(64)
+    steps[:] = 0  # all clips look the same
+    labels.values[:32], labels.values[32:] = 0.4, -0.4
     for weight, expected in ((1.0, 0.0), (0.05, 0.36)):
-        weights = np.repeat([1.0, weight], 32)
-        weighted = replace(labelled, weights=weights)
-        predicted = values_of(fit_head(new_head(), weighted, None, settings, seed=0), weighted)
-        np.testing.assert_allclose(predicted[:, 9:, :2], expected, atol=0.1)
+        weighted = replace(labels, weights=np.repeat([1.0, weight], 32))
+        head = fit(new_head(), steps, weighted, replace(LEARNING, steps=80), 0)
+        np.testing.assert_allclose(values_of(head, steps), expected, atol=0.1)
 
 
 def test_clips_without_labels_leave_the_weights_finite() -> None:
-    labelled = training_set()
-    labelled.values[::2] = np.nan
-    labelled.values[1, 12:] = np.nan
-    labelled.static[:] = np.nan
-    fitted = fit_head(new_head(), labelled, None, SETTINGS, seed=0)
-    assert all(torch.isfinite(value).all() for value in fitted.state_dict().values())
-    labelled.values[:] = np.nan
-    fitted = fit_head(new_head(), labelled, None, SETTINGS, seed=0)
-    assert all(torch.isfinite(value).all() for value in fitted.state_dict().values())
+    def finite(labels: Labels) -> bool:
+        head = fit(new_head(), steps, labels, SETTINGS, 0)
+        return all(bool(torch.isfinite(value).all()) for value in head.state_dict().values())
+
+    steps, labels = labelled(shift=(0.1, 0.1))
+    labels.values[::2] = np.nan
+    labels.values[1, 12:] = np.nan
+    assert finite(labels)
+    labels.values[:] = np.nan
+    assert finite(labels)
 
 
 def test_progress_is_reported() -> None:
-    predicted: list[tuple[int, float]] = []
+    reported: list[tuple[int, float]] = []
     settings = FitSettings(steps=102, batch=2)
-    fit_head(new_head(), training_set(4), None, settings, 0, lambda *step: predicted.append(step))
-    assert [step for step, _ in predicted] == [100, 102]
-    assert all(np.isfinite(loss) for _, loss in predicted)
-
-
-def test_an_encoder_learns_from_scratch() -> None:
-    rng = np.random.default_rng(0)
-    level = np.linspace(-0.6, 0.6, 16)
-    sound = 2 + 1.5 * level[:, None, None] + 0.2 * rng.normal(size=(16, 640, 109))
-    frames = np.maximum(sound, 0).astype(np.float16)
-    values = np.repeat(np.stack([-level, level], 1)[:, None], 20, axis=1).astype(np.float32)
-    values[0, 15:] = np.nan
-
-    def fit(epochs: int) -> tuple[EmotionNetwork, list[float]]:
-        torch.manual_seed(0)
-        network = EmotionNetwork(SMALL)
-        losses: list[float] = []
-        settings = FitSettings(learning_rate=5e-3)
-        fit_encoder(
-            network, frames, values, epochs, settings, UNCHANGED, 0,
-            lambda _, loss: losses.append(loss),
-        )  # fmt: skip
-        return network, losses
-
-    network, losses = fit(12)
-    assert not network.training
-    assert len(losses) == 12
-    assert losses[-1] < 0.8 * losses[0]
-    # A seed fixes the result.
-    one, two = (fit(1)[0].state_dict() for _ in range(2))
-    assert all(torch.equal(value, two[name]) for name, value in one.items())
-    first = "encoder.front.0.convolve.weight"
-    assert not torch.equal(one[first], network.state_dict()[first])
-
-
-@torch.inference_mode()
-def test_augmented_peaks_keep_their_ratio_to_the_power() -> None:
-    power = torch.rand(2, 640, 12) * 100
-    peak = 5 * power.mean(2, keepdim=True)
-    frames = torch.log10(1 + torch.cat([power, peak], dim=2))
-    gain = torch.tensor([0.1, 20.0]).view(2, 1, 1)
-    augmented = torch.log10(1 + gain * power)
-    found = torch.pow(10.0, scale_peaks(frames, augmented)) - 1
-    assert torch.allclose(found, gain * peak, rtol=1e-3)
-    assert torch.isfinite(scale_peaks(torch.zeros(1, 9, 13), torch.zeros(1, 9, 12))).all()
+    steps, labels = labelled(4)
+    fit_head(new_head(), steps, labels, settings, 0, lambda *step: reported.append(step))
+    assert [step for step, _ in reported] == [100, 102]
+    assert all(np.isfinite(loss) for _, loss in reported)

@@ -1,123 +1,136 @@
-"""The kernel teacher, its predictions without the own song, and the sparse regressor."""
+"""The kernel regressor: numbers, signs, offsets, weights and resemblance."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from mer_engine.network import RegressionHead
 from mer_engine.training import kernel_ridge
-from mer_engine.training.kernel_ridge import (
-    KERNEL_WIDTH,
-    RIDGE,
-    KernelSpace,
-    KernelTeacher,
-    fit_regressor,
-)
+from mer_engine.training.examples import Labels
+from mer_engine.training.kernel_ridge import KernelSpace, Resemblance, fit_regressor
+from mer_engine.training.predict import window_statistics
+from mer_engine.training.settings import FitSettings
 from mer_engine.window_statistics import StatisticSizes
 from numpy.typing import NDArray
+from training_support import labelled, new_head
 
-Array = NDArray[np.float64]
-SIZES = StatisticSizes(channels=5, mode=2, tonic_chroma=0, spectrum=1, tags=0, inverse_crest=0)
-WEIGHTS = {"channels": 0.6, "mode": 0.1, "tonic_chroma": 0.2, "spectrum": 0.1}
-
-
-def clips(songs: int = 30, each: int = 2, seed: int = 0) -> tuple[Array, Array, list[str]]:
-    """Return statistics [n, 8], targets [n, 2] that depend on them smoothly, and songs."""
-    rng = np.random.default_rng(seed)
-    centre = rng.normal(size=(songs, 8)) * np.arange(1, 9)
-    x = np.repeat(centre, each, axis=0) + 0.1 * rng.normal(size=(songs * each, 8))
-    y = np.column_stack([np.tanh(x[:, 0]), 0.3 * x[:, 7] / 8 - 0.2])
-    return x, y, [f"song {n}" for n in np.repeat(np.arange(songs), each)]
+SETTINGS = FitSettings(support=150)
+Steps = NDArray[np.float16]
 
 
-def fit_teacher(x: Array, y: Array, songs: list[str]) -> tuple[KernelSpace, KernelTeacher, Array]:
-    space = KernelSpace(x, SIZES)
-    points = space.project(x)
-    return space, KernelTeacher(space, points, y, songs, WEIGHTS), points
+@pytest.fixture
+def head() -> RegressionHead:
+    return new_head().eval()
 
 
-def refit(x: Array, y: Array, songs: list[str], without: str) -> Array:
-    """Predict a song by plain kernel ridge regression on the rows of all other songs.
-
-    Scale, widths, centre and ridge come from all rows, because they hardly depend on one song.
-    """
-    scaled = np.clip((x - x.mean(0)) / (x.std(0) + 1e-6), -6, 6)
-    kernel = np.zeros((len(x), len(x)))
-    for part, share in ((scaled[:, :5], 0.75), (scaled[:, 5:7], 0.125), (scaled[:, 7:], 0.125)):
-        squares = ((part[:, None] - part[None]) ** 2).sum(2)
-        kernel += share * np.exp(-squares / (KERNEL_WIDTH * np.median(squares[::5, ::5])))
-    own = np.array(songs) == without
-    ridge = RIDGE * len(x) / len(set(songs)) * np.eye((~own).sum())
-    weights = np.linalg.solve(kernel[np.ix_(~own, ~own)] + ridge, y[~own] - y.mean(0))
-    return np.asarray(kernel[np.ix_(own, ~own)] @ weights + y.mean(0))
+def predictions(
+    head: RegressionHead,
+    train: tuple[Steps, Labels],
+    steps: Steps,
+    settings: FitSettings = SETTINGS,
+    offsets: Mapping[str, NDArray[np.float32]] | None = None,
+) -> np.ndarray:
+    """Fit a regressor and return what it predicts for clips [n, 2]."""
+    regressor = fit_regressor(head, *train, offsets or {}, settings, 0)
+    assert regressor is not None
+    statistics = window_statistics(head, steps[0], 20)
+    return np.asarray(regressor(torch.from_numpy(statistics)))
 
 
-def test_predictions_without_the_own_song_equal_a_refit() -> None:
-    x, y, songs = clips(each=3)
-    _, teacher, points = fit_teacher(x, y, songs)
-    predictions = teacher.without_own_song()
-    for song in ("song 0", "song 13"):
-        rows = np.flatnonzero(np.array(songs) == song)
-        expected = refit(x, y, songs, song)
-        np.testing.assert_allclose(predictions[rows], expected, atol=1e-6)
-        assert np.abs(teacher(points[rows]) - expected).max() > 0.01  # differs with the song
-
-
-def test_a_row_of_weight_two_equals_two_rows() -> None:
-    x, y, songs = clips(each=1)
-    twice = [*range(30), 4, 17]
-    weights = np.ones(30)
-    weights[[4, 17]] = 2
-    space = KernelSpace(x, SIZES)
-    points = space.project(x)
-    names = [songs[n] for n in twice]
-    repeated = KernelTeacher(space, points[twice], y[twice], names, WEIGHTS)
-    weighted = KernelTeacher(space, points, y, songs, WEIGHTS, weights)
-    other = space.project(clips(songs=20, seed=1)[0])
-    np.testing.assert_allclose(weighted(other), repeated(other), atol=1e-6)
-    own, both = weighted.without_own_song(), repeated.without_own_song()
-    np.testing.assert_allclose(own, both[:30], atol=1e-6)
-    plain = KernelTeacher(space, points, y, songs, WEIGHTS)
-    assert np.abs(weighted(other) - plain(other)).max() > 1e-3
-
-
-def test_the_labels_of_the_own_song_have_no_effect() -> None:
-    x, y, songs = clips()
-    before = fit_teacher(x, y, songs)[1].without_own_song()
-    y[10] += 1  # both rows are of one song, so the mean of all labels does not change
-    y[11] -= 1
-    after = fit_teacher(x, y, songs)[1].without_own_song()
-    np.testing.assert_allclose(after[10:12], before[10:12], atol=1e-6)
-    assert np.abs(after - before).max() > 1e-3
-
-
-def test_the_teacher_learns_a_smooth_function() -> None:
-    x, y, songs = clips(songs=250, each=1)
-    other, truth, _ = clips(songs=40, each=1, seed=1)
-    space, teacher, _ = fit_teacher(x, y, songs)
-    predictions = teacher(space.project(other))
-    assert predictions.shape == (40, 2)
-    assert predictions.dtype == np.float32
+def test_numbers_are_learnt(head: RegressionHead) -> None:
+    others, truth = labelled(40, 1)
+    predicted = predictions(head, labelled(150), others)
     for column in (0, 1):
-        assert np.corrcoef(predictions[:, column], truth[:, column])[0, 1] > 0.8
+        assert np.corrcoef(predicted[:, column], truth.values[:, -1, column])[0, 1] > 0.7
 
 
-def test_the_weight_of_a_kind_does_not_depend_on_its_size() -> None:
+def test_signs_are_learnt(head: RegressionHead) -> None:
+    others, truth = labelled(60, 1, signs=True)
+    predicted = predictions(head, labelled(150, signs=True), others)
+    assert ((np.sign(predicted) == truth.signs).mean(0) > 0.75).all()
+    wide = predictions(head, labelled(150, signs=True), others, replace(SETTINGS, margin=0.6))
+    np.testing.assert_allclose(wide, 2 * predicted, atol=0.02)
+
+
+def test_few_support_windows_approximate_all(head: RegressionHead) -> None:
+    train, (others, _) = labelled(150), labelled(40, 1)
+    every = predictions(head, train, others)
+    some = predictions(head, train, others, replace(SETTINGS, support=75))
+    assert 1e-4 < np.abs(some - every).mean() < 0.25 * every.std()
+
+
+def test_offsets_are_subtracted(head: RegressionHead) -> None:
+    others, _ = labelled(10, 1)
+    plain = predictions(head, labelled(40, collection="b"), others)
+    shift = (0.3, -0.2)
+    offsets = {"b/": np.array(shift, np.float32)}
+    shifted = labelled(40, collection="b", shift=shift)
+    found = predictions(head, shifted, others, offsets=offsets)
+    np.testing.assert_allclose(found, plain, atol=1e-3)
+    assert np.abs(predictions(head, shifted, others) - plain).mean() > 0.1
+
+
+def test_clips_of_small_weight_have_a_small_effect(head: RegressionHead) -> None:
+    steps, labels = labelled(60)
+    opposite = replace(labels, values=-labels.values)
+    both = np.concatenate([steps, steps], axis=1)
+    effects = []
+    for weight in (0.01, 1.0):
+        weighted = replace(opposite, weights=np.full(60, weight))
+        found = predictions(head, (both, labels + weighted), steps)
+        effects.append(np.abs(found).mean())
+    # Every clip occurs again with the opposite label. With equal weights they cancel.
+    assert effects[1] < 0.05 * effects[0]
+
+
+def test_augmented_clips_have_their_weight(head: RegressionHead) -> None:
+    steps, labels = labelled(60, versions=2)
+    steps[1] = -steps[0]
+    others, _ = labelled(20, 1)
+    alone = predictions(head, (steps[:1], labels), others)
+    little, much = (
+        predictions(head, (steps, labels), others, replace(SETTINGS, augmented_weight=weight))
+        for weight in (1e-6, 1.0)
+    )
+    assert np.abs(little - alone).max() < 0.01
+    assert np.abs(much - alone).max() > 0.02
+
+
+def test_no_regressor_is_fitted_to_few_clips(head: RegressionHead) -> None:
+    steps, labels = labelled(30)
+    labels.values[19:] = np.nan
+    assert fit_regressor(head, steps, labels, {}, SETTINGS, 0) is None
+    labels.signs[19] = 1
+    assert fit_regressor(head, steps, labels, {}, SETTINGS, 0) is not None
+
+
+def test_equal_clips_are_handled(head: RegressionHead) -> None:
+    steps, labels = labelled(24)
+    steps[:], labels.values[:] = 1, 0.5
+    np.testing.assert_allclose(predictions(head, (steps, labels), steps), 0.5, atol=1e-3)
+
+
+def test_windows_are_told_apart_by_collection() -> None:
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(200, 61))
-    y = np.cos(2 * x[:, -1:])
-    songs = [str(n) for n in range(200)]
-    space = KernelSpace(x, StatisticSizes(60, 0, 0, 1, 0, 0))
-    points = space.project(x)
-    with_it = KernelTeacher(space, points, y, songs, {"channels": 0.7, "spectrum": 0.3})
-    without = KernelTeacher(space, points, y, songs, {"channels": 1.0})
-    assert np.corrcoef(with_it.without_own_song()[:, 0], y[:, 0])[0, 1] > 0.6
-    assert np.corrcoef(without.without_own_song()[:, 0], y[:, 0])[0, 1] < 0.3
+    points = rng.normal(size=(80, 6)).astype(np.float32)
+    points[40:, 0] += 6
+    resemblance = Resemblance(points, np.repeat(["a", "b"], 40))
+    probabilities = resemblance(points)
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+    assert probabilities[:40, 0].mean() > 0.8
+    assert probabilities[40:, 1].mean() > 0.8
+    factor = resemblance.factor(probabilities, probabilities)
+    assert factor[:40, :40].mean() > 1.5 * factor[:40, 40:].mean()
+    single = Resemblance(points, np.repeat("a", 80))
+    assert single.count == 0
+    np.testing.assert_array_equal(single.factor(single(points), single(points)), 1)
 
 
-def test_channels_are_projected_to_the_principal_axes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_channels_are_projected_to_the_principal_axes(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     hidden = rng.normal(size=(80, 3))
     x = np.concatenate([hidden @ rng.normal(size=(3, 20)), rng.normal(size=(80, 2))], axis=1)
@@ -130,56 +143,4 @@ def test_channels_are_projected_to_the_principal_axes(
     expected = ((scaled[:10, None, :20] - scaled[None, :10, :20]) ** 2).sum(2)
     distances = ((points[:10, None, :3] - points[None, :10, :3]) ** 2).sum(2)
     np.testing.assert_allclose(distances, expected, rtol=1e-3, atol=1e-3)
-
-
-def test_a_regressor_with_all_windows_equals_the_teacher() -> None:
-    x, y, songs = clips()
-    other, _, _ = clips(songs=12, seed=1)
-    space, teacher, points = fit_teacher(x, y, songs)
-    regressor = space.regressor(points, 4)
-    fit_regressor(regressor, (1, 3), space, points, points, y, np.ones(len(y)), songs, WEIGHTS)
-    predictions = regressor(torch.from_numpy(other).float()).numpy()
-    np.testing.assert_allclose(predictions[:, [1, 3]], teacher(space.project(other)), atol=2e-3)
-    assert not predictions[:, [0, 2]].any()
-
-
-def test_a_regressor_with_some_windows_approximates_the_teacher() -> None:
-    x, y, songs = clips(songs=100, each=2)
-    other, _, _ = clips(songs=40, each=1, seed=1)
-    space, teacher, points = fit_teacher(x, y, songs)
-    regressor = space.regressor(points[::2], 2)
-    fit_regressor(regressor, (0, 1), space, points[::2], points, y, np.ones(len(y)), songs, WEIGHTS)
-    predictions = regressor(torch.from_numpy(other).float()).numpy()
-    expected = teacher(space.project(other))
-    assert np.abs(predictions - expected).mean() < 0.1 * expected.std()
-    assert np.abs(predictions - expected).max() > 1e-4
-
-
-def test_windows_of_small_weight_have_a_small_effect() -> None:
-    x, y, songs = clips()
-    space, _, points = fit_teacher(x, y, songs)
-    both = np.concatenate([points, points]), np.concatenate([y, -y])
-    predictions = []
-    for weight in (0.0, 0.1, 1.0):
-        regressor = space.regressor(points, 2)
-        weights = np.repeat([1.0, weight], len(y))
-        fit_regressor(regressor, (0, 1), space, points, *both, weights, songs * 2, WEIGHTS)
-        predictions.append(regressor(torch.from_numpy(x).float()).numpy())
-    alone = space.regressor(points, 2)
-    fit_regressor(alone, (0, 1), space, points, points, y, np.ones(len(y)), songs, WEIGHTS)
-    np.testing.assert_allclose(
-        predictions[0], alone(torch.from_numpy(x).float()).numpy(), atol=1e-4
-    )
-    # Every window occurs again with the opposite label. With equal weight they cancel.
-    np.testing.assert_allclose(predictions[2], 0, atol=1e-4)
-    assert 0.7 < np.abs(predictions[1]).mean() / np.abs(predictions[0]).mean() < 0.95
-
-
-def test_equal_clips_are_handled() -> None:
-    x, y = np.ones((20, 8)), np.ones((20, 1))
-    songs = ["a"] * 10 + ["b"] * 10
-    space, teacher, points = fit_teacher(x, y, songs)
-    np.testing.assert_allclose(teacher.without_own_song(), 1, atol=1e-6)
-    regressor = space.regressor(points, 1)
-    fit_regressor(regressor, (0,), space, points, points, y, np.ones(len(y)), songs, WEIGHTS)
-    np.testing.assert_allclose(regressor(torch.ones(2, 8)).numpy(), 1, atol=1e-6)
+    np.testing.assert_allclose(np.diag(space.kernel(points, points)), 1, atol=1e-4)

@@ -239,7 +239,9 @@ def test_a_status_line_on_a_terminal() -> None:
         assert process.wait(TIMEOUT_S) == 0
     shown += os.read(terminal, 1024)
     os.close(terminal)
-    assert re.search(rb"(settling|stalled)  \w+ +valence [+-]\d\.\d\d  arousal", shown)
+    assert re.search(
+        rb"(settling|stalled)  (\w+|\xe2\x80\x93) +valence [+-]\d\.\d\d  arousal", shown
+    )
     # The status line is cleared before the summary.
     assert b"\r\x1b[Kstopped after" in shown
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import soundfile
 from collections_support import write_fme24, write_four_quadrants
 from deam_support import write_deam
+from mer_engine import load_engine
+from mer_engine.engine import shipped_model
 from mer_engine.install_hint import install_hint
+from mer_engine.model_file import write_metadata
 from own_data_support import write_own_data
 
 from realtime_mer.cli import main
@@ -94,6 +99,15 @@ def test_evaluate_takes_several_collections(
     assert "9 songs of all splits" in capsys.readouterr().out
 
 
+def test_evaluate_names_the_splits_that_have_songs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = f"4q={write_four_quadrants(tmp_path, songs=2)}"
+    message = refusal(capsys, "evaluate", "--data", source)
+    assert f"the test split of {tmp_path} has no song" in message
+    assert "give --split train or all" in message
+
+
 def test_evaluate_shows_all_kinds_of_labels_side_by_side(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,12 +138,6 @@ def test_bad_sources(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert f"--data {data} is given twice" in message
         assert "does not contain PMEmo" in refusal(capsys, *given, "--data", f"pmemo={tmp_path}")
         assert "contains neither audio" in refusal(capsys, *given, "--data", f"csv={tmp_path}")
-    train = ["train", "--data", str(data), "--auxiliary"]
-    message = refusal(capsys, *train, str(data))
-    assert f"--auxiliary {data} is given twice" in message
-    assert "--auxiliary amg=x: there is no kind of data 'amg'" in refusal(capsys, *train, "amg=x")
-    message = refusal(capsys, *train, f"vgmidi={tmp_path}")
-    assert f"{tmp_path / 'measure_curves.csv'} is missing" in message
 
 
 def test_bad_models(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,27 +153,34 @@ def test_train_refuses_invalid_options(
 ) -> None:
     train = ["train", "--data", str(data), "--out", str(tmp_path / "m.onnx"), "--quick"]
     assert "--steps is 0" in refusal(capsys, *train, "--steps", "0")
-    nowhere = str(tmp_path / "music")
-    message = refusal(capsys, *train, "--unlabelled", nowhere)
-    assert f"the folder of unlabelled music {nowhere} does not exist" in message
     assert "--device warp" in refusal(capsys, *train, "--device", "warp")
-    message = refusal(capsys, *train, "--teacher", str(tmp_path))
-    assert "contains no checkpoint musicnn/MSD_musicnn" in message
-    assert "pip download musicnn" in message
     missing = str(tmp_path / "none.onnx")
-    assert f"there is no file --init {missing}" in refusal(capsys, *train, "--init", missing)
-    message = refusal(capsys, *train, "--init", "shipped", "--teacher", "x")
-    assert "--init continues from a trained network" in message
-    assert "--licence MIT needs data that are all your own" in refusal(
-        capsys, *train, "--licence", "MIT"
-    )
+    for option in ("--init", "--encoder"):
+        assert f"there is no file {option} {missing}" in refusal(capsys, *train, option, missing)
+    message = refusal(capsys, *train, "--init", "shipped", "--encoder", "x.onnx")
+    assert "--encoder x.onnx makes a new head, --init shipped continues one" in message
+    message = refusal(capsys, *train, "--licence", "MIT")
+    assert "--licence MIT needs data that are all your own" in message
     (tmp_path / "m.onnx").write_text("no model")
-    message = refusal(capsys, *train, "--init", str(tmp_path / "m.onnx"))
-    assert "would overwrite the model of --init" in message
+    for option in ("--init", "--encoder"):
+        message = refusal(capsys, *train, option, str(tmp_path / "m.onnx"))
+        assert f"would overwrite the model of {option}" in message
     (tmp_path / "m.onnx").rename(tmp_path / "other.onnx")
-    assert "other.onnx" in refusal(capsys, *train, "--init", str(tmp_path / "other.onnx"))
+    for option in ("--init", "--encoder"):
+        assert "other.onnx" in refusal(capsys, *train, option, str(tmp_path / "other.onnx"))
     train[4] = str(tmp_path / "none" / "m.onnx")
     assert "does not exist" in refusal(capsys, *train)
+
+
+def test_an_encoder_that_cannot_be_read_back_is_refused(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = onnx.load(shipped_model())
+    write_metadata(model, replace(load_engine().info, training={}))
+    onnx.save(model, tmp_path / "bare.onnx")
+    train = ["train", "--data", str(data), "--out", str(tmp_path / "m.onnx"), "--quick"]
+    message = refusal(capsys, *train, "--encoder", str(tmp_path / "bare.onnx"))
+    assert "bare.onnx does not say what network it holds" in message
 
 
 def test_without_torch_the_error_says_how_to_install_it(

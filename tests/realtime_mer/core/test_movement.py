@@ -1,85 +1,115 @@
-"""The level of the last seconds relative to the music so far."""
-
-from __future__ import annotations
-
-from dataclasses import replace
+import dataclasses
+import math
 
 import numpy as np
 import pytest
+from fast_support import tones
 from mer_engine import Engine
+from support import ManualClock, blocks, music, values
 
-from realtime_mer.core.movement import MAX_DB, PAST_TICKS, RECENT_TICKS, Movement
+from realtime_mer.core.config import PipelineConfig
+from realtime_mer.core.movement import MAX_RISE_DB, MOMENT_TICKS, MUSIC_TICKS, Movement
 from realtime_mer.core.pipeline import Pipeline
+from realtime_mer.core.types import Estimate, State
 
-QUIET = 1e-7
+RATE_HZ = 16_000
+MOVEMENT = {"arousal": 0.02, "valence": 0.012}
 
 
-def movement_after(powers: list[float]) -> Movement:
-    movement = Movement(QUIET)
-    for power in powers:
+def play(movement: Movement, power: float, ticks: int) -> float:
+    for _ in range(ticks):
         movement.add(power)
-    return movement
+    return movement.rise_db
 
 
-def test_there_is_no_change_before_music_and_in_steady_music() -> None:
-    assert Movement(QUIET).level_change_db == 0.0
-    assert movement_after([0.01] * 200).level_change_db == pytest.approx(0.0, abs=1e-9)
+def test_steady_music_does_not_move() -> None:
+    movement = Movement()
+    assert movement.rise_db == 0.0
+    assert play(movement, 0.01, 7) == pytest.approx(0.0)
+    assert play(movement, 0.01, 2 * MUSIC_TICKS) == pytest.approx(0.0)
 
 
-def test_the_last_three_seconds_are_compared_with_everything_so_far() -> None:
-    movement = movement_after([0.01] * 70 + [0.04] * RECENT_TICKS)
-    expected = 10 * np.log10(0.04 / (0.7 * 0.01 + 0.3 * 0.04))
-    assert movement.level_change_db == pytest.approx(expected)
+@pytest.mark.parametrize("gain", [1.0, 1e-3])
+def test_the_rise_is_that_over_the_music_so_far_at_any_gain(gain: float) -> None:
+    movement = Movement()
+    play(movement, 0.01 * gain, 270)
+    # 30 ticks of the quadruple power: the mean of all 300 is 1.3 times that before.
+    assert play(movement, 0.04 * gain, MOMENT_TICKS) == pytest.approx(10 * math.log10(4 / 1.3))
+    assert play(movement, 0.04 * gain, MUSIC_TICKS) == pytest.approx(0.0)
+    movement.restart()
+    assert play(movement, 0.01 * gain, 1) == 0.0
 
 
-@pytest.mark.parametrize("gain", [1e-3, 1.0, 30.0])
-def test_gain_does_not_matter(gain: float) -> None:
-    powers = [0.01 * gain] * 100 + [0.02 * gain] * 20
-    assert movement_after(powers).level_change_db == pytest.approx(
-        movement_after([0.01] * 100 + [0.02] * 20).level_change_db
-    )
+def test_the_rise_is_bounded() -> None:
+    movement = Movement()
+    play(movement, 1e-6, 600)
+    assert play(movement, 1.0, MOMENT_TICKS) == MAX_RISE_DB
+    play(movement, 1.0, 600)
+    assert play(movement, 1e-6, MOMENT_TICKS) == -MAX_RISE_DB
 
 
-def test_music_of_more_than_a_minute_ago_does_not_count() -> None:
-    loud_before = movement_after([1.0] * 500 + [0.01] * PAST_TICKS)
-    assert loud_before.level_change_db == pytest.approx(0.0, abs=1e-9)
+def moving(engine: Engine) -> Engine:
+    """Return an engine of the same model whose file has a movement."""
+    made = object.__new__(type(engine))
+    made.__dict__.update(engine.__dict__)
+    made.info = dataclasses.replace(engine.info, movement=MOVEMENT)
+    return made
 
 
-def test_quiet_ticks_do_not_count_and_a_new_piece_forgets() -> None:
-    with_pause = movement_after([0.01] * 100 + [QUIET / 10] * 50 + [0.02] * 30)
-    assert with_pause.level_change_db == pytest.approx(
-        movement_after([0.01] * 100 + [0.02] * 30).level_change_db
-    )
-    with_pause.start_piece()
-    assert with_pause.level_change_db == 0.0
+def analyze(
+    engine: Engine, signal: np.ndarray, sizes: list[int], lag_order: int | None = None
+) -> list[Estimate]:
+    config = PipelineConfig(hop_s=0.5, lag_order=lag_order)
+    made = Pipeline(engine, sample_rate_hz=RATE_HZ, config=config, clock=ManualClock())
+    return [e for block in blocks(signal, sizes) for e in made.feed(block)] + made.finish()
 
 
-def test_the_change_is_bounded() -> None:
-    assert movement_after([1e-5] * 500 + [1.0] * 10).level_change_db == MAX_DB
-    assert movement_after([1.0] * 500 + [1e-5] * 60).level_change_db == -MAX_DB
+def song() -> np.ndarray:
+    """Return 8 s of quiet and 4 s of loud music, a pause and a new loud piece."""
+    quiet = 0.25 * music(8.0, RATE_HZ)
+    pause = np.zeros((4 * RATE_HZ, 1), np.float32)
+    loud = [music(4.0, RATE_HZ, seed=1), pause, music(3.0, RATE_HZ, seed=2)]
+    return np.concatenate([quiet, *loud])
 
 
-def test_louder_music_moves_the_settled_values_of_the_pipeline(engine: Engine) -> None:
-    rng = np.random.default_rng(1)
-    rate = 16_000
-    samples = 0.05 * rng.standard_normal(12 * rate).astype(np.float32)
-    samples[9 * rate :] *= 3.0
+def test_only_settled_values_move_and_intervals_with_them(fast_engine: Engine) -> None:
+    with_movement = analyze(moving(fast_engine), song(), [1600])
+    still = analyze(fast_engine, song(), [1600])
+    shift = values(with_movement) - values(still)
+    np.testing.assert_array_equal(shift[:, 7:], 0.0)  # level and fast values
+    valence, arousal = shift[:, 1], shift[:, 2]
+    np.testing.assert_allclose(valence * 0.02, arousal * 0.012, atol=1e-9)
+    np.testing.assert_allclose(shift[:, 3:5], np.stack([valence] * 2, 1), atol=1e-9)
+    np.testing.assert_allclose(shift[:, 5:7], np.stack([arousal] * 2, 1), atol=1e-9)
+    by_time = {e.t: moved for e, moved in zip(still, arousal, strict=True)}
+    assert abs(by_time[3.0]) < 1e-6
+    assert 0.05 < by_time[11.0] <= 0.02 * MAX_RISE_DB
+    # Silence repeats the value as it was moved; a new piece starts without movement.
+    silent = [e for e in with_movement if e.state is State.SILENCE]
+    assert len(silent) >= 4
+    assert len({e.arousal for e in silent}) == 1
+    assert max(abs(by_time[t]) for t in (17.0, 18.0, 19.0)) < 2e-3
 
-    class Moved:
-        """The engine with another slope."""
 
-        info = replace(engine.info, movement={"arousal": 0.02}, sounds=())
-        backend = engine.backend
-        infer = staticmethod(engine.infer)
+def test_block_sizes_do_not_change_the_movement(fast_engine: Engine) -> None:
+    engine = moving(fast_engine)
+    reference = values(analyze(engine, song(), [19 * RATE_HZ]))
+    for sizes in ([333], [4410, 16_001]):
+        np.testing.assert_allclose(values(analyze(engine, song(), sizes)), reference, atol=2e-5)
 
-    class Still(Moved):
-        info = replace(engine.info, movement={}, sounds=())
 
-    moved = Pipeline(Moved(), sample_rate_hz=rate).feed(samples)[-1]
-    still = Pipeline(Still(), sample_rate_hz=rate).feed(samples)[-1]
-    change = movement_after([0.0025] * 90 + [0.0225] * 30).level_change_db
-    assert moved.arousal - still.arousal == pytest.approx(0.02 * change, abs=0.005)
-    assert moved.valence == still.valence
-    assert moved.fast is not None
-    assert still.fast is not None
-    assert moved.fast.arousal == still.fast.arousal
+def test_short_windows_do_not_move(fast_engine: Engine) -> None:
+    moved = values(analyze(moving(fast_engine), song(), [1600], lag_order=6))
+    np.testing.assert_array_equal(moved, values(analyze(fast_engine, song(), [1600], lag_order=6)))
+
+
+def test_speech_restarts_the_comparison(sound_engine: Engine) -> None:
+    parts = [("speech", 12.0), ("music", 12.0)]
+    signal = tones(parts, RATE_HZ) * np.repeat([0.05, 1.0], 12 * RATE_HZ)[:, None]
+    signal = signal.astype(np.float32)
+    still = analyze(sound_engine, signal, [1600])
+    moved = analyze(moving(sound_engine), signal, [1600])
+    heard = [(a, b) for a, b in zip(still, moved, strict=True) if a.t > 16 and not a.state.repeats]
+    assert any(e.state is State.SPEECH for e in still)
+    assert len(heard) >= 10
+    assert max(abs(a.arousal - b.arousal) for a, b in heard) < 0.02 * 1.0  # 1 dB
