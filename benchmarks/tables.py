@@ -17,6 +17,12 @@ Result = Any  # the return type of json.loads: an object, or a list of objects
 DIMENSIONS = ("arousal", "valence")
 # A condition that loses more R2 than this is named below the table.
 ALLOWED_LOSS = 0.05
+# The short table has the conditions that lose more R2 than this.
+SMALL_LOSS = 0.02
+# Windows that the short table of windows has, seconds.
+SHOWN_WINDOWS_S = (1.0, 2.0, 3.0, 5.0, 7.0, 10.0)
+# Collections whose numbers have an unknown zero and scale, so that only r means something.
+PROXIES = ("emotify",)
 _TRAINED_ON = (
     "The model was trained on these songs: compare the rows with each other; the figures are no "
     "accuracy on new songs"
@@ -148,6 +154,31 @@ def baselines(result: Result) -> str:
 # -- studies --------------------------------------------------------------------------------------
 
 
+def robustness_short(result: Result) -> str:
+    """Return one table of both dimensions, with the conditions that cost accuracy."""
+
+    def cells(row: Result) -> list[str]:
+        return [
+            cell
+            for one in (row[name] for name in DIMENSIONS)
+            for cell in (_number(one["r2"]), f"{one['shift_mean']:+.3f}", f"{one['coverage']:.0%}")
+        ]
+
+    costly = [
+        row
+        for row in result["conditions"]
+        if max(row[name]["r2_loss"] for name in DIMENSIONS) > SMALL_LOSS
+    ]
+    others = [row["name"] for row in result["conditions"] if row not in costly]
+    rows = [[row["name"], *cells(row)] for row in costly]
+    clean = [
+        ["unchanged", *(c for n in DIMENSIONS for c in (_number(result["clean"][n]["r2"]), "", ""))]
+    ]
+    titles = "condition | arousal R2 | change | in interval | valence R2 | change | in interval"
+    small = f"R2 loss of {SMALL_LOSS} or less: {', '.join(others) or 'in no condition'}."
+    return "\n\n".join([table(titles, clean + rows), paragraph(small)])
+
+
 def robustness(result: Result) -> str:
     def cells(row: dict[str, Any], name: str) -> list[str]:
         one = row[name]
@@ -189,6 +220,17 @@ def robustness(result: Result) -> str:
         )
     parts += [paragraph(f"Skipped: {sentence}.") for sentence in result.get("skipped", ())]
     return "\n\n".join([*parts, *_descriptions(result["conditions"])])
+
+
+def lag_short(result: Result) -> str:
+    """Return the rows of a few windows."""
+    rows = [
+        [f"{row['window_s']:g} s", *(_number(row[name]["after_10_s"]) for name in DIMENSIONS)]
+        for row in result["lag_orders"]
+        if row["window_s"] in SHOWN_WINDOWS_S
+    ]
+    text = table("window | arousal R2 after 10 s | valence R2 after 10 s", rows)
+    return "\n\n".join([text, *_trained_on(result)])
 
 
 def lag(result: Result) -> str:
@@ -284,6 +326,49 @@ def collections(result: Result) -> str:
     return "\n\n".join([*parts, *([bullets(trained)] if trained else [])])
 
 
+def side_by_side_collections(result: Result) -> str:
+    """Return the methods side by side: song means, quadrants and movement."""
+    methods = list(dict.fromkeys(title[1] for title, _ in _methods(result)))
+    means: dict[str, dict[str, str]] = {}
+    quadrants: dict[str, dict[str, str]] = {}
+    movement: dict[str, dict[str, str]] = {}
+    for collection in result["collections"]:
+        place = f"{collection['name']} ({collection['split']})"
+        for row in collection["rows"]:
+            method = row["method"]
+            star = "*" if row.get("model_was_trained_on_these_songs") else ""
+            for name in DIMENSIONS:
+                one = row["by_song"].get(name)
+                if one is not None and one["r"] is not None:
+                    cell = f"({one['r']:.2f})"
+                    if collection["scale"] == "shared":
+                        cell = f"{one['r2']:.2f} {cell}"
+                    cell += star
+                    means.setdefault(f"{place}, {name}", {})[method] = cell
+                one = row.get("movement", {}).get(name)
+                if one is not None and one["settled"] is not None:
+                    cell = f"{one['settled']:.2f}{star}"
+                    movement.setdefault(f"{place}, {name}", {})[method] = cell
+                    movement[f"{place}, {name}"]["level"] = f"{one['level']:.2f}"
+            if (one := row["quadrants"]) is not None:
+                calm = _number(one["auc_valence_calm"])
+                quadrants.setdefault(place, {})[method] = f"{one['share']:.0%} ({calm}){star}"
+    parts = []
+    for title, rows in (
+        ("song means, R2 (r)", means),
+        ("quadrants by zero (AUC of valence, calm)", quadrants),
+        ("r within songs that move", movement),
+    ):
+        shown = [m for m in (*methods, "level") if any(m in row for row in rows.values())]
+        if rows:
+            cells = [[name, *(row.get(m, "") for m in shown)] for name, row in rows.items()]
+            short = [m.replace("ridge on the embedding of ", "ridge, ") for m in shown]
+            parts.append(table(" | ".join([title, *short]), cells))
+    if any("*" in part for part in parts):
+        parts.append("\\* The model was trained on these songs.")
+    return "\n\n".join(parts)
+
+
 def _methods(result: Result) -> Iterable[tuple[tuple[str, str], Result]]:
     """Return the rows of all collections, each with the names of collection and method."""
     for collection in result["collections"]:
@@ -349,44 +434,112 @@ def vgmidi(result: Result) -> str | None:
 # -- results of training --------------------------------------------------------------------------
 
 
-def parts(result: Result) -> str:
-    """Return means over seeds, one table for each figure."""
-    names = list(dict.fromkeys(row["variant"] for row in result["rows"]))
-    held_out = list(dict.fromkeys(row["held_out"] for row in result["rows"]))
-
-    def mean(variant: str, collection: str, *keys: str) -> float | None:
-        values = [
-            value
-            for row in result["rows"]
-            if (row["variant"], row["held_out"]) == (variant, collection)
-            and (value := _nested(row["figures"], keys)) is not None
+def validation(result: Result) -> str | None:
+    """Return the figures of a training report for known and unknown collections side by side."""
+    figures = result.get("validation", {})
+    known, unknown = figures.get("known"), figures.get("unknown")
+    if known is None or unknown is None:  # the model file of another version
+        return None
+    kinds = (("known", known), ("unknown", unknown))
+    parts = []
+    for name in DIMENSIONS:
+        rows = [
+            [
+                collection,
+                str(figures[collection]["songs"]),
+                kind,
+                *(
+                    ["", f"{one['r']:.2f}", "", "", "", ""]
+                    if collection in PROXIES
+                    else [
+                        *(f"{one[key]:.2f}" for key in ("r2", "r", "ccc")),
+                        f"{one['bias']:+.2f}",
+                        _percent(one["coverage"]),
+                        _number(one["width"]),
+                    ]
+                ),
+            ]
+            for collection in known
+            for kind, figures in kinds
+            if (one := figures[collection].get(name)) is not None
         ]
-        return sum(values) / len(values) if values else None
-
-    texts = []
-    for title, keys in (
-        *((f"r of {name}", (name, "r")) for name in DIMENSIONS),
-        *((f"R2 of {name}", (name, "r2")) for name in DIMENSIONS),
-        ("Share of quadrants", ("quadrants",)),
-        ("AUC of arousal", ("auc", "arousal")),
-        ("AUC of valence", ("auc", "valence")),
-        ("AUC of valence, calm songs", ("auc", "valence_calm")),
-        ("AUC of valence, excited songs", ("auc", "valence_excited")),
-    ):
-        columns = [c for c in held_out if any(mean(n, c, *keys) is not None for n in names)]
-        if columns:
-            rows = [[name, *(_number(mean(name, c, *keys)) for c in columns)] for name in names]
-            texts += [f"{title}:", table(" | ".join(["held out", *columns]), rows)]
-    seeds = len({row["seed"] for row in result["rows"]})
-    what = f"Means of {seeds} seeds." if seeds > 1 else "One seed."
-    return "\n\n".join([*texts, paragraph(what)])
+        parts.append(table(f"{name} | songs | | R2 | r | CCC | bias | in interval | width", rows))
+    rows = [
+        [
+            collection,
+            str(one["songs"]),
+            kind,
+            _percent(one["quadrants"]),
+            *(f"{one['auc'][key]:.3f}" for key in ("arousal", "valence", "valence_calm")),
+        ]
+        for collection in known
+        for kind, figures in kinds
+        if "quadrants" in (one := figures[collection])
+    ]
+    if rows:
+        titles = "by zero | songs | | quadrants | AUC arousal | AUC valence | valence, calm"
+        parts.append(table(titles, rows))
+    return "\n\n".join(parts)
 
 
-def _nested(figures: Any, keys: Sequence[str]) -> float | None:
-    """Return figures[key]... as a number, or None where a key is missing."""
-    for key in keys:
-        figures = None if figures is None else figures.get(key)
-    return None if figures is None else float(figures)
+def training_data(result: Result) -> str | None:
+    if "known" not in result.get("validation", {}):  # the model file of another version
+        return None
+    rows = [
+        [one["name"], *(str(sum(one[key].values())) for key in ("songs", "clips"))]
+        for one in result["collections"]
+    ]
+    return table("collection | songs | clips", rows)
+
+
+def parts(result: Result) -> str:
+    """Return the means over the seeds of each variant, and the largest range of a row."""
+    rows = result["rows"]
+    variants = list(dict.fromkeys(row["variant"] for row in rows))
+    without = [name for name in variants if name.startswith("without ")]
+    groups = [
+        [name for name in variants if name not in without],
+        [name for name in variants if name == "as shipped" or name in without],
+    ]
+    tables: list[str] = []
+    for names in groups:
+        lines = []
+        for collection in dict.fromkeys(row["collection"] for row in rows):
+            for title, figure in _PART_FIGURES.items():
+                found = [
+                    [
+                        value
+                        for row in rows
+                        if (row["collection"], row["variant"]) == (collection, name)
+                        and (value := figure(row)) is not None
+                    ]
+                    for name in names
+                ]
+                if any(found):
+                    spread = max(max(values) - min(values) for values in found if values)
+                    means = [f"{sum(v) / len(v):.2f}" if v else "" for v in found]
+                    lines.append([f"{collection}, {title}", *means, f"({spread:.2f})"])
+        if len(names) > 1 or not tables:
+            titles = [name.removeprefix("without ") for name in names]
+            kind = "left out" if names is groups[1] else "unknown"
+            tables.append(table(" | ".join([kind, *titles, "(range)"]), lines))
+    seeds = sorted({row["seed"] for row in rows})
+    about = f"Means over {len(seeds)} seeds; (range): the largest range over the seeds in a row."
+    items = [f"_{name}_: {what}" for name, what in result["what"].items()]
+    return "\n\n".join([*tables, paragraph(about), bullets(items)])
+
+
+def _part_r(row: Result, name: str) -> float | None:
+    return row[name]["r"] if name in row else None
+
+
+_PART_FIGURES: dict[str, Callable[[Result], float | None]] = {
+    "arousal r": lambda row: _part_r(row, "arousal"),
+    "valence r": lambda row: _part_r(row, "valence"),
+    "quadrants": lambda row: row.get("quadrants"),
+    "AUC arousal": lambda row: row["auc"]["arousal"] if "auc" in row else None,
+    "AUC valence, calm": lambda row: row["auc"]["valence_calm"] if "auc" in row else None,
+}
 
 
 # -- parts ----------------------------------------------------------------------------------------
@@ -407,6 +560,30 @@ def sounds(result: Result) -> str:
     ]
     titles = "sound | collection | recordings | s | right | music or not | in the first 4 s"
     return f"{table(titles, rows)}\n\n" + paragraph(f"Sources: {result['sources']}")
+
+
+def sounds_short(result: Result) -> str:
+    """Return a row for each kind of sound: mean and worst two of its collections."""
+    rows = []
+    for name in SOUNDS:
+        found = [row for row in result["rows"] if row["sound"] == name]
+        worst = sorted(found, key=lambda row: float(row["music_or_not"]))[:2]
+        rows.append(
+            [
+                name,
+                str(len(found)),
+                *(
+                    _percent(sum(row[key] for row in found) / len(found))
+                    for key in ("right", "music_or_not", "music_or_not_first_4_s")
+                ),
+                ", ".join(
+                    f"{row['collection'].replace('-', ' ')} {_percent(row['music_or_not'])}"
+                    for row in worst
+                ),
+            ]
+        )
+    titles = "sound | collections | right | music or not | in the first 4 s | worst two"
+    return table(titles, rows)
 
 
 def measured(result: Result) -> str:
@@ -494,15 +671,8 @@ def _groups(title: str, key: str, groups: list[dict[str, Any]]) -> str:
     return _by_dimension(f"{title} | songs | R2 | RMSE | coverage | width", groups, cells)
 
 
-def _find(row: dict[str, Any], dimension: str, key: str) -> float | None:
-    """Return a figure that is stored as `arousal: {r2}` or as `r2_arousal`."""
-    nested = row.get(dimension)
-    value = nested.get(key) if isinstance(nested, dict) else row.get(f"{key}_{dimension}")
-    return None if value is None else float(value)
-
-
 def _figure(row: dict[str, Any], dimension: str, key: str) -> str:
-    return _number(_find(row, dimension, key))
+    return _number(row[dimension].get(key))
 
 
 def _number(value: float | None) -> str:
@@ -529,12 +699,19 @@ TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "genres": ("accuracy", genres),
     "campaigns": ("accuracy", campaigns),
     "baselines": ("baselines", baselines),
-    "parts": ("parts", parts),
     "robustness": ("robustness", robustness),
+    "robustness short": ("robustness", robustness_short),
     "lag": ("lag", lag),
+    "lag short": ("lag", lag_short),
     "step response": ("step_response", step_response),
     "collections": ("collections", collections),
+    "collections side by side": ("collections", side_by_side_collections),
+    # From the training report in the shipped model file.
+    "validation": ("training", validation),
+    "training data": ("training", training_data),
+    "parts": ("parts", parts),
     "sound": ("sound", sounds),
+    "sound short": ("sound", sounds_short),
     "pmemo": ("generality", pmemo),
     "emotify": ("generality", emotify),
     "vgmidi": ("generality", vgmidi),

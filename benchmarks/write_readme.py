@@ -11,11 +11,11 @@ python benchmarks/side_by_side.py --cache DIR --audio FILE ...
 python benchmarks/scale.py
 realtime-mer evaluate --data DIR --json > benchmarks/results/accuracy.json
 python benchmarks/studies/baselines.py --data DIR
-python benchmarks/studies/parts.py CHECKPOINT
 python benchmarks/studies/robustness.py --data DIR
 python benchmarks/studies/lag.py --data DIR
 python benchmarks/studies/step_response.py --data DIR
 python benchmarks/studies/across_collections.py --data deam=DIR --data 4q=DIR ...
+python benchmarks/studies/parts.py --checkpoint FILE
 python benchmarks/studies/generality.py --pmemo DIR --emotify DIR --vgmidi DIR
 python benchmarks/studies/sound_classifier.py --weights FILE --music NAME=DIR --speech NAME=DIR ...
 realtime-mer reproduce all --data DIR --out benchmarks/results/reproduction
@@ -38,6 +38,7 @@ from typing import Any
 
 from markdown import paragraph
 from markers import UnknownMarkerError, fill
+from mer_engine import load_engine
 from plots import PLOTS
 from tables import TABLES, measured
 
@@ -148,13 +149,6 @@ SECTIONS = (
         (("", "baselines"),),
     ),
     Section(
-        "Parts of the model", "parts", "python benchmarks/studies/parts.py CHECKPOINT",
-        "Heads with some of their parts, and heads fitted without one of the training collections. "
-        "Each column is a collection that the head was not fitted to. The mean of each song after "
-        "five to ten seconds is compared with its label.",
-        (("", "parts"),),
-    ),
-    Section(
         "Robustness", "robustness", "python benchmarks/studies/robustness.py --data DIR",
         "The same clips in other conditions. \"Change\" is the difference of the estimates from "
         "those of the unchanged clip.",
@@ -190,6 +184,12 @@ SECTIONS = (
         (("", "collections"),),
     ),
     Section(
+        "Parts and collections", "parts", "python benchmarks/studies/parts.py --checkpoint FILE",
+        "Heads that lack a part of the model, or one more collection, measured on a collection "
+        "that is not in the fit. As shipped there are labels of five other collections.",
+        (("", "parts"),),
+    ),
+    Section(
         "Music, speech and noise", "sound",
         "python benchmarks/studies/sound_classifier.py --weights FILE --music NAME=DIR "
         "--speech NAME=DIR --noise NAME=DIR --sources TEXT --start FILE",
@@ -220,12 +220,7 @@ SECTIONS = (
 def main(root: Path = ROOT) -> int:
     """Write README, plots and marked tables below `root`; return the exit code."""
     folder = root / "benchmarks"
-    results = {
-        path.relative_to(folder / "results").with_suffix("").as_posix(): json.loads(
-            path.read_text(encoding="utf-8")
-        )
-        for path in sorted((folder / "results").rglob("*.json"))
-    }
+    results = read_results(folder / "results")
     drawn = draw(results, folder / "plots")
     try:
         (folder / "README.md").write_text(readme(results, drawn), encoding="utf-8")
@@ -247,6 +242,17 @@ def main(root: Path = ROOT) -> int:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """Return the results in a folder by name, and as "training" the shipped model's report."""
+    results = {
+        path.relative_to(folder).with_suffix("").as_posix(): json.loads(
+            path.read_text(encoding="utf-8")
+        )
+        for path in sorted(folder.rglob("*.json"))
+    }
+    return {"training": load_engine().info.training, **results}
 
 
 class BadResultError(ValueError):

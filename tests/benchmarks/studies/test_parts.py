@@ -1,119 +1,123 @@
-"""The study of the head's parts, on generated clips."""
+"""The study of parts and collections, on the checkpoint of a run on random clips."""
 
 from __future__ import annotations
 
+import importlib
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import mer_engine.network
 import numpy as np
 import pytest
 import torch
-from mer_engine.network import EmotionNetwork, RegressionHead
+from mer_engine.network import NetworkConfig
 from mer_engine.training.checkpoint import Checkpoint
-from mer_engine.training.checkpoint_export import model_state
-from mer_engine.training.export import ModelText
+from mer_engine.training.examples import Labels
 from mer_engine.training.settings import FitSettings
-from mer_engine.training.train import EncodedDataset
-from parts import SequenceHead, StatisticsHead, all_variants, limited, main, measure_variants
-from training_support import SMALL, labelled
+from mer_engine.training.train import DATASET
 
-SETTINGS = FitSettings(steps=4, batch=8, support=20)
-
-
-def two_collections(count: int = 30) -> EncodedDataset:
-    steps, labels = labelled(count)
-    more, signs = labelled(count, 1, collection="b", signs=True)
-    return EncodedDataset(np.concatenate([steps, more], axis=1), labels + signs)
+CONFIG = NetworkConfig(
+    timbral=((7, 38, 2),), temporal=((32, 2),), residual_filters=2, hidden=4, heads=2, width=8,
+    statistics=8, bins=11,
+)  # fmt: skip
+SONGS = 30
+NUMBERS, SIGNS, MORE = "deam", "4q", "fme24"
 
 
-def write_checkpoint(path: Path, dataset: EncodedDataset) -> Path:
-    text = ModelText(training={"fit": asdict(SETTINGS), "data": "a, b: train splits"})
-    Checkpoint(path, {}).save(
-        {
-            "dataset": {
-                "steps": torch.from_numpy(dataset.steps),
-                "labels": dataset.labels.to_state(),
-            },
-            "model": model_state(EmotionNetwork(SMALL), None, text),
-        }
-    )
+@pytest.fixture(scope="module")
+def parts(scripts: Path) -> ModuleType:
+    return importlib.import_module("parts")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a checkpoint with clips whose embeddings follow their labels."""
+    rng = np.random.default_rng(0)
+    collections = np.repeat([NUMBERS, SIGNS, MORE], SONGS)
+    level = rng.uniform(-0.8, 0.8, (len(collections), 2)).astype(np.float32)
+    values = np.repeat(level[:, None], 20, axis=1)
+    values[collections == SIGNS] = np.nan
+    signs = np.where((collections == SIGNS)[:, None], np.sign(level), 0).astype(np.int64)
+    songs = np.array([f"{name}/{n}" for n, name in enumerate(collections)])
+    scales = np.where(collections == MORE, MORE, "")
+    labels = Labels(
+        values, signs, songs, songs, collections, scales,
+        np.arange(len(songs)) % 5, np.ones(len(songs)),
+    )  # fmt: skip
+    steps = rng.uniform(0, 0.1, (1, len(songs), 20, CONFIG.described)).astype(np.float16)
+    steps += np.repeat(level.mean(1), 20 * CONFIG.described).reshape(steps.shape).astype(np.float16)
+    path = tmp_path_factory.mktemp("run") / "m.onnx.checkpoint"
+    fit = asdict(FitSettings(steps=5, versions=1, support=20))
+    run = Checkpoint(path, {"network": asdict(CONFIG), "fit": fit, "data": "some music"})
+    run.save({DATASET: {"steps": torch.from_numpy(steps), "labels": labels.to_state()}})
     return path
 
 
-def test_every_variant_is_measured_on_collections_it_was_not_fitted_to(tmp_path: Path) -> None:
-    third = labelled(30, 2, collection="c")
-    both = two_collections()
-    dataset = EncodedDataset(np.concatenate([both.steps, third[0]], axis=1), both.labels + third[1])
-    checkpoint = write_checkpoint(tmp_path / "m.checkpoint", dataset)
-    out = tmp_path / "parts.json"
-    assert main([str(checkpoint), "--seeds", "1", "--limit", "24", "--out", str(out)]) == 0
-    result = json.loads(out.read_text())
-    assert (result["clips"], result["data"]) == (72, "a, b: train splits")
-    by_name: dict[str, dict[str, Any]] = {}
-    for row in result["rows"]:
-        assert row["seed"] == 0
-        by_name.setdefault(row["variant"], {})[row["held_out"]] = row["figures"]
-    assert set(by_name) == set(all_variants(["a", "b", "c"]))
-    for name, rows in by_name.items():
-        assert set(rows) == {"a", "b", "c"} - {name.removeprefix("without ")}
-        for held_out, figures in rows.items():
-            assert figures["songs"] == 24
-            assert ("quadrants" in figures) == (held_out == "b")
-            assert ("valence" in figures) == (held_out != "b")
-    # No two variants predict the same.
-    values = [rows["a"]["valence"]["rmse"] for rows in by_name.values() if "a" in rows]
-    assert len(set(values)) == len(values)
+def measure(parts: ModuleType, checkpoint: Path, out: Path, *arguments: str) -> dict[str, Any]:
+    assert parts.main(["--checkpoint", str(checkpoint), "--out", str(out), *arguments]) == 0
+    result: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    return result
 
 
-def test_only_the_named_parts_count() -> None:
-    window = torch.randn(3, 20, SMALL.described)
-    heads: list[RegressionHead] = []
-    for kind in (SequenceHead, StatisticsHead, RegressionHead):
-        torch.manual_seed(0)
-        heads.append(kind(SMALL).eval())
-    with torch.inference_mode():
-        sequence, statistics, both = (head(window) for head in heads)
-    torch.testing.assert_close(sequence + statistics, both)
-    assert sequence.abs().max() > 0
-    assert statistics.abs().max() > 0
-
-
-def test_seeds_and_variants_are_chosen() -> None:
-    variants = {"x": all_variants(["a", "b"])["as shipped"]}
-    weight = mer_engine.network.REGRESSOR_WEIGHT
-    rows = measure_variants(two_collections(), SMALL, SETTINGS, variants, 2)
-    assert [(row["seed"], row["held_out"]) for row in rows] == [
-        (seed, name) for seed in (0, 1) for name in ("a", "b")
-    ]
-    assert rows[0]["figures"] != rows[2]["figures"]
-    assert weight == mer_engine.network.REGRESSOR_WEIGHT
-
-
-def test_a_limit_spreads_the_clips() -> None:
-    some = limited(two_collections(), 3)
-    assert some.labels.songs.tolist() == ["a/0", "a/14", "a/29", "b/0", "b/14", "b/29"]
-    assert some.steps.shape[1] == 6
-    assert len(limited(two_collections(), None).labels) == 60
-
-
-def test_checkpoints_that_do_not_fit_are_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_every_variant_is_measured_on_every_unknown_collection(
+    parts: ModuleType, checkpoint: Path, tmp_path: Path
 ) -> None:
-    dataset = two_collections()
-    path = write_checkpoint(tmp_path / "m.checkpoint", dataset)
-    assert main([str(path), "--variants", "all"]) == 2
-    assert "there is no variant 'all'; there are as shipped, sequence" in capsys.readouterr().err
-    alone = dataset.select(np.arange(30))
-    path = write_checkpoint(tmp_path / "alone.checkpoint", alone)
-    assert main([str(path)]) == 2
-    assert "has only the collection a" in capsys.readouterr().err
-    Checkpoint(path, {}).save({})
-    assert main([str(path)]) == 2
-    assert "is of an unfinished run" in capsys.readouterr().err
-    assert main([str(tmp_path / "none")]) == 2
-    assert "there is no checkpoint" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main([str(path), "--seeds", "0"])
+    result = measure(parts, checkpoint, tmp_path / "r.json", "--seeds", "1")
+    assert result["data"] == "some music"
+    rows = {(row["collection"], row["variant"]): row for row in result["rows"]}
+    collections = [SIGNS, NUMBERS, MORE]
+    expected = {
+        (name, variant)
+        for name in collections
+        for variant in parts.variant_names(collections)
+        if variant != f"without {name}"
+    }
+    assert set(rows) == expected
+    assert len(result["rows"]) == len(expected)
+    assert all(row["songs"] == SONGS for row in rows.values())
+    of_numbers = {
+        variant: row["arousal"]["r"] for (name, variant), row in rows.items() if name == NUMBERS
+    }
+    assert all(math.isfinite(r) for r in of_numbers.values())
+    assert len(set(of_numbers.values())) == len(of_numbers)  # each variant changes the predictions
+    assert 0 <= rows[SIGNS, "as shipped"]["quadrants"] <= 1
+
+
+def test_variants_and_collections_can_be_chosen(
+    parts: ModuleType, checkpoint: Path, tmp_path: Path
+) -> None:
+    chosen = ["--variants", "sequence", "kernels", "--collections", SIGNS]
+    result = measure(parts, checkpoint, tmp_path / "r.json", "--seeds", "0", "3", *chosen)
+    assert {(row["seed"], row["collection"], row["variant"]) for row in result["rows"]} == {
+        (seed, SIGNS, variant) for seed in (0, 3) for variant in ("sequence", "kernels")
+    }
+
+
+def test_a_head_without_its_parts_ignores_them(parts: ModuleType) -> None:
+    torch.manual_seed(0)
+    head = parts.PartialHead(CONFIG).eval()
+    window = torch.rand(2, 4, CONFIG.described)
+    statistics = head.statistics(window)
+    head.used = ("statistics",)
+    assert torch.equal(head(window), head.statistic_logits(statistics))
+    head.used = ("sequence",)
+    assert torch.equal(head(window), head.sequence_logits(window))
+    assert head(window).abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--variants", "no"], "there is no variant 'no'; there are sequence"),
+        (["--collections", "no"], "there is no collection 'no'; there are 4q, deam, fme24"),
+    ],
+)
+def test_unknown_names_are_refused(
+    parts: ModuleType, checkpoint: Path, capsys: pytest.CaptureFixture[str],
+    arguments: list[str], expected: str,
+) -> None:  # fmt: skip
+    assert parts.main(["--checkpoint", str(checkpoint), *arguments]) == 2
+    assert expected in capsys.readouterr().err
