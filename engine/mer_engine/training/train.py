@@ -369,7 +369,8 @@ def _summary(figures: Mapping[str, Any]) -> str:
     parts = [f"{figures['songs']} songs"]
     if "quadrants" in figures:
         parts.append(f"quadrants {figures['quadrants']:.1%}")
-        parts.append(f"AUC of calm valence {figures['auc']['valence_calm']:.3f}")
+        if "valence_calm" in figures["auc"]:
+            parts.append(f"AUC of calm valence {figures['auc']['valence_calm']:.3f}")
     for name in ("arousal", "valence"):
         if name in figures:
             row = figures[name]
