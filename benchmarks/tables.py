@@ -534,7 +534,7 @@ def parts(result: Result) -> str:
             kind = "left out" if names is groups[1] else "unknown"
             tables.append(table(" | ".join([kind, *titles, "(range)"]), lines))
     seeds = sorted({row["seed"] for row in rows})
-    about = f"Means over {len(seeds)} seeds; (range): the largest range over the seeds in a row."
+    about = f"Means over the seeds {', '.join(map(str, seeds))}; (range): the largest range over the seeds in a row."
     items = [f"_{name}_: {what}" for name, what in result["what"].items()]
     return "\n\n".join([*tables, paragraph(about), bullets(items)])
 

@@ -269,7 +269,7 @@ def test_parts_are_means_over_seeds() -> None:
         "| deam, arousal r | 0.65 | 0.65 | (0.10) |",
         "| emopia, quadrants | 0.65 | | (0.10) |",
         "| emopia, AUC valence, calm | 0.70 | 0.70 | (0.00) |",
-        "Means over 2 seeds",
+        "Means over the seeds 0, 1;",
         "* _sequence_: BiLSTM and attention",
     ):
         assert expected in text, expected
