@@ -27,6 +27,7 @@ _TRAINED_ON = (
     "The model was trained on these songs: compare the rows with each other; the figures are no "
     "accuracy on new songs"
 )
+_RIDGE = "ridge on the embedding of "
 _FIT = ("r2", "rmse", "ccc", "r")
 _FIT_TITLES = "R2 | RMSE | CCC | r"
 _SIGNALS = ("settled", "fast", "level", "centroid")
@@ -323,12 +324,21 @@ def collections(result: Result) -> str:
         for (collection, method), row in _methods(result)
         if row.get("model_was_trained_on_these_songs")
     ]
+    trained += [
+        f"{method} on {collection}: from the training report, of heads that did not know the "
+        f"{'artist' if kind == 'known' else 'collection'}"
+        for (collection, method), row in _methods(result)
+        if (kind := row.get("from_training_report")) is not None
+    ]
     return "\n\n".join([*parts, *([bullets(trained)] if trained else [])])
 
 
 def side_by_side_collections(result: Result) -> str:
     """Return the methods side by side: song means, quadrants and movement."""
-    methods = list(dict.fromkeys(title[1] for title, _ in _methods(result)))
+    # One ridge regression is enough: the encoders are the same.
+    found = list(dict.fromkeys(title[1] for title, _ in _methods(result)))
+    ridges = [method for method in found if method.startswith(_RIDGE)]
+    methods = [method for method in found if method not in ridges[1:]]
     means: dict[str, dict[str, str]] = {}
     quadrants: dict[str, dict[str, str]] = {}
     movement: dict[str, dict[str, str]] = {}
@@ -362,7 +372,7 @@ def side_by_side_collections(result: Result) -> str:
         shown = [m for m in (*methods, "level") if any(m in row for row in rows.values())]
         if rows:
             cells = [[name, *(row.get(m, "") for m in shown)] for name, row in rows.items()]
-            short = [m.replace("ridge on the embedding of ", "ridge, ") for m in shown]
+            short = ["ridge" if m in ridges else m for m in shown]
             parts.append(table(" | ".join([title, *short]), cells))
     if any("*" in part for part in parts):
         parts.append("\\* The model was trained on these songs.")
@@ -524,7 +534,7 @@ def parts(result: Result) -> str:
             kind = "left out" if names is groups[1] else "unknown"
             tables.append(table(" | ".join([kind, *titles, "(range)"]), lines))
     seeds = sorted({row["seed"] for row in rows})
-    about = f"Means over {len(seeds)} seeds; (range): the largest range over the seeds in a row."
+    about = f"Means over the seeds {', '.join(map(str, seeds))}; (range): the largest range over the seeds in a row."
     items = [f"_{name}_: {what}" for name, what in result["what"].items()]
     return "\n\n".join([*tables, paragraph(about), bullets(items)])
 

@@ -201,7 +201,8 @@ SECTIONS = (
     Section(
         "Other music", "generality",
         "python benchmarks/studies/generality.py --pmemo DIR --emotify DIR --vgmidi DIR",
-        "Collections that other people annotated with other questions.",
+        "Collections that other people annotated with other questions. Models from mer-2 on are "
+        "fitted to Emotify and to other games of VGMIDI.",
         (
             ("PMEmo: choruses of pop songs, of which four have public audio", "pmemo"),
             (

@@ -4,7 +4,9 @@ python benchmarks/studies/across_collections.py --model A.onnx --model B.onnx \\
     --data deam=DIR --data 4q=DIR --data fme24=DIR
 
 All models are measured on the same songs: the test split of a collection that one of them was
-trained on, otherwise all songs. The baseline is ridge regression on the mean embedding of a song's
+trained on, where it has one, otherwise all songs. A model that was trained on all of them has the
+figures of its training report instead: of heads that did not know a song's artist, and of heads
+that did not know the collection. The baseline is ridge regression on the mean embedding of a song's
 clips from the encoder of each model. It is fitted on four fifths of the measured songs and predicts
 the fifth part; no artist is in two parts. Other parts of the fitted songs choose the ridge.
 """
@@ -21,9 +23,10 @@ from mer_engine import Engine, ModelError, load_engine
 from mer_engine.datasets.audio import read_clip
 from mer_engine.datasets.load import load_collection
 from mer_engine.datasets.problems import DataError
-from mer_engine.datasets.types import CLIP_STEPS, Clip, Collection, song_parts
+from mer_engine.datasets.types import CLIP_STEPS, DIMENSIONS, Clip, Collection, song_parts
 from mer_engine.engine import no_past, silent_maps
 from mer_engine.frontend import features
+from mer_engine.model_file import ModelInfo
 from numpy.typing import NDArray
 from study import provenance, show_progress, study_parser, write_result
 
@@ -51,7 +54,7 @@ def measure_collection(
     Returns:
         `name`, `labelled`, `scale`, `split`, `songs`, `left_out`, and `rows`: for each model and
         baseline its `method`, `by_song`, `quadrants`, and for models also `coverage`, `mean_width`,
-        `movement` and `model_was_trained_on_these_songs`.
+        `movement` and `model_was_trained_on_these_songs`, or `from_training_report`.
 
     Raises:
         DataError: no song can be measured.
@@ -65,7 +68,8 @@ def measure_collection(
             engine, chosen, split, compare_widths=False, progress=show_progress
         )
         reports.append(report)
-        rows.append(_model_row(name, report))
+        reported = _reported_rows(name, engine.info, collection.name) if report.trained_on else []
+        rows += reported or [_model_row(name, report)]
         baseline = ridge_baseline(engine, chosen, clips_of(chosen, split), report.song_table)
         if baseline is not None:
             rows.append({"method": f"ridge on the embedding of {name}", **_agreement(baseline)})
@@ -132,11 +136,10 @@ def mean_embedding(engine: Engine, clip: Clip) -> Array:
 
 
 def _split(engines: Sequence[Engine], collection: Collection) -> str:
-    """Return the split on which no model was trained."""
+    """Return "test" if a model was trained on other songs of the collection, else "all"."""
     if not any(trained_on(engine.info, collection, "train") for engine in engines):
         return "all"
-    # A data set may keep its test songs away.
-    return "test" if clips_of(collection, "test") else "validation"
+    return "test" if collection.clips_of("test") else "all"
 
 
 def _limited(collection: Collection, split: str, songs: int | None) -> Collection:
@@ -165,6 +168,44 @@ def _model_row(name: str, report: Report) -> dict[str, Any]:
     kept = ("by_song", "quadrants", "coverage", "mean_width", "movement")
     trained = {"model_was_trained_on_these_songs": report.trained_on}
     return {"method": name, **{key: everything[key] for key in kept}, **trained}
+
+
+def _reported_rows(name: str, info: ModelInfo, collection: str) -> list[dict[str, Any]]:
+    """Return the rows of a training report for songs that a head did not know."""
+    validation = info.training.get("validation", {})
+    rows = []
+    for kind, method in (("known", name), ("unknown", f"{name}, unknown")):
+        figures = validation.get(kind, {}).get(collection)
+        if figures is None:
+            continue
+        found = {dimension: figures.get(dimension, {}) for dimension in DIMENSIONS}
+        areas = figures.get("auc", {})
+        rows.append(
+            {
+                "method": method,
+                "by_song": {
+                    dimension: {
+                        "songs": figures["songs"],
+                        **{key: one.get(key) for key in ("r2", "rmse", "ccc", "bias", "r")},
+                        "auc": areas.get(dimension),
+                    }
+                    for dimension, one in found.items()
+                    if one or dimension in areas
+                },
+                "quadrants": {
+                    "songs": figures["songs"],
+                    "share": figures["quadrants"],
+                    "auc_valence_calm": areas["valence_calm"],
+                    "auc_valence_excited": areas["valence_excited"],
+                }
+                if areas
+                else None,
+                "coverage": {dimension: one.get("coverage") for dimension, one in found.items()},
+                "mean_width": {dimension: one.get("width") for dimension, one in found.items()},
+                "from_training_report": kind,
+            }
+        )
+    return rows
 
 
 def _agreement(table: SongTable) -> dict[str, Any]:

@@ -269,7 +269,7 @@ def test_parts_are_means_over_seeds() -> None:
         "| deam, arousal r | 0.65 | 0.65 | (0.10) |",
         "| emopia, quadrants | 0.65 | | (0.10) |",
         "| emopia, AUC valence, calm | 0.70 | 0.70 | (0.00) |",
-        "Means over 2 seeds",
+        "Means over the seeds 0, 1;",
         "* _sequence_: BiLSTM and attention",
     ):
         assert expected in text, expected
@@ -300,7 +300,7 @@ def test_collections_side_by_side_mark_songs_of_the_training() -> None:
         ]},
     ]})  # fmt: skip
     for expected in (
-        "| song means, R2 (r) | mer-1 | ridge, mer-1 | mer-2 |",
+        "| song means, R2 (r) | mer-1 | ridge | mer-2 |",
         "| deam (test), arousal | 0.50 (0.71) | 0.50 (0.60) | 0.50 (0.72)* |",
         "| emotify (all), arousal | (0.40) | | |",
         "| 4q (all) | 50% (0.625) |",

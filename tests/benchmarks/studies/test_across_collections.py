@@ -8,6 +8,7 @@ from pathlib import Path
 import across_collections
 import numpy as np
 import pytest
+import tables
 from collections_support import write_four_quadrants
 from mer_engine import Engine
 from mer_engine.datasets.load import load_collection
@@ -103,7 +104,7 @@ class Trained:
         self.infer = engine.infer
 
 
-def test_the_split_is_one_on_which_no_model_was_trained(engine: Engine) -> None:
+def test_the_test_split_is_measured_where_a_model_was_trained(engine: Engine) -> None:
     collection, _ = made_up(6, groups=6)
     splits: dict[str, tuple[str, ...]] = {
         "train": ("000",),
@@ -115,4 +116,31 @@ def test_the_split_is_one_on_which_no_model_was_trained(engine: Engine) -> None:
     assert split([Trained(engine, "deam")], songs) == "all"
     assert split([Trained(engine, "deam"), Trained(engine, "4q")], songs) == "test"
     kept_away = dataclasses.replace(songs, splits={**songs.splits, "test": ()})
-    assert split([Trained(engine, "4q")], kept_away) == "validation"
+    assert split([Trained(engine, "4q")], kept_away) == "all"
+
+
+def test_a_model_that_knows_all_songs_has_the_figures_of_its_report(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own estimates of songs that it was trained on would be no accuracy."""
+    areas = {"arousal": 0.9, "valence": 0.8, "valence_calm": 0.7, "valence_excited": 0.6}
+    known = {"songs": 10, "quadrants": 0.67, "auc": areas}
+    training = {
+        "collections": [{"name": "4q", "songs": {"train": 10, "validation": 0}}],
+        "validation": {"known": {"4q": known}, "unknown": {"4q": {**known, "quadrants": 0.5}}},
+    }
+    info = dataclasses.replace(engine.info, training=training)
+    monkeypatch.setattr(engine, "info", info)
+    collection = load_collection(f"4q={write_four_quadrants(tmp_path, songs=10, seconds=6.0)}")
+    result = across_collections.measure_collection([engine], collection.with_all())
+    assert result["split"] == "all"
+    by_method = {row["method"]: row for row in result["rows"]}
+    assert list(by_method) == [
+        info.name, f"{info.name}, unknown", f"ridge on the embedding of {info.name}",
+    ]  # fmt: skip
+    assert by_method[info.name]["quadrants"]["share"] == 0.67
+    assert by_method[f"{info.name}, unknown"]["quadrants"]["share"] == 0.5
+    assert by_method[info.name]["by_song"]["valence"]["auc"] == 0.8
+    assert by_method[info.name]["by_song"]["valence"]["r2"] is None
+    text = tables.collections({"collections": [result]})
+    assert f"* {info.name}, unknown on 4q (all): from the training report" in text
