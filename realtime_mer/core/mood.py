@@ -17,19 +17,19 @@ _SECTOR_ANGLE = math.tau / len(SECTORS)
 # Distances in half-widths of the interval (for an 80 % interval one half-width is 1.3 standard
 # deviations of the error). The constants were chosen on music without labels, for few changes.
 # A point nearer to the centre than this is neutral: the interval reaches far beyond the centre.
-NEUTRAL_DISTANCE = 0.3
+NEUTRAL_DISTANCE = 0.15
 # From neutral to a sector the point must be farther out than this.
-LEAVE_NEUTRAL_DISTANCE = 0.45
+LEAVE_NEUTRAL_DISTANCE = 0.25
 # From a sector to neutral it must be nearer to the centre than this.
-ENTER_NEUTRAL_DISTANCE = 0.18
+ENTER_NEUTRAL_DISTANCE = 0.08
 # A sector is left at once where the point is this far outside.
 MARGIN = 0.4
 # The same just after a change of the music.
 CHANGE_MARGIN = 0.1
 # The music has changed where the fast values differ this much from the main ones, and the main ones
 # have caught up where they differ less than this.
-CHANGED_DISTANCE = 1.15
-CAUGHT_UP_DISTANCE = 0.6
+CHANGED_DISTANCE = 0.7
+CAUGHT_UP_DISTANCE = 0.4
 
 # Seconds of stream time.
 # A word stays at least this long, unless the music changes.
