@@ -16,7 +16,7 @@ from mer_engine.model_file import DIMENSIONS, ModelInfo
 Announce = Callable[[str], None]
 """Receives a sentence for the user."""
 
-SHIPPED_MODEL = "mer-1.onnx"
+SHIPPED_MODEL = "mer-2.onnx"
 # Between processors the outputs differ in the sixth digit. A damaged weight changes the first ones.
 SELF_CHECK_TOLERANCE = 5e-3
 

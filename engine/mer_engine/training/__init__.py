@@ -1,1 +1,1 @@
-"""Training: data sets, teacher, fitting, calibration, metrics, export. Needs the `train` extra."""
+"""Training: from labelled music to a model file."""

@@ -28,7 +28,7 @@ from mer_engine.network import FAST_STEPS, EmotionNetwork
 OPSET = 18
 # The longest lag window: training windows lie within a clip.
 LAG_MAX = CLIP_STEPS
-LICENCE = "CC-BY-NC-4.0"
+LICENCE = "CC-BY-NC-SA-4.0"
 
 
 @dataclass(frozen=True)

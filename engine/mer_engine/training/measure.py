@@ -46,7 +46,8 @@ def measure(
 
     Returns:
         `songs`; by dimension `r2`, `rmse`, `ccc`, `r`, `bias` and with scales `coverage` and
-        `width`, of labels that are numbers; `quadrants` and `auc` of labels that are signs.
+        `width`, of labels that are numbers; `quadrants` and `auc` of labels that are signs; no area
+        where all signs are equal.
     """
     mean = (probabilities[:, SCORED] @ centres).astype(np.float64)
     songs, first, values = song_values(labels, mean.mean(1))
@@ -56,11 +57,17 @@ def measure(
         positive = signs > 0
         calm = ~positive[:, 1]
         result["quadrants"] = float(((values > 0) == positive).all(1).mean())
+        every = np.ones_like(calm)
+        rows = {
+            "arousal": (1, every),
+            "valence": (0, every),
+            "valence_calm": (0, calm),
+            "valence_excited": (0, ~calm),
+        }
         result["auc"] = {
-            "arousal": auc(values[:, 1], positive[:, 1]),
-            "valence": auc(values[:, 0], positive[:, 0]),
-            "valence_calm": auc(values[calm, 0], positive[calm, 0]),
-            "valence_excited": auc(values[~calm, 0], positive[~calm, 0]),
+            name: auc(values[chosen, column], positive[chosen, column])
+            for name, (column, chosen) in rows.items()
+            if len(set(positive[chosen, column].tolist())) == 2
         }
     steps = np.array(LENGTHS)[SCORED] - 1
     truth = labels.values[:, steps]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mer_engine.datasets.load import load_collection
 from mer_engine.datasets.problems import DataError
-from mer_engine.datasets.types import Clip, Collection
+from mer_engine.datasets.types import DIMENSIONS, Clip, Collection
 from mer_engine.model_file import ModelInfo
 from mer_engine.network import EmotionNetwork, NetworkConfig, RegressionHead
 from mer_engine.network_import import load_network
@@ -82,6 +82,11 @@ def train(settings: TrainSettings, log: Callable[[str], None]) -> ModelInfo:
     torch.set_flush_denormal(True)
     collections = read_collections(settings.data, log)
     start, parent = load_network(settings.init or settings.encoder)
+    if settings.init is not None and start.config.scores != DIMENSIONS:
+        raise DataError(
+            f"the head of {settings.init} also predicts values of whole pieces, which this version "
+            "does not train; use its encoder alone (--encoder)"
+        )
     network = start if settings.init is not None else _with_new_head(start, settings.seed)
     clips, labels = labelled_clips(collections)
     fit_settings = settings.fit_settings()
@@ -364,7 +369,8 @@ def _summary(figures: Mapping[str, Any]) -> str:
     parts = [f"{figures['songs']} songs"]
     if "quadrants" in figures:
         parts.append(f"quadrants {figures['quadrants']:.1%}")
-        parts.append(f"AUC of calm valence {figures['auc']['valence_calm']:.3f}")
+        if "valence_calm" in figures["auc"]:
+            parts.append(f"AUC of calm valence {figures['auc']['valence_calm']:.3f}")
     for name in ("arousal", "valence"):
         if name in figures:
             row = figures[name]
