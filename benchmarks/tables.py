@@ -480,7 +480,7 @@ def validation(result: Result) -> str | None:
             str(one["songs"]),
             kind,
             _percent(one["quadrants"]),
-            *(f"{one['auc'][key]:.3f}" for key in ("arousal", "valence", "valence_calm")),
+            *(_number(one["auc"][key]) for key in ("arousal", "valence", "valence_calm")),
         ]
         for collection in known
         for kind, figures in kinds
