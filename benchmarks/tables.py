@@ -480,7 +480,7 @@ def validation(result: Result) -> str | None:
             str(one["songs"]),
             kind,
             _percent(one["quadrants"]),
-            *(f"{one['auc'][key]:.3f}" for key in ("arousal", "valence", "valence_calm")),
+            *(_number(one["auc"][key]) for key in ("arousal", "valence", "valence_calm")),
         ]
         for collection in known
         for kind, figures in kinds
@@ -533,8 +533,8 @@ def parts(result: Result) -> str:
             titles = [name.removeprefix("without ") for name in names]
             kind = "left out" if names is groups[1] else "unknown"
             tables.append(table(" | ".join([kind, *titles, "(range)"]), lines))
-    seeds = sorted({row["seed"] for row in rows})
-    about = f"Means over the seeds {', '.join(map(str, seeds))}; (range): the largest range over the seeds in a row."
+    seeds = ", ".join(map(str, sorted({row["seed"] for row in rows})))
+    about = f"Means over the seeds {seeds}; (range): the largest range over the seeds in a row."
     items = [f"_{name}_: {what}" for name, what in result["what"].items()]
     return "\n\n".join([*tables, paragraph(about), bullets(items)])
 
