@@ -16,12 +16,14 @@ def random_frames(engine: Engine, steps: int, batch: int = 1) -> np.ndarray:
 
 
 def test_the_shipped_model_and_its_metadata(engine: Engine) -> None:
-    assert shipped_model().stat().st_size <= 8_000_000
+    assert shipped_model().stat().st_size <= 12_000_000
     assert engine.info.lag_order_default == engine.info.lag_order_max == 20
     assert engine.info.step_s == 0.5
     assert engine.info.coverage == 0.8
     assert engine.info.licence
-    assert engine.info.scores == ("valence", "arousal", "whole_valence", "whole_arousal")
+    assert engine.info.scores == ("valence", "arousal")
+    assert engine.info.sounds == ("music", "speech", "noise")
+    assert set(engine.info.distribution) == set(engine.info.movement) == {"valence", "arousal"}
     assert len(engine.info.sha256) == 64
     assert engine.info.self_check is not None
 

@@ -43,7 +43,9 @@ def test_the_shipped_model_passes_the_gate(engine: Engine) -> None:
 
 def test_there_are_64_windows_with_different_values(engine: Engine) -> None:
     predictions, sound = parity.predict_windows(engine)
-    assert sound is None
+    assert sound is not None
+    assert sound.shape == (64, 3)
+    np.testing.assert_allclose(sound.sum(1), 1.0, atol=1e-5)
     assert predictions.shape == (64, 2, 2, 3)
     assert parity.reference_predictions(engine.info).values.shape == predictions.shape
     value, low, high = np.moveaxis(predictions, 3, 0)

@@ -48,7 +48,7 @@ def test_an_engine_for_another_machine(tmp_path: Path, capsys: pytest.CaptureFix
     assert (header["target"], header["precision"]) == ("sm75", "fp16")
     assert len(plan) > 5_000_000
     error = capsys.readouterr().err
-    assert "compiling mer-1 for sm75 in fp16" in error
+    assert "compiling mer-2 for sm75 in fp16" in error
     assert "each engine is checked against the reference" in error
 
 
