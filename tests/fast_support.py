@@ -12,7 +12,7 @@ import onnx
 import onnx.utils
 from mer_engine import load_engine
 from mer_engine.engine import output_names
-from mer_engine.model_file import Prior, write_metadata
+from mer_engine.model_file import DIMENSIONS, WHOLE, Prior, write_metadata
 from numpy.typing import NDArray
 
 # Frequencies in Hz whose tones are the kinds of sound of `write_small_model(sound=True)`.
@@ -27,7 +27,7 @@ def tones(parts: Sequence[tuple[str, float]], rate_hz: int = 16_000) -> NDArray[
     return (0.2 * np.sin(2 * np.pi * frequency_hz * time_s)).astype(np.float32)[:, None]
 
 
-def write_small_model(path: Path, *, sound: bool = False) -> Path:
+def write_small_model(path: Path, *, sound: bool = False, whole: bool = False) -> Path:
     """Write a small untrained network as a model file and return its path.
 
     Its outputs depend on the input, and each window length has its own line and interval.
@@ -36,6 +36,7 @@ def write_small_model(path: Path, *, sound: bool = False) -> Path:
         path: where to write.
         sound: with a sound output: tones of `TONES_HZ` are music, speech and noise, averaged over
             the newest three seconds of the window.
+        whole: with scores of the whole piece, as in old model files.
     """
     import torch
     from mer_engine.network import FAST_STEPS, EmotionNetwork, NetworkConfig
@@ -57,7 +58,7 @@ def write_small_model(path: Path, *, sound: bool = False) -> Path:
     torch.manual_seed(5)
     config = NetworkConfig(
         timbral=((7, 38, 3),), temporal=((32, 3),), residual_filters=4, hidden=8, width=16,
-        statistics=24, bins=11,
+        statistics=24, bins=11, scores=DIMENSIONS + WHOLE if whole else DIMENSIONS,
     )  # fmt: skip
     network = SoundNetwork(config) if sound else EmotionNetwork(config)
     with torch.no_grad():

@@ -29,7 +29,9 @@ def test_a_distribution_survives_json_and_old_files_have_none(engine: Engine) ->
 
 
 def test_older_files_have_no_sounds(engine: Engine, sound_engine: Engine) -> None:
-    assert engine.info.sounds == ()
+    data = json.loads(engine.info.to_json())
+    del data["sounds"]
+    assert ModelInfo.from_json(json.dumps(data)).sounds == ()
     assert ModelInfo.from_json(sound_engine.info.to_json()).sounds == ("music", "speech", "noise")
 
 

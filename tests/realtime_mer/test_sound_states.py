@@ -129,9 +129,9 @@ def test_hum_and_an_offset_are_silence(engine: Engine, hz: float) -> None:
     assert estimates[-1].level_db < -75.0
 
 
-def test_anti_phase_stereo_is_music(engine: Engine) -> None:
+def test_anti_phase_stereo_is_music(sound_engine: Engine) -> None:
     left = tones([("music", 8.0)])
-    made = Pipeline(engine, sample_rate_hz=RATE_HZ, channels=2, config=PipelineConfig())
+    made = Pipeline(sound_engine, sample_rate_hz=RATE_HZ, channels=2, config=PipelineConfig())
     estimates = made.feed(np.concatenate([left, -left], axis=1))
     assert states(estimates) == ["silence", "settling"]
     assert estimates[-1].level_db == pytest.approx(20 * np.log10(0.2 / np.sqrt(2)), abs=0.5)

@@ -187,8 +187,6 @@ def test_estimates_before_the_damage_are_kept(
     [
         (["--hop", "0.05"], "the hop is 0.05 s"),
         (["--lag-order", "21"], "the lag order is 21"),
-        (["--range", "music"], "has no distribution of its values over music"),
-        (["--adapt"], "has no distribution of its values over music"),
         (["--silence-db", "10"], "the silence level is 10.0 dB"),
         (["--plot", "x.gif"], "must end in .png"),
         (["--model", "nowhere.onnx"], "nowhere.onnx cannot be read"),
@@ -201,6 +199,16 @@ def test_bad_options_give_one_line(
     assert main(["analyze", str(song), *options]) == 2
     err = capsys.readouterr().err
     assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("options", [["--range", "music"], ["--adapt"]])
+def test_a_model_without_a_distribution_has_only_raw_values(
+    song: Path, options: list[str], fast_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["analyze", str(song), "--model", str(fast_model), *options]) == 2
+    err = capsys.readouterr().err
+    assert "has no distribution of its values over music" in err
     assert err.count("\n") == 1
 
 

@@ -276,7 +276,6 @@ def test_a_port_in_use_is_exit_code_2() -> None:
         (("--port", "70000"), "port is 70000; it must lie between 0 and 65535"),
         (("--hop", "0.55"), "hop is 0.55 s"),
         (("--lag-order", "21"), "lag order is 21"),
-        (("--range", "music"), "has no distribution of its values over music"),
         (("--range", "raw", "--adapt"), "raw values do not adapt"),
         (("--silence-db", "3"), "silence level is 3.0 dB"),
         (("--max-viewers", "0"), "number of viewers is 0"),
@@ -287,6 +286,11 @@ def test_a_port_in_use_is_exit_code_2() -> None:
 )
 def test_invalid_options_are_exit_code_2(options: tuple[str, ...], words: str) -> None:
     assert words in refused("--input", "demo", *options)
+
+
+def test_a_model_without_a_distribution_has_only_raw_values(fast_model: Path) -> None:
+    message = refused("--input", "demo", "--model", str(fast_model), "--range", "music")
+    assert "has no distribution of its values over music" in message
 
 
 def test_a_missing_file_is_exit_code_2(tmp_path: Path) -> None:

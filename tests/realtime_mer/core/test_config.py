@@ -29,7 +29,7 @@ def test_other_settings_out_of_range_are_errors() -> None:
 
 
 def test_the_range_is_music_where_the_model_has_a_distribution(engine: Engine) -> None:
-    old = engine.info
+    old = replace(engine.info, distribution={})
     new = replace(old, distribution=dict.fromkeys(("valence", "arousal"), (-0.5, 0.5)))
     assert PipelineConfig().range_of(old) is Range.RAW
     assert PipelineConfig().range_of(new) is Range.MUSIC

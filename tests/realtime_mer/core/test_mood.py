@@ -10,7 +10,9 @@ from realtime_mer.core.decoder import Intervals
 from realtime_mer.core.mood import (
     CHANGE_S,
     DWELL_S,
+    ENTER_NEUTRAL_DISTANCE,
     HOLD_S,
+    LEAVE_NEUTRAL_DISTANCE,
     NEUTRAL_DISTANCE,
     WORDS,
     Mood,
@@ -46,7 +48,8 @@ def follow(
     ("valence", "arousal", "word"),
     [
         (0.0, 0.0, "neutral"),
-        (0.03, -0.03, "neutral"),
+        (0.02, -0.02, "neutral"),
+        (0.03, -0.03, "calm"),
         (0.5, 0.5, "joyful"),
         (-0.4, 0.4, "tense"),
         (-0.3, -0.3, "sad"),
@@ -68,8 +71,8 @@ def test_all_words_are_used() -> None:
 
 
 def test_neutral_depends_on_the_width_of_the_intervals() -> None:
-    assert mood_word(at(0.1, 0.0, half=0.05)) == "pleased"
-    assert mood_word(at(0.1, 0.0, half=0.4)) == "neutral"
+    assert mood_word(at(0.05, 0.0, half=0.1)) == "pleased"
+    assert mood_word(at(0.05, 0.0, half=0.4)) == "neutral"
     edge = HALF * NEUTRAL_DISTANCE
     assert mood_word(at(0.0, edge * 0.99)) == "neutral"
     assert mood_word(at(0.0, edge * 1.01)) == "excited"
@@ -127,12 +130,15 @@ def test_words_stay_for_some_seconds(hop_s: float) -> None:
 
 def test_neutral_has_hysteresis() -> None:
     mood = Mood()
-    distances = [0.0, 0.28, 0.32, 0.4, 0.5, 0.32, 0.28, 0.2, 0.1]
+    leave, enter = LEAVE_NEUTRAL_DISTANCE, ENTER_NEUTRAL_DISTANCE
+    between = (NEUTRAL_DISTANCE + leave) / 2
+    distances = [0.0, between, 0.0, leave * 0.96, 0.0, leave * 1.04]
+    distances += [between, enter * 1.1, between, enter * 0.9]
     words = []
     for number, distance in enumerate(distances):
         mood.update(10.0 * number, at(distance * HALF, 0.0), None)
         words.append(mood.word)
-    assert words == [*["neutral"] * 4, *["pleased"] * 4, "neutral"]
+    assert words == [*["neutral"] * 5, *["pleased"] * 4, "neutral"]
 
 
 def test_fast_values_change_the_word_after_a_change_of_the_music() -> None:

@@ -1,11 +1,13 @@
 """Live equals offline, and the states of estimates."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
-from mer_engine import Engine
-from support import ManualClock, WithoutSounds, blocks, music, values
+from fast_support import write_small_model
+from mer_engine import Engine, load_engine
+from support import ManualClock, blocks, music, values
 
 from realtime_mer.core.config import PipelineConfig, Range
 from realtime_mer.core.pipeline import Pipeline
@@ -221,7 +223,8 @@ def test_only_latest_computes_only_the_newest_estimate(engine: Engine) -> None:
     assert late[0].valence == pytest.approx(usual[late[0].t].valence, abs=TOLERANCE)
 
 
-def test_the_values_of_the_whole_piece_are_given_unless_silent(engine: Engine) -> None:
+def test_the_values_of_the_whole_piece_are_given_unless_silent(tmp_path: Path) -> None:
+    engine = load_engine(write_small_model(tmp_path / "whole.onnx", whole=True))
     signal = np.concatenate([music(6.0), np.zeros((3 * RATE_HZ, 1), np.float32)])
     estimates = analyze(make_pipeline(engine, hop_s=0.5), signal, [4410])
     for e in estimates:
