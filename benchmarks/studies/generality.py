@@ -3,7 +3,7 @@
 python benchmarks/studies/generality.py --pmemo DIR --emotify DIR --vgmidi DIR
 
 Each of the three is optional. Game scores are rendered with fluidsynth. --songs N limits the number
-of pieces and of excerpts.
+of pieces and of excerpts. The values are measured whatever the model takes the sound for.
 """
 
 from __future__ import annotations
@@ -33,7 +33,12 @@ from study import provenance, show_progress, study_parser, write_result
 
 from realtime_mer.errors import UserError
 from realtime_mer.evaluation.metrics import per_song_metrics, pooled_metrics
-from realtime_mer.evaluation.predictions import Progress, estimate_clip, predict
+from realtime_mer.evaluation.predictions import (
+    Progress,
+    UngatedEngine,
+    estimate_clip,
+    predict,
+)
 
 SETTLED_S = 5.0  # earlier estimates have seen too little music
 EMOTIONS = (
@@ -70,7 +75,9 @@ def measure_choruses(engine: Engine, collection: Collection) -> dict[str, Any]:
     Raises:
         DataError: no clip could be measured.
     """
-    predictions = predict(collection, collection.clips, partial(estimate_clip, engine)).scored()
+    predictions = predict(
+        collection, collection.clips, partial(estimate_clip, UngatedEngine(engine))
+    ).scored()
     rows = []
     for song in dict.fromkeys(predictions.songs):
         of_song = predictions.select(np.array([name == song for name in predictions.songs]))
@@ -228,7 +235,8 @@ def estimate_file(engine: Engine, path: Path) -> tuple[NDArray[np.float64], NDAr
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
         raise DataError(f"{path} cannot be read as audio ({error})") from error
-    estimates = [e for e in estimate_clip(engine, samples, rate, hop_s=1.0) if not e.state.repeats]
+    every = estimate_clip(UngatedEngine(engine), samples, rate, hop_s=1.0)
+    estimates = [e for e in every if not e.state.repeats]
     times = np.array([e.t for e in estimates])
     return times, np.array([[e.valence, e.arousal] for e in estimates]).reshape(-1, 2)
 

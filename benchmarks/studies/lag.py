@@ -19,6 +19,7 @@ from realtime_mer.evaluation.predictions import (
     ClipEstimator,
     Predictions,
     Progress,
+    UngatedEngine,
     clips_of,
     estimate_clip,
     predict_each,
@@ -41,7 +42,8 @@ def measure_lag(
     """Predict every clip with each lag order (hop 0.5 s) and each hop (default lag order).
 
     Lag orders beyond the longest window of the model are left out. Each step is scored with the
-    newest estimate, so a slow hop also costs by the age of its estimate.
+    newest estimate, so a slow hop also costs by the age of its estimate. The values are measured
+    whatever the model takes the sound for.
 
     Returns:
         `songs`; `lag_orders` and `hops`: rows with `lag_order` and `window_s`, or `hop_s`, and by
@@ -50,6 +52,7 @@ def measure_lag(
     Raises:
         DataError: no clip could be measured.
     """
+    engine = UngatedEngine(engine)
     orders = [order for order in lag_orders if order <= engine.info.lag_order_max]
     estimators: dict[str, ClipEstimator] = {
         f"lag {order}": partial(estimate_clip, engine, lag_order=order) for order in orders

@@ -21,6 +21,7 @@ from realtime_mer.evaluation.predictions import (
     ClipEstimator,
     Predictions,
     Progress,
+    UngatedEngine,
     clips_of,
     estimate_clip,
     predict_each,
@@ -41,6 +42,9 @@ def measure_robustness(
 ) -> dict[str, Any]:
     """Predict every clip unchanged and in every condition.
 
+    The values are measured whatever the model takes the sound for: values that are repeated in
+    noise would not change.
+
     Returns:
         `songs`; `clean`, the metrics by dimension; `conditions`, for each its `name`, `group` and
         `what`, and by dimension `r2`, `r2_loss`, `rmse`, `coverage` and the change of the estimates
@@ -50,6 +54,7 @@ def measure_robustness(
     Raises:
         DataError: no clip could be measured.
     """
+    engine = UngatedEngine(engine)
     clipping: dict[int, list[float]] = {decibel: [] for decibel in GAINS_DB if decibel > 0}
 
     def clean(samples: NDArray[np.float32], rate: int) -> list[Estimate]:

@@ -18,6 +18,7 @@ from mer_engine.datasets.types import (
     Clip,
     Collection,
 )
+from mer_engine.engine import Inference
 from numpy.typing import NDArray
 
 from realtime_mer.core.config import PipelineConfig
@@ -86,6 +87,28 @@ class Predictions:
             fast=None if self.fast is None else self.fast[rows],
             clips=tuple(self.clips[row] for row in rows) if self.clips else (),
         )
+
+
+class UngatedEngine:
+    """A model without its sound output: its values follow the input whatever the sound is.
+
+    In speech and noise the pipeline repeats the last values. A study of the values themselves must
+    not take values that are repeated for values that are stable.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.info = replace(engine.info, sounds=())
+        self.backend = engine.backend
+        self._engine = engine
+
+    def infer(
+        self,
+        frames: NDArray[np.float32],
+        cached_maps: NDArray[np.float32],
+        past: NDArray[np.float32],
+    ) -> Inference:
+        """Update windows as `Engine.infer` does, with `sound` None."""
+        return self._engine.infer(frames, cached_maps, past)._replace(sound=None)
 
 
 def estimate_clip(

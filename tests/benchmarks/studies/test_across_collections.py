@@ -81,11 +81,13 @@ def test_few_groups_have_no_baseline(monkeypatch: pytest.MonkeyPatch, engine: En
     assert across_collections.ridge_baseline(engine, collection, collection.clips, table) is None
 
 
-def test_models_are_measured_on_the_same_songs(tmp_path: Path, engine: Engine) -> None:
+def test_models_are_measured_on_the_same_songs(tmp_path: Path, fast_engine: Engine) -> None:
     collection = load_collection(f"4q={write_four_quadrants(tmp_path, songs=10, seconds=6.0)}")
-    result = across_collections.measure_collection([engine, engine], collection.with_all(), 5)
+    result = across_collections.measure_collection(
+        [fast_engine, fast_engine], collection.with_all(), 5
+    )
     assert (result["split"], result["songs"], result["labelled"]) == ("all", 5, "quadrant")
-    name = f"{engine.info.name} ({engine.info.sha256[:8]})"
+    name = f"{fast_engine.info.name} ({fast_engine.info.sha256[:8]})"
     methods = [row["method"] for row in result["rows"]]
     assert methods == [name, f"ridge on the embedding of {name}"] * 2
     assert result["rows"][0] == result["rows"][2]

@@ -10,7 +10,7 @@ from mer_engine import Engine
 from mer_engine.datasets.load import load_collection
 
 from realtime_mer.evaluation.metrics import pooled_metrics
-from realtime_mer.evaluation.predictions import clips_of, estimate_clip, predict
+from realtime_mer.evaluation.predictions import UngatedEngine, clips_of, estimate_clip, predict
 
 
 def test_every_lag_order_and_hop_has_a_row(tmp_path: Path, engine: Engine) -> None:
@@ -24,7 +24,7 @@ def test_every_lag_order_and_hop_has_a_row(tmp_path: Path, engine: Engine) -> No
     assert result["lag_orders"][0]["window_s"] == pytest.approx(4 * engine.info.step_s)
     assert [row["hop_s"] for row in result["hops"]] == [0.3, 1.0]
     # The same metric, computed as `evaluate` does.
-    estimator = partial(estimate_clip, engine, lag_order=4)
+    estimator = partial(estimate_clip, UngatedEngine(engine), lag_order=4)
     short = predict(collection, clips, estimator).scored()
     expected = pooled_metrics(short)["arousal"].r2
     assert result["lag_orders"][0]["arousal"]["r2"] == pytest.approx(expected)

@@ -57,7 +57,8 @@ def test_a_start_model_is_fitted_measured_and_written(tmp_path: Path) -> None:
     network, _ = load_network(files["start.onnx"])
     shipped, _ = load_network(None)
     assert network.config.sounds
-    expected = shipped.encoder.state_dict()
+    # The shipped model has a sound classifier of its own, which the start model does not keep.
+    expected = {k: v for k, v in shipped.encoder.state_dict().items() if k[:6] != "sound."}
     found = {name: network.encoder.state_dict()[name] for name in expected}
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 

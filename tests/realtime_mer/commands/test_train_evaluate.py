@@ -51,7 +51,7 @@ def test_evaluate_prints_details(data: Path, capsys: pytest.CaptureFixture[str])
     assert "\n2015  " in out
     assert "all 58" in out
     assert "the interval of constant width was fitted on" in out
-    assert "6 of 6 clips" in err  # the constant width comes from the model file
+    assert "18 of 18 clips" in err  # the constant width is fitted on the 12 validation clips
     assert max(map(len, out.splitlines())) <= 80
 
 
