@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
-from mer_engine import Engine, Inference
 from numpy.typing import NDArray
 
 from realtime_mer.core.types import Estimate, FastValues, Latency, ScaledValues, State
@@ -117,23 +116,3 @@ def fast_values(estimate: Estimate) -> tuple[float, ...]:
         *(fast.valence, fast.arousal, fast.valence_low, fast.valence_high),
         *(fast.arousal_low, fast.arousal_high),
     )
-
-
-class WithoutSounds:
-    """An engine whose model does not tell music from other sounds, so every sound is music.
-
-    For signals of tests that are easily taken for noise.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.info = replace(engine.info, sounds=())
-        self.backend = engine.backend
-
-    def infer(
-        self,
-        frames: NDArray[np.float32],
-        cached_maps: NDArray[np.float32],
-        past: NDArray[np.float32],
-    ) -> Inference:
-        return self._engine.infer(frames, cached_maps, past)._replace(sound=None)

@@ -13,6 +13,7 @@ from realtime_mer.core.config import PipelineConfig, Range
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import BadSamplesError, UserError
+from realtime_mer.evaluation.predictions import UngatedEngine
 
 RATE_HZ = 44_100
 TOLERANCE = 1e-5
@@ -57,7 +58,7 @@ def test_the_hop_does_not_change_the_estimate_of_a_moment(engine: Engine) -> Non
     by_hop = {
         hop_s: {
             round(e.t, 1): e
-            for e in analyze(make_pipeline(WithoutSounds(engine), hop_s=hop_s), signal, [4410])
+            for e in analyze(make_pipeline(UngatedEngine(engine), hop_s=hop_s), signal, [4410])
         }
         for hop_s in (0.1, 0.2, 0.3, 0.5, 1.0)
     }
@@ -191,7 +192,7 @@ def test_frames_and_ticks_stay_aligned_after_a_loss(
     lost = 61 * rate + 4_321
     before = music(before_s, rate)
     after = music(8.0, rate, seed=3)
-    plain = WithoutSounds(engine)
+    plain = UngatedEngine(engine)
     made = Pipeline(plain, sample_rate_hz=rate, config=PipelineConfig(hop_s=hop_s))
     made.feed(before)
     broken = made.skip(lost)
