@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.utils
+import pytest
 from mer_engine import load_engine
 from mer_engine.engine import output_names
 from mer_engine.model_file import DIMENSIONS, WHOLE, Prior, write_metadata
@@ -38,6 +39,7 @@ def write_small_model(path: Path, *, sound: bool = False, whole: bool = False) -
             the newest three seconds of the window.
         whole: with scores of the whole piece, as in old model files.
     """
+    pytest.importorskip("torch", reason="torch exports the small model")
     import torch
     from mer_engine.network import FAST_STEPS, EmotionNetwork, NetworkConfig
     from mer_engine.training.export import LAG_MAX, Calibration, ModelText, export_model
