@@ -17,7 +17,7 @@ from realtime_mer.errors import UserError
 if TYPE_CHECKING:
     import pandas
 
-MUSIC = (State.SETTLING, State.TRACKING)
+MUSIC = tuple(state for state in State if not state.repeats)
 TABLE = np.dtype(
     [
         ("seq", np.int64),

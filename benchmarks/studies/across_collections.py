@@ -19,18 +19,16 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from mer_engine import Engine, ModelError, load_engine
+from mer_engine import Engine, load_engine
 from mer_engine.datasets.audio import read_clip
 from mer_engine.datasets.load import load_collection
-from mer_engine.datasets.problems import DataError
 from mer_engine.datasets.types import CLIP_STEPS, DIMENSIONS, Clip, Collection, song_parts
 from mer_engine.engine import no_past, silent_maps
 from mer_engine.frontend import features
 from mer_engine.model_file import ModelInfo
 from numpy.typing import NDArray
-from study import provenance, show_progress, study_parser, write_result
+from study import exit_code, provenance, show_progress, study_parser, write_result
 
-from realtime_mer.errors import UserError
 from realtime_mer.evaluation.predictions import clips_of
 from realtime_mer.evaluation.report import Report, measure_accuracy, trained_on
 from realtime_mer.evaluation.song_metrics import SongTable, quadrant_metrics, song_metrics
@@ -253,7 +251,8 @@ def main(arguments: list[str] | None = None) -> int:
         help="labelled music, as for realtime-mer evaluate; repeatable",
     )  # fmt: skip
     args = parser.parse_args(arguments)
-    try:
+
+    def run() -> None:
         engines = [load_engine(path) for path in args.model or (None,)]
         collections = []
         for source in args.data:
@@ -269,10 +268,8 @@ def main(arguments: list[str] | None = None) -> int:
             "collections": collections,
         }
         write_result(args.out, result)
-    except (DataError, ModelError, UserError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_code(run)
 
 
 if __name__ == "__main__":

@@ -22,16 +22,15 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from mer_engine import Engine, ModelError, load_engine
+from mer_engine import Engine, load_engine
 from mer_engine.datasets.load import load_collection
 from mer_engine.datasets.problems import DataError
 from mer_engine.datasets.types import DIMENSIONS, Collection, split_by_name
 from mer_engine.datasets.vgmidi import Measures, read_measures, song_of
 from mer_engine.metrics import fit
 from numpy.typing import NDArray
-from study import provenance, show_progress, study_parser, write_result
+from study import exit_code, provenance, show_progress, study_parser, write_result
 
-from realtime_mer.errors import UserError
 from realtime_mer.evaluation.metrics import per_song_metrics, pooled_metrics
 from realtime_mer.evaluation.predictions import (
     Progress,
@@ -403,7 +402,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if not (args.pmemo or args.emotify or args.vgmidi):
         parser.error("give at least one of --pmemo, --emotify and --vgmidi")
-    try:
+
+    def run() -> None:
         engine = load_engine(args.model)
         result = provenance(engine, args.seed)
         if args.pmemo:
@@ -418,10 +418,8 @@ def main(arguments: list[str] | None = None) -> int:
             soundfonts = args.soundfont or [Path(name) for name in SOUNDFONTS]
             result["vgmidi"] = _vgmidi(engine, args.vgmidi, soundfonts, args.songs)
         write_result(args.out, result)
-    except (DataError, ModelError, UserError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_code(run)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from mer_engine.training.measure import measure
 from mer_engine.training.predict import mean_spread, predict
 from mer_engine.training.settings import FitSettings
 from mer_engine.training.train import DATASET, EncodedDataset
-from study import RESULTS, write_result
+from study import RESULTS, exit_code, write_result
 from torch import Tensor
 
 from realtime_mer.bench.machine import describe_machine
@@ -156,7 +156,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=RESULTS / "parts.json", metavar="FILE")
     args = parser.parse_args(arguments)
     torch.set_flush_denormal(True)
-    try:
+
+    def run() -> None:
         content = read_checkpoint(args.checkpoint)
         stored = content["state"].get(DATASET)
         if stored is None:
@@ -184,10 +185,8 @@ def main(arguments: list[str] | None = None) -> int:
             "rows": rows,
         }
         write_result(args.out, result)
-    except (DataError, UserError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_code(run)
 
 
 def _known(names: list[str] | None, known: list[str], kind: str) -> list[str]:

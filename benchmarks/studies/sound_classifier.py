@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mer_engine import ModelError
 from mer_engine.audioset_network import HIDDEN, SoundClassifier, folded_state
 from mer_engine.datasets.audio import AUDIO_SUFFIXES, read_clip
 from mer_engine.datasets.problems import DataError
@@ -34,7 +32,7 @@ from mer_engine.network_import import load_network
 from mer_engine.training.checkpoint_export import uncalibrated
 from mer_engine.training.export import ModelText, export_model
 from numpy.typing import NDArray
-from study import RESULTS, show_progress, write_result
+from study import RESULTS, exit_code, show_progress, write_result
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -204,7 +202,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--start", type=Path, required=True, metavar="FILE", help="to write")
     parser.add_argument("--out", type=Path, default=RESULTS / "sound.json", metavar="FILE")
     args = parser.parse_args(arguments)
-    try:
+
+    def run() -> None:
         network, parent = start_network(args.init, args.weights)
         recordings: list[Recording] = []
         for index, sound in enumerate(SOUNDS):
@@ -224,10 +223,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = ModelText(name="start", training=report, notice=parent.notice)
         export_model(network, args.start, uncalibrated(), text)
         write_result(args.out, result)
-    except (DataError, ModelError, UserError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_code(run)
 
 
 def start_network(init: Path | None, weights: Path) -> tuple[EmotionNetwork, ModelInfo]:

@@ -64,11 +64,20 @@ def study_parser(
 
 def run_study(args: argparse.Namespace, measure: Measure) -> int:
     """Load model and data, measure, and write the result. Return the exit code."""
-    try:
+
+    def run() -> None:
         engine = load_engine(args.model)
         collection = load_collection(args.data)
         origin = provenance(engine, args.seed, collection, args.split)
         write_result(args.out, {**origin, **measure(engine, collection, args)})
+
+    return exit_code(run)
+
+
+def exit_code(run: Callable[[], None]) -> int:
+    """Run a study. Return 0, or 2 after an error of the user, which is printed."""
+    try:
+        run()
     except (DataError, ModelError, UserError) as error:
         print(error, file=sys.stderr)
         return 2

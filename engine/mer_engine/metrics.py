@@ -88,6 +88,18 @@ def auc(scores: ArrayLike, positive: ArrayLike) -> float:
     return float(above / (positives * negatives))
 
 
+def sign_auc(values: NDArray[np.float64], signs: NDArray[np.int64]) -> float | None:
+    """Return the `auc` of values [n] for signs [n]; None where not both signs occur.
+
+    Args:
+        values: the values.
+        signs: -1 or 1; values with 0 are left out.
+    """
+    known = signs != 0
+    positive = signs[known] > 0
+    return auc(values[known], positive) if positive.any() and not positive.all() else None
+
+
 def _pair(labels: ArrayLike, others: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     truth, guess = np.asarray(labels, np.float64), np.asarray(others, np.float64)
     if truth.shape != guess.shape:

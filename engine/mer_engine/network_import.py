@@ -76,8 +76,7 @@ def load_network(path: Path | None) -> tuple[EmotionNetwork, ModelInfo]:
     expected = engine.infer(*inputs)
     with torch.inference_mode():
         outputs = network(*(torch.from_numpy(array) for array in inputs))
-    # A network may lack the sound output, or have it although the file does not.
-    for name, output in zip(output_names(info), outputs, strict=False):
+    for name, output in zip(output_names(info), outputs, strict=True):
         difference = np.abs(output.numpy() - getattr(expected, name)).max()
         if not difference < _TOLERANCES[name]:
             raise ModelError(

@@ -64,11 +64,11 @@ class EstimateBuilder:
         self._seq = 0
         self.from_audio = 0
         self._last_values = self._last_fast = self._prior
-        self._is_updated = False
         self._t = 0.0
         self._mood.reset()
         if self._range is not None:
             self._range.reset()
+        self._place()
         self._started_at = 0.0
 
     def start_piece(self) -> None:
@@ -80,15 +80,16 @@ class EstimateBuilder:
         self._started_at = self._clock.monotonic()
 
     def update(
-        self, inference: Inference, steps: int, rise_db: float
+        self, inference: Inference, steps: int, rise_db: float, *, t: float, state: State
     ) -> tuple[float, float] | None:
-        """Replace the last values by those of a window of `steps` steps.
+        """Replace the last values, and the mood, by those of a window of `steps` steps.
 
         A window that is not longer than the short one follows the music itself, without `rise_db`.
 
         Args:
             inference, steps: output of the engine for a window, and its length in steps.
             rise_db: see `Movement`.
+            t, state: of the estimate that is built next.
 
         Returns:
             Valence and arousal of the whole piece; None if the model has no such output.
@@ -99,7 +100,10 @@ class EstimateBuilder:
         if self._fast_lag_order is not None:
             fast_steps = min(steps, self._fast_lag_order)
             self._last_fast, _ = self._decoder.decode(inference.fast, fast_steps)
-        self._is_updated = True
+        if self._range is not None and state is State.TRACKING:
+            self._range.update(self._last_values, t - self._t)
+        self._place()
+        self._mood.update(t, self._main, None if self._fast_lag_order is None else self._fast)
         return whole
 
     def build(
@@ -128,14 +132,6 @@ class EstimateBuilder:
         if arrival is not None:
             buffer_s, queue_s = max(0.0, arrival.end_s - t), arrival.queue_s
             arrival.queue_s += compute_s
-        if self._range is not None and self._is_updated and state is State.TRACKING:
-            self._range.update(self._last_values, t - self._t)
-        main, fast = self._last_values, self._last_fast
-        if self._range is not None:
-            main, fast = self._range.place(main), self._range.place(fast)
-        if self._is_updated:
-            self._mood.update(t, main, None if self._fast_lag_order is None else fast)
-        self._is_updated = False
         self._t = t
         estimate = Estimate(
             seq=self._seq,
@@ -147,18 +143,25 @@ class EstimateBuilder:
             level_db=level_db,
             latency=Latency(self._window_s, buffer_s * 1e3, compute_s * 1e3, queue_s * 1e3),
             whole=whole,
-            fast=self._fast_values(fast),
-            scaled=self._scaled(main),
+            fast=self._fast_values(),
+            scaled=self._scaled(self._main),
         )
         self._seq += 1
         self.from_audio += state is not State.STALLED
         return estimate
 
-    def _fast_values(self, placed: Intervals) -> FastValues | None:
+    def _place(self) -> None:
+        """Find the place of the last values in the range; without a range they are their own."""
+        self._main, self._fast = self._last_values, self._last_fast
+        if self._range is not None:
+            self._main, self._fast = self._range.place(self._main), self._range.place(self._fast)
+
+    def _fast_values(self) -> FastValues | None:
         if self._fast_lag_order is None:
             return None
         window_s = self._fast_lag_order * self._step_s
-        return FastValues(window_s=window_s, **_named(self._last_fast), scaled=self._scaled(placed))
+        scaled = self._scaled(self._fast)
+        return FastValues(window_s=window_s, **_named(self._last_fast), scaled=scaled)
 
     def _scaled(self, placed: Intervals) -> ScaledValues | None:
         return None if self._range is None else ScaledValues(**_named(clipped(placed)))

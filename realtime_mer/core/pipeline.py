@@ -305,8 +305,10 @@ class Pipeline:
                     state = self._gate.state
                     self._movement.restart()
                 else:
-                    whole = self._builder.update(inference, steps, self._movement.rise_db)
                     state = State.TRACKING if steps == self.lag_order else State.SETTLING
+                    whole = self._builder.update(
+                        inference, steps, self._movement.rise_db, t=self.t, state=state
+                    )
         if self._silence.silent:
             state = State.SILENCE
         return self._builder.build(

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from mer_engine.datasets.types import DIMENSIONS, Collection
-from mer_engine.metrics import auc, fit
+from mer_engine.metrics import fit, sign_auc
 from numpy.typing import NDArray
 
 from realtime_mer.evaluation.predictions import Predictions
@@ -133,7 +133,7 @@ def song_metrics(table: SongTable) -> dict[str, SongMetrics]:
             ccc=None if numbers is None else numbers.ccc,
             bias=None if numbers is None else float(np.mean(values[known] - labels[known])),
             r=None if agreement is None else agreement.r,
-            auc=_auc(values, signs, estimated),
+            auc=sign_auc(values[estimated], signs[estimated]),
         )
     return result
 
@@ -147,20 +147,13 @@ def quadrant_metrics(table: SongTable) -> QuadrantMetrics | None:
     right = (guess == table.signs[known]).all(axis=1)
     valence, excited = table.values[:, _VALENCE], table.signs[:, _AROUSAL] > 0
     signs = table.signs[:, _VALENCE]
+    calm, excited = known & ~excited, known & excited
     return QuadrantMetrics(
         songs=int(known.sum()),
         share=float(right.mean()) if table.comparable else None,
-        auc_valence_calm=_auc(valence, signs, known & ~excited),
-        auc_valence_excited=_auc(valence, signs, known & excited),
+        auc_valence_calm=sign_auc(valence[calm], signs[calm]),
+        auc_valence_excited=sign_auc(valence[excited], signs[excited]),
     )
-
-
-def _auc(
-    values: NDArray[np.float64], signs: NDArray[np.int64], use: NDArray[np.bool_]
-) -> float | None:
-    chosen = use & (signs != 0)
-    positive = signs[chosen] > 0
-    return auc(values[chosen], positive) if positive.any() and not positive.all() else None
 
 
 def _mean(labels: NDArray[np.float64]) -> NDArray[np.float64]:

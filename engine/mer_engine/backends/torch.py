@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mer_engine.engine import Inference, output_names
+from mer_engine.engine import Inference
 from mer_engine.install_hint import install_hint
 from mer_engine.model_file import ModelInfo
 
@@ -57,8 +57,7 @@ class TorchEngine:
             outputs = self._network(
                 *(torch.from_numpy(array) for array in (frames, cached_maps, past))
             )
-        count = len(output_names(self.info))
-        return Inference(*(tensor.numpy() for tensor in outputs[:count]))
+        return Inference(*(tensor.numpy() for tensor in outputs))
 
 
 def missing() -> str | None:

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from mer_engine.datasets.audio import find_renderings, probe_audio
+from mer_engine.datasets.cells import read_quadrant
 from mer_engine.datasets.problems import (
     BAD_SPLIT,
     CONTRADICTORY,
@@ -31,7 +32,6 @@ from mer_engine.datasets.problems import (
     DataError,
     Problem,
 )
-from mer_engine.datasets.quadrants import read_quadrant
 from mer_engine.datasets.table import read_table
 from mer_engine.datasets.types import CLIP_S, SPLITS, Clip, Collection, Song, sections
 

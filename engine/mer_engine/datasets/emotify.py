@@ -10,7 +10,8 @@ others (`VALENCE`, `AROUSAL`). Each proxy is centred and scaled over all rated t
 deviation of 1/3, and clipped to [-1, 1]. Its order tells something, its zero and its scale do not
 (`Collection.scale` is "own"). Listeners were asked what they felt, not what the music expresses.
 
-Excerpts are cut into sections of ten seconds. The artists are unknown; tracks are split by name.
+Excerpts are cut into sections of ten seconds. The artists are unknown, and all tracks are in
+"train".
 Tracks are left out if they have no audio, if the audio cannot be read, or if a cell of an emotion
 is not 0 or 1. A missing table or column and an invalid track number raise a `DataError`.
 """

@@ -10,8 +10,8 @@ moves: each listener's value is the newest mark, before the first mark the first
 of an excerpt are the mean over its listeners at each half second (`Collection.marks`).
 
 Excerpts are cut into two overlapping sections, from 0 and from 5 s, which are scored from 5 to 10 s
-and from 10 to 15 s. There is no published split; excerpts are split by film, which takes the place
-of the artist.
+and from 10 to 15 s. There is no published split: all excerpts are in "train". The film takes the
+place of the artist.
 
 Excerpts are left out if they have no readable audio of ten seconds, no marks, or values that are
 not numbers or are outside their range. A missing table or column raises a `DataError`.
@@ -19,15 +19,14 @@ not numbers or are outside their range. A missing table or column raises a `Data
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
+from mer_engine.datasets.cells import read_numbers
 from mer_engine.datasets.curve import Curve
 from mer_engine.datasets.problems import (
-    BAD_LABELS,
     CONTRADICTORY,
     NO_LABELS,
     OUTSIDE,
@@ -143,7 +142,7 @@ def mean_marks(listeners: list[list[Mark]], duration_s: float) -> tuple[Curve, C
 def _song(name: str, table: Table, row: Row) -> Song | Problem:
     """Return the song of a row, or the problem with it."""
     where = f"{table.path.name}, line {row.line}"
-    values = _numbers(name, table, row, ("n_raters", *DIMENSIONS))
+    values = read_numbers(name, table, row, ("n_raters", *DIMENSIONS), DIMENSIONS)
     if isinstance(values, Problem):
         return values
     raters, valence, arousal = values
@@ -168,32 +167,14 @@ def _read_marks(path: Path) -> tuple[dict[str, dict[str, list[Mark]]], dict[str,
     bad: dict[str, Problem] = {}
     for row in table.rows:
         name = table.file_name(row, "clip")
-        values = _numbers(name, table, row, ("t_s", *DIMENSIONS))
+        values = read_numbers(name, table, row, ("t_s", *DIMENSIONS), DIMENSIONS)
         if isinstance(values, Problem):
             bad.setdefault(name, values)
+            continue
+        time_s, valence, arousal = values
+        if time_s < 0:
+            detail = f"{path.name}, line {row.line}, t_s: the time {time_s:g} s is negative"
+            bad.setdefault(name, Problem(name, OUTSIDE, detail))
         else:
-            time_s, valence, arousal = values
             marks[name][row.cells["participant"].strip()].append((time_s, valence, arousal))
     return marks, bad
-
-
-def _numbers(
-    name: str, table: Table, row: Row, columns: tuple[str, ...]
-) -> tuple[float, ...] | Problem:
-    """Return the numbers in some columns, or the problem with one of them."""
-    numbers = []
-    for column in columns:
-        where = f"{table.path.name}, line {row.line}, {column}"
-        text = row.cells[column]
-        try:
-            number = table.number(text)
-        except ValueError:
-            number = math.nan
-        if math.isnan(number):
-            return Problem(name, BAD_LABELS, f"{where}: {text!r} is not a number")
-        if column in DIMENSIONS and abs(number) > 1:
-            return Problem(name, OUTSIDE, f"{where}: {number:g} is outside [-1, 1]")
-        if column == "t_s" and number < 0:
-            return Problem(name, OUTSIDE, f"{where}: the time {number:g} s is negative")
-        numbers.append(number)
-    return tuple(numbers)

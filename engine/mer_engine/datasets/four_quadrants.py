@@ -6,8 +6,8 @@
 A quadrant gives the signs of valence and arousal: Q1 + +, Q2 - +, Q3 - -, Q4 + -. It was derived
 from mood words; `quadrant_share` is the share of the words of a song that lie in its quadrant.
 There are no numbers, so the labels of every clip are unknown (NaN) and `Song.quadrant` has the
-signs. The clips are cut into sections of ten seconds. There is no published split; songs are split
-by artist.
+signs. The clips are cut into sections of ten seconds. There is no published split: all songs are
+in "train".
 
 Songs are left out if they have no audio, if the audio cannot be read, or if the quadrant or its
 share is invalid. A missing table or column raises a `DataError`.
@@ -19,6 +19,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from mer_engine.datasets.cells import read_quadrant
 from mer_engine.datasets.problems import (
     BAD_LABELS,
     CONTRADICTORY,
@@ -26,7 +27,6 @@ from mer_engine.datasets.problems import (
     DataError,
     Problem,
 )
-from mer_engine.datasets.quadrants import read_quadrant
 from mer_engine.datasets.recordings import recording_sections
 from mer_engine.datasets.table import Row, Table, read_table
 from mer_engine.datasets.types import Clip, Collection, Song, all_in_train

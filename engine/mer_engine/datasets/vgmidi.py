@@ -18,7 +18,6 @@ or times are not numbers or are outside their range. A missing table or column r
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mer_engine.datasets.audio import find_renderings, probe_audio
+from mer_engine.datasets.cells import read_numbers
 from mer_engine.datasets.curve import Curve
 from mer_engine.datasets.problems import (
-    BAD_LABELS,
     NO_AUDIO,
     OUTSIDE,
     SHORT_AUDIO,
@@ -197,21 +196,11 @@ def _spread(clips: list[Clip]) -> list[Clip]:
 def _parse_row(name: str, table: Table, row: Row) -> tuple[float, ...] | Problem:
     """Return start, end, valence and arousal of a row, or the problem with it."""
     where = f"{table.path.name}, line {row.line}"
-    numbers = []
-    for column in (*_TIMES, *_VALUES):
-        text = row.cells[column]
-        try:
-            number = table.number(text)
-        except ValueError:
-            number = math.nan
-        if math.isnan(number):
-            return Problem(name, BAD_LABELS, f"{where}, {column}: {text!r} is not a number")
-        if column in _VALUES and abs(number) > 1:
-            detail = f"{where}, {column}: {number:g} is outside [-1, 1]"
-            return Problem(name, OUTSIDE, detail)
-        numbers.append(number)
+    numbers = read_numbers(name, table, row, (*_TIMES, *_VALUES), _VALUES)
+    if isinstance(numbers, Problem):
+        return numbers
     start_s, end_s = numbers[:2]
     if start_s < 0 or end_s <= start_s:
         detail = f"{where}: a measure from {start_s:g} s to {end_s:g} s"
         return Problem(name, OUTSIDE, detail)
-    return tuple(numbers)
+    return numbers

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mer_engine.datasets.types import DIMENSIONS
 from mer_engine.model_file import Prior
 from mer_engine.training.export import LAG_MAX, Calibration
-from mer_engine.training.predict import LENGTHS
+from mer_engine.training.predict import LENGTHS, moments
 
 COVERAGE = 0.8
 # Half-width of an interval of `COVERAGE` of a normal distribution, in standard deviations.
@@ -39,8 +39,7 @@ def interval_scale(
     Returns:
         By dimension, the factor for each window length from 1 to `LAG_MAX`.
     """
-    mean = probabilities @ centres
-    spread = np.sqrt(np.maximum(probabilities @ centres**2 - mean**2, 1e-12))
+    mean, spread = moments(probabilities, centres)
     truth = labels[:, np.array(LENGTHS) - 1]
     errors = np.abs(truth - mean) / spread
     scales = {}

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mer_engine.datasets.types import DIMENSIONS, FIRST_SCORED_STEP
-from mer_engine.metrics import auc, coverage, fit
+from mer_engine.metrics import coverage, fit, sign_auc
 from mer_engine.training.examples import Labels
-from mer_engine.training.predict import LENGTHS
+from mer_engine.training.predict import LENGTHS, moments
 
 # Predictions that count: of windows of five seconds and more.
 SCORED = np.array(LENGTHS) >= FIRST_SCORED_STEP
@@ -54,21 +54,15 @@ def measure(
     result: dict[str, Any] = {"songs": len(songs)}
     signs = labels.signs[first]
     if (signs != 0).all():
-        positive = signs > 0
-        calm = ~positive[:, 1]
-        result["quadrants"] = float(((values > 0) == positive).all(1).mean())
-        every = np.ones_like(calm)
-        rows = {
-            "arousal": (1, every),
-            "valence": (0, every),
-            "valence_calm": (0, calm),
-            "valence_excited": (0, ~calm),
+        result["quadrants"] = float(((values > 0) == (signs > 0)).all(1).mean())
+        calm = signs[:, 1] < 0
+        areas = {
+            "arousal": sign_auc(values[:, 1], signs[:, 1]),
+            "valence": sign_auc(values[:, 0], signs[:, 0]),
+            "valence_calm": sign_auc(values[calm, 0], signs[calm, 0]),
+            "valence_excited": sign_auc(values[~calm, 0], signs[~calm, 0]),
         }
-        result["auc"] = {
-            name: auc(values[chosen, column], positive[chosen, column])
-            for name, (column, chosen) in rows.items()
-            if len(set(positive[chosen, column].tolist())) == 2
-        }
+        result["auc"] = {name: area for name, area in areas.items() if area is not None}
     steps = np.array(LENGTHS)[SCORED] - 1
     truth = labels.values[:, steps]
     for column, name in enumerate(DIMENSIONS):
@@ -81,11 +75,9 @@ def measure(
         figures = fit(rated[:, column], predicted[:, column]).to_dict()
         figures["bias"] = float((predicted - rated)[:, column].mean())
         if scales is not None:
-            moments = probabilities[known][:, SCORED, column]
-            centre = moments @ centres
-            spread = np.sqrt(np.maximum(moments @ centres**2 - centre**2, 0.0))
+            value, spread = moments(probabilities[known][:, SCORED, column], centres)
             half = spread * np.array(scales[name])[steps]
-            low, high = np.clip(centre - half, -1, 1), np.clip(centre + half, -1, 1)
+            low, high = np.clip(value - half, -1, 1), np.clip(value + half, -1, 1)
             figures["coverage"] = coverage(truth[known][..., column], low, high)
             figures["width"] = float((high - low).mean())
         result[name] = {key: round(value, 4) for key, value in figures.items()}

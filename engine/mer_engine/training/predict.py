@@ -32,6 +32,17 @@ def predict(head: RegressionHead, steps: NDArray[np.float16]) -> NDArray[np.floa
     return torch.cat(rows).numpy()
 
 
+def moments(
+    probabilities: NDArray[np.float32], centres: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return mean and standard deviation of distributions [..., bins], each float32 [...].
+
+    The deviation is at least 1e-6, so that it can be divided by.
+    """
+    mean = probabilities @ centres
+    return mean, np.sqrt(np.maximum(probabilities @ centres**2 - mean**2, 1e-12))
+
+
 @torch.inference_mode()
 def window_statistics(
     head: RegressionHead, steps: NDArray[np.float16], last: int, first: int = 0

@@ -242,6 +242,7 @@ def _with_new_head(start: EmotionNetwork, seed: int) -> EmotionNetwork:
         start.config,
         tags=0,
         regressor_windows=0,
+        regressor_collections=0,
         scores=fresh.scores,
         bins=fresh.bins,
     )
@@ -344,25 +345,26 @@ def _validate(
     def scales_of(rows: NDArray[np.bool_]) -> dict[str, tuple[float, ...]]:
         return interval_scale(unknown[rows], centres, labels.values[rows], weights[rows])
 
+    shipped = scales_of(rated)
     values = (known[:, SCORED] @ centres).mean(1).astype(np.float64)
     figures: dict[str, Any] = {"known": {}, "unknown": {}}
     for kind, probabilities in (("known", known), ("unknown", unknown)):
         for name in collections:
             rows = labels.collections == name
             # Intervals of an unknown collection are calibrated on the others.
-            others = rated & ~rows if kind == "unknown" else rated
-            if not np.isfinite(labels.values[others]).any():
-                others = rated
+            others = rated & ~rows
+            unseen = kind == "unknown" and np.isfinite(labels.values[others]).any()
+            scales = scales_of(others) if unseen else shipped
             figures[kind][name] = measure(
                 labels.select(np.flatnonzero(rows)),
                 probabilities[rows],
                 centres,
-                None if name in proxies else scales_of(others),
+                None if name in proxies else scales,
             )
             log(f"{name}, {kind}: {_summary(figures[kind][name])}")
     if len(collections) == 1:
         del figures["unknown"]
-    return calibration(scales_of(rated), values, weights), figures
+    return calibration(shipped, values, weights), figures
 
 
 def _summary(figures: Mapping[str, Any]) -> str:
