@@ -23,6 +23,7 @@ INSTALL_HINT = "install ffmpeg (Debian, Ubuntu: apt install ffmpeg; macOS: brew 
 # Sun AU: a small header with rate and channels; then samples as big-endian float32.
 _AU_HEADER = struct.Struct(">4sIIIII")
 _STDERR_LINES = 20
+_CUT = "File ended prematurely"  # of Matroska
 _COMPONENT_PREFIX = re.compile(r"^\[[^]]* @ 0x[0-9a-f]+\] ")
 _UNSPECIFIC = {
     "Input/output error",
@@ -46,6 +47,7 @@ class FfmpegDecoder:
         label: the name of the input in messages.
         open_timeout_s: how long to wait for the first audio, in seconds.
         block_s: the longest block, in seconds.
+        output_rate_hz: resample to this rate in Hz; None keeps the input's own.
 
     Raises:
         UserError: ffmpeg is missing, cannot open the input, or finds no audio in it.
@@ -59,6 +61,7 @@ class FfmpegDecoder:
         label: str,
         open_timeout_s: float = 20.0,
         block_s: float = 0.02,
+        output_rate_hz: int | None = None,
     ) -> None:
         program = ffmpeg_path()
         if program is None:
@@ -69,7 +72,8 @@ class FfmpegDecoder:
         command = [program, "-nostdin", "-hide_banner", "-nostats", "-loglevel", "error"]
         command += [*options, "-i", address]
         # flush_packets: do not let a live stream wait in ffmpeg's output buffer.
-        command += ["-map", "0:a:0", "-c:a", "pcm_f32be", "-flush_packets", "1", "-f", "au", "-"]
+        resample = [] if output_rate_hz is None else ["-ar", str(output_rate_hz)]
+        command += ["-map", "0:a:0", *resample, "-c:a", "pcm_f32be", "-flush_packets", "1", "-f", "au", "-"]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -99,6 +103,21 @@ class FfmpegDecoder:
     @property
     def sample_rate_hz(self) -> int:
         return self._pcm.sample_rate_hz
+
+    @property
+    def decoded_s(self) -> float:
+        """Seconds of audio decoded so far."""
+        return self._decoded_frames / self._pcm.sample_rate_hz
+
+    @property
+    def is_open(self) -> bool:
+        """Whether `close` was not called yet."""
+        return not self._closed
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether ffmpeg has found that the input ends within a packet."""
+        return any(_CUT in line for line in self._log)
 
     @property
     def channels(self) -> int:
@@ -162,10 +181,9 @@ class FfmpegDecoder:
             raise EndOfStream(f"{self._label} was closed")
         code = self._process.wait()
         error = self._last_error()
-        seconds = self._decoded_frames / self._pcm.sample_rate_hz
         if code != 0:
             raise SourceLost(
-                f"{self._label} broke off at {seconds:.1f} s: {error}", recoverable=True
+                f"{self._label} broke off at {self.decoded_s:.1f} s: {error}", recoverable=True
             )
         raise EndOfStream(f"{self._label} ended")
 

@@ -1,0 +1,201 @@
+"""Files that only ffmpeg reads: m4a, webm, wma, wavpack and many more."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from realtime_mer.audio.ffmpeg import FfmpegDecoder
+from realtime_mer.audio.layout.types import Layout, tolerance_s
+from realtime_mer.core.config import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ
+from realtime_mer.audio.source import (
+    Block,
+    EndOfStream,
+    Input,
+    InputKind,
+    SourceBase,
+    SourceLost,
+)
+from realtime_mer.errors import UserError
+
+# Local files only: a playlist in disguise must not open network addresses.
+_OPTIONS = ("-protocol_whitelist", "file")
+_PROBE_TIMEOUT_S = 30.0
+_ENTRIES = "format=format_name,duration,probe_score:stream=codec_type,duration,sample_rate:stream_tags=DURATION"
+# By the name alone; the bytes say nothing.
+_MIN_SCORE = 5
+# ffmpeg then knows the length only from the size of the file.
+_IS_ESTIMATE = "Estimating duration from bitrate"
+
+
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    """What ffprobe says of a file.
+
+    Attributes:
+        problem: why the file is not music, or None.
+        duration_s: the stated length of the audio in seconds, or None.
+        sample_rate_hz: the audio's, 0 if unknown.
+    """
+
+    problem: str | None = None
+    duration_s: float | None = None
+    sample_rate_hz: int = 0
+
+
+class FfmpegFileSource(SourceBase):
+    """A file that ffmpeg decodes.
+
+    ffmpeg ends without an error where an incomplete file ends. So the decoded length is compared
+    with the length that the container states.
+
+    Args:
+        path: the file.
+        layout: what the file holds.
+        reason: why libsndfile does not read it, for the message if ffmpeg does not either.
+        loop: start again at the end, without lost samples; the source never ends.
+        block_s: length of a block in seconds; the last one may be shorter.
+
+    Raises:
+        UserError: ffmpeg is missing, or finds no audio in the file.
+    """
+
+    def __init__(
+        self, path: Path, layout: Layout, *, reason: str, loop: bool = False, block_s: float = 0.02
+    ) -> None:
+        self._path = path
+        self._loop = loop
+        self._block_s = block_s
+        probe = _probe(path)
+        if probe.problem is not None:
+            detail = f" ({reason})" if reason else ""
+            raise UserError(f"'{path}' cannot be read as music: {probe.problem}{detail}")
+        self._expected_s = probe.duration_s or layout.duration_s
+        # ffmpeg resamples what the pipeline does not take.
+        self._rate = min(max(probe.sample_rate_hz, MIN_SAMPLE_RATE_HZ), MAX_SAMPLE_RATE_HZ)
+        self._must_resample = probe.sample_rate_hz not in (0, self._rate)
+        self._decoder = self._open()
+        self._info = Input(
+            kind=InputKind.FILE,
+            name=printable(path.name),
+            sample_rate_hz=self._decoder.sample_rate_hz,
+            channels=self._decoder.channels,
+            paced=True,
+            live=False,
+            duration_s=None if loop else self._expected_s,
+        )
+
+    def read(self, timeout_s: float) -> Block | None:
+        try:
+            return self._decoder.read(timeout_s)
+        except (EndOfStream, SourceLost) as end:
+            if not self._decoder.is_open:
+                raise
+            self._check(end)
+        if not self._loop:
+            raise EndOfStream(f"{self._info.name} ended")
+        self._decoder.close()
+        self._decoder = self._open()
+        return self._decoder.read(timeout_s)
+
+    def close(self) -> None:
+        self._decoder.close()
+
+    def _open(self) -> FfmpegDecoder:
+        return FfmpegDecoder(
+            str(self._path.absolute()),
+            options=_OPTIONS,
+            output_rate_hz=self._rate if self._must_resample else None,
+            label=f"'{printable(str(self._path))}'",
+            block_s=self._block_s,
+        )
+
+    def _check(self, end: EndOfStream | SourceLost) -> None:
+        """Raise SourceLost if less was decoded than the file should hold."""
+        decoded_s, expected_s = self._decoder.decoded_s, self._expected_s
+        if expected_s is None:
+            is_short = isinstance(end, SourceLost) or self._decoder.is_cut
+        else:
+            is_short = expected_s - decoded_s > tolerance_s(expected_s)
+        if is_short:
+            reason = "the file is damaged or was not copied completely"
+            raise SourceLost(
+                break_off_message(self._info.name, decoded_s, expected_s, reason),
+                recoverable=False,
+            ) from None
+
+
+def break_off_message(name: str, at_s: float, of_s: float | None, reason: str) -> str:
+    """Return the sentence on a file that ends before its end.
+
+    Args:
+        name: the file's name.
+        at_s: seconds of audio that were read.
+        of_s: length of the whole in seconds, or None.
+        reason: why.
+    """
+    length = "" if of_s is None else f" of {of_s:.2f} s"
+    return f"{name} breaks off at {at_s:.2f} s{length}: {reason}; the audio before that was read"
+
+
+def printable(name: str) -> str:
+    """Return a file name as text that any encoding of Unicode can hold."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _probe(path: Path) -> _Probe:
+    """Ask ffprobe; without it nothing is known."""
+    program = shutil.which("ffprobe")
+    if program is None:
+        return _Probe()
+    command = [program, "-v", "warning", *_OPTIONS, "-show_entries", _ENTRIES, "-of", "json"]
+    try:
+        result = subprocess.run(
+            [*command, str(path.absolute())],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PROBE_TIMEOUT_S,
+            check=False,
+        )
+        found = json.loads(result.stdout or b"{}")
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return _Probe()
+    container = found.get("format", {})
+    streams = found.get("streams", [])
+    kinds = [stream.get("codec_type") for stream in streams]
+    if "audio" not in kinds:
+        return _Probe(problem=_without_audio(str(container.get("format_name", "")), kinds))
+    if int(container.get("probe_score", 100)) < _MIN_SCORE:
+        return _Probe(problem=_NOT_AUDIO)
+    audio = streams[kinds.index("audio")]
+    rate = int(audio.get("sample_rate", 0))
+    if _IS_ESTIMATE in result.stderr.decode("utf-8", "replace"):
+        return _Probe(sample_rate_hz=rate)
+    stated = audio.get("duration") or audio.get("tags", {}).get("DURATION")
+    if stated is None and "video" not in kinds:
+        stated = container.get("duration")
+    return _Probe(duration_s=_seconds(stated), sample_rate_hz=rate)
+
+
+_NOT_AUDIO = "it is damaged, cut short or not audio"
+
+
+def _without_audio(container: str, kinds: list[str]) -> str:
+    if "video" in kinds:
+        is_picture = container.endswith("_pipe") or container in ("image2", "gif", "apng", "ico")
+        return "it is a picture" if is_picture else "it is video without sound"
+    return _NOT_AUDIO
+
+
+def _seconds(text: str | None) -> float | None:
+    """Parse seconds, or hours:minutes:seconds as in Matroska's tags."""
+    try:
+        total = 0.0
+        for part in str(text).split(":"):
+            total = 60.0 * total + float(part)
+    except ValueError:
+        return None
+    return total if 0.0 < total < 1e9 else None
