@@ -22,11 +22,16 @@ from realtime_mer.audio.source import (
 from realtime_mer.errors import UserError
 
 # Local files only: a playlist in disguise must not open network addresses.
-_OPTIONS = ("-protocol_whitelist", "file")
+_OPTIONS = ("-protocol_whitelist", "file,subfile")
 _PROBE_TIMEOUT_S = 30.0
-_ENTRIES = "format=format_name,duration,probe_score:stream=codec_type,duration,sample_rate:stream_tags=DURATION"
+_ENTRIES = (
+    "format=format_name,duration,start_time,probe_score:"
+    "stream=codec_type,duration,start_time,sample_rate:stream_tags=DURATION"
+)
 # By the name alone; the bytes say nothing.
 _MIN_SCORE = 5
+# A lower rate is a damaged header; ffmpeg would fill hours with samples that are not there.
+_MIN_RATE_HZ = 4000
 # ffmpeg then knows the length only from the size of the file.
 _IS_ESTIMATE = "Estimating duration from bitrate"
 
@@ -69,11 +74,18 @@ class FfmpegFileSource(SourceBase):
         self._path = path
         self._loop = loop
         self._block_s = block_s
-        probe = _probe(path)
+        # What is in front of a file, such as an ID3v2 tag, hides its format from ffmpeg.
+        self._address = str(path.absolute())
+        if layout.start:
+            self._address = f"subfile,,start,{layout.start},end,0,,:{self._address}"
+        self._layout = layout
+        probe = _probe(self._address)
         if probe.problem is not None:
             detail = f" ({reason})" if reason else ""
             raise UserError(f"'{path}' cannot be read as music: {probe.problem}{detail}")
-        self._expected_s = probe.duration_s or layout.duration_s
+        self._expected_s = layout.duration_s or probe.duration_s
+        if layout.is_unfinished:
+            self._expected_s = None
         # ffmpeg resamples what the pipeline does not take.
         self._rate = min(max(probe.sample_rate_hz, MIN_SAMPLE_RATE_HZ), MAX_SAMPLE_RATE_HZ)
         self._must_resample = probe.sample_rate_hz not in (0, self._rate)
@@ -106,7 +118,7 @@ class FfmpegFileSource(SourceBase):
 
     def _open(self) -> FfmpegDecoder:
         return FfmpegDecoder(
-            str(self._path.absolute()),
+            self._address,
             options=_OPTIONS,
             output_rate_hz=self._rate if self._must_resample else None,
             label=f"'{printable(str(self._path))}'",
@@ -120,12 +132,15 @@ class FfmpegFileSource(SourceBase):
             is_short = isinstance(end, SourceLost) or self._decoder.is_cut
         else:
             is_short = expected_s - decoded_s > tolerance_s(expected_s)
-        if is_short:
+        if is_short or self._layout.is_cut:
             reason = "the file is damaged or was not copied completely"
             raise SourceLost(
                 break_off_message(self._info.name, decoded_s, expected_s, reason),
                 recoverable=False,
             ) from None
+        if self._layout.unread:
+            message = unread_message(self._info.name, self._layout.unread)
+            raise SourceLost(message, recoverable=False) from None
 
 
 def break_off_message(name: str, at_s: float, of_s: float | None, reason: str) -> str:
@@ -141,12 +156,17 @@ def break_off_message(name: str, at_s: float, of_s: float | None, reason: str) -
     return f"{name} breaks off at {at_s:.2f} s{length}: {reason}; the audio before that was read"
 
 
+def unread_message(name: str, what: str) -> str:
+    """Return the sentence on a file of which a part cannot be read."""
+    return f"{name} also holds {what}, which was not read; split the file to read both"
+
+
 def printable(name: str) -> str:
     """Return a file name as text that any encoding of Unicode can hold."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _probe(path: Path) -> _Probe:
+def _probe(address: str) -> _Probe:
     """Ask ffprobe; without it nothing is known."""
     program = shutil.which("ffprobe")
     if program is None:
@@ -154,7 +174,7 @@ def _probe(path: Path) -> _Probe:
     command = [program, "-v", "warning", *_OPTIONS, "-show_entries", _ENTRIES, "-of", "json"]
     try:
         result = subprocess.run(
-            [*command, str(path.absolute())],
+            [*command, address],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_PROBE_TIMEOUT_S,
@@ -174,10 +194,16 @@ def _probe(path: Path) -> _Probe:
     rate = int(audio.get("sample_rate", 0))
     if _IS_ESTIMATE in result.stderr.decode("utf-8", "replace"):
         return _Probe(sample_rate_hz=rate)
-    stated = audio.get("duration") or audio.get("tags", {}).get("DURATION")
-    if stated is None and "video" not in kinds:
-        stated = container.get("duration")
-    return _Probe(duration_s=_seconds(stated), sample_rate_hz=rate)
+    if rate < _MIN_RATE_HZ:
+        return _Probe(problem=f"its sample rate is {rate} Hz; the file is damaged or not music")
+    duration_s = _seconds(audio.get("duration"))
+    # These two count from the start of the container, and the audio may start later.
+    end_s = _seconds(audio.get("tags", {}).get("DURATION"))
+    if end_s is None and "video" not in kinds:
+        end_s = _seconds(container.get("duration"))
+    if duration_s is None and end_s is not None:
+        duration_s = end_s - (_seconds(audio.get("start_time")) or 0.0)
+    return _Probe(duration_s=duration_s, sample_rate_hz=rate)
 
 
 _NOT_AUDIO = "it is damaged, cut short or not audio"

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realtime_mer.audio.ffmpeg import INSTALL_HINT, ffmpeg_path
-from realtime_mer.audio.ffmpeg_file import FfmpegFileSource, break_off_message, printable
+from realtime_mer.audio.ffmpeg_file import (
+    FfmpegFileSource,
+    break_off_message,
+    printable,
+    unread_message,
+)
 from realtime_mer.audio.layout.read import read_layout
 from realtime_mer.audio.layout.types import Layout, Part, tolerance_s
 from realtime_mer.audio.layout.view import FileView
@@ -45,6 +50,7 @@ _PICTURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*
 _ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"Rar!", b"7z\xbc\xaf", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 _HEADERLESS_SUFFIXES = (".raw", ".pcm")
 _SLICE_FRAMES = 16_384
+_SMALL_SLICE_FRAMES = 256  # in front of damage
 _UNKNOWN_FRAMES = 1 << 62  # libsndfile states more if it does not know the length
 
 
@@ -65,9 +71,8 @@ def open_file(path: Path, *, loop: bool = False, block_s: float = 0.02) -> Sourc
         layout = read_layout(path)
     except OSError as error:
         raise UserError(f"'{path}' cannot be read: {error.strerror}") from None
-    needs_ffmpeg = not layout.has_one_format
     reason = ""
-    if not needs_ffmpeg or ffmpeg_path() is None:
+    if not layout.needs_ffmpeg or ffmpeg_path() is None:
         try:
             return FileSource(path, layout, loop=loop, block_s=block_s)
         except UnreadableError as error:
@@ -186,6 +191,8 @@ class FileSource(SourceBase):
 
     def _open_part(self) -> None:
         self._view, self._file = _open_soundfile(self._path, self._layout.parts[self._part])
+        self._part_position = 0  # decoded sample frames of the part
+        self._slice_frames = _SLICE_FRAMES
 
     def _decode(self, n_frames: int) -> Samples:
         """Return up to `n_frames` sample frames from the current position; none at the end."""
@@ -216,15 +223,22 @@ class FileSource(SourceBase):
         """
         import soundfile
 
-        samples: Samples = np.empty((_SLICE_FRAMES, self._info.channels), np.float32)
+        # Beyond the end a decoder may take what follows there for damage.
+        count = min(self._slice_frames, int(self._file.frames) - self._part_position)
+        samples: Samples = np.empty((max(0, count), self._info.channels), np.float32)
         if self._error is not None:
             return samples[:0]
+        decoded = samples
         try:
-            with self._suppress_prints():
-                decoded: Samples = self._file.read(out=samples)
+            if count > 0:
+                with self._suppress_prints():
+                    decoded = self._file.read(out=samples)
         except soundfile.LibsndfileError as error:
-            self._error = self._damage_message(_reason(error))
-            return samples[:0]
+            if self._slice_frames > _SMALL_SLICE_FRAMES and self._retry():
+                return self._next_slice()
+            if self._is_short(self._position):
+                self._error = self._damage_message(_reason(error))
+            decoded = samples[:0]
         if self._view.error is not None:
             self._error = self._damage_message(
                 f"it cannot be read any further ({self._view.error.strerror})"
@@ -234,7 +248,19 @@ class FileSource(SourceBase):
         if self._is_float:
             decoded = decoded[: self._good_frames(decoded)]
         self._position += len(decoded)
+        self._part_position += len(decoded)
         return decoded
+
+    def _retry(self) -> bool:
+        """Go back to the start of a slice with damage, to read what is in front of it."""
+        import soundfile
+
+        self._slice_frames = _SMALL_SLICE_FRAMES
+        try:
+            with self._suppress_prints():
+                return bool(self._file.seek(self._part_position) == self._part_position)
+        except soundfile.LibsndfileError:
+            return False
 
     def _open_next_part(self) -> bool:
         """Go on to the next part; return False at the end or if it cannot be decoded."""
@@ -281,9 +307,19 @@ class FileSource(SourceBase):
                     f"{self._info.name} breaks off at {gaps[0].at_s:.2f} s for about "
                     f"{gaps[0].duration_s:.2f} s{more}: {damaged}; the rest was read"
                 )
-            if expected - self._position / self._info.sample_rate_hz > limit:
-                return self._damage_message(damaged)
-        return self._damage_message(damaged) if self._layout.is_cut else None
+        if self._layout.is_cut or (expected is not None and self._is_short(self._position)):
+            return self._damage_message(damaged)
+        if self._layout.unread:
+            return unread_message(self._info.name, self._layout.unread)
+        return None
+
+    def _is_short(self, position: int) -> bool:
+        """Return whether more than a little is missing behind a position."""
+        expected = self._expected_s
+        return (
+            expected is None
+            or expected - position / self._info.sample_rate_hz > tolerance_s(expected)
+        )
 
     def _end(self) -> None:
         if (problem := self._problem()) is not None:
@@ -348,6 +384,8 @@ def _open_soundfile(path: Path, part: Part) -> tuple[FileView, soundfile.SoundFi
 
 def _looks_like(head: bytes, path: Path) -> str | None:
     """Return what a file that is not audio seems to be, or None."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        head = head[: len(head) // 2 * 2].decode("utf-16", "ignore").encode()
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if path.suffix.lower() in _HEADERLESS_SUFFIXES:
         return (

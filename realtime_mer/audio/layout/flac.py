@@ -5,10 +5,15 @@ Source: RFC 9639.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import BinaryIO
 
 from realtime_mer.audio.layout.types import Layout, Part
 
+_CHUNK = 1 << 20
+_MARKER = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 _TAIL = 1 << 18  # bytes; several of the longest usual frames
 _STREAM_INFO_SIZE = 34
 _BLOCK_SIZES = {1: 192, **{n: 576 << n - 2 for n in range(2, 6)}, **{n: 256 << n - 8 for n in range(8, 16)}}  # fmt: skip
@@ -24,6 +29,29 @@ def scan(file: BinaryIO, start: int, stop: int) -> Layout | None:
         file: open for reading, seekable.
         start, stop: the byte range to scan.
     """
+    starts = [start, *_more_streams(file, start + 4, stop)]
+    parts = [_part(file, *ends) for ends in pairwise([*starts, stop])]
+    found = tuple(part for part in parts if part is not None)
+    if len(found) < len(parts):
+        return None
+    return Layout(found, needs_ffmpeg=len({(p.sample_rate_hz, p.channels) for p in found}) > 1)
+
+
+def _more_streams(file: BinaryIO, start: int, stop: int) -> Iterator[int]:
+    """Yield where further files begin, in files that were joined."""
+    base, data = start, b""
+    while base + len(data) < stop:
+        keep = data[-8:]
+        base += len(data) - len(keep)
+        file.seek(base)
+        data = file.read(min(_CHUNK, stop - base))
+        for match in _MARKER.finditer(data):
+            yield base + match.start()
+        if len(data) <= 8:
+            return
+
+
+def _part(file: BinaryIO, start: int, stop: int) -> Part | None:
     file.seek(start)
     head = file.read(8 + _STREAM_INFO_SIZE)
     if len(head) < 8 + _STREAM_INFO_SIZE or head[:4] != b"fLaC" or head[4] & 0x7F:
@@ -36,7 +64,7 @@ def scan(file: BinaryIO, start: int, stop: int) -> Layout | None:
     patches: tuple[tuple[int, bytes], ...] = ()
     if counted is not None and counted > stated:
         patches = ((start + 18, (packed >> 36 << 36 | counted).to_bytes(8)),)
-    return Layout((Part(((start, stop),), patches, rate, channels),))
+    return Part(((start, stop),), patches, rate, channels)
 
 
 def _last_sample(file: BinaryIO, start: int, stop: int, block_frames: int) -> int | None:

@@ -19,6 +19,8 @@ _LONGEST_FRAME = 2881  # bytes; MPEG-2.5 layer II at 160 kbit/s and 8 kHz
 _CONFIRM_FRAMES = 4  # in a row; fewer may be chance
 _FIRST_BYTES = 1 << 17  # a file whose first frame is behind more than this is something else
 _MAYBE_FRAME = re.compile(rb"\xff[\xe2-\xff][\x10-\xef]")
+_ID3 = re.compile(rb"ID3[\x02-\x04][\x00-\xfe].[\x00-\x7f]{4}", re.DOTALL)
+_TAG = re.compile(rb"Xing|Info|VBRI")
 _MIN_SHARE = 0.5  # of the bytes that are frames in a file of MPEG audio
 _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 _KBITS = {  # (is version 1, layer)
@@ -82,7 +84,9 @@ def scan(file: BinaryIO, start: int, stop: int) -> Layout | None:
     if not streams:
         return None
     data = sum(stream.data_bytes for stream in streams)
-    if data < _MIN_SHARE * (stop - streams[0].runs[0][0] - reader.tag_bytes):
+    first, last = streams[0].runs[0][0], streams[-1].runs[-1][1]
+    rest = 0 if reader.is_empty(last) else stop - last
+    if data < _MIN_SHARE * (last - first + rest - reader.tag_bytes):
         return None
     counted = sum(stream.frames for stream in streams)
     parts = tuple(_part(stream, counted) for stream in streams if stream.frames)
@@ -93,7 +97,8 @@ def scan(file: BinaryIO, start: int, stop: int) -> Layout | None:
         for before, stream in zip(_starts(streams), streams, strict=True)
         for frames, size in stream.gaps
     )
-    return Layout(parts, gaps)
+    has_one_format = len({(part.sample_rate_hz, part.channels) for part in parts}) == 1
+    return Layout(parts, gaps, needs_ffmpeg=not has_one_format)
 
 
 def is_header(data: bytes) -> bool:
@@ -153,6 +158,8 @@ def _streams(reader: _Reader, start: int) -> Iterator[_Stream]:
         ):
             lost_at = position
             position = reader.skip_tags(position)
+            if position == lost_at and stream is not None:
+                position = reader.skip_overlapping_tag(position)
             if position == lost_at:
                 found = reader.next_frame(position, reader.stop)
                 if found is None:
@@ -177,8 +184,9 @@ def _streams(reader: _Reader, start: int) -> Iterator[_Stream]:
             stream.runs[-1][1] = position + size
         else:
             stream.runs.append([position, position + size])
-        stream.frames += 1
-        position += size
+        more, end = reader.run(position + size, kind)
+        stream.frames += 1 + more
+        stream.runs[-1][1] = position = end
     if stream is not None:
         yield stream
 
@@ -202,6 +210,7 @@ def _frame_table() -> dict[int, tuple[int, int, int, int]]:
 
 
 _FRAMES = _frame_table()
+_NO_FRAME = (0, 0, 0, 0)
 _KINDS = {
     (version, layer, rate, channels): _Kind(version, layer, rate, channels)
     for version, layer, rate, _ in _FRAMES.values()
@@ -238,6 +247,23 @@ class _Reader:
         if entry is None or position + entry[3] > self.stop:
             return None
         return _KINDS[(*entry[:3], 1 if head[3] >> 6 == 3 else 2)], entry[3]
+
+    def run(self, position: int, kind: _Kind) -> tuple[int, int]:
+        """Return the number of frames of one kind in a row from a position, and where they end.
+
+        Stops before a frame with a length tag, and may stop early.
+        """
+        data, at, count = self._data, position - self._base, 0
+        channels, last = kind.channels, len(data) - _LONGEST_FRAME
+        while 0 <= at < last and data[at] == 0xFF:
+            version, layer, rate, size = _FRAMES.get(data[at + 1] << 8 | data[at + 2], _NO_FRAME)
+            if (version, layer, rate) != (kind.version, kind.layer, kind.sample_rate_hz):
+                break
+            if (data[at + 3] >> 6 == 3) is (channels == 2) or _TAG.search(data, at + 13, at + 48):
+                break
+            at += size
+            count += 1
+        return count, position if count == 0 else self._base + at
 
     def kind(self, position: int) -> _Kind | None:
         frame = self.frame(position)
@@ -306,6 +332,24 @@ class _Reader:
             self.tag_bytes += size
             position += size
         return min(position, self.stop)
+
+    def skip_overlapping_tag(self, position: int) -> int:
+        """Return the position behind an ID3v2 tag that begins within the frame before."""
+        start = max(0, position - _LONGEST_FRAME)
+        for match in _ID3.finditer(self._bytes(start, position - start + 10)):
+            end = start + match.start() + id3_size(match[0])
+            if position < end <= self.stop:
+                self.tag_bytes += end - position
+                return end
+        return position
+
+    def is_empty(self, position: int) -> bool:
+        """Return whether only zeros follow."""
+        while data := self._bytes(position, min(_CHUNK, max(0, self.stop - position))):
+            if data.strip(b"\0"):
+                return False
+            position += len(data)
+        return True
 
     def _tag_size(self, position: int) -> int:
         head = self._bytes(position, 32)

@@ -35,8 +35,9 @@ class _Page:
 class _Stream:
     """One codec's pages."""
 
-    sample_rate_hz: int  # 0: not audio that libsndfile reads
+    sample_rate_hz: int  # 0: not audio
     channels: int
+    is_native: bool = False  # libsndfile decodes it
     skipped: int = 0  # sample frames that the decoder removes at the start
     first: int | None = None  # positions of pages with audio
     last: int = 0
@@ -81,7 +82,7 @@ class _Link:
 
 
 def scan(file: BinaryIO, start: int, stop: int) -> Layout | None:
-    """Return the layout of Ogg Vorbis or Ogg Opus, or None if the bytes are something else.
+    """Return the layout of Ogg with Vorbis, Opus, Speex or FLAC, or None if the bytes are something else.
 
     Args:
         file: open for reading, seekable.
@@ -109,11 +110,12 @@ def scan(file: BinaryIO, start: int, stop: int) -> Layout | None:
     parts: list[Part] = []
     gaps: list[Gap] = []
     seconds = 0.0
+    needs_ffmpeg = False
     for link in links:
-        streams = list(link.streams.values())
-        if len(streams) != 1 or not streams[0].sample_rate_hz:
+        stream = next((s for s in link.streams.values() if s.sample_rate_hz), None)
+        if stream is None:
             return None
-        stream = streams[0]
+        needs_ffmpeg |= len(link.streams) > 1 or not stream.is_native
         gaps += [Gap(seconds + gap.at_s, gap.duration_s) for gap in stream.gaps]
         seconds += stream.duration_s
         parts.append(
@@ -124,16 +126,25 @@ def scan(file: BinaryIO, start: int, stop: int) -> Layout | None:
                 duration_s=stream.duration_s,
             )
         )
+    needs_ffmpeg |= len({(part.sample_rate_hz, part.channels) for part in parts}) > 1
     # A page that was begun, or nothing but the start of its header.
     is_cut = is_cut or (stop - end >= 4 and _ends_in_page(file, end, stop))
-    return Layout(tuple(parts), tuple(gaps), is_cut=is_cut) if parts else None
+    if not parts:
+        return None
+    return Layout(tuple(parts), tuple(gaps), is_cut=is_cut, needs_ffmpeg=needs_ffmpeg)
 
 
 def _stream(body: bytes) -> _Stream:
     if body.startswith(b"\x01vorbis") and len(body) >= 16:
-        return _Stream(int.from_bytes(body[12:16], "little"), body[11])
+        return _Stream(int.from_bytes(body[12:16], "little"), body[11], is_native=True)
     if body.startswith(b"OpusHead") and len(body) >= 12:
-        return _Stream(48_000, body[9], skipped=int.from_bytes(body[10:12], "little"))
+        skipped = int.from_bytes(body[10:12], "little")
+        return _Stream(48_000, body[9], is_native=True, skipped=skipped)
+    if body.startswith(b"Speex   ") and len(body) >= 52:
+        return _Stream(int.from_bytes(body[36:40], "little"), body[48])
+    if body.startswith(b"\x7fFLAC") and len(body) >= 31:
+        packed = int.from_bytes(body[27:31])
+        return _Stream(packed >> 12, (packed >> 9 & 7) + 1)
     return _Stream(0, 0)
 
 

@@ -48,6 +48,11 @@ def scan(file: BinaryIO, start: int, stop: int) -> Layout | None:
     """
     file.seek(start)
     head = file.read(16)
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        size = int.from_bytes(head[4:8], "little")
+        unfinished = size == 0 or _is_placeholder(size)
+        is_cut = not unfinished and size + 8 > stop - start
+        return Layout((Part(((start, stop),)),), is_cut=is_cut, is_unfinished=unfinished)
     find = next((find for magic, find in _FORMATS.items() if head.startswith(magic)), None)
     data = None if find is None else find(_Bytes(file, start, stop))
     if data is None:
@@ -64,8 +69,15 @@ def scan(file: BinaryIO, start: int, stop: int) -> Layout | None:
     patches: tuple[tuple[int, bytes], ...] = ()
     if data.patch is not None and (data.stated == _UNKNOWN or is_wrong):
         patches = ((start + data.patch[0], data.patch[1]),)
-    missing = 1.0 - max(0, available) / data.stated if data.stated > available else 0.0
-    return Layout((Part(((start, stop),), patches),), missing_share=missing)
+    if data.stated > available > 0:
+        return Layout((Part(((start, stop),), patches),), missing_share=1 - available / data.stated)
+    if not patches and data.stated >= 0 and head[:4] == b"RIFF":
+        name, next_at = _after(file, start, stop, data)
+        if name == b"RIFF" and (more := scan(file, next_at, stop)) is not None:
+            return Layout((Part(((start, next_at),)), *more.parts), missing_share=more.missing_share)
+        if name == b"data":
+            return Layout((Part(((start, stop),)),), unread="a second data chunk")
+    return Layout((Part(((start, stop),), patches),))
 
 
 class _Bytes:
@@ -160,6 +172,18 @@ _FORMATS: dict[bytes, Callable[[_Bytes], _Data | None]] = {
 
 def _is_placeholder(size: int) -> bool:
     return any(abs(size - value) <= _PLACEHOLDER_MARGIN for value in _PLACEHOLDERS)
+
+
+def _after(file: BinaryIO, start: int, stop: int, data: _Data) -> tuple[bytes, int]:
+    """Return the name and the offset of the next chunk of samples, or of the next file."""
+    read = _Bytes(file, start, stop)
+    at = data.start + data.stated + data.stated % 2
+    while len(head := read(at, 8)) == 8:
+        if head[:4] in (b"RIFF", b"data"):
+            return head[:4], start + at
+        size = int.from_bytes(head[4:], "little")
+        at += 8 + size + size % 2
+    return b"", stop
 
 
 def _continues(file: BinaryIO, start: int, stop: int, data: _Data) -> bool:

@@ -49,24 +49,30 @@ class Layout:
         parts: at least one; more for streams that were joined.
         gaps: audio that is missing in the middle.
         is_cut: the file ends within a packet, as only an incomplete copy does.
+        is_unfinished: the header was not completed; the lengths in it mean nothing.
+        needs_ffmpeg: libsndfile would read a part of it only.
         missing_share: share (0 to below 1) of the stated data that the file does not have.
+        unread: what the file holds that no decoder here reads; empty if there is nothing.
     """
 
     parts: tuple[Part, ...]
     gaps: tuple[Gap, ...] = ()
     is_cut: bool = False
+    is_unfinished: bool = False
+    needs_ffmpeg: bool = False
     missing_share: float = 0.0
+    unread: str = ""
+
+    @property
+    def start(self) -> int:
+        """Offset of the first byte that is read."""
+        return self.parts[0].ranges[0][0]
 
     @property
     def duration_s(self) -> float | None:
         """Length of the audio by the scan, or None."""
         lengths = [part.duration_s for part in self.parts]
         return None if None in lengths else sum(s for s in lengths if s is not None)
-
-    @property
-    def has_one_format(self) -> bool:
-        """Whether all parts have the same sample rate and number of channels."""
-        return len({(part.sample_rate_hz, part.channels) for part in self.parts}) == 1
 
 
 def tolerance_s(duration_s: float) -> float:
