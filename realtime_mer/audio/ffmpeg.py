@@ -73,7 +73,18 @@ class FfmpegDecoder:
         command += [*options, "-i", address]
         # flush_packets: do not let a live stream wait in ffmpeg's output buffer.
         resample = [] if output_rate_hz is None else ["-ar", str(output_rate_hz)]
-        command += ["-map", "0:a:0", *resample, "-c:a", "pcm_f32be", "-flush_packets", "1", "-f", "au", "-"]
+        command += [
+            "-map",
+            "0:a:0",
+            *resample,
+            "-c:a",
+            "pcm_f32be",
+            "-flush_packets",
+            "1",
+            "-f",
+            "au",
+            "-",
+        ]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from realtime_mer.audio.ffmpeg import FfmpegDecoder
 from realtime_mer.audio.layout.types import Layout, tolerance_s
-from realtime_mer.core.config import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ
 from realtime_mer.audio.source import (
     Block,
     EndOfStream,
@@ -19,6 +18,7 @@ from realtime_mer.audio.source import (
     SourceBase,
     SourceLost,
 )
+from realtime_mer.core.config import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ
 from realtime_mer.errors import UserError
 
 # Local files only: a playlist in disguise must not open network addresses.
@@ -192,10 +192,10 @@ def _probe(address: str) -> _Probe:
         return _Probe(problem=_NOT_AUDIO)
     audio = streams[kinds.index("audio")]
     rate = int(audio.get("sample_rate", 0))
-    if _IS_ESTIMATE in result.stderr.decode("utf-8", "replace"):
-        return _Probe(sample_rate_hz=rate)
     if rate < _MIN_RATE_HZ:
         return _Probe(problem=f"its sample rate is {rate} Hz; the file is damaged or not music")
+    if _IS_ESTIMATE in result.stderr.decode("utf-8", "replace"):
+        return _Probe(sample_rate_hz=rate)
     duration_s = _seconds(audio.get("duration"))
     # These two count from the start of the container, and the audio may start later.
     end_s = _seconds(audio.get("tags", {}).get("DURATION"))

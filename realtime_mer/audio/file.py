@@ -46,11 +46,24 @@ AUDIO_SUFFIXES = frozenset(
 )
 """File suffixes that make a name count as a music file, even if no such file exists."""
 
+# Formats that need ffmpeg, for the message where it is missing: name, offset, first bytes.
+_FFMPEG_MAGIC = (
+    ("MPEG-4 audio (m4a, mp4)", 4, b"ftyp"),
+    ("Matroska or WebM", 0, b"\x1a\x45\xdf\xa3"),
+    ("Windows Media audio", 0, b"\x30\x26\xb2\x75"),
+    ("AAC audio", 0, b"\xff\xf1"),
+    ("AAC audio", 0, b"\xff\xf9"),
+    ("Monkey's Audio", 0, b"MAC "),
+    ("WavPack", 0, b"wvpk"),
+    ("AMR audio", 0, b"#!AMR"),
+    ("AC-3 audio", 0, b"\x0b\x77"),
+)
 _PICTURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")
 _ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"Rar!", b"7z\xbc\xaf", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 _HEADERLESS_SUFFIXES = (".raw", ".pcm")
 _SLICE_FRAMES = 16_384
 _SMALL_SLICE_FRAMES = 256  # in front of damage
+_EXACT_TOLERANCE_S = 0.05
 _UNKNOWN_FRAMES = 1 << 62  # libsndfile states more if it does not know the length
 
 
@@ -80,10 +93,15 @@ def open_file(path: Path, *, loop: bool = False, block_s: float = 0.02) -> Sourc
     if (what := _looks_like(head, path)) is not None:
         raise UserError(f"'{path}' cannot be read as music: {what}")
     if ffmpeg_path() is None:
-        raise UserError(
-            f"'{path}' cannot be read as music: it is damaged, cut short or not audio, or it "
-            f"needs ffmpeg ({reason}); {INSTALL_HINT}, or convert the file to flac"
+        kind = next(
+            (name for name, at, magic in _FFMPEG_MAGIC if head[at:].startswith(magic)), None
         )
+        problem = (
+            f"cannot be read as music without ffmpeg ({reason})"
+            if kind is None
+            else f"is {kind}, which needs ffmpeg"
+        )
+        raise UserError(f"'{path}' {problem}; {INSTALL_HINT}, or convert the file to flac")
     return FfmpegFileSource(path, layout, reason=reason, loop=loop, block_s=block_s)
 
 
@@ -298,14 +316,18 @@ class FileSource(SourceBase):
             return self._error
         damaged = "the file is damaged or was not copied completely"
         expected = self._expected_s
-        if expected is not None:
-            limit = tolerance_s(expected)
-            gaps = self._layout.gaps
-            if sum(gap.duration_s for gap in gaps) > limit:
+        gaps = self._layout.gaps
+        if expected is not None and gaps:
+            limit = self._tolerance_s(expected)
+            # What an MP3 lacks does not count in its length.
+            missing_s = expected - self._position / self._info.sample_rate_hz
+            if missing_s <= limit:
+                missing_s = sum(gap.duration_s for gap in gaps)
+            if missing_s > limit:
                 more = f" and at {len(gaps) - 1} more places" if len(gaps) > 1 else ""
                 return (
-                    f"{self._info.name} breaks off at {gaps[0].at_s:.2f} s for about "
-                    f"{gaps[0].duration_s:.2f} s{more}: {damaged}; the rest was read"
+                    f"{self._info.name} breaks off at {gaps[0].at_s:.2f} s{more} for about "
+                    f"{missing_s:.2f} s: {damaged}; the rest was read"
                 )
         if self._layout.is_cut or (expected is not None and self._is_short(self._position)):
             return self._damage_message(damaged)
@@ -316,10 +338,13 @@ class FileSource(SourceBase):
     def _is_short(self, position: int) -> bool:
         """Return whether more than a little is missing behind a position."""
         expected = self._expected_s
-        return (
-            expected is None
-            or expected - position / self._info.sample_rate_hz > tolerance_s(expected)
-        )
+        if expected is None:
+            return True
+        return expected - position / self._info.sample_rate_hz > self._tolerance_s(expected)
+
+    def _tolerance_s(self, expected_s: float) -> float:
+        """Return how much may be missing without a word; only MP3 has no exact length."""
+        return tolerance_s(expected_s) if self._file.format == "MP3" else _EXACT_TOLERANCE_S
 
     def _end(self) -> None:
         if (problem := self._problem()) is not None:
@@ -404,10 +429,8 @@ def _looks_like(head: bytes, path: Path) -> str | None:
         return "it is a PDF document"
     text = head.decode("utf-8", "ignore")
     printable_count = sum(character.isprintable() or character.isspace() for character in text)
-    if b"\0" not in head and len(text.encode()) > 0.95 * len(head):
-        if printable_count > 0.98 * len(text):
-            return "it is text"
-    return None
+    is_text = len(text.encode()) > 0.95 * len(head) and printable_count > 0.98 * len(text)
+    return "it is text" if is_text and b"\0" not in head else None
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:

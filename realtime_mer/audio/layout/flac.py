@@ -16,7 +16,8 @@ _CHUNK = 1 << 20
 _MARKER = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 _TAIL = 1 << 18  # bytes; several of the longest usual frames
 _STREAM_INFO_SIZE = 34
-_BLOCK_SIZES = {1: 192, **{n: 576 << n - 2 for n in range(2, 6)}, **{n: 256 << n - 8 for n in range(8, 16)}}  # fmt: skip
+_BLOCK_SIZES = {1: 192} | {n: 576 << n - 2 for n in range(2, 6)}
+_BLOCK_SIZES |= {n: 256 << n - 8 for n in range(8, 16)}
 
 
 def scan(file: BinaryIO, start: int, stop: int) -> Layout | None:

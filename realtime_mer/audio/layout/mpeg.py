@@ -44,11 +44,8 @@ class _Kind:
 
     @property
     def frame_s(self) -> float:
-        if self.layer == 1:
-            samples = 384
-        else:
-            samples = 576 if self.layer == 3 and self.version != 3 else 1152
-        return samples / self.sample_rate_hz
+        long_frame = 576 if self.layer == 3 and self.version != 3 else 1152
+        return (384 if self.layer == 1 else long_frame) / self.sample_rate_hz
 
 
 @dataclass(slots=True)
@@ -164,10 +161,9 @@ def _streams(reader: _Reader, start: int) -> Iterator[_Stream]:
                 found = reader.next_frame(position, reader.stop)
                 if found is None:
                     break
-                if stream is not None:
-                    # Only bytes that break a stream are a gap; those in front of it are not.
-                    if reader.frame(found) is None or reader.kind(found) == stream.kind:
-                        stream.gaps.append((stream.frames, found - lost_at))
+                # Only bytes that break a stream are a gap; those in front of it are not.
+                if stream is not None and reader.kind(found) == stream.kind:
+                    stream.gaps.append((stream.frames, found - lost_at))
                 position = found
             continue
         kind, size = frame

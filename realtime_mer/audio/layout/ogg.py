@@ -82,7 +82,7 @@ class _Link:
 
 
 def scan(file: BinaryIO, start: int, stop: int) -> Layout | None:
-    """Return the layout of Ogg with Vorbis, Opus, Speex or FLAC, or None if the bytes are something else.
+    """Return the layout of Ogg with Vorbis, Opus, Speex or FLAC; None if it is something else.
 
     Args:
         file: open for reading, seekable.

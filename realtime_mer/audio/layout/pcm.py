@@ -7,8 +7,8 @@ the specifications of RIFF/WAVE, RF64 (EBU 3306), Wave64, AIFF-C, Sun AU and CAF
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import BinaryIO
+from dataclasses import dataclass, replace
+from typing import BinaryIO, Literal
 
 from realtime_mer.audio.layout import mpeg
 from realtime_mer.audio.layout.types import Layout, Part
@@ -57,14 +57,11 @@ def scan(file: BinaryIO, start: int, stop: int) -> Layout | None:
     data = None if find is None else find(_Bytes(file, start, stop))
     if data is None:
         return None
-    if data.codec in _MP3_TAGS and (
-        layout := mpeg.scan(
-            file, start + data.start, stop if data.stated == _UNKNOWN
-            else min(stop, start + data.start + data.stated)
-        )
-    ):  # fmt: skip
-        return layout
     available = stop - start - data.start
+    if data.codec in _MP3_TAGS:
+        end = stop if data.stated == _UNKNOWN else min(stop, start + data.start + data.stated)
+        if (layout := mpeg.scan(file, start + data.start, end)) is not None:
+            return replace(layout, is_cut=data.stated > available)
     is_wrong = data.stated > available or _continues(file, start, stop, data)
     patches: tuple[tuple[int, bytes], ...] = ()
     if data.patch is not None and (data.stated == _UNKNOWN or is_wrong):
@@ -74,7 +71,9 @@ def scan(file: BinaryIO, start: int, stop: int) -> Layout | None:
     if not patches and data.stated >= 0 and head[:4] == b"RIFF":
         name, next_at = _after(file, start, stop, data)
         if name == b"RIFF" and (more := scan(file, next_at, stop)) is not None:
-            return Layout((Part(((start, next_at),)), *more.parts), missing_share=more.missing_share)
+            return Layout(
+                (Part(((start, next_at),)), *more.parts), missing_share=more.missing_share
+            )
         if name == b"data":
             return Layout((Part(((start, stop),)),), unread="a second data chunk")
     return Layout((Part(((start, stop),), patches),))
@@ -94,7 +93,7 @@ class _Bytes:
 
 
 def _riff(read: _Bytes) -> _Data | None:
-    order = "big" if read(0, 4) == b"RIFX" else "little"
+    order: Literal["big", "little"] = "big" if read(0, 4) == b"RIFX" else "little"
     if read(8, 4) != b"WAVE":
         return None
     at, long_size, codec = 12, 0, 0
@@ -138,7 +137,7 @@ def _aiff(read: _Bytes) -> _Data | None:
 
 def _au(read: _Bytes) -> _Data | None:
     head = read(0, 12)
-    order = "big" if head[:4] == b".snd" else "little"
+    order: Literal["big", "little"] = "big" if head[:4] == b".snd" else "little"
     size = int.from_bytes(head[8:12], order)
     stated = _UNKNOWN if _is_placeholder(size) else size
     return _Data(int.from_bytes(head[4:8], order), stated, (8, b"\xff\xff\xff\xff"))

@@ -119,7 +119,7 @@ def test_an_mp3_with_variable_bit_rate_and_no_length_is_read_to_its_end(tmp_path
     path.write_bytes(data[second:])  # without the frame that states the length, as after a bad cut
     assert soundfile.info(path).duration != pytest.approx(24, abs=1)
     with open_file(path) as source:
-        assert source.info.duration_s is None
+        assert source.info.duration_s == pytest.approx(24, abs=0.1)
         samples, end = read_all(source)
     assert isinstance(end, EndOfStream)
     assert len(samples) == pytest.approx(24 * RATE_HZ, abs=RATE_HZ / 10)
@@ -325,5 +325,5 @@ def test_without_ffmpeg_the_error_says_what_to_install(
 @needs_ffmpeg
 def test_a_broken_m4a_is_an_error(foreign: dict[str, Path], tmp_path: Path) -> None:
     path = write(tmp_path / "broken.m4a", foreign["m4a"].read_bytes()[:2000])
-    with pytest.raises(UserError, match=r"broken\.m4a' cannot be played: "):
+    with pytest.raises(UserError, match=r"broken\.m4a' cannot be read as music: it is damaged"):
         open_file(path)
