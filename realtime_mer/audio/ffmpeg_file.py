@@ -81,7 +81,7 @@ class FfmpegFileSource(SourceBase):
         self._layout = layout
         probe = _probe(self._address)
         if probe.problem is not None:
-            detail = f" ({reason})" if reason else ""
+            detail = f" ({reason})" if reason and probe.problem is _NOT_AUDIO else ""
             raise UserError(f"'{path}' cannot be read as music: {probe.problem}{detail}")
         self._expected_s = layout.duration_s or probe.duration_s
         if layout.is_unfinished:
@@ -128,19 +128,33 @@ class FfmpegFileSource(SourceBase):
     def _check(self, end: EndOfStream | SourceLost) -> None:
         """Raise SourceLost if less was decoded than the file should hold."""
         decoded_s, expected_s = self._decoder.decoded_s, self._expected_s
+        is_short = expected_s is not None and expected_s - decoded_s > tolerance_s(expected_s)
+        if is_short and expected_s is not None and not self._layout.is_cut:
+            is_short = not self._holds_gaps_only(expected_s)
+        is_cut = self._layout.is_cut or self._layout.missing_share > 0
         if expected_s is None:
-            is_short = isinstance(end, SourceLost) or self._decoder.is_cut
-        else:
-            is_short = expected_s - decoded_s > tolerance_s(expected_s)
-        if is_short or self._layout.is_cut:
+            is_cut |= isinstance(end, SourceLost) or self._decoder.is_cut
+        if is_short or is_cut:
             reason = "the file is damaged or was not copied completely"
+            of_s = expected_s if is_short else None
             raise SourceLost(
-                break_off_message(self._info.name, decoded_s, expected_s, reason),
+                break_off_message(self._info.name, decoded_s, of_s, reason),
                 recoverable=False,
             ) from None
         if self._layout.unread:
             message = unread_message(self._info.name, self._layout.unread)
             raise SourceLost(message, recoverable=False) from None
+
+    def _holds_gaps_only(self, expected_s: float) -> bool:
+        """Return whether the times in the file jump, and all that it holds was decoded.
+
+        A recorder that was paused leaves such a file.
+        """
+        end_s, held_s = _packet_times(self._address)
+        decoded_s = self._decoder.decoded_s
+        return end_s > expected_s - tolerance_s(expected_s) and decoded_s > held_s - tolerance_s(
+            held_s
+        )
 
 
 def break_off_message(name: str, at_s: float, of_s: float | None, reason: str) -> str:
@@ -204,6 +218,33 @@ def _probe(address: str) -> _Probe:
     if duration_s is None and end_s is not None:
         duration_s = end_s - (_seconds(audio.get("start_time")) or 0.0)
     return _Probe(duration_s=duration_s, sample_rate_hz=rate)
+
+
+def _packet_times(address: str) -> tuple[float, float]:
+    """Return where the last packet of audio ends, and the length of all, in seconds.
+
+    Both are 0 if ffprobe finds none.
+    """
+    program = shutil.which("ffprobe")
+    if program is None:
+        return 0.0, 0.0
+    command = [program, "-v", "quiet", *_OPTIONS, "-select_streams", "a:0", "-of", "csv=p=0"]
+    process = subprocess.Popen(
+        [*command, "-show_entries", "packet=pts_time,duration_time", address],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    start_s, end_s, held_s = None, 0.0, 0.0
+    with process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            times = [_seconds(field) or 0.0 for field in line.strip().split(",")[:2]]
+            if len(times) == 2:
+                start_s = times[0] if start_s is None else start_s
+                end_s = max(end_s, sum(times) - start_s)
+                held_s += times[1]
+    return end_s, held_s
 
 
 _NOT_AUDIO = "it is damaged, cut short or not audio"

@@ -60,6 +60,7 @@ _FFMPEG_MAGIC = (
 )
 _PICTURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")
 _ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"Rar!", b"7z\xbc\xaf", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _HEADERLESS_SUFFIXES = (".raw", ".pcm")
 _SLICE_FRAMES = 16_384
 _SMALL_SLICE_FRAMES = 256  # in front of damage
@@ -85,6 +86,9 @@ def open_file(path: Path, *, loop: bool = False, block_s: float = 0.02) -> Sourc
     except OSError as error:
         raise UserError(f"'{path}' cannot be read: {error.strerror}") from None
     reason = ""
+    # libsndfile takes the mark at the start of text in UTF-16 for a frame of MPEG audio.
+    if head.startswith(_UTF16_MARKS) and (what := _looks_like(head, path)) is not None:
+        raise UserError(f"'{path}' cannot be read as music: {what}")
     if not layout.needs_ffmpeg or ffmpeg_path() is None:
         try:
             return FileSource(path, layout, loop=loop, block_s=block_s)
@@ -409,8 +413,8 @@ def _open_soundfile(path: Path, part: Part) -> tuple[FileView, soundfile.SoundFi
 
 def _looks_like(head: bytes, path: Path) -> str | None:
     """Return what a file that is not audio seems to be, or None."""
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        head = head[: len(head) // 2 * 2].decode("utf-16", "ignore").encode()
+    if head.startswith(_UTF16_MARKS):
+        head = head[: len(head) // 2 * 2].decode("utf-16", "ignore").replace("\ufeff", "").encode()
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if path.suffix.lower() in _HEADERLESS_SUFFIXES:
         return (

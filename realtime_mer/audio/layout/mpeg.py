@@ -98,11 +98,6 @@ def scan(file: BinaryIO, start: int, stop: int) -> Layout | None:
     return Layout(parts, gaps, needs_ffmpeg=not has_one_format)
 
 
-def is_header(data: bytes) -> bool:
-    """Return whether four bytes are the header of a frame."""
-    return len(data) >= 4 and data[0] == 0xFF and (data[1] << 8 | data[2]) in _FRAMES
-
-
 def _part(stream: _Stream, counted: int) -> Part:
     """Return the part that makes libsndfile read all frames of a stream."""
     kind = stream.kind

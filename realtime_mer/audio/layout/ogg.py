@@ -15,7 +15,9 @@ from realtime_mer.audio.layout.types import Gap, Layout, Part
 _CHUNK = 1 << 20
 _PAGE = struct.Struct("<4sBBqIIIB")
 _LONGEST_PAGE = 65_307  # bytes
-_BEGINS, _ENDS_NO_PACKET = 2, -1
+_LEAST_BITS_PER_S, _MIN_START_S = 250.0, 60.0
+_BEGINS = 2
+_OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
 # A stream that was cut out of a longer one starts at its position there.
 _MAX_FIRST_PAGE_S = 3.0
 
@@ -35,12 +37,14 @@ class _Page:
 class _Stream:
     """One codec's pages."""
 
-    sample_rate_hz: int  # 0: not audio
+    sample_rate_hz: int  # of the positions; 0: not audio
     channels: int
     is_native: bool = False  # libsndfile decodes it
+    decoded_rate_hz: int = 0  # by libsndfile, if it is another one
     skipped: int = 0  # sample frames that the decoder removes at the start
     first: int | None = None  # positions of pages with audio
     last: int = 0
+    has_end: bool = True  # the last page has a position
     number: int | None = None  # of the last page
     gaps: list[Gap] = field(default_factory=list)
     hole_at: int | None = None  # position before pages that are missing
@@ -50,7 +54,8 @@ class _Stream:
         self.number = page.number
         if not is_next and self.first is not None and self.hole_at is None:
             self.hole_at = self.last
-        if page.position <= 0 or not self.sample_rate_hz:
+        self.has_end = page.position > 0
+        if not self.has_end or not self.sample_rate_hz:
             return
         if self.first is None:
             self.first = page.position
@@ -115,31 +120,39 @@ def scan(file: BinaryIO, start: int, stop: int) -> Layout | None:
         stream = next((s for s in link.streams.values() if s.sample_rate_hz), None)
         if stream is None:
             return None
-        needs_ffmpeg |= len(link.streams) > 1 or not stream.is_native
+        needs_ffmpeg |= len(link.streams) > 1 or not stream.is_native or not stream.has_end
         gaps += [Gap(seconds + gap.at_s, gap.duration_s) for gap in stream.gaps]
         seconds += stream.duration_s
         parts.append(
             Part(
                 ((link.start, link.stop),),
-                sample_rate_hz=stream.sample_rate_hz,
+                sample_rate_hz=stream.decoded_rate_hz or stream.sample_rate_hz,
                 channels=stream.channels,
                 duration_s=stream.duration_s,
             )
         )
-    needs_ffmpeg |= len({(part.sample_rate_hz, part.channels) for part in parts}) > 1
+    # A position that cannot be right: fewer bits than any codec needs for that time.
+    is_wrong = seconds > _MIN_START_S + 8 * (stop - start) / _LEAST_BITS_PER_S
+    needs_ffmpeg |= is_wrong or len({(part.sample_rate_hz, part.channels) for part in parts}) > 1
     # A page that was begun, or nothing but the start of its header.
     is_cut = is_cut or (stop - end >= 4 and _ends_in_page(file, end, stop))
     if not parts:
         return None
-    return Layout(tuple(parts), tuple(gaps), is_cut=is_cut, needs_ffmpeg=needs_ffmpeg)
+    return Layout(
+        tuple(parts), tuple(gaps), is_cut=is_cut, is_unfinished=is_wrong, needs_ffmpeg=needs_ffmpeg
+    )
 
 
 def _stream(body: bytes) -> _Stream:
     if body.startswith(b"\x01vorbis") and len(body) >= 16:
         return _Stream(int.from_bytes(body[12:16], "little"), body[11], is_native=True)
-    if body.startswith(b"OpusHead") and len(body) >= 12:
-        skipped = int.from_bytes(body[10:12], "little")
-        return _Stream(48_000, body[9], is_native=True, skipped=skipped)
+    if body.startswith(b"OpusHead") and len(body) >= 16:
+        skipped, original = struct.unpack_from("<HI", body, 10)
+        decoded = next((rate for rate in _OPUS_RATES if original <= rate), 48_000)
+        return _Stream(
+            48_000, body[9], is_native=True, decoded_rate_hz=decoded if original else 48_000,
+            skipped=skipped,
+        )  # fmt: skip
     if body.startswith(b"Speex   ") and len(body) >= 52:
         return _Stream(int.from_bytes(body[36:40], "little"), body[48])
     if body.startswith(b"\x7fFLAC") and len(body) >= 31:

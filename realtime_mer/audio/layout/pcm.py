@@ -96,19 +96,22 @@ def _riff(read: _Bytes) -> _Data | None:
     order: Literal["big", "little"] = "big" if read(0, 4) == b"RIFX" else "little"
     if read(8, 4) != b"WAVE":
         return None
-    at, long_size, codec = 12, 0, 0
+    at, long_size, long_size_at, codec = 12, 0, 0, 0
     while len(head := read(at, 8)) == 8 and at < _HEADER_BYTES:
         size = int.from_bytes(head[4:], order)
         if head[:4] == b"ds64":
             long_size = int.from_bytes(read(at + 16, 8), "little")
+            long_size_at = at + 16
         elif head[:4] == b"fmt ":
             codec = int.from_bytes(read(at + 8, 2), order)
         elif head[:4] == b"data":
             patch = (at + 4, b"\xff\xff\xff\xff")
             if read(0, 4) in (b"RF64", b"BW64"):
                 known = size != 0xFFFFFFFF or 0 < long_size < 1 << 62
-                stated = (long_size if size == 0xFFFFFFFF else size) if known else _UNKNOWN
-                return _Data(at + 8, stated, None, codec)
+                if not known:
+                    rest = (read.size - at - 8).to_bytes(8, "little")
+                    return _Data(at + 8, _UNKNOWN, (long_size_at, rest), codec)
+                return _Data(at + 8, long_size if size == 0xFFFFFFFF else size, None, codec)
             return _Data(at + 8, _UNKNOWN if _is_placeholder(size) else size, patch, codec)
         at += 8 + size + size % 2
     return None
@@ -198,5 +201,7 @@ def _continues(file: BinaryIO, start: int, stop: int, data: _Data) -> bool:
     if read.size - end < _HEADER_BYTES // 16:
         return False
     name, size = (head := read(end, 8))[:4], int.from_bytes(head[4:], "little")
+    if not read(end, _HEADER_BYTES // 16).strip(b"\0"):
+        return False  # padding
     is_chunk = all(0x20 <= byte < 0x7F for byte in name) and size <= read.size - end
     return not is_chunk
