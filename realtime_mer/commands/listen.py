@@ -12,9 +12,11 @@ from realtime_mer.commands.options import (
     add_input_arguments,
     add_pipeline_arguments,
     chosen_engine,
+    exit_code,
     pcm_format,
     pipeline_config,
 )
+from realtime_mer.commands.streams import StandardOutputError, discard_output, writing_output
 from realtime_mer.errors import UserError
 from realtime_mer.outputs.table import FORMATS
 
@@ -63,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from realtime_mer.audio.open_input import open_source
+    from realtime_mer.live.hub import STOPPED
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.outputs.recorder import Recorder
 
@@ -82,55 +85,79 @@ def run(args: argparse.Namespace) -> int:
         _announce(backend_line)
         # Lines show every estimate; the display shows only the newest.
         use_display = args.format is None and sys.stdout.isatty()
-        show = _display(runner, stack) if use_display else _lines(runner, args.format)
+        recording = _Recording(recorder, runner)
+        show = _display(runner, stack) if use_display else _lines(runner, args.format, recording)
         stack.enter_context(runner)
-        broken = False
         try:
-            reason, broken = _follow(show, recorder, args.duration)
+            reason = _follow(show, recording, args.duration)
         except KeyboardInterrupt:
-            reason = "stopped"
+            reason = STOPPED
         runner.stop()
+        recording.drain()
         show(None)
     if recorder is not None:
-        print(f"{recorder.rows} estimates recorded in {recorder.path}", file=sys.stderr)
-    if broken:
-        return UserError.exit_code  # a notice has given the reason
-    if reason != "stopped":
-        print(reason, file=sys.stderr)
-    return 0
+        _announce(f"{recorder.rows} estimates recorded in {recorder.path}")
+    code = exit_code(runner)
+    if code != UserError.exit_code and reason != STOPPED:  # a notice has given the other reasons
+        _announce(reason)
+    return code or recording.exit_code
 
 
 def _announce(message: str) -> None:
     print(message, file=sys.stderr)
 
 
-def _follow(
-    show: Callable[[float | None], list[Item]], recorder: Recorder | None, duration_s: float | None
-) -> tuple[str, bool]:
-    """Show and record until the audio ends or the duration is reached.
+class _Recording:
+    """The recording, if there is one. If it fails, a notice says so and listening goes on.
 
-    Returns:
-        The reason for the end, and whether the input failed; then a notice has given the reason.
+    Attributes:
+        active: whether it records.
+        exit_code: 0, or 2 after a failure.
     """
-    from realtime_mer.core.types import Estimate
-    from realtime_mer.live.hub import End, Notice
 
-    last_notice = ""
+    def __init__(self, recorder: Recorder | None, runner: LiveRunner) -> None:
+        self._recorder = recorder
+        self._hub = runner.hub
+        self.active = recorder is not None
+        self.exit_code = 0
+
+    def drain(self) -> None:
+        """Record the newest estimates."""
+        from realtime_mer.live.hub import Notice
+
+        if self._recorder is None:
+            return
+        try:
+            self._recorder.drain()
+        except UserError as error:
+            self.active = False
+            self.exit_code = error.exit_code
+            self._hub.publish(Notice("recording_stopped", str(error)))
+
+
+def _follow(
+    show: Callable[[float | None], list[Item]], recording: _Recording, duration_s: float | None
+) -> str:
+    """Show and record until the audio ends or the duration is reached; return why it ended."""
+    from realtime_mer.core.types import Estimate
+    from realtime_mer.live.hub import STOPPED, End
+
     while True:
         items = show(REFRESH_S)
-        if recorder is not None:
-            recorder.drain()
+        recording.drain()
         for item in items:
-            if isinstance(item, Notice):
-                last_notice = item.message
             if isinstance(item, End):
-                return item.reason, item.reason == last_notice
+                return item.reason
             if isinstance(item, Estimate) and duration_s is not None and item.t >= duration_s:
-                return "stopped", False
+                return STOPPED
 
 
-def _lines(runner: LiveRunner, row_format: str | None) -> Callable[[float | None], list[Item]]:
+def _lines(
+    runner: LiveRunner, row_format: str | None, recording: _Recording
+) -> Callable[[float | None], list[Item]]:
     """Return a function that prints a line per estimate.
+
+    If standard output fails while a recording is made, the recording goes on.
 
     Its argument is how long to wait for one, in seconds, or None for the last call.
     """
@@ -146,13 +173,23 @@ def _lines(runner: LiveRunner, row_format: str | None) -> Callable[[float | None
         items = subscription.take() if wait_s is None else subscription.wait(wait_s)
         for item in items:
             if isinstance(item, Notice):
-                print(item.message, file=sys.stderr)
-            elif isinstance(item, Estimate):
-                if writer is None:
-                    print(plain_line(item))
-                else:
-                    writer.write(item)
-        sys.stdout.flush()
+                _announce(item.message)
+        try:
+            with writing_output():
+                for item in items:
+                    if not isinstance(item, Estimate):
+                        continue
+                    if writer is None:
+                        print(plain_line(item))
+                    else:
+                        writer.write(item)
+                sys.stdout.flush()
+        except StandardOutputError as error:
+            if not recording.active:
+                raise
+            _announce(f"{error}. The recording goes on")
+            recording.exit_code = error.exit_code
+            discard_output()
         return items
 
     return show

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mer_engine import Engine
 
     from realtime_mer.audio.pcm import PcmFormat
+    from realtime_mer.live.runner import LiveRunner
 
 
 def add_input_arguments(parser: argparse.ArgumentParser) -> None:
@@ -183,6 +184,13 @@ def data_sources(args: argparse.Namespace) -> tuple[str, ...]:
             raise UserError(f"--data {source} is given twice; give each folder once")
         seen.add((kind, folder.resolve()))
     return tuple(args.data)
+
+
+def exit_code(runner: LiveRunner) -> int:
+    """Return the exit code for the end of an input: 0, 2 if it was lost, 1 for a fault here."""
+    if runner.error is None:
+        return 0
+    return runner.error.exit_code if isinstance(runner.error, UserError) else 1
 
 
 def pipeline_config(args: argparse.Namespace) -> PipelineConfig:
