@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realtime_mer.commands.options import (
@@ -55,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="print rows instead of the live display",
     )  # fmt: skip
     group.add_argument(
-        "--record", type=Path, metavar="PATH",
+        "--record", metavar="PATH",
         help="also write every estimate to a new .csv or .jsonl file",
     )  # fmt: skip
     group.add_argument(
@@ -64,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from realtime_mer.audio.local_path import local_path
     from realtime_mer.audio.open_input import open_source
     from realtime_mer.live.hub import STOPPED
     from realtime_mer.live.runner import LiveRunner
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         runner = LiveRunner(source, engine, config=config)
         recorder = None
         if args.record is not None:
-            recorder = stack.enter_context(Recorder(runner.hub, args.record))
+            recorder = stack.enter_context(Recorder(runner.hub, local_path(args.record)))
         _announce(backend_line)
         # Lines show every estimate; the display shows only the newest.
         use_display = args.format is None and sys.stdout.isatty()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import glob
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -89,7 +89,11 @@ def _files_of(text: str) -> Iterator[MusicFile]:
 
 
 def _files_in_folder(folder: Path) -> Iterator[MusicFile]:
-    """Yield the music in a folder and the folders in it, but nothing hidden, sorted."""
+    """Yield the music in a folder and the folders in it, but nothing hidden, sorted.
+
+    Raises:
+        UserError: there is none.
+    """
     errors: list[OSError] = []
     paths: list[Path] = []
     seen = {os.path.realpath(folder)}
@@ -107,9 +111,7 @@ def _files_in_folder(folder: Path) -> Iterator[MusicFile]:
             f"the folder '{os.fsdecode(error.filename)}' cannot be read ({error.strerror})",
         )
     if not paths and not errors:
-        yield _unusable(
-            folder, f"the folder '{folder}' contains no music (.flac, .mp3, .wav and others)"
-        )
+        raise UserError(f"the folder '{folder}' contains no music (.flac, .mp3, .wav and others)")
 
 
 def _is_music(name: str) -> bool:
@@ -153,27 +155,39 @@ def _matching_files(pattern: Path) -> Iterator[MusicFile]:
     """Yield the files that match a pattern, and the music in folders that match.
 
     A pattern without a suffix of its own, such as `album/*`, selects only music.
+
+    Raises:
+        UserError: no music matches.
     """
     parts = pattern.parts
     known = 0
     # A folder whose name has brackets is a folder, not a pattern.
     while exists(Path(*parts[: known + 1])):
         known += 1
-    start = glob.escape(str(Path(*parts[:known])))
-    matches = sorted(map(Path, glob.glob(str(Path(start, *parts[known:])), recursive=True)))  # noqa: PTH207
+    folder, rest = Path(*parts[:known]), parts[known:]
+    try:
+        matches = sorted(folder.glob(str(Path(*rest))))
+    except (OSError, ValueError, NotImplementedError) as error:
+        raise UserError(f"the pattern '{pattern}' cannot be used ({error})") from None
+    if not any(part.startswith(".") for part in rest):
+        matches = [match for match in matches if not _is_hidden(match.relative_to(folder))]
     takes_all = pattern.suffix and not _WILDCARD.search(pattern.suffix)
     found = False
     for match in matches:
         if not is_folder(match) and (takes_all or _is_music(match.name)):
             found = True
             yield MusicFile(str(match), Path(match.name), listed=True)
-    for match in matches:
-        if is_folder(match):
-            music = [file for file in _files_in_folder(match) if file.error is None]
-            found = found or bool(music)
-            yield from music
+    for match in filter(is_folder, matches):
+        with contextlib.suppress(UserError):  # no music in this one
+            for file in _files_in_folder(match):
+                found = True
+                yield file
     if not found:
         raise UserError(f"no music matches '{pattern}'; check the pattern and the folder")
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _is_address(address: str) -> UserError:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from realtime_mer.audio.local_path import local_path
 from realtime_mer.core.config import PipelineConfig, Range
 from realtime_mer.errors import UserError
 
@@ -106,7 +107,7 @@ def add_model_argument(parser: argparse._ActionsContainer) -> None:
     """Add `--model`."""
     parser.add_argument(
         "--model",
-        type=Path,
+        type=local_path,
         default=None,
         metavar="FILE",
         help="a model file made by 'realtime-mer train' (default: the shipped model)",
@@ -175,15 +176,19 @@ def data_sources(args: argparse.Namespace) -> tuple[str, ...]:
     from mer_engine.datasets.problems import DataError
 
     seen: set[tuple[str, Path]] = set()
+    sources: list[str] = []
     for source in args.data:
         try:
             kind, folder = parse_source(source)
         except DataError as error:
             raise UserError(f"--data {source}: {error}") from error
+        path = local_path(str(folder))  # no shell expands the ~ of deam=~/music
+        sources.append(source if path == folder else f"{kind}={path}")
+        folder = path
         if (kind, folder.resolve()) in seen:
             raise UserError(f"--data {source} is given twice; give each folder once")
         seen.add((kind, folder.resolve()))
-    return tuple(args.data)
+    return tuple(sources)
 
 
 def exit_code(runner: LiveRunner) -> int:
