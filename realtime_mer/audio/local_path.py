@@ -58,3 +58,8 @@ def is_file(path: str | Path) -> bool:
 def is_folder(path: str | Path) -> bool:
     """Return whether a folder exists; False where the system does not say."""
     return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_same_path(one: str | Path, other: str | Path) -> bool:
+    """Return whether two paths name the same place, links followed."""
+    return os.path.realpath(one) == os.path.realpath(other)

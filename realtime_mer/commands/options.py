@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realtime_mer.audio.local_path import local_path
@@ -175,7 +175,7 @@ def data_sources(args: argparse.Namespace) -> tuple[str, ...]:
     from mer_engine.datasets.load import parse_source
     from mer_engine.datasets.problems import DataError
 
-    seen: set[tuple[str, Path]] = set()
+    seen: set[tuple[str, str]] = set()
     sources: list[str] = []
     for source in args.data:
         try:
@@ -183,11 +183,11 @@ def data_sources(args: argparse.Namespace) -> tuple[str, ...]:
         except DataError as error:
             raise UserError(f"--data {source}: {error}") from error
         path = local_path(str(folder))  # no shell expands the ~ of deam=~/music
-        sources.append(source if path == folder else f"{kind}={path}")
-        folder = path
-        if (kind, folder.resolve()) in seen:
+        known = (kind, os.path.realpath(path))  # Path.resolve raises for a circle of links
+        if known in seen:
             raise UserError(f"--data {source} is given twice; give each folder once")
-        seen.add((kind, folder.resolve()))
+        seen.add(known)
+        sources.append(source if path == folder else f"{kind}={path}")
     return tuple(sources)
 
 
