@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -84,12 +85,13 @@ def output_paths(
 
 def _free_path(place: Path, suffix: str, taken: set[str]) -> Path:
     """Return a path that no file before has: song.csv, then song.mp3.csv, then song.mp3-2.csv."""
-    names = [f"{place.stem}{suffix}", f"{place.name}{suffix}"]
-    while str(place.parent / names[0]).casefold() in taken:  # macOS and Windows ignore case
-        names.append(f"{place.name}-{len(names)}{suffix}")
-        del names[0]
-    taken.add(str(place.parent / names[0]).casefold())
-    return place.parent / names[0]
+    numbered = (f"{place.name}-{number}{suffix}" for number in itertools.count(2))
+    for name in itertools.chain((f"{place.stem}{suffix}", f"{place.name}{suffix}"), numbered):
+        path = place.parent / name
+        if str(path).casefold() not in taken:  # macOS and Windows ignore case
+            taken.add(str(path).casefold())
+            return path
+    raise AssertionError("there is always another number")
 
 
 def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[str]) -> None:
