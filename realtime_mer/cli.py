@@ -15,7 +15,6 @@ from realtime_mer.commands.streams import (
     discard_output,
     prepare_streams,
     reason_of,
-    writing_output,
 )
 
 # In the order in which a new user needs them; each is a module of `realtime_mer.commands`.
@@ -157,8 +156,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _flush_output() -> int:
-    with writing_output():
-        sys.stdout.flush()
+    sys.stdout.flush()
     return 0
 
 

@@ -15,7 +15,7 @@ from realtime_mer.commands.options import (
     chosen_engine,
     pipeline_config,
 )
-from realtime_mer.commands.streams import StandardOutputError, reason_of, writing_output
+from realtime_mer.commands.streams import StandardOutputError, reason_of
 from realtime_mer.errors import UserError, printable
 from realtime_mer.outputs.table import FORMATS, TableWriter, table_writer
 
@@ -304,10 +304,9 @@ class _SharedTable:
         self._writer: TableWriter | None = None
 
     def write(self, estimate: Estimate, name: str) -> None:
-        with writing_output():
-            if self._writer is None:
-                self._writer = table_writer(self.row_format, sys.stdout, with_file=self._with_file)
-            self._writer.write(estimate, file=name if self._with_file else None)
+        if self._writer is None:
+            self._writer = table_writer(self.row_format, sys.stdout, with_file=self._with_file)
+        self._writer.write(estimate, file=name if self._with_file else None)
 
 
 class _ShareOfTable:

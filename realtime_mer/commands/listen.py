@@ -15,7 +15,7 @@ from realtime_mer.commands.options import (
     pcm_format,
     pipeline_config,
 )
-from realtime_mer.commands.streams import StandardOutputError, discard_output, writing_output
+from realtime_mer.commands.streams import StandardOutputError, discard_output
 from realtime_mer.errors import UserError
 from realtime_mer.outputs.table import FORMATS
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from realtime_mer.live.hub import Item
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.outputs.recorder import Recorder
+    from realtime_mer.outputs.table import TableWriter
 
 HELP = "listen and show the emotion in the terminal"
 DESCRIPTION = """\
@@ -167,23 +168,22 @@ def _lines(
     from realtime_mer.outputs.terminal import plain_line
 
     subscription = runner.hub.subscribe_lossless()
-    writer = None if row_format is None else table_writer(row_format, sys.stdout)
+    writer: TableWriter | None = None
 
     def show(wait_s: float | None) -> list[Item]:
+        nonlocal writer
         items = subscription.take() if wait_s is None else subscription.wait(wait_s)
-        for item in items:
-            if isinstance(item, Notice):
-                _announce(item.message)
         try:
-            with writing_output():
-                for item in items:
-                    if not isinstance(item, Estimate):
-                        continue
-                    if writer is None:
-                        print(plain_line(item))
-                    else:
+            for item in items:
+                if isinstance(item, Notice):
+                    _announce(item.message)
+                elif isinstance(item, Estimate):
+                    if row_format is not None:
+                        writer = writer or table_writer(row_format, sys.stdout)
                         writer.write(item)
-                sys.stdout.flush()
+                    else:
+                        print(plain_line(item))
+            sys.stdout.flush()
         except StandardOutputError as error:
             if not recording.active:
                 raise

@@ -20,7 +20,7 @@ from realtime_mer.commands.options import (
     pcm_format,
     pipeline_config,
 )
-from realtime_mer.commands.streams import StandardOutputError, discard_output, writing_output
+from realtime_mer.commands.streams import StandardOutputError, discard_output
 
 if TYPE_CHECKING:
     from realtime_mer.audio.source import Source
@@ -280,8 +280,7 @@ class _ServeRun:
 def _print_if_possible(line: str) -> None:
     """Print a line to standard output; serve without it if that is closed or its disk is full."""
     try:
-        with writing_output():
-            print(line, flush=True)
+        print(line, flush=True)
     except StandardOutputError:
         discard_output()
 
