@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from realtime_mer.audio.file import AUDIO_SUFFIXES, open_file
-from realtime_mer.audio.local_path import is_file, is_file_address, local_path
+from realtime_mer.audio.local_path import is_file, is_file_address, is_folder, local_path
 from realtime_mer.audio.pcm import PcmFormat, PcmSource
 from realtime_mer.audio.source import InputKind, Source
 from realtime_mer.audio.url import UrlSource, looks_like_url
@@ -111,7 +111,12 @@ def open_source(
         case InputKind.MICROPHONE:
             from realtime_mer.audio.microphone import MicrophoneSource
 
-            return MicrophoneSource(spec)
+            try:
+                return MicrophoneSource(spec)
+            except UserError:
+                if not is_folder(spec):
+                    raise
+                return open_file(local_path(spec))  # says that a folder is no input
 
 
 def _names_device(spec: str) -> bool:

@@ -64,7 +64,7 @@ def find_music(texts: Iterable[str]) -> list[MusicFile]:
 def _identity(file: MusicFile) -> str:
     try:
         return file.name if file.error else os.path.realpath(file.name)
-    except ValueError:  # a null character, from a playlist
+    except (OSError, ValueError):  # the current folder is gone; a null character of a playlist
         return file.name
 
 

@@ -79,6 +79,8 @@ def output_paths(
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"the folder {output} cannot be created ({error.strerror})") from error
+    if not os.access(output, os.W_OK | os.X_OK):  # before all files are analysed in vain
+        raise UserError(f"the folder {output} cannot be written; check its permissions")
     taken: set[str] = set()
     return [None if f.error else _free_path(output / f.place, suffix, taken) for f in files]
 

@@ -101,6 +101,16 @@ def test_home_and_addresses_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
                 assert source.info.name == "a song.wav"
 
 
+def test_a_folder_is_not_called_a_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: list[InputDevice]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("songs").mkdir()
+    devices.clear()
+    with pytest.raises(UserError, match="'songs' is a folder"):
+        open_source("songs")
+
+
 def test_options_reach_the_source(tmp_path: Path) -> None:
     path = tmp_path / "song.wav"
     soundfile.write(path, music(0.1, 44_100), 44_100)

@@ -177,6 +177,18 @@ def test_an_entry_with_a_null_character_is_told_by_the_decoder() -> None:
     assert file.name == "/a\0b.mp3"
 
 
+def test_the_current_folder_may_be_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    song = str(tmp_path / "music" / "b.mp3")
+    assert [file.name for file in find_music(["song.wav", song, "demo"])] == [
+        "song.wav",
+        song,
+        "demo",
+    ]
+
+
 def test_a_folder_that_cannot_be_read(library: Path) -> None:
     """As root only without the right to read everything."""
     locked = library / "music" / "locked"
