@@ -158,9 +158,8 @@ def _lines(
 ) -> Callable[[float | None], list[Item]]:
     """Return a function that prints a line per estimate.
 
-    If standard output fails while a recording is made, the recording goes on.
-
-    Its argument is how long to wait for one, in seconds, or None for the last call.
+    Its argument is how long to wait for one, in seconds, or None for the last call. If standard
+    output fails while a recording is made, the recording goes on.
     """
     from realtime_mer.core.types import Estimate
     from realtime_mer.live.hub import Notice
@@ -173,16 +172,19 @@ def _lines(
     def show(wait_s: float | None) -> list[Item]:
         nonlocal writer
         items = subscription.take() if wait_s is None else subscription.wait(wait_s)
+        for item in items:
+            if isinstance(item, Notice):
+                _announce(item.message)
         try:
+            if writer is None and row_format is not None:
+                writer = table_writer(row_format, sys.stdout)  # prints the header
             for item in items:
-                if isinstance(item, Notice):
-                    _announce(item.message)
-                elif isinstance(item, Estimate):
-                    if row_format is not None:
-                        writer = writer or table_writer(row_format, sys.stdout)
-                        writer.write(item)
-                    else:
-                        print(plain_line(item))
+                if not isinstance(item, Estimate):
+                    continue
+                if writer is None:
+                    print(plain_line(item))
+                else:
+                    writer.write(item)
             sys.stdout.flush()
         except StandardOutputError as error:
             if not recording.active:

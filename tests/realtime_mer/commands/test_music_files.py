@@ -189,6 +189,7 @@ def test_the_current_folder_may_be_gone(tmp_path: Path, monkeypatch: pytest.Monk
     ]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions")
 def test_a_folder_that_cannot_be_read(library: Path) -> None:
     """As root only without the right to read everything."""
     locked = library / "music" / "locked"
