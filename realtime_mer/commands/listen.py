@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from realtime_mer.commands.options import (
@@ -21,6 +23,7 @@ from realtime_mer.outputs.table import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
     from realtime_mer.live.hub import Item
     from realtime_mer.live.runner import LiveRunner
@@ -129,11 +132,25 @@ class _Recording:
         if self._recorder is None:
             return
         try:
-            self._recorder.drain()
+            with _delayed_interrupt():
+                self._recorder.drain()
         except UserError as error:
             self.active = False
             self.exit_code = error.exit_code
             self._hub.publish(Notice("recording_stopped", str(error)))
+
+
+@contextmanager
+def _delayed_interrupt() -> Iterator[None]:
+    """Let Ctrl-C take effect after the body, which loses no row on its way to the file."""
+    interrupts: list[tuple[int, FrameType | None]] = []
+    previous = signal.signal(signal.SIGINT, lambda *interrupt: interrupts.append(interrupt))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    if interrupts and callable(previous):  # otherwise Ctrl-C is ignored
+        previous(*interrupts[0])
 
 
 def _follow(
