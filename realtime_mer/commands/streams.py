@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -87,10 +88,8 @@ class _Output(io.TextIOWrapper):
 def _output_error(error: OSError) -> Exception:
     if isinstance(error, BrokenPipeError):
         return error
-    return StandardOutputError(
-        f"standard output cannot be written ({reason_of(error)}); free some space or name another "
-        "output"
-    )
+    reason = "it is closed" if error.errno == errno.EBADF else reason_of(error)
+    return StandardOutputError(f"standard output cannot be written ({reason}); direct it elsewhere")
 
 
 class _Messages(io.TextIOWrapper):

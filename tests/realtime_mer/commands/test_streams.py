@@ -62,7 +62,7 @@ def run(
     ("output", "reason"),
     [
         pytest.param("> /dev/full", "No space left on device", marks=needs_full_device),
-        (">&-", "Bad file descriptor"),
+        (">&-", "it is closed"),
     ],
 )
 def test_an_output_that_cannot_be_written_is_told(
