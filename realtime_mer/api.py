@@ -16,6 +16,7 @@ from mer_engine import ModelError, load_engine
 from numpy.typing import ArrayLike, NDArray
 
 from realtime_mer.analysis import Analysis
+from realtime_mer.audio.local_path import is_file_address
 from realtime_mer.audio.microphone import InputDevice, list_input_devices
 from realtime_mer.audio.open_input import open_file_or_demo, open_source
 from realtime_mer.audio.source import Input, InputKind, blocks_of
@@ -115,7 +116,7 @@ def analyze(
                 f"sample_rate_hz is {sample_rate_hz}, but {path} is a file, which has a rate of "
                 "its own; leave sample_rate_hz out"
             )
-        if looks_like_url(path):
+        if looks_like_url(path) and not is_file_address(path):
             raise UserError(f"{path} is an address; listen() takes those, analyze() takes files")
         with open_file_or_demo(path, block_s=BLOCK_S) as source:
             return _analyze(source.info, blocks_of(source), engine, config)

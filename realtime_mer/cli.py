@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import NoReturn
 
 from realtime_mer import __version__
+from realtime_mer.commands.streams import (
+    StandardOutputError,
+    discard_output,
+    prepare_streams,
+    reason_of,
+)
 
 # In the order in which a new user needs them; each is a module of `realtime_mer.commands`.
 COMMANDS = (
@@ -131,27 +136,49 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 success, 1 a check failed, 2 an error that the user can correct, 130
         interrupted, 141 the reader of standard output is gone.
     """
+    prepare_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = build_parser()
     if not arguments:
-        parser.print_help(sys.stderr)
+        build_parser().print_help(sys.stderr)
         return 2
+    program = f"realtime-mer {arguments[0]}" if arguments[0] in COMMANDS else "realtime-mer"
+    try:
+        code = _guarded(program, lambda: _run(arguments))
+    except SystemExit as left:
+        sys.exit(left.code or _guarded(program, _flush_output))
+    return _guarded(program, _flush_output) or code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    args = build_parser().parse_args(arguments)
+    code: int = command_module(args.command).run(args)
+    return code
+
+
+def _flush_output() -> int:
+    sys.stdout.flush()
+    return 0
+
+
+def _guarded(program: str, action: Callable[[], int]) -> int:
+    """Return the exit code of an action; errors that are no bugs become sentences and codes."""
     from mer_engine.errors import ModelError
 
     from realtime_mer.errors import UserError
 
-    args = parser.parse_args(arguments)
     try:
-        code: int = command_module(args.command).run(args)
-        sys.stdout.flush()
+        return action()
     except (UserError, ModelError) as error:
-        print(f"realtime-mer {args.command}: {error}", file=sys.stderr)
-        return getattr(error, "exit_code", 2)
+        message, code = str(error), getattr(error, "exit_code", 2)
+        if isinstance(error, StandardOutputError):
+            discard_output()
     except KeyboardInterrupt:
-        print(file=sys.stderr)
-        return 130
+        message, code = "", 130
     except BrokenPipeError:
         # The reader of standard output is gone (`| head`): end quietly, as other tools do.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return 141
+    except OSError as error:
+        message, code = reason_of(error), 2
+    print(f"{program}: {message}" if message else "", file=sys.stderr)
     return code

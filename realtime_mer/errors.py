@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import re
+
+_LONE_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Return valid Unicode: bytes of a file name that are not UTF-8 become U+FFFD."""
+    return _LONE_SURROGATES.sub("\ufffd", text)
+
 
 class UserError(Exception):
     """An error that the user can correct.
 
     The message says what is wrong, with the value, and what to do. Commands print it to standard
-    error and exit with `exit_code`.
+    error and exit with `exit_code`. It is valid Unicode, whatever names it contains.
     """
 
     exit_code = 2
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class BadSamplesError(UserError):

@@ -33,13 +33,20 @@ def cache_folder(platform: str = sys.platform, environ: Mapping[str, str] | None
         return Path(chosen)
     if platform == "win32":
         local = environ.get("LOCALAPPDATA")
-        base = Path(local) if local else Path.home() / "AppData" / "Local"
+        base = Path(local) if local else _home() / "AppData" / "Local"
         return base / "realtime-mer" / "Cache"
     if platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "realtime-mer"
+        return _home() / "Library" / "Caches" / "realtime-mer"
     # The XDG specification says to ignore a relative path.
     named = Path(environ.get("XDG_CACHE_HOME", ""))
-    return (named if named.is_absolute() else Path.home() / ".cache") / "realtime-mer"
+    return (named if named.is_absolute() else _home() / ".cache") / "realtime-mer"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # a user of a container without a home: a folder that cannot be made
+        return Path(os.devnull)
 
 
 def write_file(path: Path, header: Mapping[str, Any], content: bytes) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from realtime_mer.audio.file import AUDIO_SUFFIXES, open_file
+from realtime_mer.audio.local_path import is_file, is_file_address, is_folder, local_path
 from realtime_mer.audio.pcm import PcmFormat, PcmSource
 from realtime_mer.audio.source import InputKind, Source
 from realtime_mer.audio.url import UrlSource, looks_like_url
@@ -25,13 +26,14 @@ def input_kind(spec: str) -> InputKind:
         return InputKind.BROWSER
     if spec == "-":
         return InputKind.PCM
+    if is_file_address(spec):
+        return InputKind.FILE
     if looks_like_url(spec):
         return InputKind.URL
     if word == "default" or spec.isdigit():
         return InputKind.MICROPHONE
-    path = Path(spec)
-    is_path = "/" in spec or "\\" in spec or path.suffix.lower() in AUDIO_SUFFIXES
-    if path.is_file() or (is_path and not _names_device(spec)):
+    is_path = "/" in spec or "\\" in spec or Path(spec).suffix.lower() in AUDIO_SUFFIXES
+    if is_file(spec) or (is_path and not _names_device(spec)):
         return InputKind.FILE
     return InputKind.MICROPHONE
 
@@ -50,14 +52,16 @@ def default_input() -> tuple[str, str]:
 def open_file_or_demo(name: str, *, loop: bool = False, block_s: float = 0.02) -> Source:
     """Open a file, or the built-in piece if the name is "demo" and there is no such file.
 
+    The name may begin with `~` or `file://`.
+
     Raises:
         UserError: the file does not exist or cannot be used.
     """
-    if name == "demo" and not Path(name).is_file():
+    if name == "demo" and not is_file(name):
         from realtime_mer.audio.demo import DemoSource
 
         return DemoSource(loop=loop, block_s=block_s)
-    return open_file(Path(name), loop=loop, block_s=block_s)
+    return open_file(local_path(name), loop=loop, block_s=block_s)
 
 
 def open_source(
@@ -94,7 +98,7 @@ def open_source(
 
             return DemoSource(loop=loop, block_s=block_s)
         case InputKind.FILE:
-            return open_file(Path(spec), loop=loop, block_s=block_s)
+            return open_file(local_path(spec), loop=loop, block_s=block_s)
         case InputKind.PCM:
             return PcmSource(pcm or PcmFormat(), block_s=block_s)
         case InputKind.URL:
@@ -107,7 +111,12 @@ def open_source(
         case InputKind.MICROPHONE:
             from realtime_mer.audio.microphone import MicrophoneSource
 
-            return MicrophoneSource(spec)
+            try:
+                return MicrophoneSource(spec)
+            except UserError:
+                if not is_folder(spec):
+                    raise
+                return open_file(local_path(spec))  # says that a folder is no input
 
 
 def _names_device(spec: str) -> bool:

@@ -6,9 +6,11 @@ import atexit
 import contextlib
 import os
 import re
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO
 
 # mpg123 (in libsndfile), ALSA, JACK and PortAudio write to file descriptor 2 and this cannot be
@@ -38,7 +40,7 @@ def without_library_noise() -> Iterator[None]:
             yield
             return
         if _capture is None:
-            _capture = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - used until the end
+            _capture = _open_capture()
             atexit.register(_capture.close)
         try:
             os.dup2(_capture.fileno(), _STDERR)
@@ -63,4 +65,15 @@ def _release(capture: IO[bytes], to: int) -> None:
         line for line in captured.splitlines(keepends=True) if not _NOISE.search(line)
     )
     if others:
-        os.write(to, others)
+        with contextlib.suppress(OSError):  # a full disk
+            os.write(to, others)
+
+
+def _open_capture() -> IO[bytes]:
+    """Open a file for what is written in a body; one that keeps nothing if there is no place."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            return os.fdopen(os.memfd_create("messages"), "w+b", buffering=0)
+    with contextlib.suppress(OSError):
+        return tempfile.TemporaryFile(buffering=0)
+    return Path(os.devnull).open("w+b", buffering=0)

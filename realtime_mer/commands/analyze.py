@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,8 @@ from realtime_mer.commands.options import (
     chosen_engine,
     pipeline_config,
 )
-from realtime_mer.errors import UserError
+from realtime_mer.commands.streams import StandardOutputError, reason_of
+from realtime_mer.errors import UserError, printable
 from realtime_mer.outputs.table import FORMATS, TableWriter, table_writer
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from realtime_mer.core.config import PipelineConfig
     from realtime_mer.core.requests import Computation
     from realtime_mer.core.types import Estimate
+    from realtime_mer.outputs.table_file import TableFile
 
 HELP = "run files through the same pipeline, as fast as possible"
 DESCRIPTION = """\
@@ -33,7 +35,9 @@ row per estimate. The values equal those of 'serve --input FILE' and
 'listen --input FILE'.
 
 Reads wav, flac, ogg, opus and mp3, and every format of ffmpeg if ffmpeg is
-installed. 'demo' instead of a file is the built-in piece.
+installed. 'demo' instead of a file is the built-in piece. A folder stands for
+the music in it and in its folders, a playlist for the files that it names. A
+file that is given twice is analysed once.
 
 Rows go to standard output, or with -o into a file. With several files, -o names
 a folder, which gets one table per file. Progress is on standard error.
@@ -42,6 +46,7 @@ EXAMPLES = """\
   realtime-mer analyze song.flac
   realtime-mer analyze song.flac --hop 0.5 --format jsonl | jq .valence
   realtime-mer analyze album/*.mp3 -o emotions/ --plot emotions/
+  realtime-mer analyze ~/Music party.m3u8 -o emotions/
   realtime-mer analyze demo --plot demo.png -o demo.csv
 
 exit code:
@@ -57,7 +62,13 @@ MAX_OPEN_FILES = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", metavar="FILE", help="an audio file, or 'demo'")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="an audio file, a folder, a playlist (m3u, m3u8, pls, xspf), a pattern such as "
+        "'music/**/*.mp3', or 'demo'",
+    )
     group = parser.add_argument_group("output")
     group.add_argument(
         "--format", choices=FORMATS, default=None,
@@ -66,8 +77,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "-o", "--output", metavar="PATH",
-        help="write the rows to this file; with several files, or if PATH ends in a slash, to this "
-        "folder, which is created if necessary (default: standard output)",
+        help="write the rows to this file (.csv, .jsonl or .ndjson); with several files, or if "
+        "PATH ends in a slash, to this folder, which is created if necessary (default: standard "
+        "output)",
     )  # fmt: skip
     group.add_argument(
         "--plot", metavar="PATH.png",
@@ -77,79 +89,132 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_pipeline_arguments(parser)
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A file, and the table and plot of its own if it has any; or why it cannot be analysed."""
+
+    name: str
+    error: UserError | None
+    table: Path | None
+    plot: Path | None
+
+
 def run(args: argparse.Namespace) -> int:
     config = pipeline_config(args)
-    names: list[str] = args.files
-    row_format = args.format or _format_of(args.output)
-    tables = _output_paths(names, args.output, f".{row_format}")
-    plots = _output_paths(names, args.plot, ".png")
-    for target in (*tables.values(), *plots.values()):
-        _refuse_overwriting_input(target, names)
-    for plot in plots.values():
-        if plot.suffix.lower() != ".png":
-            raise UserError(f"the plot {plot} must end in .png, the only format of plots")
+    jobs, shared = _jobs(args)
+    if len(jobs) == 1 and jobs[0].error is not None:
+        raise jobs[0].error
     engine, backend_line = chosen_engine(args)
     # Like the progress bar: only on a terminal.
     if sys.stderr.isatty() and not args.quiet:
         print(backend_line, file=sys.stderr)
-    failures: list[str] = []
-    with _Rows(tables, row_format, with_file=len(names) > 1) as rows, _progress(args.quiet) as bar:
-        for name, estimates, error in _analyze_in_order(names, engine, config, rows, bar):
+    failures: list[Exception] = []
+    with (
+        _progress(len(jobs), args.quiet) as bar,
+        closing(_analyze_in_order(jobs, engine, config, shared, bar)) as analyses,
+    ):
+        for job, estimates, error in analyses:
             try:
                 if error is not None:
                     raise error
-                if name in plots:
+                if job.plot is not None:
                     from realtime_mer.outputs.plot import save_plot
 
-                    save_plot(estimates, Path(name).name, plots[name])
-            except UserError as failure:
-                if len(names) == 1:
-                    raise
-                failures.append(str(failure))
-    if failures:
-        listed = "".join(f"\n  {failure}" for failure in failures)
-        raise UserError(f"{len(failures)} of {len(names)} files could not be analysed:{listed}")
-    return 0
+                    save_plot(estimates, Path(job.name).name, job.plot)
+            except (StandardOutputError, BrokenPipeError):
+                raise
+            except OSError as failure:
+                failures.append(UserError(f"{job.name} cannot be read ({reason_of(failure)})"))
+            except Exception as failure:
+                failures.append(failure)
+    return _report(failures, jobs)
+
+
+def _report(failures: list[Exception], jobs: list[_Job]) -> int:
+    """Return the exit code 0, or raise an error that names every failure."""
+    if not failures:
+        return 0
+    listed = "".join(f"\n  {failure}" for failure in failures)
+    summary = UserError(f"{len(failures)} of {len(jobs)} files could not be analysed:{listed}")
+    for failure in failures:
+        if not isinstance(failure, UserError):  # a fault of this program
+            raise failure from summary
+    raise failures[0] if len(jobs) == 1 else summary
+
+
+def _jobs(args: argparse.Namespace) -> tuple[list[_Job], _SharedTable]:
+    """Return what is to be done, and the table of the files without one of their own."""
+    from realtime_mer.commands.music_files import find_music
+    from realtime_mer.commands.output_paths import output_paths, refuse_overwriting, row_format
+
+    files = find_music(args.files)
+    several = len(files) > 1 or files[0].listed
+    form = row_format(args.output, args.format, several=several)
+    plots = output_paths(files, args.plot, ".png", several=several)
+    for plot in plots:
+        if plot is not None and plot.suffix.lower() != ".png":
+            raise UserError(f"the plot {plot} must end in .png, the only format of plots")
+    tables = output_paths(files, args.output, f".{form}", several=several)
+    refuse_overwriting(filter(None, (*tables, *plots)), [file.name for file in files])
+    jobs = [
+        _Job(file.name, file.error, table, plot)
+        for file, table, plot in zip(files, tables, plots, strict=True)
+    ]
+    return jobs, _SharedTable(form, with_file=several)
 
 
 def _analyze_in_order(
-    names: list[str],
+    jobs: list[_Job],
     engine: Engine,
     config: PipelineConfig,
-    rows: _Rows,
-    advance: Callable[[str, float], None],
-) -> Iterator[tuple[str, list[Estimate], Exception | None]]:
+    shared: _SharedTable,
+    advance: Callable[[str, float | None], None],
+) -> Generator[tuple[_Job, list[Estimate], Exception | None]]:
     """Analyse several files at once and write their rows in order.
 
     Yields:
-        In order: the name of a file, its estimates, and the error that ended it, or None.
+        In order: a file, its estimates, and the error that ended it, or None.
     """
     from realtime_mer.core.batching import run_each
 
-    results = [_FileResult(rows.writer_for(name)) for name in names]
+    results = [
+        _FileResult(
+            _ShareOfTable(shared, job.name)
+            if job.table is None
+            else _OwnTable(job.table, shared.row_format)
+        )
+        for job in jobs
+    ]
     first = 0  # the file whose rows are being written; later files wait
 
     computations = (
-        _analyze_file(name, engine, config, result.add, advance)
-        for name, result in zip(names, results, strict=True)
+        _analyze_file(job, engine, config, result.add, advance)
+        for job, result in zip(jobs, results, strict=True)
     )
     results[0].start_writing()
-    for index, error in run_each(engine, computations, max_batch=MAX_OPEN_FILES):
-        results[index].end(error)
-        while first < len(results) and results[first].ended:
-            result = results[first]
-            yield names[first], result.estimates, result.error
-            result.estimates = []
-            first += 1
-            if first < len(results):
-                results[first].start_writing()
+    try:
+        for index, error in run_each(engine, computations, max_batch=MAX_OPEN_FILES):
+            advance(jobs[index].name, None)
+            results[index].ended = True
+            results[index].fail(error)
+            while first < len(results) and results[first].ended:
+                result = results[first]
+                result.finish()
+                yield jobs[first], result.estimates, result.error
+                result.estimates = []
+                first += 1
+                if first < len(results):
+                    results[first].start_writing()
+    finally:
+        if first < len(results):  # interrupted: keep the rows
+            results[first].finish()
 
 
 class _FileResult:
     """The estimates of one file, buffered until the rows of the files before it are written."""
 
-    def __init__(self, write: Callable[[Estimate], None]) -> None:
-        self._write = write
+    def __init__(self, table: _ShareOfTable | _OwnTable) -> None:
+        self._table = table
         self._writing = False
         self.estimates: list[Estimate] = []
         self.error: Exception | None = None
@@ -161,7 +226,8 @@ class _FileResult:
         try:
             self._write_all(self.estimates)
         except UserError as error:
-            self._writing, self.error = False, error
+            self._writing = False
+            self.fail(error)
 
     def add(self, estimates: list[Estimate]) -> None:
         """Add the next estimates."""
@@ -169,23 +235,28 @@ class _FileResult:
         if self._writing:
             self._write_all(estimates)
 
-    def end(self, error: Exception | None) -> None:
-        """Mark the file as finished; `error` is what went wrong, if anything."""
-        # An error of writing came first and is the one to report.
+    def fail(self, error: Exception | None) -> None:
+        """Keep what went wrong, if anything. The first error is the one to report."""
         self.error = self.error or error
-        self.ended = True
+
+    def finish(self) -> None:
+        """Complete the table."""
+        try:
+            self._table.close()
+        except UserError as error:
+            self.fail(error)
 
     def _write_all(self, estimates: list[Estimate]) -> None:
         for estimate in estimates:
-            self._write(estimate)
+            self._table.write(estimate)
 
 
 def _analyze_file(
-    name: str,
+    job: _Job,
     engine: Engine,
     config: PipelineConfig,
     add: Callable[[list[Estimate]], None],
-    advance: Callable[[str, float], None],
+    advance: Callable[[str, float | None], None],
 ) -> Computation[None]:
     """Analyse one file; pass its estimates to `add` as they are computed."""
     from realtime_mer.audio.open_input import open_file_or_demo
@@ -193,6 +264,9 @@ def _analyze_file(
     from realtime_mer.core.pipeline import Pipeline
     from realtime_mer.core.recording import analyze_requests
 
+    if job.error is not None:
+        raise job.error
+    name = job.name
     with open_file_or_demo(name, block_s=BLOCK_S) as source:
         info = source.info
         pipeline = Pipeline(
@@ -216,92 +290,76 @@ def _analyze_file(
             raise
 
 
-class _Rows:
-    """Writes the rows: one shared table on standard output, or one table per file."""
+class _SharedTable:
+    """The table on standard output. It begins with the first row.
 
-    def __init__(self, tables: dict[str, Path], row_format: str, *, with_file: bool) -> None:
-        self._tables = tables
-        self._format = row_format
+    Args:
+        row_format: `csv` or `jsonl`.
+        with_file: name the file in each row.
+    """
+
+    def __init__(self, row_format: str, *, with_file: bool) -> None:
+        self.row_format = row_format
         self._with_file = with_file
-        self._shared: TableWriter | None = None
-        self._open = ExitStack()
+        self._writer: TableWriter | None = None
 
-    def __enter__(self) -> _Rows:
-        return self
+    def write(self, estimate: Estimate, name: str) -> None:
+        if self._writer is None:
+            self._writer = table_writer(self.row_format, sys.stdout, with_file=self._with_file)
+        self._writer.write(estimate, file=name if self._with_file else None)
 
-    def __exit__(self, *error: object) -> None:
-        self._open.close()
 
-    def writer_for(self, name: str) -> Callable[[Estimate], None]:
-        """Return the function that writes a file's estimates; the first one opens the table."""
-        writer: TableWriter | None = None
+class _ShareOfTable:
+    """The rows of one file in the table on standard output."""
 
-        def write(estimate: Estimate) -> None:
-            nonlocal writer
-            if name in self._tables:
-                if writer is None:
-                    writer = self._table(self._tables[name])
-                writer.write(estimate)
-                return
-            if self._shared is None:
-                self._shared = table_writer(self._format, sys.stdout, with_file=self._with_file)
-            self._shared.write(estimate, file=name if self._with_file else None)
+    def __init__(self, table: _SharedTable, name: str) -> None:
+        self._table = table
+        self._name = name
 
-        return write
+    def write(self, estimate: Estimate) -> None:
+        self._table.write(estimate, self._name)
 
-    def _table(self, path: Path) -> TableWriter:
-        # The table of the file before is complete.
-        self._open.close()
+    def close(self) -> None:
+        """Do nothing: the rows of the next file follow."""
+
+
+class _OwnTable:
+    """The table of one file, created with the first row."""
+
+    def __init__(self, path: Path, row_format: str) -> None:
+        self._path = path
+        self._format = row_format
+        self._file: TableFile | None = None
+
+    def write(self, estimate: Estimate) -> None:
+        from realtime_mer.outputs.table_file import TableFile
+
+        with self._explaining():
+            if self._file is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = TableFile(self._path, self._format)
+            self._file.write(estimate)
+
+    def close(self) -> None:
+        if self._file is not None:
+            with self._explaining():
+                self._file.close()
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            stream = self._open.enter_context(path.open("w", encoding="utf-8", newline=""))
+            yield
         except OSError as error:
-            raise UserError(f"{path} cannot be written ({error.strerror})") from error
-        return table_writer(self._format, stream)
-
-
-def _format_of(output: str | None) -> str:
-    return "jsonl" if output and Path(output).suffix in (".jsonl", ".ndjson") else "csv"
-
-
-def _output_paths(names: list[str], path: str | None, suffix: str) -> dict[str, Path]:
-    """Return the output file of each input; empty if no output was given."""
-    if path is None:
-        return {}
-    output = Path(path)
-    if len(names) == 1 and not output.is_dir() and not path.endswith(("/", os.sep)):
-        return {names[0]: output}
-    if output.is_file():
-        raise UserError(
-            f"{output} is a file, but {len(names)} files were given; name a folder instead"
-        )
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"the folder {output} cannot be created ({error.strerror})") from error
-    targets: dict[str, Path] = {}
-    for name in names:
-        target = output / f"{Path(name).stem}{suffix}"
-        # Equal names, or song.mp3 next to song.flac: keep the suffix, then number them.
-        if target in targets.values():
-            target = output / f"{Path(name).name}{suffix}"
-        number = 2
-        while target in targets.values():
-            target = output / f"{Path(name).name}-{number}{suffix}"
-            number += 1
-        targets[name] = target
-    return targets
-
-
-def _refuse_overwriting_input(target: Path, names: list[str]) -> None:
-    for name in names:
-        if target.exists() and Path(name).exists() and target.samefile(name):
-            raise UserError(f"{target} is an input file; writing there would destroy it")
+            raise UserError(f"{self._path} cannot be written ({error.strerror})") from error
 
 
 @contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[str, float], None]]:
-    """Show a progress bar on standard error if it is a terminal; yield its update function."""
+def _progress(count: int, quiet: bool) -> Iterator[Callable[[str, float | None], None]]:
+    """Show progress bars on standard error if it is a terminal; yield the update function.
+
+    There is one for each file that is being analysed, and one for all where there are several.
+    The function takes the name of a file and the analysed fraction of it, None at its end.
+    """
     if quiet or not sys.stderr.isatty():
         yield lambda name, fraction: None
         return
@@ -309,17 +367,23 @@ def _progress(quiet: bool) -> Iterator[Callable[[str, float], None]]:
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # names have brackets
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        everything = progress.add_task(f"{count} files", total=count, visible=count > 1)
         tasks: dict[str, TaskID] = {}
 
-        def advance(name: str, fraction: float) -> None:
+        def advance(name: str, fraction: float | None) -> None:
+            if fraction is None:
+                progress.advance(everything)
+                if name in tasks:
+                    progress.remove_task(tasks.pop(name))
+                return
             if name not in tasks:
-                tasks[name] = progress.add_task(Path(name).name, total=1.0)
+                tasks[name] = progress.add_task(printable(Path(name).name), total=1.0)
             progress.update(tasks[name], completed=fraction)
 
         yield advance

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from realtime_mer.audio.local_path import local_path
 from realtime_mer.commands.options import add_model_argument
 from realtime_mer.errors import UserError
 
@@ -50,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=local_path,
         metavar="FOLDER",
         help="write the engines to this folder (created if necessary) instead of the user's cache",
     )

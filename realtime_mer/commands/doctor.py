@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from realtime_mer.audio.local_path import local_path
 from realtime_mer.commands.options import add_backend_argument, add_input_arguments, pcm_format
 from realtime_mer.errors import UserError
 
@@ -101,8 +102,6 @@ class Report:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from pathlib import Path
-
     add_input_arguments(parser)
     group = parser.add_argument_group("checks")
     group.add_argument("--no-listen", action="store_true", help="do not record from the input")
@@ -110,7 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--port", type=int, default=8765, help="the port that 'serve' will use (default: 8765)"
     )
     group.add_argument(
-        "--model", type=Path, default=None, metavar="FILE",
+        "--model", type=local_path, default=None, metavar="FILE",
         help="check this model file (default: the shipped model)",
     )  # fmt: skip
     add_backend_argument(group)

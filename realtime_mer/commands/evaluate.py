@@ -6,9 +6,9 @@ import argparse
 import json
 import sys
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from realtime_mer.audio.local_path import local_path
 from realtime_mer.commands.options import add_data_argument, add_model_argument, data_sources
 from realtime_mer.errors import UserError
 
@@ -47,7 +47,7 @@ _FIT = ("r2", "rmse", "ccc", "r")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "file", type=Path, nargs="?", default=None, metavar="MODEL",
+        "file", type=local_path, nargs="?", default=None, metavar="MODEL",
         help="a model file (default: the shipped model)",
     )  # fmt: skip
     add_data_argument(parser)

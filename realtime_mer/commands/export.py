@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
+from realtime_mer.audio.local_path import is_folder, is_same_path, local_path
 from realtime_mer.commands.train import need_training_packages
 from realtime_mer.errors import UserError
 
@@ -34,20 +34,20 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint",
-        type=Path,
+        type=local_path,
         metavar="CHECKPOINT",
         help="MODEL.checkpoint, or a model file",
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="MODEL", help="the model file to write"
+        "--out", type=local_path, required=True, metavar="MODEL", help="the model file to write"
     )
 
 
 def run(args: argparse.Namespace) -> int:
     need_training_packages("exporting")
-    if not args.out.resolve().parent.is_dir():
+    if not is_folder(args.out.absolute().parent):
         raise UserError(f"the folder of --out {args.out} does not exist; create it first")
-    if args.out.resolve() == args.checkpoint.resolve():
+    if is_same_path(args.out, args.checkpoint):
         raise UserError(f"--out {args.out} would overwrite the checkpoint; choose another name")
 
     if args.checkpoint.suffix == ".onnx":

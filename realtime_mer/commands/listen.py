@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from realtime_mer.commands.options import (
     add_input_arguments,
     add_pipeline_arguments,
     chosen_engine,
+    exit_code,
     pcm_format,
     pipeline_config,
 )
+from realtime_mer.commands.streams import StandardOutputError, discard_output
 from realtime_mer.errors import UserError
 from realtime_mer.outputs.table import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
     from realtime_mer.live.hub import Item
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.outputs.recorder import Recorder
+    from realtime_mer.outputs.table import TableWriter
 
 HELP = "listen and show the emotion in the terminal"
 DESCRIPTION = """\
@@ -53,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="print rows instead of the live display",
     )  # fmt: skip
     group.add_argument(
-        "--record", type=Path, metavar="PATH",
+        "--record", metavar="PATH",
         help="also write every estimate to a new .csv or .jsonl file",
     )  # fmt: skip
     group.add_argument(
@@ -62,7 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from realtime_mer.audio.local_path import local_path
     from realtime_mer.audio.open_input import open_source
+    from realtime_mer.live.hub import STOPPED
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.outputs.recorder import Recorder
 
@@ -78,61 +85,98 @@ def run(args: argparse.Namespace) -> int:
         runner = LiveRunner(source, engine, config=config)
         recorder = None
         if args.record is not None:
-            recorder = stack.enter_context(Recorder(runner.hub, args.record))
+            recorder = stack.enter_context(Recorder(runner.hub, local_path(args.record)))
         _announce(backend_line)
         # Lines show every estimate; the display shows only the newest.
         use_display = args.format is None and sys.stdout.isatty()
-        show = _display(runner, stack) if use_display else _lines(runner, args.format)
+        recording = _Recording(recorder, runner)
+        show = _display(runner, stack) if use_display else _lines(runner, args.format, recording)
         stack.enter_context(runner)
-        broken = False
         try:
-            reason, broken = _follow(show, recorder, args.duration)
+            reason = _follow(show, recording, args.duration)
         except KeyboardInterrupt:
-            reason = "stopped"
+            reason = STOPPED
         runner.stop()
+        recording.drain()
         show(None)
     if recorder is not None:
-        print(f"{recorder.rows} estimates recorded in {recorder.path}", file=sys.stderr)
-    if broken:
-        return UserError.exit_code  # a notice has given the reason
-    if reason != "stopped":
-        print(reason, file=sys.stderr)
-    return 0
+        _announce(f"{recorder.rows} estimates recorded in {recorder.path}")
+    code = exit_code(runner)
+    if code != UserError.exit_code and reason != STOPPED:  # a notice has given the other reasons
+        _announce(reason)
+    return code or recording.exit_code
 
 
 def _announce(message: str) -> None:
     print(message, file=sys.stderr)
 
 
-def _follow(
-    show: Callable[[float | None], list[Item]], recorder: Recorder | None, duration_s: float | None
-) -> tuple[str, bool]:
-    """Show and record until the audio ends or the duration is reached.
+class _Recording:
+    """The recording, if there is one. If it fails, a notice says so and listening goes on.
 
-    Returns:
-        The reason for the end, and whether the input failed; then a notice has given the reason.
+    Attributes:
+        active: whether it records.
+        exit_code: 0, or 2 after a failure.
     """
-    from realtime_mer.core.types import Estimate
-    from realtime_mer.live.hub import End, Notice
 
-    last_notice = ""
+    def __init__(self, recorder: Recorder | None, runner: LiveRunner) -> None:
+        self._recorder = recorder
+        self._hub = runner.hub
+        self.active = recorder is not None
+        self.exit_code = 0
+
+    def drain(self) -> None:
+        """Record the newest estimates."""
+        from realtime_mer.live.hub import Notice
+
+        if self._recorder is None:
+            return
+        try:
+            with _delayed_interrupt():
+                self._recorder.drain()
+        except UserError as error:
+            self.active = False
+            self.exit_code = error.exit_code
+            self._hub.publish(Notice("recording_stopped", str(error)))
+
+
+@contextmanager
+def _delayed_interrupt() -> Iterator[None]:
+    """Let Ctrl-C take effect after the body, which loses no row on its way to the file."""
+    interrupts: list[tuple[int, FrameType | None]] = []
+    previous = signal.signal(signal.SIGINT, lambda *interrupt: interrupts.append(interrupt))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    if interrupts and callable(previous):  # otherwise Ctrl-C is ignored
+        previous(*interrupts[0])
+
+
+def _follow(
+    show: Callable[[float | None], list[Item]], recording: _Recording, duration_s: float | None
+) -> str:
+    """Show and record until the audio ends or the duration is reached; return why it ended."""
+    from realtime_mer.core.types import Estimate
+    from realtime_mer.live.hub import STOPPED, End
+
     while True:
         items = show(REFRESH_S)
-        if recorder is not None:
-            recorder.drain()
+        recording.drain()
         for item in items:
-            if isinstance(item, Notice):
-                last_notice = item.message
             if isinstance(item, End):
-                return item.reason, item.reason == last_notice
+                return item.reason
             if isinstance(item, Estimate) and duration_s is not None and item.t >= duration_s:
-                return "stopped", False
+                return STOPPED
 
 
-def _lines(runner: LiveRunner, row_format: str | None) -> Callable[[float | None], list[Item]]:
+def _lines(
+    runner: LiveRunner, row_format: str | None, recording: _Recording
+) -> Callable[[float | None], list[Item]]:
     """Return a function that prints a line per estimate.
 
-    Its argument is how long to wait for one, in seconds, or None for the last call.
+    Its argument is how long to wait for one, in seconds, or None for the last call. If standard
+    output fails while a recording is made, the recording goes on.
     """
     from realtime_mer.core.types import Estimate
     from realtime_mer.live.hub import Notice
@@ -140,19 +184,31 @@ def _lines(runner: LiveRunner, row_format: str | None) -> Callable[[float | None
     from realtime_mer.outputs.terminal import plain_line
 
     subscription = runner.hub.subscribe_lossless()
-    writer = None if row_format is None else table_writer(row_format, sys.stdout)
+    writer: TableWriter | None = None
 
     def show(wait_s: float | None) -> list[Item]:
+        nonlocal writer
         items = subscription.take() if wait_s is None else subscription.wait(wait_s)
         for item in items:
             if isinstance(item, Notice):
-                print(item.message, file=sys.stderr)
-            elif isinstance(item, Estimate):
+                _announce(item.message)
+        try:
+            if writer is None and row_format is not None:
+                writer = table_writer(row_format, sys.stdout)  # prints the header
+            for item in items:
+                if not isinstance(item, Estimate):
+                    continue
                 if writer is None:
                     print(plain_line(item))
                 else:
                     writer.write(item)
-        sys.stdout.flush()
+            sys.stdout.flush()
+        except StandardOutputError as error:
+            if not recording.active:
+                raise
+            _announce(f"{error}. The recording goes on")
+            recording.exit_code = error.exit_code
+            discard_output()
         return items
 
     return show

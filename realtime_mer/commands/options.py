@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from realtime_mer.audio.local_path import local_path
 from realtime_mer.core.config import PipelineConfig, Range
 from realtime_mer.errors import UserError
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from mer_engine import Engine
 
     from realtime_mer.audio.pcm import PcmFormat
+    from realtime_mer.live.runner import LiveRunner
 
 
 def add_input_arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,7 +107,7 @@ def add_model_argument(parser: argparse._ActionsContainer) -> None:
     """Add `--model`."""
     parser.add_argument(
         "--model",
-        type=Path,
+        type=local_path,
         default=None,
         metavar="FILE",
         help="a model file made by 'realtime-mer train' (default: the shipped model)",
@@ -173,16 +175,27 @@ def data_sources(args: argparse.Namespace) -> tuple[str, ...]:
     from mer_engine.datasets.load import parse_source
     from mer_engine.datasets.problems import DataError
 
-    seen: set[tuple[str, Path]] = set()
+    seen: set[tuple[str, str]] = set()
+    sources: list[str] = []
     for source in args.data:
         try:
             kind, folder = parse_source(source)
         except DataError as error:
             raise UserError(f"--data {source}: {error}") from error
-        if (kind, folder.resolve()) in seen:
+        path = local_path(str(folder))  # no shell expands the ~ of deam=~/music
+        known = (kind, os.path.realpath(path))  # Path.resolve raises for a circle of links
+        if known in seen:
             raise UserError(f"--data {source} is given twice; give each folder once")
-        seen.add((kind, folder.resolve()))
-    return tuple(args.data)
+        seen.add(known)
+        sources.append(source if path == folder else f"{kind}={path}")
+    return tuple(sources)
+
+
+def exit_code(runner: LiveRunner) -> int:
+    """Return the exit code for the end of an input: 0, 2 if it was lost, 1 for a fault here."""
+    if runner.error is None:
+        return 0
+    return runner.error.exit_code if isinstance(runner.error, UserError) else 1
 
 
 def pipeline_config(args: argparse.Namespace) -> PipelineConfig:

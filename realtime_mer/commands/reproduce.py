@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 from pathlib import Path
 
+from realtime_mer.audio.local_path import local_path
 from realtime_mer.errors import UserError
 
 # A copy, so that --help needs no PyTorch; a test compares it with the experiments.
@@ -64,16 +65,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "or contains deam/",
     )  # fmt: skip
     parser.add_argument(
-        "--features", type=Path, default=None, metavar="PATH",
+        "--features", type=local_path, default=None, metavar="PATH",
         help="the data set's own features: DEAM's folder with one CSV per song, or PMEmo's single "
         "CSV; the audio must be present too (default: descriptors computed from the audio)",
     )  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, default=None, metavar="DIR",
+        "--out", type=local_path, default=None, metavar="DIR",
         help="folder of the results (default: reproduction; with --quick, reproduction-quick)",
     )  # fmt: skip
     parser.add_argument(
-        "--cache", type=Path, default=Path(".cache") / "reproduction", metavar="DIR",
+        "--cache", type=local_path, default=Path(".cache") / "reproduction", metavar="DIR",
         help="folder of the descriptors and the results of fits (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(

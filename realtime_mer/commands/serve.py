@@ -16,9 +16,11 @@ from realtime_mer.commands.options import (
     add_input_arguments,
     add_pipeline_arguments,
     chosen_engine,
+    exit_code,
     pcm_format,
     pipeline_config,
 )
+from realtime_mer.commands.streams import StandardOutputError, discard_output
 
 if TYPE_CHECKING:
     from realtime_mer.audio.source import Source
@@ -120,7 +122,8 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         # While the model was loading, before the signal handlers were set.
         print("stopped", file=sys.stderr)
-    return 0
+        return 0
+    return exit_code(runner) if args.exit_at_end and runner is not None else 0
 
 
 def _open_source(args: argparse.Namespace) -> Source | None:
@@ -182,12 +185,12 @@ class _ServeRun:
     def _print_start(self) -> None:
         from realtime_mer.server.server import binding_warning
 
-        print(f"realtime-mer is at {self._server.url}", flush=True)
+        _print_if_possible(f"realtime-mer is at {self._server.url}")
         warning = binding_warning(self._args.host)
         if warning is not None:
             print(warning, file=sys.stderr)
         if not self._args.quiet:
-            print(f"input: {self._input()}   (Ctrl-C ends)", flush=True)
+            _print_if_possible(f"input: {self._input()}   (Ctrl-C ends)")
             print(self._backend_line, file=sys.stderr)
         elif self._server.backend_note:
             print(self._server.backend_note, file=sys.stderr)
@@ -272,6 +275,14 @@ class _ServeRun:
             f"at most {self._server.peak_viewers} viewer(s), "
             f"{', '.join(lost) if lost else 'nothing lost'}"
         )
+
+
+def _print_if_possible(line: str) -> None:
+    """Print a line to standard output; serve without it if that is closed or its disk is full."""
+    try:
+        print(line, flush=True)
+    except StandardOutputError:
+        discard_output()
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from realtime_mer.audio.local_path import is_folder, is_same_path, local_path
 from realtime_mer.commands.options import add_data_argument, data_sources
 from realtime_mer.errors import UserError
 
@@ -51,7 +52,7 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_argument(parser)
     parser.add_argument(
-        "--encoder", type=Path, default=None, metavar="MODEL",
+        "--encoder", type=local_path, default=None, metavar="MODEL",
         help="a model file whose encoder is used; the head is new (default: the shipped model)",
     )  # fmt: skip
     parser.add_argument(
@@ -60,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model",
     )  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, default=Path("mer-2.onnx"), metavar="MODEL",
+        "--out", type=local_path, default=Path("mer-2.onnx"), metavar="MODEL",
         help="the model file to write (default: mer-2.onnx)",
     )  # fmt: skip
     parser.add_argument(
@@ -99,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     need_training_packages("training")
     if args.steps is not None and args.steps < 1:
         raise UserError(f"--steps is {args.steps}; it must be 1 or more")
-    if not args.out.resolve().parent.is_dir():
+    if not is_folder(args.out.absolute().parent):
         raise UserError(f"the folder of --out {args.out} does not exist; create it first")
     sources = data_sources(args)
     encoder, init = _start(args)
@@ -178,7 +179,7 @@ def _model_file(option: str, path: Path, out: Path) -> Path:
     if not path.is_file():
         shipped = ", or 'shipped'" if option == "--init" else ""
         raise UserError(f"there is no file {option} {path}; give a model file{shipped}")
-    if path.resolve() == out.resolve():
+    if is_same_path(path, out):
         raise UserError(f"--out {out} would overwrite the model of {option}; choose another name")
     return path
 

@@ -172,6 +172,10 @@ class LiveRunner:
             except SourceLost as lost:
                 if not self._recover(lost):
                     return
+            except OSError as error:  # for example, a network drive that is gone
+                reason = f"{self.info.name} cannot be read ({error.strerror or error})"
+                self._give_up(SourceLost(reason, recoverable=False))
+                return
         self._finish(STOPPED)
 
     def _compute(self, computation: Computation[None]) -> None:
@@ -232,7 +236,7 @@ class LiveRunner:
                 return None
             try:
                 block = self._source.read(0.0)
-            except (EndOfStream, SourceLost) as error:
+            except (EndOfStream, SourceLost, OSError) as error:
                 return error
             if block is None:
                 return None

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from realtime_mer.core.types import Estimate, State
-from realtime_mer.errors import UserError
+from realtime_mer.errors import UserError, printable
 
 WIDTH, HEIGHT = 1600, 900
 # Drawn this much larger and scaled down, because Pillow does not antialias lines.
@@ -36,7 +36,7 @@ def save_plot(estimates: Sequence[Estimate], title: str, path: Path) -> None:
     Args:
         estimates: in order of time, at least one.
         title: name of the input.
-        path: ends in `.png`.
+        path: ends in `.png`; a missing folder is created.
 
     Raises:
         UserError: there are no estimates, or the file cannot be written.
@@ -49,6 +49,7 @@ def save_plot(estimates: Sequence[Estimate], title: str, path: Path) -> None:
         plot.panel(index, name, estimates)
     plot.moods(estimates)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         plot.image().save(path, format="PNG", optimize=True)
     except OSError as error:
         raise UserError(
@@ -67,7 +68,7 @@ class _Plot:
         return self._image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
 
     def heading(self, title: str, estimates: Sequence[Estimate]) -> None:
-        self._text((LEFT, 22), _shorten(title, 90), 30, INK)
+        self._text((LEFT, 22), _shorten(printable(title), 90), 30, INK)
         rows = f"{len(estimates)} estimates, lag window {estimates[0].latency.window_s:g} s"
         self._text((LEFT, 62), f"{rows}; bands: 80 % interval; grey: not full of music", 18, FAINT)
 

@@ -7,6 +7,7 @@ import json
 from typing import Protocol, TextIO
 
 from realtime_mer.core.types import VALUES, Estimate
+from realtime_mer.errors import printable
 
 LATENCY_COLUMNS = ("window_s", "buffer_ms", "compute_ms", "queue_ms")
 # Empty in a session without fast values.
@@ -39,6 +40,7 @@ COLUMNS = (
     *SCALED_COLUMNS,
 )
 FORMATS = ("csv", "jsonl")
+FORMAT_OF_SUFFIX = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
 class TableWriter(Protocol):
@@ -76,7 +78,7 @@ class CsvWriter:
         assert isinstance(scaled, dict)
         row.update({f"scaled_{name}": value for name, value in scaled.items()})
         if file is not None:
-            row["file"] = file
+            row["file"] = printable(file)
         self._writer.writerow(row)
 
 
@@ -89,7 +91,7 @@ class JsonLinesWriter:
     def write(self, estimate: Estimate, *, file: str | None = None) -> None:
         row = estimate.to_dict()
         if file is not None:
-            row = {"type": row.pop("type"), "file": file, **row}
+            row = {"type": row.pop("type"), "file": printable(file), **row}
         self._stream.write(json.dumps(row) + "\n")
 
 

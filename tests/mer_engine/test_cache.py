@@ -15,6 +15,21 @@ def test_each_system_has_its_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert cache_folder("win32", local) == tmp_path / "Local" / "realtime-mer" / "Cache"
 
 
+def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs with any number of a user."""
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    for platform in ("linux", "darwin", "win32"):
+        cache = KeyValueCache(cache_folder(platform, {}) / "values.json")
+        cache.put("a", {"b": 1})
+        assert cache.get("a") is None
+        with pytest.raises(OSError, match=r"Not a directory|File exists|cannot find"):
+            write_file(cache_folder(platform, {}) / "file", {}, b"")
+
+
 def test_a_file_comes_back_with_its_header(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "file"
     write_file(path, {"made_for": "sm89", "n": 3}, b"\x00\nbytes\n")

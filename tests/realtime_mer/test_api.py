@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -176,6 +177,14 @@ def test_a_file_equals_the_pipeline(
     assert (analysis.sample_rate_hz, analysis.channels, analysis.duration_s) == (RATE, 2, 6.0)
     assert (analysis.input.name, analysis.hop_s, analysis.window_s) == ("song.wav", 0.5, 10.0)
     assert repr(analysis) == "<Analysis of song.wav: 12 estimates, 6.0 s>"
+
+
+def test_a_file_named_as_people_name_it(song_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(song_file.parent))
+    for name in (song_file.as_uri(), f"~/{song_file.name}", os.fsencode(song_file)):
+        assert realtime_mer.analyze(name, hop_s=1.0).input.name == "song.wav"
+    with realtime_mer.listen(song_file.as_uri(), speed=100.0) as listener:
+        assert listener.input.name == "song.wav"
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16, ">i2", np.int32, "list"])

@@ -1,10 +1,13 @@
+import argparse
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from realtime_mer import __version__
 from realtime_mer.cli import COMMANDS, HELP, build_parser, command_module, main
+from realtime_mer.errors import UserError
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,6 +68,74 @@ def test_wrong_options_give_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "song.wav"),
+         "song.wav: No such file or directory"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (UserError("give another name than caf\udce9"), "give another name than caf\ufffd"),
+    ],
+)  # fmt: skip
+def test_errors_of_the_system_are_sentences(
+    error: Exception,
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run(args: argparse.Namespace) -> int:
+        raise error
+
+    monkeypatch.setattr("realtime_mer.commands.devices.run", run)
+    assert main(["devices"]) == 2
+    assert capsys.readouterr().err == f"realtime-mer devices: {sentence}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["evaluate", "{}", "--data", "csv=."],
+        ["evaluate", "--data", "deam={}"],
+        ["evaluate", "--data", "{}"],
+        ["export", "{}", "--out", "x.onnx"],
+        ["export", "x.onnx", "--out", "{}"],
+        ["train", "--data", "csv={}"],
+        ["train", "--data", "csv=.", "--out", "{}"],
+        ["train", "--data", "csv=.", "--init", "{}"],
+        ["reproduce", "table1", "--data", "{}"],
+        ["analyze", "demo", "--model", "{}"],
+        ["listen", "--input", "demo", "--model", "{}"],
+        ["listen", "--input", "demo", "--record", "{}"],
+    ],
+)
+@pytest.mark.parametrize("path", ["circle/x", "file/x", "a" * 300])
+def test_paths_that_make_the_system_fail_give_one_line(
+    path: str,
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A circle of links, a path below a file, and a name that is too long."""
+    monkeypatch.chdir(tmp_path)
+    Path("circle").symlink_to("circle")
+    Path("file").touch()
+    assert main([argument.format(path) for argument in arguments]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"realtime-mer {arguments[0]}: ")
+    assert err.count("\n") == 1
+
+
+def test_the_home_folder_in_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No shell expands the ~ in --model=~/x or deam=~/x."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for arguments in (["analyze", "demo", "--model=~/x"], ["evaluate", "--data", "csv=~/x"]):
+        assert main(arguments) == 2
+        assert str(tmp_path / "x") in capsys.readouterr().err
 
 
 def test_a_closed_pipe_of_standard_output_is_not_an_error() -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from mer_engine.engine import Inference, output_names
 from mer_engine.errors import BackendError, ModelError
 from mer_engine.model_file import METADATA_KEY, ModelInfo
 from mer_engine.processor import processor
+
+# Since 1.29 ONNX Runtime reports sessions to its maker, and warns where it cannot store an
+# identifier for that. It reads this when it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime as ort
 
 
 class OnnxRuntimeEngine:

@@ -36,6 +36,11 @@ def devices(monkeypatch: pytest.MonkeyPatch) -> list[InputDevice]:
         ("SONG.FLAC", InputKind.FILE),
         ("music/song", InputKind.FILE),
         ("..\\song", InputKind.FILE),
+        ("file:///music/song", InputKind.FILE),
+        ("~/song", InputKind.FILE),
+        ("x" * 300, InputKind.MICROPHONE),
+        ("x" * 300 + ".wav", InputKind.FILE),
+        ("music/" + "x" * 300, InputKind.FILE),
     ],
 )
 @pytest.mark.usefixtures("devices")
@@ -86,6 +91,26 @@ def test_a_folder_called_demo_does_not_hide_the_demo(
         assert source.info.kind == InputKind.FILE
 
 
+def test_home_and_addresses_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "a song.wav"
+    soundfile.write(path, music(0.1, 44_100), 44_100)
+    for name in ("~/a song.wav", path.as_uri()):
+        for open_it in (open_source, open_file_or_demo):
+            with open_it(name) as source:
+                assert source.info.name == "a song.wav"
+
+
+def test_a_folder_is_not_called_a_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: list[InputDevice]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("songs").mkdir()
+    devices.clear()
+    with pytest.raises(UserError, match="'songs' is a folder"):
+        open_source("songs")
+
+
 def test_options_reach_the_source(tmp_path: Path) -> None:
     path = tmp_path / "song.wav"
     soundfile.write(path, music(0.1, 44_100), 44_100)
@@ -103,6 +128,8 @@ def test_options_reach_the_source(tmp_path: Path) -> None:
         ("", "the input is empty"),
         (" ", "the input is empty"),
         ("ftp://x/a.mp3", "addresses that start with ftp://"),
+        ("file://nas/a.mp3", "on the computer 'nas'"),
+        ("x" * 300 + ".wav", "File name too long"),
     ],
 )
 def test_inputs_that_cannot_be_opened(spec: str, sentence: str) -> None:

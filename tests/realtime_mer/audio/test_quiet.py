@@ -1,5 +1,8 @@
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 
 def test_other_output_is_passed_on() -> None:
@@ -28,6 +31,47 @@ with without_library_noise():
 """
     run = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
     assert run.stdout == b"inside\n"
+
+
+@pytest.mark.parametrize(
+    ("platform", "kept"),
+    [
+        pytest.param(
+            "linux", "a line\n",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such files"),
+        ),
+        ("another", ""),  # there is nowhere to keep it
+    ],
+)  # fmt: skip
+def test_there_may_be_no_place_for_temporary_files(platform: str, kept: str) -> None:
+    program = f"""
+import os, sys, tempfile
+from realtime_mer.audio.quiet import without_library_noise
+tempfile.tempdir = os.devnull
+sys.platform = {platform!r}
+for _ in range(2):
+    with without_library_noise():
+        os.write(2, b"Note: Illegal Audio-MPEG-Header\\na line\\n")
+os.write(2, b"after")
+"""
+    run = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, check=True)
+    assert run.stderr.decode() == 2 * kept + "after"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_standard_error_may_be_full() -> None:
+    program = """
+import os
+from realtime_mer.audio.quiet import without_library_noise
+with without_library_noise():
+    os.write(2, b"a line of the log\\n")
+print("after")
+"""
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=full, check=True
+        )
+    assert run.stdout == b"after\n"
 
 
 def test_exceptions_pass() -> None:

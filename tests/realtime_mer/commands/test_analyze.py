@@ -10,6 +10,8 @@ from mer_engine import Engine
 from PIL import Image
 from support import music, values
 
+from realtime_mer.audio.file import FileSource
+from realtime_mer.audio.source import Block
 from realtime_mer.cli import main
 from realtime_mer.core.pipeline import Pipeline
 
@@ -189,6 +191,9 @@ def test_estimates_before_the_damage_are_kept(
         (["--lag-order", "21"], "the lag order is 21"),
         (["--silence-db", "10"], "the silence level is 10.0 dB"),
         (["--plot", "x.gif"], "must end in .png"),
+        (["-o", "x.parquet"], "x.parquet ends in .parquet, which is no format of tables"),
+        (["-o", "x.csv", "--format", "jsonl"], "x.csv ends in .csv, but --format is jsonl"),
+        (["-o", "a" * 300], "File name too long"),
         (["--model", "nowhere.onnx"], "nowhere.onnx cannot be read"),
         (["-o", "/dev/null/x"], "cannot be written"),
     ],
@@ -214,7 +219,9 @@ def test_a_model_without_a_distribution_has_only_raw_values(
 
 def test_an_input_file_is_never_overwritten(song: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = song.read_bytes()
-    assert main(["analyze", str(song), "-o", str(song)]) == 2
+    link = song.with_suffix(".csv")
+    link.symlink_to(song)
+    assert main(["analyze", str(song), "-o", str(link)]) == 2
     assert "would destroy it" in capsys.readouterr().err
     assert song.read_bytes() == before
 
@@ -224,5 +231,137 @@ def test_a_file_where_a_folder_is_needed(
 ) -> None:
     table = tmp_path / "table.csv"
     table.write_text("")
-    assert main(["analyze", str(song), str(song), "-o", str(table)]) == 2
+    assert main(["analyze", str(song), "demo", "-o", str(table)]) == 2
     assert "name a folder instead" in capsys.readouterr().err
+    assert main(["analyze", str(tmp_path), "-o", str(tmp_path / "new.csv")]) == 2
+    assert "name a folder instead" in capsys.readouterr().err
+    assert not (tmp_path / "new.csv").exists()
+
+
+def library(folder: Path) -> list[str]:
+    """Make two songs of one name in different folders, and what is no music."""
+    for place, seconds in (("album", 2.0), ("album/second", 1.0)):
+        (folder / place).mkdir()
+        soundfile.write(folder / place / "1.flac", music(seconds, RATE_HZ), RATE_HZ)
+    (folder / "album" / "cover.jpg").write_bytes(b"no music")
+    (folder / "album" / "._1.flac").write_bytes(b"no music")
+    return [str(folder / "album" / name) for name in ("1.flac", "second/1.flac")]
+
+
+def test_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    songs = library(tmp_path)
+    assert main(["analyze", str(tmp_path / "album"), *songs]) == 0
+    out, err = capsys.readouterr()
+    assert [row["file"] for row in rows(out)] == [songs[0], songs[0], songs[1]]
+    assert err == ""
+    outputs = tmp_path / "out"
+    paths = ["-o", str(outputs), "--plot", str(outputs)]
+    assert main(["analyze", str(tmp_path / "album"), *paths]) == 0
+    made = [path.relative_to(outputs).as_posix() for path in outputs.rglob("*.*")]
+    assert sorted(made) == ["1.csv", "1.png", "second/1.csv", "second/1.png"]
+    assert len(rows((outputs / "1.csv").read_text())) == 2
+
+
+def test_a_playlist_with_bad_entries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    songs = library(tmp_path)
+    playlist = tmp_path / "list.m3u8"
+    playlist.write_text(
+        "\n".join(["#EXTM3U", "album/missing.mp3", *songs, "https://x.example/a.mp3"])
+    )
+    assert main(["analyze", str(playlist)]) == 2
+    out, err = capsys.readouterr()
+    assert [row["file"] for row in rows(out)] == [songs[0], songs[0], songs[1]]
+    assert "2 of 4 files could not be analysed:" in err
+    assert "there is no file" in err
+    assert "'https://x.example/a.mp3' is a network address" in err
+    assert err.count("\n") == 3
+
+
+def test_every_failure_is_told_and_every_other_file_is_complete(
+    song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names and folders that make the system itself fail, damage, and no room for a table."""
+    circle = tmp_path / "circle"
+    circle.symlink_to(circle)
+    last = tmp_path / "last.wav"
+    soundfile.write(last, music(1.0, RATE_HZ), RATE_HZ)
+    blocked = tmp_path / "blocked.wav"
+    soundfile.write(blocked, music(1.0, RATE_HZ), RATE_HZ)
+    folder = tmp_path / "out"
+    (folder / "blocked.csv").mkdir(parents=True)
+    names = [
+        "a" * 300 + ".wav", circle / "x.wav", song, song / "x.wav", broken(tmp_path, "truncated"),
+        blocked, tmp_path / "no*.wav", broken(tmp_path, "infinite"), last,
+    ]  # fmt: skip
+    assert main(["analyze", *map(str, names), "-o", str(folder)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "realtime-mer analyze: 7 of 9 files could not be analysed:"
+    expected = [
+        "File name too long", "Too many levels of symbolic links", "Not a directory",
+        "breaks off at", "blocked.csv cannot be written (Is a directory)", "no music matches",
+        "not a finite number",
+    ]  # fmt: skip
+    for line, words in zip(lines[1:], expected, strict=True):
+        assert words in line
+    assert len(rows((folder / "song.csv").read_text())) == 12
+    assert len(rows((folder / "truncated.csv").read_text())) == 2
+    assert len(rows((folder / "last.csv").read_text())) == 1
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), OSError("the card is gone")])
+def test_an_error_of_the_system_in_the_middle_of_a_file(
+    error: OSError,
+    song: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """For example, a network drive that goes away."""
+    bad = tmp_path / "bad.wav"
+    soundfile.write(bad, music(3.0, RATE_HZ), RATE_HZ)
+    read = FileSource.read
+
+    def failing_read(source: FileSource, timeout_s: float) -> Block | None:
+        block = read(source, timeout_s)
+        if source.info.name == bad.name and source._position > 2.0 * RATE_HZ:
+            raise error
+        return block
+
+    monkeypatch.setattr(FileSource, "read", failing_read)
+    assert main(["analyze", str(bad), str(song)]) == 2
+    out, err = capsys.readouterr()
+    assert [row["file"] for row in rows(out)].count(str(song)) == 12
+    assert f"bad.wav cannot be read ({error.strerror or error})" in err
+    assert "Traceback" not in err
+
+
+def test_a_fault_of_the_program_loses_no_other_file(
+    song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad.wav"
+    soundfile.write(bad, music(3.0, RATE_HZ), RATE_HZ)
+    read = FileSource.read
+
+    def failing_read(source: FileSource, timeout_s: float) -> Block | None:
+        if source.info.name == bad.name:
+            raise ZeroDivisionError
+        return read(source, timeout_s)
+
+    monkeypatch.setattr(FileSource, "read", failing_read)
+    with pytest.raises(ZeroDivisionError):
+        main(["analyze", str(bad), str(song)])
+    assert len(rows(capsys.readouterr().out)) == 12
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_full_disk(song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["analyze", str(song), "-o", "/dev/full"]) == 2
+    assert "/dev/full cannot be written (No space left on device)" in capsys.readouterr().err
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "song.csv").symlink_to("/dev/full")
+    other = tmp_path / "other.wav"
+    soundfile.write(other, music(1.0, RATE_HZ), RATE_HZ)
+    assert main(["analyze", str(song), str(other), "-o", str(folder)]) == 2
+    assert "1 of 2 files could not be analysed" in capsys.readouterr().err
+    assert len(rows((folder / "other.csv").read_text())) == 1

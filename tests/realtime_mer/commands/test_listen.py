@@ -119,6 +119,9 @@ def test_ctrl_c_ends_without_a_traceback(song: Path, tmp_path: Path) -> None:
         (["--input", ""], "the input is empty"),
         (["--input", "demo", "--duration", "-1"], "the duration is -1.0 s"),
         (["--input", "demo", "--record", "x.txt"], "must end in .csv"),
+        (["--input", "a" * 300], "there is no input device"),
+        (["--input", "a" * 300 + ".wav"], "File name too long"),
+        (["--input", "file://nas/a.wav"], "on the computer 'nas'"),
         (["--input", "-", "--pcm-format", "s12"], "s12"),
         (["--input", "-", "--pcm-rate", "100"], "100"),
         (["--input", "browser"], "realtime-mer serve --input browser"),
@@ -148,3 +151,41 @@ def test_an_incomplete_file_is_reported_once_with_exit_code_2(
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 2
     assert err.count("breaks off at") == 1
+
+
+@pytest.mark.parametrize("form", ["~/song.wav", "file://"])
+def test_a_file_named_as_people_name_it(
+    form: str, song: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(song.parent))
+    name = song.as_uri() if form == "file://" else form
+    options = ["--duration", "1", "--hop", "0.5", "--record", "~/evening.csv"]
+    assert main(["listen", "--input", name, *options]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert len((song.parent / "evening.csv").read_text().splitlines()) == 3
+
+
+def test_listening_goes_on_when_the_disk_of_the_recording_is_full(
+    song: Path, tmp_path: Path
+) -> None:
+    """A limit on the size of files takes the place of a full disk."""
+    pytest.importorskip("resource", reason="this system has no limit on the size of files")
+    program = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "from realtime_mer.cli import main; sys.exit(main())"
+    )
+    options = ["--input", str(song), "--hop", "0.1", "--record", "evening.csv"]
+    run = subprocess.run(
+        [sys.executable, "-c", program, "listen", *options],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 2
+    assert len(run.stdout.splitlines()) > 20
+    count = len((tmp_path / "evening.csv").read_text().splitlines()) - 1
+    assert (tmp_path / "evening.csv").read_text().endswith("\n")
+    assert run.stderr.count(f"evening.csv stopped after {count} rows (File too large)") == 1
+    assert f"{count} estimates recorded" in run.stderr
+    assert "Traceback" not in run.stderr

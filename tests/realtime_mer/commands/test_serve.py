@@ -156,6 +156,26 @@ def test_exit_at_end_sends_the_end_to_viewers(song: Path) -> None:
         assert process.printed().count("\n") == 0
 
 
+def test_a_damaged_file_ends_every_command_in_the_same_way(tmp_path: Path) -> None:
+    path = tmp_path / "cut.wav"
+    soundfile.write(path, music(4.0, RATE), RATE)
+    path.write_bytes(path.read_bytes()[:200_000])
+    ends = []
+    for command in (
+        ["serve", "--exit-at-end", "--speed", "100", "--port", "0", "--input", str(path)],
+        ["listen", "--input", str(path)],
+        ["analyze", str(path)],
+    ):
+        run = subprocess.run(
+            [sys.executable, "-m", "realtime_mer", *command], capture_output=True, text=True
+        )
+        ends.append((run.returncode, re.findall("cut.wav breaks off at .*", run.stderr)))
+    assert ends[0] == ends[1] == ends[2]
+    code, sentences = ends[0]
+    assert code == 2
+    assert len(sentences) == 1
+
+
 def test_a_looping_file_does_not_end(song: Path) -> None:
     with (
         serving("--input", str(song), "--loop", "--speed", "50") as process,

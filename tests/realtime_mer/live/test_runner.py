@@ -230,6 +230,20 @@ def test_a_device_that_is_lost_for_good_ends_the_session(engine: Engine) -> None
     assert source.reopened_at == []
 
 
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), OSError("the drive is gone")])
+def test_an_error_of_the_system_ends_the_session_with_its_reason(
+    engine: Engine, error: OSError
+) -> None:
+    clock = ManualClock()
+    source = ScriptedSource([*as_blocks(music(1.0, RATE)), error], clock)
+    items, runner = run_script(source, engine, clock)
+    reason = f"scripted cannot be read ({error.strerror or error})"
+    assert [item.message for item in items if isinstance(item, Notice)] == [reason]
+    assert items[-1] == End(reason)
+    assert isinstance(runner.error, SourceLost)
+    assert [e.t for e in estimates(items)] == [1.0]
+
+
 def test_a_device_that_is_lost_for_good_while_waiting(engine: Engine) -> None:
     clock = ManualClock()
     source = ScriptedSource([lost()], clock, reopenings=[lost(), lost(recoverable=False)])

@@ -72,8 +72,29 @@ def test_any_length(tmp_path: Path, count: int) -> None:
 def test_no_estimates_and_unwritable_path(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing to plot"):
         save_plot([], "nothing", tmp_path / "plot.png")
-    with pytest.raises(UserError, match="cannot be written"):
-        save_plot(rows(3), "x", tmp_path / "missing" / "plot.png")
+    (tmp_path / "file").touch()
+    for name in ("file/plot.png", "a" * 300 + ".png"):
+        with pytest.raises(UserError, match="cannot be written"):
+            save_plot(rows(3), "x", tmp_path / name)
+
+
+def test_a_missing_folder_is_created(tmp_path: Path) -> None:
+    save_plot(rows(3), "x", tmp_path / "new" / "folder" / "plot.png")
+    assert (tmp_path / "new" / "folder" / "plot.png").stat().st_size > 5_000
+
+
+@pytest.mark.parametrize("title", ["caf\udce9.wav", "Café 🎵\n[b].wav"])
+def test_any_name_is_a_title(tmp_path: Path, title: str) -> None:
+    save_plot(rows(3), title, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 5_000
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_full_disk(tmp_path: Path) -> None:
+    path = tmp_path / "plot.png"
+    path.symlink_to("/dev/full")
+    with pytest.raises(UserError, match="No space left on device"):
+        save_plot(rows(3), "x", path)
 
 
 def test_speech_is_grey_and_needs_no_mood(tmp_path: Path) -> None:
