@@ -156,7 +156,7 @@ class FakePortAudio:
         stream = SimpleNamespace(
             **options, start=lambda: None, closed=False, device_name=self.listed[options["device"]]
         )
-        stream.close = lambda ignore_errors: setattr(stream, "closed", True)
+        stream.close = lambda: setattr(stream, "closed", True)
         self.streams.append(stream)
         return stream
 
@@ -276,7 +276,7 @@ def test_a_sound_system_that_hangs_does_not_block_the_source(
     monkeypatch.setattr(microphone, "_CLOSE_TIMEOUT_S", 0.01)
     closed = threading.Event()
     source = MicrophoneSource("usb")
-    portaudio.streams[-1].close = lambda ignore_errors: closed.wait(60)
+    portaudio.streams[-1].close = lambda: closed.wait(60)
     portaudio.streams[-1].finished_callback()
     for _ in range(2):
         with pytest.raises(SourceLost, match="the sound system does not respond") as lost:
