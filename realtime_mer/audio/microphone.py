@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime_mer.audio.quiet import without_library_noise
+from realtime_mer.audio.quiet import filter_c_messages, without_library_noise
 from realtime_mer.audio.sample_ring import SampleRing
 from realtime_mer.audio.sound_server import Recording, SoundServer, sound_server
 from realtime_mer.audio.source import (
@@ -65,8 +65,8 @@ class InputDevice:
         channels: number of input channels.
         sample_rate_hz: the native sample rate in Hz.
         is_default: whether it is the system's default input.
-        is_loopback: whether it records what the computer plays: a monitor of the sound server, or by
-            its name.
+        is_loopback: whether it records what the computer plays: a monitor of the sound server, or
+            by its name.
         source: the sound server's own name of it, for example "alsa_output.usb-0.monitor"; None for
             a device of PortAudio.
     """
@@ -97,9 +97,7 @@ def list_input_devices() -> list[InputDevice]:
         devices = _portaudio_devices()
     except UserError:
         devices = []
-    kept = [
-        replace(device, is_default=False) for device in devices if not _records_server(device)
-    ]
+    kept = [replace(device, is_default=False) for device in devices if not _records_server(device)]
     return kept + _server_devices(server, 1 + max((d.index for d in devices), default=-1))
 
 
@@ -465,6 +463,7 @@ def _reason(error: Exception) -> str:
 
 
 def _sounddevice() -> ModuleType:
+    filter_c_messages()
     try:
         with without_library_noise():
             import sounddevice

@@ -1,39 +1,45 @@
-"""Sources of PulseAudio or PipeWire, listed by `pactl` and recorded by `parec`.
+"""Sources of PulseAudio or PipeWire, listed by `pactl` and recorded through libpulse.
 
-Such a sound server moves a recording to another source when its own is removed. PortAudio does not
-say so; parec does, on standard error, before it passes on the first sample of the other source.
+Such a sound server moves a recording to another source when its own is removed, or when the user
+chooses another default. PortAudio neither forbids that nor says so; libpulse does both.
 """
 
 from __future__ import annotations
 
-import contextlib
+import ctypes
+import functools
 import os
 import re
-import selectors
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from ctypes import byref
 from dataclasses import dataclass
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 INSTALL_HINT = (
-    "install pactl and parec (Debian, Ubuntu: apt install pulseaudio-utils; Fedora: dnf install "
+    "install pactl (Debian, Ubuntu: apt install pulseaudio-utils; Fedora: dnf install "
     "pulseaudio-utils)"
 )
 
 _TIMEOUT_S = 2.0  # a sound server that hangs counts as absent
-_LATENCY_MS = 20
-_READ_BYTES = 65_536
-_LOG_TAIL = 1_000  # characters; longer than any line about a device
-# Nothing in these texts may be translated. (The JSON of pactl 16 has no name with an umlaut.)
-_LANGUAGE = {"LC_ALL": "C"}
 _FORMAT = re.compile(r"(\d+)ch (\d+)Hz")
-_CONNECTED = re.compile(r"Connected to device (.+) \(index: ")
-_MOVED = re.compile(r"Stream moved to device ")
+
+# Of libpulse.
+_FLOAT32 = 5 if sys.byteorder == "little" else 6
+_SAMPLE_BYTES = 4
+_FRAGMENT_S = 0.02  # how often samples arrive
+_ANY = 0xFFFFFFFF
+_NO_AUTOSPAWN = 0x1
+_CONTEXT_READY = 4
+_STREAM_CREATING = 1
+_STREAM_READY = 2
+# NO_REMAP_CHANNELS, DONT_MOVE, ADJUST_LATENCY
+_FLAGS = 0x10 | 0x200 | 0x2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +77,8 @@ class SoundServer:
 
 
 def sound_server() -> SoundServer | None:
-    """Return the running sound server; None if there is none, or pactl or parec is missing."""
-    if not tools_installed():
+    """Return the running sound server; None if there is none, or pactl is missing."""
+    if not pactl_installed():
         return None
     info = _pactl("info")
     listed = _pactl("list", "sources")
@@ -87,9 +93,9 @@ def sound_server() -> SoundServer | None:
     )
 
 
-def tools_installed() -> bool:
-    """Return whether pactl and parec are installed."""
-    return shutil.which("pactl") is not None and shutil.which("parec") is not None
+def pactl_installed() -> bool:
+    """Return whether pactl, and with it libpulse, is installed."""
+    return shutil.which("pactl") is not None
 
 
 class Recording:
@@ -101,6 +107,9 @@ class Recording:
             source has are its first ones.
         on_audio: called with float32 [n, channels], in a thread of the recording.
         on_end: called in the same thread when no more audio will come.
+
+    Raises:
+        OSError: libpulse is missing, or has no resources.
     """
 
     def __init__(
@@ -111,84 +120,132 @@ class Recording:
         on_audio: Callable[[NDArray[np.float32]], None],
         on_end: Callable[[], None],
     ) -> None:
-        self._source = source
-        self._channels = channels
+        self._source = source.encode()
         self._on_audio = on_audio
         self._on_end = on_end
-        self._log = ""
-        self._process = subprocess.Popen(
-            [
-                *("parec", "--verbose", f"--device={source}", "--client-name=realtime-mer"),
-                *("--format=float32le", f"--rate={sample_rate_hz}", f"--channels={channels}"),
-                *("--no-remap", f"--latency-msec={_LATENCY_MS}"),
-                # PipeWire then does not move the recording in the first place.
-                "--property=node.dont-reconnect=true",
-            ],
-            env={**os.environ, **_LANGUAGE},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,  # Ctrl-C is not for parec
-        )
+        self._spec = _SampleSpec(_FLOAT32, sample_rate_hz, channels)
+        fragment = round(_FRAGMENT_S * sample_rate_hz) * channels * _SAMPLE_BYTES
+        self._buffer = _BufferAttributes(*[_ANY] * 4, fragment)
+        self._pulse = _libpulse()
+        self._loop = self._pulse.pa_mainloop_new()
+        if not self._loop:
+            raise OSError("libpulse cannot start")
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="source reader", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """End the recording and wait for its thread."""
-        self._process.kill()
+        """End the recording and wait for its thread; callable once."""
+        self._closed = True
+        self._pulse.pa_mainloop_wakeup(self._loop)
         self._thread.join()
+        self._pulse.pa_mainloop_free(self._loop)
 
     def _run(self) -> None:
-        audio, log = self._process.stdout, self._process.stderr
-        assert audio is not None
-        assert log is not None
-        with contextlib.ExitStack() as stack:
-            stack.callback(self._on_end)
-            stack.callback(self._process.wait)
-            stack.callback(self._process.kill)
-            stack.enter_context(audio)
-            stack.enter_context(log)
-            self._pass_on(audio, log)
-
-    def _pass_on(self, audio: IO[bytes], log: IO[bytes]) -> None:
-        """Pass the samples on until the recording ends or leaves its source."""
-        os.set_blocking(log.fileno(), False)
-        frame_bytes = 4 * self._channels
-        rest = b""
-        with selectors.DefaultSelector() as ready:
-            ready.register(audio, selectors.EVENT_READ)
-            ready.register(log, selectors.EVENT_READ)
-            while True:
-                data = b""
-                if any(key.fileobj is audio for key, _ in ready.select()):
-                    data = os.read(audio.fileno(), _READ_BYTES)
-                    if not data:
-                        return
-                # After the samples: a message about another source is older than its samples.
-                if not self._read_log(log):
-                    return
-                data = rest + data
-                whole = len(data) - len(data) % frame_bytes
-                rest = data[whole:]
-                if whole:
-                    samples = np.frombuffer(data[:whole], dtype="<f4")
-                    self._on_audio(samples.reshape(-1, self._channels))
-
-    def _read_log(self, log: IO[bytes]) -> bool:
-        """Read what parec says; return whether it still records the source."""
+        pulse = self._pulse
+        context = pulse.pa_context_new(pulse.pa_mainloop_get_api(self._loop), b"realtime-mer")
         try:
-            text = os.read(log.fileno(), _READ_BYTES)
-        except BlockingIOError:
-            return True
-        self._log += text.decode(errors="replace")
-        if not text or _MOVED.search(self._log):
-            return False
-        connected = _CONNECTED.search(self._log)
-        if connected is not None and connected[1] != self._source:
-            return False
-        self._log = self._log[-_LOG_TAIL:]
-        return True
+            if pulse.pa_context_connect(context, None, _NO_AUTOSPAWN, None) >= 0:
+                self._record(context)
+        finally:
+            pulse.pa_context_disconnect(context)
+            pulse.pa_context_unref(context)
+            self._on_end()
+
+    def _record(self, context: int) -> None:
+        pulse = self._pulse
+        while pulse.pa_context_get_state(context) != _CONTEXT_READY:
+            if not self._iterate(context):
+                return
+        stream = pulse.pa_stream_new(context, b"music", byref(self._spec), None)
+        if not stream:
+            return
+        try:
+            pulse.pa_stream_connect_record(stream, self._source, byref(self._buffer), _FLAGS)
+            while self._iterate(context):
+                state = pulse.pa_stream_get_state(stream)
+                if state == _STREAM_READY:
+                    # A server that moves or replaces the source all the same says so before it
+                    # sends the first sample of the other one.
+                    if pulse.pa_stream_get_device_name(stream) != self._source:
+                        return
+                    self._pass_on(stream)
+                elif state != _STREAM_CREATING:
+                    return
+        finally:
+            pulse.pa_stream_disconnect(stream)
+            pulse.pa_stream_unref(stream)
+
+    def _iterate(self, context: int) -> bool:
+        """Wait for and handle the next events; return False if the recording is over."""
+        return (
+            self._pulse.pa_mainloop_iterate(self._loop, 1, None) >= 0
+            and not self._closed
+            and self._pulse.pa_context_get_state(context) <= _CONTEXT_READY
+        )
+
+    def _pass_on(self, stream: int) -> None:
+        """Pass on all samples that have arrived."""
+        pulse = self._pulse
+        data, size = ctypes.c_void_p(), ctypes.c_size_t()
+        while pulse.pa_stream_peek(stream, byref(data), byref(size)) >= 0 and size.value:
+            # Without data it is a hole: the server has lost samples.
+            raw = ctypes.string_at(data, size.value) if data.value else bytes(size.value)
+            pulse.pa_stream_drop(stream)
+            self._on_audio(np.frombuffer(raw, np.float32).reshape(-1, self._spec.channels))
+
+
+class _SampleSpec(ctypes.Structure):
+    """pa_sample_spec."""
+
+    _fields_ = (
+        ("format", ctypes.c_int),
+        ("rate", ctypes.c_uint32),
+        ("channels", ctypes.c_uint8),
+    )
+
+
+class _BufferAttributes(ctypes.Structure):
+    """pa_buffer_attr."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_uint32) for name in ("maxlength", "tlength", "prebuf", "minreq", "fragsize")
+    )
+
+
+@functools.cache
+def _libpulse() -> ctypes.CDLL:
+    """Return libpulse with the types of the functions that are used here.
+
+    Raises:
+        OSError: it is missing.
+    """
+    library = ctypes.CDLL("libpulse.so.0")
+    pointer, integer, text = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
+    for name, result, *arguments in (
+        ("pa_mainloop_new", pointer),
+        ("pa_mainloop_get_api", pointer, pointer),
+        ("pa_mainloop_iterate", integer, pointer, integer, pointer),
+        ("pa_mainloop_wakeup", None, pointer),
+        ("pa_mainloop_free", None, pointer),
+        ("pa_context_new", pointer, pointer, text),
+        ("pa_context_connect", integer, pointer, text, integer, pointer),
+        ("pa_context_get_state", integer, pointer),
+        ("pa_context_disconnect", None, pointer),
+        ("pa_context_unref", None, pointer),
+        ("pa_stream_new", pointer, pointer, text, pointer, pointer),
+        ("pa_stream_connect_record", integer, pointer, text, pointer, integer),
+        ("pa_stream_get_state", integer, pointer),
+        ("pa_stream_get_device_name", text, pointer),
+        ("pa_stream_peek", integer, pointer, pointer, pointer),
+        ("pa_stream_drop", integer, pointer),
+        ("pa_stream_disconnect", integer, pointer),
+        ("pa_stream_unref", None, pointer),
+    ):
+        function = getattr(library, str(name))
+        function.restype = result
+        function.argtypes = arguments
+    return library
 
 
 def _pactl(*arguments: str) -> str | None:
@@ -196,7 +253,8 @@ def _pactl(*arguments: str) -> str | None:
     try:
         run = subprocess.run(
             ["pactl", *arguments],
-            env={**os.environ, **_LANGUAGE},
+            # Not translated. (The JSON of pactl 16 loses descriptions with an umlaut.)
+            env={**os.environ, "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_TIMEOUT_S,

@@ -64,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from realtime_mer.audio.open_input import open_source
     from realtime_mer.live.runner import LiveRunner
+    from realtime_mer.live.stats import NOTHING_LOST
     from realtime_mer.outputs.recorder import Recorder
 
     if args.duration is not None and not args.duration > 0:
@@ -93,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
         show(None)
     if recorder is not None:
         print(f"{recorder.rows} estimates recorded in {recorder.path}", file=sys.stderr)
+    if (lost := runner.stats.loss_text()) != NOTHING_LOST:
+        print(f"lost: {lost}", file=sys.stderr)
     if broken:
         return UserError.exit_code  # a notice has given the reason
     if reason != "stopped":
@@ -187,7 +190,7 @@ def _display(runner: LiveRunner, stack: ExitStack) -> Callable[[float | None], l
                 view.add(item)
             elif isinstance(item, Notice):
                 view.show_notice(item.message)
-        view.set_losses(runner.stats.losses())
+        view.set_losses(runner.stats.loss_text())
         live.refresh()
         return items
 
