@@ -1,7 +1,7 @@
-"""Sources of PulseAudio or PipeWire, listed by `pactl` and recorded through libpulse.
+"""Sources of PulseAudio or PipeWire, listed and recorded through libpulse.
 
 Such a sound server moves a recording to another source when its own is removed, or when the user
-chooses another default. PortAudio neither forbids that nor says so; libpulse does both.
+chooses another default. PortAudio neither forbids that nor notices it; libpulse does both.
 """
 
 from __future__ import annotations
@@ -9,32 +9,27 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import re
-import shutil
-import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
-from ctypes import byref
+from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint8, c_uint32, c_void_p
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-INSTALL_HINT = (
-    "install pactl (Debian, Ubuntu: apt install pulseaudio-utils; Fedora: dnf install "
-    "pulseaudio-utils)"
-)
+from realtime_mer.closable import Closable
 
 _TIMEOUT_S = 2.0  # a sound server that hangs counts as absent
-_FORMAT = re.compile(r"(\d+)ch (\d+)Hz")
+_POLL_S = 0.1  # how long a recording without samples takes to end
+_FRAGMENT_S = 0.02  # how often samples arrive
 
-# Of libpulse.
+# Constants of libpulse.
 _FLOAT32 = 5 if sys.byteorder == "little" else 6
 _SAMPLE_BYTES = 4
-_FRAGMENT_S = 0.02  # how often samples arrive
-_ANY = 0xFFFFFFFF
-_NO_AUTOSPAWN = 0x1
+_ANY = 0xFFFFFFFF  # "no index", and "the server's choice"
 _CONTEXT_READY = 4
 _STREAM_CREATING = 1
 _STREAM_READY = 2
@@ -77,25 +72,55 @@ class SoundServer:
 
 
 def sound_server() -> SoundServer | None:
-    """Return the running sound server; None if there is none, or pactl is missing."""
-    if not pactl_installed():
+    """Return the running sound server; None if there is none, or libpulse is missing."""
+    try:
+        connection = _Connection()
+    except OSError:
         return None
-    info = _pactl("info")
-    listed = _pactl("list", "sources")
-    if info is None or listed is None:
+    with connection:
+        return _sound_server(connection)
+
+
+def _sound_server(connection: _Connection) -> SoundServer | None:
+    pulse = connection.pulse
+    about: list[tuple[str, str]] = []
+    sources: list[ServerSource] = []
+    complete = False
+
+    def on_server(_context: int, info: Any, _data: int) -> None:
+        if info:
+            names = info.contents.server_name, info.contents.default_source_name
+            about.append((_text(names[0]), _text(names[1])))
+
+    def on_source(_context: int, info: Any, last: int, _data: int) -> None:
+        nonlocal complete
+        complete = complete or last != 0
+        if info and not last:
+            sources.append(_source(info.contents))
+
+    # libpulse calls these until all is complete or the connection is closed.
+    server_callback, source_callback = _SERVER_CALLBACK(on_server), _SOURCE_CALLBACK(on_source)
+    deadline = time.monotonic() + _TIMEOUT_S
+    asked = False
+    while not complete:
+        if not connection.wait(_POLL_S) or time.monotonic() > deadline:
+            return None
+        if connection.ready and not asked:
+            asked = True
+            for operation in (
+                pulse.pa_context_get_server_info(connection.context, server_callback, None),
+                pulse.pa_context_get_source_info_list(connection.context, source_callback, None),
+            ):
+                if operation:
+                    pulse.pa_operation_unref(operation)
+    if not about:
         return None
-    about = _fields(info)
-    sources = (_fields(text) for text in re.split(r"^Source #", listed, flags=re.MULTILINE)[1:])
+    name, default_source = about[0]
     return SoundServer(
-        program="PipeWire" if "PipeWire" in about.get("Server Name", "") else "PulseAudio",
-        default_source=os.environ.get("PULSE_SOURCE") or about.get("Default Source", ""),
-        sources=tuple(_source(fields) for fields in sources),
+        program="PipeWire" if "PipeWire" in name else "PulseAudio",
+        default_source=os.environ.get("PULSE_SOURCE") or default_source,
+        sources=tuple(sources),
     )
-
-
-def pactl_installed() -> bool:
-    """Return whether pactl, and with it libpulse, is installed."""
-    return shutil.which("pactl") is not None
 
 
 class Recording:
@@ -109,7 +134,7 @@ class Recording:
         on_end: called in the same thread when no more audio will come.
 
     Raises:
-        OSError: libpulse is missing, or has no resources.
+        OSError: the sound server does not answer.
     """
 
     def __init__(
@@ -126,43 +151,34 @@ class Recording:
         self._spec = _SampleSpec(_FLOAT32, sample_rate_hz, channels)
         fragment = round(_FRAGMENT_S * sample_rate_hz) * channels * _SAMPLE_BYTES
         self._buffer = _BufferAttributes(*[_ANY] * 4, fragment)
-        self._pulse = _libpulse()
-        self._loop = self._pulse.pa_mainloop_new()
-        if not self._loop:
-            raise OSError("libpulse cannot start")
         self._closed = False
+        self._connection = _Connection()
         self._thread = threading.Thread(target=self._run, name="source reader", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """End the recording and wait for its thread; callable once."""
+        """End the recording and wait for its thread."""
         self._closed = True
-        self._pulse.pa_mainloop_wakeup(self._loop)
         self._thread.join()
-        self._pulse.pa_mainloop_free(self._loop)
 
     def _run(self) -> None:
-        pulse = self._pulse
-        context = pulse.pa_context_new(pulse.pa_mainloop_get_api(self._loop), b"realtime-mer")
         try:
-            if pulse.pa_context_connect(context, None, _NO_AUTOSPAWN, None) >= 0:
-                self._record(context)
+            with self._connection:
+                while not self._connection.ready:
+                    if not self._wait():
+                        return
+                self._record()
         finally:
-            pulse.pa_context_disconnect(context)
-            pulse.pa_context_unref(context)
             self._on_end()
 
-    def _record(self, context: int) -> None:
-        pulse = self._pulse
-        while pulse.pa_context_get_state(context) != _CONTEXT_READY:
-            if not self._iterate(context):
-                return
+    def _record(self) -> None:
+        pulse, context = self._connection.pulse, self._connection.context
         stream = pulse.pa_stream_new(context, b"music", byref(self._spec), None)
         if not stream:
             return
         try:
             pulse.pa_stream_connect_record(stream, self._source, byref(self._buffer), _FLAGS)
-            while self._iterate(context):
+            while self._wait():
                 state = pulse.pa_stream_get_state(stream)
                 if state == _STREAM_READY:
                     # A server that moves or replaces the source all the same says so before it
@@ -176,18 +192,14 @@ class Recording:
             pulse.pa_stream_disconnect(stream)
             pulse.pa_stream_unref(stream)
 
-    def _iterate(self, context: int) -> bool:
-        """Wait for and handle the next events; return False if the recording is over."""
-        return (
-            self._pulse.pa_mainloop_iterate(self._loop, 1, None) >= 0
-            and not self._closed
-            and self._pulse.pa_context_get_state(context) <= _CONTEXT_READY
-        )
+    def _wait(self) -> bool:
+        """Wait for the next events; return False if the recording is over."""
+        return self._connection.wait(_POLL_S) and not self._closed
 
     def _pass_on(self, stream: int) -> None:
         """Pass on all samples that have arrived."""
-        pulse = self._pulse
-        data, size = ctypes.c_void_p(), ctypes.c_size_t()
+        pulse = self._connection.pulse
+        data, size = c_void_p(), c_size_t()
         while pulse.pa_stream_peek(stream, byref(data), byref(size)) >= 0 and size.value:
             # Without data it is a hole: the server has lost samples.
             raw = ctypes.string_at(data, size.value) if data.value else bytes(size.value)
@@ -195,22 +207,102 @@ class Recording:
             self._on_audio(np.frombuffer(raw, np.float32).reshape(-1, self._spec.channels))
 
 
+class _Connection(Closable):
+    """A connection to the sound server; used by one thread at a time.
+
+    Raises:
+        OSError: libpulse is missing, or no sound server answers.
+
+    Attributes:
+        pulse: the library.
+        context: the `pa_context`.
+    """
+
+    def __init__(self) -> None:
+        self.pulse = _libpulse()
+        self._loop = self.pulse.pa_mainloop_new()
+        if not self._loop:
+            raise OSError("libpulse cannot start")
+        api = self.pulse.pa_mainloop_get_api(self._loop)
+        self.context: int = self.pulse.pa_context_new(api, b"realtime-mer")
+        if self.pulse.pa_context_connect(self.context, None, 0, None) < 0:
+            self.close()
+            raise OSError("no sound server answers")
+
+    @property
+    def ready(self) -> bool:
+        """Whether the connection is established."""
+        return bool(self.pulse.pa_context_get_state(self.context) == _CONTEXT_READY)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for events and handle them; return False if the connection is lost."""
+        pulse, loop = self.pulse, self._loop
+        return bool(
+            pulse.pa_mainloop_prepare(loop, round(timeout_s * 1e6)) >= 0
+            and pulse.pa_mainloop_poll(loop) >= 0
+            and pulse.pa_mainloop_dispatch(loop) >= 0
+            and pulse.pa_context_get_state(self.context) <= _CONTEXT_READY
+        )
+
+    def close(self) -> None:
+        """Disconnect; once."""
+        self.pulse.pa_context_disconnect(self.context)
+        self.pulse.pa_context_unref(self.context)
+        self.pulse.pa_mainloop_free(self._loop)
+
+
 class _SampleSpec(ctypes.Structure):
     """pa_sample_spec."""
 
-    _fields_ = (
-        ("format", ctypes.c_int),
-        ("rate", ctypes.c_uint32),
-        ("channels", ctypes.c_uint8),
-    )
+    _fields_ = (("format", c_int), ("rate", c_uint32), ("channels", c_uint8))
 
 
 class _BufferAttributes(ctypes.Structure):
     """pa_buffer_attr."""
 
     _fields_ = tuple(
-        (name, ctypes.c_uint32) for name in ("maxlength", "tlength", "prebuf", "minreq", "fragsize")
+        (name, c_uint32) for name in ("maxlength", "tlength", "prebuf", "minreq", "fragsize")
     )
+
+
+class _PerChannel(ctypes.Structure):
+    """pa_channel_map and pa_cvolume."""
+
+    _fields_ = (("channels", c_uint8), ("values", c_uint32 * 32))
+
+
+class _ServerInfo(ctypes.Structure):
+    """pa_server_info, up to what is used here."""
+
+    _fields_ = (
+        ("user_name", c_char_p),
+        ("host_name", c_char_p),
+        ("server_version", c_char_p),
+        ("server_name", c_char_p),
+        ("sample_spec", _SampleSpec),
+        ("default_sink_name", c_char_p),
+        ("default_source_name", c_char_p),
+    )
+
+
+class _SourceInfo(ctypes.Structure):
+    """pa_source_info, up to what is used here."""
+
+    _fields_ = (
+        ("name", c_char_p),
+        ("index", c_uint32),
+        ("description", c_char_p),
+        ("sample_spec", _SampleSpec),
+        ("channel_map", _PerChannel),
+        ("owner_module", c_uint32),
+        ("volume", _PerChannel),
+        ("mute", c_int),
+        ("monitor_of_sink", c_uint32),
+    )
+
+
+_SERVER_CALLBACK = ctypes.CFUNCTYPE(None, c_void_p, POINTER(_ServerInfo), c_void_p)
+_SOURCE_CALLBACK = ctypes.CFUNCTYPE(None, c_void_p, POINTER(_SourceInfo), c_int, c_void_p)
 
 
 @functools.cache
@@ -221,26 +313,29 @@ def _libpulse() -> ctypes.CDLL:
         OSError: it is missing.
     """
     library = ctypes.CDLL("libpulse.so.0")
-    pointer, integer, text = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
     for name, result, *arguments in (
-        ("pa_mainloop_new", pointer),
-        ("pa_mainloop_get_api", pointer, pointer),
-        ("pa_mainloop_iterate", integer, pointer, integer, pointer),
-        ("pa_mainloop_wakeup", None, pointer),
-        ("pa_mainloop_free", None, pointer),
-        ("pa_context_new", pointer, pointer, text),
-        ("pa_context_connect", integer, pointer, text, integer, pointer),
-        ("pa_context_get_state", integer, pointer),
-        ("pa_context_disconnect", None, pointer),
-        ("pa_context_unref", None, pointer),
-        ("pa_stream_new", pointer, pointer, text, pointer, pointer),
-        ("pa_stream_connect_record", integer, pointer, text, pointer, integer),
-        ("pa_stream_get_state", integer, pointer),
-        ("pa_stream_get_device_name", text, pointer),
-        ("pa_stream_peek", integer, pointer, pointer, pointer),
-        ("pa_stream_drop", integer, pointer),
-        ("pa_stream_disconnect", integer, pointer),
-        ("pa_stream_unref", None, pointer),
+        ("pa_mainloop_new", c_void_p),
+        ("pa_mainloop_get_api", c_void_p, c_void_p),
+        ("pa_mainloop_prepare", c_int, c_void_p, c_int),
+        ("pa_mainloop_poll", c_int, c_void_p),
+        ("pa_mainloop_dispatch", c_int, c_void_p),
+        ("pa_mainloop_free", None, c_void_p),
+        ("pa_context_new", c_void_p, c_void_p, c_char_p),
+        ("pa_context_connect", c_int, c_void_p, c_char_p, c_int, c_void_p),
+        ("pa_context_get_state", c_int, c_void_p),
+        ("pa_context_get_server_info", c_void_p, c_void_p, _SERVER_CALLBACK, c_void_p),
+        ("pa_context_get_source_info_list", c_void_p, c_void_p, _SOURCE_CALLBACK, c_void_p),
+        ("pa_context_disconnect", None, c_void_p),
+        ("pa_context_unref", None, c_void_p),
+        ("pa_operation_unref", None, c_void_p),
+        ("pa_stream_new", c_void_p, c_void_p, c_char_p, c_void_p, c_void_p),
+        ("pa_stream_connect_record", c_int, c_void_p, c_char_p, c_void_p, c_int),
+        ("pa_stream_get_state", c_int, c_void_p),
+        ("pa_stream_get_device_name", c_char_p, c_void_p),
+        ("pa_stream_peek", c_int, c_void_p, c_void_p, c_void_p),
+        ("pa_stream_drop", c_int, c_void_p),
+        ("pa_stream_disconnect", c_int, c_void_p),
+        ("pa_stream_unref", None, c_void_p),
     ):
         function = getattr(library, str(name))
         function.restype = result
@@ -248,40 +343,16 @@ def _libpulse() -> ctypes.CDLL:
     return library
 
 
-def _pactl(*arguments: str) -> str | None:
-    """Return what pactl prints; None if no sound server answers."""
-    try:
-        run = subprocess.run(
-            ["pactl", *arguments],
-            # Not translated. (The JSON of pactl 16 loses descriptions with an umlaut.)
-            env={**os.environ, "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_TIMEOUT_S,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return run.stdout.decode(errors="replace") if run.returncode == 0 else None
+def _text(text: bytes | None) -> str:
+    return (text or b"").decode(errors="replace")
 
 
-def _fields(text: str) -> dict[str, str]:
-    """Return the lines "Name: value" of a text of pactl; the first of a name counts."""
-    fields: dict[str, str] = {}
-    for line in text.splitlines():
-        name, colon, value = line.strip().partition(": ")
-        if colon:
-            fields.setdefault(name, value)
-    return fields
-
-
-def _source(fields: dict[str, str]) -> ServerSource:
-    name = fields.get("Name", "")
-    form = _FORMAT.search(fields.get("Sample Specification", ""))
-    channels, rate = (int(form[1]), int(form[2])) if form else (2, 48_000)
+def _source(info: _SourceInfo) -> ServerSource:
+    name = _text(info.name)
     return ServerSource(
         name=name,
-        description=fields.get("Description", name),
-        channels=channels,
-        sample_rate_hz=rate,
-        is_monitor=fields.get("Monitor of Sink", "n/a") != "n/a",
+        description=_text(info.description) or name,
+        channels=info.sample_spec.channels,
+        sample_rate_hz=info.sample_spec.rate,
+        is_monitor=info.monitor_of_sink != _ANY,
     )

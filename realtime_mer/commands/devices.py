@@ -29,6 +29,7 @@ EXAMPLES = """\
 """
 
 _LOOPBACK_TIPS = {
+    "linux": "to record what this computer plays, run PulseAudio, or PipeWire with pipewire-pulse",
     "darwin": "to record what this computer plays, install a loopback device such as BlackHole",
     "win32": 'to record what this computer plays, enable "Stereo Mix" or install a virtual cable',
 }
@@ -53,19 +54,10 @@ def run(args: argparse.Namespace) -> int:
         for device in devices:
             print("\t".join(_row(device)))
     if not any(device.is_loopback for device in devices) and sys.stdout.isatty():
-        tip = _loopback_tip()
+        tip = _LOOPBACK_TIPS.get(sys.platform)
         if tip:
             print(tip)
     return 0
-
-
-def _loopback_tip() -> str | None:
-    from realtime_mer.audio.sound_server import INSTALL_HINT, pactl_installed
-
-    # With the tools there would be monitors, if a sound server were running.
-    if sys.platform == "linux" and not pactl_installed():
-        return f"to record what this computer plays (PulseAudio, PipeWire), {INSTALL_HINT}"
-    return _LOOPBACK_TIPS.get(sys.platform)
 
 
 def _row(device: InputDevice) -> tuple[str, ...]:

@@ -239,7 +239,6 @@ def _check_backends(report: Report, path: Path | None, name: str) -> Engine | No
 def _check_devices(report: Report, spec: str | None) -> None:
     from realtime_mer.audio.microphone import list_input_devices, portaudio_version
     from realtime_mer.audio.open_input import input_kind
-    from realtime_mer.audio.sound_server import INSTALL_HINT, pactl_installed
     from realtime_mer.audio.source import InputKind
 
     # Without a microphone the demo plays, so a microphone is needed only if --input names one.
@@ -257,12 +256,6 @@ def _check_devices(report: Report, spec: str | None) -> None:
         report.checks.append(Check("PortAudio", Status.OK, report.versions["portaudio"]))
     if devices is None:
         return
-    if not pactl_installed() and any(device.name in ("pulse", "pipewire") for device in devices):
-        text = (
-            "if a device is removed, PulseAudio or PipeWire may record another one instead; to "
-            f"prevent that, and to list monitors, {INSTALL_HINT}"
-        )
-        report.checks.append(Check("sound server", Status.NOTE, text))
     report.devices = [asdict(device) for device in devices]
     if not devices:
         text = "none found; connect one, or use a file, a URL or the demo"

@@ -126,15 +126,16 @@ def test_microphone_equals_analyze(
     assert np.abs(compared).max() < SHIFTED_TOLERANCE
 
 
-@pytest.mark.parametrize("with_pactl", [True, False])
+PORTAUDIO = "from realtime_mer.audio import microphone; microphone.sound_server = lambda: None; "
+LISTEN = "from realtime_mer.cli import main; raise SystemExit(main(['listen', '--input', 'pulse']))"
+
+
+@pytest.mark.parametrize("program", [LISTEN, PORTAUDIO + LISTEN], ids=["libpulse", "portaudio"])
 def test_a_terminal_shows_an_outage_in_words_and_nothing_of_portaudio(
-    virtual_microphone: VirtualMicrophone, with_pactl: bool
+    virtual_microphone: VirtualMicrophone, program: str
 ) -> None:
-    """Without pactl the recording goes through PortAudio, whose thread prints when it breaks."""
+    """PortAudio's thread prints when a device vanishes."""
     terminal, theirs = os.openpty()
-    command = [sys.executable, "-m", "realtime_mer", "listen", "--input", "pulse"]
-    # An empty PATH has no pactl.
-    environment = os.environ if with_pactl else {**os.environ, "PATH": ""}
     shown = b""
 
     def read_until(text: bytes) -> None:
@@ -144,8 +145,7 @@ def test_a_terminal_shows_an_outage_in_words_and_nothing_of_portaudio(
             shown += os.read(terminal, 65_536)
 
     with subprocess.Popen(
-        command,
-        env=environment,
+        [sys.executable, "-c", program],
         stdin=subprocess.DEVNULL,
         stdout=theirs,
         stderr=theirs,

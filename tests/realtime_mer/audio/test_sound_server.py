@@ -1,5 +1,7 @@
 """A real sound server that moves recordings: MicrophoneSource never follows it."""
 
+import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -122,6 +124,16 @@ def test_the_environment_chooses_the_default_source(
 def test_without_a_server_there_are_no_sources(virtual_microphone: VirtualMicrophone) -> None:
     virtual_microphone.kill()
     assert sound_server() is None
+
+
+def test_a_server_that_does_not_answer_counts_as_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as silent:
+        # Not pytest's folder: the path of a socket must be short.
+        silent.bind(f"{folder}/native")
+        silent.listen()
+        monkeypatch.setenv("PULSE_SERVER", f"unix:{folder}/native")
+        monkeypatch.setattr("realtime_mer.audio.sound_server._TIMEOUT_S", 0.2)
+        assert sound_server() is None
 
 
 def test_a_removed_source_is_not_replaced_and_comes_back(sinks: TwoSinks) -> None:
