@@ -274,7 +274,7 @@ class LiveRunner:
             self._away = True
             self._missed_s = 0.0
             self._pause = FIRST_RETRY_S
-            self.hub.publish(Notice("input_lost", f"{lost}; waiting for it to come back"))
+            self._stream.lose_input(f"{lost}; waiting for it to come back")
         while True:
             retry_at = self.clock.monotonic() + self._pause
             self._pause = min(2.0 * self._pause, LAST_RETRY_S)

@@ -121,6 +121,12 @@ class LiveStream:
         """Note that audio arrived (`Clock.monotonic`) and delay the next stall."""
         self._due = at + self.stall_after_s
 
+    def lose_input(self, message: str) -> None:
+        """Report that the input is gone; the next `tick` repeats the last values at once."""
+        self.hub.publish(Notice("input_lost", message))
+        self._stalled = True
+        self._due = self._clock.monotonic()
+
     def tick(self) -> None:
         """Report a stall if no audio has arrived for too long, and repeat the last values.
 

@@ -213,14 +213,16 @@ def test_a_lost_device_is_reopened_with_growing_pauses(engine: Engine) -> None:
     )
     items, runner = run_script(source, engine, clock)
     assert np.diff(source.reopened_at) == pytest.approx([1.0, 2.0, 4.0, 8.0, 10.0, 10.0])
-    assert codes(items) == ["input_lost", "stalled", "input_back"]
+    assert codes(items) == ["input_lost", "input_back"]
     assert runner.stats[Counter.REOPENS] == 1
     # 35.5 s passed without audio: time went on, and the window is empty again.
     got = estimates(items)
     assert got[-1].state is State.SETTLING
     assert got[-1].t == pytest.approx(3.0 + 35.5 + 2.0, abs=0.6)
     stalled = [e for e in got if e.state is State.STALLED]
-    assert 32 <= len(stalled) <= 36
+    assert 34 <= len(stalled) <= 37
+    lost_at = next(at for at, item in enumerate(items) if isinstance(item, Notice))
+    assert estimates(items[lost_at:])[0].state is State.STALLED
     assert {e.level_db for e in stalled} == {-120.0}
     assert messages(items)[-1] == "scripted is back; 35.5 s of audio are missing"
     assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(35.5 * RATE, rel=0.01)
@@ -235,7 +237,7 @@ def test_a_device_is_back_with_its_first_block(engine: Engine) -> None:
         [*head, lost(), None, None, lost(), None, *tail], clock, reopenings=[None, None]
     )
     items, runner = run_script(source, engine, clock)
-    assert codes(items) == ["input_lost", "stalled", "input_back"]
+    assert codes(items) == ["input_lost", "input_back"]
     missed_s = clock.now - 100.0 - 5.0
     assert messages(items)[-1] == f"scripted is back; {missed_s:.1f} s of audio are missing"
     assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(missed_s * RATE, abs=RATE / 10)
@@ -270,7 +272,8 @@ def test_what_is_missing_grows_while_a_device_is_away_and_counts_at_the_end(
     runner = LiveRunner(source, engine, clock=clock, wait=wait)
     with runner:
         assert runner.join(TIMEOUT_S)
-    assert texts[:2] == ["nothing lost", "0.5 s of audio missing"]
+    assert texts[0] == "nothing lost"
+    assert "0.5 s of audio missing" in texts
     assert runner.stats.loss_text() == f"{clock.now - 101.0:.1f} s of audio missing"
 
 
