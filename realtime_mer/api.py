@@ -265,7 +265,7 @@ def listen(
     """
     config, engine = _settings(hop_s, lag_order, silence_db, value_range, adapt), _engine(model)
     if isinstance(source, InputDevice):
-        source = source.index
+        source = source.index if source.source is None else source.source
     if isinstance(source, os.PathLike):
         opened = open_file_or_demo(os.fsdecode(source), loop=loop)
     elif isinstance(source, str) and source.strip() == "-":

@@ -1,4 +1,4 @@
-"""A virtual microphone: an isolated PulseAudio server whose only source records what tests play.
+"""A virtual microphone: an isolated PulseAudio server whose default source records what tests play.
 
 Use the fixture `virtual_microphone`; it skips the test with a reason if PulseAudio is missing.
 """
@@ -45,6 +45,8 @@ def missing_for_pulse() -> str | None:
 class VirtualMicrophone(Closable):
     """An isolated PulseAudio server with a null sink, whose monitor is the default source.
 
+    More sinks can be added and removed; the monitor of the sink NAME is the source NAME.monitor.
+
     Attributes:
         environment: environment variables of a process that uses the server.
     """
@@ -61,6 +63,7 @@ class VirtualMicrophone(Closable):
         }
         self._server: subprocess.Popen[bytes] | None = None
         self._players: list[subprocess.Popen[bytes]] = []
+        self._modules: dict[str, str] = {}
 
     def start(self) -> None:
         """Start the sound server and wait until it responds."""
@@ -69,7 +72,6 @@ class VirtualMicrophone(Closable):
                 *("pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1"),
                 *("--use-pid-file=no", "--disable-shm=yes", "--log-level=error"),
                 *("-L", f"module-native-protocol-unix auth-anonymous=1 socket={self._socket}"),
-                *("-L", f"module-null-sink sink_name={SINK} rate=44100 channels=2"),
             ],
             env={**os.environ, **self.environment},
             stdin=subprocess.DEVNULL,
@@ -83,12 +85,42 @@ class VirtualMicrophone(Closable):
                 self.kill()
                 pytest.fail(f"PulseAudio does not start (code {code})")
             time.sleep(0.05)  # pactl has no way to wait
-        self._pactl("set-default-source", f"{SINK}.monitor").check_returncode()
+        self.add_sink(SINK)
+        self.set_default(SINK)
 
-    def play(self, path: Path) -> subprocess.Popen[bytes]:
+    def add_sink(self, name: str, description: str = "Null Output") -> None:
+        """Add a sink that plays to nowhere, and its monitor."""
+        added = self._pactl(
+            *("load-module", "module-null-sink", f"sink_name={name}", "rate=44100", "channels=2"),
+            f"sink_properties=\"device.description='{description}'\"",
+        )
+        added.check_returncode()
+        self._modules[name] = added.stdout.decode().strip()
+
+    def remove_sink(self, name: str) -> None:
+        """Remove a sink and its monitor."""
+        self._pactl("unload-module", self._modules.pop(name)).check_returncode()
+
+    def set_default(self, sink: str) -> None:
+        """Make the monitor of a sink the default source."""
+        self._pactl("set-default-source", f"{sink}.monitor").check_returncode()
+
+    def move_recordings(self, sink: str) -> list[bool]:
+        """Try to move all recordings to the monitor of a sink; return whether they moved."""
+        listed = self._pactl("list", "short", "source-outputs").stdout.decode().splitlines()
+        return [
+            self._pactl("move-source-output", line.split()[0], f"{sink}.monitor").returncode == 0
+            for line in listed
+        ]
+
+    def suspend(self, sink: str, suspended: bool) -> None:
+        """Suspend a sink and its monitor, or resume them."""
+        self._pactl("suspend-sink", sink, str(int(suspended))).check_returncode()
+
+    def play(self, path: Path, sink: str = SINK) -> subprocess.Popen[bytes]:
         """Play a sound file; the process ends with the file."""
         player = subprocess.Popen(
-            ["paplay", f"--device={SINK}", str(path)],
+            ["paplay", f"--device={sink}", str(path)],
             env={**os.environ, **self.environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -113,7 +145,11 @@ class VirtualMicrophone(Closable):
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     @property

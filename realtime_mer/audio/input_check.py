@@ -63,8 +63,8 @@ class InputCheckResult:
             )
         if self.overflows or self.dropped:
             problems.append(
-                f"input was lost ({self.overflows} overflows, {self.dropped} samples dropped): "
-                "the computer is too busy"
+                f"input was lost ({self.overflows} overflows, "
+                f"{self.dropped / info.sample_rate_hz:.2f} s dropped): the computer is too busy"
             )
         if self.peak_db <= FLOOR_DB:
             problems.append(

@@ -1,18 +1,20 @@
-"""Microphone, line-in and loopback devices through PortAudio (the package sounddevice)."""
+"""Microphone, line-in and loopback devices: those of PortAudio (the package sounddevice), and the
+sources of a sound server (`sound_server`)."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime_mer.audio.quiet import without_library_noise
+from realtime_mer.audio.quiet import filter_c_messages, without_library_noise
 from realtime_mer.audio.sample_ring import SampleRing
+from realtime_mer.audio.sound_server import Recording, SoundServer, sound_server
 from realtime_mer.audio.source import (
     Block,
     EndOfStream,
@@ -25,7 +27,7 @@ from realtime_mer.clock import Clock, SystemClock
 from realtime_mer.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 PORTAUDIO_HINT = (
     "PortAudio is missing, so no microphone can be used: install libportaudio2 "
@@ -46,6 +48,9 @@ _LOOPBACK_WORDS = (
     *("monitor", "loopback", "stereo mix", "what u hear", "wave out mix", "blackhole"),
     *("soundflower", "cable output", "voicemeeter"),
 )
+# PortAudio's devices that record the sound server's default source. The server may move such a
+# recording to another source, and nobody would know.
+_SERVER_DEVICES = ("default", "pulse", "pipewire")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +58,17 @@ class InputDevice:
     """An input device.
 
     Attributes:
-        index: PortAudio's number, from 0; it may change when devices come and go.
+        index: PortAudio's number, from 0; the sources of a sound server follow. It may change when
+            devices come and go.
         name: the device's name.
-        host_api: the system's audio interface, for example "ALSA" or "Core Audio".
+        host_api: the system's audio interface, for example "ALSA", "PipeWire" or "Core Audio".
         channels: number of input channels.
         sample_rate_hz: the native sample rate in Hz.
         is_default: whether it is the system's default input.
-        is_loopback: whether, by its name, it records what the computer plays.
+        is_loopback: whether it records what the computer plays: a monitor of the sound server, or
+            by its name.
+        source: the sound server's own name of it, for example "alsa_output.usb-0.monitor"; None for
+            a device of PortAudio.
     """
 
     index: int
@@ -69,14 +78,50 @@ class InputDevice:
     sample_rate_hz: int
     is_default: bool
     is_loopback: bool
+    source: str | None = None
 
 
 def list_input_devices() -> list[InputDevice]:
     """Return all devices with at least one input channel, by index.
 
+    Where PulseAudio or PipeWire runs, its sources and monitors take the place of the devices
+    through which PortAudio records them.
+
     Raises:
-        UserError: PortAudio is missing or fails.
+        UserError: PortAudio is missing or fails, and there is no sound server.
     """
+    server = sound_server()
+    if server is None or not server.sources:
+        return _portaudio_devices()
+    try:
+        devices = _portaudio_devices()
+    except UserError:
+        devices = []
+    kept = [replace(device, is_default=False) for device in devices if not _records_server(device)]
+    return kept + _server_devices(server, 1 + max((d.index for d in devices), default=-1))
+
+
+def _records_server(device: InputDevice) -> bool:
+    return device.host_api == "PulseAudio" or device.name.lower() in _SERVER_DEVICES
+
+
+def _server_devices(server: SoundServer, first_index: int) -> list[InputDevice]:
+    return [
+        InputDevice(
+            index=index,
+            name=source.description,
+            host_api=server.program,
+            channels=source.channels,
+            sample_rate_hz=source.sample_rate_hz,
+            is_default=source.name == server.default_source,
+            is_loopback=source.is_monitor,
+            source=source.name,
+        )
+        for index, source in enumerate(server.sources, first_index)
+    ]
+
+
+def _portaudio_devices() -> list[InputDevice]:
     sd = _sounddevice()
     try:
         apis = sd.query_hostapis()
@@ -129,15 +174,18 @@ def find_device(spec: str, devices: Sequence[InputDevice]) -> InputDevice:
     """Return the one device that `spec` names.
 
     Args:
-        spec: "default", an index, a name ("name" or "name, host API"), or a part of a name. Case
-            does not matter. An exact name has priority over a part of a name. If several host
-            APIs offer the same name, the default device's host API has priority.
+        spec: "default", an index, a name ("name", "name, host API" or the sound server's name), or
+            a part of a name. Case does not matter. An exact name has priority over a part of a
+            name. If several host APIs offer the same name, the default device's host API has
+            priority. "pulse" and "pipewire" mean the sound server's default, if there is one.
         devices: the candidates.
 
     Raises:
         UserError: no device matches, or several do; the message lists the candidates.
     """
-    if spec.lower() == "default":
+    wanted = spec.lower()
+    served = any(device.source is not None for device in devices)
+    if wanted == "default" or (served and wanted in _SERVER_DEVICES):
         return default_device(devices)
     if not devices:
         raise UserError(
@@ -149,13 +197,12 @@ def find_device(spec: str, devices: Sequence[InputDevice]) -> InputDevice:
             if device.index == int(spec):
                 return device
         raise UserError(f"no input device has the index {spec}; there are:\n{device_list(devices)}")
-    wanted = spec.lower()
-    matches = [d for d in devices if wanted in (d.name.lower(), f"{d.name}, {d.host_api}".lower())]
+    matches = [d for d in devices if wanted in _names(d)]
     if len({d.name.lower() for d in matches}) == 1 and len(matches) > 1:
         apis = {d.host_api for d in devices if d.is_default}
         matches = [d for d in matches if d.host_api in apis] or matches
     if not matches:
-        matches = [d for d in devices if wanted in f"{d.name}, {d.host_api}".lower()]
+        matches = [d for d in devices if any(wanted in name for name in _names(d))]
     if not matches:
         raise UserError(f"no input device is called '{spec}'; there are:\n{device_list(devices)}")
     if len(matches) > 1:
@@ -168,18 +215,29 @@ def find_device(spec: str, devices: Sequence[InputDevice]) -> InputDevice:
 
 def device_list(devices: Sequence[InputDevice]) -> str:
     """Return a text with one device per line and its index."""
-    return "\n".join(f"  {d.index}  {d.name}, {d.host_api}" for d in devices)
+    return "\n".join(
+        f"  {d.index}  {d.name}, {d.host_api}{'' if d.source is None else f' ({d.source})'}"
+        for d in devices
+    )
+
+
+def _names(device: InputDevice) -> tuple[str, ...]:
+    """Return the names of a device in lower case."""
+    names = (device.name, f"{device.name}, {device.host_api}", device.source or device.name)
+    return tuple(name.lower() for name in names)
 
 
 class MicrophoneSource(SourceBase):
-    """Records from a device through PortAudio, at the device's native rate.
+    """Records from a device at its native rate: through PortAudio, or from a sound server.
 
-    PortAudio's callback copies into a ring of two seconds and returns. Samples that are not read in
-    time are overwritten and counted (`Block.dropped_before`). Input that the system reports as lost
-    is counted too (`Block.overflows`).
+    A callback copies into a ring of two seconds and returns. Samples that are not read in time are
+    overwritten and counted (`Block.dropped_before`). Input that the system reports as lost is
+    counted too (`Block.overflows`).
 
     When the device is unplugged, `read` raises a recoverable `SourceLost`; `reopen` opens the
-    device again once it is back. It never opens a different device.
+    device again once it is back. It never opens a different device: "default" means the device that
+    is the default when the source is made. A sound server that moves the recording to another
+    source counts as unplugging, and no sample of the other source is returned.
 
     Args:
         spec: see `find_device`.
@@ -241,16 +299,7 @@ class MicrophoneSource(SourceBase):
                 f"the sound system does not respond, so '{self._device.name}' cannot be reopened",
                 recoverable=True,
             )
-        sd = _sounddevice()
-        try:
-            # PortAudio lists the devices only when it starts.
-            with without_library_noise():
-                sd._terminate()
-                sd._initialize()
-            devices = list_input_devices()
-        except (UserError, sd.PortAudioError) as error:
-            raise SourceLost(_reason(error), recoverable=True) from None
-        self._device = self._same_device(devices)
+        self._device = self._same_device(self._devices_now())
         self._prepare(self._info.sample_rate_hz, self._info.channels)
         self._start()
 
@@ -258,6 +307,21 @@ class MicrophoneSource(SourceBase):
         self._closed = True
         self._ring.wake()
         self._stop()
+
+    def _devices_now(self) -> Sequence[InputDevice]:
+        """Return the devices of today, of the kind in use."""
+        if self._device.source is not None:
+            server = sound_server()
+            return [] if server is None else _server_devices(server, 0)
+        sd = _sounddevice()
+        try:
+            # PortAudio lists the devices only when it starts.
+            with without_library_noise():
+                sd._terminate()
+                sd._initialize()
+            return _portaudio_devices()
+        except (UserError, sd.PortAudioError) as error:
+            raise SourceLost(_reason(error), recoverable=True) from None
 
     def _same_device(self, devices: Sequence[InputDevice]) -> InputDevice:
         """Return the device in use, as it is listed now."""
@@ -287,13 +351,10 @@ class MicrophoneSource(SourceBase):
         self._idle_slices = 0
 
     def _start(self) -> None:
-        sd = _sounddevice()
         ring = self._ring
         clock = self._clock
 
-        def on_audio(samples: NDArray[np.float32], _n: int, _time: Any, status: Any) -> None:
-            if status.input_overflow:
-                self._overflows += 1
+        def on_audio(samples: NDArray[np.float32]) -> None:
             self._arrived = clock.monotonic()
             ring.write(samples)
 
@@ -301,6 +362,26 @@ class MicrophoneSource(SourceBase):
             if ring is self._ring:
                 self._ended = True
                 ring.wake()
+
+        if self._device.source is None:
+            self._start_portaudio(on_audio, on_end)
+            return
+        try:
+            self._stream = Recording(
+                self._device.source, self._rate, ring.channels, on_audio, on_end
+            )
+        except OSError as error:
+            raise self._cannot_open(error) from None
+
+    def _start_portaudio(
+        self, on_audio: Callable[[NDArray[np.float32]], None], on_end: Callable[[], None]
+    ) -> None:
+        sd = _sounddevice()
+
+        def callback(samples: NDArray[np.float32], _n: int, _time: Any, status: Any) -> None:
+            if status.input_overflow:
+                self._overflows += 1
+            on_audio(samples)
 
         try:
             with without_library_noise():
@@ -311,18 +392,21 @@ class MicrophoneSource(SourceBase):
                     dtype="float32",
                     blocksize=round(_BLOCK_S * self._rate),
                     latency="high",  # safe from overflows, and still only tens of milliseconds
-                    callback=on_audio,
+                    callback=callback,
                     finished_callback=on_end,
                 )
                 self._stream.start()
         except (sd.PortAudioError, ValueError) as error:
-            self._ended = True
-            self._stop()
-            raise SourceLost(
-                f"the input device '{self._device.name}' cannot be opened at {self._rate} Hz: "
-                f"{_reason(error)}; is another program using it, or is access denied?",
-                recoverable=True,
-            ) from None
+            raise self._cannot_open(error) from None
+
+    def _cannot_open(self, error: Exception) -> SourceLost:
+        self._ended = True
+        self._stop()
+        return SourceLost(
+            f"the input device '{self._device.name}' cannot be opened at {self._rate} Hz: "
+            f"{_reason(error)}; is another program using it, or is access denied?",
+            recoverable=True,
+        )
 
     def _stop(self) -> None:
         """Close the stream; do not wait longer than `_CLOSE_TIMEOUT_S`."""
@@ -361,10 +445,12 @@ class MicrophoneSource(SourceBase):
 def _close_stream(stream: Any) -> None:
     # Not inside `without_library_noise`: a call that hangs would keep its lock.
     with contextlib.suppress(Exception):
-        stream.close(ignore_errors=True)
+        stream.close()
 
 
 def _same_name(device: InputDevice, devices: Sequence[InputDevice]) -> list[InputDevice]:
+    if device.source is not None:
+        return [d for d in devices if d.source == device.source]
     return [d for d in devices if (d.name, d.host_api) == (device.name, device.host_api)]
 
 
@@ -377,6 +463,7 @@ def _reason(error: Exception) -> str:
 
 
 def _sounddevice() -> ModuleType:
+    filter_c_messages()
     try:
         with without_library_noise():
             import sounddevice

@@ -120,10 +120,10 @@ def open_source(
 
 
 def _names_device(spec: str) -> bool:
-    """Return whether a device has exactly this name; names may contain a slash ("Line 1/2")."""
+    """Return whether a device's name has this part; names may contain a slash ("Line 1/2")."""
     from realtime_mer.audio.microphone import list_input_devices
 
     try:
-        return any(device.name.lower() == spec.lower() for device in list_input_devices())
+        return any(spec.lower() in device.name.lower() for device in list_input_devices())
     except UserError:
         return False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
+import functools
 import os
 import re
 import sys
@@ -21,6 +23,7 @@ _NOISE = re.compile(
     rb"^Host error description: |^\s*$"
 )
 _STDERR = 2
+_LINE_BUFFERED = 1  # _IOLBF of glibc
 _lock = threading.Lock()
 _capture: IO[bytes] | None = None
 
@@ -51,6 +54,48 @@ def without_library_noise() -> Iterator[None]:
                 _release(_capture, original)
         finally:
             os.close(original)
+
+
+@functools.cache
+def filter_c_messages() -> None:
+    """Keep these messages off the terminal until the process ends, from any thread.
+
+    PortAudio prints when a device vanishes, long after the call that opened it. Only what C
+    libraries print through stdio is filtered; Python's own output goes its usual way. Does nothing
+    where the C library is not glibc.
+    """
+    try:
+        os.fstat(_STDERR)  # fails where there is no standard error, as in a windowed program
+        libc = ctypes.CDLL(None)
+        libc.gnu_get_libc_version  # noqa: B018 - in others, stderr is read-only or has another name
+        stderr = ctypes.c_void_p.in_dll(libc, "stderr")
+    except (AttributeError, ValueError, OSError, TypeError):
+        return
+    libc.fdopen.restype = ctypes.c_void_p
+    read_end, write_end = os.pipe()
+    # A pipe and a thread instead of a callback: a C library that prints never waits for Python.
+    file = ctypes.c_void_p(libc.fdopen(write_end, b"w"))
+    libc.setvbuf(file, None, _LINE_BUFFERED, ctypes.c_size_t(0))
+    thread = threading.Thread(target=_pass_on, args=(read_end,), name="C messages", daemon=True)
+    thread.start()
+    original, stderr.value = stderr.value, file.value
+
+    def end() -> None:
+        stderr.value = original
+        libc.fflush(file)
+        with contextlib.suppress(OSError):
+            os.dup2(_STDERR, write_end)  # the file stays usable; the thread ends
+            thread.join()
+
+    atexit.register(end)
+
+
+def _pass_on(read_end: int) -> None:
+    with open(read_end, "rb") as lines:
+        for line in lines:
+            if not _NOISE.search(line):
+                with contextlib.suppress(OSError):
+                    os.write(_STDERR, line)
 
 
 def _release(capture: IO[bytes], to: int) -> None:

@@ -18,17 +18,18 @@ DESCRIPTION = """\
 Lists the input devices. --input takes the index, the name or a part of the
 name. The index may change when devices are plugged in or removed; the name does
 not. The list marks the default device, and devices that record what the
-computer itself plays (loopback).
+computer itself plays (loopback). Where PulseAudio or PipeWire runs, its sources
+and monitors are listed with the name that it shows and its own name.
 """
 EXAMPLES = """\
   realtime-mer devices
   realtime-mer devices --json
   realtime-mer listen --input "USB Audio"
+  realtime-mer listen --input "Monitor of Built-in Audio"
 """
 
 _LOOPBACK_TIPS = {
-    "linux": "to record what this computer plays (PulseAudio, PipeWire): "
-    'PULSE_SOURCE="$(pactl get-default-sink).monitor" realtime-mer listen --input pulse',
+    "linux": "to record what this computer plays, run PulseAudio, or PipeWire with pipewire-pulse",
     "darwin": "to record what this computer plays, install a loopback device such as BlackHole",
     "win32": 'to record what this computer plays, enable "Stereo Mix" or install a virtual cable',
 }
@@ -66,12 +67,9 @@ def _row(device: InputDevice) -> tuple[str, ...]:
     if device.is_loopback:
         labels.append("loopback")
     return (
-        str(device.index),
-        device.name,
-        device.host_api,
-        str(device.channels),
-        str(device.sample_rate_hz),
-        ", ".join(labels),
+        *(str(device.index), device.name, device.host_api),
+        *(str(device.channels), str(device.sample_rate_hz), ", ".join(labels)),
+        *(() if device.source is None else (device.source,)),
     )
 
 
@@ -87,6 +85,8 @@ def _print_table(devices: Sequence[InputDevice]) -> None:
     table.add_column("channels", justify="right")
     table.add_column("rate (Hz)", justify="right")
     table.add_column("")
+    if any(device.source for device in devices):
+        table.add_column("source", overflow="fold")
     for device in devices:
         style = "bold" if device.is_default else ""
         table.add_row(*(Text(cell) for cell in _row(device)), style=style)

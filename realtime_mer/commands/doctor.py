@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from mer_engine import Engine
 
+    from realtime_mer.audio.microphone import InputDevice
     from realtime_mer.audio.source import Block, Source
     from realtime_mer.core.types import Estimate
 
@@ -242,13 +243,18 @@ def _check_devices(report: Report, spec: str | None) -> None:
     # Without a microphone the demo plays, so a microphone is needed only if --input names one.
     needed = spec is not None and input_kind(spec) == InputKind.MICROPHONE
     worse = Status.BROKEN if needed else Status.NOTE
+    devices: list[InputDevice] | None = None
     try:
-        report.versions["portaudio"] = portaudio_version()
+        # Without PortAudio, the sources of a sound server are still usable.
         devices = list_input_devices()
+        report.versions["portaudio"] = portaudio_version()
     except UserError as error:
-        report.checks.append(Check("PortAudio", worse, str(error)))
+        status = Status.NOTE if devices else worse
+        report.checks.append(Check("PortAudio", status, str(error)))
+    else:
+        report.checks.append(Check("PortAudio", Status.OK, report.versions["portaudio"]))
+    if devices is None:
         return
-    report.checks.append(Check("PortAudio", Status.OK, report.versions["portaudio"]))
     report.devices = [asdict(device) for device in devices]
     if not devices:
         text = "none found; connect one, or use a file, a URL or the demo"

@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from realtime_mer.audio.open_input import open_source
     from realtime_mer.live.hub import STOPPED
     from realtime_mer.live.runner import LiveRunner
+    from realtime_mer.live.stats import NOTHING_LOST
     from realtime_mer.outputs.recorder import Recorder
 
     if args.duration is not None and not args.duration > 0:
@@ -101,6 +102,8 @@ def run(args: argparse.Namespace) -> int:
         show(None)
     if recorder is not None:
         _announce(f"{recorder.rows} estimates recorded in {recorder.path}")
+    if (lost := runner.stats.loss_text()) != NOTHING_LOST:
+        _announce(f"lost: {lost}")
     code = exit_code(runner)
     if code != UserError.exit_code and reason != STOPPED:  # a notice has given the other reasons
         _announce(reason)
@@ -243,7 +246,7 @@ def _display(runner: LiveRunner, stack: ExitStack) -> Callable[[float | None], l
                 view.add(item)
             elif isinstance(item, Notice):
                 view.show_notice(item.message)
-        view.set_losses(runner.stats.losses())
+        view.set_losses(runner.stats.loss_text())
         live.refresh()
         return items
 

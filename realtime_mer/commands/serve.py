@@ -251,11 +251,10 @@ class _ServeRun:
         latest = self._runner.hub.latest
         if latest is None:
             return
-        lost = sum(self._runner.stats.losses().values())
         line = (
             f"{latest.state}  {latest.mood or '–':8}  valence {latest.valence:+.2f}  "
             f"arousal {latest.arousal:+.2f}  {latest.level_db:6.1f} dB  "
-            f"viewers {self._server.viewers}  losses {lost}"
+            f"viewers {self._server.viewers}  {self._runner.stats.loss_text()}"
         )
         print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
         self._status_shown = True
@@ -269,11 +268,10 @@ class _ServeRun:
         from realtime_mer.live.stats import Counter
 
         stats = self._server.stats
-        lost = [f"{name} {count}" for name, count in stats.losses().items() if count]
         return (
             f"stopped after {self._server.uptime_s:.0f} s: {stats[Counter.ESTIMATES]} estimates, "
             f"at most {self._server.peak_viewers} viewer(s), "
-            f"{', '.join(lost) if lost else 'nothing lost'}"
+            f"{stats.loss_text()}"
         )
 
 

@@ -10,7 +10,7 @@ from mer_engine import Engine, FrontEnd
 from numpy.typing import NDArray
 
 from realtime_mer.clock import Clock, SystemClock
-from realtime_mer.core.config import PipelineConfig, Range
+from realtime_mer.core.config import MIN_LEVEL_DB, PipelineConfig, Range
 from realtime_mer.core.encoder_cache import EncoderCache
 from realtime_mer.core.estimate_builder import Arrival, EstimateBuilder
 from realtime_mer.core.movement import Movement
@@ -225,9 +225,9 @@ class Pipeline:
         return estimates
 
     def repeat_last(self, state: State) -> Estimate:
-        """Return an estimate with the last values, for moments without audio."""
+        """Return an estimate with the last values, for moments without audio: the level is -120."""
         self._builder.start_timer()
-        return self._builder.build(state, t=self.t, level_db=self._silence.level_db)
+        return self._builder.build(state, t=self.t, level_db=MIN_LEVEL_DB)
 
     def _process(
         self,

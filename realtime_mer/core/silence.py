@@ -35,8 +35,9 @@ class SilenceDetector:
         self._piece_start: int | None = None
 
     def forget_piece(self) -> None:
-        """End the current piece, because audio was lost."""
+        """End the current piece, because audio was lost; what was lost has no level."""
         self._piece_start = None
+        self._powers[:] = 0.0
 
     def add(self, power: float, tick: int) -> bool:
         """Add the tick that ends at `tick`.

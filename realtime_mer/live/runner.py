@@ -100,6 +100,10 @@ class LiveRunner:
         self._thread: threading.Thread | None = None
         self._done = threading.Event()
         self.error: Exception | None = None
+        self._away = False  # from the loss of the input to its first block afterwards
+        self._pause = FIRST_RETRY_S
+        self._heard_until = 0.0  # when the last sample was available, or counted as missed
+        self._missed_s = 0.0  # since the input is away
 
     def start(self) -> None:
         """Start the thread."""
@@ -107,6 +111,7 @@ class LiveRunner:
             raise RuntimeError("a runner can be started only once; create another one")
         self._stream = LiveStream(self.pipeline, self.hub, self.stats, live=self.info.live)
         self._pacer = self._new_pacer()
+        self._heard_until = self.clock.monotonic()
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
         self._thread.start()
 
@@ -182,21 +187,35 @@ class LiveRunner:
         run(self.pipeline.engine, computation)
 
     def _finish(self, reason: str) -> None:
+        self._count_missed()
         self._compute(self._stream.finish_requests(reason))
 
     def _step(self) -> None:
         """Read and process one block, or report a stall if none arrives."""
         block = self._source.read(max(0.0, self._stream.due - self.clock.monotonic()))
         if block is None:
-            self._stream.tick()
+            self._tick()
             return
-        if self._pacer is None:
-            self._process(block)
-            return
-        delay = self._pacer.delay_s(len(block.samples)) / self._speed
-        if delay > 0.0 and self._wait(delay):
-            return
+        if self._away:
+            self._return(block)
+        if self._pacer is not None:
+            delay = self._pacer.delay_s(len(block.samples)) / self._speed
+            if delay > 0.0 and self._wait(delay):
+                return
         self._process(block)
+
+    def _tick(self) -> None:
+        self._count_missed()
+        self._stream.tick()
+
+    def _count_missed(self, until: float | None = None) -> None:
+        """While the input is away, count the audio up to `until`, or up to now, as lost."""
+        if self._away:
+            now = self.clock.monotonic() if until is None else until
+            missed_s = max(0.0, now - self._heard_until)
+            self._heard_until += missed_s
+            self._missed_s += missed_s
+            self._stream.count_lost(round(missed_s * self.info.sample_rate_hz))
 
     def _arrival_time(self, block: Block) -> float:
         """Return when the last sample of a block was available."""
@@ -215,6 +234,7 @@ class LiveRunner:
             # Process all waiting audio with a single update, so that the delay cannot grow.
             ended = self._read_backlog(blocks)
             arrived_at = self._arrival_time(blocks[-1])
+        self._heard_until = arrived_at
         self._compute(
             self._stream.feed_requests(
                 block.samples if len(blocks) == 1 else np.concatenate([b.samples for b in blocks]),
@@ -247,40 +267,49 @@ class LiveRunner:
         return None
 
     def _recover(self, lost: SourceLost) -> bool:
-        """Reopen a lost input; return False if it cannot be reopened or the runner is stopped."""
+        """Reopen a lost input; return False if it cannot be reopened or the runner is stopped.
+
+        The input stays away until its first block: a device that opens may deliver nothing.
+        """
         if not lost.recoverable:
             self._give_up(lost)
             return False
-        lost_at = self.clock.monotonic()
-        self.hub.publish(Notice("input_lost", f"{lost}; waiting for it to come back"))
-        pause = FIRST_RETRY_S
-        retry_at = lost_at + pause
+        if not self._away:
+            self._away = True
+            self._missed_s = 0.0
+            self._pause = FIRST_RETRY_S
+            self._stream.lose_input(f"{lost}; waiting for it to come back")
         while True:
-            until = min(retry_at, self._stream.due)
-            if self._wait(max(0.0, until - self.clock.monotonic())):
-                self._finish(STOPPED)
-                return False
-            self._stream.tick()
-            if self.clock.monotonic() < retry_at:
-                continue
+            retry_at = self.clock.monotonic() + self._pause
+            self._pause = min(2.0 * self._pause, LAST_RETRY_S)
+            while (now := self.clock.monotonic()) < retry_at:
+                if self._wait(max(0.0, min(retry_at, self._stream.due) - now)):
+                    self._finish(STOPPED)
+                    return False
+                self._tick()
             try:
                 self._source.reopen()
-                break
             except SourceLost as again:
                 if not again.recoverable:
                     self._give_up(again)
                     return False
-            pause = min(2.0 * pause, LAST_RETRY_S)
-            retry_at = self.clock.monotonic() + pause
-        if not self._same_format():
-            return False
+                continue
+            self._pacer = self._new_pacer()
+            return self._same_format()
+
+    def _return(self, block: Block) -> None:
+        """Go on with the first block after a loss: time goes on and the window is empty again."""
+        arrived_at = self.clock.monotonic() if block.captured_at is None else block.captured_at
+        self._count_missed(arrived_at - len(block.samples) / self.info.sample_rate_hz)
+        self._away = False
         self.stats.add(Counter.REOPENS)
-        self._pacer = self._new_pacer()
-        # The audio of the meantime is lost: time goes on and the window is empty again.
-        lost_s = self.clock.monotonic() - lost_at
-        self._compute(self._stream.skip_requests(int(lost_s * self.info.sample_rate_hz)))
-        self.hub.publish(Notice("input_back", f"{self.info.name} is back after {lost_s:.1f} s"))
-        return True
+        self._compute(self._stream.skip_requests(round(self._missed_s * self.info.sample_rate_hz)))
+        self.hub.publish(
+            Notice(
+                "input_back",
+                f"{self.info.name} is back; {self._missed_s:.1f} s of audio are missing",
+            )
+        )
 
     def _same_format(self) -> bool:
         """Return whether the input has its old format; otherwise end the session."""

@@ -71,6 +71,9 @@ LOSSES = (
 )
 
 
+NOTHING_LOST = "nothing lost"
+
+
 class Timing(StrEnum):
     """Durations with a histogram."""
 
@@ -122,6 +125,7 @@ class Stats:
         self._buckets = {timing: [0] * (len(BUCKETS_S) + 1) for timing in Timing}
         self._states = dict.fromkeys(State, 0)
         self._totals = dict.fromkeys(Timing, 0.0)
+        self._lost_s = 0.0
 
     def add(self, counter: Counter, amount: int = 1) -> None:
         """Add to a counter."""
@@ -131,6 +135,14 @@ class Stats:
             self._counters[counter] += amount
         if self._parent is not None:
             self._parent.add(counter, amount)
+
+    def add_lost(self, samples: int, sample_rate_hz: int) -> None:
+        """Count sample frames that were lost before they were analysed."""
+        with self._lock:
+            self._counters[Counter.DROPPED_SAMPLES] += samples
+            self._lost_s += samples / sample_rate_hz
+        if self._parent is not None:
+            self._parent.add_lost(samples, sample_rate_hz)
 
     def count_estimate(self, state: State) -> None:
         """Count an estimate and its state."""
@@ -167,6 +179,20 @@ class Stats:
         """Return the counters of the health message."""
         with self._lock:
             return {str(counter): self._counters[counter] for counter in LOSSES}
+
+    def loss_text(self) -> str:
+        """Return the losses in words, for example "36.2 s of audio missing, overflows 2"."""
+        with self._lock:
+            lost_s = self._lost_s
+            counts = {counter: self._counters[counter] for counter in LOSSES}
+        # Lost audio counts in seconds: sample frames say nothing to users.
+        parts = [f"{max(lost_s, 0.1):.1f} s of audio missing"] if lost_s > 0.0 else []
+        parts += [
+            f"{counter.replace('_', ' ')} {count}"
+            for counter, count in counts.items()
+            if count and counter != Counter.DROPPED_SAMPLES
+        ]
+        return ", ".join(parts) or NOTHING_LOST
 
     def histogram(self, timing: Timing) -> HistogramValues:
         """Return the current state of a histogram."""

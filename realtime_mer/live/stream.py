@@ -95,14 +95,22 @@ class LiveStream:
         )
         estimates: list[Estimate] = []
         if dropped_before:
-            estimates += yield from self._skip(dropped_before, arrival, only_latest=only_latest)
+            self.count_lost(dropped_before)
+            estimates += yield from self.pipeline.skip_requests(
+                dropped_before, only_latest=only_latest, arrival=arrival
+            )
         estimates += yield from self._feed(samples, arrival, only_latest=only_latest)
         self._publish(estimates)
 
+    def count_lost(self, samples: int) -> None:
+        """Count sample frames that were lost before they were analysed."""
+        self.stats.add_lost(samples, self.pipeline.sample_rate_hz)
+
     def skip_requests(self, samples: int) -> Computation[None]:
-        """Account for sample frames that were lost; time goes on without them."""
+        """Move on over sample frames that were lost; `count_lost` has counted them."""
+        skip_requests = self.pipeline.skip_requests
         arrival = self._arrival(samples)
-        self._publish((yield from self._skip(samples, arrival, only_latest=True)))
+        self._publish((yield from skip_requests(samples, only_latest=True, arrival=arrival)))
 
     def finish_requests(self, reason: str) -> Computation[None]:
         """End the audio: publish the remaining estimates, then the end."""
@@ -112,6 +120,12 @@ class LiveStream:
     def audio_arrived(self, at: float) -> None:
         """Note that audio arrived (`Clock.monotonic`) and delay the next stall."""
         self._due = at + self.stall_after_s
+
+    def lose_input(self, message: str) -> None:
+        """Report that the input is gone; the next `tick` repeats the last values at once."""
+        self.hub.publish(Notice("input_lost", message))
+        self._stalled = True
+        self._due = self._clock.monotonic()
 
     def tick(self) -> None:
         """Report a stall if no audio has arrived for too long, and repeat the last values.
@@ -159,16 +173,6 @@ class LiveStream:
         """Return the arrival of the next `samples` sample frames."""
         end = self.pipeline.input_samples + samples
         return Arrival(end / self.pipeline.sample_rate_hz, queue_s)
-
-    def _skip(
-        self, samples: int, arrival: Arrival, *, only_latest: bool
-    ) -> Computation[list[Estimate]]:
-        self.stats.add(Counter.DROPPED_SAMPLES, samples)
-        return (
-            yield from self.pipeline.skip_requests(
-                samples, only_latest=only_latest, arrival=arrival
-            )
-        )
 
     def _feed(
         self, samples: NDArray[np.float32], arrival: Arrival, *, only_latest: bool

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 
 from rich.align import Align
 from rich.console import Group, RenderableType
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from realtime_mer.core.types import Estimate, State
+from realtime_mer.live.stats import NOTHING_LOST
 
 # Okabe and Ito's sky blue and orange: distinguishable with every common colour vision.
 COLOURS = {"valence": "#56b4e9", "arousal": "#e69f00"}
@@ -54,7 +54,7 @@ class TerminalView:
         self._coverage = coverage
         self._latest: Estimate | None = None
         self._history: deque[Estimate] = deque(maxlen=HISTORY)
-        self._losses: Mapping[str, int] = {}
+        self._losses = NOTHING_LOST
         self._notice = ""
 
     def add(self, estimate: Estimate) -> None:
@@ -66,8 +66,8 @@ class TerminalView:
         """Show a sentence, such as a warning, until the next one."""
         self._notice = sentence
 
-    def set_losses(self, losses: Mapping[str, int]) -> None:
-        """Set the loss counters, by name."""
+    def set_losses(self, losses: str) -> None:
+        """Set the losses, in words (`Stats.loss_text`)."""
         self._losses = losses
 
     def __rich__(self) -> RenderableType:
@@ -139,11 +139,8 @@ class TerminalView:
         return Text(line, style="bright_black"), "", coverage
 
     def _health(self) -> Text:
-        lost = {name: count for name, count in self._losses.items() if count}
-        if not lost:
-            return Text("health: nothing lost", style="bright_black")
-        listed = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in lost.items())
-        return Text(f"health: {listed}", style="yellow")
+        style = "bright_black" if self._losses == NOTHING_LOST else "yellow"
+        return Text(f"health: {self._losses}", style=style)
 
 
 def scale(value: float, low: float, high: float, colour: str) -> Text:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 from mer_engine import Engine
 from numpy.typing import NDArray
@@ -116,3 +124,51 @@ def test_microphone_equals_analyze(
             compared.append([estimate.valence - nearest[1], estimate.arousal - nearest[2]])
     assert len(compared) > 20
     assert np.abs(compared).max() < SHIFTED_TOLERANCE
+
+
+PORTAUDIO = "from realtime_mer.audio import microphone; microphone.sound_server = lambda: None; "
+LISTEN = "from realtime_mer.cli import main; raise SystemExit(main(['listen', '--input', 'pulse']))"
+
+
+@pytest.mark.parametrize("program", [LISTEN, PORTAUDIO + LISTEN], ids=["libpulse", "portaudio"])
+def test_a_terminal_shows_an_outage_in_words_and_nothing_of_portaudio(
+    virtual_microphone: VirtualMicrophone, program: str
+) -> None:
+    """PortAudio's thread prints when a device vanishes."""
+    terminal, theirs = os.openpty()
+    shown = b""
+
+    def read_until(text: bytes) -> None:
+        nonlocal shown
+        while text not in shown:
+            assert select.select([terminal], [], [], TIMEOUT_S)[0], shown
+            shown += os.read(terminal, 65_536)
+
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+        # If the tests run in the background of a script, they and their children ignore SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        os.close(theirs)
+        try:
+            read_until(b"silence")
+            virtual_microphone.kill()
+            read_until(b"is gone")
+            read_until(b"of audio missing")
+            virtual_microphone.start()
+            read_until(b"is back")
+        finally:
+            process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while data := os.read(terminal, 65_536):
+                shown += data
+    os.close(terminal)
+    assert process.returncode == 0
+    text = shown.decode()
+    assert "Expression" not in text
+    assert "ALSA" not in text
+    assert re.search(r"is back; \d+\.\d s of audio are missing", text)
+    assert re.search(r"lost: \d+\.\d s of audio missing\r\n$", text)

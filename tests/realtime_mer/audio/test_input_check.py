@@ -96,10 +96,10 @@ def test_problems_of_the_level(gain: float, offset: float, sentence: str) -> Non
 def test_losses_are_counted() -> None:
     clock = ManualClock()
     signal = music(2.5, RATE_HZ, channels=2)
-    blocks = [Block(block.samples, 7, 1) for block in cut(signal)]
+    blocks = [Block(block.samples, RATE_HZ // 100, 1) for block in cut(signal)]
     result, _ = check_input(FakeSource(blocks, clock), 2.0, clock=clock)
-    assert (result.overflows, result.dropped) == (20, 140)
-    assert "input was lost (20 overflows, 140 samples" in " ".join(
+    assert (result.overflows, result.dropped) == (20, RATE_HZ // 5)
+    assert "input was lost (20 overflows, 0.20 s dropped)" in " ".join(
         result.problems(FakeSource([], clock).info)
     )
 

@@ -100,6 +100,36 @@ def test_the_host_api_of_the_default_device_has_priority() -> None:
         find_device("line in", same[:2])
 
 
+SERVED = (
+    device(0, "HDA Intel PCH: ALC257 Analog (hw:0,0)"),
+    InputDevice(6, "Mikrofon", "PipeWire", 1, 48_000, True, False, "alsa_input.usb.mono"),
+    InputDevice(7, "Monitor of Küche", "PipeWire", 2, 44_100, False, True, "kitchen.monitor"),
+    InputDevice(8, "Monitor of Küche 2", "PipeWire", 2, 44_100, False, True, "other.monitor"),
+)
+
+
+@pytest.mark.parametrize(
+    ("spec", "index"),
+    [
+        ("default", 6),
+        ("pulse", 6),
+        ("pipewire", 6),
+        ("monitor of küche", 7),
+        ("Other.Monitor", 8),
+        ("alsa_input", 6),
+        ("7", 7),
+        ("hda", 0),
+    ],
+)
+def test_a_source_of_the_sound_server_by_either_name(spec: str, index: int) -> None:
+    assert find_device(spec, SERVED).index == index
+
+
+def test_an_ambiguous_source_lists_both_names() -> None:
+    with pytest.raises(UserError, match=r"  8  Monitor of Küche 2, PipeWire \(other.monitor\)"):
+        find_device("monitor of", SERVED)
+
+
 def test_without_portaudio_the_error_names_the_package(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -156,7 +186,7 @@ class FakePortAudio:
         stream = SimpleNamespace(
             **options, start=lambda: None, closed=False, device_name=self.listed[options["device"]]
         )
-        stream.close = lambda ignore_errors: setattr(stream, "closed", True)
+        stream.close = lambda: setattr(stream, "closed", True)
         self.streams.append(stream)
         return stream
 
@@ -276,7 +306,7 @@ def test_a_sound_system_that_hangs_does_not_block_the_source(
     monkeypatch.setattr(microphone, "_CLOSE_TIMEOUT_S", 0.01)
     closed = threading.Event()
     source = MicrophoneSource("usb")
-    portaudio.streams[-1].close = lambda ignore_errors: closed.wait(60)
+    portaudio.streams[-1].close = lambda: closed.wait(60)
     portaudio.streams[-1].finished_callback()
     for _ in range(2):
         with pytest.raises(SourceLost, match="the sound system does not respond") as lost:
@@ -327,8 +357,6 @@ def test_a_real_microphone_records_what_is_played(
     music = render_demo()[24 * SAMPLE_RATE_HZ : 27 * SAMPLE_RATE_HZ]
     path = tmp_path / "music.wav"
     soundfile.write(path, music, SAMPLE_RATE_HZ)
-    names = [found.name for found in list_input_devices()]
-    assert "pulse" in names
     with MicrophoneSource("default") as source:
         assert source.info.sample_rate_hz == SAMPLE_RATE_HZ
         assert source.info.channels == 2
@@ -352,6 +380,24 @@ def test_a_real_microphone_records_what_is_played(
 def test_a_real_microphone_is_unplugged_and_connected_again(
     virtual_microphone: VirtualMicrophone,
 ) -> None:
+    with MicrophoneSource("pulse") as source:
+        read_until(source, lambda n: n > 0)
+        virtual_microphone.kill()
+        with pytest.raises(SourceLost, match="'Monitor of Null Output' is gone") as lost:
+            read_until(source, lambda n: False)
+        assert lost.value.recoverable
+        with pytest.raises(SourceLost, match="'Monitor of Null Output' is not connected"):
+            source.reopen()
+        virtual_microphone.start()
+        source.reopen()
+        assert len(read_until(source, lambda n: n > 1000)) > 1000
+
+
+def test_without_libpulse_a_real_microphone_is_recorded_through_portaudio(
+    virtual_microphone: VirtualMicrophone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(microphone, "sound_server", lambda: None)
+    assert "pulse" in [found.name for found in list_input_devices()]
     with MicrophoneSource("pulse") as source:
         read_until(source, lambda n: n > 0)
         virtual_microphone.kill()

@@ -32,6 +32,7 @@ def devices(monkeypatch: pytest.MonkeyPatch) -> list[InputDevice]:
         ("3", InputKind.MICROPHONE),
         ("USB Audio", InputKind.MICROPHONE),
         ("Line 1/2", InputKind.MICROPHONE),  # a slash, but a device
+        ("Line 1/", InputKind.MICROPHONE),
         ("song.mp3", InputKind.FILE),  # missing, but a file
         ("SONG.FLAC", InputKind.FILE),
         ("music/song", InputKind.FILE),

@@ -1,6 +1,11 @@
+import contextlib
+import ctypes
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import pytest
 
@@ -87,3 +92,45 @@ for _ in range(3):
 """
     run = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, check=True)
     assert run.stderr == b"'x'\n'x'\n'x'\n"
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"),
+    reason="needs glibc",
+)
+def test_messages_of_another_thread_are_suppressed_until_the_end() -> None:
+    """PortAudio's thread prints when a device vanishes; other messages and the terminal stay."""
+    program = """
+import ctypes, sys, threading
+from realtime_mer.audio.quiet import filter_c_messages
+filter_c_messages()
+libc = ctypes.CDLL(None)
+def say(text):
+    libc.fputs(text, ctypes.c_void_p.in_dll(libc, "stderr"))
+def speak():
+    say(b"Expression 'x' failed in 'pa_linux_alsa.c', line: 3665\\n")
+    say(b"something ")
+    say(b"else\\n")
+thread = threading.Thread(target=speak)
+thread.start()
+thread.join()
+print(sys.stderr.isatty(), file=sys.stderr)
+say(b"the last line")
+"""
+    run, shown = _in_terminal(program)
+    assert run == 0
+    assert sorted(shown.decode().split("\r\n")) == ["True", "something else", "the last line"]
+
+
+def _in_terminal(program: str) -> tuple[int, bytes]:
+    """Run a program whose standard error is a terminal; return its exit code and what it shows."""
+    pty = pytest.importorskip("pty", reason="needs a pseudo-terminal")
+    terminal, inside = pty.openpty()
+    run = subprocess.run([sys.executable, "-c", program], stderr=inside, timeout=60)
+    os.close(inside)
+    shown = b""
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while data := os.read(terminal, 4096):
+            shown += data
+    os.close(terminal)
+    return run.returncode, shown

@@ -39,6 +39,7 @@ def test_json_has_every_field(capsys: pytest.CaptureFixture[str]) -> None:
         "sample_rate_hz": 48_000,
         "is_default": False,
         "is_loopback": True,
+        "source": None,
     }
 
 
@@ -88,5 +89,5 @@ def test_without_portaudio_the_error_names_the_package(
 def test_real_devices_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["devices", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert "pulse" in [device["name"] for device in listed]
+    assert "virtmic.monitor" in [device["source"] for device in listed]
     assert sum(device["is_default"] for device in listed) == 1

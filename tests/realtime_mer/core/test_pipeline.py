@@ -244,6 +244,16 @@ def test_repeat_last_repeats_the_values(engine: Engine) -> None:
     assert (stalled.valence, stalled.arousal_low) == (last.valence, last.arousal_low)
     assert stalled.state is State.STALLED
     assert stalled.seq == last.seq + 1
+    assert last.level_db > -60.0
+    assert stalled.level_db == -120.0
+
+
+def test_after_a_long_loss_the_level_before_it_is_forgotten(engine: Engine) -> None:
+    made = make_pipeline(engine)
+    before = made.feed(music(3.9))[-1].level_db
+    after = made.skip(10 * 44_100, only_latest=True) + made.feed(np.zeros(44_100, np.float32))
+    # What was in the resampler, a few milliseconds, still counts.
+    assert max(estimate.level_db for estimate in after) < before - 10.0
 
 
 def test_a_bad_block_is_rejected_and_changes_nothing(engine: Engine) -> None:

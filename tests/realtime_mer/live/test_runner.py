@@ -60,6 +60,10 @@ def estimates(items: Iterable[Item]) -> list[Estimate]:
     return [item for item in items if isinstance(item, Estimate)]
 
 
+def messages(items: Iterable[Item]) -> list[str]:
+    return [item.message for item in items if isinstance(item, Notice)]
+
+
 def codes(items: Iterable[Item]) -> list[str]:
     return [item.code for item in items if isinstance(item, Notice)]
 
@@ -209,15 +213,68 @@ def test_a_lost_device_is_reopened_with_growing_pauses(engine: Engine) -> None:
     )
     items, runner = run_script(source, engine, clock)
     assert np.diff(source.reopened_at) == pytest.approx([1.0, 2.0, 4.0, 8.0, 10.0, 10.0])
-    assert codes(items) == ["input_lost", "stalled", "input_back"]
+    assert codes(items) == ["input_lost", "input_back"]
     assert runner.stats[Counter.REOPENS] == 1
     # 35.5 s passed without audio: time went on, and the window is empty again.
     got = estimates(items)
     assert got[-1].state is State.SETTLING
     assert got[-1].t == pytest.approx(3.0 + 35.5 + 2.0, abs=0.6)
     stalled = [e for e in got if e.state is State.STALLED]
-    assert 32 <= len(stalled) <= 36
+    assert 34 <= len(stalled) <= 37
+    lost_at = next(at for at, item in enumerate(items) if isinstance(item, Notice))
+    assert estimates(items[lost_at:])[0].state is State.STALLED
+    assert {e.level_db for e in stalled} == {-120.0}
+    assert messages(items)[-1] == "scripted is back; 35.5 s of audio are missing"
     assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(35.5 * RATE, rel=0.01)
+    assert runner.stats.loss_text() == "35.5 s of audio missing"
+
+
+def test_a_device_is_back_with_its_first_block(engine: Engine) -> None:
+    """A device may open and deliver nothing, as a suspended one does."""
+    clock = ManualClock()
+    head, tail = as_blocks(music(3.0, RATE)), as_blocks(music(2.0, RATE, seed=1))
+    source = ScriptedSource(
+        [*head, lost(), None, None, lost(), None, *tail], clock, reopenings=[None, None]
+    )
+    items, runner = run_script(source, engine, clock)
+    assert codes(items) == ["input_lost", "input_back"]
+    missed_s = clock.now - 100.0 - 5.0
+    assert messages(items)[-1] == f"scripted is back; {missed_s:.1f} s of audio are missing"
+    assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(missed_s * RATE, abs=RATE / 10)
+    assert runner.stats[Counter.REOPENS] == 1
+    assert estimates(items)[-1].t == pytest.approx(5.0 + missed_s, abs=1.0)
+
+
+def test_the_stall_before_a_loss_is_missing_too(engine: Engine) -> None:
+    """A device counts as lost some time after its last sample."""
+    clock = ManualClock()
+    script = [*as_blocks(music(1.0, RATE)), None, None, lost(), *as_blocks(music(1.0, RATE))]
+    _, runner = run_script(ScriptedSource(script, clock, reopenings=[None]), engine, clock)
+    missed_s = clock.now - 100.0 - 2.0
+    assert missed_s > 3.0
+    assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(missed_s * RATE, abs=RATE / 10)
+
+
+def test_what_is_missing_grows_while_a_device_is_away_and_counts_at_the_end(
+    engine: Engine,
+) -> None:
+    clock = ManualClock()
+    texts: list[str] = []
+
+    def wait(seconds: float) -> bool:
+        texts.append(runner.stats.loss_text())
+        clock.advance(seconds)
+        return clock.now > 108.0
+
+    source = ScriptedSource(
+        [*as_blocks(music(1.0, RATE)), lost()], clock, reopenings=[lost() for _ in range(20)]
+    )
+    runner = LiveRunner(source, engine, clock=clock, wait=wait)
+    with runner:
+        assert runner.join(TIMEOUT_S)
+    assert texts[0] == "nothing lost"
+    assert "0.5 s of audio missing" in texts
+    assert runner.stats.loss_text() == f"{clock.now - 101.0:.1f} s of audio missing"
 
 
 def test_a_device_that_is_lost_for_good_ends_the_session(engine: Engine) -> None:

@@ -43,6 +43,22 @@ def test_losses_are_the_counters_of_the_health_message() -> None:
     }
 
 
+def test_losses_in_words() -> None:
+    server = Stats()
+    session, other = Stats(parent=server), Stats(parent=server)
+    assert server.loss_text() == "nothing lost"
+    session.add_lost(44_100, 44_100)
+    other.add_lost(24_000, 48_000)
+    other.add_lost(1, 48_000)
+    server.add(Counter.LATE_WINDOWS, 2)
+    assert session.loss_text() == "1.0 s of audio missing"
+    assert server.loss_text() == "1.5 s of audio missing, late windows 2"
+    assert server[Counter.DROPPED_SAMPLES] == 44_100 + 24_001
+    short = Stats()
+    short.add_lost(1, 48_000)
+    assert short.loss_text() == "0.1 s of audio missing"
+
+
 def test_a_session_also_counts_for_its_server() -> None:
     server = Stats()
     one, other = Stats(parent=server), Stats(parent=server)

@@ -32,13 +32,13 @@ def test_view_shows_estimate_losses_and_notice() -> None:
     view = TerminalView("a song", hop_s=1.0, coverage=0.8)
     assert "listening" in render(view)
     view.add(ESTIMATE)
-    view.set_losses({"overflows": 0, "dropped_samples": 7})
+    assert "nothing lost" in render(view)
+    view.set_losses("36.2 s of audio missing, overflows 2")
     view.show_notice("the device is gone")
     text = render(view)
     for part in ("a song", "STILL", "settling", "+0.12", "-0.50", "-20 dB", "looks back 10 s"):
         assert part in text
-    assert "dropped samples 7" in text
-    assert "overflows" not in text
+    assert "health: 36.2 s of audio missing, overflows 2" in text
     assert "the device is gone" in text
 
 
