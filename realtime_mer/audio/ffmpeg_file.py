@@ -92,7 +92,7 @@ class FfmpegFileSource(SourceBase):
         self._decoder = self._open()
         self._info = Input(
             kind=InputKind.FILE,
-            name=printable(path.name),
+            name=path.name,
             sample_rate_hz=self._decoder.sample_rate_hz,
             channels=self._decoder.channels,
             paced=True,
@@ -121,7 +121,7 @@ class FfmpegFileSource(SourceBase):
             self._address,
             options=_OPTIONS,
             output_rate_hz=self._rate if self._must_resample else None,
-            label=f"'{printable(str(self._path))}'",
+            label=f"'{self._path}'",
             block_s=self._block_s,
         )
 
@@ -173,11 +173,6 @@ def break_off_message(name: str, at_s: float, of_s: float | None, reason: str) -
 def unread_message(name: str, what: str) -> str:
     """Return the sentence on a file of which a part cannot be read."""
     return f"{name} also holds {what}, which was not read; split the file to read both"
-
-
-def printable(name: str) -> str:
-    """Return a file name as text that any encoding of Unicode can hold."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _probe(address: str) -> _Probe:

@@ -13,7 +13,6 @@ from realtime_mer.audio.ffmpeg import INSTALL_HINT, ffmpeg_path
 from realtime_mer.audio.ffmpeg_file import (
     FfmpegFileSource,
     break_off_message,
-    printable,
     unread_message,
 )
 from realtime_mer.audio.layout.read import read_layout
@@ -160,7 +159,7 @@ class FileSource(SourceBase):
         self._block_frames = max(1, round(block_s * rate))
         self._info = Input(
             kind=InputKind.FILE,
-            name=printable(self._name),
+            name=self._name,
             sample_rate_hz=rate,
             channels=int(self._file.channels),
             paced=True,

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import pytest
-
 
 def test_other_output_is_passed_on() -> None:
     """Messages of the MP3 decoder are suppressed; a log line is not."""
