@@ -44,11 +44,13 @@ class _Probe:
         problem: why the file is not music, or None.
         duration_s: the stated length of the audio in seconds, or None.
         sample_rate_hz: the audio's, 0 if unknown.
+        container_s: the stated length of audio and video together in seconds, or None.
     """
 
     problem: str | None = None
     duration_s: float | None = None
     sample_rate_hz: int = 0
+    container_s: float | None = None
 
 
 class FfmpegFileSource(SourceBase):
@@ -84,8 +86,9 @@ class FfmpegFileSource(SourceBase):
             detail = f" ({reason})" if reason and probe.problem is _NOT_AUDIO else ""
             raise UserError(f"'{path}' cannot be read as music: {probe.problem}{detail}")
         self._expected_s = layout.duration_s or probe.duration_s
+        self._container_s = probe.container_s
         if layout.is_unfinished:
-            self._expected_s = None
+            self._expected_s = self._container_s = None
         # ffmpeg resamples what the pipeline does not take.
         self._rate = min(max(probe.sample_rate_hz, MIN_SAMPLE_RATE_HZ), MAX_SAMPLE_RATE_HZ)
         self._must_resample = probe.sample_rate_hz not in (0, self._rate)
@@ -134,6 +137,7 @@ class FfmpegFileSource(SourceBase):
         is_cut = self._layout.is_cut or self._layout.missing_share > 0
         if expected_s is None:
             is_cut |= isinstance(end, SourceLost) or self._decoder.is_cut
+            is_cut = is_cut or self._film_is_cut()
         if is_short or is_cut:
             reason = "the file is damaged or was not copied completely"
             of_s = expected_s if is_short else None
@@ -144,6 +148,14 @@ class FfmpegFileSource(SourceBase):
         if self._layout.unread:
             message = unread_message(self._info.name, self._layout.unread)
             raise SourceLost(message, recoverable=False) from None
+
+    def _film_is_cut(self) -> bool:
+        """Return whether sound and picture both end before the length of the film."""
+        stated_s = self._container_s
+        if stated_s is None or stated_s - self._decoder.decoded_s <= tolerance_s(stated_s):
+            return False
+        end_s, _ = _packet_times(self._address, "")
+        return 0.0 < end_s < stated_s - tolerance_s(stated_s)
 
     def _holds_gaps_only(self, expected_s: float) -> bool:
         """Return whether the times in the file jump, and all that it holds was decoded.
@@ -212,18 +224,23 @@ def _probe(address: str) -> _Probe:
         end_s = _seconds(container.get("duration"))
     if duration_s is None and end_s is not None:
         duration_s = end_s - (_seconds(audio.get("start_time")) or 0.0)
-    return _Probe(duration_s=duration_s, sample_rate_hz=rate)
+    return _Probe(None, duration_s, rate, _seconds(container.get("duration")))
 
 
-def _packet_times(address: str) -> tuple[float, float]:
-    """Return where the last packet of audio ends, and the length of all, in seconds.
+def _packet_times(address: str, stream: str = "a:0") -> tuple[float, float]:
+    """Return where the last packet ends, and the length of all, in seconds.
 
     Both are 0 if ffprobe finds none.
+
+    Args:
+        address: of the file.
+        stream: ffprobe's name of a stream; empty for all.
     """
     program = shutil.which("ffprobe")
     if program is None:
         return 0.0, 0.0
-    command = [program, "-v", "quiet", *_OPTIONS, "-select_streams", "a:0", "-of", "csv=p=0"]
+    command = [program, "-v", "quiet", *_OPTIONS, "-of", "csv=p=0"]
+    command += ["-select_streams", stream] if stream else []
     process = subprocess.Popen(
         [*command, "-show_entries", "packet=pts_time,duration_time", address],
         stdin=subprocess.DEVNULL,

@@ -181,7 +181,8 @@ def _analyze_in_order(
         _FileResult(
             _ShareOfTable(shared, job.name)
             if job.table is None
-            else _OwnTable(job.table, shared.row_format)
+            else _OwnTable(job.table, shared.row_format),
+            keep=job.plot is not None,
         )
         for job in jobs
     ]
@@ -211,27 +212,40 @@ def _analyze_in_order(
 
 
 class _FileResult:
-    """The estimates of one file, buffered until the rows of the files before it are written."""
+    """The estimates of one file.
 
-    def __init__(self, table: _ShareOfTable | _OwnTable) -> None:
+    They are buffered until the rows of the files before it are written, if all share a table.
+
+    Args:
+        table: takes the rows.
+        keep: keep all estimates to the end; otherwise memory does not grow with the file.
+    """
+
+    def __init__(self, table: _ShareOfTable | _OwnTable, *, keep: bool) -> None:
         self._table = table
-        self._writing = False
+        self._keep = keep
+        self._writing = isinstance(table, _OwnTable)
         self.estimates: list[Estimate] = []
         self.error: Exception | None = None
         self.ended = False
 
     def start_writing(self) -> None:
         """Write the buffered estimates now, and later ones as they arrive."""
+        if self._writing:
+            return
         self._writing = True
         try:
             self._write_all(self.estimates)
         except UserError as error:
             self._writing = False
             self.fail(error)
+        if not self._keep:
+            self.estimates = []
 
     def add(self, estimates: list[Estimate]) -> None:
         """Add the next estimates."""
-        self.estimates += estimates
+        if self._keep or not self._writing:
+            self.estimates += estimates
         if self._writing:
             self._write_all(estimates)
 

@@ -22,6 +22,7 @@ _MAYBE_FRAME = re.compile(rb"\xff[\xe2-\xff][\x10-\xef]")
 _ID3 = re.compile(rb"ID3[\x02-\x04][\x00-\xfe].[\x00-\x7f]{4}", re.DOTALL)
 _TAG = re.compile(rb"Xing|Info|VBRI")
 _MIN_SHARE = 0.5  # of the bytes that are frames in a file of MPEG audio
+_CERTAIN_FRAMES, _MIN_SHARE_OF_MUSIC = 100, 0.05  # after so many frames in a row
 _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 _KBITS = {  # (is version 1, layer)
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -57,6 +58,7 @@ class _Stream:
     frames: int = 0
     stated_frames: int | None = None
     stated_bytes: int | None = None
+    is_known_tag: bool = False  # libsndfile reads the statement
     tag_bytes: int = 0  # length of the frame with the statement, which is the first
     gaps: list[tuple[int, int]] = field(default_factory=list)  # (frames before it, bytes)
 
@@ -83,7 +85,8 @@ def scan(file: BinaryIO, start: int, stop: int) -> Layout | None:
     data = sum(stream.data_bytes for stream in streams)
     first, last = streams[0].runs[0][0], streams[-1].runs[-1][1]
     rest = 0 if reader.is_empty(last) else stop - last
-    if data < _MIN_SHARE * (last - first + rest - reader.tag_bytes):
+    min_share = _MIN_SHARE_OF_MUSIC if streams[0].frames > _CERTAIN_FRAMES else _MIN_SHARE
+    if data < min_share * (last - first + rest - reader.tag_bytes):
         return None
     counted = sum(stream.frames for stream in streams)
     parts = tuple(_part(stream, counted) for stream in streams if stream.frames)
@@ -102,17 +105,18 @@ def _part(stream: _Stream, counted: int) -> Part:
     """Return the part that makes libsndfile read all frames of a stream."""
     kind = stream.kind
     stated = stream.stated_frames
-    if stated is not None and (
+    is_right = stated is not None and (
         abs(stated - stream.frames) * kind.frame_s <= tolerance_s(stream.duration_s)
+        # Right about what the file has lost.
         or (stated > counted and _is_cut(stream))
-    ):
-        # The statement is right, or right about what the file has lost. With it the decoder
-        # removes the encoder's padding.
-        ranges, is_exact, frames = stream.runs, True, stated
-    else:
+    )
+    frames = stated if stated is not None and is_right else stream.frames
+    # With the tag the decoder removes the encoder's padding.
+    is_exact = is_right and stream.is_known_tag
+    ranges = stream.runs
+    if not is_exact:
         first, *others = stream.runs
         ranges = [[first[0] + stream.tag_bytes, first[1]], *others]
-        is_exact, frames = False, stream.frames
     return Part(
         tuple((start, stop) for start, stop in ranges if stop > start),
         sample_rate_hz=kind.sample_rate_hz,
@@ -168,7 +172,7 @@ def _streams(reader: _Reader, start: int) -> Iterator[_Stream]:
                 yield stream
             stream = _Stream(kind)
             if stated is not None:
-                stream.stated_frames, stream.stated_bytes = stated
+                stream.stated_frames, stream.stated_bytes, stream.is_known_tag = stated
                 stream.tag_bytes = size
                 stream.frames = -1  # the frame of the statement holds no audio
         if stream.runs and stream.runs[-1][1] == position:
@@ -303,8 +307,11 @@ class _Reader:
                 return position
         return None
 
-    def statement(self, position: int, size: int) -> tuple[int | None, int | None] | None:
-        """Return the numbers of frames and bytes that a length tag states; None without a tag."""
+    def statement(self, position: int, size: int) -> tuple[int | None, int | None, bool] | None:
+        """Return what a length tag states, or None without one.
+
+        The numbers of frames and bytes, and whether libsndfile reads this kind of tag.
+        """
         data = self._bytes(position, min(size, 200))
         for tag in (b"Xing", b"Info"):
             at = data.find(tag, 4, 48)
@@ -312,9 +319,9 @@ class _Reader:
                 flags = int.from_bytes(data[at + 4 : at + 8])
                 frames = int.from_bytes(data[at + 8 : at + 12]) if flags & 1 else None
                 at += 12 if flags & 1 else 8
-                return frames, int.from_bytes(data[at : at + 4]) if flags & 2 else None
+                return frames, int.from_bytes(data[at : at + 4]) if flags & 2 else None, True
         if data[36:40] == b"VBRI":
-            return int.from_bytes(data[50:54]), int.from_bytes(data[46:50])
+            return int.from_bytes(data[50:54]), int.from_bytes(data[46:50]), False
         return None
 
     def skip_tags(self, position: int) -> int:

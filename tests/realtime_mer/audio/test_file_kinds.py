@@ -83,6 +83,12 @@ def xing_count(data: bytes, frames: int) -> bytes:
     return bytes(changed)
 
 
+def vbri(data: bytes) -> bytes:
+    """Return an MP3 with a VBRI tag in a frame of its own (128 kbit/s: 417 bytes)."""
+    tag = b"VBRI" + struct.pack(">HHHII", 1, 0, 75, len(data) + 417, round(24 * 44_100 / 1152))
+    return b"\xff\xfb\x90\x64" + (bytes(32) + tag).ljust(413, b"\0") + data
+
+
 def without_total(data: bytes) -> bytes:
     """Return FLAC whose header states no number of samples."""
     changed = bytearray(data)
@@ -132,6 +138,7 @@ WHOLE: dict[str, tuple[Callable[[], bytes], float]] = {
     "untagged mp3 in a row.mp3": (lambda: without_tag(mp3()) + without_tag(mp3()), 2 * SECONDS),
     "an mp3 that states too few frames.mp3": (lambda: xing_count(mp3(), 20), SECONDS),
     "an mp3 that states no frames.mp3": (lambda: xing_count(mp3(), 0), SECONDS),
+    "mp3 with a tag of Fraunhofer's encoder.mp3": (lambda: vbri(untagged_vbr()), 24),
     "chained vorbis.ogg": (lambda: vorbis() + vorbis(3.0, seed=1), SECONDS + 3),
     "chained opus.opus": (lambda: opus() + opus(2.0) + opus(2.0), SECONDS + 4),
     "vorbis from the middle of radio.ogg": (lambda: at_offset(vorbis(), 3600 * RATE_HZ), SECONDS),
@@ -354,6 +361,8 @@ def test_a_tag_does_not_hide_a_file_from_ffmpeg(prefix: bytes, song: Path, tmp_p
         assert len(samples) / source.info.sample_rate_hz == pytest.approx(8, abs=0.1)
 
 
+PICTURE = ("-f", "lavfi", "-i", "color=black:s=64x64:d=8:r=10")
+
 CUT_FOREIGN = {
     "half.m4a": ("-c:a", "aac", "-movflags", "+faststart"),
     "half.wma": ("-c:a", "wmav2"),
@@ -364,6 +373,7 @@ CUT_FOREIGN = {
     "half-fragments.mp4": ("-c:a", "aac", "-movflags", "frag_keyframe+empty_moov"),
     "half.spx": ("-c:a", "libspeex", "-ar", "16000", "-ac", "1"),
     "half.oga": ("-c:a", "flac"),
+    "half.flv": (*PICTURE, "-c:a", "aac"),
     "half.mp3.wav": ("-c:a", "libmp3lame", "-f", "wav"),
 }
 
