@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import re
 import shutil
 import struct
 import subprocess
@@ -12,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from typing import IO
 
+from realtime_mer.audio.ffmpeg_messages import ffmpeg_reason
 from realtime_mer.audio.pcm import PcmFormat
 from realtime_mer.audio.pipe import PipeReader
 from realtime_mer.audio.source import Block, EndOfStream, SourceLost
@@ -23,13 +23,6 @@ INSTALL_HINT = "install ffmpeg (Debian, Ubuntu: apt install ffmpeg; macOS: brew 
 # Sun AU: a small header with rate and channels; then samples as big-endian float32.
 _AU_HEADER = struct.Struct(">4sIIIII")
 _STDERR_LINES = 20
-_COMPONENT_PREFIX = re.compile(r"^\[[^]]* @ 0x[0-9a-f]+\] ")
-_UNSPECIFIC = {
-    "Input/output error",
-    "Invalid data found when processing input",
-    "Error opening input files: Input/output error",
-    "Error opening input files: Invalid data found when processing input",
-}
 
 
 def ffmpeg_path() -> str | None:
@@ -46,6 +39,7 @@ class FfmpegDecoder:
         label: the name of the input in messages.
         open_timeout_s: how long to wait for the first audio, in seconds.
         block_s: the longest block, in seconds.
+        stdin: a file descriptor for the address `pipe:0`; the caller closes it.
 
     Raises:
         UserError: ffmpeg is missing, cannot open the input, or finds no audio in it.
@@ -59,6 +53,7 @@ class FfmpegDecoder:
         label: str,
         open_timeout_s: float = 20.0,
         block_s: float = 0.02,
+        stdin: int = subprocess.DEVNULL,
     ) -> None:
         program = ffmpeg_path()
         if program is None:
@@ -72,7 +67,7 @@ class FfmpegDecoder:
         command += ["-map", "0:a:0", "-c:a", "pcm_f32be", "-flush_packets", "1", "-f", "au", "-"]
         self._process = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
@@ -170,21 +165,11 @@ class FfmpegDecoder:
         raise EndOfStream(f"{self._label} ended")
 
     def _last_error(self) -> str:
-        """Return ffmpeg's last specific error, without prefixes and without the address."""
+        """Return why ffmpeg failed."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=2.0)
         self._logger.join(timeout=2.0)
-        lines = [
-            # The address may contain a password, and the message names the input already.
-            _COMPONENT_PREFIX.sub("", line)
-            .removeprefix(f"{self._address}: ")
-            .replace(self._address, self._label)
-            for line in self._log
-        ]
-        if not lines:
-            return f"ffmpeg ended with code {self._process.poll()}"
-        specific = [line for line in lines if line not in _UNSPECIFIC]
-        return specific[-1] if specific else lines[-1]
+        return ffmpeg_reason(list(self._log), address=self._address)
 
     def _keep_log(self, stream: IO[bytes]) -> None:
         for line in stream:
