@@ -23,6 +23,7 @@ INSTALL_HINT = "install ffmpeg (Debian, Ubuntu: apt install ffmpeg; macOS: brew 
 # Sun AU: a small header with rate and channels; then samples as big-endian float32.
 _AU_HEADER = struct.Struct(">4sIIIII")
 _STDERR_LINES = 20
+_CUT = ("Error during demuxing", "File ended prematurely")
 
 
 def ffmpeg_path() -> str | None:
@@ -39,6 +40,8 @@ class FfmpegDecoder:
         label: the name of the input in messages.
         open_timeout_s: how long to wait for the first audio, in seconds.
         block_s: the longest block, in seconds.
+        output_rate_hz: resample to this rate in Hz; None keeps the input's own.
+        output_channels: mix to this number; None keeps the input's own.
         stdin: a file descriptor for the address `pipe:0`; the caller closes it.
 
     Raises:
@@ -53,6 +56,8 @@ class FfmpegDecoder:
         label: str,
         open_timeout_s: float = 20.0,
         block_s: float = 0.02,
+        output_rate_hz: int | None = None,
+        output_channels: int | None = None,
         stdin: int = subprocess.DEVNULL,
     ) -> None:
         program = ffmpeg_path()
@@ -64,7 +69,10 @@ class FfmpegDecoder:
         command = [program, "-nostdin", "-hide_banner", "-nostats", "-loglevel", "error"]
         command += [*options, "-i", address]
         # flush_packets: do not let a live stream wait in ffmpeg's output buffer.
-        command += ["-map", "0:a:0", "-c:a", "pcm_f32be", "-flush_packets", "1", "-f", "au", "-"]
+        command += ["-map", "0:a:0", "-c:a", "pcm_f32be", "-flush_packets", "1"]
+        command += [] if output_rate_hz is None else ["-ar", str(output_rate_hz)]
+        command += [] if output_channels is None else ["-ac", str(output_channels)]
+        command += ["-f", "au", "-"]
         self._process = subprocess.Popen(
             command,
             stdin=stdin,
@@ -98,6 +106,12 @@ class FfmpegDecoder:
     @property
     def channels(self) -> int:
         return self._pcm.channels
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether ffmpeg has reported that the input ended too early."""
+        marks = (f"{self._address}: Input/output error", *_CUT)
+        return any(mark in line for line in self._log for mark in marks)
 
     def read(self, timeout_s: float) -> Block | None:
         """Return the next block, or None if none arrived within `timeout_s` seconds.

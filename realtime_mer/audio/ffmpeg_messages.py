@@ -16,6 +16,7 @@ _HTTP_REASONS = {
     429: "the server was asked too often (429); try again later",
 }
 
+_CUT_SHORT = r"partial file|runcat|exhausted|prematurely|after EOF|packet size too small"
 # Words of ffmpeg (regular expressions) and what they mean; the most telling ones first.
 _CAUSES = (
     (r"certificate", "the server's certificate is not valid; check the address"),
@@ -43,8 +44,7 @@ _CAUSES = (
     (r"Permission denied|Operation not permitted", "it may not be read; check its permissions"),
     (r"Is a directory", "it is a folder; give a music file in it"),
     (r"Immediate exit requested|received signal", "ffmpeg was stopped"),
-    (r"partial file|runcat|exhausted|prematurely|after EOF|packet size too small",
-     "it is damaged or cut short"),
+    (_CUT_SHORT, "it is damaged or cut short"),
 )  # fmt: skip
 _HTTP_ERROR = re.compile(r"(?:Server returned|HTTP error) (\d)([\dX]{2})")
 _FORBIDDEN_PROTOCOL = re.compile(r"Protocol '([\w+.-]+)' not on whitelist")
@@ -80,7 +80,8 @@ def ffmpeg_reason(lines: Sequence[str], *, address: str) -> str:
             return f"it points to an address with {found[1]}:, which is not opened for safety"
         for words, meaning in _CAUSES:
             if re.search(words, line):
-                return meaning
+                is_ended = is_network and words == _CUT_SHORT
+                return "the server ended the stream too early" if is_ended else meaning
     text = "\n".join(lines)
     if is_network and re.search(r"End of file$", text, re.MULTILINE):
         return "the server closed the connection"
