@@ -71,7 +71,7 @@ _MAGIC: tuple[tuple[EncodedFormat, tuple[tuple[int, bytes], ...]], ...] = (
 )
 _MPEG_AUDIO = EncodedFormat("an MP3 file")
 _WEB_PAGE = EncodedFormat("a web page", False)
-_TEXT = EncodedFormat("text", False)
+TEXT = EncodedFormat("text", False)
 
 _MPEG_KBPS = {  # by version 1 (else 2) and layer
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -249,7 +249,7 @@ def _text_format(head: bytes) -> EncodedFormat | None:
     if start.startswith((b"<!doctype html", b"<html", b"<head")):
         return _WEB_PAGE
     if start.startswith((b"<?xml", b"#extm3u", b"[playlist]")):
-        return _TEXT
+        return TEXT
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -263,4 +263,4 @@ def _text_format(head: bytes) -> EncodedFormat | None:
     spaces = sum(character.isspace() for character in text)
     is_printable = all(character.isprintable() or character in "\t\r\n" for character in text)
     is_text = n >= 64 and is_printable and 2 * letters > n and 20 * spaces > n and 3 * steps < n
-    return _TEXT if is_text else None
+    return TEXT if is_text else None

@@ -27,6 +27,7 @@ from realtime_mer.errors import UserError
 
 _CHUNK_BYTES = 16_384
 _REOPEN_TIMEOUT_S = 1.0
+_STOP_POLL_S = 0.2
 
 
 def open_encoded_pipe(
@@ -73,12 +74,17 @@ class EncodedPipeSource(SourceBase):
         name: str = "standard input",
         open_timeout_s: float = 20.0,
     ) -> None:
-        self._stream = stream
         self._loop = loop and isinstance(stream, Path)
         self._block_s = block_s
         self._name = name
         self._closed = False
-        self._open(open_timeout_s)
+        # It stays open between the writers of a FIFO, so that none of them meets a closed end.
+        self._pipe = open_pipe(stream, _CHUNK_BYTES, follow=self._loop)
+        try:
+            self._open(open_timeout_s)
+        except BaseException:
+            self._pipe.close()
+            raise
 
     def read(self, timeout_s: float) -> Block | None:
         try:
@@ -91,43 +97,37 @@ class EncodedPipeSource(SourceBase):
             raise SourceLost(str(lost), recoverable=self._loop) from None
 
     def reopen(self) -> None:
-        self._release()
+        self._decoder.close()
+        self._copier.stop()
         try:
             self._open(_REOPEN_TIMEOUT_S)
         except UserError as error:
-            raise SourceLost(str(error), recoverable=self._loop) from None
+            raise SourceLost(str(error), recoverable=self._loop and not self._closed) from None
 
     def close(self) -> None:
         self._closed = True
-        self._release()
-
-    def _release(self) -> None:
         self._pipe.close()
         self._decoder.close()
 
     def _open(self, timeout_s: float) -> None:
         """Recognise what arrives, and start ffmpeg for it."""
-        self._pipe = open_pipe(self._stream, _CHUNK_BYTES)
+        head = self._recognised_head(timeout_s)
+        reading, writing = os.pipe()
+        self._copier = _Copier(head, self._pipe, writing)
         try:
-            head = self._recognised_head(timeout_s)
-            reading, writing = os.pipe()
-            threading.Thread(
-                target=_copy, args=(head, self._pipe, writing), name="pipe copier", daemon=True
-            ).start()
-            try:
-                self._decoder = FfmpegDecoder(
-                    "pipe:0",
-                    options=["-protocol_whitelist", "pipe"],
-                    label=self._name,
-                    open_timeout_s=timeout_s,
-                    block_s=self._block_s,
-                    stdin=reading,
-                )
-            finally:
-                os.close(reading)
+            self._decoder = FfmpegDecoder(
+                "pipe:0",
+                options=["-protocol_whitelist", "pipe"],
+                label=self._name,
+                open_timeout_s=timeout_s,
+                block_s=self._block_s,
+                stdin=reading,
+            )
         except BaseException:
-            self._pipe.close()
+            os.close(reading)  # before the copier is stopped, which may wait for a reader
+            self._copier.stop()
             raise
+        os.close(reading)
         self._info = Input(
             kind=InputKind.PCM,
             name=self._name,
@@ -153,6 +153,8 @@ class EncodedPipeSource(SourceBase):
                 return head
             if found is not None:
                 raise UserError(f"{self._name} contains {found.name}, not audio")
+            if not head and self._loop and not self._closed:
+                continue  # the end of a writer whose audio ffmpeg refused
             if not head:
                 raise UserError(
                     f"{self._name} ended before any audio arrived; check the program that writes "
@@ -165,12 +167,27 @@ class EncodedPipeSource(SourceBase):
                 )
 
 
-def _copy(head: bytes, pipe: PipeReader, descriptor: int) -> None:
-    """Write `head` and the rest of a pipe to a descriptor, and close it at the end."""
-    with contextlib.suppress(OSError), os.fdopen(descriptor, "wb", buffering=0) as writer:
-        chunk: bytes | None = head
-        while chunk is None or chunk:
-            remaining = memoryview(chunk or b"")
-            while remaining:
-                remaining = remaining[writer.write(remaining) :]
-            chunk = pipe.read(60.0)
+class _Copier:
+    """Writes first bytes and the rest of a pipe to a descriptor, and closes it at the end."""
+
+    def __init__(self, head: bytes, pipe: PipeReader, descriptor: int) -> None:
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(head, pipe, descriptor), name="pipe copier", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take nothing more from the pipe."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self, head: bytes, pipe: PipeReader, descriptor: int) -> None:
+        # The reader may end first.
+        with contextlib.suppress(OSError), os.fdopen(descriptor, "wb", buffering=0) as writer:
+            chunk: bytes | None = head
+            while (chunk is None or chunk) and not self._stopped.is_set():
+                remaining = memoryview(chunk or b"")
+                while remaining:
+                    remaining = remaining[writer.write(remaining) :]
+                chunk = pipe.read(_STOP_POLL_S)

@@ -6,6 +6,7 @@ import re
 import string
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from realtime_mer.audio.encoded_format import TEXT
 from realtime_mer.audio.ffmpeg import FfmpegDecoder, ffmpeg_path
 from realtime_mer.audio.playlist import (
     Playlist,
@@ -130,31 +131,39 @@ class UrlSource(SourceBase):
                 answer = look_at(address, timeout_s=self._open_timeout_s / 2)
             except UserError as reason:
                 raise UserError(f"{label} cannot be played: {reason}") from None
-        if answer is not None and answer.other is not None:
-            raise UserError(
-                f"{label} is {answer.other.name}, not a stream; give the address of the stream, "
-                "which a station's page often calls a direct link or a playlist (m3u, pls)"
-            )
         if answer is not None and answer.playlist not in (None, Playlist.HLS):
             return self._connect_entry(answer, label, depth)
+        other = None if answer is None else answer.other
         is_file = answer is not None and answer.playlist is None and answer.is_finite
-        decoder = FfmpegDecoder(
-            address,
-            options=_options(address, reconnect=is_file),
-            output_rate_hz=None if self._output is None else self._output[0],
-            output_channels=None if self._output is None else self._output[1],
-            label=label,
-            open_timeout_s=self._open_timeout_s,
-            block_s=self._block_s,
-        )
+        try:
+            if other is not None and other != TEXT:
+                raise UserError(other.name)
+            decoder = FfmpegDecoder(
+                address,
+                options=_options(address, reconnect=is_file),
+                output_rate_hz=None if self._output is None else self._output[0],
+                output_channels=None if self._output is None else self._output[1],
+                label=label,
+                open_timeout_s=self._open_timeout_s,
+                block_s=self._block_s,
+            )
+        except UserError:
+            if other is None:
+                raise
+            raise UserError(
+                f"{label} is {other.name}, not a stream; give the address of the stream, which a "
+                "station's page often calls a direct link or a playlist (m3u, pls)"
+            ) from None
         self._is_finite = is_file or (answer is not None and self._is_hls_recording(answer))
         return decoder
 
     def _connect_entry(self, answer: WebAnswer, label: str, depth: int) -> FfmpegDecoder:
         assert answer.playlist is not None
-        if depth == _MAX_DEPTH:
+        if depth == _MAX_DEPTH or not self._entries_left:
             raise UserError(f"{label} leads from playlist to playlist; give the stream's address")
         entries = playlist_entries(answer.body, answer.playlist, label=label)
+        if not entries:
+            raise UserError(f"{label} is a playlist without entries; give the stream's address")
         errors: list[UserError] = []
         for entry in entries:
             if not self._entries_left:
@@ -166,8 +175,6 @@ class UrlSource(SourceBase):
                 return self._connect(address, f"'{name}', from {label},", depth + 1)
             except UserError as error:
                 errors.append(error)
-        if not errors:
-            raise UserError(f"{label} is a playlist without entries; give the stream's address")
         raise errors[0]
 
     def _is_hls_recording(self, answer: WebAnswer) -> bool:

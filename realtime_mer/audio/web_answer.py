@@ -31,7 +31,7 @@ class WebAnswer:
         address: the address after redirections.
         is_finite: the server states a length, and names no radio station.
         playlist: the format of a playlist, None for anything else.
-        other: what it is if it is no stream, for example a web page.
+        other: what it is if it is no stream, for example a web page. Text may describe a stream.
         body: of a playlist: all of it, at most `playlist.MAX_BYTES` + 1 bytes.
     """
 
@@ -73,7 +73,9 @@ def _answer(address: str, timeout_s: float) -> WebAnswer | UserError | None:
     except urllib.error.HTTPError as error:
         with error:
             if error.code < 400:
-                return UserError("the server sends from address to address in a circle; check it")
+                is_circle = "infinite loop" in str(error.msg)
+                target = "from address to address in a circle" if is_circle else "nowhere"
+                return UserError(f"the server sends {target}; check the address")
             return UserError(http_reason(error.code)) if error.code in _FINAL_STATUS else None
     except http.client.RemoteDisconnected:
         return UserError("the server closed the connection without an answer")
@@ -130,7 +132,6 @@ def _read(
     if playlist is not None:
         return WebAnswer(address, is_finite, playlist, None, head + response.read(MAX_BYTES))
     found = encoded_format(head)
-    # ffmpeg plays some streams that are described in text.
-    if found is not None and not found.is_audio and found.name != "text":
+    if found is not None and not found.is_audio:
         other = found
     return WebAnswer(address, is_finite, None, other, b"")
