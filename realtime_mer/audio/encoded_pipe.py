@@ -28,6 +28,7 @@ from realtime_mer.errors import UserError
 _CHUNK_BYTES = 16_384
 _REOPEN_TIMEOUT_S = 1.0
 _STOP_POLL_S = 0.2
+_MAX_SILENCE_BYTES = 1_000_000  # zeros tell nothing
 
 
 def open_encoded_pipe(
@@ -160,7 +161,7 @@ class EncodedPipeSource(SourceBase):
                     f"{self._name} ended before any audio arrived; check the program that writes "
                     "to it"
                 )
-            if not chunk or check.is_complete:
+            if not chunk or check.is_complete or len(head) > _MAX_SILENCE_BYTES:
                 raise UserError(
                     f"{self._name} has no header that tells its format; if it is raw PCM, give "
                     f"--pcm-rate, --pcm-channels and --pcm-format ({', '.join(PCM_FORMATS)})"

@@ -100,6 +100,14 @@ def test_a_damaged_file_is_an_error_in_our_words(pipe: tuple[IO[bytes], IO[bytes
     thread.join()
 
 
+def test_zeros_are_not_read_for_ever() -> None:
+    with (
+        Path("/dev/zero").open("rb") as zeros,
+        pytest.raises(UserError, match="has no header that tells its format"),
+    ):
+        EncodedPipeSource(zeros, open_timeout_s=120.0)
+
+
 def test_a_silent_pipe_times_out(pipe: tuple[IO[bytes], IO[bytes]]) -> None:
     with pytest.raises(UserError, match="standard input delivered no audio within 0 s"):
         EncodedPipeSource(pipe[0], open_timeout_s=0.1)
