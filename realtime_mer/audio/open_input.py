@@ -26,7 +26,7 @@ def input_kind(spec: str) -> InputKind:
         return InputKind.DEMO
     if word == "browser":
         return InputKind.BROWSER
-    if spec == "-" or _is(stat.S_ISFIFO, spec):
+    if spec == "-" or _is_fifo(spec):
         return InputKind.PCM
     if looks_like_url(spec):
         return InputKind.URL
@@ -34,7 +34,7 @@ def input_kind(spec: str) -> InputKind:
         return InputKind.MICROPHONE
     path = Path(spec)
     is_path = "/" in spec or "\\" in spec or path.suffix.lower() in AUDIO_SUFFIXES
-    if _is(stat.S_ISREG, spec) or (is_path and not _names_device(spec)):
+    if path.is_file() or (is_path and not _names_device(spec)):
         return InputKind.FILE
     return InputKind.MICROPHONE
 
@@ -121,10 +121,9 @@ def _open_pipe(spec: str, pcm: PcmFormat | AutoFormat, *, loop: bool, block_s: f
     return open_encoded_pipe(stream, loop=loop, block_s=block_s, name=name)
 
 
-def _is(kind: Callable[[int], bool], spec: str) -> bool:
-    """Return whether `spec` is the path of something of this kind (`stat.S_ISREG` ...)."""
+def _is_fifo(spec: str) -> bool:
     try:
-        return kind(os.stat(spec).st_mode)  # noqa: PTH116, Path takes no null character
+        return stat.S_ISFIFO(os.stat(spec).st_mode)  # noqa: PTH116, Path takes no null character
     except (OSError, ValueError):  # a name can be too long, or hold a null character
         return False
 
