@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from realtime_mer.audio.encoded_format import TEXT
@@ -21,8 +22,10 @@ from realtime_mer.audio.source import (
     SourceBase,
     SourceLost,
 )
-from realtime_mer.audio.web_answer import WebAnswer, look_at
 from realtime_mer.errors import UserError
+
+if TYPE_CHECKING:
+    from realtime_mer.audio.web_answer import WebAnswer
 
 _WEB = ("http", "https", "httpproxy", "tls", "tcp", "crypto")
 # What ffmpeg may open for an address, also where a stream refers to further addresses: never files.
@@ -128,7 +131,7 @@ class UrlSource(SourceBase):
         answer = None
         if address.startswith(("http:", "https:")) and ffmpeg_path() is not None:
             try:
-                answer = look_at(address, timeout_s=self._open_timeout_s / 2)
+                answer = self._look_at(address)
             except UserError as reason:
                 raise UserError(f"{label} cannot be played: {reason}") from None
         if answer is not None and answer.playlist not in (None, Playlist.HLS):
@@ -156,6 +159,11 @@ class UrlSource(SourceBase):
             ) from None
         self._is_finite = is_file or (answer is not None and self._is_hls_recording(answer))
         return decoder
+
+    def _look_at(self, address: str) -> WebAnswer | None:
+        from realtime_mer.audio.web_answer import look_at  # urllib and ssl are slow to import
+
+        return look_at(address, timeout_s=self._open_timeout_s / 2)
 
     def _connect_entry(self, answer: WebAnswer, label: str, depth: int) -> FfmpegDecoder:
         assert answer.playlist is not None
@@ -187,7 +195,7 @@ class UrlSource(SourceBase):
             return False
         address = resolve_at_address(variants[0], answer.address)
         try:
-            variant = look_at(address, timeout_s=self._open_timeout_s / 2)
+            variant = self._look_at(address)
         except UserError:
             return False
         return variant is not None and b"#EXT-X-ENDLIST" in variant.body
