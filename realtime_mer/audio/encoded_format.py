@@ -104,8 +104,8 @@ def encoded_format(head: bytes) -> EncodedFormat | None:
     if head.startswith(b"ID3") and len(head) >= 10 and head[3] < 0x10 and max(head[6:10]) < 0x80:
         return _MPEG_AUDIO
     syncs = [found.start() for found in _MPEG_SYNC.finditer(head)]
-    # A stream may begin within a frame, of at most 2881 bytes.
-    starts = [at for at in syncs if at <= 2881]
+    # A stream may begin within a frame, of at most 2881 bytes. Clipped samples are full of syncs.
+    starts = [at for at in syncs if at <= 2881] if len(syncs) < len(head) // 8 else []
     if _is_chained(head, _mpeg_frame, starts, 4, len(syncs)):
         return _MPEG_AUDIO
     if _is_chained(head, _adts_frame, starts, 4, len(syncs)):
