@@ -256,11 +256,12 @@ def _text_format(head: bytes) -> EncodedFormat | None:
         if error.start < len(head) - 3:
             return None
         text = head[: error.start].decode("utf-8")
-    # Samples of a quiet tone can all be printable characters, but they change in small steps.
+    # Quiet samples can all be printable characters, but few different ones, or in small steps.
     n = len(text)
     steps = sum(abs(ord(a) - ord(b)) <= 2 for a, b in pairwise(text))
     letters = sum(character.isalpha() for character in text)
     spaces = sum(character.isspace() for character in text)
     is_printable = all(character.isprintable() or character in "\t\r\n" for character in text)
-    is_text = n >= 64 and is_printable and 2 * letters > n and 20 * spaces > n and 3 * steps < n
+    is_varied = n >= 64 and len(set(text)) >= 16 and 3 * steps < n
+    is_text = is_varied and is_printable and 2 * letters > n and 20 * spaces > n
     return TEXT if is_text else None

@@ -163,6 +163,12 @@ def test_random_bytes_are_never_taken_for_a_file() -> None:
             assert encoded_format(mark + rng.bytes(8192)) is None
 
 
+def test_constant_samples_are_not_text() -> None:
+    """An offset can have the bytes of letters and line ends."""
+    for octets in (b"n\n", b"T9X\r", b"j\r", b"Ab ", b"PPPQ", b"a b c d\n"):
+        assert encoded_format(octets * 1000) is None
+
+
 def test_slow_samples_full_of_sync_words_are_raw() -> None:
     """Values that s24be and s32be write with FF FB or FF F1 in each sample."""
     rng = np.random.default_rng(7)
