@@ -262,6 +262,6 @@ def _text_format(head: bytes) -> EncodedFormat | None:
     letters = sum(character.isalpha() for character in text)
     spaces = sum(character.isspace() for character in text)
     is_printable = all(character.isprintable() or character in "\t\r\n" for character in text)
-    is_varied = n >= 64 and len(set(text)) >= 16 and 3 * steps < n
+    is_varied = n >= 64 and len(set(text)) >= 12 and 3 * steps < n
     is_text = is_varied and is_printable and 2 * letters > n and 20 * spaces > n
     return TEXT if is_text else None
