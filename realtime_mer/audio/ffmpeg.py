@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import re
 import shutil
 import struct
 import subprocess
@@ -12,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from typing import IO
 
+from realtime_mer.audio.ffmpeg_messages import ffmpeg_reason
 from realtime_mer.audio.pcm import PcmFormat
 from realtime_mer.audio.pipe import PipeReader
 from realtime_mer.audio.source import Block, EndOfStream, SourceLost
@@ -23,14 +23,7 @@ INSTALL_HINT = "install ffmpeg (Debian, Ubuntu: apt install ffmpeg; macOS: brew 
 # Sun AU: a small header with rate and channels; then samples as big-endian float32.
 _AU_HEADER = struct.Struct(">4sIIIII")
 _STDERR_LINES = 20
-_CUT = "File ended prematurely"  # of Matroska
-_COMPONENT_PREFIX = re.compile(r"^\[[^]]* @ 0x[0-9a-f]+\] ")
-_UNSPECIFIC = {
-    "Input/output error",
-    "Invalid data found when processing input",
-    "Error opening input files: Input/output error",
-    "Error opening input files: Invalid data found when processing input",
-}
+_CUT = ("Error during demuxing", "File ended prematurely")
 
 
 def ffmpeg_path() -> str | None:
@@ -48,6 +41,8 @@ class FfmpegDecoder:
         open_timeout_s: how long to wait for the first audio, in seconds.
         block_s: the longest block, in seconds.
         output_rate_hz: resample to this rate in Hz; None keeps the input's own.
+        output_channels: mix to this number; None keeps the input's own.
+        stdin: a file descriptor for the address `pipe:0`; the caller closes it.
 
     Raises:
         UserError: ffmpeg is missing, cannot open the input, or finds no audio in it.
@@ -62,6 +57,8 @@ class FfmpegDecoder:
         open_timeout_s: float = 20.0,
         block_s: float = 0.02,
         output_rate_hz: int | None = None,
+        output_channels: int | None = None,
+        stdin: int = subprocess.DEVNULL,
     ) -> None:
         program = ffmpeg_path()
         if program is None:
@@ -72,22 +69,13 @@ class FfmpegDecoder:
         command = [program, "-nostdin", "-hide_banner", "-nostats", "-loglevel", "error"]
         command += [*options, "-i", address]
         # flush_packets: do not let a live stream wait in ffmpeg's output buffer.
-        resample = [] if output_rate_hz is None else ["-ar", str(output_rate_hz)]
-        command += [
-            "-map",
-            "0:a:0",
-            *resample,
-            "-c:a",
-            "pcm_f32be",
-            "-flush_packets",
-            "1",
-            "-f",
-            "au",
-            "-",
-        ]
+        command += ["-map", "0:a:0", "-c:a", "pcm_f32be", "-flush_packets", "1"]
+        command += [] if output_rate_hz is None else ["-ar", str(output_rate_hz)]
+        command += [] if output_channels is None else ["-ac", str(output_channels)]
+        command += ["-f", "au", "-"]
         self._process = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
@@ -126,13 +114,14 @@ class FfmpegDecoder:
         return not self._closed
 
     @property
-    def is_cut(self) -> bool:
-        """Whether ffmpeg has found that the input ends within a packet."""
-        return any(_CUT in line for line in self._log)
-
-    @property
     def channels(self) -> int:
         return self._pcm.channels
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether ffmpeg has reported that the input ended too early."""
+        marks = (f"{self._address}: Input/output error", *_CUT)
+        return any(mark in line for line in self._log for mark in marks)
 
     def read(self, timeout_s: float) -> Block | None:
         """Return the next block, or None if none arrived within `timeout_s` seconds.
@@ -199,21 +188,11 @@ class FfmpegDecoder:
         raise EndOfStream(f"{self._label} ended")
 
     def _last_error(self) -> str:
-        """Return ffmpeg's last specific error, without prefixes and without the address."""
+        """Return why ffmpeg failed."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=2.0)
         self._logger.join(timeout=2.0)
-        lines = [
-            # The address may contain a password, and the message names the input already.
-            _COMPONENT_PREFIX.sub("", line)
-            .removeprefix(f"{self._address}: ")
-            .replace(self._address, self._label)
-            for line in self._log
-        ]
-        if not lines:
-            return f"ffmpeg ended with code {self._process.poll()}"
-        specific = [line for line in lines if line not in _UNSPECIFIC]
-        return specific[-1] if specific else lines[-1]
+        return ffmpeg_reason(list(self._log), address=self._address)
 
     def _keep_log(self, stream: IO[bytes]) -> None:
         for line in stream:

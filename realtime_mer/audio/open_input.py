@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from realtime_mer.audio.encoded_pipe import open_encoded_pipe
 from realtime_mer.audio.file import AUDIO_SUFFIXES, open_file
 from realtime_mer.audio.local_path import is_file, is_file_address, is_folder, local_path
-from realtime_mer.audio.pcm import PcmFormat, PcmSource
+from realtime_mer.audio.pcm import AutoFormat, PcmFormat, PcmSource, standard_input
 from realtime_mer.audio.source import InputKind, Source
 from realtime_mer.audio.url import UrlSource, looks_like_url
 from realtime_mer.errors import UserError
@@ -24,7 +27,7 @@ def input_kind(spec: str) -> InputKind:
         return InputKind.DEMO
     if word == "browser":
         return InputKind.BROWSER
-    if spec == "-":
+    if spec == "-" or _is_fifo(spec):
         return InputKind.PCM
     if is_file_address(spec):
         return InputKind.FILE
@@ -67,7 +70,7 @@ def open_file_or_demo(name: str, *, loop: bool = False, block_s: float = 0.02) -
 def open_source(
     spec: str | None = None,
     *,
-    pcm: PcmFormat | None = None,
+    pcm: PcmFormat | AutoFormat | None = None,
     loop: bool = False,
     block_s: float = 0.02,
     announce: Callable[[str], None] | None = None,
@@ -76,10 +79,11 @@ def open_source(
 
     Args:
         spec: `default`, the index, name or part of the name of a device, a file, `-` for raw PCM
-            on standard input, a URL, or `demo`; None for the default device, or the demo if there
-            is none.
-        pcm: format of raw samples on standard input; s16le, 44.1 kHz, stereo where None.
-        loop: start files and the demo again at the end.
+            on standard input, a FIFO for raw PCM, a URL, or `demo`; None for the default device, or
+            the demo if there is none.
+        pcm: format of raw samples on standard input or in a FIFO, or `auto` for encoded audio;
+            s16le, 44.1 kHz, stereo where None.
+        loop: start files and the demo again at the end; wait for the next writer of a FIFO.
         block_s: length of a block in seconds: short for live use, longer for speed.
         announce: called with a sentence on the choice if `spec` is None.
 
@@ -100,7 +104,7 @@ def open_source(
         case InputKind.FILE:
             return open_file(local_path(spec), loop=loop, block_s=block_s)
         case InputKind.PCM:
-            return PcmSource(pcm or PcmFormat(), block_s=block_s)
+            return _open_pipe(spec, pcm or PcmFormat(), loop=loop, block_s=block_s)
         case InputKind.URL:
             return UrlSource(spec, block_s=block_s)
         case InputKind.BROWSER:
@@ -117,6 +121,20 @@ def open_source(
                 if not is_folder(spec):
                     raise
                 return open_file(local_path(spec))  # says that a folder is no input
+
+
+def _open_pipe(spec: str, pcm: PcmFormat | AutoFormat, *, loop: bool, block_s: float) -> Source:
+    stream, name = (standard_input(), "standard input") if spec == "-" else (local_path(spec), spec)
+    if isinstance(pcm, PcmFormat):
+        return PcmSource(pcm, stream=stream, loop=loop, block_s=block_s, name=name)
+    return open_encoded_pipe(stream, loop=loop, block_s=block_s, name=name)
+
+
+def _is_fifo(spec: str) -> bool:
+    try:
+        return stat.S_ISFIFO(os.stat(local_path(spec)).st_mode)  # noqa: PTH116, Path takes no null character
+    except (OSError, ValueError):  # a name can be too long, or hold a null character
+        return False
 
 
 def _names_device(spec: str) -> bool:

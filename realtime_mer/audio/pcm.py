@@ -1,14 +1,19 @@
-"""Raw PCM from standard input, for example from ffmpeg, arecord or SSH."""
+"""Raw PCM from standard input or a FIFO, for example from ffmpeg, arecord, SSH, mpd or snapcast."""
 
 from __future__ import annotations
 
+import collections
+import os
+import stat
 import sys
 from dataclasses import dataclass
-from typing import IO
+from pathlib import Path
+from typing import IO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime_mer.audio.encoded_format import StartCheck
 from realtime_mer.audio.pipe import PipeReader
 from realtime_mer.audio.source import (
     Block,
@@ -18,6 +23,7 @@ from realtime_mer.audio.source import (
     SourceBase,
     SourceLost,
 )
+from realtime_mer.clock import SystemClock
 from realtime_mer.core.config import (
     MAX_CHANNELS,
     MAX_SAMPLE_RATE_HZ,
@@ -47,17 +53,11 @@ EXAMPLE = (
     "realtime-mer listen --input - --pcm-rate 44100 --pcm-channels 2 --pcm-format s16le"
 )
 
-# First bytes of files with a header, which would be decoded as noise.
-_HEADERS = {
-    b"RIFF": "a WAV file",
-    b"fLaC": "a FLAC file",
-    b"OggS": "an Ogg file",
-    b"ID3\x03": "an MP3 file",
-    b"ID3\x04": "an MP3 file",
-    b".snd": "an AU file",
-    b"FORM": "an AIFF file",
-    b"caff": "a CAF file",
-}
+AutoFormat = Literal["auto"]
+AUTO: AutoFormat = "auto"
+"""Instead of a `PcmFormat`: encoded audio with a header, which ffmpeg decodes."""
+
+_CHECKED_EARLY_BYTES = 8192  # 46 ms at 44.1 kHz in stereo
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class PcmFormat:
         if self.encoding not in _FORMATS:
             raise UserError(
                 f"the PCM format '{self.encoding}' is unknown; use one of "
-                f"{', '.join(PCM_FORMATS)} (--pcm-format)"
+                f"{', '.join(PCM_FORMATS)}, or '{AUTO}' for encoded audio (--pcm-format)"
             )
 
     @property
@@ -131,6 +131,35 @@ class PcmFormat:
         return flat.reshape(-1, self.channels)
 
 
+def standard_input() -> IO[bytes] | Path:
+    """Return standard input, or its path if it is a FIFO, whose writers may change.
+
+    Raises:
+        UserError: it is closed or a terminal.
+    """
+    try:
+        stream = sys.stdin.buffer
+        kind = os.fstat(stream.fileno()).st_mode
+    except (AttributeError, OSError, ValueError):
+        raise UserError("--input - needs standard input, which is closed") from None
+    if stream.isatty():
+        raise UserError(
+            "--input - reads audio from a pipe, but standard input is a terminal; "
+            f"for example: {EXAMPLE}"
+        )
+    path = standard_input_path()
+    return path if stat.S_ISFIFO(kind) and path is not None else stream
+
+
+def standard_input_path() -> Path | None:
+    """Return the path of the file or FIFO that is standard input, or None."""
+    try:
+        path = Path("/dev/stdin").resolve()
+        return path if os.path.samestat(path.stat(), os.fstat(0)) else None
+    except OSError:
+        return None
+
+
 class PcmSource(SourceBase):
     """Raw samples from a pipe.
 
@@ -139,46 +168,39 @@ class PcmSource(SourceBase):
 
     Args:
         pcm: format of the samples.
-        stream: a binary stream with a file descriptor; standard input where None.
+        stream: a binary stream with a file descriptor, or the path of a FIFO.
+        loop: wait for the next writer of a FIFO when the last one is gone.
         block_s: the longest block, in seconds.
         name: name of the input in messages.
         first_wait_s: how long to wait here for the first samples, which are checked for a file
             header. If they arrive later, `read` checks them.
 
     Raises:
-        UserError: standard input is a terminal, closed or empty, or contains a file with a header.
+        UserError: the FIFO cannot be opened, or the stream is empty or contains encoded audio.
     """
 
     def __init__(
         self,
         pcm: PcmFormat,
         *,
-        stream: IO[bytes] | None = None,
+        stream: IO[bytes] | Path,
+        loop: bool = False,
         block_s: float = 0.02,
         name: str = "standard input",
         first_wait_s: float = 1.0,
     ) -> None:
-        if stream is None:
-            if sys.stdin is None:
-                raise UserError("--input - needs standard input, which is closed")
-            if sys.stdin.isatty():
-                raise UserError(
-                    "--input - reads raw PCM from a pipe, but standard input is a terminal; "
-                    f"for example: {EXAMPLE}"
-                )
-            stream = sys.stdin.buffer
         self._pcm = pcm
+        self._loop = loop and isinstance(stream, Path)
         block_frames = max(1, round(block_s * pcm.sample_rate_hz))
-        self._pipe = PipeReader(stream, block_frames * pcm.frame_bytes)
+        self._pipe = open_pipe(stream, block_frames * pcm.frame_bytes, follow=self._loop)
+        self._waiting: collections.deque[bytes] = collections.deque()  # read, not yet returned
+        self._check = StartCheck()
         self._incomplete = b""
-        self._started = False
         self._closed = False
         self._name = name
         # Report a wrong start before anything else runs.
-        self._first = self._pipe.read(first_wait_s)
         try:
-            if self._first is not None:
-                self._check_start(self._first)
+            self._read_start(first_wait_s)
         except SourceLost as error:
             self._pipe.close()
             raise UserError(str(error)) from None
@@ -192,16 +214,12 @@ class PcmSource(SourceBase):
         )
 
     def read(self, timeout_s: float) -> Block | None:
-        chunk, self._first = self._first, None
-        if chunk is None:
-            chunk = self._pipe.read(timeout_s)
+        chunk = self._waiting.popleft() if self._waiting else self._next_chunk(timeout_s)
         if chunk is None:
             return None
-        if not self._started:
-            self._check_start(chunk)
-            self._started = True
         if not chunk:
             self._end()
+            return None
         data = self._incomplete + chunk
         complete = len(data) - len(data) % self._pcm.frame_bytes
         self._incomplete = data[complete:]
@@ -211,27 +229,68 @@ class PcmSource(SourceBase):
         self._closed = True
         self._pipe.close()
 
-    def _check_start(self, chunk: bytes) -> None:
-        """Raise SourceLost if the stream is empty or starts with the header of a file."""
-        if not chunk and not self._closed:
+    def _read_start(self, wait_s: float) -> None:
+        clock = SystemClock()
+        deadline = clock.monotonic() + wait_s
+        n_bytes = 0
+        while n_bytes < _CHECKED_EARLY_BYTES:
+            chunk = self._next_chunk(max(0.0, deadline - clock.monotonic()))
+            if chunk is None:
+                return
+            self._waiting.append(chunk)
+            if not chunk:
+                return
+            n_bytes += len(chunk)
+
+    def _next_chunk(self, timeout_s: float) -> bytes | None:
+        """Return the next chunk as `PipeReader.read`.
+
+        Raises:
+            SourceLost: the stream is empty or encoded.
+        """
+        chunk = self._pipe.read(timeout_s)
+        if chunk is None or self._closed:
+            return chunk
+        if not chunk and self._check.is_empty:
             raise SourceLost(
                 f"{self._name} ended before any audio arrived; check the program that writes to it",
                 recoverable=False,
             )
-        file_kind = _HEADERS.get(chunk[:4])
-        if file_kind is not None:
-            raise SourceLost(
-                f"{self._name} contains {file_kind}, not raw PCM; give the file to --input, or "
-                f"decode it first: {EXAMPLE}",
-                recoverable=False,
+        found = self._check.add(chunk)
+        if found is not None:
+            what_to_do = (
+                f"give --pcm-format {AUTO}, which decodes it, or give the file to --input"
+                if found.is_audio
+                else "check the program that writes to it"
             )
+            raise SourceLost(
+                f"{self._name} contains {found.name}, not raw PCM; {what_to_do}", recoverable=False
+            )
+        return chunk
 
     def _end(self) -> None:
+        """Raise EndOfStream, or get ready for the next writer."""
         if self._closed:
             raise EndOfStream(f"{self._name} was closed")
+        if self._loop:
+            self._incomplete = b""
+            self._check = StartCheck()
+            return
         if self._incomplete:
             raise EndOfStream(
                 f"{self._name} ended within a sample frame: {len(self._incomplete)} of "
                 f"{self._pcm.frame_bytes} bytes ignored"
             )
         raise EndOfStream(f"{self._name} ended")
+
+
+def open_pipe(stream: IO[bytes] | Path, chunk_bytes: int, *, follow: bool = False) -> PipeReader:
+    """Return the reader of a stream or FIFO.
+
+    Raises:
+        UserError: the FIFO cannot be opened.
+    """
+    try:
+        return PipeReader(stream, chunk_bytes, follow=follow)
+    except OSError as error:
+        raise UserError(f"'{stream}' cannot be opened: {error.strerror}") from None

@@ -14,13 +14,13 @@ from realtime_mer.errors import UserError
 if TYPE_CHECKING:
     from mer_engine import Engine
 
-    from realtime_mer.audio.pcm import PcmFormat
+    from realtime_mer.audio.pcm import AutoFormat, PcmFormat
     from realtime_mer.live.runner import LiveRunner
 
 
 def add_input_arguments(parser: argparse.ArgumentParser) -> None:
     """Add `--input`, `--loop` and the three `--pcm-*` options."""
-    from realtime_mer.audio.pcm import PCM_FORMATS
+    from realtime_mer.audio.pcm import AUTO, PCM_FORMATS
 
     group = parser.add_argument_group("input")
     group.add_argument(
@@ -28,32 +28,39 @@ def add_input_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="INPUT",
         help="the source of the music: 'default' (the default microphone or line-in), the index, "
         "name or part of the name of a device (see 'realtime-mer devices'), a file, a URL (needs "
-        "ffmpeg), '-' for raw PCM on standard input, or 'demo' for the built-in piece (default: "
-        "'default' if there is an input device, else 'demo')",
+        "ffmpeg), '-' for raw PCM on standard input, a FIFO with raw PCM, or 'demo' for the "
+        "built-in piece (default: 'default' if there is an input device, else 'demo')",
     )
-    group.add_argument("--loop", action="store_true", help="start a file again when it ends")
+    group.add_argument(
+        "--loop",
+        action="store_true",
+        help="start a file again when it ends, wait for the next writer of a FIFO",
+    )
     group.add_argument(
         "--pcm-rate", type=int, default=44_100, metavar="HZ",
-        help="with --input -: sample rate (default: 44100)",
+        help="with --input - or a FIFO: sample rate (default: 44100)",
     )  # fmt: skip
     group.add_argument(
         "--pcm-channels", type=int, default=2, metavar="N",
-        help="with --input -: interleaved channels (default: 2)",
+        help="with --input - or a FIFO: interleaved channels (default: 2)",
     )  # fmt: skip
     group.add_argument(
         "--pcm-format", default="s16le", metavar="FORMAT",
-        help=f"with --input -: {', '.join(PCM_FORMATS)} (default: s16le)",
+        help=f"with --input - or a FIFO: {', '.join(PCM_FORMATS)}, or {AUTO} for encoded audio, "
+        "which ffmpeg decodes (default: s16le)",
     )  # fmt: skip
 
 
-def pcm_format(args: argparse.Namespace) -> PcmFormat:
-    """Return the declared format of standard input.
+def pcm_format(args: argparse.Namespace) -> PcmFormat | AutoFormat:
+    """Return the declared format of standard input or a FIFO.
 
     Raises:
         UserError: a value is out of range or unknown.
     """
-    from realtime_mer.audio.pcm import PcmFormat
+    from realtime_mer.audio.pcm import AUTO, PcmFormat
 
+    if args.pcm_format == AUTO:
+        return AUTO
     return PcmFormat(args.pcm_rate, args.pcm_channels, args.pcm_format)
 
 

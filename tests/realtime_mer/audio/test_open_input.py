@@ -1,3 +1,5 @@
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from realtime_mer.audio import microphone
 from realtime_mer.audio.file import AUDIO_SUFFIXES, FileSource
 from realtime_mer.audio.microphone import InputDevice
 from realtime_mer.audio.open_input import default_input, input_kind, open_file_or_demo, open_source
+from realtime_mer.audio.pcm import PcmFormat
 from realtime_mer.audio.source import InputKind
 from realtime_mer.errors import UserError
 
@@ -55,6 +58,30 @@ def test_an_existing_file_is_a_file_with_any_name(
     monkeypatch.chdir(tmp_path)
     Path("take five").write_bytes(b"x")
     assert input_kind("take five") == InputKind.FILE
+
+
+def test_a_fifo_is_read_as_raw_samples(tmp_path: Path) -> None:
+    fifo = tmp_path / "mpd.fifo"
+    os.mkfifo(fifo)
+    assert input_kind(str(fifo)) == InputKind.PCM
+    with open_source(str(fifo), pcm=PcmFormat(48_000, 1, "s32le"), loop=True) as source:
+        assert (source.info.kind, source.info.name) == (InputKind.PCM, str(fifo))
+        assert (source.info.sample_rate_hz, source.info.channels) == (48_000, 1)
+        with fifo.open("wb", buffering=0) as writer:
+            writer.write(bytes(400))
+            block = source.read(30)
+            assert block is not None
+            assert len(block.samples) == 100
+
+
+@pytest.mark.usefixtures("devices")
+def test_sockets_and_devices_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        for spec in (str(path), "/dev/zero"):
+            with pytest.raises(UserError, match=f"'{spec}' is not a regular file"):
+                open_source(spec)
 
 
 @pytest.mark.usefixtures("devices")

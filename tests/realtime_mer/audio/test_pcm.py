@@ -3,13 +3,14 @@ import pty
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO
 
 import numpy as np
 import pytest
 from support_audio import read_all
 
-from realtime_mer.audio.pcm import PCM_FORMATS, PcmFormat, PcmSource
+from realtime_mer.audio.pcm import PCM_FORMATS, PcmFormat, PcmSource, standard_input
 from realtime_mer.audio.source import EndOfStream, InputKind, SourceLost
 from realtime_mer.errors import UserError
 
@@ -124,9 +125,10 @@ def test_a_fast_writer_has_to_wait(pipe: tuple[IO[bytes], IO[bytes]]) -> None:
     ("data", "sentence"),
     [
         (b"", "standard input ended before any audio arrived"),
-        (b"RIFF\x00\x00" + bytes(1000), "contains a WAV file, not raw PCM"),
+        (b"RIFF\0\0\0\0WAVE" + bytes(1000), "contains a WAV file, not raw PCM; give --pcm-format"),
         (b"OggS" + bytes(1000), "contains an Ogg file"),
         (b"fLaC" + bytes(1000), "contains a FLAC file"),
+        (b"<html>" + bytes(1000), "contains a web page, not raw PCM; check the program"),
     ],
 )
 @pytest.mark.parametrize("late", [False, True])
@@ -154,7 +156,76 @@ def test_a_terminal_is_refused_with_an_example(monkeypatch: pytest.MonkeyPatch) 
     with os.fdopen(ours, "rb", buffering=0), os.fdopen(theirs, "r") as terminal:
         monkeypatch.setattr(sys, "stdin", terminal)
         with pytest.raises(UserError, match="standard input is a terminal; for example: ffmpeg"):
-            PcmSource(PcmFormat())
+            standard_input()
+
+
+def test_a_closed_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(UserError, match="needs standard input, which is closed"):
+        standard_input()
+    with Path(os.devnull).open() as closed:
+        pass
+    monkeypatch.setattr(sys, "stdin", closed)
+    with pytest.raises(UserError, match="needs standard input, which is closed"):
+        standard_input()
+
+
+def read_frames(source: PcmSource, n_frames: int) -> list[int]:
+    """Return the next samples of the first channel as 16-bit numbers."""
+    numbers: list[int] = []
+    while len(numbers) < n_frames:
+        block = source.read(30)
+        if block is not None:
+            numbers += (block.samples[:, 0] * 32768).astype(int).tolist()
+    return numbers
+
+
+def test_a_fifo_is_read_until_its_writer_closes_it(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    source = PcmSource(PcmFormat(8000, 1), stream=fifo, name="fifo", first_wait_s=0.0)
+    assert source.read(0.01) is None  # no writer yet
+    with fifo.open("wb", buffering=0) as writer:
+        assert source.read(0.01) is None
+        writer.write(b"\1\0\2\0\3")
+        assert read_frames(source, 2) == [1, 2]
+    end = read_all(source)[1]
+    assert str(end) == "fifo ended within a sample frame: 1 of 2 bytes ignored"
+    source.close()
+
+
+def test_with_loop_the_next_writer_of_a_fifo_goes_on(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with PcmSource(PcmFormat(8000, 1), stream=fifo, loop=True, first_wait_s=0.0) as source:
+        for first in (1, 11, 21):  # each writer ends within a frame
+            with fifo.open("wb", buffering=0) as writer:
+                writer.write(np.arange(first, first + 5, dtype="<i2").tobytes() + b"\7")
+                assert read_frames(source, 5) == list(range(first, first + 5))
+            # One writer is gone before the next one comes.
+            while source._incomplete:
+                assert source.read(30) is None
+        with fifo.open("wb", buffering=0) as writer:
+            writer.write(b"fLaC" + bytes(1000))
+        lost = read_all(source)[1]
+        assert isinstance(lost, SourceLost)
+        assert "contains a FLAC file" in str(lost)
+
+
+def test_closing_ends_the_wait_for_a_writer(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    source = PcmSource(PcmFormat(8000, 1), stream=fifo, loop=True, first_wait_s=0.0)
+    thread = source._pipe._thread
+    source.close()
+    assert isinstance(read_all(source)[1], EndOfStream)
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+def test_a_missing_fifo_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="none' cannot be opened: No such file"):
+        PcmSource(PcmFormat(), stream=tmp_path / "none")
 
 
 def test_closing_ends_a_waiting_read(pipe: tuple[IO[bytes], IO[bytes]]) -> None:

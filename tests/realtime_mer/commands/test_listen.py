@@ -3,6 +3,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,6 +61,20 @@ def test_raw_pcm_on_standard_input() -> None:
     lines = run.stdout.decode().splitlines()
     assert len(lines) == 2
     assert lines[0].startswith("0:00.5  valence ")
+
+
+def test_encoded_audio_on_standard_input_is_decoded_only_if_asked(song: Path) -> None:
+    command = [*COMMAND, "--input", "-"]
+    run = subprocess.run(command, input=song.read_bytes(), capture_output=True)
+    assert run.returncode == 2
+    assert b"standard input contains a WAV file, not raw PCM; give --pcm-format auto" in run.stderr
+    assert run.stderr.count(b"\n") == 1
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("ffmpeg is not installed")
+    command += ["--pcm-format", "auto"]
+    run = subprocess.run(command, input=song.read_bytes(), capture_output=True)
+    assert run.returncode == 0, run.stderr
+    assert len(run.stdout.splitlines()) == 2
 
 
 def test_the_live_display_in_a_terminal(song: Path) -> None:

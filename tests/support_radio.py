@@ -1,0 +1,111 @@
+"""A server on loopback with the habits of radio stations and of what pretends to be one."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Answer:
+    """What the server sends for a path.
+
+    Attributes:
+        body: the content.
+        content_type: its type.
+        status: the HTTP status; 0 closes the connection without an answer.
+        headers: further headers.
+        length: the stated length; None for the true one, 0 for none, as of a live stream.
+        endless: send the body again and again until the client goes.
+        mute: send nothing after the headers.
+        login: "NAME:PASSWORD" without which the status is 401.
+    """
+
+    body: bytes = b""
+    content_type: str = "audio/mpeg"
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    length: int | None = None
+    endless: bool = False
+    mute: bool = False
+    login: str | None = None
+
+
+class Radio(http.server.ThreadingHTTPServer):
+    """Answers each path as `answers` says; a list answers one request each, the last one the rest.
+
+    Attributes:
+        address: of the server, without a slash at the end.
+        answers: by path.
+        requests: the paths asked for, in order.
+        logins: "NAME:PASSWORD" of each request, None without one.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.address = f"http://127.0.0.1:{self.server_port}"
+        self.answers: dict[str, Answer | list[Answer]] = {}
+        self.requests: list[str] = []
+        self.logins: list[str | None] = []
+        self.stop = threading.Event()
+
+    def answer(self, path: str) -> Answer:
+        self.requests.append(path)
+        found = self.answers.get(path, Answer(b"<html>not here</html>", "text/html", 404))
+        if isinstance(found, Answer):
+            return found
+        return found.pop(0) if len(found) > 1 else found[0]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print nothing: clients that go are part of the tests."""
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Radio
+
+    def do_GET(self) -> None:
+        encoded = self.headers.get("Authorization", "").removeprefix("Basic ")
+        login = base64.b64decode(encoded).decode() or None
+        self.server.logins.append(login)
+        answer = self.server.answer(self.path)
+        if answer.status == 0:
+            return
+        if answer.login not in (None, login):
+            header = {"WWW-Authenticate": 'Basic realm="radio"'}
+            answer = Answer(b"log in", "text/plain", 401, header)
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.content_type)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        length = len(answer.body) if answer.length is None else answer.length
+        if length and not answer.endless and not answer.mute:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
+        if answer.mute:
+            self.server.stop.wait(60)
+            return
+        self.wfile.write(answer.body)
+        while answer.endless and not self.server.stop.is_set():
+            self.wfile.write(answer.body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Print nothing."""
+
+
+@contextmanager
+def running_radio() -> Iterator[Radio]:
+    """Start a `Radio` without answers."""
+    with Radio() as radio:
+        thread = threading.Thread(target=radio.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield radio
+        radio.stop.set()
+        radio.shutdown()
+        thread.join()
