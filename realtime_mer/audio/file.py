@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from realtime_mer.audio.encoded_format import TEXT, encoded_format
 from realtime_mer.audio.ffmpeg import INSTALL_HINT, ffmpeg_path
 from realtime_mer.audio.ffmpeg_file import (
     FfmpegFileSource,
@@ -18,6 +19,7 @@ from realtime_mer.audio.ffmpeg_file import (
 from realtime_mer.audio.layout.read import read_layout
 from realtime_mer.audio.layout.types import Layout, Part, tolerance_s
 from realtime_mer.audio.layout.view import FileView
+from realtime_mer.audio.playlist import recognise_playlist
 from realtime_mer.audio.quiet import without_library_noise
 from realtime_mer.audio.source import (
     Block,
@@ -45,20 +47,6 @@ AUDIO_SUFFIXES = frozenset(
 )
 """File suffixes that make a name count as a music file, even if no such file exists."""
 
-# Formats that need ffmpeg, for the message where it is missing: name, offset, first bytes.
-_FFMPEG_MAGIC = (
-    ("MPEG-4 audio (m4a, mp4)", 4, b"ftyp"),
-    ("Matroska or WebM", 0, b"\x1a\x45\xdf\xa3"),
-    ("Windows Media audio", 0, b"\x30\x26\xb2\x75"),
-    ("AAC audio", 0, b"\xff\xf1"),
-    ("AAC audio", 0, b"\xff\xf9"),
-    ("Monkey's Audio", 0, b"MAC "),
-    ("WavPack", 0, b"wvpk"),
-    ("AMR audio", 0, b"#!AMR"),
-    ("AC-3 audio", 0, b"\x0b\x77"),
-)
-_PICTURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")
-_ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"Rar!", b"7z\xbc\xaf", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _HEADERLESS_SUFFIXES = (".raw", ".pcm")
 _SLICE_FRAMES = 16_384
@@ -96,13 +84,11 @@ def open_file(path: Path, *, loop: bool = False, block_s: float = 0.02) -> Sourc
     if (what := _looks_like(head, path)) is not None:
         raise UserError(f"'{path}' cannot be read as music: {what}")
     if ffmpeg_path() is None:
-        kind = next(
-            (name for name, at, magic in _FFMPEG_MAGIC if head[at:].startswith(magic)), None
-        )
+        kind = encoded_format(head)
         problem = (
             f"cannot be read as music without ffmpeg ({reason})"
             if kind is None
-            else f"is {kind}, which needs ffmpeg"
+            else f"is {kind.name}, which needs ffmpeg"
         )
         raise UserError(f"'{path}' {problem}; {INSTALL_HINT}, or convert the file to flac")
     return FfmpegFileSource(path, layout, reason=reason, loop=loop, block_s=block_s)
@@ -414,22 +400,16 @@ def _looks_like(head: bytes, path: Path) -> str | None:
     """Return what a file that is not audio seems to be, or None."""
     if head.startswith(_UTF16_MARKS):
         head = head[: len(head) // 2 * 2].decode("utf-16", "ignore").replace("\ufeff", "").encode()
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if path.suffix.lower() in _HEADERLESS_SUFFIXES:
         return (
             "a file without a header has no sample rate; convert it to wav, or pipe its samples "
             "into standard input, the input '-'"
         )
-    if start.startswith((b"<!doctype html", b"<html")):
-        return "it is a web page (a download that failed?)"
-    if start.startswith((b"#extm3u", b"[playlist]")):
+    if recognise_playlist(head, suffix=path.suffix.lower()) is not None:
         return "it is a playlist; give one of the files or addresses in it"
-    if head.startswith(_PICTURES):
-        return "it is a picture"
-    if head.startswith(_ARCHIVES):
-        return "it is an archive; unpack it first"
-    if head.startswith(b"%PDF"):
-        return "it is a PDF document"
+    kind = encoded_format(head)
+    if kind is not None and not kind.is_audio and kind is not TEXT:
+        return f"it is {kind.name}"
     text = head.decode("utf-8", "ignore")
     printable_count = sum(character.isprintable() or character.isspace() for character in text)
     is_text = len(text.encode()) > 0.95 * len(head) and printable_count > 0.98 * len(text)

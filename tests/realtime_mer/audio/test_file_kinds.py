@@ -458,7 +458,7 @@ def test_two_m4a_in_a_row_are_told(song: Path, tmp_path: Path) -> None:
     ("data", "sentence"),
     [
         (b"\x89PNG\r\n\x1a\n" + bytes(2000), "it is a picture"),
-        (b"PK\x03\x04" + bytes(2000), "it is an archive; unpack it first"),
+        (b"PK\x03\x04" + bytes(2000), "it is a ZIP archive"),
         (b"%PDF-1.7" + bytes(2000), "it is a PDF document"),
         (("Songs und Töne" * 50).encode("utf-16"), "it is text"),
         (b"\xef\xbb\xbf#EXTM3U\r\nhttp://a/b.mp3\r\n", "it is a playlist"),
