@@ -31,7 +31,7 @@ _ENTRIES = (
 # By the name alone; the bytes say nothing.
 _MIN_SCORE = 5
 # A lower rate is a damaged header; ffmpeg would fill hours with samples that are not there.
-_MIN_RATE_HZ = 4000
+_MIN_RATE_HZ = 500
 # ffmpeg then knows the length only from the size of the file.
 _IS_ESTIMATE = "Estimating duration from bitrate"
 
@@ -132,7 +132,7 @@ class FfmpegFileSource(SourceBase):
         """Raise SourceLost if less was decoded than the file should hold."""
         decoded_s, expected_s = self._decoder.decoded_s, self._expected_s
         is_short = expected_s is not None and expected_s - decoded_s > tolerance_s(expected_s)
-        if is_short and expected_s is not None and not self._layout.is_cut:
+        if is_short and expected_s is not None and not (self._layout.is_cut or self._layout.gaps):
             is_short = not self._holds_gaps_only(expected_s)
         is_cut = self._layout.is_cut or self._layout.missing_share > 0
         if expected_s is None:

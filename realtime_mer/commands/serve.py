@@ -157,6 +157,7 @@ class _ServeRun:
         self._server = server
         self._runner = runner
         self._status_shown = False
+        self._last_message = ""
         self._stop = asyncio.Event()
         self._item_arrived = asyncio.Event()
 
@@ -235,11 +236,13 @@ class _ServeRun:
                     continue  # the engine has printed it already
                 self._clear_status()
                 print(item.message, file=sys.stderr)
+                self._last_message = item.message
             elif isinstance(item, End):
                 if self._args.exit_at_end:
                     return True
                 self._clear_status()
-                print(f"{item.reason}; the page stays open (Ctrl-C ends)", file=sys.stderr)
+                said = "" if item.reason == self._last_message else f"{item.reason}; "
+                print(f"{said}the page stays open (Ctrl-C ends)", file=sys.stderr)
         return False
 
     def _has_status(self) -> bool:

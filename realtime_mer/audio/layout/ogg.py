@@ -43,6 +43,7 @@ class _Stream:
     decoded_rate_hz: int = 0  # by libsndfile, if it is another one
     skipped: int = 0  # sample frames that the decoder removes at the start
     first: int | None = None  # positions of pages with audio
+    second: int = 0
     last: int = 0
     has_end: bool = True  # the last page has a position
     number: int | None = None  # of the last page
@@ -59,7 +60,9 @@ class _Stream:
             return
         if self.first is None:
             self.first = page.position
-        elif self.hole_at is not None:
+        elif not self.second:
+            self.second = page.position
+        if self.hole_at is not None:
             missing = (page.position - self.hole_at) / self.sample_rate_hz
             self.gaps.append(Gap((self.hole_at - self.start) / self.sample_rate_hz, missing))
         self.hole_at = None
@@ -69,7 +72,9 @@ class _Stream:
     def start(self) -> int:
         """Position of the first sample frame, at the latest."""
         first = self.first or 0
-        return self.skipped if first <= _MAX_FIRST_PAGE_S * self.sample_rate_hz else first
+        page = max(_MAX_FIRST_PAGE_S * self.sample_rate_hz, 2 * (self.second - first))
+        is_from_middle = self.second > 0 and first > page
+        return first if is_from_middle else self.skipped
 
     @property
     def duration_s(self) -> float:
