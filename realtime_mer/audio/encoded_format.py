@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -172,7 +173,11 @@ def _is_chained(
             at += found[1]
         if len(headers) != 1 or n_frames < least or at < len(head) - _LONGEST_HEADER:
             continue
-        if len(bodies) > 1 and n_syncs <= 4 * n_frames + len(head) // 512:
+        if len(bodies) == 1 or n_syncs > 4 * n_frames + len(head) // 512:
+            continue
+        # Within a stream, where chance has many tries, the frames are as dense as encoders make
+        # them; tones are not.
+        if start == 0 or len(zlib.compress(head)) > 0.8 * len(head):
             return True
     return False
 

@@ -163,6 +163,17 @@ def test_random_bytes_are_never_taken_for_a_file() -> None:
             assert encoded_format(mark + rng.bytes(8192)) is None
 
 
+def test_an_exactly_periodic_tone_is_raw() -> None:
+    """Its bytes repeat, and so does what looks like a frame header in them."""
+    rng = np.random.default_rng(8)
+    for _ in range(150):
+        period = rng.integers(20, 300)
+        level = 10 ** rng.uniform(-6, 0)
+        tone = level * np.sin(2 * np.pi * np.arange(4096) / period) - rng.uniform(0, 0.6)
+        for encoding in ("s32be", "s24be", "s16be"):
+            assert encoded_format(as_pcm(tone, encoding)) is None
+
+
 def test_constant_samples_are_not_text() -> None:
     """An offset can have the bytes of letters and line ends."""
     for octets in (b"n\n", b"T9X\r", b"j\r", b"Ab ", b"PPPQ", b"a b c d\n"):
