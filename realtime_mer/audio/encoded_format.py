@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
+from realtime_mer.audio.layout import mpeg
+
 HEAD_BYTES = 16_384
 """How many first bytes are enough to recognise every format here."""
 
@@ -74,14 +76,6 @@ _MPEG_AUDIO = EncodedFormat("an MP3 file")
 _WEB_PAGE = EncodedFormat("a web page", False)
 TEXT = EncodedFormat("text", False)
 
-_MPEG_KBPS = {  # by version 1 (else 2) and layer
-    (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
-    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-    (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    (False, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-    (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-}
 _AC3_KBPS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
 
 _LONGEST_HEADER = 8
@@ -184,19 +178,10 @@ def _is_chained(
 
 def _mpeg_frame(data: bytes, at: int) -> _Frame | None:
     header = data[at : at + 4]
-    if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
+    size = mpeg.frame_size(header)
+    if size is None or header[3] & 3 == 2:  # a reserved emphasis
         return None
-    version, layer = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3)
-    bitrate, rate, padding = header[2] >> 4, header[2] >> 2 & 3, header[2] >> 1 & 1
-    if version == 1 or layer == 4 or bitrate in (0, 15) or rate == 3 or header[3] & 3 == 2:
-        return None
-    rate_hz = (44_100, 48_000, 32_000)[rate] // {3: 1, 2: 2, 0: 4}[version]
-    bits_per_s = _MPEG_KBPS[version == 3, layer][bitrate - 1] * 1000
-    if layer == 1:
-        length = (12 * bits_per_s // rate_hz + padding) * 4
-    else:
-        length = (72 if layer == 3 and version != 3 else 144) * bits_per_s // rate_hz + padding
-    return bytes((header[1] & 0xFE, header[2] & 0x0C)), length
+    return bytes((header[1] & 0xFE, header[2] & 0x0C)), size
 
 
 def _adts_frame(data: bytes, at: int) -> _Frame | None:

@@ -101,6 +101,14 @@ def scan(file: BinaryIO, start: int, stop: int) -> Layout | None:
     return Layout(parts, gaps, needs_ffmpeg=not has_one_format)
 
 
+def frame_size(header: bytes) -> int | None:
+    """Return the length in bytes of the frame with a header of four bytes; None if it is none."""
+    if len(header) < 4 or header[0] != 0xFF:
+        return None
+    entry = _FRAMES.get(header[1] << 8 | header[2])
+    return None if entry is None else entry[3]
+
+
 def _part(stream: _Stream, counted: int) -> Part:
     """Return the part that makes libsndfile read all frames of a stream."""
     kind = stream.kind
