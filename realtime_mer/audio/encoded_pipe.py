@@ -79,6 +79,8 @@ class EncodedPipeSource(SourceBase):
         self._block_s = block_s
         self._name = name
         self._closed = False
+        self._has_audio = False  # since the decoder was started
+        self._decoder: FfmpegDecoder
         # It stays open between the writers of a FIFO, so that none of them meets a closed end.
         self._pipe = open_pipe(stream, _CHUNK_BYTES, follow=self._loop)
         try:
@@ -89,13 +91,18 @@ class EncodedPipeSource(SourceBase):
 
     def read(self, timeout_s: float) -> Block | None:
         try:
-            return self._decoder.read(timeout_s)
+            block = self._decoder.read(timeout_s)
         except EndOfStream as end:
-            if not self._loop or self._closed:
+            if self._closed or (self._has_audio and not self._loop):
                 raise
-            raise SourceLost(str(end), recoverable=True) from None
+            reason = str(end)
+            if not self._has_audio:
+                reason += " and holds no audio that can be read from a pipe; give a file to --input"
+            raise SourceLost(reason, recoverable=self._loop) from None
         except SourceLost as lost:
             raise SourceLost(str(lost), recoverable=self._loop) from None
+        self._has_audio = self._has_audio or block is not None
+        return block
 
     def reopen(self) -> None:
         self._decoder.close()
@@ -112,6 +119,7 @@ class EncodedPipeSource(SourceBase):
 
     def _open(self, timeout_s: float) -> None:
         """Recognise what arrives, and start ffmpeg for it."""
+        self._has_audio = False
         head = self._recognised_head(timeout_s)
         reading, writing = os.pipe()
         self._copier = _Copier(head, self._pipe, writing)

@@ -100,6 +100,24 @@ def test_a_damaged_file_is_an_error_in_our_words(pipe: tuple[IO[bytes], IO[bytes
     thread.join()
 
 
+@needs_ffmpeg
+def test_a_file_whose_index_is_at_its_end_needs_more_than_a_pipe(
+    song: Path, pipe: tuple[IO[bytes], IO[bytes]]
+) -> None:
+    path = song.with_suffix(".m4a")  # ffmpeg writes the index last
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-stream_loop", "9", "-i", str(song)]
+    subprocess.run([*command, "-b:a", "256k", str(path)], check=True, timeout=60)
+    assert path.stat().st_size > 500_000  # more than ffmpeg keeps of a pipe
+    reader, writer = pipe
+    thread = write_in_background(writer, path.read_bytes())
+    with EncodedPipeSource(reader) as source:
+        samples, lost = read_all(source)
+    thread.join()
+    assert not len(samples)
+    assert isinstance(lost, SourceLost)
+    assert "holds no audio that can be read from a pipe; give a file to --input" in str(lost)
+
+
 def test_zeros_are_not_read_for_ever() -> None:
     with (
         Path("/dev/zero").open("rb") as zeros,
