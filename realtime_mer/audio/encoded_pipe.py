@@ -10,6 +10,7 @@ from typing import IO
 
 from realtime_mer.audio.encoded_format import StartCheck
 from realtime_mer.audio.ffmpeg import FfmpegDecoder
+from realtime_mer.audio.ffmpeg_file import break_off_message
 from realtime_mer.audio.file import open_file
 from realtime_mer.audio.pcm import PCM_FORMATS, open_pipe, standard_input_path
 from realtime_mer.audio.pipe import PipeReader
@@ -93,9 +94,14 @@ class EncodedPipeSource(SourceBase):
         try:
             block = self._decoder.read(timeout_s)
         except EndOfStream as end:
-            if self._closed or (self._has_audio and not self._loop):
-                raise
             reason = str(end)
+            if self._closed or (self._has_audio and not self._loop):
+                if self._closed or not self._decoder.is_cut:
+                    raise
+                reason = break_off_message(
+                    self._name, self._decoder.decoded_s, None, "what arrived was cut short"
+                )
+                raise SourceLost(reason, recoverable=False) from None
             if not self._has_audio:
                 reason += " and holds no audio that can be read from a pipe; give a file to --input"
             raise SourceLost(reason, recoverable=self._loop) from None

@@ -23,7 +23,12 @@ INSTALL_HINT = "install ffmpeg (Debian, Ubuntu: apt install ffmpeg; macOS: brew 
 # Sun AU: a small header with rate and channels; then samples as big-endian float32.
 _AU_HEADER = struct.Struct(">4sIIIII")
 _STDERR_LINES = 20
-_CUT = ("Error during demuxing", "File ended prematurely")
+_CUT = (
+    "Error during demuxing",
+    "File ended prematurely",
+    "Input packet size too small",
+    "partial file",
+)
 
 
 def ffmpeg_path() -> str | None:

@@ -101,6 +101,25 @@ def test_a_damaged_file_is_an_error_in_our_words(pipe: tuple[IO[bytes], IO[bytes
 
 
 @needs_ffmpeg
+@pytest.mark.parametrize("name", ["half.m4a", "half.mka"])
+def test_a_cut_file_is_told(
+    song: Path, pipe: tuple[IO[bytes], IO[bytes]], tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", song, "-c:a", "aac"]
+    command += ["-movflags", "+faststart"] if name.endswith("m4a") else []
+    subprocess.run([*command, path], check=True, timeout=60)
+    data = path.read_bytes()
+    reader, writer = pipe
+    thread = write_in_background(writer, data[: len(data) * 6 // 10])
+    with EncodedPipeSource(reader) as source:
+        samples, end = read_all(source)
+    thread.join()
+    assert isinstance(end, SourceLost)
+    assert f"standard input breaks off at {len(samples) / RATE_HZ:.2f} s: " in str(end)
+
+
+@needs_ffmpeg
 def test_a_file_whose_index_is_at_its_end_needs_more_than_a_pipe(
     song: Path, pipe: tuple[IO[bytes], IO[bytes]]
 ) -> None:
