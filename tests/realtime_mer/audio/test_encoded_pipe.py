@@ -106,9 +106,9 @@ def test_a_cut_file_is_told(
     song: Path, pipe: tuple[IO[bytes], IO[bytes]], tmp_path: Path, name: str
 ) -> None:
     path = tmp_path / name
-    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", song, "-c:a", "aac"]
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", str(song), "-c:a", "aac"]
     command += ["-movflags", "+faststart"] if name.endswith("m4a") else []
-    subprocess.run([*command, path], check=True, timeout=60)
+    subprocess.run([*command, str(path)], check=True, timeout=60)
     data = path.read_bytes()
     reader, writer = pipe
     thread = write_in_background(writer, data[: len(data) * 6 // 10])
