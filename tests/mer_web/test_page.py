@@ -118,7 +118,7 @@ def test_microphone_of_the_browser(visit: Open, demo: ServerProcess) -> None:
         )
         sessions.append(visitor.js("mer.hello.session"))
     assert sessions[0] != sessions[1]
-    settings = here.js("mer.input._source._stream.getAudioTracks()[0].getSettings()")
+    settings = here.js("mer.input._source._capture.track.getSettings()")
     for name in ("echoCancellation", "noiseSuppression", "autoGainControl"):
         assert settings[name] is False, name
     assert here.js("mer.input.droppedSeconds") == 0
