@@ -15,6 +15,9 @@ const MAX_LATE_S = 5;
 /** Decoded audio takes 1.3 GB an hour in stereo for a moment, and half of that while it plays. */
 export const MAX_DURATION_S = 3600;
 const MAX_BYTES = 400 * 1024 * 1024;
+/** A file of at most so many bytes does not wait for its duration, which browsers may not read in a hidden page. */
+const SMALL_BYTES = 20 * 1024 * 1024;
+const METADATA_MS = 3000;
 const INSTEAD = "Give it to the server instead, which takes files of any length: realtime-mer serve --input FILE.";
 
 /**
@@ -111,7 +114,9 @@ export class AudioFile {
     this._player.preload = "metadata";
     const metadata = arrival(this._player, "loadedmetadata");
     this._player.src = URL.createObjectURL(this._file);
-    await metadata;
+    const patience = new Promise((done) => setTimeout(done, METADATA_MS, "late"));
+    if (this._file.size > SMALL_BYTES) await metadata;
+    else if (await Promise.race([metadata, patience]) === "late") return;
     if (!Number.isFinite(this._player.duration)) {
       // The file does not say it, like many recordings of browsers: look for its end.
       const found = arrival(this._player, "seeked");
