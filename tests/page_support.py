@@ -35,7 +35,9 @@ CHROMIUM_ARGUMENTS = (
     "--use-fake-device-for-media-stream",
 )
 # The browser writes this to the console while the server is away; a page cannot prevent it.
-CONNECTION_FAILED = re.compile(r"^WebSocket connection to 'ws://[^']+' failed")
+CONNECTION_FAILED = re.compile(
+    r"^(WebSocket connection to 'ws://[^']+' failed|Failed to load resource: )"
+)
 
 
 class ServerProcess:

@@ -120,7 +120,10 @@ class App {
       this.status.link(phase, now);
       if (phase.name === "waiting" && this.health) this.announcer.event("Connection lost, reconnecting.", now);
       if (phase.name === "gone") this.announcer.event("The server is gone.", now);
-      if (phase.name === "open") this.announcer.event("Connected.", now);
+      if (phase.name === "open") {
+        this.notice.clear("refused");
+        this.announcer.event("Connected.", now);
+      }
       if (phase.name !== "waiting") return;
       this.health = null;
       if (!this.newest) return;
@@ -133,6 +136,9 @@ class App {
     this.connection.addEventListener("invalid", (event) => {
       this.notice.show(`The server sent an invalid message: ${
         /** @type {CustomEvent} */ (event).detail}.`, "protocol");
+    });
+    this.connection.addEventListener("refused", (event) => {
+      this.notice.show(`The server refuses this page: ${/** @type {CustomEvent} */ (event).detail}.`, "refused");
     });
     this.input.addEventListener("change", () => {
       const { kind, phase, name, trouble } = this.input.choice;
