@@ -152,7 +152,7 @@ class App {
       this.valueDisplay.freeze("no sound: last values");
       this.plane.freeze();
     });
-    this.input.addEventListener("failed", (event) => {
+    this.input.addEventListener("notice", (event) => {
       this.notice.show(/** @type {CustomEvent} */ (event).detail, "input");
     });
     this.input.addEventListener("finished", (event) => {

@@ -17,6 +17,7 @@ const WAKING_EVENTS = ["visibilitychange", "pointerdown", "keydown", "focus"];
  * @typedef {object} SourceEvents
  * @property {(block: ArrayBuffer) => void} block   float 32 samples, one channel
  * @property {(trouble: string) => void} trouble    a sentence, why no sound comes for now; "" when it comes again
+ * @property {(text: string) => void} note          a sentence for the user, while the sound goes on
  * @property {(reason: string) => void} ended       a sentence, why no more sound will come
  */
 

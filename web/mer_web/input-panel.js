@@ -124,7 +124,7 @@ export class InputPanel {
       if (!event.dataTransfer || !files(event)) return;
       event.preventDefault();
       const dropped = droppedFile(event.dataTransfer);
-      if (typeof dropped === "string") this._input.refuse(dropped);
+      if (typeof dropped === "string") this._input.notify(dropped);
       else void this._input.useFile(dropped);
     });
   }

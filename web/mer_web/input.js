@@ -2,7 +2,7 @@
  * The choice of input: the server's own, this browser's microphone, shared sound, or a file. One at a time; the last
  * choice wins, even while an earlier one is still waiting for permission.
  *
- * Events: "change" (detail: Choice), "failed" (detail: string, a sentence for the user), "finished" (detail:
+ * Events: "change" (detail: Choice), "notice" (detail: string, a sentence for the user), "finished" (detail:
  * string, the file's name).
  */
 
@@ -89,11 +89,11 @@ export class InputChoice extends EventTarget {
   }
 
   /**
-   * Reports something that was offered as an input and is none; the present input stays.
-   * @param {string} reason
+   * Tells the user something; the present input stays.
+   * @param {string} text
    */
-  refuse(reason) {
-    this.dispatchEvent(new CustomEvent("failed", { detail: reason }));
+  notify(text) {
+    this.dispatchEvent(new CustomEvent("notice", { detail: text }));
   }
 
   /** @param {boolean} audible whether to play a file through the speakers too */
@@ -120,6 +120,9 @@ export class InputChoice extends EventTarget {
       trouble: (text) => {
         trouble = text;
         if (current() && this._source) this._settle(this._source, kind, text);
+      },
+      note: (text) => {
+        if (current()) this.notify(text);
       },
       ended: (reason) => {
         if (current()) this._fail(reason);
@@ -188,7 +191,7 @@ export class InputChoice extends EventTarget {
    * @param {string} reason
    */
   _fail(reason) {
-    this.dispatchEvent(new CustomEvent("failed", { detail: reason }));
+    this.notify(reason);
     void this.useServer();
   }
 

@@ -16,15 +16,8 @@ const CHECK_MS = 1000;
  */
 export async function listMicrophones() {
   const devices = await navigator.mediaDevices?.enumerateDevices?.() ?? [];
-  return devices.filter(isMicrophone).map((device) => ({ id: device.deviceId, label: device.label || "microphone" }));
-}
-
-/**
- * Whether it is a microphone of its own: Chromium also lists its "default" and "communications" under these names.
- * @param {MediaDeviceInfo} device
- */
-function isMicrophone({ kind, deviceId }) {
-  return kind === "audioinput" && !["", "default", "communications"].includes(deviceId);
+  return devices.filter(({ kind, deviceId }) => kind === "audioinput" && !["", "communications"].includes(deviceId))
+    .map((device) => ({ id: device.deviceId, label: device.label || "microphone" }));
 }
 
 /** @returns {Device|null} the microphone that the user has chosen in this browser */
@@ -80,6 +73,8 @@ export class Microphone {
     this._checkedAt = 0;
     this._connecting = false;
     this._closed = false;
+    /** Microphones that were there when this one was opened. @type {Device[]} */
+    this._connected = [];
     this._check = () => void this._checkDevice();
   }
 
@@ -115,7 +110,8 @@ export class Microphone {
     const deviceId = this.device ? { exact: this.device.id } : undefined;
     const stream = await navigator.mediaDevices.getUserMedia({ audio: { ...UNPROCESSED, channelCount: 1, deviceId } });
     const [track] = stream.getAudioTracks();
-    this.device ??= await deviceOf(track);
+    this.device ??= { id: track.getSettings().deviceId ?? "", label: track.label || "microphone" };
+    this._connected = await listMicrophones();
     const capture = new Capture(stream, this.name, this._events);
     try {
       await capture.open();
@@ -144,8 +140,9 @@ export class Microphone {
     this._checkedAt = performance.now();
     if (this._connecting || this._closed) return;
     if (this._capture) {
-      if (sleptFor > CHECK_MS) this._capture.forgive();
-      else if (this._capture.isStuck) this._reconnect();
+      if (this.device?.id === "default") await this._watchDefault();
+      if (sleptFor > CHECK_MS) this._capture?.forgive();
+      else if (this._capture?.isStuck) this._reconnect();
       return;
     }
     this._connecting = true;
@@ -168,6 +165,17 @@ export class Microphone {
     }
   }
 
+  /** Says when another microphone may have become the system's default: browsers then continue without a word. */
+  async _watchDefault() {
+    const connected = await listMicrophones();
+    const gone = this._connected.find(({ id }) => !connected.some((device) => device.id === id));
+    this._connected = connected;
+    if (gone && !this._closed) {
+      this._events.note(`“${gone.label}” was unplugged. The system's default microphone goes on, which may be another `
+        + "one now: choose the one you mean.");
+    }
+  }
+
   _reportMissing() {
     this._events.trouble(`“${this.name}” is not connected. Plug it in, and it continues by itself; or choose another `
       + "input.");
@@ -180,17 +188,4 @@ export class Microphone {
     await this._capture?.close();
     this._capture = null;
   }
-}
-
-/**
- * Finds the device behind a track, so that the default microphone is remembered as the one it was.
- * @param {MediaStreamTrack} track
- * @returns {Promise<Device>}
- */
-async function deviceOf(track) {
-  const { deviceId = "", groupId } = track.getSettings();
-  const found = isMicrophone(/** @type {MediaDeviceInfo} */ ({ kind: "audioinput", deviceId })) ? undefined
-    : (await navigator.mediaDevices.enumerateDevices()).find(
-      (device) => isMicrophone(device) && device.groupId === groupId);
-  return found ? { id: found.deviceId, label: found.label } : { id: deviceId, label: track.label || "microphone" };
 }
