@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from page_support import CHROMIUM_ARGUMENTS, Open, Serve, ServerProcess, Visit, chromium, free_port
 from support import music
+from support_pulse import VirtualMicrophone, missing_for_pulse
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -60,15 +61,15 @@ def launch(microphone_audio: Path) -> Iterator[Callable[..., Browser]]:
         pytest.skip("no Chromium in PATH")
     with api.sync_playwright() as playwright:
 
-        def start(*arguments: str, **options: Any) -> Browser:
+        def start(*arguments: str, fake_devices: bool = True, **options: Any) -> Browser:
+            fake = [
+                "--use-fake-device-for-media-stream=display-media-type=browser",
+                f"--use-file-for-fake-audio-capture={microphone_audio}",
+            ]
             browser: Browser = playwright.chromium.launch(
                 executable_path=path,
                 headless=True,
-                args=[
-                    *CHROMIUM_ARGUMENTS,
-                    f"--use-file-for-fake-audio-capture={microphone_audio}",
-                    *arguments,
-                ],
+                args=[*CHROMIUM_ARGUMENTS, *(fake if fake_devices else []), *arguments],
                 **options,
             )
             return browser
@@ -110,6 +111,16 @@ def throttled(launch: Callable[..., Browser]) -> Iterator[Callable[[str], Visit]
         yield start
         for opened in visits:
             opened.check()
+
+
+@pytest.fixture
+def sound_server() -> Iterator[VirtualMicrophone]:
+    """A sound server with the microphones that a test plugs in."""
+    reason = missing_for_pulse()
+    if reason is not None:
+        pytest.skip(reason)
+    with VirtualMicrophone() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

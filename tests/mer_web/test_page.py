@@ -468,7 +468,7 @@ def test_keyboard_reaches_all_controls_with_visible_focus(visit: Open, demo: Ser
     here = visit(demo.url)
     here.wait(LIVE)
     expected = ["pause", "export", "theme", "full", "help-open",
-                "use-server", "use-microphone", "use-file", "zoom"]  # fmt: skip
+                "use-server", "use-microphone", "use-tab", "use-file", "zoom"]  # fmt: skip
     reached: list[str] = []
     for _ in range(len(expected) + 2):
         here.page.keyboard.press("Tab")
