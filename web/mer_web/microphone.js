@@ -140,7 +140,7 @@ export class Microphone {
     this._checkedAt = performance.now();
     if (this._connecting || this._closed) return;
     if (this._capture) {
-      if (this.device?.id === "default") await this._watchDefault();
+      await this._watchDevices();
       if (sleptFor > CHECK_MS) this._capture?.forgive();
       else if (this._capture?.isStuck) this._reconnect();
       return;
@@ -165,13 +165,19 @@ export class Microphone {
     }
   }
 
-  /** Says when another microphone may have become the system's default: browsers then continue without a word. */
-  async _watchDefault() {
+  /**
+   * Looks which microphones have gone. The system or its sound server may replace them by another one without a word:
+   * the one in use is then waited for, and where the default is in use the user is told.
+   */
+  async _watchDevices() {
     const connected = await listMicrophones();
-    const gone = this._connected.find(({ id }) => !connected.some((device) => device.id === id));
+    const gone = this._connected.filter(({ id }) => !connected.some((device) => device.id === id));
     this._connected = connected;
-    if (gone && !this._closed) {
-      this._events.note(`“${gone.label}” was unplugged. The system's default microphone goes on, which may be another `
+    if (!gone.length || !this._capture) return;
+    if (gone.some(({ id }) => id === this.device?.id)) {
+      this._reconnect();
+    } else if (this.device?.id === "default") {
+      this._events.note(`“${gone[0].label}” was unplugged. The system's default microphone goes on, which may be another `
         + "one now: choose the one you mean.");
     }
   }
