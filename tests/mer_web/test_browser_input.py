@@ -106,6 +106,24 @@ def test_suspended_sound_is_named_and_continues(visit: Open, demo: ServerProcess
     wait_for_estimates(here)
 
 
+def test_muted_microphone_is_named_until_it_is_not_muted(visit: Open, demo: ServerProcess) -> None:
+    """As during a phone call, which only phones have."""
+    here = visit(demo.url)
+    use_microphone(here)
+    mute = """(muted) => {
+      const { track } = mer.input._source._capture;
+      Object.defineProperty(track, "muted", { value: muted, configurable: true });
+      track.dispatchEvent(new Event(muted ? "mute" : "unmute"));
+    }"""
+    here.js(mute, True)
+    here.wait(phase_is("waiting"))
+    assert notice(here).startswith("The system has muted “")
+    here.js(mute, False)
+    here.wait(phase_is("running"))
+    assert here.page.locator("#notice").is_hidden()
+    wait_for_estimates(here)
+
+
 def test_context_that_the_browser_suspends_is_resumed(visit: Open, demo: ServerProcess) -> None:
     here = visit(demo.url)
     use_microphone(here)
