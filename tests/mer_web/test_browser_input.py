@@ -340,8 +340,8 @@ def test_a_file_of_three_hours_is_refused_before_it_is_decoded(
     here.page.locator("#file").set_input_files(path)
     here.wait("() => !document.querySelector('#notice').hidden")
     assert notice(here) == (
-        "“concert.wav” lasts 3 h; this page takes files of at most 1 h. Give it to the server "
-        "instead, which takes files of any length: realtime-mer serve --input FILE."
+        "“concert.wav” lasts 3 h; this page takes files of at most 30 min. Give it to the "
+        "server instead, which takes files of any length: realtime-mer serve --input FILE."
     )
     assert here.js("decoded") == 0
 

@@ -12,8 +12,8 @@ const RATE_HZ = 44100;
 const BLOCK_FRAMES = 2048;
 /** After a longer pause (the computer slept) the file continues where it was instead of catching up. */
 const MAX_LATE_S = 5;
-/** Decoded audio takes 1.3 GB an hour in stereo for a moment, and half of that while it plays. */
-export const MAX_DURATION_S = 3600;
+/** Half an hour in stereo takes 1.3 GB while it is decoded, and 0.3 GB soon after (Chromium 156). */
+export const MAX_DURATION_S = 1800;
 const MAX_BYTES = 400 * 1024 * 1024;
 /** A file of at most so many bytes does not wait for its duration, which browsers may not read in a hidden page. */
 const SMALL_BYTES = 20 * 1024 * 1024;
