@@ -32,10 +32,11 @@ CHROMIUM_ARGUMENTS = (
     "--autoplay-policy=no-user-gesture-required",
     # A name that browsers do not treat as localhost, so that the page is not a secure context.
     "--host-resolver-rules=MAP insecure.test 127.0.0.1",
-    "--use-fake-device-for-media-stream",
 )
 # The browser writes this to the console while the server is away; a page cannot prevent it.
-CONNECTION_FAILED = re.compile(r"^WebSocket connection to 'ws://[^']+' failed")
+CONNECTION_FAILED = re.compile(
+    r"^(WebSocket connection to 'ws://[^']+' failed|Failed to load resource: )"
+)
 
 
 class ServerProcess:

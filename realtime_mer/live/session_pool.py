@@ -43,8 +43,14 @@ from realtime_mer.live.stream import LiveStream
 
 logger = logging.getLogger(__name__)
 
-QUEUE_S = 10.0
-QUEUE_BYTES = 4 * 2**20
+# A burst, for example after a client's computer was busy, fits beside what is queued anyway.
+QUEUE_S = 20.0
+QUEUE_BYTES = 8 * 2**20
+# The audio of a burst counts as arriving one block after another, at most this much later than it
+# did: a burst alone is no reason to skip updates. The difference to the true time shrinks by a
+# tenth of the audio that follows.
+MAX_BURST_S = 10.0
+BURST_PACE = 0.9
 IDLE_TIMEOUT_S = 60.0
 MAX_SESSIONS = 64
 MAX_WORKERS = 8
@@ -105,6 +111,8 @@ class ClientSession:
         self.max_frames = max(1, int(min(QUEUE_S * rate, QUEUE_BYTES / (4 * channels))))
         self.needed_frames = self.frames_for_turn()
         self.last_audio_at = clock.monotonic()
+        # When the audio so far would have arrived in real time.
+        self.paced_until = self.last_audio_at
         self.ready_at = self.last_audio_at
         self.busy = False
         self.ready = False
@@ -250,7 +258,7 @@ class SessionPool(Closable):
         return session
 
     def push(self, session: ClientSession, samples: NDArray[np.float32]) -> None:
-        """Queue audio. If more than 10 s would wait, the oldest is dropped and counted.
+        """Queue audio. If more than 20 s would wait, the oldest is dropped and counted.
 
         A call takes a few microseconds and never waits for a computation. It has no effect after
         the end of the session.
@@ -268,7 +276,10 @@ class SessionPool(Closable):
                 return
             session.last_audio_at = now
             session.stream.audio_arrived(now)
-            session.queue.append(_Block(samples, now))
+            arrived_at = min(max(session.paced_until, now), now + MAX_BURST_S)
+            duration_s = len(samples) / session.format.sample_rate_hz
+            session.paced_until = arrived_at + BURST_PACE * duration_s
+            session.queue.append(_Block(samples, arrived_at))
             session.queued_frames += len(samples)
             while session.queued_frames > session.max_frames and len(session.queue) > 1:
                 oldest = session.queue.popleft()

@@ -17,13 +17,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import InvalidMessage
 from websockets.frames import Frame, Opcode
+from websockets.http11 import Response
 from websockets.protocol import State
 
 from realtime_mer.server.protocol import Encoding, StreamFormat
 
 # Larger frames go to the library, so that one that arrives in small pieces is not copied each time.
 MAX_DIRECT_BYTES = 2**16
+# Enough of a request to say what is wrong with it.
+HEAD_BYTES = 1024
 # With many streams each connection is read less often, several frames at a time, because a read
 # costs more than parsing what it brings. The pause grows with the number of streams: about 3,000
 # reads a second in total.
@@ -57,10 +61,20 @@ class AudioConnection(ServerConnection):
             must be received as messages (`recv`) instead. It is not called while earlier messages
             wait.
         handled: messages that were received and processed; the receiver counts them.
+
+    Args:
+        answer_unparsed: answers a request that the library cannot parse and would not answer.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        answer_unparsed: Callable[[AudioConnection, bytes], Response],
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self._answer_unparsed = answer_unparsed
+        self._head = b""
         self.audio_handler: Callable[[Sequence[BinaryFrame]], bool] | None = None
         self.handled = 0
         self._queued = 0
@@ -86,10 +100,22 @@ class AudioConnection(ServerConnection):
         elif self._handshake_done:
             self._split_frames(data)
         else:
+            self._head = (self._head + data)[:HEAD_BYTES]
             super().data_received(data)
             self._handshake_done = self.request is not None
+            if self._handshake_done:
+                self._head = b""
             # A client that does not wait for the response: where its first frame begins is unknown.
             self._library_only = self._handshake_done and not data.endswith(b"\r\n\r\n")
+
+    def send_data(self) -> None:
+        """Send what the library has to send, after the answer to an unparsed request."""
+        error = self.protocol.handshake_exc
+        # Nothing is said to a client that has said nothing.
+        if isinstance(error, InvalidMessage) and self._head:
+            self.transport.write(self._answer_unparsed(self, self._head).serialize())
+            self._head = b""
+        super().send_data()
 
     def _split_frames(self, data: bytes) -> None:
         if self._library_bytes:

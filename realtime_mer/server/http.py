@@ -8,16 +8,25 @@ import ipaddress
 import re
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from importlib import resources
+from urllib.parse import parse_qs
 
 from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHeader, InvalidProtocol, InvalidUpgrade
 from websockets.http11 import Request, Response
 
 from realtime_mer.errors import UserError
 
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?")
+# Origin form (/path?query) or absolute form (http://host/path?query) of a request's target.
+_TARGET = re.compile(
+    r"(?:(?:https?|wss?)://(?P<host>[^/?#]*)(?=[/?]|$))?(?P<path>(?:/[^?#]*)?)(?:\?(?P<query>[^#]*))?",
+    re.IGNORECASE,
+)
+_REQUEST_LINE = re.compile(rb"(?P<method>[!-~]{1,32}) [!-~]+ HTTP/(?P<version>[0-9](?:\.[0-9])?)")
+_ALLOWED_METHODS = ("GET", "HEAD")
 _ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://[^/\s]*")
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
@@ -50,6 +59,108 @@ class Refusal:
 
     status: HTTPStatus
     message: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a request asks for.
+
+    Attributes:
+        host: host and port of an absolute form; None in the usual form.
+        path: begins with a slash.
+        query: its fields.
+    """
+
+    host: str | None
+    path: str
+    query: Mapping[str, list[str]]
+
+    @classmethod
+    def parse(cls, target: str) -> Target | None:
+        """Parse the target of a request line; None if it is neither origin nor absolute form."""
+        match = _TARGET.fullmatch(target)
+        if match is None or not target:
+            return None
+        path = match["path"] or ("/" if match["host"] is not None else "")
+        return cls(match["host"], path, parse_qs(match["query"] or "")) if path else None
+
+
+def check_method(request: Request) -> Refusal | None:
+    """Return None for a method that only reads, else the refusal."""
+    if request.method in _ALLOWED_METHODS:
+        return None
+    return _method_refusal(request.method)
+
+
+def check_upgrade(request: Request) -> Refusal | None:
+    """Return None for a request that asks for a websocket, else the refusal."""
+    if request.method == "HEAD":
+        return _method_refusal("HEAD", ("GET",))
+    return None if "Upgrade" in request.headers else _NO_UPGRADE
+
+
+def handshake_refusal(error: Exception | None) -> Refusal:
+    """Say why a request for a websocket failed, in place of the library's answer."""
+    if isinstance(error, InvalidProtocol):
+        return Refusal(
+            HTTPStatus.HTTP_VERSION_NOT_SUPPORTED,
+            "a websocket needs HTTP/1.1; a proxy in between may have to be told so\n",
+        )
+    if isinstance(error, InvalidUpgrade):
+        return _NO_UPGRADE
+    if isinstance(error, InvalidHeader) and error.name == "Sec-WebSocket-Version":
+        return Refusal(
+            HTTPStatus.UPGRADE_REQUIRED,
+            "the header Sec-WebSocket-Version must be 13, the version of RFC 6455\n",
+            {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
+        )
+    name = error.name if isinstance(error, InvalidHeader) else "Sec-WebSocket-Key"
+    return Refusal(
+        HTTPStatus.BAD_REQUEST,
+        f"the header {name} is missing or malformed; a proxy in between must pass it on\n",
+    )
+
+
+def unparsed_refusal(head: bytes) -> Refusal:
+    """Answer a request that is not HTTP, or that has a body.
+
+    Args:
+        head: what came first, perhaps only a part of the request.
+    """
+    match = _REQUEST_LINE.match(head)
+    if match is None:
+        # A handshake of TLS begins with this byte.
+        what = "this server speaks http, not https" if head[:1] == b"\x16" else "this is not HTTP"
+        return Refusal(HTTPStatus.BAD_REQUEST, f"{what}; open the page as http://HOST:PORT/\n")
+    if match["version"] not in (b"1.0", b"1.1"):
+        return Refusal(
+            HTTPStatus.HTTP_VERSION_NOT_SUPPORTED,
+            f"HTTP/{match['version'].decode()} is not supported, only HTTP/1.1 and HTTP/1.0\n",
+        )
+    method = match["method"].decode()
+    if method not in _ALLOWED_METHODS:
+        return _method_refusal(method)
+    return Refusal(
+        HTTPStatus.BAD_REQUEST,
+        "the request is malformed, or has a body, which no page takes\n",
+    )
+
+
+_NO_UPGRADE = Refusal(
+    HTTPStatus.UPGRADE_REQUIRED,
+    "/ws is a websocket, and this request does not ask for one: a proxy in between must speak "
+    "HTTP/1.1 and pass on the headers Upgrade and Connection; the page is at /\n",
+    {"Upgrade": "websocket"},
+)
+
+
+def _method_refusal(method: str, allowed: Iterable[str] = _ALLOWED_METHODS) -> Refusal:
+    return Refusal(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        f"{method} is not allowed, only {' and '.join(allowed)}\n",
+        {"Allow": ", ".join(allowed)},
+    )
 
 
 class AccessPolicy:
@@ -84,12 +195,25 @@ class AccessPolicy:
             names |= {own, f"{own}.local", own.split(".")[0]}
         self._names = names - {""}
 
-    def check_host(self, request: Request) -> Refusal | None:
+    def check_host(self, request: Request, target: Target | None = None) -> Refusal | None:
         """Return None where the request names this server, else the refusal."""
         hosts = request.headers.get_all("Host")
-        name = _name(hosts[0]) if len(hosts) == 1 else None
+        if not hosts:
+            return Refusal(
+                HTTPStatus.BAD_REQUEST,
+                "the Host header is missing; a proxy in between must pass it on\n",
+            )
+        # An absolute target takes precedence, but only browsers are protected, which send `Host`.
+        names = [*hosts, *([target.host] if target is not None and target.host is not None else [])]
+        refusals = [self._check_name(name) for name in names]
+        if len(hosts) > 1:
+            return Refusal(HTTPStatus.BAD_REQUEST, "there is more than one Host header\n")
+        return next((refused for refused in refusals if refused is not None), None)
+
+    def _check_name(self, host: str) -> Refusal | None:
+        name = _name(host)
         if name is None:
-            return Refusal(HTTPStatus.BAD_REQUEST, "the Host header is missing or malformed\n")
+            return Refusal(HTTPStatus.BAD_REQUEST, "the Host header is malformed\n")
         # DNS rebinding needs a name; a request by address is safe.
         if name in self._names or (self._any_address and _is_address(name)):
             return None
@@ -99,9 +223,15 @@ class AccessPolicy:
             f"or start it with --allow-origin http://{name}\n",
         )
 
-    def check_origin(self, request: Request) -> Refusal | None:
-        """Return None for our own page, an allowed page or no page at all, else the refusal."""
+    def check_origin(self, request: Request, target: Target | None = None) -> Refusal | None:
+        """Return None for our own page, an allowed page or no page at all, else the refusal.
+
+        A page whose websocket is refused asks again with `?origin=`, because browsers show it no
+        reason and send no `Origin` with a plain request.
+        """
         origins = request.headers.get_all("Origin")
+        if not origins and target is not None:
+            origins = target.query.get("origin", [])
         if not origins:
             return None
         origin = origins[0]
@@ -147,23 +277,14 @@ class Site:
         self._files = dict(files)
         self._pages = dict(pages)
 
-    def respond(self, request: Request) -> Response:
+    def respond(self, request: Request, path: str) -> Response:
         """Respond to a request that the access policy has accepted."""
-        path = request.path.split("?", 1)[0]
         if path not in self._files and path not in self._pages:
             paths = ", ".join(["/", "/ws", *self._pages])
             return refusal(
-                Refusal(HTTPStatus.NOT_FOUND, f"there is no such page; the pages are: {paths}\n")
+                Refusal(HTTPStatus.NOT_FOUND, f"there is no such page; the pages are: {paths}\n"),
+                request,
             )
-        if request.method not in ("GET", "HEAD"):
-            response = refusal(
-                Refusal(
-                    HTTPStatus.METHOD_NOT_ALLOWED,
-                    f"{request.method} is not allowed, only GET and HEAD\n",
-                )
-            )
-            response.headers["Allow"] = "GET, HEAD"
-            return response
         if path in self._pages:
             content_type, body = self._pages[path]()
             response = _response(HTTPStatus.OK, content_type, body)
@@ -194,18 +315,28 @@ class Site:
         return response
 
 
-def refusal(refused: Refusal) -> Response:
-    """Build the response of a refusal: one sentence of plain text."""
-    return _response(refused.status, "text/plain; charset=utf-8", refused.message.encode())
+def refusal(refused: Refusal, request: Request | None = None) -> Response:
+    """Build the response of a refusal: one sentence of plain text, which HEAD leaves out."""
+    response = _response(
+        refused.status, "text/plain; charset=utf-8", refused.message.encode(), refused.headers
+    )
+    # The page reads why its websocket is refused; an old reason would mislead.
+    response.headers["Cache-Control"] = "no-store"
+    if request is not None and request.method == "HEAD":
+        response.body = b""
+    return response
 
 
-def _response(status: HTTPStatus, content_type: str, body: bytes) -> Response:
+def _response(
+    status: HTTPStatus, content_type: str, body: bytes, more: Mapping[str, str] | None = None
+) -> Response:
     headers = Headers(
         {
             "Date": email.utils.formatdate(usegmt=True),
             "Connection": "close",
             "Content-Type": content_type,
             **SECURITY_HEADERS,
+            **(more or {}),
         }
     )
     # A 304 has no body; clients would take its length for the file's.

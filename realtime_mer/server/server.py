@@ -13,13 +13,12 @@ import json
 import logging
 import secrets
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from types import TracebackType
-from typing import Self
-from urllib.parse import parse_qs, urlsplit
+from typing import Self, cast
 
 from mer_engine import Engine
 from mer_engine.engine import backend_warning
@@ -41,7 +40,20 @@ from realtime_mer.server import metrics, protocol
 from realtime_mer.server.audio_connection import AudioConnection, ReadPacing
 from realtime_mer.server.broadcast import Broadcaster
 from realtime_mer.server.channel import Channel
-from realtime_mer.server.http import AccessPolicy, Page, Refusal, Site, is_loopback, refusal
+from realtime_mer.server.http import (
+    AccessPolicy,
+    Page,
+    Refusal,
+    Site,
+    Target,
+    check_method,
+    check_upgrade,
+    handshake_refusal,
+    is_loopback,
+    refusal,
+    unparsed_refusal,
+)
+from realtime_mer.server.rate_limit import RateLimit
 from realtime_mer.server.viewer import Viewer
 
 logger = logging.getLogger(__name__)
@@ -59,6 +71,8 @@ SOCKET_BUFFER_BYTES = 32 * 2**10
 RECEIVE_QUEUE_FRAMES = 4
 PING_S = 20.0
 CLOSE_TIMEOUT_S = 2.0
+# The log has at most one line of each status a minute, so that a scanner cannot fill a disk.
+REFUSAL_LOG_PERIOD_S = 60.0
 
 BROWSER_INPUT = Input(
     InputKind.BROWSER, "waiting for a browser's microphone", 48_000, 1, paced=False, live=True
@@ -148,6 +162,7 @@ class MerServer:
         self._viewers: set[Viewer] = set()
         self._broadcasters: dict[str, Broadcaster] = {}
         self.read_pacing = ReadPacing()
+        self._refusal_log: dict[HTTPStatus, RateLimit] = {}
         self.peak_viewers = 0
         self._started_at = self.clock.monotonic()
         self._server: SocketServer | None = None
@@ -165,6 +180,7 @@ class MerServer:
             self._handle,
             sock=listeners,
             process_request=self._process_request,
+            process_response=self._process_response,
             # Messages are short and latency matters; a compressor takes 64 kB per connection.
             compression=None,
             max_size=protocol.MAX_MESSAGE_BYTES,
@@ -173,7 +189,10 @@ class MerServer:
             ping_interval=PING_S,
             ping_timeout=PING_S,
             close_timeout=CLOSE_TIMEOUT_S,
-            create_connection=AudioConnection,
+            create_connection=cast(
+                type[ServerConnection],
+                partial(AudioConnection, answer_unparsed=self._answer_unparsed),
+            ),
             server_header=f"realtime-mer/{__version__}",
             logger=_library_logger(),
         )
@@ -341,7 +360,10 @@ class MerServer:
             except ConnectionClosed:
                 pass
             return
-        session, since = _parse_resume(_query(connection))
+        assert connection.request is not None
+        target = Target.parse(connection.request.path)
+        assert target is not None
+        session, since = _parse_resume(target)
         viewer = Viewer(self, connection, session, since)
         self._viewers.add(viewer)
         self.peak_viewers = max(self.peak_viewers, len(self._viewers))
@@ -354,27 +376,57 @@ class MerServer:
             self.broadcast_health_if_changed()
 
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        refused = self._access.check_host(request)
-        path = urlsplit(request.path).path
-        if refused is None and path == "/ws":
-            if "Upgrade" not in request.headers:
-                refused = Refusal(
-                    HTTPStatus.UPGRADE_REQUIRED, "/ws is a websocket; the page is at /\n"
-                )
-            else:
-                refused = self._access.check_origin(request) or _check_query(request)
+        target = Target.parse(request.path)
+        if target is None:
+            sentence = "the target of a request is a path, such as /, or a whole URL\n"
+            no_target = Refusal(HTTPStatus.BAD_REQUEST, sentence)
+            return self._refuse(connection, check_method(request) or no_target)
+        refused = self._access.check_host(request, target) or check_method(request)
+        if refused is None and target.path == "/ws":
+            refused = (
+                self._access.check_origin(request, target)
+                or check_upgrade(request)
+                or _check_resume(target)
+            )
             if refused is None:
                 return None
         if refused is not None:
-            self.stats.add(Counter.REFUSALS)
-            return refusal(refused)
+            return self._refuse(connection, refused)
         self.stats.add(Counter.HTTP_REQUESTS)
         try:
-            return self._site.respond(request)
+            return self._site.respond(request, target.path)
         except Exception:
-            logger.exception("the response to %s failed", path)
+            logger.exception("the response to %s failed", target.path)
             sentence = "internal server error, see the server's log\n"
             return refusal(Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, sentence))
+
+    def _process_response(
+        self, connection: ServerConnection, request: Request, response: Response
+    ) -> Response | None:
+        """Give our reason where the library refuses a websocket."""
+        error = connection.protocol.handshake_exc
+        if error is None or not connection.protocol.accept_called:
+            return None
+        return self._refuse(connection, handshake_refusal(error))
+
+    def _answer_unparsed(self, connection: AudioConnection, head: bytes) -> Response:
+        return self._refuse(connection, unparsed_refusal(head))
+
+    def _refuse(self, connection: ServerConnection, refused: Refusal) -> Response:
+        """Count a refusal, log it unless one of its status was logged just now, and build it."""
+        self.stats.add(Counter.REFUSALS)
+        limit = self._refusal_log.setdefault(
+            refused.status, RateLimit(REFUSAL_LOG_PERIOD_S, self.clock)
+        )
+        if limit.allows(REFUSAL_LOG_PERIOD_S):
+            address = connection.remote_address
+            logger.warning(
+                "refused a request from %s (%d): %s",
+                address[0] if address else "a closed connection",
+                refused.status,
+                refused.message.strip(),
+            )
+        return refusal(refused, connection.request)
 
     def _pages(self) -> Mapping[str, Page]:
         def healthz() -> tuple[str, bytes]:
@@ -510,27 +562,22 @@ def _page_files() -> Mapping[str, tuple[str, str]]:
     return FILES
 
 
-def _query(connection: ServerConnection) -> dict[str, list[str]]:
-    request = connection.request
-    return parse_qs(urlsplit(request.path).query) if request is not None else {}
-
-
-def _parse_resume(query: Mapping[str, Iterable[str]]) -> tuple[str | None, int]:
+def _parse_resume(target: Target) -> tuple[str | None, int]:
     """Parse the requested session and the last `seq` that the client has.
 
     Raises:
         ValueError: `since` is not an integer of at least -1.
     """
-    session = next(iter(query.get("session", ())), None)
-    since = int(next(iter(query.get("since", ())), "-1"))
+    session = next(iter(target.query.get("session", ())), None)
+    since = int(next(iter(target.query.get("since", ())), "-1"))
     if since < -1:
         raise ValueError(since)
     return session, since
 
 
-def _check_query(request: Request) -> Refusal | None:
+def _check_resume(target: Target) -> Refusal | None:
     try:
-        _parse_resume(parse_qs(urlsplit(request.path).query))
+        _parse_resume(target)
     except ValueError:
         return Refusal(
             HTTPStatus.BAD_REQUEST, "since must be an integer, the last seq that was received\n"

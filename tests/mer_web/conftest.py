@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import soundfile
-from page_support import CHROMIUM_ARGUMENTS, Open, Serve, ServerProcess, Visit, chromium
+from page_support import CHROMIUM_ARGUMENTS, Open, Serve, ServerProcess, Visit, chromium, free_port
 from support import music
+from support_pulse import VirtualMicrophone, missing_for_pulse
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -60,15 +61,16 @@ def launch(microphone_audio: Path) -> Iterator[Callable[..., Browser]]:
         pytest.skip("no Chromium in PATH")
     with api.sync_playwright() as playwright:
 
-        def start(*arguments: str) -> Browser:
+        def start(*arguments: str, fake_devices: bool = True, **options: Any) -> Browser:
+            fake = [
+                "--use-fake-device-for-media-stream=display-media-type=browser",
+                f"--use-file-for-fake-audio-capture={microphone_audio}",
+            ]
             browser: Browser = playwright.chromium.launch(
                 executable_path=path,
                 headless=True,
-                args=[
-                    *CHROMIUM_ARGUMENTS,
-                    f"--use-file-for-fake-audio-capture={microphone_audio}",
-                    *arguments,
-                ],
+                args=[*CHROMIUM_ARGUMENTS, *(fake if fake_devices else []), *arguments],
+                **options,
             )
             return browser
 
@@ -80,6 +82,45 @@ def launch(microphone_audio: Path) -> Iterator[Callable[..., Browser]]:
 def browser(launch: Callable[..., Browser]) -> Browser:
     """A browser that grants the microphone."""
     return launch("--use-fake-ui-for-media-stream")
+
+
+@pytest.fixture
+def throttled(launch: Callable[..., Browser]) -> Iterator[Callable[[str], Visit]]:
+    """Open a page that another tab hides later, in a browser that slows hidden tabs down.
+
+    Playwright usually makes every page behave as if it were in front.
+    """
+    port = free_port()
+    browser = launch(
+        "--use-fake-ui-for-media-stream",
+        f"--remote-debugging-port={port}",
+        ignore_default_args=[
+            "--disable-background-timer-throttling",
+            "--disable-backgrounding-occluded-windows",
+            "--disable-renderer-backgrounding",
+        ],
+    )
+    same = browser.browser_type.connect_over_cdp(f"http://127.0.0.1:{port}", no_defaults=True)
+    visits: list[Visit] = []
+
+    def start(url: str) -> Visit:
+        visits.append(Visit(same.contexts[0], url))
+        return visits[-1]
+
+    with contextlib.closing(browser):
+        yield start
+        for opened in visits:
+            opened.check()
+
+
+@pytest.fixture
+def sound_server() -> Iterator[VirtualMicrophone]:
+    """A sound server with the microphones that a test plugs in."""
+    reason = missing_for_pulse()
+    if reason is not None:
+        pytest.skip(reason)
+    with VirtualMicrophone() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -118,7 +118,7 @@ def test_microphone_of_the_browser(visit: Open, demo: ServerProcess) -> None:
         )
         sessions.append(visitor.js("mer.hello.session"))
     assert sessions[0] != sessions[1]
-    settings = here.js("mer.input._source._stream.getAudioTracks()[0].getSettings()")
+    settings = here.js("mer.input._source._capture.track.getSettings()")
     for name in ("echoCancellation", "noiseSuppression", "autoGainControl"):
         assert settings[name] is False, name
     assert here.js("mer.input.droppedSeconds") == 0
@@ -468,7 +468,7 @@ def test_keyboard_reaches_all_controls_with_visible_focus(visit: Open, demo: Ser
     here = visit(demo.url)
     here.wait(LIVE)
     expected = ["pause", "export", "theme", "full", "help-open",
-                "use-server", "use-microphone", "use-file", "zoom"]  # fmt: skip
+                "use-server", "use-microphone", "use-tab", "use-file", "zoom"]  # fmt: skip
     reached: list[str] = []
     for _ in range(len(expected) + 2):
         here.page.keyboard.press("Tab")

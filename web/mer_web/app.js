@@ -37,7 +37,10 @@ const VIEW_DELAY_S = 0.06;
 const RESOLVES = { input_back: "input_lost", full_rate: "slower" };
 
 /** Errors after which the server accepts no more audio from this page. */
-const STREAM_ENDING_ERRORS = new Set(["bad_format", "not_streaming", "too_many_sessions", "internal"]);
+const STREAM_ENDING_ERRORS = new Set(["bad_format", "too_many_sessions", "internal"]);
+
+/** The reply to blocks that were under way when the server ended the stream; the reason has come before. */
+const LATE_BLOCKS_ERROR = "not_streaming";
 
 class App {
   constructor() {
@@ -117,7 +120,10 @@ class App {
       this.status.link(phase, now);
       if (phase.name === "waiting" && this.health) this.announcer.event("Connection lost, reconnecting.", now);
       if (phase.name === "gone") this.announcer.event("The server is gone.", now);
-      if (phase.name === "open") this.announcer.event("Connected.", now);
+      if (phase.name === "open") {
+        this.notice.clear("refused");
+        this.announcer.event("Connected.", now);
+      }
       if (phase.name !== "waiting") return;
       this.health = null;
       if (!this.newest) return;
@@ -131,14 +137,22 @@ class App {
       this.notice.show(`The server sent an invalid message: ${
         /** @type {CustomEvent} */ (event).detail}.`, "protocol");
     });
+    this.connection.addEventListener("refused", (event) => {
+      this.notice.show(`The server refuses this page: ${/** @type {CustomEvent} */ (event).detail}.`, "refused");
+    });
     this.input.addEventListener("change", () => {
-      const { kind, phase, name } = this.input.choice;
+      const { kind, phase, name, trouble } = this.input.choice;
       if (phase === "running" && kind !== "server") {
         this.notice.clear("input");
         this.announcer.event(`Input: ${name}.`, performance.now());
       }
+      if (phase !== "waiting") return;
+      // The notice is an alert, which screen readers announce.
+      this.notice.show(trouble, "input");
+      this.valueDisplay.freeze("no sound: last values");
+      this.plane.freeze();
     });
-    this.input.addEventListener("failed", (event) => {
+    this.input.addEventListener("notice", (event) => {
       this.notice.show(/** @type {CustomEvent} */ (event).detail, "input");
     });
     this.input.addEventListener("finished", (event) => {
@@ -193,7 +207,7 @@ class App {
   /** Whether this browser sends audio and the server has not yet replied with a session for it. */
   get _awaitsOwnSession() {
     const { kind, phase } = this.input.choice;
-    return kind !== "server" && phase === "running" && this.hello?.input.kind !== "browser";
+    return kind !== "server" && phase !== "opening" && this.hello?.input.kind !== "browser";
   }
 
   /** @param {import("./protocol.js").Message} message */
@@ -217,6 +231,7 @@ class App {
         this._handleWarning(message);
         break;
       case "error":
+        if (message.code === LATE_BLOCKS_ERROR) break;
         this.notice.show(message.message, message.code);
         if (STREAM_ENDING_ERRORS.has(message.code)) this.input.handleRefusal(message.message);
         break;

@@ -5,11 +5,13 @@
  *     connecting -> open -> waiting -> connecting -> ...
  *                             \-> gone (after many failures; it keeps trying)
  *
- * Events: "phase" (detail: Phase), "message" (detail: Message), "invalid" (detail: string, the fault).
+ * Events: "phase" (detail: Phase), "message" (detail: Message), "invalid" (detail: string, the fault), "refused"
+ * (detail: string, the server's reason for refusing the websocket).
  */
 
 import { Backoff } from "./backoff.js";
-import { PING_MESSAGE, parseMessage, socketUrl } from "./protocol.js";
+import { PING_MESSAGE, parseMessage, refusalUrl, socketUrl } from "./protocol.js";
+import { clean } from "./text.js";
 
 /** Seconds without any message after which to send a ping, and to treat the connection as lost. The server
  *  sends its health every two seconds. */
@@ -18,6 +20,9 @@ const LOST_AFTER_S = 14;
 
 /** Close code of a full server: wait longer than after other losses. */
 const TRY_AGAIN_LATER = 1013;
+
+/** Failed attempts after which to ask for the reason: a restart of the server causes one or two. */
+const ASK_AFTER_FAILURES = 3;
 
 /**
  * @typedef {object} Phase
@@ -36,6 +41,7 @@ const TRY_AGAIN_LATER = 1013;
  * @property {new (url: string) => WebSocket} [WebSocket]
  * @property {Clock} [clock]
  * @property {() => number} [random]
+ * @property {(url: string) => Promise<Response>} [fetch]
  */
 
 /** @type {Clock} */
@@ -47,11 +53,13 @@ const REAL_CLOCK = {
 
 export class Connection extends EventTarget {
   /** @param {Options} options */
-  constructor({ base, WebSocket: Socket = WebSocket, clock = REAL_CLOCK, random = Math.random }) {
+  constructor({ base, WebSocket: Socket = WebSocket, clock = REAL_CLOCK, random = Math.random,
+                fetch: get = (url) => fetch(url) }) {
     super();
     this._base = base;
     this._Socket = Socket;
     this._clock = clock;
+    this._fetch = get;
     this._backoff = new Backoff(random);
     /** @type {WebSocket|null} */
     this._socket = null;
@@ -155,6 +163,7 @@ export class Connection extends EventTarget {
    * @param {string} reason
    */
   _handleLoss(code, reason) {
+    const refused = this.phase.name === "connecting";
     this._clearTimer();
     this._discardSocket();
     let wait = this._backoff.next();
@@ -165,6 +174,19 @@ export class Connection extends EventTarget {
       this.open();
     }, wait * 1000);
     this._setPhase({ name, retryAt: this._clock.now() + wait * 1000, code, reason });
+    if (refused && this._backoff.failures >= ASK_AFTER_FAILURES) void this._askForReason();
+  }
+
+  /** Browsers do not show a page why its websocket was refused. The server says it to a plain request. */
+  async _askForReason() {
+    try {
+      const response = await this._fetch(refusalUrl(this._base));
+      const own = response.status >= 400 && response.headers.get("Content-Type")?.startsWith("text/plain");
+      const reason = own ? clean(await response.text(), 300) : "";
+      if (reason && !this.isOpen) this.dispatchEvent(new CustomEvent("refused", { detail: reason }));
+    } catch {
+      // The server cannot be reached at all, which the phase shows.
+    }
   }
 
   /** A half-open connection never closes by itself: ping, and treat it as lost without a reply. */

@@ -1,8 +1,30 @@
-/** The buttons for the input, the drop target for files, and the progress of a file. */
+/** The buttons for the input, the choice of a microphone, the drop target for files, and the progress of a file. */
 
 import { element, setText } from "./dom.js";
+import { chooseMicrophone, chosenMicrophone, listMicrophones } from "./microphone.js";
 import { loadPreference, savePreference } from "./settings.js";
-import { clock } from "./text.js";
+import { canShareSound } from "./tab-sound.js";
+import { clean, clock } from "./text.js";
+
+/** @type {Record<import("./input.js").Kind, string>} */
+const OPENING = { server: "", microphone: "waiting for the microphone…", tab: "choose what to share…", file: "" };
+
+/**
+ * @param {DataTransfer} transfer what was dropped
+ * @returns {File|string} the file, or why nothing can be played, a sentence
+ */
+export function droppedFile({ files, items }) {
+  if (files.length > 1) {
+    return `${files.length} files were dropped, and this page plays one at a time: drop one of them. `
+      + "realtime-mer analyze takes many at once.";
+  }
+  // A link or a text may look like a file while it is dragged.
+  if (!files.length) return "No file was dropped. Save the sound as a file first, then drop that.";
+  if (items[0]?.webkitGetAsEntry?.()?.isDirectory) {
+    return `“${clean(files[0].name, 80)}” is a folder: drop one of the files in it. realtime-mer analyze takes many at once.`;
+  }
+  return files[0];
+}
 
 export class InputPanel {
   /** @param {import("./input.js").InputChoice} input */
@@ -11,8 +33,11 @@ export class InputPanel {
     this._buttons = {
       server: element("use-server", HTMLButtonElement),
       microphone: element("use-microphone", HTMLButtonElement),
+      tab: element("use-tab", HTMLButtonElement),
       file: element("use-file", HTMLButtonElement),
     };
+    this._buttons.tab.hidden = !canShareSound();
+    this._device = element("device", HTMLSelectElement);
     this._playing = element("playing", HTMLElement);
     this._name = element("playing-name", HTMLElement);
     this._progress = element("progress", HTMLProgressElement);
@@ -29,6 +54,11 @@ export class InputPanel {
     });
     this._buttons.server.addEventListener("click", () => this.selectServer());
     this._buttons.microphone.addEventListener("click", () => this.selectMicrophone());
+    this._buttons.tab.addEventListener("click", () => {
+      if (input.choice.kind !== "tab") void input.useTabSound();
+    });
+    this._device.addEventListener("change", () => this._chooseDevice());
+    navigator.mediaDevices?.addEventListener?.("devicechange", () => void this._showDevices());
     this._buttons.file.addEventListener("click", () => this.openFileDialog());
     element("stop", HTMLButtonElement).addEventListener("click", () => this.selectServer());
     this._file.addEventListener("change", () => {
@@ -46,7 +76,25 @@ export class InputPanel {
   }
 
   selectMicrophone() {
-    if (this._input.choice.kind !== "microphone") void this._input.useMicrophone();
+    if (this._input.choice.kind !== "microphone") void this._input.useMicrophone(chosenMicrophone());
+  }
+
+  _chooseDevice() {
+    const [option] = this._device.selectedOptions;
+    const device = { id: option.value, label: option.text };
+    chooseMicrophone(device);
+    void this._input.useMicrophone(device);
+  }
+
+  /** Offers the microphones where there is a choice, with one that is waited for. */
+  async _showDevices() {
+    const devices = await listMicrophones();
+    const used = this._input.microphone;
+    if (used && !devices.some(({ id }) => id === used.id)) devices.push({ ...used, label: `${used.label} (missing)` });
+    const options = devices.map(({ id, label }) => new Option(clean(label, 80), id, false, id === used?.id));
+    this._device.replaceChildren(...options);
+    this._device.hidden = !used || devices.length < 2;
+    this._name.hidden = !this._device.hidden;
   }
 
   openFileDialog() {
@@ -73,10 +121,11 @@ export class InputPanel {
     addEventListener("drop", (event) => {
       depth = 0;
       this._drop.hidden = true;
-      const [file] = event.dataTransfer?.files ?? [];
-      if (!file) return;
+      if (!event.dataTransfer || !files(event)) return;
       event.preventDefault();
-      void this._input.useFile(file);
+      const dropped = droppedFile(event.dataTransfer);
+      if (typeof dropped === "string") this._input.notify(dropped);
+      else void this._input.useFile(dropped);
     });
   }
 
@@ -85,9 +134,10 @@ export class InputPanel {
     for (const [of, button] of Object.entries(this._buttons)) button.setAttribute("aria-pressed", String(of === kind));
     this._playing.hidden = kind === "server";
     this._progress.hidden = this._position.hidden = this._audibleRow.hidden = kind !== "file" || phase === "opening";
-    const opening = kind === "file" ? `reading ${name}…` : "waiting for the microphone…";
-    setText(this._name, phase === "opening" ? opening : name);
+    const texts = { opening: kind === "file" ? `reading ${name}…` : OPENING[kind], running: name, waiting: `${name}: no sound` };
+    setText(this._name, texts[phase]);
     this._name.title = name;
+    void this._showDevices();
     this.tick();
   }
 

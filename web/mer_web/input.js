@@ -1,20 +1,28 @@
 /**
- * The choice of input: the server's own, this browser's microphone, or a file. One at a time; the last choice
- * wins, even while an earlier one is still waiting for permission.
+ * The choice of input: the server's own, this browser's microphone, shared sound, or a file. One at a time; the last
+ * choice wins, even while an earlier one is still waiting for permission.
  *
- * Events: "change" (detail: Choice), "failed" (detail: string, a sentence for the user), "finished" (detail:
+ * Events: "change" (detail: Choice), "notice" (detail: string, a sentence for the user), "finished" (detail:
  * string, the file's name).
  */
 
 import { AudioFile } from "./audio-file.js";
 import { Microphone } from "./microphone.js";
-import { PcmSender } from "./pcm.js";
+import { PcmSender, hasRoom } from "./pcm.js";
 import { STOP_MESSAGE, startMessage } from "./protocol.js";
+import { TabSound } from "./tab-sound.js";
 import { clean } from "./text.js";
 
 /**
- * @typedef {"server"|"microphone"|"file"} Kind
- * @typedef {{kind: Kind, phase: "opening"|"running", name: string}} Choice
+ * @typedef {"server"|"microphone"|"tab"|"file"} Kind
+ * @typedef {Microphone|TabSound|AudioFile} Source
+ * @typedef {"opening"|"running"|"waiting"} Phase
+ *
+ * @typedef {object} Choice
+ * @property {Kind} kind
+ * @property {Phase} phase    waiting: no sound comes for now, and the source continues by itself
+ * @property {string} name
+ * @property {string} trouble  why it waits, a sentence
  */
 
 export class InputChoice extends EventTarget {
@@ -22,21 +30,22 @@ export class InputChoice extends EventTarget {
   constructor(connection) {
     super();
     this._connection = connection;
-    /** @type {Microphone|AudioFile|null} */
+    /** @type {Source|null} */
     this._source = null;
     /** @type {PcmSender|null} */
     this._sender = null;
     this._generation = 0;
+    /** Whether the server takes audio of this page: started, and not yet ended by either side. */
+    this._streaming = false;
     /** Streams that this page stopped and whose end the server has not sent yet. */
     this._pendingStops = 0;
     this.audible = true;
     /** @type {Choice} */
-    this.choice = { kind: "server", phase: "running", name: "" };
+    this.choice = { kind: "server", phase: "running", name: "", trouble: "" };
     connection.addEventListener("phase", () => {
-      // A stream ends with its connection: start a new one on a new connection.
-      if (connection.phase.name !== "open") return;
+      // A stream ends with its connection; the next block starts a new one on a new connection.
       this._pendingStops = 0;
-      this._sendStart();
+      this._streaming = false;
     });
   }
 
@@ -50,24 +59,41 @@ export class InputChoice extends EventTarget {
     return this._source instanceof AudioFile ? this._source.progress : null;
   }
 
+  /** @returns {import("./microphone.js").Device|null} the microphone in use or waited for */
+  get microphone() {
+    return this._source instanceof Microphone ? this._source.device : null;
+  }
+
   async useServer() {
     const generation = await this._closeSource();
     if (generation !== this._generation) return;
-    this._change({ kind: "server", phase: "running", name: "" });
+    this._change({ kind: "server", phase: "running", name: "", trouble: "" });
   }
 
-  async useMicrophone() {
-    const source = new Microphone((block) => this._sender?.push(block), (reason) => this._fail(reason));
-    await this._open("microphone", source, "");
+  /** @param {import("./microphone.js").Device|null} device null for the system's default */
+  async useMicrophone(device) {
+    await this._open("microphone", (events) => new Microphone(device, events), device?.label ?? "");
+  }
+
+  async useTabSound() {
+    await this._open("tab", (events) => new TabSound(events), "");
   }
 
   /** @param {File} file */
   async useFile(file) {
-    const source = new AudioFile(file, (block) => this._sender?.push(block), () => {
+    const canSend = (/** @type {number} */ sampleRate) => hasRoom(this._connection, sampleRate);
+    await this._open("file", ({ block }) => new AudioFile(file, canSend, block, () => {
       this.dispatchEvent(new CustomEvent("finished", { detail: clean(file.name, 80) }));
       void this.useServer();
-    });
-    await this._open("file", source, file.name);
+    }), file.name);
+  }
+
+  /**
+   * Tells the user something; the present input stays.
+   * @param {string} text
+   */
+  notify(text) {
+    this.dispatchEvent(new CustomEvent("notice", { detail: text }));
   }
 
   /** @param {boolean} audible whether to play a file through the speakers too */
@@ -78,31 +104,74 @@ export class InputChoice extends EventTarget {
 
   /**
    * @param {Kind} kind
-   * @param {Microphone|AudioFile} source
+   * @param {(events: import("./capture.js").SourceEvents) => Source} make
    * @param {string} name
    */
-  async _open(kind, source, name) {
+  async _open(kind, make, name) {
     const generation = await this._closeSource();
     if (generation !== this._generation) return;
-    this._change({ kind, phase: "opening", name: clean(name, 80) });
+    this._change({ kind, phase: "opening", name: clean(name, 80), trouble: "" });
+    let trouble = "";
+    const current = () => generation === this._generation;
+    const source = make({
+      block: (block) => {
+        if (current() && this._source) this._push(this._source, block);
+      },
+      trouble: (text) => {
+        trouble = text;
+        if (current() && this._source) this._settle(this._source, kind, text);
+      },
+      note: (text) => {
+        if (current()) this.notify(text);
+      },
+      ended: (reason) => {
+        if (current()) this._fail(reason);
+      },
+    });
     try {
       await source.open();
     } catch (error) {
-      if (generation === this._generation) this._fail(/** @type {Error} */ (error).message);
+      await source.close();
+      if (current()) this._fail(/** @type {Error} */ (error).message);
       return;
     }
-    if (generation !== this._generation) {
+    if (!current()) {
       await source.close();
       return;
     }
     this._source = source;
-    this._sender = new PcmSender(this._connection, source.sampleRate);
-    this._sendStart();
     if (source instanceof AudioFile) {
       source.play();
       if (this.audible) source.setAudible(true);
     }
-    this._change({ kind, phase: "running", name: clean(source.name, 80) });
+    this._settle(source, kind, trouble);
+  }
+
+  /**
+   * @param {Source} source
+   * @param {Kind} kind
+   * @param {string} trouble
+   */
+  _settle(source, kind, trouble) {
+    this._change({ kind, phase: trouble ? "waiting" : "running", name: clean(source.name, 80), trouble });
+  }
+
+  /**
+   * @param {Source} source
+   * @param {ArrayBuffer} block
+   */
+  _push(source, block) {
+    if (this._sender?.sampleRate !== source.sampleRate) {
+      this._stopStream();
+      this._sender = new PcmSender(this._connection, source.sampleRate);
+    }
+    this._streaming ||= this._connection.send(startMessage(source.sampleRate, source.name));
+    this._sender.push(block);
+  }
+
+  _stopStream() {
+    if (this._streaming && this._connection.send(STOP_MESSAGE)) this._pendingStops += 1;
+    this._streaming = false;
   }
 
   /** @returns {Promise<number>} the new generation; a later one may have begun meanwhile */
@@ -112,17 +181,9 @@ export class InputChoice extends EventTarget {
     const source = this._source;
     this._source = null;
     this._sender = null;
-    if (source) {
-      if (this._connection.send(STOP_MESSAGE)) this._pendingStops += 1;
-      await source.close();
-    }
+    this._stopStream();
+    await source?.close();
     return generation;
-  }
-
-  /** Announces to the server that audio follows. */
-  _sendStart() {
-    if (!this._source || !this._sender) return;
-    this._connection.send(startMessage(this._sender.sampleRate, this._source.name));
   }
 
   /**
@@ -130,7 +191,7 @@ export class InputChoice extends EventTarget {
    * @param {string} reason
    */
   _fail(reason) {
-    this.dispatchEvent(new CustomEvent("failed", { detail: reason }));
+    this.notify(reason);
     void this.useServer();
   }
 
@@ -139,8 +200,13 @@ export class InputChoice extends EventTarget {
    * @param {string} reason
    */
   handleStreamEnd(reason) {
-    if (this._pendingStops > 0) this._pendingStops -= 1;
-    else this.handleRefusal(`The server ended the stream: ${reason || "no reason given"}.`);
+    if (this._pendingStops > 0) {
+      this._pendingStops -= 1;
+      return;
+    }
+    this._streaming = false;
+    // While no sound comes the server gives up after a minute; the sound's return starts another stream.
+    if (this.choice.phase !== "waiting") this.handleRefusal(`The server ended the stream: ${reason || "no reason given"}.`);
   }
 
   /**
@@ -148,6 +214,7 @@ export class InputChoice extends EventTarget {
    * @param {string} reason
    */
   handleRefusal(reason) {
+    this._streaming = false;
     if (this.choice.kind !== "server") this._fail(reason);
   }
 

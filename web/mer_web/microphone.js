@@ -1,24 +1,46 @@
-/** This browser's microphone, without echo canceller, noise suppressor or gain control. */
+/**
+ * A microphone of this browser, without echo canceller, noise suppressor or gain control. One that is unplugged is
+ * waited for and never replaced by another.
+ */
 
-/** Samples per block: 21 ms at 48 kHz, 46 ms at 22.05 kHz. */
-const BLOCK_FRAMES = 1024;
+import { Capture, InputError, UNPROCESSED, unavailableReason } from "./capture.js";
+import { loadPreference, savePreference } from "./settings.js";
 
-/** A failure that the user can fix; `message` says how. */
-export class InputError extends Error {
-  /** @param {string} text */
-  constructor(text) {
-    super(text);
-    this.name = "InputError";
+const CHECK_MS = 1000;
+
+/** @typedef {{id: string, label: string}} Device */
+
+/**
+ * Lists the microphones; empty before the user has allowed one.
+ * @returns {Promise<Device[]>}
+ */
+export async function listMicrophones() {
+  const devices = await navigator.mediaDevices?.enumerateDevices?.() ?? [];
+  return devices.filter(({ kind, deviceId }) => kind === "audioinput" && !["", "communications"].includes(deviceId))
+    .map((device) => ({ id: device.deviceId, label: device.label || "microphone" }));
+}
+
+/** @returns {Device|null} the microphone that the user has chosen in this browser */
+export function chosenMicrophone() {
+  try {
+    const { id, label } = JSON.parse(loadPreference("microphone") ?? "");
+    return typeof id === "string" && typeof label === "string" ? { id, label } : null;
+  } catch {
+    return null;
   }
+}
+
+/** @param {Device} device */
+export function chooseMicrophone(device) {
+  savePreference("microphone", JSON.stringify(device));
 }
 
 /**
  * Explains a refused or missing microphone to the user.
- * @param {string} name  name of the DOMException
- * @param {string} message  message of the DOMException
+ * @param {DOMException} error
  * @returns {string}
  */
-function explainError(name, message) {
+function explain({ name, message }) {
   switch (name) {
     case "NotAllowedError":
     case "SecurityError":
@@ -35,79 +57,141 @@ function explainError(name, message) {
   }
 }
 
-/** @returns {string} why this page cannot use a microphone at all; empty if it can */
-function unavailableReason() {
-  if (!window.isSecureContext) {
-    return "Browsers allow the microphone only on pages loaded over https or from this machine "
-      + "(localhost), and this page was loaded over plain http. Open it on the server's machine as "
-      + "http://localhost, or forward the port there (ssh -L). An audio file works here too.";
-  }
-  if (!navigator.mediaDevices?.getUserMedia || typeof AudioWorkletNode === "undefined") {
-    return "This browser cannot record audio in a page. Use a current Firefox, Chrome, Edge or Safari.";
-  }
-  return "";
-}
-
 export class Microphone {
   /**
-   * @param {(block: ArrayBuffer) => void} onBlock   float 32 samples, one channel
-   * @param {(reason: string) => void} onEnded       called when it was unplugged or its permission was revoked
+   * @param {Device|null} device  null for the system's default
+   * @param {import("./capture.js").SourceEvents} events
    */
-  constructor(onBlock, onEnded) {
-    this._onBlock = onBlock;
-    this._onEnded = onEnded;
-    /** @type {AudioContext|null} */
-    this._context = null;
-    /** @type {MediaStream|null} */
-    this._stream = null;
-    this.name = "";
-    this.sampleRate = 0;
+  constructor(device, events) {
+    /** The microphone that is used or waited for; null before the default is known. */
+    this.device = device;
+    this._events = events;
+    /** @type {Capture|null} */
+    this._capture = null;
+    /** @type {ReturnType<typeof setInterval>|undefined} */
+    this._timer = undefined;
+    this._checkedAt = 0;
+    this._connecting = false;
+    this._closed = false;
+    /** Microphones that were there when this one was opened. @type {Device[]} */
+    this._connected = [];
+    this._check = () => void this._checkDevice();
+  }
+
+  get name() {
+    return this.device?.label ?? "microphone";
+  }
+
+  /** In Hz; 0 while the microphone is waited for. */
+  get sampleRate() {
+    return this._capture?.sampleRate ?? 0;
   }
 
   /**
-   * Requests the microphone and opens it.
+   * Requests the microphone and opens it. One that was chosen earlier and is not connected is waited for.
    * @throws {InputError} if it is not available
    */
   async open() {
     const reason = unavailableReason();
     if (reason) throw new InputError(reason);
     try {
-      this._stream = await navigator.mediaDevices.getUserMedia({
-        audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 },
-      });
-      const context = new AudioContext({ latencyHint: "interactive" });
-      this._context = context;
-      // This needs a user gesture: the caller handles a click or a key.
-      if (context.state === "suspended") await context.resume();
-      await context.audioWorklet.addModule(new URL("pcm-worklet.js", import.meta.url).href);
-      const tap = new AudioWorkletNode(context, "pcm-tap", {
-        numberOfInputs: 1, numberOfOutputs: 1, outputChannelCount: [1],
-        processorOptions: { blockFrames: BLOCK_FRAMES },
-      });
-      tap.port.onmessage = (event) => this._onBlock(event.data);
-      // Some browsers do not run an unconnected node, so it is connected to the speakers with gain 0.
-      const mute = new GainNode(context, { gain: 0 });
-      context.createMediaStreamSource(this._stream).connect(tap).connect(mute).connect(context.destination);
-      this.sampleRate = context.sampleRate;
+      await this._connect();
     } catch (error) {
-      await this.close();
-      const { name, message } = /** @type {DOMException} */ (error);
-      throw error instanceof InputError ? error : new InputError(explainError(name, message));
+      const failure = /** @type {DOMException} */ (error);
+      if (this.device && ["NotFoundError", "OverconstrainedError"].includes(failure.name)) this._reportMissing();
+      else throw new InputError(explain(failure));
     }
-    const [track] = this._stream.getAudioTracks();
-    this.name = track.label || "microphone";
-    track.onended = () => this._onEnded("The microphone is gone: it was unplugged, or its permission was revoked.");
+    this._checkedAt = performance.now();
+    this._timer = setInterval(this._check, CHECK_MS);
+    navigator.mediaDevices.addEventListener("devicechange", this._check);
+  }
+
+  async _connect() {
+    const deviceId = this.device ? { exact: this.device.id } : undefined;
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: { ...UNPROCESSED, channelCount: 1, deviceId } });
+    const [track] = stream.getAudioTracks();
+    this.device ??= { id: track.getSettings().deviceId ?? "", label: track.label || "microphone" };
+    this._connected = await listMicrophones();
+    const capture = new Capture(stream, this.name, this._events);
+    try {
+      await capture.open();
+    } catch (error) {
+      await capture.close();
+      throw error;
+    }
+    if (this._closed) {
+      await capture.close();
+      return;
+    }
+    this._capture = capture;
+    track.onended = () => this._reconnect();
+    if (track.readyState === "ended") this._reconnect();
+  }
+
+  /** Opens the same microphone again, now or when it is back. */
+  _reconnect() {
+    void this._capture?.close();
+    this._capture = null;
+    this._check();
+  }
+
+  async _checkDevice() {
+    const sleptFor = performance.now() - this._checkedAt - CHECK_MS;
+    this._checkedAt = performance.now();
+    if (this._connecting || this._closed) return;
+    if (this._capture) {
+      await this._watchDevices();
+      if (sleptFor > CHECK_MS) this._capture?.forgive();
+      else if (this._capture?.isStuck) this._reconnect();
+      return;
+    }
+    this._connecting = true;
+    try {
+      const devices = await navigator.mediaDevices.enumerateDevices();
+      // Names are empty without permission: opening then says so.
+      const known = devices.some((device) => ["", this.device?.id].includes(device.deviceId)
+        && device.kind === "audioinput");
+      if (this._closed) return;
+      if (known) await this._connect();
+      else this._reportMissing();
+      if (this._capture) this._events.trouble("");
+    } catch (error) {
+      if (this._closed) return;
+      const failure = /** @type {DOMException} */ (error);
+      if (["NotAllowedError", "SecurityError"].includes(failure.name)) this._events.ended(explain(failure));
+      else this._events.trouble(`“${this.name}” stopped, and opening it again fails. The page keeps trying.`);
+    } finally {
+      this._connecting = false;
+    }
+  }
+
+  /**
+   * Looks which microphones have gone. The system or its sound server may replace them by another one without a word:
+   * the one in use is then waited for, and where the default is in use the user is told.
+   */
+  async _watchDevices() {
+    const connected = await listMicrophones();
+    const gone = this._connected.filter(({ id }) => !connected.some((device) => device.id === id));
+    this._connected = connected;
+    if (!gone.length || !this._capture) return;
+    if (gone.some(({ id }) => id === this.device?.id)) {
+      this._reconnect();
+    } else if (this.device?.id === "default") {
+      this._events.note(`“${gone[0].label}” was unplugged. The system's default microphone goes on, which may be another `
+        + "one now: choose the one you mean.");
+    }
+  }
+
+  _reportMissing() {
+    this._events.trouble(`“${this.name}” is not connected. Plug it in, and it continues by itself; or choose another `
+      + "input.");
   }
 
   async close() {
-    const stream = this._stream;
-    const context = this._context;
-    this._stream = null;
-    this._context = null;
-    for (const track of stream?.getTracks() ?? []) {
-      track.onended = null;
-      track.stop();
-    }
-    if (context && context.state !== "closed") await context.close();
+    this._closed = true;
+    clearInterval(this._timer);
+    navigator.mediaDevices?.removeEventListener("devicechange", this._check);
+    await this._capture?.close();
+    this._capture = null;
   }
 }

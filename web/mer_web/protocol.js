@@ -312,3 +312,15 @@ export function socketUrl(base, resume) {
   }
   return url.href;
 }
+
+/**
+ * The address at which a plain request tells why the server refuses the websocket of this page.
+ * @param {string} base URL of the page
+ * @returns {string}
+ */
+export function refusalUrl(base) {
+  const url = new URL("ws", base);
+  url.search = new URLSearchParams({ origin: url.origin }).toString();
+  url.hash = "";
+  return url.href;
+}

@@ -8,13 +8,21 @@ let clock;
 let connection;
 let messages;
 let phases;
+let asked;
+let answer;
 
 beforeEach(() => {
   FakeSocket.opened = [];
   clock = new ManualClock();
   messages = [];
   phases = [];
-  connection = new Connection({ base: "http://host:1/", WebSocket: FakeSocket, clock, random: () => 1 });
+  asked = [];
+  answer = () => Promise.reject(new TypeError("no network"));
+  const fetch = (url) => {
+    asked.push(url);
+    return answer();
+  };
+  connection = new Connection({ base: "http://host:1/", WebSocket: FakeSocket, clock, random: () => 1, fetch });
   connection.addEventListener("message", (event) => messages.push(event.detail));
   connection.addEventListener("phase", (event) => phases.push(event.detail.name));
   connection.open();
@@ -130,4 +138,42 @@ test("retryNow connects at once", () => {
   assert.equal(FakeSocket.opened.length, 2);
   connection.retryNow();
   assert.equal(FakeSocket.opened.length, 2);
+});
+
+function refuse(times) {
+  for (let k = 0; k < times; k += 1) {
+    socket().drop();
+    clock.advance(connection.phase.retryAt - clock.ms);
+  }
+}
+
+const reasonOf = () => new Promise((done) => connection.addEventListener("refused", (event) => done(event.detail)));
+
+test("asks for the reason of a repeated refusal", async () => {
+  const headers = new Headers({ "Content-Type": "text/plain; charset=utf-8" });
+  answer = async () => new Response("pages from http://host:1 may not use this server\n", { status: 403, headers });
+  refuse(2);
+  assert.deepEqual(asked, []);
+  const reason = reasonOf();
+  refuse(1);
+  assert.deepEqual(asked, ["http://host:1/ws?origin=http%3A%2F%2Fhost%3A1"]);
+  assert.equal(await reason, "pages from http://host:1 may not use this server");
+});
+
+test("neither a server that is away nor a proxy's page is a reason", async () => {
+  let refused = 0;
+  connection.addEventListener("refused", () => { refused += 1; });
+  refuse(3);
+  answer = async () => new Response("<h1>Bad gateway</h1>", { status: 502, headers: { "Content-Type": "text/html" } });
+  refuse(1);
+  await new Promise((done) => setImmediate(done));
+  assert.deepEqual([asked.length, refused], [2, 0]);
+});
+
+test("a connection that was open is lost, not refused", () => {
+  for (let k = 0; k < 4; k += 1) {
+    socket().accept();
+    refuse(1);
+  }
+  assert.deepEqual(asked, []);
 });

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import pytest
 from websockets.datastructures import Headers
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 
 from realtime_mer.errors import UserError
-from realtime_mer.server.http import AccessPolicy, Site, is_loopback
+from realtime_mer.server.http import (
+    AccessPolicy,
+    Site,
+    Target,
+    check_method,
+    is_loopback,
+    refusal,
+    unparsed_refusal,
+)
 
 HOST = "127.0.0.1:8765"
 
@@ -17,6 +25,10 @@ def request(path: str = "/", method: str = "GET", **headers: str) -> Request:
     return Request(path, Headers(fields), method)
 
 
+def respond(site: Site, request: Request) -> Response:
+    return site.respond(request, request.path.split("?", 1)[0])
+
+
 @pytest.fixture
 def site() -> Site:
     files = {"/": ("index.html", "text/html; charset=utf-8")}
@@ -24,7 +36,7 @@ def site() -> Site:
 
 
 def test_file_of_the_table(site: Site) -> None:
-    response = site.respond(request("/?overlay=1"))
+    response = respond(site, request("/?overlay=1"))
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
     assert response.headers["Content-Length"] == str(len(response.body))
@@ -33,7 +45,7 @@ def test_file_of_the_table(site: Site) -> None:
 
 
 def test_security_headers(site: Site) -> None:
-    headers = site.respond(request()).headers
+    headers = respond(site, request()).headers
     policy = headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'self'; ")
     assert f"connect-src 'self' ws://{HOST} wss://{HOST};" in policy
@@ -45,17 +57,17 @@ def test_security_headers(site: Site) -> None:
 
 
 def test_unchanged_file_gives_304(site: Site) -> None:
-    tag = site.respond(request()).headers["ETag"]
+    tag = respond(site, request()).headers["ETag"]
     for tags in (tag, f'"other", W/{tag}'):
-        response = site.respond(request(If_None_Match=tags))
+        response = respond(site, request(If_None_Match=tags))
         assert (response.status_code, response.body) == (304, b"")
         assert response.headers["ETag"] == tag
         assert "Content-Length" not in response.headers
-    assert site.respond(request(If_None_Match='"other"')).status_code == 200
+    assert respond(site, request(If_None_Match='"other"')).status_code == 200
 
 
 def test_head_has_no_body(site: Site) -> None:
-    get, head = site.respond(request()), site.respond(request(method="HEAD"))
+    get, head = respond(site, request()), respond(site, request(method="HEAD"))
     assert head.body == b""
     assert head.headers["Content-Length"] == get.headers["Content-Length"]
 
@@ -64,22 +76,62 @@ def test_head_has_no_body(site: Site) -> None:
     "path", ["/nothing", "/../pyproject.toml", "/__init__.py", "/index.html/", "//", "/%2e%2e/x"]
 )
 def test_other_paths_give_404(site: Site, path: str) -> None:
-    response = site.respond(request(path))
+    response = respond(site, request(path))
     assert response.status_code == 404
     assert response.body == b"there is no such page; the pages are: /, /ws, /healthz\n"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
-def test_other_methods_give_405(site: Site, method: str) -> None:
-    response = site.respond(request("/healthz", method))
+def test_other_methods_give_405(method: str) -> None:
+    refused = check_method(request("/healthz", method))
+    assert refused is not None
+    response = refusal(refused)
     assert response.status_code == 405
     assert response.headers["Allow"] == "GET, HEAD"
     assert response.body == f"{method} is not allowed, only GET and HEAD\n".encode()
 
 
+@pytest.mark.parametrize(
+    ("target", "host", "path"),
+    [
+        ("/ws?since=3", None, "/ws"),
+        ("//x", None, "//x"),
+        (f"http://{HOST}/ws?since=3", HOST, "/ws"),
+        (f"HTTP://{HOST}", HOST, "/"),
+        ("http:///", "", "/"),
+    ],
+)
+def test_target(target: str, host: str | None, path: str) -> None:
+    parsed = Target.parse(target)
+    assert parsed is not None
+    assert (parsed.host, parsed.path) == (host, path)
+    assert parsed.query.get("since") == (["3"] if "?" in target else None)
+
+
+@pytest.mark.parametrize("target", ["", "*", "?since=3", "ftp://x/", f"{HOST}", "http://[/#x"])
+def test_what_is_no_target(target: str) -> None:
+    assert Target.parse(target) is None
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "words"),
+    [
+        (b"\x16\x03\x01\x02\x00", 400, "speaks http, not https"),
+        (b"hello\r\n\r\n", 400, "this is not HTTP"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM", 505, "HTTP/2.0 is not supported"),
+        (b"POST /ws HTTP/1.1\r\n", 405, "POST is not allowed"),
+        (b"GET / HTTP/1.1\r\nContent-Length: 4\r\n", 400, "has a body"),
+    ],
+)
+def test_refusal_of_what_cannot_be_parsed(head: bytes, status: int, words: str) -> None:
+    refused = unparsed_refusal(head)
+    assert refused.status.value == status
+    assert words in refused.message
+
+
 def test_pages_made_on_demand_are_not_cached(site: Site) -> None:
-    response = site.respond(request("/healthz"))
+    response = respond(site, request("/healthz"))
     assert (response.status_code, response.body) == (200, b"{}")
     assert response.headers["Cache-Control"] == "no-store"
 
@@ -147,6 +199,24 @@ def test_no_origin_is_accepted_and_two_are_refused() -> None:
     assert policy.check_origin(request("/ws")) is None
     headers = Headers([("Host", HOST), ("Origin", f"http://{HOST}"), ("Origin", "null")])
     assert policy.check_origin(Request("/ws", headers)) is not None
+
+
+def test_page_learns_why_its_websocket_is_refused() -> None:
+    policy = AccessPolicy("127.0.0.1", ["https://vj.example"])
+    for origin, accepted in (("https://vj.example", True), ("https://other.example", False)):
+        asked = request(f"/ws?origin={origin}")
+        refused = policy.check_origin(asked, Target.parse(asked.path))
+        assert (refused is None) == accepted
+    # The header counts more.
+    asked = request("/ws?origin=https://vj.example", Origin="https://other.example")
+    assert policy.check_origin(asked, Target.parse(asked.path)) is not None
+
+
+def test_host_of_an_absolute_target_is_checked() -> None:
+    asked = request("http://evil.example/")
+    refused = AccessPolicy("127.0.0.1").check_host(asked, Target.parse(asked.path))
+    assert refused is not None
+    assert refused.status.value == 421
 
 
 def test_host_of_an_allowed_origin_is_accepted() -> None:

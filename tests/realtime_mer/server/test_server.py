@@ -871,6 +871,102 @@ def test_foreign_pages_and_rebound_names_may_not_connect(harness: ServerHarness)
         read_snapshot(client)
 
 
+UPGRADE = {
+    "Host": "127.0.0.1",
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    "Sec-WebSocket-Version": "13",
+}
+
+
+def raw_request(line: str, headers: dict[str, str], body: bytes = b"") -> bytes:
+    fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"{line}\r\n{fields}\r\n".encode() + body
+
+
+def exchange(port: int, sent: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Send bytes and return the status, the headers and the body of the answer."""
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as raw:
+        raw.sendall(sent)
+        response = http.client.HTTPResponse(raw, method=sent.split(b" ")[0].decode())
+        response.begin()
+        return response.status, dict(response.getheaders()), response.read()
+
+
+HOST_ONLY = {"Host": "127.0.0.1"}
+BODY = {**HOST_ONLY, "Content-Length": "2"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "header", "words"),
+    [
+        (raw_request("POST / HTTP/1.1", BODY, b"{}"), 405, "Allow: GET, HEAD", "POST is not"),
+        (raw_request("POST /ws HTTP/1.1", BODY, b"{}"), 405, "Allow: GET, HEAD", "POST is not"),
+        (
+            raw_request("PUT /healthz HTTP/1.1", {**HOST_ONLY, "Transfer-Encoding": "chunked"}),
+            405, "Allow: GET, HEAD", "PUT is not",
+        ),
+        (raw_request("POST /ws HTTP/1.1", UPGRADE), 405, "Allow: GET, HEAD", "POST is not"),
+        (raw_request("HEAD /ws HTTP/1.1", UPGRADE), 405, "Allow: GET", ""),
+        (raw_request("OPTIONS * HTTP/1.1", HOST_ONLY), 405, "Allow: GET, HEAD", "OPTIONS is not"),
+        (raw_request("GET / HTTP/1.0", {}), 400, "", "the Host header is missing"),
+        (raw_request("GET //[ HTTP/1.1", HOST_ONLY), 404, "", "there is no such page"),
+        (raw_request("GET ftp://x/ HTTP/1.1", HOST_ONLY), 400, "", "the target of a request"),
+        (raw_request("GET /ws HTTP/1.1", HOST_ONLY), 426, "Upgrade: websocket", "a proxy"),
+        (
+            raw_request("GET /ws HTTP/1.1", {**UPGRADE, "Connection": "close"}),
+            426, "Upgrade: websocket", "a proxy",
+        ),
+        (raw_request("GET /ws HTTP/1.0", UPGRADE), 505, "", "HTTP/1.1"),
+        (
+            raw_request("GET /ws HTTP/1.1", {**UPGRADE, "Sec-WebSocket-Key": "x"}),
+            400, "", "Sec-WebSocket-Key is missing or malformed",
+        ),
+        (
+            raw_request("GET /ws HTTP/1.1", {**UPGRADE, "Sec-WebSocket-Version": "8"}),
+            426, "Sec-WebSocket-Version: 13", "must be 13",
+        ),
+        (
+            raw_request("GET /ws HTTP/1.1", {**UPGRADE, "Origin": "http://evil.example"}),
+            403, "", "--allow-origin http://evil.example",
+        ),
+        (raw_request("GET http://evil.example/ HTTP/1.1", HOST_ONLY), 421, "", "evil.example"),
+        (b"\x16\x03\x01\x00\n\r\n\r\n", 400, "", "speaks http, not https"),
+    ],
+)  # fmt: skip
+def test_every_refusal_has_a_reason_and_one_line_in_the_log(
+    harness: ServerHarness,
+    caplog: pytest.LogCaptureFixture,
+    sent: bytes,
+    status: int,
+    header: str,
+    words: str,
+) -> None:
+    for _ in range(3):
+        got, headers, body = exchange(harness.running.port, sent)
+        assert got == status
+        assert headers["Content-Type"] == "text/plain; charset=utf-8"
+        assert words in body.decode()
+        assert body.count(b"\n") == (0 if sent.startswith(b"HEAD") else 1)
+        name, _, value = header.partition(": ")
+        assert headers.get(name, "") == value
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == (0 if status == 404 else 1), lines
+    if lines:
+        assert lines[0].startswith(f"refused a request from 127.0.0.1 ({status}): ")
+        assert harness.count(Counter.REFUSALS) == 3
+
+
+def test_absolute_targets_are_answered(harness: ServerHarness) -> None:
+    port = harness.running.port
+    own = f"http://127.0.0.1:{port}"
+    assert exchange(port, raw_request(f"GET {own}/healthz HTTP/1.1", HOST_ONLY))[0] == 200
+    assert exchange(port, raw_request(f"GET {own} HTTP/1.1", HOST_ONLY))[0] == 200
+    assert exchange(port, raw_request(f"GET {own}/ws?since=x HTTP/1.1", UPGRADE))[0] == 400
+    assert exchange(port, raw_request(f"GET {own}/ws HTTP/1.1", UPGRADE))[0] == 101
+
+
 @pytest.mark.parametrize(
     "garbage",
     [b"\x00\xff" * 500, b"GET / HTTP/1.1\r\n", b"GET /" + b"a" * 20_000, b"\r\n\r\n", b""],
