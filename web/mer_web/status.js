@@ -34,12 +34,17 @@ export function linkLine(phase, now) {
 /**
  * @param {import("./protocol.js").Health|null} health
  * @param {number} droppedSeconds  seconds of audio that this browser could not send
+ * @param {number} sampleRate      of the input in Hz; 0 if it is not known
  * @returns {{text: string, trouble: boolean}}
  */
-export function healthLine(health, droppedSeconds) {
+export function healthLine(health, droppedSeconds, sampleRate) {
   const losses = [];
   for (const [name, count] of Object.entries(health?.counters ?? {})) {
     if (count <= 0) continue;
+    if (name === "dropped_samples" && sampleRate > 0) {
+      losses.push(`${brief(Math.max(0.1, count / sampleRate))} s of audio missing`);
+      continue;
+    }
     const [one, many] = COUNTERS[name] ?? [clean(name.replaceAll("_", " "), 40), clean(name.replaceAll("_", " "), 40)];
     losses.push(counted(count, one, many));
   }
@@ -71,6 +76,7 @@ export class Status {
     this._about = element("about", HTMLElement);
     this._source = element("source", HTMLElement);
     this._serverName = element("server-name", HTMLElement);
+    this._sampleRate = 0;
   }
 
   /**
@@ -86,6 +92,7 @@ export class Status {
 
   /** @param {import("./protocol.js").Hello} hello */
   hello(hello) {
+    this._sampleRate = hello.input.sample_rate_hz;
     setText(this._source, inputLine(hello.input));
     this._source.title = this._source.textContent ?? "";
     const runs = [hello.server, hello.model && `model ${hello.model}`, hello.backend, rangeLine(hello)].filter(Boolean);
@@ -105,7 +112,7 @@ export class Status {
    * @param {number} droppedSeconds
    */
   health(health, droppedSeconds) {
-    const { text, trouble } = healthLine(health, droppedSeconds);
+    const { text, trouble } = healthLine(health, droppedSeconds, this._sampleRate);
     setText(this._health, text || "\u00a0");
     setData(this._health, "trouble", trouble ? "yes" : "no");
   }

@@ -8,12 +8,14 @@ import { healthLine, inputLine, linkLine } from "../mer_web/status.js";
 const health = (counters) => ({ type: "health", session: "s", counters, viewers: 2, sessions: 1, uptime_s: 130 });
 
 test("the health line names every loss", () => {
-  assert.deepEqual(healthLine(health({ overflows: 0 }), 0),
+  assert.deepEqual(healthLine(health({ overflows: 0 }), 0, 44100),
                    { text: "nothing lost · 2 viewers · 1 session · up 2 min", trouble: false });
-  const line = healthLine(health({ overflows: 1, dropped_samples: 512, new_counter: 3 }), 0.3);
+  const line = healthLine(health({ overflows: 1, dropped_samples: 512, new_counter: 3 }), 0.3, 0);
   assert.equal(line.trouble, true);
   assert.match(line.text, /^1 overflow, 512 samples dropped, 3 new counter, this browser dropped 0.3 s/);
-  assert.equal(healthLine(null, 0).text, "");
+  const away = healthLine(health({ dropped_samples: 1595745 }), 0, 48000);
+  assert.match(away.text, /^33 s of audio missing · /);
+  assert.equal(healthLine(null, 0, 0).text, "");
 });
 
 test("the connection line gives state and delay", () => {
