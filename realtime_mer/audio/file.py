@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realtime_mer.audio.encoded_format import TEXT, encoded_format
-from realtime_mer.audio.ffmpeg import INSTALL_HINT, ffmpeg_path
+from realtime_mer.audio.ffmpeg import INSTALL_HINT, FfmpegDecoder, ffmpeg_path
 from realtime_mer.audio.ffmpeg_file import (
     FfmpegFileSource,
     break_off_message,
@@ -52,6 +52,7 @@ _HEADERLESS_SUFFIXES = (".raw", ".pcm")
 _SLICE_FRAMES = 16_384
 _SMALL_SLICE_FRAMES = 256  # in front of damage
 _EXACT_TOLERANCE_S = 0.05
+_REST_TIMEOUT_S = 30.0
 _UNKNOWN_FRAMES = 1 << 62  # libsndfile states more if it does not know the length
 
 
@@ -142,6 +143,8 @@ class FileSource(SourceBase):
         self._position = 0  # decoded sample frames since the start of the file
         self._pending = np.empty((0, self._file.channels), np.float32)  # decoded, not yet returned
         self._error: str | None = None  # why decoding stopped
+        self._rest: FfmpegDecoder | None = None  # reads what follows damage
+        self._damage_s = 0.0  # where it begins
         self._block_frames = max(1, round(block_s * rate))
         self._info = Input(
             kind=InputKind.FILE,
@@ -184,6 +187,8 @@ class FileSource(SourceBase):
             if not self._file.closed:
                 self._file.close()
             self._view.close()
+            if self._rest is not None:
+                self._rest.close()
 
     def _length_s(self, part: Part) -> float | None:
         """Return the length of a part in seconds, None if it is unknown."""
@@ -230,6 +235,8 @@ class FileSource(SourceBase):
         """
         import soundfile
 
+        if self._rest is not None:
+            return self._next_of_rest(self._rest)
         # Beyond the end a decoder may take what follows there for damage.
         count = min(self._slice_frames, int(self._file.frames) - self._part_position)
         samples: Samples = np.empty((max(0, count), self._info.channels), np.float32)
@@ -244,6 +251,8 @@ class FileSource(SourceBase):
             if self._slice_frames > _SMALL_SLICE_FRAMES and self._retry():
                 return self._next_slice()
             if self._is_short(self._position):
+                if self._go_on_with_ffmpeg():
+                    return self._next_slice()
                 self._error = self._damage_message(_reason(error))
             decoded = samples[:0]
         if self._view.error is not None:
@@ -257,6 +266,35 @@ class FileSource(SourceBase):
         self._position += len(decoded)
         self._part_position += len(decoded)
         return decoded
+
+    def _go_on_with_ffmpeg(self) -> bool:
+        """Read what follows damage with ffmpeg; return False where it cannot.
+
+        libsndfile does not find its way behind a damaged frame of FLAC.
+        """
+        if ffmpeg_path() is None or self._layout.is_cut:
+            return False
+        self._damage_s = self._position / self._info.sample_rate_hz
+        try:
+            self._rest = FfmpegDecoder(
+                str(self._path.absolute()),
+                options=["-protocol_whitelist", "file", "-ss", f"{self._damage_s:.3f}"],
+                label=f"'{self._path}'",
+                output_rate_hz=self._info.sample_rate_hz,
+                output_channels=self._info.channels,
+            )
+        except UserError:
+            return False
+        return True
+
+    def _next_of_rest(self, rest: FfmpegDecoder) -> Samples:
+        try:
+            block = rest.read(_REST_TIMEOUT_S)
+        except (EndOfStream, SourceLost):
+            block = None
+        samples = np.empty((0, self._info.channels), np.float32) if block is None else block.samples
+        self._position += len(samples)
+        return samples
 
     def _retry(self) -> bool:
         """Go back to the start of a slice with damage, to read what is in front of it."""
@@ -305,11 +343,19 @@ class FileSource(SourceBase):
             return self._error
         damaged = "the file is damaged or was not copied completely"
         expected = self._expected_s
+        position_s = self._position / self._info.sample_rate_hz
+        if self._rest is not None and position_s - self._damage_s > _EXACT_TOLERANCE_S:
+            missing_s = 0.0 if expected is None else expected - position_s
+            missing = f" for about {missing_s:.2f} s" if missing_s > _EXACT_TOLERANCE_S else ""
+            return (
+                f"{self._info.name} breaks off at {self._damage_s:.2f} s{missing}: {damaged}; the "
+                "rest was read"
+            )
         gaps = self._layout.gaps
         if expected is not None and gaps:
             limit = self._tolerance_s(expected)
             # What an MP3 lacks does not count in its length.
-            missing_s = expected - self._position / self._info.sample_rate_hz
+            missing_s = expected - position_s
             if missing_s <= limit:
                 missing_s = sum(gap.duration_s for gap in gaps)
             if missing_s > limit:

@@ -252,6 +252,25 @@ def test_foreign_bytes_in_an_mp3_are_told_and_the_rest_is_read(tmp_path: Path) -
     assert len(samples) / RATE_HZ == pytest.approx(SECONDS, abs=0.1)
 
 
+@needs_ffmpeg
+def test_what_follows_damage_in_flac_is_read_through_ffmpeg(tmp_path: Path) -> None:
+    data = bytearray(flac())
+    third = len(data) // 3
+    data[third : third + 9000] = np.random.default_rng(1).bytes(9000)
+    path = tmp_path / "hole.flac"
+    path.write_bytes(data)
+    with open_file(path, block_s=0.5) as source:
+        samples, end = read_all(source)
+    assert isinstance(end, SourceLost)
+    found = re.search(r"hole\.flac breaks off at ([\d.]+) s for about ([\d.]+) s: ", str(end))
+    assert found
+    assert str(end).endswith("; the rest was read")
+    assert 1 < float(found[1]) < 3
+    assert len(samples) / RATE_HZ == pytest.approx(SECONDS - float(found[2]), abs=0.01)
+    original = music(SECONDS, RATE_HZ, channels=2)
+    np.testing.assert_allclose(samples[-RATE_HZ:], original[-RATE_HZ:], atol=1e-4)
+
+
 @pytest.mark.parametrize(
     "make",
     [
