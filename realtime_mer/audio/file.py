@@ -51,6 +51,7 @@ _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _HEADERLESS_SUFFIXES = (".raw", ".pcm")
 _SLICE_FRAMES = 16_384
 _SMALL_SLICE_FRAMES = 256  # in front of damage
+_DAMAGED = "the file is damaged or was not copied completely"
 _EXACT_TOLERANCE_S = 0.05
 _REST_TIMEOUT_S = 30.0
 _UNKNOWN_FRAMES = 1 << 62  # libsndfile states more if it does not know the length
@@ -126,6 +127,8 @@ class FileSource(SourceBase):
         self._loop = loop
         # libsndfile must not be closed while another thread reads.
         self._lock = threading.Lock()
+        self._rest: FfmpegDecoder | None = None  # reads what follows damage
+        self._damage_s = 0.0  # where it begins
         lengths = [self._length_s(part) for part in layout.parts]
         self._expected_s = None if None in lengths else sum(s for s in lengths if s is not None)
         self._part = 0
@@ -143,8 +146,6 @@ class FileSource(SourceBase):
         self._position = 0  # decoded sample frames since the start of the file
         self._pending = np.empty((0, self._file.channels), np.float32)  # decoded, not yet returned
         self._error: str | None = None  # why decoding stopped
-        self._rest: FfmpegDecoder | None = None  # reads what follows damage
-        self._damage_s = 0.0  # where it begins
         self._block_frames = max(1, round(block_s * rate))
         self._info = Input(
             kind=InputKind.FILE,
@@ -341,34 +342,37 @@ class FileSource(SourceBase):
         """Return what is wrong with the audio that was decoded to its end, or None."""
         if self._error is not None:
             return self._error
-        damaged = "the file is damaged or was not copied completely"
-        expected = self._expected_s
-        position_s = self._position / self._info.sample_rate_hz
-        if self._rest is not None and position_s - self._damage_s > _EXACT_TOLERANCE_S:
-            missing_s = 0.0 if expected is None else expected - position_s
+        if (gap := self._gap()) is not None:
+            at_s, missing_s, more = gap
             missing = f" for about {missing_s:.2f} s" if missing_s > _EXACT_TOLERANCE_S else ""
             return (
-                f"{self._info.name} breaks off at {self._damage_s:.2f} s{missing}: {damaged}; the "
+                f"{self._info.name} breaks off at {at_s:.2f} s{more}{missing}: {_DAMAGED}; the "
                 "rest was read"
             )
-        gaps = self._layout.gaps
-        if expected is not None and gaps:
-            limit = self._tolerance_s(expected)
-            # What an MP3 lacks does not count in its length.
-            missing_s = expected - position_s
-            if missing_s <= limit:
-                missing_s = sum(gap.duration_s for gap in gaps)
-            if missing_s > limit:
-                more = f" and at {len(gaps) - 1} more places" if len(gaps) > 1 else ""
-                return (
-                    f"{self._info.name} breaks off at {gaps[0].at_s:.2f} s{more} for about "
-                    f"{missing_s:.2f} s: {damaged}; the rest was read"
-                )
-        if self._layout.is_cut or (expected is not None and self._is_short(self._position)):
-            return self._damage_message(damaged)
+        if self._layout.is_cut or (self._expected_s is not None and self._is_short(self._position)):
+            return self._damage_message(_DAMAGED)
         if self._layout.unread:
             return unread_message(self._info.name, self._layout.unread)
         return None
+
+    def _gap(self) -> tuple[float, float, str] | None:
+        """Return where audio is missing in the middle, how much, and a remark; None if none is."""
+        expected_s, held_s = self._expected_s, self._layout.duration_s
+        position_s = self._position / self._info.sample_rate_hz
+        missing_s = 0.0 if expected_s is None else expected_s - position_s
+        has_rest = self._rest is not None and position_s - self._damage_s > _EXACT_TOLERANCE_S
+        is_cut = expected_s is not None and (held_s or expected_s) < expected_s - _EXACT_TOLERANCE_S
+        if has_rest and not is_cut:
+            return self._damage_s, missing_s, ""
+        gaps = self._layout.gaps
+        if expected_s is None or not gaps:
+            return None
+        limit = self._tolerance_s(expected_s)
+        if missing_s <= limit:
+            # What an MP3 lacks does not count in its length.
+            missing_s = sum(gap.duration_s for gap in gaps)
+        more = f" and at {len(gaps) - 1} more places" if len(gaps) > 1 else ""
+        return (gaps[0].at_s, missing_s, more) if missing_s > limit else None
 
     def _is_short(self, position: int) -> bool:
         """Return whether more than a little is missing behind a position."""

@@ -65,7 +65,8 @@ def _part(file: BinaryIO, start: int, stop: int) -> Part | None:
     patches: tuple[tuple[int, bytes], ...] = ()
     if counted is not None and counted > stated:
         patches = ((start + 18, (packed >> 36 << 36 | counted).to_bytes(8)),)
-    return Part(((start, stop),), patches, rate, channels)
+    duration_s = None if counted is None or rate == 0 else counted / rate
+    return Part(((start, stop),), patches, rate, channels, duration_s, is_exact=True)
 
 
 def _last_sample(file: BinaryIO, start: int, stop: int, block_frames: int) -> int | None:
