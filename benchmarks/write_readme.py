@@ -9,6 +9,7 @@ realtime-mer bench viewers --json > benchmarks/results/viewers.json
 realtime-mer bench start-up --json > benchmarks/results/start_up.json
 python benchmarks/side_by_side.py --cache DIR --audio FILE ...
 python benchmarks/scale.py
+python benchmarks/file_zoo.py DIR ...
 realtime-mer evaluate --data DIR --json > benchmarks/results/accuracy.json
 python benchmarks/studies/baselines.py --data DIR
 python benchmarks/studies/robustness.py --data DIR
@@ -126,6 +127,13 @@ SECTIONS = (
         "Calculated from measured figures; no larger machine was available to measure on.",
         (("", "scale"),),
         (("scale", "Streams per core"),),
+    ),
+    Section(
+        "Files", "file_zoo", "python benchmarks/file_zoo.py DIR ...",
+        "Test files of other audio projects, and files that were damaged on purpose, each read as "
+        "`--input FILE` and by ffmpeg alone.",
+        (("", "files by format"), ("By source", "files by source"),
+         ("Files that differ", "file differences")),
     ),
     Section(
         "Accuracy by song", "accuracy", "realtime-mer evaluate --data DIR --json",
