@@ -25,8 +25,8 @@ _TITLES = {
 # These columns are shown even if they are empty.
 _ALWAYS = ("whole", "told", "short in silence", "false alarm")
 # Formats and sources with fewer files share a row.
-_FEW = 4
-_LISTED = 24
+_FEW = 10
+_LISTED = 20
 _SENTENCE = 160
 
 

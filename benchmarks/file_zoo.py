@@ -143,7 +143,7 @@ def result(rows: Sequence[Row], skipped: int) -> dict[str, Any]:
     return {
         "files": len(rows),
         "other_files": skipped,
-        "peak_mb": max(row.peak_mb for row in rows),
+        "peak_mb": round(max(row.peak_mb for row in rows)),
         "counts": [
             {"source": source, "format": kind, "verdict": verdict, "files": files}
             for (source, kind, verdict), files in sorted(counts.items())
@@ -247,7 +247,7 @@ def read_with_ffmpeg(path: Path) -> Reading:
     seconds = 0.0
     if len(header) == _AU_HEADER.size:
         _, offset, _, _, rate, channels = _AU_HEADER.unpack(header)
-        seconds = max(0, size - offset + len(header)) / rate / channels
+        seconds = round(max(0, size - offset + len(header)) / rate / channels, 3)
     if not lines and code:
         lines = [f"ended with code {code}"]
     return Reading(seconds, lines[-1] if lines else None)
@@ -265,7 +265,7 @@ def read(path: Path) -> tuple[Reading, float]:
         if not receiver.poll(_TIME_LIMIT_S):
             return Reading(0.0, f"no end within {_TIME_LIMIT_S:.0f} s", "hang"), 0.0
         seconds, error, fault, peak_mb = receiver.recv()
-        return Reading(seconds, error, fault), peak_mb
+        return Reading(round(seconds, 3), error, fault), peak_mb
     except EOFError:
         process.join()
         return Reading(0.0, f"the process ended with code {process.exitcode}", "crash"), 0.0
@@ -301,7 +301,7 @@ def _row(folder: Path, path: Path, found: tuple[str, float | None] | None) -> Ro
         ours=_without_path(ours, path),
         ffmpeg=_without_path(ffmpeg, path),
         verdict=verdict(ours, ffmpeg, stated_s),
-        peak_mb=peak_mb,
+        peak_mb=round(peak_mb),
     )
 
 

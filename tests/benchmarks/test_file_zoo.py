@@ -76,7 +76,7 @@ def test_files_of_all_kinds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert [(row["name"], row["verdict"]) for row in result["differences"]] == [
         ("nan.wav", "told alone")
     ]
-    assert "| zoo | 4 | 2 | | 1 | 1 | | |" in by_source(result)
+    assert "| others | 5 | 3 | | 1 | 1 | | |" in by_source(result)
     assert "| all | 5 | 3 | 0 | 1 | 1 | 0 | 0 |" in by_format(result)
     listed = differences(result)
     assert listed is not None
