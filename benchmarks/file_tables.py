@@ -15,7 +15,7 @@ _TITLES = {
     "told": "told",
     "told alone": "alone",
     "refused by both": "refused",
-    "longer": "longer",
+    "longer": "more",
     "less than stated": "less",
     "short in silence": "short",
     "false alarm": "alarm",

@@ -130,8 +130,12 @@ SECTIONS = (
     ),
     Section(
         "Files", "file_zoo", "python benchmarks/file_zoo.py DIR ...",
-        "Test files of other audio projects, and files that were damaged on purpose, each read as "
-        "`--input FILE` and by ffmpeg alone.",
+        "Each file is read as `--input FILE` and by ffmpeg alone. The files are the test files of "
+        "other audio projects (Debian source packages and PyPI source archives), and files that "
+        "ffmpeg made and that were damaged on purpose: cut, joined, with false lengths, junk and "
+        "odd names. If ffmpeg finds no audio in a file, its suffix stands for the format. Some "
+        "differences are intended: damaged FLAC and samples that are not finite numbers end the "
+        "audio with a sentence, and ffmpeg goes on without one.",
         (("", "files by format"), ("By source", "files by source"),
          ("Files that differ", "file differences")),
     ),
