@@ -13,7 +13,7 @@ Result = Any  # the return type of json.loads
 _TITLES = {
     "whole": "whole",
     "told": "told",
-    "told alone": "alone",
+    "told alone": "ours",
     "refused by both": "refused",
     "longer": "more",
     "less than stated": "less",
