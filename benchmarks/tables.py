@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
+import file_tables
 import speed_tables
 from markdown import bullets, paragraph, table
 from mer_engine.engine import shipped_model
@@ -703,6 +704,7 @@ def _seconds(times: dict[str, float] | None) -> str:
 TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "accuracy": ("accuracy", accuracy),
     **speed_tables.TABLES,
+    **file_tables.TABLES,
     "by song": ("accuracy", by_song),
     "intervals": ("accuracy", intervals),
     "by duration": ("accuracy", by_duration),

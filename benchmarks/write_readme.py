@@ -9,6 +9,7 @@ realtime-mer bench viewers --json > benchmarks/results/viewers.json
 realtime-mer bench start-up --json > benchmarks/results/start_up.json
 python benchmarks/side_by_side.py --cache DIR --audio FILE ...
 python benchmarks/scale.py
+python benchmarks/file_zoo.py DIR ...
 realtime-mer evaluate --data DIR --json > benchmarks/results/accuracy.json
 python benchmarks/studies/baselines.py --data DIR
 python benchmarks/studies/robustness.py --data DIR
@@ -126,6 +127,17 @@ SECTIONS = (
         "Calculated from measured figures; no larger machine was available to measure on.",
         (("", "scale"),),
         (("scale", "Streams per core"),),
+    ),
+    Section(
+        "Files", "file_zoo", "python benchmarks/file_zoo.py DIR ...",
+        "Each file is read as `--input FILE` and by ffmpeg alone. The files are the test files of "
+        "other audio projects (Debian source packages and PyPI source archives), and files that "
+        "ffmpeg made and that were damaged on purpose: cut, joined, with false lengths, junk and "
+        "odd names. If ffmpeg finds no audio in a file, its suffix stands for the format. Some "
+        "differences are intended: damaged FLAC and samples that are not finite numbers end the "
+        "audio with a sentence, and ffmpeg goes on without one.",
+        (("", "files by format"), ("By source", "files by source"),
+         ("Files that differ", "file differences")),
     ),
     Section(
         "Accuracy by song", "accuracy", "realtime-mer evaluate --data DIR --json",
