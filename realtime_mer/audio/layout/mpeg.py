@@ -334,10 +334,11 @@ class _Reader:
 
     def skip_tags(self, position: int) -> int:
         """Return the position behind the tags at a position."""
-        while size := self._tag_size(position):
+        # A tag that is longer than the file has a wrong length.
+        while (size := self._tag_size(position)) and position + size <= self.stop:
             self.tag_bytes += size
             position += size
-        return min(position, self.stop)
+        return position
 
     def skip_overlapping_tag(self, position: int) -> int:
         """Return the position behind an ID3v2 tag that begins within the frame before."""
