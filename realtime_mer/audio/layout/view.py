@@ -26,7 +26,7 @@ class FileView(io.RawIOBase):
     """
 
     def __init__(self, path: Path, part: Part) -> None:
-        self._file = path.open("rb", buffering=0)
+        self._file = path.open("rb")
         self._ranges = part.ranges
         self._patches = part.patches
         self._real_size = sum(stop - start for start, stop in part.ranges)
