@@ -409,8 +409,10 @@ class MerServer:
             return None
         return self._refuse(connection, handshake_refusal(error))
 
-    def _answer_unparsed(self, connection: AudioConnection, head: bytes) -> Response:
-        return self._refuse(connection, unparsed_refusal(head))
+    def _answer_unparsed(
+        self, connection: AudioConnection, head: bytes, error: Exception
+    ) -> Response:
+        return self._refuse(connection, unparsed_refusal(head, error))
 
     def _refuse(self, connection: ServerConnection, refused: Refusal) -> Response:
         """Count a refusal, log it unless one of its status was logged just now, and build it."""
