@@ -326,8 +326,9 @@ class SessionPool(Closable):
             return sum(session.busy or session.ready for session in self._sessions.values())
 
     def _refusal(self) -> str:
+        streams = "audio stream" if self.max_sessions == 1 else "audio streams"
         return (
-            f"{self.max_sessions} streams are running, which is the maximum of this server; "
+            f"this server takes at most {self.max_sessions} {streams} at once; "
             "try again later or start it with a larger --max-sessions"
         )
 

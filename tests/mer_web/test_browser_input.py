@@ -228,7 +228,7 @@ def test_unplugged_microphone_is_waited_for_and_not_replaced(
 def test_sound_of_a_tab(visit: Open, demo: ServerProcess) -> None:
     here = visit(demo.url)
     here.wait(LIVE)
-    here.page.get_by_role("button", name="tab or system sound").click()
+    here.page.get_by_role("button", name="tab sound").click()
     here.wait(
         "() => mer.hello.input.name === 'shared sound' && mer.newest.t > 0.5"
         " && mer.newest.level_db > -50"
@@ -246,7 +246,7 @@ def test_sound_of_a_tab(visit: Open, demo: ServerProcess) -> None:
              mediaDevices.getDisplayMedia = () => share({ video: true });
            }"""
     )
-    here.page.get_by_role("button", name="tab or system sound").click()
+    here.page.get_by_role("button", name="tab sound").click()
     here.wait("() => document.querySelector('#notice-text').textContent.startsWith('No sound was')")
     assert "tick “share audio”" in notice(here)
     # Chromium writes this for any picture, although the policy allows a shared one.

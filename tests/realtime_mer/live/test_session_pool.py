@@ -101,7 +101,7 @@ def test_a_second_client_starts_a_new_stream(engine: Engine, pool: SessionPool) 
 
 def test_the_limit_of_sessions(pool: SessionPool) -> None:
     sessions = [pool.open(MONO, "client") for _ in range(4)]
-    with pytest.raises(TooManySessionsError, match="4 streams are running"):
+    with pytest.raises(TooManySessionsError, match="at most 4 audio streams at once"):
         pool.open(MONO, "one too many")
     pool.drop(sessions[0])
     pool.drop(sessions[0])
