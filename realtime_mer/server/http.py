@@ -179,7 +179,7 @@ _NO_UPGRADE = Refusal(
 
 
 def _method_refusal(method: str, allowed: Iterable[str] = _ALLOWED_METHODS) -> Refusal:
-    shown = method if _METHOD.fullmatch(method) else "(malformed)"
+    shown = method if _METHOD.fullmatch(method) else "this method"
     return Refusal(
         HTTPStatus.METHOD_NOT_ALLOWED,
         f"{shown} is not allowed, only {' and '.join(allowed)}\n",
@@ -264,10 +264,11 @@ class AccessPolicy:
             or origin.split("://", 1)[-1].lower() == request.headers["Host"].lower()
         ):
             return None
-        shown = origin if _ORIGIN.fullmatch(origin) else "(malformed)"
+        if not _ORIGIN.fullmatch(origin):
+            return Refusal(HTTPStatus.FORBIDDEN, "the origin of the page is malformed\n")
         return Refusal(
             HTTPStatus.FORBIDDEN,
-            f"pages from {shown} may not use this server; start it with --allow-origin {shown}\n",
+            f"pages from {origin} may not use this server; start it with --allow-origin {origin}\n",
         )
 
 

@@ -223,6 +223,11 @@ def test_denied_microphone_shows_a_notice(
     here.wait("() => !document.querySelector('#notice').hidden")
     assert "not allowed to use the microphone" in text(here, "#notice-text")
     assert here.page.locator("#use-server").get_attribute("aria-pressed") == "true"
+    # The next try begins without the reason of the last one.
+    here.js("() => { navigator.mediaDevices.getUserMedia = () => new Promise(() => {}); }")
+    here.page.keyboard.press("m")
+    here.wait("() => mer.input.choice.phase === 'opening'")
+    assert here.page.locator("#notice").is_hidden()
 
 
 def test_insecure_page_explains_and_accepts_files(visit: Open, serve: Serve, song: Path) -> None:

@@ -139,8 +139,8 @@ class App {
     });
     this.input.addEventListener("change", () => {
       const { kind, phase, name, trouble } = this.input.choice;
+      if (phase !== "waiting" && kind !== "server") this.notice.clear("input");
       if (phase === "running" && kind !== "server") {
-        this.notice.clear("input");
         this.announcer.event(`Input: ${name}.`, performance.now());
       }
       if (phase !== "waiting") return;
