@@ -17,11 +17,6 @@ export class TabSound {
     this.name = "shared sound";
   }
 
-  /** In Hz. */
-  get sampleRate() {
-    return this._capture?.sampleRate ?? 0;
-  }
-
   /**
    * Asks the user what to share.
    * @throws {InputError} if the user shares nothing, or no sound
