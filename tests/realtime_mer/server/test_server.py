@@ -453,7 +453,7 @@ def test_stream_has_its_own_session_and_the_estimates_of_the_pipeline(engine: En
         assert len(received) == 6
         np.testing.assert_allclose(as_array(received), offline(engine, signal, RATE), atol=2e-5)
         # Then the server's own session follows again.
-        again, _ = read_snapshot(client)
+        again = receive_kind(client, "hello")
         assert again["session"] == own["session"]
         assert len(harness.server.pool) == 0
 
