@@ -46,6 +46,8 @@ logger = logging.getLogger(__name__)
 # A burst, for example after a client's computer was busy, fits beside what is queued anyway.
 QUEUE_S = 20.0
 QUEUE_BYTES = 8 * 2**20
+# With more blocks, this many neighbours become one: a block of one sample takes 300 bytes.
+MAX_BLOCKS, JOINED_BLOCKS = 4096, 64
 # The audio of a burst counts as arriving one block after another, at most this much later than it
 # did: a burst alone is no reason to skip updates. The difference to the true time shrinks by a
 # tenth of the audio that follows.
@@ -281,6 +283,8 @@ class SessionPool(Closable):
             session.paced_until = arrived_at + BURST_PACE * duration_s
             session.queue.append(_Block(samples, arrived_at))
             session.queued_frames += len(samples)
+            if len(session.queue) > MAX_BLOCKS:
+                session.queue = _join(session.queue)
             while session.queued_frames > session.max_frames and len(session.queue) > 1:
                 oldest = session.queue.popleft()
                 session.queued_frames -= len(oldest.samples)
@@ -326,8 +330,11 @@ class SessionPool(Closable):
             return sum(session.busy or session.ready for session in self._sessions.values())
 
     def _refusal(self) -> str:
+        if self.max_sessions == 0:
+            return "this server takes no audio of clients: it was started with --max-sessions 0"
+        streams = "audio stream" if self.max_sessions == 1 else "audio streams"
         return (
-            f"{self.max_sessions} streams are running, which is the maximum of this server; "
+            f"this server takes at most {self.max_sessions} {streams} at once; "
             "try again later or start it with a larger --max-sessions"
         )
 
@@ -527,6 +534,16 @@ def _turn_requests(turn: _Turn) -> Computation[None]:
             stream.audio_arrived(session.last_audio_at)
     if not session.queue:
         stream.tick()
+
+
+def _join(queue: deque[_Block]) -> deque[_Block]:
+    """Return the same audio in fewer blocks; each counts as arriving with its last part."""
+    blocks = list(queue)
+    groups = [blocks[k : k + JOINED_BLOCKS] for k in range(0, len(blocks), JOINED_BLOCKS)]
+    return deque(
+        _Block(np.concatenate([block.samples for block in group]), group[-1].arrived_at)
+        for group in groups
+    )
 
 
 def _first_blocks(session: ClientSession, frames: int) -> tuple[list[NDArray[np.float32]], float]:

@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from websockets.asyncio.server import ServerConnection
-from websockets.exceptions import InvalidMessage
+from websockets.exceptions import InvalidMessage, SecurityError
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
 
+from realtime_mer.server.http import TLS_HANDSHAKE
 from realtime_mer.server.protocol import Encoding, StreamFormat
 
 # Larger frames go to the library, so that one that arrives in small pieces is not copied each time.
@@ -63,13 +64,13 @@ class AudioConnection(ServerConnection):
         handled: messages that were received and processed; the receiver counts them.
 
     Args:
-        answer_unparsed: answers a request that the library cannot parse and would not answer.
+        answer_unparsed: answers a request that the library cannot parse, in place of the library.
     """
 
     def __init__(
         self,
         *args: Any,
-        answer_unparsed: Callable[[AudioConnection, bytes], Response],
+        answer_unparsed: Callable[[AudioConnection, bytes, Exception], Response],
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -99,9 +100,14 @@ class AudioConnection(ServerConnection):
             super().data_received(data)
         elif self._handshake_done:
             self._split_frames(data)
+        elif self.protocol.handshake_exc is not None:
+            # What follows a refused request is ignored.
+            super().data_received(data)
         else:
             self._head = (self._head + data)[:HEAD_BYTES]
-            super().data_received(data)
+            # A client that speaks TLS waits for an answer without having ended a line.
+            tls = self._head.startswith(TLS_HANDSHAKE)
+            super().data_received(data + b"\n" if tls else data)
             self._handshake_done = self.request is not None
             if self._handshake_done:
                 self._head = b""
@@ -109,13 +115,16 @@ class AudioConnection(ServerConnection):
             self._library_only = self._handshake_done and not data.endswith(b"\r\n\r\n")
 
     def send_data(self) -> None:
-        """Send what the library has to send, after the answer to an unparsed request."""
+        """Send what the library has to send, or our answer to an unparsed request."""
         error = self.protocol.handshake_exc
         # Nothing is said to a client that has said nothing.
-        if isinstance(error, InvalidMessage) and self._head:
-            self.transport.write(self._answer_unparsed(self, self._head).serialize())
-            self._head = b""
-        super().send_data()
+        if isinstance(error, InvalidMessage | SecurityError) and self._head:
+            head, self._head = self._head, b""
+            self.protocol.data_to_send()
+            self.transport.write(self._answer_unparsed(self, head, error).serialize())
+            self.transport.write_eof()
+        else:
+            super().send_data()
 
     def _split_frames(self, data: bytes) -> None:
         if self._library_bytes:

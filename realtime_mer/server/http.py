@@ -14,8 +14,15 @@ from importlib import resources
 from urllib.parse import parse_qs
 
 from websockets.datastructures import Headers
-from websockets.exceptions import InvalidHeader, InvalidProtocol, InvalidUpgrade
-from websockets.http11 import Request, Response
+from websockets.exceptions import (
+    HeaderLineTooLong,
+    InvalidHeader,
+    InvalidProtocol,
+    InvalidUpgrade,
+    RequestLineTooLong,
+    TooManyHeaders,
+)
+from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS, Request, Response
 
 from realtime_mer.errors import UserError
 
@@ -25,9 +32,13 @@ _TARGET = re.compile(
     r"(?:(?:https?|wss?)://(?P<host>[^/?#]*)(?=[/?]|$))?(?P<path>(?:/[^?#]*)?)(?:\?(?P<query>[^#]*))?",
     re.IGNORECASE,
 )
+_METHOD = re.compile("[!-~]{1,32}")
 _REQUEST_LINE = re.compile(rb"(?P<method>[!-~]{1,32}) [!-~]+ HTTP/(?P<version>[0-9](?:\.[0-9])?)")
 _ALLOWED_METHODS = ("GET", "HEAD")
-_ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://[^/\s]*")
+# Browsers write names outside ASCII as ASCII (punycode).
+_ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://[!-.0-~]{0,300}")
+TLS_HANDSHAKE = b"\x16"
+"""The byte that a handshake of TLS begins with."""
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 SECURITY_HEADERS = {
@@ -122,16 +133,28 @@ def handshake_refusal(error: Exception | None) -> Refusal:
     )
 
 
-def unparsed_refusal(head: bytes) -> Refusal:
-    """Answer a request that is not HTTP, or that has a body.
+def unparsed_refusal(head: bytes, error: Exception) -> Refusal:
+    """Answer a request that is not HTTP, has a body or is too long.
 
     Args:
         head: what came first, perhaps only a part of the request.
+        error: why the library could not parse it.
     """
+    if isinstance(error, RequestLineTooLong):
+        return Refusal(
+            HTTPStatus.REQUEST_URI_TOO_LONG,
+            f"the first line of the request is longer than {MAX_LINE_LENGTH} bytes\n",
+        )
+    if isinstance(error, HeaderLineTooLong | TooManyHeaders):
+        return Refusal(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            f"the request has more than {MAX_NUM_HEADERS} headers, or one longer than "
+            f"{MAX_LINE_LENGTH} bytes; cookies of other programs on this host may be the reason\n",
+        )
     match = _REQUEST_LINE.match(head)
     if match is None:
-        # A handshake of TLS begins with this byte.
-        what = "this server speaks http, not https" if head[:1] == b"\x16" else "this is not HTTP"
+        tls = head.startswith(TLS_HANDSHAKE)
+        what = "this server speaks http, not https" if tls else "this is not HTTP"
         return Refusal(HTTPStatus.BAD_REQUEST, f"{what}; open the page as http://HOST:PORT/\n")
     if match["version"] not in (b"1.0", b"1.1"):
         return Refusal(
@@ -156,9 +179,10 @@ _NO_UPGRADE = Refusal(
 
 
 def _method_refusal(method: str, allowed: Iterable[str] = _ALLOWED_METHODS) -> Refusal:
+    shown = method if _METHOD.fullmatch(method) else "this method"
     return Refusal(
         HTTPStatus.METHOD_NOT_ALLOWED,
-        f"{method} is not allowed, only {' and '.join(allowed)}\n",
+        f"{shown} is not allowed, only {' and '.join(allowed)}\n",
         {"Allow": ", ".join(allowed)},
     )
 
@@ -240,10 +264,11 @@ class AccessPolicy:
             or origin.split("://", 1)[-1].lower() == request.headers["Host"].lower()
         ):
             return None
-        shown = origin if _ORIGIN.fullmatch(origin) else "(malformed)"
+        if not _ORIGIN.fullmatch(origin):
+            return Refusal(HTTPStatus.FORBIDDEN, "the origin of the page is malformed\n")
         return Refusal(
             HTTPStatus.FORBIDDEN,
-            f"pages from {shown} may not use this server; start it with --allow-origin {shown}\n",
+            f"pages from {origin} may not use this server; start it with --allow-origin {origin}\n",
         )
 
 

@@ -348,9 +348,10 @@ class MerServer:
         assert isinstance(connection, AudioConnection)
         if len(self._viewers) >= self.config.max_viewers:
             self.stats.add(Counter.REFUSALS)
+            limit = self.config.max_viewers
             message = (
-                f"{self.config.max_viewers} viewers are connected, which is the limit of this "
-                "server; try again later or start it with a larger --max-viewers"
+                f"this server takes at most {limit} {'viewer' if limit == 1 else 'viewers'} at "
+                "once; try again later or start it with a larger --max-viewers"
             )
             try:
                 await connection.send(
@@ -409,8 +410,10 @@ class MerServer:
             return None
         return self._refuse(connection, handshake_refusal(error))
 
-    def _answer_unparsed(self, connection: AudioConnection, head: bytes) -> Response:
-        return self._refuse(connection, unparsed_refusal(head))
+    def _answer_unparsed(
+        self, connection: AudioConnection, head: bytes, error: Exception
+    ) -> Response:
+        return self._refuse(connection, unparsed_refusal(head, error))
 
     def _refuse(self, connection: ServerConnection, refused: Refusal) -> Response:
         """Count a refusal, log it unless one of its status was logged just now, and build it."""

@@ -149,6 +149,36 @@ def test_stuck_sound_is_opened_again(visit: Open, demo: ServerProcess) -> None:
     wait_for_estimates(here)
 
 
+def test_sound_that_is_paused_when_it_comes_back_is_named(visit: Open, demo: ServerProcess) -> None:
+    """As after a phone call, where the page must be touched before its sound may run again."""
+    here = visit(demo.url)
+    use_microphone(here)
+    here.js(
+        """() => {
+             window.before = mer.input._source._capture;
+             const paused = { get: () => "suspended", configurable: true };
+             Object.defineProperty(AudioContext.prototype, "state", paused);
+             const late = new MessageEvent("message", { data: new ArrayBuffer(4096) });
+             before.track.dispatchEvent(new Event("ended"));
+             before._tap.port.dispatchEvent(late);
+           }"""
+    )
+    here.wait(
+        "() => mer.input._source._capture && mer.input._source._capture !== before"
+        " && !mer.input._source._connecting"
+    )
+    assert here.js("mer.input.choice.phase") == "waiting"
+    assert "has paused the sound" in notice(here)
+    here.js(
+        """() => {
+             delete AudioContext.prototype.state;
+             mer.input._source._capture._context.dispatchEvent(new Event("statechange"));
+           }"""
+    )
+    here.wait(phase_is("running"))
+    wait_for_estimates(here)
+
+
 class Microphones:
     """Microphones of a sound server, which tests plug in and unplug."""
 
@@ -228,7 +258,7 @@ def test_unplugged_microphone_is_waited_for_and_not_replaced(
 def test_sound_of_a_tab(visit: Open, demo: ServerProcess) -> None:
     here = visit(demo.url)
     here.wait(LIVE)
-    here.page.get_by_role("button", name="tab or system sound").click()
+    here.page.get_by_role("button", name="tab sound").click()
     here.wait(
         "() => mer.hello.input.name === 'shared sound' && mer.newest.t > 0.5"
         " && mer.newest.level_db > -50"
@@ -246,7 +276,7 @@ def test_sound_of_a_tab(visit: Open, demo: ServerProcess) -> None:
              mediaDevices.getDisplayMedia = () => share({ video: true });
            }"""
     )
-    here.page.get_by_role("button", name="tab or system sound").click()
+    here.page.get_by_role("button", name="tab sound").click()
     here.wait("() => document.querySelector('#notice-text').textContent.startsWith('No sound was')")
     assert "tick “share audio”" in notice(here)
     # Chromium writes this for any picture, although the policy allows a shared one.

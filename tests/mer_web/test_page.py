@@ -223,6 +223,11 @@ def test_denied_microphone_shows_a_notice(
     here.wait("() => !document.querySelector('#notice').hidden")
     assert "not allowed to use the microphone" in text(here, "#notice-text")
     assert here.page.locator("#use-server").get_attribute("aria-pressed") == "true"
+    # The next try begins without the reason of the last one.
+    here.js("() => { navigator.mediaDevices.getUserMedia = () => new Promise(() => {}); }")
+    here.page.keyboard.press("m")
+    here.wait("() => mer.input.choice.phase === 'opening'")
+    assert here.page.locator("#notice").is_hidden()
 
 
 def test_insecure_page_explains_and_accepts_files(visit: Open, serve: Serve, song: Path) -> None:
@@ -251,7 +256,7 @@ def test_full_server_shows_a_notice_and_keeps_the_page(visit: Open, serve: Serve
         if visitor is first:
             visitor.wait("() => mer.hello.input.kind === 'browser'")
     second.wait("() => !document.querySelector('#notice').hidden")
-    assert "1" in text(second, "#notice-text")
+    assert "at most 1 audio stream at once" in text(second, "#notice-text")
     second.wait("() => mer.input.choice.kind === 'server'")
     # The page waits five seconds before it retries a full server; the button retries at once.
     second.page.get_by_role("button", name="try now").click()
@@ -259,6 +264,20 @@ def test_full_server_shows_a_notice_and_keeps_the_page(visit: Open, serve: Serve
     end = second.js("mer.history.end")
     second.wait("(end) => mer.history.end > end + 2", end)
     assert first.js("mer.hello.input.kind") == "browser"
+
+
+def test_full_server_is_named_until_there_is_room(visit: Open, serve: Serve) -> None:
+    server = serve("--input", "demo", "--port", "0", "--hop", "0.2", "--max-viewers", "1")
+    first = visit(server.url)
+    first.wait(LIVE)
+    second = visit(server.url)
+    second.wait("() => mer.connection.phase.code === 1013")
+    assert "at most 1 viewer at once" in text(second, "#notice-text")
+    # Of the connection that was closed at once, nothing is said.
+    assert text(second, "#spoken") == ""
+    first.page.close()
+    second.wait(LIVE)
+    assert second.js("document.querySelector('#notice').hidden")
 
 
 def test_end_of_the_input_stops_the_view(visit: Open, serve: Serve, song: Path) -> None:
@@ -580,6 +599,40 @@ def test_layout_from_phone_to_projector(visit: Open, demo: ServerProcess) -> Non
                    }"""
             )
             assert not overlaps, width
+
+
+def test_long_names_and_notices_leave_room(visit: Open, demo: ServerProcess, song: Path) -> None:
+    long_song = song.with_name(f"{'a long name of a symphony ' * 6}.wav")
+    long_song.write_bytes(song.read_bytes())
+    here = visit(demo.url)
+    here.wait(LIVE)
+    notice = "The microphone has gone, and this sentence says at length what to do about it. " * 3
+    for width, height in ((1280, 800), (1024, 640), (390, 844)):
+        here.page.set_viewport_size({"width": width, "height": height})
+        here.page.locator("#file").set_input_files(long_song)
+        here.wait("() => mer.hello.input.kind === 'browser'")
+        here.js("(notice) => mer.input.notify(notice)", notice)
+        assert here.js("document.documentElement.scrollWidth <= innerWidth"), width
+        labels = here.page.locator(".choice:visible span").all()
+        for label in labels[1:]:
+            assert label.evaluate("(label) => label.scrollWidth <= label.clientWidth"), width
+        timeline = here.page.locator("#timeline").bounding_box()
+        assert timeline is not None
+        assert timeline["height"] >= 110, width
+        if width == 1280:
+            assert here.js("document.documentElement.scrollHeight <= innerHeight")
+        if width >= 1024:
+            heads = (".source", ".link", ".tools")
+            tops = [here.page.locator(name).bounding_box() for name in heads]
+            assert all(box is not None and box["y"] < 50 for box in tops), tops
+        else:
+            # The notice is seen from the bottom of a long page too, where the inputs are chosen.
+            here.js("scrollTo(0, document.documentElement.scrollHeight)")
+            box = here.page.locator("#notice").bounding_box()
+            assert box is not None
+            assert box["y"] >= 0
+        here.page.locator("#stop").click()
+        here.wait("() => mer.hello.input.kind === 'demo'")
 
 
 def test_screen_reader_line_changes_at_most_once_a_second(visit: Open, demo: ServerProcess) -> None:

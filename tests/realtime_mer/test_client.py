@@ -480,7 +480,7 @@ def test_a_full_server_is_reported(engine: Engine) -> None:
         realtime_mer.connect(stage.url) as first,
     ):
         assert first.session
-        assert "1 viewers are connected" in first_error(stage.url)
+        assert "at most 1 viewer at once" in first_error(stage.url)
 
 
 def test_skipped_estimates_are_fetched(stage: Stage) -> None:

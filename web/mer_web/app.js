@@ -7,7 +7,7 @@
 
 import { Announcer } from "./announcer.js";
 import { bench, benchLine } from "./bench.js";
-import { Connection } from "./connection.js";
+import { Connection, TRY_AGAIN_LATER } from "./connection.js";
 import { element, setText } from "./dom.js";
 import { download } from "./export.js";
 import { History } from "./history.js";
@@ -119,11 +119,8 @@ class App {
       const now = performance.now();
       this.status.link(phase, now);
       if (phase.name === "waiting" && this.health) this.announcer.event("Connection lost, reconnecting.", now);
-      if (phase.name === "gone") this.announcer.event("The server is gone.", now);
-      if (phase.name === "open") {
-        this.notice.clear("refused");
-        this.announcer.event("Connected.", now);
-      }
+      if (phase.name === "gone" && phase.code !== TRY_AGAIN_LATER) this.announcer.event("The server is gone.", now);
+      if (phase.name === "open") this.notice.clear("refused");
       if (phase.name !== "waiting") return;
       this.health = null;
       if (!this.newest) return;
@@ -142,8 +139,8 @@ class App {
     });
     this.input.addEventListener("change", () => {
       const { kind, phase, name, trouble } = this.input.choice;
+      if (phase !== "waiting" && kind !== "server") this.notice.clear("input");
       if (phase === "running" && kind !== "server") {
-        this.notice.clear("input");
         this.announcer.event(`Input: ${name}.`, performance.now());
       }
       if (phase !== "waiting") return;
@@ -252,6 +249,7 @@ class App {
     this.status.hello(hello);
     this.notice.clear("protocol");
     this.notice.clear("ended");
+    this.notice.clear("too_many_viewers");
     if (this._awaitsOwnSession) return;
     const ownInput = this.input.choice.kind !== "server";
     if (!ownInput) this.status.server(hello.input);

@@ -63,7 +63,7 @@ export class AudioFile {
   /**
    * @param {File} file
    * @param {(sampleRate: number) => boolean} canSend  whether the connection can take a block now
-   * @param {(block: ArrayBuffer) => void} onBlock     float 32 samples, one channel
+   * @param {import("./capture.js").SourceEvents["block"]} onBlock
    * @param {() => void} onEnded                       called when all of it was sent
    */
   constructor(file, canSend, onBlock, onEnded) {
@@ -80,7 +80,6 @@ export class AudioFile {
     this._start = 0;
     this._position = 0;
     this.name = file.name;
-    this.sampleRate = RATE_HZ;
   }
 
   /**
@@ -149,7 +148,7 @@ export class AudioFile {
     while (this._position < Math.min(due, end) && this._canSend(RATE_HZ)) {
       const stop = Math.min(end, this._position + BLOCK_FRAMES);
       if (stop > due && stop < end) break;
-      this._onBlock(this._samples.slice(this._position, stop).buffer);
+      this._onBlock(this._samples.slice(this._position, stop).buffer, RATE_HZ);
       this._position = stop;
     }
     if (this._position >= end) {

@@ -15,7 +15,7 @@ const WAKING_EVENTS = ["visibilitychange", "pointerdown", "keydown", "focus"];
 
 /**
  * @typedef {object} SourceEvents
- * @property {(block: ArrayBuffer) => void} block   float 32 samples, one channel
+ * @property {(block: ArrayBuffer, sampleRate: number) => void} block   float 32 samples, one channel; in Hz
  * @property {(trouble: string) => void} trouble    a sentence, why no sound comes for now; "" when it comes again
  * @property {(text: string) => void} note          a sentence for the user, while the sound goes on
  * @property {(reason: string) => void} ended       a sentence, why no more sound will come
@@ -55,8 +55,10 @@ export class Capture {
     this._events = events;
     this.track = stream.getAudioTracks()[0];
     this._context = new AudioContext({ latencyHint: "interactive" });
-    this.sampleRate = this._context.sampleRate;
-    this._trouble = "";
+    /** @type {AudioWorkletNode|null} */
+    this._tap = null;
+    /** Why no sound comes for now, a sentence; "" while it comes. */
+    this.trouble = "";
     this._heardAt = performance.now();
     this._wake = () => void this._context.resume().catch(() => {});
   }
@@ -72,8 +74,9 @@ export class Capture {
     });
     tap.port.onmessage = (event) => {
       this._heardAt = performance.now();
-      this._events.block(event.data);
+      this._events.block(event.data, context.sampleRate);
     };
+    this._tap = tap;
     // Some browsers do not run an unconnected node, so it is connected to the speakers with gain 0.
     const mute = new GainNode(context, { gain: 0 });
     context.createMediaStreamSource(this.stream).connect(tap).connect(mute).connect(context.destination);
@@ -86,7 +89,7 @@ export class Capture {
 
   /** Whether no sound comes although nothing is known to be wrong: another sample rate, or a sleep of the computer. */
   get isStuck() {
-    return this._trouble === "" && performance.now() - this._heardAt > SILENT_MS;
+    return this.trouble === "" && performance.now() - this._heardAt > SILENT_MS;
   }
 
   /** Starts the time until the capture counts as stuck again, after the page itself was asleep. */
@@ -103,8 +106,8 @@ export class Capture {
       trouble = `The browser has paused the sound of “${this._name}”. It continues by itself, or click on this page.`;
     }
     if (suspended) this._wake();
-    if (trouble === this._trouble) return;
-    this._trouble = trouble;
+    if (trouble === this.trouble) return;
+    this.trouble = trouble;
     this._heardAt = performance.now();
     this._events.trouble(trouble);
   }
@@ -112,6 +115,8 @@ export class Capture {
   async close() {
     for (const name of WAKING_EVENTS) removeEventListener(name, this._wake, true);
     this._context.onstatechange = null;
+    // A block may still be under way.
+    if (this._tap) this._tap.port.onmessage = null;
     for (const track of this.stream.getTracks()) {
       track.onended = track.onmute = track.onunmute = null;
       track.stop();

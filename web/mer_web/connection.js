@@ -19,7 +19,7 @@ const PING_AFTER_S = 8;
 const LOST_AFTER_S = 14;
 
 /** Close code of a full server: wait longer than after other losses. */
-const TRY_AGAIN_LATER = 1013;
+export const TRY_AGAIN_LATER = 1013;
 
 /** Failed attempts after which to ask for the reason: a restart of the server causes one or two. */
 const ASK_AFTER_FAILURES = 3;

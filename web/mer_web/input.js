@@ -114,8 +114,8 @@ export class InputChoice extends EventTarget {
     let trouble = "";
     const current = () => generation === this._generation;
     const source = make({
-      block: (block) => {
-        if (current() && this._source) this._push(this._source, block);
+      block: (block, sampleRate) => {
+        if (current() && this._source) this._push(this._source.name, block, sampleRate);
       },
       trouble: (text) => {
         trouble = text;
@@ -157,15 +157,16 @@ export class InputChoice extends EventTarget {
   }
 
   /**
-   * @param {Source} source
+   * @param {string} name
    * @param {ArrayBuffer} block
+   * @param {number} sampleRate in Hz; another one starts another stream
    */
-  _push(source, block) {
-    if (this._sender?.sampleRate !== source.sampleRate) {
+  _push(name, block, sampleRate) {
+    if (this._sender?.sampleRate !== sampleRate) {
       this._stopStream();
-      this._sender = new PcmSender(this._connection, source.sampleRate);
+      this._sender = new PcmSender(this._connection, sampleRate);
     }
-    this._streaming ||= this._connection.send(startMessage(source.sampleRate, source.name));
+    this._streaming ||= this._connection.send(startMessage(sampleRate, name));
     this._sender.push(block);
   }
 

@@ -82,11 +82,6 @@ export class Microphone {
     return this.device?.label ?? "microphone";
   }
 
-  /** In Hz; 0 while the microphone is waited for. */
-  get sampleRate() {
-    return this._capture?.sampleRate ?? 0;
-  }
-
   /**
    * Requests the microphone and opens it. One that was chosen earlier and is not connected is waited for.
    * @throws {InputError} if it is not available
@@ -154,7 +149,7 @@ export class Microphone {
       if (this._closed) return;
       if (known) await this._connect();
       else this._reportMissing();
-      if (this._capture) this._events.trouble("");
+      if (this._capture) this._events.trouble(this._capture.trouble);
     } catch (error) {
       if (this._closed) return;
       const failure = /** @type {DOMException} */ (error);

@@ -1,5 +1,6 @@
 /** One line each for the connection and the health of the server. */
 
+import { TRY_AGAIN_LATER } from "./connection.js";
 import { element, setData, setText } from "./dom.js";
 import { brief, clean, counted, span } from "./text.js";
 import { rangeLine } from "./value-range.js";
@@ -21,11 +22,12 @@ const COUNTERS = {
  */
 export function linkLine(phase, now) {
   const seconds = Math.max(1, Math.ceil((phase.retryAt - now) / 1000));
+  const retries = phase.name === "waiting" || phase.name === "gone";
+  if (retries && phase.code === TRY_AGAIN_LATER) return `server is full, trying again in ${seconds} s`;
   switch (phase.name) {
     case "open": return "connected";
     case "connecting": return phase.code ? "reconnecting now" : "connecting";
-    case "waiting":
-      return phase.code === 1013 ? `server is full, trying again in ${seconds} s` : `reconnecting in ${seconds} s`;
+    case "waiting": return `reconnecting in ${seconds} s`;
     case "gone": return `server gone, trying again in ${seconds} s`;
     default: return "not connected";
   }

@@ -17,11 +17,6 @@ export class TabSound {
     this.name = "shared sound";
   }
 
-  /** In Hz. */
-  get sampleRate() {
-    return this._capture?.sampleRate ?? 0;
-  }
-
   /**
    * Asks the user what to share.
    * @throws {InputError} if the user shares nothing, or no sound
@@ -34,18 +29,18 @@ export class TabSound {
     } catch (error) {
       const { name, message } = /** @type {DOMException} */ (error);
       throw new InputError(name === "NotAllowedError"
-        ? "Nothing was shared. Choose “tab or system sound” again, and then a tab or a screen."
+        ? "Nothing was shared. Choose “tab sound” again, and then a tab or a screen."
         : `The sound could not be shared (${message || name}).`);
     }
     // Browsers share no sound without a picture, which nobody needs here.
     for (const track of stream.getVideoTracks()) track.stop();
     if (!stream.getAudioTracks().length) {
-      throw new InputError("No sound was shared. Choose “tab or system sound” again and tick “share audio” in the "
+      throw new InputError("No sound was shared. Choose “tab sound” again and tick “share audio” in the "
         + "browser's dialog; for most systems only a tab has it.");
     }
     this._capture = new Capture(stream, this.name, this._events);
-    this._capture.track.onended = () => this._events.ended("The sharing of the sound has ended. Choose “tab or system "
-      + "sound” to share it again.");
+    this._capture.track.onended = () => this._events.ended("The sharing of the sound has ended. Choose “tab sound” to "
+      + "share it again.");
     await this._capture.open();
   }
 

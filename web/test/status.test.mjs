@@ -24,6 +24,7 @@ test("the connection line gives state and delay", () => {
   assert.equal(linkLine({ ...phase, name: "waiting" }, 2600), "reconnecting in 3 s");
   assert.equal(linkLine({ ...phase, name: "gone" }, 4999), "server gone, trying again in 1 s");
   assert.equal(linkLine({ ...phase, name: "waiting", code: 1013 }, 0), "server is full, trying again in 5 s");
+  assert.equal(linkLine({ ...phase, name: "gone", code: 1013 }, 0), "server is full, trying again in 5 s");
   assert.equal(linkLine({ ...phase, name: "connecting", code: 0 }, 0), "connecting");
 });
 

@@ -21,7 +21,12 @@ from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.types import Estimate, State
 from realtime_mer.live.hub import End, Item, Notice, Subscription
-from realtime_mer.live.session_pool import ClientSession, SessionPool, TooManySessionsError
+from realtime_mer.live.session_pool import (
+    MAX_BLOCKS,
+    ClientSession,
+    SessionPool,
+    TooManySessionsError,
+)
 from realtime_mer.live.stats import Counter, Stats
 
 RATE = 16_000
@@ -101,7 +106,7 @@ def test_a_second_client_starts_a_new_stream(engine: Engine, pool: SessionPool) 
 
 def test_the_limit_of_sessions(pool: SessionPool) -> None:
     sessions = [pool.open(MONO, "client") for _ in range(4)]
-    with pytest.raises(TooManySessionsError, match="4 streams are running"):
+    with pytest.raises(TooManySessionsError, match="at most 4 audio streams at once"):
         pool.open(MONO, "one too many")
     pool.drop(sessions[0])
     pool.drop(sessions[0])
@@ -111,7 +116,7 @@ def test_the_limit_of_sessions(pool: SessionPool) -> None:
 
 def test_a_limit_of_no_sessions(engine: Engine) -> None:
     pool = SessionPool(engine, max_sessions=0)
-    with pytest.raises(TooManySessionsError, match="0 streams"):
+    with pytest.raises(TooManySessionsError, match="takes no audio of clients"):
         pool.open(MONO, "client")
 
 
@@ -195,6 +200,22 @@ def test_the_queue_is_bounded_and_dropped_audio_is_counted(engine: Engine) -> No
 def test_the_queue_is_bounded_in_bytes_too(pool: SessionPool) -> None:
     session = pool.open(AudioFormat(192_000, 64), "client")
     assert session.max_frames * 64 * 4 <= 8 * 2**20
+
+
+def test_tiny_blocks_are_joined(engine: Engine, pool: SessionPool) -> None:
+    """A block takes far more memory than its sample: a client must not choose how many wait."""
+    session = pool.open(MONO, "client")
+    queue = session.hub.subscribe_lossless()
+    signal = music(1.0, RATE)
+    longest = 0
+    for sample in signal:
+        pool.push(session, np.array([sample]))
+        longest = max(longest, len(session.queue))
+    assert longest <= MAX_BLOCKS < RATE // 2
+    pool.finish(session, "done")
+    np.testing.assert_allclose(
+        values(estimates(drain(queue))), values(alone(engine, signal)), atol=2e-5
+    )
 
 
 def test_a_client_with_much_audio_does_not_delay_another(engine: Engine) -> None:

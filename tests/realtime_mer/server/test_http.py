@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from websockets.datastructures import Headers
+from websockets.exceptions import InvalidMessage
 from websockets.http11 import Request, Response
 
 from realtime_mer.errors import UserError
@@ -117,15 +118,15 @@ def test_what_is_no_target(target: str) -> None:
 @pytest.mark.parametrize(
     ("head", "status", "words"),
     [
-        (b"\x16\x03\x01\x02\x00", 400, "speaks http, not https"),
         (b"hello\r\n\r\n", 400, "this is not HTTP"),
         (b"PRI * HTTP/2.0\r\n\r\nSM", 505, "HTTP/2.0 is not supported"),
         (b"POST /ws HTTP/1.1\r\n", 405, "POST is not allowed"),
         (b"GET / HTTP/1.1\r\nContent-Length: 4\r\n", 400, "has a body"),
+        (b"GET  / HTTP/1.1\r\n", 400, "this is not HTTP"),
     ],
 )
 def test_refusal_of_what_cannot_be_parsed(head: bytes, status: int, words: str) -> None:
-    refused = unparsed_refusal(head)
+    refused = unparsed_refusal(head, InvalidMessage(""))
     assert refused.status.value == status
     assert words in refused.message
 

@@ -453,7 +453,7 @@ def test_stream_has_its_own_session_and_the_estimates_of_the_pipeline(engine: En
         assert len(received) == 6
         np.testing.assert_allclose(as_array(received), offline(engine, signal, RATE), atol=2e-5)
         # Then the server's own session follows again.
-        again, _ = read_snapshot(client)
+        again = receive_kind(client, "hello")
         assert again["session"] == own["session"]
         assert len(harness.server.pool) == 0
 
@@ -889,7 +889,7 @@ def exchange(port: int, sent: bytes) -> tuple[int, dict[str, str], bytes]:
     """Send bytes and return the status, the headers and the body of the answer."""
     with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as raw:
         raw.sendall(sent)
-        response = http.client.HTTPResponse(raw, method=sent.split(b" ")[0].decode())
+        response = http.client.HTTPResponse(raw, method=sent.split(b" ")[0].decode("latin-1"))
         response.begin()
         return response.status, dict(response.getheaders()), response.read()
 
@@ -932,7 +932,19 @@ BODY = {**HOST_ONLY, "Content-Length": "2"}
             403, "", "--allow-origin http://evil.example",
         ),
         (raw_request("GET http://evil.example/ HTTP/1.1", HOST_ONLY), 421, "", "evil.example"),
-        (b"\x16\x03\x01\x00\n\r\n\r\n", 400, "", "speaks http, not https"),
+        (
+            raw_request("GET /ws?origin=http://%1b[2J%e2%80%ae HTTP/1.1", HOST_ONLY),
+            403, "", "origin of the page is malformed",
+        ),
+        (raw_request("G\x1b[2J / HTTP/1.1", HOST_ONLY), 405, "Allow: GET, HEAD", "this method"),
+        (raw_request(f"GET /{'a' * 9000} HTTP/1.1", HOST_ONLY), 414, "", "8192 bytes"),
+        (raw_request("GET / HTTP/1.1", {**HOST_ONLY, "X": "a" * 9000}), 431, "", "8192 bytes"),
+        (
+            raw_request("GET / HTTP/1.1", {**HOST_ONLY, **{f"X{i}": "" for i in range(200)}}),
+            431, "", "128",
+        ),
+        # As a browser begins TLS: without the end of a line, and then it waits.
+        (b"\x16\x03\x01\x00\xff", 400, "", "speaks http, not https"),
     ],
 )  # fmt: skip
 def test_every_refusal_has_a_reason_and_one_line_in_the_log(
@@ -949,13 +961,32 @@ def test_every_refusal_has_a_reason_and_one_line_in_the_log(
         assert headers["Content-Type"] == "text/plain; charset=utf-8"
         assert words in body.decode()
         assert body.count(b"\n") == (0 if sent.startswith(b"HEAD") else 1)
+        assert body.decode().strip().isprintable()
         name, _, value = header.partition(": ")
         assert headers.get(name, "") == value
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == (0 if status == 404 else 1), lines
     if lines:
         assert lines[0].startswith(f"refused a request from 127.0.0.1 ({status}): ")
+        assert lines[0].isprintable()
         assert harness.count(Counter.REFUSALS) == 3
+
+
+def test_a_body_that_follows_a_refusal_is_ignored(
+    harness: ServerHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_connection(("127.0.0.1", harness.running.port)) as raw:
+        raw.settimeout(TIMEOUT_S)
+        raw.sendall(raw_request("POST / HTTP/1.1", {**HOST_ONLY, "Content-Length": "9"}))
+        answer = b""
+        while part := raw.recv(4096):
+            answer += part
+        raw.sendall(b"more\r\n\r\n")
+        raw.shutdown(socket.SHUT_WR)
+    # Once this is answered, the server has read what came before.
+    exchange(harness.running.port, raw_request("GET /healthz HTTP/1.1", HOST_ONLY))
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 def test_absolute_targets_are_answered(harness: ServerHarness) -> None:
