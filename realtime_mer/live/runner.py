@@ -40,6 +40,8 @@ LAST_RETRY_S = 10.0
 # A late stream catches up on at most this much audio at once, so that it can be stopped quickly.
 MAX_CATCH_UP_S = 10.0
 MAX_SPEED = 1000.0
+_STOP_POLL_S = 0.1
+_LAST_REOPENING_S = 1.0  # how long `stop` leaves a source to break off its `reopen`
 
 Wait = Callable[[float], bool]
 """Waits the given number of seconds; returns True at once if the runner is stopped."""
@@ -288,14 +290,46 @@ class LiveRunner:
                     return False
                 self._tick()
             try:
-                self._source.reopen()
+                is_open = self._reopen()
             except SourceLost as again:
                 if not again.recoverable:
                     self._give_up(again)
                     return False
                 continue
+            if not is_open:
+                self._finish(STOPPED)
+                return False
             self._pacer = self._new_pacer()
             return self._same_format()
+
+    def _reopen(self) -> bool:
+        """Reopen the source; return False if the runner is stopped.
+
+        A server may take long to answer, so this has a thread of its own. The stall is reported
+        meanwhile.
+        """
+        failures: list[Exception] = []
+        done = threading.Event()
+
+        def reopen() -> None:
+            try:
+                self._source.reopen()
+            except Exception as error:
+                failures.append(error)
+            finally:
+                done.set()
+
+        threading.Thread(target=reopen, name="input opener", daemon=True).start()
+        while not done.wait(
+            min(_STOP_POLL_S, max(0.0, self._stream.due - self.clock.monotonic()))
+        ):
+            if self._stop.is_set():
+                done.wait(_LAST_REOPENING_S)
+                return False
+            self._tick()
+        if failures:
+            raise failures[0]
+        return True
 
     def _return(self, block: Block) -> None:
         """Go on with the first block after a loss: time goes on and the window is empty again."""

@@ -327,6 +327,53 @@ def test_stopping_while_waiting_for_a_device(engine: Engine) -> None:
     assert source.reopened_at == []
 
 
+def test_a_source_that_takes_long_to_reopen_is_reported_as_stalled(engine: Engine) -> None:
+    clock = ManualClock()
+    missing: list[int] = []
+
+    class Slow(ScriptedSource):
+        def reopen(self) -> None:
+            for _ in range(3):
+                before = runner.stats.states()[State.STALLED]
+                clock.advance(runner.pipeline.config.hop_s)
+                wait_for(lambda: runner.stats.states()[State.STALLED] > before, "a stall")  # noqa: B023
+                missing.append(runner.stats[Counter.DROPPED_SAMPLES])
+
+    script = [*as_blocks(music(1.0, RATE)), lost(), *as_blocks(music(1.0, RATE))]
+
+    def wait(seconds: float) -> bool:
+        clock.advance(seconds)
+        return False
+
+    runner = LiveRunner(Slow(script, clock), engine, clock=clock, wait=wait)
+    with runner:
+        assert runner.join(TIMEOUT_S)
+    assert runner.error is None
+    assert np.diff(missing) == pytest.approx(runner.pipeline.config.hop_s * RATE)
+
+
+def test_stopping_while_a_source_reopens(engine: Engine) -> None:
+    """A server that does not answer must not delay the end."""
+    reopening, answered = threading.Event(), threading.Event()
+
+    class Silent(HangingSource):
+        def read(self, timeout_s: float) -> Block | None:
+            raise lost()
+
+        def reopen(self) -> None:
+            reopening.set()
+            answered.wait(TIMEOUT_S)
+
+    with LiveRunner(Silent(), engine) as runner:
+        queue = runner.hub.subscribe_lossless()
+        assert reopening.wait(TIMEOUT_S)
+        runner.stop()
+        ended = runner.ended
+        answered.set()
+    assert ended
+    assert queue.take()[-1] == End("stopped")
+
+
 def test_losses_of_the_source_are_counted(engine: Engine) -> None:
     clock = ManualClock()
     script = as_blocks(music(2.0, RATE))
