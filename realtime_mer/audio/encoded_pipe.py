@@ -117,6 +117,8 @@ class EncodedPipeSource(SourceBase):
             self._open(_REOPEN_TIMEOUT_S)
         except UserError as error:
             raise SourceLost(str(error), recoverable=self._loop and not self._closed) from None
+        if self._closed:  # meanwhile, by another thread
+            self._decoder.close()
 
     def close(self) -> None:
         self._closed = True

@@ -30,8 +30,8 @@ _CUT = (
     "Input packet size too small",
     "partial file",
 )
-# ffmpeg's exit code does not tell them from the regular end. It also reports an "Input/output error"
-# where a server ends a stream without a length.
+# ffmpeg's exit code does not tell them from the regular end. "Input/output error" may also be the
+# end of a stream without a length.
 _BREAK_OFFS = (
     "Connection timed out",
     "Operation timed out",

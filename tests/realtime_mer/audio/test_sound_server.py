@@ -112,6 +112,14 @@ def test_sources_have_both_names(virtual_microphone: VirtualMicrophone) -> None:
     assert len({device.index for device in devices.values()}) == len(devices)
 
 
+def test_a_description_is_shown_as_one_harmless_line(
+    virtual_microphone: VirtualMicrophone,
+) -> None:
+    virtual_microphone.add_sink("wanted", "Red \x1b[31m\nUSB")
+    names = [device.name for device in list_input_devices()]
+    assert "Monitor of Red \ufffd[31m USB" in names
+
+
 def test_the_environment_chooses_the_default_source(
     virtual_microphone: VirtualMicrophone, monkeypatch: pytest.MonkeyPatch
 ) -> None:

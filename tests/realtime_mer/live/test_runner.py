@@ -255,6 +255,26 @@ def test_the_stall_before_a_loss_is_missing_too(engine: Engine) -> None:
     assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(missed_s * RATE, abs=RATE / 10)
 
 
+def test_the_stall_before_the_rest_of_a_decoder_is_missing_too(engine: Engine) -> None:
+    """When a stream breaks off after a pause, its decoder still gives the last samples."""
+    clock = ManualClock()
+    rest = as_blocks(music(0.1, RATE))
+    script = [*as_blocks(music(1.0, RATE)), *[None] * 20, *rest, lost()]
+    source = ScriptedSource([*script, *as_blocks(music(1.0, RATE))], clock, reopenings=[None])
+    _, runner = run_script(source, engine, clock)
+    missed_s = clock.now - 100.0 - 2.1
+    assert missed_s > 10.0
+    assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(missed_s * RATE, abs=RATE / 10)
+
+
+def test_a_stall_that_ends_is_not_missing(engine: Engine) -> None:
+    clock = ManualClock()
+    script = [*as_blocks(music(1.0, RATE)), *[None] * 20, *as_blocks(music(2.0, RATE)), lost()]
+    source = ScriptedSource([*script, *as_blocks(music(1.0, RATE))], clock, reopenings=[None])
+    _, runner = run_script(source, engine, clock)
+    assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(0.5 * RATE, abs=RATE / 10)
+
+
 def test_what_is_missing_grows_while_a_device_is_away_and_counts_at_the_end(
     engine: Engine,
 ) -> None:
