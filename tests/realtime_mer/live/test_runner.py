@@ -359,7 +359,7 @@ def test_a_source_that_takes_long_to_reopen_is_reported_as_stalled(engine: Engin
                 wait_for(lambda: runner.stats.states()[State.STALLED] > before, "a stall")  # noqa: B023
                 missing.append(runner.stats[Counter.DROPPED_SAMPLES])
 
-    script = [*as_blocks(music(1.0, RATE)), lost(), *as_blocks(music(1.0, RATE))]
+    script: list[Step] = [*as_blocks(music(1.0, RATE)), lost(), *as_blocks(music(1.0, RATE))]
 
     def wait(seconds: float) -> bool:
         clock.advance(seconds)
