@@ -91,7 +91,7 @@ def list_input_devices() -> list[InputDevice]:
         UserError: PortAudio is missing or fails, and there is no sound server.
     """
     server = sound_server()
-    if server is None or not server.sources:
+    if server is None:
         return _portaudio_devices()
     try:
         devices = _portaudio_devices()

@@ -129,6 +129,12 @@ def test_the_environment_chooses_the_default_source(
         assert source.info.name == "Monitor of Küche"
 
 
+def test_a_server_without_sources_offers_no_device(virtual_microphone: VirtualMicrophone) -> None:
+    """PortAudio's device of it would record nothing, and another source later."""
+    virtual_microphone.remove_sink(SINK)
+    assert not {"default", "pulse"} & {device.name for device in list_input_devices()}
+
+
 def test_without_a_server_there_are_no_sources(virtual_microphone: VirtualMicrophone) -> None:
     virtual_microphone.kill()
     assert sound_server() is None
