@@ -142,10 +142,10 @@ class FfmpegDecoder:
 
     @property
     def break_off(self) -> str | None:
-        """Why the connection failed, as a part of a sentence; None if it did not."""
+        """Why the connection failed, in a few words without advice; None if it did not."""
         marks = tuple(f"{self._address}: {reason}" for reason in _BREAK_OFFS)
         lines = [line for line in self._log if line.startswith(marks)]
-        return ffmpeg_reason(lines, address=self._address) if lines else None
+        return ffmpeg_reason(lines, address=self._address).partition(";")[0] if lines else None
 
     def read(self, timeout_s: float) -> Block | None:
         """Return the next block, or None if none arrived within `timeout_s` seconds.
