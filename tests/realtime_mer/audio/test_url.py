@@ -434,6 +434,15 @@ def test_closing_while_it_is_reopened_leaves_no_process(radio: Radio) -> None:
 
 
 @needs_ffmpeg
+def test_a_redirection_may_hold_a_login(radio: Radio) -> None:
+    body = radio.answer("/song.mp3").body
+    radio.answers["/private"] = Answer(body, endless=True, login="me:secret")
+    address = radio.address.replace("//", "//me:secret@")
+    radio.answers["/moved"] = Answer(status=302, headers={"Location": f"{address}/private"})
+    assert plays(f"{radio.address}/moved") == f"{radio.address}/moved"
+
+
+@needs_ffmpeg
 def test_closing_while_ffmpeg_waits_for_a_server_ends_it(radio: Radio) -> None:
     source = UrlSource(f"{radio.address}/radio", open_timeout_s=60.0)
     radio.answers["/radio"] = Answer(mute=True)
