@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 
-_LONE_SURROGATES = re.compile("[\ud800-\udfff]")
+# Lone surrogates, control characters except tab and newline, marks of the direction of text.
+_UNPRINTABLE = re.compile(
+    "[\ud800-\udfff\\0-\\x08\\x0b-\\x1f\\x7f-\\x9f\u202a-\u202e\u2066-\u2069]"
+)
 
 
 def printable(text: str) -> str:
-    """Return valid Unicode: bytes of a file name that are not UTF-8 become U+FFFD."""
-    return _LONE_SURROGATES.sub("\ufffd", text)
+    """Return valid Unicode that a terminal shows as it is.
+
+    Bytes of a file name that are not UTF-8 and control characters, which could clear the screen,
+    become U+FFFD.
+    """
+    return _UNPRINTABLE.sub("\ufffd", text)
 
 
 class UserError(Exception):

@@ -23,6 +23,7 @@ class Answer:
         length: the stated length; None for the true one, 0 for none, as of a live stream.
         endless: send the body again and again until the client goes.
         mute: send nothing after the headers.
+        stops: send nothing after the body, and keep the connection.
         login: "NAME:PASSWORD" without which the status is 401.
     """
 
@@ -33,6 +34,7 @@ class Answer:
     length: int | None = None
     endless: bool = False
     mute: bool = False
+    stops: bool = False
     login: str | None = None
 
 
@@ -85,7 +87,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         for name, value in answer.headers.items():
             self.send_header(name, value)
         length = len(answer.body) if answer.length is None else answer.length
-        if length and not answer.endless and not answer.mute:
+        if length and not (answer.endless or answer.mute or answer.stops):
             self.send_header("Content-Length", str(length))
         self.end_headers()
         if answer.mute:
@@ -94,6 +96,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(answer.body)
         while answer.endless and not self.server.stop.is_set():
             self.wfile.write(answer.body)
+        if answer.stops:
+            self.server.stop.wait(60)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Print nothing."""

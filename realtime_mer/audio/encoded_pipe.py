@@ -82,6 +82,7 @@ class EncodedPipeSource(SourceBase):
         self._closed = False
         self._has_audio = False  # since the decoder was started
         self._decoder: FfmpegDecoder
+        self._output: tuple[int, int] | None = None  # rate in Hz and channels
         # It stays open between the writers of a FIFO, so that none of them meets a closed end.
         self._pipe = open_pipe(stream, _CHUNK_BYTES, follow=self._loop)
         try:
@@ -117,6 +118,8 @@ class EncodedPipeSource(SourceBase):
             self._open(_REOPEN_TIMEOUT_S)
         except UserError as error:
             raise SourceLost(str(error), recoverable=self._loop and not self._closed) from None
+        if self._closed:  # meanwhile, by another thread
+            self._decoder.close()
 
     def close(self) -> None:
         self._closed = True
@@ -136,6 +139,8 @@ class EncodedPipeSource(SourceBase):
                 label=self._name,
                 open_timeout_s=timeout_s,
                 block_s=self._block_s,
+                output_rate_hz=None if self._output is None else self._output[0],
+                output_channels=None if self._output is None else self._output[1],
                 stdin=reading,
             )
         except BaseException:
@@ -151,6 +156,8 @@ class EncodedPipeSource(SourceBase):
             paced=True,
             live=True,
         )
+        # The next writer's format may differ; ffmpeg converts it to the first one.
+        self._output = (self._info.sample_rate_hz, self._info.channels)
 
     def _recognised_head(self, timeout_s: float) -> bytes:
         """Return the first bytes once they are recognised as encoded audio."""

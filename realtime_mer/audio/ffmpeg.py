@@ -8,7 +8,7 @@ import shutil
 import struct
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import IO
 
 from realtime_mer.audio.ffmpeg_messages import ffmpeg_reason
@@ -23,11 +23,19 @@ INSTALL_HINT = "install ffmpeg (Debian, Ubuntu: apt install ffmpeg; macOS: brew 
 # Sun AU: a small header with rate and channels; then samples as big-endian float32.
 _AU_HEADER = struct.Struct(">4sIIIII")
 _STDERR_LINES = 20
+_CANCEL_POLL_S = 0.2
 _CUT = (
     "Error during demuxing",
     "File ended prematurely",
     "Input packet size too small",
     "partial file",
+)
+# ffmpeg's exit code does not tell them from the regular end. "Input/output error" may also be the
+# end of a stream without a length.
+_BREAK_OFFS = (
+    "Connection timed out",
+    "Operation timed out",
+    "Connection reset by peer",
 )
 
 
@@ -48,6 +56,8 @@ class FfmpegDecoder:
         output_rate_hz: resample to this rate in Hz; None keeps the input's own.
         output_channels: mix to this number; None keeps the input's own.
         stdin: a file descriptor for the address `pipe:0`; the caller closes it.
+        is_cancelled: asked again and again until there is audio; where it is true, ffmpeg is
+            stopped and a UserError raised.
 
     Raises:
         UserError: ffmpeg is missing, cannot open the input, or finds no audio in it.
@@ -64,6 +74,7 @@ class FfmpegDecoder:
         output_rate_hz: int | None = None,
         output_channels: int | None = None,
         stdin: int = subprocess.DEVNULL,
+        is_cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         program = ffmpeg_path()
         if program is None:
@@ -98,7 +109,7 @@ class FfmpegDecoder:
         self._undecoded = b""
         self._closed = False
         try:
-            self._pcm = self._read_header(open_timeout_s)
+            self._pcm = self._read_header(open_timeout_s, is_cancelled)
         except BaseException:
             self.close()
             raise
@@ -126,7 +137,15 @@ class FfmpegDecoder:
     def is_cut(self) -> bool:
         """Whether ffmpeg has reported that the input ended too early."""
         marks = (f"{self._address}: Input/output error", *_CUT)
-        return any(mark in line for line in self._log for mark in marks)
+        is_cut = any(mark in line for line in self._log for mark in marks)
+        return is_cut or self.break_off is not None
+
+    @property
+    def break_off(self) -> str | None:
+        """Why the connection failed, in a few words without advice; None if it did not."""
+        marks = tuple(f"{self._address}: {reason}" for reason in _BREAK_OFFS)
+        lines = [line for line in self._log if line.startswith(marks)]
+        return ffmpeg_reason(lines, address=self._address).partition(";")[0] if lines else None
 
     def read(self, timeout_s: float) -> Block | None:
         """Return the next block, or None if none arrived within `timeout_s` seconds.
@@ -164,12 +183,17 @@ class FfmpegDecoder:
         self._process.stderr.close()
         self._process.stdout.close()
 
-    def _read_header(self, timeout_s: float) -> PcmFormat:
+    def _read_header(self, timeout_s: float, is_cancelled: Callable[[], bool]) -> PcmFormat:
         clock = SystemClock()
         deadline = clock.monotonic() + timeout_s
         data = b""
         while len(data) < _AU_HEADER.size or len(data) < struct.unpack_from(">I", data, 4)[0]:
-            chunk = self._pipe.read(max(0.0, deadline - clock.monotonic()))
+            left = deadline - clock.monotonic()
+            chunk = self._pipe.read(min(max(0.0, left), _CANCEL_POLL_S))
+            if is_cancelled():
+                raise UserError(f"{self._label} was closed")
+            if chunk is None and left > _CANCEL_POLL_S:
+                continue
             if chunk is None:
                 raise UserError(f"{self._label} delivered no audio within {timeout_s:.0f} s")
             if not chunk:

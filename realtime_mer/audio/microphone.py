@@ -24,7 +24,7 @@ from realtime_mer.audio.source import (
     SourceLost,
 )
 from realtime_mer.clock import Clock, SystemClock
-from realtime_mer.errors import UserError
+from realtime_mer.errors import UserError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,7 +91,7 @@ def list_input_devices() -> list[InputDevice]:
         UserError: PortAudio is missing or fails, and there is no sound server.
     """
     server = sound_server()
-    if server is None or not server.sources:
+    if server is None:
         return _portaudio_devices()
     try:
         devices = _portaudio_devices()
@@ -109,7 +109,7 @@ def _server_devices(server: SoundServer, first_index: int) -> list[InputDevice]:
     return [
         InputDevice(
             index=index,
-            name=source.description,
+            name=_one_line(source.description),
             host_api=server.program,
             channels=source.channels,
             sample_rate_hz=source.sample_rate_hz,
@@ -131,7 +131,7 @@ def _portaudio_devices() -> list[InputDevice]:
         return [
             InputDevice(
                 index=int(device["index"]),
-                name=str(device["name"]),
+                name=_one_line(str(device["name"])),
                 host_api=str(apis[device["hostapi"]]["name"]),
                 channels=int(device["max_input_channels"]),
                 sample_rate_hz=round(device["default_samplerate"]),
@@ -221,6 +221,11 @@ def device_list(devices: Sequence[InputDevice]) -> str:
     )
 
 
+def _one_line(name: str) -> str:
+    """Return a device's name as it can be shown; devices and programs choose it freely."""
+    return " ".join(printable(name).split())
+
+
 def _names(device: InputDevice) -> tuple[str, ...]:
     """Return the names of a device in lower case."""
     names = (device.name, f"{device.name}, {device.host_api}", device.source or device.name)
@@ -302,6 +307,8 @@ class MicrophoneSource(SourceBase):
         self._device = self._same_device(self._devices_now())
         self._prepare(self._info.sample_rate_hz, self._info.channels)
         self._start()
+        if self._closed:  # meanwhile, by another thread
+            self._stop()
 
     def close(self) -> None:
         self._closed = True

@@ -99,10 +99,11 @@ class UrlSource(SourceBase):
         except EndOfStream:
             if self._closed or (self._is_finite and not self._decoder.is_cut):
                 raise
+            reason = "was ended by the server" + (" too early" if self._is_finite else "")
+            if (error := self._decoder.break_off) is not None:
+                reason = f"broke off: {error}"
             raise SourceLost(
-                f"{self._info.name} was ended by the server"
-                f"{' too early' if self._is_finite else ''}",
-                recoverable=not self._is_finite,
+                f"{self._info.name} {reason}", recoverable=not self._is_finite
             ) from None
         except SourceLost as lost:
             # A file that broke off would start again from its beginning.
@@ -128,6 +129,8 @@ class UrlSource(SourceBase):
         Raises:
             UserError: the address cannot be played.
         """
+        if self._closed:
+            raise UserError(f"{label} was closed")
         answer = None
         if address.startswith(("http:", "https:")) and ffmpeg_path() is not None:
             try:
@@ -149,6 +152,7 @@ class UrlSource(SourceBase):
                 label=label,
                 open_timeout_s=self._open_timeout_s,
                 block_s=self._block_s,
+                is_cancelled=lambda: self._closed,
             )
         except UserError:
             if other is None:
@@ -180,7 +184,9 @@ class UrlSource(SourceBase):
             try:
                 address = _checked(resolve_at_address(entry, answer.address))
                 name = without_password(address)
-                return self._connect(address, f"'{name}', from {label},", depth + 1)
+                return self._connect(
+                    address, f"'{name}', from {label.removesuffix(',')},", depth + 1
+                )
             except UserError as error:
                 errors.append(error)
         raise errors[0]
@@ -214,9 +220,10 @@ def _checked(url: str) -> str:
         UserError: the scheme is not supported, or the address is not valid.
     """
     scheme = url.partition(":")[0].lower()
+    shown = re.sub("//.*@", "//", url)  # also where it has no valid form
     if scheme not in SCHEMES:
         raise UserError(
-            f"'{url}': addresses that start with {scheme}:// cannot be played; "
+            f"'{shown}': addresses that start with {scheme}:// cannot be played; "
             f"use one of {', '.join(sorted(SCHEMES))}"
         )
     try:
@@ -225,7 +232,6 @@ def _checked(url: str) -> str:
     except ValueError:
         is_complete = False
     if not is_complete:
-        shown = re.sub("//.*@", "//", url)
         raise UserError(f"'{shown}' is not a valid address; write it as {scheme}://HOST:PORT/PATH")
     if scheme in _SAME_AS_HTTP:
         scheme = "http"

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from realtime_mer.audio.encoded_format import EncodedFormat, encoded_format
@@ -86,6 +87,22 @@ def _answer(address: str, timeout_s: float) -> WebAnswer | UserError | None:
         return UserError(ffmpeg_reason([str(reason)], address=address))
 
 
+class _RedirectHandler(urllib.request.HTTPRedirectHandler):
+    """Follows a redirection also to an address with a login."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        new = super().redirect_request(req, fp, code, msg, headers, newurl)
+        return None if new is None else _request(new.full_url)
+
+
 def _opener() -> urllib.request.OpenerDirector:
     """Return an opener for http and https only, also after redirections."""
     opener = urllib.request.OpenerDirector()
@@ -93,7 +110,7 @@ def _opener() -> urllib.request.OpenerDirector:
         urllib.request.ProxyHandler,
         urllib.request.HTTPHandler,
         urllib.request.HTTPSHandler,
-        urllib.request.HTTPRedirectHandler,
+        _RedirectHandler,
         urllib.request.HTTPDefaultErrorHandler,
         urllib.request.HTTPErrorProcessor,
         urllib.request.UnknownHandler,

@@ -40,6 +40,9 @@ LAST_RETRY_S = 10.0
 # A late stream catches up on at most this much audio at once, so that it can be stopped quickly.
 MAX_CATCH_UP_S = 10.0
 MAX_SPEED = 1000.0
+_STOP_POLL_S = 0.1
+_RESUMED_S = 1.0  # how much audio ends a stall: a decoder gives its rest when the stream breaks off
+_LAST_REOPENING_S = 1.0  # how long `stop` leaves a source to break off its `reopen`
 
 Wait = Callable[[float], bool]
 """Waits the given number of seconds; returns True at once if the runner is stopped."""
@@ -104,6 +107,7 @@ class LiveRunner:
         self._pause = FIRST_RETRY_S
         self._heard_until = 0.0  # when the last sample was available, or counted as missed
         self._missed_s = 0.0  # since the input is away
+        self._resumed_s = _RESUMED_S  # seconds of audio since the last stall
 
     def start(self) -> None:
         """Start the thread."""
@@ -234,7 +238,7 @@ class LiveRunner:
             # Process all waiting audio with a single update, so that the delay cannot grow.
             ended = self._read_backlog(blocks)
             arrived_at = self._arrival_time(blocks[-1])
-        self._heard_until = arrived_at
+        self._hear(sum(len(b.samples) for b in blocks), arrived_at)
         self._compute(
             self._stream.feed_requests(
                 block.samples if len(blocks) == 1 else np.concatenate([b.samples for b in blocks]),
@@ -246,6 +250,15 @@ class LiveRunner:
         )
         if ended is not None:
             raise ended
+
+    def _hear(self, samples: int, arrived_at: float) -> None:
+        """Note until when audio was heard, for the case that the input is lost next."""
+        duration_s = samples / self.info.sample_rate_hz
+        self._resumed_s = duration_s + (0.0 if self._stream.stalled else self._resumed_s)
+        is_rest = self._resumed_s < _RESUMED_S
+        self._heard_until = (
+            min(arrived_at, self._heard_until + duration_s) if is_rest else arrived_at
+        )
 
     def _read_backlog(self, blocks: list[Block]) -> Exception | None:
         """Append all waiting blocks to `blocks`; return the exception that ended the source."""
@@ -288,20 +301,51 @@ class LiveRunner:
                     return False
                 self._tick()
             try:
-                self._source.reopen()
+                is_open = self._reopen()
             except SourceLost as again:
                 if not again.recoverable:
                     self._give_up(again)
                     return False
                 continue
+            if not is_open:
+                self._finish(STOPPED)
+                return False
             self._pacer = self._new_pacer()
             return self._same_format()
+
+    def _reopen(self) -> bool:
+        """Reopen the source; return False if the runner is stopped.
+
+        A server may take long to answer, so this has a thread of its own. The stall is reported
+        meanwhile.
+        """
+        failures: list[Exception] = []
+        done = threading.Event()
+
+        def reopen() -> None:
+            try:
+                self._source.reopen()
+            except Exception as error:
+                failures.append(error)
+            finally:
+                done.set()
+
+        threading.Thread(target=reopen, name="input opener", daemon=True).start()
+        while not done.wait(min(_STOP_POLL_S, max(0.0, self._stream.due - self.clock.monotonic()))):
+            if self._stop.is_set():
+                done.wait(_LAST_REOPENING_S)
+                return False
+            self._tick()
+        if failures:
+            raise failures[0]
+        return True
 
     def _return(self, block: Block) -> None:
         """Go on with the first block after a loss: time goes on and the window is empty again."""
         arrived_at = self.clock.monotonic() if block.captured_at is None else block.captured_at
         self._count_missed(arrived_at - len(block.samples) / self.info.sample_rate_hz)
         self._away = False
+        self._heard_until = arrived_at
         self.stats.add(Counter.REOPENS)
         self._compute(self._stream.skip_requests(round(self._missed_s * self.info.sample_rate_hz)))
         self.hub.publish(

@@ -1,4 +1,4 @@
-"""Texts that programs and terminals receive are valid Unicode, whatever a file is called."""
+"""Texts that programs and terminals receive are harmless, whatever a file is called."""
 
 import os
 
@@ -18,6 +18,11 @@ def test_bytes_of_a_name_that_are_not_utf_8_are_replaced() -> None:
     assert str(lost) == "caf\ufffd 🎵.wav breaks off"
     info = Input(InputKind.FILE, NAME, 44_100, 2, paced=True, live=False)
     assert info.name == "caf\ufffd 🎵.wav"
+
+
+def test_control_characters_do_not_reach_a_terminal() -> None:
+    assert printable("a\x1b[2J\r\x7f\x9b\u202eb\tc") == "a\ufffd[2J\ufffd\ufffd\ufffd\ufffdb\tc"
+    assert str(UserError("there is no \x1b[2Jsong")) == "there is no \ufffd[2Jsong"
 
 
 def test_other_text_stays() -> None:

@@ -187,6 +187,28 @@ def test_with_loop_the_next_writer_of_a_fifo_goes_on(song: Path, tmp_path: Path)
         thread.join()
 
 
+@needs_ffmpeg
+def test_the_next_writer_of_a_fifo_may_have_another_format(song: Path, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    other = tmp_path / "other.flac"
+    soundfile.write(other, music(2, 22_050), 22_050)
+    thread = threading.Thread(target=fifo.write_bytes, args=(song.read_bytes(),))
+    thread.start()
+    with EncodedPipeSource(fifo, loop=True, name="fifo") as source:
+        info = source.info
+        assert isinstance(read_all(source)[1], SourceLost)
+        thread.join()
+        thread = threading.Thread(target=fifo.write_bytes, args=(other.read_bytes(),))
+        thread.start()
+        source.reopen()
+        samples = read_all(source)[0]
+        thread.join()
+        assert source.info == info
+    assert samples.shape[1] == 2
+    assert len(samples) == pytest.approx(2 * RATE_HZ, abs=100)
+
+
 SHOW = """
 from realtime_mer.audio.open_input import open_source
 with open_source("-", pcm="auto") as source:

@@ -321,6 +321,19 @@ def test_a_sound_system_that_hangs_does_not_block_the_source(
     source.close()
 
 
+def test_closing_while_it_is_reopened_leaves_no_stream(portaudio: FakePortAudio) -> None:
+    source = MicrophoneSource("usb")
+    source.close()
+    source.reopen()
+    assert [stream.closed for stream in portaudio.streams] == [True, True]
+
+
+def test_the_name_of_a_device_is_one_harmless_line(portaudio: FakePortAudio) -> None:
+    portaudio.listed = ["HDA Intel", "USB\x1b[31m  Audio\n17"]
+    with MicrophoneSource("usb") as source:
+        assert source.info.name == "USB\ufffd[31m Audio 17"
+
+
 def test_closing_ends_a_waiting_read(portaudio: FakePortAudio) -> None:
     source = MicrophoneSource("usb")
     outcome: list[BaseException] = []

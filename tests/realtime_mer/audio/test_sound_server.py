@@ -112,6 +112,14 @@ def test_sources_have_both_names(virtual_microphone: VirtualMicrophone) -> None:
     assert len({device.index for device in devices.values()}) == len(devices)
 
 
+def test_a_description_is_shown_as_one_harmless_line(
+    virtual_microphone: VirtualMicrophone,
+) -> None:
+    virtual_microphone.add_sink("wanted", "Red \x1b[31m\nUSB")
+    names = [device.name for device in list_input_devices()]
+    assert "Monitor of Red \ufffd[31m USB" in names
+
+
 def test_the_environment_chooses_the_default_source(
     virtual_microphone: VirtualMicrophone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +127,12 @@ def test_the_environment_chooses_the_default_source(
     monkeypatch.setenv("PULSE_SOURCE", "wanted.monitor")
     with MicrophoneSource("default") as source:
         assert source.info.name == "Monitor of Küche"
+
+
+def test_a_server_without_sources_offers_no_device(virtual_microphone: VirtualMicrophone) -> None:
+    """PortAudio's device of it would record nothing, and another source later."""
+    virtual_microphone.remove_sink(SINK)
+    assert not {"default", "pulse"} & {device.name for device in list_input_devices()}
 
 
 def test_without_a_server_there_are_no_sources(virtual_microphone: VirtualMicrophone) -> None:

@@ -1,15 +1,18 @@
 import shutil
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import soundfile
+from live_support import wait_for
 from support import music
 from support_audio import read_all
 from support_radio import Answer, Radio, running_radio
 
+from realtime_mer.audio import url
 from realtime_mer.audio.source import EndOfStream, InputKind, SourceLost
 from realtime_mer.audio.url import UrlSource, looks_like_url, without_password
 from realtime_mer.errors import UserError
@@ -94,6 +97,13 @@ def test_an_address_that_is_none_is_an_error(url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["ftp://me:secret@x/", "mms://me:s/secret@x/"])
+def test_a_password_is_not_shown_where_the_scheme_is_not_supported(url: str) -> None:
+    with pytest.raises(UserError, match=r"'(ftp|mms)://x/': addresses that start with") as caught:
+        UrlSource(url)
+    assert "secret" not in str(caught.value)
+
+
 def test_without_ffmpeg_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -170,7 +180,7 @@ def test_a_playlist_plays_the_first_entry_that_can_be_played(radio: Radio) -> No
     ("text", "sentence"),
     [
         ("#EXTM3U\n", "/list' is a playlist without entries"),
-        ("/list\n", "leads from playlist to playlist"),
+        ("/list\n", "from '[^,]*', leads from playlist to playlist"),
         ("/gone\n", "/gone', from '.*/list', cannot be played: .*404"),
         ("file:///etc/passwd\n", "addresses that start with file:// cannot be played"),
         ("C:\\song.mp3\n", "addresses that start with c:// cannot be played"),
@@ -417,5 +427,55 @@ def test_chained_ogg_is_played_through_its_stream_changes(radio: Radio, song: Pa
 def test_closing_while_it_is_reopened_leaves_no_process(radio: Radio) -> None:
     source = UrlSource(f"{radio.address}/radio")
     source.close()
-    source.reopen()
+    with pytest.raises(SourceLost, match="was closed") as caught:
+        source.reopen()
+    assert not caught.value.recoverable
     assert source._decoder._process.poll() is not None
+
+
+@needs_ffmpeg
+def test_a_redirection_may_hold_a_login(radio: Radio) -> None:
+    body = radio.answer("/song.mp3").body
+    radio.answers["/private"] = Answer(body, endless=True, login="me:secret")
+    address = radio.address.replace("//", "//me:secret@")
+    radio.answers["/moved"] = Answer(status=302, headers={"Location": f"{address}/private"})
+    assert plays(f"{radio.address}/moved") == f"{radio.address}/moved"
+
+
+@needs_ffmpeg
+def test_closing_while_ffmpeg_waits_for_a_server_ends_it(radio: Radio) -> None:
+    source = UrlSource(f"{radio.address}/radio", open_timeout_s=60.0)
+    radio.answers["/radio"] = Answer(mute=True)
+    seen = len(radio.requests)
+    failures: list[SourceLost] = []
+
+    def reopen() -> None:
+        try:
+            source.reopen()
+        except SourceLost as lost:
+            failures.append(lost)
+
+    thread = threading.Thread(target=reopen)
+    thread.start()
+    wait_for(lambda: len(radio.requests) == seen + 2, "ffmpeg's request")
+    source.close()
+    thread.join(20.0)
+    assert not thread.is_alive()
+    assert not failures[0].recoverable
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("is_song", [False, True])
+def test_a_server_that_stops_sending_is_no_end(
+    radio: Radio, monkeypatch: pytest.MonkeyPatch, is_song: bool
+) -> None:
+    monkeypatch.setattr(url, "_READ_TIMEOUT_US", 1_000_000)
+    song = radio.answer("/song.mp3").body
+    first = Answer(song, stops=True, headers={"Content-Length": "1000000"} if is_song else {})
+    gone = Answer(b"off the air", "text/plain", 404)
+    radio.answers["/station"] = [first, first, gone]
+    with UrlSource(f"{radio.address}/station") as source:
+        end = read_all(source)[1]
+    assert isinstance(end, SourceLost)
+    assert end.recoverable != is_song
+    assert "does not answer in time" in str(end)

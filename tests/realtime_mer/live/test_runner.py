@@ -255,6 +255,26 @@ def test_the_stall_before_a_loss_is_missing_too(engine: Engine) -> None:
     assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(missed_s * RATE, abs=RATE / 10)
 
 
+def test_the_stall_before_the_rest_of_a_decoder_is_missing_too(engine: Engine) -> None:
+    """When a stream breaks off after a pause, its decoder still gives the last samples."""
+    clock = ManualClock()
+    rest = as_blocks(music(0.1, RATE))
+    script = [*as_blocks(music(1.0, RATE)), *[None] * 20, *rest, lost()]
+    source = ScriptedSource([*script, *as_blocks(music(1.0, RATE))], clock, reopenings=[None])
+    _, runner = run_script(source, engine, clock)
+    missed_s = clock.now - 100.0 - 2.1
+    assert missed_s > 10.0
+    assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(missed_s * RATE, abs=RATE / 10)
+
+
+def test_a_stall_that_ends_is_not_missing(engine: Engine) -> None:
+    clock = ManualClock()
+    script = [*as_blocks(music(1.0, RATE)), *[None] * 20, *as_blocks(music(2.0, RATE)), lost()]
+    source = ScriptedSource([*script, *as_blocks(music(1.0, RATE))], clock, reopenings=[None])
+    _, runner = run_script(source, engine, clock)
+    assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(0.5 * RATE, abs=RATE / 10)
+
+
 def test_what_is_missing_grows_while_a_device_is_away_and_counts_at_the_end(
     engine: Engine,
 ) -> None:
@@ -325,6 +345,53 @@ def test_stopping_while_waiting_for_a_device(engine: Engine) -> None:
     items, _ = run_script(source, engine, clock, wait=lambda seconds: True)
     assert items[-1] == End("stopped")
     assert source.reopened_at == []
+
+
+def test_a_source_that_takes_long_to_reopen_is_reported_as_stalled(engine: Engine) -> None:
+    clock = ManualClock()
+    missing: list[int] = []
+
+    class Slow(ScriptedSource):
+        def reopen(self) -> None:
+            for _ in range(3):
+                before = runner.stats.states()[State.STALLED]
+                clock.advance(runner.pipeline.config.hop_s)
+                wait_for(lambda: runner.stats.states()[State.STALLED] > before, "a stall")  # noqa: B023
+                missing.append(runner.stats[Counter.DROPPED_SAMPLES])
+
+    script: list[Step] = [*as_blocks(music(1.0, RATE)), lost(), *as_blocks(music(1.0, RATE))]
+
+    def wait(seconds: float) -> bool:
+        clock.advance(seconds)
+        return False
+
+    runner = LiveRunner(Slow(script, clock), engine, clock=clock, wait=wait)
+    with runner:
+        assert runner.join(TIMEOUT_S)
+    assert runner.error is None
+    assert np.diff(missing) == pytest.approx(runner.pipeline.config.hop_s * RATE)
+
+
+def test_stopping_while_a_source_reopens(engine: Engine) -> None:
+    """A server that does not answer must not delay the end."""
+    reopening, answered = threading.Event(), threading.Event()
+
+    class Silent(HangingSource):
+        def read(self, timeout_s: float) -> Block | None:
+            raise lost()
+
+        def reopen(self) -> None:
+            reopening.set()
+            answered.wait(TIMEOUT_S)
+
+    with LiveRunner(Silent(), engine) as runner:
+        queue = runner.hub.subscribe_lossless()
+        assert reopening.wait(TIMEOUT_S)
+        runner.stop()
+        ended = runner.ended
+        answered.set()
+    assert ended
+    assert queue.take()[-1] == End("stopped")
 
 
 def test_losses_of_the_source_are_counted(engine: Engine) -> None:
