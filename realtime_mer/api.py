@@ -21,7 +21,7 @@ from realtime_mer.audio.microphone import InputDevice, list_input_devices
 from realtime_mer.audio.open_input import open_file_or_demo, open_source
 from realtime_mer.audio.source import Input, InputKind, blocks_of
 from realtime_mer.audio.url import looks_like_url
-from realtime_mer.core.config import MAX_CHANNELS, PipelineConfig, Range, check_format
+from realtime_mer.core.config import MAX_CHANNELS, MAX_SAMPLE, PipelineConfig, Range, check_format
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.recording import analyze_requests
 from realtime_mer.core.requests import run
@@ -34,7 +34,6 @@ HOP_S = 0.5
 SILENCE_DB = -60.0
 # Long blocks are faster; the estimates do not depend on the block length.
 BLOCK_S = 1.0
-MAX_PEAK = 100.0  # 40 dB above full scale: probably integers that were not scaled
 
 _default_model: Model | None = None
 _default_model_lock = threading.Lock()
@@ -381,7 +380,7 @@ def _as_float32(samples: NDArray[Any], name: str) -> NDArray[np.float32]:
             "1.0, int16 or int32"
         )
     peak = float(np.max(np.abs(samples), initial=0.0))
-    if MAX_PEAK < peak < np.inf:
+    if MAX_SAMPLE < peak < np.inf:
         raise UserError(
             f"{name} reaches {peak:g}, but the full scale of floating-point audio is 1.0; divide "
             "it by its full scale, for example by 32768"

@@ -33,11 +33,11 @@ class UserError(Exception):
 
 
 class BadSamplesError(UserError):
-    """A block of audio contains NaN or infinite values.
+    """A block of audio contains values that cannot be samples: NaN, infinite or far too large.
 
     Attributes:
         position: index of the first bad sample frame in the block.
-        count: number of NaN or infinite values in the block.
+        count: number of bad values in the block.
         value: the first of them.
     """
 
@@ -46,6 +46,7 @@ class BadSamplesError(UserError):
         self.count = count
         self.value = value
         super().__init__(
-            f"the audio contains {count} value(s) that are not finite numbers "
-            f"(first: {value} at sample {position} of the block); check its source"
+            f"the audio contains {count} value(s) that are not finite or far above the full scale "
+            f"of 1 (first: {value:g} at sample {position} of the block); check the sample format "
+            "of its source"
         )

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+from mer_engine import Engine, Inference
 from numpy.typing import NDArray
 
 from realtime_mer.core.types import Estimate, FastValues, Latency, ScaledValues, State
@@ -52,6 +53,38 @@ class ManualClock:
 
     def utc(self) -> datetime:
         return self._start + timedelta(seconds=self.now - 100.0)
+
+
+class FaultyEngine:
+    """An engine of which the given calls return a number that is not finite, in one output.
+
+    Args:
+        engine: computes everything else.
+        field: name of the output in `Inference`.
+        calls: numbers of the faulty calls, from 0.
+        value: in the place of the output's last number.
+    """
+
+    def __init__(
+        self, engine: Engine, field: str, calls: Iterable[int], value: float = np.nan
+    ) -> None:
+        self.info, self.backend = engine.info, engine.backend
+        self._engine, self._field, self._faulty, self._value = engine, field, set(calls), value
+        self.calls = 0
+
+    def infer(
+        self,
+        frames: NDArray[np.float32],
+        cached_maps: NDArray[np.float32],
+        past: NDArray[np.float32],
+    ) -> Inference:
+        inference = self._engine.infer(frames, cached_maps, past)
+        self.calls += 1
+        if self.calls - 1 not in self._faulty:
+            return inference
+        output = getattr(inference, self._field).copy()
+        output[..., -1] = self._value
+        return inference._replace(**{self._field: output})
 
 
 def music(

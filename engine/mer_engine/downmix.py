@@ -50,26 +50,19 @@ class Downmix:
         self._earlier: deque[NDArray[np.float64]] = deque(maxlen=SEGMENTS)
         self._before = self._weights = self._mean
 
-    def mean(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the mean of the channels of a block [n, channels], float32 [n]."""
-        return samples[:, 0] if samples.shape[1] == 1 else samples @ self._mean
-
-    def mix(
-        self, samples: NDArray[np.float32], mean: NDArray[np.float32] | None = None
-    ) -> NDArray[np.float32]:
+    def mix(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Mix the next block.
 
         Args:
             samples: float32 [n, channels], finite.
-            mean: `mean(samples)`, where it was computed already.
 
         Returns:
             float32 [n]: exactly the mean of the channels, unless they cancel.
         """
-        mixed = self.mean(samples) if mean is None else mean
         if samples.shape[1] == 1:
-            return mixed
-        mean, start = mixed, 0
+            return samples[:, 0]
+        mixed = mean = samples @ self._mean
+        start = 0
         while start < len(samples):
             stop = min(start + self._length - self._position, len(samples))
             part = samples[start:stop]

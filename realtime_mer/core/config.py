@@ -18,6 +18,9 @@ MIN_LEVEL_DB = -120.0
 MIN_SAMPLE_RATE_HZ = 8_000
 MAX_SAMPLE_RATE_HZ = 192_000
 MAX_CHANNELS = 64
+# Values beyond this are no audio: 24 dB above full scale, which hot mixes and peaks between samples
+# stay far below, and integers that were taken for floating-point numbers reach at once.
+MAX_SAMPLE = 16.0
 
 
 class Range(StrEnum):

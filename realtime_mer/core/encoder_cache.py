@@ -62,8 +62,12 @@ class EncoderCache:
         self._frames.skip(steps * self._info.frames_per_step)
         self._window.clear()
 
-    def encode_window(self, tick: int, steps: int) -> Computation[Inference]:
-        """Infer the window of `steps` steps that ends at `tick`, the end of the newest frame."""
+    def encode_window(self, tick: int, steps: int) -> Computation[Inference | None]:
+        """Infer the window of `steps` steps that ends at `tick`, the end of the newest frame.
+
+        None if the engine returned a number that is not finite. Nothing of it is kept: the next
+        window encodes the same frames again.
+        """
         past, new_steps = self._window.past(tick, steps)
         return (yield from self._encode(tick, new_steps, past))
 
@@ -71,7 +75,9 @@ class EncoderCache:
         """Store the embedding of the step that ends at `tick`, for later windows."""
         yield from self._encode(tick, 1, self._window.empty)
 
-    def _encode(self, tick: int, steps: int, past: NDArray[np.float32]) -> Computation[Inference]:
+    def _encode(
+        self, tick: int, steps: int, past: NDArray[np.float32]
+    ) -> Computation[Inference | None]:
         """Encode the newest `steps` steps and store their embeddings.
 
         Args:
@@ -84,13 +90,18 @@ class EncoderCache:
         # Where a piece starts within a step, encode the frames before its first whole step alone.
         early = end - steps * size - self._maps.end
         if early > 0:
-            yield from self._infer(self._maps.end + early, -(-early // size), past[:0])
+            first = yield from self._infer(self._maps.end + early, -(-early // size), past[:0])
+            if first is None:
+                return None
         inference = yield from self._infer(end, steps, past)
-        self._window.put(tick, inference.steps[0])
+        if inference is not None:
+            self._window.put(tick, inference.steps[0])
         return inference
 
-    def _infer(self, end: int, steps: int, past: NDArray[np.float32]) -> Computation[Inference]:
-        """Call the engine for the frames up to `end` and cache their maps."""
+    def _infer(
+        self, end: int, steps: int, past: NDArray[np.float32]
+    ) -> Computation[Inference | None]:
+        """Call the engine for the frames up to `end` and cache their maps; None: see above."""
         # At least one frame: where all have maps already, the newest is encoded again.
         start = min(self._maps.end, end - 1)
         context = self._info.map_context + steps * self._info.frames_per_step - (end - start)
@@ -99,6 +110,8 @@ class EncoderCache:
             self._maps.before(start, context)[None],
             past[None],
         )
+        if not all(output is None or np.isfinite(output).all() for output in inference):
+            return None
         self._maps.append(inference.maps[0, self._maps.end - start :])
         self._frames.release(end - 1)
         return inference

@@ -30,6 +30,14 @@ from realtime_mer.errors import UserError
 MAX_FILLED_LOSS_S = 0.5
 
 
+def faulty_engine(engine: Engine) -> str:
+    """Return what the user must know if `Pipeline.faulty_updates` is not 0."""
+    return (
+        f"the backend {engine.backend} returned numbers that are not finite, and the last values "
+        "were repeated instead; if it goes on, choose another --backend"
+    )
+
+
 class Pipeline:
     """Resampler, silence detection, front-end, encoder, lag window, gate, estimate: one stream.
 
@@ -51,6 +59,8 @@ class Pipeline:
         lag_order: length of the lag window in steps.
         input_samples: sample frames of input so far, lost ones included.
         skipped_updates: estimates that were left out, by `only_latest` or by `slow_down`.
+        faulty_updates: estimates that repeat the last values, because the engine returned numbers
+            that are not finite.
     """
 
     def __init__(
@@ -87,7 +97,7 @@ class Pipeline:
         if self.config.range_of(info) is Range.MUSIC:
             value_range = ValueRange(info, adapt=self.config.adapt)
         self._builder = EstimateBuilder(info, self.lag_order, self.clock, value_range)
-        self.skipped_updates = 0
+        self.skipped_updates = self.faulty_updates = 0
         self.reset()
 
     def reset(self) -> None:
@@ -147,7 +157,7 @@ class Pipeline:
                 `skipped_updates`, for a stream that is late.
 
         Raises:
-            BadSamplesError: NaN or infinite values; the block was not processed.
+            BadSamplesError: NaN, infinite or far too large values; the block was not processed.
             UserError: another number of channels.
         """
         return run(self.engine, self.feed_requests(block, only_latest=only_latest))
@@ -299,16 +309,19 @@ class Pipeline:
         if steps:
             # Encoded in a short silence, and in speech and noise too: the piece may continue.
             inference = yield from self._encoder.encode_window(self._tick, steps)
+            self.faulty_updates += inference is None
             if not self._silence.silent:
-                self._gate.update(inference.sound)
+                if inference is not None:
+                    self._gate.update(inference.sound)
                 if self._gate.state is not None:
                     state = self._gate.state
                     self._movement.restart()
                 else:
                     state = State.TRACKING if steps == self.lag_order else State.SETTLING
-                    whole = self._builder.update(
-                        inference, steps, self._movement.rise_db, t=self.t, state=state
-                    )
+                    if inference is not None:
+                        whole = self._builder.update(
+                            inference, steps, self._movement.rise_db, t=self.t, state=state
+                        )
         if self._silence.silent:
             state = State.SILENCE
         return self._builder.build(

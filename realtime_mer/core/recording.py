@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime_mer.core.pipeline import Pipeline
+from realtime_mer.core.pipeline import Pipeline, faulty_engine
 from realtime_mer.core.requests import Computation
+from realtime_mer.core.resample import without_bad_samples
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import BadSamplesError, UserError
 
@@ -31,17 +33,27 @@ def analyze_requests(
         Number of sample frames.
 
     Raises:
-        UserError: a sample is not finite, or the recording is too short for an estimate.
+        UserError: a sample is not finite, or the recording is too short for an estimate. At the
+            end, after all estimates: samples were far too large and counted as silence, or the
+            engine failed for some windows.
     """
     frames = count = 0
+    problems: list[str] = []
     for block in blocks:
         try:
             estimates = yield from pipeline.feed_requests(block)
         except BadSamplesError as error:
-            raise UserError(
-                f"{name}: sample {frames + error.position} is not a finite number "
-                f"({error.value}); repair the audio"
-            ) from error
+            position = frames + error.position
+            if not math.isfinite(error.value):
+                raise UserError(
+                    f"{name}: sample {position} is not a finite number ({error.value}); repair "
+                    "the audio"
+                ) from error
+            problems = problems or [
+                f"{name}: sample {position} is {error.value:g}, far above the full scale of 1; "
+                "such values count as silence; repair the audio"
+            ]
+            estimates = yield from pipeline.feed_requests(without_bad_samples(block))
         add(estimates)
         count += len(estimates)
         frames += len(block)
@@ -51,4 +63,8 @@ def analyze_requests(
     if not count:
         duration_s = frames / pipeline.sample_rate_hz
         raise UserError(f"{name} lasts {duration_s:.2f} s; at least half a second is needed")
+    if pipeline.faulty_updates:
+        problems.append(f"{name}: {faulty_engine(pipeline.engine)}")
+    if problems:
+        raise UserError(". ".join(problems))
     return frames

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import soxr
 from mer_engine.downmix import Downmix
 from numpy.typing import NDArray
 
-from realtime_mer.core.config import check_format
+from realtime_mer.core.config import MAX_SAMPLE, check_format
 from realtime_mer.core.polyphase import Polyphase, has_polyphase, polyphase
 from realtime_mer.errors import BadSamplesError, UserError
 
@@ -74,7 +72,7 @@ class StreamResampler:
 
         Raises:
             UserError: another number of channels.
-            BadSamplesError: NaN or infinite values.
+            BadSamplesError: NaN, infinite values, or values beyond `MAX_SAMPLE`.
         """
         samples = np.asarray(block, dtype=np.float32)
         if samples.ndim == 1:
@@ -83,22 +81,14 @@ class StreamResampler:
             raise UserError(
                 f"a block has the shape {np.shape(block)}; {self.channels} channel(s) were declared"
             )
-        # One pass over the energy shows that nearly every block is clean. Only if the energy is
-        # not finite, because of a bad or a very large value, the samples are checked one by one.
+        # No sample is larger than the energy of all. This one pass shows that most blocks are
+        # clean; only long and loud ones, and those with a bad value, are checked one by one.
+        flat = samples.ravel()
         with np.errstate(invalid="ignore", over="ignore"):
-            mean = self._downmix.mean(samples)
-            energy = float(np.dot(mean, mean))
-        if not math.isfinite(energy):
-            self._check_finite(samples)
-        return self._downmix.mix(samples, mean)
-
-    def _check_finite(self, samples: NDArray[np.float32]) -> None:
-        finite = np.isfinite(samples)
-        if finite.all():
-            return
-        position = int(np.argmin(finite.all(axis=1)))
-        bad = samples[position][~finite[position]]
-        raise BadSamplesError(position, int(np.size(finite) - finite.sum()), float(bad[0]))
+            energy = float(np.dot(flat, flat))
+        if not energy <= MAX_SAMPLE**2:
+            _check_samples(samples)
+        return self._downmix.mix(samples)
 
     def push(
         self, mono: NDArray[np.float32], *, urgent: bool = True, last: bool = False
@@ -121,6 +111,24 @@ class StreamResampler:
         if self._stream is None:
             return samples.copy()
         return self._stream.push(samples, last=last)
+
+
+def without_bad_samples(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a copy with silence in the place of what raises `BadSamplesError`, same shape."""
+    return np.where(_is_sample(samples), samples, np.float32(0.0))
+
+
+def _is_sample(samples: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return np.asarray(np.abs(samples) <= MAX_SAMPLE)  # False for NaN
+
+
+def _check_samples(samples: NDArray[np.float32]) -> None:
+    good = _is_sample(samples)
+    if good.all():
+        return
+    position = int(np.argmin(good.all(axis=1)))
+    bad = samples[position][~good[position]]
+    raise BadSamplesError(position, good.size - int(good.sum()), float(bad[0]))
 
 
 class _FilterStream:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 from realtime_mer.errors import UserError
@@ -26,6 +28,19 @@ class State(StrEnum):
         return self not in (State.SETTLING, State.TRACKING)
 
 
+# Values and interval bounds, in the order of messages and tables.
+VALUES = ("valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high")
+_LATENCY = ("window_s", "buffer_ms", "compute_ms", "queue_ms")
+_FAST = ("window_s", *VALUES)
+_values = attrgetter(*VALUES)
+
+
+def _check_finite(*numbers: float) -> None:
+    """Raise ValueError unless all numbers are finite, so that nothing else can be sent or kept."""
+    if not math.isfinite(sum(numbers)):
+        raise ValueError(f"not all numbers of an estimate are finite: {numbers}")
+
+
 @dataclass(frozen=True, slots=True)
 class Latency:
     """The delays of one estimate.
@@ -42,6 +57,9 @@ class Latency:
     compute_ms: float
     queue_ms: float
 
+    def __post_init__(self) -> None:
+        _check_finite(self.window_s, self.buffer_ms, self.compute_ms, self.queue_ms)
+
     def to_dict(self) -> dict[str, float]:
         """Return the JSON form, rounded to three decimals."""
         return {
@@ -50,12 +68,6 @@ class Latency:
             "compute_ms": round(self.compute_ms, 3),
             "queue_ms": round(self.queue_ms, 3),
         }
-
-
-# Values and interval bounds, in the order of messages and tables.
-VALUES = ("valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high")
-_LATENCY = ("window_s", "buffer_ms", "compute_ms", "queue_ms")
-_FAST = ("window_s", *VALUES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +85,9 @@ class ScaledValues:
     valence_high: float
     arousal_low: float
     arousal_high: float
+
+    def __post_init__(self) -> None:
+        _check_finite(*_values(self))
 
     def to_dict(self) -> dict[str, float]:
         """Return the JSON form."""
@@ -98,6 +113,9 @@ class FastValues:
     arousal_high: float
     scaled: ScaledValues | None = None
 
+    def __post_init__(self) -> None:
+        _check_finite(self.window_s, *_values(self))
+
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form."""
         message: dict[str, object] = {"window_s": round(self.window_s, 3), **_rounded(self)}
@@ -108,7 +126,7 @@ class FastValues:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The estimated emotion of the music at one moment.
+    """The estimated emotion of the music at one moment. All its numbers are finite.
 
     Attributes:
         seq: number of the estimate within its session, from 0 without gaps.
@@ -146,6 +164,9 @@ class Estimate:
     whole: tuple[float, float] | None = None
     fast: FastValues | None = None
     scaled: ScaledValues | None = None
+
+    def __post_init__(self) -> None:
+        _check_finite(self.t, self.level_db, *_values(self), *(self.whole or ()))
 
     def to_dict(self) -> dict[str, object]:
         """Return the estimate as in messages and in JSON Lines; values have six decimals."""
@@ -190,7 +211,7 @@ class Estimate:
             )
         except KeyError as error:
             raise UserError(f"this is not an estimate: the field {error} is missing") from error
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise UserError(f"this is not an estimate: {error}") from error
 
 

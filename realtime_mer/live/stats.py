@@ -20,6 +20,7 @@ class Counter(StrEnum):
     LATE_WINDOWS = "late_windows"
     BAD_SAMPLES = "bad_samples"
     SKIPPED_UPDATES = "skipped_updates"
+    FAULTY_UPDATES = "faulty_updates"
     # Work.
     ESTIMATES = "estimates"
     STALLS = "stalls"
@@ -43,8 +44,9 @@ HELP: dict[Counter, str] = {
     Counter.DROPPED_SAMPLES: "Sample frames lost before they were analysed.",
     Counter.OVERWRITTEN_FRAMES: "Feature frames overwritten before they were encoded.",
     Counter.LATE_WINDOWS: "Estimates more than one hop after the arrival of their audio.",
-    Counter.BAD_SAMPLES: "NaN or infinite samples, replaced by silence.",
+    Counter.BAD_SAMPLES: "Samples that are not finite or far too large; silence instead.",
     Counter.SKIPPED_UPDATES: "Estimates skipped because the machine could not keep up.",
+    Counter.FAULTY_UPDATES: "Estimates with repeated values, because the engine returned none.",
     Counter.ESTIMATES: "Estimates, those with repeated values included.",
     Counter.STALLS: "Stalls: no audio arrived although the input was open.",
     Counter.SLOWED: "Times that the rate of a stream was lowered because of overload.",
@@ -68,6 +70,7 @@ LOSSES = (
     Counter.LATE_WINDOWS,
     Counter.BAD_SAMPLES,
     Counter.SKIPPED_UPDATES,
+    Counter.FAULTY_UPDATES,
 )
 
 

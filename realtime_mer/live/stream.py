@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime_mer.core.estimate_builder import Arrival
-from realtime_mer.core.pipeline import Pipeline
+from realtime_mer.core.pipeline import Pipeline, faulty_engine
 from realtime_mer.core.requests import Computation
+from realtime_mer.core.resample import without_bad_samples
 from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import BadSamplesError
 from realtime_mer.live.hub import End, Hub, Notice
@@ -45,8 +46,10 @@ class LiveStream:
         self.hop_s = pipeline.config.hop_s
         self.stall_after_s = max(STALL_HOPS * self.hop_s, MIN_STALL_S if live else MIN_FILE_STALL_S)
         self._clock = pipeline.clock
-        self._warned_of_bad_samples = False
-        self._counted = {Counter.OVERWRITTEN_FRAMES: 0, Counter.SKIPPED_UPDATES: 0}
+        self._told: set[str] = set()
+        self._counted = dict.fromkeys(
+            (Counter.OVERWRITTEN_FRAMES, Counter.SKIPPED_UPDATES, Counter.FAULTY_UPDATES), 0
+        )
         self._stalled = False
         self._slowed: Notice | None = None
         self._due = self._clock.monotonic() + self.stall_after_s
@@ -79,7 +82,8 @@ class LiveStream:
         """Process the next block.
 
         Args:
-            samples: float32 [n] or [n, channels]; NaN and infinite values count as silence.
+            samples: float32 [n] or [n, channels]; values that are not finite or far too large
+                count as silence.
             arrived_at: when the last sample was available (`Clock.monotonic`).
             dropped_before: sample frames that were lost immediately before this block.
             overflows: losses that the device reported immediately before this block.
@@ -182,11 +186,14 @@ class LiveStream:
             return (yield from feed_requests(samples, only_latest=only_latest, arrival=arrival))
         except BadSamplesError as error:
             self.stats.add(Counter.BAD_SAMPLES, error.count)
-            if not self._warned_of_bad_samples:
-                self._warned_of_bad_samples = True
-                self.hub.publish(Notice("bad_samples", f"{error}; such values count as silence"))
-        silenced = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
+            self._tell_once("bad_samples", f"{error}; such values count as silence")
+        silenced = without_bad_samples(samples)
         return (yield from feed_requests(silenced, only_latest=only_latest, arrival=arrival))
+
+    def _tell_once(self, code: str, message: str) -> None:
+        if code not in self._told:
+            self._told.add(code)
+            self.hub.publish(Notice(code, message))
 
     def _publish(self, estimates: Iterable[Estimate]) -> None:
         """Publish the estimates of one block and count their latencies and losses."""
@@ -200,6 +207,9 @@ class LiveStream:
             self._send(estimate)
         self._count(Counter.OVERWRITTEN_FRAMES, self.pipeline.overwritten_frames)
         self._count(Counter.SKIPPED_UPDATES, self.pipeline.skipped_updates)
+        self._count(Counter.FAULTY_UPDATES, self.pipeline.faulty_updates)
+        if self.pipeline.faulty_updates:
+            self._tell_once("faulty_engine", faulty_engine(self.pipeline.engine))
 
     def _send(self, estimate: Estimate) -> None:
         self.stats.count_estimate(estimate.state)

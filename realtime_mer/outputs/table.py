@@ -92,7 +92,7 @@ class JsonLinesWriter:
         row = estimate.to_dict()
         if file is not None:
             row = {"type": row.pop("type"), "file": printable(file), **row}
-        self._stream.write(json.dumps(row) + "\n")
+        self._stream.write(json.dumps(row, allow_nan=False) + "\n")
 
 
 def table_writer(name: str, stream: TextIO, *, with_file: bool = False) -> TableWriter:

@@ -91,7 +91,8 @@ class StreamFormat:
         """Decode the samples of a binary frame.
 
         Returns:
-            float32 [n, channels], n >= 1, full scale 1.0; includes any NaN that the client sent.
+            float32 [n, channels], n >= 1, full scale 1.0; includes any bad value that the client
+            sent.
 
         Raises:
             WireError: the frame is empty or not a whole number of sample frames.

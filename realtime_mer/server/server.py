@@ -433,7 +433,8 @@ class MerServer:
 
     def _pages(self) -> Mapping[str, Page]:
         def healthz() -> tuple[str, bytes]:
-            return "application/json", json.dumps(self._health_page(), indent=2).encode() + b"\n"
+            page = json.dumps(self._health_page(), indent=2, allow_nan=False)
+            return "application/json", page.encode() + b"\n"
 
         def metrics_page() -> tuple[str, bytes]:
             return metrics.CONTENT_TYPE, self._metrics().encode()

@@ -184,6 +184,24 @@ def test_estimates_before_the_damage_are_kept(
     assert "breaks off" in err
 
 
+def test_a_file_with_a_spike_is_told_and_all_its_estimates_are_kept(
+    song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples, _ = soundfile.read(song, dtype="float32")
+    tables = []
+    for value, code in ((0.0, 0), (1e20, 2)):
+        samples[20_000] = value
+        path, table = tmp_path / f"{code}.wav", tmp_path / f"{code}.csv"
+        soundfile.write(path, samples, RATE_HZ, subtype="FLOAT")
+        assert main(["analyze", str(path), "-o", str(table)]) == code
+        names = ("t", "valence", "arousal_low", "level_db")
+        tables.append([[row[name] for name in names] for row in rows(table.read_text())])
+    err = capsys.readouterr().err
+    assert "2.wav: sample 20000 is 1e+20, far above the full scale of 1" in err
+    assert "Traceback" not in err
+    assert tables[0] == tables[1]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

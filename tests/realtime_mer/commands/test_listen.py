@@ -156,6 +156,22 @@ def test_it_stops_after_the_duration(capsys: pytest.CaptureFixture[str]) -> None
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
+def test_a_spike_ends_neither_the_session_nor_its_recording(
+    song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples, _ = soundfile.read(song, dtype="float32")
+    samples[20_000] = 1e20
+    soundfile.write(song, samples, RATE_HZ, subtype="FLOAT")
+    record = tmp_path / "evening.csv"
+    assert main(["listen", "--input", str(song), "--hop", "0.5", "--record", str(record)]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 5
+    assert err.count("1e+20") == 1
+    assert "lost: bad samples 1" in err
+    with record.open() as rows:
+        assert all(np.isfinite(float(row["level_db"])) for row in csv.DictReader(rows))
+
+
 def test_an_incomplete_file_is_reported_once_with_exit_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

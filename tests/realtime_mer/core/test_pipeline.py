@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fast_support import write_small_model
 from mer_engine import Engine, load_engine
-from support import ManualClock, blocks, music, values
+from support import FaultyEngine, ManualClock, blocks, music, values
 
 from realtime_mer.core.config import PipelineConfig, Range
 from realtime_mer.core.pipeline import Pipeline
@@ -30,6 +30,10 @@ def make_pipeline(engine: Engine, **options: object) -> Pipeline:
 def analyze(pipeline: Pipeline, signal: np.ndarray, sizes: list[int]) -> list[Estimate]:
     estimates = [e for block in blocks(signal, sizes) for e in pipeline.feed(block)]
     return estimates + pipeline.finish()
+
+
+def analyze_part(pipeline: Pipeline, signal: np.ndarray) -> list[Estimate]:
+    return [e for block in blocks(signal, [4410]) for e in pipeline.feed(block)]
 
 
 @pytest.mark.parametrize("hop_s", [0.1, 0.3, 0.5, 1.0])
@@ -256,18 +260,51 @@ def test_after_a_long_loss_the_level_before_it_is_forgotten(engine: Engine) -> N
     assert max(estimate.level_db for estimate in after) < before - 10.0
 
 
-def test_a_bad_block_is_rejected_and_changes_nothing(engine: Engine) -> None:
+@pytest.mark.parametrize("bad", [np.nan, -np.inf, 1e20, 32_767.0])
+def test_a_bad_block_is_rejected_and_changes_nothing(engine: Engine, bad: float) -> None:
     signal = music(3.0)
     clean = analyze(make_pipeline(engine), signal, [4410])
     made = make_pipeline(engine)
     estimates: list[Estimate] = []
     for block in blocks(signal, [4410]):
         broken = block.copy()
-        broken[5] = np.nan
+        broken[5] = bad
         with pytest.raises(BadSamplesError):
             made.feed(broken)
         estimates += made.feed(block)
     np.testing.assert_allclose(values(estimates + made.finish()), values(clean), atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("hop_s", [0.3, 1.0])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("probabilities", np.nan), ("fast", np.inf), ("steps", np.nan), ("maps", -np.inf)],
+)
+def test_a_fault_of_the_engine_costs_one_estimate(
+    engine: Engine, field: str, value: float, hop_s: float
+) -> None:
+    signal = music(6.0)
+    clean = analyze(make_pipeline(engine, hop_s=hop_s), signal, [4410])
+    counted = FaultyEngine(engine, field, ())
+    first_part = signal[: 3 * RATE_HZ]
+    before = len(analyze_part(make_pipeline(counted, hop_s=hop_s), first_part))
+    made = make_pipeline(FaultyEngine(engine, field, {counted.calls}, value), hop_s=hop_s)
+    estimates = analyze(made, signal, [4410])
+    assert made.faulty_updates <= 1  # a step between two estimates is simply encoded again
+    if made.faulty_updates:
+        held, last = estimates.pop(before), clean.pop(before)
+        assert (held.t, held.state) == (last.t, last.state)
+        assert held.whole is None
+        assert values([held])[0, 1:7].tolist() == values([estimates[before - 1]])[0, 1:7].tolist()
+    np.testing.assert_allclose(values(estimates), values(clean), atol=BLOCKS_TOLERANCE)
+
+
+def test_an_engine_that_stays_faulty_repeats_the_prior(engine: Engine) -> None:
+    made = make_pipeline(FaultyEngine(engine, "maps", range(1000)))
+    estimates = analyze(made, music(14.0), [44_100])
+    assert made.faulty_updates == len(estimates) == 14
+    prior = engine.info.prior["valence"]
+    assert {(e.valence, e.valence_low) for e in estimates} == {(prior.mean, prior.low)}
 
 
 def test_a_lag_order_above_the_maximum_is_an_error(engine: Engine) -> None:

@@ -6,7 +6,7 @@ import soxr
 from mer_engine.frontend import features
 from support import blocks, music
 
-from realtime_mer.core.resample import StreamResampler
+from realtime_mer.core.resample import StreamResampler, without_bad_samples
 from realtime_mer.errors import BadSamplesError, UserError
 
 
@@ -162,8 +162,8 @@ def test_another_number_of_channels_is_an_error(shape: tuple[int, ...]) -> None:
         StreamResampler(44_100, 2, 16_000).mono(np.zeros(shape, dtype=np.float32))
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_nan_and_infinity_are_errors_with_their_position(value: float) -> None:
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e20, -3e38, 16.1])
+def test_bad_samples_are_errors_with_their_position(value: float) -> None:
     block = np.zeros((10, 2), dtype=np.float32)
     block[7, 1] = value
     with pytest.raises(BadSamplesError, match="at sample 7") as caught:
@@ -171,16 +171,22 @@ def test_nan_and_infinity_are_errors_with_their_position(value: float) -> None:
     assert caught.value.count == 1
 
 
-def test_very_large_values_are_accepted() -> None:
-    block = np.full((10, 2), 1e30, dtype=np.float32)
-    assert np.isfinite(StreamResampler(44_100, 2, 16_000).mono(block)).all()
+def test_all_samples_up_to_24_db_above_full_scale_are_accepted() -> None:
+    block = np.full((44_100, 2), -16.0, dtype=np.float32)
+    np.testing.assert_array_equal(StreamResampler(44_100, 2, 16_000).mono(block), -16.0)
 
 
-def test_infinities_that_cancel_are_errors_too() -> None:
+@pytest.mark.parametrize("value", [np.inf, 1e30, 17.0])
+def test_bad_samples_that_cancel_are_errors_too(value: float) -> None:
     block = np.zeros((10, 2), dtype=np.float32)
-    block[3] = np.inf, -np.inf
+    block[3] = value, -value
     with pytest.raises(BadSamplesError, match="contains 2 value"):
         StreamResampler(44_100, 2, 16_000).mono(block)
+
+
+def test_silence_in_the_place_of_bad_samples() -> None:
+    block = np.array([[0.5, np.nan], [-np.inf, -16.0], [1e20, -17.0]], dtype=np.float32)
+    np.testing.assert_array_equal(without_bad_samples(block), [[0.5, 0.0], [0.0, -16.0], [0, 0]])
 
 
 @pytest.mark.parametrize(("rate_hz", "channels"), [(7_999, 1), (192_001, 1), (44_100, 0), (1, 65)])

@@ -1,6 +1,12 @@
 import json
+import math
+from dataclasses import replace
 
+import pytest
 from support import ESTIMATE, FAST_ESTIMATE, SCALED_ESTIMATE
+
+from realtime_mer.core.types import Estimate
+from realtime_mer.errors import UserError
 
 
 def test_names_and_their_order_in_json() -> None:
@@ -36,3 +42,32 @@ def test_scaled_values_come_after_the_raw_ones_if_present() -> None:
     ]  # fmt: skip
     assert wire["valence"] == ESTIMATE.to_dict()["valence"]
     assert (wire["scaled"]["valence"], wire["fast"]["scaled"]["valence"]) == (0.25, 0.666667)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_an_estimate_has_finite_numbers_only(number: float) -> None:
+    assert FAST_ESTIMATE.fast is not None
+    assert SCALED_ESTIMATE.scaled is not None
+    for part, field in (
+        (ESTIMATE, "t"),
+        (ESTIMATE, "level_db"),
+        (ESTIMATE, "arousal_low"),
+        (ESTIMATE.latency, "queue_ms"),
+        (FAST_ESTIMATE.fast, "window_s"),
+        (FAST_ESTIMATE.fast, "valence"),
+        (SCALED_ESTIMATE.scaled, "valence_high"),
+    ):
+        with pytest.raises(ValueError, match="finite"):
+            replace(part, **{field: number})
+    with pytest.raises(ValueError, match="finite"):
+        replace(ESTIMATE, whole=(0.0, number))
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [("level_db", "Infinity"), ("valence", "NaN"), ("seq", "1e999"), ("t", "9" * 400)],
+)
+def test_a_message_with_a_number_that_is_not_finite_is_no_estimate(field: str, text: str) -> None:
+    message = json.loads(json.dumps({**ESTIMATE.to_dict(), field: "here"}).replace('"here"', text))
+    with pytest.raises(UserError, match="this is not an estimate"):
+        Estimate.from_dict(message)

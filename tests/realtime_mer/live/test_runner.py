@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
@@ -22,6 +24,7 @@ from mer_engine import Engine
 from numpy.typing import NDArray
 from support import ManualClock, music, values
 
+from realtime_mer.audio.pcm import PcmFormat, PcmSource
 from realtime_mer.audio.source import Block, Input, InputKind, SourceLost
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
@@ -412,6 +415,45 @@ def test_nan_does_not_end_the_session(engine: Engine) -> None:
     assert codes(items) == ["bad_samples"]
     assert runner.stats[Counter.BAD_SAMPLES] == 320
     assert [e.t for e in estimates(items)] == [1.0, 2.0]
+
+
+def test_a_wrong_sample_format_is_told_once_and_poisons_nothing(engine: Engine) -> None:
+    """16-bit integers that are read as 32-bit floating-point numbers, from a pipe."""
+    rng = np.random.default_rng(5)
+    integers = rng.integers(-(2**15), 2**15, 6 * RATE * 2).astype("<i2")
+    values_read = integers.view("<f4")
+    bad = values_read.size - int((np.abs(values_read) <= 16.0).sum())
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "wb") as writer:
+        feeder = threading.Thread(target=lambda: (writer.write(integers.tobytes()), writer.close()))
+        feeder.start()
+        source = PcmSource(PcmFormat(RATE, 1, "f32le"), stream=reader)
+        runner = LiveRunner(source, engine, speed=1000.0)
+        queue = runner.hub.subscribe_lossless()
+        with runner:
+            assert runner.join(TIMEOUT_S)
+        feeder.join()
+    items = queue.take()
+    assert runner.error is None
+    assert codes(items) == ["bad_samples"]
+    assert "check the sample format" in messages(items)[0]
+    assert runner.stats[Counter.BAD_SAMPLES] == bad > 0
+    history, _ = runner.hub.history()
+    assert [e.t for e in history] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    json.dumps([e.to_dict() for e in history], allow_nan=False)
+
+
+def test_a_spike_costs_nothing_but_itself(engine: Engine) -> None:
+    clock = ManualClock()
+    samples = music(4.0, RATE)
+    script, clean = as_blocks(samples), samples.copy()
+    script[60].samples[7] = 1e20
+    clean[60 * 320 + 7] = 0.0
+    items, runner = run_script(ScriptedSource(script, clock), engine, clock)
+    assert codes(items) == ["bad_samples"]
+    assert "1e+20" in messages(items)[0]
+    assert runner.stats[Counter.BAD_SAMPLES] == 1
+    np.testing.assert_allclose(values(estimates(items)), values(offline(engine, clean)), atol=1e-5)
 
 
 def test_an_internal_error_ends_the_session(

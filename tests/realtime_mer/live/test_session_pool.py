@@ -92,6 +92,29 @@ def test_streams_do_not_affect_each_other(engine: Engine, pool: SessionPool) -> 
     assert len(pool) == 0
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e20, 1e38])
+def test_bad_samples_of_one_client_do_not_end_its_stream_or_affect_others(
+    engine: Engine, pool: SessionPool, bad: float
+) -> None:
+    signal = music(4.0, RATE)
+    broken, silenced = signal.copy(), signal.copy()
+    broken[RATE : 2 * RATE], silenced[RATE : 2 * RATE] = bad, 0.0
+    sessions = [pool.open(MONO, "bad"), pool.open(MONO, "good")]
+    queues = [session.hub.subscribe_lossless() for session in sessions]
+    for session, samples in zip(sessions, (broken, signal), strict=True):
+        for block in blocks(samples, (320,)):
+            pool.push(session, block)
+        pool.finish(session, "done")
+    for queue, samples, told in zip(queues, (silenced, signal), (["bad_samples"], []), strict=True):
+        items = drain(queue)
+        assert items[-1] == End("done")
+        assert [item.code for item in items if isinstance(item, Notice)] == told
+        np.testing.assert_allclose(
+            values(estimates(items)), values(alone(engine, samples)), atol=1e-5
+        )
+    assert [s.stats[Counter.BAD_SAMPLES] for s in sessions] == [RATE, 0]
+
+
 def test_a_second_client_starts_a_new_stream(engine: Engine, pool: SessionPool) -> None:
     results = []
     for _ in range(2):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mer_engine import Engine
 from numpy.typing import NDArray
-from support import ManualClock, blocks, music, values
+from support import FaultyEngine, ManualClock, blocks, music, values
 
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
@@ -157,11 +157,12 @@ def test_after_sleep_of_the_machine_one_stalled_estimate_is_published(engine: En
     assert len(estimates(stage.items())) <= 2
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e18, -1e30, 100.0])
 def test_bad_samples_count_as_silence_with_one_notice(engine: Engine, bad: float) -> None:
     signal = music(3.0, RATE)
     signal[1000] = signal[40_000] = bad
-    silenced = np.nan_to_num(signal, nan=0.0, posinf=0.0, neginf=0.0)
+    silenced = signal.copy()
+    silenced[1000] = silenced[40_000] = 0.0
     stage, clean = Stage(engine), Stage(engine)
     stage.play(signal)
     clean.play(silenced)
@@ -169,6 +170,15 @@ def test_bad_samples_count_as_silence_with_one_notice(engine: Engine, bad: float
     np.testing.assert_array_equal(values(estimates(items)), values(estimates(clean.items())))
     assert codes(items) == ["bad_samples"]
     assert stage.stats[Counter.BAD_SAMPLES] == 2
+
+
+def test_a_faulty_engine_is_counted_with_one_notice(engine: Engine) -> None:
+    stage = Stage(FaultyEngine(engine, "probabilities", {2, 4}))
+    stage.play(music(6.0, RATE))
+    items = stage.items()
+    assert [e.t for e in estimates(items)] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert codes(items) == ["faulty_engine"]
+    assert stage.stats[Counter.FAULTY_UPDATES] == 2
 
 
 def test_lost_input_is_counted_and_time_goes_on(engine: Engine) -> None:

@@ -695,6 +695,43 @@ def test_bad_samples_are_counted(harness: ServerHarness) -> None:
         assert harness.count(Counter.BAD_SAMPLES) == 2
 
 
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 1e18, 1e30, 3e38])
+def test_bad_samples_of_a_client_leave_its_history_whole(
+    harness: ServerHarness, value: float
+) -> None:
+    signal = music(3.0, RATE)
+    signal[RATE : 2 * RATE : 100] = value
+    with harness.connect() as client:
+        session = start(client)["session"]
+        for block in blocks(signal, (1600,)):
+            client.send(block.tobytes())
+        while receive_kind(client, "estimate")["seq"] < 2:
+            pass
+        with harness.connect(f"?session={session}") as viewer:
+            assert [e["t"] for e in read_snapshot(viewer)[1]] == [1.0, 2.0, 3.0]
+        assert harness.count(Counter.BAD_SAMPLES) == RATE // 100
+
+
+def no_constant(name: str) -> object:
+    raise AssertionError(f"{name} is not JSON")
+
+
+def test_bad_samples_of_the_input_leave_history_and_health_whole(engine: Engine) -> None:
+    runner = LiveRunner(ArraySource(music(3.0, RATE) * np.float32(1e30), RATE), engine, speed=200.0)
+    with running_server(engine, runner) as running, runner:
+        assert runner.join(TIMEOUT_S)
+        with running.connect() as viewer:
+            assert [e["t"] for e in read_snapshot(viewer)[1]] == [1.0, 2.0, 3.0]
+        with urllib.request.urlopen(f"http://127.0.0.1:{running.port}/healthz") as answer:
+            page = json.loads(answer.read(), parse_constant=no_constant)
+        with urllib.request.urlopen(f"http://127.0.0.1:{running.port}/metrics") as answer:
+            gauges = [line for line in answer.read().decode().splitlines() if "# " not in line]
+    assert page["counters"]["bad_samples"] > 0
+    assert page["latest"]["level_db"] == -120.0
+    for line in gauges:
+        assert np.isfinite(float(line.split()[-1])), line
+
+
 def test_frame_of_ten_megabytes_closes_with_1009(harness: ServerHarness) -> None:
     with harness.connect() as other, harness.connect() as client:
         read_snapshot(other)
