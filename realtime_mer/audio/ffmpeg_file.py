@@ -63,19 +63,13 @@ class FfmpegFileSource(SourceBase):
         path: the file.
         layout: what the file holds.
         reason: why libsndfile does not read it, for the message if ffmpeg does not either.
-        loop: start again at the end, without lost samples; the source never ends.
         block_s: length of a block in seconds; the last one may be shorter.
 
     Raises:
         UserError: ffmpeg is missing, or finds no audio in the file.
     """
 
-    def __init__(
-        self, path: Path, layout: Layout, *, reason: str, loop: bool = False, block_s: float = 0.02
-    ) -> None:
-        self._path = path
-        self._loop = loop
-        self._block_s = block_s
+    def __init__(self, path: Path, layout: Layout, *, reason: str, block_s: float = 0.02) -> None:
         # What is in front of a file, such as an ID3v2 tag, hides its format from ffmpeg.
         self._address = str(path.absolute())
         if layout.start:
@@ -90,9 +84,14 @@ class FfmpegFileSource(SourceBase):
         if layout.is_unfinished:
             self._expected_s = self._container_s = None
         # ffmpeg resamples what the pipeline does not take.
-        self._rate = min(max(probe.sample_rate_hz, MIN_SAMPLE_RATE_HZ), MAX_SAMPLE_RATE_HZ)
-        self._must_resample = probe.sample_rate_hz not in (0, self._rate)
-        self._decoder = self._open()
+        rate = min(max(probe.sample_rate_hz, MIN_SAMPLE_RATE_HZ), MAX_SAMPLE_RATE_HZ)
+        self._decoder = FfmpegDecoder(
+            self._address,
+            options=_OPTIONS,
+            output_rate_hz=None if probe.sample_rate_hz in (0, rate) else rate,
+            label=f"'{path}'",
+            block_s=block_s,
+        )
         self._info = Input(
             kind=InputKind.FILE,
             name=path.name,
@@ -100,7 +99,7 @@ class FfmpegFileSource(SourceBase):
             channels=self._decoder.channels,
             paced=True,
             live=False,
-            duration_s=None if loop else self._expected_s,
+            duration_s=self._expected_s,
         )
 
     def read(self, timeout_s: float) -> Block | None:
@@ -110,23 +109,10 @@ class FfmpegFileSource(SourceBase):
             if not self._decoder.is_open:
                 raise
             self._check(end)
-        if not self._loop:
-            raise EndOfStream(f"{self._info.name} ended")
-        self._decoder.close()
-        self._decoder = self._open()
-        return self._decoder.read(timeout_s)
+        raise EndOfStream(f"{self._info.name} ended")
 
     def close(self) -> None:
         self._decoder.close()
-
-    def _open(self) -> FfmpegDecoder:
-        return FfmpegDecoder(
-            self._address,
-            options=_OPTIONS,
-            output_rate_hz=self._rate if self._must_resample else None,
-            label=f"'{self._path}'",
-            block_s=self._block_s,
-        )
 
     def _check(self, end: EndOfStream | SourceLost) -> None:
         """Raise SourceLost if less was decoded than the file should hold."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,12 +62,14 @@ def open_file(path: Path, *, loop: bool = False, block_s: float = 0.02) -> Sourc
     Args:
         path: the file.
         loop: start again at the end, without a gap; the source never ends.
-        block_s: length of a block in seconds.
+        block_s: length of a block in seconds; the last one may be shorter.
 
     Raises:
         UserError: the file is missing, not a regular file, not readable, empty, not audio,
             damaged or without samples, or it needs ffmpeg, which is not installed.
     """
+    if loop:
+        return LoopedFileSource(path, block_s=block_s)
     head = _read_head(path)
     try:
         layout = read_layout(path)
@@ -78,7 +81,7 @@ def open_file(path: Path, *, loop: bool = False, block_s: float = 0.02) -> Sourc
         raise UserError(f"'{path}' cannot be read as music: {what}")
     if not layout.needs_ffmpeg or ffmpeg_path() is None:
         try:
-            return FileSource(path, layout, loop=loop, block_s=block_s)
+            return FileSource(path, layout, block_s=block_s)
         except UnreadableError as error:
             reason = str(error)
     if (what := _looks_like(head, path)) is not None:
@@ -91,7 +94,75 @@ def open_file(path: Path, *, loop: bool = False, block_s: float = 0.02) -> Sourc
             else f"is {kind.name}, which needs ffmpeg"
         )
         raise UserError(f"'{path}' {problem}; {INSTALL_HINT}, or convert the file to flac")
-    return FfmpegFileSource(path, layout, reason=reason, loop=loop, block_s=block_s)
+    return FfmpegFileSource(path, layout, reason=reason, block_s=block_s)
+
+
+class LoopedFileSource(SourceBase):
+    """A file that starts again at its end, without lost samples.
+
+    A file that was replaced plays from the next start on. If it is gone, or cannot be read because
+    it was changed meanwhile, `read` raises a recoverable `SourceLost`, and `reopen` opens it again.
+
+    Args:
+        path: the file.
+        block_s: length of a block in seconds; the last one before the end may be shorter.
+
+    Raises:
+        UserError: as `open_file`.
+    """
+
+    def __init__(self, path: Path, *, block_s: float) -> None:
+        self._path = path
+        self._block_s = block_s
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._stamp = _stamp(path)
+        self._source = open_file(path, block_s=block_s)
+        self._info = replace(self._source.info, duration_s=None)
+
+    def read(self, timeout_s: float) -> Block | None:
+        try:
+            try:
+                return self._source.read(timeout_s)
+            except EndOfStream:
+                if self._is_closed:
+                    raise
+            before = self._info
+            self.reopen()
+            if self._info != before:
+                reason = f"{before.name} was replaced by a file with another format"
+                raise SourceLost(reason, recoverable=True)
+            return self._source.read(timeout_s)
+        except SourceLost as lost:
+            is_changed = _stamp(self._path) != self._stamp
+            raise SourceLost(str(lost), recoverable=lost.recoverable or is_changed) from None
+
+    def reopen(self) -> None:
+        stamp = _stamp(self._path)
+        try:
+            source = open_file(self._path, block_s=self._block_s)
+        except UserError as error:
+            raise SourceLost(str(error), recoverable=True) from None
+        with self._lock:
+            self._source.close()
+            self._source, self._stamp = source, stamp
+            if self._is_closed:
+                source.close()
+        self._info = replace(source.info, duration_s=None)
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            self._source.close()
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """Return what differs after a file was changed; None without a file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 class UnreadableError(Exception):
@@ -108,7 +179,6 @@ class FileSource(SourceBase):
     Args:
         path: the file.
         layout: what the file holds.
-        loop: start again at the end, without a gap; the source never ends.
         block_s: length of a block in seconds; the last one may be shorter.
 
     Raises:
@@ -116,13 +186,9 @@ class FileSource(SourceBase):
         UserError: the file holds no samples.
     """
 
-    def __init__(
-        self, path: Path, layout: Layout, *, loop: bool = False, block_s: float = 0.02
-    ) -> None:
+    def __init__(self, path: Path, layout: Layout, *, block_s: float = 0.02) -> None:
         self._path = path
-        self._name = path.name
         self._layout = layout
-        self._loop = loop
         # libsndfile must not be closed while another thread reads.
         self._lock = threading.Lock()
         lengths = [self._length_s(part) for part in layout.parts]
@@ -145,39 +211,20 @@ class FileSource(SourceBase):
         self._block_frames = max(1, round(block_s * rate))
         self._info = Input(
             kind=InputKind.FILE,
-            name=self._name,
+            name=path.name,
             sample_rate_hz=rate,
             channels=int(self._file.channels),
             paced=True,
             live=False,
-            duration_s=None if loop or layout.is_cut else self._expected_s,
+            duration_s=None if layout.is_cut else self._expected_s,
         )
 
     def read(self, timeout_s: float) -> Block | None:
         with self._lock:
-            return self._read()
-
-    def _read(self) -> Block:
-        samples = self._decode(self._block_frames)
-        if len(samples) == self._block_frames:
-            return Block(samples)
-        if not self._loop or self._problem() is not None:
-            if len(samples):
-                return Block(samples)
-            self._end()
-        # The loop is seamless: fill the block with the first samples of the file.
-        parts = [samples]
-        missing = self._block_frames - len(samples)
-        while missing:
-            self._file.close()
-            self._part = self._position = 0
-            self._open_part()
-            samples = self._decode(missing)
+            samples = self._decode(self._block_frames)
             if not len(samples):
-                raise SourceLost(f"{self._info.name} could not be read again", recoverable=False)
-            parts.append(samples)
-            missing -= len(samples)
-        return Block(np.concatenate(parts))
+                self._end()
+            return Block(samples)
 
     def close(self) -> None:
         with self._lock:

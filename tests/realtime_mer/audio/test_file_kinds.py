@@ -191,9 +191,10 @@ def test_streams_in_a_row_loop(name: str, tmp_path: Path) -> None:
     with open_file(path) as source:
         once, _ = read_all(source)
     with open_file(path, loop=True, block_s=2.5 * seconds) as source:
-        block = source.read(0)
-    assert block is not None
-    np.testing.assert_allclose(block.samples[len(once) : 2 * len(once)], once, atol=1e-3)
+        source.read(0)
+        again = source.read(0)
+    assert again is not None
+    np.testing.assert_allclose(again.samples, once, atol=1e-3)
 
 
 CUT: dict[str, tuple[Callable[[], bytes], str]] = {
