@@ -48,6 +48,7 @@ AUDIO_SUFFIXES = frozenset(
 )
 """File suffixes that make a name count as a music file, even if no such file exists."""
 
+_DAMAGED = "the file is damaged or was not copied completely"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _HEADERLESS_SUFFIXES = (".raw", ".pcm")
 _SLICE_FRAMES = 16_384
@@ -287,11 +288,11 @@ class FileSource(SourceBase):
             if count > 0:
                 with self._suppress_prints():
                     decoded = self._file.read(out=samples)
-        except soundfile.LibsndfileError as error:
+        except soundfile.LibsndfileError:
             if self._slice_frames > _SMALL_SLICE_FRAMES and self._retry():
                 return self._next_slice()
             if self._is_short(self._position):
-                self._error = self._damage_message(_reason(error))
+                self._error = self._damage_message(_DAMAGED)
             decoded = samples[:0]
         if self._view.error is not None:
             self._error = self._damage_message(
@@ -350,7 +351,6 @@ class FileSource(SourceBase):
         """Return what is wrong with the audio that was decoded to its end, or None."""
         if self._error is not None:
             return self._error
-        damaged = "the file is damaged or was not copied completely"
         expected = self._expected_s
         gaps = self._layout.gaps
         if expected is not None and gaps:
@@ -363,10 +363,10 @@ class FileSource(SourceBase):
                 more = f" and at {len(gaps) - 1} more places" if len(gaps) > 1 else ""
                 return (
                     f"{self._info.name} breaks off at {gaps[0].at_s:.2f} s{more} for about "
-                    f"{missing_s:.2f} s: {damaged}; the rest was read"
+                    f"{missing_s:.2f} s: {_DAMAGED}; the rest was read"
                 )
         if self._layout.is_cut or (expected is not None and self._is_short(self._position)):
-            return self._damage_message(damaged)
+            return self._damage_message(_DAMAGED)
         if self._layout.unread:
             return unread_message(self._info.name, self._layout.unread)
         return None
