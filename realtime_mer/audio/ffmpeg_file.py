@@ -23,10 +23,12 @@ from realtime_mer.audio.source import (
 from realtime_mer.core.config import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ
 from realtime_mer.errors import UserError
 
-# Local files only: a playlist in disguise must not open network addresses.
-_OPTIONS = ("-protocol_whitelist", "file,subfile")
-# The sound of a film may start later than ffmpeg usually looks; microseconds and bytes.
-_OPTIONS += ("-analyzeduration", "60000000", "-probesize", "50000000")
+_OPTIONS = (
+    # Local files only: a playlist in disguise must not open network addresses.
+    *("-protocol_whitelist", "file,subfile"),
+    # The sound of a film may start later than ffmpeg usually looks; microseconds and bytes.
+    *("-analyzeduration", "60000000", "-probesize", "50000000"),
+)
 _PROBE_TIMEOUT_S = 30.0
 _ENTRIES = (
     "format=format_name,duration,start_time,probe_score:"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from contextlib import nullcontext
 from dataclasses import replace
@@ -17,7 +18,7 @@ from realtime_mer.audio.ffmpeg_file import (
     break_off_message,
     unread_message,
 )
-from realtime_mer.audio.layout.read import read_layout
+from realtime_mer.audio.layout.read import layout_of, read_layout
 from realtime_mer.audio.layout.types import Layout, Part, tolerance_s
 from realtime_mer.audio.layout.view import FileView
 from realtime_mer.audio.playlist import recognise_playlist
@@ -164,6 +165,27 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def stated_duration_s(head: bytes) -> float | None:
+    """Return the length in seconds that the first bytes of a file state; None where they do not.
+
+    For WAV and its kin, FLAC, and MP3 with a length tag.
+    """
+    import soundfile
+
+    layout = layout_of(io.BytesIO(head))
+    if layout.parts[0].is_exact:
+        return layout.duration_s
+    if layout.needs_ffmpeg or not (layout.missing_share or head.startswith(b"fLaC")):
+        return None
+    try:
+        with soundfile.SoundFile(io.BytesIO(head)) as file:
+            frames = int(file.frames)
+            duration_s = frames / int(file.samplerate) / (1.0 - layout.missing_share)
+    except soundfile.LibsndfileError:
+        return None
+    return duration_s if frames < _UNKNOWN_FRAMES else None
 
 
 class UnreadableError(Exception):
