@@ -91,11 +91,13 @@ def open_file(path: Path, *, loop: bool = False, block_s: float = 0.02) -> Sourc
     if ffmpeg_path() is None:
         kind = encoded_format(head)
         problem = (
-            f"cannot be read as music without ffmpeg ({reason})"
+            "cannot be read as music without ffmpeg"
             if kind is None
             else f"is {kind.name}, which needs ffmpeg"
         )
-        raise UserError(f"'{path}' {problem}; {INSTALL_HINT}, or convert the file to flac")
+        raise UserError(
+            f"'{path}' {problem} ({reason}); {INSTALL_HINT}, or convert the file to flac"
+        )
     return FfmpegFileSource(path, layout, reason=reason, block_s=block_s)
 
 

@@ -508,7 +508,7 @@ def test_two_m4a_in_a_row_are_told(song: Path, tmp_path: Path) -> None:
         (b"\xef\xbb\xbf#EXTM3U\r\nhttp://a/b.mp3\r\n", "it is a playlist"),
         (b"[playlist]\nFile1=http://a/b\n", "it is a playlist"),
         (encode()[:44], "no samples|damaged"),
-        (stated(encode(), b"fmt ", 1, at=12)[:60], "no samples|damaged|sample rate"),
+        (stated(encode(), b"fmt ", 1, at=12)[:60], "no samples|damaged|its sample rate is"),
         (b"\0" * 5000, "damaged, cut short or not audio|without ffmpeg"),
     ],
 )
