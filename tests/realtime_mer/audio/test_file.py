@@ -394,7 +394,7 @@ def test_without_ffmpeg_the_error_says_what_to_install(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert ffmpeg.ffmpeg_path() is None
     with pytest.raises(
-        UserError, match=r"is an MPEG-4 file \(m4a, mp4\), which needs ffmpeg \(.*\); install ffmpeg"
+        UserError, match=r"is an MPEG-4 file \(m4a, mp4\), which needs ffmpeg \(.*install ffmpeg"
     ):
         open_file(foreign["m4a"])
 
