@@ -11,7 +11,8 @@ from typing import IO
 from realtime_mer.audio.encoded_format import StartCheck
 from realtime_mer.audio.ffmpeg import FfmpegDecoder
 from realtime_mer.audio.ffmpeg_file import break_off_message
-from realtime_mer.audio.file import open_file
+from realtime_mer.audio.file import open_file, stated_duration_s
+from realtime_mer.audio.layout.types import tolerance_s
 from realtime_mer.audio.pcm import PCM_FORMATS, open_pipe, standard_input_path
 from realtime_mer.audio.pipe import PipeReader
 from realtime_mer.audio.source import (
@@ -97,10 +98,15 @@ class EncodedPipeSource(SourceBase):
         except EndOfStream as end:
             reason = str(end)
             if self._closed or (self._has_audio and not self._loop):
-                if self._closed or not self._decoder.is_cut:
+                stated_s, decoded_s = self._stated_s, self._decoder.decoded_s
+                is_short = stated_s is not None and stated_s - decoded_s > tolerance_s(stated_s)
+                if self._closed or not (self._decoder.is_cut or is_short):
                     raise
                 reason = break_off_message(
-                    self._name, self._decoder.decoded_s, None, "what arrived was cut short"
+                    self._name,
+                    decoded_s,
+                    stated_s if is_short else None,
+                    "what arrived was cut short",
                 )
                 raise SourceLost(reason, recoverable=False) from None
             if not self._has_audio:
@@ -130,6 +136,7 @@ class EncodedPipeSource(SourceBase):
         """Recognise what arrives, and start ffmpeg for it."""
         self._has_audio = False
         head = self._recognised_head(timeout_s)
+        self._stated_s = stated_duration_s(head)
         reading, writing = os.pipe()
         self._copier = _Copier(head, self._pipe, writing)
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -21,12 +23,16 @@ from realtime_mer.audio.source import (
 from realtime_mer.core.config import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ
 from realtime_mer.errors import UserError
 
-# Local files only: a playlist in disguise must not open network addresses.
-_OPTIONS = ("-protocol_whitelist", "file,subfile")
+_OPTIONS = (
+    # Local files only: a playlist in disguise must not open network addresses.
+    *("-protocol_whitelist", "file,subfile"),
+    # The sound of a film may start later than ffmpeg usually looks; microseconds and bytes.
+    *("-analyzeduration", "60000000", "-probesize", "50000000"),
+)
 _PROBE_TIMEOUT_S = 30.0
 _ENTRIES = (
     "format=format_name,duration,start_time,probe_score:"
-    "stream=codec_type,duration,start_time,sample_rate:stream_tags=DURATION"
+    "stream=index,codec_type,duration,start_time,sample_rate:stream_tags=DURATION"
 )
 # By the name alone; the bytes say nothing.
 _MIN_SCORE = 5
@@ -45,12 +51,16 @@ class _Probe:
         duration_s: the stated length of the audio in seconds, or None.
         sample_rate_hz: the audio's, 0 if unknown.
         container_s: the stated length of audio and video together in seconds, or None.
+        index: of the audio among the streams.
+        late_s: how much later than the film the audio starts, in seconds.
     """
 
     problem: str | None = None
     duration_s: float | None = None
     sample_rate_hz: int = 0
     container_s: float | None = None
+    index: int = 0
+    late_s: float = 0.0
 
 
 class FfmpegFileSource(SourceBase):
@@ -63,19 +73,13 @@ class FfmpegFileSource(SourceBase):
         path: the file.
         layout: what the file holds.
         reason: why libsndfile does not read it, for the message if ffmpeg does not either.
-        loop: start again at the end, without lost samples; the source never ends.
         block_s: length of a block in seconds; the last one may be shorter.
 
     Raises:
         UserError: ffmpeg is missing, or finds no audio in the file.
     """
 
-    def __init__(
-        self, path: Path, layout: Layout, *, reason: str, loop: bool = False, block_s: float = 0.02
-    ) -> None:
-        self._path = path
-        self._loop = loop
-        self._block_s = block_s
+    def __init__(self, path: Path, layout: Layout, *, reason: str, block_s: float = 0.02) -> None:
         # What is in front of a file, such as an ID3v2 tag, hides its format from ffmpeg.
         self._address = str(path.absolute())
         if layout.start:
@@ -87,12 +91,19 @@ class FfmpegFileSource(SourceBase):
             raise UserError(f"'{path}' cannot be read as music: {probe.problem}{detail}")
         self._expected_s = layout.duration_s or probe.duration_s
         self._container_s = probe.container_s
+        self._late_s = probe.late_s
+        self._stream_index = probe.index
         if layout.is_unfinished:
             self._expected_s = self._container_s = None
         # ffmpeg resamples what the pipeline does not take.
-        self._rate = min(max(probe.sample_rate_hz, MIN_SAMPLE_RATE_HZ), MAX_SAMPLE_RATE_HZ)
-        self._must_resample = probe.sample_rate_hz not in (0, self._rate)
-        self._decoder = self._open()
+        rate = min(max(probe.sample_rate_hz, MIN_SAMPLE_RATE_HZ), MAX_SAMPLE_RATE_HZ)
+        self._decoder = FfmpegDecoder(
+            self._address,
+            options=_OPTIONS,
+            output_rate_hz=None if probe.sample_rate_hz in (0, rate) else rate,
+            label=f"'{path}'",
+            block_s=block_s,
+        )
         self._info = Input(
             kind=InputKind.FILE,
             name=path.name,
@@ -100,7 +111,7 @@ class FfmpegFileSource(SourceBase):
             channels=self._decoder.channels,
             paced=True,
             live=False,
-            duration_s=None if loop else self._expected_s,
+            duration_s=self._expected_s,
         )
 
     def read(self, timeout_s: float) -> Block | None:
@@ -110,30 +121,17 @@ class FfmpegFileSource(SourceBase):
             if not self._decoder.is_open:
                 raise
             self._check(end)
-        if not self._loop:
-            raise EndOfStream(f"{self._info.name} ended")
-        self._decoder.close()
-        self._decoder = self._open()
-        return self._decoder.read(timeout_s)
+        raise EndOfStream(f"{self._info.name} ended")
 
     def close(self) -> None:
         self._decoder.close()
-
-    def _open(self) -> FfmpegDecoder:
-        return FfmpegDecoder(
-            self._address,
-            options=_OPTIONS,
-            output_rate_hz=self._rate if self._must_resample else None,
-            label=f"'{self._path}'",
-            block_s=self._block_s,
-        )
 
     def _check(self, end: EndOfStream | SourceLost) -> None:
         """Raise SourceLost if less was decoded than the file should hold."""
         decoded_s, expected_s = self._decoder.decoded_s, self._expected_s
         is_short = expected_s is not None and expected_s - decoded_s > tolerance_s(expected_s)
         if is_short and expected_s is not None and not (self._layout.is_cut or self._layout.gaps):
-            is_short = not self._holds_gaps_only(expected_s)
+            is_short = not self._is_whole(expected_s)
         is_cut = self._layout.is_cut or self._layout.missing_share > 0
         if expected_s is None:
             is_cut |= isinstance(end, SourceLost) or self._decoder.is_cut
@@ -154,19 +152,18 @@ class FfmpegFileSource(SourceBase):
         stated_s = self._container_s
         if stated_s is None or stated_s - self._decoder.decoded_s <= tolerance_s(stated_s):
             return False
-        end_s, _ = _packet_times(self._address, "")
+        end_s, _ = _packet_times(self._address, self._stream_index)
         return 0.0 < end_s < stated_s - tolerance_s(stated_s)
 
-    def _holds_gaps_only(self, expected_s: float) -> bool:
-        """Return whether the times in the file jump, and all that it holds was decoded.
+    def _is_whole(self, expected_s: float) -> bool:
+        """Return whether the file reaches its stated end, and all sound in it was decoded.
 
-        A recorder that was paused leaves such a file.
+        So does a recording that was paused, and a film with a part that has no sound: the length
+        that ffprobe states may be that of the film.
         """
-        end_s, held_s = _packet_times(self._address)
-        decoded_s = self._decoder.decoded_s
-        return end_s > expected_s - tolerance_s(expected_s) and decoded_s > held_s - tolerance_s(
-            held_s
-        )
+        end_s, held_s = _packet_times(self._address, self._stream_index)
+        is_decoded = self._decoder.decoded_s > held_s - tolerance_s(held_s)
+        return is_decoded and end_s > self._late_s + expected_s - tolerance_s(expected_s)
 
 
 def break_off_message(name: str, at_s: float, of_s: float | None, reason: str) -> str:
@@ -212,51 +209,54 @@ def _probe(address: str) -> _Probe:
     if int(container.get("probe_score", 100)) < _MIN_SCORE:
         return _Probe(problem=_NOT_AUDIO)
     audio = streams[kinds.index("audio")]
-    rate = int(audio.get("sample_rate", 0))
+    index, rate = int(audio.get("index", 0)), int(audio.get("sample_rate", 0))
     if rate < _MIN_RATE_HZ:
         return _Probe(problem=f"its sample rate is {rate} Hz; the file is damaged or not music")
     if _IS_ESTIMATE in result.stderr.decode("utf-8", "replace"):
-        return _Probe(sample_rate_hz=rate)
+        return _Probe(sample_rate_hz=rate, index=index)
+    start_s = _seconds(audio.get("start_time")) or 0.0
+    late_s = max(0.0, start_s - (_seconds(container.get("start_time")) or 0.0))
     duration_s = _seconds(audio.get("duration"))
-    # These two count from the start of the container, and the audio may start later.
+    # These count from the start of the container, and the audio may start later.
     end_s = _seconds(audio.get("tags", {}).get("DURATION"))
+    if container.get("format_name") == "asf":
+        duration_s, end_s = None, duration_s
     if end_s is None and "video" not in kinds:
         end_s = _seconds(container.get("duration"))
     if duration_s is None and end_s is not None:
-        duration_s = end_s - (_seconds(audio.get("start_time")) or 0.0)
-    return _Probe(None, duration_s, rate, _seconds(container.get("duration")))
+        duration_s = end_s - start_s
+    return _Probe(None, duration_s, rate, _seconds(container.get("duration")), index, late_s)
 
 
-def _packet_times(address: str, stream: str = "a:0") -> tuple[float, float]:
-    """Return where the last packet ends, and the length of all, in seconds.
+def _packet_times(address: str, stream_index: int) -> tuple[float, float]:
+    """Return the time from the first packet to the end of the last, and the length of the sound.
 
-    Both are 0 if ffprobe finds none.
+    In seconds; both are 0 if ffprobe finds nothing.
 
     Args:
         address: of the file.
-        stream: ffprobe's name of a stream; empty for all.
+        stream_index: of the sound.
     """
     program = shutil.which("ffprobe")
     if program is None:
         return 0.0, 0.0
     command = [program, "-v", "quiet", *_OPTIONS, "-of", "csv=p=0"]
-    command += ["-select_streams", stream] if stream else []
     process = subprocess.Popen(
-        [*command, "-show_entries", "packet=pts_time,duration_time", address],
+        [*command, "-show_entries", "packet=stream_index,pts_time,duration_time", address],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
     )
-    start_s, end_s, held_s = None, 0.0, 0.0
+    first_s, end_s, held_s = math.inf, -math.inf, 0.0
     with process:
         assert process.stdout is not None
         for line in process.stdout:
-            times = [_seconds(field) or 0.0 for field in line.strip().split(",")[:2]]
-            if len(times) == 2:
-                start_s = times[0] if start_s is None else start_s
-                end_s = max(end_s, sum(times) - start_s)
-                held_s += times[1]
-    return end_s, held_s
+            index, start, length, *_ = (*line.strip().split(","), "", "")
+            length_s = _seconds(length) or 0.0
+            held_s += length_s if index == str(stream_index) else 0.0
+            with contextlib.suppress(ValueError):  # not every packet has a time
+                first_s, end_s = min(first_s, float(start)), max(end_s, float(start) + length_s)
+    return max(0.0, end_s - first_s), held_s
 
 
 _NOT_AUDIO = "it is damaged, cut short or not audio"

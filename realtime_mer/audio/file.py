@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,7 @@ from realtime_mer.audio.ffmpeg_file import (
     break_off_message,
     unread_message,
 )
-from realtime_mer.audio.layout.read import read_layout
+from realtime_mer.audio.layout.read import layout_of, read_layout
 from realtime_mer.audio.layout.types import Layout, Part, tolerance_s
 from realtime_mer.audio.layout.view import FileView
 from realtime_mer.audio.playlist import recognise_playlist
@@ -47,11 +49,11 @@ AUDIO_SUFFIXES = frozenset(
 )
 """File suffixes that make a name count as a music file, even if no such file exists."""
 
+_DAMAGED = "the file is damaged or was not copied completely"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _HEADERLESS_SUFFIXES = (".raw", ".pcm")
 _SLICE_FRAMES = 16_384
 _SMALL_SLICE_FRAMES = 256  # in front of damage
-_DAMAGED = "the file is damaged or was not copied completely"
 _EXACT_TOLERANCE_S = 0.05
 _REST_TIMEOUT_S = 30.0
 _UNKNOWN_FRAMES = 1 << 62  # libsndfile states more if it does not know the length
@@ -63,12 +65,14 @@ def open_file(path: Path, *, loop: bool = False, block_s: float = 0.02) -> Sourc
     Args:
         path: the file.
         loop: start again at the end, without a gap; the source never ends.
-        block_s: length of a block in seconds.
+        block_s: length of a block in seconds; the last one may be shorter.
 
     Raises:
         UserError: the file is missing, not a regular file, not readable, empty, not audio,
             damaged or without samples, or it needs ffmpeg, which is not installed.
     """
+    if loop:
+        return LoopedFileSource(path, block_s=block_s)
     head = _read_head(path)
     try:
         layout = read_layout(path)
@@ -80,7 +84,7 @@ def open_file(path: Path, *, loop: bool = False, block_s: float = 0.02) -> Sourc
         raise UserError(f"'{path}' cannot be read as music: {what}")
     if not layout.needs_ffmpeg or ffmpeg_path() is None:
         try:
-            return FileSource(path, layout, loop=loop, block_s=block_s)
+            return FileSource(path, layout, block_s=block_s)
         except UnreadableError as error:
             reason = str(error)
     if (what := _looks_like(head, path)) is not None:
@@ -88,12 +92,104 @@ def open_file(path: Path, *, loop: bool = False, block_s: float = 0.02) -> Sourc
     if ffmpeg_path() is None:
         kind = encoded_format(head)
         problem = (
-            f"cannot be read as music without ffmpeg ({reason})"
+            "cannot be read as music without ffmpeg"
             if kind is None
             else f"is {kind.name}, which needs ffmpeg"
         )
-        raise UserError(f"'{path}' {problem}; {INSTALL_HINT}, or convert the file to flac")
-    return FfmpegFileSource(path, layout, reason=reason, loop=loop, block_s=block_s)
+        raise UserError(
+            f"'{path}' {problem} ({reason}); {INSTALL_HINT}, or convert the file to flac"
+        )
+    return FfmpegFileSource(path, layout, reason=reason, block_s=block_s)
+
+
+class LoopedFileSource(SourceBase):
+    """A file that starts again at its end, without lost samples.
+
+    A file that was replaced plays from the next start on. If it is gone, or cannot be read because
+    it was changed meanwhile, `read` raises a recoverable `SourceLost`, and `reopen` opens it again.
+
+    Args:
+        path: the file.
+        block_s: length of a block in seconds; the last one before the end may be shorter.
+
+    Raises:
+        UserError: as `open_file`.
+    """
+
+    def __init__(self, path: Path, *, block_s: float) -> None:
+        self._path = path
+        self._block_s = block_s
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._stamp = _stamp(path)
+        self._source = open_file(path, block_s=block_s)
+        self._info = replace(self._source.info, duration_s=None)
+
+    def read(self, timeout_s: float) -> Block | None:
+        try:
+            try:
+                return self._source.read(timeout_s)
+            except EndOfStream:
+                if self._is_closed:
+                    raise
+            before = self._info
+            self.reopen()
+            if self._info != before:
+                reason = f"{before.name} was replaced by a file with another format"
+                raise SourceLost(reason, recoverable=True)
+            return self._source.read(timeout_s)
+        except SourceLost as lost:
+            is_changed = _stamp(self._path) != self._stamp
+            raise SourceLost(str(lost), recoverable=lost.recoverable or is_changed) from None
+
+    def reopen(self) -> None:
+        stamp = _stamp(self._path)
+        try:
+            source = open_file(self._path, block_s=self._block_s)
+        except UserError as error:
+            raise SourceLost(str(error), recoverable=True) from None
+        with self._lock:
+            self._source.close()
+            self._source, self._stamp = source, stamp
+            if self._is_closed:
+                source.close()
+        self._info = replace(source.info, duration_s=None)
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            self._source.close()
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """Return what differs after a file was changed; None without a file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def stated_duration_s(head: bytes) -> float | None:
+    """Return the length in seconds that the first bytes of a file state; None where they do not.
+
+    For WAV and its kin, FLAC, and MP3 with a length tag.
+    """
+    import soundfile
+
+    layout = layout_of(io.BytesIO(head))
+    is_flac = head.startswith(b"fLaC")
+    if layout.parts[0].is_exact and not is_flac:
+        return layout.duration_s
+    if layout.needs_ffmpeg or not (layout.missing_share or is_flac):
+        return None
+    try:
+        with soundfile.SoundFile(io.BytesIO(head)) as file:
+            frames = int(file.frames)
+            duration_s = frames / int(file.samplerate) / (1.0 - layout.missing_share)
+    except soundfile.LibsndfileError:
+        return None
+    return duration_s if frames < _UNKNOWN_FRAMES else None
 
 
 class UnreadableError(Exception):
@@ -110,7 +206,6 @@ class FileSource(SourceBase):
     Args:
         path: the file.
         layout: what the file holds.
-        loop: start again at the end, without a gap; the source never ends.
         block_s: length of a block in seconds; the last one may be shorter.
 
     Raises:
@@ -118,13 +213,9 @@ class FileSource(SourceBase):
         UserError: the file holds no samples.
     """
 
-    def __init__(
-        self, path: Path, layout: Layout, *, loop: bool = False, block_s: float = 0.02
-    ) -> None:
+    def __init__(self, path: Path, layout: Layout, *, block_s: float = 0.02) -> None:
         self._path = path
-        self._name = path.name
         self._layout = layout
-        self._loop = loop
         # libsndfile must not be closed while another thread reads.
         self._lock = threading.Lock()
         self._rest: FfmpegDecoder | None = None  # reads what follows damage
@@ -149,39 +240,20 @@ class FileSource(SourceBase):
         self._block_frames = max(1, round(block_s * rate))
         self._info = Input(
             kind=InputKind.FILE,
-            name=self._name,
+            name=path.name,
             sample_rate_hz=rate,
             channels=int(self._file.channels),
             paced=True,
             live=False,
-            duration_s=None if loop or layout.is_cut else self._expected_s,
+            duration_s=None if layout.is_cut else self._expected_s,
         )
 
     def read(self, timeout_s: float) -> Block | None:
         with self._lock:
-            return self._read()
-
-    def _read(self) -> Block:
-        samples = self._decode(self._block_frames)
-        if len(samples) == self._block_frames:
-            return Block(samples)
-        if not self._loop or self._problem() is not None:
-            if len(samples):
-                return Block(samples)
-            self._end()
-        # The loop is seamless: fill the block with the first samples of the file.
-        parts = [samples]
-        missing = self._block_frames - len(samples)
-        while missing:
-            self._file.close()
-            self._part = self._position = 0
-            self._open_part()
-            samples = self._decode(missing)
+            samples = self._decode(self._block_frames)
             if not len(samples):
-                raise SourceLost(f"{self._info.name} could not be read again", recoverable=False)
-            parts.append(samples)
-            missing -= len(samples)
-        return Block(np.concatenate(parts))
+                self._end()
+            return Block(samples)
 
     def close(self) -> None:
         with self._lock:
@@ -248,13 +320,13 @@ class FileSource(SourceBase):
             if count > 0:
                 with self._suppress_prints():
                     decoded = self._file.read(out=samples)
-        except soundfile.LibsndfileError as error:
+        except soundfile.LibsndfileError:
             if self._slice_frames > _SMALL_SLICE_FRAMES and self._retry():
                 return self._next_slice()
             if self._is_short(self._position):
                 if self._go_on_with_ffmpeg():
                     return self._next_slice()
-                self._error = self._damage_message(_reason(error))
+                self._error = self._damage_message(_DAMAGED)
             decoded = samples[:0]
         if self._view.error is not None:
             self._error = self._damage_message(

@@ -114,20 +114,29 @@ def run(args: argparse.Namespace) -> int:
         closing(_analyze_in_order(jobs, engine, config, shared, bar)) as analyses,
     ):
         for job, estimates, error in analyses:
-            try:
-                if error is not None:
-                    raise error
-                if job.plot is not None:
-                    from realtime_mer.outputs.plot import save_plot
+            if job.plot is not None and (estimates or error is None):
+                from realtime_mer.outputs.plot import save_plot
 
+                try:  # also of a file that broke off
                     save_plot(estimates, Path(job.name).name, job.plot)
-            except (StandardOutputError, BrokenPipeError):
-                raise
-            except OSError as failure:
-                failures.append(UserError(f"{job.name} cannot be read ({reason_of(failure)})"))
-            except Exception as failure:
-                failures.append(failure)
+                except UserError as failure:
+                    error = error or failure
+            if error is not None:
+                failures.append(_failure(job.name, error))
     return _report(failures, jobs)
+
+
+def _failure(name: str, error: Exception) -> Exception:
+    """Return the error to report for a file; raise one that ends all."""
+    from realtime_mer.audio.source import SourceLost
+
+    if isinstance(error, StandardOutputError | BrokenPipeError):
+        raise error
+    if isinstance(error, OSError):
+        return UserError(f"{name} cannot be read ({reason_of(error)})")
+    if isinstance(error, SourceLost):  # names the file without its folder
+        return UserError(str(error).replace(Path(name).name, name, 1))
+    return error
 
 
 def _report(failures: list[Exception], jobs: list[_Job]) -> int:

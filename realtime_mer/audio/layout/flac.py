@@ -16,6 +16,7 @@ _CHUNK = 1 << 20
 _MARKER = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 _TAIL = 1 << 18  # bytes; several of the longest usual frames
 _STREAM_INFO_SIZE = 34
+_FRAME_HEADER_BYTES = 16  # at most
 _BLOCK_SIZES = {1: 192} | {n: 576 << n - 2 for n in range(2, 6)}
 _BLOCK_SIZES |= {n: 256 << n - 8 for n in range(8, 16)}
 
@@ -24,7 +25,8 @@ def scan(file: BinaryIO, start: int, stop: int) -> Layout | None:
     """Return the layout of FLAC, or None if the bytes are something else.
 
     libsndfile loses the end of a file whose header states no number of samples, or too few. A patch
-    states the number of the last frame.
+    states the number of the last frame. It cannot read a piece that was cut out of a longer file
+    with its frames numbered as there; ffmpeg does.
 
     Args:
         file: open for reading, seekable.
@@ -35,7 +37,9 @@ def scan(file: BinaryIO, start: int, stop: int) -> Layout | None:
     found = tuple(part for part in parts if part is not None)
     if len(found) < len(parts):
         return None
-    return Layout(found, needs_ffmpeg=len({(p.sample_rate_hz, p.channels) for p in found}) > 1)
+    is_piece = any(part.duration_s is not None for part in found)
+    has_one_format = len({(part.sample_rate_hz, part.channels) for part in found}) == 1
+    return Layout(found, needs_ffmpeg=is_piece or not has_one_format)
 
 
 def _more_streams(file: BinaryIO, start: int, stop: int) -> Iterator[int]:
@@ -65,8 +69,27 @@ def _part(file: BinaryIO, start: int, stop: int) -> Part | None:
     patches: tuple[tuple[int, bytes], ...] = ()
     if counted is not None and counted > stated:
         patches = ((start + 18, (packed >> 36 << 36 | counted).to_bytes(8)),)
-    duration_s = None if counted is None or rate == 0 else counted / rate
-    return Part(((start, stop),), patches, rate, channels, duration_s, is_exact=True)
+    first = _first_sample(file, start + 4, block_frames)
+    if first and rate:  # cut out of a longer file
+        duration_s = (max(counted or 0, stated) - first) / rate
+        return Part(((start, stop),), patches, rate, channels, duration_s)
+    held_s = None if counted is None or rate == 0 else counted / rate
+    return Part(((start, stop),), patches, rate, channels, held_s, is_exact=True)
+
+
+def _first_sample(file: BinaryIO, at: int, block_frames: int) -> int:
+    """Return the position of the first frame behind the metadata blocks; 0 if none is found."""
+    is_last = False
+    while not is_last:
+        file.seek(at)
+        header = file.read(4)
+        if len(header) < 4:
+            return 0
+        is_last = header[0] >= 0x80
+        at += 4 + int.from_bytes(header[1:])
+    file.seek(at)
+    frame = _frame(file.read(_FRAME_HEADER_BYTES), block_frames)
+    return 0 if frame is None else frame[0]
 
 
 def _last_sample(file: BinaryIO, start: int, stop: int, block_frames: int) -> int | None:
@@ -76,16 +99,15 @@ def _last_sample(file: BinaryIO, start: int, stop: int, block_frames: int) -> in
     data = file.read(stop - base)
     at = len(data)
     while (at := data.rfind(b"\xff", 0, at)) >= 0:
-        if at + 1 < len(data) and data[at + 1] in (0xF8, 0xF9):
-            end = _frame_end(data[at : at + 16], block_frames)
-            if end is not None:
-                return end
+        frame = _frame(data[at : at + _FRAME_HEADER_BYTES], block_frames)
+        if frame is not None:
+            return frame[1]
     return None
 
 
-def _frame_end(header: bytes, block_frames: int) -> int | None:
-    """Return the position of the last sample of a frame; None if this is not a frame's header."""
-    if len(header) < 6:
+def _frame(header: bytes, block_frames: int) -> tuple[int, int] | None:
+    """Return where a frame begins and ends, in sample frames; None if this is not its header."""
+    if len(header) < 6 or header[0] != 0xFF or header[1] not in (0xF8, 0xF9):
         return None
     size_code, rate_code = header[2] >> 4, header[2] & 15
     if size_code == 0 or rate_code == 15 or header[3] >> 4 > 10 or header[3] & 1:
@@ -111,7 +133,8 @@ def _frame_end(header: bytes, block_frames: int) -> int | None:
     if at >= len(header) or _crc8(header[:at]) != header[at]:
         return None
     is_variable = header[1] & 1
-    return number + size if is_variable else number * block_frames + size
+    begin = number if is_variable else number * block_frames
+    return begin, begin + size
 
 
 def _crc8(data: bytes) -> int:

@@ -122,7 +122,10 @@ def _wave64(read: _Bytes) -> _Data | None:
     while len(head := read(at, 24)) == 24 and at < _HEADER_BYTES:
         size = int.from_bytes(head[16:], "little")
         if head[:16] == _WAVE64_DATA:
-            return _Data(at + 24, _UNKNOWN if size <= 24 or size >= 1 << 62 else size - 24)
+            # libsndfile jumps by the size, which may lead back to the start.
+            patch = (at + 16, (read.size - at).to_bytes(8, "little"))
+            stated = _UNKNOWN if size <= 24 or size >= 1 << 62 else size - 24
+            return _Data(at + 24, stated, patch)
         at += max(24, size + -size % 8)
     return None
 

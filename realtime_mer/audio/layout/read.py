@@ -26,22 +26,27 @@ def read_layout(path: Path) -> Layout:
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
-        stop = file.seek(0, 2)
-        start = _first_byte(file, stop)
-        file.seek(start)
-        head = file.read(16)
-        layout = None
-        if head.startswith(b"OggS"):
-            layout = ogg.scan(file, start, stop)
-        elif head.startswith(b"fLaC"):
-            layout = flac.scan(file, start, stop)
-        elif head.startswith(b"\x30\x26\xb2\x75"):
-            layout = asf.scan(file, start, stop)
-        elif head[4:8] in _MP4_ATOMS:
-            layout = mp4.scan(file, start, stop)
-        elif not head.startswith(_OTHER):
-            layout = pcm.scan(file, start, stop) or mpeg.scan(file, start, stop)
-        return layout or Layout((Part(((start, stop),)),))
+        return layout_of(file)
+
+
+def layout_of(file: BinaryIO) -> Layout:
+    """Return the layout of an open, seekable file; otherwise as `read_layout`."""
+    stop = file.seek(0, 2)
+    start = _first_byte(file, stop)
+    file.seek(start)
+    head = file.read(16)
+    layout = None
+    if head.startswith(b"OggS"):
+        layout = ogg.scan(file, start, stop)
+    elif head.startswith(b"fLaC"):
+        layout = flac.scan(file, start, stop)
+    elif head.startswith(b"\x30\x26\xb2\x75"):
+        layout = asf.scan(file, start, stop)
+    elif head[4:8] in _MP4_ATOMS:
+        layout = mp4.scan(file, start, stop)
+    elif not head.startswith(_OTHER):
+        layout = pcm.scan(file, start, stop) or mpeg.scan(file, start, stop)
+    return layout or Layout((Part(((start, stop),)),))
 
 
 def _first_byte(file: BinaryIO, stop: int) -> int:

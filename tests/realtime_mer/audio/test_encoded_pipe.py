@@ -120,6 +120,42 @@ def test_a_cut_file_is_told(
 
 
 @needs_ffmpeg
+@pytest.mark.parametrize("suffix", ["wav", "aiff", "flac", "mp3"])
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_the_length_that_the_start_states_is_compared(
+    pipe: tuple[IO[bytes], IO[bytes]], tmp_path: Path, suffix: str, is_cut: bool
+) -> None:
+    """ffmpeg reads such a file from a pipe to any end."""
+    path = tmp_path / f"song.{suffix}"
+    soundfile.write(path, music(5, RATE_HZ, channels=2), RATE_HZ)
+    data = path.read_bytes()
+    reader, writer = pipe
+    thread = write_in_background(writer, data[: len(data) * 6 // 10] if is_cut else data)
+    with EncodedPipeSource(reader) as source:
+        samples, end = read_all(source)
+    thread.join()
+    assert isinstance(end, SourceLost if is_cut else EndOfStream), end
+    if is_cut:
+        assert f"breaks off at {len(samples) / RATE_HZ:.2f} s of 5.0" in str(end)
+
+
+@needs_ffmpeg
+def test_a_recorder_that_does_not_know_its_length_is_whole(
+    pipe: tuple[IO[bytes], IO[bytes]], tmp_path: Path
+) -> None:
+    path = tmp_path / "song.wav"
+    soundfile.write(path, music(2, RATE_HZ, channels=2), RATE_HZ)
+    data = bytearray(path.read_bytes())
+    at = data.find(b"data") + 4
+    data[at : at + 4] = b"\0\0\0\x80"
+    reader, writer = pipe
+    thread = write_in_background(writer, bytes(data))
+    with EncodedPipeSource(reader) as source:
+        assert isinstance(read_all(source)[1], EndOfStream)
+    thread.join()
+
+
+@needs_ffmpeg
 def test_a_file_whose_index_is_at_its_end_needs_more_than_a_pipe(
     song: Path, pipe: tuple[IO[bytes], IO[bytes]]
 ) -> None:

@@ -6,6 +6,7 @@ import tracemalloc
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import soundfile
 from support import music
@@ -13,7 +14,7 @@ from support_audio import read_all
 
 from realtime_mer.audio import ffmpeg
 from realtime_mer.audio.file import open_file
-from realtime_mer.audio.source import EndOfStream, InputKind, SourceLost
+from realtime_mer.audio.source import EndOfStream, InputKind, Source, SourceLost
 from realtime_mer.errors import UserError
 
 RATE_HZ = 44_100
@@ -83,25 +84,100 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, suffix: str) -> None
     assert peak < 500_000
 
 
+def read_frames(source: Source, count: int) -> npt.NDArray[np.float32]:
+    """Return at least `count` sample frames."""
+    blocks: list[npt.NDArray[np.float32]] = []
+    while sum(map(len, blocks)) < count:
+        block = source.read(30)
+        assert block is not None
+        blocks.append(block.samples)
+    return np.concatenate(blocks)
+
+
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
 def test_the_loop_is_seamless(folder: Path, suffix: str) -> None:
     path = folder / f"song.{suffix}"
     once = soundfile.read(path, dtype="float32", always_2d=True)[0]
     with open_file(path, loop=True, block_s=1.7) as source:
         assert source.info.duration_s is None
-        blocks = [source.read(0) for _ in range(8)]
-    played = np.concatenate([block.samples for block in blocks if block is not None])
-    assert len(played) == 8 * round(1.7 * RATE_HZ)
+        played = read_frames(source, 5 * len(once) // 2)
     np.testing.assert_allclose(played, np.tile(once, (3, 1))[: len(played)], atol=1e-4)
 
 
 def test_a_file_shorter_than_a_block_can_loop(tmp_path: Path) -> None:
     path = tmp_path / "tick.wav"
-    soundfile.write(path, music(0.01, RATE_HZ), RATE_HZ)
+    tick = music(0.01, RATE_HZ, channels=1)
+    soundfile.write(path, tick, RATE_HZ, subtype="FLOAT")
     with open_file(path, loop=True, block_s=0.05) as source:
-        block = source.read(0)
-    assert block is not None
-    assert len(block.samples) == 2205
+        np.testing.assert_array_equal(read_frames(source, 3 * 441), np.tile(tick, (3, 1)))
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mp3", "flac"])
+def test_a_loop_plays_the_file_that_replaced_it(folder: Path, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / "song.wav"
+    shutil.copy(folder / f"song.{suffix}", path)
+    other = music(3, RATE_HZ, channels=2, seed=7)
+    with open_file(path, loop=True, block_s=0.5) as source:
+        first = read_frames(source, RATE_HZ)
+        soundfile.write(tmp_path / "new.flac", other, RATE_HZ)
+        (tmp_path / "new.flac").replace(path)
+        played = read_frames(source, 9 * RATE_HZ)
+    assert len(first) == RATE_HZ
+    start = 4 * RATE_HZ
+    np.testing.assert_allclose(played[start : start + len(other)], other, atol=1e-3)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("suffix", ["wav", "mp3", "m4a"])
+def test_a_looped_file_that_is_gone_can_come_back(
+    folder: Path, foreign: dict[str, Path], tmp_path: Path, suffix: str
+) -> None:
+    original = foreign.get(suffix, folder / f"song.{suffix}")
+    path = tmp_path / original.name
+    shutil.copy(original, path)
+    with open_file(path, loop=True, block_s=0.5) as source:
+        read_frames(source, RATE_HZ)
+        path.unlink()
+        _, end = read_all(source)
+        assert isinstance(end, SourceLost)
+        assert end.recoverable
+        assert "there is no file" in str(end)
+        path.write_bytes(b"not music " * 100)
+        with pytest.raises(SourceLost, match="cannot be read as music"):
+            source.reopen()
+        shutil.copy(original, path)
+        source.reopen()
+        assert len(read_frames(source, RATE_HZ)) >= RATE_HZ
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(22_050, 2), (RATE_HZ, 1)])
+def test_a_loop_does_not_play_another_format_as_if_it_were_the_old_one(
+    folder: Path, tmp_path: Path, rate: int, channels: int
+) -> None:
+    path = tmp_path / "song.wav"
+    shutil.copy(folder / "song.wav", path)
+    with open_file(path, loop=True, block_s=0.5) as source:
+        soundfile.write(tmp_path / "new.wav", music(3, rate, channels=channels), rate)
+        (tmp_path / "new.wav").replace(path)
+        samples, end = read_all(source)
+        assert isinstance(end, SourceLost)
+        assert end.recoverable
+        assert len(samples) == 5 * RATE_HZ
+        source.reopen()
+        assert (source.info.sample_rate_hz, source.info.channels) == (rate, channels)
+
+
+def test_a_looped_file_that_is_written_again_while_it_plays_can_come_back(
+    folder: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "song.wav"
+    shutil.copy(folder / "song.wav", path)
+    with open_file(path, loop=True, block_s=0.5) as source:
+        read_frames(source, RATE_HZ)
+        path.write_bytes(path.read_bytes()[: 2 * RATE_HZ * 4])
+        _, end = read_all(source)
+    assert isinstance(end, SourceLost)
+    assert end.recoverable
 
 
 def test_an_mp3_with_variable_bit_rate_and_no_length_is_read_to_its_end(tmp_path: Path) -> None:
@@ -123,11 +199,10 @@ def test_an_mp3_with_variable_bit_rate_and_no_length_is_read_to_its_end(tmp_path
         samples, end = read_all(source)
     assert isinstance(end, EndOfStream)
     assert len(samples) == pytest.approx(24 * RATE_HZ, abs=RATE_HZ / 10)
-    with open_file(path, loop=True, block_s=len(samples) / RATE_HZ) as source:
-        source.read(0)
-        again = source.read(0)
-    assert again is not None
-    np.testing.assert_allclose(again.samples[RATE_HZ:], samples[RATE_HZ:], atol=1e-3)
+    with open_file(path, loop=True) as source:
+        played = read_frames(source, 2 * len(samples))
+    again = played[len(samples) : 2 * len(samples)]
+    np.testing.assert_allclose(again[RATE_HZ:], samples[RATE_HZ:], atol=1e-3)
 
 
 def write(path: Path, data: bytes | bytearray) -> Path:
@@ -164,7 +239,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
         ("Chère musique, ".encode() * 300, "cannot be read as music: it is text"),
         (b"<!DOCTYPE html><html>404</html>", "it is a web page"),
         (b"#EXTM3U\nhttp://x/y.mp3\n", "it is a playlist"),
-        (np.random.default_rng(1).bytes(50_000), "damaged, cut short or not audio"),
+        (np.random.default_rng(1).bytes(50_000), "damaged, cut short or not audio|without ffmpeg"),
     ],
 )
 def test_the_error_names_the_kind_of_a_file_without_audio(
@@ -319,7 +394,7 @@ def test_without_ffmpeg_the_error_says_what_to_install(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert ffmpeg.ffmpeg_path() is None
     with pytest.raises(
-        UserError, match=r"is an MPEG-4 file \(m4a, mp4\), which needs ffmpeg; install ffmpeg"
+        UserError, match=r"is an MPEG-4 file \(m4a, mp4\), which needs ffmpeg \(.*install ffmpeg"
     ):
         open_file(foreign["m4a"])
 

@@ -159,6 +159,10 @@ WHOLE: dict[str, tuple[Callable[[], bytes], float]] = {
         )
         for size in (0, 1, 4096, 0x7FFFFFFF, 0x7FFFF000, 0x80000000, 0xFFFFFFDB, 0xFFFFFFFF)
     },
+    "w64 that states no size.w64": (
+        lambda: (d := encode(kind="W64"))[: (at := d.find(b"data") + 16)]
+        + b"\xff" * 8 + d[at + 8 :], SECONDS
+    ),
     "au that states no size.au": (
         lambda: (d := encode(kind="AU"))[:8] + b"\xff\xff\xff\xff" + d[12:], SECONDS
     ),
@@ -191,9 +195,10 @@ def test_streams_in_a_row_loop(name: str, tmp_path: Path) -> None:
     with open_file(path) as source:
         once, _ = read_all(source)
     with open_file(path, loop=True, block_s=2.5 * seconds) as source:
-        block = source.read(0)
-    assert block is not None
-    np.testing.assert_allclose(block.samples[len(once) : 2 * len(once)], once, atol=1e-3)
+        source.read(0)
+        again = source.read(0)
+    assert again is not None
+    np.testing.assert_allclose(again.samples, once, atol=1e-3)
 
 
 CUT: dict[str, tuple[Callable[[], bytes], str]] = {
@@ -430,6 +435,45 @@ def test_a_wav_that_holds_mpeg_audio_is_whole(codec: str, song: Path, tmp_path: 
 
 
 @needs_ffmpeg
+def test_a_piece_of_a_longer_flac_is_read(song: Path, tmp_path: Path) -> None:
+    """Its header and its frames count as in the whole file."""
+    whole, piece = ffmpeg(song, tmp_path / "whole.flac"), tmp_path / "piece.flac"
+    ffmpeg(whole, piece, "-ss", "2", "-c", "copy")
+    with open_file(piece) as source:
+        samples, end = read_all(source)
+        seconds = len(samples) / source.info.sample_rate_hz
+    assert isinstance(end, EndOfStream), end
+    assert seconds == pytest.approx(soundfile.info(whole).duration - 2, abs=0.3)
+    data = piece.read_bytes()
+    piece.write_bytes(data[: len(data) // 2])
+    with open_file(piece) as source:
+        _, end = read_all(source)
+    assert isinstance(end, SourceLost)
+    assert f" of {seconds:.2f} s" in str(end)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("suffix", ["mkv", "flv", "avi", "ts", "mp4", "wmv"])
+def test_sound_that_starts_late_and_ends_before_its_film_is_whole(
+    suffix: str, song: Path, tmp_path: Path
+) -> None:
+    """What ffprobe states as the length of the sound is then that of the film."""
+    film, late = tmp_path / f"film.{suffix}", ("-itsoffset", "12", "-i", str(song))
+    black = ("-f", "lavfi", "-i", "color=black:s=64x64:d=30:r=10")
+    ffmpeg(song, film, *black, *late, "-map", "1:v", "-map", "2:a")
+    with open_file(film) as source:
+        samples, end = read_all(source)
+    assert isinstance(end, EndOfStream), end
+    assert len(samples) / source.info.sample_rate_hz > 5
+    data = film.read_bytes()
+    if suffix in ("mkv", "flv", "avi", "wmv"):
+        film.write_bytes(data[: len(data) * 7 // 10])
+        with open_file(film) as source:
+            _, end = read_all(source)
+        assert isinstance(end, SourceLost)
+
+
+@needs_ffmpeg
 def test_audio_that_is_shorter_than_its_film_is_whole(song: Path, tmp_path: Path) -> None:
     for name in ("film.mp4", "film.mkv", "film.avi"):
         film = ffmpeg(song, tmp_path / name, "-f", "lavfi", "-i", "color=black:s=64x64:d=14:r=5")
@@ -483,7 +527,7 @@ def test_two_m4a_in_a_row_are_told(song: Path, tmp_path: Path) -> None:
         (b"\xef\xbb\xbf#EXTM3U\r\nhttp://a/b.mp3\r\n", "it is a playlist"),
         (b"[playlist]\nFile1=http://a/b\n", "it is a playlist"),
         (encode()[:44], "no samples|damaged"),
-        (stated(encode(), b"fmt ", 1, at=12)[:60], "no samples|damaged|sample rate"),
+        (stated(encode(), b"fmt ", 1, at=12)[:60], "no samples|damaged|its sample rate is"),
         (b"\0" * 5000, "damaged, cut short or not audio|without ffmpeg"),
     ],
 )

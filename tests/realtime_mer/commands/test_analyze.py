@@ -326,6 +326,16 @@ def test_every_failure_is_told_and_every_other_file_is_complete(
     assert len(rows((folder / "last.csv").read_text())) == 1
 
 
+def test_a_file_that_breaks_off_has_its_plot_and_is_named_with_its_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, plot = broken(tmp_path, "truncated"), tmp_path / "plot.png"
+    assert main(["analyze", str(path), "--plot", str(plot)]) == 2
+    assert f"{path} breaks off at" in capsys.readouterr().err
+    with Image.open(plot) as image:
+        assert image.size == (1600, 900)
+
+
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), OSError("the card is gone")])
 def test_an_error_of_the_system_in_the_middle_of_a_file(
     error: OSError,
