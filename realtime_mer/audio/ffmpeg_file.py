@@ -231,7 +231,7 @@ def _probe(address: str) -> _Probe:
 def _packet_times(address: str, stream_index: int) -> tuple[float, float]:
     """Return the time from the first packet to the end of the last, and the length of the sound.
 
-    In seconds; both are 0 if ffprobe finds nothing.
+    In seconds; both are 0 if ffprobe finds nothing, or finds damage.
 
     Args:
         address: of the file.
@@ -240,23 +240,28 @@ def _packet_times(address: str, stream_index: int) -> tuple[float, float]:
     program = shutil.which("ffprobe")
     if program is None:
         return 0.0, 0.0
-    command = [program, "-v", "quiet", *_OPTIONS, "-of", "csv=p=0"]
+    command = [program, "-v", "error", *_OPTIONS, "-of", "csv=p=0"]
     process = subprocess.Popen(
         [*command, "-show_entries", "packet=stream_index,pts_time,duration_time", address],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
+        errors="replace",
     )
-    first_s, end_s, held_s = math.inf, -math.inf, 0.0
+    first_s, end_s, held_s, is_damaged = math.inf, -math.inf, 0.0, False
     with process:
         assert process.stdout is not None
         for line in process.stdout:
             index, start, length, *_ = (*line.strip().split(","), "", "")
+            if not index.isdigit():
+                is_damaged |= bool(index)  # a message; side data leave empty lines
+                continue
             length_s = _seconds(length) or 0.0
             held_s += length_s if index == str(stream_index) else 0.0
             with contextlib.suppress(ValueError):  # not every packet has a time
                 first_s, end_s = min(first_s, float(start)), max(end_s, float(start) + length_s)
-    return max(0.0, end_s - first_s), held_s
+    return (0.0, 0.0) if is_damaged else (max(0.0, end_s - first_s), held_s)
 
 
 _NOT_AUDIO = "it is damaged, cut short or not audio"

@@ -37,7 +37,7 @@ def scan(file: BinaryIO, start: int, stop: int) -> Layout | None:
     found = tuple(part for part in parts if part is not None)
     if len(found) < len(parts):
         return None
-    is_piece = any(part.duration_s is not None for part in found)
+    is_piece = any(part.duration_s is not None and not part.is_exact for part in found)
     has_one_format = len({(part.sample_rate_hz, part.channels) for part in found}) == 1
     return Layout(found, needs_ffmpeg=is_piece or not has_one_format)
 

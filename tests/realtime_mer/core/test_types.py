@@ -58,7 +58,7 @@ def test_an_estimate_has_finite_numbers_only(number: float) -> None:
         (SCALED_ESTIMATE.scaled, "valence_high"),
     ):
         with pytest.raises(ValueError, match="finite"):
-            replace(part, **{field: number})
+            replace(part, **{field: number})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="finite"):
         replace(ESTIMATE, whole=(0.0, number))
 

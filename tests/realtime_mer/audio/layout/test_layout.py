@@ -185,7 +185,7 @@ def test_a_read_error_ends_the_view_and_is_kept(tmp_path: Path) -> None:
 
     with FileView(path, Part(((0, 100),))) as view:
         view._file.close()
-        view._file = Broken(path)
+        view._file = Broken(path)  # type: ignore[assignment]
         assert view.read(10) == b""
         assert view.error is not None
         assert view.error.strerror == "Input/output error"
