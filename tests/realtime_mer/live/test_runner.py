@@ -358,7 +358,12 @@ def test_a_wrong_sample_format_is_told_once_and_poisons_nothing(engine: Engine) 
     bad = values_read.size - int((np.abs(values_read) <= 16.0).sum())
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "wb") as writer:
-        feeder = threading.Thread(target=lambda: (writer.write(integers.tobytes()), writer.close()))
+
+        def feed() -> None:
+            writer.write(integers.tobytes())
+            writer.close()
+
+        feeder = threading.Thread(target=feed)
         feeder.start()
         source = PcmSource(PcmFormat(RATE, 1, "f32le"), stream=reader)
         runner = LiveRunner(source, engine, speed=1000.0)
