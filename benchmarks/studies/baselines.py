@@ -211,15 +211,15 @@ class _CachedFunctionals:
 def _estimates(
     samples: NDArray[np.float32], rate_hz: int, *, features: _CachedFunctionals, predict: Predictor
 ) -> list[Estimate]:
-    """Return the predictions of a method as estimates without intervals."""
-    nan = float("nan")
+    """Return the predictions of a method as estimates; their intervals have no width."""
+    predictions = predict(features(samples, rate_hz))[:CLIP_STEPS].tolist()
     return [
         Estimate(
-            seq=step, t=(step + 1) * STEP_S, utc="", valence=float(valence), arousal=float(arousal),
-            valence_low=nan, valence_high=nan, arousal_low=nan, arousal_high=nan,
-            mood="", state=State.SETTLING, level_db=nan, latency=Latency(0.0, 0.0, 0.0, 0.0),
+            seq=step, t=(step + 1) * STEP_S, utc="", valence=valence, arousal=arousal,
+            valence_low=valence, valence_high=valence, arousal_low=arousal, arousal_high=arousal,
+            mood="", state=State.SETTLING, level_db=0.0, latency=Latency(0.0, 0.0, 0.0, 0.0),
         )
-        for step, (valence, arousal) in enumerate(predict(features(samples, rate_hz))[:CLIP_STEPS])
+        for step, (valence, arousal) in enumerate(predictions)
     ]  # fmt: skip
 
 

@@ -123,7 +123,8 @@ class PcmFormat:
             wide[:, 1:] = triples if kind == "s24le" else triples[:, ::-1]
             flat = wide.view("<i4")[:, 0].astype(np.float32) / np.float32(full * 256.0)
         else:
-            flat = np.frombuffer(data, kind).astype(np.float32)
+            with np.errstate(over="ignore"):  # 64-bit values that become infinite
+                flat = np.frombuffer(data, kind).astype(np.float32)
             if zero:
                 flat -= np.float32(zero)
             if full != 1.0:

@@ -43,6 +43,11 @@ def test_every_format_is_decoded(encoding: str) -> None:
     np.testing.assert_allclose(decoded, VALUES, atol=1e-7)
 
 
+def test_values_beyond_32_bits_are_infinite_without_a_warning() -> None:
+    decoded = PcmFormat(8000, 1, "f64le").decode(np.array([1e300, -1e40]).tobytes())
+    np.testing.assert_array_equal(decoded, [[np.inf], [-np.inf]])
+
+
 def test_an_incomplete_frame_cannot_be_decoded() -> None:
     with pytest.raises(ValueError, match="5 bytes are not a whole number of frames of 4 bytes"):
         PcmFormat(8000, 2, "s16le").decode(b"12345")

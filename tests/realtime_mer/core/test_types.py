@@ -1,5 +1,6 @@
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -46,21 +47,22 @@ def test_scaled_values_come_after_the_raw_ones_if_present() -> None:
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_an_estimate_has_finite_numbers_only(number: float) -> None:
-    assert FAST_ESTIMATE.fast is not None
-    assert SCALED_ESTIMATE.scaled is not None
-    for part, field in (
-        (ESTIMATE, "t"),
-        (ESTIMATE, "level_db"),
-        (ESTIMATE, "arousal_low"),
-        (ESTIMATE.latency, "queue_ms"),
-        (FAST_ESTIMATE.fast, "window_s"),
-        (FAST_ESTIMATE.fast, "valence"),
-        (SCALED_ESTIMATE.scaled, "valence_high"),
-    ):
+    fast, scaled = FAST_ESTIMATE.fast, SCALED_ESTIMATE.scaled
+    assert fast is not None
+    assert scaled is not None
+    builders: list[Callable[[], object]] = [
+        lambda: replace(ESTIMATE, t=number),
+        lambda: replace(ESTIMATE, level_db=number),
+        lambda: replace(ESTIMATE, arousal_low=number),
+        lambda: replace(ESTIMATE, whole=(0.0, number)),
+        lambda: replace(ESTIMATE.latency, queue_ms=number),
+        lambda: replace(fast, window_s=number),
+        lambda: replace(fast, valence=number),
+        lambda: replace(scaled, valence_high=number),
+    ]
+    for build in builders:
         with pytest.raises(ValueError, match="finite"):
-            replace(part, **{field: number})  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="finite"):
-        replace(ESTIMATE, whole=(0.0, number))
+            build()
 
 
 @pytest.mark.parametrize(

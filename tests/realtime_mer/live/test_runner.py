@@ -427,8 +427,8 @@ def test_a_wrong_sample_format_is_told_once_and_poisons_nothing(engine: Engine) 
     with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "wb") as writer:
 
         def feed() -> None:
-            with writer:
-                writer.write(integers.tobytes())
+            writer.write(integers.tobytes())
+            writer.close()
 
         feeder = threading.Thread(target=feed)
         feeder.start()

@@ -40,6 +40,7 @@ def test_losses_are_the_counters_of_the_health_message() -> None:
         "late_windows": 2,
         "bad_samples": 0,
         "skipped_updates": 0,
+        "faulty_updates": 0,
     }
 
 
