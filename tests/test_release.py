@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,14 @@ def test_the_changelog_has_an_entry_for_this_version() -> None:
     assert version == __version__
     assert re.fullmatch(r"\((unreleased|\d{4}-\d\d-\d\d)\)", when), heading
     assert re.search(r"^\* \w", rest.partition("\n## ")[0], re.MULTILINE), "it lists no change"
+
+
+def test_the_metadata_give_the_licence_of_the_weights() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    card = (ROOT / "engine" / "mer_engine" / "models" / "MODEL_CARD.md").read_text("utf-8")
+    weights = re.search(r"weights are under \*\*(CC [A-Z-]+ [\d.]+)\*\*", card)
+    assert weights is not None
+    assert project["license"] == f"MIT AND {weights[1].replace(' ', '-')}"
 
 
 def make(folder: Path, target: str, out: Path, environment: Path, *, umask: int = -1) -> Path:
