@@ -1,5 +1,6 @@
 # `make serve` listens and shows the page; `make test` runs every check and test.
-# Both make the Python environment that they need, in $(VENV).
+# `make release` makes what is published, in $(DIST). All make the Python environment that they need,
+# in $(VENV).
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -13,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install
 NEED_PIP := $(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip || \
   { echo "$(VENV) has no pip; remove it (make clean) and run make again" >&2; exit 1; }
 
-.PHONY: serve test check style clean
+.PHONY: serve test check style wheel sdist sbom release clean
 
 serve: $(VENV)/.installed
 	$(BIN)/realtime-mer serve $(ARGS)
@@ -34,6 +35,35 @@ check: $(VENV)/.installed-test
 style: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The same checkout and build backend give the same bytes, whatever the folder, times and file modes.
+DIST ?= dist
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' realtime_mer/__init__.py)
+WHEEL = $(DIST)/realtime_mer-$(VERSION)-py3-none-any.whl
+SDIST = $(DIST)/realtime_mer-$(VERSION).tar.gz
+
+release: wheel sdist sbom
+
+wheel: $(VENV)/.installed-release
+	$(BIN)/python -m build --wheel --outdir "$(DIST)" .
+	$(BIN)/python -m twine check --strict "$(WHEEL)"
+
+sdist: $(VENV)/.installed-release
+	$(BIN)/python -m build --sdist --outdir "$(DIST)" .
+	$(BIN)/python -m twine check --strict "$(SDIST)"
+
+# Installs the wheel into an empty environment outside the checkout, runs it there, and lists what came
+# with it (CycloneDX). The generator takes the version of the root component from a pyproject only.
+sbom: wheel
+	@set -e; clean=$$(mktemp -d); trap 'rm -rf "$$clean"' EXIT; \
+	$(BIN)/python -m venv --without-pip "$$clean/env"; \
+	$(BIN)/python -m pip --python "$$clean/env/bin/python" install --quiet "$(WHEEL)"; \
+	echo "installed in an empty environment:" \
+	  "$$(cd "$$clean" && env -u PYTHONPATH env/bin/realtime-mer --version)"; \
+	(cd "$$clean" && env -u PYTHONPATH env/bin/realtime-mer analyze demo -o demo.csv); \
+	sed 's/^dynamic = .*/version = "$(VERSION)"/' pyproject.toml > "$$clean/pyproject.toml"; \
+	$(BIN)/python -m cyclonedx_py environment --pyproject "$$clean/pyproject.toml" \
+	  --output-reproducible --output-file "$(DIST)/realtime-mer-$(VERSION).cdx.json" "$$clean/env"
 
 # Debian's Python comes without ensurepip, which the package python3-venv holds. uv needs neither.
 $(BIN)/python:
@@ -65,6 +95,12 @@ $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	@$(INSTALL) --upgrade 'pip>=25.1' # the first that knows dependency groups
 	@$(INSTALL) --editable '.[train,tensorrt]' --group dev
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-release: pyproject.toml | $(BIN)/python
+	@$(NEED_PIP)
+	@$(INSTALL) --quiet --upgrade 'pip>=25.1' # the first that knows dependency groups
+	@$(INSTALL) --quiet --group release
+	@touch $@
 
 clean:
 	rm -rf $(VENV) .venv-3.* build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,261 @@
+"""The recipes in deploy/: what they name exists, and nginx and systemd take their files."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import plistlib
+import re
+import shlex
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import tomllib
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+import pytest
+from live_support import TIMEOUT_S, receive_kind, wait_for
+from page_support import ServerProcess, free_port
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from realtime_mer.cli import build_parser
+
+ROOT = Path(__file__).parent.parent
+DEPLOY = ROOT / "deploy"
+UNIT = DEPLOY / "realtime-mer.service"
+NAME = "mer.test"
+PASSWORD = "one two"
+LOGIN = {"Authorization": "Basic " + b64encode(f"me:{PASSWORD}".encode()).decode()}
+
+
+def text(name: str) -> str:
+    return (DEPLOY / name).read_text(encoding="utf-8")
+
+
+def command_lines() -> dict[str, list[str]]:
+    """Return the arguments with which each recipe starts the program."""
+    dockerfile = text("Dockerfile")
+    entry, command = (
+        json.loads(re.findall(rf"^{word} (\[.*\])$", dockerfile, re.MULTILINE)[-1])
+        for word in ("ENTRYPOINT", "CMD")
+    )
+    composed = re.search(r"^ +command: (\[.*\])$", text("compose.yaml"), re.MULTILINE)
+    assert composed is not None
+    composed_line = re.sub(r"\$\{INPUT:-(\w+)\}", r"\1", composed[1])
+    composed_line = re.sub(r"\$\{SERVER_NAME:[^}]*\}", NAME, composed_line)
+    unit = dict(re.findall(r"^(ExecStart|Environment=ARGUMENTS)=(.*)$", text(UNIT.name), re.M))
+    started = unit["ExecStart"].replace("$ARGUMENTS", unit["Environment=ARGUMENTS"].strip('"'))
+    agent = plistlib.loads((DEPLOY / "realtime-mer.plist").read_bytes())["ProgramArguments"]
+    service = ElementTree.parse(DEPLOY / "realtime-mer-winsw.xml").getroot()
+    windows = service.findtext("arguments")
+    assert windows is not None
+    return {
+        "Dockerfile": [*entry[1:], *command],
+        "compose": [*entry[1:], *json.loads(composed_line)],
+        "systemd": shlex.split(started)[1:],
+        "launchd": agent[1:],
+        "Windows": windows.split(),
+    }
+
+
+@pytest.mark.parametrize("recipe", ["Dockerfile", "compose", "systemd", "launchd", "Windows"])
+def test_the_program_takes_the_arguments_of_each_recipe(recipe: str) -> None:
+    arguments = command_lines()[recipe]
+    parsed = build_parser().parse_args(arguments)
+    # A container is reached from outside itself; everything else stays on the machine.
+    contained = recipe in ("Dockerfile", "compose")
+    assert parsed.host == ("0.0.0.0" if contained else "127.0.0.1")
+    assert parsed.port == 8765
+
+
+def test_the_image_gets_all_that_the_wheel_needs(tmp_path: Path) -> None:
+    copied = re.findall(r"^COPY (?!--from)(.*)$", text("Dockerfile"), re.MULTILINE)
+    for line in copied:
+        *sources, target = line.split()
+        for source in sources:
+            if (ROOT / source).is_dir():
+                shutil.copytree(
+                    ROOT / source, tmp_path / target,
+                    ignore=shutil.ignore_patterns("__pycache__"),
+                )  # fmt: skip
+            else:
+                shutil.copy(ROOT / source, tmp_path / target)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = [*wheel["packages"], *project["project"]["license-files"], "README.md"]
+    for path in needed:
+        assert (tmp_path / path).exists(), path
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    process = ServerProcess(
+        "--input", "demo", "--port", "0", "--allow-origin", f"https://{NAME}"
+    )  # fmt: skip
+    yield process
+    process.stop()
+
+
+def test_the_health_check_of_the_image(server: ServerProcess) -> None:
+    check = re.search(r"^HEALTHCHECK .*\\\n +CMD (\[.*\])$", text("Dockerfile"), re.MULTILINE)
+    assert check is not None
+    _, *arguments = json.loads(check[1])
+
+    def code(port: int) -> int:
+        command = [sys.executable, *(a.replace("8765", str(port)) for a in arguments)]
+        return subprocess.run(command, capture_output=True, check=False).returncode
+
+    assert code(server.port) == 0
+    assert code(free_port()) == 1
+
+
+class Proxy(NamedTuple):
+    """A running nginx with the template of deploy/."""
+
+    port: int
+    context: ssl.SSLContext
+
+    def get(self, path: str, headers: dict[str, str], name: str = NAME) -> tuple[int, bytes]:
+        """Return status and body of a request to the site, as a browser sends it."""
+        connection = http.client.HTTPSConnection(name, self.port, timeout=TIMEOUT_S)
+        with self.context.wrap_socket(self._socket(), server_hostname=name) as connection.sock:
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            return response.status, response.read()
+
+    def viewer(self, headers: dict[str, str], origin: str | None = None) -> ClientConnection:
+        """Open a websocket, as a page of the site or of another origin does."""
+        address = f"{NAME}:{self.port}"
+        return connect(
+            f"wss://{address}/ws",
+            sock=self._socket(),
+            ssl=self.context,
+            additional_headers={"Origin": origin or f"https://{address}", **headers},
+        )
+
+    def _socket(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), TIMEOUT_S)
+
+
+@pytest.fixture(scope="module")
+def proxy(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    nginx = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+    if nginx is None or shutil.which("openssl") is None:
+        pytest.skip("nginx or openssl is not installed")
+    folder = tmp_path_factory.mktemp("nginx")
+    subprocess.run(
+        [
+            "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+            "-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME}",
+            "-keyout", folder / "key.pem", "-out", folder / "cert.pem",
+        ],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    hashed = subprocess.check_output(["openssl", "passwd", "-apr1", PASSWORD], text=True)
+    (folder / "htpasswd").write_text(f"me:{hashed}")
+    port = free_port()
+    site = text("nginx.conf.template")
+    for old, new in {
+        "${SERVER_NAME}": NAME,
+        "${UPSTREAM}": f"127.0.0.1:{server.port}",
+        "/etc/nginx/tls": str(folder),
+        "listen 8443": f"listen 127.0.0.1:{port}",
+    }.items():
+        assert old in site
+        site = site.replace(old, new)
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    folders = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
+    configuration = folder / "nginx.conf"
+    configuration.write_text(
+        f"daemon off; pid {folder}/pid; error_log stderr;\n"
+        # A worker that is not root could not enter the folder of the test.
+        f"user root;\nevents {{}}\nhttp {{\naccess_log off;\n{folders}{site}}}\n"
+    )
+    command = [nginx, "-e", "stderr", "-c", str(configuration)]
+    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    with (folder / "errors").open("w") as errors:
+        process = subprocess.Popen(command, stderr=errors)
+        try:
+            wait_for(lambda: _listens(port, process), "nginx listens")
+            context = ssl.create_default_context(cafile=str(folder / "cert.pem"))
+            yield Proxy(port, context)
+        finally:
+            process.terminate()
+            process.wait(TIMEOUT_S)
+
+
+def _listens(port: int, process: subprocess.Popen[bytes]) -> bool:
+    assert process.poll() is None, "nginx has ended"
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_the_proxy_asks_for_the_password(proxy: Proxy) -> None:
+    wrong = {"Authorization": "Basic " + b64encode(b"me:three").decode()}
+    for headers in ({}, wrong):
+        assert proxy.get("/", headers)[0] == 401
+        assert proxy.get("/healthz", headers)[0] == 401
+        with pytest.raises(InvalidStatus) as refused, proxy.viewer(headers):
+            pass
+        assert refused.value.response.status_code == 401
+
+
+def test_the_page_comes_through_the_proxy(proxy: Proxy) -> None:
+    status, page = proxy.get("/", LOGIN)
+    assert (status, page) == (200, (ROOT / "web" / "mer_web" / "index.html").read_bytes())
+
+
+def test_estimates_come_through_the_proxy(proxy: Proxy) -> None:
+    with proxy.viewer(LOGIN) as viewer:
+        assert receive_kind(viewer, "hello")["schema"] == 1
+        estimate = receive_kind(viewer, "estimate")
+    assert -1.0 <= estimate["valence"] <= 1.0
+
+
+def test_the_server_still_refuses_other_pages(proxy: Proxy) -> None:
+    with pytest.raises(InvalidStatus) as refused, proxy.viewer(LOGIN, "https://evil.example"):
+        pass
+    assert refused.value.response.status_code == 403
+
+
+def test_the_proxy_serves_no_other_name(proxy: Proxy) -> None:
+    with pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name"):
+        proxy.get("/", LOGIN, "other.test")
+
+
+def systemd_analyze() -> str:
+    command = shutil.which("systemd-analyze")
+    if command is None:
+        pytest.skip("systemd-analyze is not installed")
+    return command
+
+
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    copy = tmp_path / UNIT.name
+    program = re.compile(r"^ExecStart=\S+", re.MULTILINE)
+    copy.write_text(program.sub(f"ExecStart={sys.executable}", text(UNIT.name)))
+    run = subprocess.run(
+        [systemd_analyze(), "verify", "--man=no", str(copy)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    ours = [line for line in run.stderr.splitlines() if UNIT.name in line]
+    assert (run.returncode, ours) == (0, [])
+
+
+def test_the_unit_is_exposed_little() -> None:
+    command = [systemd_analyze(), "security", "--offline=true", "--no-pager"]
+    # The threshold is in tenths: the command fails above 3.0 of 10.
+    run = subprocess.run(
+        [*command, "--threshold=30", str(UNIT)], capture_output=True, text=True, check=False
+    )
+    if "unrecognized option" in run.stderr:
+        pytest.skip("this systemd-analyze reads no unit that is not installed")
+    assert run.returncode == 0, run.stdout + run.stderr
