@@ -9,6 +9,7 @@ import numpy as np
 
 from realtime_mer.audio.source import Block, EndOfStream, Input, Source, SourceLost
 from realtime_mer.clock import Clock, SystemClock
+from realtime_mer.core.config import MAX_SAMPLE
 
 FLOOR_DB = -120.0
 SILENCE_DB = -60.0
@@ -30,7 +31,7 @@ class InputCheckResult:
         dc_offset: mean of the channel where it is largest, full scale 1.
         overflows: number of times that the device reported lost input.
         dropped: sample frames that were lost in this process.
-        bad_samples: values that are not finite numbers.
+        bad_samples: values that cannot be samples: not finite, or far above full scale.
         channel_levels_db: RMS of every channel.
         ended: why the audio ended before the check did, or None.
     """
@@ -53,7 +54,7 @@ class InputCheckResult:
             return [f"no audio arrives from {info.name}: {self.ended or 'no data'}"]
         problems = []
         if self.bad_samples:
-            problems.append(f"{self.bad_samples} samples are not numbers: the format may be wrong")
+            problems.append(f"{self.bad_samples} values cannot be samples: the format may be wrong")
         if self.ended is not None and info.live:
             problems.append(f"the input broke off after {self.audio_s:.1f} s: {self.ended}")
         elif info.live and not info.paced and self.audio_s < 0.5 * self.took_s:
@@ -117,9 +118,9 @@ class LevelMeter:
 
     def add(self, block: Block) -> None:
         """Add a block."""
-        finite = np.isfinite(block.samples)
-        bad = int(finite.size - np.count_nonzero(finite))
-        samples = np.where(finite, block.samples, 0).astype(np.float64) if bad else block.samples
+        good = np.abs(block.samples) <= MAX_SAMPLE  # false for values that are not numbers
+        bad = int(good.size - np.count_nonzero(good))
+        samples = np.where(good, block.samples, 0).astype(np.float64) if bad else block.samples
         self._bad += bad
         self._frames += len(samples)
         self._sum += samples.sum(axis=0, dtype=np.float64)

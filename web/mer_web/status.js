@@ -12,6 +12,7 @@ const COUNTERS = {
   overwritten_frames: ["frame overwritten", "frames overwritten"],
   late_windows: ["late window", "late windows"],
   bad_samples: ["bad sample", "bad samples"],
+  faulty_updates: ["faulty update", "faulty updates"],
   skipped_updates: ["update skipped", "updates skipped"],
 };
 

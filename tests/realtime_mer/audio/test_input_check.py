@@ -136,13 +136,14 @@ def test_an_input_that_fails_gives_the_reason() -> None:
     assert result.problems(short.info) == []  # a file may be short
 
 
-def test_values_that_are_not_finite_are_counted() -> None:
+def test_values_that_cannot_be_samples_are_counted() -> None:
     clock = ManualClock()
     signal = music(2.5, RATE_HZ, channels=2)
     signal[5, 0] = np.nan
     signal[9, 1] = np.inf
+    signal[11, 1] = -1e20
     source = FakeSource(cut(signal), clock)
     result, _ = check_input(source, 2.0, clock=clock)
-    assert result.bad_samples == 2
-    assert "2 samples are not numbers" in result.problems(source.info)[0]
+    assert result.bad_samples == 3
+    assert "3 values cannot be samples" in result.problems(source.info)[0]
     assert result.peak_db < 0
