@@ -131,11 +131,10 @@ SECTIONS = (
     Section(
         "Files", "file_zoo", "python benchmarks/file_zoo.py DIR ...",
         "Each file is read as `--input FILE` and by ffmpeg alone. The files are the test files of "
-        "other audio projects (Debian source packages and PyPI source archives), and files that "
-        "ffmpeg made and that were damaged on purpose: cut, joined, with false lengths, junk and "
-        "odd names. If ffmpeg finds no audio in a file, its suffix stands for the format. Some "
-        "differences are intended: damaged FLAC and samples that are not finite numbers end the "
-        "audio with a sentence, and ffmpeg goes on without one.",
+        "other audio projects: the Debian source packages and PyPI source archives that the second "
+        "table names. Many are damaged on purpose. If ffmpeg finds no audio in a file, its suffix "
+        "stands for the format. The files of which only we complain (ours) were looked at: each is "
+        "cut or damaged.",
         (("", "files by format"), ("By source", "files by source"),
          ("Files that differ", "file differences")),
     ),
