@@ -90,7 +90,10 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_and_sdist_are_the_same_bytes_again(released: Path, tmp_path: Path) -> None:
     """From the sdist instead of the checkout, in another folder, with other times and modes."""
     with tarfile.open(released / f"realtime_mer-{__version__}.tar.gz") as archive:
-        archive.extractall(tmp_path / "elsewhere", filter="data")
+        if hasattr(tarfile, "data_filter"):
+            archive.extractall(tmp_path / "elsewhere", filter="data")
+        else:  # Python 3.11.3 and older
+            archive.extractall(tmp_path / "elsewhere")
     (copy,) = (tmp_path / "elsewhere").iterdir()
     for path in copy.rglob("*"):
         os.utime(path, (1e9, 1e9))

@@ -22,7 +22,7 @@ from realtime_mer.live.runner import LiveRunner
 PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
 ADDRESS = "ws://127.0.0.1:8765/ws"
 RATE = 16_000
-LINE = re.compile(r"\d+(\.\d+)? -?\d\.\d+(e-?\d+)? -?\d\.\d+(e-?\d+)? [a-z]+")
+LINE = re.compile(r"\d+(\.\d+)? -?\d\.\d+(e-?\d+)? -?\d\.\d+(e-?\d+)? ([a-z]+|None)")
 
 
 def client(name: str) -> str:

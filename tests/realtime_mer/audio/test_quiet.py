@@ -112,7 +112,7 @@ def speak():
 thread = threading.Thread(target=speak)
 thread.start()
 thread.join()
-print(sys.stderr.isatty(), file=sys.stderr)
+sys.stderr.write(f"{sys.stderr.isatty()}\\n")
 say(b"the last line")
 """
     run, shown = _in_terminal(program)
