@@ -23,6 +23,9 @@ from realtime_mer.audio.source import (
 from realtime_mer.core.config import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ
 from realtime_mer.errors import UserError
 
+DAMAGED = "the file is damaged or was not copied completely"
+"""Why a file breaks off, for `break_off_message`."""
+
 _OPTIONS = (
     # Local files only: a playlist in disguise must not open network addresses.
     *("-protocol_whitelist", "file,subfile"),
@@ -137,10 +140,9 @@ class FfmpegFileSource(SourceBase):
             is_cut |= isinstance(end, SourceLost) or self._decoder.is_cut
             is_cut = is_cut or self._film_is_cut()
         if is_short or is_cut:
-            reason = "the file is damaged or was not copied completely"
             of_s = expected_s if is_short else None
             raise SourceLost(
-                break_off_message(self._info.name, decoded_s, of_s, reason),
+                break_off_message(self._info.name, decoded_s, of_s, DAMAGED),
                 recoverable=False,
             ) from None
         if self._layout.unread:

@@ -14,6 +14,7 @@ import numpy as np
 from realtime_mer.audio.encoded_format import TEXT, encoded_format
 from realtime_mer.audio.ffmpeg import INSTALL_HINT, FfmpegDecoder, ffmpeg_path
 from realtime_mer.audio.ffmpeg_file import (
+    DAMAGED,
     FfmpegFileSource,
     break_off_message,
     unread_message,
@@ -49,7 +50,6 @@ AUDIO_SUFFIXES = frozenset(
 )
 """File suffixes that make a name count as a music file, even if no such file exists."""
 
-_DAMAGED = "the file is damaged or was not copied completely"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _HEADERLESS_SUFFIXES = (".raw", ".pcm")
 _SLICE_FRAMES = 16_384
@@ -326,7 +326,7 @@ class FileSource(SourceBase):
             if self._is_short(self._position):
                 if self._go_on_with_ffmpeg():
                     return self._next_slice()
-                self._error = self._damage_message(_DAMAGED)
+                self._error = self._damage_message(DAMAGED)
             decoded = samples[:0]
         if self._view.error is not None:
             self._error = self._damage_message(
@@ -418,11 +418,11 @@ class FileSource(SourceBase):
             at_s, missing_s, more = gap
             missing = f" for about {missing_s:.2f} s" if missing_s > _EXACT_TOLERANCE_S else ""
             return (
-                f"{self._info.name} breaks off at {at_s:.2f} s{more}{missing}: {_DAMAGED}; the "
+                f"{self._info.name} breaks off at {at_s:.2f} s{more}{missing}: {DAMAGED}; the "
                 "rest was read"
             )
         if self._layout.is_cut or (self._expected_s is not None and self._is_short(self._position)):
-            return self._damage_message(_DAMAGED)
+            return self._damage_message(DAMAGED)
         if self._layout.unread:
             return unread_message(self._info.name, self._layout.unread)
         return None

@@ -20,7 +20,7 @@ _MP4_ATOMS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 def read_layout(path: Path) -> Layout:
     """Return the layout of a file; one part with all bytes where no scan knows the format.
 
-    Reads the headers, and MP3 and Ogg as a whole, in constant memory.
+    Reads the headers, and MP3, Ogg and FLAC as a whole, in constant memory.
 
     Raises:
         OSError: the file cannot be read.

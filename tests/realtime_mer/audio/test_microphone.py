@@ -390,20 +390,29 @@ def test_a_real_microphone_records_what_is_played(
     )
 
 
+def unplug_and_connect_again(microphone: VirtualMicrophone, *, gone: str, absent: str) -> None:
+    """Record from the input "pulse" until it is gone, and again when it is back."""
+    with MicrophoneSource("pulse") as source:
+        read_until(source, lambda n: n > 0)
+        microphone.kill()
+        with pytest.raises(SourceLost, match=gone) as lost:
+            read_until(source, lambda n: False)
+        assert lost.value.recoverable
+        with pytest.raises(SourceLost, match=absent):
+            source.reopen()
+        microphone.start()
+        source.reopen()
+        assert len(read_until(source, lambda n: n > 1000)) > 1000
+
+
 def test_a_real_microphone_is_unplugged_and_connected_again(
     virtual_microphone: VirtualMicrophone,
 ) -> None:
-    with MicrophoneSource("pulse") as source:
-        read_until(source, lambda n: n > 0)
-        virtual_microphone.kill()
-        with pytest.raises(SourceLost, match="'Monitor of Null Output' is gone") as lost:
-            read_until(source, lambda n: False)
-        assert lost.value.recoverable
-        with pytest.raises(SourceLost, match="'Monitor of Null Output' is not connected"):
-            source.reopen()
-        virtual_microphone.start()
-        source.reopen()
-        assert len(read_until(source, lambda n: n > 1000)) > 1000
+    unplug_and_connect_again(
+        virtual_microphone,
+        gone="'Monitor of Null Output' is gone",
+        absent="'Monitor of Null Output' is not connected",
+    )
 
 
 def test_without_libpulse_a_real_microphone_is_recorded_through_portaudio(
@@ -411,15 +420,5 @@ def test_without_libpulse_a_real_microphone_is_recorded_through_portaudio(
 ) -> None:
     monkeypatch.setattr(microphone, "sound_server", lambda: None)
     assert "pulse" in [found.name for found in list_input_devices()]
-    with MicrophoneSource("pulse") as source:
-        read_until(source, lambda n: n > 0)
-        virtual_microphone.kill()
-        with pytest.raises(SourceLost, match="'pulse'") as lost:
-            read_until(source, lambda n: False)
-        assert lost.value.recoverable
-        with pytest.raises(SourceLost, match="'pulse' is not connected"):
-            source.reopen()
-        virtual_microphone.start()
-        source.reopen()
-        assert len(read_until(source, lambda n: n > 1000)) > 1000
+    unplug_and_connect_again(virtual_microphone, gone="'pulse'", absent="'pulse' is not connected")
     refresh_devices()
