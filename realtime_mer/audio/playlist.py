@@ -141,8 +141,15 @@ def resolve_in_folder(entry: str, folder: Path) -> str:
 
 
 def resolve_at_address(entry: str, address: str) -> str:
-    """Return the address that an entry of a playlist at `address` stands for, percent-encoded."""
-    resolved = entry if _ADDRESS.match(entry) else urljoin(address, entry.replace("\\", "/"))
+    """Return the address that an entry of a playlist at `address` stands for, percent-encoded.
+
+    Raises:
+        UserError: the entry is not a valid address.
+    """
+    try:
+        resolved = entry if _ADDRESS.match(entry) else urljoin(address, entry.replace("\\", "/"))
+    except ValueError:
+        raise UserError(f"'{entry}' in a playlist is not a valid address; correct it") from None
     return quote(resolved, safe=string.punctuation)
 
 

@@ -199,9 +199,8 @@ class UrlSource(SourceBase):
         variants = playlist_entries(answer.body, Playlist.M3U, label=answer.address)
         if not variants:
             return False
-        address = resolve_at_address(variants[0], answer.address)
         try:
-            variant = self._look_at(address)
+            variant = self._look_at(resolve_at_address(variants[0], answer.address))
         except UserError:
             return False
         return variant is not None and b"#EXT-X-ENDLIST" in variant.body

@@ -166,3 +166,9 @@ def test_entries_are_resolved_in_their_folder(tmp_path: Path) -> None:
 )
 def test_entries_are_resolved_at_their_address(entry: str, address: str) -> None:
     assert resolve_at_address(entry, "http://radio.example/lists/x.m3u?id=3") == address
+
+
+@pytest.mark.parametrize("entry", ["//[", "//a]/b", "\\\\[::1"])
+def test_entries_that_cannot_be_resolved(entry: str) -> None:
+    with pytest.raises(UserError, match="in a playlist is not a valid address"):
+        resolve_at_address(entry, "http://radio.example/lists/x.m3u")

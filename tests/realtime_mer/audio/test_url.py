@@ -183,6 +183,7 @@ def test_a_playlist_plays_the_first_entry_that_can_be_played(radio: Radio) -> No
         ("/list\n", "from '[^,]*', leads from playlist to playlist"),
         ("/gone\n", "/gone', from '.*/list', cannot be played: .*404"),
         ("file:///etc/passwd\n", "addresses that start with file:// cannot be played"),
+        ("//[a\n", r"'//\[a' in a playlist is not a valid address"),
         ("C:\\song.mp3\n", "addresses that start with c:// cannot be played"),
         ("a\n" * 10_001, "/list' has 10,001 entries"),
         ("a\n" * 600_000, "/list' is longer than a playlist may be"),
