@@ -25,6 +25,7 @@ SCHEMA = 1
 MAX_MESSAGE_BYTES = 2**20
 MAX_TEXT_BYTES = 4096
 MAX_NAME_LENGTH = 200
+_MAX_INTEGER = 10**9
 SNAPSHOT_CHUNK = 50
 """Estimates in a snapshot message: up to 45 kB, which bounds the memory of a stalled viewer."""
 
@@ -217,6 +218,8 @@ def _integer(data: Mapping[str, object], field: str, default: int | None = None)
         raise WireError(
             ErrorCode.BAD_FORMAT, f"{field} is {_excerpt(value)}; it must be a whole number"
         )
+    if abs(value) > _MAX_INTEGER:  # thousands of digits would come back in the reply
+        raise WireError(ErrorCode.BAD_FORMAT, f"{field} is {_excerpt(value)}; it is far too large")
     return value
 
 

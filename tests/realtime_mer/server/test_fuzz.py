@@ -1,0 +1,276 @@
+"""Random input: functions raise only what they document, and the server answers and goes on.
+
+The long form is `python benchmarks/fuzz.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from live_support import TIMEOUT_S
+from numpy.typing import NDArray
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Response
+
+from realtime_mer.audio.format import AudioFormat
+from realtime_mer.bench.raw_websocket import BINARY, masked_frame
+from realtime_mer.core.config import check_format
+from realtime_mer.server import protocol
+from realtime_mer.server.audio_connection import (
+    MAX_DIRECT_BYTES,
+    AudioConnection,
+    BinaryFrame,
+    unmask_samples,
+)
+from realtime_mer.server.protocol import Encoding, Ping, Start, StreamFormat, WireError
+
+# The same examples in each run, however slow the machine is.
+bounded = partial(
+    settings, derandomize=True, database=None, deadline=None,
+    suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=300),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+messages = st.fixed_dictionaries(
+    {"type": st.sampled_from(["start", "stop", "ping", "auth"]) | json_values},
+    optional={
+        "sample_rate_hz": st.integers(7_000, 200_000) | json_values,
+        "channels": st.integers(-1, 70) | json_values,
+        "format": st.sampled_from([*map(str, Encoding), "flac"]) | json_values,
+        "name": json_values,
+        "id": json_values,
+        "token": json_values,
+    },
+)
+texts = st.text(max_size=5000) | messages.map(json.dumps) | json_values.map(json.dumps)
+
+
+def refuse_constant(name: str) -> object:
+    raise AssertionError(f"{name} in a message")
+
+
+@bounded(max_examples=400)
+@given(texts)
+@example("[" * protocol.MAX_TEXT_BYTES)
+@example('{"type":"ping","id":' + "[" * 900 + "]" * 900 + "}")
+@example('{"type":"ping","id":1e999}')
+@example('{"type":"start","sample_rate_hz":' + "9" * 4000 + "}")
+@example('{"type":"start","sample_rate_hz":48000,"name":"\\ud800"}')
+def test_every_text_is_a_message_or_a_wire_error(text: str) -> None:
+    try:
+        message = protocol.parse(text)
+    except WireError as error:
+        reply = protocol.dump(protocol.error(error.code, str(error)))
+        assert len(reply) < 1000
+    else:
+        reply = protocol.dump(protocol.pong(getattr(message, "id", None), "now"))
+        if isinstance(message, Start):
+            check_format(message.format.audio.sample_rate_hz, message.format.audio.channels)
+            assert 1 <= len(message.name) <= protocol.MAX_NAME_LENGTH
+        if isinstance(message, Ping):
+            assert len(reply) < 8 * protocol.MAX_TEXT_BYTES
+    json.loads(reply, parse_constant=refuse_constant)
+
+
+floats = st.lists(st.floats(width=32), max_size=40)
+payloads = st.binary(max_size=200) | floats.map(lambda values: np.array(values, "<f4").tobytes())
+
+
+@bounded(max_examples=400)
+@given(
+    st.lists(payloads, min_size=1, max_size=4),
+    st.sampled_from(list(Encoding)),
+    st.sampled_from([1, 2, 3, 7, 64]),
+    st.integers(0, 3),
+)
+def test_both_ways_to_decode_samples_agree(
+    parts: list[bytes], encoding: Encoding, channels: int, before: int
+) -> None:
+    stream_format = StreamFormat(AudioFormat(16_000, channels), encoding)
+    data, frames = bytes(before), []
+    for part in parts:
+        data += masked_frame(BINARY, part)
+        frames.append((len(data) - len(part), len(part)))
+    fast = unmask_samples([BinaryFrame(data, *frame) for frame in frames], stream_format)
+    try:
+        decoded: NDArray[np.float32] | None = np.concatenate(
+            [stream_format.decode(part) for part in parts]
+        )
+    except WireError:
+        decoded = None
+    if decoded is None:
+        assert fast is None
+        return
+    assert decoded.dtype == np.float32
+    assert decoded.shape[1:] == (channels,)
+    if fast is not None:
+        assert np.isfinite(fast).all()
+        assert np.array_equal(fast, decoded)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A message of a client: its kind, content, fragments, and control frames between these."""
+
+    text: bool
+    size: int
+    cuts: tuple[float, ...]
+    ping: bool
+
+    @property
+    def content(self) -> bytes:
+        return bytes(97 + (self.size + place) % 26 for place in range(min(self.size, 300))).ljust(
+            self.size, b"z"
+        )
+
+    def wire(self) -> bytes:
+        """Return the frames."""
+        ends = [*sorted(round(cut * self.size) for cut in self.cuts), self.size]
+        data, start = b"", 0
+        for number, end in enumerate(ends):
+            first = Opcode.TEXT if self.text else Opcode.BINARY
+            frame = Frame(
+                Opcode.CONT if number else first,
+                self.content[start:end],
+                fin=number == len(ends) - 1,
+            )
+            data += frame.serialize(mask=True)
+            if self.ping:
+                data += Frame(Opcode.PING, b"between").serialize(mask=True)
+            start = end
+        return data
+
+
+sent_messages = st.lists(
+    st.builds(
+        Sent,
+        text=st.booleans(),
+        size=st.sampled_from([0, 1, 4, 125, 126, 127, 4096, MAX_DIRECT_BYTES, 65_537])
+        | st.integers(0, 3000),
+        cuts=st.just(()) | st.lists(st.floats(0, 1), max_size=3).map(tuple),
+        ping=st.booleans(),
+    ),
+    min_size=1,
+    max_size=8,
+)
+cut_places = st.lists(st.floats(0, 1), max_size=12) | st.sampled_from(
+    [[i / 300] for i in range(30)]
+)
+
+
+@bounded(max_examples=60)
+@given(sent_messages, cut_places, st.integers(0, 60))
+def test_messages_do_not_depend_on_how_their_bytes_are_split(
+    sent: Sequence[Sent], places: list[float], bytewise: int
+) -> None:
+    data = b"".join(message.wire() for message in sent)
+    ends = sorted({round(place * len(data)) for place in places} | set(range(bytewise)))
+    ends = [*(end for end in ends if end < len(data)), len(data)]
+    pieces = [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    received = asyncio.run(receive_pieces(pieces, len(sent)))
+    assert received == [(message.text, message.content) for message in sent]
+
+
+async def receive_pieces(pieces: Sequence[bytes], count: int) -> list[tuple[bool, bytes]]:
+    """Pass bytes to a connection piece by piece; return its messages, both ways, in order."""
+    received: list[tuple[bool, bytes]] = []
+    connections: asyncio.Queue[AudioConnection] = asyncio.Queue()
+    complete = asyncio.Event()
+
+    def keep(text: bool, content: bytes) -> None:
+        received.append((text, content))
+        if len(received) == count:
+            complete.set()
+
+    def take_audio(frames: Sequence[BinaryFrame]) -> bool:
+        for frame in frames:
+            mask = frame.data[frame.start - 4 : frame.start]
+            masked = frame.data[frame.start : frame.start + frame.size]
+            key = (mask * (frame.size // 4 + 1))[: frame.size]
+            number = int.from_bytes(masked, "big") ^ int.from_bytes(key, "big")
+            keep(False, number.to_bytes(frame.size, "big"))
+        return True
+
+    async def handle(connection: ServerConnection) -> None:
+        assert isinstance(connection, AudioConnection)
+        connection.audio_handler = take_audio
+        connections.put_nowait(connection)
+        async for message in connection:
+            content = message.encode() if isinstance(message, str) else bytes(message)
+            keep(isinstance(message, str), content)
+            connection.handled += 1
+
+    async with (
+        serve(
+            handle, "127.0.0.1", 0, compression=None,
+            create_connection=cast(
+                type[ServerConnection], partial(AudioConnection, answer_unparsed=not_asked)
+            ),
+        ) as server,
+        connect(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", compression=None),
+    ):  # fmt: skip
+        connection = await connections.get()
+        for piece in pieces:
+            connection.data_received(piece)
+            await asyncio.sleep(0)
+        async with asyncio.timeout(TIMEOUT_S):
+            await complete.wait()
+        connection.transport.abort()
+    return received
+
+
+def not_asked(connection: AudioConnection, head: bytes, error: Exception) -> Response:
+    raise AssertionError(f"the handshake failed: {error}")
+
+
+def test_functions_that_read_what_strangers_send() -> None:
+    from fuzz import FUNCTIONS, fuzz_functions
+
+    calls = fuzz_functions(4000, seed=1)
+    assert set(calls) == {function.__name__ for function in FUNCTIONS}
+
+
+def test_a_real_server_under_random_frames_and_requests() -> None:
+    from fuzz import check_server, fuzz_server
+    from target_server import target_server
+
+    with target_server("--input", "demo", "--quiet") as server:
+        endings = fuzz_server(1000, 1, server.port)
+        check_server(server)
+    # Regular ends, protocol errors, and refused requests.
+    assert endings["1000"] > 0
+    assert endings["1002"] > 0
+    assert endings["HTTP 400"] > 0
+
+
+@pytest.mark.parametrize(
+    ("received", "fault"),
+    [
+        (b'\x81\x0b{"type":1 }', "without a type"),
+        (b'\x81\x16{"type":"a","b": NaN} ', "NaN in a message"),
+        (b"\x88\x02\x03\xf3", "closed with 1011"),
+        (b"\x83\x00", "begins with 0x83"),
+    ],
+)
+def test_the_checks_see_a_fault(received: bytes, fault: str) -> None:
+    from fuzz import Fault, _checked_messages
+
+    with pytest.raises(Fault, match=fault):
+        _checked_messages(received)
