@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,13 +15,13 @@ from typing import cast
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from live_support import TIMEOUT_S
 from numpy.typing import NDArray
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.frames import Frame, Opcode
+from websockets.frames import Opcode
 from websockets.http11 import Response
 
 from realtime_mer.audio.format import AudioFormat
@@ -104,11 +105,11 @@ def test_both_ways_to_decode_samples_agree(
     parts: list[bytes], encoding: Encoding, channels: int, before: int
 ) -> None:
     stream_format = StreamFormat(AudioFormat(16_000, channels), encoding)
-    data, frames = bytes(before), []
+    data, places = bytes(before), []
     for part in parts:
         data += masked_frame(BINARY, part)
-        frames.append((len(data) - len(part), len(part)))
-    fast = unmask_samples([BinaryFrame(data, *frame) for frame in frames], stream_format)
+        places.append((len(data) - len(part), len(part)))
+    fast = unmask_samples([BinaryFrame(data, *place) for place in places], stream_format)
     try:
         decoded: NDArray[np.float32] | None = np.concatenate(
             [stream_format.decode(part) for part in parts]
@@ -136,9 +137,9 @@ class Sent:
 
     @property
     def content(self) -> bytes:
-        return bytes(97 + (self.size + place) % 26 for place in range(min(self.size, 300))).ljust(
-            self.size, b"z"
-        )
+        # What looks like frames (an empty binary one) wherever the parser loses its place.
+        pattern = b"text" if self.text else b"\x82\x80\x00\x00\x00\x00"
+        return (pattern * (self.size // len(pattern) + 1))[: self.size]
 
     def wire(self) -> bytes:
         """Return the frames."""
@@ -146,16 +147,24 @@ class Sent:
         data, start = b"", 0
         for number, end in enumerate(ends):
             first = Opcode.TEXT if self.text else Opcode.BINARY
-            frame = Frame(
-                Opcode.CONT if number else first,
-                self.content[start:end],
-                fin=number == len(ends) - 1,
-            )
-            data += frame.serialize(mask=True)
+            last = number == len(ends) - 1
+            data += frame(Opcode.CONT if number else first, self.content[start:end], last=last)
             if self.ping:
-                data += Frame(Opcode.PING, b"between").serialize(mask=True)
+                data += frame(Opcode.PING, b"\x82\x80", last=True)
             start = end
         return data
+
+
+def frame(opcode: Opcode, content: bytes, *, last: bool) -> bytes:
+    """Encode a frame with a mask of zeros, which leaves the content as it is."""
+    size = len(content)
+    if size < 126:
+        head = struct.pack("!BB", opcode, 0x80 | size)
+    elif size < 2**16:
+        head = struct.pack("!BBH", opcode, 0x80 | 126, size)
+    else:
+        head = struct.pack("!BBQ", opcode, 0x80 | 127, size)
+    return bytes([head[0] | (0x80 if last else 0)]) + head[1:] + bytes(4) + content
 
 
 sent_messages = st.lists(
@@ -175,7 +184,8 @@ cut_places = st.lists(st.floats(0, 1), max_size=12) | st.sampled_from(
 )
 
 
-@bounded(max_examples=60)
+# Not shrunk: each failing example waits for messages that do not come.
+@bounded(max_examples=60, phases=(Phase.generate,))
 @given(sent_messages, cut_places, st.integers(0, 60))
 def test_messages_do_not_depend_on_how_their_bytes_are_split(
     sent: Sequence[Sent], places: list[float], bytewise: int
@@ -200,12 +210,8 @@ async def receive_pieces(pieces: Sequence[bytes], count: int) -> list[tuple[bool
             complete.set()
 
     def take_audio(frames: Sequence[BinaryFrame]) -> bool:
-        for frame in frames:
-            mask = frame.data[frame.start - 4 : frame.start]
-            masked = frame.data[frame.start : frame.start + frame.size]
-            key = (mask * (frame.size // 4 + 1))[: frame.size]
-            number = int.from_bytes(masked, "big") ^ int.from_bytes(key, "big")
-            keep(False, number.to_bytes(frame.size, "big"))
+        for found in frames:
+            keep(False, found.data[found.start : found.start + found.size])
         return True
 
     async def handle(connection: ServerConnection) -> None:
