@@ -59,7 +59,7 @@ class ServerProcess:
         assert self._process.stdout is not None
         deadline = time.monotonic() + START_TIMEOUT_S
         for line in self._process.stdout:
-            found = re.search(r"http://\S+", line)
+            found = re.search(r"https?://\S+", line)
             if found:
                 return found.group().rstrip("/") + "/"
             assert time.monotonic() < deadline, "the server did not print its address"

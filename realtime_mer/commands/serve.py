@@ -160,24 +160,26 @@ def run(args: argparse.Namespace) -> int:
 def _tls(args: argparse.Namespace) -> ServerTls | None:
     """Load the certificate; None for plain HTTP."""
     from realtime_mer.errors import UserError
+
+    given = {"--tls-cert": args.tls_cert, "--tls-key": args.tls_key}
+    missing = [option for option, value in given.items() if value is None]
+    if args.tls is None and len(missing) == 2:
+        return None
+    if args.tls is not None and len(missing) < 2:
+        raise UserError("--tls self-signed makes a certificate; leave out --tls-cert/--tls-key")
+    if args.tls is None and missing:
+        raise UserError(f"{missing[0]} is missing; https needs both --tls-cert and --tls-key")
+
     from realtime_mer.server import self_signed
     from realtime_mer.server.own_addresses import own_addresses, own_names
     from realtime_mer.server.tls import ServerTls
 
-    if args.tls is not None:
-        if args.tls_cert is not None or args.tls_key is not None:
-            raise UserError("--tls self-signed makes a certificate; leave out --tls-cert/--tls-key")
-        origins = [urlsplit(origin).hostname or "" for origin in args.allow_origin]
-        names = {"localhost", "127.0.0.1", "::1", args.host, *origins}
-        names |= {*own_names(), *own_addresses()}
-        file = self_signed.certificate_file()
-        return ServerTls(file, file, renew=lambda: self_signed.ensure(names, datetime.now(UTC)))
-    if args.tls_cert is None and args.tls_key is None:
-        return None
-    if args.tls_cert is None or args.tls_key is None:
-        missing = "--tls-cert" if args.tls_cert is None else "--tls-key"
-        raise UserError(f"{missing} is missing; https needs both --tls-cert and --tls-key")
-    return ServerTls(Path(args.tls_cert), Path(args.tls_key))
+    if args.tls is None:
+        return ServerTls(Path(args.tls_cert), Path(args.tls_key))
+    origins = [urlsplit(origin).hostname or "" for origin in args.allow_origin]
+    names = {"localhost", "127.0.0.1", "::1", args.host, *origins, *own_names(), *own_addresses()}
+    file = self_signed.certificate_file()
+    return ServerTls(file, file, renew=lambda: self_signed.ensure(names, datetime.now(UTC)))
 
 
 def _open_source(args: argparse.Namespace) -> Source | None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
 
 from mer_engine import Engine
@@ -57,9 +57,11 @@ from realtime_mer.server.http import (
 )
 from realtime_mer.server.proxies import Proxies
 from realtime_mer.server.rate_limit import RateLimit
-from realtime_mer.server.tls import ServerTls
 from realtime_mer.server.tls_transport import TlsDoor
 from realtime_mer.server.viewer import Viewer
+
+if TYPE_CHECKING:
+    from realtime_mer.server.tls import ServerTls
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from websockets.asyncio.server import ServerConnection
@@ -17,7 +17,7 @@ from realtime_mer.server.proxies import Proxies
 def connection(peer: str | None, *, tls: bool = False) -> ServerConnection:
     transport = SimpleNamespace(get_extra_info=lambda name: object() if tls else None)
     address = None if peer is None else (peer, 5000)
-    return cast(Any, SimpleNamespace(remote_address=address, transport=transport))
+    return cast(ServerConnection, SimpleNamespace(remote_address=address, transport=transport))
 
 
 def request(*headers: tuple[str, str]) -> Request:

@@ -120,8 +120,7 @@ def test_a_key_that_cannot_be_read(tmp_path: Path) -> None:
     [(-9, -2, "expired on {last:%Y-%m-%d}"), (2, 9, "valid only from {first:%Y-%m-%d} on")],
 )
 def test_a_wrong_date_is_a_warning(tmp_path: Path, first: int, last: int, words: str) -> None:
-    days = {"first": timedelta(days=first), "last": timedelta(days=last)}
-    files = make_files(tmp_path, **days)
+    files = make_files(tmp_path, first=timedelta(days=first), last=timedelta(days=last))
     (warning,) = load(files.certificate, files.key, now()).warnings
     certificate = x509.load_pem_x509_certificate(files.certificate.read_bytes())
     assert (

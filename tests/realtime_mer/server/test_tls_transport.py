@@ -54,7 +54,7 @@ class Site:
         self.files = files
         self.context = ssl.create_default_context(cafile=str(files.certificate))
 
-    def socket(self, plain: socket.socket | None = None) -> ssl.SSLSocket:
+    def secure(self, plain: socket.socket | None = None) -> ssl.SSLSocket:
         plain = plain or self.plain()
         return self.context.wrap_socket(plain, server_hostname=NAME)
 
@@ -66,7 +66,7 @@ class Site:
 
     def get(self, path: str, *, tls: bool = True) -> tuple[http.client.HTTPResponse, bytes]:
         connection = http.client.HTTPConnection(NAME, self.running.port)
-        with self.socket() if tls else self.plain() as connection.sock:
+        with self.secure() if tls else self.plain() as connection.sock:
             connection.request("GET", path)
             response = connection.getresponse()
             return response, response.read()
@@ -117,17 +117,17 @@ def test_every_file_of_the_page(site: Site) -> None:
 
 
 def test_only_tls_1_2_and_newer(site: Site) -> None:
-    with site.socket() as client:
+    with site.secure() as client:
         assert client.version() in ("TLSv1.2", "TLSv1.3")
         assert client.compression() is None
     site.context.maximum_version = ssl.TLSVersion.TLSv1_2
-    with site.socket() as client:
+    with site.secure() as client:
         assert client.version() == "TLSv1.2"
 
 
 def test_http_1_1_is_agreed_on(site: Site) -> None:
     site.context.set_alpn_protocols(["h2", "http/1.1"])
-    with site.socket() as client:
+    with site.secure() as client:
         assert client.selected_alpn_protocol() == "http/1.1"
 
 
@@ -159,7 +159,7 @@ def test_a_slow_reader_gets_the_whole_page(site: Site) -> None:
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     raw.connect((NAME, site.running.port))
     received = b""
-    with site.socket(raw) as client:
+    with site.secure(raw) as client:
         client.sendall(f"GET {path} HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode())
         while part := client.recv(512):
             received += part
@@ -170,7 +170,7 @@ def test_a_stalled_viewer_is_buffered_little(site: Site) -> None:
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     raw.connect((NAME, site.running.port))
-    with site.socket(raw) as stalled, site.connect() as viewer:
+    with site.secure(raw) as stalled, site.connect() as viewer:
         stalled.sendall(UPGRADE)
         wait_for(lambda: site.running.server.viewers == 2, "both are there")
         receive_kind(viewer, "snapshot")
@@ -288,7 +288,7 @@ def test_many_silent_sockets_give_way(site: Site, monkeypatch: pytest.MonkeyPatc
         with contextlib.suppress(ConnectionResetError):
             assert silent[0].recv(1) == b""
         # The address that holds one socket keeps it.
-        with site.socket(other) as client:
+        with site.secure(other) as client:
             client.sendall(f"GET /healthz HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode())
             assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
 
@@ -315,19 +315,33 @@ def test_a_renewed_certificate_leaves_connections_open(
         assert tls is not None
         assert tls.reload() == "the server has a new certificate"
         with pytest.raises(ssl.SSLCertVerificationError):
-            site.socket()
+            site.secure()
         site.context = ssl.create_default_context(cafile=str(site.files.certificate))
         assert site.get("/healthz")[0].status == 200
         site.publish(1)
         receive_kind(viewer, "estimate")
 
 
-def test_browsers_are_told_to_stay_with_https(site: Site) -> None:
-    """Not on the machine itself, where other programs speak http on other ports."""
-    with site.socket() as client:
-        client.sendall(f"GET / HTTP/1.1\r\nHost: {socket.gethostname()}\r\n\r\n".encode())
-        client.recv(1)
-    assert site.get("/")[0].headers["Strict-Transport-Security"] is None
+@pytest.mark.parametrize("self_signed", [False, True])
+def test_browsers_are_told_to_stay_with_https(
+    engine: Engine, files: Files, self_signed: bool
+) -> None:
+    """Not where the user may have to go back, and not on the machine itself.
+
+    Other programs of this machine speak http on other ports of localhost.
+    """
+    renew = (lambda: None) if self_signed else None
+    tls = ServerTls(files.certificate, files.key, renew=renew)
+    runner = LiveRunner(HangingSource(), engine, config=PipelineConfig())
+    origins = ("https://vj.example",)
+    with running_server(engine, runner, tls=tls, allowed_origins=origins) as running:
+        site = Site(running, runner, files)
+        for host, told in (("vj.example", not self_signed), (NAME, False), ("[::1]", False)):
+            with site.secure() as client:
+                client.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+                response = http.client.HTTPResponse(client)
+                response.begin()
+                assert (response.headers["Strict-Transport-Security"] is not None) == told
 
 
 # Who may connect.
