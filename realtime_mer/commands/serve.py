@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from realtime_mer.commands.options import (
     add_input_arguments,
@@ -171,13 +170,11 @@ def _tls(args: argparse.Namespace) -> ServerTls | None:
         raise UserError(f"{missing[0]} is missing; https needs both --tls-cert and --tls-key")
 
     from realtime_mer.server import self_signed
-    from realtime_mer.server.own_addresses import own_addresses, own_names
     from realtime_mer.server.tls import ServerTls
 
     if args.tls is None:
         return ServerTls(Path(args.tls_cert), Path(args.tls_key))
-    origins = [urlsplit(origin).hostname or "" for origin in args.allow_origin]
-    names = {"localhost", "127.0.0.1", "::1", args.host, *origins, *own_names(), *own_addresses()}
+    names = self_signed.names_of(args.host, args.allow_origin)
     file = self_signed.certificate_file()
     return ServerTls(file, file, renew=lambda: self_signed.ensure(names, datetime.now(UTC)))
 

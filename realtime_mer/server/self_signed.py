@@ -6,11 +6,14 @@ only install authorities, and nobody can issue another certificate that such a p
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
-from collections.abc import Iterable
+import socket
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -18,12 +21,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from realtime_mer.errors import UserError
+from realtime_mer.server.own_addresses import own_addresses
 from realtime_mer.user_folder import user_folder, write_private
 
 VALID = timedelta(days=365)  # browsers take at most 398 days
 RENEWED_BEFORE = timedelta(days=30)
 # Clocks of phones may be slow.
 _CLOCK_TOLERANCE = timedelta(days=1)
+_GLOBAL_SCOPE, _TEMPORARY = 0x00, 0x01  # of Linux
 _DNS_NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*")
 
 
@@ -35,6 +40,30 @@ def certificate_file() -> Path:
 def authority_file() -> Path:
     """The file of the authority, which devices and programs can install in order to trust us."""
     return user_folder() / "self-signed-authority.crt"
+
+
+def names_of(host: str, origins: Iterable[str]) -> frozenset[str]:
+    """Return the names and addresses by which a server on this machine may be opened.
+
+    Args:
+        host: the address that it binds.
+        origins: the pages that may use it, whose hosts may be other names of this machine.
+    """
+    own = socket.gethostname().lower()
+    short = own.split(".")[0]
+    others = (urlsplit(origin).hostname or "" for origin in origins)
+    return frozenset(("localhost", "127.0.0.1", "::1", host, own, short, f"{short}.local")).union(
+        others, own_addresses(ipv6=False), _lasting_ipv6_addresses()
+    )
+
+
+def _lasting_ipv6_addresses() -> Iterator[str]:
+    """Yield the IPv6 addresses that do not change every day (RFC 8981); only Linux lists them."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/net/if_inet6").read_text().splitlines():
+            address, _, _, scope, flags, _ = line.split()
+            if int(scope, 16) == _GLOBAL_SCOPE and not int(flags, 16) & _TEMPORARY:
+                yield str(ipaddress.IPv6Address(bytes.fromhex(address)))
 
 
 def ensure(names: Iterable[str], now: datetime) -> None:

@@ -167,7 +167,7 @@ class MerServer:
         self._scheme = "http" if tls is None else "https"
         self._access = AccessPolicy(self.config.host, self.config.allowed_origins, self._scheme)
         self.proxies = Proxies(self.config.proxies)
-        self._door = None if tls is None else TlsDoor(tls.context, self.clock)
+        self._tls_door = None if tls is None else TlsDoor(tls.context, self.clock)
         self.pool = SessionPool(
             engine,
             config=pipeline,
@@ -218,7 +218,7 @@ class MerServer:
 
     def _make_connection(self, *args: Any, **kwargs: Any) -> asyncio.Protocol:
         connection = AudioConnection(*args, answer_unparsed=self._answer_unparsed, **kwargs)
-        return connection if self._door is None else self._door.guard(connection)
+        return connection if self._tls_door is None else self._tls_door.guard(connection)
 
     async def _renew_certificate(self, tls: ServerTls) -> None:
         """Use a renewed certificate for new connections; the open ones keep theirs."""
@@ -248,8 +248,8 @@ class MerServer:
                 if viewer.backlog_bytes:
                     viewer.abort()
             server.close()
-            if self._door is not None:
-                self._door.close()
+            if self._tls_door is not None:
+                self._tls_door.close()
             try:
                 async with asyncio.timeout(CLOSE_TIMEOUT_S + 1.0):
                     await server.wait_closed()

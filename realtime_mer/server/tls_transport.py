@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 HANDSHAKE_TIMEOUT_S = 5.0
 # Sockets in the handshake at once. One more takes the place of one of the address with the most.
-MAX_HANDSHAKES = 256
+MAX_HANDSHAKES = 1000
 LOG_PERIOD_S = 60.0
 _RECORD_BYTES = 16 * 2**10
 

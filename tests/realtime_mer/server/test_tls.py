@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,6 @@ from tls_support import Files, make_files
 
 from realtime_mer.errors import UserError
 from realtime_mer.server import self_signed
-from realtime_mer.server.own_addresses import own_addresses, own_names
 from realtime_mer.server.tls import ServerTls, load
 
 
@@ -257,7 +257,10 @@ def test_an_own_certificate_is_renewed_while_the_server_runs(user_files: Path) -
     assert tls.loaded.warnings == ()
 
 
-def test_this_machine_has_names_and_addresses() -> None:
-    assert any(name.endswith(".local") for name in own_names())
-    assert not any(address.startswith("127.") for address in own_addresses())
-    assert len(set(own_addresses())) == len(own_addresses())
+def test_names_of_a_server() -> None:
+    names = self_signed.names_of("192.0.2.9", ["https://vj.example:8443", "null"])
+    assert {"localhost", "127.0.0.1", "::1", "192.0.2.9", "vj.example"} <= names
+    assert f"{socket.gethostname().lower().split('.')[0]}.local" in names
+    assert names == self_signed.names_of("192.0.2.9", ["https://vj.example:8443"]) | {""}
+    # In whatever case the user wrote them.
+    assert "vj.example" in self_signed.names_of("127.0.0.1", ["https://VJ.example"])

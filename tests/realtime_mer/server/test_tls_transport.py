@@ -76,7 +76,7 @@ class Site:
 
     @property
     def door(self) -> tls_transport.TlsDoor:
-        door = self.running.server._door
+        door = self.running.server._tls_door
         assert door is not None
         return door
 
