@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import logging
 import random
+import ssl
 import threading
 import time
 from collections.abc import Mapping
 from numbers import Real
+from os import PathLike, fspath
 from typing import Any, Self
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -103,6 +105,7 @@ def connect(
     reconnect: bool = True,
     timeout_s: float | None = None,
     latest_only: bool = False,
+    ca_file: str | PathLike[str] | None = None,
 ) -> Connection:
     """Follow a running server. Iterate over the result with `for` or `async for`.
 
@@ -125,6 +128,8 @@ def connect(
             the server is stopped.
         timeout_s: give up after this many seconds without a connection; None for never.
         latest_only: keep only the newest estimate for a slow consumer, instead of all.
+        ca_file: PEM file of the authority to trust for wss:// and https://, for a server whose
+            certificate is its own (`self-signed-authority.crt`); None for those of the system.
 
     Raises:
         UserError: the address or an argument is not valid. `with` and the iteration raise it if
@@ -141,11 +146,13 @@ def connect(
         isinstance(timeout_s, bool) or not isinstance(timeout_s, Real) or not timeout_s > 0
     ):
         raise UserError(f"timeout_s is {timeout_s!r}; it must be a number above 0")
+    address = websocket_address(url)
+    trust = _trust(address, ca_file)
     alarm = Alarm()
     queue = LatestSlot(alarm) if latest_only else BoundedQueue(QUEUE_CAPACITY, alarm)
     follower = _Follower(
-        websocket_address(url), queue, session=session, since=since,
-        reconnect=reconnect, timeout_s=timeout_s,
+        address, queue, session=session, since=since,
+        reconnect=reconnect, timeout_s=timeout_s, trust=trust,
     )  # fmt: skip
     return Connection(follower, alarm)
 
@@ -182,6 +189,19 @@ def websocket_address(url: str) -> str:
     return urlunsplit((_SCHEMES[parts.scheme or "ws"], host, path, "", ""))
 
 
+def _trust(address: str, ca_file: str | PathLike[str] | None) -> ssl.SSLContext | None:
+    if ca_file is None:
+        return None
+    if not address.startswith("wss:"):
+        raise UserError(f"ca_file is for https, and {address} has none; write wss:// or https://")
+    try:
+        return ssl.create_default_context(cafile=fspath(ca_file))
+    except (OSError, TypeError) as error:  # ssl.SSLError is an OSError
+        raise UserError(
+            f"ca_file {ca_file!r} cannot be used ({error}); give the PEM file of an authority"
+        ) from error
+
+
 class _Lost(Exception):
     """The connection is lost; another attempt may succeed."""
 
@@ -209,6 +229,7 @@ class _Follower:
         since: int | None,
         reconnect: bool,
         timeout_s: float | None,
+        trust: ssl.SSLContext | None = None,
     ) -> None:
         self.queue = queue
         self.ready = threading.Event()
@@ -223,6 +244,7 @@ class _Follower:
         self._resumed_at: int | None = None  # the `seq` before the newest gap
         self._reconnect = reconnect
         self._timeout_s = timeout_s
+        self._trust = trust
         self._waits_for_hello = True
         self._lost_at: float | None = None
         self._pause_s = FIRST_RETRY_S
@@ -284,6 +306,7 @@ class _Follower:
                 open_timeout=OPEN_TIMEOUT_S,
                 close_timeout=CLOSE_TIMEOUT_S,
                 logger=_SILENT,
+                ssl=self._trust,
             )
         except AssertionError as error:
             # The library's own, if a server that speaks no HTTP sends something first.
@@ -323,6 +346,16 @@ class _Follower:
             return str(error)
         if isinstance(error, WebSocketException):
             return f"{self._address} is not a realtime-mer server ({error})"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return (
+                f"the certificate of {self._address} is not trusted ({error.verify_message}); if "
+                "the server made it itself, give its self-signed-authority.crt as ca_file"
+            )
+        if isinstance(error, ssl.SSLError):
+            return (
+                f"{self._address} does not speak TLS ({error.reason}); if it is a server without "
+                "TLS, write ws:// or http://"
+            )
         if isinstance(error, TimeoutError):
             return f"{self._address} does not answer within {OPEN_TIMEOUT_S:g} s"
         return (

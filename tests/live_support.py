@@ -181,7 +181,7 @@ class RunningServer:
 
     @property
     def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/ws"
+        return f"{'wss' if self.server.uses_tls else 'ws'}://127.0.0.1:{self.port}/ws"
 
     def call(self, function: Callable[[], Any]) -> Any:
         """Call a function in the thread of the event loop and return its result."""

@@ -59,15 +59,14 @@ class ServerProcess:
         assert self._process.stdout is not None
         deadline = time.monotonic() + START_TIMEOUT_S
         for line in self._process.stdout:
-            found = re.search(r"http://\S+", line)
+            found = re.search(r"https?://\S+", line)
             if found:
                 return found.group().rstrip("/") + "/"
             assert time.monotonic() < deadline, "the server did not print its address"
-        raise AssertionError(
-            f"the server exited with code {self._process.wait()}: {self._stderr()}"
-        )
+        raise AssertionError(f"the server exited with code {self._process.wait()}: {self.errors()}")
 
-    def _stderr(self) -> str:
+    def errors(self) -> str:
+        """Return what it has printed to standard error."""
         self._errors.seek(0)
         return self._errors.read()
 
@@ -102,7 +101,7 @@ class ServerProcess:
             self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
-        errors = self._stderr()
+        errors = self.errors()
         self._errors.close()
         return errors
 

@@ -10,6 +10,8 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realtime_mer.commands.options import (
@@ -21,12 +23,14 @@ from realtime_mer.commands.options import (
     pipeline_config,
 )
 from realtime_mer.commands.streams import StandardOutputError, discard_output
+from realtime_mer.service_manager import ServiceManager
 
 if TYPE_CHECKING:
     from realtime_mer.audio.source import Source
     from realtime_mer.live.hub import LatestSlot
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.server.server import MerServer
+    from realtime_mer.server.tls import ServerTls
 
 HELP = "listen and show the emotion in the browser"
 DESCRIPTION = """\
@@ -42,6 +46,7 @@ EXAMPLES = """\
   realtime-mer serve --input "USB Audio" --hop 0.5
   realtime-mer serve --input song.flac --exit-at-end
   realtime-mer serve --input browser --max-sessions 4
+  realtime-mer serve --host 0.0.0.0 --tls self-signed
   realtime-mer serve --host 0.0.0.0 --allow-origin https://vj.example
 """
 STATUS_PERIOD_S = 2.0
@@ -81,6 +86,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also accept connections from pages of this origin, for example https://vj.example; "
         "'null' is a page opened from a file; may be given several times",
     )
+    group.add_argument(
+        "--tls-cert",
+        metavar="FILE",
+        help="serve https with this certificate (PEM, followed by those of its authorities); "
+        "a renewed file is used at once",
+    )
+    group.add_argument(
+        "--tls-key", metavar="FILE", help="the key of --tls-cert (PEM, not encrypted)"
+    )
+    group.add_argument(
+        "--tls",
+        choices=["self-signed"],
+        help="self-signed: serve https with a certificate that the program makes and keeps; "
+        "browsers warn of it once",
+    )
+    group.add_argument(
+        "--proxy",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="address or network of a reverse proxy in front of the server, which is believed in "
+        "X-Forwarded-For and X-Forwarded-Proto; may be given several times",
+    )
     group.add_argument("--open", action="store_true", help="open the page in the browser")
     group.add_argument(
         "--exit-at-end",
@@ -107,6 +135,8 @@ def run(args: argparse.Namespace) -> int:
         max_sessions=args.max_sessions,
         max_viewers=args.max_viewers,
         allowed_origins=tuple(args.allow_origin),
+        proxies=tuple(args.proxy),
+        tls=_tls(args),
     )
     config = pipeline_config(args)
     try:
@@ -124,6 +154,29 @@ def run(args: argparse.Namespace) -> int:
         print("stopped", file=sys.stderr)
         return 0
     return exit_code(runner) if args.exit_at_end and runner is not None else 0
+
+
+def _tls(args: argparse.Namespace) -> ServerTls | None:
+    """Load the certificate; None for plain HTTP."""
+    from realtime_mer.errors import UserError
+
+    given = {"--tls-cert": args.tls_cert, "--tls-key": args.tls_key}
+    missing = [option for option, value in given.items() if value is None]
+    if args.tls is None and len(missing) == 2:
+        return None
+    if args.tls is not None and len(missing) < 2:
+        raise UserError("--tls self-signed makes a certificate; leave out --tls-cert/--tls-key")
+    if args.tls is None and missing:
+        raise UserError(f"{missing[0]} is missing; https needs both --tls-cert and --tls-key")
+
+    from realtime_mer.server import self_signed
+    from realtime_mer.server.tls import ServerTls
+
+    if args.tls is None:
+        return ServerTls(Path(args.tls_cert), Path(args.tls_key))
+    names = self_signed.names_of(args.host, args.allow_origin)
+    file = self_signed.certificate_file()
+    return ServerTls(file, file, renew=lambda: self_signed.ensure(names, datetime.now(UTC)))
 
 
 def _open_source(args: argparse.Namespace) -> Source | None:
@@ -170,7 +223,9 @@ class _ServeRun:
                     slot = self._runner.hub.subscribe_latest(self._wake)
                     self._runner.start()
                 self._print_start()
-                await self._watch(slot)
+                # A ping shows that the event loop turns.
+                async with ServiceManager(lambda: True):
+                    await self._watch(slot)
                 if self._runner is not None:
                     await asyncio.to_thread(self._runner.stop)
                 await self._server.flush(FLUSH_TIMEOUT_S)
@@ -190,6 +245,14 @@ class _ServeRun:
         warning = binding_warning(self._args.host)
         if warning is not None:
             print(warning, file=sys.stderr)
+        tls = self._server.config.tls
+        for line in () if tls is None else tls.loaded.warnings:
+            print(line, file=sys.stderr)
+        if tls is not None and tls.self_signed and not self._args.quiet:
+            _print_if_possible(
+                "browsers warn of the certificate; compare its SHA-256 fingerprint before you "
+                f"accept it:\n  {tls.loaded.fingerprint}"
+            )
         if not self._args.quiet:
             _print_if_possible(f"input: {self._input()}   (Ctrl-C ends)")
             print(self._backend_line, file=sys.stderr)

@@ -133,12 +133,13 @@ def handshake_refusal(error: Exception | None) -> Refusal:
     )
 
 
-def unparsed_refusal(head: bytes, error: Exception) -> Refusal:
+def unparsed_refusal(head: bytes, error: Exception, scheme: str = "http") -> Refusal:
     """Answer a request that is not HTTP, has a body or is too long.
 
     Args:
         head: what came first, perhaps only a part of the request.
         error: why the library could not parse it.
+        scheme: that of our own page: http or https.
     """
     if isinstance(error, RequestLineTooLong):
         return Refusal(
@@ -155,7 +156,7 @@ def unparsed_refusal(head: bytes, error: Exception) -> Refusal:
     if match is None:
         tls = head.startswith(TLS_HANDSHAKE)
         what = "this server speaks http, not https" if tls else "this is not HTTP"
-        return Refusal(HTTPStatus.BAD_REQUEST, f"{what}; open the page as http://HOST:PORT/\n")
+        return Refusal(HTTPStatus.BAD_REQUEST, f"{what}; open the page as {scheme}://HOST:PORT/\n")
     if match["version"] not in (b"1.0", b"1.1"):
         return Refusal(
             HTTPStatus.HTTP_VERSION_NOT_SUPPORTED,
@@ -187,6 +188,15 @@ def _method_refusal(method: str, allowed: Iterable[str] = _ALLOWED_METHODS) -> R
     )
 
 
+def to_https(request: Request, target: Target) -> Refusal:
+    """Send a request that came in plain HTTP to the port of an https server to its https page."""
+    address = f"https://{request.headers['Host']}/"
+    message = f"this server speaks https, not http: open {address}\n"
+    if target.path == "/ws":
+        return Refusal(HTTPStatus.UPGRADE_REQUIRED, message, {"Upgrade": "TLS/1.2, HTTP/1.1"})
+    return Refusal(HTTPStatus.TEMPORARY_REDIRECT, message, {"Location": address})
+
+
 class AccessPolicy:
     """Accepts or refuses requests by their `Host` and `Origin`.
 
@@ -197,12 +207,16 @@ class AccessPolicy:
     Args:
         host: the address that the server binds.
         allowed_origins: further origins, for example `https://vj.example` or `null`.
+        scheme: that of the server: http or https.
 
     Raises:
         UserError: a value is not an origin.
     """
 
-    def __init__(self, host: str, allowed_origins: Iterable[str] = ()) -> None:
+    def __init__(
+        self, host: str, allowed_origins: Iterable[str] = (), scheme: str = "http"
+    ) -> None:
+        self._scheme = scheme
         self._origins = frozenset(allowed_origins)
         names = {_bracketed(host).lower(), *_LOOPBACK_NAMES}
         for origin in self._origins:
@@ -244,14 +258,21 @@ class AccessPolicy:
         return Refusal(
             HTTPStatus.MISDIRECTED_REQUEST,
             f"this server does not respond to the name {name}; open it by its address, "
-            f"or start it with --allow-origin http://{name}\n",
+            f"or start it with --allow-origin {self._scheme}://{name}\n",
         )
 
-    def check_origin(self, request: Request, target: Target | None = None) -> Refusal | None:
+    def check_origin(
+        self, request: Request, target: Target | None = None, scheme: str = "http"
+    ) -> Refusal | None:
         """Return None for our own page, an allowed page or no page at all, else the refusal.
 
         A page whose websocket is refused asks again with `?origin=`, because browsers show it no
         reason and send no `Origin` with a plain request.
+
+        Args:
+            request: has the origin and our host.
+            target: of the request.
+            scheme: that of our own page: http or https.
         """
         origins = request.headers.get_all("Origin")
         if not origins and target is not None:
@@ -259,13 +280,25 @@ class AccessPolicy:
         if not origins:
             return None
         origin = origins[0]
+        host = request.headers["Host"].lower()
         if len(origins) == 1 and (
-            origin in self._origins
-            or origin.split("://", 1)[-1].lower() == request.headers["Host"].lower()
+            origin in self._origins or origin.lower() == f"{scheme}://{host}"
         ):
             return None
         if not _ORIGIN.fullmatch(origin):
             return Refusal(HTTPStatus.FORBIDDEN, "the origin of the page is malformed\n")
+        if len(origins) == 1 and origin.lower() == f"https://{host}":
+            return Refusal(
+                HTTPStatus.FORBIDDEN,
+                f"the page came over https, but this server was asked over http: if a proxy in "
+                "between speaks https, start the server with --proxy ADDRESS of the proxy, which "
+                f"must send X-Forwarded-Proto, or with --allow-origin {origin}\n",
+            )
+        if len(origins) == 1 and origin.lower() == f"http://{host}":
+            return Refusal(
+                HTTPStatus.FORBIDDEN,
+                f"the page came over http, where others can change it; open https://{host}/\n",
+            )
         return Refusal(
             HTTPStatus.FORBIDDEN,
             f"pages from {origin} may not use this server; start it with --allow-origin {origin}\n",

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from types import TracebackType
-from typing import Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
+from urllib.parse import urlsplit
 
 from mer_engine import Engine
 from mer_engine.engine import backend_warning
@@ -51,10 +52,16 @@ from realtime_mer.server.http import (
     handshake_refusal,
     is_loopback,
     refusal,
+    to_https,
     unparsed_refusal,
 )
+from realtime_mer.server.proxies import Proxies
 from realtime_mer.server.rate_limit import RateLimit
+from realtime_mer.server.tls_transport import TlsDoor
 from realtime_mer.server.viewer import Viewer
+
+if TYPE_CHECKING:
+    from realtime_mer.server.tls import ServerTls
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +80,9 @@ PING_S = 20.0
 CLOSE_TIMEOUT_S = 2.0
 # The log has at most one line of each status a minute, so that a scanner cannot fill a disk.
 REFUSAL_LOG_PERIOD_S = 60.0
+CERTIFICATE_CHECK_S = 10.0
+# Browsers then ask this host in https only, on all its ports, until a week after the last visit.
+STRICT_TRANSPORT = "max-age=604800"
 
 BROWSER_INPUT = Input(
     InputKind.BROWSER, "waiting for a browser's microphone", 48_000, 1, paced=False, live=True
@@ -89,6 +99,8 @@ class ServerConfig:
         max_sessions: audio streams of clients at once, 0 to 4096.
         max_viewers: websocket connections at once, 1 to 10,000.
         allowed_origins: origins of other pages that may connect.
+        proxies: addresses or networks of reverse proxies that are trusted, see `Proxies`.
+        tls: the certificate; None for plain HTTP.
 
     Raises:
         UserError: a value lies outside its range.
@@ -99,6 +111,8 @@ class ServerConfig:
     max_sessions: int = MAX_SESSIONS
     max_viewers: int = MAX_VIEWERS
     allowed_origins: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
+    tls: ServerTls | None = None
 
     def __post_init__(self) -> None:
         for name, value, low, high in (
@@ -149,7 +163,11 @@ class MerServer:
         if stats is None:
             stats = runner.stats if runner is not None else Stats()
         self.stats = stats
-        self._access = AccessPolicy(self.config.host, self.config.allowed_origins)
+        tls = self.config.tls
+        self._scheme = "http" if tls is None else "https"
+        self._access = AccessPolicy(self.config.host, self.config.allowed_origins, self._scheme)
+        self.proxies = Proxies(self.config.proxies)
+        self._tls_door = None if tls is None else TlsDoor(tls.context, self.clock)
         self.pool = SessionPool(
             engine,
             config=pipeline,
@@ -167,6 +185,7 @@ class MerServer:
         self._started_at = self.clock.monotonic()
         self._server: SocketServer | None = None
         self._health_task: asyncio.Task[None] | None = None
+        self._certificate_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Bind the port and start serving.
@@ -189,20 +208,38 @@ class MerServer:
             ping_interval=PING_S,
             ping_timeout=PING_S,
             close_timeout=CLOSE_TIMEOUT_S,
-            create_connection=cast(
-                type[ServerConnection],
-                partial(AudioConnection, answer_unparsed=self._answer_unparsed),
-            ),
+            create_connection=cast(type[ServerConnection], self._make_connection),
             server_header=f"realtime-mer/{__version__}",
             logger=_library_logger(),
         )
         self._health_task = asyncio.create_task(self._send_periodic_health())
+        if self.config.tls is not None:
+            self._certificate_task = asyncio.create_task(self._renew_certificate(self.config.tls))
+
+    def _make_connection(self, *args: Any, **kwargs: Any) -> asyncio.Protocol:
+        connection = AudioConnection(*args, answer_unparsed=self._answer_unparsed, **kwargs)
+        return connection if self._tls_door is None else self._tls_door.guard(connection)
+
+    async def _renew_certificate(self, tls: ServerTls) -> None:
+        """Use a renewed certificate for new connections; the open ones keep theirs."""
+        while True:
+            await asyncio.sleep(CERTIFICATE_CHECK_S)
+            try:
+                message = await asyncio.to_thread(tls.reload)
+            except Exception:
+                logger.exception("the certificate could not be checked")
+                return
+            if message is not None:
+                logger.warning("%s", message)
 
     async def stop(self) -> None:
         """Close every connection (1001) and release the port; safe to call twice."""
         if self._health_task is not None:
             self._health_task.cancel()
             self._health_task = None
+        if self._certificate_task is not None:
+            self._certificate_task.cancel()
+            self._certificate_task = None
         self.read_pacing.resume_all()
         if self._server is not None:
             server, self._server = self._server, None
@@ -211,6 +248,8 @@ class MerServer:
                 if viewer.backlog_bytes:
                     viewer.abort()
             server.close()
+            if self._tls_door is not None:
+                self._tls_door.close()
             try:
                 async with asyncio.timeout(CLOSE_TIMEOUT_S + 1.0):
                     await server.wait_closed()
@@ -254,7 +293,12 @@ class MerServer:
         host = self.config.host
         if host in ("", "0.0.0.0", "::"):
             host = DEFAULT_HOST
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+        return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/"
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the server itself speaks https."""
+        return self.config.tls is not None
 
     @property
     def viewers(self) -> int:
@@ -383,9 +427,12 @@ class MerServer:
             no_target = Refusal(HTTPStatus.BAD_REQUEST, sentence)
             return self._refuse(connection, check_method(request) or no_target)
         refused = self._access.check_host(request, target) or check_method(request)
+        if refused is None and self.uses_tls and not _is_encrypted(connection):
+            refused = to_https(request, target)
         if refused is None and target.path == "/ws":
+            scheme = self.proxies.scheme(connection, request)
             refused = (
-                self._access.check_origin(request, target)
+                self._access.check_origin(request, target, scheme)
                 or check_upgrade(request)
                 or _check_resume(target)
             )
@@ -395,7 +442,11 @@ class MerServer:
             return self._refuse(connection, refused)
         self.stats.add(Counter.HTTP_REQUESTS)
         try:
-            return self._site.respond(request, target.path)
+            response = self._site.respond(request, target.path)
+            tls = self.config.tls
+            if tls is not None and not tls.self_signed and not is_loopback(_host_name(request)):
+                response.headers["Strict-Transport-Security"] = STRICT_TRANSPORT
+            return response
         except Exception:
             logger.exception("the response to %s failed", target.path)
             sentence = "internal server error, see the server's log\n"
@@ -413,7 +464,7 @@ class MerServer:
     def _answer_unparsed(
         self, connection: AudioConnection, head: bytes, error: Exception
     ) -> Response:
-        return self._refuse(connection, unparsed_refusal(head, error))
+        return self._refuse(connection, unparsed_refusal(head, error, self._scheme))
 
     def _refuse(self, connection: ServerConnection, refused: Refusal) -> Response:
         """Count a refusal, log it unless one of its status was logged just now, and build it."""
@@ -422,10 +473,10 @@ class MerServer:
             refused.status, RateLimit(REFUSAL_LOG_PERIOD_S, self.clock)
         )
         if limit.allows(REFUSAL_LOG_PERIOD_S):
-            address = connection.remote_address
+            address = self.proxies.client_address(connection, connection.request)
             logger.warning(
                 "refused a request from %s (%d): %s",
-                address[0] if address else "a closed connection",
+                address or "a closed connection",
                 refused.status,
                 refused.message.strip(),
             )
@@ -558,6 +609,15 @@ def _bind(host: str, port: int) -> socket.socket:
     # Every connection inherits this: it bounds what the kernel buffers for a stalled viewer.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
     return listener
+
+
+def _is_encrypted(connection: ServerConnection) -> bool:
+    return connection.transport.get_extra_info("ssl_object") is not None
+
+
+def _host_name(request: Request) -> str:
+    """Return the name of the request's `Host`, which was checked, without the port."""
+    return urlsplit(f"//{request.headers['Host']}").hostname or ""
 
 
 def _page_files() -> Mapping[str, tuple[str, str]]:

@@ -177,7 +177,8 @@ def test_missing_or_repeated_host_is_refused() -> None:
     ("origin", "allowed", "accepted"),
     [
         ("http://127.0.0.1:8765", [], True),
-        ("https://127.0.0.1:8765", [], True),
+        ("https://127.0.0.1:8765", [], False),
+        ("https://127.0.0.1:8765", ["https://127.0.0.1:8765"], True),
         ("http://127.0.0.1:9999", [], False),
         ("http://evil.example", [], False),
         ("http://127.0.0.1:8765.evil.example", [], False),
@@ -193,6 +194,25 @@ def test_accepted_origins(origin: str, allowed: list[str], accepted: bool) -> No
     assert (refused is None) == accepted
     if refused is not None:
         assert refused.status.value == 403
+
+
+@pytest.mark.parametrize(
+    ("scheme", "origin", "words"),
+    [
+        ("http", "https://127.0.0.1:8765", "--proxy ADDRESS"),
+        ("http", "https://127.0.0.1:8765", "--allow-origin https://127.0.0.1:8765"),
+        ("https", "http://127.0.0.1:8765", "open https://127.0.0.1:8765/"),
+        ("https", "https://127.0.0.1:8765", None),
+        ("https", "HTTPS://127.0.0.1:8765", None),
+    ],
+)
+def test_a_page_of_the_other_scheme_is_another_page(
+    scheme: str, origin: str, words: str | None
+) -> None:
+    refused = AccessPolicy("127.0.0.1").check_origin(request("/ws", Origin=origin), scheme=scheme)
+    assert (refused is None) == (words is None)
+    if refused is not None and words is not None:
+        assert (refused.status.value, words in refused.message) == (403, True)
 
 
 def test_no_origin_is_accepted_and_two_are_refused() -> None:

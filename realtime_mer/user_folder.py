@@ -1,0 +1,56 @@
+"""The user's folder: what this program keeps between runs, such as keys and tokens."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def user_folder(platform: str = sys.platform, environ: Mapping[str, str] | None = None) -> Path:
+    """Return the folder of this program's own files, which may not exist yet.
+
+    This is `realtime-mer` in `$XDG_CONFIG_HOME` (or `~/.config`) on Linux, in
+    `~/Library/Application Support` on macOS, in `%APPDATA%` on Windows.
+    """
+    environ = os.environ if environ is None else environ
+    if platform == "win32":
+        roaming = environ.get("APPDATA")
+        base = Path(roaming) if roaming else _home() / "AppData" / "Roaming"
+    elif platform == "darwin":
+        base = _home() / "Library" / "Application Support"
+    else:
+        # The XDG specification says to ignore a relative path.
+        named = Path(environ.get("XDG_CONFIG_HOME", ""))
+        base = named if named.is_absolute() else _home() / ".config"
+    return base / "realtime-mer"
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only the user can read, under another name first.
+
+    Args:
+        path: the file; a missing folder is created, for the user only.
+        content: any bytes.
+
+    Raises:
+        OSError: the file cannot be written; an older one is unchanged.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(draft).replace(path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # a user of a container without a home: a folder that cannot be made
+        return Path(os.devnull)
