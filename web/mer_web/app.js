@@ -47,9 +47,6 @@ const STREAM_ENDING_ERRORS = new Set(["bad_format", "too_many_sessions", "forbid
 /** The reply to blocks that were under way when the server ended the stream; the reason has come before. */
 const LATE_BLOCKS_ERROR = "not_streaming";
 
-/** The reply of a server without tokens to the token of this tab. */
-const NO_TOKENS_ERROR = "unknown_type";
-
 /** A close so soon after an error has the error's reason. */
 const EXPLAINED_MS = 2000;
 
@@ -274,7 +271,6 @@ class App {
         break;
       case "error":
         if (message.code === LATE_BLOCKS_ERROR) break;
-        if (message.code === NO_TOKENS_ERROR && this.connection.hasToken) break;
         this._explainedAt = performance.now();
         this.notice.show(message.message, message.code);
         if (STREAM_ENDING_ERRORS.has(message.code)) this.input.handleRefusal(message.message);
@@ -323,7 +319,7 @@ class App {
     let refusal = "";
     if (this.connection.phase.name === "locked") refusal = "This server asks for a token first.";
     else if (this.hello?.role === "view") {
-      refusal = "Your token allows to watch only. To send sound from this browser, ask the operator for one with the role send.";
+      refusal = "Your token or link allows to watch only. To send sound from this browser, ask the operator for one that allows it.";
     }
     this.panel.setRights(refusal, this.hello?.recording === true);
   }
