@@ -180,8 +180,17 @@ def test_keys_typed_into_the_form_are_no_shortcuts(visit: Open, locked: PageServ
     assert here.page.locator("#help").is_hidden()
 
 
-@pytest.mark.parametrize("size", [(320, 640), (390, 844), (1280, 720), (1920, 1080)])
-@pytest.mark.parametrize("query", ["", "?overlay=1"])
+@pytest.mark.parametrize(
+    ("size", "query"),
+    [
+        ((320, 640), ""),
+        ((390, 844), ""),
+        ((1280, 720), ""),
+        ((1920, 1080), ""),
+        ((600, 600), "?overlay=1"),
+        ((520, 100), "?overlay=1&show=badge"),
+    ],
+)
 def test_the_form_fits(visit: Open, locked: PageServer, size: tuple[int, int], query: str) -> None:
     width, height = size
     here = visit(locked.url + query, viewport={"width": width, "height": height})
@@ -194,6 +203,7 @@ def test_the_form_fits(visit: Open, locked: PageServer, size: tuple[int, int], q
         assert box["x"] + box["width"] <= width
         assert box["y"] + box["height"] <= height
         assert box["height"] >= 36
+        assert box["width"] >= 60
 
 
 def tokens_are_known() -> bool:
