@@ -243,6 +243,8 @@ def test_insecure_page_explains_and_accepts_files(visit: Open, serve: Serve, son
     here.wait("() => !document.querySelector('#notice').hidden")
     assert "https" in text(here, "#notice-text")
     assert "localhost" in text(here, "#notice-text")
+    assert "--tls self-signed" in text(here, "#notice-text")
+    assert "a connection that is not encrypted" in text(here, "#rights")
     here.page.locator("#file").set_input_files(song)
     here.wait("() => mer.history.length >= 2")
 

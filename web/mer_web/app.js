@@ -7,9 +7,10 @@
 
 import { Announcer } from "./announcer.js";
 import { bench, benchLine } from "./bench.js";
-import { Connection, TRY_AGAIN_LATER } from "./connection.js";
+import { Connection, POLICY_VIOLATION, TRY_AGAIN_LATER } from "./connection.js";
 import { element, setText } from "./dom.js";
 import { download } from "./export.js";
+import { Gate } from "./gate.js";
 import { History } from "./history.js";
 import { InputChoice } from "./input.js";
 import { InputPanel } from "./input-panel.js";
@@ -17,6 +18,7 @@ import { readCanvasStyle } from "./canvas-style.js";
 import { ViewClock } from "./motion.js";
 import { NoticeBar } from "./notice.js";
 import { Plane } from "./plane.js";
+import { SchemaError } from "./protocol.js";
 import { ValueDisplay } from "./value-display.js";
 import { readSettings } from "./settings.js";
 import { Shortcuts } from "./shortcuts.js";
@@ -31,16 +33,27 @@ import { rangeLine } from "./value-range.js";
 const VIEW_DELAY_S = 0.06;
 
 /**
- * Warnings that resolve another warning.
- * @type {Record<string, string>}
+ * Warnings that resolve other warnings.
+ * @type {Record<string, string[]>}
  */
-const RESOLVES = { input_back: "input_lost", full_rate: "slower" };
+const RESOLVES = {
+  input_back: ["input_lost"], full_rate: ["slower"], engine_back: ["engine_failed", "engine_stalled"],
+  recording_resumed: ["recording_stopped"],
+};
 
 /** Errors after which the server accepts no more audio from this page. */
-const STREAM_ENDING_ERRORS = new Set(["bad_format", "too_many_sessions", "internal"]);
+const STREAM_ENDING_ERRORS = new Set(["bad_format", "too_many_sessions", "forbidden", "internal"]);
 
 /** The reply to blocks that were under way when the server ended the stream; the reason has come before. */
 const LATE_BLOCKS_ERROR = "not_streaming";
+
+/** A close so soon after an error has the error's reason. */
+const EXPLAINED_MS = 2000;
+
+/** Without an estimate for two hops, and at least this long, the last values are not live. */
+const STALE_MS = 2000;
+/** The same while the server is busy: its estimates are then up to 4.5 s apart. */
+const STALE_WHILE_SLOW_MS = 10_000;
 
 class App {
   constructor() {
@@ -59,6 +72,7 @@ class App {
     this.connection = new Connection({ base: document.baseURI });
     this.input = new InputChoice(this.connection);
     this.panel = new InputPanel(this.input);
+    this.gate = new Gate((token) => this.connection.unlock(token));
     this.theme = new Theme(document.documentElement, () => this._restyle());
     /** @type {import("./protocol.js").Hello|null} */
     this.hello = null;
@@ -67,6 +81,13 @@ class App {
     /** @type {import("./protocol.js").Estimate|null} */
     this.newest = null;
     this.hop = 1;
+    /** When the newest estimate of the shown session was shown, in milliseconds; NaN before it. */
+    this._estimateAt = NaN;
+    this._tickedAt = -Infinity;
+    /** Whether the server has announced fewer estimates. */
+    this._slow = false;
+    /** When the server last said what it refuses, in milliseconds. */
+    this._explainedAt = -Infinity;
     /** Where the view was paused; null while it runs. @type {{end: number, time: number}|null} */
     this.paused = null;
     /** Whether the stream has ended; the view's clock then stops. */
@@ -120,9 +141,22 @@ class App {
       this.status.link(phase, now);
       if (phase.name === "waiting" && this.health) this.announcer.event("Connection lost, reconnecting.", now);
       if (phase.name === "gone" && phase.code !== TRY_AGAIN_LATER) this.announcer.event("The server is gone.", now);
-      if (phase.name === "open") this.notice.clear("refused");
-      if (phase.name !== "waiting") return;
+      if (phase.name === "open") {
+        this._slow = false;
+        this.gate.hide();
+        for (const topic of ["refused", "closed"]) this.notice.clear(topic);
+      }
+      if (phase.name === "locked") this._handleLock(phase.reason);
+      element("forget", HTMLButtonElement).hidden = !this.connection.hasToken;
+      this._showRights();
+      if (phase.name !== "waiting" && phase.name !== "locked") return;
+      const refused = phase.name === "waiting" && [POLICY_VIOLATION, TRY_AGAIN_LATER].includes(phase.code);
+      // A message with the reason in more words came just before.
+      if (refused && phase.reason && now - this._explainedAt > EXPLAINED_MS) {
+        this.notice.show(`The server closed the connection: ${phase.reason}.`, "closed");
+      }
       this.health = null;
+      this._estimateAt = NaN;
       if (!this.newest) return;
       this.valueDisplay.freeze("no connection: last values");
       this.plane.freeze();
@@ -131,8 +165,9 @@ class App {
       this._receive(/** @type {CustomEvent} */ (event).detail);
     });
     this.connection.addEventListener("invalid", (event) => {
-      this.notice.show(`The server sent an invalid message: ${
-        /** @type {CustomEvent} */ (event).detail}.`, "protocol");
+      const { detail } = /** @type {CustomEvent} */ (event);
+      if (detail instanceof SchemaError) this.notice.show(`This page is too old or too new: ${detail.message}.`, "protocol");
+      else console.warn(`ignored a message of the server: ${detail.message}`);
     });
     this.connection.addEventListener("refused", (event) => {
       this.notice.show(`The server refuses this page: ${/** @type {CustomEvent} */ (event).detail}.`, "refused");
@@ -155,7 +190,13 @@ class App {
     this.input.addEventListener("finished", (event) => {
       this.announcer.event(`${/** @type {CustomEvent} */ (event).detail} has ended.`, performance.now());
     });
-    addEventListener("online", () => this.connection.retryNow());
+    // After a sleep of the computer, or in another network, the connection may be dead without a word.
+    for (const name of ["online", "focus"]) addEventListener(name, () => this.connection.wake());
+    for (const name of ["visibilitychange", "resume"]) {
+      document.addEventListener(name, () => {
+        if (document.visibilityState === "visible") this.connection.wake();
+      });
+    }
     addEventListener("pagehide", () => this.connection.close());
     addEventListener("pageshow", (event) => {
       if (event.persisted) this.connection.open();
@@ -177,6 +218,7 @@ class App {
     click("full", () => this.toggleFullScreen());
     click("help-open", () => this.help());
     click("retry", () => this.connection.retryNow());
+    click("forget", () => this.connection.forget());
     for (const radio of document.querySelectorAll("input[name=zoom]")) {
       const { value } = /** @type {HTMLInputElement} */ (radio);
       radio.addEventListener("change", () => this.setZoom(Number(value)));
@@ -229,6 +271,7 @@ class App {
         break;
       case "error":
         if (message.code === LATE_BLOCKS_ERROR) break;
+        this._explainedAt = performance.now();
         this.notice.show(message.message, message.code);
         if (STREAM_ENDING_ERRORS.has(message.code)) this.input.handleRefusal(message.message);
         break;
@@ -247,13 +290,16 @@ class App {
     this.valueDisplay.coverage(hello.coverage);
     this.plane.setRange(hello.range === "raw" ? "" : rangeLine(hello));
     this.status.hello(hello);
-    this.notice.clear("protocol");
-    this.notice.clear("ended");
-    this.notice.clear("too_many_viewers");
+    for (const topic of ["protocol", "ended", "too_many_viewers"]) this.notice.clear(topic);
+    if (hello.recording) this.notice.show("This session is being recorded.", "recording");
+    else this.notice.clear("recording");
+    this._showRights();
     if (this._awaitsOwnSession) return;
     const ownInput = this.input.choice.kind !== "server";
     if (!ownInput) this.status.server(hello.input);
     if (this.history.startSession(hello.session, hello.input.name || hello.input.kind)) {
+      this._estimateAt = NaN;
+      this._slow = false;
       this.plane.reset();
       this.valueDisplay.clear(ownInput || hello.input.kind !== "browser"
         ? "waiting for music"
@@ -262,13 +308,30 @@ class App {
     this.announcer.event(`Input: ${inputLine(hello.input)}.`, performance.now());
   }
 
+  /** @param {string} reason why the token was refused; empty if there was none */
+  _handleLock(reason) {
+    this.gate.show(reason && `The server did not accept the token: ${reason}.`);
+    this.announcer.event("This server asks for a token.", performance.now());
+  }
+
+  /** Says what this page may send, and where it goes. */
+  _showRights() {
+    let refusal = "";
+    if (this.connection.phase.name === "locked") refusal = "This server asks for a token first.";
+    else if (this.hello?.role === "view") {
+      refusal = "Your token or link allows to watch only. To send sound from this browser, ask the operator for one that allows it.";
+    }
+    this.panel.setRights(refusal, this.hello?.recording === true);
+  }
+
   /** @param {import("./protocol.js").Notice} warning */
   _handleWarning(warning) {
     // A stall is also a state of the estimates, shown above the mood while it lasts.
     if (warning.code === "stalled") return;
+    if (warning.code === "slower" || warning.code === "full_rate") this._slow = warning.code === "slower";
     const resolved = RESOLVES[warning.code];
     if (resolved) {
-      this.notice.clear(resolved);
+      for (const topic of resolved) this.notice.clear(topic);
       this.announcer.event(warning.message, performance.now());
       return;
     }
@@ -292,7 +355,7 @@ class App {
     let newest = null;
     for (const estimate of estimates) {
       this.connection.markSeen(estimate.seq);
-      if (this.history.push(estimate)) newest = estimate;
+      if (this.history.push(estimate, false, performance.now() / 1000)) newest = estimate;
     }
     if (newest) this._show(newest);
   }
@@ -300,7 +363,7 @@ class App {
   /** @param {import("./protocol.js").Estimate} estimate a live one */
   _handleEstimate(estimate) {
     this.connection.markSeen(estimate.seq);
-    if (this.history.push(estimate, true)) this._show(estimate);
+    if (this.history.push(estimate, true, performance.now() / 1000)) this._show(estimate);
   }
 
   /** @param {import("./protocol.js").Estimate} estimate the newest */
@@ -308,6 +371,7 @@ class App {
     const now = performance.now();
     this.clock.sync(this.history.newest, now / 1000);
     this.ended = false;
+    this._estimateAt = now;
     this.newest = estimate;
     if (this.paused) return;
     this.plane.show(estimate, this.hop, now);
@@ -350,10 +414,28 @@ class App {
     this.announcer.tick(now);
     this.idleControls.tick(now);
     if (!this.paused) this.valueDisplay.tick(this._style.palette, now);
+    this._checkFreshness(now);
     const unseen = element("unseen", HTMLElement);
     unseen.hidden = !this.paused;
     element("legend", HTMLElement).hidden = this.paused !== null;
     if (this.paused) setText(unseen, `paused · ${this.history.end - this.paused.end} new while paused`);
+  }
+
+  /**
+   * A server whose engine hangs stays connected and sends no estimates: its last values must not look live.
+   * @param {number} now milliseconds
+   */
+  _checkFreshness(now) {
+    // After a pause of the page itself, estimates may be on their way.
+    const late = now - this._tickedAt > 1000;
+    this._tickedAt = now;
+    const limit = this._slow ? STALE_WHILE_SLOW_MS : Math.max(STALE_MS, 2000 * this.hop);
+    if (late || !(now - this._estimateAt > limit)) return;
+    this._estimateAt = NaN;
+    if (this.paused || this.ended || this.input.choice.phase === "waiting") return;
+    this.valueDisplay.freeze("no new estimates: last values");
+    this.plane.freeze();
+    this.announcer.event("No new estimates arrive.", now);
   }
 
   togglePause() {

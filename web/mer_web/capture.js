@@ -33,9 +33,9 @@ export class InputError extends Error {
 /** @returns {string} why this page cannot record at all; empty if it can */
 export function unavailableReason() {
   if (!window.isSecureContext) {
-    return "Browsers allow the microphone only on pages loaded over https or from this machine "
-      + "(localhost), and this page was loaded over plain http. Open it on the server's machine as "
-      + "http://localhost, or forward the port there (ssh -L). An audio file works here too.";
+    return "Browsers give the microphone only to pages loaded over https or from this machine (localhost), and this "
+      + "page was loaded over plain http. Ask the operator to start the server with --tls self-signed, or open the page "
+      + "on the server's machine as http://localhost. An audio file works here too.";
   }
   if (!navigator.mediaDevices?.getUserMedia || typeof AudioWorkletNode === "undefined") {
     return "This browser cannot record audio in a page. Use a current Firefox, Chrome, Edge or Safari.";

@@ -1,16 +1,18 @@
 /**
- * Keeps the websocket connected: checks every message, reconnects with back-off, requests missed estimates and
- * detects a silent server. Reports by events; draws nothing.
+ * Keeps the websocket connected: checks every message, reconnects with back-off, requests missed estimates, shows the
+ * token of this tab and detects a silent server. Reports by events; draws nothing.
  *
  *     connecting -> open -> waiting -> connecting -> ...
- *                             \-> gone (after many failures; it keeps trying)
+ *              |              \-> gone (after many failures; it keeps trying)
+ *              \-> locked (the server asks for a token; it waits for `unlock`)
  *
- * Events: "phase" (detail: Phase), "message" (detail: Message), "invalid" (detail: string, the fault), "refused"
+ * Events: "phase" (detail: Phase), "message" (detail: Message), "invalid" (detail: ProtocolError), "refused"
  * (detail: string, the server's reason for refusing the websocket).
  */
 
 import { Backoff } from "./backoff.js";
-import { PING_MESSAGE, parseMessage, refusalUrl, socketUrl } from "./protocol.js";
+import { PING_MESSAGE, authMessage, healthUrl, parseMessage, refusalUrl, socketUrl } from "./protocol.js";
+import { dropToken, loadToken, saveToken } from "./settings.js";
 import { clean } from "./text.js";
 
 /** Seconds without any message after which to send a ping, and to treat the connection as lost. The server
@@ -18,21 +20,38 @@ import { clean } from "./text.js";
 const PING_AFTER_S = 8;
 const LOST_AFTER_S = 14;
 
-/** Close code of a full server: wait longer than after other losses. */
+/** A server that lets the page in says hello at once. After this time, ask whether it waits for a token. */
+const HELLO_MS = 300;
+
+/** A timer that is late by so much: the computer slept, and the connection may be dead without a word. */
+const ASLEEP_MS = 5000;
+/** Time for the answer of the server after that. */
+const ANSWER_MS = 3000;
+
+/** Close codes of a full server, and of one that this page or its network has asked for too much. */
 export const TRY_AGAIN_LATER = 1013;
+export const POLICY_VIOLATION = 1008;
+/** Seconds to wait at least after these. @type {Record<number, number>} */
+const LEAST_WAIT_S = { [TRY_AGAIN_LATER]: 5, [POLICY_VIOLATION]: 30 };
+/** The longest wait that a server may ask for. */
+const MOST_WAIT_S = 600;
+
+/** Error code, and reason of the close, where a token is missing or wrong. */
+const UNAUTHORIZED = "unauthorized";
 
 /** Failed attempts after which to ask for the reason: a restart of the server causes one or two. */
 const ASK_AFTER_FAILURES = 3;
 
 /**
  * @typedef {object} Phase
- * @property {"connecting"|"open"|"waiting"|"gone"|"closed"} name
+ * @property {"connecting"|"open"|"waiting"|"gone"|"locked"|"closed"} name  open: the server has said hello
  * @property {number} retryAt   clock time (ms) of the next attempt, if one is planned
  * @property {number} code      close code of the previous connection, 0 if there was none
- * @property {string} reason    the server's reason for closing, may be empty
+ * @property {string} reason    the server's reason for closing, or for refusing a token; may be empty
  *
- * @typedef {object} Clock
- * @property {() => number} now
+ * @typedef {object} Clock      times in milliseconds
+ * @property {() => number} now   runs evenly, but may stand still while the computer sleeps
+ * @property {() => number} wall  the time of day, which may be set
  * @property {(run: () => void, ms: number) => unknown} setTimeout
  * @property {(timer: any) => void} clearTimeout
  *
@@ -47,6 +66,7 @@ const ASK_AFTER_FAILURES = 3;
 /** @type {Clock} */
 const REAL_CLOCK = {
   now: () => performance.now(),
+  wall: () => Date.now(),
   setTimeout: (run, ms) => setTimeout(run, ms),
   clearTimeout: (timer) => clearTimeout(timer),
 };
@@ -60,13 +80,20 @@ export class Connection extends EventTarget {
     this._Socket = Socket;
     this._clock = clock;
     this._fetch = get;
+    this._random = random;
     this._backoff = new Backoff(random);
+    /** @type {string|null} */
+    this._token = loadToken();
     /** @type {WebSocket|null} */
     this._socket = null;
     /** @type {unknown} */
     this._timer = null;
     this._receivedAt = 0;
     this._pinged = false;
+    /** Whether the server took the websocket of this attempt. */
+    this._accepted = false;
+    /** Clock time of the last moment for the pong that was asked for after a sleep. */
+    this._answerBy = Infinity;
     /** The shown session and its newest `seq`. @type {{session: string, seq: number}|null} */
     this.resume = null;
     /** @type {Phase} */
@@ -80,12 +107,16 @@ export class Connection extends EventTarget {
     const socket = new this._Socket(socketUrl(this._base, this.resume));
     socket.binaryType = "arraybuffer";
     this._socket = socket;
+    this._accepted = false;
+    this._answerBy = Infinity;
     this._receivedAt = this._clock.now();
+    this._watchSilence();
     socket.onopen = () => {
       if (socket !== this._socket) return;
+      this._accepted = true;
       this._receivedAt = this._clock.now();
-      this._watchSilence();
-      this._setPhase({ name: "open", retryAt: 0, code: 0, reason: "" });
+      if (this._token) socket.send(authMessage(this._token));
+      else this._askIfNoHello(socket);
     };
     socket.onmessage = (event) => {
       if (socket === this._socket) this._receive(event.data);
@@ -99,19 +130,51 @@ export class Connection extends EventTarget {
 
   /** Closes the connection; it is not reopened. */
   close() {
-    this._clearTimer();
     this._discardSocket();
     this._setPhase({ name: "closed", retryAt: 0, code: 0, reason: "" });
   }
 
   /** Connects at once if an attempt is only planned. */
   retryNow() {
-    if (this._socket || this.phase.name === "closed") return;
+    if (["waiting", "gone"].includes(this.phase.name)) this.open();
+  }
+
+  /** Checks a connection that may be dead without a word: the computer slept, or the network is another one. */
+  wake() {
+    if (this.isOpen) {
+      if (this._answerBy !== Infinity || !this.send(PING_MESSAGE)) return;
+      this._pinged = true;
+      this._answerBy = this._clock.now() + ANSWER_MS;
+    } else if (this.phase.code !== POLICY_VIOLATION) {
+      this.retryNow();
+    }
+  }
+
+  /**
+   * Connects with a token, which is kept in this tab once the server accepts it.
+   * @param {string} token
+   */
+  unlock(token) {
+    this._token = token;
+    this._discardSocket();
     this.open();
   }
 
+  /** Forgets the token and connects without one. */
+  forget() {
+    this._token = null;
+    dropToken();
+    this._discardSocket();
+    this.open();
+  }
+
+  /** Whether this tab has a token. */
+  get hasToken() {
+    return this._token !== null;
+  }
+
   get isOpen() {
-    return this._socket !== null && this._socket.readyState === 1;
+    return this.phase.name === "open" && this._socket !== null && this._socket.readyState === 1;
   }
 
   /** Bytes queued in the socket and not yet sent. */
@@ -138,14 +201,23 @@ export class Connection extends EventTarget {
     try {
       message = parseMessage(data);
     } catch (error) {
-      this.dispatchEvent(new CustomEvent("invalid", { detail: String(/** @type {Error} */ (error).message) }));
+      this.dispatchEvent(new CustomEvent("invalid", { detail: error }));
       return;
     }
     if (!message) return;
+    if (message.type === "pong") this._answerBy = Infinity;
+    if (message.type === "error" && message.code === UNAUTHORIZED) {
+      this._lock(message.message);
+      return;
+    }
     // An accepted connection is not yet a success: only a hello resets the back-off.
     if (message.type === "hello") {
       this._backoff.reset();
       if (this.resume?.session !== message.session) this.resume = { session: message.session, seq: -1 };
+      if (this.phase.name !== "open") {
+        if (this._token) saveToken(this._token);
+        this._setPhase({ name: "open", retryAt: 0, code: 0, reason: "" });
+      }
     }
     this.dispatchEvent(new CustomEvent("message", { detail: message }));
   }
@@ -163,27 +235,89 @@ export class Connection extends EventTarget {
    * @param {string} reason
    */
   _handleLoss(code, reason) {
-    const refused = this.phase.name === "connecting";
-    this._clearTimer();
+    if (code === POLICY_VIOLATION && reason === UNAUTHORIZED) {
+      this._lock("");
+      return;
+    }
+    const refused = !this._accepted;
     this._discardSocket();
-    let wait = this._backoff.next();
-    if (code === TRY_AGAIN_LATER) wait = Math.max(wait, 5);
-    const name = this._backoff.exhausted ? "gone" : "waiting";
+    const least = (LEAST_WAIT_S[code] ?? 0) * (0.75 + 0.25 * this._random());
+    this._openIn(Math.max(this._backoff.next(), least), code, reason);
+    // A token that was just entered may be refused: say so at once.
+    const patience = this._token ? 1 : ASK_AFTER_FAILURES;
+    if (refused && this._backoff.failures >= patience) void this._askForReason();
+  }
+
+  /**
+   * Plans the next attempt.
+   * @param {number} wait in seconds
+   * @param {number} code
+   * @param {string} reason
+   */
+  _openIn(wait, code, reason) {
+    this._clearTimer();
     this._timer = this._clock.setTimeout(() => {
       this._timer = null;
       this.open();
     }, wait * 1000);
+    const name = this._backoff.exhausted ? "gone" : "waiting";
     this._setPhase({ name, retryAt: this._clock.now() + wait * 1000, code, reason });
-    if (refused && this._backoff.failures >= ASK_AFTER_FAILURES) void this._askForReason();
+  }
+
+  /**
+   * Stops connecting until a token is entered.
+   * @param {string} reason why the token was refused; empty if there was none
+   */
+  _lock(reason) {
+    const tried = this._token !== null;
+    this._token = null;
+    dropToken();
+    this._discardSocket();
+    this._setPhase({ name: "locked", retryAt: 0, code: POLICY_VIOLATION,
+                     reason: tried ? reason || "it is not one of this server's" : "" });
+  }
+
+  /**
+   * A server that waits for a token says nothing on the websocket; it says so to a plain request.
+   * @param {WebSocket} socket
+   */
+  _askIfNoHello(socket) {
+    this._clearTimer();
+    this._timer = this._clock.setTimeout(() => {
+      if (this.phase.name !== "open") void this._askForToken(socket);
+      this._watchSilence();
+    }, HELLO_MS);
+  }
+
+  /** @param {WebSocket} socket */
+  async _askForToken(socket) {
+    try {
+      const response = await this._fetch(healthUrl(this._base));
+      const { token } = await response.json();
+      if (token === "required" && socket === this._socket && !this.isOpen) this._lock("");
+    } catch {
+      // Not from this server, or it cannot be reached: after a few seconds the websocket ends.
+    }
   }
 
   /** Browsers do not show a page why its websocket was refused. The server says it to a plain request. */
   async _askForReason() {
     try {
       const response = await this._fetch(refusalUrl(this._base));
-      const own = response.status >= 400 && response.headers.get("Content-Type")?.startsWith("text/plain");
+      const { status, headers } = response;
+      const own = status >= 400 && headers.get("Content-Type")?.startsWith("text/plain");
       const reason = own ? clean(await response.text(), 300) : "";
-      if (reason && !this.isOpen) this.dispatchEvent(new CustomEvent("refused", { detail: reason }));
+      if (!reason || !["connecting", "waiting", "gone"].includes(this.phase.name)) return;
+      if (status === 401) {
+        this._lock(reason);
+        return;
+      }
+      if (status === 429) {
+        this._discardSocket();
+        const wait = Math.max(Number(headers.get("Retry-After")) || 0, LEAST_WAIT_S[POLICY_VIOLATION]);
+        this._openIn(Math.min(wait, MOST_WAIT_S), POLICY_VIOLATION, reason);
+      }
+      this.dispatchEvent(new CustomEvent("refused", { detail: reason }));
     } catch {
       // The server cannot be reached at all, which the phase shows.
     }
@@ -191,20 +325,26 @@ export class Connection extends EventTarget {
 
   /** A half-open connection never closes by itself: ping, and treat it as lost without a reply. */
   _watchSilence() {
+    this._clearTimer();
+    const due = this._clock.now() + 1000;
+    const dueWall = this._clock.wall() + 1000;
     this._timer = this._clock.setTimeout(() => {
-      this._timer = null;
-      if (!this._socket) return;
-      const silentFor = (this._clock.now() - this._receivedAt) / 1000;
-      if (silentFor >= LOST_AFTER_S) {
+      const now = this._clock.now();
+      const silentFor = (now - this._receivedAt) / 1000;
+      if (silentFor >= LOST_AFTER_S || now >= this._answerBy) {
         this._handleLoss(1006, "");
         return;
       }
-      if (silentFor >= PING_AFTER_S && !this._pinged && this.send(PING_MESSAGE)) this._pinged = true;
+      // A clock that was set looks like a sleep, and only costs a ping.
+      if (Math.max(now - due, this._clock.wall() - dueWall) > ASLEEP_MS) this.wake();
+      else if (silentFor >= PING_AFTER_S && !this._pinged && this.send(PING_MESSAGE)) this._pinged = true;
       this._watchSilence();
     }, 1000);
   }
 
+  /** Drops the connection and its timers. */
   _discardSocket() {
+    this._clearTimer();
     const socket = this._socket;
     this._socket = null;
     if (!socket) return;

@@ -2,8 +2,8 @@
  * The received estimates in ring buffers of fixed size. Columns instead of objects: an hour at ten estimates a
  * second (36,000) takes a few megabytes and no work of the garbage collector.
  *
- * The common axis is `time`: seconds of the server's clock. Stream time would not do: it restarts with each
- * session and stops while a source is lost.
+ * The common axis is `time`: seconds of the server's clock at first. Stream time would not do: it restarts with each
+ * session and stops while a source is lost. Where the server's clock is set, the axis continues without a jump.
  */
 
 import { STATES } from "./protocol.js";
@@ -14,6 +14,11 @@ const CAPACITY = 36600;
 
 /** Seconds without an estimate after which a line is broken. */
 export const GAP_S = 2.5;
+
+/** Two estimates of a session are at most so many seconds apart, unless no time passed there or the clock was set. */
+const MAX_HOP_S = 5;
+/** Seconds by which an estimate may be late. */
+const MAX_LATE_S = 5;
 
 const NUMBERS = /** @type {const} */ ([
   "valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high", "level_db",
@@ -83,8 +88,10 @@ export class History {
     this.sessions = [];
     /** Runs of states, oldest first. @type {Run[]} */
     this.runs = [];
-    /** Seconds added to this session's clock, so that time never goes backwards. */
+    /** Seconds added to the server's clock, so that time never goes backwards and never jumps. */
     this._clockShift = 0;
+    /** Seconds of the axis minus local ones at the newest live estimate; NaN before it. */
+    this._ahead = NaN;
   }
 
   get length() {
@@ -120,16 +127,16 @@ export class History {
     if (last && last.id === id) return false;
     if (last && !this.runs.some((run) => run.session === this.sessions.length - 1)) this.sessions.pop();
     this.sessions.push({ id, label });
-    this._clockShift = 0;
     return true;
   }
 
   /**
    * @param {import("./protocol.js").Estimate} estimate
-   * @param {boolean} [live]  a live estimate, not a part of a snapshot
+   * @param {boolean} [live]   a live estimate, not a part of a snapshot
+   * @param {number} [local]   seconds of this machine's even clock at its arrival; NaN if unknown
    * @returns {boolean} false for a duplicate, and for another session's past
    */
-  push(estimate, live = false) {
+  push(estimate, live = false, local = NaN) {
     if (!this.sessions.length) this.startSession("", "");
     const session = this.sessions.length - 1;
     let at = Date.parse(estimate.utc) / 1000 + this._clockShift;
@@ -138,14 +145,16 @@ export class History {
       const before = this.slot(this.end - 1);
       const same = this.session[before] === session;
       if (same && estimate.seq <= this.seq[before]) return false;
-      if (at < this.time[before]) {
-        if (!live && !same) return false;
-        // The clock was set back, or another machine's clock differs: continue at the last time.
-        this._clockShift += this.time[before] - at;
-        at = this.time[before];
+      if (at < this.time[before] && !live && !same) return false;
+      const passed = live || same ? local + this._ahead - this.time[before] : NaN;
+      const step = this._step(estimate, at - this.time[before], before, same, passed);
+      if (this.time[before] + step !== at) {
+        this._clockShift += this.time[before] + step - at;
+        at = this.time[before] + step;
       }
-      gap = at - this.time[before] > GAP_S;
+      gap = step > GAP_S;
     }
+    if (live) this._ahead = at - local;
     const slot = this.slot(this.end);
     this.time[slot] = at;
     this.seq[slot] = estimate.seq;
@@ -167,6 +176,24 @@ export class History {
     this.end += 1;
     this._extendRuns(this.state[slot], session, at, gap);
     return true;
+  }
+
+  /**
+   * The time from the newest estimate to the next one. The server's clock tells it, unless it was set: then it went
+   * backwards, or further than the numbers of the estimates and this machine's clock allow.
+   * @param {import("./protocol.js").Estimate} estimate
+   * @param {number} step     seconds by the server's clock
+   * @param {number} before   slot of the newest estimate
+   * @param {boolean} same    whether both are of one session
+   * @param {number} passed   seconds by this machine's clock; NaN if unknown
+   * @returns {number} seconds, not negative
+   */
+  _step(estimate, step, before, same, passed) {
+    const counted = same ? MAX_HOP_S * (estimate.seq - this.seq[before]) : 0;
+    const limit = Number.isNaN(passed) ? Infinity : Math.max(passed, counted) + MAX_LATE_S;
+    if (step >= 0 && step <= limit) return step;
+    const stream = same ? estimate.t - this.t[before] : passed;
+    return Math.min(Math.max(0, stream || 0), limit);
   }
 
   /**

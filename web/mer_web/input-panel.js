@@ -1,6 +1,7 @@
 /** The buttons for the input, the choice of a microphone, the drop target for files, and the progress of a file. */
 
-import { element, setText } from "./dom.js";
+import { destinationLine } from "./destination.js";
+import { element, setData, setText } from "./dom.js";
 import { chooseMicrophone, chosenMicrophone, listMicrophones } from "./microphone.js";
 import { loadPreference, savePreference } from "./settings.js";
 import { canShareSound } from "./tab-sound.js";
@@ -8,6 +9,19 @@ import { clean, clock } from "./text.js";
 
 /** @type {Record<import("./input.js").Kind, string>} */
 const OPENING = { server: "", microphone: "waiting for the microphone…", tab: "choose what to share…", file: "" };
+
+/**
+ * @param {import("./input.js").Choice} choice
+ * @param {boolean} sending  whether the server takes the sound now
+ * @param {string} host
+ * @returns {string} what the sound of this browser does
+ */
+export function sendingLine({ kind, phase, name }, sending, host) {
+  if (phase === "opening") return kind === "file" ? `reading ${name}…` : OPENING[kind];
+  if (phase === "waiting") return `${name}: no sound`;
+  const what = { server: "", microphone: "Your microphone", tab: "Your shared sound", file: name }[kind];
+  return sending ? `${what} is being sent to ${host}` : `${what} waits for the server`;
+}
 
 /**
  * @param {DataTransfer} transfer what was dropped
@@ -45,6 +59,9 @@ export class InputPanel {
     this._audibleRow = element("audible-row", HTMLElement);
     this._file = element("file", HTMLInputElement);
     this._drop = element("drop", HTMLElement);
+    this._rights = element("rights", HTMLElement);
+    /** Why this page may not send sound, a sentence; empty if it may. */
+    this._refusal = "";
     const audible = element("audible", HTMLInputElement);
     audible.checked = loadPreference("hear") !== "off";
     input.setAudible(audible.checked);
@@ -55,7 +72,7 @@ export class InputPanel {
     this._buttons.server.addEventListener("click", () => this.selectServer());
     this._buttons.microphone.addEventListener("click", () => this.selectMicrophone());
     this._buttons.tab.addEventListener("click", () => {
-      if (input.choice.kind !== "tab") void input.useTabSound();
+      if (input.choice.kind !== "tab" && this._maySend()) void input.useTabSound();
     });
     this._device.addEventListener("change", () => this._chooseDevice());
     navigator.mediaDevices?.addEventListener?.("devicechange", () => void this._showDevices());
@@ -76,7 +93,26 @@ export class InputPanel {
   }
 
   selectMicrophone() {
-    if (this._input.choice.kind !== "microphone") void this._input.useMicrophone(chosenMicrophone());
+    if (this._input.choice.kind !== "microphone" && this._maySend()) void this._input.useMicrophone(chosenMicrophone());
+  }
+
+  /**
+   * @param {string} refusal    why this page may not send sound, a sentence; empty if it may
+   * @param {boolean} recording whether the server records the session
+   */
+  setRights(refusal, recording) {
+    this._refusal = refusal;
+    setText(this._rights, refusal || destinationLine(location, recording));
+    // Not `disabled`: the buttons stay within reach of the keyboard, and say why.
+    for (const kind of /** @type {const} */ (["microphone", "tab", "file"])) {
+      this._buttons[kind].setAttribute("aria-disabled", String(refusal !== ""));
+    }
+  }
+
+  /** @returns {boolean} false after telling the user why not */
+  _maySend() {
+    if (this._refusal) this._input.notify(this._refusal);
+    return this._refusal === "";
   }
 
   _chooseDevice() {
@@ -94,11 +130,10 @@ export class InputPanel {
     const options = devices.map(({ id, label }) => new Option(clean(label, 80), id, false, id === used?.id));
     this._device.replaceChildren(...options);
     this._device.hidden = !used || devices.length < 2;
-    this._name.hidden = !this._device.hidden;
   }
 
   openFileDialog() {
-    this._file.click();
+    if (this._maySend()) this._file.click();
   }
 
   _addDropTarget() {
@@ -123,6 +158,7 @@ export class InputPanel {
       this._drop.hidden = true;
       if (!event.dataTransfer || !files(event)) return;
       event.preventDefault();
+      if (!this._maySend()) return;
       const dropped = droppedFile(event.dataTransfer);
       if (typeof dropped === "string") this._input.notify(dropped);
       else void this._input.useFile(dropped);
@@ -132,17 +168,20 @@ export class InputPanel {
   _show() {
     const { kind, phase, name } = this._input.choice;
     for (const [of, button] of Object.entries(this._buttons)) button.setAttribute("aria-pressed", String(of === kind));
+    // While sound is sent, the bar that says so names its destination.
     this._playing.hidden = kind === "server";
+    this._rights.hidden = kind !== "server";
     this._progress.hidden = this._position.hidden = this._audibleRow.hidden = kind !== "file" || phase === "opening";
-    const texts = { opening: kind === "file" ? `reading ${name}…` : OPENING[kind], running: name, waiting: `${name}: no sound` };
-    setText(this._name, texts[phase]);
     this._name.title = name;
     void this._showDevices();
     this.tick();
   }
 
-  /** Updates the position. */
+  /** Updates what the sound does, and the position. */
   tick() {
+    const { choice, isSending } = this._input;
+    setText(this._name, sendingLine(choice, isSending, location.host));
+    setData(this._playing, "sending", isSending ? "yes" : "no");
     const progress = this._input.progress;
     if (!progress) return;
     this._progress.value = progress.duration ? progress.position / progress.duration : 0;

@@ -49,6 +49,11 @@ export class InputChoice extends EventTarget {
     });
   }
 
+  /** Whether the server takes audio of this page now. */
+  get isSending() {
+    return this._streaming;
+  }
+
   /** Seconds of audio that this browser could not send. */
   get droppedSeconds() {
     return this._sender?.droppedSeconds ?? 0;

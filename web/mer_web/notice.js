@@ -1,6 +1,10 @@
 /** A message about a problem and its remedy, until it is dismissed, resolved or replaced. */
 
 import { element, setText } from "./dom.js";
+import { clean } from "./text.js";
+
+/** Letters of the longest notice. */
+const MAX_LETTERS = 600;
 
 export class NoticeBar {
   constructor() {
@@ -20,7 +24,7 @@ export class NoticeBar {
    */
   show(text, topic = "") {
     this._topic = topic;
-    setText(this._text, text);
+    setText(this._text, clean(text, MAX_LETTERS));
     this._bar.hidden = false;
   }
 

@@ -7,6 +7,9 @@ import { clean } from "./text.js";
 
 const SCHEMA = 1;
 
+/** Counters of a health message to show; the server has less than ten. */
+const MAX_COUNTERS = 40;
+
 /** States of an estimate; the index is the code in the history. */
 export const STATES = /** @type {const} */ (["silence", "settling", "tracking", "stalled", "speech", "noise"]);
 
@@ -71,6 +74,8 @@ export function repeats(state) {
  * @property {InputInfo} input
  * @property {string} backend
  * @property {string} backend_note why a fallback backend runs; usually empty
+ * @property {string} role         view, send or control: what this page's token allows; control without tokens
+ * @property {boolean} recording   whether the server records the session
  *
  * @typedef {{type: "snapshot", session: string, estimates: Estimate[], complete: boolean}} Snapshot
  * @typedef {{type: "health", session: string, counters: Record<string, number>, viewers: number,
@@ -89,6 +94,9 @@ export class ProtocolError extends Error {
     this.name = "ProtocolError";
   }
 }
+
+/** A server of another schema; `message` says what to do. */
+export class SchemaError extends ProtocolError {}
 
 /**
  * @param {unknown} value
@@ -194,7 +202,7 @@ function parseEstimate(value) {
 function parseHello(from) {
   const schema = number(from, "schema");
   if (schema !== SCHEMA) {
-    throw new ProtocolError(
+    throw new SchemaError(
       `the server uses schema ${schema}, this page schema ${SCHEMA}: reload the page`);
   }
   const input = record(from.input ?? {}, "input");
@@ -218,6 +226,8 @@ function parseHello(from) {
     },
     backend: clean(from.backend, 40),
     backend_note: clean(from.backend_note, 300),
+    role: clean(from.role, 24) || "control",
+    recording: from.recording === true,
   };
 }
 
@@ -228,7 +238,7 @@ function parseHello(from) {
 function parseHealth(from) {
   /** @type {Record<string, number>} */
   const counters = {};
-  for (const [name, value] of Object.entries(record(from.counters ?? {}, "counters"))) {
+  for (const [name, value] of Object.entries(record(from.counters ?? {}, "counters")).slice(0, MAX_COUNTERS)) {
     if (typeof value === "number" && Number.isFinite(value)) counters[clean(name, 40)] = value;
   }
   return {
@@ -292,6 +302,14 @@ export function startMessage(sampleRate, name) {
                           name: clean(name, 80) || "browser" });
 }
 
+/**
+ * @param {string} token
+ * @returns {string} the first message to a server that asks for a token
+ */
+export function authMessage(token) {
+  return JSON.stringify({ type: "auth", token });
+}
+
 export const STOP_MESSAGE = JSON.stringify({ type: "stop" });
 export const PING_MESSAGE = JSON.stringify({ type: "ping", id: "page" });
 
@@ -311,6 +329,15 @@ export function socketUrl(base, resume) {
     url.searchParams.set("since", String(resume.seq));
   }
   return url.href;
+}
+
+/**
+ * The address at which a plain request tells whether the server asks for a token.
+ * @param {string} base URL of the page
+ * @returns {string}
+ */
+export function healthUrl(base) {
+  return new URL("healthz", base).href;
 }
 
 /**

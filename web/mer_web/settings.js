@@ -30,6 +30,34 @@ export function readSettings(search) {
   };
 }
 
+const TOKEN = "realtime-mer.token";
+
+/** @returns {string|null} the token of this tab */
+export function loadToken() {
+  try {
+    return sessionStorage.getItem(TOKEN);
+  } catch {
+    return null;
+  }
+}
+
+/** @param {string} token kept until the tab is closed */
+export function saveToken(token) {
+  try {
+    sessionStorage.setItem(TOKEN, token);
+  } catch {
+    // Storage is disabled: the token lasts until the page is reloaded.
+  }
+}
+
+export function dropToken() {
+  try {
+    sessionStorage.removeItem(TOKEN);
+  } catch {
+    // There is none.
+  }
+}
+
 /**
  * Loads a preference from the browser's storage; null if there is none or storage is disabled.
  * @param {string} name

@@ -1,6 +1,6 @@
 /** One line each for the connection and the health of the server. */
 
-import { TRY_AGAIN_LATER } from "./connection.js";
+import { POLICY_VIOLATION, TRY_AGAIN_LATER } from "./connection.js";
 import { element, setData, setText } from "./dom.js";
 import { brief, clean, counted, span } from "./text.js";
 import { rangeLine } from "./value-range.js";
@@ -25,10 +25,12 @@ export function linkLine(phase, now) {
   const seconds = Math.max(1, Math.ceil((phase.retryAt - now) / 1000));
   const retries = phase.name === "waiting" || phase.name === "gone";
   if (retries && phase.code === TRY_AGAIN_LATER) return `server is full, trying again in ${seconds} s`;
+  if (retries && phase.code === POLICY_VIOLATION) return `closed by the server, trying again in ${seconds} s`;
   switch (phase.name) {
     case "open": return "connected";
     case "connecting": return phase.code ? "reconnecting now" : "connecting";
     case "waiting": return `reconnecting in ${seconds} s`;
+    case "locked": return "token needed";
     case "gone": return `server gone, trying again in ${seconds} s`;
     default: return "not connected";
   }
@@ -90,7 +92,8 @@ export class Status {
     setData(this._link, "phase", phase.name);
     this._retry.hidden = phase.name !== "waiting" && phase.name !== "gone";
     setText(this._linkText, linkLine(phase, now));
-    if (this._link.title !== phase.reason) this._link.title = clean(phase.reason);
+    const reason = clean(phase.reason);
+    if (this._link.title !== reason) this._link.title = reason;
   }
 
   /** @param {import("./protocol.js").Hello} hello */

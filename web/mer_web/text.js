@@ -1,7 +1,9 @@
 /** Formats text and numbers for the page. All text from outside passes through `clean`. */
 
-// Control characters and marks that reorder text: a device name must not change the layout of the page.
-const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+/g;
+// Control characters and marks that reorder or hide text: a device name must not change the layout of the page.
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]+/gu;
+/** Marks above and below one letter, of which no language needs more: a heap of them covers the lines around it. */
+const HEAPED_MARKS = /(\p{M}{4})\p{M}+/gu;
 
 /**
  * Makes a string from outside a safe, short line. The page writes it with `textContent` only.
@@ -11,7 +13,7 @@ const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060
  */
 export function clean(value, limit = 160) {
   if (typeof value !== "string") return "";
-  const line = value.slice(0, limit * 4).replace(UNPRINTABLE, " ").replace(/\s+/g, " ").trim();
+  const line = value.slice(0, limit * 4).replace(UNPRINTABLE, " ").replace(HEAPED_MARKS, "$1").replace(/\s+/g, " ").trim();
   const letters = Array.from(line);
   return letters.length > limit ? letters.slice(0, limit - 1).join("") + "…" : line;
 }

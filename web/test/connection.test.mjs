@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 
 import { Connection } from "../mer_web/connection.js";
-import { ManualClock, FakeSocket, estimate, hello } from "./support.mjs";
+import { ManualClock, FakeSocket, FakeStorage, estimate, hello } from "./support.mjs";
 
 let clock;
 let connection;
@@ -10,9 +10,11 @@ let messages;
 let phases;
 let asked;
 let answer;
+let connect;
 
 beforeEach(() => {
   FakeSocket.opened = [];
+  globalThis.sessionStorage = new FakeStorage();
   clock = new ManualClock();
   messages = [];
   phases = [];
@@ -22,10 +24,13 @@ beforeEach(() => {
     asked.push(url);
     return answer();
   };
-  connection = new Connection({ base: "http://host:1/", WebSocket: FakeSocket, clock, random: () => 1, fetch });
-  connection.addEventListener("message", (event) => messages.push(event.detail));
-  connection.addEventListener("phase", (event) => phases.push(event.detail.name));
-  connection.open();
+  connect = () => {
+    connection = new Connection({ base: "http://host:1/", WebSocket: FakeSocket, clock, random: () => 1, fetch });
+    connection.addEventListener("message", (event) => messages.push(event.detail));
+    connection.addEventListener("phase", (event) => phases.push(event.detail.name));
+    connection.open();
+  };
+  connect();
 });
 
 const socket = () => FakeSocket.opened.at(-1);
@@ -64,7 +69,7 @@ test("only a hello resets the back-off", () => {
   for (let k = 0; k < 3; k += 1) {
     socket().accept();
     socket().drop();
-    clock.advance(20_000);
+    clock.advance(connection.phase.retryAt - clock.ms);
   }
   socket().accept();
   socket().drop();
@@ -105,7 +110,7 @@ test("pings a silent server, then drops the connection", () => {
 
 test("reports an invalid message and keeps the connection", () => {
   const invalid = [];
-  connection.addEventListener("invalid", (event) => invalid.push(event.detail));
+  connection.addEventListener("invalid", (event) => invalid.push(event.detail.message));
   socket().accept();
   socket().receive("nonsense");
   socket().receive(hello("a"));
@@ -116,6 +121,8 @@ test("reports an invalid message and keeps the connection", () => {
 test("sends only on an open connection", () => {
   assert.equal(connection.send("x"), false);
   socket().accept();
+  assert.equal(connection.send("x"), false, "before the server has said hello");
+  socket().receive(hello("a"));
   assert.equal(connection.send("x"), true);
   socket().drop();
   assert.equal(connection.send("y"), false);
@@ -176,4 +183,161 @@ test("a connection that was open is lost, not refused", () => {
     refuse(1);
   }
   assert.deepEqual(asked, []);
+});
+
+const REQUIRED = async () => new Response('{"status": "listening", "token": "required"}', { status: 200 });
+const settle = () => new Promise((done) => setImmediate(done));
+const WRONG = { type: "error", code: "unauthorized", message: "this token is not one of this server's" };
+
+test("a server that says nothing is asked whether it wants a token, and then left alone", async () => {
+  answer = REQUIRED;
+  socket().accept();
+  assert.deepEqual(asked, []);
+  clock.advance(300);
+  await settle();
+  assert.deepEqual(asked, ["http://host:1/healthz"]);
+  assert.deepEqual(phases, ["connecting", "locked"]);
+  assert.equal(connection.phase.reason, "");
+  assert.equal(clock.waiting, 0);
+  connection.retryNow();
+  connection.wake();
+  assert.equal(FakeSocket.opened.length, 1);
+});
+
+test("a server that says hello is not asked", async () => {
+  socket().accept();
+  socket().receive(hello("a"));
+  clock.advance(1000);
+  assert.deepEqual(asked, []);
+});
+
+test("a server or proxy without an answer about tokens keeps its time", async () => {
+  for (const body of ["null", "<h1>no</h1>", '{"status": "listening"}']) {
+    answer = async () => new Response(body);
+    socket().accept();
+    clock.advance(300);
+    await settle();
+    assert.equal(connection.phase.name, "connecting", body);
+    socket().drop();
+    clock.advance(connection.phase.retryAt - clock.ms);
+  }
+});
+
+test("the token is the first message, and is kept for the tab once it was accepted", async () => {
+  answer = REQUIRED;
+  socket().accept();
+  clock.advance(300);
+  await settle();
+  connection.unlock("se\"cret");
+  socket().accept();
+  assert.deepEqual(socket().sent.map((text) => JSON.parse(text)), [{ type: "auth", token: 'se"cret' }]);
+  assert.equal(sessionStorage.items.size, 0);
+  assert.equal(connection.send("audio"), false);
+  socket().receive(hello("a"));
+  assert.deepEqual([...sessionStorage.items.values()], ['se"cret']);
+  for (const { url } of FakeSocket.opened) assert.doesNotMatch(url, /se|cret"/);
+  connection.close();
+  connect();
+  socket().accept();
+  assert.deepEqual(socket().types, ["auth"]);
+  connection.forget();
+  socket().accept();
+  assert.deepEqual(socket().types, []);
+  assert.equal(sessionStorage.items.size, 0);
+});
+
+for (const [how, refuse] of Object.entries({
+  "an error": () => socket().receive(WRONG), "a close": () => socket().drop(1008, "unauthorized"),
+})) {
+  test(`a wrong token is refused by ${how}, and is not tried again`, () => {
+    connection.unlock("wrong");
+    socket().accept();
+    refuse();
+    assert.equal(connection.phase.name, "locked");
+    assert.match(connection.phase.reason, /one of this server's/);
+    assert.equal(connection.hasToken, false);
+    assert.equal(clock.waiting, 0);
+    assert.equal(messages.length, 0);
+    const attempts = FakeSocket.opened.length;
+    clock.advance(3_600_000);
+    assert.equal(FakeSocket.opened.length, attempts);
+  });
+}
+
+test("a token that became invalid leaves the tab", () => {
+  connection.unlock("old");
+  socket().accept();
+  socket().receive(hello("a"));
+  socket().receive(WRONG);
+  assert.equal(sessionStorage.items.size, 0);
+  assert.equal(connection.phase.name, "locked");
+});
+
+test("too many wrong tokens: the server's sentence at once, and its wait", async () => {
+  const headers = new Headers({ "Content-Type": "text/plain", "Retry-After": "60" });
+  answer = async () => new Response("too many wrong tokens; try again in a minute\n", { status: 429, headers });
+  connection.unlock("guess");
+  const reason = reasonOf();
+  socket().drop();
+  assert.equal(await reason, "too many wrong tokens; try again in a minute");
+  assert.equal(connection.phase.retryAt - clock.ms, 60_000);
+  assert.equal(clock.waiting, 1);
+});
+
+test("a credential that the handshake refuses asks for a token", async () => {
+  const headers = new Headers({ "Content-Type": "text/plain" });
+  answer = async () => new Response("this token is not valid\n", { status: 401, headers });
+  connection.unlock("guess");
+  socket().drop();
+  await settle();
+  assert.deepEqual([connection.phase.name, connection.phase.reason], ["locked", "this token is not valid"]);
+});
+
+test("backs off long after it was asked to", () => {
+  socket().accept();
+  socket().receive(hello("a"));
+  socket().drop(1008, "too many connections from this address");
+  assert.equal(connection.phase.retryAt, 30_000);
+  assert.equal(connection.phase.reason, "too many connections from this address");
+  connection.wake();
+  assert.equal(FakeSocket.opened.length, 1);
+});
+
+test("after a sleep, a dead connection is found within seconds", () => {
+  for (const sleep of [() => clock.sleep(10_000), () => { clock.set += 3_600_000; }]) {
+    socket().accept();
+    socket().receive(hello("a"));
+    const before = FakeSocket.opened.length;
+    clock.advance(1500);
+    sleep();
+    clock.advance(1000);
+    assert.deepEqual(socket().types, ["ping"]);
+    clock.advance(4500);
+    assert.equal(FakeSocket.opened.length, before + 1);
+  }
+});
+
+test("after a sleep, or a change of the time of day, a living connection is kept", () => {
+  socket().accept();
+  socket().receive(hello("a"));
+  clock.advance(1500);
+  for (const set of [3_600_000, -3_600_000]) {
+    clock.set += set;
+    clock.advance(1000);
+    socket().receive({ type: "pong", id: "page", utc: "" });
+    clock.advance(5000);
+    socket().receive(estimate());
+    assert.equal(connection.phase.name, "open");
+  }
+});
+
+test("an attempt that hangs is given up", () => {
+  clock.advance(14_100);
+  assert.equal(connection.phase.name, "waiting");
+});
+
+test("waking up ends a planned wait", () => {
+  socket().drop();
+  connection.wake();
+  assert.equal(FakeSocket.opened.length, 2);
 });

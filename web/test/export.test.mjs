@@ -49,6 +49,7 @@ test("text is quoted and formulas are escaped", () => {
   assert.equal(cell('a "b", c'), '"a ""b"", c"');
   assert.equal(cell("=1+1"), "'=1+1");
   assert.equal(cell("@x,y"), "\"'@x,y\"");
+  for (const first of "=+-@\t\r") assert.match(cell(`${first}cmd`), /^"?'/, JSON.stringify(first));
 });
 
 test("file names sort by time and are valid everywhere", () => {

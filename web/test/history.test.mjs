@@ -78,9 +78,73 @@ test("sessions without estimates are removed", () => {
 test("time never goes backwards", () => {
   const history = filled(3, 10);
   assert.equal(history.push(estimate({ seq: 3, utc: new Date(Date.UTC(2025, 0, 1)).toISOString() })), true);
-  assert.equal(history.newest, history.time[history.slot(2)]);
+  assert.ok(Math.abs(history.newest - history.time[history.slot(2)] - 1) < 1e-6, "stream time goes on");
   history.push(estimate({ seq: 4, utc: new Date(Date.UTC(2025, 0, 1, 0, 0, 1)).toISOString() }));
-  assert.ok(Math.abs(history.newest - history.time[history.slot(2)] - 1) < 1e-6);
+  assert.ok(Math.abs(history.newest - history.time[history.slot(2)] - 2) < 1e-6);
+});
+
+/** Pushes live estimates, one a second; the server's clock is ahead by `set(seq)` seconds. */
+function run(history, from, to, set, overrides = () => ({})) {
+  for (let seq = from; seq < to; seq += 1) {
+    const utc = new Date(Date.UTC(2026, 0, 1) + 1000 * (seq + set(seq))).toISOString();
+    history.push(estimate({ seq, utc, ...overrides(seq) }), true, 500 + seq);
+  }
+}
+
+function steps(history) {
+  const times = [];
+  for (let i = history.start + 1; i < history.end; i += 1) times.push(history.time[i] - history.time[i - 1]);
+  return times;
+}
+
+for (const set of [3600, -3600, 40, -40]) {
+  test(`the server's clock is set by ${set} s and back: the axis goes on`, () => {
+    const history = new History(100);
+    history.startSession("a", "demo");
+    run(history, 0, 30, (seq) => (seq >= 10 && seq < 20 ? set : 0));
+    assert.ok(steps(history).every((step) => Math.abs(step - 1) < 1e-6), String(steps(history)));
+    assert.equal(history.runs.length, 1);
+  });
+}
+
+test("another session after the clock was set continues the axis", () => {
+  const history = new History(100);
+  history.startSession("a", "demo");
+  run(history, 0, 10, (seq) => (seq >= 5 ? 3600 : 0));
+  history.startSession("b", "microphone");
+  run(history, 10, 20, () => 3600);
+  assert.ok(steps(history).every((step) => Math.abs(step - 1) < 1e-6), String(steps(history)));
+});
+
+test("the clock is set while nothing arrives", () => {
+  const history = new History(100);
+  history.startSession("a", "microphone");
+  run(history, 0, 10, () => 0);
+  history.startSession("b", "microphone");
+  run(history, 40, 50, () => 3600);
+  assert.ok(Math.abs(history.time[10] - history.time[9] - 31) < 1e-6);
+});
+
+test("a real pause, and what a sleeping computer has missed, are not a clock that was set", () => {
+  const history = new History(2000);
+  history.startSession("a", "demo");
+  run(history, 0, 3, () => 0);
+  // Twenty minutes later by both clocks.
+  run(history, 1200, 1203, () => 0);
+  assert.ok(Math.abs(history.time[3] - history.time[2] - 1198) < 1e-6);
+  // The page's computer slept, and its even clock with it; then the missed ones arrive at once.
+  for (let seq = 1203; seq < 1803; seq += 1) history.push(estimate({ seq }), false, 500 + 1203);
+  history.push(estimate({ seq: 1803 }), true, 500 + 1204);
+  assert.ok(Math.abs(history.newest - Date.UTC(2026, 0, 1) / 1000 - 1803) < 1e-6);
+  // A slow page gets only the newest.
+  history.push(estimate({ seq: 1903 }), true, 500 + 1205);
+  assert.ok(Math.abs(history.newest - Date.UTC(2026, 0, 1) / 1000 - 1903) < 1e-6);
+});
+
+test("the clock is set while the last values are repeated", () => {
+  const history = new History(100);
+  run(history, 0, 20, (seq) => (seq >= 10 ? 3600 : 0), () => ({ state: "stalled", t: 0 }));
+  assert.ok(steps(history).every((step) => step >= 0 && step < 1.1), String(steps(history)));
 });
 
 test("runs of states have no gaps", () => {

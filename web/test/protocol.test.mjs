@@ -81,6 +81,23 @@ test("names from outside are cleaned and shortened", () => {
   assert.ok(got.input.name.length <= 80);
 });
 
+test("a deep or endless message is refused, or ignored, without harm", () => {
+  const deep = "[".repeat(200_000) + "]".repeat(200_000);
+  assert.equal(parseMessage(`{"type":"weather","more":${deep}}`), null);
+  assert.throws(() => parseMessage(`{"type":"estimate","seq":${deep}}`), ProtocolError);
+  assert.throws(() => parseMessage(deep), ProtocolError);
+  assert.throws(() => parseMessage("[".repeat(200_000)), /not JSON/);
+  const counters = Object.fromEntries(Array.from({ length: 5000 }, (_, k) => [`counter_${k}`, 1]));
+  assert.ok(Object.keys(parse({ type: "health", counters }).counters).length <= 40);
+});
+
+test("a role is control without tokens; a recording is named", () => {
+  assert.equal(parse(hello("s")).role, "control");
+  assert.equal(parse(hello("s", { role: "view" })).role, "view");
+  assert.equal(parse(hello("s", { recording: 1 })).recording, false);
+  assert.equal(parse(hello("s", { recording: true })).recording, true);
+});
+
 test("every estimate of a snapshot is validated", () => {
   const got = parse({ type: "snapshot", session: "s", estimates: [estimate({ seq: 1 }), estimate({ seq: 2 })], complete: true });
   assert.deepEqual(got.estimates.map((one) => one.seq), [1, 2]);

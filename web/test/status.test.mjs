@@ -26,6 +26,8 @@ test("the connection line gives state and delay", () => {
   assert.equal(linkLine({ ...phase, name: "waiting", code: 1013 }, 0), "server is full, trying again in 5 s");
   assert.equal(linkLine({ ...phase, name: "gone", code: 1013 }, 0), "server is full, trying again in 5 s");
   assert.equal(linkLine({ ...phase, name: "connecting", code: 0 }, 0), "connecting");
+  assert.equal(linkLine({ ...phase, name: "locked", code: 1008 }, 0), "token needed");
+  assert.equal(linkLine({ ...phase, name: "waiting", code: 1008 }, 0), "closed by the server, trying again in 5 s");
 });
 
 test("the input line gives name, rate and channels", () => {

@@ -35,12 +35,23 @@ export function scaled(overrides = {}) {
 export class ManualClock {
   constructor() {
     this.ms = 0;
+    /** By how much the time of day was set. */
+    this.set = 0;
     this._timers = new Map();
     this._next = 1;
   }
 
   now() {
     return this.ms;
+  }
+
+  wall() {
+    return this.ms + this.set;
+  }
+
+  /** Time passes, and no timer runs. */
+  sleep(ms) {
+    this.ms += ms;
   }
 
   setTimeout(run, ms) {
@@ -63,10 +74,27 @@ export class ManualClock {
       const due = [...this._timers].filter(([, timer]) => timer.at <= end).sort((a, b) => a[1].at - b[1].at)[0];
       if (!due) break;
       this._timers.delete(due[0]);
-      this.ms = due[1].at;
+      this.ms = Math.max(this.ms, due[1].at);
       due[1].run();
     }
     this.ms = end;
+  }
+}
+
+/** Replaces the browser's storage of a tab. */
+export class FakeStorage {
+  items = new Map();
+
+  getItem(name) {
+    return this.items.get(name) ?? null;
+  }
+
+  setItem(name, value) {
+    this.items.set(name, value);
+  }
+
+  removeItem(name) {
+    this.items.delete(name);
   }
 }
 
@@ -93,6 +121,10 @@ export class FakeSocket {
   accept() {
     this.readyState = 1;
     this.onopen?.();
+  }
+
+  get types() {
+    return this.sent.map((text) => JSON.parse(text).type);
   }
 
   receive(message) {

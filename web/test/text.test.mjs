@@ -12,6 +12,8 @@ test("signed: sign, minus character, two decimals, no negative zero", () => {
 test("clean keeps all languages and drops invisible characters", () => {
   assert.equal(clean("  Mikrofon\u0007 Größe \u200f שלום 🎵 "), "Mikrofon Größe שלום 🎵");
   assert.equal(clean(42), "");
+  assert.equal(clean("a\u202eb\u061cc\u00ad\u{e0041}d\ud800e\ufff9f"), "a b c d e f");
+  assert.ok(clean(`Z${"\u0335".repeat(5000)}algo${"\u0489".repeat(5000)}`).length < 20, "marks do not heap up");
   assert.equal(clean("🎵".repeat(10), 4), "🎵🎵🎵…");
 });
 
