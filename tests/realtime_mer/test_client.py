@@ -522,7 +522,7 @@ def test_a_slow_consumer_loses_the_oldest(monkeypatch: pytest.MonkeyPatch) -> No
 def test_pauses_between_attempts_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     follower = client._Follower(
         "ws://127.0.0.1:1/ws", BoundedQueue(9), session=None, since=None, reconnect=True,
-        timeout_s=None,
+        timeout_s=None, token=None,
     )  # fmt: skip
     follower.hello = hello()  # it was connected before
     pauses: list[float] = []
