@@ -241,6 +241,8 @@ class _Follower:
         self._address = address
         self._shown = without_secrets(address)  # for messages
         self._token = token
+        # The library makes the header of the token from a login, which is a proxy's.
+        self._has_login = urlsplit(address).username is not None
         self._session = session
         self._last = since if since is not None and since >= 0 else None  # newest `seq` so far
         self._only_newest = since is None  # of the first snapshot
@@ -283,6 +285,8 @@ class _Follower:
             try:
                 with self._open() as socket:
                     self._socket = socket
+                    if self._token is not None and self._has_login:
+                        socket.send(json.dumps({"type": "auth", "token": self._token}))
                     while not self._stop.is_set():
                         # The hello comes at once; later the server may be silent for long.
                         timeout_s = OPEN_TIMEOUT_S if self._waits_for_hello else None
@@ -303,10 +307,9 @@ class _Follower:
             query["session"] = self._session
         if self._last is not None:
             query["since"] = str(self._last)
-        # The library makes the same header of a login in the address, which is a proxy's.
-        in_header = self._token is not None and urlsplit(self._address).username is None
+        in_header = self._token is not None and not self._has_login
         try:
-            websocket = open_websocket(
+            return open_websocket(
                 f"{self._address}?{urlencode(query)}" if query else self._address,
                 additional_headers={"Authorization": f"Bearer {self._token}"} if in_header else {},
                 open_timeout=OPEN_TIMEOUT_S,
@@ -316,9 +319,6 @@ class _Follower:
         except AssertionError as error:
             # The library's own, if a server that speaks no HTTP sends something first.
             raise InvalidHandshake("did not receive a valid HTTP response") from error
-        if self._token is not None and not in_header:
-            websocket.send(json.dumps({"type": "auth", "token": self._token}))
-        return websocket
 
     def _wait_to_retry(self, error: Exception) -> None:
         """Wait before the next attempt, or raise if there is none."""
