@@ -334,9 +334,9 @@ def test_no_secret_in_any_output(tmp_path: Path) -> None:
     soundfile.write(song, music(2.0, 44_100), 44_100, format="MP3")
     outputs: list[str] = []
     with running_radio() as radio:
-        # It plays once, without a stated length, and is then gone.
+        # It plays once, without a stated length, and is then gone; ffmpeg asks without login first.
         live = Answer(song.getvalue(), login="me:radio-password", length=0)
-        radio.answers["/live?key=radio-key"] = [live, live, Answer(b"gone", status=404)]
+        radio.answers["/live?key=radio-key"] = [live, live, live, Answer(b"gone", status=404)]
         playlist = f"{radio.address}/live?key=radio-key".replace("//", "//me:radio-password@")
         radio.answers["/list?key=list-key"] = Answer(playlist.encode(), "audio/x-mpegurl")
         address = f"{radio.address}/list?key=list-key".replace("//", "//me:list-password@")
