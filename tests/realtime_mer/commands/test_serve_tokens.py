@@ -58,7 +58,7 @@ class Serving:
             os.close(theirs)
         self._lines: queue.Queue[str] = queue.Queue()
         self.printed: list[str] = []
-        self._streams = [stdout or self.popen.stdout, self.popen.stderr]
+        self._streams: list[Any] = [stdout or self.popen.stdout, self.popen.stderr]
         self._readers = [
             threading.Thread(target=self._read, args=(stream,), daemon=True)
             for stream in self._streams
@@ -88,7 +88,9 @@ class Serving:
                 return match[1] if match.groups() else match[0]
 
     def connect(self, **options: Any) -> ClientConnection:
-        return connect(self.url.replace("http", "ws") + "ws", close_timeout=1.0, **options)
+        url = self.url.replace("http", "ws") + "ws"
+        client: ClientConnection = connect(url, close_timeout=1.0, **options)
+        return client
 
     def http(self, path: str, **headers: str) -> tuple[http.client.HTTPResponse, str]:
         parts = urlsplit(self.url)
