@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import random
 import ssl
 import threading
@@ -26,6 +27,7 @@ from websockets.exceptions import (
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as open_websocket
 
+from realtime_mer.address import without_secrets
 from realtime_mer.audio.source import Input, InputKind
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
@@ -36,9 +38,11 @@ SCHEMA = 1
 DEFAULT_PORT = 8765
 OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
+TOKEN_VARIABLE = "REALTIME_MER_TOKEN"
 FIRST_RETRY_S = 0.25
 LAST_RETRY_S = 10.0
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
+_GIVE_TOKEN = f"give its token as the argument token or in the variable {TOKEN_VARIABLE}"
 # The websockets library also raises what it logs.
 _SILENT = logging.Logger("realtime_mer.client", logging.CRITICAL + 1)
 
@@ -105,6 +109,7 @@ def connect(
     reconnect: bool = True,
     timeout_s: float | None = None,
     latest_only: bool = False,
+    token: str | None = None,
     ca_file: str | PathLike[str] | None = None,
 ) -> Connection:
     """Follow a running server. Iterate over the result with `for` or `async for`.
@@ -128,13 +133,16 @@ def connect(
             the server is stopped.
         timeout_s: give up after this many seconds without a connection; None for never.
         latest_only: keep only the newest estimate for a slow consumer, instead of all.
+        token: for a server that asks for one; None takes the variable REALTIME_MER_TOKEN, where
+            it is set. Over ws:// and http:// the network can read it.
         ca_file: PEM file of the authority to trust for wss:// and https://, for a server whose
             certificate is its own (`self-signed-authority.crt`); None for those of the system.
 
     Raises:
         UserError: the address or an argument is not valid. `with` and the iteration raise it if
-            nothing answers at the address, if the server is not a realtime-mer server or has
-            another schema, or if the connection is lost and may not be opened again.
+            nothing answers at the address, if the server is not a realtime-mer server, has
+            another schema or asks for another token, or if the connection is lost and may not be
+            opened again.
     """
     if since is not None and (isinstance(since, bool) or not isinstance(since, int) or since < -1):
         raise UserError(f"since is {since!r}; it must be a whole number from -1")
@@ -146,13 +154,23 @@ def connect(
         isinstance(timeout_s, bool) or not isinstance(timeout_s, Real) or not timeout_s > 0
     ):
         raise UserError(f"timeout_s is {timeout_s!r}; it must be a number above 0")
+    if token is None:
+        token = os.environ.get(TOKEN_VARIABLE) or None
+    # The value is not repeated: it is a secret.
+    if token is not None and not (
+        isinstance(token, str) and token and all("!" <= character <= "~" for character in token)
+    ):
+        raise UserError(
+            f"token (or the variable {TOKEN_VARIABLE}) must be a text of printable ASCII "
+            "characters without spaces, as in the server's file of tokens"
+        )
     address = websocket_address(url)
     trust = _trust(address, ca_file)
     alarm = Alarm()
     queue = LatestSlot(alarm) if latest_only else BoundedQueue(QUEUE_CAPACITY, alarm)
     follower = _Follower(
         address, queue, session=session, since=since,
-        reconnect=reconnect, timeout_s=timeout_s, trust=trust,
+        reconnect=reconnect, timeout_s=timeout_s, token=token, trust=trust,
     )  # fmt: skip
     return Connection(follower, alarm)
 
@@ -167,21 +185,25 @@ def websocket_address(url: str) -> str:
     if not isinstance(url, str):
         raise UserError(f"the address of the server is {url!r}; it must be a text: {example}")
     text = url.strip()
+    whole = text if "://" in text else f"//{text}"
+    shown = without_secrets(whole).removeprefix("//")
     try:
-        parts = urlsplit(text if "://" in text else f"//{text}")
+        parts = urlsplit(whole)
         port = parts.port
     except ValueError as error:
-        raise UserError(f"{text!r} is not an address of a server ({error}); {example}") from error
+        # The reason may quote a password that is taken for a port.
+        reason = "" if "@" in text else f" ({error})"
+        raise UserError(f"{shown!r} is not an address of a server{reason}; {example}") from None
     if parts.scheme and parts.scheme not in _SCHEMES:
         raise UserError(
-            f"{text!r} begins with {parts.scheme}://, not with ws://, wss://, http:// or "
+            f"{shown!r} begins with {parts.scheme}://, not with ws://, wss://, http:// or "
             f"https://; {example}"
         )
     if not parts.hostname or any(character.isspace() for character in text):
-        raise UserError(f"{text!r} is not an address of a server; {example}")
+        raise UserError(f"{shown!r} is not an address of a server; {example}")
     if parts.query or parts.fragment:
         raise UserError(
-            f"{text!r} has a query or a fragment; leave it out and give session and since as "
+            f"{shown!r} has a query or a fragment; leave it out and give session and since as "
             "arguments"
         )
     host = parts.netloc if parts.scheme or port is not None else f"{parts.netloc}:{DEFAULT_PORT}"
@@ -229,7 +251,8 @@ class _Follower:
         since: int | None,
         reconnect: bool,
         timeout_s: float | None,
-        trust: ssl.SSLContext | None = None,
+        token: str | None,
+        trust: ssl.SSLContext | None,
     ) -> None:
         self.queue = queue
         self.ready = threading.Event()
@@ -237,6 +260,10 @@ class _Follower:
         self.error: Exception | None = None
         self.missed = 0
         self._address = address
+        self._shown = without_secrets(address)  # for messages
+        self._token = token
+        # The library makes the header of the token from a login, which is a proxy's.
+        self._has_login = urlsplit(address).username is not None
         self._session = session
         self._last = since if since is not None and since >= 0 else None  # newest `seq` so far
         self._only_newest = since is None  # of the first snapshot
@@ -280,6 +307,8 @@ class _Follower:
             try:
                 with self._open() as socket:
                     self._socket = socket
+                    if self._token is not None and self._has_login:
+                        socket.send(json.dumps({"type": "auth", "token": self._token}))
                     while not self._stop.is_set():
                         # The hello comes at once; later the server may be silent for long.
                         timeout_s = OPEN_TIMEOUT_S if self._waits_for_hello else None
@@ -300,9 +329,11 @@ class _Follower:
             query["session"] = self._session
         if self._last is not None:
             query["since"] = str(self._last)
+        in_header = self._token is not None and not self._has_login
         try:
             return open_websocket(
                 f"{self._address}?{urlencode(query)}" if query else self._address,
+                additional_headers={"Authorization": f"Bearer {self._token}"} if in_header else {},
                 open_timeout=OPEN_TIMEOUT_S,
                 close_timeout=CLOSE_TIMEOUT_S,
                 logger=_SILENT,
@@ -336,31 +367,34 @@ class _Follower:
         if isinstance(error, InvalidStatus):
             text = (error.response.body or b"").decode(errors="replace").strip().splitlines()
             said = f" ({text[0][:200]})" if text else ""
+            if error.response.status_code in (401, 429):
+                return (
+                    f"{self._shown} refused access with the HTTP status "
+                    f"{error.response.status_code}{said}; {_GIVE_TOKEN}"
+                )
             return (
-                f"{self._address} refused the connection with the HTTP status "
+                f"{self._shown} refused the connection with the HTTP status "
                 f"{error.response.status_code}{said}; is it a realtime-mer server?"
             )
         if isinstance(error, ConnectionClosed) and not self._waits_for_hello:
-            return f"the connection to {self._address} was lost ({error})"
+            return f"the connection to {self._shown} was lost ({error})"
         if isinstance(error, _Lost):
             return str(error)
         if isinstance(error, WebSocketException):
-            return f"{self._address} is not a realtime-mer server ({error})"
+            return f"{self._shown} is not a realtime-mer server ({error})"
         if isinstance(error, ssl.SSLCertVerificationError):
             return (
-                f"the certificate of {self._address} is not trusted ({error.verify_message}); if "
+                f"the certificate of {self._shown} is not trusted ({error.verify_message}); if "
                 "the server made it itself, give its self-signed-authority.crt as ca_file"
             )
         if isinstance(error, ssl.SSLError):
             return (
-                f"{self._address} does not speak TLS ({error.reason}); if it is a server without "
+                f"{self._shown} does not speak TLS ({error.reason}); if it is a server without "
                 "TLS, write ws:// or http://"
             )
         if isinstance(error, TimeoutError):
-            return f"{self._address} does not answer within {OPEN_TIMEOUT_S:g} s"
-        return (
-            f"nothing answers at {self._address} ({error}); is `realtime-mer serve` running there?"
-        )
+            return f"{self._shown} does not answer within {OPEN_TIMEOUT_S:g} s"
+        return f"nothing answers at {self._shown} ({error}); is `realtime-mer serve` running there?"
 
     def _take(self, text: str | bytes) -> str | None:
         """Process a message; return the reason if it ends the session."""
@@ -371,8 +405,10 @@ class _Follower:
 
     def _take_message(self, message: Mapping[str, Any]) -> str | None:
         kind = message["type"]
+        if kind == "error" and message["code"] == "unauthorized":
+            raise UserError(f"{self._shown}: {message['message']}; {_GIVE_TOKEN}")
         if self._waits_for_hello and kind == "error":
-            raise _Lost(f"{self._address}: {message['message']}")
+            raise _Lost(f"{self._shown}: {message['message']}")
         if self._waits_for_hello and kind != "hello":
             raise self._other_server()
         match kind:
@@ -388,7 +424,7 @@ class _Follower:
             case "end":
                 reason = str(message["reason"])
                 if reason == STOPPED and self._reconnect:
-                    raise _Lost(f"the server at {self._address} was stopped")
+                    raise _Lost(f"the server at {self._shown} was stopped")
                 return reason
         # Unknown types are ignored: the schema allows new ones.
         return None
@@ -397,7 +433,7 @@ class _Follower:
         schema, session = message["schema"], message["session"]
         if schema != SCHEMA:
             raise UserError(
-                f"{self._address} has schema {schema} and this client schema {SCHEMA}; "
+                f"{self._shown} has schema {schema} and this client schema {SCHEMA}; "
                 "install the same version of realtime-mer on both sides"
             )
         _input(message["input"])
@@ -444,7 +480,7 @@ class _Follower:
 
     def _other_server(self) -> UserError:
         return UserError(
-            f"{self._address} answers, but it is not a realtime-mer server; is the address right?"
+            f"{self._shown} answers, but it is not a realtime-mer server; is the address right?"
         )
 
 

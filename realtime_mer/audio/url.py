@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import string
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit
 
+from realtime_mer.address import without_secrets
 from realtime_mer.audio.encoded_format import TEXT
 from realtime_mer.audio.ffmpeg import FfmpegDecoder, ffmpeg_path
 from realtime_mer.audio.playlist import (
@@ -80,7 +81,7 @@ class UrlSource(SourceBase):
         self._is_finite = False
         self._entries_left = _MAX_ENTRIES
         self._output: tuple[int, int] | None = None  # rate in Hz and channels
-        name = without_password(url)
+        name = without_secrets(url)
         self._decoder = self._connect(self._url, f"'{name}'", 0)
         self._info = Input(
             kind=InputKind.URL,
@@ -183,7 +184,7 @@ class UrlSource(SourceBase):
             self._entries_left -= 1
             try:
                 address = _checked(resolve_at_address(entry, answer.address))
-                name = without_password(address)
+                name = without_secrets(address)
                 return self._connect(
                     address, f"'{name}', from {label.removesuffix(',')},", depth + 1
                 )
@@ -196,7 +197,8 @@ class UrlSource(SourceBase):
         if b"#EXT-X-STREAM-INF" not in answer.body:
             return b"#EXT-X-ENDLIST" in answer.body
         # A list of HLS playlists, one for each bit rate.
-        variants = playlist_entries(answer.body, Playlist.M3U, label=answer.address)
+        label = without_secrets(answer.address)
+        variants = playlist_entries(answer.body, Playlist.M3U, label=label)
         if not variants:
             return False
         try:
@@ -206,12 +208,6 @@ class UrlSource(SourceBase):
         return variant is not None and b"#EXT-X-ENDLIST" in variant.body
 
 
-def without_password(url: str) -> str:
-    """Return the URL without `user:password@`, for display."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
 def _checked(url: str) -> str:
     """Return the address as ffmpeg takes it.
 
@@ -219,7 +215,7 @@ def _checked(url: str) -> str:
         UserError: the scheme is not supported, or the address is not valid.
     """
     scheme = url.partition(":")[0].lower()
-    shown = re.sub("//.*@", "//", url)  # also where it has no valid form
+    shown = without_secrets(url)
     if scheme not in SCHEMES:
         raise UserError(
             f"'{shown}': addresses that start with {scheme}:// cannot be played; "

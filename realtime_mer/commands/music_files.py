@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from realtime_mer.address import without_secrets
 from realtime_mer.audio.file import AUDIO_SUFFIXES
 from realtime_mer.audio.local_path import exists, is_file, is_file_address, is_folder, local_path
 from realtime_mer.audio.playlist import (
@@ -19,7 +20,7 @@ from realtime_mer.audio.playlist import (
     recognise_playlist,
     resolve_in_folder,
 )
-from realtime_mer.audio.url import looks_like_url, without_password
+from realtime_mer.audio.url import looks_like_url
 from realtime_mer.errors import UserError
 
 _WILDCARD = re.compile(r"[*?[]")
@@ -191,7 +192,7 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _is_address(address: str) -> UserError:
-    shown = without_password(address)
+    shown = without_secrets(address)
     return UserError(
         f"'{shown}' is a network address, and analyze takes files; to play it: realtime-mer "
         f"listen --input {shown}"

@@ -23,6 +23,8 @@ from realtime_mer.commands.options import (
     pipeline_config,
 )
 from realtime_mer.commands.streams import StandardOutputError, discard_output
+from realtime_mer.commands.token_options import add_token_arguments, chosen_tokens, qr_code
+from realtime_mer.server.tokens import Role
 from realtime_mer.service_manager import ServiceManager
 
 if TYPE_CHECKING:
@@ -40,6 +42,10 @@ http://127.0.0.1:8765. The same port serves programs: /ws sends messages
 
 Visitors of the page can also send the sound of their own microphone; each gets
 a separate session. Ctrl-C stops the server.
+
+With --host 0.0.0.0 other devices can connect. They need a token, or a link that
+the terminal shows with a QR code and that opens the page once. Without TLS,
+whoever can read the network's traffic can read the token too.
 """
 EXAMPLES = """\
   realtime-mer serve --open
@@ -49,6 +55,7 @@ EXAMPLES = """\
   realtime-mer serve --host 0.0.0.0 --tls self-signed
   realtime-mer serve --host 0.0.0.0 --allow-origin https://vj.example
 """
+LINK_ROLE = Role.SEND
 STATUS_PERIOD_S = 2.0
 FLUSH_TIMEOUT_S = 2.0
 
@@ -86,6 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also accept connections from pages of this origin, for example https://vj.example; "
         "'null' is a page opened from a file; may be given several times",
     )
+    add_token_arguments(group)
     group.add_argument(
         "--tls-cert",
         metavar="FILE",
@@ -122,7 +130,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FACTOR",
         help="play files and the demo this many times faster than live, for tests (default: 1)",
     )
-    group.add_argument("--quiet", action="store_true", help="print only the address and warnings")
+    group.add_argument(
+        "--quiet",
+        action="store_true",
+        help="print only the address, the link to open it, and warnings",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -135,6 +147,7 @@ def run(args: argparse.Namespace) -> int:
         max_sessions=args.max_sessions,
         max_viewers=args.max_viewers,
         allowed_origins=tuple(args.allow_origin),
+        tokens=chosen_tokens(args),
         proxies=tuple(args.proxy),
         tls=_tls(args),
     )
@@ -239,12 +252,9 @@ class _ServeRun:
             self._loop.call_soon_threadsafe(self._item_arrived.set)
 
     def _print_start(self) -> None:
-        from realtime_mer.server.server import binding_warning
-
         _print_if_possible(f"realtime-mer is at {self._server.url}")
-        warning = binding_warning(self._args.host)
-        if warning is not None:
-            print(warning, file=sys.stderr)
+        for url in self._server.network_urls:
+            _print_if_possible(f"other devices find it at {url}")
         tls = self._server.config.tls
         for line in () if tls is None else tls.loaded.warnings:
             print(line, file=sys.stderr)
@@ -253,13 +263,45 @@ class _ServeRun:
                 "browsers warn of the certificate; compare its SHA-256 fingerprint before you "
                 f"accept it:\n  {tls.loaded.fingerprint}"
             )
+        self._print_access()
         if not self._args.quiet:
             _print_if_possible(f"input: {self._input()}   (Ctrl-C ends)")
             print(self._backend_line, file=sys.stderr)
         elif self._server.backend_note:
             print(self._server.backend_note, file=sys.stderr)
         if self._args.open:
-            threading.Thread(target=webbrowser.open, args=(self._server.url,), daemon=True).start()
+            url = self._server.url
+            if self._server.config.tokens is not None:
+                url = self._server.link(Role.CONTROL, url)
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+    def _print_access(self) -> None:
+        """Say who may connect and, on a terminal, show a link for the next device."""
+        from realtime_mer.server.server import binding_warning
+
+        tokens = self._server.config.tokens
+        if tokens is None:
+            warning = binding_warning(self._args.host)
+            if warning is not None:
+                print(warning, file=sys.stderr)
+            return
+        _print_if_possible(f"a token is needed; the tokens are in {tokens.origin}")
+        # Elsewhere the output may be a log, which others may read.
+        if sys.stdout.isatty():
+            self._server.on_link_used(self._replace_link)
+            self._print_link()
+
+    def _print_link(self) -> None:
+        server = self._server
+        link = server.link(LINK_ROLE, next(iter(server.network_urls), server.url))
+        _print_if_possible(f"this link opens the page once, to watch and to send sound:\n{link}")
+        if not self._args.quiet and (code := qr_code(link)) is not None:
+            _print_if_possible(code)
+
+    def _replace_link(self, role: Role) -> None:
+        if role is LINK_ROLE:
+            self._clear_status()
+            self._print_link()
 
     def _input(self) -> str:
         if self._runner is None:

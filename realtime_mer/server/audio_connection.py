@@ -24,6 +24,7 @@ from websockets.protocol import State
 
 from realtime_mer.server.http import TLS_HANDSHAKE
 from realtime_mer.server.protocol import Encoding, StreamFormat
+from realtime_mer.server.tokens import Role
 
 # Larger frames go to the library, so that one that arrives in small pieces is not copied each time.
 MAX_DIRECT_BYTES = 2**16
@@ -62,6 +63,7 @@ class AudioConnection(ServerConnection):
             must be received as messages (`recv`) instead. It is not called while earlier messages
             wait.
         handled: messages that were received and processed; the receiver counts them.
+        role: what the client may do; None until it has shown a token.
 
     Args:
         answer_unparsed: answers a request that the library cannot parse, in place of the library.
@@ -78,6 +80,7 @@ class AudioConnection(ServerConnection):
         self._head = b""
         self.audio_handler: Callable[[Sequence[BinaryFrame]], bool] | None = None
         self.handled = 0
+        self.role: Role | None = None
         self._queued = 0
         self._handshake_done = False
         # From now on the library gets all bytes.
@@ -87,6 +90,11 @@ class AudioConnection(ServerConnection):
         # Bytes of the current frame that still go to the library.
         self._library_bytes = 0
         self._fragmented = False
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether the client has shown what it needs to be served."""
+        return self.role is not None
 
     def process_event(self, event: Any) -> None:
         """Count the messages that pass through the library."""

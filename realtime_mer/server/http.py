@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import hashlib
+import html
 import ipaddress
 import re
 import socket
@@ -381,6 +382,27 @@ def refusal(refused: Refusal, request: Request | None = None) -> Response:
     # The page reads why its websocket is refused; an old reason would mislead.
     response.headers["Cache-Control"] = "no-store"
     if request is not None and request.method == "HEAD":
+        response.body = b""
+    return response
+
+
+def redirect(location: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Build a response that leads a browser to another page, which replaces this one in history."""
+    more = {"Location": location, "Cache-Control": "no-store", **(headers or {})}
+    return _response(HTTPStatus.SEE_OTHER, "text/plain; charset=utf-8", b"", more)
+
+
+def sentence_page(refused: Refusal, request: Request) -> Response:
+    """Build a page for people: one sentence, which HEAD leaves out, and a link to the page."""
+    body = (
+        '<!doctype html><html lang="en"><meta name="viewport" content="width=device-width">'
+        f"<title>realtime-mer</title><p>{html.escape(refused.message)}</p>"
+        '<p><a href="/">Open the page</a></p></html>\n'
+    )
+    response = _response(refused.status, "text/html; charset=utf-8", body.encode(), refused.headers)
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"
+    if request.method == "HEAD":
         response.body = b""
     return response
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -44,6 +44,8 @@ class ErrorCode(StrEnum):
     RATE_LIMITED = "rate_limited"
     TOO_MANY_SESSIONS = "too_many_sessions"
     TOO_MANY_VIEWERS = "too_many_viewers"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
     INTERNAL = "internal"
 
 
@@ -136,7 +138,14 @@ class Ping:
     id: object
 
 
-ClientMessage = Start | Stop | Ping
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """The client shows its token."""
+
+    token: str = field(repr=False)
+
+
+ClientMessage = Start | Stop | Ping | Auth
 
 
 def parse(text: str) -> ClientMessage:
@@ -205,10 +214,18 @@ def _parse_ping(data: Mapping[str, object]) -> Ping:
     return Ping(ping_id)
 
 
+def _parse_auth(data: Mapping[str, object]) -> Auth:
+    token = data.get("token")
+    if not isinstance(token, str):
+        raise WireError(ErrorCode.UNAUTHORIZED, "the token of auth must be a text")
+    return Auth(token)
+
+
 _PARSERS: dict[str, Callable[[Mapping[str, object]], ClientMessage]] = {
     "start": _parse_start,
     "stop": _parse_stop,
     "ping": _parse_ping,
+    "auth": _parse_auth,
 }
 
 
@@ -267,10 +284,11 @@ def hello(
     adapt: bool,
     input_info: Input,
     backend: str,
+    role: str,
     utc: str,
     backend_note: str = "",
 ) -> dict[str, object]:
-    """Build the hello: describes the session's input, model, backend, rate and range."""
+    """Build the hello: the session's input, model, backend, rate and range; the client's role."""
     optional = {"backend_note": backend_note} if backend_note else {}
     return {
         "type": "hello",
@@ -287,6 +305,7 @@ def hello(
         "input": input_object(input_info),
         "backend": backend,
         **optional,
+        "role": role,
         "utc": utc,
     }
 

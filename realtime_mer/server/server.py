@@ -13,7 +13,7 @@ import json
 import logging
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -37,8 +37,9 @@ from realtime_mer.live.hub import Hub, Notice
 from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.session_pool import MAX_SESSIONS, SessionPool
 from realtime_mer.live.stats import Counter, Stats
-from realtime_mer.server import metrics, protocol
+from realtime_mer.server import authentication, metrics, protocol
 from realtime_mer.server.audio_connection import AudioConnection, ReadPacing
+from realtime_mer.server.authentication import UNAUTHORIZED, Authenticator
 from realtime_mer.server.broadcast import Broadcaster
 from realtime_mer.server.channel import Channel
 from realtime_mer.server.http import (
@@ -52,12 +53,16 @@ from realtime_mer.server.http import (
     handshake_refusal,
     is_loopback,
     refusal,
+    sentence_page,
     to_https,
     unparsed_refusal,
 )
+from realtime_mer.server.own_addresses import own_addresses
+from realtime_mer.server.protocol import ErrorCode, WireError
 from realtime_mer.server.proxies import Proxies
 from realtime_mer.server.rate_limit import RateLimit
 from realtime_mer.server.tls_transport import TlsDoor
+from realtime_mer.server.tokens import Role, Tokens
 from realtime_mer.server.viewer import Viewer
 
 if TYPE_CHECKING:
@@ -84,6 +89,11 @@ CERTIFICATE_CHECK_S = 10.0
 # Browsers then ask this host in https only, on all its ports, until a week after the last visit.
 STRICT_TRANSPORT = "max-age=604800"
 
+_TOKEN_FIRST = (
+    'this server needs a token: send {"type": "auth", "token": ...} as the first message within '
+    f"{authentication.AUTH_TIMEOUT_S:g} s, or the header Authorization: Bearer TOKEN"
+)
+
 BROWSER_INPUT = Input(
     InputKind.BROWSER, "waiting for a browser's microphone", 48_000, 1, paced=False, live=True
 )
@@ -101,6 +111,7 @@ class ServerConfig:
         allowed_origins: origins of other pages that may connect.
         proxies: addresses or networks of reverse proxies that are trusted, see `Proxies`.
         tls: the certificate; None for plain HTTP.
+        tokens: one of them is needed to watch or send sound; None lets everyone.
 
     Raises:
         UserError: a value lies outside its range.
@@ -113,6 +124,7 @@ class ServerConfig:
     allowed_origins: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
     tls: ServerTls | None = None
+    tokens: Tokens | None = None
 
     def __post_init__(self) -> None:
         for name, value, low, high in (
@@ -176,7 +188,12 @@ class MerServer:
             stats=stats,
         )
         self._own_channel = self._make_own_channel()
+        self._authenticator = (
+            None if self.config.tokens is None else Authenticator(self.config.tokens, self.clock)
+        )
         self._site = Site("mer_web", _page_files(), self._pages())
+        # For clients without a token.
+        self._public_site = Site("mer_web", _page_files(), self._public_pages())
         self._viewers: set[Viewer] = set()
         self._broadcasters: dict[str, Broadcaster] = {}
         self.read_pacing = ReadPacing()
@@ -290,15 +307,44 @@ class MerServer:
     @property
     def url(self) -> str:
         """Address of the page for a browser on this machine."""
-        host = self.config.host
-        if host in ("", "0.0.0.0", "::"):
-            host = DEFAULT_HOST
-        return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/"
+        return self._page_url(DEFAULT_HOST if self._binds_all else self.config.host)
+
+    @property
+    def network_urls(self) -> list[str]:
+        """Addresses of the page for other devices, the most likely one first.
+
+        Empty where the server binds one address, which `url` names.
+        """
+        if not self._binds_all:
+            return []
+        return [self._page_url(host) for host in own_addresses(ipv6=self.config.host == "::")]
 
     @property
     def uses_tls(self) -> bool:
         """Whether the server itself speaks https."""
         return self.config.tls is not None
+
+    @property
+    def _binds_all(self) -> bool:
+        return self.config.host in ("", "0.0.0.0", "::")
+
+    def _page_url(self, host: str) -> str:
+        return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/"
+
+    def link(self, role: Role, url: str) -> str:
+        """Make a link that opens the page once with a role; the server must have tokens.
+
+        Args:
+            role: what the link gives.
+            url: `url` or one of `network_urls`.
+        """
+        assert self._authenticator is not None
+        return f"{url}enter?code={self._authenticator.new_code(role)}"
+
+    def on_link_used(self, call: Callable[[Role], None]) -> None:
+        """Call a function with the role of each link when it is used."""
+        assert self._authenticator is not None
+        self._authenticator.on_link_used = call
 
     @property
     def viewers(self) -> int:
@@ -355,8 +401,8 @@ class MerServer:
             broadcaster.close()
             self._broadcasters.pop(broadcaster.channel.session, None)
 
-    def hello(self, channel: Channel) -> dict[str, object]:
-        """Build the hello message of a channel."""
+    def hello(self, channel: Channel, role: Role) -> dict[str, object]:
+        """Build the hello message of a channel for a client with a role."""
         info = self._engine.info
         lag_order = self._pipeline_config.lag_order or info.lag_order_default
         return protocol.hello(
@@ -371,6 +417,7 @@ class MerServer:
             input_info=channel.info,
             backend=self._engine.backend,
             backend_note=self.backend_note,
+            role=role,
             utc=iso_utc(self.clock.utc()),
         )
 
@@ -390,6 +437,8 @@ class MerServer:
 
     async def _handle(self, connection: ServerConnection) -> None:
         assert isinstance(connection, AudioConnection)
+        if not connection.authenticated and not await self._receive_token(connection):
+            return
         if len(self._viewers) >= self.config.max_viewers:
             self.stats.add(Counter.REFUSALS)
             limit = self.config.max_viewers
@@ -420,6 +469,47 @@ class MerServer:
             self._viewers.discard(viewer)
             self.broadcast_health_if_changed()
 
+    async def _receive_token(self, connection: AudioConnection) -> bool:
+        """Wait for the token of a websocket without a credential; close it without a valid one."""
+        try:
+            try:
+                async with asyncio.timeout(authentication.AUTH_TIMEOUT_S):
+                    text = await connection.recv()
+                message = protocol.parse(text) if isinstance(text, str) else None
+                if not isinstance(message, protocol.Auth):
+                    raise WireError(ErrorCode.UNAUTHORIZED, _TOKEN_FIRST)
+                self.authenticate(connection, message.token)
+                connection.handled += 1
+            except (TimeoutError, WireError) as error:
+                code = ErrorCode.UNAUTHORIZED
+                known = isinstance(error, WireError) and error.code is code
+                sentence = str(error) if known else _TOKEN_FIRST
+                self._note_refusal(connection, HTTPStatus.UNAUTHORIZED, sentence)
+                await connection.send(protocol.dump(protocol.error(code, sentence)))
+                await connection.close(protocol.CloseCode.POLICY, "unauthorized")
+        except ConnectionClosed:
+            return False
+        return connection.authenticated
+
+    def authenticate(self, connection: AudioConnection, token: str) -> bool:
+        """Give a connection the role of a token; return whether it may do more than before.
+
+        Raises:
+            WireError: the token is wrong, or too many were.
+        """
+        if self._authenticator is None:
+            return False
+        role = self._authenticator.check_token(token, self._address(connection))
+        if connection.role is not None and connection.role.includes(role):
+            return False
+        connection.role = role
+        return True
+
+    def _address(self, connection: ServerConnection) -> str:
+        """Return the address of a client."""
+        known = self.proxies.client_address(connection, connection.request)
+        return known or "a closed connection"
+
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
         target = Target.parse(request.path)
         if target is None:
@@ -429,6 +519,18 @@ class MerServer:
         refused = self._access.check_host(request, target) or check_method(request)
         if refused is None and self.uses_tls and not _is_encrypted(connection):
             refused = to_https(request, target)
+        role: Role | None = Role.CONTROL
+        if refused is None and self._authenticator is not None:
+            address = self._address(connection)
+            found = self._authenticator.check_request(request, address, self.port)
+            if isinstance(found, Refusal):
+                refused, role = found, None
+            else:
+                role = found
+        if refused is None and target.path == "/enter" and self._authenticator is not None:
+            return self._enter(connection, request, target)
+        if refused is None and target.path == "/metrics" and role is None:
+            refused = UNAUTHORIZED
         if refused is None and target.path == "/ws":
             scheme = self.proxies.scheme(connection, request)
             refused = (
@@ -437,12 +539,15 @@ class MerServer:
                 or _check_resume(target)
             )
             if refused is None:
+                assert isinstance(connection, AudioConnection)
+                connection.role = role
                 return None
         if refused is not None:
             return self._refuse(connection, refused)
         self.stats.add(Counter.HTTP_REQUESTS)
         try:
-            response = self._site.respond(request, target.path)
+            site = self._public_site if role is None else self._site
+            response = site.respond(request, target.path)
             tls = self.config.tls
             if tls is not None and not tls.self_signed and not is_loopback(_host_name(request)):
                 response.headers["Strict-Transport-Security"] = STRICT_TRANSPORT
@@ -451,6 +556,21 @@ class MerServer:
             logger.exception("the response to %s failed", target.path)
             sentence = "internal server error, see the server's log\n"
             return refusal(Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, sentence))
+
+    def _enter(self, connection: ServerConnection, request: Request, target: Target) -> Response:
+        assert self._authenticator is not None
+        answer = self._authenticator.enter(
+            request,
+            target,
+            self._address(connection),
+            port=self.port,
+            secure=self.proxies.scheme(connection, request) == "https",
+        )
+        if isinstance(answer, Refusal):
+            self._note_refusal(connection, answer.status, answer.message)
+            return sentence_page(answer, request)
+        self.stats.add(Counter.HTTP_REQUESTS)
+        return answer
 
     def _process_response(
         self, connection: ServerConnection, request: Request, response: Response
@@ -467,20 +587,20 @@ class MerServer:
         return self._refuse(connection, unparsed_refusal(head, error, self._scheme))
 
     def _refuse(self, connection: ServerConnection, refused: Refusal) -> Response:
-        """Count a refusal, log it unless one of its status was logged just now, and build it."""
+        self._note_refusal(connection, refused.status, refused.message)
+        return refusal(refused, connection.request)
+
+    def _note_refusal(self, connection: ServerConnection, status: HTTPStatus, message: str) -> None:
+        """Count a refusal, and log it unless one of its status was logged just now."""
         self.stats.add(Counter.REFUSALS)
-        limit = self._refusal_log.setdefault(
-            refused.status, RateLimit(REFUSAL_LOG_PERIOD_S, self.clock)
-        )
+        limit = self._refusal_log.setdefault(status, RateLimit(REFUSAL_LOG_PERIOD_S, self.clock))
         if limit.allows(REFUSAL_LOG_PERIOD_S):
-            address = self.proxies.client_address(connection, connection.request)
             logger.warning(
                 "refused a request from %s (%d): %s",
-                address or "a closed connection",
-                refused.status,
-                refused.message.strip(),
+                self._address(connection),
+                status,
+                message.strip(),
             )
-        return refusal(refused, connection.request)
 
     def _pages(self) -> Mapping[str, Page]:
         def healthz() -> tuple[str, bytes]:
@@ -491,6 +611,13 @@ class MerServer:
             return metrics.CONTENT_TYPE, self._metrics().encode()
 
         return {"/healthz": healthz, "/metrics": metrics_page}
+
+    def _public_pages(self) -> Mapping[str, Page]:
+        def healthz() -> tuple[str, bytes]:
+            page = json.dumps({"status": self._status(), "token": "required"}, indent=2)
+            return "application/json", page.encode() + b"\n"
+
+        return {"/healthz": healthz}
 
     def _status(self) -> str:
         runner = self._runner
@@ -558,12 +685,12 @@ class MerServer:
 
 
 def binding_warning(host: str) -> str | None:
-    """Return a warning where binding this host lets other machines connect, else None."""
+    """Return what a server without tokens opens to other machines; None for a loopback host."""
     if is_loopback(host):
         return None
     return (
-        f"binding {host}: every device that can reach this machine can watch and, as a browser, "
-        "send audio; there is no password"
+        f"binding {host} without a token: every device that can reach this machine can watch, "
+        "send audio, and read the metrics"
     )
 
 

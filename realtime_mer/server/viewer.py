@@ -29,6 +29,7 @@ from realtime_mer.server.broadcast import Broadcaster
 from realtime_mer.server.channel import Channel, EncodedMessage
 from realtime_mer.server.protocol import CloseCode, ErrorCode, StreamFormat, WireError
 from realtime_mer.server.rate_limit import RateLimit
+from realtime_mer.server.tokens import Role
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,8 @@ class ViewerHost(Protocol):
     def channel(self, session: str | None) -> Channel: ...
     def subscribe(self, viewer: Viewer, channel: Channel) -> Broadcaster: ...
     def unsubscribe(self, viewer: Viewer, broadcaster: Broadcaster) -> None: ...
-    def hello(self, channel: Channel) -> dict[str, object]: ...
+    def hello(self, channel: Channel, role: Role) -> dict[str, object]: ...
+    def authenticate(self, connection: AudioConnection, token: str) -> bool: ...
     def broadcast_health_if_changed(self) -> None: ...
 
 
@@ -67,7 +69,7 @@ class Viewer:
 
     Args:
         host: the server.
-        connection: open.
+        connection: open and authenticated.
         session: the requested session; the server's own where None or unknown.
         since: the last `seq` of that session that the client has; -1 for none.
     """
@@ -148,6 +150,11 @@ class Viewer:
         return False
 
     @property
+    def _role(self) -> Role:
+        assert self._connection.role is not None
+        return self._connection.role
+
+    @property
     def _writable(self) -> bool:
         """Everything so far has been sent, so that bytes written now go out next."""
         return (
@@ -207,7 +214,7 @@ class Viewer:
         broadcaster = self._broadcaster = self._host.subscribe(self, channel)
         self._end_sent = False
         self._dropped = 0
-        await self._send(self._host.hello(channel))
+        await self._send(self._host.hello(channel, self._role))
         latest = channel.hub.latest
         since = min(since, -1 if latest is None else latest.seq)
         more = True
@@ -302,6 +309,9 @@ class Viewer:
                     await self._handle_audio(bytes(message))
             except WireError as error:
                 await self._reply_error(error)
+                if error.code is ErrorCode.UNAUTHORIZED:
+                    await self._connection.close(CloseCode.POLICY, "unauthorized")
+                    return
             except TooManySessionsError as error:
                 self._host.stats.add(Counter.REFUSALS)
                 await self._reply_error(WireError(ErrorCode.TOO_MANY_SESSIONS, str(error)))
@@ -341,10 +351,19 @@ class Viewer:
             await self._send(protocol.pong(message.id, iso_utc(self._host.clock.utc())))
         elif isinstance(message, protocol.Start):
             self._start_stream(message)
+        elif isinstance(message, protocol.Auth):
+            # A cookie came with the handshake, and the token gives more.
+            if self._host.authenticate(self._connection, message.token):
+                self._watch(self._channel)
         else:
             await self._stop_stream()
 
     def _start_stream(self, message: protocol.Start) -> None:
+        if not self._role.includes(Role.SEND):
+            raise WireError(
+                ErrorCode.FORBIDDEN,
+                f"the role {self._role} may watch, not send sound; ask for a token for send",
+            )
         if self._client is not None:
             raise WireError(
                 ErrorCode.ALREADY_STREAMING,

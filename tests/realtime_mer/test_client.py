@@ -27,7 +27,8 @@ from realtime_mer import Connection, Estimate, UserError, client
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.live.hub import BoundedQueue, End, Notice
 from realtime_mer.live.runner import LiveRunner
-from realtime_mer.server import protocol
+from realtime_mer.server import authentication, protocol
+from realtime_mer.server.tokens import Role, Tokens
 
 RATE = 16_000
 
@@ -522,7 +523,7 @@ def test_a_slow_consumer_loses_the_oldest(monkeypatch: pytest.MonkeyPatch) -> No
 def test_pauses_between_attempts_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     follower = client._Follower(
         "ws://127.0.0.1:1/ws", BoundedQueue(9), session=None, since=None, reconnect=True,
-        timeout_s=None,
+        timeout_s=None, token=None,
     )  # fmt: skip
     follower.hello = hello()  # it was connected before
     pauses: list[float] = []
@@ -534,3 +535,83 @@ def test_pauses_between_attempts_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     (notice,) = follower.queue.take()
     assert isinstance(notice, Notice)
     assert notice.code == "connection_lost"
+
+
+# Tokens
+
+SECRET = "the-secret-of-the-stage"
+TOKENS = Tokens({Role.CONTROL: SECRET}, "a test")
+
+
+@pytest.mark.parametrize("login", ["", "me:password@"])
+def test_a_token_is_shown_to_the_server(engine: Engine, login: str) -> None:
+    with stage_on(engine, tokens=TOKENS) as stage:
+        stage.publish(1)
+        # A login in the address is a proxy's; both would need the same header.
+        with realtime_mer.connect(stage.url.replace("//", f"//{login}"), token=SECRET) as server:
+            assert server.hello["role"] == "control"
+            assert sequence(server, 1) == [0]
+            cut(server)
+            stage.publish(1)
+            assert sequence(server, 1) == [1]
+        assert SECRET not in repr(server) + repr(server.hello) + str(server.notices)
+
+
+def test_the_token_of_the_environment(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REALTIME_MER_TOKEN", SECRET)
+    with stage_on(engine, tokens=TOKENS) as stage, realtime_mer.connect(stage.url) as server:
+        assert server.hello["role"] == "control"
+
+
+@pytest.mark.parametrize("login", ["", "me:password@"])
+def test_a_wrong_token_ends_at_once_with_a_sentence(engine: Engine, login: str) -> None:
+    wrong = "a-secret-of-another-stage"
+    with stage_on(engine, tokens=TOKENS) as stage:
+        url = stage.url.replace("//", f"//{login}")
+        with (
+            pytest.raises(UserError, match="as the argument token or in the variable") as caught,
+            realtime_mer.connect(url, token=wrong),
+        ):
+            pass
+        for secret in (wrong, SECRET, "password"):
+            assert secret not in str(caught.value)
+
+
+def test_a_server_that_asks_for_a_token(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authentication, "AUTH_TIMEOUT_S", 0.05)
+    with (
+        stage_on(engine, tokens=TOKENS) as stage,
+        pytest.raises(UserError, match=r"this server needs a token: .* the argument token"),
+        realtime_mer.connect(stage.url),
+    ):
+        pass
+
+
+def test_a_server_that_came_back_with_other_tokens_is_not_asked_again(engine: Engine) -> None:
+    with stage_on(engine, tokens=TOKENS) as stage:
+        stage.publish(1)
+        server = realtime_mer.connect(stage.url, token=SECRET)
+        assert sequence(server, 1) == [0]
+        port = stage.running.port
+    other = Tokens({Role.CONTROL: "another-secret-of-the-stage"}, "a test")
+    with (
+        stage_on(engine, port, tokens=other),
+        pytest.raises(UserError, match="refused access with the HTTP status 401"),
+    ):
+        next(server)
+
+
+@pytest.mark.parametrize("token", ["", "with space", "ümlaut-ümlaut", 7])
+def test_a_token_that_no_header_carries_is_refused_and_not_repeated(token: Any) -> None:
+    with pytest.raises(UserError, match="text of printable ASCII") as caught:
+        realtime_mer.connect("ws://127.0.0.1:1", token=token)
+    assert not token or str(token) not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["ws://me:password@127.0.0.1:1", "me:password@[::1", "me:pass/word@127.0.0.1:1"]
+)
+def test_no_message_shows_the_login_of_an_address(url: str) -> None:
+    with pytest.raises(UserError) as caught, realtime_mer.connect(url):
+        pass
+    assert "pass" not in str(caught.value)

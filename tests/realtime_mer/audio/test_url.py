@@ -14,7 +14,7 @@ from support_radio import Answer, Radio, running_radio
 
 from realtime_mer.audio import url
 from realtime_mer.audio.source import EndOfStream, InputKind, SourceLost
-from realtime_mer.audio.url import UrlSource, looks_like_url, without_password
+from realtime_mer.audio.url import UrlSource, looks_like_url
 from realtime_mer.errors import UserError
 
 RATE_HZ = 44_100
@@ -76,10 +76,6 @@ def plays(address: str) -> str:
 )
 def test_urls_are_recognised(spec: str, is_url: bool) -> None:
     assert looks_like_url(spec) == is_url
-
-
-def test_passwords_are_removed() -> None:
-    assert without_password("http://me:secret@x.org:80/a?b=c") == "http://x.org:80/a?b=c"
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "concat://a|b", "gopher://x"])
@@ -161,7 +157,7 @@ def test_a_playlist_plays_its_stream(radio: Radio, kind: str) -> None:
     radio.answers["/list"] = Answer(text.format(f"{radio.address}/radio").encode(), content_type)
     address = f"{radio.address}/list?id=1"
     radio.answers["/list?id=1"] = radio.answers["/list"]
-    assert plays(address) == address
+    assert plays(address) == f"{radio.address}/list?..."
 
 
 @needs_ffmpeg

@@ -16,6 +16,7 @@ from realtime_mer.audio.source import Input, InputKind
 from realtime_mer.live.hub import End, Notice
 from realtime_mer.server import protocol
 from realtime_mer.server.protocol import (
+    Auth,
     Encoding,
     ErrorCode,
     Ping,
@@ -48,6 +49,16 @@ def test_stop_and_ping() -> None:
     assert protocol.parse('{"type": "stop", "unknown": 1}') == Stop()
     assert protocol.parse('{"type": "ping", "id": [1, "a"]}') == Ping([1, "a"])
     assert protocol.parse('{"type": "ping"}') == Ping(None)
+
+
+def test_a_token_is_parsed_and_not_shown() -> None:
+    message = protocol.parse('{"type": "auth", "token": "a secret of mine"}')
+    assert message == Auth("a secret of mine")
+    assert "secret" not in repr(message)
+    with pytest.raises(WireError) as caught:
+        protocol.parse('{"type": "auth", "token": ["a secret of mine"]}')
+    assert caught.value.code is ErrorCode.UNAUTHORIZED
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +158,7 @@ def messages() -> dict[str, dict[str, object]]:
             adapt=False,
             input_info=info,
             backend="onnxruntime",
+            role="view",
             utc="2026-01-02T03:04:05.000Z",
         ),
         protocol.snapshot("s", [ESTIMATE], complete=True, more=False),
@@ -165,7 +177,16 @@ def test_hello_contains_the_backend_note() -> None:
     assert "backend_note" not in plain
     fields = {
         name: plain[name]
-        for name in ("session", "hop_s", "lag_order", "window_s", "coverage", "backend", "utc")
+        for name in (
+            "session",
+            "hop_s",
+            "lag_order",
+            "window_s",
+            "coverage",
+            "backend",
+            "role",
+            "utc",
+        )
     }
     info = Input(InputKind.DEMO, "demo", 44_100, 2, paced=True, live=False)
     hello = protocol.hello(

@@ -1137,7 +1137,7 @@ def test_url_of_a_server_on_all_networks(engine: Engine) -> None:
 
 def test_binding_warning() -> None:
     assert binding_warning("127.0.0.1") is None
-    assert "every device that can reach this machine" in (binding_warning("0.0.0.0") or "")
+    assert "without a token: every device that can reach" in (binding_warning("0.0.0.0") or "")
 
 
 def test_from_samples_to_messages(engine: Engine) -> None:
