@@ -23,12 +23,20 @@ import numpy as np
 from mer_engine import Engine
 
 from realtime_mer.audio.pacing import Pacer
-from realtime_mer.audio.source import Block, EndOfStream, Input, Source, SourceLost
+from realtime_mer.audio.source import (
+    Block,
+    EndOfStream,
+    Input,
+    InputKind,
+    Source,
+    SourceLost,
+)
 from realtime_mer.clock import Clock, SystemClock
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.requests import Computation, run
 from realtime_mer.errors import UserError
+from realtime_mer.live.clock_watch import ClockWatch
 from realtime_mer.live.hub import STOPPED, End, Hub, Notice
 from realtime_mer.live.stats import Counter, Stats
 from realtime_mer.live.stream import LiveStream
@@ -115,6 +123,7 @@ class LiveRunner:
             raise RuntimeError("a runner can be started only once; create another one")
         self._stream = LiveStream(self.pipeline, self.hub, self.stats, live=self.info.live)
         self._pacer = self._new_pacer()
+        self._clock_watch = ClockWatch(self.clock)
         self._heard_until = self.clock.monotonic()
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
         self._thread.start()
@@ -197,6 +206,7 @@ class LiveRunner:
     def _step(self) -> None:
         """Read and process one block, or report a stall if none arrives."""
         block = self._source.read(max(0.0, self._stream.due - self.clock.monotonic()))
+        self._watch_clocks()
         if block is None:
             self._tick()
             return
@@ -209,8 +219,24 @@ class LiveRunner:
         self._process(block)
 
     def _tick(self) -> None:
+        self._watch_clocks()
         self._count_missed()
         self._stream.tick()
+
+    def _watch_clocks(self) -> None:
+        """Tell steps of the clocks; what a live input sent during sleep is lost."""
+        gap = self._clock_watch.look()
+        for notice in gap.notices:
+            self.hub.publish(notice)
+        # The writer of a pipe waits: nothing of it is lost.
+        if not gap.slept_s or not self.info.live or self.info.kind is InputKind.PCM:
+            return
+        samples = round(gap.slept_s * self.info.sample_rate_hz)
+        self._stream.count_lost(samples)
+        if self._away:
+            self._missed_s += gap.slept_s
+        else:
+            self._compute(self._stream.skip_requests(samples))
 
     def _count_missed(self, until: float | None = None) -> None:
         """While the input is away, count the audio up to `until`, or up to now, as lost."""
@@ -387,3 +413,6 @@ class _FastClock:
 
     def utc(self) -> datetime:
         return self._clock.utc()
+
+    def boottime(self) -> float:
+        return self._clock.boottime() * self._speed

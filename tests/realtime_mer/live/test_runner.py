@@ -26,6 +26,7 @@ from support import ManualClock, music, values
 
 from realtime_mer.audio.pcm import PcmFormat, PcmSource
 from realtime_mer.audio.source import Block, Input, InputKind, SourceLost
+from realtime_mer.clock import iso_utc
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.types import Estimate, State
@@ -276,6 +277,48 @@ def test_a_stall_that_ends_is_not_missing(engine: Engine) -> None:
     source = ScriptedSource([*script, *as_blocks(music(1.0, RATE))], clock, reopenings=[None])
     _, runner = run_script(source, engine, clock)
     assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(0.5 * RATE, abs=RATE / 10)
+
+
+@pytest.mark.parametrize(("live", "lost_s"), [(True, 90.0), (False, 0.0)])
+def test_a_live_input_loses_what_was_sent_while_the_computer_slept(
+    engine: Engine, live: bool, lost_s: float
+) -> None:
+    clock = ManualClock()
+    head, tail = as_blocks(music(2.0, RATE)), as_blocks(music(2.0, RATE, seed=1))
+    source = ScriptedSource([*head, lambda: clock.sleep(90.0), *tail], clock, live=live)
+    items, runner = run_script(source, engine, clock)
+    assert codes(items) == ["computer_slept"]
+    assert runner.stats[Counter.DROPPED_SAMPLES] == lost_s * RATE
+    assert estimates(items)[-1].t == pytest.approx(4.0 + lost_s)
+    assert estimates(items)[-1].utc == iso_utc(clock.utc())
+
+
+def test_sleep_while_a_device_is_away_is_missing_too(engine: Engine) -> None:
+    clock = ManualClock()
+    head, tail = as_blocks(music(2.0, RATE)), as_blocks(music(2.0, RATE, seed=1))
+    source = ScriptedSource(
+        [*head, lost(), None, lambda: clock.sleep(90.0), *tail], clock, reopenings=[None]
+    )
+    items, runner = run_script(source, engine, clock)
+    assert codes(items) == ["input_lost", "computer_slept", "input_back"]
+    missed_s = clock.boottime() - 100.0 - 4.0
+    assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(missed_s * RATE, abs=RATE / 10)
+    assert messages(items)[-1] == f"scripted is back; {missed_s:.1f} s of audio are missing"
+    assert estimates(items)[-1].t == pytest.approx(4.0 + missed_s, abs=0.6)
+
+
+def test_a_clock_that_is_set_changes_only_the_times_of_day(engine: Engine) -> None:
+    clock = ManualClock()
+    samples = music(4.0, RATE)
+    parts = as_blocks(samples)
+    script = [*parts[:100], lambda: clock.set_wall(-3600.0), *parts[100:]]
+    items, runner = run_script(ScriptedSource(script, clock), engine, clock)
+    assert codes(items) == ["clock_changed"]
+    assert [e.utc[11:16] for e in estimates(items)] == ["03:04", "03:04", "02:04", "02:04"]
+    np.testing.assert_allclose(
+        values(estimates(items)), values(offline(engine, samples)), atol=1e-5
+    )
+    assert all(count == 0 for count in runner.stats.losses().values())
 
 
 def test_what_is_missing_grows_while_a_device_is_away_and_counts_at_the_end(
