@@ -42,6 +42,8 @@ class Input:
             feed), so a live reader must pace it to real time (`audio.pacing`).
         live: the audio is produced in real time (device, pipe, radio): it can stall or be lost.
         duration_s: length in seconds if it is known and the source ends there, else None.
+        recorded: a recording on a server: an outage of the connection loses nothing of it, since
+            `reopen` goes on where it broke off.
     """
 
     kind: InputKind
@@ -51,9 +53,18 @@ class Input:
     paced: bool
     live: bool
     duration_s: float | None = None
+    recorded: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", printable(self.name))
+
+    @property
+    def passes(self) -> bool:
+        """Whether the audio of a moment without a reader is lost: that of a device or a station.
+
+        Files wait, and so do the writers of pipes.
+        """
+        return self.live and not self.recorded and self.kind is not InputKind.PCM
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,10 +98,14 @@ class SourceLost(UserError):
 
     Attributes:
         recoverable: `reopen()` may bring the same input back; retry with growing pauses.
+        retry_after_s: seconds that the server asks to wait before the next attempt, or None.
     """
 
-    def __init__(self, message: str, *, recoverable: bool) -> None:
+    def __init__(
+        self, message: str, *, recoverable: bool, retry_after_s: float | None = None
+    ) -> None:
         self.recoverable = recoverable
+        self.retry_after_s = retry_after_s
         super().__init__(message)
 
 

@@ -27,7 +27,6 @@ from realtime_mer.audio.source import (
     Block,
     EndOfStream,
     Input,
-    InputKind,
     Source,
     SourceLost,
 )
@@ -38,13 +37,12 @@ from realtime_mer.core.requests import Computation, run
 from realtime_mer.errors import UserError
 from realtime_mer.live.clock_watch import ClockWatch
 from realtime_mer.live.hub import STOPPED, End, Hub, Notice
+from realtime_mer.live.retry import Retry
 from realtime_mer.live.stats import Counter, Stats
 from realtime_mer.live.stream import LiveStream
 
 logger = logging.getLogger(__name__)
 
-FIRST_RETRY_S = 0.5
-LAST_RETRY_S = 10.0
 # A late stream catches up on at most this much audio at once, so that it can be stopped quickly.
 MAX_CATCH_UP_S = 10.0
 MAX_SPEED = 1000.0
@@ -112,7 +110,7 @@ class LiveRunner:
         self._done = threading.Event()
         self.error: Exception | None = None
         self._away = False  # from the loss of the input to its first block afterwards
-        self._pause = FIRST_RETRY_S
+        self._retry = Retry(self.clock)
         self._heard_until = 0.0  # when the last sample was available, or counted as missed
         self._missed_s = 0.0  # since the input is away
         self._resumed_s = _RESUMED_S  # seconds of audio since the last stall
@@ -228,8 +226,7 @@ class LiveRunner:
         gap = self._clock_watch.look()
         for notice in gap.notices:
             self.hub.publish(notice)
-        # The writer of a pipe waits: nothing of it is lost.
-        if not gap.slept_s or not self.info.live or self.info.kind is InputKind.PCM:
+        if not gap.slept_s or not self.info.passes:
             return
         samples = round(gap.slept_s * self.info.sample_rate_hz)
         self._stream.count_lost(samples)
@@ -240,7 +237,7 @@ class LiveRunner:
 
     def _count_missed(self, until: float | None = None) -> None:
         """While the input is away, count the audio up to `until`, or up to now, as lost."""
-        if self._away:
+        if self._away and not self.info.recorded:
             now = self.clock.monotonic() if until is None else until
             missed_s = max(0.0, now - self._heard_until)
             self._heard_until += missed_s
@@ -316,11 +313,10 @@ class LiveRunner:
         if not self._away:
             self._away = True
             self._missed_s = 0.0
-            self._pause = FIRST_RETRY_S
+            self._retry.lost(str(lost))
             self._stream.lose_input(f"{lost}; waiting for it to come back")
         while True:
-            retry_at = self.clock.monotonic() + self._pause
-            self._pause = min(2.0 * self._pause, LAST_RETRY_S)
+            retry_at = self.clock.monotonic() + self._retry.next_pause_s(lost.retry_after_s)
             while (now := self.clock.monotonic()) < retry_at:
                 if self._wait(max(0.0, min(retry_at, self._stream.due) - now)):
                     self._finish(STOPPED)
@@ -332,6 +328,10 @@ class LiveRunner:
                 if not again.recoverable:
                     self._give_up(again)
                     return False
+                lost = again
+                if self._retry.is_news(str(again)):
+                    message = f"{again}; still waiting for it to come back"
+                    self.hub.publish(Notice("input_lost", message))
                 continue
             if not is_open:
                 self._finish(STOPPED)
@@ -371,15 +371,15 @@ class LiveRunner:
         arrived_at = self.clock.monotonic() if block.captured_at is None else block.captured_at
         self._count_missed(arrived_at - len(block.samples) / self.info.sample_rate_hz)
         self._away = False
+        self._retry.back()
         self._heard_until = arrived_at
         self.stats.add(Counter.REOPENS)
-        self._compute(self._stream.skip_requests(round(self._missed_s * self.info.sample_rate_hz)))
-        self.hub.publish(
-            Notice(
-                "input_back",
-                f"{self.info.name} is back; {self._missed_s:.1f} s of audio are missing",
-            )
-        )
+        what = "it goes on where it broke off"
+        if not self.info.recorded:
+            what = f"{self._missed_s:.1f} s of audio are missing"
+            samples = round(self._missed_s * self.info.sample_rate_hz)
+            self._compute(self._stream.skip_requests(samples))
+        self.hub.publish(Notice("input_back", f"{self.info.name} is back; {what}"))
 
     def _same_format(self) -> bool:
         """Return whether the input has its old format; otherwise end the session."""

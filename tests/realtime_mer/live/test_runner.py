@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
@@ -36,6 +37,12 @@ from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.stats import Counter
 
 RATE = 16_000
+
+
+@pytest.fixture(autouse=True)
+def longest_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the random part out of the pauses between attempts."""
+    monkeypatch.setattr(random, "random", lambda: 0.0)
 
 
 def offline(engine: Engine, samples: NDArray[np.float32]) -> list[Estimate]:
@@ -231,6 +238,73 @@ def test_a_lost_device_is_reopened_with_growing_pauses(engine: Engine) -> None:
     assert messages(items)[-1] == "scripted is back; 35.5 s of audio are missing"
     assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(35.5 * RATE, rel=0.01)
     assert runner.stats.loss_text() == "35.5 s of audio missing"
+
+
+def test_a_new_reason_is_told_at_most_once_a_minute(engine: Engine) -> None:
+    """A station that does not answer, then has nothing at its address for two minutes."""
+    clock = ManualClock()
+    gone = SourceLost("nothing is at this address (404)", recoverable=True)
+    source = ScriptedSource(
+        [*as_blocks(music(1.0, RATE)), lost(), *as_blocks(music(1.0, RATE))],
+        clock,
+        reopenings=[lost(), *[gone] * 14, None],
+    )
+    items, _ = run_script(source, engine, clock)
+    assert source.reopened_at[-1] - 101.0 > 120.0
+    assert codes(items) == ["input_lost", "input_lost", "input_back"]
+    assert messages(items)[1] == (
+        "nothing is at this address (404); still waiting for it to come back"
+    )
+
+
+def test_the_pause_that_a_server_asks_for_is_kept(engine: Engine) -> None:
+    clock = ManualClock()
+    busy = SourceLost("busy", recoverable=True, retry_after_s=45.0)
+    endless = SourceLost("busy", recoverable=True, retry_after_s=1e9)
+    source = ScriptedSource(
+        [lost(), *as_blocks(music(1.0, RATE))], clock, reopenings=[busy, lost(), endless, None]
+    )
+    run_script(source, engine, clock)
+    assert np.diff(source.reopened_at) == pytest.approx([45.0, 2.0, 600.0])
+
+
+def test_an_input_that_is_lost_at_once_again_is_not_reopened_faster(engine: Engine) -> None:
+    clock = ManualClock()
+    short, long = as_blocks(music(1.0, RATE)), as_blocks(music(11.0, RATE))
+    source = ScriptedSource(
+        [*short, lost(), *short, lost(), *short, lost(), *long, lost(), *short],
+        clock,
+        reopenings=[None] * 4,
+    )
+    run_script(source, engine, clock)
+    assert np.diff(source.reopened_at) == pytest.approx([1.0 + 1.0, 1.0 + 2.0, 11.0 + 0.5])
+
+
+def test_pauses_differ_between_listeners(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random, "random", lambda: 1.0)
+    clock = ManualClock()
+    source = ScriptedSource([lost(), *as_blocks(music(1.0, RATE))], clock, reopenings=[None])
+    run_script(source, engine, clock)
+    assert source.reopened_at == pytest.approx([100.4])
+
+
+def test_a_recording_on_a_server_loses_nothing(engine: Engine) -> None:
+    """It goes on where it broke off, and the computer may sleep."""
+    clock = ManualClock()
+    samples = music(4.0, RATE)
+    parts = as_blocks(samples)
+    source = ScriptedSource(
+        [*parts[:100], lost(), lambda: clock.sleep(60.0), *parts[100:]],
+        clock,
+        reopenings=[None],
+        recorded=True,
+    )
+    items, runner = run_script(source, engine, clock)
+    assert codes(items) == ["input_lost", "computer_slept", "input_back"]
+    assert messages(items)[-1] == "scripted is back; it goes on where it broke off"
+    assert all(count == 0 for count in runner.stats.losses().values())
+    heard = [e for e in estimates(items) if e.state is not State.STALLED]
+    np.testing.assert_allclose(values(heard), values(offline(engine, samples)), atol=1e-5)
 
 
 def test_a_device_is_back_with_its_first_block(engine: Engine) -> None:
