@@ -271,11 +271,8 @@ def test_the_pause_that_a_server_asks_for_is_kept(engine: Engine) -> None:
 def test_an_input_that_is_lost_at_once_again_is_not_reopened_faster(engine: Engine) -> None:
     clock = ManualClock()
     short, long = as_blocks(music(1.0, RATE)), as_blocks(music(11.0, RATE))
-    source = ScriptedSource(
-        [*short, lost(), *short, lost(), *short, lost(), *long, lost(), *short],
-        clock,
-        reopenings=[None] * 4,
-    )
+    script: list[Step] = [*short, lost(), *short, lost(), *short, lost(), *long, lost(), *short]
+    source = ScriptedSource(script, clock, reopenings=[None] * 4)
     run_script(source, engine, clock)
     assert np.diff(source.reopened_at) == pytest.approx([1.0 + 1.0, 1.0 + 2.0, 11.0 + 0.5])
 
@@ -385,7 +382,7 @@ def test_a_clock_that_is_set_changes_only_the_times_of_day(engine: Engine) -> No
     clock = ManualClock()
     samples = music(4.0, RATE)
     parts = as_blocks(samples)
-    script = [*parts[:100], lambda: clock.set_wall(-3600.0), *parts[100:]]
+    script: list[Step] = [*parts[:100], lambda: clock.set_wall(-3600.0), *parts[100:]]
     items, runner = run_script(ScriptedSource(script, clock), engine, clock)
     assert codes(items) == ["clock_changed"]
     assert [e.utc[11:16] for e in estimates(items)] == ["03:04", "03:04", "02:04", "02:04"]
