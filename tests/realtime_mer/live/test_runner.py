@@ -342,12 +342,96 @@ def test_the_stall_before_the_rest_of_a_decoder_is_missing_too(engine: Engine) -
     assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(missed_s * RATE, abs=RATE / 10)
 
 
-def test_a_stall_that_ends_is_not_missing(engine: Engine) -> None:
+@pytest.mark.parametrize("stopped", [False, True])
+@pytest.mark.parametrize("paced", [False, True])
+def test_a_device_loses_a_gap_and_a_station_sends_it_later(
+    engine: Engine, paced: bool, stopped: bool
+) -> None:
+    """For 20 s, no audio arrives, or the program is stopped."""
     clock = ManualClock()
-    script = [*as_blocks(music(1.0, RATE)), *[None] * 20, *as_blocks(music(2.0, RATE)), lost()]
-    source = ScriptedSource([*script, *as_blocks(music(1.0, RATE))], clock, reopenings=[None])
-    _, runner = run_script(source, engine, clock)
-    assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(0.5 * RATE, abs=RATE / 10)
+    gap: list[Step] = [lambda: clock.advance(20.0)] if stopped else [None] * 20
+    script = [*as_blocks(music(1.0, RATE)), *gap, *as_blocks(music(2.0, RATE))]
+    items, runner = run_script(ScriptedSource(script, clock, paced=paced), engine, clock)
+    lost_s = 0.0 if paced else clock.now - 100.0 - 3.0
+    assert clock.now > 120.0
+    assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(lost_s * RATE, abs=RATE / 10)
+    assert estimates(items)[-1].t == pytest.approx(3.0 + lost_s, abs=1.0)
+
+
+def test_a_gap_is_lost_with_the_connection(engine: Engine) -> None:
+    """The station was 20 s late, and a new connection starts in the present."""
+    clock = ManualClock()
+    script: list[Step] = [*as_blocks(music(1.0, RATE)), lambda: clock.advance(20.0)]
+    script += [*as_blocks(music(5.0, RATE)), lost(), *as_blocks(music(2.0, RATE))]
+    source = ScriptedSource(script, clock, paced=True, reopenings=[None])
+    items, runner = run_script(source, engine, clock)
+    assert messages(items)[-1].endswith("s of audio are missing")
+    # Up to a second of audio may be played ahead of time.
+    assert runner.stats[Counter.DROPPED_SAMPLES] / RATE == pytest.approx(20.5, abs=1.1)
+
+
+def test_what_a_device_kept_during_a_gap_is_not_lost(engine: Engine) -> None:
+    """The program is stopped for 20 s; then two seconds arrive at once, and 10 s are dropped."""
+    clock = ManualClock()
+    kept = Block(music(2.0, RATE), dropped_before=10 * RATE)
+    script: list[Step] = [lambda: clock.advance(18.0), kept, *as_blocks(music(2.0, RATE))]
+    source = ScriptedSource([*as_blocks(music(1.0, RATE)), *script], clock)
+    items, runner = run_script(source, engine, clock)
+    assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(18.0 * RATE, abs=RATE / 10)
+    assert estimates(items)[-1].t == pytest.approx(23.0, abs=0.6)
+
+
+def test_a_device_that_starts_late_has_lost_nothing(engine: Engine) -> None:
+    clock = ManualClock()
+    script: list[Step] = [*[None] * 8, *as_blocks(music(3.0, RATE))]
+    _, runner = run_script(ScriptedSource(script, clock), engine, clock)
+    assert runner.stats[Counter.DROPPED_SAMPLES] == 0
+
+
+@pytest.mark.parametrize("length", [320, 14_400])
+@pytest.mark.parametrize("paced", [False, True])
+def test_an_input_at_half_speed_is_told_once(engine: Engine, paced: bool, length: int) -> None:
+    clock = ManualClock()
+    script: list[Step] = []
+    for block in as_blocks(music(30.0, RATE), (length,)):
+        wait_s = (2 if paced else 1) * length / RATE
+
+        def wait(seconds: float = wait_s) -> None:
+            clock.advance(seconds)
+
+        script += [wait, block]
+    items, runner = run_script(ScriptedSource(script, clock, paced=paced), engine, clock)
+    assert clock.now - 100.0 == pytest.approx(60.0, rel=0.03)
+    assert codes(items) == ["slow_input"]
+    assert "scripted sends only 0.50 s of audio per second" in messages(items)[0]
+    assert runner.stats[Counter.DROPPED_SAMPLES] == 0
+
+
+def test_a_slow_reader_is_not_a_slow_input(engine: Engine) -> None:
+    clock = ManualClock()
+
+    class SlowEngine:
+        info, backend = engine.info, engine.backend
+
+        def infer(self, frames, cached_maps, past):  # type: ignore[no-untyped-def]
+            clock.advance(0.9)
+            return engine.infer(frames, cached_maps, past)
+
+    source = ScriptedSource(as_blocks(music(30.0, RATE)), clock, paced=True)
+    items, _ = run_script(source, SlowEngine(), clock, config=PipelineConfig(hop_s=0.5))
+    assert clock.now - 100.0 > 50.0
+    assert codes(items) == []
+
+
+@pytest.mark.parametrize("paced", [False, True])
+def test_an_input_in_bursts_is_not_slow(engine: Engine, paced: bool) -> None:
+    """Audio of 0.9 s every 0.9 s."""
+    clock = ManualClock()
+    script: list[Step] = []
+    for part in as_blocks(music(40.0, RATE), (14_400,)):
+        script += [*([lambda: clock.advance(0.9)] if paced else []), part]
+    items, _ = run_script(ScriptedSource(script, clock, paced=paced), engine, clock)
+    assert codes(items) == []
 
 
 @pytest.mark.parametrize(("live", "lost_s"), [(True, 90.0), (False, 0.0)])
