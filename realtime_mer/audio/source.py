@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime_mer.closable import Closable
-from realtime_mer.errors import UserError, printable
+from realtime_mer.errors import UserError, printable_line
 
 Samples = NDArray[np.float32]
 """Audio, float32 [sample frames, channels], full scale at -1 and 1."""
@@ -35,7 +35,7 @@ class Input:
 
     Attributes:
         kind: the kind of source.
-        name: for display, valid Unicode: the name of the device or file, or the URL.
+        name: for display, one line of valid Unicode: the name of the device or file, or the URL.
         sample_rate_hz: sample frames per second of every block.
         channels: columns of every block.
         paced: the source delivers audio as fast as it is read (file, demo, a pipe that `cat` may
@@ -56,7 +56,7 @@ class Input:
     recorded: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "name", printable(self.name))
+        object.__setattr__(self, "name", printable_line(self.name))
 
     @property
     def passes(self) -> bool:
