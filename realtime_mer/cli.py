@@ -54,8 +54,10 @@ class _Parser(argparse.ArgumentParser):
     """A parser that prints an error as one sentence with a pointer to the help."""
 
     def error(self, message: str) -> NoReturn:
+        from realtime_mer.errors import printable
+
         sentence = message[0].lower() + message[1:]
-        print(f"{self.prog}: {sentence} (see '{self.prog} --help')", file=sys.stderr)
+        print(f"{self.prog}: {printable(sentence)} (see '{self.prog} --help')", file=sys.stderr)
         sys.exit(2)
 
 
@@ -164,7 +166,7 @@ def _guarded(program: str, action: Callable[[], int]) -> int:
     """Return the exit code of an action; errors that are no bugs become sentences and codes."""
     from mer_engine.errors import ModelError
 
-    from realtime_mer.errors import UserError
+    from realtime_mer.errors import UserError, printable
 
     try:
         return action()
@@ -180,5 +182,5 @@ def _guarded(program: str, action: Callable[[], int]) -> int:
         return 141
     except OSError as error:
         message, code = reason_of(error), 2
-    print(f"{program}: {message}" if message else "", file=sys.stderr)
+    print(f"{program}: {printable(message)}" if message else "", file=sys.stderr)
     return code

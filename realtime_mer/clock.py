@@ -1,7 +1,8 @@
-"""Clocks: monotonic time for durations, ISO 8601 UTC for output."""
+"""Clocks: monotonic time for durations, ISO 8601 UTC for output, and one that counts sleep."""
 
 from __future__ import annotations
 
+import sys
 import time
 from datetime import UTC, datetime
 from typing import Protocol
@@ -18,6 +19,10 @@ class Clock(Protocol):
         """Return the current time as an aware datetime in UTC."""
         ...
 
+    def boottime(self) -> float:
+        """Return seconds as `monotonic`, from another start, and those of the computer's sleep."""
+        ...
+
 
 class SystemClock:
     """The clocks of the machine."""
@@ -27,6 +32,13 @@ class SystemClock:
 
     def utc(self) -> datetime:
         return datetime.now(UTC)
+
+    def boottime(self) -> float:
+        if sys.platform == "linux":
+            return time.clock_gettime(time.CLOCK_BOOTTIME)
+        if sys.platform == "darwin":  # where `time.monotonic` is another clock, which stops
+            return time.clock_gettime(time.CLOCK_MONOTONIC)
+        return time.monotonic()  # of Windows: it goes on during sleep
 
 
 def iso_utc(moment: datetime) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 # Lone surrogates, control characters except tab and newline, marks of the direction of text.
-_UNPRINTABLE = re.compile(
-    "[\ud800-\udfff\\0-\\x08\\x0b-\\x1f\\x7f-\\x9f\u202a-\u202e\u2066-\u2069]"
-)
+_HIDDEN = "\ud800-\udfff\\0-\\x08\\x0b-\\x1f\\x7f-\\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+_UNPRINTABLE = re.compile(f"[{_HIDDEN}]")
+_NOT_IN_A_LINE = re.compile(f"[{_HIDDEN}\t\n\u2028\u2029]")
 
 
 def printable(text: str) -> str:
@@ -17,6 +17,11 @@ def printable(text: str) -> str:
     become U+FFFD.
     """
     return _UNPRINTABLE.sub("\ufffd", text)
+
+
+def printable_line(text: str) -> str:
+    """Return text as `printable`, in one line: a newline in a name could forge a message."""
+    return _NOT_IN_A_LINE.sub("\ufffd", text)
 
 
 class UserError(Exception):

@@ -61,10 +61,17 @@ class ScriptedSource(SourceBase):
         channels: int = 1,
         paced: bool = False,
         live: bool = True,
+        recorded: bool = False,
         reopenings: Iterable[Exception | Input | None] = (),
     ) -> None:
         self._info = Input(
-            InputKind.FILE, "scripted", sample_rate_hz, channels, paced=paced, live=live
+            InputKind.FILE,
+            "scripted",
+            sample_rate_hz,
+            channels,
+            paced=paced,
+            live=live,
+            recorded=recorded,
         )
         self._script = iter(script)
         self._clock = clock

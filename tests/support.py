@@ -43,16 +43,28 @@ class ManualClock:
 
     def __init__(self) -> None:
         self.now = 100.0
+        self.slept_s = 0.0
         self._start = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
 
+    def sleep(self, seconds: float) -> None:
+        """Let the computer sleep: only the monotonic time stands still."""
+        self.slept_s += seconds
+
+    def set_wall(self, seconds: float) -> None:
+        """Set the wall clock forward, or back."""
+        self._start += timedelta(seconds=seconds)
+
     def monotonic(self) -> float:
         return self.now
 
     def utc(self) -> datetime:
-        return self._start + timedelta(seconds=self.now - 100.0)
+        return self._start + timedelta(seconds=self.now - 100.0 + self.slept_s)
+
+    def boottime(self) -> float:
+        return self.now + self.slept_s
 
 
 class FaultyEngine:

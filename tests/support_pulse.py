@@ -88,10 +88,18 @@ class VirtualMicrophone(Closable):
         self.add_sink(SINK)
         self.set_default(SINK)
 
-    def add_sink(self, name: str, description: str = "Null Output") -> None:
+    def add_sink(
+        self,
+        name: str,
+        description: str = "Null Output",
+        *,
+        rate_hz: int = 44_100,
+        channels: int = 2,
+    ) -> None:
         """Add a sink that plays to nowhere, and its monitor."""
         added = self._pactl(
-            *("load-module", "module-null-sink", f"sink_name={name}", "rate=44100", "channels=2"),
+            *("load-module", "module-null-sink", f"sink_name={name}"),
+            *(f"rate={rate_hz}", f"channels={channels}"),
             f"sink_properties=\"device.description='{description}'\"",
         )
         added.check_returncode()

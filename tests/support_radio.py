@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import http.server
+import re
+import socket
+import struct
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +27,11 @@ class Answer:
         endless: send the body again and again until the client goes.
         mute: send nothing after the headers.
         stops: send nothing after the body, and keep the connection.
+        breaks_at: close the connection after this many bytes of the body; None sends all.
+        resets: break the connection off instead of closing it.
+        chunk: instead of a length, send the body as one chunk and then these bytes, which should be
+            the next chunk.
+        ranges: send a part of the body where one is asked for.
         login: "NAME:PASSWORD" without which the status is 401.
     """
 
@@ -35,6 +43,10 @@ class Answer:
     endless: bool = False
     mute: bool = False
     stops: bool = False
+    breaks_at: int | None = None
+    resets: bool = False
+    chunk: bytes | None = None
+    ranges: bool = False
     login: str | None = None
 
 
@@ -45,6 +57,7 @@ class Radio(http.server.ThreadingHTTPServer):
         address: of the server, without a slash at the end.
         answers: by path.
         requests: the paths asked for, in order.
+        starts: where in the body each answer starts, in order.
         logins: "NAME:PASSWORD" of each request, None without one.
     """
 
@@ -55,6 +68,7 @@ class Radio(http.server.ThreadingHTTPServer):
         self.address = f"http://127.0.0.1:{self.server_port}"
         self.answers: dict[str, Answer | list[Answer]] = {}
         self.requests: list[str] = []
+        self.starts: list[int] = []
         self.logins: list[str | None] = []
         self.stop = threading.Event()
 
@@ -82,18 +96,37 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if answer.login not in (None, login):
             header = {"WWW-Authenticate": 'Basic realm="radio"'}
             answer = Answer(b"log in", "text/plain", 401, header)
-        self.send_response(answer.status)
+        body, start = answer.body, 0
+        if answer.chunk is not None:
+            self.protocol_version = "HTTP/1.1"  # older ones have no chunks
+        wanted = re.match(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if answer.ranges and wanted:
+            start = int(wanted[1])
+            body = body[start:]
+        self.server.starts.append(start)
+        self.send_response(206 if answer.ranges and wanted else answer.status)
+        if answer.ranges:
+            self.send_header("Accept-Ranges", "bytes")
+        if answer.ranges and wanted:
+            total = len(answer.body)
+            self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
         self.send_header("Content-Type", answer.content_type)
         for name, value in answer.headers.items():
             self.send_header(name, value)
-        length = len(answer.body) if answer.length is None else answer.length
-        if length and not (answer.endless or answer.mute or answer.stops):
+        length = len(body) if answer.length is None else answer.length
+        if answer.chunk is not None:
+            self.send_header("Transfer-Encoding", "chunked")
+            body = b"%x\r\n%b\r\n%b" % (len(body), body, answer.chunk)
+        elif length and not (answer.endless or answer.mute or answer.stops):
             self.send_header("Content-Length", str(length))
         self.end_headers()
         if answer.mute:
             self.server.stop.wait(60)
             return
-        self.wfile.write(answer.body)
+        self.wfile.write(body if answer.breaks_at is None else body[: answer.breaks_at])
+        if answer.resets:
+            now = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
         while answer.endless and not self.server.stop.is_set():
             self.wfile.write(answer.body)
         if answer.stops:

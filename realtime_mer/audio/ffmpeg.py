@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import IO
 
+from realtime_mer.audio.conversion import Conversion
 from realtime_mer.audio.ffmpeg_messages import ffmpeg_reason
 from realtime_mer.audio.pcm import PcmFormat
 from realtime_mer.audio.pipe import PipeReader
@@ -87,7 +88,6 @@ class FfmpegDecoder:
         # flush_packets: do not let a live stream wait in ffmpeg's output buffer.
         command += ["-map", "0:a:0", "-c:a", "pcm_f32be", "-flush_packets", "1"]
         command += [] if output_rate_hz is None else ["-ar", str(output_rate_hz)]
-        command += [] if output_channels is None else ["-ac", str(output_channels)]
         command += ["-f", "au", "-"]
         self._process = subprocess.Popen(
             command,
@@ -108,8 +108,16 @@ class FfmpegDecoder:
         self._pipe = PipeReader(self._process.stdout, max(1, round(block_s * 48_000)) * 8)
         self._undecoded = b""
         self._closed = False
+        self._conversion: Conversion | None = None
         try:
             self._pcm = self._read_header(open_timeout_s, is_cancelled)
+            rate, channels = self._pcm.sample_rate_hz, self._pcm.channels
+            self._channels = output_channels or channels
+            if channels != self._channels:
+                # ffmpeg would play one channel in stereo at 0.7 of its level.
+                self._conversion = Conversion(
+                    rate, channels, to_rate_hz=rate, to_channels=self._channels
+                )
         except BaseException:
             self.close()
             raise
@@ -131,7 +139,7 @@ class FfmpegDecoder:
 
     @property
     def channels(self) -> int:
-        return self._pcm.channels
+        return self._channels
 
     @property
     def is_cut(self) -> bool:
@@ -167,7 +175,9 @@ class FfmpegDecoder:
         data, self._undecoded = self._undecoded[:complete], self._undecoded[complete:]
         samples = self._pcm.decode(data)
         self._decoded_frames += len(samples)
-        return Block(samples)
+        if self._conversion is not None:
+            samples = self._conversion.convert(samples)
+        return Block(samples) if len(samples) else None
 
     def close(self) -> None:
         """Stop ffmpeg and wait for its end; safe to call twice."""

@@ -7,8 +7,12 @@ import json
 import math
 import shutil
 import subprocess
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from realtime_mer.audio.ffmpeg import FfmpegDecoder
 from realtime_mer.audio.layout.types import Layout, tolerance_s
@@ -33,6 +37,7 @@ _OPTIONS = (
     *("-analyzeduration", "60000000", "-probesize", "50000000"),
 )
 _PROBE_TIMEOUT_S = 30.0
+_MAX_ANSWER_BYTES = 1_000_000
 _ENTRIES = (
     "format=format_name,duration,start_time,probe_score:"
     "stream=index,codec_type,duration,start_time,sample_rate:stream_tags=DURATION"
@@ -193,15 +198,9 @@ def _probe(address: str) -> _Probe:
         return _Probe()
     command = [program, "-v", "warning", *_OPTIONS, "-show_entries", _ENTRIES, "-of", "json"]
     try:
-        result = subprocess.run(
-            [*command, address],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PROBE_TIMEOUT_S,
-            check=False,
-        )
-        found = json.loads(result.stdout or b"{}")
-    except (OSError, ValueError, subprocess.TimeoutExpired):
+        answer, messages = _outputs([*command, address])
+        found = json.loads(answer or b"{}")
+    except (OSError, ValueError):
         return _Probe()
     container = found.get("format", {})
     streams = found.get("streams", [])
@@ -214,7 +213,7 @@ def _probe(address: str) -> _Probe:
     index, rate = int(audio.get("index", 0)), int(audio.get("sample_rate", 0))
     if rate < _MIN_RATE_HZ:
         return _Probe(problem=f"its sample rate is {rate} Hz; the file is damaged or not music")
-    if _IS_ESTIMATE in result.stderr.decode("utf-8", "replace"):
+    if _IS_ESTIMATE in messages.decode("utf-8", "replace"):
         return _Probe(sample_rate_hz=rate, index=index)
     start_s = _seconds(audio.get("start_time")) or 0.0
     late_s = max(0.0, start_s - (_seconds(container.get("start_time")) or 0.0))
@@ -228,6 +227,34 @@ def _probe(address: str) -> _Probe:
     if duration_s is None and end_s is not None:
         duration_s = end_s - start_s
     return _Probe(None, duration_s, rate, _seconds(container.get("duration")), index, late_s)
+
+
+def _outputs(command: Sequence[str]) -> tuple[bytes, bytes]:
+    """Return what a program writes to standard output and error.
+
+    It is killed when it takes too long or writes more than `_MAX_ANSWER_BYTES`: the tags of a file
+    may be as long as the file.
+    """
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+
+        def read(stream: IO[bytes]) -> bytes:
+            data = stream.read(_MAX_ANSWER_BYTES)
+            if len(data) == _MAX_ANSWER_BYTES:
+                process.kill()
+            return data
+
+        timer = threading.Timer(_PROBE_TIMEOUT_S, process.kill)
+        timer.start()
+        try:
+            with ThreadPoolExecutor(2) as pool:
+                answer, messages = pool.map(read, (process.stdout, process.stderr))
+        finally:
+            timer.cancel()
+    return answer, messages
 
 
 def _packet_times(address: str, stream_index: int) -> tuple[float, float]:

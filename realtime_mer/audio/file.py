@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from realtime_mer.audio.conversion import Conversion
 from realtime_mer.audio.encoded_format import TEXT, encoded_format
 from realtime_mer.audio.ffmpeg import INSTALL_HINT, FfmpegDecoder, ffmpeg_path
 from realtime_mer.audio.ffmpeg_file import (
@@ -105,8 +106,9 @@ def open_file(path: Path, *, loop: bool = False, block_s: float = 0.02) -> Sourc
 class LoopedFileSource(SourceBase):
     """A file that starts again at its end, without lost samples.
 
-    A file that was replaced plays from the next start on. If it is gone, or cannot be read because
-    it was changed meanwhile, `read` raises a recoverable `SourceLost`, and `reopen` opens it again.
+    A file that was replaced plays from the next start on, in the first sample rate and channels. If
+    it is gone, or cannot be read because it was changed meanwhile, `read` raises a recoverable
+    `SourceLost`, and `reopen` opens it again.
 
     Args:
         path: the file.
@@ -124,23 +126,24 @@ class LoopedFileSource(SourceBase):
         self._stamp = _stamp(path)
         self._source = open_file(path, block_s=block_s)
         self._info = replace(self._source.info, duration_s=None)
+        self._conversion: Conversion | None = None  # where the file was replaced by another format
 
     def read(self, timeout_s: float) -> Block | None:
         try:
             try:
-                return self._source.read(timeout_s)
+                block = self._source.read(timeout_s)
             except EndOfStream:
                 if self._is_closed:
                     raise
-            before = self._info
-            self.reopen()
-            if self._info != before:
-                reason = f"{before.name} was replaced by a file with another format"
-                raise SourceLost(reason, recoverable=True)
-            return self._source.read(timeout_s)
+                self.reopen()
+                block = self._source.read(timeout_s)
         except SourceLost as lost:
             is_changed = _stamp(self._path) != self._stamp
             raise SourceLost(str(lost), recoverable=lost.recoverable or is_changed) from None
+        if block is None or self._conversion is None:
+            return block
+        samples = self._conversion.convert(block.samples)
+        return replace(block, samples=samples) if len(samples) else None
 
     def reopen(self) -> None:
         stamp = _stamp(self._path)
@@ -153,7 +156,15 @@ class LoopedFileSource(SourceBase):
             self._source, self._stamp = source, stamp
             if self._is_closed:
                 source.close()
-        self._info = replace(source.info, duration_s=None)
+        new, info = source.info, self._info
+        self._conversion = None
+        if (new.sample_rate_hz, new.channels) != (info.sample_rate_hz, info.channels):
+            self._conversion = Conversion(
+                new.sample_rate_hz,
+                new.channels,
+                to_rate_hz=info.sample_rate_hz,
+                to_channels=info.channels,
+            )
 
     def close(self) -> None:
         with self._lock:

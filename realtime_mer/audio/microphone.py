@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime_mer.audio.conversion import Conversion
 from realtime_mer.audio.quiet import filter_c_messages, without_library_noise
 from realtime_mer.audio.sample_ring import SampleRing
 from realtime_mer.audio.sound_server import Recording, SoundServer, sound_server
@@ -260,6 +261,7 @@ class MicrophoneSource(SourceBase):
         self._same_name_count = len(_same_name(self._device, devices))
         channels = min(self._device.channels, _MAX_CHANNELS)
         self._stream: Any = None
+        self._conversion: Conversion | None = None
         self._closing: threading.Thread | None = None
         self._closed = False
         self._prepare(self._device.sample_rate_hz, channels)
@@ -305,7 +307,9 @@ class MicrophoneSource(SourceBase):
                 recoverable=True,
             )
         self._device = self._same_device(self._devices_now())
-        self._prepare(self._info.sample_rate_hz, self._info.channels)
+        # In its own format of today: a driver may refuse the one of before.
+        self._prepare(self._device.sample_rate_hz, min(self._device.channels, _MAX_CHANNELS))
+        self._conversion = self._new_conversion()
         self._start()
         if self._closed:  # meanwhile, by another thread
             self._stop()
@@ -343,8 +347,8 @@ class MicrophoneSource(SourceBase):
         if not unchanged or len(same) != self._same_name_count:
             raise SourceLost(
                 f"there were {self._same_name_count} input devices called '{name}' and now there "
-                f"are {len(same)}; choose one by its index and start again",
-                recoverable=False,
+                f"are {len(same)}; connect them as before, or start again with the index of one",
+                recoverable=True,
             )
         return unchanged[0]
 
@@ -356,6 +360,20 @@ class MicrophoneSource(SourceBase):
         self._arrived = 0.0
         self._ended = False
         self._idle_slices = 0
+        self._dropped = 0  # sample frames, not reported yet
+
+    def _new_conversion(self) -> Conversion | None:
+        """Return what converts the device's format to that of the session, if it differs."""
+        rate, channels = self._info.sample_rate_hz, self._info.channels
+        if (self._rate, self._ring.channels) == (rate, channels):
+            return None
+        try:
+            return Conversion(
+                self._rate, self._ring.channels, to_rate_hz=rate, to_channels=channels
+            )
+        except UserError as error:
+            reason = f"the input device '{self._device.name}' cannot be used now: {error}"
+            raise SourceLost(reason, recoverable=True) from None
 
     def _start(self) -> None:
         ring = self._ring
@@ -429,9 +447,17 @@ class MicrophoneSource(SourceBase):
         read = self._ring.read(self._rate)
         if read is None:
             return None
+        samples = read.samples
+        self._dropped += read.dropped_before
+        if self._conversion is not None:
+            samples = self._conversion.convert(samples)
+        if not len(samples):
+            return None
+        dropped = round(self._dropped * self._info.sample_rate_hz / self._rate)
+        self._dropped = 0
         overflows = self._overflows
         new, self._overflows_reported = overflows - self._overflows_reported, overflows
-        return Block(read.samples, read.dropped_before, new, self._arrived)
+        return Block(samples, dropped, new, self._arrived)
 
     def _count_idle_slice(self) -> None:
         """Count a wait without samples; after too many, report the device as gone.

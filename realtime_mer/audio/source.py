@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime_mer.closable import Closable
-from realtime_mer.errors import UserError, printable
+from realtime_mer.errors import UserError, printable_line
 
 Samples = NDArray[np.float32]
 """Audio, float32 [sample frames, channels], full scale at -1 and 1."""
@@ -35,13 +35,15 @@ class Input:
 
     Attributes:
         kind: the kind of source.
-        name: for display, valid Unicode: the name of the device or file, or the URL.
+        name: for display, one line of valid Unicode: the name of the device or file, or the URL.
         sample_rate_hz: sample frames per second of every block.
         channels: columns of every block.
         paced: the source delivers audio as fast as it is read (file, demo, a pipe that `cat` may
             feed), so a live reader must pace it to real time (`audio.pacing`).
         live: the audio is produced in real time (device, pipe, radio): it can stall or be lost.
         duration_s: length in seconds if it is known and the source ends there, else None.
+        recorded: a recording on a server: an outage of the connection loses nothing of it, since
+            `reopen` goes on where it broke off.
     """
 
     kind: InputKind
@@ -51,9 +53,18 @@ class Input:
     paced: bool
     live: bool
     duration_s: float | None = None
+    recorded: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "name", printable(self.name))
+        object.__setattr__(self, "name", printable_line(self.name))
+
+    @property
+    def passes(self) -> bool:
+        """Whether the audio of a moment without a reader is lost: that of a device or a station.
+
+        Files wait, and so do the writers of pipes.
+        """
+        return self.live and not self.recorded and self.kind is not InputKind.PCM
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,10 +98,14 @@ class SourceLost(UserError):
 
     Attributes:
         recoverable: `reopen()` may bring the same input back; retry with growing pauses.
+        retry_after_s: seconds that the server asks to wait before the next attempt, or None.
     """
 
-    def __init__(self, message: str, *, recoverable: bool) -> None:
+    def __init__(
+        self, message: str, *, recoverable: bool, retry_after_s: float | None = None
+    ) -> None:
         self.recoverable = recoverable
+        self.retry_after_s = retry_after_s
         super().__init__(message)
 
 

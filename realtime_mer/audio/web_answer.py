@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import http.client
 import queue
+import re
 import ssl
 import threading
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from email.message import Message
+from email.utils import parsedate_to_datetime
 from pathlib import PurePosixPath
 from typing import IO
 from urllib.parse import unquote, urlsplit
@@ -17,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from realtime_mer.audio.encoded_format import EncodedFormat, encoded_format
 from realtime_mer.audio.ffmpeg_messages import ffmpeg_reason, http_reason
 from realtime_mer.audio.playlist import MAX_BYTES, Playlist, recognise_playlist
-from realtime_mer.errors import UserError
+from realtime_mer.audio.source import SourceLost
 
 _HEAD_BYTES = 4096
 # Whatever else goes wrong may depend on how a program asks, so ffmpeg may try, too.
@@ -32,6 +35,8 @@ class WebAnswer:
         address: the address after redirections.
         is_finite: the server states a length, and names no radio station.
         playlist: the format of a playlist, None for anything else.
+        length: the stated length in bytes, as it is written; None without one.
+        resumes: whether the server sends a file from any place on (ranges of bytes).
         other: what it is if it is no stream, for example a web page. Text may describe a stream.
         body: of a playlist: all of it, at most `playlist.MAX_BYTES` + 1 bytes.
     """
@@ -41,6 +46,8 @@ class WebAnswer:
     playlist: Playlist | None
     other: EncodedFormat | None
     body: bytes
+    length: str | None
+    resumes: bool
 
 
 def look_at(address: str, *, timeout_s: float) -> WebAnswer | None:
@@ -50,10 +57,10 @@ def look_at(address: str, *, timeout_s: float) -> WebAnswer | None:
         The answer; None if it cannot be understood here, which need not hold for ffmpeg.
 
     Raises:
-        UserError: there is no answer in time, or it is an error; the message is the reason, as a
+        SourceLost: there is no answer in time, or it is an error; the message is the reason, as a
             part of a sentence.
     """
-    results: queue.Queue[WebAnswer | UserError | None] = queue.Queue()
+    results: queue.Queue[WebAnswer | SourceLost | None] = queue.Queue()
     # A thread, because neither the look-up of a name nor a slow answer obeys a time limit.
     threading.Thread(
         target=lambda: results.put(_answer(address, timeout_s)), name="web answer", daemon=True
@@ -61,13 +68,13 @@ def look_at(address: str, *, timeout_s: float) -> WebAnswer | None:
     try:
         result = results.get(timeout=timeout_s)
     except queue.Empty:
-        result = UserError(ffmpeg_reason(["timed out"], address=address))
-    if isinstance(result, UserError):
+        result = _lost(ffmpeg_reason(["timed out"], address=address))
+    if isinstance(result, SourceLost):
         raise result
     return result
 
 
-def _answer(address: str, timeout_s: float) -> WebAnswer | UserError | None:
+def _answer(address: str, timeout_s: float) -> WebAnswer | SourceLost | None:
     try:
         with _opener().open(_request(address), timeout=timeout_s) as response:
             return _read(response, response.url, response.headers)
@@ -76,15 +83,36 @@ def _answer(address: str, timeout_s: float) -> WebAnswer | UserError | None:
             if error.code < 400:
                 is_circle = "infinite loop" in str(error.msg)
                 target = "from address to address in a circle" if is_circle else "nowhere"
-                return UserError(f"the server sends {target}; check the address")
-            return UserError(http_reason(error.code)) if error.code in _FINAL_STATUS else None
+                return _lost(f"the server sends {target}; check the address")
+            if error.code not in _FINAL_STATUS:
+                return None
+            return _lost(http_reason(error.code), retry_after_s=_retry_after_s(error.headers))
     except http.client.RemoteDisconnected:
-        return UserError("the server closed the connection without an answer")
+        return _lost("the server closed the connection without an answer")
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         if isinstance(reason, ssl.SSLError) or not isinstance(reason, OSError):
             return None
-        return UserError(ffmpeg_reason([str(reason)], address=address))
+        return _lost(ffmpeg_reason([str(reason)], address=address))
+
+
+def _lost(reason: str, *, retry_after_s: float | None = None) -> SourceLost:
+    return SourceLost(reason, recoverable=True, retry_after_s=retry_after_s)
+
+
+def _retry_after_s(headers: Message) -> float | None:
+    """Return how many seconds the server asks to wait, or None.
+
+    A date is compared with the server's own, so the clocks need not agree.
+    """
+    text = headers.get("Retry-After", "").strip()
+    if re.fullmatch("[0-9]{1,9}", text):
+        return float(text)
+    try:
+        then, now = (parsedate_to_datetime(date) for date in (text, headers.get("Date", "")))
+        return max(0.0, (then - now).total_seconds())
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 class _RedirectHandler(urllib.request.HTTPRedirectHandler):
@@ -137,18 +165,21 @@ def _read(
 ) -> WebAnswer:
     content_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     suffix = PurePosixPath(unquote(urlsplit(address).path)).suffix
+    length = headers.get("Content-Length")
     is_radio = any(name.lower().startswith("icy-") for name in headers)
-    is_finite = headers.get("Content-Length") is not None and not is_radio
+    is_finite = length is not None and not is_radio
     other = EncodedFormat("a picture", False) if content_type.startswith("image/") else None
     named = recognise_playlist(b"x", suffix=suffix, content_type=content_type)
     is_stream = content_type.startswith(("audio/", "video/", "application/ogg"))
+    resumes = headers.get("Accept-Ranges", "").strip().lower() == "bytes"
+    answer = WebAnswer(address, is_finite, None, other, b"", length, resumes)
     if (is_stream and named is None and not is_finite) or "Content-Encoding" in headers:
-        return WebAnswer(address, is_finite, None, other, b"")
+        return answer
     head = response.read(_HEAD_BYTES)
     playlist = recognise_playlist(head, suffix=suffix, content_type=content_type)
     if playlist is not None:
-        return WebAnswer(address, is_finite, playlist, None, head + response.read(MAX_BYTES))
+        return replace(answer, playlist=playlist, other=None, body=head + response.read(MAX_BYTES))
     found = encoded_format(head)
     if found is not None and not found.is_audio:
-        other = found
-    return WebAnswer(address, is_finite, None, other, b"")
+        return replace(answer, other=found)
+    return answer

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from realtime_mer.audio.local_path import local_path
 from realtime_mer.commands.options import add_backend_argument, add_input_arguments, pcm_format
-from realtime_mer.errors import UserError
+from realtime_mer.errors import UserError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +60,9 @@ class Check:
     name: str
     status: Status
     detail: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", printable(self.detail))
 
 
 @dataclass(slots=True)

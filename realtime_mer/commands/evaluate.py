@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from realtime_mer.audio.local_path import local_path
 from realtime_mer.commands.options import add_data_argument, add_model_argument, data_sources
-from realtime_mer.errors import UserError
+from realtime_mer.errors import UserError, printable
 
 if TYPE_CHECKING:
     from mer_engine.datasets.types import Collection
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
             )
             reports.append(report)
             for sentence in (*collection.remarks, *(f"left out: {s}" for s in report.left_out)):
-                print(sentence, file=sys.stderr)
+                print(printable(sentence), file=sys.stderr)
             if report.left_out:
                 print(_summary(collection, args.split, report), file=sys.stderr)
     except (DataError, ModelError) as error:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from realtime_mer.core.types import Estimate
+from realtime_mer.errors import printable, printable_line
 from realtime_mer.live.history import History
 
 HISTORY_S = 600.0
@@ -24,10 +25,15 @@ STOPPED = "stopped"  # the reason of the `End` if the program stops listening
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A message to subscribers: a code for programs and a sentence for people."""
+    """A message to subscribers: a code for programs and a sentence for people (`printable`)."""
 
     code: str
     message: str
+
+    def __post_init__(self) -> None:
+        # Both may come from another server.
+        object.__setattr__(self, "code", printable_line(self.code))
+        object.__setattr__(self, "message", printable(self.message))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,9 @@ class End:
     """The end of a session: no more estimates follow."""
 
     reason: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", printable(self.reason))
 
 
 Item = Estimate | Notice | End

@@ -23,25 +23,31 @@ import numpy as np
 from mer_engine import Engine
 
 from realtime_mer.audio.pacing import Pacer
-from realtime_mer.audio.source import Block, EndOfStream, Input, Source, SourceLost
+from realtime_mer.audio.source import (
+    Block,
+    EndOfStream,
+    Input,
+    Source,
+    SourceLost,
+)
 from realtime_mer.clock import Clock, SystemClock
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.requests import Computation, run
 from realtime_mer.errors import UserError
+from realtime_mer.live.clock_watch import ClockWatch
 from realtime_mer.live.hub import STOPPED, End, Hub, Notice
+from realtime_mer.live.reception import Reception
+from realtime_mer.live.retry import Retry
 from realtime_mer.live.stats import Counter, Stats
 from realtime_mer.live.stream import LiveStream
 
 logger = logging.getLogger(__name__)
 
-FIRST_RETRY_S = 0.5
-LAST_RETRY_S = 10.0
 # A late stream catches up on at most this much audio at once, so that it can be stopped quickly.
 MAX_CATCH_UP_S = 10.0
 MAX_SPEED = 1000.0
 _STOP_POLL_S = 0.1
-_RESUMED_S = 1.0  # how much audio ends a stall: a decoder gives its rest when the stream breaks off
 _LAST_REOPENING_S = 1.0  # how long `stop` leaves a source to break off its `reopen`
 
 Wait = Callable[[float], bool]
@@ -104,10 +110,9 @@ class LiveRunner:
         self._done = threading.Event()
         self.error: Exception | None = None
         self._away = False  # from the loss of the input to its first block afterwards
-        self._pause = FIRST_RETRY_S
-        self._heard_until = 0.0  # when the last sample was available, or counted as missed
+        self._retry = Retry(self.clock)
         self._missed_s = 0.0  # since the input is away
-        self._resumed_s = _RESUMED_S  # seconds of audio since the last stall
+        self._waited_s = 0.0  # for the newest block
 
     def start(self) -> None:
         """Start the thread."""
@@ -115,7 +120,10 @@ class LiveRunner:
             raise RuntimeError("a runner can be started only once; create another one")
         self._stream = LiveStream(self.pipeline, self.hub, self.stats, live=self.info.live)
         self._pacer = self._new_pacer()
-        self._heard_until = self.clock.monotonic()
+        self._clock_watch = ClockWatch(self.clock)
+        self._reception = Reception(
+            self.clock.monotonic(), passes=self.info.passes, is_device=not self.info.paced
+        )
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
         self._thread.start()
 
@@ -196,7 +204,10 @@ class LiveRunner:
 
     def _step(self) -> None:
         """Read and process one block, or report a stall if none arrives."""
-        block = self._source.read(max(0.0, self._stream.due - self.clock.monotonic()))
+        began = self.clock.monotonic()
+        block = self._source.read(max(0.0, self._stream.due - began))
+        self._waited_s += self.clock.monotonic() - began
+        self._watch_clocks()
         if block is None:
             self._tick()
             return
@@ -209,17 +220,40 @@ class LiveRunner:
         self._process(block)
 
     def _tick(self) -> None:
+        self._watch_clocks()
         self._count_missed()
         self._stream.tick()
 
+    def _watch_clocks(self) -> None:
+        """Tell steps of the clocks; what a live input sent during sleep is lost."""
+        gap = self._clock_watch.look()
+        for notice in gap.notices:
+            self.hub.publish(notice)
+        if not gap.slept_s or not self.info.passes:
+            return
+        if self._away:
+            self._miss(gap.slept_s)
+        else:
+            self._skip(gap.slept_s)
+
     def _count_missed(self, until: float | None = None) -> None:
         """While the input is away, count the audio up to `until`, or up to now, as lost."""
-        if self._away:
+        if self._away and not self.info.recorded:
             now = self.clock.monotonic() if until is None else until
-            missed_s = max(0.0, now - self._heard_until)
-            self._heard_until += missed_s
-            self._missed_s += missed_s
-            self._stream.count_lost(round(missed_s * self.info.sample_rate_hz))
+            missed_s = max(0.0, now - self._reception.heard_until)
+            self._reception.heard_until += missed_s
+            self._miss(missed_s)
+
+    def _miss(self, seconds: float) -> None:
+        """Count audio as lost; the pipeline skips it when the input is back."""
+        self._missed_s += seconds
+        self._stream.count_lost(round(seconds * self.info.sample_rate_hz))
+
+    def _skip(self, seconds: float) -> None:
+        """Count audio as lost and move on over it."""
+        samples = round(seconds * self.info.sample_rate_hz)
+        self._stream.count_lost(samples)
+        self._compute(self._stream.skip_requests(samples))
 
     def _arrival_time(self, block: Block) -> float:
         """Return when the last sample of a block was available."""
@@ -238,7 +272,7 @@ class LiveRunner:
             # Process all waiting audio with a single update, so that the delay cannot grow.
             ended = self._read_backlog(blocks)
             arrived_at = self._arrival_time(blocks[-1])
-        self._hear(sum(len(b.samples) for b in blocks), arrived_at)
+        self._hear(sum(len(b.samples) + b.dropped_before for b in blocks), arrived_at)
         self._compute(
             self._stream.feed_requests(
                 block.samples if len(blocks) == 1 else np.concatenate([b.samples for b in blocks]),
@@ -252,13 +286,21 @@ class LiveRunner:
             raise ended
 
     def _hear(self, samples: int, arrived_at: float) -> None:
-        """Note until when audio was heard, for the case that the input is lost next."""
-        duration_s = samples / self.info.sample_rate_hz
-        self._resumed_s = duration_s + (0.0 if self._stream.stalled else self._resumed_s)
-        is_rest = self._resumed_s < _RESUMED_S
-        self._heard_until = (
-            min(arrived_at, self._heard_until + duration_s) if is_rest else arrived_at
+        """Note what arrived, and skip what turns out to be lost before it."""
+        lost_s = self._reception.hear(
+            samples / self.info.sample_rate_hz, arrived_at, waited_s=self._waited_s
         )
+        self._waited_s = 0.0
+        if lost_s:
+            self._skip(lost_s)
+        if (rate := self._reception.slow_rate()) is not None:
+            self.hub.publish(
+                Notice(
+                    "slow_input",
+                    f"{self.info.name} sends only {rate:.2f} s of audio per second, so the "
+                    "estimates come late; check the connection to it",
+                )
+            )
 
     def _read_backlog(self, blocks: list[Block]) -> Exception | None:
         """Append all waiting blocks to `blocks`; return the exception that ended the source."""
@@ -290,11 +332,11 @@ class LiveRunner:
         if not self._away:
             self._away = True
             self._missed_s = 0.0
-            self._pause = FIRST_RETRY_S
+            self._miss(self._reception.lose())
+            self._retry.lost(str(lost))
             self._stream.lose_input(f"{lost}; waiting for it to come back")
         while True:
-            retry_at = self.clock.monotonic() + self._pause
-            self._pause = min(2.0 * self._pause, LAST_RETRY_S)
+            retry_at = self.clock.monotonic() + self._retry.next_pause_s(lost.retry_after_s)
             while (now := self.clock.monotonic()) < retry_at:
                 if self._wait(max(0.0, min(retry_at, self._stream.due) - now)):
                     self._finish(STOPPED)
@@ -306,6 +348,10 @@ class LiveRunner:
                 if not again.recoverable:
                     self._give_up(again)
                     return False
+                lost = again
+                if self._retry.is_news(str(again)):
+                    message = f"{again}; still waiting for it to come back"
+                    self.hub.publish(Notice("input_lost", message))
                 continue
             if not is_open:
                 self._finish(STOPPED)
@@ -345,15 +391,15 @@ class LiveRunner:
         arrived_at = self.clock.monotonic() if block.captured_at is None else block.captured_at
         self._count_missed(arrived_at - len(block.samples) / self.info.sample_rate_hz)
         self._away = False
-        self._heard_until = arrived_at
+        self._retry.back()
+        self._reception.heard_until = arrived_at
         self.stats.add(Counter.REOPENS)
-        self._compute(self._stream.skip_requests(round(self._missed_s * self.info.sample_rate_hz)))
-        self.hub.publish(
-            Notice(
-                "input_back",
-                f"{self.info.name} is back; {self._missed_s:.1f} s of audio are missing",
-            )
-        )
+        what = "it goes on where it broke off"
+        if not self.info.recorded:
+            what = f"{self._missed_s:.1f} s of audio are missing"
+            samples = round(self._missed_s * self.info.sample_rate_hz)
+            self._compute(self._stream.skip_requests(samples))
+        self.hub.publish(Notice("input_back", f"{self.info.name} is back; {what}"))
 
     def _same_format(self) -> bool:
         """Return whether the input has its old format; otherwise end the session."""
@@ -387,3 +433,6 @@ class _FastClock:
 
     def utc(self) -> datetime:
         return self._clock.utc()
+
+    def boottime(self) -> float:
+        return self._clock.boottime() * self._speed

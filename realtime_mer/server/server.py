@@ -33,6 +33,7 @@ from realtime_mer.audio.source import Input, InputKind
 from realtime_mer.clock import Clock, SystemClock, iso_utc
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.errors import UserError
+from realtime_mer.live.clock_watch import ClockWatch
 from realtime_mer.live.hub import Hub, Notice
 from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.session_pool import MAX_SESSIONS, SessionPool
@@ -675,13 +676,22 @@ class MerServer:
 
     async def _send_periodic_health(self) -> None:
         published_note = self.backend_note
+        clock_watch = ClockWatch(self.clock)
         while True:
             await asyncio.sleep(HEALTH_PERIOD_S)
+            for notice in clock_watch.look().notices:
+                self._publish_to_clients(notice)
             if self.backend_note != published_note:
                 published_note = self.backend_note
                 self._own_channel.hub.publish(Notice(BACKEND_NOTICE, published_note))
             for broadcaster in self._broadcasters.values():
                 broadcaster.broadcast_health()
+
+    def _publish_to_clients(self, notice: Notice) -> None:
+        """Publish in every session; the runner does so in its own."""
+        for broadcaster in self._broadcasters.values():
+            if self._runner is None or broadcaster.channel is not self._own_channel:
+                broadcaster.channel.hub.publish(notice)
 
 
 def binding_warning(host: str) -> str | None:

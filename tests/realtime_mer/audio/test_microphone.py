@@ -156,6 +156,8 @@ class FakePortAudio:
         self.names = ["HDA Intel", "USB Audio"]
         self.listed = list(self.names)  # the devices when PortAudio last started
         self.refuse = False
+        self.rate_hz = 48_000
+        self.channels: int | None = None
         self.streams: list[SimpleNamespace] = []
         self.default = SimpleNamespace(device=(0, -1))
 
@@ -168,8 +170,8 @@ class FakePortAudio:
                 "index": index,
                 "name": name,
                 "hostapi": 0,
-                "max_input_channels": 8 if "USB" in name else 1,
-                "default_samplerate": 48_000.0,
+                "max_input_channels": self.channels or (8 if "USB" in name else 1),
+                "default_samplerate": float(self.rate_hz),
             }
             for index, name in enumerate(self.listed)
         ]
@@ -283,8 +285,41 @@ def test_a_different_device_is_never_opened_instead(portaudio: FakePortAudio) ->
     portaudio.streams[-1].finished_callback()
     with pytest.raises(SourceLost, match=r"there were 2 .* now there are 1") as lost:
         source.reopen()
-    assert not lost.value.recoverable
+    assert lost.value.recoverable
     assert len(portaudio.streams) == 1
+    portaudio.names = ["USB Audio", "USB Audio"]
+    source.reopen()
+    assert portaudio.streams[-1].device == 1
+    source.close()
+
+
+@pytest.mark.parametrize(("rate_hz", "name"), [(16_000, "USB Audio"), (96_000, "HDA Intel")])
+def test_a_device_that_comes_back_with_another_format_is_converted(
+    portaudio: FakePortAudio, rate_hz: int, name: str
+) -> None:
+    source = MicrophoneSource(name)
+    info = source.info
+    portaudio.unplug(name)
+    portaudio.names.append(name)
+    portaudio.rate_hz = rate_hz
+    portaudio.channels = 2 if info.channels == 1 else 1
+    source.reopen()
+    assert source.info == info
+    assert portaudio.streams[-1].samplerate == rate_hz
+    parts: list[Block] = []
+    for _ in range(10):
+        portaudio.send(frames(rate_hz // 10, channels=portaudio.channels))
+        while (block := source.read(0)) is not None:
+            parts.append(block)
+    heard = np.concatenate([block.samples for block in parts])
+    assert heard.shape == (pytest.approx(48_000, abs=500), info.channels)
+    assert heard[4_800:] == pytest.approx(0.5, abs=0.01)
+    assert all(block.dropped_before == 0 for block in parts)
+    for _ in range(3):
+        portaudio.send(frames(rate_hz, channels=portaudio.channels))
+    block = source.read(0)
+    assert block is not None
+    assert block.dropped_before == 48_000  # of three seconds, the ring holds two
     source.close()
 
 

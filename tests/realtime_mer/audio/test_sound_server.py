@@ -39,8 +39,8 @@ class TwoSinks:
         server.play(self._path(OTHER_HZ))
         self.add()
 
-    def add(self) -> None:
-        self.server.add_sink("wanted", "Küche")
+    def add(self, *, rate_hz: int = RATE_HZ, channels: int = 2) -> None:
+        self.server.add_sink("wanted", "Küche", rate_hz=rate_hz, channels=channels)
         self.server.play(self._path(WANTED_HZ), "wanted")
 
     def remove(self) -> None:
@@ -161,6 +161,17 @@ def test_a_removed_source_is_not_replaced_and_comes_back(sinks: TwoSinks) -> Non
             assert lost.value.recoverable
             sinks.add()
             reopen(source)
+
+
+def test_a_source_that_comes_back_with_another_format_is_converted(sinks: TwoSinks) -> None:
+    with MicrophoneSource("monitor of küche") as source:
+        info = source.info
+        listen_to_wanted(source)
+        sinks.remove()
+        listen_to_the_end(source, "the input device 'Monitor of Küche' is gone")
+        sinks.add(rate_hz=22_050, channels=1)
+        reopen(source)
+        assert source.info == info
 
 
 def test_default_means_the_default_at_the_start(sinks: TwoSinks) -> None:

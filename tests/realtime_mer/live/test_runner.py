@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
@@ -26,6 +27,7 @@ from support import ManualClock, music, values
 
 from realtime_mer.audio.pcm import PcmFormat, PcmSource
 from realtime_mer.audio.source import Block, Input, InputKind, SourceLost
+from realtime_mer.clock import iso_utc
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.types import Estimate, State
@@ -35,6 +37,12 @@ from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.stats import Counter
 
 RATE = 16_000
+
+
+@pytest.fixture(autouse=True)
+def longest_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the random part out of the pauses between attempts."""
+    monkeypatch.setattr(random, "random", lambda: 0.0)
 
 
 def offline(engine: Engine, samples: NDArray[np.float32]) -> list[Estimate]:
@@ -232,6 +240,70 @@ def test_a_lost_device_is_reopened_with_growing_pauses(engine: Engine) -> None:
     assert runner.stats.loss_text() == "35.5 s of audio missing"
 
 
+def test_a_new_reason_is_told_at_most_once_a_minute(engine: Engine) -> None:
+    """A station that does not answer, then has nothing at its address for two minutes."""
+    clock = ManualClock()
+    gone = SourceLost("nothing is at this address (404)", recoverable=True)
+    source = ScriptedSource(
+        [*as_blocks(music(1.0, RATE)), lost(), *as_blocks(music(1.0, RATE))],
+        clock,
+        reopenings=[lost(), *[gone] * 14, None],
+    )
+    items, _ = run_script(source, engine, clock)
+    assert source.reopened_at[-1] - 101.0 > 120.0
+    assert codes(items) == ["input_lost", "input_lost", "input_back"]
+    assert messages(items)[1] == (
+        "nothing is at this address (404); still waiting for it to come back"
+    )
+
+
+def test_the_pause_that_a_server_asks_for_is_kept(engine: Engine) -> None:
+    clock = ManualClock()
+    busy = SourceLost("busy", recoverable=True, retry_after_s=45.0)
+    endless = SourceLost("busy", recoverable=True, retry_after_s=1e9)
+    source = ScriptedSource(
+        [lost(), *as_blocks(music(1.0, RATE))], clock, reopenings=[busy, lost(), endless, None]
+    )
+    run_script(source, engine, clock)
+    assert np.diff(source.reopened_at) == pytest.approx([45.0, 2.0, 600.0])
+
+
+def test_an_input_that_is_lost_at_once_again_is_not_reopened_faster(engine: Engine) -> None:
+    clock = ManualClock()
+    short, long = as_blocks(music(1.0, RATE)), as_blocks(music(11.0, RATE))
+    script: list[Step] = [*short, lost(), *short, lost(), *short, lost(), *long, lost(), *short]
+    source = ScriptedSource(script, clock, reopenings=[None] * 4)
+    run_script(source, engine, clock)
+    assert np.diff(source.reopened_at) == pytest.approx([1.0 + 1.0, 1.0 + 2.0, 11.0 + 0.5])
+
+
+def test_pauses_differ_between_listeners(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random, "random", lambda: 1.0)
+    clock = ManualClock()
+    source = ScriptedSource([lost(), *as_blocks(music(1.0, RATE))], clock, reopenings=[None])
+    run_script(source, engine, clock)
+    assert source.reopened_at == pytest.approx([100.4])
+
+
+def test_a_recording_on_a_server_loses_nothing(engine: Engine) -> None:
+    """It goes on where it broke off, and the computer may sleep."""
+    clock = ManualClock()
+    samples = music(4.0, RATE)
+    parts = as_blocks(samples)
+    source = ScriptedSource(
+        [*parts[:100], lost(), lambda: clock.sleep(60.0), *parts[100:]],
+        clock,
+        reopenings=[None],
+        recorded=True,
+    )
+    items, runner = run_script(source, engine, clock)
+    assert codes(items) == ["input_lost", "computer_slept", "input_back"]
+    assert messages(items)[-1] == "scripted is back; it goes on where it broke off"
+    assert all(count == 0 for count in runner.stats.losses().values())
+    heard = [e for e in estimates(items) if e.state is not State.STALLED]
+    np.testing.assert_allclose(values(heard), values(offline(engine, samples)), atol=1e-5)
+
+
 def test_a_device_is_back_with_its_first_block(engine: Engine) -> None:
     """A device may open and deliver nothing, as a suspended one does."""
     clock = ManualClock()
@@ -270,12 +342,138 @@ def test_the_stall_before_the_rest_of_a_decoder_is_missing_too(engine: Engine) -
     assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(missed_s * RATE, abs=RATE / 10)
 
 
-def test_a_stall_that_ends_is_not_missing(engine: Engine) -> None:
+@pytest.mark.parametrize("stopped", [False, True])
+@pytest.mark.parametrize("paced", [False, True])
+def test_a_device_loses_a_gap_and_a_station_sends_it_later(
+    engine: Engine, paced: bool, stopped: bool
+) -> None:
+    """For 20 s, no audio arrives, or the program is stopped."""
     clock = ManualClock()
-    script = [*as_blocks(music(1.0, RATE)), *[None] * 20, *as_blocks(music(2.0, RATE)), lost()]
-    source = ScriptedSource([*script, *as_blocks(music(1.0, RATE))], clock, reopenings=[None])
-    _, runner = run_script(source, engine, clock)
-    assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(0.5 * RATE, abs=RATE / 10)
+    gap: list[Step] = [lambda: clock.advance(20.0)] if stopped else [None] * 20
+    script = [*as_blocks(music(1.0, RATE)), *gap, *as_blocks(music(2.0, RATE))]
+    items, runner = run_script(ScriptedSource(script, clock, paced=paced), engine, clock)
+    lost_s = 0.0 if paced else clock.now - 100.0 - 3.0
+    assert clock.now > 120.0
+    assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(lost_s * RATE, abs=RATE / 10)
+    assert estimates(items)[-1].t == pytest.approx(3.0 + lost_s, abs=1.0)
+
+
+def test_a_gap_is_lost_with_the_connection(engine: Engine) -> None:
+    """The station was 20 s late, and a new connection starts in the present."""
+    clock = ManualClock()
+    script: list[Step] = [*as_blocks(music(1.0, RATE)), lambda: clock.advance(20.0)]
+    script += [*as_blocks(music(5.0, RATE)), lost(), *as_blocks(music(2.0, RATE))]
+    source = ScriptedSource(script, clock, paced=True, reopenings=[None])
+    items, runner = run_script(source, engine, clock)
+    assert messages(items)[-1].endswith("s of audio are missing")
+    # Up to a second of audio may be played ahead of time.
+    assert runner.stats[Counter.DROPPED_SAMPLES] / RATE == pytest.approx(20.5, abs=1.1)
+
+
+def test_what_a_device_kept_during_a_gap_is_not_lost(engine: Engine) -> None:
+    """The program is stopped for 20 s; then two seconds arrive at once, and 10 s are dropped."""
+    clock = ManualClock()
+    kept = Block(music(2.0, RATE), dropped_before=10 * RATE)
+    script: list[Step] = [lambda: clock.advance(18.0), kept, *as_blocks(music(2.0, RATE))]
+    source = ScriptedSource([*as_blocks(music(1.0, RATE)), *script], clock)
+    items, runner = run_script(source, engine, clock)
+    assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(18.0 * RATE, abs=RATE / 10)
+    assert estimates(items)[-1].t == pytest.approx(23.0, abs=0.6)
+
+
+def test_a_device_that_starts_late_has_lost_nothing(engine: Engine) -> None:
+    clock = ManualClock()
+    script: list[Step] = [*[None] * 8, *as_blocks(music(3.0, RATE))]
+    _, runner = run_script(ScriptedSource(script, clock), engine, clock)
+    assert runner.stats[Counter.DROPPED_SAMPLES] == 0
+
+
+@pytest.mark.parametrize("length", [320, 14_400])
+@pytest.mark.parametrize("paced", [False, True])
+def test_an_input_at_half_speed_is_told_once(engine: Engine, paced: bool, length: int) -> None:
+    clock = ManualClock()
+    script: list[Step] = []
+    for block in as_blocks(music(30.0, RATE), (length,)):
+        wait_s = (2 if paced else 1) * length / RATE
+
+        def wait(seconds: float = wait_s) -> None:
+            clock.advance(seconds)
+
+        script += [wait, block]
+    items, runner = run_script(ScriptedSource(script, clock, paced=paced), engine, clock)
+    assert clock.now - 100.0 == pytest.approx(60.0, rel=0.03)
+    assert codes(items) == ["slow_input"]
+    assert "scripted sends only 0.50 s of audio per second" in messages(items)[0]
+    assert runner.stats[Counter.DROPPED_SAMPLES] == 0
+
+
+def test_a_slow_reader_is_not_a_slow_input(engine: Engine) -> None:
+    clock = ManualClock()
+
+    class SlowEngine:
+        info, backend = engine.info, engine.backend
+
+        def infer(self, frames, cached_maps, past):  # type: ignore[no-untyped-def]
+            clock.advance(0.9)
+            return engine.infer(frames, cached_maps, past)
+
+    source = ScriptedSource(as_blocks(music(30.0, RATE)), clock, paced=True)
+    items, _ = run_script(source, SlowEngine(), clock, config=PipelineConfig(hop_s=0.5))
+    assert clock.now - 100.0 > 50.0
+    assert codes(items) == []
+
+
+@pytest.mark.parametrize("paced", [False, True])
+def test_an_input_in_bursts_is_not_slow(engine: Engine, paced: bool) -> None:
+    """Audio of 0.9 s every 0.9 s."""
+    clock = ManualClock()
+    script: list[Step] = []
+    for part in as_blocks(music(40.0, RATE), (14_400,)):
+        script += [*([lambda: clock.advance(0.9)] if paced else []), part]
+    items, _ = run_script(ScriptedSource(script, clock, paced=paced), engine, clock)
+    assert codes(items) == []
+
+
+@pytest.mark.parametrize(("live", "lost_s"), [(True, 90.0), (False, 0.0)])
+def test_a_live_input_loses_what_was_sent_while_the_computer_slept(
+    engine: Engine, live: bool, lost_s: float
+) -> None:
+    clock = ManualClock()
+    head, tail = as_blocks(music(2.0, RATE)), as_blocks(music(2.0, RATE, seed=1))
+    source = ScriptedSource([*head, lambda: clock.sleep(90.0), *tail], clock, live=live)
+    items, runner = run_script(source, engine, clock)
+    assert codes(items) == ["computer_slept"]
+    assert runner.stats[Counter.DROPPED_SAMPLES] == lost_s * RATE
+    assert estimates(items)[-1].t == pytest.approx(4.0 + lost_s)
+    assert estimates(items)[-1].utc == iso_utc(clock.utc())
+
+
+def test_sleep_while_a_device_is_away_is_missing_too(engine: Engine) -> None:
+    clock = ManualClock()
+    head, tail = as_blocks(music(2.0, RATE)), as_blocks(music(2.0, RATE, seed=1))
+    source = ScriptedSource(
+        [*head, lost(), None, lambda: clock.sleep(90.0), *tail], clock, reopenings=[None]
+    )
+    items, runner = run_script(source, engine, clock)
+    assert codes(items) == ["input_lost", "computer_slept", "input_back"]
+    missed_s = clock.boottime() - 100.0 - 4.0
+    assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(missed_s * RATE, abs=RATE / 10)
+    assert messages(items)[-1] == f"scripted is back; {missed_s:.1f} s of audio are missing"
+    assert estimates(items)[-1].t == pytest.approx(4.0 + missed_s, abs=0.6)
+
+
+def test_a_clock_that_is_set_changes_only_the_times_of_day(engine: Engine) -> None:
+    clock = ManualClock()
+    samples = music(4.0, RATE)
+    parts = as_blocks(samples)
+    script: list[Step] = [*parts[:100], lambda: clock.set_wall(-3600.0), *parts[100:]]
+    items, runner = run_script(ScriptedSource(script, clock), engine, clock)
+    assert codes(items) == ["clock_changed"]
+    assert [e.utc[11:16] for e in estimates(items)] == ["03:04", "03:04", "02:04", "02:04"]
+    np.testing.assert_allclose(
+        values(estimates(items)), values(offline(engine, samples)), atol=1e-5
+    )
+    assert all(count == 0 for count in runner.stats.losses().values())
 
 
 def test_what_is_missing_grows_while_a_device_is_away_and_counts_at_the_end(
