@@ -28,8 +28,10 @@ from realtime_mer.clock import Clock, SystemClock
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.requests import Computation, run
-from realtime_mer.errors import UserError
+from realtime_mer.errors import EngineError, UserError
+from realtime_mer.live.engine_watch import EngineWatch
 from realtime_mer.live.hub import STOPPED, End, Hub, Notice
+from realtime_mer.live.load_shedding import LoadShedding, rates
 from realtime_mer.live.stats import Counter, Stats
 from realtime_mer.live.stream import LiveStream
 
@@ -68,6 +70,9 @@ class LiveRunner:
     Attributes:
         error: what ended the stream, None after the end of the audio or `stop`. Set before the end
             is published.
+        level: index of the current rate in `load_shedding.rates`; 0 is the full rate.
+        relieve: lowers the rates of less important streams when this one is slow, as
+            `LoadShedding.adjust` takes it; None if there are none.
     """
 
     def __init__(
@@ -87,14 +92,20 @@ class LiveRunner:
         self.info: Input = source.info
         self.clock = clock or SystemClock()
         self.stats = stats or Stats()
+        hop_s = (config or PipelineConfig()).hop_s
+        self.watch = EngineWatch.of(engine, hop_s=hop_s, stats=self.stats)
         self.pipeline = Pipeline(
-            engine,
+            self.watch,
             sample_rate_hz=self.info.sample_rate_hz,
             channels=self.info.channels,
             config=config,
             clock=self.clock,
         )
-        self.hub = Hub(hop_s=self.pipeline.config.hop_s)
+        self.hub = Hub(hop_s=hop_s)
+        self.level = self.last_change = 0
+        self.relieve: Callable[[float], bool] | None = None
+        self._rates = rates(hop_s)
+        self._shedding = LoadShedding(hop_s, self.clock.monotonic())
         self._source = source
         self._speed = speed
         self._log_errors = log_errors
@@ -120,16 +131,30 @@ class LiveRunner:
         self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """Stop the thread and close the source. Callable more than once and from any thread."""
+        """Stop the thread and close the source. Callable more than once and from any thread.
+
+        A thread that hangs in the engine is left behind; `error` is then an `EngineError`.
+        """
         self._stop.set()
         self._source.close()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout_s)
+        if self._thread is None or self._thread is threading.current_thread():
+            return
+        stuck = self.watch.join([self._thread], timeout_s)
+        if stuck and not self._done.is_set():
+            self.error = EngineError(stuck)
+            self.hub.publish(Notice("engine_stalled", stuck))
+            self.hub.publish(End(stuck))
+            self._done.set()
 
     @property
     def stalled(self) -> bool:
         """Whether no audio arrives at present."""
         return self._thread is not None and not self._done.is_set() and self._stream.stalled
+
+    @property
+    def slowed(self) -> Notice | None:
+        """The notice of the current lower rate; None at the full rate. Callable from any thread."""
+        return None if self._thread is None else self._stream.slowed
 
     @property
     def ended(self) -> bool:
@@ -160,7 +185,8 @@ class LiveRunner:
 
     def _run(self) -> None:
         try:
-            self._listen()
+            with self.watch.running():
+                self._listen()
         except Exception as error:
             self.error = error
             # Subscribers must not wait forever because of an internal error.
@@ -188,7 +214,8 @@ class LiveRunner:
         self._finish(STOPPED)
 
     def _compute(self, computation: Computation[None]) -> None:
-        run(self.pipeline.engine, computation)
+        with self.watch.turn([self._stream]):
+            run(self.watch, computation)
 
     def _finish(self, reason: str) -> None:
         self._count_missed()
@@ -231,7 +258,9 @@ class LiveRunner:
 
     def _process(self, block: Block) -> None:
         arrived_at = self._arrival_time(block)
-        late = self.clock.monotonic() - arrived_at > self._stream.hop_s
+        began = self.clock.monotonic()
+        self._adjust_rate(began)
+        late = began - arrived_at > self._rates[self.level] * self._stream.hop_s
         blocks = [block]
         ended: Exception | None = None
         if late:
@@ -248,8 +277,18 @@ class LiveRunner:
                 only_latest=late,
             )
         )
+        self._shedding.observe(max(0.0, began - arrived_at), self.clock.monotonic() - began)
         if ended is not None:
             raise ended
+
+    def _adjust_rate(self, now: float) -> None:
+        """Lower the rate, or raise it again, by the standing wait of the blocks before this one.
+
+        A single late block, for example after the process was stopped, is no standing wait: the
+        blocks that follow it at once are not late.
+        """
+        self._shedding.adjust([self], 1, now, self.relieve)
+        self._stream.slow_down(self._rates[self.level])
 
     def _hear(self, samples: int, arrived_at: float) -> None:
         """Note until when audio was heard, for the case that the input is lost next."""
