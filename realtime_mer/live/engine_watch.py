@@ -151,9 +151,10 @@ class EngineWatch:
                 self._waiting.append(waiting)
             if self._runs == 1:
                 self._stopped = threading.Event()
-                threading.Thread(
+                self._thread = threading.Thread(
                     target=self._watch, args=(self._stopped,), name="engine watch", daemon=True
-                ).start()
+                )
+                self._thread.start()
         try:
             yield
         finally:
@@ -161,8 +162,11 @@ class EngineWatch:
                 self._runs -= 1
                 if waiting is not None:
                     self._waiting.remove(waiting)
-                if self._runs == 0:
+                last = self._thread if self._runs == 0 else None
+                if last is not None:
                     self._stopped.set()
+            if last is not None:
+                last.join()
 
     @contextlib.contextmanager
     def turn(self, streams: Sequence[Waiting]) -> Iterator[None]:

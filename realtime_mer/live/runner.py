@@ -106,6 +106,7 @@ class LiveRunner:
         self.relieve: Callable[[float], bool] | None = None
         self._rates = rates(hop_s)
         self._shedding = LoadShedding(hop_s, self.clock.monotonic())
+        self._adjust_at = 0.0
         self._source = source
         self._speed = speed
         self._log_errors = log_errors
@@ -260,7 +261,8 @@ class LiveRunner:
         arrived_at = self._arrival_time(block)
         began = self.clock.monotonic()
         self._adjust_rate(began)
-        late = began - arrived_at > self._rates[self.level] * self._stream.hop_s
+        wait_s = max(0.0, began - arrived_at)
+        late = wait_s > self._rates[self.level] * self._stream.hop_s
         blocks = [block]
         ended: Exception | None = None
         if late:
@@ -277,7 +279,7 @@ class LiveRunner:
                 only_latest=late,
             )
         )
-        self._shedding.observe(max(0.0, began - arrived_at), self.clock.monotonic() - began)
+        self._shedding.observe(wait_s, self.clock.monotonic() - began)
         if ended is not None:
             raise ended
 
@@ -287,8 +289,14 @@ class LiveRunner:
         A single late block, for example after the process was stopped, is no standing wait: the
         blocks that follow it at once are not late.
         """
+        if now < self._adjust_at:
+            return
+        before = self.level
         self._shedding.adjust([self], 1, now, self.relieve)
-        self._stream.slow_down(self._rates[self.level])
+        if self.level != before:
+            # What has piled up at the old rate says nothing about the new one.
+            self._adjust_at = now + 2.0 * self._rates[self.level] * self._stream.hop_s
+            self._stream.slow_down(self._rates[self.level])
 
     def _hear(self, samples: int, arrived_at: float) -> None:
         """Note until when audio was heard, for the case that the input is lost next."""
