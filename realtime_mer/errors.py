@@ -37,6 +37,15 @@ class UserError(Exception):
         super().__init__(printable(message))
 
 
+class EngineError(UserError):
+    """The engine failed: it raised an error, or returned numbers that are not finite, twice.
+
+    Nothing that the user gave was wrong, so the exit code is that of a fault.
+    """
+
+    exit_code = 1
+
+
 class BadSamplesError(UserError):
     """A block of audio contains values that cannot be samples: NaN, infinite or far too large.
 

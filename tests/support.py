@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -70,6 +71,8 @@ class ManualClock:
 class FaultyEngine:
     """An engine of which the given calls return a number that is not finite, in one output.
 
+    A call that is repeated at once with the same arrays is the same call.
+
     Args:
         engine: computes everything else.
         field: name of the output in `Inference`.
@@ -83,6 +86,7 @@ class FaultyEngine:
         self.info, self.backend = engine.info, engine.backend
         self._engine, self._field, self._faulty, self._value = engine, field, set(calls), value
         self.calls = 0
+        self._newest: NDArray[np.float32] | None = None
 
     def infer(
         self,
@@ -91,12 +95,62 @@ class FaultyEngine:
         past: NDArray[np.float32],
     ) -> Inference:
         inference = self._engine.infer(frames, cached_maps, past)
-        self.calls += 1
+        self.calls += frames is not self._newest
+        self._newest = frames
         if self.calls - 1 not in self._faulty:
             return inference
         output = getattr(inference, self._field).copy()
         output[..., -1] = self._value
         return inference._replace(**{self._field: output})
+
+
+class FaultInjector:
+    """A real engine whose calls fail, hang or take time when a test says so.
+
+    Attributes:
+        calls: number of calls so far, repeated ones included.
+        failing: numbers of the calls that fail, from 0.
+        error: raised by every call; None for none.
+        before: called before each call, for example to advance a clock.
+        hangs: set while a call hangs.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.info, self.backend = engine.info, engine.backend
+        self._engine = engine
+        self.calls = 0
+        self.failing: Container[int] = ()
+        self.error: Exception | None = None
+        self.before: Callable[[], None] = lambda: None
+        self.hangs = threading.Event()
+        self._may_return = threading.Event()
+        self._may_return.set()
+
+    def hang(self) -> None:
+        """Let the next call hang until `release`."""
+        self._may_return.clear()
+
+    def release(self) -> None:
+        """Let all calls return again."""
+        self._may_return.set()
+
+    def infer(
+        self,
+        frames: NDArray[np.float32],
+        cached_maps: NDArray[np.float32],
+        past: NDArray[np.float32],
+    ) -> Inference:
+        self.calls += 1
+        self.before()
+        if not self._may_return.is_set():
+            self.hangs.set()
+            self._may_return.wait()
+            self.hangs.clear()
+        if self.error is not None:
+            raise self.error
+        if self.calls - 1 in self.failing:
+            raise RuntimeError("the injected fault\nand its details")
+        return self._engine.infer(frames, cached_maps, past)
 
 
 def music(

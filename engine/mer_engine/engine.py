@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mer_engine.errors import ModelError
+from mer_engine.errors import ModelError, NotFiniteError
 from mer_engine.model_file import DIMENSIONS, ModelInfo
 
 Announce = Callable[[str], None]
@@ -54,6 +54,24 @@ class Inference(NamedTuple):
         )
 
 
+def finite_inference(
+    engine: Engine,
+    frames: NDArray[np.float32],
+    cached_maps: NDArray[np.float32],
+    past: NDArray[np.float32],
+) -> Inference:
+    """Call `Engine.infer` and check its outputs.
+
+    Raises:
+        NotFiniteError: the engine returned a number that is not finite.
+        Exception: whatever the engine raises.
+    """
+    inference = engine.infer(frames, cached_maps, past)
+    if not all(output is None or np.isfinite(output).all() for output in inference):
+        raise NotFiniteError("it returned numbers that are not finite")
+    return inference
+
+
 def output_names(info: ModelInfo) -> tuple[str, ...]:
     """Return the names of the graph's outputs, in the order of `Inference`."""
     return Inference._fields if info.sounds else Inference._fields[:-1]
@@ -63,7 +81,11 @@ class Engine(Protocol):
     """Runs the network. Safe to call from several threads."""
 
     info: ModelInfo
-    backend: str
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend that runs."""
+        ...
 
     def infer(
         self,

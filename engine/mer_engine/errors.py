@@ -14,5 +14,9 @@ class BackendError(ModelError):
     """A backend is not available here, or did not pass the parity gate."""
 
 
+class NotFiniteError(BackendError):
+    """A backend returned numbers that are not finite."""
+
+
 class NotCompiledError(BackendError):
     """There is a card, but no engine was compiled for it."""

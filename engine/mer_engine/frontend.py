@@ -222,6 +222,11 @@ class FrontEnd:
         signal = np.concatenate((self._tail, samples), dtype=np.float32)
         return Excerpt(signal, self._phase, self._last_chroma)
 
+    def silent_frames(self, excerpt: Excerpt) -> NDArray[np.float32]:
+        """Return frames of silence in place of those of an excerpt: float32 [frames, width]."""
+        count = _count(excerpt, self.config, self._tables)
+        return np.zeros((count, self.config.width), dtype=np.float32)
+
     def accept(self, excerpt: Excerpt, frames: NDArray[np.float32]) -> None:
         """Advance the stream to the end of an excerpt.
 

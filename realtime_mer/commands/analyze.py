@@ -148,6 +148,7 @@ def _report(failures: list[Exception], jobs: list[_Job]) -> int:
     for failure in failures:
         if not isinstance(failure, UserError):  # a fault of this program
             raise failure from summary
+        summary.exit_code = min(summary.exit_code, failure.exit_code)  # 1: a fault, here too
     raise failures[0] if len(jobs) == 1 else summary
 
 

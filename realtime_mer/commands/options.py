@@ -199,9 +199,12 @@ def data_sources(args: argparse.Namespace) -> tuple[str, ...]:
 
 
 def exit_code(runner: LiveRunner) -> int:
-    """Return the exit code for the end of an input: 0, 2 if it was lost, 1 for a fault here."""
+    """Return the exit code for the end of an input.
+
+    0 if all of it was heard, 2 if it was lost, 1 for a fault here, such as failures of the engine.
+    """
     if runner.error is None:
-        return 0
+        return 1 if runner.pipeline.faulty_updates else 0
     return runner.error.exit_code if isinstance(runner.error, UserError) else 1
 
 

@@ -166,6 +166,9 @@ def run(args: argparse.Namespace) -> int:
         # While the model was loading, before the signal handlers were set.
         print("stopped", file=sys.stderr)
         return 0
+    if server.stuck:
+        print(server.stuck, file=sys.stderr)
+        return 1
     return exit_code(runner) if args.exit_at_end and runner is not None else 0
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from mer_engine import Engine
+from mer_engine.engine import finite_inference
 from mer_engine.frontend import Excerpt, FrontEndConfig, features_of
 
 from realtime_mer.core.requests import (
@@ -22,6 +23,7 @@ from realtime_mer.core.requests import (
     FeaturesRequest,
     compute,
 )
+from realtime_mer.errors import EngineError
 
 T = TypeVar("T")
 
@@ -166,7 +168,8 @@ def _infer(engine: Engine, members: Sequence[_Member]) -> None:
         return
     requests = [member.request for member in members if isinstance(member.request, EngineRequest)]
     try:
-        inference = engine.infer(
+        inference = finite_inference(
+            engine,
             np.concatenate([request.frames for request in requests]),
             np.concatenate([request.cached_maps for request in requests]),
             np.concatenate([request.past for request in requests]),
@@ -184,7 +187,7 @@ def _compute_alone(engine: Engine, member: _Member) -> None:
     assert member.request is not None
     try:
         result = compute(engine, member.request)
-    except Exception as error:
+    except EngineError as error:
         member.fail(error)
         return
     member.advance(result)

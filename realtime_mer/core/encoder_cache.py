@@ -11,6 +11,7 @@ from realtime_mer.core.frame_buffer import FrameBuffer
 from realtime_mer.core.lag_window import LagWindow
 from realtime_mer.core.requests import Computation, EngineRequest
 from realtime_mer.core.ticks import TICKS_PER_SECOND, TICKS_PER_STEP
+from realtime_mer.errors import EngineError
 
 
 class EncoderCache:
@@ -20,6 +21,9 @@ class EncoderCache:
         info: description of the model.
         lag_order: maximum number of steps of a window.
         spacing_ticks: ticks between the ends of the steps of all windows, 1 or a step.
+
+    Attributes:
+        failure: why the newest call of the engine failed; None if it worked.
     """
 
     def __init__(self, info: ModelInfo, lag_order: int, spacing_ticks: int) -> None:
@@ -32,9 +36,11 @@ class EncoderCache:
         repeated_steps = 0 if spacing_ticks == TICKS_PER_STEP else lag_order
         self._maps = FeatureMapCache(info, repeated_steps)
         self._window = LagWindow(lag_order, info.embedding_size, spacing_ticks)
+        self.failure: EngineError | None = None
 
     def reset(self) -> None:
         """Start a new stream."""
+        self.failure = None
         self._frames.reset()
         self._maps.restart(0)
         self._window.clear()
@@ -65,8 +71,8 @@ class EncoderCache:
     def encode_window(self, tick: int, steps: int) -> Computation[Inference | None]:
         """Infer the window of `steps` steps that ends at `tick`, the end of the newest frame.
 
-        None if the engine returned a number that is not finite. Nothing of it is kept: the next
-        window encodes the same frames again.
+        None if the engine failed. Nothing of it is kept: the next window encodes the same frames
+        again.
         """
         past, new_steps = self._window.past(tick, steps)
         return (yield from self._encode(tick, new_steps, past))
@@ -105,13 +111,16 @@ class EncoderCache:
         # At least one frame: where all have maps already, the newest is encoded again.
         start = min(self._maps.end, end - 1)
         context = self._info.map_context + steps * self._info.frames_per_step - (end - start)
-        inference: Inference = yield EngineRequest(
-            self._frames.view(start, end)[None],
-            self._maps.before(start, context)[None],
-            past[None],
-        )
-        if not all(output is None or np.isfinite(output).all() for output in inference):
+        try:
+            inference: Inference = yield EngineRequest(
+                self._frames.view(start, end)[None],
+                self._maps.before(start, context)[None],
+                past[None],
+            )
+        except EngineError as error:
+            self.failure = error
             return None
+        self.failure = None
         self._maps.append(inference.maps[0, self._maps.end - start :])
         self._frames.release(end - 1)
         return inference

@@ -150,6 +150,14 @@ class EstimateBuilder:
         self.from_audio += state is not State.STALLED
         return estimate
 
+    def repeat(self, state: State, *, t: float, level_db: float) -> Estimate:
+        """Build an estimate from the last values, aside from the one that is being computed."""
+        started_at, last_t = self._started_at, self._t
+        self.start_timer()
+        estimate = self.build(state, t=t, level_db=level_db)
+        self._started_at, self._t = started_at, last_t
+        return estimate
+
     def _place(self) -> None:
         """Find the place of the last values in the range; without a range they are their own."""
         self._main, self._fast = self._last_values, self._last_fast

@@ -24,18 +24,12 @@ from realtime_mer.core.tick_buffer import TickBuffer
 from realtime_mer.core.ticks import TICKS_PER_SECOND, TICKS_PER_STEP
 from realtime_mer.core.types import Estimate, State
 from realtime_mer.core.value_range import ValueRange
-from realtime_mer.errors import UserError
+from realtime_mer.errors import EngineError, UserError
 
 # Lost input up to this length is replaced by silence. After a longer loss the window is empty.
 MAX_FILLED_LOSS_S = 0.5
-
-
-def faulty_engine(engine: Engine) -> str:
-    """Return what the user must know if `Pipeline.faulty_updates` is not 0."""
-    return (
-        f"the backend {engine.backend} returned numbers that are not finite, and the last values "
-        "were repeated instead; if it goes on, choose another --backend"
-    )
+# While every call of the engine fails for longer than this, estimates are `stalled`.
+FAILING_S = 5.0
 
 
 class Pipeline:
@@ -59,8 +53,9 @@ class Pipeline:
         lag_order: length of the lag window in steps.
         input_samples: sample frames of input so far, lost ones included.
         skipped_updates: estimates that were left out, by `only_latest` or by `slow_down`.
-        faulty_updates: estimates that repeat the last values, because the engine returned numbers
-            that are not finite.
+        faulty_updates: estimates that repeat the last values, because the engine failed twice in a
+            row, and pieces of audio that count as silence, because their features failed so.
+        failure: the newest of these failures; None before the first.
     """
 
     def __init__(
@@ -98,6 +93,7 @@ class Pipeline:
             value_range = ValueRange(info, adapt=self.config.adapt)
         self._builder = EstimateBuilder(info, self.lag_order, self.clock, value_range)
         self.skipped_updates = self.faulty_updates = 0
+        self.failure: EngineError | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -112,6 +108,7 @@ class Pipeline:
         self._builder.reset()
         self.input_samples = 0
         self._tick = 0
+        self._failing_since: int | None = None  # tick
 
     @property
     def t(self) -> float:
@@ -127,6 +124,11 @@ class Pipeline:
     def overwritten_frames(self) -> int:
         """Number of feature frames that were overwritten before they were encoded."""
         return self._encoder.overwritten_frames
+
+    @property
+    def failing(self) -> bool:
+        """Whether the newest call of the engine failed."""
+        return self._encoder.failure is not None
 
     @property
     def hops_per_estimate(self) -> int:
@@ -235,9 +237,11 @@ class Pipeline:
         return estimates
 
     def repeat_last(self, state: State) -> Estimate:
-        """Return an estimate with the last values, for moments without audio: the level is -120."""
-        self._builder.start_timer()
-        return self._builder.build(state, t=self.t, level_db=MIN_LEVEL_DB)
+        """Return an estimate with the last values, for moments without audio: the level is -120.
+
+        Also while the engine computes the next estimate, in place of what does not come.
+        """
+        return self._builder.repeat(state, t=self.t, level_db=MIN_LEVEL_DB)
 
     def _process(
         self,
@@ -292,9 +296,26 @@ class Pipeline:
         if samples is None:
             return
         excerpt = self._frontend.excerpt(samples)
-        frames = yield FeaturesRequest(self._frontend.config, excerpt)
+        try:
+            frames = yield FeaturesRequest(self._frontend.config, excerpt)
+        except EngineError as error:
+            self._fail(error)
+            frames = self._frontend.silent_frames(excerpt)
         self._frontend.accept(excerpt, frames)
         self._encoder.append(frames)
+
+    def _fail(self, error: EngineError) -> None:
+        self.faulty_updates += 1
+        self.failure = error
+
+    def _stays_failing(self) -> bool:
+        """Return whether the engine has failed for so long that the values are out of date."""
+        if not self.failing:
+            self._failing_since = None
+            return False
+        if self._failing_since is None:
+            self._failing_since = self._tick
+        return self._tick - self._failing_since >= FAILING_S * TICKS_PER_SECOND
 
     def _piece_steps(self) -> int:
         """Return the complete steps of the current piece, up to the lag order; 0 without one."""
@@ -309,7 +330,8 @@ class Pipeline:
         if steps:
             # Encoded in a short silence, and in speech and noise too: the piece may continue.
             inference = yield from self._encoder.encode_window(self._tick, steps)
-            self.faulty_updates += inference is None
+            if self._encoder.failure is not None:
+                self._fail(self._encoder.failure)
             if not self._silence.silent:
                 if inference is not None:
                     self._gate.update(inference.sound)
@@ -322,6 +344,8 @@ class Pipeline:
                         whole = self._builder.update(
                             inference, steps, self._movement.rise_db, t=self.t, state=state
                         )
+            if self._stays_failing():
+                state = State.STALLED
         if self._silence.silent:
             state = State.SILENCE
         return self._builder.build(

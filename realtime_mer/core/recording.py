@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime_mer.core.pipeline import Pipeline, faulty_engine
+from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.requests import Computation
 from realtime_mer.core.resample import without_bad_samples
 from realtime_mer.core.types import Estimate
-from realtime_mer.errors import BadSamplesError, UserError
+from realtime_mer.errors import BadSamplesError, EngineError, UserError
 
 
 def analyze_requests(
@@ -34,8 +34,9 @@ def analyze_requests(
 
     Raises:
         UserError: a sample is not finite, or the recording is too short for an estimate. At the
-            end, after all estimates: samples were far too large and counted as silence, or the
-            engine failed for some windows.
+            end, after all estimates: samples were far too large and counted as silence.
+        EngineError: the engine failed. The estimates so far have been added, and no repeated ones:
+            a table has no holes that look like values.
     """
     frames = count = 0
     problems: list[str] = []
@@ -54,17 +55,25 @@ def analyze_requests(
                 "such values count as silence; repair the audio"
             ]
             estimates = yield from pipeline.feed_requests(without_bad_samples(block))
+        _check_engine(name, pipeline)
         add(estimates)
         count += len(estimates)
         frames += len(block)
     estimates = yield from pipeline.finish_requests()
+    _check_engine(name, pipeline)
     add(estimates)
     count += len(estimates)
     if not count:
         duration_s = frames / pipeline.sample_rate_hz
         raise UserError(f"{name} lasts {duration_s:.2f} s; at least half a second is needed")
-    if pipeline.faulty_updates:
-        problems.append(f"{name}: {faulty_engine(pipeline.engine)}")
     if problems:
         raise UserError(". ".join(problems))
     return frames
+
+
+def _check_engine(name: str, pipeline: Pipeline) -> None:
+    if pipeline.failure is not None:
+        raise EngineError(
+            f"{name}: {pipeline.failure} after {pipeline.t:.1f} s of the audio, also when the call "
+            "was repeated; try again, or choose another --backend"
+        ) from pipeline.failure

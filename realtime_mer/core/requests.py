@@ -1,8 +1,9 @@
 """Requests for computation, separate from whatever computes them.
 
 A pipeline is a generator: it yields a request wherever it needs features or an inference, and
-continues with the result. `run` computes the requests of a single generator. `batching` computes
-the requests of many generators in common calls.
+continues with the result. A computation that fails twice raises `EngineError` inside the
+generator, which may go on without the result. `run` computes the requests of a single generator.
+`batching` computes the requests of many generators in common calls.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 from mer_engine import Engine
+from mer_engine.engine import finite_inference
 from mer_engine.frontend import Excerpt, FrontEndConfig, features_of
 from numpy.typing import NDArray
+
+from realtime_mer.errors import EngineError
 
 T = TypeVar("T")
 
@@ -53,10 +57,26 @@ Computation = Generator[ComputeRequest, Any, T]
 
 
 def compute(engine: Engine, request: ComputeRequest) -> Any:
-    """Compute a single request and return its result."""
+    """Compute a single request and return its result. A call that fails is repeated once.
+
+    Raises:
+        EngineError: the second call failed too.
+    """
+    try:
+        return _compute(engine, request)
+    except Exception:  # of any type: libraries and drivers share no base class
+        try:
+            return _compute(engine, request)
+        except Exception as error:
+            reason = (str(error).splitlines() or [""])[0][:160]
+            cause = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+            raise EngineError(f"the backend {engine.backend} failed ({cause})") from error
+
+
+def _compute(engine: Engine, request: ComputeRequest) -> Any:
     if isinstance(request, FeaturesRequest):
         return features_of(request.config, (request.excerpt,))[0]
-    return engine.infer(request.frames, request.cached_maps, request.past)
+    return finite_inference(engine, request.frames, request.cached_maps, request.past)
 
 
 def run(engine: Engine, computation: Computation[T]) -> T:
@@ -64,7 +84,12 @@ def run(engine: Engine, computation: Computation[T]) -> T:
     try:
         request = next(computation)
         while True:
-            request = computation.send(compute(engine, request))
+            try:
+                result = compute(engine, request)
+            except EngineError as error:
+                request = computation.throw(error)
+            else:
+                request = computation.send(result)
     except StopIteration as end:
-        result: T = end.value
-        return result
+        value: T = end.value
+        return value

@@ -191,9 +191,13 @@ class Hub:
     def publish(self, item: Item) -> None:
         """Give an item to all subscribers. Callable from any thread; never waits for a subscriber.
 
+        Nothing follows the end: it may come before a call of the engine that hangs has returned.
+
         Only one thread at a time may publish the items of a session, so that they stay in order.
         """
         with self._lock:
+            if self._ended is not None:
+                return
             if isinstance(item, Estimate):
                 self._history.append(item)
             elif isinstance(item, End):

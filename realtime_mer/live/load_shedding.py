@@ -8,7 +8,7 @@ and leaves no standing wait. Permanent overload does.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from realtime_mer.core.ticks import TICKS_PER_SECOND, TICKS_PER_STEP
@@ -84,13 +84,21 @@ class LoadShedding:
         self._least_wait_s = min(self._least_wait_s, wait_s)
         self._busy_s += busy_s
 
-    def adjust(self, streams: Iterable[Sheddable], workers: int, now: float) -> None:
+    def adjust(
+        self,
+        streams: Iterable[Sheddable],
+        workers: int,
+        now: float,
+        relieve: Callable[[float], bool] | None = None,
+    ) -> None:
         """Change the levels of some streams, at most once per interval.
 
         Args:
             streams: all streams.
             workers: number of worker threads.
             now: `Clock.monotonic`.
+            relieve: called under overload with the wait as a share of the hop; if it returns True,
+                others had to give way, and the streams keep their levels.
         """
         elapsed_s = now - self._began
         if elapsed_s < self.interval_s:
@@ -102,7 +110,9 @@ class LoadShedding:
             return  # no turn in this interval
         if wait_s > self.target_s:
             self._calm_intervals = 0
-            self._slow_down(list(streams), wait_s / self._hop_s)
+            share = wait_s / self._hop_s
+            if relieve is None or not relieve(share):
+                self._slow_down(list(streams), share)
         elif busy_share > CALM_BUSY_SHARE or wait_s > self.target_s / 2:
             self._calm_intervals = 0
         else:
@@ -110,6 +120,22 @@ class LoadShedding:
             if self._calm_intervals >= self._calm_needed:
                 self._calm_intervals -= CALM_STEP
                 self._speed_up(list(streams))
+
+    def give_way(self, streams: Iterable[Sheddable], share: float) -> bool:
+        """Lower the levels of some streams for the sake of others that matter more.
+
+        Args:
+            streams: all streams.
+            share: the share of the streams whose level changes, 0 to 1.
+
+        Returns:
+            Whether there was anything to lower.
+        """
+        lowerable = [stream for stream in streams if stream.level + 1 < self.levels]
+        if lowerable:
+            self._calm_intervals = 0
+            self._slow_down(lowerable, share)
+        return bool(lowerable)
 
     def lower(self, stream: Sheddable) -> bool:
         """Lower one stream's rate by a level; return False if it is already the lowest."""

@@ -34,9 +34,11 @@ from realtime_mer.clock import Clock, SystemClock
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.requests import Computation, run
-from realtime_mer.errors import UserError
+from realtime_mer.errors import EngineError, UserError
 from realtime_mer.live.clock_watch import ClockWatch
+from realtime_mer.live.engine_watch import EngineWatch
 from realtime_mer.live.hub import STOPPED, End, Hub, Notice
+from realtime_mer.live.load_shedding import LoadShedding, rates
 from realtime_mer.live.reception import Reception
 from realtime_mer.live.retry import Retry
 from realtime_mer.live.stats import Counter, Stats
@@ -74,6 +76,9 @@ class LiveRunner:
     Attributes:
         error: what ended the stream, None after the end of the audio or `stop`. Set before the end
             is published.
+        level: index of the current rate in `load_shedding.rates`; 0 is the full rate.
+        relieve: lowers the rates of less important streams when this one is slow, as
+            `LoadShedding.adjust` takes it; None if there are none.
     """
 
     def __init__(
@@ -93,14 +98,21 @@ class LiveRunner:
         self.info: Input = source.info
         self.clock = clock or SystemClock()
         self.stats = stats or Stats()
+        hop_s = (config or PipelineConfig()).hop_s
+        self.watch = EngineWatch.of(engine, hop_s=hop_s, stats=self.stats)
         self.pipeline = Pipeline(
-            engine,
+            self.watch,
             sample_rate_hz=self.info.sample_rate_hz,
             channels=self.info.channels,
             config=config,
             clock=self.clock,
         )
-        self.hub = Hub(hop_s=self.pipeline.config.hop_s)
+        self.hub = Hub(hop_s=hop_s)
+        self.level = self.last_change = 0
+        self.relieve: Callable[[float], bool] | None = None
+        self._rates = rates(hop_s)
+        self._shedding = LoadShedding(hop_s, self.clock.monotonic())
+        self._adjust_at = 0.0
         self._source = source
         self._speed = speed
         self._log_errors = log_errors
@@ -128,16 +140,30 @@ class LiveRunner:
         self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """Stop the thread and close the source. Callable more than once and from any thread."""
+        """Stop the thread and close the source. Callable more than once and from any thread.
+
+        A thread that hangs in the engine is left behind; `error` is then an `EngineError`.
+        """
         self._stop.set()
         self._source.close()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout_s)
+        if self._thread is None or self._thread is threading.current_thread():
+            return
+        stuck = self.watch.join([self._thread], timeout_s)
+        if stuck and not self._done.is_set():
+            self.error = EngineError(stuck)
+            self.hub.publish(Notice("engine_stalled", stuck))
+            self.hub.publish(End(stuck))
+            self._done.set()
 
     @property
     def stalled(self) -> bool:
         """Whether no audio arrives at present."""
         return self._thread is not None and not self._done.is_set() and self._stream.stalled
+
+    @property
+    def slowed(self) -> Notice | None:
+        """The notice of the current lower rate; None at the full rate. Callable from any thread."""
+        return None if self._thread is None else self._stream.slowed
 
     @property
     def ended(self) -> bool:
@@ -168,7 +194,8 @@ class LiveRunner:
 
     def _run(self) -> None:
         try:
-            self._listen()
+            with self.watch.running():
+                self._listen()
         except Exception as error:
             self.error = error
             # Subscribers must not wait forever because of an internal error.
@@ -196,7 +223,8 @@ class LiveRunner:
         self._finish(STOPPED)
 
     def _compute(self, computation: Computation[None]) -> None:
-        run(self.pipeline.engine, computation)
+        with self.watch.turn([self._stream]):
+            run(self.watch, computation)
 
     def _finish(self, reason: str) -> None:
         self._count_missed()
@@ -265,7 +293,10 @@ class LiveRunner:
 
     def _process(self, block: Block) -> None:
         arrived_at = self._arrival_time(block)
-        late = self.clock.monotonic() - arrived_at > self._stream.hop_s
+        began = self.clock.monotonic()
+        self._adjust_rate(began)
+        wait_s = max(0.0, began - arrived_at)
+        late = wait_s > self._rates[self.level] * self._stream.hop_s
         blocks = [block]
         ended: Exception | None = None
         if late:
@@ -282,8 +313,24 @@ class LiveRunner:
                 only_latest=late,
             )
         )
+        self._shedding.observe(wait_s, self.clock.monotonic() - began)
         if ended is not None:
             raise ended
+
+    def _adjust_rate(self, now: float) -> None:
+        """Lower the rate, or raise it again, by the standing wait of the blocks before this one.
+
+        A single late block, for example after the process was stopped, is no standing wait: the
+        blocks that follow it at once are not late.
+        """
+        if now < self._adjust_at:
+            return
+        before = self.level
+        self._shedding.adjust([self], 1, now, self.relieve)
+        if self.level != before:
+            # What has piled up at the old rate says nothing about the new one.
+            self._adjust_at = now + 2.0 * self._rates[self.level] * self._stream.hop_s
+            self._stream.slow_down(self._rates[self.level])
 
     def _hear(self, samples: int, arrived_at: float) -> None:
         """Note what arrived, and skip what turns out to be lost before it."""

@@ -36,6 +36,7 @@ from realtime_mer.core.batching import MAX_BATCH, run_batch
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.requests import Computation
+from realtime_mer.live.engine_watch import EngineWatch
 from realtime_mer.live.hub import End, Hub
 from realtime_mer.live.load_shedding import LoadShedding, rates
 from realtime_mer.live.stats import Counter, Stats
@@ -46,6 +47,8 @@ logger = logging.getLogger(__name__)
 # A burst, for example after a client's computer was busy, fits beside what is queued anyway.
 QUEUE_S = 20.0
 QUEUE_BYTES = 8 * 2**20
+# All sessions together may queue this much beyond what their next turns need.
+BACKLOG_BYTES = 64 * 2**20
 # With more blocks, this many neighbours become one: a block of one sample takes 300 bytes.
 MAX_BLOCKS, JOINED_BLOCKS = 4096, 64
 # The audio of a burst counts as arriving one block after another, at most this much later than it
@@ -109,8 +112,10 @@ class ClientSession:
         # belongs to the one worker that computes the session.
         self.queue: deque[_Block] = deque()
         self.queued_frames = 0
+        self.counted_backlog = 0
         self.dropped_frames = 0
-        self.max_frames = max(1, int(min(QUEUE_S * rate, QUEUE_BYTES / (4 * channels))))
+        self.frame_bytes = 4 * channels
+        self.max_frames = max(1, int(min(QUEUE_S * rate, QUEUE_BYTES / self.frame_bytes)))
         self.needed_frames = self.frames_for_turn()
         self.last_audio_at = clock.monotonic()
         # When the audio so far would have arrived in real time.
@@ -124,6 +129,12 @@ class ClientSession:
         # Changed by `LoadShedding`.
         self.level = 0
         self.last_change = 0
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Queued bytes beyond what the longest turn needs."""
+        turn_frames = min(int(MAX_TURN_S * self.format.sample_rate_hz), self.max_frames)
+        return max(0, self.queued_frames - turn_frames) * self.frame_bytes
 
     def frames_for_turn(self) -> int:
         """Return the sample frames of the next turn: up to the next estimate, or fewer."""
@@ -177,6 +188,10 @@ class SessionPool(Closable):
         clock: the source of time.
         stats: the server's counts; every session counts there too.
         max_batch: maximum number of sessions per turn of a worker.
+
+    Attributes:
+        watch: the engine of all sessions, watched.
+        stuck: after `close`: what to tell the user if the engine keeps a thread; mostly empty.
     """
 
     def __init__(
@@ -192,10 +207,11 @@ class SessionPool(Closable):
         max_batch: int = MAX_BATCH,
     ) -> None:
         self.max_sessions = max_sessions
-        self._engine = engine
         self._config = config or PipelineConfig()
         self._clock = clock or SystemClock()
         self._stats = stats or Stats()
+        self.watch = EngineWatch.of(engine, hop_s=self._config.hop_s, stats=self._stats)
+        self.stuck = ""
         self._idle_timeout_s = idle_timeout_s
         self._max_workers = workers or min(MAX_WORKERS, os.cpu_count() or 1)
         self._max_batch = max_batch
@@ -209,6 +225,7 @@ class SessionPool(Closable):
         self._filling_batch = False
         self._idle = 0
         self._sessions: dict[str, ClientSession] = {}
+        self._backlog = 0  # bytes, the sum of the sessions' `backlog_bytes`
         self._ready: deque[ClientSession] = deque()
         # When to check a session although no audio arrives: time, number, session identifier.
         self._timers: list[tuple[float, int, str]] = []
@@ -237,7 +254,7 @@ class SessionPool(Closable):
         if len(self._sessions) >= self.max_sessions:
             raise TooManySessionsError(self._refusal())
         session = ClientSession(
-            self._engine,
+            self.watch,
             audio_format,
             name,
             config=self._config,
@@ -261,6 +278,8 @@ class SessionPool(Closable):
 
     def push(self, session: ClientSession, samples: NDArray[np.float32]) -> None:
         """Queue audio. If more than 20 s would wait, the oldest is dropped and counted.
+
+        The same holds for the session with the most audio if 64 MiB of all sessions would wait.
 
         A call takes a few microseconds and never waits for a computation. It has no effect after
         the end of the session.
@@ -286,9 +305,9 @@ class SessionPool(Closable):
             if len(session.queue) > MAX_BLOCKS:
                 session.queue = _join(session.queue)
             while session.queued_frames > session.max_frames and len(session.queue) > 1:
-                oldest = session.queue.popleft()
-                session.queued_frames -= len(oldest.samples)
-                session.dropped_frames += len(oldest.samples)
+                _drop_oldest(session)
+            self._count_backlog(session)
+            self._limit_backlog()
             if self._has_enough(session):
                 self._make_ready(session, now)
 
@@ -305,12 +324,19 @@ class SessionPool(Closable):
             self._remove([session])
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Remove all sessions and wait for the threads to end."""
+        """Remove all sessions and wait for the threads to end.
+
+        Threads that hang in the engine are left behind; `stuck` then says so.
+        """
         with self._lock:
             self._remove(list(self._sessions.values()))
             workers = list(self._workers)
-        for worker in workers:
-            worker.join(timeout_s)
+        self.stuck = self.watch.join(workers, timeout_s)
+
+    def give_way(self, share: float) -> bool:
+        """Lower the rates of a share of the sessions; return False if all have the lowest one."""
+        with self._lock:
+            return self._shedding.give_way(self._sessions.values(), share)
 
     @property
     def workers(self) -> int:
@@ -353,11 +379,27 @@ class SessionPool(Closable):
         elif len(self._ready) >= self._max_batch:
             self._batch_full.notify()
 
+    def _count_backlog(self, session: ClientSession) -> None:
+        """Update the sum of the backlogs after a change of a session's queue."""
+        backlog = session.backlog_bytes
+        self._backlog += backlog - session.counted_backlog
+        session.counted_backlog = backlog
+
+    def _limit_backlog(self) -> None:
+        """While too much is queued in all, drop the oldest block of the largest backlog."""
+        while self._backlog > BACKLOG_BYTES:
+            largest = max(self._sessions.values(), key=lambda session: session.counted_backlog)
+            if len(largest.queue) <= 1:
+                return
+            _drop_oldest(largest)
+            self._count_backlog(largest)
+
     def _remove(self, sessions: Iterable[ClientSession]) -> None:
         for session in sessions:
             session.removed = True
             session.queue.clear()
             session.queued_frames = 0
+            self._count_backlog(session)
             self._sessions.pop(session.session, None)
             if session.ready:
                 session.ready = False
@@ -413,6 +455,7 @@ class SessionPool(Closable):
             blocks[-1] = last[: len(last) - excess]
             session.queue.appendleft(_Block(last[len(last) - excess :], arrived_at))
             session.queued_frames += excess
+        self._count_backlog(session)
         dropped, session.dropped_frames = session.dropped_frames, 0
         return _Turn(session, blocks, arrived_at, dropped, late, excess, hops, stalls)
 
@@ -434,12 +477,21 @@ class SessionPool(Closable):
         self._remove([session])
         return session.closing
 
+    def _continue_waiting(self) -> None:
+        """Repeat the last values of the sessions that are due while every worker hangs."""
+        with self._lock:
+            waited_s = [self.watch.waited_s(w) for w in self._workers if self.watch.hangs(w)]
+            if len(waited_s) == len(self._workers) > 0:
+                for session in self._ready:
+                    session.stream.wait_for_engine(min(waited_s))
+
     # The workers.
 
     def _work(self) -> None:
         try:
-            while batch := self._next_batch():
-                self._run(batch)
+            with self.watch.running(self._continue_waiting):
+                while batch := self._next_batch():
+                    self._run(batch)
         finally:
             with self._lock:
                 self._workers.discard(threading.current_thread())
@@ -490,7 +542,8 @@ class SessionPool(Closable):
         with self._lock:
             wait_s = min(began - session.ready_at for session in batch)
             turns = [self._start_turn(session, began) for session in batch]
-        results = run_batch(self._engine, map(_turn_requests, turns), self._max_batch)
+        with self.watch.turn([session.stream for session in batch]):
+            results = run_batch(self.watch, map(_turn_requests, turns), self._max_batch)
         failed: list[tuple[ClientSession, Exception]] = []
         ending: list[tuple[ClientSession, str]] = []
         now = self._clock.monotonic()
@@ -504,11 +557,12 @@ class SessionPool(Closable):
                 self._remove([session for session, _ in failed])
             self._shedding.observe(wait_s, now - began)
             self._shedding.adjust(self._sessions.values(), len(self._workers), now)
-        ends = run_batch(
-            self._engine,
-            [session.stream.finish_requests(reason) for session, reason in ending],
-            self._max_batch,
-        )
+        with self.watch.turn([session.stream for session, _ in ending]):
+            ends = run_batch(
+                self.watch,
+                [session.stream.finish_requests(reason) for session, reason in ending],
+                self._max_batch,
+            )
         for (session, _), result in zip(ending, ends, strict=True):
             if isinstance(result, Exception):
                 failed.append((session, result))
@@ -534,6 +588,13 @@ def _turn_requests(turn: _Turn) -> Computation[None]:
             stream.audio_arrived(session.last_audio_at)
     if not session.queue:
         stream.tick()
+
+
+def _drop_oldest(session: ClientSession) -> None:
+    """Drop the oldest block of a session's queue and count it."""
+    oldest = session.queue.popleft()
+    session.queued_frames -= len(oldest.samples)
+    session.dropped_frames += len(oldest.samples)
 
 
 def _join(queue: deque[_Block]) -> deque[_Block]:

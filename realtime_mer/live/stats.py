@@ -26,6 +26,8 @@ class Counter(StrEnum):
     STALLS = "stalls"
     SLOWED = "slowed"
     REOPENS = "reopens"
+    ENGINE_FAILURES = "engine_failures"
+    ENGINE_STALLS = "engine_stalls"
     # Connections.
     HTTP_REQUESTS = "http_requests"
     CONNECTIONS = "connections"
@@ -46,11 +48,13 @@ HELP: dict[Counter, str] = {
     Counter.LATE_WINDOWS: "Estimates more than one hop after the arrival of their audio.",
     Counter.BAD_SAMPLES: "Samples that are not finite or far too large; silence instead.",
     Counter.SKIPPED_UPDATES: "Estimates skipped because the machine could not keep up.",
-    Counter.FAULTY_UPDATES: "Estimates with repeated values, because the engine returned none.",
+    Counter.FAULTY_UPDATES: "Estimates with repeated values, because the engine failed.",
     Counter.ESTIMATES: "Estimates, those with repeated values included.",
     Counter.STALLS: "Stalls: no audio arrived although the input was open.",
     Counter.SLOWED: "Times that the rate of a stream was lowered because of overload.",
     Counter.REOPENS: "Times that a lost input was reopened.",
+    Counter.ENGINE_FAILURES: "Calls of the engine that failed; each is repeated once.",
+    Counter.ENGINE_STALLS: "Calls of the engine that did not return for many hops.",
     Counter.HTTP_REQUESTS: "Plain HTTP requests answered.",
     Counter.CONNECTIONS: "Websocket connections accepted.",
     Counter.STREAMS: "Audio streams that clients started.",
@@ -83,6 +87,7 @@ class Timing(StrEnum):
     BUFFER = "buffer"
     QUEUE = "queue"
     COMPUTE = "compute"
+    ENGINE = "engine"
     DELIVERY = "delivery"
 
 
@@ -90,6 +95,7 @@ TIMING_HELP: dict[Timing, str] = {
     Timing.BUFFER: "From the last sample of an estimate to the end of its block.",
     Timing.QUEUE: "Waiting for processing to start.",
     Timing.COMPUTE: "From the start of processing to the estimate.",
+    Timing.ENGINE: "One call of the engine, for one stream or a batch.",
     Timing.DELIVERY: "From the estimate to the socket of a viewer.",
 }
 

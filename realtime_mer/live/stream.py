@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime_mer.core.estimate_builder import Arrival
-from realtime_mer.core.pipeline import Pipeline, faulty_engine
+from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.requests import Computation
 from realtime_mer.core.resample import without_bad_samples
 from realtime_mer.core.types import Estimate, State
@@ -24,6 +24,8 @@ MIN_STALL_S = 1.0
 # A file may be slow for a while (a busy disk, a piece that is being synthesised).
 MIN_FILE_STALL_S = 3.0
 STALL_HOPS = 2
+# Stream time without a failure after which a failed engine is said to work again.
+BACK_AFTER_S = 2.0
 
 
 class LiveStream:
@@ -52,6 +54,10 @@ class LiveStream:
         )
         self._stalled = False
         self._slowed: Notice | None = None
+        self._failed_at: float | None = None  # stream time of the newest failure of an outage
+        self._failed_updates = 0  # of the outage
+        self._hung_s = 0.0  # for how long a call of the engine has not returned
+        self._hung_due = 0.0
         self._due = self._clock.monotonic() + self.stall_after_s
 
     @property
@@ -153,6 +159,27 @@ class LiveStream:
         # After the machine has slept, one estimate replaces all that were missed.
         self._due = max(self._due + self.hop_s, now)
 
+    def wait_for_engine(self, waited_s: float) -> None:
+        """Report that a call of the engine does not return, and repeat the last values.
+
+        Called from the thread of `EngineWatch`, while the thread of this stream is in that call or
+        none works on the stream.
+        """
+        now = self._clock.monotonic()
+        if not self._hung_s:
+            self._hung_due = now
+            self.hub.publish(
+                Notice(
+                    "engine_stalled",
+                    f"the backend {self.pipeline.engine.backend} has not returned from a call for "
+                    f"{waited_s:.0f} s; the last values are repeated",
+                )
+            )
+        self._hung_s = waited_s
+        if now >= self._hung_due:
+            self._send(self.pipeline.repeat_last(State.STALLED))
+            self._hung_due = max(self._hung_due + self.hop_s, now)
+
     def slow_down(self, hops_per_estimate: int) -> None:
         """Change the rate of estimates and publish a notice; 1 is the full rate.
 
@@ -197,6 +224,7 @@ class LiveStream:
 
     def _publish(self, estimates: Iterable[Estimate]) -> None:
         """Publish the estimates of one block and count their latencies and losses."""
+        self._tell_of_engine()
         for estimate in estimates:
             latency = estimate.latency
             self.stats.observe(Timing.BUFFER, latency.buffer_ms / 1e3)
@@ -208,8 +236,31 @@ class LiveStream:
         self._count(Counter.OVERWRITTEN_FRAMES, self.pipeline.overwritten_frames)
         self._count(Counter.SKIPPED_UPDATES, self.pipeline.skipped_updates)
         self._count(Counter.FAULTY_UPDATES, self.pipeline.faulty_updates)
-        if self.pipeline.faulty_updates:
-            self._tell_once("faulty_engine", faulty_engine(self.pipeline.engine))
+
+    def _tell_of_engine(self) -> None:
+        """Say once per outage that the engine failed, and once that it works again."""
+        failed = self.pipeline.faulty_updates - self._counted[Counter.FAULTY_UPDATES]
+        hung_s, self._hung_s = self._hung_s, 0.0
+        if failed:
+            if self._failed_at is None:
+                self._failed_updates = 0
+                self.hub.publish(
+                    Notice(
+                        "engine_failed",
+                        f"{self.pipeline.failure}; the last values are repeated while it fails",
+                    )
+                )
+            self._failed_at = self.pipeline.t
+            self._failed_updates += failed
+        elif self._failed_at is None:
+            if hung_s:
+                message = f"the engine works again, after a call of {hung_s:.0f} s"
+                self.hub.publish(Notice("engine_back", message))
+        elif not self.pipeline.failing and self.pipeline.t - self._failed_at >= BACK_AFTER_S:
+            self._failed_at = None
+            updates = "update" if self._failed_updates == 1 else "updates"
+            message = f"the engine works again; {self._failed_updates} {updates} failed"
+            self.hub.publish(Notice("engine_back", message))
 
     def _send(self, estimate: Estimate) -> None:
         self.stats.count_estimate(estimate.state)

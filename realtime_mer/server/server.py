@@ -29,10 +29,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from realtime_mer import __version__
-from realtime_mer.audio.source import Input, InputKind
+from realtime_mer.audio.source import Input, InputKind, SourceLost
 from realtime_mer.clock import Clock, SystemClock, iso_utc
 from realtime_mer.core.config import PipelineConfig
-from realtime_mer.errors import UserError
+from realtime_mer.errors import EngineError, UserError
 from realtime_mer.live.clock_watch import ClockWatch
 from realtime_mer.live.hub import Hub, Notice
 from realtime_mer.live.runner import LiveRunner
@@ -167,7 +167,6 @@ class MerServer:
     ) -> None:
         self.config = config or ServerConfig()
         self.clock = clock or SystemClock()
-        self._engine = engine
         self._runner = runner
         if pipeline is None:
             pipeline = runner.pipeline.config if runner is not None else PipelineConfig()
@@ -182,12 +181,16 @@ class MerServer:
         self.proxies = Proxies(self.config.proxies)
         self._tls_door = None if tls is None else TlsDoor(tls.context, self.clock)
         self.pool = SessionPool(
-            engine,
+            # One watch for all, so that every stream's health is known.
+            engine if runner is None else runner.watch,
             config=pipeline,
             max_sessions=self.config.max_sessions,
             clock=self.clock,
             stats=stats,
         )
+        self._engine = self.pool.watch
+        if runner is not None:
+            runner.relieve = self.pool.give_way
         self._own_channel = self._make_own_channel()
         self._authenticator = (
             None if self.config.tokens is None else Authenticator(self.config.tokens, self.clock)
@@ -376,6 +379,12 @@ class MerServer:
         runner = self._runner
         return Channel(session, runner.hub, runner.stats, runner.info, None)
 
+    def slowed(self, channel: Channel) -> Notice | None:
+        """Return the notice of the current lower rate of a channel; None at the full rate."""
+        if channel.client is not None:
+            return channel.client.stream.slowed
+        return None if self._runner is None else self._runner.slowed
+
     def channel(self, session: str | None) -> Channel:
         """Return the channel of a client's session, or the server's own for any other name."""
         if session is not None and (client := self.pool.get(session)) is not None:
@@ -549,14 +558,17 @@ class MerServer:
         try:
             site = self._public_site if role is None else self._site
             response = site.respond(request, target.path)
-            tls = self.config.tls
-            if tls is not None and not tls.self_signed and not is_loopback(_host_name(request)):
-                response.headers["Strict-Transport-Security"] = STRICT_TRANSPORT
-            return response
         except Exception:
             logger.exception("the response to %s failed", target.path)
             sentence = "internal server error, see the server's log\n"
             return refusal(Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, sentence))
+        if target.path == "/healthz" and not self.healthy:
+            response.status_code = HTTPStatus.SERVICE_UNAVAILABLE.value
+            response.reason_phrase = HTTPStatus.SERVICE_UNAVAILABLE.phrase
+        tls = self.config.tls
+        if tls is not None and not tls.self_signed and not is_loopback(_host_name(request)):
+            response.headers["Strict-Transport-Security"] = STRICT_TRANSPORT
+        return response
 
     def _enter(self, connection: ServerConnection, request: Request, target: Target) -> Response:
         assert self._authenticator is not None
@@ -620,8 +632,25 @@ class MerServer:
 
         return {"/healthz": healthz}
 
+    @property
+    def healthy(self) -> bool:
+        """Whether the server does its work: its engine works, and no fault ended its own input.
+
+        An input that brings no audio, has ended or was lost is no fault of the server.
+        """
+        error = None if self._runner is None else self._runner.error
+        return self._engine.works and (error is None or isinstance(error, SourceLost))
+
+    @property
+    def stuck(self) -> str:
+        """After `stop`: what to tell the user if the engine keeps a thread; mostly empty."""
+        error = None if self._runner is None else self._runner.error
+        return str(error) if isinstance(error, EngineError) else self.pool.stuck
+
     def _status(self) -> str:
         runner = self._runner
+        if not self._engine.works:
+            return "stalled"
         if runner is None:
             return "waiting"
         if runner.ended:
@@ -652,6 +681,7 @@ class MerServer:
                 "Audio streams whose estimates come less often because the server is busy.",
                 self.pool.slowed,
             ),
+            ("engine_works", "1 while calls of the engine return results.", self._engine.works),
             ("uptime_seconds", "Since the server started.", self.uptime_s),
             ("listening", "1 while audio arrives from the input.", self._status() == "listening"),
         ]

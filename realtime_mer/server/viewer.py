@@ -56,6 +56,7 @@ class ViewerHost(Protocol):
     def unsubscribe(self, viewer: Viewer, broadcaster: Broadcaster) -> None: ...
     def hello(self, channel: Channel, role: Role) -> dict[str, object]: ...
     def authenticate(self, connection: AudioConnection, token: str) -> bool: ...
+    def slowed(self, channel: Channel) -> Notice | None: ...
     def broadcast_health_if_changed(self) -> None: ...
 
 
@@ -223,7 +224,7 @@ class Viewer:
             since, more = part.last_seq, part.more
             await self._send_text(part.text)
         # The stream may have been slowed before this viewer came; that still holds.
-        slowed = None if channel.client is None else channel.client.stream.slowed
+        slowed = self._host.slowed(channel)
         if slowed is not None and channel.hub.ended is None:
             self._slot.offer(slowed)
         self._last_seq = since

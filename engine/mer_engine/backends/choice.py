@@ -79,9 +79,9 @@ def try_backend(path: Path, entry: Backend, announce: Announce) -> Finding:
     missing = entry.missing()
     if missing is not None:
         return Finding(entry.name, missing, absent=True)
-    if entry.name == DEFAULT:
-        return _try_default(path, entry, announce)
     try:
+        if entry.name == DEFAULT:
+            return _try_default(path, entry, announce)
         engine = entry.open(path, announce)
         engine.info.check_fits(engine.info.frontend)
         if not parity.has_reference(engine.info):

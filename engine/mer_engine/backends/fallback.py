@@ -8,14 +8,15 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from mer_engine.engine import Engine, Inference, backend_warning
+from mer_engine.engine import Engine, Inference, backend_warning, finite_inference
 
 
 class FallbackEngine:
     """Runs an engine until a call fails, and a replacement from then on.
 
-    The failed call is repeated with the replacement, so no result is lost. When the call fails
-    there too, its arguments were wrong: the error goes to the caller, and the first engine stays.
+    A call fails that raises, or returns numbers that are not finite. It is repeated with the
+    replacement, so no result is lost. When the call fails there too, its arguments were wrong: the
+    error goes to the caller, and the first engine stays.
 
     Args:
         engine: the first engine, on a device that may be unplugged, reset or out of memory.
@@ -38,6 +39,7 @@ class FallbackEngine:
         self.warning = backend_warning(engine)
         self._engine = engine
         self._load_replacement = load_replacement
+        self._replacement: Engine | None = None
         self._announce = announce
         self._lock = threading.Lock()
 
@@ -55,12 +57,14 @@ class FallbackEngine:
         """See `mer_engine.engine.Engine.infer`."""
         engine = self._engine
         try:
-            return engine.infer(frames, cached_maps, past)
+            return finite_inference(engine, frames, cached_maps, past)
         except Exception as error:
             with self._lock:
                 failed_first = self._engine is engine
-                replacement = self._load_replacement() if failed_first else self._engine
-                result = replacement.infer(frames, cached_maps, past)
+                if self._replacement is None:
+                    self._replacement = self._load_replacement()
+                replacement = self._replacement
+                result = finite_inference(replacement, frames, cached_maps, past)
                 if failed_first:
                     self._engine, self.backend = replacement, replacement.backend
                     reason = str(error).splitlines()[0][:160] if str(error) else repr(error)

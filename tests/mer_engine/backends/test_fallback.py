@@ -6,6 +6,7 @@ from mer_engine import Engine
 from mer_engine.backends.fallback import FallbackEngine
 from mer_engine.engine import Inference, no_past, silent_maps
 from numpy.typing import NDArray
+from support import FaultyEngine
 
 
 class Card:
@@ -54,6 +55,17 @@ def test_the_failed_call_and_later_ones_run_on_the_replacement(engine: Engine) -
         in messages[0]
     )
     assert "onnxruntime replaces it" in messages[0]
+
+
+def test_numbers_that_are_not_finite_are_a_failure_too(engine: Engine) -> None:
+    messages = list[str]()
+    card = Card(engine)
+    card.engine = FaultyEngine(engine, "maps", range(1000))
+    guarded = FallbackEngine(card, lambda: engine, messages.append)
+    expected = engine.infer(*window(engine))
+    np.testing.assert_array_equal(guarded.infer(*window(engine)).maps, expected.maps)
+    assert guarded.backend == "onnxruntime"
+    assert "failed while it was running (it returned numbers that are not finite)" in messages[0]
 
 
 def test_a_call_with_wrong_arguments_does_not_switch_the_engine(engine: Engine) -> None:

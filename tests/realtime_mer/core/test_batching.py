@@ -188,7 +188,7 @@ def test_a_window_that_fails_in_the_engine_affects_only_its_stream(engine: Engin
             for pipeline, part in zip(made, (loud, soft, loud), strict=True)
         ],
     )
-    assert isinstance(results[1], RuntimeError)
+    assert [pipeline.faulty_updates for pipeline in made] == [0, 1, 0]
     assert failing.batches == [1, 1]
     expected = make_pipeline(engine, 0).feed(loud)
     for result in (results[0], results[2]):

@@ -116,6 +116,30 @@ def test_intervals_with_waits_or_busy_workers_are_not_calm(
     assert pool.levels == [1] * 16
 
 
+def test_streams_give_way_until_all_have_the_lowest_rate() -> None:
+    pool = Pool(streams=4)
+    gave = [pool.shedding.give_way(pool.streams, 1.0) for _ in range(4)]
+    assert gave == [True] * 2 + [False] * 2
+    assert pool.levels == [2] * 4
+
+
+def test_streams_keep_their_rates_where_others_give_way() -> None:
+    pool = Pool(streams=2)
+    shares: list[float] = []
+
+    def relieve(share: float) -> bool:
+        shares.append(share)
+        return len(shares) < 3
+
+    for _ in range(3):
+        assert pool.levels == [0, 0]
+        pool.now += pool.shedding.interval_s
+        pool.shedding.observe(0.5, 0.1)
+        pool.shedding.adjust(pool.streams, 1, pool.now, relieve)
+    assert shares == [0.5] * 3
+    assert pool.levels == [1, 0]
+
+
 def test_after_an_early_rise_more_calm_intervals_are_needed() -> None:
     pool = Pool()
     pool.interval([1.0])

@@ -23,10 +23,18 @@ from live_support import (
 )
 from mer_engine import Engine
 from numpy.typing import NDArray
-from support import ManualClock, music, values
+from support import FaultInjector, ManualClock, music, values
 
+from realtime_mer.audio.format import AudioFormat
 from realtime_mer.audio.pcm import PcmFormat, PcmSource
-from realtime_mer.audio.source import Block, Input, InputKind, SourceLost
+from realtime_mer.audio.source import (
+    Block,
+    EndOfStream,
+    Input,
+    InputKind,
+    SourceBase,
+    SourceLost,
+)
 from realtime_mer.clock import iso_utc
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
@@ -34,6 +42,7 @@ from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import End, Item, Notice
 from realtime_mer.live.runner import LiveRunner
+from realtime_mer.live.session_pool import SessionPool
 from realtime_mer.live.stats import Counter
 
 RATE = 16_000
@@ -176,6 +185,99 @@ def test_stream_time_follows_the_clock_on_a_slow_machine(engine: Engine) -> None
     assert estimates(items)[-1].t == 10.0
     assert clock.now - began < 11.5
     assert runner.stats[Counter.SKIPPED_UPDATES] > 10
+
+
+class ClockedSource(SourceBase):
+    """A device whose audio arrives by a manual clock, and waits while the runner is busy.
+
+    A device keeps the newest ten seconds and counts what is lost before.
+    """
+
+    def __init__(self, clock: ManualClock, seconds: float) -> None:
+        self._info = Input(InputKind.MICROPHONE, "clocked", RATE, 1, paced=False, live=True)
+        self._clock, self._began = clock, clock.now
+        self._parts = as_blocks(music(seconds, RATE))
+        self._next = 0
+
+    def read(self, timeout_s: float) -> Block | None:
+        dropped = 0
+        while self._next < len(self._parts):
+            captured_at = self._began + (self._next + 1) * 0.02
+            if captured_at < self._clock.now - 10.0:
+                dropped += len(self._parts[self._next].samples)
+            elif captured_at <= self._clock.now or timeout_s > 0.0:
+                self._clock.now = max(self._clock.now, captured_at)
+                block = replace(
+                    self._parts[self._next], captured_at=captured_at, dropped_before=dropped
+                )
+                self._next += 1
+                return block
+            else:
+                return None
+            self._next += 1
+        raise EndOfStream
+
+    def close(self) -> None: ...
+
+
+def test_a_slow_engine_lowers_the_rate_and_a_fast_one_raises_it_again(engine: Engine) -> None:
+    clock, injector = ManualClock(), FaultInjector(engine)
+    cost_s = 1.6
+    injector.before = lambda: clock.advance(cost_s if clock.now < 140.0 else 0.01)
+    runner = LiveRunner(ClockedSource(clock, 80.0), injector, clock=clock)
+    queue = runner.hub.subscribe_lossless()
+    with runner:
+        assert runner.join(TIMEOUT_S)
+    items = queue.take()
+    assert codes(items) == ["slower", "full_rate"]
+    got = estimates(items)
+    assert got[-1].t == 80.0
+    slowed = items.index(next(item for item in items if isinstance(item, Notice)))
+    assert [e.t for e in estimates(items[slowed:])][:15] == [float(t) for t in range(4, 34, 2)]
+    losses = runner.stats.losses()
+    assert losses.pop("skipped_updates") == 80 - len(got)
+    assert losses.pop("late_windows") > 0
+    assert set(losses.values()) == {0}
+    # Every window is complete: at the lower rate nothing is left out.
+    alone = {e.t: e for e in Pipeline(engine, sample_rate_hz=RATE).feed(music(80.0, RATE))}
+    np.testing.assert_allclose(values(got), values([alone[e.t] for e in got]), atol=2e-5)
+
+
+def test_clients_streams_are_slowed_before_the_servers_own_input(engine: Engine) -> None:
+    clock, injector = ManualClock(), FaultInjector(engine)
+    injector.before = lambda: clock.advance(1.6)
+    pool = SessionPool(FaultInjector(engine), max_sessions=4, clock=clock)
+    sessions = [pool.open(AudioFormat(RATE, 1), "client") for _ in range(4)]
+    runner = LiveRunner(ClockedSource(clock, 40.0), injector, clock=clock)
+    levels: list[tuple[int, int]] = []
+
+    def give_way(share: float) -> bool:
+        gave = pool.give_way(share)
+        levels.append((min(session.level for session in sessions), runner.level))
+        return gave
+
+    runner.relieve = give_way
+    with runner:
+        assert runner.join(TIMEOUT_S)
+    pool.close()
+    assert levels[0][1] == 0
+    assert all(own == 0 or clients == 2 for clients, own in levels)  # 2 is the lowest rate
+    assert runner.level == 1
+
+
+def test_a_long_call_lowers_no_rate_and_what_was_lost_meanwhile_counts(engine: Engine) -> None:
+    """A process that is stopped for 30 s within a call; the device keeps 10 s."""
+    clock, injector = ManualClock(), FaultInjector(engine)
+    injector.before = lambda: clock.advance(30.0 if injector.calls == 5 else 0.0)
+    runner = LiveRunner(ClockedSource(clock, 60.0), injector, clock=clock)
+    queue = runner.hub.subscribe_lossless()
+    with runner:
+        assert runner.join(TIMEOUT_S)
+    items = queue.take()
+    assert codes(items) == []
+    assert estimates(items)[-1].t == 60.0
+    assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(20 * RATE, abs=320)
+    assert runner.level == 0
 
 
 def test_a_stall_is_reported_and_ends_with_the_next_block(engine: Engine) -> None:

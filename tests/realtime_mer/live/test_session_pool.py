@@ -20,6 +20,7 @@ from realtime_mer.audio.format import AudioFormat
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.types import Estimate, State
+from realtime_mer.live import session_pool
 from realtime_mer.live.hub import End, Item, Notice, Subscription
 from realtime_mer.live.session_pool import (
     MAX_BLOCKS,
@@ -223,6 +224,32 @@ def test_the_queue_is_bounded_and_dropped_audio_is_counted(engine: Engine) -> No
 def test_the_queue_is_bounded_in_bytes_too(pool: SessionPool) -> None:
     session = pool.open(AudioFormat(192_000, 64), "client")
     assert session.max_frames * 64 * 4 <= 8 * 2**20
+
+
+def test_all_queues_together_are_bounded_and_the_largest_loses_first(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_pool, "BACKLOG_BYTES", 12 * RATE * 4)
+    slow = BlockingEngine(engine)
+    pool = SessionPool(slow, config=HALF, workers=1, clock=ManualClock())
+    sessions = [pool.open(MONO, f"client {n}") for n in range(3)]
+    queues = [session.hub.subscribe_lossless() for session in sessions]
+    pool.push(sessions[0], music(0.5, RATE))
+    assert slow.entered.acquire(timeout=TIMEOUT_S)
+    # The worker is blocked. Two seconds of each are no backlog, and all else may be 12 s.
+    for session, seconds in zip(sessions, (10.0, 3.0, 18.0), strict=True):
+        for part in blocks(music(seconds, RATE), (RATE // 10,)):
+            pool.push(session, part)
+    assert [s.queued_frames / RATE for s in sessions] == pytest.approx([7.5, 3.0, 7.5], abs=0.11)
+    slow.release_all()
+    for session in sessions:
+        pool.finish(session, "done")
+    for session, queue, seconds in zip(sessions, queues, (10.5, 3.0, 18.0), strict=True):
+        assert estimates(drain(queue))[-1].t == seconds
+        lost_s = session.stats[Counter.DROPPED_SAMPLES] / RATE
+        assert lost_s == pytest.approx(max(0.0, seconds - 7.5 - (seconds == 10.5) / 2), abs=0.11)
+    assert pool._backlog == 0
+    pool.close()
 
 
 def test_tiny_blocks_are_joined(engine: Engine, pool: SessionPool) -> None:

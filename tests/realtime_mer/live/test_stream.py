@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mer_engine import Engine
 from numpy.typing import NDArray
-from support import FaultyEngine, ManualClock, blocks, music, values
+from support import FaultInjector, FaultyEngine, ManualClock, blocks, music, values
 
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
@@ -172,13 +172,95 @@ def test_bad_samples_count_as_silence_with_one_notice(engine: Engine, bad: float
     assert stage.stats[Counter.BAD_SAMPLES] == 2
 
 
-def test_a_faulty_engine_is_counted_with_one_notice(engine: Engine) -> None:
-    stage = Stage(FaultyEngine(engine, "probabilities", {2, 4}))
-    stage.play(music(6.0, RATE))
+def test_a_failing_engine_is_counted_and_told_once_per_outage(engine: Engine) -> None:
+    """Calls 2 and 3 are one outage, call 9 another."""
+    stage = Stage(FaultyEngine(engine, "probabilities", {2, 3, 9}))
+    stage.play(music(14.0, RATE))
+    items = stage.items()
+    assert [e.t for e in estimates(items)] == [float(t) for t in range(1, 15)]
+    assert codes(items) == ["engine_failed", "engine_back"] * 2
+    notices = [item.message for item in items if isinstance(item, Notice)]
+    assert notices[0] == (
+        f"the backend {engine.backend} failed (NotFiniteError: it returned numbers that are not "
+        "finite); the last values are repeated while it fails"
+    )
+    assert [notices[1], notices[3]] == [
+        "the engine works again; 2 updates failed",
+        "the engine works again; 1 update failed",
+    ]
+    assert stage.stats[Counter.FAULTY_UPDATES] == 3
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA failure 700"), MemoryError()])
+def test_a_stream_whose_engine_stays_failing_is_stalled_and_recovers(
+    engine: Engine, error: Exception
+) -> None:
+    injector = FaultInjector(engine)
+    stage = Stage(injector)
+    signal = music(24.0, RATE)
+    stage.play(signal[: 4 * RATE])
+    injector.error = error
+    stage.play(signal[4 * RATE : 12 * RATE])
+    assert injector.calls == 4 + 2 * 8  # each failed call is repeated once, and no more
+    injector.error = None
+    stage.play(signal[12 * RATE :])
+    items = stage.items()
+    got = estimates(items)
+    assert [e.seq for e in got] == list(range(24))
+    assert [e.t for e in got] == [float(t) for t in range(1, 25)]
+    stalled = [e.t for e in got if e.state is State.STALLED]
+    assert stalled == [10.0, 11.0, 12.0]
+    assert len({e.valence for e in got[3:12]}) == 1
+    assert codes(items) == ["engine_failed", "engine_back"]
+    # With all of its window heard again, the stream is what it would have been.
+    alone = Pipeline(engine, sample_rate_hz=RATE).feed(signal)
+    np.testing.assert_allclose(values(got[-1:]), values(alone[-1:]), atol=1e-5)
+
+
+def test_features_that_fail_become_silence_in_their_time(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    stage = Stage(engine)
+    signal = music(6.0, RATE)
+    stage.play(signal[: 2 * RATE])
+    with monkeypatch.context() as patch:
+        patch.setattr("realtime_mer.core.requests.features_of", fail)
+        stage.play(signal[2 * RATE : 3 * RATE])
+    stage.play(signal[3 * RATE :])
     items = stage.items()
     assert [e.t for e in estimates(items)] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-    assert codes(items) == ["faulty_engine"]
-    assert stage.stats[Counter.FAULTY_UPDATES] == 2
+    assert codes(items) == ["engine_failed", "engine_back"]
+    assert stage.stats[Counter.FAULTY_UPDATES] == 1
+
+
+def test_a_call_that_does_not_return_is_told_and_the_values_are_repeated(engine: Engine) -> None:
+    """Another thread calls `wait_for_engine` while the stream's own is in the engine."""
+    injector = FaultInjector(engine)
+    stage = Stage(injector)
+    stage.play(music(2.0, RATE))
+    before = stage.items()
+
+    def wait() -> None:
+        for waited_s in (5.0, 5.5, 6.0, 6.5, 7.0):
+            stage.stream.wait_for_engine(waited_s)
+            stage.clock.advance(0.5)
+
+    injector.before = wait
+    stage.play(music(1.0, RATE))
+    injector.before = lambda: None
+    stage.play(music(1.0, RATE))
+    items = stage.items()
+    assert codes(items) == ["engine_stalled", "engine_back"]
+    got = estimates(items)
+    assert [(e.t, e.state is State.STALLED) for e in got] == [
+        *[(3.0, True)] * 3, (3.0, False), (4.0, False),
+    ]  # fmt: skip
+    assert [e.seq for e in estimates(before) + got] == list(range(7))
+    assert got[0].latency.compute_ms == 0.0
+    assert got[3].latency.compute_ms == pytest.approx(2500.0)
 
 
 def test_lost_input_is_counted_and_time_goes_on(engine: Engine) -> None:

@@ -33,7 +33,7 @@ from live_support import (
 from mer_engine import Engine
 from mer_web import FILES
 from numpy.typing import NDArray
-from support import ESTIMATE, blocks, music
+from support import ESTIMATE, FaultInjector, blocks, music
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
@@ -41,6 +41,7 @@ from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
+from realtime_mer.live import engine_watch
 from realtime_mer.live.hub import End, Notice
 from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.stats import Counter, Timing
@@ -148,12 +149,12 @@ def test_hello_and_empty_snapshot_before_the_first_estimate(harness: ServerHarne
 
 
 def test_backend_fallback_reaches_present_and_later_viewers(
-    harness: ServerHarness, monkeypatch: pytest.MonkeyPatch
+    harness: ServerHarness, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with harness.connect() as client:
         hello, _ = read_snapshot(client)
         assert "backend_note" not in hello
-        monkeypatch.setattr(harness.runner.pipeline.engine, "warning", "the card failed")
+        monkeypatch.setattr(engine, "warning", "the card failed")
         warning = receive_kind(client, "warning")
         assert (warning["code"], warning["message"]) == ("backend_fallback", "the card failed")
     with harness.connect() as client:
@@ -861,6 +862,39 @@ def test_healthz_status(engine: Engine) -> None:
     with running_server(engine) as running:
         page = f"http://127.0.0.1:{running.port}/healthz"
         assert status() == "waiting"
+
+
+def test_healthz_says_503_only_where_the_engine_does_not_work(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("HANG_HOPS", 0), ("HANG_S", 0.05), ("TICK_S", 0.05)):
+        monkeypatch.setattr(engine_watch, name, value)
+
+    def health() -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=TIMEOUT_S)
+        connection.request("GET", "/healthz")
+        with connection.getresponse() as response:
+            return response.status, json.load(response)["status"]
+
+    injector, source = FaultInjector(engine), HangingSource()
+    runner = LiveRunner(source, injector, config=PipelineConfig(hop_s=0.5))
+    with running_server(injector, runner) as running, runner:
+        source.give(music(0.5, RATE))
+        wait_for(lambda: health() == (200, "listening"), "listening")
+        wait_for(lambda: health() == (200, "stalled"), "no audio")
+        with running.connect() as client:
+            injector.hang()
+            source.give(music(0.5, RATE))
+            wait_for(lambda: health() == (503, "stalled"), "the hang")
+            assert not running.server.healthy
+            codes = list[str]()
+            while "engine_stalled" not in codes:
+                codes.append(receive_kind(client, "warning")["code"])
+            assert receive_kind(client, "estimate")["state"] == "stalled"
+            injector.release()
+            while "engine_back" not in codes:
+                codes.append(receive_kind(client, "warning")["code"])
+            wait_for(lambda: running.server.healthy, "the end of the hang")
 
 
 def test_metrics(harness: ServerHarness) -> None:
