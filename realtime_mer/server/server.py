@@ -37,9 +37,10 @@ from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.session_pool import MAX_SESSIONS, SessionPool
 from realtime_mer.live.stats import Counter, Stats
 from realtime_mer.server import metrics, protocol
-from realtime_mer.server.audio_connection import AudioConnection, ReadPacing
+from realtime_mer.server.audio_connection import AudioConnection, ConnectionLimits, ReadPacing
 from realtime_mer.server.broadcast import Broadcaster
 from realtime_mer.server.channel import Channel
+from realtime_mer.server.door import Door, can_stand_in
 from realtime_mer.server.http import (
     AccessPolicy,
     Page,
@@ -53,7 +54,13 @@ from realtime_mer.server.http import (
     refusal,
     unparsed_refusal,
 )
-from realtime_mer.server.rate_limit import RateLimit
+from realtime_mer.server.limits import (
+    Limit,
+    Refusals,
+    Turns,
+    gives_way,
+    pending_connections,
+)
 from realtime_mer.server.viewer import Viewer
 
 logger = logging.getLogger(__name__)
@@ -71,8 +78,10 @@ SOCKET_BUFFER_BYTES = 32 * 2**10
 RECEIVE_QUEUE_FRAMES = 4
 PING_S = 20.0
 CLOSE_TIMEOUT_S = 2.0
-# The log has at most one line of each status a minute, so that a scanner cannot fill a disk.
-REFUSAL_LOG_PERIOD_S = 60.0
+# A handshake, that of TLS included, must be complete by then.
+OPEN_TIMEOUT_S = 5.0
+# Connections that the kernel keeps until they are accepted; it may take fewer.
+LISTEN_BACKLOG = 4096
 
 BROWSER_INPUT = Input(
     InputKind.BROWSER, "waiting for a browser's microphone", 48_000, 1, paced=False, live=True
@@ -162,7 +171,8 @@ class MerServer:
         self._viewers: set[Viewer] = set()
         self._broadcasters: dict[str, Broadcaster] = {}
         self.read_pacing = ReadPacing()
-        self._refusal_log: dict[HTTPStatus, RateLimit] = {}
+        self.turns = Turns(self.clock)
+        self.refusals = Refusals(stats, self.clock)
         self.peak_viewers = 0
         self._started_at = self.clock.monotonic()
         self._server: SocketServer | None = None
@@ -172,13 +182,20 @@ class MerServer:
         """Bind the port and start serving.
 
         Raises:
-            UserError: the port is in use, or the address is not one of this machine.
+            UserError: the port is in use, the address is not one of this machine, or the process
+                may not open enough files for the viewers.
         """
-        listeners = _bind(self.config.host, self.config.port)
+        max_pending = pending_connections(self.config.max_viewers)
+        listener = _bind(self.config.host, self.config.port)
+        door = None
+        if can_stand_in():
+            door = Door(listener, max_pending=max_pending, turns=self.turns, refusals=self.refusals)
+        limits = ConnectionLimits(self.turns, self.refusals, self.clock, door)
         self._started_at = self.clock.monotonic()
         self._server = await serve(
             self._handle,
-            sock=listeners,
+            sock=listener if door is None else door,
+            backlog=LISTEN_BACKLOG,
             process_request=self._process_request,
             process_response=self._process_response,
             # Messages are short and latency matters; a compressor takes 64 kB per connection.
@@ -186,12 +203,13 @@ class MerServer:
             max_size=protocol.MAX_MESSAGE_BYTES,
             max_queue=RECEIVE_QUEUE_FRAMES,
             write_limit=WRITE_LIMIT_BYTES,
+            open_timeout=OPEN_TIMEOUT_S,
             ping_interval=PING_S,
             ping_timeout=PING_S,
             close_timeout=CLOSE_TIMEOUT_S,
             create_connection=cast(
                 type[ServerConnection],
-                partial(AudioConnection, answer_unparsed=self._answer_unparsed),
+                partial(AudioConnection, answer_unparsed=self._answer_unparsed, limits=limits),
             ),
             server_header=f"realtime-mer/{__version__}",
             logger=_library_logger(),
@@ -346,8 +364,9 @@ class MerServer:
 
     async def _handle(self, connection: ServerConnection) -> None:
         assert isinstance(connection, AudioConnection)
-        if len(self._viewers) >= self.config.max_viewers:
-            self.stats.add(Counter.REFUSALS)
+        full = len(self._viewers) >= self.config.max_viewers
+        if full and not self._make_room(connection.address):
+            self.refusals.limited(Limit.VIEWERS, connection.address, "too many viewers")
             limit = self.config.max_viewers
             message = (
                 f"this server takes at most {limit} {'viewer' if limit == 1 else 'viewers'} at "
@@ -365,6 +384,7 @@ class MerServer:
         target = Target.parse(connection.request.path)
         assert target is not None
         session, since = _parse_resume(target)
+        connection.opened()
         viewer = Viewer(self, connection, session, since)
         self._viewers.add(viewer)
         self.peak_viewers = max(self.peak_viewers, len(self._viewers))
@@ -376,7 +396,30 @@ class MerServer:
             self._viewers.discard(viewer)
             self.broadcast_health_if_changed()
 
+    def _make_room(self, address: str) -> bool:
+        """Let a viewer go for a newcomer of this address; return whether there was one to go."""
+        leaving = gives_way(self._viewers, address)
+        if leaving is None:
+            return False
+        self._viewers.discard(leaving)
+        leaving.give_way(Limit.VIEWERS, "too many viewers from your address")
+        return True
+
+    def make_room_for_stream(self, address: str) -> bool:
+        """Let a streaming client go for one of this address; return whether there was one."""
+        streaming = [viewer for viewer in self._viewers if viewer.streaming]
+        leaving = gives_way(streaming, address)
+        if leaving is None:
+            return False
+        leaving.give_way(Limit.SESSIONS, "too many streams from your address")
+        return True
+
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
+        assert isinstance(connection, AudioConnection)
+        with self.turns.work(connection.address):
+            return self._respond(connection, request)
+
+    def _respond(self, connection: ServerConnection, request: Request) -> Response | None:
         target = Target.parse(request.path)
         if target is None:
             sentence = "the target of a request is a path, such as /, or a whole URL\n"
@@ -417,18 +460,14 @@ class MerServer:
 
     def _refuse(self, connection: ServerConnection, refused: Refusal) -> Response:
         """Count a refusal, log it unless one of its status was logged just now, and build it."""
-        self.stats.add(Counter.REFUSALS)
-        limit = self._refusal_log.setdefault(
-            refused.status, RateLimit(REFUSAL_LOG_PERIOD_S, self.clock)
+        address = connection.remote_address
+        self.refusals.log(
+            str(refused.status),
+            "refused a request from %s (%d): %s",
+            address[0] if address else "a closed connection",
+            refused.status,
+            refused.message.strip(),
         )
-        if limit.allows(REFUSAL_LOG_PERIOD_S):
-            address = connection.remote_address
-            logger.warning(
-                "refused a request from %s (%d): %s",
-                address[0] if address else "a closed connection",
-                refused.status,
-                refused.message.strip(),
-            )
         return refusal(refused, connection.request)
 
     def _pages(self) -> Mapping[str, Page]:
@@ -493,6 +532,7 @@ class MerServer:
                 "model": f"{info.name} {info.version}",
                 "backend": self._engine.backend,
             },
+            limited=self.refusals.counts,
         )
 
     async def _send_periodic_health(self) -> None:

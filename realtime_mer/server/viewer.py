@@ -27,6 +27,7 @@ from realtime_mer.server.audio_connection import (
 )
 from realtime_mer.server.broadcast import Broadcaster
 from realtime_mer.server.channel import Channel, EncodedMessage
+from realtime_mer.server.limits import Limit, Turns
 from realtime_mer.server.protocol import CloseCode, ErrorCode, StreamFormat, WireError
 from realtime_mer.server.rate_limit import RateLimit
 
@@ -49,10 +50,12 @@ class ViewerHost(Protocol):
     stats: Stats
     pool: SessionPool
     read_pacing: ReadPacing
+    turns: Turns
 
     def channel(self, session: str | None) -> Channel: ...
     def subscribe(self, viewer: Viewer, channel: Channel) -> Broadcaster: ...
     def unsubscribe(self, viewer: Viewer, broadcaster: Broadcaster) -> None: ...
+    def make_room_for_stream(self, address: str) -> bool: ...
     def hello(self, channel: Channel) -> dict[str, object]: ...
     def broadcast_health_if_changed(self) -> None: ...
 
@@ -76,6 +79,7 @@ class Viewer:
         self, host: ViewerHost, connection: AudioConnection, session: str | None, since: int
     ) -> None:
         self._host = host
+        self.joined_at = host.clock.monotonic()
         self._connection = connection
         self._transport = connection.transport
         self._channel = host.channel(session)
@@ -110,10 +114,29 @@ class Viewer:
                 self._sender.cancel()
                 await asyncio.gather(self._sender, return_exceptions=True)
             self._unsubscribe()
-            if self._client is not None:
-                self._host.pool.drop(self._client)
-                # Other viewers may be watching this stream.
-                self._client.hub.publish(End("its client is gone"))
+            self._release_stream()
+
+    @property
+    def address(self) -> str:
+        """What limits by address apply to."""
+        return self._connection.address
+
+    @property
+    def streaming(self) -> bool:
+        """Whether the client sends audio."""
+        return self._client is not None
+
+    def give_way(self, kind: Limit, reason: str) -> None:
+        """Leave at once: the place is for another address, which holds fewer."""
+        self._release_stream()
+        self._connection.refuse(kind, CloseCode.TRY_AGAIN_LATER, reason)
+
+    def _release_stream(self) -> None:
+        if self._client is not None:
+            client, self._client = self._client, None
+            self._host.pool.drop(client)
+            # Other viewers may be watching this stream.
+            client.hub.publish(End("its client is gone"))
 
     # Called by the broadcaster, in the event loop.
 
@@ -212,6 +235,7 @@ class Viewer:
         since = min(since, -1 if latest is None else latest.seq)
         more = True
         while more:
+            await self._host.turns.wait(self.address)
             part = broadcaster.snapshot_part(since)
             since, more = part.last_seq, part.more
             await self._send_text(part.text)
@@ -293,6 +317,9 @@ class Viewer:
 
     async def _handle_messages(self) -> None:
         async for message in self._connection:
+            await self._host.turns.wait(self.address)
+            if self._connection.state is not State.OPEN:
+                continue
             self._host.stats.add(Counter.MESSAGES_IN)
             self._host.stats.add(Counter.BYTES_IN, len(message))
             try:
@@ -350,8 +377,12 @@ class Viewer:
                 ErrorCode.ALREADY_STREAMING,
                 "this connection is streaming already; send stop before another start",
             )
+        pool = self._host.pool
+        if len(pool) >= pool.max_sessions:
+            self._host.make_room_for_stream(self.address)
         try:
-            client = self._host.pool.open(message.format.audio, message.name)
+            with self._host.turns.work(self.address):
+                client = pool.open(message.format.audio, message.name)
         except UserError as error:
             raise WireError(ErrorCode.BAD_FORMAT, str(error)) from error
         self._client, self._format = client, message.format
