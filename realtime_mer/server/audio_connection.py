@@ -26,8 +26,8 @@ from websockets.protocol import State
 from realtime_mer.clock import Clock
 from realtime_mer.server.door import Door
 from realtime_mer.server.http import MAX_REQUEST_BYTES, TLS_HANDSHAKE
-from realtime_mer.server.limits import Limit, Refusals, Turns, address_of
-from realtime_mer.server.protocol import CloseCode, Encoding, StreamFormat
+from realtime_mer.server.limits import LargeMessages, Limit, Refusals, Turns, address_of
+from realtime_mer.server.protocol import MAX_MESSAGE_BYTES, CloseCode, Encoding, StreamFormat
 from realtime_mer.server.rate_limit import RateLimit
 
 # Larger frames go to the library, so that one that arrives in small pieces is not copied each time.
@@ -77,12 +77,14 @@ class ConnectionLimits:
         turns: of the addresses.
         refusals: counts and logs the connections that are closed.
         clock: the time source.
+        large: the memory of large messages.
         door: where the connections come in; None if the library accepts them.
     """
 
     turns: Turns
     refusals: Refusals
     clock: Clock
+    large: LargeMessages
     door: Door | None
 
 
@@ -94,7 +96,7 @@ class AudioConnection(ServerConnection):
         audio_handler: called with the binary frames that arrived together. Returns False where they
             must be received as messages (`recv`) instead. It is not called while earlier messages
             wait.
-        handled: messages that were received and processed; the receiver counts them.
+        joined_at: when it was accepted (`Clock.monotonic`).
 
     Args:
         answer_unparsed: answers a request that the library cannot parse, in place of the library.
@@ -112,6 +114,7 @@ class AudioConnection(ServerConnection):
         self._answer_unparsed = answer_unparsed
         self._limits = limits
         self.address = ""
+        self.joined_at = limits.clock.monotonic()
         # Reading is paused by `ReadPacing`.
         self.paced = False
         self._controls = RateLimit(CONTROL_BURST / CONTROLS_PER_SECOND, limits.clock)
@@ -126,8 +129,7 @@ class AudioConnection(ServerConnection):
         # The end of what came of the request, to find its last four bytes.
         self._head_end = b""
         self.audio_handler: Callable[[Sequence[BinaryFrame]], bool] | None = None
-        self.handled = 0
-        self._queued = 0
+        self._handled = self._queued = 0
         self._handshake_done = False
         # From now on the library gets all bytes.
         self._library_only = False
@@ -150,6 +152,7 @@ class AudioConnection(ServerConnection):
         if self._cut_off is not None:
             self._cut_off.cancel()
         self._held = b""
+        self._limits.large.release(self)
         if self._limits.door is not None:
             self._limits.door.left(self.transport)
         super().connection_lost(exc)
@@ -183,6 +186,12 @@ class AudioConnection(ServerConnection):
             self._limits.door.closing(self.transport, self.address)
         if self._cut_off is None:
             self._cut_off = self.loop.call_later(CUT_OFF_S, self.transport.abort)
+
+    def message_handled(self) -> None:
+        """Count a message that was received and processed: the receiver calls this for each."""
+        self._handled += 1
+        if self._handled == self._queued and not self._library_bytes and not self._fragmented:
+            self._limits.large.release(self)
 
     def process_event(self, event: Any) -> None:
         """Count the messages that pass through the library."""
@@ -337,7 +346,7 @@ class AudioConnection(ServerConnection):
                 frames += 1
                 self._deliver(audio, data[audio_start:start])
                 audio = []
-                if self._is_too_much(first):
+                if self._is_too_much(first, length):
                     return b""
                 if first & 0x0F in _MESSAGES:
                     self._fragmented = not first & 0x80
@@ -351,13 +360,17 @@ class AudioConnection(ServerConnection):
         self._incomplete = data[start:]
         return b""
 
-    def _is_too_much(self, first: int) -> bool:
+    def _is_too_much(self, first: int, length: int) -> bool:
         """Close the connection and return True where a frame is one too many.
 
         Args:
             first: the first byte of the frame.
+            length: bytes of its payload.
         """
         opcode, final = first & 0x0F, first & 0x80
+        if length > MAX_DIRECT_BYTES or opcode == Opcode.CONT or not final:
+            # The library refuses longer ones.
+            self._limits.large.take(self, min(length, MAX_MESSAGE_BYTES))
         if opcode not in _MESSAGES:
             if not self._controls.allows(1 / CONTROLS_PER_SECOND):
                 reason = f"more than {CONTROLS_PER_SECOND} pings or pongs a second"
@@ -373,7 +386,7 @@ class AudioConnection(ServerConnection):
         """Pass frames to the audio handler, or the same bytes to the library."""
         if not frames:
             return
-        blocked = self._queued != self.handled or self.state is not State.OPEN
+        blocked = self._queued != self._handled or self.state is not State.OPEN
         if self.audio_handler is None or blocked or not self.audio_handler(frames):
             super().data_received(data)
 

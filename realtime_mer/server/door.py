@@ -1,16 +1,17 @@
 """Accepts connections, so that a flood of them keeps nobody out.
 
-    listening socket -> Door -> (in turn) -> the websocket library
+    listening socket -> Door -> (has sent something, in turn) -> the websocket library
 
 The library would serve connections in the order of their arrival, and would accept more than the
 process may open files. So the door accepts all, which is cheap, and passes them on in the turns of
-their addresses. If too many have not finished their handshake, the oldest of the address with the
-most of them is closed.
+their addresses, once they have sent their first bytes. If too many have not finished their
+handshake, the oldest of the address with the most of them is closed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 import sys
@@ -26,6 +27,8 @@ ACCEPTS_AT_ONCE = 256
 # Time of the event loop to accept a connection, and to make the library's objects for it.
 ACCEPT_COST_S, CONNECTION_COST_S = 0.00002, 0.0005
 RETRY_S = 0.1
+# How often to look for connections that have sent nothing within the time for a handshake.
+SWEEP_PERIOD_S = 1.0
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -35,6 +38,7 @@ class _Guest:
 
     Attributes:
         peer: the address as the socket gives it.
+        silent_until: when it is closed if it has sent nothing; None once it has.
         inside: the library has it.
         transport: once it exists.
     """
@@ -42,19 +46,9 @@ class _Guest:
     socket: Any
     peer: object
     address: str
+    silent_until: float | None = None
     inside: bool = False
     transport: asyncio.Transport | None = None
-
-    def close(self) -> None:
-        """Close the connection at once, with a reset."""
-        if self.transport is not None:
-            self.transport.abort()
-        elif self.inside:
-            # A handshake of TLS; the library sees the end of the connection and closes it.
-            self.socket.shutdown(socket.SHUT_RDWR)
-        else:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            self.socket.close()
 
 
 class Door(socket.socket):
@@ -63,12 +57,19 @@ class Door(socket.socket):
     Args:
         listener: bound.
         max_pending: most connections whose handshake is not finished.
+        timeout_s: a connection that sends nothing is closed after this time.
         turns: the turns of the addresses.
         refusals: counts and logs what is closed.
     """
 
     def __init__(
-        self, listener: socket.socket, *, max_pending: int, turns: Turns, refusals: Refusals
+        self,
+        listener: socket.socket,
+        *,
+        max_pending: int,
+        timeout_s: float,
+        turns: Turns,
+        refusals: Refusals,
     ) -> None:
         inner, self._bell = socket.socketpair()
         super().__init__(inner.family, inner.type, inner.proto, inner.detach())
@@ -76,6 +77,7 @@ class Door(socket.socket):
         listener.setblocking(False)
         self.listener = listener
         self._max_pending = max_pending
+        self._timeout_s = timeout_s
         self._turns = turns
         self._refusals = refusals
         self._loop = asyncio.get_running_loop()
@@ -86,6 +88,7 @@ class Door(socket.socket):
         self._addresses: dict[int, str] = {}
         self._closed = False
         self._retry: asyncio.TimerHandle | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
 
     @property
     def pending(self) -> int:
@@ -97,6 +100,7 @@ class Door(socket.socket):
     def listen(self, backlog: int = 128, /) -> None:
         self.listener.listen(backlog)
         self._loop.add_reader(self.listener, self._accept)
+        self._sweep()
 
     def getsockname(self) -> object:
         return self.listener.getsockname()
@@ -114,14 +118,15 @@ class Door(socket.socket):
         if not self._closed:
             self._closed = True
             self._loop.remove_reader(self.listener)
-            if self._retry is not None:
-                self._retry.cancel()
+            for timer in (self._retry, self._sweeper):
+                if timer is not None:
+                    timer.cancel()
             self.listener.close()
             self._bell.close()
             for guests in list(self._guests.values()):
                 for descriptor, guest in list(guests.items()):
                     if guest.socket.fileno() == descriptor:
-                        guest.close()
+                        self._close_guest(guest)
         super().close()
 
     # Called by the connections.
@@ -142,7 +147,7 @@ class Door(socket.socket):
         raw = transport.get_extra_info("socket")
         descriptor = _descriptor(transport)
         if descriptor >= 0 and not transport.is_closing():
-            self._remember(descriptor, _Guest(raw, None, address, inside=True, transport=transport))
+            self._remember(descriptor, _Guest(raw, None, address, None, True, transport))
 
     def left(self, transport: asyncio.Transport) -> None:
         """A connection is closed."""
@@ -161,11 +166,25 @@ class Door(socket.socket):
                 return
             address = address_of(peer)
             self._turns.spend(address, ACCEPT_COST_S)
-            guest = _Guest(connection, peer, address)
+            guest = _Guest(connection, peer, address, self._loop.time() + self._timeout_s)
             self._remember(connection.fileno(), guest)
+            self._loop.add_reader(connection, self._spoke, guest)
             while len(self._addresses) > self._max_pending:
                 self._close_oldest()
-            self._turns.run(address, partial(self._pass_on, guest))
+
+    def _spoke(self, guest: _Guest) -> None:
+        """A connection has sent its first bytes, or was closed."""
+        self._loop.remove_reader(guest.socket)
+        guest.silent_until = None
+        try:
+            closed = not guest.socket.recv(1, socket.MSG_PEEK)
+        except OSError:
+            closed = True
+        if closed:
+            self._forget(guest.socket.fileno())
+            guest.socket.close()
+        else:
+            self._turns.run(guest.address, partial(self._pass_on, guest))
 
     def _pass_on(self, guest: _Guest) -> None:
         if guest.socket.fileno() < 0 or self._closed:
@@ -193,7 +212,35 @@ class Door(socket.socket):
         if guest.socket.fileno() == descriptor:
             reason = "the oldest of too many unfinished handshakes"
             self._refusals.limited(Limit.PENDING, address, reason)
-            guest.close()
+            self._close_guest(guest)
+
+    def _close_guest(self, guest: _Guest) -> None:
+        """Close a connection at once, with a reset."""
+        if guest.transport is not None:
+            guest.transport.abort()
+        elif guest.inside:
+            # In a handshake of TLS; the library sees the end of the connection and closes it.
+            with contextlib.suppress(OSError):  # the client has closed it
+                guest.socket.shutdown(socket.SHUT_RDWR)
+        else:
+            if guest.silent_until is not None:
+                self._loop.remove_reader(guest.socket)
+            guest.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            guest.socket.close()
+
+    def _sweep(self) -> None:
+        """Close the connections that have sent nothing in time."""
+        now = self._loop.time()
+        late = [
+            (descriptor, guest)
+            for guests in self._guests.values()
+            for descriptor, guest in guests.items()
+            if guest.silent_until is not None and guest.silent_until <= now
+        ]
+        for descriptor, guest in late:
+            self._forget(descriptor)
+            self._close_guest(guest)
+        self._sweeper = self._loop.call_later(SWEEP_PERIOD_S, self._sweep)
 
     def _remember(self, descriptor: int, guest: _Guest) -> None:
         self._forget(descriptor)

@@ -23,6 +23,7 @@ from typing import Protocol, TypeVar
 from realtime_mer.clock import Clock
 from realtime_mer.errors import UserError
 from realtime_mer.live.stats import Counter, Stats
+from realtime_mer.server.protocol import CloseCode
 from realtime_mer.server.rate_limit import RateLimit
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ TASK_COST_S = 0.0003
 MAX_PENDING, MIN_PENDING, PENDING_PER_VIEWER = 1000, 32, 6
 # Files other than connections: the model, the input, a recording, pipes.
 OTHER_FILES = 128
+# Large messages that are received or wait, of all connections together.
+MAX_LARGE_BYTES = 64 * 2**20
 # The log has at most one line of each kind in this time, so that a scanner cannot fill a disk.
 LOG_PERIOD_S = 60.0
 
@@ -108,6 +111,38 @@ def gives_way(holders: Iterable[HolderT], address: str) -> HolderT | None:
         return None
     own = [holder for holder in holders if holder.address == largest]
     return max(own, key=lambda holder: holder.joined_at)
+
+
+class LargeHolder(Holder, Protocol):
+    """A connection that may receive large messages."""
+
+    def refuse(self, kind: Limit, code: int, reason: str) -> None: ...
+
+
+class LargeMessages:
+    """Bounds the memory of large messages: whoever holds the most of it gives way."""
+
+    def __init__(self) -> None:
+        self._held: dict[LargeHolder, int] = {}
+        self.total = 0
+
+    def take(self, holder: LargeHolder, size: int) -> None:
+        """Count bytes that a connection receives; close connections while that is too much."""
+        self._held[holder] = self._held.get(holder, 0) + size
+        self.total += size
+        while self.total > MAX_LARGE_BYTES:
+            by_address: Tally[str] = Tally()
+            for other, held in self._held.items():
+                by_address[other.address] += held
+            largest = by_address.most_common(1)[0][0]
+            own = [other for other in self._held if other.address == largest]
+            leaving = max(own, key=lambda other: other.joined_at)
+            self.release(leaving)
+            leaving.refuse(Limit.MESSAGES, CloseCode.TRY_AGAIN_LATER, "too many large messages")
+
+    def release(self, holder: LargeHolder) -> None:
+        """Forget what a connection held."""
+        self.total -= self._held.pop(holder, 0)
 
 
 class Refusals:

@@ -55,13 +55,14 @@ from realtime_mer.server.http import (
     unparsed_refusal,
 )
 from realtime_mer.server.limits import (
+    LargeMessages,
     Limit,
     Refusals,
     Turns,
     gives_way,
     pending_connections,
 )
-from realtime_mer.server.viewer import Viewer
+from realtime_mer.server.viewer import Viewer, fast_audio_limit
 
 logger = logging.getLogger(__name__)
 
@@ -173,6 +174,7 @@ class MerServer:
         self.read_pacing = ReadPacing()
         self.turns = Turns(self.clock)
         self.refusals = Refusals(stats, self.clock)
+        self.fast_audio = fast_audio_limit(self.clock)
         self.peak_viewers = 0
         self._started_at = self.clock.monotonic()
         self._server: SocketServer | None = None
@@ -189,8 +191,14 @@ class MerServer:
         listener = _bind(self.config.host, self.config.port)
         door = None
         if can_stand_in():
-            door = Door(listener, max_pending=max_pending, turns=self.turns, refusals=self.refusals)
-        limits = ConnectionLimits(self.turns, self.refusals, self.clock, door)
+            door = Door(
+                listener,
+                max_pending=max_pending,
+                timeout_s=OPEN_TIMEOUT_S,
+                turns=self.turns,
+                refusals=self.refusals,
+            )
+        limits = ConnectionLimits(self.turns, self.refusals, self.clock, LargeMessages(), door)
         self._started_at = self.clock.monotonic()
         self._server = await serve(
             self._handle,
@@ -532,7 +540,7 @@ class MerServer:
                 "model": f"{info.name} {info.version}",
                 "backend": self._engine.backend,
             },
-            limited=self.refusals.counts,
+            limited={str(kind): count for kind, count in self.refusals.counts.items()},
         )
 
     async def _send_periodic_health(self) -> None:

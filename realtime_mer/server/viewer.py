@@ -37,10 +37,19 @@ logger = logging.getLogger(__name__)
 SEND_TIMEOUT_S = 30.0
 TEXTS_PER_SECOND, TEXT_BURST = 20, 40
 ERRORS_PER_SECOND, ERROR_BURST = 5, 50
-# Limits of incoming audio: its speed relative to real time, a burst, and frames a second.
-AUDIO_SPEED, AUDIO_BURST_S, FRAMES_PER_SECOND = 20.0, 10.0, 2000
+# Limits of incoming audio. A client may always send a little faster than real time, after a burst.
+# What goes beyond that all clients share, so that the machine's time goes to live streams; alone, a
+# client reaches 20 times real time.
+LIVE_SPEED, AUDIO_BURST_S = 1.1, 10.0
+FAST_SPEED, FAST_BURST_S = 18.9, 0.1
+FRAMES_PER_SECOND, FRAME_BURST = 2000, 1000
 # Each message over the limits costs the client this delay; after so many it is cut off.
 PENALTY_S, MAX_PENALTIES = 0.05, 200
+
+
+def fast_audio_limit(clock: Clock) -> RateLimit:
+    """Return the limit of audio that comes faster than real time, for all clients together."""
+    return RateLimit(FAST_BURST_S / FAST_SPEED, clock)
 
 
 class ViewerHost(Protocol):
@@ -51,6 +60,7 @@ class ViewerHost(Protocol):
     pool: SessionPool
     read_pacing: ReadPacing
     turns: Turns
+    fast_audio: RateLimit
 
     def channel(self, session: str | None) -> Channel: ...
     def subscribe(self, viewer: Viewer, channel: Channel) -> Broadcaster: ...
@@ -99,7 +109,8 @@ class Viewer:
         self._client_ended = asyncio.Event()
         self._text_limit = RateLimit(TEXT_BURST / TEXTS_PER_SECOND, host.clock)
         self._error_limit = RateLimit(ERROR_BURST / ERRORS_PER_SECOND, host.clock)
-        self._audio_limit = RateLimit(AUDIO_BURST_S / AUDIO_SPEED, host.clock)
+        self._frame_limit = RateLimit(FRAME_BURST / FRAMES_PER_SECOND, host.clock)
+        self._live_limit = RateLimit(AUDIO_BURST_S / LIVE_SPEED, host.clock)
         self._penalties = 0
 
     async def run(self) -> None:
@@ -337,7 +348,7 @@ class Viewer:
             if self._penalties > MAX_PENALTIES:
                 await self._connection.close(CloseCode.POLICY, "too many messages or errors")
                 return
-            self._connection.handled += 1
+            self._connection.message_handled()
 
     async def _close_with_internal_error(self) -> None:
         message = "internal server error; the connection closes, see the server's log"
@@ -417,8 +428,11 @@ class Viewer:
             return False
         if samples is None:
             return False
-        cost_s = len(samples) / (AUDIO_SPEED * client.format.sample_rate_hz)
-        if not self._audio_limit.allows(max(cost_s, len(frames) / FRAMES_PER_SECOND)):
+        duration_s = len(samples) / client.format.sample_rate_hz
+        if not self._frame_limit.allows(len(frames) / FRAMES_PER_SECOND):
+            return False
+        live = self._live_limit.allows(duration_s / LIVE_SPEED)
+        if not live and not self._host.fast_audio.allows(duration_s / FAST_SPEED):
             return False
         self._host.stats.add(Counter.MESSAGES_IN, len(frames))
         self._host.stats.add(Counter.BYTES_IN, sum([frame.size for frame in frames]))
@@ -429,8 +443,10 @@ class Viewer:
     async def _handle_audio(self, data: bytes) -> None:
         client, stream_format = self._require_stream()
         samples = stream_format.decode(data)
-        cost_s = len(samples) / (AUDIO_SPEED * client.format.sample_rate_hz)
-        delay_s = self._audio_limit.delay_s(max(cost_s, 1 / FRAMES_PER_SECOND))
+        duration_s = len(samples) / client.format.sample_rate_hz
+        delay_s = self._frame_limit.delay_s(1 / FRAMES_PER_SECOND)
+        if not self._live_limit.allows(duration_s / LIVE_SPEED):
+            delay_s = max(delay_s, self._host.fast_audio.delay_s(duration_s / FAST_SPEED))
         if delay_s > 0.0:
             await asyncio.sleep(delay_s)
         bad = samples.size - int(np.isfinite(samples).sum())
