@@ -12,18 +12,23 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from websockets.asyncio.server import ServerConnection
-from websockets.exceptions import InvalidMessage, SecurityError
+from websockets.exceptions import InvalidMessage, SecurityError, TooManyHeaders
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
 
-from realtime_mer.server.http import TLS_HANDSHAKE
-from realtime_mer.server.protocol import Encoding, StreamFormat
+from realtime_mer.clock import Clock
+from realtime_mer.server.door import Door
+from realtime_mer.server.http import MAX_REQUEST_BYTES, TLS_HANDSHAKE
+from realtime_mer.server.limits import LargeMessages, Limit, Refusals, Turns, address_of
+from realtime_mer.server.protocol import MAX_MESSAGE_BYTES, CloseCode, Encoding, StreamFormat
+from realtime_mer.server.rate_limit import RateLimit
 from realtime_mer.server.tokens import Role
 
 # Larger frames go to the library, so that one that arrives in small pieces is not copied each time.
@@ -36,6 +41,16 @@ HEAD_BYTES = 1024
 READ_PAUSE_S_PER_STREAM, MAX_READ_PAUSE_S = 0.0003, 0.1
 # A shorter pause would not collect a second frame: a browser's frame is 21 ms long.
 MIN_READ_PAUSE_S = 0.01
+# Pings, pongs and closes; fragments of messages. Whoever sends more is cut off.
+CONTROLS_PER_SECOND, CONTROL_BURST = 50, 100
+FRAGMENTS_PER_SECOND, FRAGMENT_BURST = 500, 1000
+# Frames for the library in one turn: about 1 ms.
+FRAMES_PER_TURN = 64
+# Received and not yet processed: one read, and a few that came although reading was paused.
+MAX_HELD_BYTES = 2**20
+# A connection that must close is cut off after this time, long enough to read the reason.
+CUT_OFF_S = 1.0
+_END_OF_REQUEST = b"\r\n\r\n"
 _MASK_BYTES = 4
 _BINARY = 0x80 | Opcode.BINARY
 _MESSAGES = frozenset((Opcode.CONT, Opcode.TEXT, Opcode.BINARY))
@@ -55,33 +70,69 @@ class BinaryFrame(NamedTuple):
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What a server's connections share.
+
+    Attributes:
+        turns: of the addresses.
+        refusals: counts and logs the connections that are closed.
+        clock: the time source.
+        large: the memory of large messages.
+        door: where the connections come in; None if the library accepts them.
+    """
+
+    turns: Turns
+    refusals: Refusals
+    clock: Clock
+    large: LargeMessages
+    door: Door | None
+
+
 class AudioConnection(ServerConnection):
     """The server's side of a connection.
 
     Attributes:
+        address: what limits by address apply to.
         audio_handler: called with the binary frames that arrived together. Returns False where they
             must be received as messages (`recv`) instead. It is not called while earlier messages
             wait.
-        handled: messages that were received and processed; the receiver counts them.
+        joined_at: when it was accepted (`Clock.monotonic`).
         role: what the client may do; None until it has shown a token.
 
     Args:
         answer_unparsed: answers a request that the library cannot parse, in place of the library.
+        limits: shared by all connections of the server.
     """
 
     def __init__(
         self,
         *args: Any,
         answer_unparsed: Callable[[AudioConnection, bytes, Exception], Response],
+        limits: ConnectionLimits,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self._answer_unparsed = answer_unparsed
+        self._limits = limits
+        self.address = ""
+        self.joined_at = limits.clock.monotonic()
+        # Reading is paused by `ReadPacing`.
+        self.paced = False
+        self._controls = RateLimit(CONTROL_BURST / CONTROLS_PER_SECOND, limits.clock)
+        self._fragments = RateLimit(FRAGMENT_BURST / FRAGMENTS_PER_SECOND, limits.clock)
+        # Received, and waiting for a turn.
+        self._held = b""
+        self._waiting = False
+        self._paused = False
+        self._cut_off: asyncio.TimerHandle | None = None
         self._head = b""
+        self._head_bytes = 0
+        # The end of what came of the request, to find its last four bytes.
+        self._head_end = b""
         self.audio_handler: Callable[[Sequence[BinaryFrame]], bool] | None = None
-        self.handled = 0
+        self._handled = self._queued = 0
         self.role: Role | None = None
-        self._queued = 0
         self._handshake_done = False
         # From now on the library gets all bytes.
         self._library_only = False
@@ -96,6 +147,60 @@ class AudioConnection(ServerConnection):
         """Whether the client has shown what it needs to be served."""
         return self.role is not None
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin: the transport is ready."""
+        self.address = address_of(transport.get_extra_info("peername"))
+        super().connection_made(transport)
+        self.recv_messages.resume = self.resume_reading
+        if self._limits.door is not None:
+            self._limits.door.entered(self.transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End: the transport is closed."""
+        if self._cut_off is not None:
+            self._cut_off.cancel()
+        self._held = b""
+        self._limits.large.release(self)
+        if self._limits.door is not None:
+            self._limits.door.left(self.transport)
+        super().connection_lost(exc)
+
+    def opened(self) -> None:
+        """Count as open, no longer as a handshake that may have to give way."""
+        if self._limits.door is not None:
+            self._limits.door.opened(self.transport)
+
+    def resume_reading(self) -> None:
+        """Read on, if no other reason is left to pause."""
+        if not (self._paused or self.paced or self.recv_messages.paused or self._cut_off):
+            self.transport.resume_reading()
+
+    def _pause_reading(self) -> None:
+        self._paused = True
+        self.transport.pause_reading()
+
+    def refuse(self, kind: Limit, code: int, reason: str) -> None:
+        """Close the connection at once, and read nothing more of it."""
+        self._limits.refusals.limited(kind, self.address, reason)
+        self.protocol.fail(code, reason)
+        self.send_data()
+        self.transport.pause_reading()
+        self._cut_off_soon()
+
+    def _cut_off_soon(self) -> None:
+        """All is said: ignore whatever else comes, but not for long."""
+        self._held = b""
+        if self._limits.door is not None:
+            self._limits.door.closing(self.transport, self.address)
+        if self._cut_off is None:
+            self._cut_off = self.loop.call_later(CUT_OFF_S, self.transport.abort)
+
+    def message_handled(self) -> None:
+        """Count a message that was received and processed: the receiver calls this for each."""
+        self._handled += 1
+        if self._handled == self._queued and not self._library_bytes and not self._fragmented:
+            self._limits.large.release(self)
+
     def process_event(self, event: Any) -> None:
         """Count the messages that pass through the library."""
         if isinstance(event, Frame) and event.fin and event.opcode in _MESSAGES:
@@ -103,27 +208,93 @@ class AudioConnection(ServerConnection):
         super().process_event(event)
 
     def data_received(self, data: bytes) -> None:
-        """Process received bytes, which may begin or end inside a frame."""
-        if self._library_only:
-            super().data_received(data)
-        elif self._handshake_done:
-            self._split_frames(data)
-        elif self.protocol.handshake_exc is not None:
+        """Process received bytes, which may begin or end inside a frame, when their turn comes."""
+        if self._cut_off is not None:
+            return
+        self._held += data
+        if len(self._held) > MAX_HELD_BYTES:
+            self.refuse(Limit.MESSAGES, CloseCode.POLICY, "too much data at once")
+        elif self._waiting:
+            self._pause_reading()
+        else:
+            self._take_turn()
+
+    def _take_turn(self) -> None:
+        self._waiting = True
+        if not self._limits.turns.run(self.address, self._proceed):
+            self._pause_reading()
+
+    def _proceed(self) -> None:
+        """Process a part of what is held; read on after all of it."""
+        self._waiting = False
+        data, self._held = self._held, b""
+        try:
+            rest = self._process(data)
+        except Exception as error:
+            # As an event loop does where `data_received` fails.
+            self.set_connection_exc(error)
+            self.transport.abort()
+            return
+        if self._cut_off is not None or self.transport.is_closing():
+            return
+        if self.protocol.eof_sent:
+            self._cut_off_soon()
+            return
+        self._held = rest
+        if rest:
+            self._pause_reading()
+            if self.state is State.OPEN:
+                self._waiting = True
+                self._limits.turns.run_later(self.address, self._proceed)
+        elif self._paused:
+            self._paused = False
+            self.resume_reading()
+
+    def _process(self, data: bytes) -> bytes:
+        """Process received bytes; return what must wait for another turn, or for the handshake."""
+        if self.protocol.eof_sent:
             # What follows a refused request is ignored.
             super().data_received(data)
-        else:
-            self._head = (self._head + data)[:HEAD_BYTES]
-            # A client that speaks TLS waits for an answer without having ended a line.
-            tls = self._head.startswith(TLS_HANDSHAKE)
-            super().data_received(data + b"\n" if tls else data)
-            self._handshake_done = self.request is not None
-            if self._handshake_done:
-                self._head = b""
-            # A client that does not wait for the response: where its first frame begins is unknown.
-            self._library_only = self._handshake_done and not data.endswith(b"\r\n\r\n")
+            return b""
+        if self._handshake_done:
+            if self.state is State.CONNECTING:
+                return data
+            if self._library_only:
+                super().data_received(data)
+                return b""
+            return self._split_frames(data)
+        self._head = (self._head + data)[:HEAD_BYTES]
+        tail = self._head_end + data
+        end = tail.find(_END_OF_REQUEST)
+        size = len(data) if end < 0 else end + len(_END_OF_REQUEST) - len(self._head_end)
+        self._head_end = tail[-3:]
+        self._head_bytes += size
+        if self._head_bytes > MAX_REQUEST_BYTES:
+            self._refuse_request()
+            return b""
+        # A client that speaks TLS waits for an answer without having ended a line.
+        tls = self._head.startswith(TLS_HANDSHAKE)
+        super().data_received(data[:size] + b"\n" if tls else data[:size])
+        self._handshake_done = self.request is not None
+        if self._handshake_done:
+            self._head = self._head_end = b""
+        # A client need not wait for the response before it sends its first frame.
+        return b"" if self.protocol.eof_sent else data[size:]
+
+    def _refuse_request(self) -> None:
+        reason = f"a request of more than {MAX_REQUEST_BYTES} bytes"
+        self._limits.refusals.limited(Limit.REQUEST_SIZE, self.address, reason)
+        answer = self._answer_unparsed(self, self._head, TooManyHeaders(reason))
+        self.transport.write(answer.serialize())
+        self.transport.pause_reading()
+        self._cut_off_soon()
 
     def send_data(self) -> None:
         """Send what the library has to send, or our answer to an unparsed request."""
+        if self.transport.is_closing():
+            # The event loop would log each attempt.
+            self.protocol.data_to_send()
+            return
         error = self.protocol.handshake_exc
         # Nothing is said to a client that has said nothing.
         if isinstance(error, InvalidMessage | SecurityError) and self._head:
@@ -133,8 +304,16 @@ class AudioConnection(ServerConnection):
             self.transport.write_eof()
         else:
             super().send_data()
+        if self._held and not self._waiting:
+            # What came with the request, or directly after it.
+            if self.protocol.eof_sent:
+                self._held, self._paused = b"", False
+                self.resume_reading()
+            elif self.state is State.OPEN:
+                self._take_turn()
 
-    def _split_frames(self, data: bytes) -> None:
+    def _split_frames(self, data: bytes) -> bytes:
+        """Pass whole frames on; return what must wait for another turn."""
         if self._library_bytes:
             count = min(self._library_bytes, len(data))
             self._library_bytes -= count
@@ -145,6 +324,7 @@ class AudioConnection(ServerConnection):
         start, size = 0, len(data)
         audio: list[BinaryFrame] = []
         audio_start = 0
+        frames = 0
         while size - start >= 2:
             first, second = data[start], data[start + 1]
             length, head = second & 0x7F, start + 2
@@ -159,7 +339,7 @@ class AudioConnection(ServerConnection):
                 self._library_only = True
                 self._deliver(audio, data[audio_start:start])
                 super().data_received(data[start:])
-                return
+                return b""
             head += _MASK_BYTES
             end = head + length
             if first == _BINARY and not self._fragmented and length <= MAX_DIRECT_BYTES:
@@ -169,21 +349,52 @@ class AudioConnection(ServerConnection):
                     audio_start = start
                 audio.append(BinaryFrame(data, head, length))
             else:
+                if frames == FRAMES_PER_TURN:
+                    break
+                frames += 1
                 self._deliver(audio, data[audio_start:start])
                 audio = []
+                if self._is_too_much(first, length):
+                    return b""
                 if first & 0x0F in _MESSAGES:
                     self._fragmented = not first & 0x80
                 self._library_bytes = max(0, end - size)
                 super().data_received(data[start:end])
             start = end
         self._deliver(audio, data[audio_start:start])
+        if frames == FRAMES_PER_TURN:
+            self._incomplete = b""
+            return data[start:]
         self._incomplete = data[start:]
+        return b""
+
+    def _is_too_much(self, first: int, length: int) -> bool:
+        """Close the connection and return True where a frame is one too many.
+
+        Args:
+            first: the first byte of the frame.
+            length: bytes of its payload.
+        """
+        opcode, final = first & 0x0F, first & 0x80
+        if length > MAX_DIRECT_BYTES or opcode == Opcode.CONT or not final:
+            # The library refuses longer ones.
+            self._limits.large.take(self, min(length, MAX_MESSAGE_BYTES))
+        if opcode not in _MESSAGES:
+            if not self._controls.allows(1 / CONTROLS_PER_SECOND):
+                reason = f"more than {CONTROLS_PER_SECOND} pings or pongs a second"
+                self.refuse(Limit.CONTROL_FRAMES, CloseCode.POLICY, reason)
+        elif (opcode == Opcode.CONT or not final) and not self._fragments.allows(
+            1 / FRAGMENTS_PER_SECOND
+        ):
+            reason = f"more than {FRAGMENTS_PER_SECOND} fragments of messages a second"
+            self.refuse(Limit.FRAGMENTS, CloseCode.POLICY, reason)
+        return self._cut_off is not None
 
     def _deliver(self, frames: Sequence[BinaryFrame], data: bytes) -> None:
         """Pass frames to the audio handler, or the same bytes to the library."""
         if not frames:
             return
-        blocked = self._queued != self.handled or self.state is not State.OPEN
+        blocked = self._queued != self._handled or self.state is not State.OPEN
         if self.audio_handler is None or blocked or not self.audio_handler(frames):
             super().data_received(data)
 
@@ -200,6 +411,7 @@ class ReadPacing:
         pause_s = min(MAX_READ_PAUSE_S, streams * READ_PAUSE_S_PER_STREAM)
         if pause_s < MIN_READ_PAUSE_S:
             return
+        connection.paced = True
         connection.transport.pause_reading()
         self._paused.append(connection)
         if self._timer is None:
@@ -212,7 +424,8 @@ class ReadPacing:
             self._timer = None
         paused, self._paused = self._paused, []
         for connection in paused:
-            connection.transport.resume_reading()
+            connection.paced = False
+            connection.resume_reading()
 
 
 def unmask_samples(

@@ -38,6 +38,8 @@ _REQUEST_LINE = re.compile(rb"(?P<method>[!-~]{1,32}) [!-~]+ HTTP/(?P<version>[0
 _ALLOWED_METHODS = ("GET", "HEAD")
 # Browsers write names outside ASCII as ASCII (punycode).
 _ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://[!-.0-~]{0,300}")
+MAX_REQUEST_BYTES = 32 * 2**10
+"""The request line and all headers together."""
 TLS_HANDSHAKE = b"\x16"
 """The byte that a handshake of TLS begins with."""
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -150,8 +152,9 @@ def unparsed_refusal(head: bytes, error: Exception, scheme: str = "http") -> Ref
     if isinstance(error, HeaderLineTooLong | TooManyHeaders):
         return Refusal(
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-            f"the request has more than {MAX_NUM_HEADERS} headers, or one longer than "
-            f"{MAX_LINE_LENGTH} bytes; cookies of other programs on this host may be the reason\n",
+            f"the request has more than {MAX_NUM_HEADERS} headers, one longer than "
+            f"{MAX_LINE_LENGTH} bytes, or more than {MAX_REQUEST_BYTES} bytes in all; cookies of "
+            "other programs on this host may be the reason\n",
         )
     match = _REQUEST_LINE.match(head)
     if match is None:

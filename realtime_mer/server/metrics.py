@@ -15,7 +15,11 @@ PREFIX = "realtime_mer"
 
 
 def render(
-    stats: Stats, *, gauges: Iterable[tuple[str, str, float]], info: Mapping[str, str]
+    stats: Stats,
+    *,
+    gauges: Iterable[tuple[str, str, float]],
+    info: Mapping[str, str],
+    limited: Mapping[str, int],
 ) -> str:
     """Render all metrics as text.
 
@@ -23,6 +27,7 @@ def render(
         stats: counters and timings of the whole server.
         gauges: name (without the prefix), help text and value of each gauge.
         info: labels of the constant `realtime_mer_info`.
+        limited: connections closed by a limit, by kind of limit.
     """
     lines: list[str] = []
     counters = stats.counters()
@@ -32,6 +37,10 @@ def render(
         )
     by_state = [(f'{{state="{state}"}}', count) for state, count in stats.states().items()]
     lines += _metric(f"{PREFIX}_state_estimates_total", "Estimates by state.", "counter", by_state)
+    by_kind = [(f'{{kind="{kind}"}}', count) for kind, count in limited.items()]
+    lines += _metric(
+        f"{PREFIX}_limited_total", "Connections closed by a limit.", "counter", by_kind
+    )
     for timing in Timing:
         lines += _histogram(stats, timing)
     for name, text, value in gauges:

@@ -39,10 +39,11 @@ from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.session_pool import MAX_SESSIONS, SessionPool
 from realtime_mer.live.stats import Counter, Stats
 from realtime_mer.server import authentication, metrics, protocol
-from realtime_mer.server.audio_connection import AudioConnection, ReadPacing
+from realtime_mer.server.audio_connection import AudioConnection, ConnectionLimits, ReadPacing
 from realtime_mer.server.authentication import UNAUTHORIZED, Authenticator
 from realtime_mer.server.broadcast import Broadcaster
 from realtime_mer.server.channel import Channel
+from realtime_mer.server.door import Door, can_stand_in
 from realtime_mer.server.http import (
     AccessPolicy,
     Page,
@@ -58,13 +59,21 @@ from realtime_mer.server.http import (
     to_https,
     unparsed_refusal,
 )
+from realtime_mer.server.limits import (
+    LargeMessages,
+    Limit,
+    Refusals,
+    Turns,
+    address_of,
+    gives_way,
+    pending_connections,
+)
 from realtime_mer.server.own_addresses import own_addresses
 from realtime_mer.server.protocol import ErrorCode, WireError
 from realtime_mer.server.proxies import Proxies
-from realtime_mer.server.rate_limit import RateLimit
 from realtime_mer.server.tls_transport import TlsDoor
 from realtime_mer.server.tokens import Role, Tokens
-from realtime_mer.server.viewer import Viewer
+from realtime_mer.server.viewer import Viewer, fast_audio_limit
 
 if TYPE_CHECKING:
     from realtime_mer.server.tls import ServerTls
@@ -84,8 +93,10 @@ SOCKET_BUFFER_BYTES = 32 * 2**10
 RECEIVE_QUEUE_FRAMES = 4
 PING_S = 20.0
 CLOSE_TIMEOUT_S = 2.0
-# The log has at most one line of each status a minute, so that a scanner cannot fill a disk.
-REFUSAL_LOG_PERIOD_S = 60.0
+# A handshake, that of TLS included, must be complete by then.
+OPEN_TIMEOUT_S = 5.0
+# Connections that the kernel keeps until they are accepted; it may take fewer.
+LISTEN_BACKLOG = 4096
 CERTIFICATE_CHECK_S = 10.0
 # Browsers then ask this host in https only, on all its ports, until a week after the last visit.
 STRICT_TRANSPORT = "max-age=604800"
@@ -201,7 +212,9 @@ class MerServer:
         self._viewers: set[Viewer] = set()
         self._broadcasters: dict[str, Broadcaster] = {}
         self.read_pacing = ReadPacing()
-        self._refusal_log: dict[HTTPStatus, RateLimit] = {}
+        self.turns = Turns(self.clock)
+        self.refusals = Refusals(stats, self.clock)
+        self.fast_audio = fast_audio_limit(self.clock)
         self.peak_viewers = 0
         self._started_at = self.clock.monotonic()
         self._server: SocketServer | None = None
@@ -212,13 +225,26 @@ class MerServer:
         """Bind the port and start serving.
 
         Raises:
-            UserError: the port is in use, or the address is not one of this machine.
+            UserError: the port is in use, the address is not one of this machine, or the process
+                may not open enough files for the viewers.
         """
-        listeners = _bind(self.config.host, self.config.port)
+        max_pending = pending_connections(self.config.max_viewers)
+        listener = _bind(self.config.host, self.config.port)
+        door = None
+        if can_stand_in():
+            door = Door(
+                listener,
+                max_pending=max_pending,
+                timeout_s=OPEN_TIMEOUT_S,
+                turns=self.turns,
+                refusals=self.refusals,
+            )
+        limits = ConnectionLimits(self.turns, self.refusals, self.clock, LargeMessages(), door)
         self._started_at = self.clock.monotonic()
         self._server = await serve(
             self._handle,
-            sock=listeners,
+            sock=listener if door is None else door,
+            backlog=LISTEN_BACKLOG,
             process_request=self._process_request,
             process_response=self._process_response,
             # Messages are short and latency matters; a compressor takes 64 kB per connection.
@@ -226,10 +252,13 @@ class MerServer:
             max_size=protocol.MAX_MESSAGE_BYTES,
             max_queue=RECEIVE_QUEUE_FRAMES,
             write_limit=WRITE_LIMIT_BYTES,
+            open_timeout=OPEN_TIMEOUT_S,
             ping_interval=PING_S,
             ping_timeout=PING_S,
             close_timeout=CLOSE_TIMEOUT_S,
-            create_connection=cast(type[ServerConnection], self._make_connection),
+            create_connection=cast(
+                type[ServerConnection], partial(self._make_connection, limits=limits)
+            ),
             server_header=f"realtime-mer/{__version__}",
             logger=_library_logger(),
         )
@@ -237,8 +266,12 @@ class MerServer:
         if self.config.tls is not None:
             self._certificate_task = asyncio.create_task(self._renew_certificate(self.config.tls))
 
-    def _make_connection(self, *args: Any, **kwargs: Any) -> asyncio.Protocol:
-        connection = AudioConnection(*args, answer_unparsed=self._answer_unparsed, **kwargs)
+    def _make_connection(
+        self, *args: Any, limits: ConnectionLimits, **kwargs: Any
+    ) -> asyncio.Protocol:
+        connection = AudioConnection(
+            *args, answer_unparsed=self._answer_unparsed, limits=limits, **kwargs
+        )
         return connection if self._tls_door is None else self._tls_door.guard(connection)
 
     async def _renew_certificate(self, tls: ServerTls) -> None:
@@ -449,8 +482,9 @@ class MerServer:
         assert isinstance(connection, AudioConnection)
         if not connection.authenticated and not await self._receive_token(connection):
             return
-        if len(self._viewers) >= self.config.max_viewers:
-            self.stats.add(Counter.REFUSALS)
+        full = len(self._viewers) >= self.config.max_viewers
+        if full and not self._make_room(connection.address):
+            self.refusals.limited(Limit.VIEWERS, connection.address, "too many viewers")
             limit = self.config.max_viewers
             message = (
                 f"this server takes at most {limit} {'viewer' if limit == 1 else 'viewers'} at "
@@ -468,6 +502,7 @@ class MerServer:
         target = Target.parse(connection.request.path)
         assert target is not None
         session, since = _parse_resume(target)
+        connection.opened()
         viewer = Viewer(self, connection, session, since)
         self._viewers.add(viewer)
         self.peak_viewers = max(self.peak_viewers, len(self._viewers))
@@ -489,7 +524,7 @@ class MerServer:
                 if not isinstance(message, protocol.Auth):
                     raise WireError(ErrorCode.UNAUTHORIZED, _TOKEN_FIRST)
                 self.authenticate(connection, message.token)
-                connection.handled += 1
+                connection.message_handled()
             except (TimeoutError, WireError) as error:
                 code = ErrorCode.UNAUTHORIZED
                 known = isinstance(error, WireError) and error.code is code
@@ -520,7 +555,32 @@ class MerServer:
         known = self.proxies.client_address(connection, connection.request)
         return known or "a closed connection"
 
+    def _make_room(self, address: str) -> bool:
+        """Let a viewer go for a newcomer of this address; return whether there was one to go."""
+        leaving = gives_way(self._viewers, address)
+        if leaving is None:
+            return False
+        self._viewers.discard(leaving)
+        leaving.give_way(Limit.VIEWERS, "too many viewers from your address")
+        return True
+
+    def make_room_for_stream(self, address: str) -> bool:
+        """Let a streaming client go for one of this address; return whether there was one."""
+        streaming = [viewer for viewer in self._viewers if viewer.streaming]
+        leaving = gives_way(streaming, address)
+        if leaving is None:
+            return False
+        leaving.give_way(Limit.SESSIONS, "too many streams from your address")
+        return True
+
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
+        assert isinstance(connection, AudioConnection)
+        if address := self.proxies.client_address(connection, request):
+            connection.address = address_of((address,))
+        with self.turns.work(connection.address):
+            return self._respond(connection, request)
+
+    def _respond(self, connection: ServerConnection, request: Request) -> Response | None:
         target = Target.parse(request.path)
         if target is None:
             sentence = "the target of a request is a path, such as /, or a whole URL\n"
@@ -605,15 +665,13 @@ class MerServer:
 
     def _note_refusal(self, connection: ServerConnection, status: HTTPStatus, message: str) -> None:
         """Count a refusal, and log it unless one of its status was logged just now."""
-        self.stats.add(Counter.REFUSALS)
-        limit = self._refusal_log.setdefault(status, RateLimit(REFUSAL_LOG_PERIOD_S, self.clock))
-        if limit.allows(REFUSAL_LOG_PERIOD_S):
-            logger.warning(
-                "refused a request from %s (%d): %s",
-                self._address(connection),
-                status,
-                message.strip(),
-            )
+        self.refusals.log(
+            str(status),
+            "refused a request from %s (%d): %s",
+            self._address(connection),
+            status,
+            message.strip(),
+        )
 
     def _pages(self) -> Mapping[str, Page]:
         def healthz() -> tuple[str, bytes]:
@@ -702,6 +760,7 @@ class MerServer:
                 "model": f"{info.name} {info.version}",
                 "backend": self._engine.backend,
             },
+            limited={str(kind): count for kind, count in self.refusals.counts.items()},
         )
 
     async def _send_periodic_health(self) -> None:

@@ -27,6 +27,7 @@ from realtime_mer.server.audio_connection import (
 )
 from realtime_mer.server.broadcast import Broadcaster
 from realtime_mer.server.channel import Channel, EncodedMessage
+from realtime_mer.server.limits import Limit, Turns
 from realtime_mer.server.protocol import CloseCode, ErrorCode, StreamFormat, WireError
 from realtime_mer.server.rate_limit import RateLimit
 from realtime_mer.server.tokens import Role
@@ -37,10 +38,19 @@ logger = logging.getLogger(__name__)
 SEND_TIMEOUT_S = 30.0
 TEXTS_PER_SECOND, TEXT_BURST = 20, 40
 ERRORS_PER_SECOND, ERROR_BURST = 5, 50
-# Limits of incoming audio: its speed relative to real time, a burst, and frames a second.
-AUDIO_SPEED, AUDIO_BURST_S, FRAMES_PER_SECOND = 20.0, 10.0, 2000
+# Limits of incoming audio. A client may always send a little faster than real time, after a burst.
+# What goes beyond that all clients share, so that the machine's time goes to live streams; alone, a
+# client reaches 20 times real time.
+LIVE_SPEED, AUDIO_BURST_S = 1.1, 10.0
+FAST_SPEED, FAST_BURST_S = 18.9, 0.1
+FRAMES_PER_SECOND, FRAME_BURST = 2000, 1000
 # Each message over the limits costs the client this delay; after so many it is cut off.
 PENALTY_S, MAX_PENALTIES = 0.05, 200
+
+
+def fast_audio_limit(clock: Clock) -> RateLimit:
+    """Return the limit of audio that comes faster than real time, for all clients together."""
+    return RateLimit(FAST_BURST_S / FAST_SPEED, clock)
 
 
 class ViewerHost(Protocol):
@@ -50,10 +60,13 @@ class ViewerHost(Protocol):
     stats: Stats
     pool: SessionPool
     read_pacing: ReadPacing
+    turns: Turns
+    fast_audio: RateLimit
 
     def channel(self, session: str | None) -> Channel: ...
     def subscribe(self, viewer: Viewer, channel: Channel) -> Broadcaster: ...
     def unsubscribe(self, viewer: Viewer, broadcaster: Broadcaster) -> None: ...
+    def make_room_for_stream(self, address: str) -> bool: ...
     def hello(self, channel: Channel, role: Role) -> dict[str, object]: ...
     def authenticate(self, connection: AudioConnection, token: str) -> bool: ...
     def slowed(self, channel: Channel) -> Notice | None: ...
@@ -79,6 +92,7 @@ class Viewer:
         self, host: ViewerHost, connection: AudioConnection, session: str | None, since: int
     ) -> None:
         self._host = host
+        self.joined_at = host.clock.monotonic()
         self._connection = connection
         self._transport = connection.transport
         self._channel = host.channel(session)
@@ -98,7 +112,8 @@ class Viewer:
         self._client_ended = asyncio.Event()
         self._text_limit = RateLimit(TEXT_BURST / TEXTS_PER_SECOND, host.clock)
         self._error_limit = RateLimit(ERROR_BURST / ERRORS_PER_SECOND, host.clock)
-        self._audio_limit = RateLimit(AUDIO_BURST_S / AUDIO_SPEED, host.clock)
+        self._frame_limit = RateLimit(FRAME_BURST / FRAMES_PER_SECOND, host.clock)
+        self._live_limit = RateLimit(AUDIO_BURST_S / LIVE_SPEED, host.clock)
         self._penalties = 0
 
     async def run(self) -> None:
@@ -113,10 +128,29 @@ class Viewer:
                 self._sender.cancel()
                 await asyncio.gather(self._sender, return_exceptions=True)
             self._unsubscribe()
-            if self._client is not None:
-                self._host.pool.drop(self._client)
-                # Other viewers may be watching this stream.
-                self._client.hub.publish(End("its client is gone"))
+            self._release_stream()
+
+    @property
+    def address(self) -> str:
+        """What limits by address apply to."""
+        return self._connection.address
+
+    @property
+    def streaming(self) -> bool:
+        """Whether the client sends audio."""
+        return self._client is not None
+
+    def give_way(self, kind: Limit, reason: str) -> None:
+        """Leave at once: the place is for another address, which holds fewer."""
+        self._release_stream()
+        self._connection.refuse(kind, CloseCode.TRY_AGAIN_LATER, reason)
+
+    def _release_stream(self) -> None:
+        if self._client is not None:
+            client, self._client = self._client, None
+            self._host.pool.drop(client)
+            # Other viewers may be watching this stream.
+            client.hub.publish(End("its client is gone"))
 
     # Called by the broadcaster, in the event loop.
 
@@ -220,6 +254,7 @@ class Viewer:
         since = min(since, -1 if latest is None else latest.seq)
         more = True
         while more:
+            await self._host.turns.wait(self.address)
             part = broadcaster.snapshot_part(since)
             since, more = part.last_seq, part.more
             await self._send_text(part.text)
@@ -301,6 +336,9 @@ class Viewer:
 
     async def _handle_messages(self) -> None:
         async for message in self._connection:
+            await self._host.turns.wait(self.address)
+            if self._connection.state is not State.OPEN:
+                continue
             self._host.stats.add(Counter.MESSAGES_IN)
             self._host.stats.add(Counter.BYTES_IN, len(message))
             try:
@@ -321,7 +359,7 @@ class Viewer:
             if self._penalties > MAX_PENALTIES:
                 await self._connection.close(CloseCode.POLICY, "too many messages or errors")
                 return
-            self._connection.handled += 1
+            self._connection.message_handled()
 
     async def _close_with_internal_error(self) -> None:
         message = "internal server error; the connection closes, see the server's log"
@@ -370,8 +408,12 @@ class Viewer:
                 ErrorCode.ALREADY_STREAMING,
                 "this connection is streaming already; send stop before another start",
             )
+        pool = self._host.pool
+        if len(pool) >= pool.max_sessions:
+            self._host.make_room_for_stream(self.address)
         try:
-            client = self._host.pool.open(message.format.audio, message.name)
+            with self._host.turns.work(self.address):
+                client = pool.open(message.format.audio, message.name)
         except UserError as error:
             raise WireError(ErrorCode.BAD_FORMAT, str(error)) from error
         self._client, self._format = client, message.format
@@ -406,8 +448,11 @@ class Viewer:
             return False
         if samples is None:
             return False
-        cost_s = len(samples) / (AUDIO_SPEED * client.format.sample_rate_hz)
-        if not self._audio_limit.allows(max(cost_s, len(frames) / FRAMES_PER_SECOND)):
+        duration_s = len(samples) / client.format.sample_rate_hz
+        if not self._frame_limit.allows(len(frames) / FRAMES_PER_SECOND):
+            return False
+        live = self._live_limit.allows(duration_s / LIVE_SPEED)
+        if not live and not self._host.fast_audio.allows(duration_s / FAST_SPEED):
             return False
         self._host.stats.add(Counter.MESSAGES_IN, len(frames))
         self._host.stats.add(Counter.BYTES_IN, sum([frame.size for frame in frames]))
@@ -418,8 +463,10 @@ class Viewer:
     async def _handle_audio(self, data: bytes) -> None:
         client, stream_format = self._require_stream()
         samples = stream_format.decode(data)
-        cost_s = len(samples) / (AUDIO_SPEED * client.format.sample_rate_hz)
-        delay_s = self._audio_limit.delay_s(max(cost_s, 1 / FRAMES_PER_SECOND))
+        duration_s = len(samples) / client.format.sample_rate_hz
+        delay_s = self._frame_limit.delay_s(1 / FRAMES_PER_SECOND)
+        if not self._live_limit.allows(duration_s / LIVE_SPEED):
+            delay_s = max(delay_s, self._host.fast_audio.delay_s(duration_s / FAST_SPEED))
         if delay_s > 0.0:
             await asyncio.sleep(delay_s)
         bad = samples.size - int(np.isfinite(samples).sum())

@@ -221,7 +221,7 @@ async def receive_pieces(pieces: Sequence[bytes], count: int) -> list[tuple[bool
         async for message in connection:
             content = message.encode() if isinstance(message, str) else bytes(message)
             keep(isinstance(message, str), content)
-            connection.handled += 1
+            connection.message_handled()
 
     async with (
         serve(

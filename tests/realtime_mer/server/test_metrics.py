@@ -56,7 +56,10 @@ def stats() -> Stats:
 
 def test_render_counters_gauges_and_info(stats: Stats) -> None:
     text = metrics.render(
-        stats, gauges=[("viewers", "Connections.", 3.0)], info={"version": 'a"b\\c', "model": "m"}
+        stats,
+        gauges=[("viewers", "Connections.", 3.0)],
+        info={"version": 'a"b\\c', "model": "m"},
+        limited={"pending": 4},
     )
     samples, types = parse(text)
     assert samples["realtime_mer_estimates_total"] == 12
@@ -66,6 +69,7 @@ def test_render_counters_gauges_and_info(stats: Stats) -> None:
     assert by_state == {**dict.fromkeys(State, 0), State.TRACKING: 9, State.NOISE: 3}
     assert types["realtime_mer_state_estimates_total"] == "counter"
     assert types["realtime_mer_estimates_total"] == "counter"
+    assert samples['realtime_mer_limited_total{kind="pending"}'] == 4
     assert samples["realtime_mer_viewers"] == 3
     assert types["realtime_mer_viewers"] == "gauge"
     assert samples['realtime_mer_info{version="a\\"b\\\\c",model="m"}'] == 1
@@ -74,7 +78,7 @@ def test_render_counters_gauges_and_info(stats: Stats) -> None:
 
 
 def test_histograms_are_cumulative(stats: Stats) -> None:
-    samples, types = parse(metrics.render(stats, gauges=[], info={"version": "1"}))
+    samples, types = parse(metrics.render(stats, gauges=[], info={"version": "1"}, limited={}))
     name = "realtime_mer_compute_seconds"
     assert types[name] == "histogram"
     buckets = [samples[f'{name}_bucket{{le="{bound}"}}'] for bound in BUCKETS_S]
@@ -85,7 +89,7 @@ def test_histograms_are_cumulative(stats: Stats) -> None:
 
 
 def test_process_metrics(stats: Stats) -> None:
-    samples, _ = parse(metrics.render(stats, gauges=[], info={"version": "1"}))
+    samples, _ = parse(metrics.render(stats, gauges=[], info={"version": "1"}, limited={}))
     assert samples["process_cpu_seconds_total"] > 0
     assert samples["process_threads"] >= 1
     assert 1e7 < samples["process_resident_memory_bytes"] < 1e11

@@ -66,7 +66,7 @@ def test_a_token_is_parsed_and_not_shown() -> None:
     [
         ("", ErrorCode.BAD_JSON, "not JSON"),
         ("{", ErrorCode.BAD_JSON, "not JSON"),
-        ("[" * 4000, ErrorCode.BAD_JSON, "not JSON"),
+        ("[" * 4000, ErrorCode.BAD_JSON, "more than 8 objects or arrays"),
         ('{"type": NaN}', ErrorCode.BAD_JSON, "NaN is not a JSON number"),
         ("[1]", ErrorCode.BAD_JSON, "is an array; it must be a JSON object"),
         ("7", ErrorCode.BAD_JSON, "is a number; it must be a JSON object"),
