@@ -7,10 +7,11 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from mer_engine.draft import draft_of
 
 _MAGIC = b"realtime-mer cache 1\n"
 # A header line has a few hundred bytes. A longer one belongs to another program.
@@ -119,11 +120,5 @@ class KeyValueCache:
 def _replace(path: Path, content: bytes) -> None:
     """Write a file under another name, then rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(draft).replace(path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    with draft_of(path) as draft:
+        draft.write_bytes(content)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import math
-import os
 import threading
 import time
 from collections import deque
 from pathlib import Path
+
+from mer_engine.draft import sync
 
 from realtime_mer.closable import Closable
 from realtime_mer.core.types import Estimate
@@ -159,12 +159,7 @@ class Recorder(Closable):
 
     def _sync(self, file: RecordingFile) -> None:
         started = time.monotonic()
-        try:
-            os.fsync(file.fileno())
-        except OSError as error:
-            # Some file systems cannot; others report only here that the disk is full.
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-                raise
+        sync(file.fileno())
         now = time.monotonic()
         self._sync_at = now + max(_SYNC_PERIOD_S, _SYNC_SHARE * (now - started))
 

@@ -247,6 +247,29 @@ def test_an_interrupted_analysis_has_the_exit_code_of_the_signal(name: str, tmp_
     assert rows(tmp_path / "rows.csv")
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
+def test_a_rerun_that_is_ended_leaves_the_old_table(name: str, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "long.wav", np.tile(music(10.0, RATE_HZ), (120, 1)), RATE_HZ)
+    table = tmp_path / "table.csv"
+    table.write_text("old\n")
+    process = subprocess.Popen(
+        [*COMMAND, "analyze", "long.wav", "-o", str(table)],
+        cwd=tmp_path,
+        env=environment(),
+        preexec_fn=reset_signals,
+    )
+    wait_for(lambda: any(tmp_path.glob(".table.csv.*")), "the new table is begun")
+    process.send_signal(getattr(signal, name))
+    assert process.wait(TIMEOUT_S) in (128 + signal.SIGTERM, -signal.SIGKILL)
+    assert table.read_text() == "old\n"
+    assert any(tmp_path.glob(".table.csv.*")) == (name == "SIGKILL")
+    soundfile.write(tmp_path / "long.wav", music(2.0, RATE_HZ), RATE_HZ)
+    command = [*COMMAND, "analyze", "long.wav", "-o", str(table)]
+    subprocess.run(command, cwd=tmp_path, env=environment(), check=True)
+    assert rows(table) == [0, 1]
+    assert not any(tmp_path.glob(".table.csv.*"))
+
+
 def test_a_signal_in_a_callback_of_a_c_library_is_not_lost(tmp_path: Path) -> None:
     """The callback cannot raise, so the signal would have no effect."""
     program = """
