@@ -177,12 +177,12 @@ def _guarded(program: str, action: Callable[[], int]) -> int:
     """Return the exit code of an action; errors that are no bugs become sentences and codes."""
     from mer_engine.errors import ModelError
 
-    from realtime_mer.errors import UserError
+    from realtime_mer.errors import UserError, printable
 
     try:
         return action()
     except (UserError, ModelError) as error:
-        message, code = str(error), getattr(error, "exit_code", 2)
+        message, code = printable(str(error)), getattr(error, "exit_code", 2)
         if isinstance(error, StandardOutputError):
             discard_output()
     except KeyboardInterrupt as interruption:
@@ -192,7 +192,7 @@ def _guarded(program: str, action: Callable[[], int]) -> int:
         discard_output()
         return 141
     except OSError as error:
-        message, code = reason_of(error), 2
+        message, code = printable(reason_of(error)), 2
     print(f"{program}: {message}" if message else "", file=sys.stderr)
     return code
 
