@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import NoReturn
 
 from realtime_mer import __version__
+from realtime_mer.commands.signals import end_output_limit, exit_code_of, interrupt, on_signals
 from realtime_mer.commands.streams import (
     StandardOutputError,
     discard_output,
@@ -135,10 +137,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after the program's name; those of the process where None.
 
     Returns:
-        The exit code: 0 success, 1 a check failed, 2 an error that the user can correct, 130
-        interrupted, 141 the reader of standard output is gone.
+        The exit code: 0 success, 1 a check failed, 2 an error that the user can correct, 128 and
+        the number of the signal that interrupted it (130 Ctrl-C, 143 SIGTERM, 129 SIGHUP), 141 the
+        reader of standard output is gone. A signal is the regular end of `serve` and `listen`: 0.
     """
     prepare_streams()
+    try:
+        with on_signals(interrupt):
+            return _main(argv)
+    except KeyboardInterrupt as interruption:
+        return _code_of(interruption)
+    finally:
+        end_output_limit()
+
+
+def _main(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments:
         build_parser().print_help(sys.stderr)
@@ -174,13 +187,22 @@ def _guarded(program: str, action: Callable[[], int]) -> int:
         message, code = str(error), getattr(error, "exit_code", 2)
         if isinstance(error, StandardOutputError):
             discard_output()
-    except KeyboardInterrupt:
-        message, code = "", 130
+    except KeyboardInterrupt as interruption:
+        message, code = "", _code_of(interruption)
     except BrokenPipeError:
         # The reader of standard output is gone (`| head`): end quietly, as other tools do.
         discard_output()
         return 141
     except OSError as error:
+<<<<<<< HEAD
         message, code = reason_of(error), 2
     print(f"{program}: {printable(message)}" if message else "", file=sys.stderr)
+=======
+        message, code = printable(reason_of(error)), 2
+    print(f"{program}: {message}" if message else "", file=sys.stderr)
+>>>>>>> w-record
     return code
+
+
+def _code_of(interruption: KeyboardInterrupt) -> int:
+    return exit_code_of(*(interruption.args or (signal.SIGINT,)))

@@ -38,7 +38,12 @@ MAY_IMPORT = {
         "realtime_mer.audio",
         "realtime_mer.live",
     },
-    "realtime_mer.outputs": {"realtime_mer", "realtime_mer.core", "realtime_mer.live"},
+    "realtime_mer.outputs": {
+        "mer_engine",
+        "realtime_mer",
+        "realtime_mer.core",
+        "realtime_mer.live",
+    },
     "realtime_mer.bench": {
         "mer_engine",
         "mer_engine.backends",

@@ -7,10 +7,12 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from mer_engine.draft import draft_of
+from mer_engine.strict_json import load_json
 
 _MAGIC = b"realtime-mer cache 1\n"
 # A header line has a few hundred bytes. A longer one belongs to another program.
@@ -77,7 +79,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], bytes]:
         if file.read(len(_MAGIC)) != _MAGIC:
             raise DamagedError(f"{path} is not a file of this cache")
         try:
-            header = json.loads(file.readline(_HEADER_LIMIT))
+            header = load_json(file.readline(_HEADER_LIMIT), limit=_HEADER_LIMIT)
             expected = header.pop("sha256")
         except (ValueError, AttributeError, KeyError) as error:
             raise DamagedError(f"{path} has a damaged header") from error
@@ -111,7 +113,7 @@ class KeyValueCache:
     def _read(self) -> dict[str, Any]:
         try:
             values = json.loads(self._path.read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return values if isinstance(values, dict) else {}
 
@@ -119,11 +121,5 @@ class KeyValueCache:
 def _replace(path: Path, content: bytes) -> None:
     """Write a file under another name, then rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(draft).replace(path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    with draft_of(path) as draft:
+        draft.write_bytes(content)

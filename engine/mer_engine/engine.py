@@ -129,6 +129,25 @@ def silent_maps(info: ModelInfo, batch: int = 1) -> NDArray[np.float32]:
     return np.tile(silence, (batch, info.map_context, 1))
 
 
+def _check_shapes(outputs: Inference, info: ModelInfo, steps: int) -> None:
+    """Check the shapes of the outputs of a batch of one.
+
+    Raises:
+        ValueError: one has another shape than the metadata says.
+    """
+    distributions = (1, len(info.scores), len(info.bins))
+    for name, shape in (
+        ("probabilities", distributions),
+        ("fast", distributions),
+        ("steps", (1, steps, info.embedding_size)),
+        ("maps", (1, steps * info.frames_per_step, info.map_size)),
+        ("sound", (1, len(info.sounds))),
+    ):
+        output = getattr(outputs, name)
+        if output is not None and output.shape != shape:
+            raise ValueError(f"{name} has the shape {output.shape} instead of {shape}")
+
+
 def self_check(engine: Engine) -> None:
     """Run a fixed window and compare its values. This also pays the cost of the first call.
 
@@ -138,9 +157,19 @@ def self_check(engine: Engine) -> None:
     steps = 4
     frames = engine.info.check_frames(steps)
     silence = silent_maps(engine.info)
-    first = engine.infer(frames, silence, no_past(engine.info))
-    engine.infer(frames[:, -engine.info.frames_per_step :], silence, first.steps)
-    values = engine.info.values(first.probabilities, steps).mean[0]
+    try:
+        first = engine.infer(frames, silence, no_past(engine.info))
+        engine.infer(frames[:, -engine.info.frames_per_step :], silence, first.steps)
+        _check_shapes(first, engine.info, steps)
+        values = engine.info.values(first.probabilities, steps).mean[0]
+    except ModelError:
+        raise
+    except Exception as error:  # libraries raise errors of many types where sizes do not fit
+        reason = (str(error).splitlines() or [repr(error)])[0][:160]
+        raise ModelError(
+            f"the model file is damaged: its graph does not fit its metadata ({reason}); get the "
+            "file again"
+        ) from error
     if not np.isfinite(values).all():
         raise ModelError("the model file is damaged: it computes values that are not numbers")
     if engine.info.self_check is None:

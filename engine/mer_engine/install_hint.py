@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 import shlex
 import sys
@@ -11,10 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mer_engine.strict_json import load_json
+
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
 DISTRIBUTION = "realtime-mer"
+_ORIGIN_LIMIT = 65_536
 _EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
 _SAFE_ON_WINDOWS = re.compile(r"[\w.:=*/\\-]+")
 
@@ -90,7 +92,7 @@ def _source(installed: Distribution, extra: str) -> list[str] | None:
     if text is None:
         return None
     try:
-        origin: dict[str, Any] = json.loads(text)
+        origin: dict[str, Any] = load_json(text, limit=_ORIGIN_LIMIT)
         url = str(origin["url"])
     except (ValueError, KeyError, TypeError):
         return None

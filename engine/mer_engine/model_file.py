@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
@@ -11,10 +10,14 @@ from numpy.typing import NDArray
 
 from mer_engine.errors import ModelError
 from mer_engine.frontend import FrontEndConfig
+from mer_engine.model_checks import DIMENSIONS as DIMENSIONS
+from mer_engine.model_checks import check_frontend, check_info
+from mer_engine.strict_json import load_json, to_json
 
 METADATA_KEY = "realtime_mer"
 FORMAT = 2
-DIMENSIONS = ("valence", "arousal")
+# Characters of the metadata; those of the shipped model have 24,000.
+METADATA_LIMIT = 4_000_000
 # Valence and arousal of the piece as a whole.
 WHOLE = ("whole_valence", "whole_arousal")
 # Kinds of sound that the sound output tells apart.
@@ -118,7 +121,7 @@ class ModelInfo:
             "fast": data.pop("fast_lag_order"),
         }
         data["interval"] = {"coverage": data.pop("coverage"), **data.pop("interval_scale")}
-        return json.dumps(data, sort_keys=True)
+        return to_json(data, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str, *, sha256: str = "") -> Self:
@@ -128,7 +131,7 @@ class ModelInfo:
             ModelError: the format is another one, or a field is missing or out of range.
         """
         try:
-            data = json.loads(text)
+            data = load_json(text, limit=METADATA_LIMIT)
             if data.pop("format") != FORMAT:
                 raise ModelError(
                     f"the model file has another format than {FORMAT}; "
@@ -141,7 +144,7 @@ class ModelInfo:
             data["coverage"] = interval["coverage"]
             data["interval_scale"] = {name: tuple(interval[name]) for name in DIMENSIONS}
             data["prior"] = {name: Prior(**data["prior"][name]) for name in DIMENSIONS}
-            data["frontend"] = FrontEndConfig(**data["frontend"])
+            data["frontend"] = check_frontend(data["frontend"])
             data["bins"] = tuple(data["bins"])
             data["silent_map"] = tuple(float(number) for number in data["silent_map"])
             data["scores"] = tuple(data["scores"])
@@ -159,8 +162,11 @@ class ModelInfo:
             }
             known = {entry.name for entry in fields(cls)}
             info = cls(**{k: v for k, v in data.items() if k in known}, sha256=sha256)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"the model file's metadata cannot be used ({error!r})") from error
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"the model file's metadata cannot be used ({repr(error)[:200]}); get it again"
+            ) from error
+        check_info(info)
         for name, rows in (*info.interval_scale.items(), *info.line.items()):
             if len(rows) != info.lag_order_max:
                 raise ModelError(
@@ -171,11 +177,11 @@ class ModelInfo:
         info._check_movement()
         if info.sounds not in ((), SOUNDS):
             raise ModelError(
-                f"the model file tells the sounds {', '.join(map(str, info.sounds))} apart; this "
-                f"version needs {', '.join(SOUNDS)}; update realtime-mer"
+                f"the model file tells the sounds {', '.join(map(str, info.sounds))[:80]} apart; "
+                f"this version needs {', '.join(SOUNDS)}; update realtime-mer"
             )
         fast = info.fast_lag_order
-        if not (isinstance(fast, int) and 1 <= fast <= info.lag_order_max):
+        if type(fast) is not int or not 1 <= fast <= info.lag_order_max:
             raise ModelError(
                 f"the model file's fast window is {fast} steps; it must be a whole number from 1 "
                 f"to {info.lag_order_max}"
@@ -186,8 +192,8 @@ class ModelInfo:
         """Raise ModelError where the distribution is neither empty nor usable."""
         if self.distribution and set(self.distribution) != set(DIMENSIONS):
             raise ModelError(
-                f"the model file's distribution has the dimensions {sorted(self.distribution)}; it "
-                f"must have {' and '.join(DIMENSIONS)}"
+                "the model file's distribution has the dimensions "
+                f"{str(sorted(self.distribution))[:80]}; it must have {' and '.join(DIMENSIONS)}"
             )
         for name, quantiles in self.distribution.items():
             steps = np.diff(quantiles)
@@ -203,7 +209,7 @@ class ModelInfo:
         for name, number in self.movement.items():
             if name not in DIMENSIONS:
                 raise ModelError(
-                    f"the model file's movement has the dimension {name}; it may have "
+                    f"the model file's movement has the dimension {name[:80]}; it may have "
                     f"{' and '.join(DIMENSIONS)}; train the model again"
                 )
             # NaN fails.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from realtime_mer.outputs.table import FORMATS, TableWriter, table_writer
 
 if TYPE_CHECKING:
     from mer_engine import Engine
+    from mer_engine.draft import Draft
 
     from realtime_mer.audio.source import Samples
     from realtime_mer.core.config import PipelineConfig
@@ -217,8 +218,8 @@ def _analyze_in_order(
                 if first < len(results):
                     results[first].start_writing()
     finally:
-        if first < len(results):  # interrupted: keep the rows
-            results[first].finish()
+        for result in results[first:]:  # interrupted
+            result.abandon()
 
 
 class _FileResult:
@@ -269,6 +270,10 @@ class _FileResult:
             self._table.close()
         except UserError as error:
             self.fail(error)
+
+    def abandon(self) -> None:
+        """Leave an older table as it was: this one is incomplete."""
+        self._table.abandon()
 
     def _write_all(self, estimates: list[Estimate]) -> None:
         for estimate in estimates:
@@ -346,34 +351,53 @@ class _ShareOfTable:
     def close(self) -> None:
         """Do nothing: the rows of the next file follow."""
 
+    def abandon(self) -> None:
+        """Do nothing: the rows that were written stay."""
+
 
 class _OwnTable:
-    """The table of one file, created with the first row."""
+    """The table of one file, begun with the first row. When complete, it replaces an older one."""
 
     def __init__(self, path: Path, row_format: str) -> None:
         self._path = path
         self._format = row_format
         self._file: TableFile | None = None
+        self._draft: Draft | None = None
 
     def write(self, estimate: Estimate) -> None:
+        from mer_engine.draft import Draft
+
         from realtime_mer.outputs.table_file import TableFile
 
         with self._explaining():
-            if self._file is None:
+            if self._draft is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = TableFile(self._path, self._format)
-            self._file.write(estimate)
+                self._draft = Draft(self._path)
+                self._file = TableFile(self._draft.path, self._format)
+            if self._file is not None:
+                self._file.write(estimate)
 
     def close(self) -> None:
-        if self._file is not None:
-            with self._explaining():
+        with self._explaining():
+            if self._file is not None and self._draft is not None:
                 self._file.close()
+                self._draft.commit()
+
+    def abandon(self) -> None:
+        """Leave an older table as it was."""
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):
+                file.close()
+        if self._draft is not None:
+            self._draft.discard()
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
+            self.abandon()
             raise UserError(f"{self._path} cannot be written ({error.strerror})") from error
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import signal
+import math
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from realtime_mer.commands.options import (
@@ -23,9 +22,8 @@ from realtime_mer.outputs.table import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
 
-    from realtime_mer.live.hub import Item
+    from realtime_mer.live.hub import Item, Subscription
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.outputs.recorder import Recorder
     from realtime_mer.outputs.table import TableWriter
@@ -37,7 +35,9 @@ level, the last minute and lost input, in the terminal. If standard output is
 not a terminal, it prints one line per estimate; --format makes that CSV or
 JSON Lines.
 
-A file is read at playing speed, like a microphone. Ctrl-C stops.
+A file is read at playing speed, like a microphone. Ctrl-C stops; a second one
+stops at once. A recording survives a full disk, a moved file and a killed
+program: it goes on when it can, and the same command continues its file.
 """
 EXAMPLES = """\
   realtime-mer listen
@@ -47,6 +47,7 @@ EXAMPLES = """\
     realtime-mer listen --input - --pcm-rate 44100 --format jsonl
 """
 REFRESH_S = 0.25
+UNPRINTED_S = 3600.0  # lines that wait while nobody takes the output
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--record", metavar="PATH",
-        help="also write every estimate to a new .csv or .jsonl file",
+        help="also write every estimate to a .csv or .jsonl file; a recording that is there "
+        "already is continued",
     )  # fmt: skip
     group.add_argument(
         "--duration", type=float, metavar="SECONDS", help="stop after this many seconds of audio"
@@ -86,142 +88,125 @@ def run(args: argparse.Namespace) -> int:
         runner = LiveRunner(source, engine, config=config)
         recorder = None
         if args.record is not None:
-            recorder = stack.enter_context(Recorder(runner.hub, local_path(args.record)))
+            path = local_path(args.record)
+            recorder = stack.enter_context(Recorder(runner.hub, path, hop_s=config.hop_s))
+            if recorder.remark:
+                _announce(recorder.remark)
         _announce(backend_line)
         # Lines show every estimate; the display shows only the newest.
         use_display = args.format is None and sys.stdout.isatty()
-        recording = _Recording(recorder, runner)
-        show = _display(runner, stack) if use_display else _lines(runner, args.format, recording)
-        stack.enter_context(runner)
+        subscription, draw = _display(runner, stack) if use_display else _lines(runner, args.format)
+        show = _Show(subscription, draw, recorder)
         try:
-            reason = _follow(show, recording, args.duration)
+            stack.enter_context(runner)
+            reason = _follow(show, recorder, args.duration)
         except KeyboardInterrupt:
             reason = STOPPED
         runner.stop()
-        recording.drain()
+        if recorder is not None:
+            recorder.close()  # before anything that may wait for the terminal
         show(None)
     if recorder is not None:
-        _announce(f"{recorder.rows} estimates recorded in {recorder.path}")
+        _announce(recorder.summary)
+    if subscription.lost and not use_display:
+        _announce(f"{subscription.lost} estimates were not printed: nobody took the output in time")
     if (lost := runner.stats.loss_text()) != NOTHING_LOST:
         _announce(f"lost: {lost}")
     code = exit_code(runner)
     if code != UserError.exit_code and reason != STOPPED:  # a notice has given the other reasons
         _announce(reason)
-    return code or recording.exit_code
+    incomplete = recorder is not None and recorder.missing > 0
+    return code or (UserError.exit_code if incomplete or show.failed else 0)
 
 
 def _announce(message: str) -> None:
     print(printable(message), file=sys.stderr)
 
 
-class _Recording:
-    """The recording, if there is one. If it fails, a notice says so and listening goes on.
+class _Show:
+    """Draws what arrives. If standard output fails while a recording is made, that goes on.
 
     Attributes:
-        active: whether it records.
-        exit_code: 0, or 2 after a failure.
+        failed: whether standard output failed.
     """
 
-    def __init__(self, recorder: Recorder | None, runner: LiveRunner) -> None:
+    def __init__(
+        self,
+        subscription: Subscription,
+        draw: Callable[[list[Item]], None],
+        recorder: Recorder | None,
+    ) -> None:
+        self._subscription = subscription
+        self._draw = draw
         self._recorder = recorder
-        self._hub = runner.hub
-        self.active = recorder is not None
-        self.exit_code = 0
+        self.failed = False
 
-    def drain(self) -> None:
-        """Record the newest estimates."""
-        from realtime_mer.live.hub import Notice
-
-        if self._recorder is None:
-            return
+    def __call__(self, wait_s: float | None) -> list[Item]:
+        """Wait for items, in seconds, or None for the last call; draw and return them."""
+        wait = self._subscription.wait
+        items = self._subscription.take() if wait_s is None else wait(wait_s)
         try:
-            with _delayed_interrupt():
-                self._recorder.drain()
-        except UserError as error:
-            self.active = False
-            self.exit_code = error.exit_code
-            self._hub.publish(Notice("recording_stopped", str(error)))
+            self._draw(items)
+        except StandardOutputError as error:
+            if self._recorder is None:
+                raise
+            self.failed = True
+            discard_output()
+            _announce(f"{error}. The recording goes on")
+        return items
 
 
-@contextmanager
-def _delayed_interrupt() -> Iterator[None]:
-    """Let Ctrl-C take effect after the body, which loses no row on its way to the file."""
-    interrupts: list[tuple[int, FrameType | None]] = []
-    previous = signal.signal(signal.SIGINT, lambda *interrupt: interrupts.append(interrupt))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    if interrupts and callable(previous):  # otherwise Ctrl-C is ignored
-        previous(*interrupts[0])
-
-
-def _follow(
-    show: Callable[[float | None], list[Item]], recording: _Recording, duration_s: float | None
-) -> str:
-    """Show and record until the audio ends or the duration is reached; return why it ended."""
+def _follow(show: _Show, recorder: Recorder | None, duration_s: float | None) -> str:
+    """Show until the audio ends or the duration is reached; return why it ended."""
     from realtime_mer.core.types import Estimate
     from realtime_mer.live.hub import STOPPED, End
 
     while True:
-        items = show(REFRESH_S)
-        recording.drain()
-        for item in items:
+        for item in show(REFRESH_S):
             if isinstance(item, End):
                 return item.reason
             if isinstance(item, Estimate) and duration_s is not None and item.t >= duration_s:
                 return STOPPED
+        if recorder is not None:
+            recorder.watch()
 
 
 def _lines(
-    runner: LiveRunner, row_format: str | None, recording: _Recording
-) -> Callable[[float | None], list[Item]]:
-    """Return a function that prints a line per estimate.
-
-    Its argument is how long to wait for one, in seconds, or None for the last call. If standard
-    output fails while a recording is made, the recording goes on.
-    """
+    runner: LiveRunner, row_format: str | None
+) -> tuple[Subscription, Callable[[list[Item]], None]]:
+    """Return a subscription to every estimate, and a function that prints a line for each."""
     from realtime_mer.core.types import Estimate
     from realtime_mer.live.hub import Notice
     from realtime_mer.outputs.table import table_writer
     from realtime_mer.outputs.terminal import plain_line
 
-    subscription = runner.hub.subscribe_lossless()
     writer: TableWriter | None = None
 
-    def show(wait_s: float | None) -> list[Item]:
+    def draw(items: list[Item]) -> None:
         nonlocal writer
-        items = subscription.take() if wait_s is None else subscription.wait(wait_s)
         for item in items:
             if isinstance(item, Notice):
                 _announce(item.message)
-        try:
-            if writer is None and row_format is not None:
-                writer = table_writer(row_format, sys.stdout)  # prints the header
-            for item in items:
-                if not isinstance(item, Estimate):
-                    continue
-                if writer is None:
-                    print(plain_line(item))
-                else:
-                    writer.write(item)
-            sys.stdout.flush()
-        except StandardOutputError as error:
-            if not recording.active:
-                raise
-            _announce(f"{error}. The recording goes on")
-            recording.exit_code = error.exit_code
-            discard_output()
-        return items
+        if writer is None and row_format is not None:
+            writer = table_writer(row_format, sys.stdout)  # prints the header
+        for item in items:
+            if not isinstance(item, Estimate):
+                continue
+            if writer is None:
+                print(plain_line(item))
+            else:
+                writer.write(item)
+        sys.stdout.flush()
 
-    return show
+    # A pipe that nobody reads must not fill the memory.
+    capacity = math.ceil(UNPRINTED_S / runner.pipeline.config.hop_s)
+    return runner.hub.subscribe_bounded(capacity), draw
 
 
-def _display(runner: LiveRunner, stack: ExitStack) -> Callable[[float | None], list[Item]]:
-    """Return a function that updates the live display.
-
-    Its argument is how long to wait for an estimate, in seconds, or None for the last call.
-    """
+def _display(
+    runner: LiveRunner, stack: ExitStack
+) -> tuple[Subscription, Callable[[list[Item]], None]]:
+    """Return a subscription to the newest estimate, and a function that displays it."""
     from rich.console import Console
     from rich.live import Live
 
@@ -237,10 +222,8 @@ def _display(runner: LiveRunner, stack: ExitStack) -> Callable[[float | None], l
         coverage=runner.pipeline.engine.info.coverage,
     )
     live = stack.enter_context(Live(view, console=Console(), auto_refresh=False))
-    subscription = runner.hub.subscribe_latest()
 
-    def show(wait_s: float | None) -> list[Item]:
-        items = subscription.take() if wait_s is None else subscription.wait(wait_s)
+    def draw(items: list[Item]) -> None:
         for item in items:
             if isinstance(item, Estimate):
                 view.add(item)
@@ -248,6 +231,5 @@ def _display(runner: LiveRunner, stack: ExitStack) -> Callable[[float | None], l
                 view.show_notice(item.message)
         view.set_losses(runner.stats.loss_text())
         live.refresh()
-        return items
 
-    return show
+    return runner.hub.subscribe_latest(), draw

@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import signal
 import sys
 import threading
 import webbrowser
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +20,7 @@ from realtime_mer.commands.options import (
     pcm_format,
     pipeline_config,
 )
+from realtime_mer.commands.signals import on_signals
 from realtime_mer.commands.streams import StandardOutputError, discard_output
 from realtime_mer.commands.token_options import add_token_arguments, chosen_tokens, qr_code
 from realtime_mer.server.tokens import Role
@@ -232,7 +231,8 @@ class _ServeRun:
 
     async def run(self) -> None:
         self._loop = asyncio.get_running_loop()
-        with _signals(self._loop, self._stop):
+        # The first signal ends the server regularly.
+        with on_signals(lambda _: self._loop.call_soon_threadsafe(self._stop.set)):
             async with self._server:
                 slot = None
                 if self._runner is not None:
@@ -392,18 +392,3 @@ def _print_if_possible(line: str) -> None:
         print(line, flush=True)
     except StandardOutputError:
         discard_output()
-
-
-@contextlib.contextmanager
-def _signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> Iterator[None]:
-    """Make SIGINT and SIGTERM set an event instead of interrupting the program."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    previous = {number: signal.getsignal(number) for number in numbers}
-    for number in numbers:
-        # Windows has no loop.add_signal_handler.
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from mer_engine.draft import draft_of
 from PIL import Image, ImageDraw, ImageFont
 
 from realtime_mer.core.types import Estimate, State
@@ -50,7 +51,8 @@ def save_plot(estimates: Sequence[Estimate], title: str, path: Path) -> None:
     plot.moods(estimates)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        plot.image().save(path, format="PNG", optimize=True)
+        with draft_of(path) as draft:
+            plot.image().save(draft, format="PNG", optimize=True)
     except OSError as error:
         raise UserError(
             f"the plot cannot be written to {path} ({error.strerror or error})"

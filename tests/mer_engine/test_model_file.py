@@ -110,7 +110,7 @@ def other_sounds(data: dict[str, Any]) -> None:
         (descending_distribution, "distribution of arousal must be two or more ascending"),
         (wide_distribution, "distribution of arousal must be"),
         (steep_movement, "movement of arousal is 0.2 per dB; it must be a number from 0 to 0.1"),
-        (endless_movement, "movement of valence is nan per dB"),
+        (endless_movement, "metadata cannot be used"),
         (other_movement, "movement has the dimension whole_arousal"),
         (short_distribution, "distribution of valence must be"),
     ],

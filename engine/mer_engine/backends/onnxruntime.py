@@ -21,6 +21,11 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
 
+# Far above real ones: the shipped one has 9 MB.
+SIZE_LIMIT = 256 << 20
+# How a graph names a file with weights, which could be any file of this machine.
+_EXTERNAL_DATA = b"\x0a\x08location\x12"
+
 
 class OnnxRuntimeEngine:
     """Runs a model file with ONNX Runtime on the processor.
@@ -50,6 +55,10 @@ class OnnxRuntimeEngine:
         options.log_severity_level = 4  # errors are raised below
         # A waiting thread must not occupy a core.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # No file with weights is found in a folder that is none.
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", f"{os.devnull}/none"
+        )
         try:
             self._session = ort.InferenceSession(content, options, providers=self._providers)
         except Exception as error:  # the errors of ONNX Runtime have no common base class
@@ -123,12 +132,25 @@ def read_model(path: Path) -> bytes:
         ModelError: the file cannot be read.
     """
     try:
-        return path.read_bytes()
+        if path.exists() and not path.is_file():
+            raise ModelError(f"{path} is not a file; name a model file, or none to use the shipped")
+        if path.stat().st_size > SIZE_LIMIT:
+            raise ModelError(
+                f"{path} is larger than {SIZE_LIMIT >> 20} MiB, so it is no model file of "
+                "realtime-mer; get it again"
+            )
+        content = path.read_bytes()
     except OSError as error:
         raise ModelError(
             f"the model file {path} cannot be read ({error.strerror}); check the path, "
             "or name none to use the shipped model"
         ) from error
+    if _EXTERNAL_DATA in content:
+        raise ModelError(
+            f"the model file {path} takes its weights from other files, which realtime-mer train "
+            "never does; get it again"
+        )
+    return content
 
 
 def cuda_missing() -> str | None:

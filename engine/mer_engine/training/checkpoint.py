@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 
 from mer_engine.datasets.problems import DataError
+from mer_engine.draft import draft_of
 
 FORMAT = 3
 _SHOWN = 4
@@ -63,12 +63,8 @@ class Checkpoint:
             "configuration": self.configuration,
             "state": _storable(state, "state"),
         }
-        draft = self.path.with_name(f"{self.path.name}.part")
-        with draft.open("wb") as file:
+        with draft_of(self.path) as draft, draft.open("wb") as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self.path)
 
     def discard(self) -> None:
         """Remove the file if it exists."""

@@ -20,6 +20,7 @@ from mer_engine.backends import parity
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
 from mer_engine.backends.torch import TorchEngine
 from mer_engine.datasets.types import CLIP_STEPS
+from mer_engine.draft import draft_of
 from mer_engine.engine import output_names, silent_maps
 from mer_engine.frontend import FrontEndConfig
 from mer_engine.model_file import DIMENSIONS, SOUNDS, ModelInfo, Prior, write_metadata
@@ -130,27 +131,25 @@ def export_model(
     write_metadata(model, info)
     content = model.SerializeToString()
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".part")
-    draft.write_bytes(content)
-    engine = OnnxRuntimeEngine(draft)
-    actual = engine.infer(frames.numpy(), cached_maps.numpy(), past.numpy())
-    difference = max(
-        float(np.abs(output - reference.numpy()).max())
-        for output, reference in zip(actual, expected, strict=False)
-        if output is not None
-    )
-    if not difference < 1e-3:
-        draft.unlink()
-        raise RuntimeError(f"the exported graph differs from the network by {difference:.2g}")
-    verdict = parity.check(engine)
-    if not verdict.passed:
-        # The network amplifies rounding errors, as barely trained networks do. The file is valid,
-        # but other backends cannot be compared with it.
-        info = replace(info, parity=parity.refusal_metadata(verdict))
-        write_metadata(model, info)
-        content = model.SerializeToString()
+    with draft_of(path) as draft:
         draft.write_bytes(content)
-    draft.replace(path)
+        engine = OnnxRuntimeEngine(draft)
+        actual = engine.infer(frames.numpy(), cached_maps.numpy(), past.numpy())
+        difference = max(
+            float(np.abs(output - reference.numpy()).max())
+            for output, reference in zip(actual, expected, strict=False)
+            if output is not None
+        )
+        if not difference < 1e-3:
+            raise RuntimeError(f"the exported graph differs from the network by {difference:.2g}")
+        verdict = parity.check(engine)
+        if not verdict.passed:
+            # The network amplifies rounding errors, as barely trained networks do. The file is
+            # valid, but other backends cannot be compared with it.
+            info = replace(info, parity=parity.refusal_metadata(verdict))
+            write_metadata(model, info)
+            content = model.SerializeToString()
+            draft.write_bytes(content)
     return replace(info, sha256=hashlib.sha256(content).hexdigest())
 
 
@@ -178,9 +177,8 @@ def renew_reference(path: Path, out: Path) -> ModelInfo:
     if model.graph.SerializeToString() != graph:
         raise RuntimeError("the graph changed while its metadata were written")
     content = model.SerializeToString()
-    draft = out.with_suffix(".part")
-    draft.write_bytes(content)
-    draft.replace(out)
+    with draft_of(out) as draft:
+        draft.write_bytes(content)
     return replace(info, sha256=hashlib.sha256(content).hexdigest())
 
 

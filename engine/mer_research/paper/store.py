@@ -24,7 +24,7 @@ class Store:
         """Return the result of a configuration; None if it is missing or its file is damaged."""
         try:
             content = json.loads(self.path(configuration).read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return None
         if not isinstance(content, dict) or content.get("configuration") != configuration:
             return None

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mer_engine.draft import draft_of
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -169,5 +171,8 @@ def _save(figure: Figure, path: Path) -> None:
 
     # No dates and no random ids: the same result gives the same file.
     metadata = {"Software": None} if path.suffix == ".png" else {"Date": None}
-    with matplotlib.rc_context({"svg.hashsalt": "realtime-mer", "svg.fonttype": "none"}):
-        figure.savefig(path, dpi=_DPI, metadata=metadata)
+    with (
+        matplotlib.rc_context({"svg.hashsalt": "realtime-mer", "svg.fonttype": "none"}),
+        draft_of(path) as draft,
+    ):
+        figure.savefig(draft, format=path.suffix[1:], dpi=_DPI, metadata=metadata)

@@ -14,6 +14,7 @@ from typing import Any
 from mer_engine.datasets.load import load_collection
 from mer_engine.datasets.problems import DataError
 from mer_engine.datasets.types import STEP_S, Collection
+from mer_engine.draft import draft_of
 
 from mer_research.paper.published_features import read_published
 from mer_research.paper.step_table import StepTable, describe_collection
@@ -164,7 +165,8 @@ def _write(result: dict[str, Any], folder: Path, log: Callable[[str], None]) -> 
             ("csv", csv_text(result)),
             ("md", markdown(result) + "\n"),
         ):
-            (folder / f"{name}.{suffix}").write_text(text, encoding="utf-8")
+            with draft_of(folder / f"{name}.{suffix}") as draft:
+                draft.write_text(text, encoding="utf-8")
         figures = draw(result, folder)
     except OSError as error:
         raise DataError(f"{error.filename} cannot be written ({error.strerror})") from error

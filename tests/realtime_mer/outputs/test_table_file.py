@@ -30,14 +30,6 @@ def test_rows(row_format: str, header: int, tmp_path: Path) -> None:
     assert len(path.read_bytes().decode().splitlines()) == table.rows + header == 2001 + header
 
 
-def test_a_new_table_replaces_no_file(tmp_path: Path) -> None:
-    path = tmp_path / "table"
-    path.write_text("precious")
-    with pytest.raises(FileExistsError):
-        TableFile(path, "csv", new=True)
-    assert path.read_text() == "precious"
-
-
 @pytest.mark.parametrize("row_format", ["csv", "jsonl"])
 def test_a_full_disk_leaves_whole_rows(row_format: str, tmp_path: Path) -> None:
     """A limit on the size of files takes the place of a full disk."""
@@ -76,23 +68,3 @@ table.close()
         assert all(json.loads(row)["seq"] == ESTIMATE.seq for row in rows)
     else:
         assert {row.count(",") for row in text.splitlines()} == {rows[0].count(",")}
-
-
-def test_a_table_that_cannot_be_started_leaves_no_file(tmp_path: Path) -> None:
-    pytest.importorskip("resource", reason="this system has no limit on the size of files")
-    program = """
-import resource
-from pathlib import Path
-from realtime_mer.outputs.table_file import TableFile
-resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-try:
-    TableFile(Path("table"), "csv", new=True)
-except OSError as error:
-    print(error.strerror)
-"""
-    run = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env={"PYTHONPATH": ":".join(sys.path)},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert run.stdout == "File too large\n"
-    assert not list(tmp_path.iterdir())

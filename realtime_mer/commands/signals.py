@@ -1,0 +1,128 @@
+"""What SIGINT (Ctrl-C), SIGTERM and SIGHUP (a terminal that closes) do to a command."""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+_HANG_UP = getattr(signal, "SIGHUP", None)  # missing on Windows
+_NUMBERS = [number for number in (signal.SIGINT, signal.SIGTERM, _HANG_UP) if number is not None]
+# A terminal, a shell and a service manager may all send a signal for the same reason.
+_SAME_REASON_S = 0.3
+_REPEAT_S = 0.01
+# How long the end of the program waits for somebody to take its output.
+_OUTPUT_PERIOD_S = 2.0
+_SHOW_CURSOR = b"\x1b[?25h"
+
+
+@contextlib.contextmanager
+def on_signals(first: Callable[[int], object]) -> Iterator[None]:
+    """Call a function at the first SIGINT, SIGTERM or SIGHUP; the second one ends the program.
+
+    A signal that the caller of the program ignores (`nohup`) stays ignored. After the first signal,
+    an output that nobody takes (a terminal stopped with Ctrl-S, a pipe) is given up, so that the
+    program ends. So is a terminal that was closed.
+
+    Args:
+        first: called with the number of the signal, in the main thread; may raise.
+    """
+    if threading.current_thread() is not threading.main_thread():  # signals are not ours
+        yield
+        return
+    terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
+    arrived: list[tuple[int, float]] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if not arrived:
+            arrived.append((number, time.monotonic()))
+            for descriptor in terminals:
+                if not os.isatty(descriptor):  # it was closed
+                    _discard(descriptor)
+            _limit_output()
+            first(number)
+        elif number != _HANG_UP and time.monotonic() - arrived[0][1] > _SAME_REASON_S:
+            _leave(exit_code_of(number))
+
+    def repeat(unraisable: sys.UnraisableHookArgs) -> None:
+        """Raise again what a callback of a C library could not raise."""
+        if arrived and isinstance(unraisable.exc_value, KeyboardInterrupt):
+            number, _ = arrived.pop()
+            threading.Timer(_REPEAT_S, _thread.interrupt_main, (number,)).start()
+        else:
+            previous_hook(unraisable)
+
+    previous_hook, sys.unraisablehook = sys.unraisablehook, repeat
+    previous = {}
+    for number in _NUMBERS:
+        # None: a handler that is not Python's.
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            previous[number] = signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        sys.unraisablehook = previous_hook
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def interrupt(number: int) -> None:
+    """Raise KeyboardInterrupt with the number of a signal, so that commands treat all alike."""
+    raise KeyboardInterrupt(number)
+
+
+def exit_code_of(number: int) -> int:
+    """Return the exit code of a program that a signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
+    return 128 + number
+
+
+def end_output_limit() -> None:
+    """Stop giving up outputs; for the end of the program."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+
+def _limit_output() -> None:
+    """Let writes to an output that nobody takes return after some seconds.
+
+    Python repeats a write that a signal interrupts, and then it goes to the null device.
+    """
+    if hasattr(signal, "setitimer"):  # not on Windows
+        signal.signal(signal.SIGALRM, _give_up_output)
+        signal.setitimer(signal.ITIMER_REAL, _OUTPUT_PERIOD_S, _OUTPUT_PERIOD_S)
+
+
+def _give_up_output(number: int, frame: FrameType | None) -> None:
+    for descriptor in (1, 2):
+        if not _takes_output(descriptor):
+            _discard(descriptor)
+
+
+def _discard(descriptor: int) -> None:
+    with contextlib.suppress(OSError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, descriptor)
+        os.close(null)
+
+
+def _takes_output(descriptor: int) -> bool:
+    """Return whether a write would not wait."""
+    try:
+        return bool(select.select([], [descriptor], [], 0.0)[1])
+    except (OSError, ValueError):  # closed
+        return True
+
+
+def _leave(code: int) -> None:
+    """End the program at once, with the cursor of the terminal shown."""
+    with contextlib.suppress(OSError, ValueError):
+        if os.isatty(1) and _takes_output(1):
+            os.write(1, _SHOW_CURSOR)
+    os._exit(code)
