@@ -194,13 +194,8 @@ def _guarded(program: str, action: Callable[[], int]) -> int:
         discard_output()
         return 141
     except OSError as error:
-<<<<<<< HEAD
         message, code = reason_of(error), 2
     print(f"{program}: {printable(message)}" if message else "", file=sys.stderr)
-=======
-        message, code = printable(reason_of(error)), 2
-    print(f"{program}: {message}" if message else "", file=sys.stderr)
->>>>>>> w-record
     return code
 
 
