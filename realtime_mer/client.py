@@ -251,8 +251,8 @@ class _Follower:
         since: int | None,
         reconnect: bool,
         timeout_s: float | None,
-        token: str | None,
-        trust: ssl.SSLContext | None,
+        token: str | None = None,
+        trust: ssl.SSLContext | None = None,
     ) -> None:
         self.queue = queue
         self.ready = threading.Event()
