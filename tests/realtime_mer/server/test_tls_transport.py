@@ -320,7 +320,7 @@ class ClientHello:
                 return
 
 
-def test_a_stop_does_not_wait_for_handshakes(site: Site) -> None:
+def test_a_stop_does_not_wait_for_handshakes(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     with site.plain() as silent, site.plain() as half:
         half.sendall(b"\x16\x03\x01")
         wait_for(lambda: site.handshakes() >= 1, "the handshake has begun")
@@ -328,6 +328,7 @@ def test_a_stop_does_not_wait_for_handshakes(site: Site) -> None:
         for raw in (silent, half):
             with contextlib.suppress(ConnectionResetError):
                 assert raw.recv(1) == b""
+    assert not caplog.records
 
 
 def test_a_renewed_certificate_leaves_connections_open(
