@@ -9,7 +9,7 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -318,6 +318,27 @@ class ClientHello:
             else:
                 raw.sendall(self._outgoing.read())
                 return
+
+
+def test_a_step_of_a_handshake_may_wait_for_its_turn(site: Site) -> None:
+    """What the client sends meanwhile is kept."""
+    steps: list[object] = []
+
+    def later(peer: object, step: Callable[[], None]) -> None:
+        steps.append(peer)
+        site.running.loop.call_later(0.02, step)
+
+    site.door.turn = later
+    with site.plain() as raw:
+        hello = ClientHello(site.context)
+        for at in range(0, len(hello.data), 100):
+            raw.sendall(hello.data[at : at + 100])
+        hello.finish(raw, b"")
+    assert site.get("/healthz")[0].status == 200
+    assert {peer[0] for peer in steps if isinstance(peer, tuple)} == {NAME}
+    with site.plain() as raw:  # gone before its turn
+        raw.sendall(hello.data)
+    wait_for(lambda: site.handshakes() == 0, "the handshake has ended")
 
 
 def test_a_stop_does_not_wait_for_handshakes(site: Site, caplog: pytest.LogCaptureFixture) -> None:
