@@ -53,9 +53,9 @@ def names_of(host: str, origins: Iterable[str]) -> frozenset[str]:
     own = socket.gethostname().lower()
     short = own.split(".")[0]
     others = (urlsplit(origin).hostname or "" for origin in origins)
-    return frozenset(("localhost", "127.0.0.1", "::1", host, own, short, f"{short}.local")).union(
-        others, own_addresses(ipv6=False), _lasting_ipv6_addresses()
-    )
+    return frozenset(
+        ("localhost", "127.0.0.1", "::1", host.lower(), own, short, f"{short}.local")
+    ).union(others, own_addresses(ipv6=False), _lasting_ipv6_addresses())
 
 
 def _lasting_ipv6_addresses() -> Iterator[str]:
