@@ -215,7 +215,7 @@ def _trust(address: str, ca_file: str | PathLike[str] | None) -> ssl.SSLContext 
     if ca_file is None:
         return None
     if not address.startswith("wss:"):
-        raise UserError(f"ca_file is for https, and {address} has none; write wss:// or https://")
+        raise UserError("ca_file is for https; write the address with wss:// or https://")
     try:
         return ssl.create_default_context(cafile=fspath(ca_file))
     except (OSError, TypeError) as error:  # ssl.SSLError is an OSError

@@ -22,6 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from realtime_mer.errors import UserError
 from realtime_mer.server.own_addresses import own_addresses
+from realtime_mer.server.tls import UNUSABLE
 from realtime_mer.user_folder import user_folder, write_private
 
 VALID = timedelta(days=365)  # browsers take at most 398 days
@@ -52,9 +53,9 @@ def names_of(host: str, origins: Iterable[str]) -> frozenset[str]:
     own = socket.gethostname().lower()
     short = own.split(".")[0]
     others = (urlsplit(origin).hostname or "" for origin in origins)
-    return frozenset(("localhost", "127.0.0.1", "::1", host, own, short, f"{short}.local")).union(
-        others, own_addresses(ipv6=False), _lasting_ipv6_addresses()
-    )
+    return frozenset(
+        ("localhost", "127.0.0.1", "::1", host.lower(), own, short, f"{short}.local")
+    ).union(others, own_addresses(ipv6=False), _lasting_ipv6_addresses())
 
 
 def _lasting_ipv6_addresses() -> Iterator[str]:
@@ -108,10 +109,10 @@ def _usable(path: Path, wanted: frozenset[x509.GeneralName], now: datetime) -> b
         first, _ = x509.load_pem_x509_certificates(content)
         key = serialization.load_pem_private_key(content, None)
         covered = first.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (FileNotFoundError, ValueError, TypeError, x509.ExtensionNotFound):
+        fits = key.public_key() == first.public_key()
+    except (FileNotFoundError, x509.ExtensionNotFound, *UNUSABLE):
         return None
     lasts = first.not_valid_before_utc <= now <= first.not_valid_after_utc - RENEWED_BEFORE
-    fits = key.public_key() == first.public_key()
     return content if lasts and fits and wanted <= frozenset(covered) else None
 
 

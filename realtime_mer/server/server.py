@@ -278,11 +278,7 @@ class MerServer:
         """Use a renewed certificate for new connections; the open ones keep theirs."""
         while True:
             await asyncio.sleep(CERTIFICATE_CHECK_S)
-            try:
-                message = await asyncio.to_thread(tls.reload)
-            except Exception:
-                logger.exception("the certificate could not be checked")
-                return
+            message = await asyncio.to_thread(tls.reload)
             if message is not None:
                 logger.warning("%s", message)
 

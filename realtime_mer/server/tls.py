@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from realtime_mer.errors import UserError
 
 MAX_FILE_BYTES = 2**20
+# What cryptography raises for content that it cannot use.
+UNUSABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
 _PUBLIC_FORM = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -43,9 +45,8 @@ def load(certificate: Path, key: Path, now: datetime) -> Loaded:
     """
     chain = _read(certificate, "certificate")
     secret = _read(key, "key")
-    first = _first_certificate(certificate, chain)
-    public = _public_key(key, secret)
-    if first.public_key().public_bytes(*_PUBLIC_FORM) != public:
+    first, public = _first_certificate(certificate, chain)
+    if public != _public_key(key, secret):
         raise UserError(
             f"the key {key} does not belong to the certificate {certificate}; give the two files "
             "that were made together"
@@ -168,15 +169,17 @@ def _read(path: Path, what: str) -> bytes:
     return content
 
 
-def _first_certificate(path: Path, content: bytes) -> x509.Certificate:
+def _first_certificate(path: Path, content: bytes) -> tuple[x509.Certificate, bytes]:
+    """Return the certificate of the server and its public key."""
     try:
-        return x509.load_pem_x509_certificates(content)[0]
-    except ValueError as error:
+        first = x509.load_pem_x509_certificates(content)[0]
+        return first, first.public_key().public_bytes(*_PUBLIC_FORM)
+    except UNUSABLE as error:
         swapped = b"PRIVATE KEY-----" in content and b"BEGIN CERTIFICATE" not in content
         hint = (
             "it holds a key; have the certificate and the key been swapped?"
             if swapped
-            else "it must begin with -----BEGIN CERTIFICATE-----"
+            else "it must be intact and begin with -----BEGIN CERTIFICATE-----"
         )
         raise UserError(f"{path} is no certificate in PEM format; {hint}") from error
 
@@ -184,22 +187,19 @@ def _first_certificate(path: Path, content: bytes) -> x509.Certificate:
 def _public_key(path: Path, content: bytes) -> bytes:
     """Return the public half of a key."""
     try:
-        return (
-            serialization.load_pem_private_key(content, None)
-            .public_key()
-            .public_bytes(*_PUBLIC_FORM)
-        )
-    except TypeError as error:
-        raise UserError(
-            f"the key {path} is encrypted, and nobody is there to give its password; remove it "
-            f"with: openssl pkey -in {path} -out NEW.pem"
-        ) from error
-    except (ValueError, UnsupportedAlgorithm) as error:
+        key = serialization.load_pem_private_key(content, None)
+        return key.public_key().public_bytes(*_PUBLIC_FORM)
+    except UNUSABLE as error:
+        if isinstance(error, TypeError):
+            raise UserError(
+                f"the key {path} is encrypted, and nobody is there to give its password; remove "
+                f"it with: openssl pkey -in {path} -out NEW.pem"
+            ) from error
         swapped = b"BEGIN CERTIFICATE" in content and b"PRIVATE KEY-----" not in content
         hint = (
             "it holds a certificate; have the certificate and the key been swapped?"
             if swapped
-            else "it must begin with -----BEGIN PRIVATE KEY-----"
+            else "it must be intact and begin with -----BEGIN PRIVATE KEY-----"
         )
         raise UserError(f"{path} is no key in PEM format; {hint}") from error
 

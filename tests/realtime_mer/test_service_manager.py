@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from live_support import TIMEOUT_S
+from page_support import ServerProcess
 
 from realtime_mer.service_manager import ServiceManager
 
@@ -122,3 +123,23 @@ def test_a_manager_that_is_gone_disturbs_nothing(tmp_path: Path) -> None:
             pass
 
     asyncio.run(run())
+
+
+def test_the_server_reports_that_it_is_ready_works_and_stops(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", manager.socket.getsockname())
+    monkeypatch.setenv("WATCHDOG_USEC", "100000")
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+
+    async def run() -> None:
+        server = ServerProcess("--input", "demo", "--port", "0")
+        assert await manager.next() == "READY=1"
+        with socket.create_connection(("127.0.0.1", server.port), TIMEOUT_S):
+            pass
+        for _ in range(3):
+            assert await manager.next() == "WATCHDOG=1"
+        server.stop()
+
+    asyncio.run(run())
+    assert manager.waiting()[-1] == "STOPPING=1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import socket
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from tls_support import Files, make_files
 
 from realtime_mer.errors import UserError
@@ -74,6 +76,39 @@ def other_key(files: Files) -> None:
     files.key.write_bytes(make_files(files.key.parent, "other").key.read_bytes())
 
 
+def change(path: Path, old: bytes, new: bytes) -> None:
+    """Change bytes inside a PEM file."""
+    first, *lines, last = path.read_text().splitlines()
+    content = base64.b64decode("".join(lines))
+    assert old in content
+    changed = base64.encodebytes(content.replace(old, new)).decode()
+    path.write_text(f"{first}\n{changed}{last}\n")
+
+
+CURVE = bytes.fromhex("2a8648ce3d030107")
+OTHER_CURVE = bytes.fromhex("2a8648ce3d03017f")
+
+
+def unknown_curve_of_certificate(files: Files) -> None:
+    change(files.certificate, CURVE, OTHER_CURVE)
+
+
+def unknown_curve_of_key(files: Files) -> None:
+    change(files.key, CURVE, OTHER_CURVE)
+
+
+def point_off_the_curve(files: Files) -> None:
+    certificate = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+    point = certificate.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )[-64:]
+    change(files.certificate, point, bytes(64))
+
+
+def unknown_version(files: Files) -> None:
+    change(files.certificate, bytes.fromhex("a003020102"), bytes.fromhex("a00302013e"))
+
+
 def encrypted(files: Files) -> None:
     made = make_files(files.key.parent, "locked", password=b"secret")
     files.certificate.write_bytes(made.certificate.read_bytes())
@@ -89,6 +124,10 @@ def encrypted(files: Files) -> None:
         (garbage_certificate, "site.crt is no certificate in PEM format"),
         (truncated_certificate, "site.crt is no certificate in PEM format"),
         (empty_certificate, "site.crt is no certificate in PEM format"),
+        (unknown_curve_of_certificate, "site.crt is no certificate in PEM format"),
+        (point_off_the_curve, "site.crt is no certificate in PEM format"),
+        (unknown_version, "site.crt is no certificate in PEM format"),
+        (unknown_curve_of_key, "site.key is no key in PEM format"),
         (garbage_key, "site.key is no key in PEM format"),
         (endless_key, "site.key is larger than 1 MiB"),
         (swapped, "have the certificate and the key been swapped"),
@@ -263,4 +302,4 @@ def test_names_of_a_server() -> None:
     assert f"{socket.gethostname().lower().split('.')[0]}.local" in names
     assert names == self_signed.names_of("192.0.2.9", ["https://vj.example:8443"]) | {""}
     # In whatever case the user wrote them.
-    assert "vj.example" in self_signed.names_of("127.0.0.1", ["https://VJ.example"])
+    assert {"vj.example", "vj.local"} <= self_signed.names_of("VJ.local", ["https://VJ.example"])
