@@ -192,6 +192,8 @@ class MerServer:
             UserError: the port is in use, or the address is not one of this machine.
         """
         listeners = _bind(self.config.host, self.config.port)
+        if self._authenticator is not None:
+            self._authenticator.port = listeners.getsockname()[1]
         self._started_at = self.clock.monotonic()
         self._server = await serve(
             self._handle,
@@ -471,7 +473,7 @@ class MerServer:
         role: Role | None = Role.CONTROL
         if refused is None and self._authenticator is not None:
             address = _address(connection)
-            found = self._authenticator.check_request(request, address, self.port)
+            found = self._authenticator.check_request(request, address)
             if isinstance(found, Refusal):
                 refused, role = found, None
             else:
@@ -507,8 +509,7 @@ class MerServer:
             request,
             target,
             _address(connection),
-            port=self.port,
-            secure=self.url.startswith("https:"),
+            secure=connection.transport.get_extra_info("ssl_object") is not None,
         )
         if isinstance(answer, Refusal):
             self._note_refusal(connection, answer.status, answer.message)
