@@ -76,6 +76,8 @@ class Authenticator:
     """Gives clients their roles.
 
     Attributes:
+        port: of the server; its cookies have it in their name, because they go to all ports of a
+            host.
         on_link_used: called with the role of a link that was just used.
 
     Args:
@@ -88,15 +90,15 @@ class Authenticator:
         self._clock = clock
         self._failures = FailureLimit(clock)
         self._codes: dict[bytes, Role] = {}
+        self.port = 0
         self.on_link_used: Callable[[Role], None] = lambda role: None
 
-    def check_request(self, request: Request, address: str, port: int) -> Role | Refusal | None:
+    def check_request(self, request: Request, address: str) -> Role | Refusal | None:
         """Return the role that a request's credential gives.
 
         Args:
             request: any request.
             address: of the client.
-            port: of the server, because a cookie goes to all ports of a host.
 
         Returns:
             A refusal for a wrong token; None without one, also for a cookie that has expired.
@@ -108,7 +110,7 @@ class Authenticator:
             if scheme.lower() == "bearer"
         ]
         if not bearers:
-            return self._role_of_cookies(request, port)
+            return self._role_of_cookies(request)
         if refused := self._too_many(address):
             return refused
         role = self._tokens.role_of(bearers[0]) if len(bearers) == 1 else None
@@ -143,7 +145,7 @@ class Authenticator:
         return code
 
     def enter(
-        self, request: Request, target: Target, address: str, *, port: int, secure: bool
+        self, request: Request, target: Target, address: str, *, secure: bool
     ) -> Response | Refusal:
         """Answer a request for a link: exchange its code for a cookie.
 
@@ -151,7 +153,6 @@ class Authenticator:
             request: GET or HEAD.
             target: its parsed target.
             address: of the client.
-            port: of the server.
             secure: whether browsers may send the cookie over TLS only.
         """
         purposes = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
@@ -162,29 +163,33 @@ class Authenticator:
             return refused
         role = self._take_code(next(iter(target.query.get("code", ())), ""))
         if role is None:
-            if self._role_of_cookies(request, port) is not None:
+            if self._role_of_cookies(request) is not None:
                 return redirect("/")
             self._failures.add(address)
             return _USED_LINK
         expires_at = int(self._clock.utc().timestamp()) + COOKIE_LIFETIME_S
         cookie = (
-            f"{_cookie_name(port)}={self._tokens.new_cookie(role, expires_at)}; Path=/; "
+            f"{self._cookie_name}={self._tokens.new_cookie(role, expires_at)}; Path=/; "
             f"Max-Age={COOKIE_LIFETIME_S}; HttpOnly; SameSite=Strict{'; Secure' if secure else ''}"
         )
         self.on_link_used(role)
         return redirect("/", {"Set-Cookie": cookie})
+
+    @property
+    def _cookie_name(self) -> str:
+        return f"realtime_mer_{self.port}"
 
     def _take_code(self, code: str) -> Role | None:
         digest = _digest(code)
         found = [known for known in self._codes if hmac.compare_digest(known, digest)]
         return self._codes.pop(found[0]) if found else None
 
-    def _role_of_cookies(self, request: Request, port: int) -> Role | None:
+    def _role_of_cookies(self, request: Request) -> Role | None:
         now = self._clock.utc().timestamp()
         for header in request.headers.get_all("Cookie"):
             for cookie in header.split(";"):
                 name, _, value = cookie.strip().partition("=")
-                if name == _cookie_name(port) and (role := self._tokens.role_of_cookie(value, now)):
+                if name == self._cookie_name and (role := self._tokens.role_of_cookie(value, now)):
                     return role
         return None
 
@@ -197,10 +202,6 @@ class Authenticator:
             f"too many wrong tokens or links from this address; try again in {wait_s} s\n",
             {"Retry-After": str(wait_s)},
         )
-
-
-def _cookie_name(port: int) -> str:
-    return f"realtime_mer_{port}"
 
 
 def _network(address: str) -> str:

@@ -230,6 +230,8 @@ class MerServer:
         """
         max_pending = pending_connections(self.config.max_viewers)
         listener = _bind(self.config.host, self.config.port)
+        if self._authenticator is not None:
+            self._authenticator.port = listener.getsockname()[1]
         door = None
         if can_stand_in():
             door = Door(
@@ -587,8 +589,7 @@ class MerServer:
             refused = to_https(request, target)
         role: Role | None = Role.CONTROL
         if refused is None and self._authenticator is not None:
-            address = self._address(connection)
-            found = self._authenticator.check_request(request, address, self.port)
+            found = self._authenticator.check_request(request, self._address(connection))
             if isinstance(found, Refusal):
                 refused, role = found, None
             else:
@@ -632,7 +633,6 @@ class MerServer:
             request,
             target,
             self._address(connection),
-            port=self.port,
             secure=self.proxies.scheme(connection, request) == "https",
         )
         if isinstance(answer, Refusal):

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
-from realtime_mer.errors import UserError
+from realtime_mer.errors import UserError, printable
 from realtime_mer.user_folder import user_folder, write_private
 
 MIN_CHARACTERS, MAX_CHARACTERS = 16, 512
@@ -29,7 +29,7 @@ _MAX_FILE_BYTES = 65_536
 _NEW_FILE = """\
 # The tokens of this machine's realtime-mer server. Whoever has one may, with
 #   view: watch,  send: also send sound,  control: everything.
-# Delete this file to get new ones; links, cookies and tokens given out then end.
+# To get new ones, delete this file and start the server again: tokens and cookies given out end.
 """
 
 
@@ -84,7 +84,7 @@ class Tokens:
                 )
         if len(set(by_role.values())) < len(by_role):
             raise UserError(f"two roles in {origin} have the same token; {_REMEDY}")
-        self.origin = origin
+        self.origin = printable(origin)
         self._digests = {role: _digest(token) for role, token in by_role.items()}
         keys = {
             role: hashlib.pbkdf2_hmac(
