@@ -14,7 +14,7 @@ TYPE_CHECKING = False  # type checkers take it for `typing.TYPE_CHECKING`, which
 if TYPE_CHECKING:
     from mer_engine import Engine as Model
 
-    from realtime_mer.analysis import Analysis
+    from realtime_mer.analysis import Analysis, DamagedFileError
     from realtime_mer.api import (
         Listener,
         Tracker,
@@ -36,6 +36,7 @@ __all__ = [
     "Analysis",
     "BadSamplesError",
     "Connection",
+    "DamagedFileError",
     "Estimate",
     "FastValues",
     "Input",
@@ -61,6 +62,7 @@ _MODULES = {
     "Analysis": "realtime_mer.analysis",
     "BadSamplesError": "realtime_mer.errors",
     "Connection": "realtime_mer.client",
+    "DamagedFileError": "realtime_mer.analysis",
     "Estimate": "realtime_mer.core.types",
     "FastValues": "realtime_mer.core.types",
     "Latency": "realtime_mer.core.types",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime_mer.audio.source import Input
+from realtime_mer.audio.source import Input, SourceLost
 from realtime_mer.core.types import VALUES, Estimate, State
 from realtime_mer.errors import UserError
 
@@ -188,6 +188,18 @@ class Analysis(Sequence[Estimate]):
             "valence": round(float(valence[place]), 6),
             "arousal": round(float(arousal[place]), 6),
         }
+
+
+class DamagedFileError(SourceLost):
+    """A file breaks off in the middle.
+
+    Attributes:
+        analysis: what was heard before the damage.
+    """
+
+    def __init__(self, message: str, analysis: Analysis) -> None:
+        self.analysis = analysis
+        super().__init__(message, recoverable=False)
 
 
 def _row(estimate: Estimate) -> tuple[object, ...]:

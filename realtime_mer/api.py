@@ -15,11 +15,11 @@ from mer_engine import Engine as Model
 from mer_engine import ModelError, load_engine
 from numpy.typing import ArrayLike, NDArray
 
-from realtime_mer.analysis import Analysis
+from realtime_mer.analysis import Analysis, DamagedFileError
 from realtime_mer.audio.local_path import is_file_address
 from realtime_mer.audio.microphone import InputDevice, list_input_devices
 from realtime_mer.audio.open_input import open_file_or_demo, open_source
-from realtime_mer.audio.source import Input, InputKind, blocks_of
+from realtime_mer.audio.source import Input, InputKind, SourceLost, blocks_of
 from realtime_mer.audio.url import looks_like_url
 from realtime_mer.core.config import MAX_CHANNELS, MAX_SAMPLE, PipelineConfig, Range, check_format
 from realtime_mer.core.pipeline import Pipeline
@@ -103,7 +103,8 @@ def analyze(
 
     Raises:
         UserError: a setting, the file or the array is not valid; the message names the value.
-        SourceLost: the file is damaged in the middle (a `UserError`).
+        DamagedFileError: the file breaks off; `analysis` has what was read of it (a `SourceLost`).
+        SourceLost: the same, with less than half a second that can be read (a `UserError`).
     """
     config, engine = _settings(hop_s, lag_order, silence_db, value_range, adapt), _engine(model)
     if isinstance(audio, (str, bytes, os.PathLike)):
@@ -395,6 +396,16 @@ def _analyze(
         model, sample_rate_hz=info.sample_rate_hz, channels=info.channels, config=config
     )
     estimates: list[Estimate] = []
-    frames = run(model, analyze_requests(info.name, blocks, pipeline, estimates.extend))
-    duration_s = frames / info.sample_rate_hz
-    return Analysis(estimates, input=info, duration_s=duration_s, hop_s=config.hop_s)
+    try:
+        run(model, analyze_requests(info.name, blocks, pipeline, estimates.extend))
+    except SourceLost as lost:
+        estimates += pipeline.finish()
+        if not estimates:
+            raise
+        raise DamagedFileError(str(lost), _result(estimates, info, pipeline)) from None
+    return _result(estimates, info, pipeline)
+
+
+def _result(estimates: list[Estimate], info: Input, pipeline: Pipeline) -> Analysis:
+    duration_s = pipeline.input_samples / info.sample_rate_hz
+    return Analysis(estimates, input=info, duration_s=duration_s, hop_s=pipeline.config.hop_s)

@@ -310,8 +310,14 @@ def test_unreadable_files_are_refused(tmp_path: Path, song_file: Path) -> None:
         realtime_mer.analyze("https://radio.example/stream")
     cut = tmp_path / "cut.wav"
     cut.write_bytes(song_file.read_bytes()[: RATE * 8 * 2])
-    with pytest.raises(realtime_mer.SourceLost, match=r"cut\.wav"):
+    with pytest.raises(realtime_mer.DamagedFileError, match=r"cut\.wav") as caught:
         realtime_mer.analyze(cut)
+    assert isinstance(caught.value, realtime_mer.SourceLost)
+    before = caught.value.analysis
+    assert before.duration_s == pytest.approx(2.0, abs=0.1)
+    whole = realtime_mer.analyze(song_file)
+    assert [estimate.t for estimate in before] == [0.5, 1.0, 1.5]
+    assert before[-1].valence == pytest.approx(whole[2].valence, abs=1e-5)
 
 
 # Analysis
