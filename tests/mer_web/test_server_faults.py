@@ -133,6 +133,7 @@ def test_messages_that_are_none(visit: Open, server: PageServer) -> None:
         "nonsense", "", "[1]", "7", "null", '{"type": 3}', deep, "[" * 100_000,
         json.dumps({**server.estimate(), "valence": "0.5"}),
         json.dumps({**server.estimate(), "utc": "yesterday"}),
+        json.dumps({**server.estimate(), "seq": 1e300}),
         '{"type": "estimate", "seq": 1e999}', '{"type": "snapshot", "estimates": {}}',
     ]  # fmt: skip
     ignored = ['{"type": "weather", "more": ' + deep + "}", '{"type": "health"}']
