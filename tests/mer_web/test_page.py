@@ -607,7 +607,7 @@ def test_layout_from_phone_to_projector(visit: Open, demo: ServerProcess) -> Non
 def test_long_names_and_notices_leave_room(visit: Open, demo: ServerProcess, song: Path) -> None:
     long_song = song.with_name(f"{'a long name of a symphony ' * 6}.wav")
     # Longer than a slow machine takes to find the button that ends it.
-    soundfile.write(long_song, np.tile(music(2.5, 8000, seed=3), 60), 8000, subtype="PCM_16")
+    soundfile.write(long_song, np.tile(music(2.5, 8000, seed=3), (60, 1)), 8000, subtype="PCM_16")
     here = visit(demo.url)
     here.wait(LIVE)
     notice = "The microphone has gone, and this sentence says at length what to do about it. " * 3
