@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -71,7 +71,7 @@ class PageServer:
             for thread in threads:
                 thread.join()
 
-    def send(self, *messages: dict[str, object] | str) -> None:
+    def send(self, *messages: Mapping[str, object] | str) -> None:
         """Send messages, or texts that are none, to every page."""
         for message in messages:
             text = message if isinstance(message, str) else json.dumps(message)

@@ -9,6 +9,7 @@ import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from page_server import PageServer
@@ -133,6 +134,7 @@ def test_messages_that_are_none(visit: Open, server: PageServer) -> None:
         "nonsense", "", "[1]", "7", "null", '{"type": 3}', deep, "[" * 100_000,
         json.dumps({**server.estimate(), "valence": "0.5"}),
         json.dumps({**server.estimate(), "utc": "yesterday"}),
+        json.dumps({**server.estimate(), "seq": 1e300}),
         '{"type": "estimate", "seq": 1e999}', '{"type": "snapshot", "estimates": {}}',
     ]  # fmt: skip
     ignored = ['{"type": "weather", "more": ' + deep + "}", '{"type": "health"}']
@@ -146,7 +148,7 @@ def test_messages_that_are_none(visit: Open, server: PageServer) -> None:
 
 @pytest.mark.parametrize("size", [(390, 844), (1280, 800)])
 def test_hostile_texts_are_shown_as_text(
-    visit: Open, server: PageServer, size: tuple[int, int]
+    visit: Open, server: PageServer, size: tuple[int, int], tmp_path: Path
 ) -> None:
     width, height = size
     server.hello = {
@@ -163,9 +165,9 @@ def test_hostile_texts_are_shown_as_text(
         {**server.estimate(), "mood": LONG, "state": LONG},
     )  # fmt: skip
     here.wait("() => !document.querySelector('#notice').hidden")
-    here.page.locator("#file").set_input_files(
-        files=[{"name": HOSTILE[:80] + ".wav", "mimeType": "audio/wav", "buffer": b""}]
-    )
+    empty = tmp_path / f"{HOSTILE[:30].replace(chr(0), '').replace('/', '')}.wav"
+    empty.touch()
+    here.page.locator("#file").set_input_files(empty)
     here.wait("() => document.querySelector('#notice-text').textContent.endsWith('is empty.')")
     wait_for_estimates(here)
     found = here.js(

@@ -170,6 +170,7 @@ function parseEstimate(value) {
   if (!Number.isFinite(Date.parse(utc))) throw new ProtocolError("utc is not a time");
   const state = clean(from.state, 24);
   if (state === "") throw new ProtocolError("state is missing");
+  if (!Number.isSafeInteger(from.seq)) throw new ProtocolError("seq is not an integer");
   /** @type {Estimate} */
   const estimate = {
     ...scaledPart(from),

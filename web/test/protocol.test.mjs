@@ -48,6 +48,7 @@ test("values are clamped to the plane, and the interval contains its value", () 
 
 for (const [what, change] of Object.entries({
   "a string for a value": { valence: "0.5" }, "null for a value": { arousal: null }, "no seq": { seq: undefined },
+  "half a seq": { seq: 0.5 },
   "an invalid time": { utc: "yesterday" }, "no state": { state: undefined }, "a list of latencies": { latency: [] },
   "a number for fast values": { fast: 3 }, "fast values without a window": { fast: { ...fast(), window_s: undefined } },
   "a string for a fast value": { fast: fast({ arousal: "0" }) },
