@@ -254,7 +254,7 @@ def test_clients_streams_are_slowed_before_the_servers_own_input(engine: Engine)
     pool.close()
     assert levels[0][1] == 0
     assert all(own == 0 or clients == 2 for clients, own in levels)  # 2 is the lowest rate
-    assert runner.level == 1
+    assert runner.level > 0
 
 
 def test_a_long_call_lowers_no_rate_and_what_was_lost_meanwhile_counts(engine: Engine) -> None:
