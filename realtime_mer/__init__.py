@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from realtime_mer.audio.source import Input, SourceLost
     from realtime_mer.client import Connection, connect
     from realtime_mer.core.types import Estimate, FastValues, Latency, ScaledValues, State
-    from realtime_mer.errors import BadSamplesError, UserError
+    from realtime_mer.errors import BadSamplesError, EngineError, UserError
     from realtime_mer.live.hub import Notice
 
 __version__ = "0.1.0"
@@ -37,6 +37,7 @@ __all__ = [
     "BadSamplesError",
     "Connection",
     "DamagedFileError",
+    "EngineError",
     "Estimate",
     "FastValues",
     "Input",
@@ -63,6 +64,7 @@ _MODULES = {
     "BadSamplesError": "realtime_mer.errors",
     "Connection": "realtime_mer.client",
     "DamagedFileError": "realtime_mer.analysis",
+    "EngineError": "realtime_mer.errors",
     "Estimate": "realtime_mer.core.types",
     "FastValues": "realtime_mer.core.types",
     "Latency": "realtime_mer.core.types",

@@ -105,6 +105,7 @@ def analyze(
         UserError: a setting, the file or the array is not valid; the message names the value.
         DamagedFileError: the file breaks off; `analysis` has what was read of it (a `SourceLost`).
         SourceLost: the same, with less than half a second that can be read (a `UserError`).
+        EngineError: the model failed, also when the call was repeated (a `UserError`).
     """
     config, engine = _settings(hop_s, lag_order, silence_db, value_range, adapt), _engine(model)
     if isinstance(audio, (str, bytes, os.PathLike)):
@@ -149,6 +150,9 @@ class Tracker:
     A tracker has no thread. Its values depend on the samples only, not on the block size. Only one
     thread at a time may call it.
 
+    Where the model fails, the estimates repeat the last values and the stream goes on; compare
+    `faulty_updates` with its value before to notice it.
+
     Args:
         sample_rate_hz: sample rate of the blocks, 8,000 to 192,000.
         channels: channels of the blocks, 1 to 64.
@@ -177,6 +181,11 @@ class Tracker:
             config=_settings(hop_s, lag_order, silence_db, value_range, adapt),
         )
         self._finished = False
+
+    @property
+    def faulty_updates(self) -> int:
+        """Estimates of this stream that repeat the last values because the model failed."""
+        return self._pipeline.faulty_updates
 
     def feed(self, block: ArrayLike) -> list[Estimate]:
         """Process the next samples and return the estimates that they complete, usually 0 or 1.

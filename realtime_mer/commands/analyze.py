@@ -52,6 +52,7 @@ EXAMPLES = """\
 
 exit code:
   0  all files were analysed
+  1  the engine failed; the table ends before the first value that it affects
   2  an option or a file was wrong; the other files were analysed
 """
 

@@ -29,6 +29,9 @@ T = TypeVar("T")
 
 # A larger batch costs the same per window, and each stream waits for all of it.
 MAX_BATCH = 8
+# A call takes a tenth of a megabyte per new frame. Windows with many new frames gain nothing from a
+# large batch, and need not have one after a burst of audio.
+MAX_CALL_FRAMES = 1024
 
 
 @dataclass(slots=True, eq=False)
@@ -146,13 +149,16 @@ def _compute_features(engine: Engine, members: Sequence[_Member]) -> None:
 
 
 def _compute_inferences(engine: Engine, members: Sequence[_Member], max_batch: int) -> None:
-    """Call the engine for all requests, grouped by shape, `max_batch` at a time."""
+    """Call the engine for all requests, grouped by shape, at most `max_batch` at a time."""
     groups: dict[Hashable, list[_Member]] = {}
     for member in members:
         groups.setdefault(_shape(member), []).append(member)
     for group in groups.values():
-        for start in range(0, len(group), max_batch):
-            _infer(engine, group[start : start + max_batch])
+        request = group[0].request
+        assert isinstance(request, EngineRequest)
+        size = max(1, min(max_batch, MAX_CALL_FRAMES // request.frames.shape[1]))
+        for start in range(0, len(group), size):
+            _infer(engine, group[start : start + size])
 
 
 def _shape(member: _Member) -> Hashable:

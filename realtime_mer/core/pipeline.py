@@ -92,8 +92,6 @@ class Pipeline:
         if self.config.range_of(info) is Range.MUSIC:
             value_range = ValueRange(info, adapt=self.config.adapt)
         self._builder = EstimateBuilder(info, self.lag_order, self.clock, value_range)
-        self.skipped_updates = self.faulty_updates = 0
-        self.failure: EngineError | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -109,6 +107,8 @@ class Pipeline:
         self.input_samples = 0
         self._tick = 0
         self._failing_since: int | None = None  # tick
+        self.skipped_updates = self.faulty_updates = 0
+        self.failure: EngineError | None = None
 
     @property
     def t(self) -> float:

@@ -226,7 +226,7 @@ class EngineWatch:
                 if not turn.hangs:
                     turn.hangs = True
                     self._stats.add(Counter.ENGINE_STALLS)
-                    logger.error("a call of the engine has not returned for %g s", turn.waited_s)
+                    logger.error("a call of the engine has not returned for %.1f s", turn.waited_s)
                 for stream in turn.streams:
                     stream.wait_for_engine(turn.waited_s)
             hang = any(turn.hangs for turn in self._turns.values())

@@ -36,6 +36,7 @@ from realtime_mer.core.batching import MAX_BATCH, run_batch
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.requests import Computation
+from realtime_mer.live import freed_memory
 from realtime_mer.live.engine_watch import EngineWatch
 from realtime_mer.live.hub import End, Hub
 from realtime_mer.live.load_shedding import LoadShedding, rates
@@ -49,6 +50,8 @@ QUEUE_S = 20.0
 QUEUE_BYTES = 8 * 2**20
 # All sessions together may queue this much beyond what their next turns need.
 BACKLOG_BYTES = 64 * 2**20
+# After a larger backlog, memory is given back to the operating system.
+BURST_BYTES = 8 * 2**20
 # With more blocks, this many neighbours become one: a block of one sample takes 300 bytes.
 MAX_BLOCKS, JOINED_BLOCKS = 4096, 64
 # The audio of a burst counts as arriving one block after another, at most this much later than it
@@ -226,6 +229,7 @@ class SessionPool(Closable):
         self._idle = 0
         self._sessions: dict[str, ClientSession] = {}
         self._backlog = 0  # bytes, the sum of the sessions' `backlog_bytes`
+        self._is_burst = False  # whether it was large since memory was given back
         self._ready: deque[ClientSession] = deque()
         # When to check a session although no audio arrives: time, number, session identifier.
         self._timers: list[tuple[float, int, str]] = []
@@ -384,6 +388,7 @@ class SessionPool(Closable):
         backlog = session.backlog_bytes
         self._backlog += backlog - session.counted_backlog
         session.counted_backlog = backlog
+        self._is_burst = self._is_burst or self._backlog > BURST_BYTES
 
     def _limit_backlog(self) -> None:
         """While too much is queued in all, drop the oldest block of the largest backlog."""
@@ -557,6 +562,12 @@ class SessionPool(Closable):
                 self._remove([session for session, _ in failed])
             self._shedding.observe(wait_s, now - began)
             self._shedding.adjust(self._sessions.values(), len(self._workers), now)
+            burst_ended = self._is_burst and not self._backlog
+            if burst_ended:
+                self._is_burst = False
+        if burst_ended:
+            del turns, results
+            freed_memory.give_back()
         with self.watch.turn([session.stream for session, _ in ending]):
             ends = run_batch(
                 self.watch,

@@ -22,10 +22,10 @@ from live_support import HangingSource, wait_for
 from mer_engine import Engine, Inference
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
-from support import ESTIMATE, FAST_ESTIMATE, SCALED_ESTIMATE, blocks, music, values
+from support import ESTIMATE, FAST_ESTIMATE, SCALED_ESTIMATE, FaultInjector, blocks, music, values
 
 import realtime_mer
-from realtime_mer import Analysis, Estimate, Input, State, Tracker, UserError, api
+from realtime_mer import Analysis, EngineError, Estimate, Input, State, Tracker, UserError, api
 from realtime_mer.audio.microphone import InputDevice, list_input_devices
 from realtime_mer.audio.source import InputKind
 from realtime_mer.core.config import PipelineConfig
@@ -552,6 +552,21 @@ def test_a_refused_block_changes_nothing(song: NDArray[np.float32]) -> None:
             disturbed.feed(np.zeros((500, 2), dtype=np.int64))
         expected, found = clean.feed(part), disturbed.feed(part)
         assert values(expected).tolist() == values(found).tolist()
+
+
+def test_a_tracker_counts_the_updates_in_which_its_model_failed(engine: Engine) -> None:
+    model = FaultInjector(engine)
+    tracker = Tracker(RATE, hop_s=0.5, model=model)
+    signal = music(2.0, RATE)[:, 0]
+    assert len(tracker.feed(signal[:RATE])) == 2
+    assert tracker.faulty_updates == 0
+    model.error = RuntimeError("no memory")
+    assert len(tracker.feed(signal[RATE:])) == 2
+    assert tracker.faulty_updates == 2
+    with pytest.raises(EngineError, match=r"the array: the backend \w+ failed \(RuntimeError: no"):
+        realtime_mer.analyze(signal, sample_rate_hz=RATE, model=model)
+    tracker.reset()
+    assert tracker.faulty_updates == 0
 
 
 def test_a_finished_tracker_refuses_blocks(song: NDArray[np.float32]) -> None:

@@ -53,6 +53,8 @@ class OnnxRuntimeEngine:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # errors are raised below
+        # It would keep the memory of the largest call for ever, and saves no time.
+        options.enable_cpu_mem_arena = False
         # A waiting thread must not occupy a core.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # No file with weights is found in a folder that is none.

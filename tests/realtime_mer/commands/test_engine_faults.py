@@ -12,13 +12,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import soundfile
 from live_support import TIMEOUT_S, receive, receive_kind, wait_for
 from support import music
+from support_pulse import VirtualMicrophone, missing_for_pulse
 from websockets.sync.client import connect
 
 RATE = 16_000
@@ -59,7 +60,13 @@ sys.exit(main())
 class Command:
     """A command with a fault injector in its engine."""
 
-    def __init__(self, folder: Path, *arguments: str, fault: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        fault: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._fault = folder / "fault"
         self._fault.write_text(fault)
         self._errors = folder / "errors"
@@ -67,6 +74,7 @@ class Command:
             self.popen = subprocess.Popen(
                 [sys.executable, "-c", PROGRAM, str(self._fault), *arguments],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
+                env={**os.environ, **(environment or {})},
             )  # fmt: skip
 
     def set(self, fault: str) -> None:
@@ -91,8 +99,13 @@ class Command:
 
 
 @contextlib.contextmanager
-def command(folder: Path, *arguments: str, fault: str = "") -> Iterator[Command]:
-    this = Command(folder, *arguments, fault=fault)
+def command(
+    folder: Path,
+    *arguments: str,
+    fault: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Command]:
+    this = Command(folder, *arguments, fault=fault, environment=environment)
     try:
         yield this
     finally:
@@ -231,3 +244,37 @@ def test_a_server_that_was_stopped_for_seconds_goes_on(tmp_path: Path) -> None:
         codes = [m["code"] for m in messages if m["type"] == "warning"]
         assert not [code for code in codes if code.startswith("engine")]
         assert health(url) == 200
+
+
+@pytest.mark.skipif(missing_for_pulse() is not None, reason=str(missing_for_pulse()))
+def test_the_time_of_a_device_counts_what_a_stopped_process_did_not_hear(tmp_path: Path) -> None:
+    with (
+        VirtualMicrophone() as microphone,
+        command(
+            tmp_path,
+            *("serve", "--port", "0", "--input", "default", "--hop", "0.5", "--quiet"),
+            environment=microphone.environment,
+        ) as this,
+    ):
+        url = this.url()
+        with connect(url.replace("http", "ws") + "/ws") as client:
+            before = receive_kind(client, "estimate")["t"]
+            began = time.monotonic()
+            os.kill(this.popen.pid, signal.SIGSTOP)
+            try:
+                time.sleep(STOPPED_S + 2.0)  # the sound server keeps some seconds
+            finally:
+                os.kill(this.popen.pid, signal.SIGCONT)
+            codes = list[str]()
+            behind_s = STOPPED_S
+            while abs(behind_s) > 0.75:
+                assert time.monotonic() - began < TIMEOUT_S, f"{behind_s} s behind"
+                message = receive(client)
+                if message["type"] == "warning":
+                    codes.append(message["code"])
+                elif message["type"] == "estimate" and message["t"] > before:
+                    behind_s = time.monotonic() - began - (message["t"] - before)
+            while message["type"] != "health":
+                message = receive(client)
+        assert message["counters"]["dropped_samples"] > 0
+        assert codes in ([], ["stalled"])

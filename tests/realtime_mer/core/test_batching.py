@@ -196,6 +196,15 @@ def test_a_window_that_fails_in_the_engine_affects_only_its_stream(engine: Engin
         np.testing.assert_allclose(values(result), values(expected), atol=TOLERANCE)
 
 
+def test_windows_with_many_new_frames_come_in_small_batches(engine: Engine) -> None:
+    counting = CountingEngine(engine)
+    made = [make_pipeline(counting, 0) for _ in range(8)]
+    signal = music(12.0, 16_000)
+    results = run_batch(counting, [p.feed_requests(signal, only_latest=True) for p in made])
+    assert counting.batches[-1] == 1
+    assert not any(isinstance(result, Exception) for result in results)
+
+
 def test_a_generator_without_requests(engine: Engine) -> None:
     pipeline = make_pipeline(engine, 0)
     assert run_batch(engine, [pipeline.feed_requests(music(0.2, 16_000))]) == [[]]

