@@ -274,9 +274,9 @@ class AudioConnection(ServerConnection):
         return b"" if self.protocol.eof_sent else data[size:]
 
     def _refuse_request(self) -> None:
-        reason = f"a request of more than {MAX_REQUEST_BYTES} bytes"
-        self._limits.refusals.limited(Limit.REQUEST_SIZE, self.address, reason)
-        answer = self._answer_unparsed(self, self._head, TooManyHeaders(reason))
+        # `_answer_unparsed` logs it.
+        self._limits.refusals.counts[Limit.REQUEST_SIZE] += 1
+        answer = self._answer_unparsed(self, self._head, TooManyHeaders("too long"))
         self.transport.write(answer.serialize())
         self.transport.pause_reading()
         self._cut_off_soon()

@@ -22,8 +22,8 @@ from typing import Any
 
 from realtime_mer.server.limits import Limit, Refusals, Turns, address_of
 
-# About 5 ms; then the event loop may do other work.
-ACCEPTS_AT_ONCE = 256
+# A few milliseconds; then the event loop may do other work.
+ACCEPTS_AT_ONCE = 64
 # Time of the event loop to accept a connection, and to make the library's objects for it.
 ACCEPT_COST_S, CONNECTION_COST_S = 0.00002, 0.0005
 RETRY_S = 0.1
@@ -82,8 +82,8 @@ class Door(socket.socket):
         self._refusals = refusals
         self._loop = asyncio.get_running_loop()
         self._ready: deque[_Guest] = deque()
-        # By address and file descriptor, the oldest first. A closed socket stays until it is found
-        # closed, or until its descriptor has a new owner.
+        # By address and file descriptor; first what has made no progress for the longest time. A
+        # closed socket stays until it is found closed, or until its descriptor has a new owner.
         self._guests: dict[str, dict[int, _Guest]] = {}
         self._addresses: dict[int, str] = {}
         self._closed = False
@@ -129,14 +129,28 @@ class Door(socket.socket):
                         self._close_guest(guest)
         super().close()
 
+    async def wait_empty(self, timeout_s: float) -> None:
+        """Wait after `close` until the connections it has closed are gone."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while any(
+                    guest.socket.fileno() == descriptor
+                    for guests in self._guests.values()
+                    for descriptor, guest in guests.items()
+                ):
+                    await asyncio.sleep(0.005)
+
     # Called by the connections.
 
     def entered(self, transport: asyncio.Transport) -> None:
         """A connection has a transport: its handshake begins."""
         descriptor = _descriptor(transport)
         guest = self._guests.get(self._addresses.get(descriptor, ""), {}).get(descriptor)
-        if guest is not None:
+        if self._closed:
+            transport.abort()
+        elif guest is not None:
             guest.transport = transport
+            self._remember(descriptor, guest)
 
     def opened(self, transport: asyncio.Transport) -> None:
         """A connection has finished its handshake, and has shown who it is where that is needed."""
@@ -184,6 +198,7 @@ class Door(socket.socket):
             self._forget(guest.socket.fileno())
             guest.socket.close()
         else:
+            self._remember(guest.socket.fileno(), guest)
             self._turns.run(guest.address, partial(self._pass_on, guest))
 
     def _pass_on(self, guest: _Guest) -> None:
@@ -196,7 +211,8 @@ class Door(socket.socket):
 
     def _out_of_files(self, error: OSError) -> None:
         """Close the oldest handshake, and go on accepting a little later."""
-        self._refusals.limited(Limit.FILES, "the newest address", f"{error.strerror or error}")
+        self._refusals.counts[Limit.FILES] += 1
+        self._refusals.log(Limit.FILES, "connections wait to be accepted: %s", error.strerror)
         if self._addresses:
             self._close_oldest()
         self._loop.remove_reader(self.listener)
