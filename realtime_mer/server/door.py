@@ -180,18 +180,28 @@ class Door(socket.socket):
                 return
             address = address_of(peer)
             self._turns.spend(address, ACCEPT_COST_S)
-            guest = _Guest(connection, peer, address, self._loop.time() + self._timeout_s)
+            connection.setblocking(False)
+            guest = _Guest(connection, peer, address)
             self._remember(connection.fileno(), guest)
-            self._loop.add_reader(connection, self._spoke, guest)
+            # Often there is something already, or the client has gone.
+            self._look(guest)
             while len(self._addresses) > self._max_pending:
                 self._close_oldest()
 
     def _spoke(self, guest: _Guest) -> None:
-        """A connection has sent its first bytes, or was closed."""
+        """A silent connection has sent its first bytes, or was closed."""
         self._loop.remove_reader(guest.socket)
         guest.silent_until = None
+        self._look(guest)
+
+    def _look(self, guest: _Guest) -> None:
+        """Pass a connection on in its turn if it has sent something, else wait for that."""
         try:
             closed = not guest.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            guest.silent_until = self._loop.time() + self._timeout_s
+            self._loop.add_reader(guest.socket, self._spoke, guest)
+            return
         except OSError:
             closed = True
         if closed:

@@ -18,6 +18,7 @@ from collections import Counter as Tally
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from functools import lru_cache
 from typing import Protocol, TypeVar
 
 from realtime_mer.clock import Clock
@@ -70,10 +71,15 @@ def address_of(peer: object) -> str:
     """
     if not isinstance(peer, tuple) or not peer or not isinstance(peer[0], str):
         return "local"
+    return _network(peer[0])
+
+
+@lru_cache(1024)
+def _network(host: str) -> str:
     try:
-        address = ipaddress.ip_address(peer[0].split("%")[0])
+        address = ipaddress.ip_address(host.split("%")[0])
     except ValueError:
-        return peer[0]
+        return host
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return str(address.ipv4_mapped)
