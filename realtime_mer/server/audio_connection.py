@@ -208,8 +208,12 @@ class AudioConnection(ServerConnection):
             self.refuse(Limit.MESSAGES, CloseCode.POLICY, "too much data at once")
         elif self._waiting:
             self._pause_reading()
-        else:
+        elif self._handshake_done:
             self._take_turn()
+        else:
+            # The door has waited for the turn of the handshake.
+            with self._limits.turns.work(self.address):
+                self._proceed()
 
     def _take_turn(self) -> None:
         self._waiting = True

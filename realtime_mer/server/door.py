@@ -25,7 +25,7 @@ from realtime_mer.server.limits import Limit, Refusals, Turns, address_of
 # A few milliseconds; then the event loop may do other work.
 ACCEPTS_AT_ONCE = 64
 # Time of the event loop to accept a connection, and to make the library's objects for it.
-ACCEPT_COST_S, CONNECTION_COST_S = 0.00002, 0.0005
+ACCEPT_COST_S, CONNECTION_COST_S = 0.00002, 0.0003
 RETRY_S = 0.1
 # How often to look for connections that have sent nothing within the time for a handshake.
 SWEEP_PERIOD_S = 1.0

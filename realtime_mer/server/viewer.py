@@ -27,7 +27,7 @@ from realtime_mer.server.audio_connection import (
 )
 from realtime_mer.server.broadcast import Broadcaster
 from realtime_mer.server.channel import Channel, EncodedMessage
-from realtime_mer.server.limits import Limit, Refusals, Turns
+from realtime_mer.server.limits import TASK_COST_S, Limit, Refusals, Turns
 from realtime_mer.server.protocol import CloseCode, ErrorCode, StreamFormat, WireError
 from realtime_mer.server.rate_limit import RateLimit
 
@@ -247,7 +247,7 @@ class Viewer:
         since = min(since, -1 if latest is None else latest.seq)
         more = True
         while more:
-            await self._host.turns.wait(self.address)
+            self._host.turns.spend(self.address, TASK_COST_S)
             part = broadcaster.snapshot_part(since)
             since, more = part.last_seq, part.more
             await self._send_text(part.text)
