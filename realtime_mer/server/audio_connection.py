@@ -297,7 +297,10 @@ class AudioConnection(ServerConnection):
             head, self._head = self._head, b""
             self.protocol.data_to_send()
             self.transport.write(self._answer_unparsed(self, head, error).serialize())
-            self.transport.write_eof()
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+            else:  # TLS
+                self.transport.close()
         else:
             super().send_data()
         if self._held and not self._waiting:

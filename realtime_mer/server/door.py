@@ -20,12 +20,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from realtime_mer.server.http import TLS_HANDSHAKE
 from realtime_mer.server.limits import Limit, Refusals, Turns, address_of
 
 # A few milliseconds; then the event loop may do other work.
 ACCEPTS_AT_ONCE = 64
-# Time of the event loop to accept a connection, and to make the library's objects for it.
-ACCEPT_COST_S, CONNECTION_COST_S = 0.00002, 0.0003
+# Time of the event loop to accept a connection, to make the library's objects for it, and for the
+# handshake of TLS.
+ACCEPT_COST_S, CONNECTION_COST_S, TLS_COST_S = 0.00002, 0.0003, 0.002
 RETRY_S = 0.1
 # How often to look for connections that have sent nothing within the time for a handshake.
 SWEEP_PERIOD_S = 1.0
@@ -197,24 +199,25 @@ class Door(socket.socket):
     def _look(self, guest: _Guest) -> None:
         """Pass a connection on in its turn if it has sent something, else wait for that."""
         try:
-            closed = not guest.socket.recv(1, socket.MSG_PEEK)
+            first = guest.socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             guest.silent_until = self._loop.time() + self._timeout_s
             self._loop.add_reader(guest.socket, self._spoke, guest)
             return
         except OSError:
-            closed = True
-        if closed:
+            first = b""
+        if not first:
             self._forget(guest.socket.fileno())
             guest.socket.close()
         else:
             self._remember(guest.socket.fileno(), guest)
-            self._turns.run(guest.address, partial(self._pass_on, guest))
+            cost_s = CONNECTION_COST_S + (TLS_COST_S if first == TLS_HANDSHAKE else 0.0)
+            self._turns.run(guest.address, partial(self._pass_on, guest, cost_s))
 
-    def _pass_on(self, guest: _Guest) -> None:
+    def _pass_on(self, guest: _Guest, cost_s: float) -> None:
         if guest.socket.fileno() < 0 or self._closed:
             return
-        self._turns.spend(guest.address, CONNECTION_COST_S)
+        self._turns.spend(guest.address, cost_s)
         if not self._ready:
             self._bell.send(b"1")
         self._ready.append(guest)
