@@ -345,6 +345,18 @@ def test_large_messages_share_a_bound(engine: Engine, monkeypatch: pytest.Monkey
         assert show.count(Limit.MESSAGES) == 1
 
 
+def test_many_large_messages_one_after_another_are_no_flood(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_LARGE_BYTES", 800_000)
+    with running_show(engine) as show, show.connect() as client:
+        for _ in range(30):
+            client.send(bytes(70_000))
+        for _ in range(30):
+            assert receive_kind(client, "error")["code"] == "not_streaming"
+        assert show.count(Limit.MESSAGES) == 0
+
+
 def test_clients_share_what_is_faster_than_live(show: Show) -> None:
     samples = music(12.0, 16_000)
     with ExitStack() as stack:

@@ -154,9 +154,11 @@ def test_whoever_holds_the_most_large_messages_gives_way(monkeypatch: pytest.Mon
     large.take(honest, 20)
     assert [place.refused for place in [*flood, honest]] == [[], [], [Limit.MESSAGES], []]
     assert large.total == 80
+    large.release(flood[0], 10)
+    assert large.total == 70
     for place in (*flood, honest):
-        large.release(place)
-        large.release(place)
+        large.forget(place)
+        large.release(place, 5)
     assert large.total == 0
 
 
