@@ -6,12 +6,14 @@ import asyncio
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from support import ManualClock
 
 from realtime_mer.live.stats import Counter, Stats
-from realtime_mer.server import limits
+from realtime_mer.server import audio_connection, limits, viewer
+from realtime_mer.server.http import MAX_REQUEST_BYTES
 from realtime_mer.server.limits import (
     BURST_S,
     MAX_ADDRESSES,
@@ -22,6 +24,7 @@ from realtime_mer.server.limits import (
     address_of,
     gives_way,
 )
+from realtime_mer.server.server import OPEN_TIMEOUT_S
 
 
 @pytest.mark.parametrize(
@@ -175,6 +178,26 @@ def test_refusals_are_counted_and_logged_once_a_minute_of_each_kind(
     assert len(caplog.records) == 3
     assert refusals.counts[Limit.FRAGMENTS] == 3
     assert stats[Counter.REFUSALS] == 4
+
+
+def test_the_document_has_the_limits_of_the_code() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text(encoding="utf-8")
+    table = text.partition("## Limits")[2].partition("## ")[0]
+    frames, size = audio_connection, MAX_REQUEST_BYTES
+    for words in (
+        f"| {limits.SHARE * 100:.0f} % |",
+        f"| {limits.PENDING_PER_VIEWER} a viewer, at least {limits.MAX_PENDING},",
+        f"| a handshake | {OPEN_TIMEOUT_S:.0f} s |",
+        f"| a request | {size} bytes |",
+        f"| {frames.CONTROLS_PER_SECOND} a second, burst {frames.CONTROL_BURST} |",
+        f"| {frames.FRAGMENTS_PER_SECOND} a second, burst {frames.FRAGMENT_BURST} |",
+        f"| {viewer.TEXTS_PER_SECOND} a second, burst {viewer.TEXT_BURST} |",
+        f"| {viewer.ERRORS_PER_SECOND} a second, burst {viewer.ERROR_BURST} |",
+        f"burst {viewer.AUDIO_BURST_S:.0f} s; beyond that",
+        f"above {frames.MAX_DIRECT_BYTES // 1024} KiB",
+        f"| {limits.MAX_LARGE_BYTES // 2**20} MiB for all",
+    ):
+        assert words in table, words
 
 
 def pending_with(soft: int, hard: int, viewers: int) -> subprocess.CompletedProcess[str]:
