@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -131,8 +132,11 @@ class AudioConnection(ServerConnection):
         # The end of what came of the request, to find its last four bytes.
         self._head_end = b""
         self.audio_handler: Callable[[Sequence[BinaryFrame]], bool] | None = None
-        self._handled = self._queued = 0
         self.role: Role | None = None
+        # Messages that wait for the receiver: how much of the bound of large messages each takes.
+        self._queued: deque[int] = deque()
+        # The same of the message that is being received.
+        self._receiving = 0
         self._handshake_done = False
         # From now on the library gets all bytes.
         self._library_only = False
@@ -160,7 +164,7 @@ class AudioConnection(ServerConnection):
         if self._cut_off is not None:
             self._cut_off.cancel()
         self._held = b""
-        self._limits.large.release(self)
+        self._limits.large.forget(self)
         if self._limits.door is not None:
             self._limits.door.left(self.transport)
         super().connection_lost(exc)
@@ -197,14 +201,14 @@ class AudioConnection(ServerConnection):
 
     def message_handled(self) -> None:
         """Count a message that was received and processed: the receiver calls this for each."""
-        self._handled += 1
-        if self._handled == self._queued and not self._library_bytes and not self._fragmented:
-            self._limits.large.release(self)
+        if size := self._queued.popleft():
+            self._limits.large.release(self, size)
 
     def process_event(self, event: Any) -> None:
         """Count the messages that pass through the library."""
         if isinstance(event, Frame) and event.fin and event.opcode in _MESSAGES:
-            self._queued += 1
+            self._queued.append(self._receiving)
+            self._receiving = 0
         super().process_event(event)
 
     def data_received(self, data: bytes) -> None:
@@ -216,8 +220,12 @@ class AudioConnection(ServerConnection):
             self.refuse(Limit.MESSAGES, CloseCode.POLICY, "too much data at once")
         elif self._waiting:
             self._pause_reading()
-        else:
+        elif self._handshake_done:
             self._take_turn()
+        else:
+            # The door has waited for the turn of the handshake.
+            with self._limits.turns.work(self.address):
+                self._proceed()
 
     def _take_turn(self) -> None:
         self._waiting = True
@@ -282,9 +290,9 @@ class AudioConnection(ServerConnection):
         return b"" if self.protocol.eof_sent else data[size:]
 
     def _refuse_request(self) -> None:
-        reason = f"a request of more than {MAX_REQUEST_BYTES} bytes"
-        self._limits.refusals.limited(Limit.REQUEST_SIZE, self.address, reason)
-        answer = self._answer_unparsed(self, self._head, TooManyHeaders(reason))
+        # `_answer_unparsed` logs it.
+        self._limits.refusals.counts[Limit.REQUEST_SIZE] += 1
+        answer = self._answer_unparsed(self, self._head, TooManyHeaders("too long"))
         self.transport.write(answer.serialize())
         self.transport.pause_reading()
         self._cut_off_soon()
@@ -301,7 +309,10 @@ class AudioConnection(ServerConnection):
             head, self._head = self._head, b""
             self.protocol.data_to_send()
             self.transport.write(self._answer_unparsed(self, head, error).serialize())
-            self.transport.write_eof()
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+            else:  # TLS
+                self.transport.close()
         else:
             super().send_data()
         if self._held and not self._waiting:
@@ -378,7 +389,9 @@ class AudioConnection(ServerConnection):
         opcode, final = first & 0x0F, first & 0x80
         if length > MAX_DIRECT_BYTES or opcode == Opcode.CONT or not final:
             # The library refuses longer ones.
-            self._limits.large.take(self, min(length, MAX_MESSAGE_BYTES))
+            size = min(length, MAX_MESSAGE_BYTES)
+            self._receiving += size
+            self._limits.large.take(self, size)
         if opcode not in _MESSAGES:
             if not self._controls.allows(1 / CONTROLS_PER_SECOND):
                 reason = f"more than {CONTROLS_PER_SECOND} pings or pongs a second"
@@ -394,7 +407,7 @@ class AudioConnection(ServerConnection):
         """Pass frames to the audio handler, or the same bytes to the library."""
         if not frames:
             return
-        blocked = self._queued != self._handled or self.state is not State.OPEN
+        blocked = self._queued or self.state is not State.OPEN
         if self.audio_handler is None or blocked or not self.audio_handler(frames):
             super().data_received(data)
 

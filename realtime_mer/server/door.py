@@ -20,12 +20,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from realtime_mer.server.http import TLS_HANDSHAKE
 from realtime_mer.server.limits import Limit, Refusals, Turns, address_of
 
-# About 5 ms; then the event loop may do other work.
-ACCEPTS_AT_ONCE = 256
-# Time of the event loop to accept a connection, and to make the library's objects for it.
-ACCEPT_COST_S, CONNECTION_COST_S = 0.00002, 0.0005
+# A few milliseconds; then the event loop may do other work.
+ACCEPTS_AT_ONCE = 64
+# Time of the event loop to accept a connection, to make the library's objects for it, and for the
+# handshake of TLS.
+ACCEPT_COST_S, CONNECTION_COST_S, TLS_COST_S = 0.00002, 0.0003, 0.002
 RETRY_S = 0.1
 # How often to look for connections that have sent nothing within the time for a handshake.
 SWEEP_PERIOD_S = 1.0
@@ -82,8 +84,8 @@ class Door(socket.socket):
         self._refusals = refusals
         self._loop = asyncio.get_running_loop()
         self._ready: deque[_Guest] = deque()
-        # By address and file descriptor, the oldest first. A closed socket stays until it is found
-        # closed, or until its descriptor has a new owner.
+        # By address and file descriptor; first what has made no progress for the longest time. A
+        # closed socket stays until it is found closed, or until its descriptor has a new owner.
         self._guests: dict[str, dict[int, _Guest]] = {}
         self._addresses: dict[int, str] = {}
         self._closed = False
@@ -129,14 +131,28 @@ class Door(socket.socket):
                         self._close_guest(guest)
         super().close()
 
+    async def wait_empty(self, timeout_s: float) -> None:
+        """Wait after `close` until the connections it has closed are gone."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while any(
+                    guest.socket.fileno() == descriptor
+                    for guests in self._guests.values()
+                    for descriptor, guest in guests.items()
+                ):
+                    await asyncio.sleep(0.005)
+
     # Called by the connections.
 
     def entered(self, transport: asyncio.Transport) -> None:
         """A connection has a transport: its handshake begins."""
         descriptor = _descriptor(transport)
         guest = self._guests.get(self._addresses.get(descriptor, ""), {}).get(descriptor)
-        if guest is not None:
+        if self._closed:
+            transport.abort()
+        elif guest is not None:
             guest.transport = transport
+            self._remember(descriptor, guest)
 
     def opened(self, transport: asyncio.Transport) -> None:
         """A connection has finished its handshake, and has shown who it is where that is needed."""
@@ -166,37 +182,50 @@ class Door(socket.socket):
                 return
             address = address_of(peer)
             self._turns.spend(address, ACCEPT_COST_S)
-            guest = _Guest(connection, peer, address, self._loop.time() + self._timeout_s)
+            connection.setblocking(False)
+            guest = _Guest(connection, peer, address)
             self._remember(connection.fileno(), guest)
-            self._loop.add_reader(connection, self._spoke, guest)
+            # Often there is something already, or the client has gone.
+            self._look(guest)
             while len(self._addresses) > self._max_pending:
                 self._close_oldest()
 
     def _spoke(self, guest: _Guest) -> None:
-        """A connection has sent its first bytes, or was closed."""
+        """A silent connection has sent its first bytes, or was closed."""
         self._loop.remove_reader(guest.socket)
         guest.silent_until = None
+        self._look(guest)
+
+    def _look(self, guest: _Guest) -> None:
+        """Pass a connection on in its turn if it has sent something, else wait for that."""
         try:
-            closed = not guest.socket.recv(1, socket.MSG_PEEK)
+            first = guest.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            guest.silent_until = self._loop.time() + self._timeout_s
+            self._loop.add_reader(guest.socket, self._spoke, guest)
+            return
         except OSError:
-            closed = True
-        if closed:
+            first = b""
+        if not first:
             self._forget(guest.socket.fileno())
             guest.socket.close()
         else:
-            self._turns.run(guest.address, partial(self._pass_on, guest))
+            self._remember(guest.socket.fileno(), guest)
+            cost_s = CONNECTION_COST_S + (TLS_COST_S if first == TLS_HANDSHAKE else 0.0)
+            self._turns.run(guest.address, partial(self._pass_on, guest, cost_s))
 
-    def _pass_on(self, guest: _Guest) -> None:
+    def _pass_on(self, guest: _Guest, cost_s: float) -> None:
         if guest.socket.fileno() < 0 or self._closed:
             return
-        self._turns.spend(guest.address, CONNECTION_COST_S)
+        self._turns.spend(guest.address, cost_s)
         if not self._ready:
             self._bell.send(b"1")
         self._ready.append(guest)
 
     def _out_of_files(self, error: OSError) -> None:
         """Close the oldest handshake, and go on accepting a little later."""
-        self._refusals.limited(Limit.FILES, "the newest address", f"{error.strerror or error}")
+        self._refusals.counts[Limit.FILES] += 1
+        self._refusals.log(Limit.FILES, "connections wait to be accepted: %s", error.strerror)
         if self._addresses:
             self._close_oldest()
         self._loop.remove_reader(self.listener)

@@ -18,6 +18,7 @@ from collections import Counter as Tally
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from functools import lru_cache
 from typing import Protocol, TypeVar
 
 from realtime_mer.clock import Clock
@@ -70,10 +71,15 @@ def address_of(peer: object) -> str:
     """
     if not isinstance(peer, tuple) or not peer or not isinstance(peer[0], str):
         return "local"
+    return _network(peer[0])
+
+
+@lru_cache(1024)
+def _network(host: str) -> str:
     try:
-        address = ipaddress.ip_address(peer[0].split("%")[0])
+        address = ipaddress.ip_address(host.split("%")[0])
     except ValueError:
-        return peer[0]
+        return host
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return str(address.ipv4_mapped)
@@ -137,11 +143,17 @@ class LargeMessages:
             largest = by_address.most_common(1)[0][0]
             own = [other for other in self._held if other.address == largest]
             leaving = max(own, key=lambda other: other.joined_at)
-            self.release(leaving)
+            self.forget(leaving)
             leaving.refuse(Limit.MESSAGES, CloseCode.TRY_AGAIN_LATER, "too many large messages")
 
-    def release(self, holder: LargeHolder) -> None:
-        """Forget what a connection held."""
+    def release(self, holder: LargeHolder, size: int) -> None:
+        """Count bytes that a connection no longer holds."""
+        if holder in self._held:
+            self._held[holder] -= size
+            self.total -= size
+
+    def forget(self, holder: LargeHolder) -> None:
+        """Release all that a connection holds: it closes."""
         self.total -= self._held.pop(holder, 0)
 
 
@@ -273,7 +285,11 @@ class Turns:
         while self._order and self._free:
             address = heapq.heappop(self._order)[2]
             waiting = self._waiting[address]
-            self._do(address, waiting.popleft())
+            try:
+                self._do(address, waiting.popleft())
+            except Exception:
+                # A fault with one connection must not stop the others of its address.
+                logger.exception("work for a client failed")
             if waiting:
                 self._queue(address)
             else:

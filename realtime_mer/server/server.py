@@ -215,6 +215,7 @@ class MerServer:
         self.turns = Turns(self.clock)
         self.refusals = Refusals(stats, self.clock)
         self.fast_audio = fast_audio_limit(self.clock)
+        self.door: Door | None = None
         self.peak_viewers = 0
         self._started_at = self.clock.monotonic()
         self._server: SocketServer | None = None
@@ -232,20 +233,19 @@ class MerServer:
         listener = _bind(self.config.host, self.config.port)
         if self._authenticator is not None:
             self._authenticator.port = listener.getsockname()[1]
-        door = None
         if can_stand_in():
-            door = Door(
+            self.door = Door(
                 listener,
                 max_pending=max_pending,
                 timeout_s=OPEN_TIMEOUT_S,
                 turns=self.turns,
                 refusals=self.refusals,
             )
-        limits = ConnectionLimits(self.turns, self.refusals, self.clock, LargeMessages(), door)
+        limits = ConnectionLimits(self.turns, self.refusals, self.clock, LargeMessages(), self.door)
         self._started_at = self.clock.monotonic()
         self._server = await serve(
             self._handle,
-            sock=listener if door is None else door,
+            sock=listener if self.door is None else self.door,
             backlog=LISTEN_BACKLOG,
             process_request=self._process_request,
             process_response=self._process_response,
@@ -309,6 +309,8 @@ class MerServer:
                 for viewer in self._viewers:
                     viewer.abort()
                 await server.wait_closed()
+        if self.door is not None:
+            await self.door.wait_empty(CLOSE_TIMEOUT_S)
         await asyncio.to_thread(self.pool.close)
 
     async def flush(self, timeout_s: float) -> None:

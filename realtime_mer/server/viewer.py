@@ -27,7 +27,7 @@ from realtime_mer.server.audio_connection import (
 )
 from realtime_mer.server.broadcast import Broadcaster
 from realtime_mer.server.channel import Channel, EncodedMessage
-from realtime_mer.server.limits import Limit, Turns
+from realtime_mer.server.limits import TASK_COST_S, Limit, Refusals, Turns
 from realtime_mer.server.protocol import CloseCode, ErrorCode, StreamFormat, WireError
 from realtime_mer.server.rate_limit import RateLimit
 from realtime_mer.server.tokens import Role
@@ -60,6 +60,7 @@ class ViewerHost(Protocol):
     stats: Stats
     pool: SessionPool
     read_pacing: ReadPacing
+    refusals: Refusals
     turns: Turns
     fast_audio: RateLimit
 
@@ -254,7 +255,7 @@ class Viewer:
         since = min(since, -1 if latest is None else latest.seq)
         more = True
         while more:
-            await self._host.turns.wait(self.address)
+            self._host.turns.spend(self.address, TASK_COST_S)
             part = broadcaster.snapshot_part(since)
             since, more = part.last_seq, part.more
             await self._send_text(part.text)
@@ -352,12 +353,13 @@ class Viewer:
                     await self._connection.close(CloseCode.POLICY, "unauthorized")
                     return
             except TooManySessionsError as error:
-                self._host.stats.add(Counter.REFUSALS)
+                self._host.refusals.limited(Limit.SESSIONS, self.address, "too many streams")
                 await self._reply_error(WireError(ErrorCode.TOO_MANY_SESSIONS, str(error)))
                 await self._connection.close(CloseCode.TRY_AGAIN_LATER, "too many sessions")
                 return
             if self._penalties > MAX_PENALTIES:
-                await self._connection.close(CloseCode.POLICY, "too many messages or errors")
+                reason = "too many messages or errors"
+                self._connection.refuse(Limit.MESSAGES, CloseCode.POLICY, reason)
                 return
             self._connection.message_handled()
 
