@@ -17,7 +17,7 @@ from realtime_mer.commands.options import (
     pipeline_config,
 )
 from realtime_mer.commands.streams import StandardOutputError, discard_output
-from realtime_mer.errors import UserError
+from realtime_mer.errors import UserError, printable
 from realtime_mer.outputs.table import FORMATS
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _announce(message: str) -> None:
-    print(message, file=sys.stderr)
+    print(printable(message), file=sys.stderr)
 
 
 class _Show:
