@@ -19,7 +19,7 @@ from realtime_mer.commands.options import (
     pipeline_config,
 )
 from realtime_mer.commands.signals import on_signals
-from realtime_mer.commands.streams import StandardOutputError, discard_output
+from realtime_mer.commands.streams import StandardOutputError, discard_output, drop_late_messages
 
 if TYPE_CHECKING:
     from realtime_mer.audio.source import Source
@@ -170,6 +170,7 @@ class _ServeRun:
                     slot = self._runner.hub.subscribe_latest(self._wake)
                     self._runner.start()
                 self._print_start()
+                drop_late_messages()
                 await self._watch(slot)
                 if self._runner is not None:
                     await asyncio.to_thread(self._runner.stop)
