@@ -53,6 +53,7 @@ EXAMPLES = """\
 exit code:
   0  all files were analysed
   2  an option or a file was wrong; the other files were analysed
+  128 and the number of a signal that interrupted it; older tables stay
 """
 
 
