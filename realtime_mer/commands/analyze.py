@@ -219,7 +219,7 @@ def _analyze_in_order(
                     results[first].start_writing()
     finally:
         for result in results[first:]:  # interrupted
-            result.abandon()
+            result.finish() if result.ended else result.abandon()
 
 
 class _FileResult:
