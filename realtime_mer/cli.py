@@ -182,7 +182,7 @@ def _guarded(program: str, action: Callable[[], int]) -> int:
     try:
         return action()
     except (UserError, ModelError) as error:
-        message, code = printable(str(error)), getattr(error, "exit_code", 2)
+        message, code = str(error), getattr(error, "exit_code", 2)
         if isinstance(error, StandardOutputError):
             discard_output()
     except KeyboardInterrupt as interruption:
@@ -192,8 +192,8 @@ def _guarded(program: str, action: Callable[[], int]) -> int:
         discard_output()
         return 141
     except OSError as error:
-        message, code = printable(reason_of(error)), 2
-    print(f"{program}: {message}" if message else "", file=sys.stderr)
+        message, code = reason_of(error), 2
+    print(f"{program}: {printable(message)}" if message else "", file=sys.stderr)
     return code
 
 

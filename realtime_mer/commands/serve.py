@@ -170,7 +170,6 @@ class _ServeRun:
                     slot = self._runner.hub.subscribe_latest(self._wake)
                     self._runner.start()
                 self._print_start()
-                drop_late_messages()
                 await self._watch(slot)
                 if self._runner is not None:
                     await asyncio.to_thread(self._runner.stop)
@@ -209,6 +208,7 @@ class _ServeRun:
 
     async def _watch(self, slot: LatestSlot | None) -> None:
         """Print notices and the status until a signal or, with --exit-at-end, the end of input."""
+        drop_late_messages()
         stopped = asyncio.create_task(self._stop.wait())
         try:
             while not stopped.done():
