@@ -54,6 +54,7 @@ exit code:
   0  all files were analysed
   1  the engine failed; the table ends before the first value that it affects
   2  an option or a file was wrong; the other files were analysed
+  128 and the number of a signal that interrupted it; older tables stay
 """
 
 
@@ -220,7 +221,7 @@ def _analyze_in_order(
                     results[first].start_writing()
     finally:
         for result in results[first:]:  # interrupted
-            result.abandon()
+            result.finish() if result.ended else result.abandon()
 
 
 class _FileResult:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -63,11 +62,13 @@ def run(args: argparse.Namespace) -> int:
             f"--seconds is {args.seconds:g}; it must be {MIN_SECONDS:g} or more, so that the "
             "window of 10 s fills, and at most 3600"
         )
+    from mer_engine.strict_json import to_json
+
     if sys.stderr.isatty():
         print("measuring ...", file=sys.stderr)
     measure, report = _MEASUREMENTS[args.measurement]
     result = measure(args)
-    print(json.dumps(result, indent=2) if args.json else "\n".join(report(result)))
+    print(to_json(result, indent=2) if args.json else "\n".join(report(result)))
     return 0
 
 

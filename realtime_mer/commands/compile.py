@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from realtime_mer.audio.local_path import local_path
 from realtime_mer.commands.options import add_model_argument
-from realtime_mer.errors import UserError
+from realtime_mer.errors import UserError, printable
 
 if TYPE_CHECKING:
     from mer_engine.backends.cuda import Card
@@ -107,4 +107,4 @@ def _compile_here(model: Path, card: Card, precision: str, out: Path | None) -> 
 
 
 def _log(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from realtime_mer.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,11 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from mer_engine.strict_json import to_json
+
     from realtime_mer.audio.microphone import list_input_devices
 
     devices = list_input_devices()
     if args.json:
-        print(json.dumps([asdict(device) for device in devices], indent=2))
+        print(to_json([asdict(device) for device in devices], indent=2))
         return 0
     if not devices:
         print("no input device found; connect one, or try --input demo")
@@ -67,9 +70,9 @@ def _row(device: InputDevice) -> tuple[str, ...]:
     if device.is_loopback:
         labels.append("loopback")
     return (
-        *(str(device.index), device.name, device.host_api),
+        *(str(device.index), printable(device.name), printable(device.host_api)),
         *(str(device.channels), str(device.sample_rate_hz), ", ".join(labels)),
-        *(() if device.source is None else (device.source,)),
+        *(() if device.source is None else (printable(device.source),)),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import socket
@@ -42,6 +41,7 @@ EXAMPLES = """\
   realtime-mer doctor --no-listen --json
 """
 
+_ANSWER_LIMIT = 65_536  # bytes of what is at the port
 LISTEN_S = 5.0  # how long the input is checked
 
 
@@ -121,6 +121,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from mer_engine.strict_json import to_json
+
     pcm = pcm_format(args)
     if not 0 <= args.port <= 65_535:
         raise UserError(f"the port is {args.port}; it must lie between 0 and 65535")
@@ -150,7 +152,7 @@ def run(args: argparse.Namespace) -> int:
             if source.info.kind != InputKind.MICROPHONE:
                 report.checks += [Check("input", Status.NOTE, text) for text in announcements]
     if args.json:
-        print(json.dumps(report.to_dict(), indent=2))
+        print(to_json(report.to_dict(), indent=2))
     else:
         _print_report(report)
     return 0 if report.usable else 1
@@ -307,13 +309,18 @@ def _check_port(report: Report, port: int) -> None:
 
 def _is_realtime_mer(port: int) -> bool:
     """Return whether the server on this port is a realtime-mer server."""
+    from mer_engine.strict_json import load_json
+
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://127.0.0.1:{port}/healthz", timeout=2.0) as response:
-            health = json.loads(response.read(65_536))
+            health = load_json(response.read(_ANSWER_LIMIT), limit=_ANSWER_LIMIT)
     except (OSError, ValueError):
         return False
-    return isinstance(health, dict) and {"model", "backend", "sessions"} <= health.keys()
+    # Without a token, a server that has one says only that.
+    return isinstance(health, dict) and (
+        {"model", "backend", "sessions"} <= health.keys() or health.get("token") == "required"
+    )
 
 
 def _check_input(report: Report, source: Source, engine: Engine | None) -> None:
@@ -376,13 +383,13 @@ def _print_report(report: Report) -> None:
     console = Console(soft_wrap=True, highlight=False)
     for check in report.checks:
         status = Text(f"{check.status:<7}", style=styles[check.status])
-        console.print(status, Text(f"{check.name}: {check.detail}"), sep="")
+        console.print(status, Text(printable(f"{check.name}: {check.detail}")), sep="")
     console.print()
-    console.print(Text(report.verdict, style="bold"))
+    console.print(Text(printable(report.verdict), style="bold"))
 
 
 def _progress(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def _ignore(text: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
@@ -70,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
     from mer_engine import ModelError, load_engine
     from mer_engine.datasets.load import load_collection
     from mer_engine.datasets.problems import DataError
+    from mer_engine.strict_json import to_json
 
     from realtime_mer.evaluation.report import measure_accuracy
 
@@ -101,12 +101,12 @@ def run(args: argparse.Namespace) -> int:
             print(file=sys.stderr)
     if args.json:
         objects = [report.to_dict() for report in reports]
-        print(json.dumps(objects[0] if len(objects) == 1 else objects))
+        print(to_json(objects[0] if len(objects) == 1 else objects))
     else:
         tables = [_table(report, details=args.details) for report in reports]
         if len(reports) > 1:
             tables.append(_side_by_side([report.to_dict() for report in reports]))
-        print("\n\n".join(tables))
+        print(printable("\n\n".join(tables)))
     return 0
 
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from realtime_mer.audio.local_path import is_folder, is_same_path, local_path
 from realtime_mer.commands.train import need_training_packages
-from realtime_mer.errors import UserError
+from realtime_mer.errors import UserError, printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mer_engine import ModelInfo
 
 HELP = "write a model file from an unfinished training run"
 DESCRIPTION = """\
@@ -54,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         from mer_engine.training.export import renew_reference
 
         info = renew_reference(args.checkpoint, args.out)
-        print(f"wrote {args.out} ({info.name}, {args.out.stat().st_size / 1e6:.1f} MB)")
+        _print_written(args.out, info)
         return 0
 
     from mer_engine.datasets.problems import DataError
@@ -66,5 +72,10 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(str(error)) from error
     if not calibrated:
         print("the intervals are not calibrated: the run is unfinished", file=sys.stderr)
-    print(f"wrote {args.out} ({info.name}, {args.out.stat().st_size / 1e6:.1f} MB)")
+    _print_written(args.out, info)
     return 0
+
+
+def _print_written(path: Path, info: ModelInfo) -> None:
+    size_mb = path.stat().st_size / 1e6
+    print(printable(f"wrote {path} ({info.name}, {size_mb:.1f} MB)"))

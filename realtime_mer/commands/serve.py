@@ -21,7 +21,7 @@ from realtime_mer.commands.options import (
     pipeline_config,
 )
 from realtime_mer.commands.signals import on_signals
-from realtime_mer.commands.streams import StandardOutputError, discard_output
+from realtime_mer.commands.streams import StandardOutputError, discard_output, drop_late_messages
 from realtime_mer.commands.token_options import add_token_arguments, chosen_tokens, qr_code
 from realtime_mer.server.tokens import Role
 from realtime_mer.service_manager import ServiceManager
@@ -316,6 +316,7 @@ class _ServeRun:
 
     async def _watch(self, slot: LatestSlot | None) -> None:
         """Print notices and the status until a signal or, with --exit-at-end, the end of input."""
+        drop_late_messages()
         stopped = asyncio.create_task(self._stop.wait())
         try:
             while not stopped.done():

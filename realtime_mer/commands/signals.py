@@ -5,13 +5,14 @@ from __future__ import annotations
 import _thread
 import contextlib
 import os
-import select
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
+
+from realtime_mer.commands.streams import takes_output
 
 _HANG_UP = getattr(signal, "SIGHUP", None)  # missing on Windows
 _NUMBERS = [number for number in (signal.SIGINT, signal.SIGTERM, _HANG_UP) if number is not None]
@@ -101,7 +102,7 @@ def _limit_output() -> None:
 
 def _give_up_output(number: int, frame: FrameType | None) -> None:
     for descriptor in (1, 2):
-        if not _takes_output(descriptor):
+        if not takes_output(descriptor):
             _discard(descriptor)
 
 
@@ -112,17 +113,9 @@ def _discard(descriptor: int) -> None:
         os.close(null)
 
 
-def _takes_output(descriptor: int) -> bool:
-    """Return whether a write would not wait."""
-    try:
-        return bool(select.select([], [descriptor], [], 0.0)[1])
-    except (OSError, ValueError):  # closed
-        return True
-
-
 def _leave(code: int) -> None:
     """End the program at once, with the cursor of the terminal shown."""
     with contextlib.suppress(OSError, ValueError):
-        if os.isatty(1) and _takes_output(1):
+        if os.isatty(1) and takes_output(1):
             os.write(1, _SHOW_CURSOR)
     os._exit(code)

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import os
+import select
 import sys
 
 from realtime_mer.errors import UserError
@@ -48,6 +49,23 @@ def prepare_streams() -> None:
         sys.stdout = _Output(sys.stdout)
     if sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
         sys.stderr = _Messages(sys.stderr)
+
+
+def takes_output(descriptor: int) -> bool:
+    """Return whether a write to an open file would not wait; True where the system cannot say."""
+    try:
+        return bool(select.select([], [descriptor], [], 0.0)[1])
+    except (OSError, ValueError):  # closed, or Windows
+        return True
+
+
+def drop_late_messages() -> None:
+    """From now on, drop messages that standard error does not take at once.
+
+    For servers: a terminal that was stopped with Ctrl-S must not stop them.
+    """
+    if isinstance(sys.stderr, _Messages):
+        sys.stderr.waits = False
 
 
 def discard_output() -> None:
@@ -97,7 +115,12 @@ class _Messages(io.TextIOWrapper):
 
     Args:
         stream: the process's standard error, which stays open.
+
+    Attributes:
+        waits: whether to wait for whoever takes the messages, instead of dropping them.
     """
+
+    waits = True
 
     def __init__(self, stream: io.TextIOWrapper) -> None:
         # Without a buffer, so that a message that failed is not tried again.
@@ -108,7 +131,8 @@ class _Messages(io.TextIOWrapper):
 
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError):
-            super().write(text)
+            if self.waits or takes_output(self.fileno()):
+                super().write(text)
         return len(text)
 
     def flush(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from realtime_mer.audio.local_path import is_folder, is_same_path, local_path
 from realtime_mer.commands.options import add_data_argument, data_sources
-from realtime_mer.errors import UserError
+from realtime_mer.errors import UserError, printable
 
 HELP = "train a model (extra 'train')"
 DESCRIPTION = """\
@@ -185,4 +185,4 @@ def _model_file(option: str, path: Path, out: Path) -> Path:
 
 
 def _log(message: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)
+    print(f"{time.strftime('%H:%M:%S')} {printable(message)}", file=sys.stderr, flush=True)

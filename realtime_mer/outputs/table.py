@@ -39,6 +39,7 @@ COLUMNS = (
     *FAST_COLUMNS,
     *SCALED_COLUMNS,
 )
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 FORMATS = ("csv", "jsonl")
 FORMAT_OF_SUFFIX = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
@@ -79,7 +80,15 @@ class CsvWriter:
         row.update({f"scaled_{name}": value for name, value in scaled.items()})
         if file is not None:
             row["file"] = printable(file)
-        self._writer.writerow(row)
+        self._writer.writerow({name: _disarmed(value) for name, value in row.items()})
+
+
+def _disarmed(value: object) -> object:
+    """Keep spreadsheets from running a text as a formula, as the page's export does.
+
+    Numbers stay numbers.
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
 
 
 class JsonLinesWriter:

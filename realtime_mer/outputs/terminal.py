@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from realtime_mer.core.types import Estimate, State
+from realtime_mer.errors import printable
 from realtime_mer.live.stats import NOTHING_LOST
 
 # Okabe and Ito's sky blue and orange: distinguishable with every common colour vision.
@@ -78,10 +79,10 @@ class TerminalView:
             parts += self._body(self._latest)
         parts.append(self._health())
         if self._notice:
-            parts.append(Text(self._notice, style="yellow"))
+            parts.append(Text(printable(self._notice), style="yellow"))
         panel = Panel(
             Group(*parts),
-            title=Text(self._title, style="bold"),
+            title=Text(printable(self._title), style="bold"),
             title_align="left",
             subtitle=Text("Ctrl-C ends", style="bright_black"),
             subtitle_align="right",

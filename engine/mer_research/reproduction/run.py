@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from mer_engine.datasets.load import load_collection
 from mer_engine.datasets.problems import DataError
 from mer_engine.datasets.types import STEP_S, Collection
 from mer_engine.draft import draft_of
+from mer_engine.strict_json import to_json
 
 from mer_research.paper.published_features import read_published
 from mer_research.paper.step_table import StepTable, describe_collection
@@ -161,7 +161,7 @@ def _write(result: dict[str, Any], folder: Path, log: Callable[[str], None]) -> 
     name = result["experiment"].replace("-", "_")
     try:
         for suffix, text in (
-            ("json", json.dumps(result, indent=1) + "\n"),
+            ("json", to_json(result, indent=1) + "\n"),
             ("csv", csv_text(result)),
             ("md", markdown(result) + "\n"),
         ):

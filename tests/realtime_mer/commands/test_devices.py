@@ -27,6 +27,22 @@ def test_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_names_are_shown_and_not_obeyed(
+    devices: list[InputDevice],
+    is_terminal: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: is_terminal)
+    devices[:] = [InputDevice(0, "[red]x[/]\x1b[2J", "[/]\x07", 1, 44_100, True, True)]
+    assert main(["devices"]) == 0
+    out = capsys.readouterr().out
+    assert "[red]x[/]\ufffd[2J" in out
+    assert "[/]\ufffd" in out
+    assert "\x1b[2J" not in out
+
+
 @pytest.mark.usefixtures("devices")
 def test_json_has_every_field(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["devices", "--json"]) == 0

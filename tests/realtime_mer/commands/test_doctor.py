@@ -165,10 +165,17 @@ def test_a_port_in_use_is_broken_unless_realtime_mer_uses_it(
     code, report = doctor(capsys, "--no-listen", "--port", str(other_server))
     assert (code, statuses(report)["port"]) == (1, "broken")
     assert "in use by another program" in report["verdict"]
-    monkeypatch.setattr(OtherServer, "body", b'{"model": "m", "backend": "b", "sessions": 0}')
+    monkeypatch.setattr(OtherServer, "body", b"[" * 60_000)
     code, report = doctor(capsys, "--no-listen", "--port", str(other_server))
-    assert (code, statuses(report)["port"]) == (0, "note")
-    assert "realtime-mer already runs at" in report["verdict"]
+    assert (code, statuses(report)["port"]) == (1, "broken")
+    for body in (
+        b'{"model": "m", "backend": "b", "sessions": 0}',
+        b'{"status": "ok", "token": "required"}',
+    ):
+        monkeypatch.setattr(OtherServer, "body", body)
+        code, report = doctor(capsys, "--no-listen", "--port", str(other_server))
+        assert (code, statuses(report)["port"]) == (0, "note")
+        assert "realtime-mer already runs at" in report["verdict"]
 
 
 @pytest.mark.usefixtures("no_devices", "default_backend_only")
@@ -181,6 +188,28 @@ def test_without_json_it_prints_lines_and_a_summary(
     assert any(line.startswith("note   input devices: ") for line in lines)
     assert lines[-1].startswith("Everything needed works. ")
     assert "\x1b" not in "".join(lines)  # no colours where there is no terminal
+
+
+def test_names_and_numbers_are_shown_and_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+    detail = "[red]USB[/] \x1b[2J \x07 [/]"
+    doctor_command._print_report(Report(checks=[Check("listening", Status.NOTE, detail)]))
+    out = capsys.readouterr().out
+    assert out.count("[red]USB[/] \ufffd[2J \ufffd [/]") == 2  # in its line and in the summary
+    assert "\x1b" not in out
+
+
+@pytest.mark.usefixtures("no_devices", "default_backend_only")
+def test_silence_gives_json_that_every_reader_takes(
+    capsys: pytest.CaptureFixture[str], port: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "silence.wav"
+    soundfile.write(path, np.zeros(6 * 44_100), 44_100)
+    main(["doctor", "--json", "--input", str(path), "--port", str(port)])
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    json.loads(capsys.readouterr().out, parse_constant=refuse)
 
 
 def test_an_invalid_port(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
+import re
 import select
 import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -258,7 +260,7 @@ def test_a_rerun_that_is_ended_leaves_the_old_table(name: str, tmp_path: Path) -
         env=environment(),
         preexec_fn=reset_signals,
     )
-    wait_for(lambda: any(tmp_path.glob(".table.csv.*")), "the new table is begun")
+    wait_for(lambda: any(map(count, tmp_path.glob(".table.csv.*"))), "the new table is begun")
     process.send_signal(getattr(signal, name))
     assert process.wait(TIMEOUT_S) in (128 + signal.SIGTERM, -signal.SIGKILL)
     assert table.read_text() == "old\n"
@@ -294,6 +296,23 @@ sys.exit(cli.main(["devices"]))
     )
     assert run.returncode == 128 + signal.SIGTERM, run.stderr
     assert b"Traceback" not in run.stderr
+
+
+def test_a_stopped_terminal_stops_no_server(tmp_path: Path, terminals: list[Terminal]) -> None:
+    terminal = Terminal(["serve", "--input", "demo", "--port", "0"], tmp_path)
+    terminals.append(terminal)
+    # The status line follows, every second.
+    wait_for(lambda: b"viewers 0" in terminal.shown, "the server shows its status")
+    found = re.search(rb"realtime-mer is at (http://[^/\s]+)", terminal.shown)
+    assert found is not None
+    terminal.type(CTRL_S)
+    stopped_at = time.monotonic()
+    while time.monotonic() - stopped_at < 4.0:
+        with urllib.request.urlopen(f"{found[1].decode()}/healthz", timeout=TIMEOUT_S) as answer:
+            assert answer.status == 200
+        time.sleep(0.1)
+    terminal.process.terminate()
+    assert terminal.process.wait(TIMEOUT_S) == 0
 
 
 @pytest.mark.parametrize("name", NAMES)

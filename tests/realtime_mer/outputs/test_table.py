@@ -7,6 +7,7 @@ import io
 import json
 from dataclasses import replace
 
+import pytest
 from support import ESTIMATE, FAST_ESTIMATE, SCALED_ESTIMATE
 
 from realtime_mer.core.types import State
@@ -24,6 +25,32 @@ def test_csv_has_a_header_and_one_row_per_estimate() -> None:
     assert float(rows[0]["valence_low"]) == ESTIMATE.valence_low
     assert float(rows[0]["window_s"]) == 10.0
     assert rows[0]["state"] == "settling"
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("=1+1.wav", "'=1+1.wav"),
+        ("+49.wav", "'+49.wav"),
+        ("-1.wav", "'-1.wav"),
+        ("@SUM(A1).wav", "'@SUM(A1).wav"),
+        ("\tcmd.wav", "'\tcmd.wav"),
+        ('=HYPERLINK("a,b")', '\'=HYPERLINK("a,b")'),
+        ("a=1.wav", "a=1.wav"),
+        ("'quoted'.wav", "'quoted'.wav"),
+    ],
+)
+def test_a_name_is_no_formula_and_a_number_no_text(name: str, cell: str) -> None:
+    stream = io.StringIO()
+    estimate = replace(ESTIMATE, valence=-0.123, mood="-calm")
+    table_writer("csv", stream, with_file=True).write(estimate, file=name)
+    (row,) = csv.DictReader(io.StringIO(stream.getvalue()))
+    assert row["file"] == cell
+    assert row["mood"] == "'-calm"
+    assert row["valence"] == "-0.123"
+    stream = io.StringIO()
+    table_writer("jsonl", stream, with_file=True).write(estimate, file=name)
+    assert json.loads(stream.getvalue())["file"] == name
 
 
 def test_before_any_music_the_mood_is_empty() -> None:

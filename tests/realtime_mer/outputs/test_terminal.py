@@ -42,6 +42,15 @@ def test_view_shows_estimate_losses_and_notice() -> None:
     assert "the device is gone" in text
 
 
+def test_names_and_notices_are_shown_and_not_obeyed() -> None:
+    view = TerminalView("[red]x[/] \x1b[2J", hop_s=1.0, coverage=0.8)
+    view.show_notice("[/] \x1b]0;title\x07")
+    text = render(view)
+    assert "[red]x[/] \ufffd[2J" in text
+    assert "[/] \ufffd]0;title\ufffd" in text
+    assert "\x1b" not in text
+
+
 def test_before_any_music_a_dash_stands_for_the_mood() -> None:
     estimate = replace(ESTIMATE, mood=None, state=State.SPEECH)
     view = TerminalView("x", hop_s=1.0, coverage=0.8)
