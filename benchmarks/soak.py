@@ -2,8 +2,8 @@
 
 python benchmarks/soak.py [--hours 2] [--pace 20] [--seed 1] [--json results/soak.json]
 
-One server plays the demo at an accelerated pace; --hours are hours of its stream: 2 hours at pace 20
-take 6 minutes. Viewers, browsers that send audio, and faulty clients come and go. Two more
+One server plays the demo at an accelerated pace; --hours are hours of its stream: 2 hours at pace
+20 take 6 minutes. Viewers, browsers that send audio, and faulty clients come and go. Two more
 servers listen in real time, to a small radio station (needs ffmpeg) and to a virtual sound card
 (needs PulseAudio), and `listen --record` writes to a disk that becomes full (needs root, for a
 small tmpfs). Faults come in random order, each at least once: a server is stopped for a while

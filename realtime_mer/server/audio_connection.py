@@ -114,6 +114,13 @@ class AudioConnection(ServerConnection):
             # A client that does not wait for the response: where its first frame begins is unknown.
             self._library_only = self._handshake_done and not data.endswith(b"\r\n\r\n")
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End: the transport is closed."""
+        super().connection_lost(exc)
+        # Where its last bytes were read late, asyncio's transport would raise an AttributeError
+        # when it is aborted once more, as the library does.
+        self.transport.abort = _do_nothing  # type: ignore[method-assign]
+
     def send_data(self) -> None:
         """Send what the library has to send, or our answer to an unparsed request."""
         error = self.protocol.handshake_exc
@@ -178,6 +185,10 @@ class AudioConnection(ServerConnection):
         blocked = self._queued != self.handled or self.state is not State.OPEN
         if self.audio_handler is None or blocked or not self.audio_handler(frames):
             super().data_received(data)
+
+
+def _do_nothing() -> None:
+    """Stand for the abort of a transport that is closed already."""
 
 
 class ReadPacing:
