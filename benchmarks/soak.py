@@ -388,7 +388,8 @@ def _judge(run: Run, before: dict[str, float], violations: list[str]) -> dict[st
             if (slope := growth[name]) is not None and slope > limit:
                 violated(f"{name} grows by {slope:g} an hour")
     if count := run.server.tracebacks():
-        violated(f"{count} exceptions in the log: {run.server.log()[-500:]}")
+        violated(f"{count} exceptions in the log")
+        print(run.server.log(), file=sys.stderr)
     for sentence in sorted({fault for watcher in run.watchers for fault in watcher.faults})[:5]:
         violated(sentence)
     notices = Counter[str]()
@@ -404,7 +405,7 @@ def _judge(run: Run, before: dict[str, float], violations: list[str]) -> dict[st
         "growth_per_hour": growth,
         "before": before,
         "after": run.server.usage(),
-        "samples": run.samples,
+        "samples": run.samples[::10],
     }
 
 

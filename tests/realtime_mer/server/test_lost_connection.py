@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
 from live_support import TIMEOUT_S, running_server, wait_for
 from mer_engine import Engine
 
 from realtime_mer.bench.raw_websocket import RawWebSocket
 
 
-def test_a_connection_whose_last_bytes_were_read_late_can_be_cut_off(engine: Engine) -> None:
+def test_a_connection_whose_last_bytes_were_read_late_can_be_cut_off(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
     with running_server(engine) as running:
+        # Errors of a connection's task are shown to nobody else.
+        caplog.set_level("ERROR", logger="realtime_mer.websockets")
         client = RawWebSocket.open(running.port)
         wait_for(lambda: running.server.viewers == 1, "the client is a viewer")
         (viewer,) = running.server._viewers
@@ -28,3 +33,4 @@ def test_a_connection_whose_last_bytes_were_read_late_can_be_cut_off(engine: Eng
         client.close()
         wait_for(lambda: running.server.viewers == 0, "the client is gone")
         running.call(transport.abort)
+    assert not caplog.records
