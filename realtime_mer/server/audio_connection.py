@@ -10,6 +10,7 @@ to the library unchanged. Audio that the handler cannot take now also goes to th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -129,9 +130,21 @@ class AudioConnection(ServerConnection):
             head, self._head = self._head, b""
             self.protocol.data_to_send()
             self.transport.write(self._answer_unparsed(self, head, error).serialize())
-            self.transport.write_eof()
+            self._end_output()
+        elif self.transport.get_write_buffer_size():
+            for data in self.protocol.data_to_send():
+                self.transport.write(data) if data else self._end_output()
         else:
             super().send_data()
+
+    def _end_output(self) -> None:
+        """Send nothing more, without an exception in the event loop if the client is gone."""
+        if self.transport.get_write_buffer_size():
+            # Half-closed later, when the rest is sent, asyncio would raise it where nobody catches.
+            self.transport.close()
+        else:
+            with contextlib.suppress(OSError):
+                self.transport.write_eof()
 
     def _split_frames(self, data: bytes) -> None:
         if self._library_bytes:
