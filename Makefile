@@ -14,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install
 NEED_PIP := $(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip || \
   { echo "$(VENV) has no pip; remove it (make clean) and run make again" >&2; exit 1; }
 
-.PHONY: serve test check style wheel sdist sbom release clean
+.PHONY: serve test check style wheel sdist sbom release audit clean
 
 serve: $(VENV)/.installed
 	$(BIN)/realtime-mer serve $(ARGS)
@@ -35,6 +35,10 @@ check: $(VENV)/.installed-test
 style: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Known vulnerabilities of the installed packages; needs the network.
+audit: $(VENV)/.installed
+	$(INSTALL) --quiet pip-audit && $(BIN)/pip-audit --skip-editable
 
 # The same checkout and build backend give the same bytes, whatever the folder, times and file modes.
 DIST ?= dist

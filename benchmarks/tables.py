@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import file_tables
+import proof_tables
 import speed_tables
 from markdown import bullets, paragraph, table
 from mer_engine.engine import shipped_model
@@ -705,6 +706,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "accuracy": ("accuracy", accuracy),
     **speed_tables.TABLES,
     **file_tables.TABLES,
+    **proof_tables.TABLES,
     "by song": ("accuracy", by_song),
     "intervals": ("accuracy", intervals),
     "by duration": ("accuracy", by_duration),

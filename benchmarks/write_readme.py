@@ -10,6 +10,9 @@ realtime-mer bench start-up --json > benchmarks/results/start_up.json
 python benchmarks/side_by_side.py --cache DIR --audio FILE ...
 python benchmarks/scale.py
 python benchmarks/file_zoo.py DIR ...
+python benchmarks/attack.py --json benchmarks/results/attack.json
+python benchmarks/soak.py --json benchmarks/results/soak.json
+python benchmarks/fuzz.py --json benchmarks/results/fuzz.json
 realtime-mer evaluate --data DIR --json > benchmarks/results/accuracy.json
 python benchmarks/studies/baselines.py --data DIR
 python benchmarks/studies/robustness.py --data DIR
@@ -47,6 +50,7 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = (
     "README.md",
     "docs/accuracy.md",
+    "docs/reliability.md",
     "docs/reproduction.md",
     "engine/mer_engine/models/MODEL_CARD.md",
 )
@@ -137,6 +141,25 @@ SECTIONS = (
         "cut or damaged.",
         (("", "files by format"), ("By source", "files by source"),
          ("Files that differ", "file differences")),
+    ),
+    Section(
+        "Attacks", "attack", "python benchmarks/attack.py --json benchmarks/results/attack.json",
+        "A real server with an update every half second; one attack at a time, at full speed, from "
+        "another process on the same cores. Goal: at most one second between two estimates at "
+        "every honest viewer, new viewers get in, no exception in the log.",
+        (("", "attacks"),),
+    ),
+    Section(
+        "Soak", "soak", "python benchmarks/soak.py --json benchmarks/results/soak.json",
+        "Viewers, browsers that send audio, and faulty clients come and go, with faults in "
+        "between. The demo is played at an accelerated pace.",
+        (("", "soak"), ("Faults", "soak faults")),
+    ),
+    Section(
+        "Random input", "fuzz", "python benchmarks/fuzz.py --json benchmarks/results/fuzz.json",
+        "Half of the messages go to the functions that read them, the other half to a real "
+        "server, cut at random places.",
+        (("", "fuzz"),),
     ),
     Section(
         "Accuracy by song", "accuracy", "realtime-mer evaluate --data DIR --json",

@@ -240,7 +240,7 @@ class _ServeRun:
                     self._runner.start()
                 self._print_start()
                 # A ping shows that the event loop turns.
-                async with ServiceManager(lambda: True):
+                async with ServiceManager(lambda: self._server.healthy):
                     await self._watch(slot)
                 if self._runner is not None:
                     await asyncio.to_thread(self._runner.stop)

@@ -10,6 +10,7 @@ to the library unchanged. Audio that the handler cannot take now also goes to th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -168,6 +169,9 @@ class AudioConnection(ServerConnection):
         if self._limits.door is not None:
             self._limits.door.left(self.transport)
         super().connection_lost(exc)
+        # Where its last bytes were read late, asyncio's transport would raise an AttributeError
+        # when it is aborted once more, as the library does.
+        self.transport.abort = _do_nothing  # type: ignore[method-assign]
 
     def opened(self) -> None:
         """Count as open, no longer as a handshake that may have to give way."""
@@ -309,10 +313,10 @@ class AudioConnection(ServerConnection):
             head, self._head = self._head, b""
             self.protocol.data_to_send()
             self.transport.write(self._answer_unparsed(self, head, error).serialize())
-            if self.transport.can_write_eof():
-                self.transport.write_eof()
-            else:  # TLS
-                self.transport.close()
+            self._end_output()
+        elif self.transport.get_write_buffer_size():
+            for data in self.protocol.data_to_send():
+                self.transport.write(data) if data else self._end_output()
         else:
             super().send_data()
         if self._held and not self._waiting:
@@ -322,6 +326,15 @@ class AudioConnection(ServerConnection):
                 self.resume_reading()
             elif self.state is State.OPEN:
                 self._take_turn()
+
+    def _end_output(self) -> None:
+        """Send nothing more, without an exception in the event loop if the client is gone."""
+        if self.transport.get_write_buffer_size():
+            # Half-closed later, when the rest is sent, asyncio would raise it where nobody catches.
+            self.transport.close()
+        else:
+            with contextlib.suppress(OSError):
+                self.transport.write_eof()
 
     def _split_frames(self, data: bytes) -> bytes:
         """Pass whole frames on; return what must wait for another turn."""
@@ -410,6 +423,10 @@ class AudioConnection(ServerConnection):
         blocked = self._queued or self.state is not State.OPEN
         if self.audio_handler is None or blocked or not self.audio_handler(frames):
             super().data_received(data)
+
+
+def _do_nothing() -> None:
+    """Stand for the abort of a transport that is closed already."""
 
 
 class ReadPacing:

@@ -71,7 +71,7 @@ from realtime_mer.server.limits import (
 from realtime_mer.server.own_addresses import own_addresses
 from realtime_mer.server.protocol import ErrorCode, WireError
 from realtime_mer.server.proxies import Proxies
-from realtime_mer.server.tls_transport import TlsDoor
+from realtime_mer.server.tls_transport import TlsHandshakes
 from realtime_mer.server.tokens import Role, Tokens
 from realtime_mer.server.viewer import Viewer, fast_audio_limit
 
@@ -190,7 +190,6 @@ class MerServer:
         self._scheme = "http" if tls is None else "https"
         self._access = AccessPolicy(self.config.host, self.config.allowed_origins, self._scheme)
         self.proxies = Proxies(self.config.proxies)
-        self._tls_door = None if tls is None else TlsDoor(tls.context, self.clock)
         self.pool = SessionPool(
             # One watch for all, so that every stream's health is known.
             engine if runner is None else runner.watch,
@@ -213,6 +212,7 @@ class MerServer:
         self._broadcasters: dict[str, Broadcaster] = {}
         self.read_pacing = ReadPacing()
         self.turns = Turns(self.clock)
+        self._tls = None if tls is None else TlsHandshakes(tls.context, self.clock, self.turns)
         self.refusals = Refusals(stats, self.clock)
         self.fast_audio = fast_audio_limit(self.clock)
         self.door: Door | None = None
@@ -274,7 +274,7 @@ class MerServer:
         connection = AudioConnection(
             *args, answer_unparsed=self._answer_unparsed, limits=limits, **kwargs
         )
-        return connection if self._tls_door is None else self._tls_door.guard(connection)
+        return connection if self._tls is None else self._tls.guard(connection)
 
     async def _renew_certificate(self, tls: ServerTls) -> None:
         """Use a renewed certificate for new connections; the open ones keep theirs."""
@@ -300,8 +300,8 @@ class MerServer:
                 if viewer.backlog_bytes:
                     viewer.abort()
             server.close()
-            if self._tls_door is not None:
-                self._tls_door.close()
+            if self._tls is not None:
+                self._tls.close()
             try:
                 async with asyncio.timeout(CLOSE_TIMEOUT_S + 1.0):
                     await server.wait_closed()

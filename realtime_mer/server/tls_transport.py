@@ -12,25 +12,23 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from realtime_mer.clock import Clock
 from realtime_mer.server.audio_connection import AudioConnection
 from realtime_mer.server.http import TLS_HANDSHAKE
+from realtime_mer.server.limits import Turns, address_of
 from realtime_mer.server.rate_limit import RateLimit
 
 logger = logging.getLogger(__name__)
 
 HANDSHAKE_TIMEOUT_S = 5.0
-# Sockets in the handshake at once. One more takes the place of one of the address with the most.
-MAX_HANDSHAKES = 1000
 LOG_PERIOD_S = 60.0
 _RECORD_BYTES = 16 * 2**10
 
 
-class TlsDoor:
+class TlsHandshakes:
     """Lets connections in after their TLS handshake, and those that speak plain HTTP as they are.
 
     Sockets that finish no handshake in `HANDSHAKE_TIMEOUT_S` are closed. The log has at most one
@@ -39,8 +37,8 @@ class TlsDoor:
     Args:
         context: returns the context of the next connection.
         clock: the time source of the log.
-        turn: does a step of a handshake for a peer (as `get_extra_info("peername")` gives it), now
-            or later. A step may take 5 ms; a client makes the server do one with 300 bytes.
+        turns: of the addresses. A step of a handshake may take 5 ms, and a client makes the server
+            do one with 300 bytes.
 
     Attributes:
         failed: number of handshakes that failed.
@@ -50,12 +48,12 @@ class TlsDoor:
         self,
         context: Callable[[], ssl.SSLContext],
         clock: Clock,
-        turn: Callable[[object, Callable[[], None]], object] = lambda _, step: step(),
+        turns: Turns,
     ) -> None:
         self.context = context
-        self.turn = turn
+        self.turns = turns
         self.failed = 0
-        self._waiting: dict[TlsTransport, None] = {}  # in the order of arrival
+        self._waiting: set[TlsTransport] = set()
         self._log_limit = RateLimit(LOG_PERIOD_S, clock)
         self._not_logged = 0
 
@@ -70,16 +68,12 @@ class TlsDoor:
 
     def enter(self, transport: TlsTransport) -> None:
         """Note a socket whose handshake begins."""
-        self._waiting[transport] = None
-        if len(self._waiting) > MAX_HANDSHAKES:
-            held = Counter(waiting.address for waiting in self._waiting)
-            most = max(self._waiting, key=lambda waiting: held[waiting.address])
-            most.fail("there were too many handshakes at once")
+        self._waiting.add(transport)
 
     def leave(self, transport: TlsTransport) -> bool:
         """Note the end of a handshake; return False if it is known already."""
         known = transport in self._waiting
-        self._waiting.pop(transport, None)
+        self._waiting.discard(transport)
         return known
 
     def log_failure(self, address: str, reason: str) -> None:
@@ -98,17 +92,17 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
     """The protocol of a socket and, after the handshake, the transport of its connection.
 
     Args:
-        door: makes the transport.
+        handshakes: makes the transport.
         connection: gets plain bytes.
 
     Attributes:
         address: of the client.
     """
 
-    def __init__(self, door: TlsDoor, connection: AudioConnection) -> None:
+    def __init__(self, handshakes: TlsHandshakes, connection: AudioConnection) -> None:
         super().__init__()
         self.address = ""
-        self._door = door
+        self._handshakes = handshakes
         self._connection = connection
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls: ssl.SSLObject | None = None
@@ -127,7 +121,7 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if peer else "a closed connection"
         self._timer = self._connection.loop.call_later(HANDSHAKE_TIMEOUT_S, self._give_up)
-        self._door.enter(self)
+        self._handshakes.enter(self)
 
     def data_received(self, data: bytes) -> None:
         if self._tls is None:
@@ -137,7 +131,7 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
                 self._connection.connection_made(self._raw)
                 self._connection.data_received(data)
                 return
-            context = self._door.context()
+            context = self._handshakes.context()
             self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._incoming.write(data)
         if self._open:
@@ -145,7 +139,9 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
         elif not self._waiting:
             self._waiting = True
             self._raw.pause_reading()
-            self._door.turn(self._raw.get_extra_info("peername"), self._proceed)
+            self._handshakes.turns.run(
+                address_of(self._raw.get_extra_info("peername")), self._proceed
+            )
 
     def eof_received(self) -> None:
         if self._open:
@@ -154,10 +150,10 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._open:
             self._connection.connection_lost(exc)
-        elif self._door.leave(self):
+        elif self._handshakes.leave(self):
             self._timer.cancel()
             if self._tls is not None:
-                self._door.log_failure(self.address, "the client broke it off")
+                self._handshakes.log_failure(self.address, "the client broke it off")
 
     def pause_writing(self) -> None:
         self._full = True
@@ -173,7 +169,7 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
 
     def fail(self, reason: str) -> None:
         """End a handshake for a reason, which goes to the log."""
-        self._door.log_failure(self.address, reason)
+        self._handshakes.log_failure(self.address, reason)
         self.drop()
 
     def drop(self) -> None:
@@ -189,7 +185,7 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
 
     def _finish_handshake(self) -> None:
         self._timer.cancel()
-        self._door.leave(self)
+        self._handshakes.leave(self)
 
     def _proceed(self) -> None:
         self._waiting = False
@@ -208,7 +204,7 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
         except ssl.SSLError as error:
             self._flush()  # the alert that says why
             self._finish_handshake()
-            self._door.log_failure(self.address, _reason(error))
+            self._handshakes.log_failure(self.address, _reason(error))
             self._raw.close()
             return False
         self._finish_handshake()
