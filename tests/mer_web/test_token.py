@@ -170,6 +170,19 @@ def test_sound_that_the_server_forbids(visit: Open) -> None:
         here.wait("(end) => mer.history.end > end + 2", end)
 
 
+def test_a_token_entered_while_the_network_is_away(visit: Open, locked: PageServer) -> None:
+    here = visit(locked.url)
+    here.may_lose_server = True
+    here.wait(LOCKED)
+    here.page.context.set_offline(True)
+    enter(here, SEND)
+    here.wait("() => mer.connection.phase.name === 'waiting'")
+    here.wait(FORM_READY)
+    here.page.context.set_offline(False)
+    here.wait(LIVE)
+    assert here.page.locator("#gate").is_hidden()
+
+
 def test_keys_typed_into_the_form_are_no_shortcuts(visit: Open, locked: PageServer) -> None:
     here = visit(locked.url)
     here.wait(LOCKED)

@@ -147,6 +147,7 @@ class App {
         for (const topic of ["refused", "closed"]) this.notice.clear(topic);
       }
       if (phase.name === "locked") this._handleLock(phase.reason);
+      this.gate.setBusy(phase.name === "connecting");
       element("forget", HTMLButtonElement).hidden = !this.connection.hasToken;
       this._showRights();
       if (phase.name !== "waiting" && phase.name !== "locked") return;

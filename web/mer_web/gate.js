@@ -16,7 +16,6 @@ export class Gate {
       event.preventDefault();
       const token = this._field.value.trim();
       if (!token) return;
-      this._button.disabled = true;
       setText(this._fault, "");
       onToken(token);
     });
@@ -26,7 +25,6 @@ export class Gate {
   show(reason) {
     const appears = this._section.hidden;
     this._section.hidden = false;
-    this._button.disabled = false;
     setText(this._fault, clean(reason, 400));
     this._field.setAttribute("aria-invalid", String(reason !== ""));
     // Neither a reader of the help nor a keyboard user elsewhere is taken away.
@@ -34,6 +32,11 @@ export class Gate {
       this._field.focus();
       this._field.select();
     }
+  }
+
+  /** @param {boolean} busy  whether a token is being tried */
+  setBusy(busy) {
+    this._button.disabled = busy;
   }
 
   hide() {

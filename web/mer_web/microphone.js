@@ -149,7 +149,8 @@ export class Microphone {
       if (this._closed) return;
       if (known) await this._connect();
       else this._reportMissing();
-      if (this._capture) this._events.trouble(this._capture.trouble);
+      const capture = /** @type {Capture|null} */ (this._capture);
+      if (capture) this._events.trouble(capture.trouble);
     } catch (error) {
       if (this._closed) return;
       const failure = /** @type {DOMException} */ (error);
