@@ -45,7 +45,7 @@ LIVE_SPEED, AUDIO_BURST_S = 1.1, 10.0
 FAST_SPEED, FAST_BURST_S = 18.9, 0.1
 FRAMES_PER_SECOND, FRAME_BURST = 2000, 1000
 # Each message over the limits costs the client this delay; after so many it is cut off.
-PENALTY_S, MAX_PENALTIES = 0.05, 200
+PENALTY_S, MAX_PENALTIES = 0.2, 50
 
 
 def fast_audio_limit(clock: Clock) -> RateLimit:

@@ -193,6 +193,7 @@ def test_the_document_has_the_limits_of_the_code() -> None:
         f"| {frames.FRAGMENTS_PER_SECOND} a second, burst {frames.FRAGMENT_BURST} |",
         f"| {viewer.TEXTS_PER_SECOND} a second, burst {viewer.TEXT_BURST} |",
         f"| {viewer.ERRORS_PER_SECOND} a second, burst {viewer.ERROR_BURST} |",
+        f"a delay, and 1008 after {viewer.MAX_PENALTIES} |",
         f"burst {viewer.AUDIO_BURST_S:.0f} s; beyond that",
         f"above {frames.MAX_DIRECT_BYTES // 1024} KiB",
         f"| {limits.MAX_LARGE_BYTES // 2**20} MiB for all",

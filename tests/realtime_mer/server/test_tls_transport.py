@@ -36,6 +36,7 @@ from realtime_mer.core.config import PipelineConfig
 from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.stats import Counter
 from realtime_mer.server import tls_transport
+from realtime_mer.server.limits import Limit
 from realtime_mer.server.tls import ServerTls
 
 NAME = "127.0.0.1"
@@ -75,14 +76,14 @@ class Site:
         self.runner.hub.publish(replace(ESTIMATE, seq=seq))
 
     @property
-    def door(self) -> tls_transport.TlsDoor:
-        door = self.running.server._tls_door
-        assert door is not None
-        return door
+    def tls(self) -> tls_transport.TlsHandshakes:
+        tls = self.running.server._tls
+        assert tls is not None
+        return tls
 
     def handshakes(self) -> int:
         """Number of sockets in the handshake."""
-        return int(self.running.call(lambda: len(self.door._waiting)))
+        return int(self.running.call(lambda: len(self.tls._waiting)))
 
 
 @pytest.fixture
@@ -243,7 +244,7 @@ def test_failed_handshakes_write_one_line(site: Site, caplog: pytest.LogCaptureF
         with site.plain() as raw:  # breaks off
             raw.sendall(b"\x16\x03\x01")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    wait_for(lambda: site.door.failed == 15, "all have failed")
+    wait_for(lambda: site.tls.failed == 15, "all have failed")
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 1
     assert lines[0].startswith(f"1 TLS handshake(s) failed, the newest from {NAME}: ")
@@ -275,8 +276,9 @@ def test_an_open_connection_has_no_time_limit(site: Site, monkeypatch: pytest.Mo
         receive_kind(viewer, "estimate")
 
 
-def test_many_unfinished_handshakes_give_way(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tls_transport, "MAX_HANDSHAKES", 10)
+def test_many_unfinished_handshakes_give_way(site: Site) -> None:
+    assert site.running.server.door is not None
+    site.running.server.door._max_pending = 10
     with contextlib.ExitStack() as stack:
         other = socket.create_connection(
             (NAME, site.running.port), TIMEOUT_S, source_address=("127.0.0.2", 0)
@@ -288,8 +290,9 @@ def test_many_unfinished_handshakes_give_way(site: Site, monkeypatch: pytest.Mon
         unfinished = [stack.enter_context(site.plain()) for _ in range(40)]
         for raw in unfinished:
             raw.sendall(hello.data[:5])
-        wait_for(lambda: site.door.failed == 31, "the oldest had to go")
-        assert site.handshakes() == 10
+        closed = site.running.server.refusals.counts
+        wait_for(lambda: closed[Limit.PENDING] == 31, "the oldest had to go")
+        wait_for(lambda: site.handshakes() <= 10, "their handshakes have ended")
         with contextlib.suppress(ConnectionResetError):
             assert unfinished[0].recv(1) == b""
         # The address that holds one socket keeps it.
@@ -320,22 +323,25 @@ class ClientHello:
                 return
 
 
-def test_a_step_of_a_handshake_may_wait_for_its_turn(site: Site) -> None:
+def test_a_step_of_a_handshake_may_wait_for_its_turn(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What the client sends meanwhile is kept."""
-    steps: list[object] = []
+    steps: list[str] = []
 
-    def later(peer: object, step: Callable[[], None]) -> None:
-        steps.append(peer)
+    def later(address: str, step: Callable[[], None]) -> bool:
+        steps.append(address)
         site.running.loop.call_later(0.02, step)
+        return False
 
-    site.door.turn = later
+    monkeypatch.setattr(site.tls.turns, "run", later)
     with site.plain() as raw:
         hello = ClientHello(site.context)
         for at in range(0, len(hello.data), 100):
             raw.sendall(hello.data[at : at + 100])
         hello.finish(raw, b"")
     assert site.get("/healthz")[0].status == 200
-    assert {peer[0] for peer in steps if isinstance(peer, tuple)} == {NAME}
+    assert set(steps) == {NAME}
     with site.plain() as raw:  # gone before its turn
         raw.sendall(hello.data)
     wait_for(lambda: site.handshakes() == 0, "the handshake has ended")
