@@ -66,7 +66,7 @@ def soak_faults(result: Result) -> str:
         [name, str(fault["times"]), _s(fault["longest_s"])]
         for name, fault in result["faults"].items()
     ]
-    parts = [table("fault | times | estimates again (longest)", rows)]
+    parts = [table("fault | times | right again, or told (longest)", rows)]
     if result["left_out"]:
         parts.append(
             bullets([f"{name}: left out, {why}" for name, why in result["left_out"].items()])

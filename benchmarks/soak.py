@@ -396,7 +396,7 @@ def _judge(run: Run, before: dict[str, float], violations: list[str]) -> dict[st
     for watcher in run.watchers:
         notices |= watcher.notices
     return {
-        "hours": round(run.hours, 3),
+        "hours": round(run.watchers[0].stream_s / 3600, 3),
         "estimates": sum(watcher.estimates for watcher in run.watchers),
         "missed": sum(watcher.missed for watcher in run.watchers),
         "reconnects": sum(watcher.reconnects for watcher in run.watchers),

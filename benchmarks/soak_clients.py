@@ -27,6 +27,7 @@ class Watcher(threading.Thread):
     """Follows a server as the page does: connects again, asks for what it missed, checks all.
 
     Attributes:
+        stream_s: stream time of the last estimate, in seconds; -1 before the first.
         estimates: how many came.
         missed: numbers that were left out, because the connection was slow or history was short.
         reconnects: how often the connection was opened again.
@@ -41,7 +42,7 @@ class Watcher(threading.Thread):
         self._changed = threading.Condition()
         self._session: str | None = None
         self._seq = -1
-        self._t = -1.0
+        self.stream_s = -1.0
         self.estimates = self.missed = 0
         self.reconnects = -1
         self.notices = Counter[str]()
@@ -59,7 +60,7 @@ class Watcher(threading.Thread):
                             text = socket.recv(1.0)
                         except TimeoutError:
                             continue
-                        self._take(json.loads(text, parse_constant=_no_constant))
+                        self.stream_sake(json.loads(text, parse_constant=_no_constant))
             except (OSError, WebSocketException):
                 self._stopped.wait(RECONNECT_S)
             except Exception as error:
@@ -91,12 +92,12 @@ class Watcher(threading.Thread):
     def _take(self, message: dict[str, Any]) -> None:
         kind = message["type"]
         if kind == "hello" and message["session"] != self._session:
-            self._session, self._seq, self._t = message["session"], -1, -1.0
+            self._session, self._seq, self.stream_s = message["session"], -1, -1.0
         elif kind == "snapshot":
             for estimate in message["estimates"]:
-                self._take_estimate(estimate)
+                self.stream_sake_estimate(estimate)
         elif kind == "estimate":
-            self._take_estimate(message)
+            self.stream_sake_estimate(message)
         elif kind == "warning":
             self.notices[message["code"]] += 1
         elif kind == "error":
@@ -105,11 +106,17 @@ class Watcher(threading.Thread):
     def _take_estimate(self, estimate: dict[str, Any]) -> None:
         seq, t = estimate["seq"], estimate["t"]
         # Stream time stands still while no audio arrives.
-        if seq <= self._seq or t < self._t or (t == self._t and estimate["state"] != "stalled"):
-            self.faults.append(f"estimate {seq} at {t} s came after {self._seq} at {self._t} s")
+        if (
+            seq <= self._seq
+            or t < self.stream_s
+            or (t == self.stream_s and estimate["state"] != "stalled")
+        ):
+            self.faults.append(
+                f"estimate {seq} at {t} s came after {self._seq} at {self.stream_s} s"
+            )
         self.missed += max(0, seq - self._seq - 1) if self._seq >= 0 else 0
         self.estimates += 1
-        self._seq, self._t = seq, t
+        self._seq, self.stream_s = seq, t
         for name in ("valence", "arousal"):
             low, value, high = (estimate[name + end] for end in ("_low", "", "_high"))
             if not -1.0 <= low <= value <= high <= 1.0:
@@ -134,17 +141,17 @@ class Guests:
         self._stopped = threading.Event()
         self.visits = Counter[str]()
         self.faults: list[str] = []
-        self._threads = [
+        self.stream_shreads = [
             threading.Thread(target=self._come_and_go, args=(seed * 1000 + number,), daemon=True)
             for number in range(count)
         ]
-        for thread in self._threads:
+        for thread in self.stream_shreads:
             thread.start()
 
     def stop(self) -> None:
         """Let all guests go."""
         self._stopped.set()
-        for thread in self._threads:
+        for thread in self.stream_shreads:
             thread.join(TIMEOUT_S)
 
     def _come_and_go(self, seed: int) -> None:
