@@ -267,7 +267,7 @@ def test_the_time_of_a_device_counts_what_a_stopped_process_did_not_hear(tmp_pat
                 os.kill(this.popen.pid, signal.SIGCONT)
             codes = list[str]()
             behind_s = STOPPED_S
-            while abs(behind_s) > 0.75:
+            while abs(behind_s) > 2.0:  # of the 8 s, more than 4 s are lost
                 assert time.monotonic() - began < TIMEOUT_S, f"{behind_s} s behind"
                 message = receive(client)
                 if message["type"] == "warning":
