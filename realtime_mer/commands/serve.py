@@ -284,7 +284,7 @@ class _ServeRun:
 
         tokens = self._server.config.tokens
         if tokens is None:
-            warning = binding_warning(self._args.host)
+            warning = binding_warning(self._args.host, proxied=bool(self._args.proxy))
             if warning is not None:
                 print(warning, file=sys.stderr)
             return

@@ -204,6 +204,16 @@ def test_no_token_says_what_it_opens(folder: Path) -> None:
     assert not folder.exists()
 
 
+def test_a_server_behind_a_proxy_is_reached_from_elsewhere(folder: Path) -> None:
+    options = ("--proxy", "127.0.0.1", "--input", "demo")
+    with serving(*options, XDG_CONFIG_HOME=str(folder)) as process:
+        process.line("a token is needed; the tokens are in .*")
+        assert process.http("/metrics")[0].status == 401
+    with serving(*options, "--no-token", XDG_CONFIG_HOME=str(folder)) as process:
+        assert process.http("/metrics")[0].status == 200
+        assert "no token behind the proxy: everyone whom it lets pass can" in process.stop()
+
+
 def test_a_terminal_shows_a_link_and_a_new_one_after_its_use(tmp_path: Path) -> None:
     options = ("--input", "demo", "--token", str(tmp_path / "tokens.toml"))
     with serving(*options, terminal=True) as process:
