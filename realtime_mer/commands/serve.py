@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import sys
 import threading
 import webbrowser
@@ -56,6 +57,7 @@ EXAMPLES = """\
 """
 LINK_ROLE = Role.SEND
 STATUS_PERIOD_S = 2.0
+MAX_COLUMNS = 200
 FLUSH_TIMEOUT_S = 2.0
 
 
@@ -363,11 +365,17 @@ class _ServeRun:
         latest = self._runner.hub.latest
         if latest is None:
             return
-        line = (
-            f"{latest.state}  {latest.mood or '–':8}  valence {latest.valence:+.2f}  "
-            f"arousal {latest.arousal:+.2f}  {latest.level_db:6.1f} dB  "
-            f"viewers {self._server.viewers}  {self._runner.stats.loss_text()}"
-        )
+        level = f"{latest.level_db:6.1f} dB"
+        parts = [
+            f"{latest.state}  {latest.mood or '–':8}  valence {latest.valence:+.2f}",
+            f"arousal {latest.arousal:+.2f}",
+            level,
+            f"viewers {self._server.viewers}",
+            self._runner.stats.loss_text(),
+        ]
+        line, most = "  ".join(parts), _columns() - 1
+        if len(line) > most:
+            line = "  ".join(part for part in parts if part is not level)[:most]
         print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
         self._status_shown = True
 
@@ -385,6 +393,14 @@ class _ServeRun:
             f"at most {self._server.peak_viewers} viewer(s), "
             f"{stats.loss_text()}"
         )
+
+
+def _columns() -> int:
+    """Return how much fits into one line of standard error, which must not become two."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or MAX_COLUMNS
+    except (OSError, ValueError):
+        return MAX_COLUMNS
 
 
 def _print_if_possible(line: str) -> None:
