@@ -254,6 +254,18 @@ def test_the_link_of_all_addresses_is_one_that_a_phone_reaches(tmp_path: Path) -
         assert link.startswith(f"http://{addresses[0]}:")
 
 
+def test_the_link_behind_a_proxy_is_one_of_its_site(tmp_path: Path) -> None:
+    options = [
+        "--proxy", "127.0.0.1", "--allow-origin", "null", "--allow-origin", "https://mer.example",
+        "--token", str(tmp_path / "tokens.toml"),
+    ]  # fmt: skip
+    with serving("--input", "demo", *options, terminal=True) as process:
+        link = process.line(r"(http.*/enter\?code=.*)")
+        assert link.startswith("https://mer.example/enter?code=")
+        response, _ = process.http(link.removeprefix("https://mer.example"), Host="mer.example")
+        assert response.status == 303
+
+
 def test_open_opens_a_link_with_control(tmp_path: Path) -> None:
     opened = tmp_path / "opened"
     os.mkfifo(opened)
