@@ -169,6 +169,9 @@ class AudioConnection(ServerConnection):
         if self._limits.door is not None:
             self._limits.door.left(self.transport)
         super().connection_lost(exc)
+        # The library's objects are freed late, because they refer to each other.
+        self.protocol.reader.discard()
+        self._incomplete = b""
         # Where its last bytes were read late, asyncio's transport would raise an AttributeError
         # when it is aborted once more, as the library does.
         self.transport.abort = _do_nothing  # type: ignore[method-assign]

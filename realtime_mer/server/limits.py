@@ -44,6 +44,8 @@ MAX_PENDING, MIN_PENDING, PENDING_PER_VIEWER = 1000, 32, 6
 OTHER_FILES = 128
 # Large messages that are received or wait, of all connections together.
 MAX_LARGE_BYTES = 64 * 2**20
+# So many of them at once are a burst, after which memory is given back.
+BURST_BYTES = 8 * 2**20
 # The log has at most one line of each kind in this time, so that a scanner cannot fill a disk.
 LOG_PERIOD_S = 60.0
 
@@ -131,11 +133,14 @@ class LargeMessages:
     def __init__(self) -> None:
         self._held: dict[LargeHolder, int] = {}
         self.total = 0
+        # The most since the last call of `burst_is_over`, and whether there was a burst before.
+        self._peak, self._burst = 0, False
 
     def take(self, holder: LargeHolder, size: int) -> None:
         """Count bytes that a connection receives; close connections while that is too much."""
         self._held[holder] = self._held.get(holder, 0) + size
         self.total += size
+        self._peak = max(self._peak, self.total)
         while self.total > MAX_LARGE_BYTES:
             by_address: Tally[str] = Tally()
             for other, held in self._held.items():
@@ -145,6 +150,15 @@ class LargeMessages:
             leaving = max(own, key=lambda other: other.joined_at)
             self.forget(leaving)
             leaving.refuse(Limit.MESSAGES, CloseCode.TRY_AGAIN_LATER, "too many large messages")
+
+    def burst_is_over(self) -> bool:
+        """Return whether a burst has ended before the last call, and nothing like it came since."""
+        peak, self._peak = self._peak, self.total
+        if peak >= BURST_BYTES:
+            self._burst = True
+            return False
+        over, self._burst = self._burst, False
+        return over
 
     def release(self, holder: LargeHolder, size: int) -> None:
         """Count bytes that a connection no longer holds."""

@@ -33,6 +33,7 @@ from realtime_mer.audio.source import Input, InputKind, SourceLost
 from realtime_mer.clock import Clock, SystemClock, iso_utc
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.errors import EngineError, UserError
+from realtime_mer.live import freed_memory
 from realtime_mer.live.clock_watch import ClockWatch
 from realtime_mer.live.hub import Hub, Notice
 from realtime_mer.live.runner import LiveRunner
@@ -214,6 +215,7 @@ class MerServer:
         self.turns = Turns(self.clock)
         self._tls = None if tls is None else TlsHandshakes(tls.context, self.clock, self.turns)
         self.refusals = Refusals(stats, self.clock)
+        self.large = LargeMessages()
         self.fast_audio = fast_audio_limit(self.clock)
         self.door: Door | None = None
         self.peak_viewers = 0
@@ -241,7 +243,7 @@ class MerServer:
                 turns=self.turns,
                 refusals=self.refusals,
             )
-        limits = ConnectionLimits(self.turns, self.refusals, self.clock, LargeMessages(), self.door)
+        limits = ConnectionLimits(self.turns, self.refusals, self.clock, self.large, self.door)
         self._started_at = self.clock.monotonic()
         self._server = await serve(
             self._handle,
@@ -773,6 +775,8 @@ class MerServer:
                 self._own_channel.hub.publish(Notice(BACKEND_NOTICE, published_note))
             for broadcaster in self._broadcasters.values():
                 broadcaster.broadcast_health()
+            if self.large.burst_is_over():
+                await asyncio.to_thread(freed_memory.give_back)
 
     def _publish_to_clients(self, notice: Notice) -> None:
         """Publish in every session; the runner does so in its own."""

@@ -14,6 +14,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -38,11 +39,13 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
 from realtime_mer.bench.raw_websocket import BINARY, TEXT, masked_frame
+from realtime_mer.live import freed_memory
 from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.stats import Counter
 from realtime_mer.server import door as door_module
 from realtime_mer.server import limits
 from realtime_mer.server import server as server_module
+from realtime_mer.server.audio_connection import AudioConnection
 from realtime_mer.server.limits import Limit
 
 CONTINUATION, CLOSE, PING, PONG = 0x0, 0x8, 0x9, 0xA
@@ -343,6 +346,34 @@ def test_large_messages_share_a_bound(engine: Engine, monkeypatch: pytest.Monkey
                 assert receive_kind(far, "error")["code"] == "not_streaming"
             show.assert_goes_on(far)
         assert show.count(Limit.MESSAGES) == 1
+
+
+def test_memory_is_given_back_after_large_messages(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back = threading.Event()
+    monkeypatch.setattr(freed_memory, "give_back", given_back.set)
+    monkeypatch.setattr(server_module, "HEALTH_PERIOD_S", 0.02)
+    monkeypatch.setattr(limits, "BURST_BYTES", 100_000)
+    lost: list[AudioConnection] = []
+    connection_lost = AudioConnection.connection_lost
+
+    def remember(self: AudioConnection, exc: Exception | None) -> None:
+        connection_lost(self, exc)
+        lost.append(self)
+
+    monkeypatch.setattr(AudioConnection, "connection_lost", remember)
+    with running_show(engine) as show:
+        with show.raw() as attacker:
+            attacker.sendall(UPGRADE)
+            assert attacker.recv(12) == b"HTTP/1.1 101"
+            wait_for(lambda: show.server.viewers == 1, "the viewer")
+            send_all(attacker, masked_frame(BINARY, bytes(200_000))[:-1])
+            wait_for(lambda: show.server.large.total > 0, "the message")
+        wait_for(lambda: bool(lost), "the end of the connection")
+        # Also while the connection's objects refer to each other.
+        assert not lost[0].protocol.reader.buffer
+        assert given_back.wait(TIMEOUT_S)
 
 
 def test_many_large_messages_one_after_another_are_no_flood(

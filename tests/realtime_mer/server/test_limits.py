@@ -165,6 +165,23 @@ def test_whoever_holds_the_most_large_messages_gives_way(monkeypatch: pytest.Mon
     assert large.total == 0
 
 
+def test_the_end_of_a_burst_of_large_messages_is_told_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "BURST_BYTES", 100)
+    large, place = LargeMessages(), Place("flood", 0.0)
+    large.take(place, 99)
+    large.release(place, 99)
+    assert not large.burst_is_over()
+    for _ in range(2):
+        large.take(place, 100)
+        assert not large.burst_is_over()
+        large.release(place, 100)
+        assert not large.burst_is_over()  # it was going on since the last call
+        assert large.burst_is_over()
+        assert not large.burst_is_over()
+
+
 def test_refusals_are_counted_and_logged_once_a_minute_of_each_kind(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
