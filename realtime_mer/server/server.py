@@ -59,18 +59,18 @@ from realtime_mer.server.http import (
     to_https,
     unparsed_refusal,
 )
+from realtime_mer.server.ip_address import network_of
 from realtime_mer.server.limits import (
     LargeMessages,
     Limit,
     Refusals,
     Turns,
-    address_of,
     gives_way,
     pending_connections,
 )
 from realtime_mer.server.own_addresses import own_addresses
 from realtime_mer.server.protocol import ErrorCode, WireError
-from realtime_mer.server.proxies import Proxies
+from realtime_mer.server.proxies import Proxies, is_encrypted
 from realtime_mer.server.tls_transport import TlsHandshakes
 from realtime_mer.server.tokens import Role, Tokens
 from realtime_mer.server.viewer import Viewer, fast_audio_limit
@@ -576,7 +576,7 @@ class MerServer:
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
         assert isinstance(connection, AudioConnection)
         if address := self.proxies.client_address(connection, request):
-            connection.address = address_of((address,))
+            connection.address = network_of(address)
         with self.turns.work(connection.address):
             return self._respond(connection, request)
 
@@ -587,7 +587,7 @@ class MerServer:
             no_target = Refusal(HTTPStatus.BAD_REQUEST, sentence)
             return self._refuse(connection, check_method(request) or no_target)
         refused = self._access.check_host(request, target) or check_method(request)
-        if refused is None and self.uses_tls and not _is_encrypted(connection):
+        if refused is None and self.uses_tls and not is_encrypted(connection):
             refused = to_https(request, target)
         role: Role | None = Role.CONTROL
         if refused is None and self._authenticator is not None:
@@ -833,10 +833,6 @@ def _bind(host: str, port: int) -> socket.socket:
     # Every connection inherits this: it bounds what the kernel buffers for a stalled viewer.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
     return listener
-
-
-def _is_encrypted(connection: ServerConnection) -> bool:
-    return connection.transport.get_extra_info("ssl_object") is not None
 
 
 def _host_name(request: Request) -> str:
