@@ -212,8 +212,8 @@ class MerServer:
         self._broadcasters: dict[str, Broadcaster] = {}
         self.read_pacing = ReadPacing()
         self.turns = Turns(self.clock)
-        self._tls = None if tls is None else TlsHandshakes(tls.context, self.clock, self.turns)
         self.refusals = Refusals(stats, self.clock)
+        self._tls = None if tls is None else TlsHandshakes(tls.context, self.turns, self.refusals)
         self.fast_audio = fast_audio_limit(self.clock)
         self.door: Door | None = None
         self.peak_viewers = 0
