@@ -47,7 +47,7 @@ def test_a_self_signed_server(own_folder: Path) -> None:
             line = server.stdout.readline()
             assert line, "the server has ended"
             printed += line
-        (url,) = re.findall(r"https://\S+", printed)
+        url, *_ = re.findall(r"https://\S+", printed)
         (shown,) = re.findall(r"(?:[0-9A-F]{2}:){31}[0-9A-F]{2}", printed)
         trusts = ssl.create_default_context(cafile=str(authority))
         port = int(url.rstrip("/").rsplit(":", 1)[1])
