@@ -130,7 +130,7 @@ def test_a_folder_and_a_place_without_permission_are_refused(tmp_path: Path) -> 
 
 @pytest.mark.skipif(not Path("/dev/null").exists(), reason="this system has no /dev/null")
 def test_nobody_is_told_to_delete_a_device() -> None:
-    with pytest.raises(UserError, match="^/dev/null is a device, not a file of tokens"):
+    with pytest.raises(UserError, match=r"^/dev/null is a device, not a file of tokens"):
         tokens_from_file(Path("/dev/null"))
 
 
