@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import sys
 import threading
 import webbrowser
@@ -97,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tls-cert",
         metavar="FILE",
         help="serve https with this certificate (PEM, followed by those of its authorities); "
-        "a renewed file is used at once",
+        "a renewed file is used within seconds",
     )
     group.add_argument(
         "--tls-key", metavar="FILE", help="the key of --tls-cert (PEM, not encrypted)"
@@ -263,8 +264,8 @@ class _ServeRun:
             print(line, file=sys.stderr)
         if tls is not None and tls.self_signed and not self._args.quiet:
             _print_if_possible(
-                "browsers warn of the certificate; compare its SHA-256 fingerprint before you "
-                f"accept it:\n  {tls.loaded.fingerprint}"
+                "browsers warn of the certificate; before you accept it, compare its SHA-256:\n  "
+                f"{tls.loaded.fingerprint}"
             )
         self._print_access()
         if not self._args.quiet:
@@ -364,11 +365,12 @@ class _ServeRun:
         if latest is None:
             return
         line = (
-            f"{latest.state}  {latest.mood or '–':8}  valence {latest.valence:+.2f}  "
-            f"arousal {latest.arousal:+.2f}  {latest.level_db:6.1f} dB  "
+            f"{latest.state} {latest.mood or '–':7}  valence {latest.valence:+.2f}  "
+            f"arousal {latest.arousal:+.2f}  {latest.level_db:3.0f} dB  "
             f"viewers {self._server.viewers}  {self._runner.stats.loss_text()}"
         )
-        print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+        # A longer line would go on in the next one, and stay there.
+        print(f"\r\x1b[K{line[: _room()]}", end="", file=sys.stderr, flush=True)
         self._status_shown = True
 
     def _clear_status(self) -> None:
@@ -385,6 +387,15 @@ class _ServeRun:
             f"at most {self._server.peak_viewers} viewer(s), "
             f"{stats.loss_text()}"
         )
+
+
+def _room() -> int | None:
+    """Return how many characters fit into a line of standard error; None where unknown."""
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        return None
+    return max(0, columns - 1) if columns else None
 
 
 def _print_if_possible(line: str) -> None:

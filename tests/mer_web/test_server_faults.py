@@ -62,7 +62,6 @@ def test_notices_of_the_server_and_their_ends(visit: Open, server: PageServer) -
     for code, end in (
         ("engine_failed", "engine_back"),
         ("engine_stalled", "engine_back"),
-        ("recording_stopped", "recording_resumed"),
         ("clock_changed", None),
         ("computer_slept", None),
     ):

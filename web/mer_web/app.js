@@ -38,7 +38,6 @@ const VIEW_DELAY_S = 0.06;
  */
 const RESOLVES = {
   input_back: ["input_lost"], full_rate: ["slower"], engine_back: ["engine_failed", "engine_stalled"],
-  recording_resumed: ["recording_stopped"],
 };
 
 /** Errors after which the server accepts no more audio from this page. */

@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tomllib
 import urllib.request
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def test_a_self_signed_server(own_folder: Path) -> None:
             line = server.stdout.readline()
             assert line, "the server has ended"
             printed += line
-        (url,) = re.findall(r"https://\S+", printed)
+        url, *_ = re.findall(r"https://\S+", printed)
         (shown,) = re.findall(r"(?:[0-9A-F]{2}:){31}[0-9A-F]{2}", printed)
         trusts = ssl.create_default_context(cafile=str(authority))
         port = int(url.rstrip("/").rsplit(":", 1)[1])
@@ -60,7 +61,8 @@ def test_a_self_signed_server(own_folder: Path) -> None:
         with urllib.request.urlopen(url + "healthz", timeout=TIMEOUT_S, context=trusts) as page:
             assert json.load(page)["status"] == "listening"
         # A Python program that is told whom to trust, and one that is not.
-        with realtime_mer.connect(url, ca_file=authority) as connection:
+        token = tomllib.loads((own_folder / "tokens.toml").read_text())["view"]
+        with realtime_mer.connect(url, ca_file=authority, token=token) as connection:
             assert next(iter(connection)).seq >= 0
         with pytest.raises(UserError, match=r"not trusted .*self-signed-authority\.crt as ca_file"):
             realtime_mer.connect(url).__enter__()
