@@ -708,9 +708,19 @@ class MerServer:
                 broadcaster.channel.hub.publish(notice)
 
 
-def binding_warning(host: str) -> str | None:
-    """Return what a server without tokens opens to other machines; None for a loopback host."""
+def binding_warning(host: str, *, proxied: bool = False) -> str | None:
+    """Return what a server without tokens opens to other machines; None if they cannot reach it.
+
+    Args:
+        host: what it binds.
+        proxied: whether a proxy passes requests on to it.
+    """
     if is_loopback(host):
+        if proxied:
+            return (
+                "no token behind the proxy: everyone whom it lets pass can watch, send audio, and "
+                "read the metrics"
+            )
         return None
     return (
         f"binding {host} without a token: every device that can reach this machine can watch, "

@@ -40,3 +40,20 @@ def test_only_the_user_can_read_what_is_written(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert [entry.name for entry in path.parent.iterdir()] == ["key.pem"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_is_there_is_kept_where_that_is_wanted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, links: bool
+) -> None:
+    def no_links(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    if not links:  # such as a FAT drive
+        monkeypatch.setattr(Path, "hardlink_to", no_links)
+    path = tmp_path / "tokens.toml"
+    write_private(path, b"first", keep=True)
+    with pytest.raises(FileExistsError):
+        write_private(path, b"second", keep=True)
+    assert path.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [path]

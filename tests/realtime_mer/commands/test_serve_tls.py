@@ -35,7 +35,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_self_signed_server(own_folder: Path) -> None:
-    command = [*COMMAND, "--tls", "self-signed", "--host", "0.0.0.0"]
+    command = [*COMMAND, "--tls", "self-signed", "--host", "0.0.0.0", "--no-token"]
     authority = own_folder / "self-signed-authority.crt"
     server = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -48,7 +48,7 @@ def test_a_self_signed_server(own_folder: Path) -> None:
             line = server.stdout.readline()
             assert line, "the server has ended"
             printed += line
-        url, *_ = re.findall(r"https://\S+", printed)
+        url = re.findall(r"realtime-mer is at (https://\S+)", printed)[0]
         (shown,) = re.findall(r"(?:[0-9A-F]{2}:){31}[0-9A-F]{2}", printed)
         trusts = ssl.create_default_context(cafile=str(authority))
         port = int(url.rstrip("/").rsplit(":", 1)[1])
