@@ -103,9 +103,7 @@ def test_a_stall_of_the_engine_is_not_told_as_one_of_the_audio(
     state_becomes("tracking")
 
 
-def test_a_server_that_starts_again_takes_its_notices_back(
-    visit: Open, server: PageServer
-) -> None:
+def test_a_server_that_starts_again_takes_its_notices_back(visit: Open, server: PageServer) -> None:
     here = visit(server.url)
     here.wait(LIVE)
     server.send({"type": "warning", "code": "engine_stalled", "message": "a call hangs"})
