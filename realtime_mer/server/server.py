@@ -418,11 +418,11 @@ class MerServer:
         runner = self._runner
         return Channel(session, runner.hub, runner.stats, runner.info, None)
 
-    def slowed(self, channel: Channel) -> Notice | None:
-        """Return the notice of the current lower rate of a channel; None at the full rate."""
+    def standing(self, channel: Channel) -> list[Notice]:
+        """Return the notices of a channel that still hold, see `LiveStream.standing`."""
         if channel.client is not None:
-            return channel.client.stream.slowed
-        return None if self._runner is None else self._runner.slowed
+            return channel.client.stream.standing
+        return [] if self._runner is None else self._runner.standing
 
     def channel(self, session: str | None) -> Channel:
         """Return the channel of a client's session, or the server's own for any other name."""
