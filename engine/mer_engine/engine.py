@@ -168,8 +168,8 @@ def self_check(engine: Engine) -> None:
     except Exception as error:  # libraries raise errors of many types where sizes do not fit
         reason = (str(error).splitlines() or [repr(error)])[0][:160]
         raise ModelError(
-            f"the model does not pass its self check with {engine.backend} ({reason}): its file is "
-            "damaged, or this backend does not work here; get the file again or take another"
+            f"the model file is damaged: its graph does not fit its metadata ({reason}); get the "
+            "file again"
         ) from error
     if not np.isfinite(values).all():
         raise ModelError("the model file is damaged: it computes values that are not numbers")

@@ -128,7 +128,7 @@ def test_metadata_that_do_not_fit_the_graph(
 ) -> None:
     value = change(json.loads(engine.info.to_json())[place])
     path = with_metadata(changed(engine, place, value), tmp_path / "model.onnx")
-    with pytest.raises(ModelError, match="the model does not pass its self check"):
+    with pytest.raises(ModelError, match="its graph does not fit its metadata"):
         load_engine(path)
 
 

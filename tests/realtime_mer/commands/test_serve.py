@@ -274,34 +274,6 @@ def test_a_status_line_on_a_terminal(columns: int) -> None:
     assert b"\r\x1b[Kstopped after" in shown
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
-@pytest.mark.parametrize("columns", [80, 50])
-def test_the_status_line_stays_one_line(columns: int) -> None:
-    import termios
-
-    terminal, theirs = os.openpty()
-    termios.tcsetwinsize(theirs, (24, columns))
-    command = [*COMMAND, "--input", "demo", "--port", "0", "--hop", "0.1"]
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=theirs
-    ) as process:
-        os.close(theirs)
-        shown = b""
-        try:
-            while shown.count(b"valence") < 4:
-                assert select.select([terminal], [], [], TIMEOUT_S)[0], shown
-                shown += os.read(terminal, 1024)
-        finally:
-            process.send_signal(signal.SIGINT)
-        assert process.wait(TIMEOUT_S) == 0
-    os.close(terminal)
-    # The last one may have come in part.
-    lines = [line.decode() for line in shown.split(b"\r\x1b[K")[:-1] if b"valence" in line]
-    assert max(map(len, lines)) < columns, lines
-    # A narrow terminal shows what matters most.
-    assert all(("nothing lost" in line) == (columns == 80) for line in lines), lines
-
-
 def refused(*options: str) -> str:
     """Run a `serve` that must not start; return its message."""
     done = subprocess.run(
