@@ -35,7 +35,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_self_signed_server(own_folder: Path) -> None:
-    command = [*COMMAND, "--tls", "self-signed", "--host", "0.0.0.0", "--no-token"]
+    command = [*COMMAND, "--tls", "self-signed", "--host", "0.0.0.0"]
     authority = own_folder / "self-signed-authority.crt"
     server = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
