@@ -413,7 +413,7 @@ def test_guessing_ends_after_ten_failures(engine: Engine) -> None:
         assert _is_let_in(door, cookie)
         clock.advance(FAILURE_PERIOD_S)
         assert door.http("/metrics", headers=right)[0].status == 200
-        assert door.http(link)[0].status == 303
+        assert door.http("/enter?code=wrong")[0].status == 403
 
 
 def test_failures_are_counted_by_address_and_forgotten() -> None:
