@@ -404,7 +404,7 @@ class _Follower:
         """Process a message; return the reason if it ends the session."""
         try:
             return self._take_message(json.loads(text))
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             raise self._other_server() from error
 
     def _take_message(self, message: Mapping[str, Any]) -> str | None:

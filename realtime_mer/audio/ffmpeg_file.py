@@ -200,7 +200,9 @@ def _probe(address: str) -> _Probe:
     try:
         answer, messages = _outputs([*command, address])
         found = json.loads(answer or b"{}")
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
+        return _Probe()
+    if not isinstance(found, dict):
         return _Probe()
     container = found.get("format", {})
     streams = found.get("streams", [])

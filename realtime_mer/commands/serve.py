@@ -57,7 +57,6 @@ EXAMPLES = """\
 """
 LINK_ROLE = Role.SEND
 STATUS_PERIOD_S = 2.0
-MAX_COLUMNS = 200
 FLUSH_TIMEOUT_S = 2.0
 
 
@@ -99,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tls-cert",
         metavar="FILE",
         help="serve https with this certificate (PEM, followed by those of its authorities); "
-        "a renewed file is used at once",
+        "a renewed file is used within seconds",
     )
     group.add_argument(
         "--tls-key", metavar="FILE", help="the key of --tls-cert (PEM, not encrypted)"
@@ -265,8 +264,8 @@ class _ServeRun:
             print(line, file=sys.stderr)
         if tls is not None and tls.self_signed and not self._args.quiet:
             _print_if_possible(
-                "browsers warn of the certificate; compare its SHA-256 fingerprint before you "
-                f"accept it:\n  {tls.loaded.fingerprint}"
+                "browsers warn of the certificate; before you accept it, compare its SHA-256:\n  "
+                f"{tls.loaded.fingerprint}"
             )
         self._print_access()
         if not self._args.quiet:
@@ -374,18 +373,13 @@ class _ServeRun:
         latest = self._runner.hub.latest
         if latest is None:
             return
-        level = f"{latest.level_db:6.1f} dB"
-        parts = [
-            f"{latest.state}  {latest.mood or '–':8}  valence {latest.valence:+.2f}",
-            f"arousal {latest.arousal:+.2f}",
-            level,
-            f"viewers {self._server.viewers}",
-            self._runner.stats.loss_text(),
-        ]
-        line, most = "  ".join(parts), _columns() - 1
-        if len(line) > most:
-            line = "  ".join(part for part in parts if part is not level)[:most]
-        print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+        line = (
+            f"{latest.state} {latest.mood or '–':7}  valence {latest.valence:+.2f}  "
+            f"arousal {latest.arousal:+.2f}  {latest.level_db:3.0f} dB  "
+            f"viewers {self._server.viewers}  {self._runner.stats.loss_text()}"
+        )
+        # A longer line would go on in the next one, and stay there.
+        print(f"\r\x1b[K{line[: _room()]}", end="", file=sys.stderr, flush=True)
         self._status_shown = True
 
     def _clear_status(self) -> None:
@@ -404,12 +398,13 @@ class _ServeRun:
         )
 
 
-def _columns() -> int:
-    """Return how much fits into one line of standard error, which must not become two."""
+def _room() -> int | None:
+    """Return how many characters fit into a line of standard error; None where unknown."""
     try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or MAX_COLUMNS
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
     except (OSError, ValueError):
-        return MAX_COLUMNS
+        return None
+    return max(0, columns - 1) if columns else None
 
 
 def _print_if_possible(line: str) -> None:

@@ -58,7 +58,7 @@ HELP: dict[Counter, str] = {
     Counter.HTTP_REQUESTS: "Plain HTTP requests answered.",
     Counter.CONNECTIONS: "Websocket connections accepted.",
     Counter.STREAMS: "Audio streams that clients started.",
-    Counter.REFUSALS: "Connections and streams refused (host, origin, too many).",
+    Counter.REFUSALS: "Requests, connections, streams and TLS handshakes refused.",
     Counter.CLIENT_ERRORS: "Error messages sent to clients.",
     Counter.MESSAGES_IN: "Websocket messages received.",
     Counter.MESSAGES_OUT: "Websocket messages sent.",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import math
 import secrets
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from websockets.http11 import Request, Response
 
 from realtime_mer.clock import Clock
 from realtime_mer.server.http import Refusal, Target, redirect
+from realtime_mer.server.ip_address import network_of
 from realtime_mer.server.protocol import ErrorCode, WireError
 from realtime_mer.server.tokens import Role, Tokens
 
@@ -55,7 +55,7 @@ class FailureLimit:
 
     def wait_s(self, address: str) -> float:
         """Return for how many seconds an address is still refused; 0 where it is not."""
-        count, since = self._failures.get(_network(address), (0, 0.0))
+        count, since = self._failures.get(network_of(address), (0, 0.0))
         if count < MAX_FAILURES:
             return 0.0
         return max(0.0, since + FAILURE_PERIOD_S - self._clock.monotonic())
@@ -63,11 +63,11 @@ class FailureLimit:
     def add(self, address: str) -> None:
         """Count a failure."""
         now = self._clock.monotonic()
-        count, since = self._failures.pop(_network(address), (0, now))
+        count, since = self._failures.pop(network_of(address), (0, now))
         if now >= since + FAILURE_PERIOD_S:
             count, since = 0, now
         count += 1
-        self._failures[_network(address)] = (count, now if count >= MAX_FAILURES else since)
+        self._failures[network_of(address)] = (count, now if count >= MAX_FAILURES else since)
         while len(self._failures) > _MAX_ADDRESSES:
             del self._failures[next(iter(self._failures))]
 
@@ -204,18 +204,6 @@ class Authenticator:
             f"too many wrong tokens or links from this address; try again in {wait_s} s\n",
             {"Retry-After": str(wait_s)},
         )
-
-
-def _network(address: str) -> str:
-    """Return what counts as one address: of IPv6 a whole /64, which one client may own."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if parsed.version == 4:
-        return address
-    mapped = parsed.ipv4_mapped
-    return str(mapped or ipaddress.ip_network((parsed, 64), strict=False))
 
 
 def _digest(code: str) -> bytes:

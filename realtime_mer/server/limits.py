@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
-import ipaddress
 import itertools
 import logging
 import math
@@ -18,12 +17,12 @@ from collections import Counter as Tally
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
-from functools import lru_cache
 from typing import Protocol, TypeVar
 
 from realtime_mer.clock import Clock
 from realtime_mer.errors import UserError
 from realtime_mer.live.stats import Counter, Stats
+from realtime_mer.server.ip_address import network_of
 from realtime_mer.server.protocol import CloseCode
 from realtime_mer.server.rate_limit import RateLimit
 
@@ -64,29 +63,14 @@ class Limit(StrEnum):
 
 
 def address_of(peer: object) -> str:
-    """Return the address that limits apply to: an IPv4 address, or the /64 network of an IPv6 one.
-
-    Whoever has an IPv6 address usually has all addresses of its /64.
+    """Return the address that limits apply to, see `network_of`; "local" without one.
 
     Args:
         peer: the peer's address as a socket or a transport returns it.
     """
     if not isinstance(peer, tuple) or not peer or not isinstance(peer[0], str):
         return "local"
-    return _network(peer[0])
-
-
-@lru_cache(1024)
-def _network(host: str) -> str:
-    try:
-        address = ipaddress.ip_address(host.split("%")[0])
-    except ValueError:
-        return host
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
+    return network_of(peer[0])
 
 
 class Holder(Protocol):

@@ -10,6 +10,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request
 
 from realtime_mer.errors import UserError
+from realtime_mer.server.ip_address import IpAddress, parse_ip
 
 # Some proxies add the port: 192.0.2.1:5000 or [2001:db8::1]:5000.
 _ENTRY = re.compile(r"\[(?P<v6>[0-9A-Fa-f:.]+)\](:[0-9]+)?|(?P<v4>[0-9.]+):[0-9]+")
@@ -55,17 +56,20 @@ class Proxies:
         named = _last(request, "X-Forwarded-Proto") if self._trusts(peer) else None
         if named is not None and named.lower() in ("http", "https"):
             return named.lower()
-        return "http" if connection.transport.get_extra_info("ssl_object") is None else "https"
+        return "https" if is_encrypted(connection) else "http"
 
-    def _trusts(self, peer: ipaddress.IPv4Address | ipaddress.IPv6Address | None) -> bool:
+    def _trusts(self, peer: IpAddress | None) -> bool:
         return peer is not None and any(peer in network for network in self._networks)
 
 
-def _peer(
-    connection: ServerConnection,
-) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def is_encrypted(connection: ServerConnection) -> bool:
+    """Return whether a connection to this server itself is over TLS."""
+    return connection.transport.get_extra_info("ssl_object") is not None
+
+
+def _peer(connection: ServerConnection) -> IpAddress | None:
     peer = connection.remote_address
-    return _address(str(peer[0])) if peer else None
+    return parse_ip(str(peer[0])) if peer else None
 
 
 def _last(request: Request | None, name: str) -> str | None:
@@ -74,13 +78,6 @@ def _last(request: Request | None, name: str) -> str | None:
     return values[-1].split(",")[-1].strip() if values else None
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    match = _ENTRY.fullmatch(text)
-    if match is not None:
-        text = match["v6"] or match["v4"]
-    try:
-        address = ipaddress.ip_address(text.split("%")[0])
-    except ValueError:
-        return None
-    # A socket that takes both families shows IPv4 as ::ffff:192.0.2.1.
-    return (isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped) or address
+def _address(entry: str) -> IpAddress | None:
+    match = _ENTRY.fullmatch(entry)
+    return parse_ip(entry if match is None else match["v6"] or match["v4"])

@@ -8,11 +8,8 @@ LiveRunner thread -> Hub -> Broadcaster -> socket                    (one broadc
 from __future__ import annotations
 
 import asyncio
-import errno
-import json
 import logging
 import secrets
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +26,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from realtime_mer import __version__
-from realtime_mer.audio.source import Input, InputKind, SourceLost
+from realtime_mer.audio.source import Input, InputKind
 from realtime_mer.clock import Clock, SystemClock, iso_utc
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.errors import EngineError, UserError
@@ -39,7 +36,7 @@ from realtime_mer.live.hub import Hub, Notice
 from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.session_pool import MAX_SESSIONS, SessionPool
 from realtime_mer.live.stats import Counter, Stats
-from realtime_mer.server import authentication, metrics, protocol
+from realtime_mer.server import authentication, protocol
 from realtime_mer.server.audio_connection import AudioConnection, ConnectionLimits, ReadPacing
 from realtime_mer.server.authentication import UNAUTHORIZED, Authenticator
 from realtime_mer.server.broadcast import Broadcaster
@@ -47,7 +44,6 @@ from realtime_mer.server.channel import Channel
 from realtime_mer.server.door import Door, can_stand_in
 from realtime_mer.server.http import (
     AccessPolicy,
-    Page,
     Refusal,
     Site,
     Target,
@@ -60,18 +56,20 @@ from realtime_mer.server.http import (
     to_https,
     unparsed_refusal,
 )
+from realtime_mer.server.ip_address import network_of
 from realtime_mer.server.limits import (
     LargeMessages,
     Limit,
     Refusals,
     Turns,
-    address_of,
     gives_way,
     pending_connections,
 )
+from realtime_mer.server.listener import DEFAULT_PORT, open_listener
 from realtime_mer.server.own_addresses import own_addresses
 from realtime_mer.server.protocol import ErrorCode, WireError
-from realtime_mer.server.proxies import Proxies
+from realtime_mer.server.proxies import Proxies, is_encrypted
+from realtime_mer.server.status import ServerStatus
 from realtime_mer.server.tls_transport import TlsHandshakes
 from realtime_mer.server.tokens import Role, Tokens
 from realtime_mer.server.viewer import Viewer, fast_audio_limit
@@ -82,15 +80,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DEFAULT_HOST = "127.0.0.1"
-DEFAULT_PORT = 8765
 MAX_VIEWERS = 200
 HEALTH_PERIOD_S = 2.0
 BACKEND_NOTICE = "backend_fallback"
 """Code of the notice that another backend had to take over."""
 # Bounds of what is buffered for a viewer that stopped reading: this and one message in our memory,
-# and about twice the socket buffer in the kernel, where messages would also become stale.
+# and twice `SOCKET_BUFFER_BYTES` in the kernel.
 WRITE_LIMIT_BYTES = 16 * 2**10
-SOCKET_BUFFER_BYTES = 32 * 2**10
 RECEIVE_QUEUE_FRAMES = 4
 PING_S = 20.0
 CLOSE_TIMEOUT_S = 2.0
@@ -206,16 +202,26 @@ class MerServer:
         self._authenticator = (
             None if self.config.tokens is None else Authenticator(self.config.tokens, self.clock)
         )
-        self._site = Site("mer_web", _page_files(), self._pages())
-        # For clients without a token.
-        self._public_site = Site("mer_web", _page_files(), self._public_pages())
         self._viewers: set[Viewer] = set()
         self._broadcasters: dict[str, Broadcaster] = {}
         self.read_pacing = ReadPacing()
         self.turns = Turns(self.clock)
-        self._tls = None if tls is None else TlsHandshakes(tls.context, self.clock, self.turns)
         self.refusals = Refusals(stats, self.clock)
         self.large = LargeMessages()
+        self._status = ServerStatus(
+            engine=self._engine,
+            runner=runner,
+            channel=self._own_channel,
+            pool=self.pool,
+            stats=stats,
+            refusals=self.refusals,
+            viewers=lambda: self.viewers,
+            uptime_s=lambda: self.uptime_s,
+        )
+        self._site = Site("mer_web", _page_files(), self._status.pages())
+        # For clients without a token.
+        self._public_site = Site("mer_web", _page_files(), self._status.public_pages())
+        self._tls = None if tls is None else TlsHandshakes(tls.context, self.turns, self.refusals)
         self.fast_audio = fast_audio_limit(self.clock)
         self.door: Door | None = None
         self.peak_viewers = 0
@@ -232,7 +238,7 @@ class MerServer:
                 may not open enough files for the viewers.
         """
         max_pending = pending_connections(self.config.max_viewers)
-        listener = _bind(self.config.host, self.config.port)
+        listener = open_listener(self.config.host, self.config.port)
         if self._authenticator is not None:
             self._authenticator.port = listener.getsockname()[1]
         if can_stand_in():
@@ -414,11 +420,11 @@ class MerServer:
         runner = self._runner
         return Channel(session, runner.hub, runner.stats, runner.info, None)
 
-    def slowed(self, channel: Channel) -> Notice | None:
-        """Return the notice of the current lower rate of a channel; None at the full rate."""
+    def standing(self, channel: Channel) -> list[Notice]:
+        """Return the notices of a channel that still hold, see `LiveStream.standing`."""
         if channel.client is not None:
-            return channel.client.stream.slowed
-        return None if self._runner is None else self._runner.slowed
+            return channel.client.stream.standing
+        return [] if self._runner is None else self._runner.standing
 
     def channel(self, session: str | None) -> Channel:
         """Return the channel of a client's session, or the server's own for any other name."""
@@ -578,7 +584,7 @@ class MerServer:
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
         assert isinstance(connection, AudioConnection)
         if address := self.proxies.client_address(connection, request):
-            connection.address = address_of((address,))
+            connection.address = network_of(address)
         with self.turns.work(connection.address):
             return self._respond(connection, request)
 
@@ -589,7 +595,7 @@ class MerServer:
             no_target = Refusal(HTTPStatus.BAD_REQUEST, sentence)
             return self._refuse(connection, check_method(request) or no_target)
         refused = self._access.check_host(request, target) or check_method(request)
-        if refused is None and self.uses_tls and not _is_encrypted(connection):
+        if refused is None and self.uses_tls and not is_encrypted(connection):
             refused = to_https(request, target)
         role: Role | None = Role.CONTROL
         if refused is None and self._authenticator is not None:
@@ -673,95 +679,16 @@ class MerServer:
             message.strip(),
         )
 
-    def _pages(self) -> Mapping[str, Page]:
-        def healthz() -> tuple[str, bytes]:
-            page = json.dumps(self._health_page(), indent=2, allow_nan=False)
-            return "application/json", page.encode() + b"\n"
-
-        def metrics_page() -> tuple[str, bytes]:
-            return metrics.CONTENT_TYPE, self._metrics().encode()
-
-        return {"/healthz": healthz, "/metrics": metrics_page}
-
-    def _public_pages(self) -> Mapping[str, Page]:
-        def healthz() -> tuple[str, bytes]:
-            page = json.dumps({"status": self._status(), "token": "required"}, indent=2)
-            return "application/json", page.encode() + b"\n"
-
-        return {"/healthz": healthz}
-
     @property
     def healthy(self) -> bool:
-        """Whether the server does its work: its engine works, and no fault ended its own input.
-
-        An input that brings no audio, has ended or was lost is no fault of the server.
-        """
-        error = None if self._runner is None else self._runner.error
-        return self._engine.works and (error is None or isinstance(error, SourceLost))
+        """Whether the server does its work, see `ServerStatus`."""
+        return self._status.healthy
 
     @property
     def stuck(self) -> str:
         """After `stop`: what to tell the user if the engine keeps a thread; mostly empty."""
         error = None if self._runner is None else self._runner.error
         return str(error) if isinstance(error, EngineError) else self.pool.stuck
-
-    def _status(self) -> str:
-        runner = self._runner
-        if not self._engine.works:
-            return "stalled"
-        if runner is None:
-            return "waiting"
-        if runner.ended:
-            return "ended"
-        return "stalled" if runner.stalled else "listening"
-
-    def _health_page(self) -> dict[str, object]:
-        latest = self._own_channel.hub.latest
-        return {
-            "status": self._status(),
-            "version": __version__,
-            "model": f"{self._engine.info.name} {self._engine.info.version}",
-            "backend": self._engine.backend,
-            "input": protocol.input_object(self._own_channel.info),
-            "uptime_s": round(self.uptime_s, 1),
-            "viewers": len(self._viewers),
-            "sessions": len(self.pool),
-            "counters": self.stats.losses(),
-            "latest": None if latest is None else latest.to_dict(),
-        }
-
-    def _metrics(self) -> str:
-        gauges: list[tuple[str, str, float]] = [
-            ("viewers", "Websocket connections.", len(self._viewers)),
-            ("sessions", "Audio streams of clients.", len(self.pool)),
-            (
-                "slowed_sessions",
-                "Audio streams whose estimates come less often because the server is busy.",
-                self.pool.slowed,
-            ),
-            ("engine_works", "1 while calls of the engine return results.", self._engine.works),
-            ("uptime_seconds", "Since the server started.", self.uptime_s),
-            ("listening", "1 while audio arrives from the input.", self._status() == "listening"),
-        ]
-        latest = self._own_channel.hub.latest
-        if latest is not None:
-            gauges += [
-                ("valence", "Newest valence, -1 to 1.", latest.valence),
-                ("arousal", "Newest arousal, -1 to 1.", latest.arousal),
-                ("level_db", "Level of the last hop, dBFS.", latest.level_db),
-                ("stream_seconds", "Stream time of the newest estimate.", latest.t),
-            ]
-        info = self._engine.info
-        return metrics.render(
-            self.stats,
-            gauges=[(name, text, float(value)) for name, text, value in gauges],
-            info={
-                "version": __version__,
-                "model": f"{info.name} {info.version}",
-                "backend": self._engine.backend,
-            },
-            limited={str(kind): count for kind, count in self.refusals.counts.items()},
-        )
 
     async def _send_periodic_health(self) -> None:
         published_note = self.backend_note
@@ -803,54 +730,6 @@ def binding_warning(host: str, *, proxied: bool = False) -> str | None:
         f"binding {host} without a token: every device that can reach this machine can watch, "
         "send audio, and read the metrics"
     )
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    """Open a listening socket.
-
-    Raises:
-        UserError: it cannot be opened; the message gives the reason and a remedy.
-    """
-    host = host.strip("[]")
-    try:
-        addresses = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        # A name such as localhost may resolve to IPv4 and IPv6; browsers try IPv4 in any case.
-        family, _, _, _, address = min(addresses, key=lambda entry: entry[0] != socket.AF_INET)
-        dualstack = family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
-        listener = socket.create_server(
-            address, family=family, backlog=128, dualstack_ipv6=dualstack
-        )
-    except socket.gaierror as error:
-        raise UserError(
-            f"the host {host!r} is unknown ({error.strerror}); give an address of this "
-            "machine, for example --host 127.0.0.1"
-        ) from error
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise UserError(
-                f"port {port} on {host} is in use, perhaps by another realtime-mer; stop that "
-                f"one, or choose another port (--port {port + 1}) or any free one (--port 0)"
-            ) from error
-        if error.errno == errno.EACCES:
-            raise UserError(
-                f"you have no permission to use port {port}; choose one above 1023, for example "
-                f"--port {DEFAULT_PORT}"
-            ) from error
-        if error.errno == errno.EADDRNOTAVAIL:
-            raise UserError(
-                f"{host} is not an address of this machine; choose 127.0.0.1 (this machine only) "
-                "or 0.0.0.0 (all its networks)"
-            ) from error
-        raise UserError(f"port {port} on {host} cannot be opened: {error}") from error
-    # Every connection inherits this: it bounds what the kernel buffers for a stalled viewer.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
-    return listener
-
-
-def _is_encrypted(connection: ServerConnection) -> bool:
-    return connection.transport.get_extra_info("ssl_object") is not None
 
 
 def _host_name(request: Request) -> str:

@@ -10,52 +10,40 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import ssl
 from collections.abc import Callable
 from typing import Any
 
-from realtime_mer.clock import Clock
 from realtime_mer.server.audio_connection import AudioConnection
 from realtime_mer.server.http import TLS_HANDSHAKE
-from realtime_mer.server.limits import Turns, address_of
-from realtime_mer.server.rate_limit import RateLimit
-
-logger = logging.getLogger(__name__)
+from realtime_mer.server.limits import Refusals, Turns, address_of
 
 HANDSHAKE_TIMEOUT_S = 5.0
-LOG_PERIOD_S = 60.0
 _RECORD_BYTES = 16 * 2**10
 
 
 class TlsHandshakes:
     """Lets connections in after their TLS handshake, and those that speak plain HTTP as they are.
 
-    Sockets that finish no handshake in `HANDSHAKE_TIMEOUT_S` are closed. The log has at most one
-    line a minute about handshakes that failed.
+    Sockets that finish no handshake in `HANDSHAKE_TIMEOUT_S` are closed.
 
     Args:
         context: returns the context of the next connection.
-        clock: the time source of the log.
         turns: of the addresses. A step of a handshake may take 5 ms, and a client makes the server
             do one with 300 bytes.
-
-    Attributes:
-        failed: number of handshakes that failed.
+        refusals: counts and logs handshakes that failed.
     """
 
     def __init__(
         self,
         context: Callable[[], ssl.SSLContext],
-        clock: Clock,
         turns: Turns,
+        refusals: Refusals,
     ) -> None:
         self.context = context
         self.turns = turns
-        self.failed = 0
+        self._refusals = refusals
         self._waiting: set[TlsTransport] = set()
-        self._log_limit = RateLimit(LOG_PERIOD_S, clock)
-        self._not_logged = 0
 
     def guard(self, connection: AudioConnection) -> asyncio.Protocol:
         """Return the protocol of a new socket, which opens the connection when TLS is ready."""
@@ -78,14 +66,7 @@ class TlsHandshakes:
 
     def log_failure(self, address: str, reason: str) -> None:
         """Count a failed handshake and say so, at most once a minute."""
-        self.failed += 1
-        self._not_logged += 1
-        if self._log_limit.allows(LOG_PERIOD_S):
-            logger.warning(
-                "%d TLS handshake(s) failed, the newest from %s: %s",
-                self._not_logged, address, reason,
-            )  # fmt: skip
-            self._not_logged = 0
+        self._refusals.log("tls", "a TLS handshake of %s failed: %s", address, reason)
 
 
 class TlsTransport(asyncio.Protocol, asyncio.Transport):

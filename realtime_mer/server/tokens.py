@@ -216,6 +216,8 @@ def _read(path: Path) -> Tokens:
 
 
 def _check_private(path: Path, status: os.stat_result) -> None:
+    if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
+        raise UserError(f"{path} is a device, not a file of tokens; give another file")
     if sys.platform == "win32":  # has no such modes; a user's folder is private there
         return
     mode = stat.S_IMODE(status.st_mode)

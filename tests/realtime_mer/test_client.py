@@ -448,6 +448,7 @@ def test_a_server_without_http_is_refused() -> None:
     [
         "good day",
         "[]",
+        "[" * 200_000,
         {"type": "welcome"},
         {"type": "hello", "schema": 1},
         hello(input={}),

@@ -44,3 +44,10 @@ def test_a_program_that_does_not_end_is_stopped(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(ffmpeg_file, "_PROBE_TIMEOUT_S", 0.1)
     program = "import time; time.sleep(600)"
     assert ffmpeg_file._outputs([sys.executable, "-c", program]) == (b"", b"")
+
+
+def test_an_answer_that_nobody_can_read_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    for answer in (b"no JSON", b"[" * 200_000, b"[]"):
+        monkeypatch.setattr(ffmpeg_file, "_outputs", lambda command, answer=answer: (answer, b""))
+        assert ffmpeg_file._probe("a.m4a") == ffmpeg_file._Probe()

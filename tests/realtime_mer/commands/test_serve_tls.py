@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tomllib
 import urllib.request
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_self_signed_server(own_folder: Path) -> None:
-    command = [*COMMAND, "--tls", "self-signed", "--host", "0.0.0.0", "--no-token"]
+    command = [*COMMAND, "--tls", "self-signed", "--host", "0.0.0.0"]
     authority = own_folder / "self-signed-authority.crt"
     server = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -60,7 +61,8 @@ def test_a_self_signed_server(own_folder: Path) -> None:
         with urllib.request.urlopen(url + "healthz", timeout=TIMEOUT_S, context=trusts) as page:
             assert json.load(page)["status"] == "listening"
         # A Python program that is told whom to trust, and one that is not.
-        with realtime_mer.connect(url, ca_file=authority) as connection:
+        token = tomllib.loads((own_folder / "tokens.toml").read_text())["view"]
+        with realtime_mer.connect(url, ca_file=authority, token=token) as connection:
             assert next(iter(connection)).seq >= 0
         with pytest.raises(UserError, match=r"not trusted .*self-signed-authority\.crt as ca_file"):
             realtime_mer.connect(url).__enter__()

@@ -829,7 +829,7 @@ def test_failing_page_gives_500_and_a_log_entry(
     def fail() -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(harness.server, "_status", fail)
+    monkeypatch.setattr(harness.server._status, "_health", fail)
     response, body = harness.http("/healthz")
     assert (response.status, body) == (500, b"internal server error, see the server's log\n")
     assert "a bug" in caplog.text

@@ -150,6 +150,12 @@ def test_a_folder_and_a_place_without_permission_are_refused(tmp_path: Path) -> 
         tokens_from_file(tmp_path / "file" / "tokens.toml")
 
 
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="this system has no /dev/null")
+def test_nobody_is_told_to_delete_a_device() -> None:
+    with pytest.raises(UserError, match=r"^/dev/null is a device, not a file of tokens"):
+        tokens_from_file(Path("/dev/null"))
+
+
 def test_the_environment_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REALTIME_MER_TOKEN", SECRETS[Role.CONTROL])
     monkeypatch.setenv("REALTIME_MER_TOKEN_VIEW", SECRETS[Role.VIEW])
