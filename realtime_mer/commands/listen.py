@@ -228,7 +228,7 @@ def _display(
             if isinstance(item, Estimate):
                 view.add(item)
             elif isinstance(item, Notice):
-                view.show_notice(item.message)
+                view.show_notice(item.message, item.code)
         view.set_losses(runner.stats.loss_text())
         live.refresh()
 

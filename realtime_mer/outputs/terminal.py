@@ -32,10 +32,20 @@ STATE_TEXTS = {
     State.NOISE: "noise: last values",
     State.STALLED: "stalled: no audio arrives, last values",
 }
+ENGINE_STALLED = "stalled: the engine does not work, last values"
+# Notices that say whether a stall is the engine's or that of the audio.
+_ENGINE_FAILS = {
+    "engine_failed": True,
+    "engine_stalled": True,
+    "engine_back": False,
+    "stalled": False,
+    "input_lost": False,
+}
 NO_MOOD = "–"  # before any music was heard
 SCALE_WIDTH = 41  # odd, so that zero has a column of its own
 HISTORY = SCALE_WIDTH
 SPARKS = "▁▂▃▄▅▆▇█"
+NO_LEVEL_DB = -120.0  # of an estimate that heard nothing
 QUIETEST_DB = -60.0
 LOUD_DB = -3.0
 
@@ -57,15 +67,22 @@ class TerminalView:
         self._history: deque[Estimate] = deque(maxlen=HISTORY)
         self._losses = NOTHING_LOST
         self._notice = ""
+        self._engine_fails = False
 
     def add(self, estimate: Estimate) -> None:
         """Add the newest estimate."""
         self._latest = estimate
         self._history.append(estimate)
 
-    def show_notice(self, sentence: str) -> None:
-        """Show a sentence, such as a warning, until the next one."""
+    def show_notice(self, sentence: str, code: str = "") -> None:
+        """Show a sentence, such as a warning, until the next one.
+
+        Args:
+            sentence: the sentence.
+            code: of the notice; tells whether the audio or the engine stalls.
+        """
         self._notice = sentence
+        self._engine_fails = _ENGINE_FAILS.get(code, self._engine_fails)
 
     def set_losses(self, losses: str) -> None:
         """Set the losses, in words (`Stats.loss_text`)."""
@@ -93,14 +110,16 @@ class TerminalView:
         return Align.left(panel)
 
     def _body(self, latest: Estimate) -> list[RenderableType]:
+        state_text = STATE_TEXTS[latest.state]
+        # Only an engine that fails leaves a level in a stall.
+        if latest.state is State.STALLED and (self._engine_fails or latest.level_db > NO_LEVEL_DB):
+            state_text = ENGINE_STALLED
         head = Table.grid(expand=True)
         head.add_column()
         head.add_column(justify="right")
         head.add_row(
             Text((latest.mood or NO_MOOD).upper(), style="bold"),
-            Text.assemble(
-                (STATE_TEXTS[latest.state], STATE_STYLES[latest.state]), f"   {_clock(latest.t)}"
-            ),
+            Text.assemble((state_text, STATE_STYLES[latest.state]), f"   {_clock(latest.t)}"),
         )
         held = latest.state.repeats
         values = Table.grid(padding=(0, 2))

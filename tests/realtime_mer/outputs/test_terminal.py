@@ -42,6 +42,21 @@ def test_view_shows_estimate_losses_and_notice() -> None:
     assert "the device is gone" in text
 
 
+def test_a_stall_of_the_engine_is_not_told_as_one_of_the_audio() -> None:
+    view = TerminalView("x", hop_s=1.0, coverage=0.8)
+    view.add(replace(ESTIMATE, state=State.STALLED, level_db=-120.0))
+    for code, words in (
+        ("", "no audio arrives"),
+        ("engine_stalled", "the engine does not work"),
+        ("bad_samples", "the engine does not work"),
+        ("engine_back", "no audio arrives"),
+    ):
+        view.show_notice("a sentence", code)
+        assert f"stalled: {words}, last values" in render(view)
+    view.add(replace(ESTIMATE, state=State.STALLED, level_db=-20.0))
+    assert "the engine does not work" in render(view)
+
+
 def test_names_and_notices_are_shown_and_not_obeyed() -> None:
     view = TerminalView("[red]x[/] \x1b[2J", hop_s=1.0, coverage=0.8)
     view.show_notice("[/] \x1b]0;title\x07")
