@@ -43,6 +43,8 @@ def write_private(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(handle)  # else a power cut may leave an empty file under the new name
         Path(draft).replace(path)
     except BaseException:
         Path(draft).unlink(missing_ok=True)
