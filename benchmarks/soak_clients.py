@@ -60,7 +60,7 @@ class Watcher(threading.Thread):
                             text = socket.recv(1.0)
                         except TimeoutError:
                             continue
-                        self.stream_sake(json.loads(text, parse_constant=_no_constant))
+                        self._take(json.loads(text, parse_constant=_no_constant))
             except (OSError, WebSocketException):
                 self._stopped.wait(RECONNECT_S)
             except Exception as error:
@@ -95,9 +95,9 @@ class Watcher(threading.Thread):
             self._session, self._seq, self.stream_s = message["session"], -1, -1.0
         elif kind == "snapshot":
             for estimate in message["estimates"]:
-                self.stream_sake_estimate(estimate)
+                self._take_estimate(estimate)
         elif kind == "estimate":
-            self.stream_sake_estimate(message)
+            self._take_estimate(message)
         elif kind == "warning":
             self.notices[message["code"]] += 1
         elif kind == "error":
@@ -141,17 +141,17 @@ class Guests:
         self._stopped = threading.Event()
         self.visits = Counter[str]()
         self.faults: list[str] = []
-        self.stream_shreads = [
+        self._threads = [
             threading.Thread(target=self._come_and_go, args=(seed * 1000 + number,), daemon=True)
             for number in range(count)
         ]
-        for thread in self.stream_shreads:
+        for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
         """Let all guests go."""
         self._stopped.set()
-        for thread in self.stream_shreads:
+        for thread in self._threads:
             thread.join(TIMEOUT_S)
 
     def _come_and_go(self, seed: int) -> None:

@@ -345,7 +345,10 @@ class _Follower:
 
     def _wait_to_retry(self, error: Exception) -> None:
         """Wait before the next attempt, or raise if there is none."""
-        refused = isinstance(error, InvalidStatus) and error.response.status_code < 500
+        # 429: others of this address have sent wrong tokens; the server says so for a minute.
+        refused = isinstance(error, InvalidStatus) and (
+            error.response.status_code < 500 and error.response.status_code != 429
+        )
         sentence = self._sentence(error)
         now = time.monotonic()
         if self._lost_at is None:
@@ -368,9 +371,10 @@ class _Follower:
             text = (error.response.body or b"").decode(errors="replace").strip().splitlines()
             said = f" ({text[0][:200]})" if text else ""
             if error.response.status_code in (401, 429):
+                remedy = f"; {_GIVE_TOKEN}" if error.response.status_code == 401 else ""
                 return (
                     f"{self._shown} refused access with the HTTP status "
-                    f"{error.response.status_code}{said}; {_GIVE_TOKEN}"
+                    f"{error.response.status_code}{said}{remedy}"
                 )
             return (
                 f"{self._shown} refused the connection with the HTTP status "

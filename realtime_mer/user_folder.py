@@ -28,14 +28,16 @@ def user_folder(platform: str = sys.platform, environ: Mapping[str, str] | None 
     return base / "realtime-mer"
 
 
-def write_private(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes, *, keep: bool = False) -> None:
     """Write a file that only the user can read, under another name first.
 
     Args:
         path: the file; a missing folder is created, for the user only.
         content: any bytes.
+        keep: leave a file that is there, also one that another program makes at this moment.
 
     Raises:
+        FileExistsError: with `keep`, there is a file.
         OSError: the file cannot be written; an older one is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -45,10 +47,27 @@ def write_private(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(handle)  # else a power cut may leave an empty file under the new name
-        Path(draft).replace(path)
+        if keep:
+            _rename_new(Path(draft), path)
+        else:
+            Path(draft).replace(path)
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise
+
+
+def _rename_new(draft: Path, path: Path) -> None:
+    """Rename a file where there is none of the new name."""
+    try:
+        path.hardlink_to(draft)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if path.exists():
+            raise FileExistsError(f"{path} exists") from None
+        draft.replace(path)
+    else:
+        draft.unlink()
 
 
 def _home() -> Path:

@@ -30,6 +30,7 @@ class PageServer:
         tokens: roles by token; empty where no token is needed.
         hello: more fields of the hello.
         running: whether estimates are sent.
+        state, level_db: of the estimates.
         skew: added to the server's clock.
         auths: tokens that were sent, in order.
         received: other text messages that were received, in order.
@@ -40,6 +41,7 @@ class PageServer:
         self.tokens: dict[str, str] = {}
         self.hello: dict[str, object] = {}
         self.running = True
+        self.state, self.level_db = "tracking", -20.0
         self.skew = timedelta()
         self.auths: list[str] = []
         self.received: list[dict[str, object]] = []
@@ -103,7 +105,7 @@ class PageServer:
             "type": "estimate", "seq": self._sequence, "t": self._sequence * HOP_S,
             "utc": self._now().isoformat(), "valence": 0.25, "arousal": -0.5, "valence_low": 0,
             "valence_high": 0.5, "arousal_low": -0.75, "arousal_high": -0.25, "mood": "calm",
-            "state": "tracking", "level_db": -20.0, "latency": {"window_s": 10.0},
+            "state": self.state, "level_db": self.level_db, "latency": {"window_s": 10.0},
         }  # fmt: skip
 
     def _send_estimates(self) -> None:

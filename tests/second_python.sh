@@ -23,7 +23,7 @@ for version in 3.13 3.12; do
   if [ ! -e "$environment/.installed" ] || [ pyproject.toml -nt "$environment/.installed" ]; then
     "$python" -m venv --clear "$environment"
     "$environment/bin/python" -m pip install --quiet --editable . \
-      onnx pytest pytest-timeout pytest-xdist
+      hypothesis onnx psutil pytest pytest-timeout pytest-xdist
     touch "$environment/.installed"
   fi
   echo "fast tests on $("$environment/bin/python" --version)"

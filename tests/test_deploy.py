@@ -99,7 +99,7 @@ def test_the_image_gets_all_that_the_wheel_needs(tmp_path: Path) -> None:
 def server() -> Iterator[ServerProcess]:
     process = ServerProcess(
         "--input", "demo", "--port", "0", "--allow-origin", f"https://{NAME}",
-        "--proxy", "127.0.0.1",
+        "--proxy", "127.0.0.1", "--no-token",
     )  # fmt: skip
     yield process
     process.stop()

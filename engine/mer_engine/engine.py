@@ -153,6 +153,7 @@ def self_check(engine: Engine) -> None:
 
     Raises:
         ModelError: the values are not those that the model file expects.
+        MemoryError, OSError, RuntimeError: the backend failed, whatever the model file.
     """
     steps = 4
     frames = engine.info.check_frames(steps)
@@ -162,8 +163,8 @@ def self_check(engine: Engine) -> None:
         engine.infer(frames[:, -engine.info.frames_per_step :], silence, first.steps)
         _check_shapes(first, engine.info, steps)
         values = engine.info.values(first.probabilities, steps).mean[0]
-    except ModelError:
-        raise
+    except (ModelError, MemoryError, OSError, RuntimeError):
+        raise  # what the backend or the machine lacks; ONNX Runtime has its own types for a misfit
     except Exception as error:  # libraries raise errors of many types where sizes do not fit
         reason = (str(error).splitlines() or [repr(error)])[0][:160]
         raise ModelError(

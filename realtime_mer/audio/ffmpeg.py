@@ -162,22 +162,24 @@ class FfmpegDecoder:
             EndOfStream: the input ended regularly.
             SourceLost: ffmpeg failed; the message ends with its error.
         """
-        if len(self._undecoded) < self._pcm.frame_bytes:
-            chunk = self._pipe.read(timeout_s)
-            if chunk is None:
-                return None
-            if not chunk:
-                self._end()
-            self._undecoded += chunk
-        complete = len(self._undecoded) - len(self._undecoded) % self._pcm.frame_bytes
-        if not complete:
-            return None
-        data, self._undecoded = self._undecoded[:complete], self._undecoded[complete:]
-        samples = self._pcm.decode(data)
-        self._decoded_frames += len(samples)
-        if self._conversion is not None:
-            samples = self._conversion.convert(samples)
-        return Block(samples) if len(samples) else None
+        # None means that nothing came in all this time: a part of a sample, or a first block that
+        # the conversion keeps, is followed by another attempt.
+        while True:
+            if len(self._undecoded) < self._pcm.frame_bytes:
+                chunk = self._pipe.read(timeout_s)
+                if chunk is None:
+                    return None
+                if not chunk:
+                    self._end()
+                self._undecoded += chunk
+            complete = len(self._undecoded) - len(self._undecoded) % self._pcm.frame_bytes
+            data, self._undecoded = self._undecoded[:complete], self._undecoded[complete:]
+            samples = self._pcm.decode(data)
+            self._decoded_frames += len(samples)
+            if self._conversion is not None:
+                samples = self._conversion.convert(samples)
+            if len(samples):
+                return Block(samples)
 
     def close(self) -> None:
         """Stop ffmpeg and wait for its end; safe to call twice."""

@@ -285,7 +285,7 @@ class _ServeRun:
 
         tokens = self._server.config.tokens
         if tokens is None:
-            warning = binding_warning(self._args.host)
+            warning = binding_warning(self._args.host, proxied=bool(self._args.proxy))
             if warning is not None:
                 print(warning, file=sys.stderr)
             return
@@ -297,10 +297,19 @@ class _ServeRun:
 
     def _print_link(self) -> None:
         server = self._server
-        link = server.link(LINK_ROLE, next(iter(server.network_urls), server.url))
+        link = server.link(LINK_ROLE, self._outer_url())
         _print_if_possible(f"this link opens the page once, to watch and to send sound:\n{link}")
         if not self._args.quiet and (code := qr_code(link)) is not None:
             _print_if_possible(code)
+
+    def _outer_url(self) -> str:
+        """Return the address of the page for other devices."""
+        server = self._server
+        if server.config.proxies:
+            for origin in server.config.allowed_origins:
+                if origin.startswith("https://"):
+                    return f"{origin}/"
+        return next(iter(server.network_urls), server.url)
 
     def _replace_link(self, role: Role) -> None:
         if role is LINK_ROLE:

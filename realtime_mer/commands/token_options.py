@@ -29,8 +29,8 @@ def add_token_arguments(group: argparse._ActionsContainer) -> None:
         metavar="FILE",
         help="ask every client for a token of this file, also on this machine; a FILE.toml that "
         "does not exist is made, with a new token for each role (view, send, control); 'env' "
-        "takes the token from REALTIME_MER_TOKEN (default: where other machines can connect, "
-        "tokens.toml in the user's configuration folder)",
+        "takes the token from REALTIME_MER_TOKEN (default: where other machines can connect, also "
+        "through --proxy, tokens.toml in the user's configuration folder)",
     )
     either.add_argument(
         "--no-token",
@@ -55,7 +55,8 @@ def chosen_tokens(args: argparse.Namespace) -> Tokens | None:
         tokens_from_file,
     )
 
-    if args.no_token or (args.token is None and is_loopback(args.host)):
+    reachable = not is_loopback(args.host) or bool(args.proxy)
+    if args.no_token or (args.token is None and not reachable):
         return None
     if args.token == ENVIRONMENT:
         return tokens_from_environment()

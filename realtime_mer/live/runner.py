@@ -161,9 +161,9 @@ class LiveRunner:
         return self._thread is not None and not self._done.is_set() and self._stream.stalled
 
     @property
-    def slowed(self) -> Notice | None:
-        """The notice of the current lower rate; None at the full rate. Callable from any thread."""
-        return None if self._thread is None else self._stream.slowed
+    def standing(self) -> list[Notice]:
+        """The notices that still hold, see `LiveStream.standing`. Callable from any thread."""
+        return [] if self._thread is None else self._stream.standing
 
     @property
     def ended(self) -> bool:

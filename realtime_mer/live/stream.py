@@ -54,6 +54,7 @@ class LiveStream:
         )
         self._stalled = False
         self._slowed: Notice | None = None
+        self._engine_trouble: Notice | None = None
         self._failed_at: float | None = None  # stream time of the newest failure of an outage
         self._failed_updates = 0  # of the outage
         self._hung_s = 0.0  # for how long a call of the engine has not returned
@@ -61,9 +62,9 @@ class LiveStream:
         self._due = self._clock.monotonic() + self.stall_after_s
 
     @property
-    def slowed(self) -> Notice | None:
-        """The notice of the current lower rate; None at the full rate. Callable from any thread."""
-        return self._slowed
+    def standing(self) -> list[Notice]:
+        """The notices that still hold: of a lower rate, of the engine. Callable from any thread."""
+        return [notice for notice in (self._slowed, self._engine_trouble) if notice is not None]
 
     @property
     def due(self) -> float:
@@ -168,13 +169,12 @@ class LiveStream:
         now = self._clock.monotonic()
         if not self._hung_s:
             self._hung_due = now
-            self.hub.publish(
-                Notice(
-                    "engine_stalled",
-                    f"the backend {self.pipeline.engine.backend} has not returned from a call for "
-                    f"{waited_s:.0f} s; the last values are repeated",
-                )
+            self._engine_trouble = Notice(
+                "engine_stalled",
+                f"the backend {self.pipeline.engine.backend} has not returned from a call for "
+                f"{waited_s:.0f} s; the last values are repeated",
             )
+            self.hub.publish(self._engine_trouble)
         self._hung_s = waited_s
         if now >= self._hung_due:
             self._send(self.pipeline.repeat_last(State.STALLED))
@@ -244,23 +244,24 @@ class LiveStream:
         if failed:
             if self._failed_at is None:
                 self._failed_updates = 0
-                self.hub.publish(
-                    Notice(
-                        "engine_failed",
-                        f"{self.pipeline.failure}; the last values are repeated while it fails",
-                    )
+                self._engine_trouble = Notice(
+                    "engine_failed",
+                    f"{self.pipeline.failure}; the last values are repeated while it fails",
                 )
+                self.hub.publish(self._engine_trouble)
             self._failed_at = self.pipeline.t
             self._failed_updates += failed
         elif self._failed_at is None:
             if hung_s:
-                message = f"the engine works again, after a call of {hung_s:.0f} s"
-                self.hub.publish(Notice("engine_back", message))
+                self._tell_engine_back(f", after a call of {hung_s:.0f} s")
         elif not self.pipeline.failing and self.pipeline.t - self._failed_at >= BACK_AFTER_S:
             self._failed_at = None
             updates = "update" if self._failed_updates == 1 else "updates"
-            message = f"the engine works again; {self._failed_updates} {updates} failed"
-            self.hub.publish(Notice("engine_back", message))
+            self._tell_engine_back(f"; {self._failed_updates} {updates} failed")
+
+    def _tell_engine_back(self, details: str) -> None:
+        self._engine_trouble = None
+        self.hub.publish(Notice("engine_back", f"the engine works again{details}"))
 
     def _send(self, estimate: Estimate) -> None:
         self.stats.count_estimate(estimate.state)

@@ -156,13 +156,15 @@ class Authenticator:
             secure: whether browsers may send the cookie over TLS only.
         """
         purposes = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
-        purpose = " ".join(value for name in purposes for value in request.headers.get_all(name))
+        values = [value for name in purposes for value in request.headers.get_all(name)]
+        purpose = " ".join(values).lower()
         if request.method != "GET" or "prefetch" in purpose or "preview" in purpose:
             return _NOT_OPENED
-        if refused := self._too_many(address):
-            return refused
+        # Nobody guesses a code, so a right one counts also where others of the address guess.
         role = self._take_code(next(iter(target.query.get("code", ())), ""))
         if role is None:
+            if refused := self._too_many(address):
+                return refused
             if self._role_of_cookies(request) is not None:
                 return redirect("/")
             self._failures.add(address)

@@ -419,11 +419,11 @@ class MerServer:
         runner = self._runner
         return Channel(session, runner.hub, runner.stats, runner.info, None)
 
-    def slowed(self, channel: Channel) -> Notice | None:
-        """Return the notice of the current lower rate of a channel; None at the full rate."""
+    def standing(self, channel: Channel) -> list[Notice]:
+        """Return the notices of a channel that still hold, see `LiveStream.standing`."""
         if channel.client is not None:
-            return channel.client.stream.slowed
-        return None if self._runner is None else self._runner.slowed
+            return channel.client.stream.standing
+        return [] if self._runner is None else self._runner.standing
 
     def channel(self, session: str | None) -> Channel:
         """Return the channel of a client's session, or the server's own for any other name."""
@@ -709,9 +709,19 @@ class MerServer:
                 broadcaster.channel.hub.publish(notice)
 
 
-def binding_warning(host: str) -> str | None:
-    """Return what a server without tokens opens to other machines; None for a loopback host."""
+def binding_warning(host: str, *, proxied: bool = False) -> str | None:
+    """Return what a server without tokens opens to other machines; None if they cannot reach it.
+
+    Args:
+        host: what it binds.
+        proxied: whether a proxy passes requests on to it.
+    """
     if is_loopback(host):
+        if proxied:
+            return (
+                "no token behind the proxy: everyone whom it lets pass can watch, send audio, and "
+                "read the metrics"
+            )
         return None
     return (
         f"binding {host} without a token: every device that can reach this machine can watch, "

@@ -5,6 +5,7 @@ The server itself keeps no token, only what it takes to check one.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -158,7 +159,9 @@ def tokens_from_file(path: Path) -> Tokens:
         pass
     lines = [f'{role} = "{secrets.token_urlsafe(32)}"\n' for role in Role]
     try:
-        write_private(path, (_NEW_FILE + "".join(lines)).encode())
+        # Of several servers that start at once, one makes the file.
+        with contextlib.suppress(FileExistsError):
+            write_private(path, (_NEW_FILE + "".join(lines)).encode(), keep=True)
         return _read(path)
     except OSError as error:
         raise UserError(
@@ -200,7 +203,7 @@ def _read(path: Path) -> Tokens:
         ) from error
     try:
         table = tomllib.loads(content.decode())
-    except ValueError:
+    except (ValueError, RecursionError):
         # The reason might quote a token.
         raise UserError(f'{path} is not TOML with lines like view = "..."; {_REMEDY}') from None
     for name, token in table.items():

@@ -70,7 +70,7 @@ class ViewerHost(Protocol):
     def make_room_for_stream(self, address: str) -> bool: ...
     def hello(self, channel: Channel, role: Role) -> dict[str, object]: ...
     def authenticate(self, connection: AudioConnection, token: str) -> bool: ...
-    def slowed(self, channel: Channel) -> Notice | None: ...
+    def standing(self, channel: Channel) -> list[Notice]: ...
     def broadcast_health_if_changed(self) -> None: ...
 
 
@@ -259,10 +259,10 @@ class Viewer:
             part = broadcaster.snapshot_part(since)
             since, more = part.last_seq, part.more
             await self._send_text(part.text)
-        # The stream may have been slowed before this viewer came; that still holds.
-        slowed = self._host.slowed(channel)
-        if slowed is not None and channel.hub.ended is None:
-            self._slot.offer(slowed)
+        # What was told before this viewer came, and still holds.
+        if channel.hub.ended is None:
+            for notice in self._host.standing(channel):
+                self._slot.offer(notice)
         self._last_seq = since
         self._health_requested = True
         if channel.hub.ended is not None:

@@ -77,6 +77,42 @@ def test_notices_of_the_server_and_their_ends(visit: Open, server: PageServer) -
     wait_for_estimates(here)
 
 
+def test_a_stall_of_the_engine_is_not_told_as_one_of_the_audio(
+    visit: Open, server: PageServer
+) -> None:
+    here = visit(server.url)
+    here.wait(LIVE)
+
+    def state_becomes(expected: str) -> None:
+        here.wait("(text) => document.querySelector('#state-text').textContent === text", expected)
+
+    audio, engine = "stalled: no audio arrives", "stalled: the engine does not work"
+    server.state, server.level_db = "stalled", -120.0
+    state_becomes(audio)
+    for code, expected in (
+        ("engine_failed", engine), ("stalled", audio), ("engine_stalled", engine),
+        ("engine_back", audio),
+    ):  # fmt: skip
+        server.send({"type": "warning", "code": code, "message": f"the sentence of {code}"})
+        state_becomes(expected)
+    # A page that came later has heard no warning, but audio with a level.
+    server.level_db = -20.0
+    state_becomes(engine)
+    server.state = "tracking"
+    state_becomes("tracking")
+
+
+def test_a_server_that_starts_again_takes_its_notices_back(visit: Open, server: PageServer) -> None:
+    here = visit(server.url)
+    here.wait(LIVE)
+    server.send({"type": "warning", "code": "engine_stalled", "message": "a call hangs"})
+    here.wait("() => !document.querySelector('#notice').hidden")
+    server.close(1001, "the server stops")
+    here.page.get_by_role("button", name="try now").click()
+    here.page.locator("#notice").wait_for(state="hidden")
+    wait_for_estimates(here)
+
+
 @pytest.mark.parametrize("hours", [1, -1])
 def test_the_servers_clock_is_set(visit: Open, server: PageServer, hours: int) -> None:
     here = visit(server.url)

@@ -602,6 +602,38 @@ def test_a_server_that_came_back_with_other_tokens_is_not_asked_again(engine: En
         next(server)
 
 
+def test_a_client_waits_while_others_of_its_address_guess_tokens(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with stage_on(engine, tokens=TOKENS) as stage:
+        stage.publish(1)
+        server = realtime_mer.connect(stage.url, token=SECRET)
+        assert sequence(server, 1) == [0]
+        port = stage.running.port
+    waits = [9.0, 9.0]
+    monkeypatch.setattr(
+        authentication.FailureLimit, "wait_s", lambda *_: waits.pop() if waits else 0.0
+    )
+    with stage_on(engine, port, tokens=TOKENS) as stage, server:
+        stage.publish(1)
+        assert sequence(server, 1) == [0]
+        assert not waits
+        assert "connection_back" in [notice.code for notice in server.notices]
+
+
+def test_too_many_guesses_are_no_reason_to_give_a_token(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authentication.FailureLimit, "wait_s", lambda *_: 9.0)
+    with (
+        stage_on(engine, tokens=TOKENS) as stage,
+        pytest.raises(UserError, match=r"429.*try again in 9 s") as caught,
+        realtime_mer.connect(stage.url, token=SECRET),
+    ):
+        pass
+    assert "give its token" not in str(caught.value)
+
+
 @pytest.mark.parametrize("token", ["", "with space", "ümlaut-ümlaut", 7])
 def test_a_token_that_no_header_carries_is_refused_and_not_repeated(token: Any) -> None:
     with pytest.raises(UserError, match="text of printable ASCII") as caught:

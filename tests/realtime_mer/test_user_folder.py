@@ -52,3 +52,20 @@ def test_content_is_on_the_disk_before_it_has_its_name(
     )
     write_private(path, b"secret")
     assert seen == [(6, False)]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_is_there_is_kept_where_that_is_wanted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, links: bool
+) -> None:
+    def no_links(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    if not links:  # such as a FAT drive
+        monkeypatch.setattr(Path, "hardlink_to", no_links)
+    path = tmp_path / "tokens.toml"
+    write_private(path, b"first", keep=True)
+    with pytest.raises(FileExistsError):
+        write_private(path, b"second", keep=True)
+    assert path.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [path]

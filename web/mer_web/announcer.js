@@ -19,6 +19,7 @@ const STATES = {
   speech: "Speech, last values.",
   noise: "Noise, last values.",
   stalled: "No audio arrives, last values.",
+  engine: "The engine does not work, last values.",
 };
 
 export class Announcer {
@@ -31,6 +32,8 @@ export class Announcer {
     this._writtenAt = -Infinity;
     this._mood = "";
     this._state = "";
+    /** Whether a stall is the engine's and not that of the audio. */
+    this.engineFails = false;
     this._valence = NaN;
     this._arousal = NaN;
     /** Texts to announce as soon as possible. @type {string[]} */
@@ -58,18 +61,19 @@ export class Announcer {
       this.tick(now);
       return;
     }
-    const other = estimate.mood !== this._mood || estimate.state !== this._state;
+    const state = estimate.state === "stalled" && this.engineFails ? "engine" : estimate.state;
+    const other = estimate.mood !== this._mood || state !== this._state;
     const { valence, arousal } = shownValues(estimate);
     const moved = Math.max(Math.abs(valence - this._valence), Math.abs(arousal - this._arousal));
     if (!other && !(moved >= STEP && since >= DRIFT_MS)) return;
     this._mood = estimate.mood;
-    this._state = estimate.state;
+    this._state = state;
+    const sentence = STATES[state];
     this._valence = valence;
     this._arousal = arousal;
-    const state = STATES[estimate.state];
     const mood = estimate.mood || "no mood yet";
     const place = `${mood}, valence ${signed(valence, 1)}, arousal ${signed(arousal, 1)}.`;
-    this._write(state ? `${state} ${place}` : place, now);
+    this._write(sentence ? `${sentence} ${place}` : place, now);
   }
 
   /**

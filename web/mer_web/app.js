@@ -40,6 +40,17 @@ const RESOLVES = {
   input_back: ["input_lost"], full_rate: ["slower"], engine_back: ["engine_failed", "engine_stalled"],
 };
 
+/**
+ * Warnings that say whether a stall is the engine's or that of the audio.
+ * @type {Record<string, boolean>}
+ */
+const ENGINE_FAILS = {
+  engine_failed: true, engine_stalled: true, engine_back: false, stalled: false, input_lost: false,
+};
+
+/** The level of an estimate that heard nothing, in dB. */
+const NO_LEVEL_DB = -120;
+
 /** Errors after which the server accepts no more audio from this page. */
 const STREAM_ENDING_ERRORS = new Set(["bad_format", "too_many_sessions", "forbidden", "internal"]);
 
@@ -85,6 +96,8 @@ class App {
     this._tickedAt = -Infinity;
     /** Whether the server has announced fewer estimates. */
     this._slow = false;
+    /** Whether a stall is the engine's and not that of the audio, as far as the server has told. */
+    this._engineFails = false;
     /** When the server last said what it refuses, in milliseconds. */
     this._explainedAt = -Infinity;
     /** Where the view was paused; null while it runs. @type {{end: number, time: number}|null} */
@@ -287,6 +300,9 @@ class App {
     this.hello = hello;
     this.hop = hello.hop_s;
     this.ended = false;
+    // The server repeats after the snapshot what still holds.
+    this._engineFails = false;
+    for (const topic of ["engine_failed", "engine_stalled", "slower"]) this.notice.clear(topic);
     this.valueDisplay.coverage(hello.coverage);
     this.plane.setRange(hello.range === "raw" ? "" : rangeLine(hello));
     this.status.hello(hello);
@@ -326,6 +342,7 @@ class App {
 
   /** @param {import("./protocol.js").Notice} warning */
   _handleWarning(warning) {
+    this._engineFails = ENGINE_FAILS[warning.code] ?? this._engineFails;
     // A stall is also a state of the estimates, shown above the mood while it lasts.
     if (warning.code === "stalled") return;
     if (warning.code === "slower" || warning.code === "full_rate") this._slow = warning.code === "slower";
@@ -373,6 +390,9 @@ class App {
     this.ended = false;
     this._estimateAt = now;
     this.newest = estimate;
+    // In a stall, only an engine that fails leaves a level.
+    const engineFails = this._engineFails || estimate.level_db > NO_LEVEL_DB;
+    this.valueDisplay.engineFails = this.announcer.engineFails = engineFails;
     if (this.paused) return;
     this.plane.show(estimate, this.hop, now);
     this.valueDisplay.show(estimate, this._style.palette, now);

@@ -21,6 +21,16 @@ const STATES = {
 };
 
 /**
+ * @param {string} state of an estimate
+ * @param {boolean} engineFails whether a stall is the engine's
+ * @returns {string}
+ */
+export function stateText(state, engineFails) {
+  if (state === "stalled" && engineFails) return "stalled: the engine does not work";
+  return STATES[state] ?? clean(state, 24);
+}
+
+/**
  * @param {number} level in dB
  * @returns {number} share of the meter, 0 to 1
  */
@@ -74,6 +84,8 @@ export class ValueDisplay {
     this._labelledAt = -Infinity;
     /** @type {import("./protocol.js").Estimate|null} */
     this._pending = null;
+    /** Whether a stall is the engine's and not that of the audio. */
+    this.engineFails = false;
   }
 
   /**
@@ -101,7 +113,7 @@ export class ValueDisplay {
     setText(nodes.mood, mood);
     const title = estimate.mood ? `${mood} · realtime-mer` : "realtime-mer";
     if (document.title !== title) document.title = title;
-    setText(nodes.stateText, STATES[estimate.state] ?? clean(estimate.state, 24));
+    setText(nodes.stateText, stateText(estimate.state, this.engineFails));
     setData(nodes.state, "state", estimate.state);
     this._setFrozen(repeats(estimate.state));
     this.colour(estimate, palette);

@@ -66,3 +66,15 @@ test("an event is delayed and not lost", () => {
   announcer.tick(now);
   assert.equal(lines.at(-1)[1], "Connection lost.");
 });
+
+test("says whether a stall is that of the audio or of the engine", () => {
+  announcer.estimate(estimate({ state: "stalled" }), now);
+  now += 3000;
+  announcer.engineFails = true;
+  announcer.estimate(estimate({ state: "stalled" }), now);
+  now += 3000;
+  announcer.estimate(estimate(), now);
+  assert.deepEqual(lines.map(([, text]) => text.replace(/ calm, .*/, "")), [
+    "No audio arrives, last values.", "The engine does not work, last values.", "calm, valence +0.3, arousal −0.5.",
+  ]);
+});

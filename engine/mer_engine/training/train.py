@@ -77,9 +77,16 @@ def train(settings: TrainSettings, log: Callable[[str], None]) -> ModelInfo:
         DataError: the data are incomplete, or the checkpoint belongs to another run.
         ModelError: the model of the encoder cannot be read.
     """
-    started = time.perf_counter()
-    # Also set when a run resumes: denormal numbers are slow on CPUs.
+    # Denormal numbers are slow on processors.
     torch.set_flush_denormal(True)
+    try:
+        return _train(settings, log)
+    finally:
+        torch.set_flush_denormal(False)  # it holds for the whole thread
+
+
+def _train(settings: TrainSettings, log: Callable[[str], None]) -> ModelInfo:
+    started = time.perf_counter()
     collections = read_collections(settings.data, log)
     start, parent = load_network(settings.init or settings.encoder)
     if settings.init is not None and start.config.scores != DIMENSIONS:

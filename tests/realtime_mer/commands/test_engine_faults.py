@@ -143,6 +143,8 @@ def test_a_server_whose_engine_hangs_says_so_and_ends_on_ctrl_c(tmp_path: Path) 
             while messages[-1].get("state") != "stalled":
                 messages.append(receive(client))
             assert health(url) == 503
+            with connect(url.replace("http", "ws") + "/ws") as late:
+                assert receive_kind(late, "warning")["code"] == "engine_stalled"
         this.popen.send_signal(signal.SIGINT)
         began = time.monotonic()
         assert this.popen.wait(TIMEOUT_S) == 1

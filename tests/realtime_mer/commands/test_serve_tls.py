@@ -48,7 +48,7 @@ def test_a_self_signed_server(own_folder: Path) -> None:
             line = server.stdout.readline()
             assert line, "the server has ended"
             printed += line
-        url, *_ = re.findall(r"https://\S+", printed)
+        url = re.findall(r"realtime-mer is at (https://\S+)", printed)[0]
         (shown,) = re.findall(r"(?:[0-9A-F]{2}:){31}[0-9A-F]{2}", printed)
         trusts = ssl.create_default_context(cafile=str(authority))
         port = int(url.rstrip("/").rsplit(":", 1)[1])

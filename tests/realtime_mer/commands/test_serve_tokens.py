@@ -204,6 +204,16 @@ def test_no_token_says_what_it_opens(folder: Path) -> None:
     assert not folder.exists()
 
 
+def test_a_server_behind_a_proxy_is_reached_from_elsewhere(folder: Path) -> None:
+    options = ("--proxy", "127.0.0.1", "--input", "demo")
+    with serving(*options, XDG_CONFIG_HOME=str(folder)) as process:
+        process.line("a token is needed; the tokens are in .*")
+        assert process.http("/metrics")[0].status == 401
+    with serving(*options, "--no-token", XDG_CONFIG_HOME=str(folder)) as process:
+        assert process.http("/metrics")[0].status == 200
+        assert "no token behind the proxy: everyone whom it lets pass can" in process.stop()
+
+
 def test_a_terminal_shows_a_link_and_a_new_one_after_its_use(tmp_path: Path) -> None:
     options = ("--input", "demo", "--token", str(tmp_path / "tokens.toml"))
     with serving(*options, terminal=True) as process:
@@ -242,6 +252,18 @@ def test_the_link_of_all_addresses_is_one_that_a_phone_reaches(tmp_path: Path) -
             process.line(f"other devices find it at http://{address}:.*/")
         link = process.line(r"(http://.*/enter\?code=.*)")
         assert link.startswith(f"http://{addresses[0]}:")
+
+
+def test_the_link_behind_a_proxy_is_one_of_its_site(tmp_path: Path) -> None:
+    options = [
+        "--proxy", "127.0.0.1", "--allow-origin", "null", "--allow-origin", "https://mer.example",
+        "--token", str(tmp_path / "tokens.toml"),
+    ]  # fmt: skip
+    with serving("--input", "demo", *options, terminal=True) as process:
+        link = process.line(r"(http.*/enter\?code=.*)")
+        assert link.startswith("https://mer.example/enter?code=")
+        response, _ = process.http(link.removeprefix("https://mer.example"), Host="mer.example")
+        assert response.status == 303
 
 
 def test_open_opens_a_link_with_control(tmp_path: Path) -> None:

@@ -241,7 +241,7 @@ def test_an_interrupted_analysis_has_the_exit_code_of_the_signal(name: str, tmp_
             env=environment(),
             preexec_fn=reset_signals,
         )
-    wait_for(lambda: count(tmp_path / "rows.csv") > 0, "the first rows are written")
+    wait_for(lambda: count(tmp_path / "rows.csv") > 1, "a row follows the header")
     process.send_signal(getattr(signal, name))
     _, err = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 128 + getattr(signal, name)

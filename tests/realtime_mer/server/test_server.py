@@ -1172,6 +1172,8 @@ def test_url_of_a_server_on_all_networks(engine: Engine) -> None:
 def test_binding_warning() -> None:
     assert binding_warning("127.0.0.1") is None
     assert "without a token: every device that can reach" in (binding_warning("0.0.0.0") or "")
+    assert "behind the proxy" in (binding_warning("127.0.0.1", proxied=True) or "")
+    assert "every device" in (binding_warning("0.0.0.0", proxied=True) or "")
 
 
 def test_from_samples_to_messages(engine: Engine) -> None:

@@ -21,6 +21,7 @@ from realtime_mer.server.tokens import (
     tokens_from_environment,
     tokens_from_file,
 )
+from realtime_mer.user_folder import write_private
 
 SECRETS = {role: f"the-secret-for-{role}" for role in Role}
 modes = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such file modes")
@@ -61,6 +62,26 @@ def test_a_missing_file_is_made_and_then_read(tmp_path: Path) -> None:
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
+def test_servers_that_start_at_once_have_the_same_tokens(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "tokens.toml"
+    target = "realtime_mer.server.tokens.write_private"
+    others: list[Tokens] = []
+
+    def another_is_first(*args: Any, **options: Any) -> None:
+        monkeypatch.setattr(target, write_private)
+        others.append(tokens_from_file(path))
+        write_private(*args, **options)
+
+    monkeypatch.setattr(target, another_is_first)
+    own = tokens_from_file(path)
+    content = tomllib.loads(path.read_text(encoding="utf-8"))
+    for role in Role:
+        assert own.role_of(content[role]) is others[0].role_of(content[role]) is role
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_two_files_have_different_tokens(tmp_path: Path) -> None:
     texts = []
     for name in ("a.toml", "b.toml"):
@@ -98,6 +119,7 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> No
         ("control = 1234567890123456", "the entry 'control'"),
         ('owner = "the-secret-of-owner"', "the entry 'owner'; there may only be texts for view,"),
         ("the-secret-of-control", "is not TOML"),
+        ("secret = " + "[" * 20_000, "is not TOML"),
         ('control = "the-secret-of-con', "is not TOML"),
     ],
 )
