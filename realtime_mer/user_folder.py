@@ -45,6 +45,8 @@ def write_private(path: Path, content: bytes, *, keep: bool = False) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(handle)  # else a power cut may leave an empty file under the new name
         if keep:
             _rename_new(Path(draft), path)
         else:

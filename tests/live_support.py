@@ -199,7 +199,9 @@ class RunningServer:
         return asyncio.run_coroutine_threadsafe(inside(), self.loop).result(TIMEOUT_S)
 
     def connect(self, query: str = "", **options: Any) -> ClientConnection:
-        client: ClientConnection = connect(self.url + query, close_timeout=1.0, **options)
+        # A client that a slow test has not read for long would miss the pongs, and close.
+        options = {"close_timeout": 1.0, "ping_interval": None, **options}
+        client: ClientConnection = connect(self.url + query, **options)
         return client
 
 

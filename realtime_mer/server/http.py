@@ -222,7 +222,7 @@ class AccessPolicy:
     ) -> None:
         self._scheme = scheme
         self._origins = frozenset(allowed_origins)
-        names = {_bracketed(host).lower(), *_LOOPBACK_NAMES}
+        names = {bracketed(host).lower(), *_LOOPBACK_NAMES}
         for origin in self._origins:
             if not _ORIGIN.fullmatch(origin):
                 raise UserError(
@@ -442,5 +442,6 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _bracketed(host: str) -> str:
+def bracketed(host: str) -> str:
+    """Return a host as it is written in an address: IPv6 in brackets."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host

@@ -47,6 +47,7 @@ from realtime_mer.server.http import (
     Refusal,
     Site,
     Target,
+    bracketed,
     check_method,
     check_upgrade,
     handshake_refusal,
@@ -374,7 +375,7 @@ class MerServer:
         return self.config.host in ("", "0.0.0.0", "::")
 
     def _page_url(self, host: str) -> str:
-        return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/"
+        return f"{self._scheme}://{bracketed(host)}:{self.port}/"
 
     def link(self, role: Role, url: str) -> str:
         """Make a link that opens the page once with a role; the server must have tokens.

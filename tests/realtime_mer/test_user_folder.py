@@ -42,6 +42,18 @@ def test_only_the_user_can_read_what_is_written(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["key.pem"]
 
 
+def test_content_is_on_the_disk_before_it_has_its_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Else a power cut may leave an empty file, and the server would not start with it."""
+    path, seen = tmp_path / "tokens.toml", list[tuple[int, bool]]()
+    monkeypatch.setattr(
+        os, "fsync", lambda file: seen.append((os.fstat(file).st_size, path.exists()))
+    )
+    write_private(path, b"secret")
+    assert seen == [(6, False)]
+
+
 @pytest.mark.parametrize("links", [True, False])
 def test_a_file_that_is_there_is_kept_where_that_is_wanted(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, links: bool
