@@ -329,6 +329,7 @@ def hello(
         "backend": backend,
         **optional,
         "role": role,
+        "recording": False,
         "utc": utc,
     }
 
