@@ -18,10 +18,12 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 @pytest.fixture(scope="session", autouse=True)
 def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache folder of this run, for this process and its subprocesses."""
+    """The cache folder of this run; subprocesses have it too, and a folder for keys and tokens."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REALTIME_MER_CACHE", str(folder))
+        # Keys and tokens of tests; only Linux has a variable for them.
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         yield folder
 
 

@@ -40,6 +40,7 @@ export class Gate {
   }
 
   hide() {
+    this._field.blur();  // the browser would do it later; until then keys went into the hidden field
     this._section.hidden = true;
     this._field.value = "";
     setText(this._fault, "");
