@@ -276,7 +276,8 @@ def test_the_time_of_a_device_counts_what_a_stopped_process_did_not_hear(tmp_pat
                     codes.append(message["code"])
                 elif message["type"] == "estimate" and message["t"] > before:
                     behind_s = time.monotonic() - began - (message["t"] - before)
-            while message["type"] != "health":
+            # The backlog of the sound server may come first, the loss with the next block.
+            while message["type"] != "health" or not message["counters"]["dropped_samples"]:
+                assert time.monotonic() - began < TIMEOUT_S, "nothing is counted as lost"
                 message = receive(client)
-        assert message["counters"]["dropped_samples"] > 0
         assert codes in ([], ["stalled"])
