@@ -14,7 +14,7 @@ import contextlib
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,7 +81,6 @@ class ConnectionLimits:
         refusals: counts and logs the connections that are closed.
         clock: the time source.
         large: the memory of large messages.
-        transports: of all connections that are not closed.
         door: where the connections come in; None if the library accepts them.
     """
 
@@ -90,7 +89,6 @@ class ConnectionLimits:
     clock: Clock
     large: LargeMessages
     door: Door | None
-    transports: set[asyncio.Transport] = field(default_factory=set)
 
 
 class AudioConnection(ServerConnection):
@@ -159,13 +157,11 @@ class AudioConnection(ServerConnection):
         self.address = address_of(transport.get_extra_info("peername"))
         super().connection_made(transport)
         self.recv_messages.resume = self.resume_reading
-        self._limits.transports.add(self.transport)
         if self._limits.door is not None:
             self._limits.door.entered(self.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End: the transport is closed."""
-        self._limits.transports.discard(self.transport)
         if self._cut_off is not None:
             self._cut_off.cancel()
         self._held = b""

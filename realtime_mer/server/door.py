@@ -88,7 +88,7 @@ class Door(socket.socket):
         # closed socket stays until it is found closed, or until its descriptor has a new owner.
         self._guests: dict[str, dict[int, _Guest]] = {}
         self._addresses: dict[int, str] = {}
-        self._closed = False
+        self._shut = False
         self._retry: asyncio.TimerHandle | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -108,7 +108,7 @@ class Door(socket.socket):
         return self.listener.getsockname()
 
     def accept(self) -> tuple[socket.socket, object]:
-        while self._ready:
+        while self._ready and not self._shut:
             guest = self._ready.popleft()
             if guest.socket.fileno() >= 0:
                 guest.inside = True
@@ -117,8 +117,8 @@ class Door(socket.socket):
         raise BlockingIOError
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
+        if self.listener.fileno() >= 0:
+            self._shut = True
             self._loop.remove_reader(self.listener)
             for timer in (self._retry, self._sweeper):
                 if timer is not None:
@@ -130,6 +130,15 @@ class Door(socket.socket):
                     if guest.socket.fileno() == descriptor:
                         self._close_guest(guest)
         super().close()
+
+    async def shut(self) -> None:
+        """Pass no more connections on, before `close`.
+
+        The event loop would lose one that it has just accepted, if its server were closed before
+        there is a transport. That takes one turn of the loop.
+        """
+        self._shut = True
+        await asyncio.sleep(0)
 
     async def wait_empty(self, timeout_s: float) -> None:
         """Wait after `close` until the connections it has closed are gone."""
@@ -148,7 +157,7 @@ class Door(socket.socket):
         """A connection has a transport: its handshake begins."""
         descriptor = _descriptor(transport)
         guest = self._guests.get(self._addresses.get(descriptor, ""), {}).get(descriptor)
-        if self._closed:
+        if self._shut:
             transport.abort()
         elif guest is not None:
             guest.transport = transport
@@ -215,7 +224,7 @@ class Door(socket.socket):
             self._turns.run(guest.address, partial(self._pass_on, guest, cost_s))
 
     def _pass_on(self, guest: _Guest, cost_s: float) -> None:
-        if guest.socket.fileno() < 0 or self._closed:
+        if guest.socket.fileno() < 0 or self._shut:
             return
         self._turns.spend(guest.address, cost_s)
         if not self._ready:

@@ -8,7 +8,6 @@ LiveRunner thread -> Hub -> Broadcaster -> socket                    (one broadc
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Mapping
@@ -226,7 +225,6 @@ class MerServer:
         self._tls = None if tls is None else TlsHandshakes(tls.context, self.turns, self.refusals)
         self.fast_audio = fast_audio_limit(self.clock)
         self.door: Door | None = None
-        self._limits: ConnectionLimits | None = None
         self.peak_viewers = 0
         self._started_at = self.clock.monotonic()
         self._server: SocketServer | None = None
@@ -252,9 +250,7 @@ class MerServer:
                 turns=self.turns,
                 refusals=self.refusals,
             )
-        self._limits = limits = ConnectionLimits(
-            self.turns, self.refusals, self.clock, self.large, self.door
-        )
+        limits = ConnectionLimits(self.turns, self.refusals, self.clock, self.large, self.door)
         self._started_at = self.clock.monotonic()
         self._server = await serve(
             self._handle,
@@ -312,6 +308,8 @@ class MerServer:
             for viewer in self._viewers:
                 if viewer.backlog_bytes:
                     viewer.abort()
+            if self.door is not None:
+                await self.door.shut()
             server.close()
             if self._tls is not None:
                 self._tls.close()
@@ -324,18 +322,7 @@ class MerServer:
                 await server.wait_closed()
         if self.door is not None:
             await self.door.wait_empty(CLOSE_TIMEOUT_S)
-        await self._abort_all()
         await asyncio.to_thread(self.pool.close)
-
-    async def _abort_all(self) -> None:
-        """Leave no connection behind, whatever its client or the library still waits for."""
-        transports = set[asyncio.Transport]() if self._limits is None else self._limits.transports
-        for transport in list(transports):
-            transport.abort()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                while transports:
-                    await asyncio.sleep(0.005)
 
     async def flush(self, timeout_s: float) -> None:
         """Wait until everything published so far has been sent, at most for the timeout."""
@@ -604,7 +591,7 @@ class MerServer:
         with self.turns.work(connection.address):
             return self._respond(connection, request)
 
-    def _respond(self, connection: ServerConnection, request: Request) -> Response | None:
+    def _respond(self, connection: AudioConnection, request: Request) -> Response | None:
         target = Target.parse(request.path)
         if target is None:
             sentence = "the target of a request is a path, such as /, or a whole URL\n"
@@ -632,7 +619,6 @@ class MerServer:
                 or _check_resume(target)
             )
             if refused is None:
-                assert isinstance(connection, AudioConnection)
                 connection.role = role
                 return None
         if refused is not None:

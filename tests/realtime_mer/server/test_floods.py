@@ -5,6 +5,7 @@ Other loopback addresses, such as 127.0.0.2, stand for other machines.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import json
@@ -321,6 +322,25 @@ def test_stop_does_not_wait_for_unfinished_handshakes(
         stack.enter_context(show.raw())
         stack.enter_context(show.raw()).sendall(b"GET / HTTP/1.1\r\n")
         wait_for(lambda: show.pending() == 2, "both connections")
+
+
+def test_a_stop_leaves_no_connection_that_is_just_being_accepted(engine: Engine) -> None:
+    """The event loop would lose the socket, if its server closed before there is a transport."""
+
+    async def stop_when_one_is_ready(server: server_module.MerServer) -> list[int]:
+        door = server.door
+        assert door is not None
+        while not (ready := list(door._ready)):
+            await asyncio.sleep(0)
+        await server.stop()
+        return [guest.socket.fileno() for guest in ready]
+
+    with running_show(engine) as show, show.raw() as raw:
+        stopped = asyncio.run_coroutine_threadsafe(
+            stop_when_one_is_ready(show.server), show.running.loop
+        )
+        raw.sendall(b"GET / HTTP/1.1\r\n")
+        assert stopped.result(TIMEOUT_S) == [-1]
 
 
 def test_a_long_request_is_refused_before_it_takes_memory(show: Show) -> None:
