@@ -83,7 +83,8 @@ class EncodedPipeSource(SourceBase):
         self._closed = False
         self._has_audio = False  # since the decoder was started
         self._decoder: FfmpegDecoder
-        self._output: tuple[int, int] | None = None  # rate in Hz and channels
+        # Rate in Hz and channels, once the first writer has decided them.
+        self._output: tuple[int | None, int | None] = (None, None)
         # It stays open between the writers of a FIFO, so that none of them meets a closed end.
         self._pipe = open_pipe(stream, _CHUNK_BYTES, follow=self._loop)
         try:
@@ -146,8 +147,8 @@ class EncodedPipeSource(SourceBase):
                 label=self._name,
                 open_timeout_s=timeout_s,
                 block_s=self._block_s,
-                output_rate_hz=None if self._output is None else self._output[0],
-                output_channels=None if self._output is None else self._output[1],
+                output_rate_hz=self._output[0],
+                output_channels=self._output[1],
                 stdin=reading,
             )
         except BaseException:

@@ -112,7 +112,7 @@ class UrlSource(SourceBase):
         self._clock = SystemClock()
         # What the address was, and its sample rate in Hz and channels, when it was first opened.
         self._first: _Opened | None = None
-        self._first_format: tuple[int, int] | None = None
+        self._first_format: tuple[int | None, int | None] = (None, None)
         self._started_s = 0.0  # where the decoder started in a recording
         self._silent_s = 0.0
         self._entries_left = _MAX_ENTRIES
@@ -209,7 +209,6 @@ class UrlSource(SourceBase):
         if answer is not None and answer.playlist not in (None, Playlist.HLS):
             return self._connect_entry(answer, label, depth, deadline, resume_at_s)
         other = None if answer is None else answer.other
-        output = self._first_format
         try:
             if other is not None and other != TEXT:
                 raise UserError(other.name)
@@ -221,8 +220,8 @@ class UrlSource(SourceBase):
                     reconnect=opened.is_file,
                     start_s=resume_at_s if opened.is_recording else 0.0,
                 ),
-                output_rate_hz=None if output is None else output[0],
-                output_channels=None if output is None else output[1],
+                output_rate_hz=self._first_format[0],
+                output_channels=self._first_format[1],
                 label=label,
                 open_timeout_s=max(0.0, deadline - self._clock.monotonic()),
                 block_s=self._block_s,

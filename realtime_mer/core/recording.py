@@ -39,7 +39,7 @@ def analyze_requests(
             a table has no holes that look like values.
     """
     frames = count = 0
-    problems: list[str] = []
+    problem = ""
     for block in blocks:
         try:
             estimates = yield from pipeline.feed_requests(block)
@@ -50,10 +50,10 @@ def analyze_requests(
                     f"{name}: sample {position} is not a finite number ({error.value}); repair "
                     "the audio"
                 ) from error
-            problems = problems or [
+            problem = problem or (
                 f"{name}: sample {position} is {error.value:g}, far above the full scale of 1; "
                 "such values count as silence; repair the audio"
-            ]
+            )
             estimates = yield from pipeline.feed_requests(without_bad_samples(block))
         _check_engine(name, pipeline)
         add(estimates)
@@ -66,8 +66,8 @@ def analyze_requests(
     if not count:
         duration_s = frames / pipeline.sample_rate_hz
         raise UserError(f"{name} lasts {duration_s:.2f} s; at least half a second is needed")
-    if problems:
-        raise UserError(". ".join(problems))
+    if problem:
+        raise UserError(problem)
     return frames
 
 

@@ -58,6 +58,12 @@ def lost_after(source: UrlSource) -> SourceLost:
     return lost
 
 
+def break_off(radio: Radio, data: bytes) -> None:
+    """Let a file that is looked at and played break off in the middle, and then be gone."""
+    half = Answer(data, breaks_at=len(data) // 2, ranges=True)
+    radio.answers["/song"] = [half, half, Answer(b"off", "text/plain", 404)]
+
+
 ENDS: dict[str, Callable[[Answer], Answer]] = {
     "closed": lambda answer: answer,
     "reset": lambda answer: replace(answer, resets=True),
@@ -168,9 +174,7 @@ def test_a_station_that_changes_its_format_goes_on(radio: Radio, song: Path) -> 
 
 def test_a_file_goes_on_where_it_broke_off(radio: Radio, song: Path) -> None:
     data = song.read_bytes()
-    gone = Answer(b"off", "text/plain", 404)
-    half = Answer(data, breaks_at=len(data) // 2, ranges=True)
-    radio.answers["/song"] = [half, half, gone]
+    break_off(radio, data)
     with UrlSource(f"{radio.address}/song") as source:
         assert source.info.recorded
         first, lost = read_all(source)
@@ -197,9 +201,7 @@ def test_a_file_goes_on_where_it_broke_off(radio: Radio, song: Path) -> None:
 
 def test_a_file_that_was_replaced_is_not_played_on(radio: Radio, song: Path) -> None:
     data = song.read_bytes()
-    gone = Answer(b"off", "text/plain", 404)
-    half = Answer(data, breaks_at=len(data) // 2, ranges=True)
-    radio.answers["/song"] = [half, half, gone]
+    break_off(radio, data)
     with UrlSource(f"{radio.address}/song") as source:
         lost_after(source)
         radio.answers["/song"] = Answer(data + data, ranges=True)

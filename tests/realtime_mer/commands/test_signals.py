@@ -149,14 +149,20 @@ def test_closing_the_terminal_loses_no_row(tmp_path: Path, terminals: list[Termi
     assert recorded == list(range(len(recorded)))
 
 
+def stopped_terminal(recording: Path, terminals: list[Terminal]) -> Terminal:
+    """Start to listen and record, and stop the terminal after some rows."""
+    terminal = Terminal(LISTEN, recording.parent)
+    terminals.append(terminal)
+    wait_for(lambda: count(recording) > 5, "five rows are recorded")
+    terminal.type(CTRL_S)
+    return terminal
+
+
 def test_a_stopped_terminal_holds_up_neither_the_recording_nor_the_end(
     tmp_path: Path, terminals: list[Terminal]
 ) -> None:
-    terminal = Terminal(LISTEN, tmp_path)
-    terminals.append(terminal)
     path = tmp_path / "evening.csv"
-    wait_for(lambda: count(path) > 5, "five rows are recorded")
-    terminal.type(CTRL_S)
+    terminal = stopped_terminal(path, terminals)
     before = count(path)
     wait_for(lambda: count(path) > before + 30, "the recording goes on")
     terminal.process.terminate()
@@ -195,11 +201,8 @@ def test_a_pipe_that_nobody_reads_holds_up_neither_the_recording_nor_the_end(
 
 def test_a_second_ctrl_c_ends_at_once(tmp_path: Path, terminals: list[Terminal]) -> None:
     """The terminal is stopped, so that the first one takes its time."""
-    terminal = Terminal(LISTEN, tmp_path)
-    terminals.append(terminal)
     path = tmp_path / "evening.csv"
-    wait_for(lambda: count(path) > 5, "five rows are recorded")
-    terminal.type(CTRL_S)
+    terminal = stopped_terminal(path, terminals)
     before = count(path)
     wait_for(lambda: count(path) > before + 20, "the display waits for the terminal")
     while terminal.process.poll() is None:
