@@ -15,8 +15,8 @@ from realtime_mer.closable import Closable
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import STOPPED, End, Hub, Notice
-from realtime_mer.outputs.recording_file import RecordingFile, RowFormat
-from realtime_mer.outputs.table import FORMAT_OF_SUFFIX
+from realtime_mer.outputs.recording_file import RecordingFile
+from realtime_mer.outputs.table import FORMAT_OF_SUFFIX, RowFormat
 
 # While the file cannot be written, this much is kept in memory; then the oldest rows are dropped.
 BACKLOG_S = 600.0

@@ -8,44 +8,12 @@ import os
 import sys
 from pathlib import Path
 
-from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
 from realtime_mer.outputs.line_file import LineFile
-from realtime_mer.outputs.table import table_writer
+from realtime_mer.outputs.table import RowFormat
 
 # A header or a row has at most a few hundred bytes.
 _LINE_LIMIT = 65_536
-# How the rows of JSON Lines begin; a CSV file begins with its header.
-_FIRST_ROW = b'{"type": "estimate", "seq": '
-
-
-class RowFormat:
-    """Formats estimates as single lines, in UTF-8.
-
-    Args:
-        name: `csv` or `jsonl`.
-
-    Attributes:
-        header: the first line of a file; empty for JSON Lines.
-        beginning: how every file of this format begins.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._text = io.StringIO(newline="")
-        self._writer = table_writer(name, self._text)
-        self.header = self._take()
-        self.beginning = self.header or _FIRST_ROW
-
-    def line(self, estimate: Estimate) -> bytes:
-        """Return the row of an estimate, with its newline."""
-        self._writer.write(estimate)
-        return self._take()
-
-    def _take(self) -> bytes:
-        data = self._text.getvalue().encode("utf-8", "replace")
-        self._text.seek(0)
-        self._text.truncate()
-        return data
 
 
 class RecordingFile(LineFile):

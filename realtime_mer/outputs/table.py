@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from typing import Protocol, TextIO
 
@@ -42,6 +43,8 @@ COLUMNS = (
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 FORMATS = ("csv", "jsonl")
 FORMAT_OF_SUFFIX = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+# How the rows of JSON Lines begin; a CSV file begins with its header.
+_FIRST_ROW = b'{"type": "estimate", "seq": '
 
 
 class TableWriter(Protocol):
@@ -107,3 +110,32 @@ class JsonLinesWriter:
 def table_writer(name: str, stream: TextIO, *, with_file: bool = False) -> TableWriter:
     """Return a writer of a format (`csv` or `jsonl`)."""
     return (CsvWriter if name == "csv" else JsonLinesWriter)(stream, with_file=with_file)
+
+
+class RowFormat:
+    """Formats estimates as single lines, in UTF-8.
+
+    Args:
+        name: `csv` or `jsonl`.
+
+    Attributes:
+        header: the first line of a file; empty for JSON Lines.
+        beginning: how every file of this format begins.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._text = io.StringIO(newline="")
+        self._writer = table_writer(name, self._text)
+        self.header = self._take()
+        self.beginning = self.header or _FIRST_ROW
+
+    def line(self, estimate: Estimate) -> bytes:
+        """Return the row of an estimate, with its newline."""
+        self._writer.write(estimate)
+        return self._take()
+
+    def _take(self) -> bytes:
+        data = self._text.getvalue().encode("utf-8", "replace")
+        self._text.seek(0)
+        self._text.truncate()
+        return data

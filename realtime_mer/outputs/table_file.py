@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 from realtime_mer.closable import Closable
 from realtime_mer.core.types import Estimate
 from realtime_mer.outputs.line_file import LineFile
-from realtime_mer.outputs.table import table_writer
+from realtime_mer.outputs.table import RowFormat
 
-_BUFFER_CHARACTERS = 65_536
+_BUFFER_BYTES = 65_536
 
 
 class TableFile(Closable):
@@ -28,9 +27,8 @@ class TableFile(Closable):
     """
 
     def __init__(self, path: Path, row_format: str) -> None:
-        self._text = io.StringIO(newline="")
-        self._writer = table_writer(row_format, self._text)
-        self._header_lines = self._text.getvalue().count("\n")
+        self._format = RowFormat(row_format)
+        self._rows = bytearray(self._format.header)
         self._file = LineFile(path.open("wb", buffering=0))
         try:
             self.flush()
@@ -40,7 +38,7 @@ class TableFile(Closable):
 
     @property
     def rows(self) -> int:
-        return max(0, self._file.lines - self._header_lines)
+        return max(0, self._file.lines - bool(self._format.header))
 
     def write(self, estimate: Estimate) -> None:
         """Add a row, which reaches the file at the latest with `flush` or `close`.
@@ -48,8 +46,8 @@ class TableFile(Closable):
         Raises:
             OSError: as for `flush`.
         """
-        self._writer.write(estimate)
-        if self._text.tell() > _BUFFER_CHARACTERS:
+        self._rows += self._format.line(estimate)
+        if len(self._rows) > _BUFFER_BYTES:
             self.flush()
 
     def flush(self) -> None:
@@ -58,9 +56,7 @@ class TableFile(Closable):
         Raises:
             OSError: the disk is full or gone; the file ends after the last row that fitted.
         """
-        data = self._text.getvalue().encode("utf-8", "replace")
-        self._text.seek(0)
-        self._text.truncate()
+        data, self._rows = bytes(self._rows), bytearray()
         self._file.write(data)
 
     def close(self) -> None:
