@@ -1,10 +1,10 @@
 import dataclasses
-import tracemalloc
 
 import numpy as np
 import pytest
 import torch
 import torchaudio
+from memory_support import frontends, in_own_process
 from mer_engine.chroma import PITCH_CLASSES
 from mer_engine.frontend import FrontEnd, FrontEndConfig, features, features_of, mel_bank
 from numpy.typing import NDArray
@@ -68,17 +68,9 @@ def test_frames_of_another_excerpt_are_refused() -> None:
 
 
 def test_a_stream_needs_little_memory() -> None:
-    FrontEnd().push(SIGNAL)  # allocates what all streams share
-    tracemalloc.start()
-    try:
-        frontends = [FrontEnd() for _ in range(100)]
-        for frontend in frontends:
-            frontend.push(SIGNAL[:8000])
-        kept, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+    kept = in_own_process(frontends, 100)
     # The float32 samples of the longest window, and little more.
-    assert kept / len(frontends) < 4 * FrontEndConfig().chroma_fft_size + 2000
+    assert kept / 100 < 4 * FrontEndConfig().chroma_fft_size + 2000
 
 
 def test_forget_replaces_the_past_by_silence_and_keeps_the_frame_count() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import tracemalloc
 from pathlib import Path
 
 import pytest
+from memory_support import in_own_process, probe
 
 from realtime_mer.audio import ffmpeg_file
 
@@ -24,12 +24,8 @@ def test_a_tag_of_many_megabytes_takes_no_memory(tmp_path: Path) -> None:
     command += ["-f", "ffmetadata", "-i", str(tags), "-map", "0:a", "-map_metadata:s:a", "1:g"]
     subprocess.run([*command, "-c:a", "flac", "-f", "ogg", str(path)], check=True, timeout=60)
     assert path.stat().st_size > 20_000_000
-    tracemalloc.start()
-    try:
-        assert ffmpeg_file._probe(str(path)).problem is None
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    problem, peak = in_own_process(probe, str(path))
+    assert problem is None
     assert peak < 12e6
 
 

@@ -2,13 +2,13 @@ import os
 import shutil
 import subprocess
 import threading
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import soundfile
+from memory_support import in_own_process, read_to_end
 from support import music
 from support_audio import read_all
 
@@ -71,17 +71,7 @@ def test_every_format_is_read_as_soundfile_reads_it(
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"long.{suffix}"
     soundfile.write(path, music(20, RATE_HZ, channels=2), RATE_HZ)  # 7 MB as float32
-    with open_file(path, block_s=0.1) as source:
-        source.read(0)
-        tracemalloc.start()
-        try:
-            while True:
-                source.read(0)
-        except EndOfStream:
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-    assert peak < 500_000
+    assert in_own_process(read_to_end, path) < 500_000
 
 
 def read_frames(source: Source, count: int) -> npt.NDArray[np.float32]:

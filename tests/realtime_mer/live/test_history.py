@@ -1,8 +1,7 @@
-import tracemalloc
 from dataclasses import replace
 
-import numpy as np
 import pytest
+from memory_support import history, in_own_process
 from support import ESTIMATE, FAST_ESTIMATE
 
 from realtime_mer.core.types import Estimate, State
@@ -39,32 +38,4 @@ def test_the_oldest_are_discarded() -> None:
 
 
 def test_ten_minutes_take_little_memory() -> None:
-    rng = np.random.default_rng(0)
-
-    def estimates() -> list[Estimate]:
-        numbers = rng.standard_normal((600, 13)).tolist()
-        return [
-            replace(
-                FAST_ESTIMATE,
-                **dict(zip(("t", "valence", "arousal", "level_db"), row, strict=False)),
-                utc=f"{row[4]:24.20f}",
-                latency=replace(FAST_ESTIMATE.latency, queue_ms=row[5]),
-            )
-            for row in numbers
-        ]
-
-    def used_bytes(kept: list[object]) -> int:
-        tracemalloc.start()
-        try:
-            before, _ = tracemalloc.get_traced_memory()
-            history = History(600)
-            for estimate in estimates():
-                history.append(estimate)
-            history.latest = None
-            kept.append(history)
-            del estimate
-            return tracemalloc.get_traced_memory()[0] - before
-        finally:
-            tracemalloc.stop()
-
-    assert used_bytes([]) < 600 * 450
+    assert in_own_process(history, 600) < 600 * 450

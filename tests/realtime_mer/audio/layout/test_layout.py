@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from memory_support import in_own_process, scan_layout
 from support import music
 
 from realtime_mer.audio.layout import flac, mpeg, ogg, pcm
-from realtime_mer.audio.layout.read import read_layout
 from realtime_mer.audio.layout.types import Layout, Part, tolerance_s
 from realtime_mer.audio.layout.view import FileView
 
@@ -86,16 +85,9 @@ def test_a_few_frames_in_a_large_file_are_not_mpeg_audio() -> None:
 def test_a_long_scan_takes_constant_memory(tmp_path: Path) -> None:
     path = tmp_path / "long.mp3"
     path.write_bytes(frame() * 40_000)  # 17 MB, 17 minutes
-    peaks = []
-    for _ in range(3):  # a thread of another test may allocate meanwhile
-        tracemalloc.start()
-        try:
-            layout = read_layout(path)
-            peaks.append(tracemalloc.get_traced_memory()[1])
-        finally:
-            tracemalloc.stop()
-    assert layout.duration_s == pytest.approx(40_000 * 1152 / 44_100)
-    assert min(peaks) < 8_000_000
+    duration_s, peak = in_own_process(scan_layout, path)
+    assert duration_s == pytest.approx(40_000 * 1152 / 44_100)
+    assert peak < 8_000_000
 
 
 def test_the_length_of_flac_is_that_of_its_last_frame() -> None:
