@@ -12,7 +12,7 @@ from typing import Self
 
 from realtime_mer.closable import Closable
 from realtime_mer.core.types import Estimate
-from realtime_mer.live.hub import Item, Notice, Subscription
+from realtime_mer.live.hub import End, Item, Notice, Subscription
 
 # Windows delivers Ctrl-C only between two waits.
 POLL_S = 0.25
@@ -130,7 +130,7 @@ class EstimateStream(Closable):
                 self._estimates.append(item)
             elif isinstance(item, Notice):
                 self.notices.append(item)
-            else:
+            elif isinstance(item, End):
                 self.reason = item.reason
 
     def _over(self) -> bool:

@@ -14,12 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from realtime_mer.core.events import Event, Pulse
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import printable, printable_line
 from realtime_mer.live.history import History
 
 HISTORY_S = 600.0
 MAX_NOTICES = 16
+MAX_EVENTS = 16
 STOPPED = "stopped"  # the reason of the `End` if the program stops listening
 
 
@@ -46,25 +48,28 @@ class End:
         object.__setattr__(self, "reason", printable(self.reason))
 
 
-Item = Estimate | Notice | End
+Item = Estimate | Event | Pulse | Notice | End
 S = TypeVar("S", bound="Subscription")
 
 
 class Subscription(ABC):
-    """The items for one subscriber.
+    """The items for one subscriber. Onsets and beats come only to those that ask for them.
 
     Args:
         wake: called in the publisher's thread when the first new item arrives after `take`; it
             must return at once. A subscriber with a thread of its own uses `wait` instead.
+        pulses: whether onsets and beats are wanted.
 
     Attributes:
         lost: number of estimates that were replaced or dropped before the subscriber took them.
     """
 
-    def __init__(self, wake: Callable[[], None] | None = None) -> None:
+    def __init__(self, wake: Callable[[], None] | None = None, *, pulses: bool = False) -> None:
         self._wake = wake
+        self.pulses = pulses
         self._changed = threading.Condition()
         self._has_items = False
+        self._poked = False
         self.lost = 0
 
     def offer(self, item: Item) -> None:
@@ -90,11 +95,17 @@ class Subscription(ABC):
         return self._has_items
 
     def wait(self, timeout_s: float | None = None) -> list[Item]:
-        """Wait for items, then as `take`; empty on a timeout."""
+        """Wait for items, then as `take`; empty on a timeout and after `poke`."""
         with self._changed:
-            self._changed.wait_for(lambda: self._has_items, timeout_s)
-            self._has_items = False
+            self._changed.wait_for(lambda: self._has_items or self._poked, timeout_s)
+            self._has_items = self._poked = False
             return self._pop_all()
+
+    def poke(self) -> None:
+        """Make `wait` return at once, now or when it is called next, with what there is."""
+        with self._changed:
+            self._poked = True
+            self._changed.notify_all()
 
     @abstractmethod
     def _put(self, item: Item) -> None: ...
@@ -106,7 +117,8 @@ class Subscription(ABC):
 class LatestSlot(Subscription):
     """Keeps only the newest estimate, for displays: browser, terminal.
 
-    The newest 16 notices and the end are stored separately, so estimates never replace them.
+    The newest 16 notices, the newest 16 events and the end are stored separately, so estimates
+    never replace them.
     """
 
     def __init__(self, wake: Callable[[], None] | None = None) -> None:
@@ -114,6 +126,7 @@ class LatestSlot(Subscription):
         self._estimate: Estimate | None = None
         self._end: End | None = None
         self._notices: deque[Notice] = deque(maxlen=MAX_NOTICES)
+        self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
 
     def _put(self, item: Item) -> None:
         if isinstance(item, Estimate):
@@ -121,16 +134,20 @@ class LatestSlot(Subscription):
             self._estimate = item
         elif isinstance(item, Notice):
             self._notices.append(item)
-        else:
+        elif isinstance(item, Event):
+            self._events.append(item)
+        elif isinstance(item, End):
             self._end = item
 
     def _pop_all(self) -> list[Item]:
         items: list[Item] = list(self._notices)
         if self._estimate is not None:
             items.append(self._estimate)
+        items += self._events
         if self._end is not None:
             items.append(self._end)
         self._notices.clear()
+        self._events.clear()
         self._estimate = self._end = None
         return items
 
@@ -138,8 +155,10 @@ class LatestSlot(Subscription):
 class BoundedQueue(Subscription):
     """Keeps the newest `capacity` items in order and drops the oldest, for senders (OSC, MQTT)."""
 
-    def __init__(self, capacity: int, wake: Callable[[], None] | None = None) -> None:
-        super().__init__(wake)
+    def __init__(
+        self, capacity: int, wake: Callable[[], None] | None = None, *, pulses: bool = False
+    ) -> None:
+        super().__init__(wake, pulses=pulses)
         if capacity < 1:
             raise ValueError(f"the capacity of the queue is {capacity}; it must be at least 1")
         self._items: deque[Item] = deque(maxlen=capacity)
@@ -204,17 +223,18 @@ class Hub:
                 self._ended = item
             subscriptions = self._subscriptions
         for subscription in subscriptions:
-            subscription.offer(item)
+            if subscription.pulses or not isinstance(item, Pulse):
+                subscription.offer(item)
 
     def subscribe_latest(self, wake: Callable[[], None] | None = None) -> LatestSlot:
         """Return a subscription that keeps only the newest estimate."""
         return self._add(LatestSlot(wake))
 
     def subscribe_bounded(
-        self, capacity: int, wake: Callable[[], None] | None = None
+        self, capacity: int, wake: Callable[[], None] | None = None, *, pulses: bool = False
     ) -> BoundedQueue:
         """Return a subscription that keeps the newest `capacity` items."""
-        return self._add(BoundedQueue(capacity, wake))
+        return self._add(BoundedQueue(capacity, wake, pulses=pulses))
 
     def subscribe_lossless(self, wake: Callable[[], None] | None = None) -> LosslessQueue:
         """Return a subscription that keeps all items."""
@@ -254,6 +274,11 @@ class Hub:
         """The end of the session, None while it goes on."""
         with self._lock:
             return self._ended
+
+    @property
+    def wants_pulses(self) -> bool:
+        """Whether a subscriber wants onsets and beats, which cost time to find."""
+        return any(subscription.pulses for subscription in self._subscriptions)
 
     @property
     def subscribers(self) -> int:

@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
 from realtime_mer.clock import Clock, iso_utc
+from realtime_mer.core.events import Event
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import End, Item, LatestSlot, Notice
@@ -290,7 +291,9 @@ class Viewer:
                 await self._send_text(broadcaster.encode(item).text)
         elif isinstance(item, Notice):
             await self._send(protocol.warning(item))
-        else:
+        elif isinstance(item, Event):
+            await self._send(item.to_dict())
+        elif isinstance(item, End):
             await self._send_end(item)
 
     async def _send_end(self, ended: End) -> None:
