@@ -164,7 +164,7 @@ class Show:
             listener()
 
     def state(self, output: str = "") -> ControlState:
-        """Return what holds for an output, commands for all outputs included; "" for these alone."""
+        """Return what holds for an output; "" for what was set for all."""
         with self._lock:
             everywhere = self._states[""]
             return everywhere.merged(self._states.get(output, everywhere))

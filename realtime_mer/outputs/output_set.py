@@ -11,7 +11,7 @@ from realtime_mer.closable import Closable
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import Hub
 from realtime_mer.live.show import OutputStatus, Show
-from realtime_mer.outputs.output import Action, OutputSettings
+from realtime_mer.outputs.output import Action, Output, OutputSettings
 from realtime_mer.outputs.output_thread import OutputThread
 from realtime_mer.outputs.registry import make_output
 from realtime_mer.outputs.shaping import Shaper
@@ -46,7 +46,7 @@ class OutputSet(Closable):
             OutputThread(
                 hub,
                 output,
-                Shaper(each, hop_s=hop_s, control=partial(show.state, output.name)),
+                _shaper(each, output, hop_s, show),
                 rate_hz=each.rate_hz,
                 clock=clock,
             )
@@ -76,3 +76,7 @@ class OutputSet(Closable):
         with contextlib.ExitStack() as stack:
             for thread in self._threads:
                 stack.callback(thread.close)
+
+
+def _shaper(settings: OutputSettings, output: Output, hop_s: float, show: Show) -> Shaper:
+    return Shaper(settings, hop_s=hop_s, control=partial(show.state, output.name))
