@@ -66,4 +66,4 @@ def _encoded(linear: float) -> float:
     linear = min(1.0, max(0.0, linear))
     if linear <= 0.0031308:
         return 12.92 * linear
-    return min(1.0, 1.055 * linear ** (1.0 / 2.4) - 0.055)
+    return min(1.0, 1.055 * math.pow(linear, 1.0 / 2.4) - 0.055)
