@@ -79,7 +79,7 @@ class Shaper:
             target = (*target[:2], self._target[2], *target[3:])  # nothing measures the level
         if self._estimate is None:
             self._at_s = self._policy_at_s = now_s
-            self._place = self._target = target
+            self._start = self._place = self._target = target
             self._make_filters()
         self._place_at(now_s)
         self._start, self._target, self._begun_s = self._place, target, now_s
