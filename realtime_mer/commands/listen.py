@@ -8,6 +8,7 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from realtime_mer.commands.configured import add_configuration_arguments, configure
 from realtime_mer.commands.options import (
     add_input_arguments,
     add_pipeline_arguments,
@@ -66,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--duration", type=float, metavar="SECONDS", help="stop after this many seconds of audio"
     )
+    add_configuration_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """Keys from the top, and the places in lists, from 0: `("osc", 0, "rate_hz")`."""
 
 _TOKEN = re.compile(
@@ -17,7 +17,7 @@ _TOKEN = re.compile(
 )
 
 
-def key_lines(text: str) -> dict[Path, int]:
+def key_lines(text: str) -> dict[KeyPath, int]:
     """Return the line, from 1, in which each table, key and element of a list begins.
 
     Args:
@@ -30,7 +30,7 @@ class _Scanner:
     """Goes through the tokens of a valid document once."""
 
     def __init__(self, text: str) -> None:
-        self.lines: dict[Path, int] = {}
+        self.lines: dict[KeyPath, int] = {}
         self._tokens: list[tuple[str, int]] = []
         line, counted = 1, 0
         for match in _TOKEN.finditer(text):
@@ -39,11 +39,11 @@ class _Scanner:
             if match["comment"] is None:
                 self._tokens.append((match[0], line))
         self._at = 0
-        self._sizes: dict[Path, int] = {}  # of lists of tables
+        self._sizes: dict[KeyPath, int] = {}  # of lists of tables
         self._document()
 
     def _document(self) -> None:
-        table: Path = ()
+        table: KeyPath = ()
         while self._at < len(self._tokens):
             if self._take("\n"):
                 continue
@@ -57,9 +57,9 @@ class _Scanner:
             else:
                 self._pair(table)
 
-    def _resolved(self, keys: list[str], *, is_list: bool) -> Path:
+    def _resolved(self, keys: list[str], *, is_list: bool) -> KeyPath:
         """Return the place of a header: the newest element of each list of tables in it."""
-        path: Path = ()
+        path: KeyPath = ()
         for number, key in enumerate(keys, 1):
             path = (*path, key)
             if is_list and number == len(keys):
@@ -68,14 +68,14 @@ class _Scanner:
                 path = (*path, size - 1)
         return path
 
-    def _pair(self, table: Path) -> None:
+    def _pair(self, table: KeyPath) -> None:
         keys, line = self._keys()
         self._take("=")
         path = (*table, *keys)
         self._note(path, line)
         self._value(path)
 
-    def _value(self, path: Path) -> None:
+    def _value(self, path: KeyPath) -> None:
         if self._take("["):
             self._list(path)
         elif self._take("{"):
@@ -86,7 +86,7 @@ class _Scanner:
             while self._token() not in ("", "\n", ",", "]", "}"):
                 self._at += 1
 
-    def _list(self, path: Path) -> None:
+    def _list(self, path: KeyPath) -> None:
         place = 0
         while not self._take("]"):
             if not (self._take(",") or self._take("\n")):
@@ -106,7 +106,7 @@ class _Scanner:
             if not self._take("."):
                 return keys, line
 
-    def _note(self, path: Path, line: int) -> None:
+    def _note(self, path: KeyPath, line: int) -> None:
         for end in range(1, len(path) + 1):
             self.lines.setdefault(path[:end], line)
 

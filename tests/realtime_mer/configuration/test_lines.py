@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime_mer.configuration.lines import Path, key_lines
+from realtime_mer.configuration.lines import KeyPath, key_lines
 
 DOCUMENT = '''\
 # [not.a.table]
@@ -47,7 +47,7 @@ to = "x:1"
 '''
 
 
-def paths(value: object, path: Path = ()) -> Iterator[Path]:
+def paths(value: object, path: KeyPath = ()) -> Iterator[KeyPath]:
     if path:
         yield path
     if isinstance(value, dict):
@@ -81,7 +81,7 @@ def test_every_key_has_a_line() -> None:
         (("profile", "club", "osc", 0, "to"), 32),
     ],
 )
-def test_lines(path: Path, line: int) -> None:
+def test_lines(path: KeyPath, line: int) -> None:
     assert key_lines(DOCUMENT)[path] == line
     assert key_lines(DOCUMENT.replace("\n", "\r\n"))[path] == line
 
