@@ -79,6 +79,11 @@ def configure(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None
         options |= _checked(configuration, section, table)
     for group in parser._mutually_exclusive_groups:
         names = {action.dest for action in group._group_actions}
+        both = [name for name in options if name in names and options[name] is not False]
+        if len(both) > 1:
+            section = next(each for each in _ADD if both[1] in configuration.section(each))
+            sentence = f"[{section}] {both[1]} excludes {both[0]}; remove one of them"
+            raise configuration.error((section, both[1]), sentence)
         if any(getattr(given, name) != parser.get_default(name) for name in names):
             for name in names:
                 options.pop(name, None)

@@ -96,7 +96,7 @@ def _build(settings_class: type[T], table: object, path: KeyPath, *, depth: int)
         raise
     except UserError as error:
         # By convention the sentence begins with the name of the field.
-        name = str(error).split(maxsplit=1)[0]
+        name = str(error).split(maxsplit=1)[0].rstrip(":")
         at = (*path, name) if name in table else path
         within = _place(path, depth)
         raise SettingError(at, f"{within}.{error}" if within else str(error)) from error

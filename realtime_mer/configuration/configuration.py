@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from realtime_mer.scenes.settings import SceneSettings
 
 T = TypeVar("T")
+FileVersion = tuple[int, int, int] | None
 FILE_NAME = "realtime-mer.toml"
 SECTIONS = ("input", "estimation", "server")
 """Tables with options of the command line."""
@@ -43,6 +44,7 @@ class Configuration:
         scenes: the scene rules.
         controls: settings of what controls the show from outside, by `CONTROLS`.
         osc: the addresses of `--osc`, HOST:PORT.
+        version: of the file when it was read (`version_of`).
     """
 
     document: Document | None = None
@@ -52,6 +54,7 @@ class Configuration:
     scenes: tuple[SceneSettings, ...] = ()
     controls: dict[str, Any]
     osc: tuple[str, ...] = ()
+    version: FileVersion = None
 
     def section(self, name: str) -> dict[str, Any]:
         """Return the options of a table of `SECTIONS`, as they are in the file.
@@ -79,6 +82,15 @@ class Configuration:
             UserError: something in it is wrong.
         """
         return load(self.file, self.profile, self.osc)
+
+
+def version_of(file: Path) -> FileVersion:
+    """Return what changes with every change of a file; None for one that is not there."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def find_file() -> Path | None:
@@ -109,6 +121,7 @@ def load(file: Path | None, profile: str = "", osc: Sequence[str] = ()) -> Confi
                 f"{user_folder()}; 'realtime-mer init' writes one"
             )
         return Configuration(outputs=added, controls={}, osc=tuple(osc))
+    version = version_of(file)  # before the file is read: it may change meanwhile
     document = read_document(file, profile)
     _check_tables(document)
     outputs: list[OutputSettings] = []
@@ -132,6 +145,7 @@ def load(file: Path | None, profile: str = "", osc: Sequence[str] = ()) -> Confi
         scenes=tuple(scenes),
         controls=controls,
         osc=tuple(osc),
+        version=version,
     )
 
 
