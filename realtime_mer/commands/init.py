@@ -48,7 +48,8 @@ all those of their kind above.\
 EXAMPLE_VALUES: dict[str, dict[str, object]] = {
     "input": {"input": "USB Audio"},
     "osc": {"to": "127.0.0.1:7000"},
-    "artnet": {"to": "192.168.1.20"},
+    "artnet": {"to": "192.168.1.20", "fixtures": [{"name": "left", "kind": "rgb", "address": 1}]},
+    "sacn": {"fixtures": [{"name": "left", "kind": "rgb", "address": 1, "universe": 1}]},
     "wled": {"to": "192.168.1.30", "leds": 60},
     "mqtt": {"broker": "localhost"},
     "webhook": {"url": "http://localhost:8000/mood"},

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from realtime_mer.commands.configured import add_configuration_arguments, configure
+from realtime_mer.commands.configured import add_configuration_arguments
 from realtime_mer.commands.options import (
     add_input_arguments,
     add_pipeline_arguments,
@@ -26,6 +26,7 @@ from realtime_mer.commands.server_options import add_server_arguments
 from realtime_mer.commands.signals import on_signals
 from realtime_mer.commands.streams import StandardOutputError, discard_output, drop_late_messages
 from realtime_mer.commands.token_options import chosen_tokens, qr_code
+from realtime_mer.errors import UserError
 from realtime_mer.server.tokens import Role
 from realtime_mer.service_manager import ServiceManager
 
@@ -70,9 +71,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from realtime_mer.commands.check import check
+    from realtime_mer.commands.show import running_show
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.server.server import MerServer, ServerConfig
 
+    if args.check:
+        return check(args)
     server_config = ServerConfig(
         host=args.host,
         port=args.port,
@@ -92,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
             if source is not None:
                 stack.enter_context(source)
                 runner = LiveRunner(source, engine, config=config, speed=args.speed)
+                show = running_show(runner.hub, args.configuration, hop_s=config.hop_s)
+                stack.enter_context(show)
             server = MerServer(engine, runner, config=server_config, pipeline=config)
             asyncio.run(_ServeRun(args, server, runner, backend_line).run())
     except KeyboardInterrupt:
@@ -106,8 +113,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _tls(args: argparse.Namespace) -> ServerTls | None:
     """Load the certificate; None for plain HTTP."""
-    from realtime_mer.errors import UserError
-
     given = {"--tls-cert": args.tls_cert, "--tls-key": args.tls_key}
     missing = [option for option, value in given.items() if value is None]
     if args.tls is None and len(missing) == 2:
@@ -138,6 +143,12 @@ def _open_source(args: argparse.Namespace) -> Source | None:
         print(message, file=sys.stderr)
     kind = input_kind(spec)
     if kind is InputKind.BROWSER:
+        configuration = args.configuration
+        if configuration.outputs or configuration.scenes or configuration.controls:
+            raise UserError(
+                "outputs, scenes and controls follow the server's own input, and --input browser "
+                "has none; choose another input, or another file with --config"
+            )
         return None
     loop = args.loop or (kind is InputKind.DEMO and not args.exit_at_end)
     return open_source(spec, pcm=pcm_format(args), loop=loop)

@@ -11,6 +11,7 @@ from realtime_mer.configuration.watch import ConfigurationWatch
 from realtime_mer.errors import UserError
 from realtime_mer.live.show import Show
 from realtime_mer.outputs.output_set import OutputSet
+from realtime_mer.outputs.registry import kind_of
 from realtime_mer.scenes.runner import SceneRunner
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ def running_show(hub: Hub, configuration: Configuration, *, hop_s: float) -> Ite
             follower = _Follower(show, outputs, scenes, configuration)
             stack.enter_context(ConfigurationWatch(configuration, follower.apply, hub))
         yield show
+
+
+def writes_standard_output(configuration: Configuration) -> bool:
+    """Return whether an output needs standard output for itself."""
+    return any(kind_of(settings) == "jsonl" for settings in configuration.outputs)
 
 
 def _control(name: str, show: Show, configuration: Configuration) -> Closable:

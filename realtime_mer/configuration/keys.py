@@ -23,6 +23,7 @@ class Key:
         default: what holds without it; None where nothing is set.
         required: whether it must be there.
         text: what it means, with units and ranges; "" if its class does not say.
+        keys: those of its value, where that is a table or a list of tables.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Key:
     default: object
     required: bool
     text: str
+    keys: tuple[Key, ...] = ()
 
 
 def keys_of(settings_class: type[Any]) -> list[Key]:
@@ -45,9 +47,17 @@ def keys_of(settings_class: type[Any]) -> list[Key]:
         elif default is dataclasses.MISSING:
             default, required = None, True
         text = str(each.metadata.get("text", "")) or texts.get(each.name, "")
-        keys.append(Key(each.name, _type(hints[each.name]), default, required, text))
+        hint = hints[each.name]
+        keys.append(Key(each.name, _type(hint), default, required, text, _nested(hint)))
     inherited = {each.name for base in settings_class.__mro__[1:] for each in _fields(base)}
     return sorted(keys, key=lambda key: (not key.required, key.name in inherited))
+
+
+def _nested(annotation: Any) -> tuple[Key, ...]:
+    """Return the keys of a value that is described by a dataclass, or has such values."""
+    if dataclasses.is_dataclass(annotation):
+        return tuple(keys_of(annotation))  # type: ignore[arg-type]
+    return tuple(key for each in get_args(annotation) for key in _nested(each))
 
 
 def _fields(base: type[Any]) -> tuple[dataclasses.Field[Any], ...]:

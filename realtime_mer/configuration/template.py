@@ -24,14 +24,12 @@ class Table:
         text: what it is for.
         keys: its keys.
         examples: values of keys that have no default.
-        problem: why its keys are not known here; "" for no problem.
     """
 
     header: str
     text: str
     keys: Sequence[Key]
     examples: Mapping[str, object] = dataclasses.field(default_factory=dict)
-    problem: str = ""
 
 
 def template(introduction: str, tables: Sequence[Table]) -> str:
@@ -69,21 +67,25 @@ def _lines(table: Table) -> Iterator[str]:
     yield f"# {'-' * (WIDTH - 2)}"
     yield _comment(table.text)
     yield f"#{table.header}"
-    if table.problem:
-        yield _comment(table.problem)
     for key in table.keys:
         yield ""
         about = key.text or key.type
         if key.text and key.default is None:
             about = f"{key.text} ({key.type})"
+        if key.required:
+            about += " This key must be there."
         yield _comment(f"{key.name}: {about}")
+        for part in key.keys:
+            default = "" if part.default is None else f"; {toml_value(part.default)} without it"
+            yield _comment(f"  {part.name}: {part.text or part.type}{default}")
         value: Any = table.examples.get(key.name) if key.default is None else key.default
         if value is not None:
             yield f"#{key.name} = {toml_value(value)}"
-        if key.required:
-            yield "# This key must be there."
 
 
 def _comment(text: str) -> str:
-    paragraphs = [textwrap.wrap(line, WIDTH - 2) or [""] for line in text.splitlines()]
+    paragraphs = [
+        textwrap.wrap(line, WIDTH - 2, subsequent_indent="  " * line.startswith("  ")) or [""]
+        for line in text.splitlines()
+    ]
     return "\n".join(f"# {line}".rstrip() for lines in paragraphs for line in lines)
