@@ -44,6 +44,12 @@ MAY_IMPORT = {
         "realtime_mer.core",
         "realtime_mer.live",
     },
+    "realtime_mer.scenes": {
+        "realtime_mer",
+        "realtime_mer.core",
+        "realtime_mer.live",
+        "realtime_mer.outputs",
+    },
     "realtime_mer.bench": {
         "mer_engine",
         "mer_engine.backends",

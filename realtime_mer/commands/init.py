@@ -41,8 +41,8 @@ SECTION_TEXTS = {
 }
 PROFILE_TEXT = """\
 Profiles: other values for another place, used with --profile NAME. A profile has the same tables \
-with profile.NAME before their names. Its keys win over those above; its outputs and scenes replace \
-all those of their kind above.\
+with profile.NAME before their names. Its keys win over those above; its outputs and scenes \
+replace all those of their kind above.\
 """
 # Values that stand for keys without a default.
 EXAMPLE_VALUES: dict[str, dict[str, object]] = {
