@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from types import ModuleType
 
 from realtime_mer.errors import UserError
 from realtime_mer.outputs.output import Output, OutputSettings
+
+_PACKAGE = "realtime_mer.outputs"
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,12 @@ KINDS = {
 
 
 def settings_class(kind: str) -> type[OutputSettings]:
-    """Return the class of the settings of a kind of output."""
-    found = KINDS[kind]
-    module = importlib.import_module(f"realtime_mer.outputs.{found.module}")
-    settings: type[OutputSettings] = getattr(module, f"{found.prefix}Settings")
+    """Return the class of the settings of a kind of output.
+
+    Raises:
+        UserError: a package that it needs is not installed.
+    """
+    settings: type[OutputSettings] = getattr(_module(kind), f"{KINDS[kind].prefix}Settings")
     return settings
 
 
@@ -52,14 +57,19 @@ def make_output(settings: OutputSettings) -> Output:
     Raises:
         UserError: a package that it needs is not installed, or a setting is not usable here.
     """
-    kind = next(kind for kind in KINDS if settings_class(kind) is type(settings))
+    # Only the module of this kind is imported: others may need what is not installed.
+    module = type(settings).__module__
+    kind = next(kind for kind, found in KINDS.items() if module == f"{_PACKAGE}.{found.module}")
+    output: Output = getattr(_module(kind), f"{KINDS[kind].prefix}Output")(settings)
+    return output
+
+
+def _module(kind: str) -> ModuleType:
     found = KINDS[kind]
-    module = importlib.import_module(f"realtime_mer.outputs.{found.module}")
     try:
-        output: Output = getattr(module, f"{found.prefix}Output")(settings)
+        return importlib.import_module(f"{_PACKAGE}.{found.module}")
     except ImportError as error:
         raise UserError(
             f"the output {kind} needs the package {error.name}, which is not installed; install "
             f"it with: pip install 'realtime-mer[{found.extra}]'"
         ) from error
-    return output
