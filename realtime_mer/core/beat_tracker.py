@@ -36,6 +36,16 @@ class BeatTracker:
         self._tempo = TempoTracker(lead_frames=DELAY_FRAMES)
         self._restart(start)
 
+    def _restart(self, start: int) -> None:
+        self._start = start
+        self._fed = 0
+        self._flux.reset()
+        self._picker = OnsetPicker()
+        self._tempo.reset()
+        self._frame = 0
+        self._tempo_start = 0  # frames before those of the tempo tracker
+        self._silent_frames = SILENCE_FRAMES
+
     @property
     def bpm(self) -> float | None:
         """The tempo in beats per minute; None while it is not known."""
@@ -67,16 +77,6 @@ class BeatTracker:
             return self.feed(np.zeros(samples, dtype=np.float32))
         self._restart(self._start + self._fed + samples)
         return []
-
-    def _restart(self, start: int) -> None:
-        self._start = start
-        self._fed = 0
-        self._flux.reset()
-        self._picker = OnsetPicker()
-        self._tempo.reset()
-        self._frame: int = 0
-        self._tempo_start: int = 0  # frames before those of the tempo tracker
-        self._silent_frames: int = SILENCE_FRAMES
 
     def _pulse(self, kind: PulseKind, frame: float, strength: float) -> Pulse:
         t = self._start / self._rate_hz + (frame - DELAY_FRAMES) / FRAMES_PER_SECOND
