@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
@@ -170,7 +171,8 @@ class Patch:
         data = {universe: bytearray(UNIVERSE_CHANNELS) for universe in self._universes}
         for name, fixture in self._fixtures.items():
             dimmer = held.dimmers.get(name, frame.dimmer)
-            values = _fixture_bytes(fixture, held.colors.get(name, frame.color), dimmer)
+            color = held.colors.get(name, frame.color)
+            values = _channel_bytes(fixture.layout, color, dimmer)
             data[fixture.universe][fixture.address - 1 : fixture.last] = values
         for (universe, channel), value in held.raw.items():
             data[universe][channel - 1] = value
@@ -271,9 +273,9 @@ def _check_channel(channel: str, fixture: str) -> None:
         )
 
 
-def _fixture_bytes(fixture: Fixture, color: _Color, dimmer: float) -> bytes:
+@functools.lru_cache(maxsize=64)  # many fixtures of a frame are alike
+def _channel_bytes(layout: tuple[str, ...], color: _Color, dimmer: float) -> bytes:
     """Return what the channels of a fixture get."""
-    layout = fixture.layout
     scale = 1.0 if "dimmer" in layout else dimmer
     white = min(color) if "white" in layout else 0.0
     red, green, blue = ((part - white) * scale for part in color)
