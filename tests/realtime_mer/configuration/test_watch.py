@@ -56,7 +56,7 @@ def test_changes_are_applied_and_told(tmp_path: Path) -> None:
         assert found.applied[-1].outputs[0] == load(found.file).outputs[0]
         # As many editors save: another file with the old name.
         draft = tmp_path / "draft"
-        draft.write_text('[[jsonl]]\n[server]\nport = 6\n[control.osc]\nport = 7\n')
+        draft.write_text("[[jsonl]]\n[server]\nport = 6\n[control.osc]\nport = 7\n")
         draft.replace(found.file)
         assert found.notice()[1].endswith(": 1 outputs; [server] port needs a restart")
         assert found.applied[-1].outputs[0].rate_hz == 1.0
