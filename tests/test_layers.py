@@ -42,6 +42,7 @@ MAY_IMPORT = {
         "mer_engine",
         "realtime_mer",
         "realtime_mer.core",
+        "realtime_mer.audio",
         "realtime_mer.live",
     },
     "realtime_mer.scenes": {
