@@ -23,6 +23,7 @@ from realtime_mer.commands.streams import (
 COMMANDS = (
     "serve",
     "listen",
+    "init",
     "analyze",
     "devices",
     "doctor",
@@ -82,6 +83,8 @@ class _LazyCommands(argparse._SubParsersAction):  # type: ignore[type-arg]
             child.description = command.DESCRIPTION
             child.epilog = f"examples:\n{command.EXAMPLES}" if command.EXAMPLES else None
             command.add_arguments(child)
+            if hasattr(command, "configure"):  # what a configuration file says
+                command.configure(child, values[1:])
         super().__call__(parser, namespace, values, option_string)
 
 
@@ -89,6 +92,7 @@ class _LazyCommands(argparse._SubParsersAction):  # type: ignore[type-arg]
 HELP = {
     "serve": "listen and show the emotion in the browser",
     "listen": "listen and show the emotion in the terminal",
+    "init": "write a commented configuration file",
     "analyze": "run files through the same pipeline, as fast as possible",
     "devices": "list the audio inputs",
     "doctor": "check this machine and report what is wrong",
