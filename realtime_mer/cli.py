@@ -85,8 +85,8 @@ class _LazyCommands(argparse._SubParsersAction):  # type: ignore[type-arg]
             child.description = command.DESCRIPTION
             child.epilog = f"examples:\n{command.EXAMPLES}" if command.EXAMPLES else None
             command.add_arguments(child)
-            if hasattr(command, "configure"):  # what a configuration file says
-                command.configure(child, values[1:])
+            if (configure := child.get_default("configure")) is not None:
+                configure(child, values[1:])
         super().__call__(parser, namespace, values, option_string)
 
 

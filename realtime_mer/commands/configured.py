@@ -24,6 +24,7 @@ _ADD: dict[str, Callable[[argparse.ArgumentParser], None]] = {
 
 def add_configuration_arguments(parser: argparse.ArgumentParser, *, check: bool = True) -> None:
     """Add `--config`, `--profile`, `--osc` and, if wanted, `--check`."""
+    parser.set_defaults(configure=configure)  # is called before the command line is parsed
     group = parser.add_argument_group("configuration")
     group.add_argument(
         "--config",

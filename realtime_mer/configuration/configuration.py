@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from realtime_mer.configuration.document import PROFILE, Document, read_document
 from realtime_mer.configuration.lines import KeyPath
 from realtime_mer.errors import UserError
 from realtime_mer.outputs.output import OutputSettings
-from realtime_mer.outputs.registry import KINDS, import_module, settings_class
+from realtime_mer.outputs.registry import KINDS, needing, settings_class
 from realtime_mer.user_folder import user_folder
 
 if TYPE_CHECKING:
@@ -215,7 +216,10 @@ def control_class(name: str) -> type[Any]:
         UserError: a package that it needs is not installed.
     """
     module, settings, extra = CONTROLS[name]
-    found: type[Any] = getattr(import_module(module, f"[{CONTROL}.{name}]", extra), settings)
+    with needing(f"[{CONTROL}.{name}]", extra):
+        found: type[Any] = getattr(
+            importlib.import_module(f"realtime_mer.outputs.{module}"), settings
+        )
     return found
 
 

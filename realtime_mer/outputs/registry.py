@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
 
 from realtime_mer.errors import UserError
 from realtime_mer.installation import install_command
@@ -40,19 +41,19 @@ KINDS = {
 }
 
 
-def import_module(module: str, what: str, extra: str) -> ModuleType:
-    """Import a module of this package that may need an optional one.
+@contextmanager
+def needing(what: str, extra: str) -> Iterator[None]:
+    """Say how to install the optional packages that an import in the `with` block needs.
 
     Args:
-        module: its name in `realtime_mer.outputs`.
-        what: needs it, such as `the output midi`.
-        extra: the optional dependencies that it needs.
+        what: needs them, such as `the output midi`.
+        extra: the optional dependencies.
 
     Raises:
         UserError: a package is not installed.
     """
     try:
-        return importlib.import_module(f"realtime_mer.outputs.{module}")
+        yield
     except ImportError as error:
         raise UserError(
             f"{what} needs the package {error.name}, which is not installed; install it with: "
@@ -67,7 +68,8 @@ def settings_class(kind: str) -> type[OutputSettings]:
         UserError: a package that the kind needs is not installed.
     """
     found = KINDS[kind]
-    module = import_module(found.module, f"the output {kind}", found.extra)
+    with needing(f"the output {kind}", found.extra):
+        module = importlib.import_module(f"realtime_mer.outputs.{found.module}")
     settings: type[OutputSettings] = getattr(module, f"{found.prefix}Settings")
     return settings
 
@@ -86,6 +88,7 @@ def make_output(settings: OutputSettings) -> Output:
     """
     kind = kind_of(settings)
     found = KINDS[kind]
-    module = import_module(found.module, f"the output {kind}", found.extra)
-    output: Output = getattr(module, f"{found.prefix}Output")(settings)
+    with needing(f"the output {kind}", found.extra):
+        module = importlib.import_module(f"realtime_mer.outputs.{found.module}")
+        output: Output = getattr(module, f"{found.prefix}Output")(settings)
     return output
