@@ -157,15 +157,13 @@ class Condition:
         return Finding(True, "holds", ", ".join(texts))
 
     def _findings(self, moment: Moment, margin: float) -> Iterable[Finding]:
-        event = moment.event
-        if self.events:
-            found = event is not None and event.kind in self.events
-            kinds = " or ".join(self.events)
-            yield Finding(
-                found, "event", f"{event.kind} now" if event and found else f"no {kinds} now"
-            )
-        if event is not None and self.strength is not None:
-            yield _compared("strength", event.strength, self.strength)
+        event = moment.event if moment.event and moment.event.kind in self.events else None
+        if event is not None:
+            yield Finding(True, "event", f"{event.kind} now")
+            if self.strength is not None:
+                yield _compared("strength", event.strength, self.strength)
+        elif self.events:
+            yield Finding(False, "event", f"no {' or '.join(self.events)} now")
         if self.states:
             yield _one_of("state", moment.state, self.states)
         if self.moods:

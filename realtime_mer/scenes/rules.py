@@ -13,7 +13,7 @@ from realtime_mer.scenes.conditions import Finding, Moment, Watch
 from realtime_mer.scenes.settings import SceneSettings
 
 _TOLERANCE_S = 1e-6
-_BY_HAND = Finding(False, "by hand", "it is started by hand")
+_BY_HAND = Finding(False, "by hand", "started by hand only")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,8 @@ class SceneRules:
             if finding.holds:
                 return Finding(True, "active", f"active: {finding.text}")
             left_s = self._dwell_left_s(scene)
-            return Finding(True, "dwell", f"active: {left_s:.0f} s of its dwell are left")
+            text = f"active for another {left_s:.0f} s (dwell): {finding.text}"
+            return Finding(True, f"dwell {finding.key}", text)
         if not finding.holds:
             return finding
         left_s = scene.cooldown_left_s(self._t)

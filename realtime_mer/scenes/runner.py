@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from realtime_mer.clock import Clock, SystemClock
 from realtime_mer.closable import Closable
 from realtime_mer.core.events import Event
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
+from realtime_mer.installation import install_command
 from realtime_mer.live.hub import Hub
 from realtime_mer.live.show import ControlCommand, Show
-from realtime_mer.live.tempo_clock import TempoClock
+from realtime_mer.live.tempo_clock import BeatClock, TempoClock
 from realtime_mer.outputs.output import Action
 from realtime_mer.scenes.rules import SceneChange, SceneRules
-from realtime_mer.scenes.settings import ActionKey, SceneSettings
+from realtime_mer.scenes.settings import ActionKey, ClockKind, SceneSettings, clocks_needed
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +28,12 @@ CLOSE_TIMEOUT_S = 2.0
 KEYS: tuple[ActionKey, ...] = ("do", "at_end")
 
 Act = Callable[[str, Action], None]
+
+
+class ClosableClock(TempoClock, Protocol):
+    """A source of beats that works until it is closed."""
+
+    def close(self) -> None: ...
 
 
 class SceneRunner(Closable):
@@ -39,12 +47,13 @@ class SceneRunner(Closable):
         scenes: their settings.
         act: lets an output act, by its name or kind (`OutputSet.act`).
         show: gets the controls of scenes, and starts scenes by hand through this object.
-        clocks: that of the music's beats ("beat") and that of Ableton Link ("link"), as far as
-            scenes need them (`clocks_needed`).
+        make_clock: returns a new clock of beats, of the music or of Ableton Link; it is made when
+            a scene first needs it. None for `BeatClock` and `LinkClock`.
         clock: the time source.
 
     Raises:
-        UserError: two scenes have the same name, or a scene names an output that is not there.
+        UserError: two scenes have the same name, a scene names an output that is not there, or the
+            package for Ableton Link is not installed.
     """
 
     def __init__(
@@ -54,15 +63,17 @@ class SceneRunner(Closable):
         *,
         act: Act,
         show: Show,
-        clocks: Mapping[str, TempoClock] | None = None,
+        make_clock: Callable[[ClockKind], ClosableClock] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._hub = hub
         self._act = act
         self._show = show
-        self._clocks = clocks or {}
         self._clock = clock or SystemClock()
+        self._make_clock = make_clock or self._new_clock
+        self._clocks: dict[ClockKind, ClosableClock] = {}
         self._rules = self._checked(scenes)
+        self._clocks = self._clocks_for(scenes)
         self._lock = threading.Lock()  # of `_rules` and of the start that waits
         self._waiting: SceneSettings | None = None
         self._due_s = 0.0
@@ -109,6 +120,10 @@ class SceneRunner(Closable):
             UserError: as for the constructor; then nothing changes.
         """
         rules = self._checked(scenes)
+        clocks, before = self._clocks_for(scenes), self._clocks
+        self._clocks = clocks
+        for kind in before.keys() - clocks.keys():
+            before[kind].close()
         with self._lock:
             rules.continue_from(self._rules)
             self._rules = rules
@@ -121,6 +136,29 @@ class SceneRunner(Closable):
         self._closing.set()
         self._subscription.poke()
         self._thread.join(CLOSE_TIMEOUT_S)
+        for clock in self._clocks.values():
+            clock.close()
+
+    def _clocks_for(self, scenes: Sequence[SceneSettings]) -> dict[ClockKind, ClosableClock]:
+        """Return the clocks that scenes need, those of now and new ones."""
+        needed = clocks_needed(scenes)
+        clocks = {kind: clock for kind, clock in self._clocks.items() if kind in needed}
+        # That of Link comes first, because its package may be missing.
+        for kind in sorted(needed - clocks.keys(), reverse=True):
+            clocks[kind] = self._make_clock(kind)
+        return clocks
+
+    def _new_clock(self, kind: ClockKind) -> ClosableClock:
+        if kind == "beat":
+            return BeatClock(self._hub, clock=self._clock)
+        try:
+            from realtime_mer.live.link_clock import LinkClock
+        except ImportError as error:
+            raise UserError(
+                f'quantise "link" needs the package {error.name}, which is not installed; install '
+                f"it with: {install_command('link')}"
+            ) from error
+        return LinkClock(clock=self._clock)
 
     def _checked(self, scenes: Sequence[SceneSettings]) -> SceneRules:
         """Return the rules of scenes whose outputs exist."""

@@ -50,7 +50,7 @@ def test_a_scene_stays_for_its_dwell_and_returns_after_its_cooldown() -> None:
     moods = ["calm", "sad", "sad", "sad", "calm", "calm", "calm", "calm"]
     items = [estimate(float(t), mood) for t, mood in enumerate(moods)]
     assert run(rules, items[:3]) == ["0 calm starts: mood is calm"]
-    assert rules.findings["calm"].text == "active: 1 s of its dwell are left"
+    assert rules.findings["calm"].text == "active for another 1 s (dwell): mood is sad, not calm"
     assert run(rules, items[3:6]) == ["3 calm ends: mood is sad, not calm"]
     assert rules.findings["calm"].text == "2 s of its 4 s cooldown are left"
     assert run(rules, items[6:]) == ["7 calm starts: mood is calm"]
@@ -113,7 +113,7 @@ def test_a_start_by_hand_needs_nothing() -> None:
         "2 strobe ends: its dwell is over",
         "2 calm starts: mood is calm",
     ]
-    assert rules.findings["strobe"].text == "it is started by hand"
+    assert rules.findings["strobe"].text == "started by hand only"
     with pytest.raises(UserError, match="there is no scene 'strobo'; there are: calm, strobe"):
         rules.start("strobo")
 
