@@ -8,6 +8,7 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from realtime_mer.commands.configured import add_configuration_arguments
 from realtime_mer.commands.options import (
     add_input_arguments,
     add_pipeline_arguments,
@@ -66,16 +67,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--duration", type=float, metavar="SECONDS", help="stop after this many seconds of audio"
     )
+    add_configuration_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from realtime_mer.audio.local_path import local_path
     from realtime_mer.audio.open_input import open_source
+    from realtime_mer.commands.check import check
+    from realtime_mer.commands.show import running_show, writes_standard_output
     from realtime_mer.live.hub import STOPPED
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.live.stats import NOTHING_LOST
     from realtime_mer.outputs.recorder import Recorder
 
+    if args.check:
+        return check(args)
+    taken = writes_standard_output(args.configuration)
+    if taken and args.format is not None:
+        raise UserError(
+            f"--format {args.format} and [[jsonl]] both write standard output; leave out one of "
+            "them"
+        )
     if args.duration is not None and not args.duration > 0:
         raise UserError(f"the duration is {args.duration} s; it must be above 0")
     config = pipeline_config(args)
@@ -92,10 +104,14 @@ def run(args: argparse.Namespace) -> int:
             recorder = stack.enter_context(Recorder(runner.hub, path, hop_s=config.hop_s))
             if recorder.remark:
                 _announce(recorder.remark)
+        stack.enter_context(running_show(runner.hub, args.configuration, hop_s=config.hop_s))
         _announce(backend_line)
         # Lines show every estimate; the display shows only the newest.
-        use_display = args.format is None and sys.stdout.isatty()
-        subscription, draw = _display(runner, stack) if use_display else _lines(runner, args.format)
+        use_display = args.format is None and not taken and sys.stdout.isatty()
+        if use_display:
+            subscription, draw = _display(runner, stack)
+        else:
+            subscription, draw = _lines(runner, args.format, only_notices=taken)
         show = _Show(subscription, draw, recorder)
         try:
             stack.enter_context(runner)
@@ -172,9 +188,12 @@ def _follow(show: _Show, recorder: Recorder | None, duration_s: float | None) ->
 
 
 def _lines(
-    runner: LiveRunner, row_format: str | None
+    runner: LiveRunner, row_format: str | None, *, only_notices: bool
 ) -> tuple[Subscription, Callable[[list[Item]], None]]:
-    """Return a subscription to every estimate, and a function that prints a line for each."""
+    """Return a subscription to every estimate, and a function that prints a line for each.
+
+    With `only_notices` it leaves standard output alone.
+    """
     from realtime_mer.core.types import Estimate
     from realtime_mer.live.hub import Notice
     from realtime_mer.outputs.table import table_writer
@@ -187,6 +206,8 @@ def _lines(
         for item in items:
             if isinstance(item, Notice):
                 _announce(item.message)
+        if only_notices:
+            return
         if writer is None and row_format is not None:
             writer = table_writer(row_format, sys.stdout)  # prints the header
         for item in items:

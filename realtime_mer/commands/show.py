@@ -1,0 +1,163 @@
+"""What `serve`, `listen` and `replay` run beside the music: outputs, scenes, controls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from realtime_mer.configuration.configuration import Configuration, control_class
+from realtime_mer.configuration.watch import ConfigurationWatch
+from realtime_mer.errors import UserError
+from realtime_mer.live.show import Show
+from realtime_mer.outputs.output_set import OutputSet
+from realtime_mer.outputs.registry import kind_of, needing
+from realtime_mer.scenes.runner import SceneRunner
+from realtime_mer.scenes.settings import clocks_needed
+
+if TYPE_CHECKING:
+    from realtime_mer.closable import Closable
+    from realtime_mer.live.hub import Hub
+    from realtime_mer.live.link_clock import LinkClock
+    from realtime_mer.live.tempo_clock import BeatClock
+    from realtime_mer.scenes.settings import SceneSettings
+
+    _Clocks = dict[str, BeatClock | LinkClock]
+
+
+@contextmanager
+def running_show(hub: Hub, configuration: Configuration, *, hop_s: float) -> Iterator[Show]:
+    """Run the outputs, scenes and controls of a session until the `with` block ends.
+
+    While it runs, the outputs and scenes follow the configuration file.
+
+    Args:
+        hub: of the session; its source starts later.
+        configuration: what to run.
+        hop_s: seconds between estimates.
+
+    Raises:
+        UserError: an output, a scene or a control cannot be used here.
+    """
+    show = Show()
+    with ExitStack() as stack:
+        outputs = OutputSet(hub, configuration.outputs, hop_s=hop_s, show=show)
+        stack.enter_context(outputs)
+        scenes = _Scenes(hub, outputs, show)
+        stack.callback(scenes.close)
+        scenes.change(configuration.scenes)
+        for name in configuration.controls:
+            stack.enter_context(_control(name, show, configuration))
+        if configuration.file is not None:
+            follower = _Follower(show, outputs, scenes, configuration)
+            stack.enter_context(ConfigurationWatch(configuration, follower.apply, hub))
+        yield show
+
+
+def writes_standard_output(configuration: Configuration) -> bool:
+    """Return whether an output needs standard output for itself."""
+    return any(kind_of(settings) == "jsonl" for settings in configuration.outputs)
+
+
+def _control(name: str, show: Show, configuration: Configuration) -> Closable:
+    control_class(name)  # says which package is missing
+    if name == "osc":
+        from realtime_mer.outputs.osc_control import OscControl
+
+        return OscControl(show, configuration.controls[name])
+    from realtime_mer.outputs.midi_control import MidiControl
+
+    return MidiControl(show, configuration.controls[name])
+
+
+class _Scenes:
+    """The scenes of a running show, and the clocks that they wait for."""
+
+    def __init__(self, hub: Hub, outputs: OutputSet, show: Show) -> None:
+        self._hub, self._outputs, self._show = hub, outputs, show
+        self._runner: SceneRunner | None = None
+        self._clocks: _Clocks = {}
+
+    def change(self, scenes: Sequence[SceneSettings]) -> None:
+        """Go on with these scenes.
+
+        Raises:
+            UserError: they cannot be used here; nothing has changed.
+        """
+        needed = clocks_needed(scenes)
+        if self._runner is not None and needed == self._clocks.keys():
+            self._runner.replace(scenes)
+            return
+        # Beats cost time, so there is no clock that no scene waits for.
+        clocks: _Clocks = {
+            name: self._clocks.get(name) or _clock(name, self._hub) for name in needed
+        }
+        try:
+            runner = SceneRunner(
+                self._hub, scenes, act=self._outputs.act, show=self._show, clocks=clocks
+            )
+        except UserError:
+            self._close_clocks(keep=self._clocks, of=clocks)
+            raise
+        if self._runner is not None:
+            self._runner.close()
+        self._close_clocks(keep=clocks, of=self._clocks)
+        self._runner, self._clocks = runner, clocks
+
+    def close(self) -> None:
+        """Stop all scenes."""
+        if self._runner is not None:
+            self._runner.close()
+        self._close_clocks(keep={}, of=self._clocks)
+
+    @staticmethod
+    def _close_clocks(*, keep: _Clocks, of: _Clocks) -> None:
+        for name, clock in of.items():
+            if name not in keep:
+                clock.close()
+
+
+def _clock(name: str, hub: Hub) -> BeatClock | LinkClock:
+    if name == "beat":
+        from realtime_mer.live.tempo_clock import BeatClock
+
+        return BeatClock(hub)
+    with needing('a scene with quantise = "link"', "link"):
+        from realtime_mer.live.link_clock import LinkClock
+    return LinkClock()
+
+
+class _Follower:
+    """Lets the outputs and scenes of a running show follow the configuration."""
+
+    def __init__(
+        self, show: Show, outputs: OutputSet, scenes: _Scenes, configuration: Configuration
+    ) -> None:
+        self._show = show
+        self._outputs = outputs
+        self._scenes = scenes
+        self._now = configuration
+
+    def apply(self, new: Configuration) -> list[str]:
+        """Make a configuration hold; return what has changed, in words.
+
+        Raises:
+            UserError: it cannot hold; nothing has changed.
+        """
+        old = self._now
+        told = []
+        if new.outputs != old.outputs:
+            self._outputs.replace(new.outputs)
+            names = [status.name for status in self._show.statuses()]
+            told.append(f"the outputs are {', '.join(names) or 'none'}")
+        if new.scenes != old.scenes or new.outputs != old.outputs:
+            try:
+                self._scenes.change(new.scenes)  # they name outputs
+            except UserError:
+                self._outputs.replace(old.outputs)
+                raise
+        if new.scenes != old.scenes:
+            names = [scene.name for scene in new.scenes]
+            told.append(f"the scenes are {', '.join(names) or 'none'}")
+        self._now = new
+        return told
