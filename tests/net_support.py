@@ -1,6 +1,8 @@
-"""A frame and an event for tests of outputs."""
+"""A frame, an event and a port for tests of outputs."""
 
 from __future__ import annotations
+
+import socket
 
 from realtime_mer.core.events import Event, EventKind
 from realtime_mer.core.types import State
@@ -27,3 +29,9 @@ EVENT = Event(
     strength=0.75,
     mood="calm",
 )
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback that nothing uses."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])

@@ -42,6 +42,7 @@ MAY_IMPORT = {
         "mer_engine",
         "realtime_mer",
         "realtime_mer.core",
+        "realtime_mer.audio",
         "realtime_mer.live",
     },
     "realtime_mer.scenes": {
@@ -49,6 +50,12 @@ MAY_IMPORT = {
         "realtime_mer.core",
         "realtime_mer.live",
         "realtime_mer.outputs",
+    },
+    "realtime_mer.configuration": {
+        "realtime_mer",
+        "realtime_mer.live",
+        "realtime_mer.outputs",
+        "realtime_mer.scenes",
     },
     "realtime_mer.bench": {
         "mer_engine",

@@ -66,12 +66,13 @@ def read_document(file: Path, profile: str) -> Document:
         data = tomllib.loads(text)
         lines = key_lines(text)
     except tomllib.TOMLDecodeError as error:
-        message = str(error)
-        position = _POSITION.search(message)
-        where = f" line {position[1]}" if position and position[1] else ""
-        sentence = _POSITION.sub(" at the end of the file" if not where else "", message)
-        sentence = sentence[:1].lower() + sentence[1:]
-        raise UserError(f"{label}{where}: this is not valid TOML: {sentence}") from error
+        sentence = _POSITION.sub("", str(error))
+        position = _POSITION.search(str(error))
+        last = text.rstrip().count("\n") + 1
+        where = position[1] if position and position[1] else last
+        raise UserError(
+            f"{label} line {where}: this is not valid TOML: {sentence[:1].lower()}{sentence[1:]}"
+        ) from error
     except (ValueError, RecursionError) as error:  # a number of 5000 digits, 5000 brackets
         raise UserError(f"{label} is not valid TOML: {error}") from error
     return _with_profile(label, data, lines, profile)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
@@ -54,15 +55,15 @@ class Fixture:
 
     def __post_init__(self) -> None:
         if (self.kind is None) == (not self.channels):
-            raise UserError(f"kind or channels: {self.name} needs one of them")
+            raise UserError(f"kind or channels are needed for {self.name}, and not both")
         if self.kind is not None and self.kind not in KINDS:
             raise UserError(f"kind is {self.kind!r}; it must be one of {', '.join(KINDS)}")
         for channel in self.channels:
             _check_channel(channel, self.name)
         if "white" in self.layout and not set(COLORS) <= set(self.layout):
             raise UserError(
-                f"channels: white of {self.name} needs red, green and blue; a lamp that is only "
-                "white has a dimmer"
+                f"channels has white for {self.name}, which needs red, green and blue; a lamp that "
+                "is only white has a dimmer"
             )
         if not 1 <= self.address <= UNIVERSE_CHANNELS:
             raise UserError(
@@ -105,19 +106,21 @@ class DmxSettings(OutputSettings):
         if not MIN_RATE_HZ <= self.rate_hz <= 44.0:
             raise UserError(f"rate_hz is {self.rate_hz:g}; for lamps it must lie between 2 and 44")
         if not self.fixtures:
-            raise UserError("fixtures: there is none; name at least one lamp")
+            raise UserError("fixtures has no lamp; name at least one")
         named: dict[str, Fixture] = {}
         taken: dict[tuple[int, int], str] = {}
         for each in self.fixtures:
             if each.name in named:
-                raise UserError(f"fixtures: two are called {each.name}; their names must differ")
+                raise UserError(
+                    f"fixtures has two lamps called {each.name}; their names must differ"
+                )
             named[each.name] = each
             for channel in range(each.address, each.last + 1):
                 other = taken.setdefault((each.universe, channel), each.name)
                 if other != each.name:
                     raise UserError(
-                        f"fixtures: {each.name} ({each.address} to {each.last}) overlaps {other} "
-                        f"({named[other].address} to {named[other].last}) in universe "
+                        f"fixtures overlap: {each.name} ({each.address} to {each.last}) and "
+                        f"{other} ({named[other].address} to {named[other].last}) in universe "
                         f"{each.universe}"
                     )
 
@@ -168,7 +171,8 @@ class Patch:
         data = {universe: bytearray(UNIVERSE_CHANNELS) for universe in self._universes}
         for name, fixture in self._fixtures.items():
             dimmer = held.dimmers.get(name, frame.dimmer)
-            values = _fixture_bytes(fixture, held.colors.get(name, frame.color), dimmer)
+            color = held.colors.get(name, frame.color)
+            values = _channel_bytes(fixture.layout, color, dimmer)
             data[fixture.universe][fixture.address - 1 : fixture.last] = values
         for (universe, channel), value in held.raw.items():
             data[universe][channel - 1] = value
@@ -264,14 +268,14 @@ def _check_channel(channel: str, fixture: str) -> None:
     fixed = re.fullmatch("[0-9]{1,3}", channel) is not None and int(channel) <= 255
     if not fixed and channel != "zero" and channel.removesuffix(_FINE) not in LIGHTS:
         raise UserError(
-            f"channels: {fixture} has the channel {channel!r}; channels are {', '.join(LIGHTS)}, "
+            f"channels has {channel!r} for {fixture}; it takes {', '.join(LIGHTS)}, "
             'these with _fine, zero, and numbers from "0" to "255"'
         )
 
 
-def _fixture_bytes(fixture: Fixture, color: _Color, dimmer: float) -> bytes:
+@functools.lru_cache(maxsize=64)  # many fixtures of a frame are alike
+def _channel_bytes(layout: tuple[str, ...], color: _Color, dimmer: float) -> bytes:
     """Return what the channels of a fixture get."""
-    layout = fixture.layout
     scale = 1.0 if "dimmer" in layout else dimmer
     white = min(color) if "white" in layout else 0.0
     red, green, blue = ((part - white) * scale for part in color)

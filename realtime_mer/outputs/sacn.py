@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from sacn.messages.data_packet import DataPacket
 
 from realtime_mer.errors import UserError
-from realtime_mer.outputs.artnet import resolve
 from realtime_mer.outputs.fixtures import DmxOutput, DmxSettings
+from realtime_mer.outputs.udp import host_and_port
 
 PORT = 5568
 MAX_PRIORITY = 200
@@ -29,11 +29,10 @@ class SacnSettings(DmxSettings):
     """sACN (E1.31).
 
     Attributes:
-        to: a receiver's host name or IPv4 address; "" for multicast, which reaches all receivers
-            of a universe.
+        to: HOST or HOST:PORT of a receiver with an IPv4 address, whose port is 5568; "" for
+            multicast, which reaches all receivers of a universe.
         interface: IPv4 address of this machine from which to send; "" leaves it to the system.
             Multicast needs it where there are several networks.
-        port: UDP port, 1 to 65535; receivers listen at 5568.
         priority: 0 to 200; receivers follow the source of the highest.
         fixtures: the lamps, in universes from 1 to 63999.
 
@@ -43,20 +42,23 @@ class SacnSettings(DmxSettings):
 
     to: str = ""
     interface: str = ""
-    port: int = PORT
     priority: int = 100
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_universes(1, 63999)
-        if not 1 <= self.port <= 65535:
-            raise UserError(f"port is {self.port}; it must lie between 1 and 65535")
+        if self.to:
+            host_and_port(self.to, name="to", default_port=PORT)
         if not 0 <= self.priority <= MAX_PRIORITY:
             raise UserError(f"priority is {self.priority}; it must lie between 0 and 200")
 
 
 class SacnOutput(DmxOutput):
-    """Sends data packets of 512 values; `close` tells the receivers that the stream ends."""
+    """Sends data packets of 512 values; `close` tells the receivers that the stream ends.
+
+    Args:
+        settings: see `SacnSettings`.
+    """
 
     kind = "sacn"
 
@@ -68,11 +70,11 @@ class SacnOutput(DmxOutput):
         # The same in every show, so that receivers know the source again.
         self._source = uuid.uuid5(uuid.NAMESPACE_DNS, f"{socket.gethostname()}/{name}").bytes
         self._packets: dict[int, DataPacket] = {}
-        self._host = ""
+        self._to: tuple[str, int] | None = None
         self._socket: socket.socket | None = None
 
     def open(self) -> None:
-        self._host = resolve(self._settings.to) if self._settings.to else ""
+        self._to = _resolved(self._settings.to) if self._settings.to else None
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, _TTL)
         interface = self._settings.interface
@@ -111,6 +113,18 @@ class SacnOutput(DmxOutput):
 
     def _send(self, packet: DataPacket) -> None:
         assert self._socket is not None
-        host = self._host or packet.calculate_multicast_addr()
-        self._socket.sendto(bytes(packet.getBytes()), (host, self._settings.port))
+        address = self._to or (packet.calculate_multicast_addr(), PORT)
+        self._socket.sendto(bytes(packet.getBytes()), address)
         packet.sequence_increase()
+
+
+def _resolved(to: str) -> tuple[str, int]:
+    """Return the IPv4 address and the port of a receiver.
+
+    Raises:
+        UserError: the host is not known.
+    """
+    host, port = host_and_port(to, name="to", default_port=PORT)
+    with contextlib.suppress(OSError, UnicodeError):
+        return socket.gethostbyname(host), port
+    raise UserError(f"the host {host} has no IPv4 address; check its name and the network")

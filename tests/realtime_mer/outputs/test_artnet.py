@@ -45,7 +45,7 @@ def lamps(*universes: int) -> tuple[Fixture, ...]:
 def test_packets_hold_universe_sequence_and_values() -> None:
     with UdpReceiver() as node:
         output = ArtnetOutput(
-            ArtnetSettings(to="127.0.0.1", port=node.port, fixtures=lamps(0, 0x1234))
+            ArtnetSettings(to=f"127.0.0.1:{node.port}", fixtures=lamps(0, 0x1234))
         )
         output.open()
         for _ in range(2):
@@ -62,7 +62,7 @@ def test_packets_hold_universe_sequence_and_values() -> None:
 
 def test_the_sequence_never_is_zero() -> None:
     with UdpReceiver() as node:
-        output = ArtnetOutput(ArtnetSettings(to="127.0.0.1", port=node.port, fixtures=lamps(0)))
+        output = ArtnetOutput(ArtnetSettings(to=f"127.0.0.1:{node.port}", fixtures=lamps(0)))
         output.open()
         sequences = []
         for _ in range(300):
@@ -74,7 +74,7 @@ def test_the_sequence_never_is_zero() -> None:
 
 def test_a_blackout_and_a_scene_reach_the_node() -> None:
     with UdpReceiver() as node:
-        output = ArtnetOutput(ArtnetSettings(to="127.0.0.1", port=node.port, fixtures=lamps(3)))
+        output = ArtnetOutput(ArtnetSettings(to=f"127.0.0.1:{node.port}", fixtures=lamps(3)))
         output.open()
         output.act(Action("storm", {"fixture": "lamp 3", "color": [0, 0, 1]}))
         output.send(frame())
@@ -88,7 +88,7 @@ def test_a_blackout_and_a_scene_reach_the_node() -> None:
 def test_a_node_that_does_not_listen_is_told_until_it_does() -> None:
     with UdpReceiver() as node:
         port = node.port
-    output = ArtnetOutput(ArtnetSettings(to="127.0.0.1", port=port, fixtures=lamps(0)))
+    output = ArtnetOutput(ArtnetSettings(to=f"127.0.0.1:{port}", fixtures=lamps(0)))
     output.open()
 
     def sent(answer: str) -> bool:
@@ -103,7 +103,7 @@ def test_a_node_that_does_not_listen_is_told_until_it_does() -> None:
 
 
 def test_an_address_of_broadcast_is_allowed() -> None:
-    settings = ArtnetSettings(to="127.255.255.255", port=9, fixtures=lamps(0))
+    settings = ArtnetSettings(to="127.255.255.255:9", fixtures=lamps(0))
     output = ArtnetOutput(settings)
     output.open()
     output.send(frame())
@@ -114,9 +114,9 @@ def test_an_address_of_broadcast_is_allowed() -> None:
 def test_wrong_settings_are_refused() -> None:
     with pytest.raises(UserError, match=r"^universe is 32768 for lamp 32768; .* 0 and 32767$"):
         ArtnetSettings(to="127.0.0.1", fixtures=lamps(32768))
-    with pytest.raises(UserError, match=r"^port is 0; it must lie between 1 and 65535$"):
-        ArtnetSettings(to="127.0.0.1", port=0, fixtures=lamps(0))
+    with pytest.raises(UserError, match=r"^to is '127.0.0.1:x'; it must be HOST or HOST:PORT"):
+        ArtnetSettings(to="127.0.0.1:x", fixtures=lamps(0))
     output = ArtnetOutput(ArtnetSettings(to="nowhere.invalid", fixtures=lamps(0)))
-    with pytest.raises(UserError, match=r"^to is nowhere\.invalid, which has no IPv4 address"):
+    with pytest.raises(UserError, match=r"^the host nowhere\.invalid is not known"):
         output.open()
     output.close()

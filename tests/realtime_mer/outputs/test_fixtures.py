@@ -129,13 +129,13 @@ def test_wrong_actions_change_nothing(values: dict[str, object], says: str) -> N
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"channels": ()}, "^kind or channels: lamp needs one of them$"),
-        ({"kind": "rgb"}, "^kind or channels: lamp needs one of them$"),
+        ({"channels": ()}, "^kind or channels are needed for lamp, and not both$"),
+        ({"kind": "rgb"}, "^kind or channels are needed for lamp, and not both$"),
         ({"channels": (), "kind": "cmy"}, "^kind is 'cmy'; it must be one of dimmer, rgb"),
-        ({"channels": ("strobe",)}, "^channels: lamp has the channel 'strobe'; channels are dimm"),
-        ({"channels": ("256",)}, "^channels: lamp has the channel '256'"),
-        ({"channels": ("zero_fine",)}, "^channels: lamp has the channel 'zero_fine'"),
-        ({"channels": ("white",)}, "^channels: white of lamp needs red, green and blue"),
+        ({"channels": ("strobe",)}, "^channels has 'strobe' for lamp; it takes dimmer, red"),
+        ({"channels": ("256",)}, "^channels has '256' for lamp"),
+        ({"channels": ("zero_fine",)}, "^channels has 'zero_fine' for lamp"),
+        ({"channels": ("white",)}, "^channels has white for lamp, which needs red, green and blue"),
         ({"address": 0}, "^address is 0 for lamp; it must lie between 1 and 512$"),
         ({"address": 511}, "^address is 511 for lamp, which has 3 channels and would end at 513"),
     ],
@@ -152,12 +152,12 @@ def test_wrong_patches_are_refused() -> None:
     DmxSettings(fixtures=(lamp, next_to_it))
     DmxSettings(fixtures=(lamp, fixture("dimmer", name="spot", address=3, universe=2)))
     overlapping = fixture("dimmer", name="spot", address=3)
-    says = r"^fixtures: spot \(3 to 3\) overlaps lamp \(1 to 3\) in universe 1$"
+    says = r"^fixtures overlap: spot \(3 to 3\) and lamp \(1 to 3\) in universe 1$"
     with pytest.raises(UserError, match=says):
         DmxSettings(fixtures=(lamp, overlapping))
-    with pytest.raises(UserError, match=r"^fixtures: two are called lamp"):
+    with pytest.raises(UserError, match=r"^fixtures has two lamps called lamp"):
         DmxSettings(fixtures=(lamp, lamp))
-    with pytest.raises(UserError, match=r"^fixtures: there is none"):
+    with pytest.raises(UserError, match=r"^fixtures has no lamp"):
         DmxSettings(fixtures=())
     with pytest.raises(UserError, match=r"^rate_hz is 1; for lamps it must lie between 2 and 44$"):
         DmxSettings(fixtures=(lamp,), rate_hz=1.0)

@@ -18,8 +18,8 @@ import pytest
 pytest.importorskip("paho.mqtt", reason="paho-mqtt is not installed")
 
 from live_support import wait_for
-from mqtt_support import Broker, free_port, subscribed
-from net_support import EVENT, FRAME
+from mqtt_support import Broker, subscribed
+from net_support import EVENT, FRAME, free_port
 from support import ESTIMATE, ManualClock
 from tls_support import make_files
 

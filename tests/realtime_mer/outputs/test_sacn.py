@@ -17,7 +17,7 @@ sacn = pytest.importorskip("sacn", reason="sacn is not installed (extra dmx)")
 
 from sacn.messages.data_packet import DataPacket  # noqa: E402
 
-from realtime_mer.outputs.sacn import SacnOutput, SacnSettings  # noqa: E402
+from realtime_mer.outputs.sacn import PORT, SacnOutput, SacnSettings  # noqa: E402
 
 
 def lamps(*universes: int) -> tuple[Fixture, ...]:
@@ -34,7 +34,7 @@ def free_port() -> int:
 
 @dataclass
 class Received:
-    """What a receiver has seen: the last values of universe 7, and its changes."""
+    """What a receiver has seen: the last values of its universe, and changes."""
 
     data: tuple[int, ...] = ()
     changes: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ def receiver(port: int, universe: int = 7, *, multicast: bool = False) -> Iterat
 
 def test_a_receiver_gets_values_blackout_and_the_end() -> None:
     port = free_port()
-    output = SacnOutput(SacnSettings(to="127.0.0.1", port=port, fixtures=lamps(7)))
+    output = SacnOutput(SacnSettings(to=f"127.0.0.1:{port}", fixtures=lamps(7)))
     with receiver(port) as received:
         output.open()
         output.send(frame())
@@ -85,10 +85,9 @@ def test_a_receiver_gets_values_blackout_and_the_end() -> None:
 
 
 def test_multicast_reaches_a_receiver_that_joined() -> None:
-    port = free_port()
-    settings = SacnSettings(interface="127.0.0.1", port=port, fixtures=lamps(7))
-    output = SacnOutput(settings)
-    with receiver(port, multicast=True) as received:
+    universe = 61_237  # multicast has one port for all, so not one that others use
+    output = SacnOutput(SacnSettings(interface="127.0.0.1", fixtures=lamps(universe)))
+    with receiver(PORT, universe, multicast=True) as received:
         output.open()
         output.send(frame())
         wait_for(lambda: received.data[:2] == (255, 128), "the colour")
@@ -101,8 +100,7 @@ def test_packets_hold_name_priority_universe_sequence_and_the_end() -> None:
         output = SacnOutput(
             SacnSettings(
                 name="Hall ☀" * 20,
-                to="localhost",
-                port=listening.port,
+                to=f"localhost:{listening.port}",
                 priority=150,
                 fixtures=lamps(1, 63999),
             )
@@ -139,9 +137,9 @@ def test_wrong_settings_are_refused() -> None:
         SacnSettings(fixtures=lamps(0))
     with pytest.raises(UserError, match=r"^priority is 201; it must lie between 0 and 200$"):
         SacnSettings(priority=201, fixtures=lamps(1))
-    with pytest.raises(UserError, match=r"^port is 65536; it must lie between 1 and 65535$"):
-        SacnSettings(port=65536, fixtures=lamps(1))
-    with pytest.raises(UserError, match=r"^to is nowhere.invalid, which has no IPv4 address"):
+    with pytest.raises(UserError, match=r"^to is ':1'; it must be HOST or HOST:PORT"):
+        SacnSettings(to=":1", fixtures=lamps(1))
+    with pytest.raises(UserError, match=r"^the host nowhere\.invalid has no IPv4 address"):
         SacnOutput(SacnSettings(to="nowhere.invalid", fixtures=lamps(1))).open()
     with pytest.raises(UserError, match=r"^interface is 192\.0\.2\.1, which is no IPv4 address"):
         SacnOutput(SacnSettings(interface="192.0.2.1", fixtures=lamps(1))).open()
@@ -151,7 +149,7 @@ def test_a_source_is_known_again() -> None:
     def source() -> object:
         with UdpReceiver() as listening:
             output = SacnOutput(
-                SacnSettings(to="127.0.0.1", port=listening.port, fixtures=lamps(1))
+                SacnSettings(name="hall", to=f"127.0.0.1:{listening.port}", fixtures=lamps(1))
             )
             output.open()
             output.send(frame())
