@@ -43,8 +43,7 @@ def check(args: argparse.Namespace) -> int:
 def _parts(
     args: argparse.Namespace, configuration: Configuration, problems: list[str]
 ) -> Iterator[tuple[str, str]]:
-    profile = f", profile {configuration.profile}" if configuration.profile else ""
-    yield "configuration", f"{configuration.file or 'no file'}{profile}"
+    yield "configuration", configuration.title
     problems += _problems_of_profiles(configuration)
     yield "input", _input(args.input)
     try:
