@@ -100,7 +100,7 @@ def _problems_of_profiles(configuration: Configuration) -> list[str]:
 def _problem_of_host(name: str, settings: OutputSettings) -> list[str]:
     for key in _ADDRESSES:
         address = getattr(settings, key, None)
-        if isinstance(address, str):
+        if isinstance(address, str) and address:
             host = urlsplit(address if "://" in address else f"//{address}").hostname
             try:
                 socket.getaddrinfo(host, None)
