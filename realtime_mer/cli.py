@@ -23,6 +23,9 @@ from realtime_mer.commands.streams import (
 COMMANDS = (
     "serve",
     "listen",
+    "init",
+    "scenes",
+    "replay",
     "analyze",
     "devices",
     "doctor",
@@ -82,6 +85,8 @@ class _LazyCommands(argparse._SubParsersAction):  # type: ignore[type-arg]
             child.description = command.DESCRIPTION
             child.epilog = f"examples:\n{command.EXAMPLES}" if command.EXAMPLES else None
             command.add_arguments(child)
+            if (configure := child.get_default("configure")) is not None:
+                configure(child, values[1:])
         super().__call__(parser, namespace, values, option_string)
 
 
@@ -89,6 +94,9 @@ class _LazyCommands(argparse._SubParsersAction):  # type: ignore[type-arg]
 HELP = {
     "serve": "listen and show the emotion in the browser",
     "listen": "listen and show the emotion in the terminal",
+    "init": "write a commented configuration file",
+    "scenes": "try the scenes of a configuration over a recording",
+    "replay": "run outputs and scenes from a recording",
     "analyze": "run files through the same pipeline, as fast as possible",
     "devices": "list the audio inputs",
     "doctor": "check this machine and report what is wrong",

@@ -42,7 +42,20 @@ MAY_IMPORT = {
         "mer_engine",
         "realtime_mer",
         "realtime_mer.core",
+        "realtime_mer.audio",
         "realtime_mer.live",
+    },
+    "realtime_mer.scenes": {
+        "realtime_mer",
+        "realtime_mer.core",
+        "realtime_mer.live",
+        "realtime_mer.outputs",
+    },
+    "realtime_mer.configuration": {
+        "realtime_mer",
+        "realtime_mer.live",
+        "realtime_mer.outputs",
+        "realtime_mer.scenes",
     },
     "realtime_mer.bench": {
         "mer_engine",

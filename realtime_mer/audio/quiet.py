@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-# mpg123 (in libsndfile), ALSA, JACK and PortAudio write to file descriptor 2 and this cannot be
-# turned off. Real errors also come back as error codes.
+# mpg123 (in libsndfile), ALSA, JACK, PortAudio and liblsl write to file descriptor 2, and this
+# cannot be turned off. Real errors also come back as error codes.
 _NOISE = re.compile(
     rb"^(Note|Warning|warning|error): |\[.*libmpg123.*\]|^ALSA lib |^Expression '.* failed in |"
     rb"^(Cannot connect to server|jack server is not running|JackShm|connect\(2\) call to )|"
-    rb"^Host error description: |^\s*$"
+    rb"^Host error description: |^\S+ \S+ \( *[\d.]+s\) \[.*\] .* INFO\| |^\s*$"
 )
 _STDERR = 2
 _LINE_BUFFERED = 1  # _IOLBF of glibc

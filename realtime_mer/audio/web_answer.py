@@ -5,14 +5,11 @@ from __future__ import annotations
 import base64
 import http.client
 import queue
-import re
 import ssl
 import threading
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, replace
-from email.message import Message
-from email.utils import parsedate_to_datetime
 from pathlib import PurePosixPath
 from typing import IO
 from urllib.parse import unquote, urlsplit
@@ -21,6 +18,7 @@ from realtime_mer.audio.encoded_format import EncodedFormat, encoded_format
 from realtime_mer.audio.ffmpeg_messages import ffmpeg_reason, http_reason
 from realtime_mer.audio.playlist import MAX_BYTES, Playlist, recognise_playlist
 from realtime_mer.audio.source import SourceLost
+from realtime_mer.retry_after import retry_after_s
 
 _HEAD_BYTES = 4096
 # Whatever else goes wrong may depend on how a program asks, so ffmpeg may try, too.
@@ -86,7 +84,7 @@ def _answer(address: str, timeout_s: float) -> WebAnswer | SourceLost | None:
                 return _lost(f"the server sends {target}; check the address")
             if error.code not in _FINAL_STATUS:
                 return None
-            return _lost(http_reason(error.code), retry_after_s=_retry_after_s(error.headers))
+            return _lost(http_reason(error.code), retry_after_s=retry_after_s(error.headers))
     except http.client.RemoteDisconnected:
         return _lost("the server closed the connection without an answer")
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -98,21 +96,6 @@ def _answer(address: str, timeout_s: float) -> WebAnswer | SourceLost | None:
 
 def _lost(reason: str, *, retry_after_s: float | None = None) -> SourceLost:
     return SourceLost(reason, recoverable=True, retry_after_s=retry_after_s)
-
-
-def _retry_after_s(headers: Message) -> float | None:
-    """Return how many seconds the server asks to wait, or None.
-
-    A date is compared with the server's own, so the clocks need not agree.
-    """
-    text = headers.get("Retry-After", "").strip()
-    if re.fullmatch("[0-9]{1,9}", text):
-        return float(text)
-    try:
-        then, now = (parsedate_to_datetime(date) for date in (text, headers.get("Date", "")))
-        return max(0.0, (then - now).total_seconds())
-    except (TypeError, ValueError, OverflowError):
-        return None
 
 
 class _RedirectHandler(urllib.request.HTTPRedirectHandler):

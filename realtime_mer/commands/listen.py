@@ -8,6 +8,7 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from realtime_mer.commands.configured import add_configuration_arguments
 from realtime_mer.commands.options import (
     add_input_arguments,
     add_pipeline_arguments,
@@ -21,12 +22,13 @@ from realtime_mer.errors import UserError, printable
 from realtime_mer.outputs.table import FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from realtime_mer.live.hub import Item, Subscription
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.outputs.recorder import Recorder
-    from realtime_mer.outputs.table import TableWriter
+
+    Draw = Callable[[Sequence[Item]], None]
 
 HELP = "listen and show the emotion in the terminal"
 DESCRIPTION = """\
@@ -66,16 +68,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--duration", type=float, metavar="SECONDS", help="stop after this many seconds of audio"
     )
+    add_configuration_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from realtime_mer.audio.local_path import local_path
     from realtime_mer.audio.open_input import open_source
+    from realtime_mer.commands.check import check
+    from realtime_mer.commands.show import running_show, writes_standard_output
     from realtime_mer.live.hub import STOPPED
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.live.stats import NOTHING_LOST
     from realtime_mer.outputs.recorder import Recorder
 
+    if args.check:
+        return check(args)
+    taken = writes_standard_output(args.configuration)
+    if taken and args.format is not None:
+        raise UserError(
+            f"--format {args.format} and [[jsonl]] both write standard output; leave out one of "
+            "them"
+        )
     if args.duration is not None and not args.duration > 0:
         raise UserError(f"the duration is {args.duration} s; it must be above 0")
     config = pipeline_config(args)
@@ -92,10 +105,14 @@ def run(args: argparse.Namespace) -> int:
             recorder = stack.enter_context(Recorder(runner.hub, path, hop_s=config.hop_s))
             if recorder.remark:
                 _announce(recorder.remark)
+        stack.enter_context(running_show(runner.hub, args.configuration, hop_s=config.hop_s))
         _announce(backend_line)
         # Lines show every estimate; the display shows only the newest.
-        use_display = args.format is None and sys.stdout.isatty()
-        subscription, draw = _display(runner, stack) if use_display else _lines(runner, args.format)
+        use_display = args.format is None and not taken and sys.stdout.isatty()
+        if use_display:
+            subscription, draw = _display(runner, stack)
+        else:
+            subscription, draw = _lines(runner, args.format, only_notices=taken)
         show = _Show(subscription, draw, recorder)
         try:
             stack.enter_context(runner)
@@ -133,7 +150,7 @@ class _Show:
     def __init__(
         self,
         subscription: Subscription,
-        draw: Callable[[list[Item]], None],
+        draw: Draw,
         recorder: Recorder | None,
     ) -> None:
         self._subscription = subscription
@@ -172,40 +189,21 @@ def _follow(show: _Show, recorder: Recorder | None, duration_s: float | None) ->
 
 
 def _lines(
-    runner: LiveRunner, row_format: str | None
-) -> tuple[Subscription, Callable[[list[Item]], None]]:
-    """Return a subscription to every estimate, and a function that prints a line for each."""
-    from realtime_mer.core.types import Estimate
-    from realtime_mer.live.hub import Notice
-    from realtime_mer.outputs.table import table_writer
-    from realtime_mer.outputs.terminal import plain_line
+    runner: LiveRunner, row_format: str | None, *, only_notices: bool
+) -> tuple[Subscription, Draw]:
+    """Return a subscription to every estimate, and a function that prints a line for each.
 
-    writer: TableWriter | None = None
-
-    def draw(items: list[Item]) -> None:
-        nonlocal writer
-        for item in items:
-            if isinstance(item, Notice):
-                _announce(item.message)
-        if writer is None and row_format is not None:
-            writer = table_writer(row_format, sys.stdout)  # prints the header
-        for item in items:
-            if not isinstance(item, Estimate):
-                continue
-            if writer is None:
-                print(plain_line(item))
-            else:
-                writer.write(item)
-        sys.stdout.flush()
+    With `only_notices` it leaves standard output alone.
+    """
+    from realtime_mer.commands.estimate_lines import line_printer
 
     # A pipe that nobody reads must not fill the memory.
     capacity = math.ceil(UNPRINTED_S / runner.pipeline.config.hop_s)
+    draw = line_printer(row_format, estimates=not only_notices)
     return runner.hub.subscribe_bounded(capacity), draw
 
 
-def _display(
-    runner: LiveRunner, stack: ExitStack
-) -> tuple[Subscription, Callable[[list[Item]], None]]:
+def _display(runner: LiveRunner, stack: ExitStack) -> tuple[Subscription, Draw]:
     """Return a subscription to the newest estimate, and a function that displays it."""
     from rich.console import Console
     from rich.live import Live
@@ -223,7 +221,7 @@ def _display(
     )
     live = stack.enter_context(Live(view, console=Console(), auto_refresh=False))
 
-    def draw(items: list[Item]) -> None:
+    def draw(items: Sequence[Item]) -> None:
         for item in items:
             if isinstance(item, Estimate):
                 view.add(item)

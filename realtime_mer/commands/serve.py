@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from realtime_mer.commands.configured import add_configuration_arguments
 from realtime_mer.commands.options import (
     add_input_arguments,
     add_pipeline_arguments,
@@ -21,9 +22,11 @@ from realtime_mer.commands.options import (
     pcm_format,
     pipeline_config,
 )
+from realtime_mer.commands.server_options import add_server_arguments
 from realtime_mer.commands.signals import on_signals
 from realtime_mer.commands.streams import StandardOutputError, discard_output, drop_late_messages
-from realtime_mer.commands.token_options import add_token_arguments, chosen_tokens, qr_code
+from realtime_mer.commands.token_options import chosen_tokens, qr_code
+from realtime_mer.errors import UserError
 from realtime_mer.server.tokens import Role
 from realtime_mer.service_manager import ServiceManager
 
@@ -63,84 +66,18 @@ FLUSH_TIMEOUT_S = 2.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_input_arguments(parser)
     add_pipeline_arguments(parser)
-    group = parser.add_argument_group("server")
-    group.add_argument(
-        "--host",
-        default="127.0.0.1",
-        metavar="ADDRESS",
-        help="network address of the server; 0.0.0.0 lets every device of your networks connect "
-        "(default: 127.0.0.1, this machine only)",
-    )
-    group.add_argument(
-        "--port", type=int, default=8765, help="TCP port; 0 chooses a free one (default: 8765)"
-    )
-    group.add_argument(
-        "--max-sessions",
-        type=int,
-        default=64,
-        metavar="N",
-        help="maximum number of audio streams from browsers at once, up to 4096 (default: 64)",
-    )
-    group.add_argument(
-        "--max-viewers", type=int, default=200, metavar="N",
-        help="maximum number of connections at once (default: 200)",
-    )  # fmt: skip
-    group.add_argument(
-        "--allow-origin",
-        action="append",
-        default=[],
-        metavar="ORIGIN",
-        help="also accept connections from pages of this origin, for example https://vj.example; "
-        "'null' is a page opened from a file; may be given several times",
-    )
-    add_token_arguments(group)
-    group.add_argument(
-        "--tls-cert",
-        metavar="FILE",
-        help="serve https with this certificate (PEM, followed by those of its authorities); "
-        "a renewed file is used within seconds",
-    )
-    group.add_argument(
-        "--tls-key", metavar="FILE", help="the key of --tls-cert (PEM, not encrypted)"
-    )
-    group.add_argument(
-        "--tls",
-        choices=["self-signed"],
-        help="self-signed: serve https with a certificate that the program makes and keeps; "
-        "browsers warn of it once",
-    )
-    group.add_argument(
-        "--proxy",
-        action="append",
-        default=[],
-        metavar="ADDRESS",
-        help="address or network of a reverse proxy in front of the server, which is believed in "
-        "X-Forwarded-For and X-Forwarded-Proto; may be given several times",
-    )
-    group.add_argument("--open", action="store_true", help="open the page in the browser")
-    group.add_argument(
-        "--exit-at-end",
-        action="store_true",
-        help="stop when the file or pipe ends, and play the demo once (default: keep serving)",
-    )
-    group.add_argument(
-        "--speed",
-        type=float,
-        default=1.0,
-        metavar="FACTOR",
-        help="play files and the demo this many times faster than live, for tests (default: 1)",
-    )
-    group.add_argument(
-        "--quiet",
-        action="store_true",
-        help="print only the address, the link to open it, and warnings",
-    )
+    add_server_arguments(parser)
+    add_configuration_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    from realtime_mer.commands.check import check
+    from realtime_mer.commands.show import running_show
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.server.server import MerServer, ServerConfig
 
+    if args.check:
+        return check(args)
     server_config = ServerConfig(
         host=args.host,
         port=args.port,
@@ -160,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
             if source is not None:
                 stack.enter_context(source)
                 runner = LiveRunner(source, engine, config=config, speed=args.speed)
+                show = running_show(runner.hub, args.configuration, hop_s=config.hop_s)
+                stack.enter_context(show)
             server = MerServer(engine, runner, config=server_config, pipeline=config)
             asyncio.run(_ServeRun(args, server, runner, backend_line).run())
     except KeyboardInterrupt:
@@ -174,8 +113,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _tls(args: argparse.Namespace) -> ServerTls | None:
     """Load the certificate; None for plain HTTP."""
-    from realtime_mer.errors import UserError
-
     given = {"--tls-cert": args.tls_cert, "--tls-key": args.tls_key}
     missing = [option for option, value in given.items() if value is None]
     if args.tls is None and len(missing) == 2:
@@ -206,6 +143,12 @@ def _open_source(args: argparse.Namespace) -> Source | None:
         print(message, file=sys.stderr)
     kind = input_kind(spec)
     if kind is InputKind.BROWSER:
+        configuration = args.configuration
+        if configuration.outputs or configuration.scenes or configuration.controls:
+            raise UserError(
+                "outputs, scenes and controls follow the server's own input, and --input browser "
+                "has none; choose another input, or another file with --config"
+            )
         return None
     loop = args.loop or (kind is InputKind.DEMO and not args.exit_at_end)
     return open_source(spec, pcm=pcm_format(args), loop=loop)

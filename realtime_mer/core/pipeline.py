@@ -195,8 +195,26 @@ class Pipeline:
             block, only_latest: as for `feed`.
             arrival: of the block, for the latency of the estimates.
         """
+        mono = self.mono(block)
+        return (yield from self.mono_requests(mono, only_latest=only_latest, arrival=arrival))
+
+    def mono(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Check the next block and return its downmix, float32 [n], for `mono_requests`.
+
+        Raises:
+            BadSamplesError, UserError: as for `feed`; the block was not processed.
+        """
         self._builder.start_timer()
-        mono = self._resampler.mono(block)
+        return self._resampler.mono(block)
+
+    def mono_requests(
+        self,
+        mono: NDArray[np.float32],
+        *,
+        only_latest: bool = False,
+        arrival: Arrival | None = None,
+    ) -> Computation[list[Estimate]]:
+        """Form of `feed_requests` that takes what `mono` returned."""
         self.input_samples += len(mono)
         next_estimate = self._schedule.next_estimate(self._tick) * self.sample_rate_hz
         urgent = self.input_samples * TICKS_PER_SECOND >= next_estimate

@@ -11,7 +11,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime_mer.core.beat_tracker import BeatTracker
 from realtime_mer.core.estimate_builder import Arrival
+from realtime_mer.core.events import Pulse
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.requests import Computation
 from realtime_mer.core.resample import without_bad_samples
@@ -60,6 +62,8 @@ class LiveStream:
         self._hung_s = 0.0  # for how long a call of the engine has not returned
         self._hung_due = 0.0
         self._due = self._clock.monotonic() + self.stall_after_s
+        self._beats: BeatTracker | None = None
+        self._speech = False
 
     @property
     def standing(self) -> list[Notice]:
@@ -107,6 +111,7 @@ class LiveStream:
         estimates: list[Estimate] = []
         if dropped_before:
             self.count_lost(dropped_before)
+            self._lose_beats(dropped_before)
             estimates += yield from self.pipeline.skip_requests(
                 dropped_before, only_latest=only_latest, arrival=arrival
             )
@@ -121,6 +126,7 @@ class LiveStream:
         """Move on over sample frames that were lost; `count_lost` has counted them."""
         skip_requests = self.pipeline.skip_requests
         arrival = self._arrival(samples)
+        self._lose_beats(samples)
         self._publish((yield from skip_requests(samples, only_latest=True, arrival=arrival)))
 
     def finish_requests(self, reason: str) -> Computation[None]:
@@ -208,14 +214,35 @@ class LiveStream:
     def _feed(
         self, samples: NDArray[np.float32], arrival: Arrival, *, only_latest: bool
     ) -> Computation[list[Estimate]]:
-        feed_requests = self.pipeline.feed_requests
+        pipeline = self.pipeline
         try:
-            return (yield from feed_requests(samples, only_latest=only_latest, arrival=arrival))
+            mono = pipeline.mono(samples)
         except BadSamplesError as error:
             self.stats.add(Counter.BAD_SAMPLES, error.count)
             self._tell_once("bad_samples", f"{error}; such values count as silence")
-        silenced = without_bad_samples(samples)
-        return (yield from feed_requests(silenced, only_latest=only_latest, arrival=arrival))
+            mono = pipeline.mono(without_bad_samples(samples))
+        self._find_beats(mono)
+        return (yield from pipeline.mono_requests(mono, only_latest=only_latest, arrival=arrival))
+
+    def _find_beats(self, mono: NDArray[np.float32]) -> None:
+        """Publish the onsets and beats of a block, before the estimates, if anyone wants them."""
+        if not self.hub.wants_pulses:
+            self._beats = None
+            return
+        if self._beats is None:
+            pipeline = self.pipeline
+            self._beats = BeatTracker(pipeline.sample_rate_hz, start=pipeline.input_samples)
+        self._publish_pulses(self._beats.feed(mono))
+
+    def _lose_beats(self, samples: int) -> None:
+        """Tell the beat tracker of lost sample frames."""
+        if self._beats is not None:
+            self._publish_pulses(self._beats.skip(samples))
+
+    def _publish_pulses(self, pulses: Iterable[Pulse]) -> None:
+        if not self._speech:
+            for pulse in pulses:
+                self.hub.publish(pulse)
 
     def _tell_once(self, code: str, message: str) -> None:
         if code not in self._told:
@@ -265,6 +292,7 @@ class LiveStream:
 
     def _send(self, estimate: Estimate) -> None:
         self.stats.count_estimate(estimate.state)
+        self._speech = estimate.state is State.SPEECH
         self.hub.publish(estimate)
 
     def _count(self, counter: Counter, total: int) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
+import itertools
+import operator
+import threading
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from realtime_mer.clock import Clock
@@ -12,13 +17,24 @@ from realtime_mer.errors import UserError
 from realtime_mer.live.hub import Hub
 from realtime_mer.live.show import OutputStatus, Show
 from realtime_mer.outputs.output import Action, Output, OutputSettings
-from realtime_mer.outputs.output_thread import OutputThread
+from realtime_mer.outputs.output_thread import CLOSE_TIMEOUT_S, OutputThread
 from realtime_mer.outputs.registry import make_output
 from realtime_mer.outputs.shaping import Shaper
+
+# Settings that the thread follows alone; a change of others needs another connection.
+_SHAPING = {field.name for field in dataclasses.fields(OutputSettings)} - {"name"}
+
+
+@dataclass(frozen=True)
+class _Running:
+    settings: OutputSettings
+    thread: OutputThread
 
 
 class OutputSet(Closable):
     """Starts the outputs of a session and tells how they do. Callable from any thread.
+
+    An output whose name is taken gets a number: `OSC 127.0.0.1:9000 2`.
 
     Args:
         hub: of the session.
@@ -41,42 +57,114 @@ class OutputSet(Closable):
         show: Show,
         clock: Clock | None = None,
     ) -> None:
-        outputs = [(make_output(each), each) for each in settings]
-        self._threads = [
-            OutputThread(
-                hub,
-                output,
-                _shaper(each, output, hop_s, show),
-                rate_hz=each.rate_hz,
-                clock=clock,
-            )
-            for output, each in outputs
-        ]
+        self._hub = hub
+        self._hop_s = hop_s
+        self._show = show
+        self._clock = clock
+        self._changing = threading.Lock()
+        self._running: tuple[_Running, ...] = ()
+        self.replace(settings)
         show.statuses = self.statuses
+
+    def replace(self, settings: Sequence[OutputSettings]) -> None:
+        """Change to other settings: outputs that stay the same go on undisturbed.
+
+        An output of which only shaping, rate or delay changes goes on with its connection. Others
+        are closed and opened.
+
+        Raises:
+            UserError: as for the constructor; then nothing has changed.
+        """
+        with self._changing:
+            kept = _matched(self._running, settings)
+            names = {running.thread.output.name for running in kept if running is not None}
+            # All that may raise comes before the first change.
+            outputs = [
+                running.thread.output if running is not None else _named(make_output(each), names)
+                for running, each in zip(kept, settings, strict=True)
+            ]
+            shapers = [
+                Shaper(each, hop_s=self._hop_s, control=partial(self._show.state, output.name))
+                for output, each in zip(outputs, settings, strict=True)
+            ]
+            # A new output may need the port of an old one.
+            _close([each.thread for each in self._running if each not in kept])
+            now: list[_Running] = []
+            for running, output, shaper in zip(kept, outputs, shapers, strict=True):
+                if running is None:
+                    thread = OutputThread(self._hub, output, shaper, clock=self._clock)
+                else:
+                    thread = running.thread
+                    if running.settings != shaper.settings:
+                        thread.reshape(shaper)
+                now.append(_Running(shaper.settings, thread))
+            self._running = tuple(now)
 
     def statuses(self) -> list[OutputStatus]:
         """Return how the outputs do."""
-        return [thread.status for thread in self._threads]
+        return [running.thread.status for running in self._running]
 
     def act(self, name: str, action: Action) -> None:
         """Let an output do what a scene rule asks for.
 
+        Args:
+            name: of the output, or a kind for all outputs of it.
+            action: what to do.
+
         Raises:
-            UserError: there is no output of this name.
+            UserError: there is no output of this name or kind.
         """
-        for thread in self._threads:
-            if name in (thread.output.name, thread.output.kind):
-                thread.act(action)
-                return
-        names = ", ".join(thread.output.name for thread in self._threads) or "none"
-        raise UserError(f"there is no output {name}; there are: {names}")
+        threads = [running.thread for running in self._running]
+        meant = [thread for thread in threads if thread.output.name == name]
+        meant = meant or [thread for thread in threads if thread.output.kind == name]
+        if not meant:
+            names = ", ".join(thread.output.name for thread in threads) or "none"
+            raise UserError(f"there is no output {name}; there are: {names}")
+        for thread in meant:
+            thread.act(action)
 
     def close(self) -> None:
-        """Stop all outputs; safe to call twice."""
-        with contextlib.ExitStack() as stack:
-            for thread in self._threads:
-                stack.callback(thread.close)
+        """Send what was published and stop all outputs, within two seconds; safe to call twice.
+
+        A receiver that hangs is left behind.
+        """
+        _close([running.thread for running in self._running])
 
 
-def _shaper(settings: OutputSettings, output: Output, hop_s: float, show: Show) -> Shaper:
-    return Shaper(settings, hop_s=hop_s, control=partial(show.state, output.name))
+def _matched(
+    running: Sequence[_Running], settings: Sequence[OutputSettings]
+) -> list[_Running | None]:
+    """Return for each of the settings the output that can go on with them, None for a new one."""
+    left = list(running)
+    found: dict[int, _Running] = {}
+    for fits in (operator.eq, _same_connection):
+        for index, each in enumerate(settings):
+            match = next((old for old in left if fits(old.settings, each)), None)
+            if index not in found and match is not None:
+                left.remove(match)
+                found[index] = match
+    return [found.get(index) for index in range(len(settings))]
+
+
+def _same_connection(old: OutputSettings, new: OutputSettings) -> bool:
+    others = {field.name for field in dataclasses.fields(old)} - _SHAPING
+    return type(old) is type(new) and all(
+        getattr(old, name) == getattr(new, name) for name in others
+    )
+
+
+def _named(output: Output, taken: set[str]) -> Output:
+    """Give an output a name that is not taken yet, and take it."""
+    candidates = (f"{output.name} {number}" for number in itertools.count(2))
+    if output.name in taken:
+        output.name = next(name for name in candidates if name not in taken)
+    taken.add(output.name)
+    return output
+
+
+def _close(threads: Sequence[OutputThread]) -> None:
+    for thread in threads:
+        thread.stop()
+    deadline = time.monotonic() + CLOSE_TIMEOUT_S
+    for thread in threads:
+        thread.close(max(0.0, deadline - time.monotonic()))

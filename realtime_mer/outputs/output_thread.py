@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
-from functools import partial
+from typing import TypeVar
 
 from realtime_mer.clock import Clock, SystemClock
 from realtime_mer.closable import Closable
 from realtime_mer.core.events import Event, Pulse
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError, printable_line
-from realtime_mer.live.hub import Hub, Item
+from realtime_mer.live.hub import End, Hub, Item
 from realtime_mer.live.retry import Retry
 from realtime_mer.live.show import Health, OutputStatus
-from realtime_mer.outputs.output import Action, Output
+from realtime_mer.outputs.frame_times import FrameTimes
+from realtime_mer.outputs.output import Action, Frame, Output
 from realtime_mer.outputs.shaping import Shaper
 
 logger = logging.getLogger(__name__)
@@ -25,33 +27,25 @@ logger = logging.getLogger(__name__)
 QUEUE_ITEMS = 256
 HANG_S = 5.0
 CLOSE_TIMEOUT_S = 2.0
+T = TypeVar("T")
 
 
 class OutputThread(Closable):
-    """Sends the estimates of a session to one output, shaped, at the rate of its settings.
+    """Sends the estimates of a session to one output, with the rate and delay of its settings.
+
+    While its output is not open, frames, events and actions count as dropped.
 
     Args:
         hub: of the session.
         output: used by this thread alone from now on.
-        shaper: shapes the values.
-        rate_hz: values sent per second.
-        delay_s: how long everything is held back, in seconds, to match the loudspeakers.
+        shaper: shapes the values; used by this thread alone from now on.
         clock: the time source.
     """
 
     def __init__(
-        self,
-        hub: Hub,
-        output: Output,
-        shaper: Shaper,
-        *,
-        rate_hz: float,
-        delay_s: float = 0.0,
-        clock: Clock | None = None,
+        self, hub: Hub, output: Output, shaper: Shaper, *, clock: Clock | None = None
     ) -> None:
         self.output = output
-        self.shaper = shaper
-        self._period_s = 1.0 / rate_hz
         self._clock = clock or SystemClock()
         self._retry = Retry(self._clock)
         self._hub = hub
@@ -60,12 +54,16 @@ class OutputThread(Closable):
         self._is_open = False
         self._retry_at = 0.0
         self._busy_since: float | None = None
-        self._next_at = self._clock.monotonic()
-        self._delay_s = delay_s
-        self._waiting: deque[tuple[float, Item]] = deque()
+        self._left_behind = False
+        self._waiting: deque[tuple[float, Item]] = deque()  # with when they are due
         self._actions: deque[Action] = deque(maxlen=QUEUE_ITEMS)
+        self._reshaped: Shaper | None = None
+        self._use(shaper)
         self._closing = threading.Event()
-        self._subscription = hub.subscribe_bounded(QUEUE_ITEMS, pulses=True)
+        # Held while there is nothing to do. Of all ways to wait, this takes the least time.
+        self._idle = threading.Lock()
+        self._idle.acquire()
+        self._subscription = hub.subscribe_bounded(QUEUE_ITEMS, self._wake, pulses=True)
         self._thread = threading.Thread(target=self._run, name=f"output {output.name}", daemon=True)
         self._thread.start()
 
@@ -87,82 +85,145 @@ class OutputThread(Closable):
     def act(self, action: Action) -> None:
         """Do what a scene rule asks for, in the thread of the output. Returns at once."""
         self._actions.append(action)
-        self._subscription.poke()
+        self._wake()
 
-    def close(self) -> None:
-        """Send what was published, then disconnect; a receiver that hangs is left behind."""
+    def reshape(self, shaper: Shaper) -> None:
+        """Go on with other settings and the same connection. Returns at once."""
+        self._reshaped = shaper
+        self._wake()
+
+    def stop(self) -> None:
+        """Begin to close; returns at once."""
         self._hub.unsubscribe(self._subscription)
         self._closing.set()
-        self._subscription.poke()
-        self._thread.join(CLOSE_TIMEOUT_S)
+        self._wake()
+
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Send what was published, then disconnect; a receiver that hangs is left behind.
+
+        Args:
+            timeout_s: how long to wait for the receiver, in seconds.
+        """
+        self.stop()
+        self._thread.join(timeout_s)
+        if self._thread.is_alive() and not self._left_behind:
+            self._left_behind = True
+            logger.warning("the output %s hangs and was left behind", self.output.name)
+
+    def _use(self, shaper: Shaper) -> None:
+        settings = shaper.settings
+        self.shaper = shaper
+        self._delay_s = settings.delay_s
+        self._times = FrameTimes(settings.rate_hz, shaper.hop_s, self._clock.monotonic())
 
     def _run(self) -> None:
         closing = False
         while not closing:
             closing = self._closing.is_set()
-            timeout_s = self._timeout_s()
-            items = self._subscription.take() if closing else self._subscription.wait(timeout_s)
+            if not closing:
+                self._wait()
+            items = self._subscription.take() if self._subscription.waiting else []
             now = self._clock.monotonic()
-            self._waiting += [(now + self._delay_s, item) for item in items]
-            self._work(now, closing=closing)
-        if (frame := self.shaper.last()) is not None:
-            self._call(lambda: self.output.send(frame))
+            if (reshaped := self._reshaped) is not None:
+                self._reshaped = None
+                reshaped.take_over(self.shaper, now)
+                self._use(reshaped)
+                self._times.due_s = now
+            if not self._is_open and now >= self._retry_at:
+                self._connect()
+            self._work(items, now, closing=closing)
+        if self._is_open and (frame := self.shaper.last()) is not None:
+            self._call(self.output.send, frame)
         self._disconnect()
 
-    def _timeout_s(self) -> float:
-        """Return how long nothing is due, in seconds."""
-        due = self._next_at
-        if self._waiting:
-            due = min(due, self._waiting[0][0])
-        return max(0.0, due - self._clock.monotonic())
+    def _wake(self) -> None:
+        """Make `_wait` return at once, now or when it is called next. Callable from any thread."""
+        with contextlib.suppress(RuntimeError):  # it was woken before
+            self._idle.release()
 
-    def _work(self, now: float, *, closing: bool) -> None:
+    def _wait(self) -> None:
+        """Wait until something is published, asked for, or due."""
+        due_s = self._times.due_s
+        if self._waiting:
+            due_s = min(due_s, self._waiting[0][0])
+        if not self._is_open:
+            due_s = min(due_s, self._retry_at)
+        if due_s == math.inf:
+            self._idle.acquire()
+        elif (pause_s := due_s - self._clock.monotonic()) > 0.0:
+            self._idle.acquire(timeout=pause_s)
+
+    def _work(self, items: list[Item], now: float, *, closing: bool) -> None:
         """Take in what is due, and send what it gives."""
-        if not self._is_open and now >= self._retry_at:
-            self._connect()
-        fresh = False
-        while self._waiting and (closing or self._waiting[0][0] <= now):
-            item = self._waiting.popleft()[1]
+        fresh = self._take_in(items, now, closing=closing)
+        if fresh and self._times.due_with_estimate(now):
+            self._send(now)
+        while self._actions:
+            action = self._actions.popleft()
+            if not self.shaper.muted:
+                self._call(self._act, action)
+        if self._times.due_without_estimate(now):
+            self._send(now)
+
+    def _take_in(self, items: list[Item], now: float, *, closing: bool) -> bool:
+        """Take in what is due; return whether there was an estimate."""
+        waiting, fresh = self._waiting, False
+        if not (items or waiting):
+            return False
+        waiting += [(now + self._delay_s, item) for item in items]
+        while waiting and (closing or waiting[0][0] <= now):
+            item = waiting.popleft()[1]
             if isinstance(item, Estimate):
                 self.shaper.add(item, now)
                 fresh = True
             elif isinstance(item, Event | Pulse):
-                self._send_event(item)
-        while self._actions:
-            self._call(partial(self.output.act, self._actions.popleft()))
-        # A new estimate does not wait for the next tick, unless ticks are rarer than estimates.
-        if now >= self._next_at or (fresh and self._period_s <= self.shaper.hop_s):
-            self._next_at = now + self._period_s
-            frame = self.shaper.frame(now)
-            if frame is not None:
-                self._call(lambda: self.output.send(frame))
+                self.shaper.add_event(item)
+                if not self.shaper.muted:
+                    self._call(self.output.send_event, item)
+            elif isinstance(item, End):
+                self.shaper.end()
+        return fresh
 
-    def _send_event(self, event: Event | Pulse) -> None:
-        self.shaper.add_event(event)
-        if not self.shaper.muted:
-            self._call(lambda: self.output.send_event(event))
+    def _send(self, now: float) -> None:
+        frame: Frame | None = self.shaper.frame(now)
+        if frame is not None:
+            self._call(self.output.send, frame)
+
+    def _act(self, action: Action) -> None:
+        try:
+            self.output.act(action)
+        except UserError as error:  # of the scene, not of the receiver
+            self._dropped += 1
+            logger.warning("%s", error)
 
     def _connect(self) -> None:
-        self._is_open = True
-        if self._call(self.output.open):
-            self._failure = ""
-            self._retry.back()
-
-    def _call(self, call: Callable[[], None]) -> bool:
-        """Let the output work; return whether it succeeded."""
-        if not self._is_open:
-            self._dropped += 1
-            return False
         self._busy_since = self._clock.monotonic()
         try:
-            call()
+            self.output.open()
         except Exception as error:
-            self._dropped += 1
             self._fail(error)
-            return False
+        else:
+            self._is_open = True
+            self._retry.back()
         finally:
             self._busy_since = None
-        return True
+
+    def _call(self, call: Callable[[T], None], argument: T) -> None:
+        """Let the output send something."""
+        if not self._is_open:
+            self._dropped += 1
+            return
+        self._busy_since = self._clock.monotonic()
+        try:
+            call(argument)
+        except Exception as error:
+            self._dropped += 1
+            self._retry.lost(str(error))
+            self._fail(error)
+        else:
+            self._failure = ""
+        finally:
+            self._busy_since = None
 
     def _fail(self, error: Exception) -> None:
         if not isinstance(error, OSError | UserError):

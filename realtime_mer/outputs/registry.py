@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
 
 from realtime_mer.errors import UserError
+from realtime_mer.installation import install_command
 from realtime_mer.outputs.output import Output, OutputSettings
-
-_PACKAGE = "realtime_mer.outputs"
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,45 @@ KINDS = {
 }
 
 
+@contextmanager
+def needing(what: str, extra: str) -> Iterator[None]:
+    """Say how to install the optional packages that an import in the `with` block needs.
+
+    Args:
+        what: needs them, such as `the output midi`.
+        extra: the optional dependencies.
+
+    Raises:
+        UserError: a package is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        if str(error.name).startswith("realtime_mer"):
+            raise
+        raise UserError(
+            f"{what} needs the package {error.name}, which is not installed; install it with: "
+            f"{install_command(extra)}"
+        ) from error
+
+
 def settings_class(kind: str) -> type[OutputSettings]:
     """Return the class of the settings of a kind of output.
 
     Raises:
-        UserError: a package that it needs is not installed.
+        UserError: a package that the kind needs is not installed.
     """
-    settings: type[OutputSettings] = getattr(_module(kind), f"{KINDS[kind].prefix}Settings")
+    found = KINDS[kind]
+    with needing(f"the output {kind}", found.extra):
+        module = importlib.import_module(f"realtime_mer.outputs.{found.module}")
+    settings: type[OutputSettings] = getattr(module, f"{found.prefix}Settings")
     return settings
+
+
+def kind_of(settings: OutputSettings) -> str:
+    """Return the kind of output that settings are for, the name of its table."""
+    name = type(settings).__name__
+    return next(kind for kind, found in KINDS.items() if name == f"{found.prefix}Settings")
 
 
 def make_output(settings: OutputSettings) -> Output:
@@ -57,19 +88,9 @@ def make_output(settings: OutputSettings) -> Output:
     Raises:
         UserError: a package that it needs is not installed, or a setting is not usable here.
     """
-    # Only the module of this kind is imported: others may need what is not installed.
-    module = type(settings).__module__
-    kind = next(kind for kind, found in KINDS.items() if module == f"{_PACKAGE}.{found.module}")
-    output: Output = getattr(_module(kind), f"{KINDS[kind].prefix}Output")(settings)
-    return output
-
-
-def _module(kind: str) -> ModuleType:
+    kind = kind_of(settings)
     found = KINDS[kind]
-    try:
-        return importlib.import_module(f"{_PACKAGE}.{found.module}")
-    except ImportError as error:
-        raise UserError(
-            f"the output {kind} needs the package {error.name}, which is not installed; install "
-            f"it with: pip install 'realtime-mer[{found.extra}]'"
-        ) from error
+    with needing(f"the output {kind}", found.extra):
+        module = importlib.import_module(f"realtime_mer.outputs.{found.module}")
+        output: Output = getattr(module, f"{found.prefix}Output")(settings)
+    return output

@@ -683,7 +683,7 @@ def test_an_internal_error_is_raised(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr(Pipeline, "feed_requests", fail)
+    monkeypatch.setattr(Pipeline, "mono_requests", fail)
     with (
         realtime_mer.listen(song_file) as listener,
         pytest.raises(RuntimeError, match="a fault"),

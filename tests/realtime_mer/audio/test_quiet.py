@@ -17,6 +17,7 @@ with without_library_noise():
     os.write(2, b"Note: Illegal Audio-MPEG-Header 0x00000000 at offset 31.\\n")
     os.write(2, b"[src/libmpg123/parse.c:wetwork():1349] error: Giving up resync\\n")
     os.write(2, b"ALSA lib confmisc.c:855:(parse_card) cannot find card '0'\\n")
+    os.write(2, b"2026-01-02 03:04:05.678 (   0.1s) [  68C5]  common.cpp:82    INFO| git:1\\n")
     print("a line of the log", file=sys.stderr)
 print("after", file=sys.stderr)
 """

@@ -359,7 +359,7 @@ def test_an_error_in_one_stream_does_not_affect_the_others(
 ) -> None:
     broken, sound = pool.open(MONO, "broken"), pool.open(MONO, "sound")
     broken_queue, sound_queue = (s.hub.subscribe_lossless() for s in (broken, sound))
-    broken.pipeline.feed_requests = None  # type: ignore[method-assign, assignment]
+    broken.pipeline.mono_requests = None  # type: ignore[method-assign, assignment]
     pool.push(broken, music(1.0, RATE))
     assert drain(broken_queue) == [End("internal error, see the server's log")]
     pool.push(sound, music(1.0, RATE))

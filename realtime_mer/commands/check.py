@@ -1,0 +1,142 @@
+"""`--check` of `serve` and `listen`: what would run, and whether it can."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import socket
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from realtime_mer.address import without_secrets
+from realtime_mer.commands.options import pcm_format, pipeline_config
+from realtime_mer.errors import UserError, printable
+
+if TYPE_CHECKING:
+    from realtime_mer.configuration.configuration import Configuration
+    from realtime_mer.outputs.output import Output, OutputSettings
+
+# Settings that say where an output sends.
+_ADDRESSES = ("to", "broker", "url")
+
+
+def check(args: argparse.Namespace) -> int:
+    """Print what would run and what is wrong with it; return 0, or 2 if something is wrong.
+
+    Nothing is opened: no microphone, no output. Hosts are resolved and ports are tried.
+
+    Args:
+        args: of `serve` or of `listen`, which has no `port`.
+    """
+    configuration: Configuration = args.configuration
+    problems: list[str] = []
+    for name, found in _parts(args, configuration, problems):
+        print(printable(f"{name}: {found}"))
+    for problem in problems:
+        print(printable(f"problem: {problem}"), file=sys.stderr)
+    print("not everything can run" if problems else "everything can run")
+    return UserError.exit_code if problems else 0
+
+
+def _parts(
+    args: argparse.Namespace, configuration: Configuration, problems: list[str]
+) -> Iterator[tuple[str, str]]:
+    profile = f", profile {configuration.profile}" if configuration.profile else ""
+    yield "configuration", f"{configuration.file or 'no file'}{profile}"
+    problems += _problems_of_profiles(configuration)
+    yield "input", _input(args.input)
+    try:
+        pcm_format(args)
+        pipeline_config(args)
+    except UserError as error:
+        problems.append(str(error))
+    if hasattr(args, "port"):
+        yield "server", f"{args.host}, port {args.port or 'chosen by the system'}"
+        problems += _problem_of_port("the server", args.host, args.port, socket.SOCK_STREAM)
+    outputs: list[Output] = []
+    for settings in configuration.outputs:
+        try:
+            output = _output(settings)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        outputs.append(output)
+        yield "output", f"{output.name}, {settings.rate_hz:g} a second"
+        problems += _problem_of_host(output.name, settings)
+    for scene in configuration.scenes:
+        yield "scene", scene.name
+    problems += _problem_of_scenes(configuration, outputs)
+    for name, control in configuration.controls.items():
+        host, port = getattr(control, "host", None), getattr(control, "port", None)
+        if host is None or not isinstance(port, int):
+            yield "control", name
+            continue
+        yield "control", f"{name}, {host}, port {port}"
+        problems += _problem_of_port(f"control by {name}", host, port, socket.SOCK_DGRAM)
+
+
+def _input(spec: str | None) -> str:
+    return "the default device, else the demo" if spec is None else without_secrets(spec)
+
+
+def _output(settings: OutputSettings) -> Output:
+    from realtime_mer.outputs.registry import make_output
+
+    return make_output(settings)
+
+
+def _problems_of_profiles(configuration: Configuration) -> list[str]:
+    """Return what is wrong in the profiles that were not chosen."""
+    problems = []
+    for profile in configuration.document.profiles if configuration.document else ():
+        try:
+            dataclasses.replace(configuration, profile=profile).again()
+        except UserError as error:
+            problems.append(f"{error} (profile {profile})")
+    return problems
+
+
+def _problem_of_host(name: str, settings: OutputSettings) -> list[str]:
+    for key in _ADDRESSES:
+        address = getattr(settings, key, None)
+        if isinstance(address, str):
+            host = urlsplit(address if "://" in address else f"//{address}").hostname
+            try:
+                socket.getaddrinfo(host, None)
+            except (OSError, UnicodeError) as error:
+                reason = getattr(error, "strerror", None) or error
+                return [f"the host {host} of the output {name} is not known ({reason})"]
+    return []
+
+
+def _problem_of_port(what: str, host: str, port: int, kind: socket.SocketKind) -> list[str]:
+    try:
+        family, _, protocol, _, address = socket.getaddrinfo(host, port, type=kind)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # As servers do; otherwise the remains of closed connections block the port.
+            if kind is socket.SOCK_STREAM and sys.platform != "win32":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (OSError, UnicodeError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        return [f"{what} cannot listen at {host}, port {port} ({reason}); choose another port"]
+    return []
+
+
+def _problem_of_scenes(configuration: Configuration, outputs: list[Output]) -> list[str]:
+    from realtime_mer.live.hub import Hub
+    from realtime_mer.live.show import Health, OutputStatus, Show
+    from realtime_mer.scenes.runner import SceneRunner
+
+    show = Show()
+    statuses = [
+        OutputStatus(output.name, output.kind, Health.STARTING, 0, 0, "") for output in outputs
+    ]
+    show.statuses = lambda: statuses
+    try:
+        SceneRunner(Hub(), configuration.scenes, act=lambda *_: None, show=show).close()
+    except UserError as error:
+        return [str(error)]
+    return []

@@ -1,0 +1,83 @@
+"""The options of the server itself."""
+
+from __future__ import annotations
+
+import argparse
+
+from realtime_mer.commands.token_options import add_token_arguments
+
+
+def add_server_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the server: its address, limits, tokens, TLS and proxies."""
+    group = parser.add_argument_group("server")
+    group.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="network address of the server; 0.0.0.0 lets every device of your networks connect "
+        "(default: 127.0.0.1, this machine only)",
+    )
+    group.add_argument(
+        "--port", type=int, default=8765, help="TCP port; 0 chooses a free one (default: 8765)"
+    )
+    group.add_argument(
+        "--max-sessions",
+        type=int,
+        default=64,
+        metavar="N",
+        help="maximum number of audio streams from browsers at once, up to 4096 (default: 64)",
+    )
+    group.add_argument(
+        "--max-viewers", type=int, default=200, metavar="N",
+        help="maximum number of connections at once (default: 200)",
+    )  # fmt: skip
+    group.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="also accept connections from pages of this origin, for example https://vj.example; "
+        "'null' is a page opened from a file; may be given several times",
+    )
+    add_token_arguments(group)
+    group.add_argument(
+        "--tls-cert",
+        metavar="FILE",
+        help="serve https with this certificate (PEM, followed by those of its authorities); "
+        "a renewed file is used within seconds",
+    )
+    group.add_argument(
+        "--tls-key", metavar="FILE", help="the key of --tls-cert (PEM, not encrypted)"
+    )
+    group.add_argument(
+        "--tls",
+        choices=["self-signed"],
+        help="self-signed: serve https with a certificate that the program makes and keeps; "
+        "browsers warn of it once",
+    )
+    group.add_argument(
+        "--proxy",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="address or network of a reverse proxy in front of the server, which is believed in "
+        "X-Forwarded-For and X-Forwarded-Proto; may be given several times",
+    )
+    group.add_argument("--open", action="store_true", help="open the page in the browser")
+    group.add_argument(
+        "--exit-at-end",
+        action="store_true",
+        help="stop when the file or pipe ends, and play the demo once (default: keep serving)",
+    )
+    group.add_argument(
+        "--speed",
+        type=float,
+        default=1.0,
+        metavar="FACTOR",
+        help="play files and the demo this many times faster than live, for tests (default: 1)",
+    )
+    group.add_argument(
+        "--quiet",
+        action="store_true",
+        help="print only the address, the link to open it, and warnings",
+    )

@@ -1,0 +1,99 @@
+"""What `serve`, `listen` and `replay` run beside the music: outputs, scenes, controls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from realtime_mer.configuration.configuration import Configuration, control_class
+from realtime_mer.configuration.watch import ConfigurationWatch
+from realtime_mer.errors import UserError
+from realtime_mer.live.show import Show
+from realtime_mer.outputs.output_set import OutputSet
+from realtime_mer.outputs.registry import kind_of
+from realtime_mer.scenes.runner import SceneRunner
+
+if TYPE_CHECKING:
+    from realtime_mer.closable import Closable
+    from realtime_mer.live.hub import Hub
+
+
+@contextmanager
+def running_show(hub: Hub, configuration: Configuration, *, hop_s: float) -> Iterator[Show]:
+    """Run the outputs, scenes and controls of a session until the `with` block ends.
+
+    While it runs, the outputs and scenes follow the configuration file.
+
+    Args:
+        hub: of the session; its source starts later.
+        configuration: what to run.
+        hop_s: seconds between estimates.
+
+    Raises:
+        UserError: an output, a scene or a control cannot be used here.
+    """
+    show = Show()
+    with ExitStack() as stack:
+        outputs = OutputSet(hub, configuration.outputs, hop_s=hop_s, show=show)
+        stack.enter_context(outputs)
+        scenes = SceneRunner(hub, configuration.scenes, act=outputs.act, show=show)
+        stack.enter_context(scenes)
+        for name in configuration.controls:
+            stack.enter_context(_control(name, show, configuration))
+        if configuration.file is not None:
+            follower = _Follower(show, outputs, scenes, configuration)
+            stack.enter_context(ConfigurationWatch(configuration, follower.apply, hub))
+        yield show
+
+
+def writes_standard_output(configuration: Configuration) -> bool:
+    """Return whether an output needs standard output for itself."""
+    return any(kind_of(settings) == "jsonl" for settings in configuration.outputs)
+
+
+def _control(name: str, show: Show, configuration: Configuration) -> Closable:
+    control_class(name)  # says which package is missing
+    if name == "osc":
+        from realtime_mer.outputs.osc_control import OscControl
+
+        return OscControl(show, configuration.controls[name])
+    from realtime_mer.outputs.midi_control import MidiControl
+
+    return MidiControl(show, configuration.controls[name])
+
+
+class _Follower:
+    """Lets the outputs and scenes of a running show follow the configuration."""
+
+    def __init__(
+        self, show: Show, outputs: OutputSet, scenes: SceneRunner, configuration: Configuration
+    ) -> None:
+        self._show = show
+        self._outputs = outputs
+        self._scenes = scenes
+        self._now = configuration
+
+    def apply(self, new: Configuration) -> list[str]:
+        """Make a configuration hold; return what has changed, in words.
+
+        Raises:
+            UserError: it cannot hold; nothing has changed.
+        """
+        old = self._now
+        told = []
+        if new.outputs != old.outputs:
+            self._outputs.replace(new.outputs)
+            names = [status.name for status in self._show.statuses()]
+            told.append(f"the outputs are {', '.join(names) or 'none'}")
+        if new.scenes != old.scenes or new.outputs != old.outputs:
+            try:
+                self._scenes.replace(new.scenes)  # they name outputs
+            except UserError:
+                self._outputs.replace(old.outputs)
+                raise
+        if new.scenes != old.scenes:
+            names = [scene.name for scene in new.scenes]
+            told.append(f"the scenes are {', '.join(names) or 'none'}")
+        self._now = new
+        return told

@@ -1,0 +1,94 @@
+"""Follows the configuration file while the program runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from realtime_mer.closable import Closable
+from realtime_mer.configuration.configuration import CONTROL, SECTIONS, Configuration, version_of
+from realtime_mer.errors import UserError
+from realtime_mer.live.hub import Hub, Notice
+
+CHANGED = "configuration_changed"
+REFUSED = "configuration_refused"
+PERIOD_S = 1.0
+
+
+class ConfigurationWatch(Closable):
+    """Looks once a second whether the file has changed, and tells what follows at the hub.
+
+    A file that is not valid changes nothing and is told once. So is one that is gone.
+
+    Args:
+        configuration: what holds now; it has a file.
+        apply: makes a new configuration hold, as far as it can without a restart, and returns what
+            has changed, in words. It raises UserError for one that cannot hold; then all stays.
+        hub: gets the notices.
+        period_s: seconds between two looks. A file counts once two looks find it the same: an
+            editor may be writing it.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        apply: Callable[[Configuration], list[str]],
+        hub: Hub,
+        *,
+        period_s: float = PERIOD_S,
+    ) -> None:
+        assert configuration.file is not None
+        self._configuration = configuration
+        self._file = configuration.file
+        self._apply = apply
+        self._hub = hub
+        self._period_s = period_s
+        self._closing = threading.Event()
+        # One that was changed since it was read is read again.
+        self._read = self._seen = configuration.version
+        self._thread = threading.Thread(target=self._run, name="configuration watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._closing.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closing.wait(self._period_s):
+            before, self._seen = self._seen, version_of(self._file)
+            if self._seen == before != self._read:
+                self._read = self._seen
+                self._follow()
+
+    def _follow(self) -> None:
+        try:
+            new = self._configuration.again()
+            told = self._apply(new)
+        except UserError as error:
+            self._refuse(str(error))
+            return
+        except OSError as error:
+            self._refuse(f"{self._file} cannot be read ({error.strerror})")
+            return
+        told += needs_restart(self._configuration, new)
+        self._configuration = new
+        if told:
+            self._hub.publish(Notice(CHANGED, f"{self._file} has changed: {'; '.join(told)}"))
+
+    def _refuse(self, reason: str) -> None:
+        self._hub.publish(Notice(REFUSED, f"{reason}; until that is mended, all stays as it was"))
+
+
+def needs_restart(old: Configuration, new: Configuration) -> list[str]:
+    """Return sentences on changes that hold only after a restart."""
+    changed = []
+    for section in SECTIONS:
+        before, after = old.section(section), new.section(section)
+        names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        changed += [f"[{section}] {name}" for name in names]
+    for name in {**old.controls, **new.controls}:
+        if old.controls.get(name) != new.controls.get(name):
+            changed.append(f"[{CONTROL}.{name}]")
+    if not changed:
+        return []
+    return [f"{', '.join(changed)} need{'s' if len(changed) == 1 else ''} a restart"]

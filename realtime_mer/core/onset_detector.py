@@ -1,0 +1,135 @@
+"""Onsets of notes and drums: the rise of the spectrum, and its peaks, from the past alone.
+
+The spectral flux of log band energies with a maximum filter over neighbouring bands follows
+Böck and Widmer, "Maximum filter vibrato suppression for onset detection", DAFx 2013. The peaks are
+picked online as in Böck, Krebs and Schedl, "Evaluating the online capabilities of onset detection
+methods", ISMIR 2012.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+FRAMES_PER_SECOND = 100
+WINDOW_S = 0.032
+BANDS_PER_OCTAVE = 6
+MIN_BAND_HZ = 40.0
+MAX_BAND_HZ = 12_000.0
+# Power that is added to each band: -60 dB of the peak of the last seconds, at least -70 dBFS.
+RELATIVE_FLOOR = 10.0**-6.0
+QUIET_POWER = 10.0**-7.0
+PEAK_DECAY_DB_PER_S = 6.0
+# Frames between the two spectra whose difference is the flux.
+FLUX_LAG = 2
+# An onset is a peak above the sum of this flux and, each times a factor, of the mean of the last
+# frames, of the median of the last second, which noise raises, and of the highest flux lately.
+MIN_FLUX = 0.01
+MEAN_FRAMES = 12
+MEAN_FACTOR = 1.0
+MEDIAN_FRAMES = FRAMES_PER_SECOND
+MEDIAN_EVERY = 10
+MEDIAN_FACTOR = 2.0
+PEAK_FACTOR = 0.04
+PEAK_DECAY = 0.5 ** (1.0 / (2.0 * FRAMES_PER_SECOND))
+MIN_DISTANCE_FRAMES = 5
+
+
+class SpectralFlux:
+    """The onset function of a stream: how much its bands rise, one value every 10 ms.
+
+    Frame k ends at the sample (k + 1) * sample_rate_hz // 100, however the stream is cut.
+
+    Args:
+        sample_rate_hz: of the stream, at least 8,000.
+    """
+
+    def __init__(self, sample_rate_hz: int) -> None:
+        self.sample_rate_hz = sample_rate_hz
+        self._length = 64 * round(sample_rate_hz * WINDOW_S / 64)  # a fast length for the FFT
+        window = np.hanning(self._length + 1)[:-1]
+        self._window = (window / window.sum() * 2.0).astype(np.float32)  # a sine at 1.0 has power 1
+        top_hz = min(MAX_BAND_HZ, 0.45 * sample_rate_hz)
+        count = int(np.log2(top_hz / MIN_BAND_HZ) * BANDS_PER_OCTAVE)
+        edges_hz = MIN_BAND_HZ * 2.0 ** (np.arange(count + 1) / BANDS_PER_OCTAVE)
+        self._edges = np.unique(np.round(edges_hz * self._length / sample_rate_hz).astype(int))
+        self._decay = 10.0 ** (-PEAK_DECAY_DB_PER_S / FRAMES_PER_SECOND / 10.0)
+        self.reset()
+
+    def reset(self) -> None:
+        """Start again after what was lost: the next sample is the first."""
+        self._signal = np.zeros(self._length, dtype=np.float32)
+        self._before = self._length  # samples in `_signal` before those of the stream
+        self._frame = 0
+        self._peak = 0.0
+        self._earlier: deque[NDArray[np.float32]] = deque(maxlen=FLUX_LAG)
+
+    def feed(self, samples: NDArray[np.float32]) -> Iterator[tuple[float, bool]]:
+        """Add samples, float32 [n], and give each frame that they complete.
+
+        Yields:
+            The flux, 0 or more, about 1 for a loud drum; and whether the frame is not quiet.
+        """
+        signal = np.concatenate((self._signal, samples))
+        while (end := self._next_end()) <= len(signal):
+            yield self._flux(signal[end - self._length : end])
+            self._frame += 1
+        start = min(len(signal), end - self._length)
+        self._signal = signal[start:].copy()
+        self._before -= start
+
+    def _next_end(self) -> int:
+        return self._before + (self._frame + 1) * self.sample_rate_hz // FRAMES_PER_SECOND
+
+    def _flux(self, samples: NDArray[np.float32]) -> tuple[float, bool]:
+        spectrum = np.fft.rfft(samples * self._window)
+        power = spectrum.real**2 + spectrum.imag**2
+        bands = np.add.reduceat(power[: self._edges[-1]], self._edges[:-1])
+        loudest = float(bands.max())
+        self._peak = max(loudest, self._decay * self._peak)
+        floor = max(QUIET_POWER, self._peak * RELATIVE_FLOOR)
+        flux = 0.0
+        if len(self._earlier) == FLUX_LAG:
+            # A tone that glides into the next band is no onset.
+            before = self._earlier[0]
+            highest = before.copy()
+            np.maximum(highest[1:], before[:-1], out=highest[1:])
+            np.maximum(highest[:-1], before[1:], out=highest[:-1])
+            rise = np.log10((bands + floor) / (highest + floor))
+            flux = float(np.maximum(rise, 0.0).mean())
+        self._earlier.append(bands)
+        return flux, loudest > floor
+
+
+class OnsetPicker:
+    """Picks the onsets among the frames of `SpectralFlux`, one frame after their peak."""
+
+    def __init__(self) -> None:
+        self._flux = np.zeros(MEDIAN_FRAMES)
+        self._frame = 0
+        self._median = self._peak = 0.0
+        self._since = MIN_DISTANCE_FRAMES
+
+    def add(self, flux: float) -> float | None:
+        """Take in the next frame; return the strength, 0 to 1, of an onset at the frame before."""
+        recent = self._flux
+        if self._frame % MEDIAN_EVERY == 0:
+            self._median = float(np.median(recent))
+        candidate = float(recent[-1])
+        is_peak = candidate >= flux and candidate >= float(recent[-3:].max())
+        mean = float(recent[-MEAN_FRAMES:].mean())
+        recent[:-1] = recent[1:]
+        recent[-1] = flux
+        self._frame += 1
+        self._peak = max(PEAK_DECAY * self._peak, flux)
+        self._since += 1
+        threshold = (
+            MIN_FLUX + MEAN_FACTOR * mean + MEDIAN_FACTOR * self._median + PEAK_FACTOR * self._peak
+        )
+        if not is_peak or candidate < threshold or self._since < MIN_DISTANCE_FRAMES:
+            return None
+        self._since = 0
+        return min(1.0, candidate / self._peak)

@@ -1,0 +1,1 @@
+"""Scenes: rules that let the outputs do something when the music is of some kind."""

@@ -1,0 +1,251 @@
+"""Runs the scenes of a session: listens to it and lets the outputs act."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from realtime_mer.clock import Clock, SystemClock
+from realtime_mer.closable import Closable
+from realtime_mer.core.events import Event
+from realtime_mer.core.types import Estimate
+from realtime_mer.errors import UserError
+from realtime_mer.installation import install_command
+from realtime_mer.live.hub import Hub
+from realtime_mer.live.show import ControlCommand, Show
+from realtime_mer.live.tempo_clock import BeatClock, TempoClock
+from realtime_mer.outputs.output import Action
+from realtime_mer.scenes.rules import SceneChange, SceneRules
+from realtime_mer.scenes.settings import ActionKey, ClockKind, SceneSettings, clocks_needed
+
+logger = logging.getLogger(__name__)
+
+QUEUE_ITEMS = 256
+CLOSE_TIMEOUT_S = 2.0
+KEYS: tuple[ActionKey, ...] = ("do", "at_end")
+
+Act = Callable[[str, Action], None]
+
+
+class ClosableClock(TempoClock, Protocol):
+    """A source of beats that works until it is closed."""
+
+    def close(self) -> None: ...
+
+
+class SceneRunner(Closable):
+    """Lets outputs act and sets controls as scenes start and end, in a thread of its own.
+
+    Each start and end is logged with its reason at the level INFO. A start waits for the beat or
+    bar that its scene asks for; a scene that ends or is replaced before does nothing.
+
+    Args:
+        hub: of the session.
+        scenes: their settings.
+        act: lets an output act, by its name or kind (`OutputSet.act`).
+        show: gets the controls of scenes, and starts scenes by hand through this object.
+        make_clock: returns a new clock of beats, of the music or of Ableton Link; it is made when
+            a scene first needs it. None for `BeatClock` and `LinkClock`.
+        clock: the time source.
+
+    Raises:
+        UserError: two scenes have the same name, a scene names an output that is not there, or the
+            package for Ableton Link is not installed.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        scenes: Sequence[SceneSettings],
+        *,
+        act: Act,
+        show: Show,
+        make_clock: Callable[[ClockKind], ClosableClock] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._hub = hub
+        self._act = act
+        self._show = show
+        self._clock = clock or SystemClock()
+        self._make_clock = make_clock or self._new_clock
+        self._clocks: dict[ClockKind, ClosableClock] = {}
+        self._rules = self._checked(scenes)
+        self._clocks = self._clocks_for(scenes)
+        self._lock = threading.Lock()  # of `_rules` and of the start that waits
+        self._waiting: SceneSettings | None = None
+        self._due_s = 0.0
+        self._by_hand: deque[str] = deque()
+        self._closing = threading.Event()
+        self._subscription = hub.subscribe_bounded(QUEUE_ITEMS)
+        show.start_scene = self.start
+        self._thread = threading.Thread(target=self._run, name="scenes", daemon=True)
+        self._thread.start()
+
+    @property
+    def active(self) -> str | None:
+        """Name of the active scene; None for none. Callable from any thread."""
+        with self._lock:
+            return self._rules.active
+
+    def why(self) -> dict[str, str]:
+        """Return for each scene why it is active or not. Callable from any thread."""
+        with self._lock:
+            texts = {name: finding.text for name, finding in self._rules.findings.items()}
+            if self._waiting is not None:
+                left_s = max(0.0, self._due_s - self._clock.monotonic())
+                what = "bar" if self._waiting.quantise in ("bar", "link") else "beat"
+                texts[self._waiting.name] = f"waits for the {what} ({left_s:.1f} s)"
+            return texts
+
+    def start(self, name: str) -> None:
+        """Start a scene by hand, at once. Callable from any thread.
+
+        Raises:
+            UserError: there is no such scene.
+        """
+        with self._lock:
+            names = self._rules.names
+        if name not in names:
+            raise UserError(f"there is no scene {name!r}; there are: {', '.join(names) or 'none'}")
+        self._by_hand.append(name)
+        self._subscription.poke()
+
+    def replace(self, scenes: Sequence[SceneSettings]) -> None:
+        """Go on with other scenes; one that is active and still exists stays.
+
+        Raises:
+            UserError: as for the constructor; then nothing changes.
+        """
+        rules = self._checked(scenes)
+        clocks, before = self._clocks_for(scenes), self._clocks
+        self._clocks = clocks
+        for kind in before.keys() - clocks.keys():
+            before[kind].close()
+        with self._lock:
+            rules.continue_from(self._rules)
+            self._rules = rules
+            if self._waiting is not None and self._waiting.name not in rules.names:
+                self._waiting = None
+
+    def close(self) -> None:
+        """Stop; outputs and controls stay as they are. Safe to call twice."""
+        self._hub.unsubscribe(self._subscription)
+        self._closing.set()
+        self._subscription.poke()
+        self._thread.join(CLOSE_TIMEOUT_S)
+        for clock in self._clocks.values():
+            clock.close()
+
+    def _clocks_for(self, scenes: Sequence[SceneSettings]) -> dict[ClockKind, ClosableClock]:
+        """Return the clocks that scenes need, those of now and new ones."""
+        needed = clocks_needed(scenes)
+        clocks = {kind: clock for kind, clock in self._clocks.items() if kind in needed}
+        # That of Link comes first, because its package may be missing.
+        for kind in sorted(needed - clocks.keys(), reverse=True):
+            clocks[kind] = self._make_clock(kind)
+        return clocks
+
+    def _new_clock(self, kind: ClockKind) -> ClosableClock:
+        if kind == "beat":
+            return BeatClock(self._hub, clock=self._clock)
+        try:
+            from realtime_mer.live.link_clock import LinkClock
+        except ImportError as error:
+            raise UserError(
+                f'quantise "link" needs the package {error.name}, which is not installed; install '
+                f"it with: {install_command('link')}"
+            ) from error
+        return LinkClock(clock=self._clock)
+
+    def _checked(self, scenes: Sequence[SceneSettings]) -> SceneRules:
+        """Return the rules of scenes whose outputs exist."""
+        statuses = self._show.statuses()
+        names = [status.name for status in statuses]
+        # A control needs the name; an action also takes the first output of a kind.
+        for_actions = {*names, *(status.kind for status in statuses)}
+        for scene in scenes:
+            for key in KEYS:
+                for action in scene.actions(key):
+                    known = names if isinstance(action, ControlCommand) else for_actions
+                    if action.output and action.output not in known:
+                        raise UserError(
+                            f"{key} of the scene {scene.name} names the output {action.output}, "
+                            f"which does not exist; there are: {', '.join(names) or 'none'}"
+                        )
+        return SceneRules(scenes)
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            items = self._subscription.wait(self._timeout_s())
+            while self._by_hand:
+                name = self._by_hand.popleft()
+                with self._lock:
+                    changes = self._rules.start(name) if name in self._rules.names else []
+                self._apply(changes, at_once=True)
+            for item in items:
+                if isinstance(item, Estimate | Event):
+                    with self._lock:
+                        changes = self._rules.update(item)
+                    self._apply(changes)
+            self._start_if_due()
+
+    def _timeout_s(self) -> float | None:
+        """Return how long nothing is due, in seconds; None for until something comes."""
+        with self._lock:
+            if self._waiting is None:
+                return None
+            return max(0.0, self._due_s - self._clock.monotonic())
+
+    def _apply(self, changes: Sequence[SceneChange], *, at_once: bool = False) -> None:
+        for change in changes:
+            scene = change.scene
+            if not change.starts:
+                with self._lock:
+                    waited = self._waiting is not None and self._waiting.name == scene.name
+                    self._waiting = None
+                logger.info("scene %s%s", change, " before its beat came" if waited else "")
+                if not waited:
+                    self._perform(scene, "at_end")
+                continue
+            wait_s = None if at_once else self._seconds_to_beat(scene)
+            if wait_s is None:
+                logger.info("scene %s", change)
+                self._perform(scene, "do")
+            else:
+                logger.info("scene %s; it waits %.1f s for its %s", change, wait_s, scene.quantise)
+                with self._lock:
+                    self._waiting, self._due_s = scene, self._clock.monotonic() + wait_s
+
+    def _seconds_to_beat(self, scene: SceneSettings) -> float | None:
+        """Return how long a start waits, in seconds; None where it does not wait."""
+        if scene.quantise == "none":
+            return None
+        clock = self._clocks.get("link" if scene.quantise == "link" else "beat")
+        now_s = self._clock.monotonic()
+        for beats in (1,) if scene.quantise == "beat" else (scene.beats_per_bar, 1):
+            wait_s = None if clock is None else clock.seconds_to_beat(now_s, beats)
+            if wait_s is not None and wait_s <= scene.wait_s:
+                return wait_s
+        return None
+
+    def _start_if_due(self) -> None:
+        with self._lock:
+            scene = self._waiting
+            if scene is None or self._clock.monotonic() < self._due_s:
+                return
+            self._waiting = None
+        logger.info("scene %s: its %s is here", scene.name, scene.quantise)
+        self._perform(scene, "do")
+
+    def _perform(self, scene: SceneSettings, key: ActionKey) -> None:
+        for action in scene.actions(key):
+            try:
+                if isinstance(action, ControlCommand):
+                    self._show.control(action)
+                else:
+                    self._act(action.output, Action(scene.name, dict(action.values)))
+            except UserError as error:  # an output was removed meanwhile
+                logger.warning("scene %s: %s", scene.name, error)

@@ -1,0 +1,37 @@
+"""A frame, an event and a port for tests of outputs."""
+
+from __future__ import annotations
+
+import socket
+
+from realtime_mer.core.events import Event, EventKind
+from realtime_mer.core.types import State
+from realtime_mer.outputs.output import Frame
+
+FRAME = Frame(
+    t=12.5,
+    valence=0.75,
+    arousal=0.25,
+    level=0.5,
+    valence_width=0.2,
+    arousal_width=0.125,
+    mood="calm",
+    state=State.TRACKING,
+    color=(1.0, 0.5, 0.0),
+    dimmer=0.8,
+    bpm=None,
+)
+EVENT = Event(
+    kind=EventKind.MOOD_ENTER,
+    t=10.0,
+    detected_t=12.0,
+    utc="2026-01-02T03:04:05.000Z",
+    strength=0.75,
+    mood="calm",
+)
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback that nothing uses."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])

@@ -1,0 +1,123 @@
+"""MIDI ports without devices: of an isolated JACK server, or of ALSA's sequencer.
+
+Use the fixture `midi_system`; it skips the test with a reason where there is none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from live_support import TIMEOUT_S, wait_for
+
+from realtime_mer.closable import Closable
+
+
+@contextlib.contextmanager
+def midi_environment(interface: str) -> Iterator[None]:
+    """Let rtmidi use one interface only: `UNIX_JACK` with a server of its own, or `LINUX_ALSA`."""
+    pytest.importorskip("rtmidi", reason="python-rtmidi is not installed (extra midi)")
+    pytest.importorskip("mido", reason="mido is not installed (extra midi)")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RTMIDI_API", interface)
+        if interface == "LINUX_ALSA":
+            if not Path("/dev/snd/seq").exists():
+                pytest.skip("ALSA's sequencer is not there (sudo modprobe snd-seq)")
+            yield
+            return
+        patch.setenv("JACK_DEFAULT_SERVER", f"mer-test-{os.getpid()}")
+        patch.setenv("JACK_NO_START_SERVER", "1")
+        with _jack_server():
+            yield
+
+
+@contextlib.contextmanager
+def _jack_server() -> Iterator[None]:
+    """Run a JACK server without a sound card, of the name that the environment has."""
+    for program in ("jackd", "jack_wait"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed (Debian: apt install jackd2)")
+    name = os.environ["JACK_DEFAULT_SERVER"]
+    server = subprocess.Popen(
+        ["jackd", "--no-realtime", "--no-mlock", "-n", name, "-d", "dummy", "-p", "256"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_for_server(server)
+        yield
+    finally:
+        server.terminate()
+        server.wait(TIMEOUT_S)
+
+
+def _wait_for_server(server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    # An attempt can come too early for a server that is starting, so it has a short limit.
+    command = ["jack_wait", "--wait", "--timeout", "2"]
+    while subprocess.run(command, capture_output=True, timeout=TIMEOUT_S).returncode != 0:
+        if server.poll() is not None:
+            pytest.skip(f"jackd does not run here (code {server.returncode})")
+        assert time.monotonic() < deadline, "jackd does not start"
+
+
+class MidiDevice(Closable):
+    """A MIDI device or program at the other end of a connection.
+
+    Args:
+        make: `rtmidi.MidiIn` or `rtmidi.MidiOut`.
+        name: of a virtual port to have.
+        port: part of the name of a port to connect to, instead.
+    """
+
+    def __init__(self, make: Any, *, name: str = "", port: str = "") -> None:
+        self._client = make(name="device", rtapi=midi_interface())
+        if name:
+            self._client.open_virtual_port(name)
+        else:
+            wait_for(lambda: any(port in each for each in self._client.get_ports()), port)
+            ports = self._client.get_ports()
+            self._client.open_port(next(i for i, each in enumerate(ports) if port in each))
+
+    def send(self, *message: int) -> None:
+        """Send a message of bytes."""
+        self._client.send_message(list(message))
+
+    def receive(self) -> tuple[int, ...]:
+        """Wait for a message and return its bytes."""
+        received: list[tuple[list[int], float]] = []
+
+        def arrived() -> bool:
+            message = self._client.get_message()
+            if message is not None:
+                received.append(message)
+            return bool(received)
+
+        wait_for(arrived, "a MIDI message")
+        return tuple(received[0][0])
+
+    def receive_all(self, count: int) -> list[tuple[int, ...]]:
+        """Wait for messages and return their bytes."""
+        return [self.receive() for _ in range(count)]
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close_port()
+            self._client.delete()
+        self._client = None
+
+
+def midi_interface() -> int:
+    """Return rtmidi's number of the interface that the environment asks for."""
+    from rtmidi.midiutil import get_api_from_environment
+
+    interface: int = get_api_from_environment()
+    return interface
