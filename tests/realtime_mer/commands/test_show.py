@@ -73,9 +73,12 @@ def test_a_running_show_follows_the_file() -> None:
 
             def notice() -> tuple[str, str]:
                 found: list[Notice] = []
-                wait_for(lambda: found.extend(
-                    item for item in notices.take() if isinstance(item, Notice)
-                ) or bool(found), "a notice")  # fmt: skip
+
+                def arrived() -> bool:
+                    found.extend(item for item in notices.take() if isinstance(item, Notice))
+                    return bool(found)
+
+                wait_for(arrived, "a notice")
                 (item,) = found
                 return item.code, item.message
 
