@@ -125,7 +125,7 @@ def test_mistakes(text: str, sentence: str, file: Path) -> None:
 
 def test_unknown_profiles(file: Path) -> None:
     file.write_text(TEXT)
-    with pytest.raises(UserError, match="toml has no profile clb; did you mean club?"):
+    with pytest.raises(UserError, match=r"toml has no profile clb; did you mean club\?"):
         load(file, "clb")
     with pytest.raises(UserError, match="has no profile xyz; there are: club"):
         load(file, "xyz")
@@ -169,4 +169,4 @@ def test_a_package_that_is_missing(file: Path, monkeypatch: pytest.MonkeyPatch) 
         load(file)
     text = str(caught.value)
     assert text.startswith("realtime-mer.toml line 2: [[mqtt]]: the output mqtt needs the package")
-    assert "[mqtt]'" in text
+    assert '[mqtt]"' in text
