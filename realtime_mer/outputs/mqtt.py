@@ -132,6 +132,7 @@ def _address(settings: MqttSettings) -> _Address:
     try:
         parts = urlsplit(broker if found else f"//{broker}")
         port = parts.port or (8883 if tls else 1883)
+        (parts.hostname or "").encode("idna")  # as the look-up of names does
     except ValueError:
         parts, port = urlsplit(""), 0
     if not parts.hostname or parts.path.strip("/") or parts.query or parts.port == 0:
