@@ -107,6 +107,8 @@ def run(args: argparse.Namespace) -> int:
                 _announce(recorder.remark)
         stack.enter_context(running_show(runner.hub, args.configuration, hop_s=config.hop_s))
         _announce(backend_line)
+        if args.configuration.file is not None:
+            _announce(f"configuration: {args.configuration.title}")
         # Lines show every estimate; the display shows only the newest.
         use_display = args.format is None and not taken and sys.stdout.isatty()
         if use_display:

@@ -45,7 +45,7 @@ class Moment:
     """What is known at one moment.
 
     Attributes:
-        t: stream time in seconds.
+        t: seconds that have passed (`SteadyTime`).
         values: by the names of `RANGES`.
         mood: the mood word; None before any music was heard.
         state: what the values are based on.
@@ -63,7 +63,7 @@ class Moment:
         """Return the moment of an estimate.
 
         Args:
-            t: stream time in seconds.
+            t: seconds that have passed.
             estimate: the newest one.
             event: what happens now, if anything does.
             raw: whether values are those of the model, even where the estimate has their place
