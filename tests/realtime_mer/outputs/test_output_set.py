@@ -64,6 +64,7 @@ class Lamp(Output):
 @pytest.fixture(autouse=True)
 def lamps(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Lamp]]:
     """Let the registry make lamps."""
+
     def make(settings: OutputSettings) -> Output:
         return Lamp(settings) if isinstance(settings, LampSettings) else make_output(settings)
 
