@@ -29,7 +29,7 @@ RANGES = {
     "arousal_width": (0.0, 1.0),
 }
 _STRENGTH = (0.0, 1.0)
-_KEYS = (*RANGES, "mood", "state", "event", "strength", "for_s")
+KEYS = (*RANGES, "mood", "state", "event", "strength", "for_s")
 _NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+))"
 _ONE_SIDED = re.compile(rf"\s*(>=|<=|>|<)\s*{_NUMBER}\s*")
 _BETWEEN = re.compile(rf"\s*{_NUMBER}\s*\.\.\s*{_NUMBER}\s*")
@@ -222,9 +222,9 @@ def parse_condition(table: Mapping[str, object], where: str, scene: str) -> Cond
     if not table:
         raise UserError(f"{where} of the scene {scene} is empty; write a condition")
     for key in table:
-        if key not in _KEYS:
+        if key not in KEYS:
             raise UserError(
-                f"{where} of the scene {scene} has no key {key!r}; {_nearest(key, _KEYS)}"
+                f"{where} of the scene {scene} has no key {key!r}; {_nearest(key, KEYS)}"
             )
     comparisons = {
         key: _comparison(table[key], _STRENGTH if key == "strength" else RANGES[key], key, fail)

@@ -139,7 +139,8 @@ class SceneRules:
         active = self._active
         if active is None or active.finding.holds or self._dwell_left_s(active) > 0.0:
             return []
-        return self._end("its dwell is over" if active.by_hand else active.finding.text)
+        lasts = not active.by_hand and "event" not in active.finding.key
+        return self._end(active.finding.text if lasts else "its dwell is over")
 
     def _dwell_left_s(self, active: _Scene) -> float:
         return _left_s(active.settings.dwell_s, self._t - self._started_t)

@@ -12,7 +12,6 @@ from realtime_mer.scenes.conditions import Condition, parse_condition
 
 Quantise = Literal["none", "beat", "bar", "link"]
 ActionKey = Literal["do", "at_end"]
-ClockKind = Literal["beat", "link"]
 GIVE_BACK = "music"
 """In an override, instead of a number: give the value back to the music."""
 
@@ -164,9 +163,9 @@ class SceneSettings:
         return UserError(f"{key} of the scene {self.name} {problem}")
 
 
-def clocks_needed(scenes: Sequence[SceneSettings]) -> set[ClockKind]:
+def clocks_needed(scenes: Sequence[SceneSettings]) -> set[str]:
     """Return which clocks scenes wait for: that of the music's beats, that of Ableton Link."""
-    needed: set[ClockKind] = set()
+    needed: set[str] = set()
     for scene in scenes:
         if scene.quantise != "none":
             needed.add("link" if scene.quantise == "link" else "beat")

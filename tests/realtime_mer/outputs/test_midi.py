@@ -56,19 +56,28 @@ def event(kind: EventKind, strength: float = 1.0) -> Event:
 def test_values_and_the_mood_by_default() -> None:
     with playing() as (output, synth):
         output.send(frame(valence=0.0, arousal=1.0, mood="calm"))
-        assert synth.messages(10) == [
+        assert synth.messages(7) == [
             "control_change channel=0 control=20 value=0",
             "control_change channel=0 control=21 value=127",
             "control_change channel=0 control=22 value=64",
             "control_change channel=0 control=23 value=32",
             "control_change channel=0 control=24 value=32",
             "control_change channel=0 control=25 value=127",
+            "note_on channel=0 note=56 velocity=100",
+        ]
+        assert output.sent == 7
+
+
+@pytest.mark.usefixtures("midi_system")
+def test_the_colour() -> None:
+    controls = {"red": 26, "green": 27, "blue": 28}
+    with playing(**{**NOTHING, "controls": controls}) as (output, synth):
+        output.send(frame(color=(1.0, 0.5, 0.0)))
+        assert synth.messages(3) == [
             "control_change channel=0 control=26 value=127",
             "control_change channel=0 control=27 value=64",
             "control_change channel=0 control=28 value=0",
-            "note_on channel=0 note=56 velocity=100",
         ]
-        assert output.sent == 10
 
 
 @pytest.mark.usefixtures("midi_system")

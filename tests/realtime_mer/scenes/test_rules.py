@@ -72,8 +72,12 @@ def test_only_a_higher_priority_breaks_in_and_then_the_lower_one_returns() -> No
         "1 drop starts: drop now",
     ]
     # Another drop within the dwell changes nothing.
-    items = [estimate(2.0, "tense", 0.9), event(EventKind.DROP, 2.0), estimate(3.0, "tense", 0.9)]
-    assert run(rules, items) == ["3 drop ends: no drop now", "3 tense starts: mood is tense"]
+    items: list[Estimate | Event] = [
+        estimate(2.0, "tense", 0.9),
+        event(EventKind.DROP, 2.0),
+        estimate(3.0, "tense", 0.9),
+    ]
+    assert run(rules, items) == ["3 drop ends: its dwell is over", "3 tense starts: mood is tense"]
     # Of equal ones the active stays, then the next of the list starts.
     assert run(rules, [estimate(4.0, "calm", 0.9), estimate(8.0, "calm", 0.9)]) == [
         "8 tense ends: mood is calm, not tense",
