@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import socket
 
-from realtime_mer.core.events import Event, EventKind
-from realtime_mer.core.types import State
-from realtime_mer.outputs.output import Frame
+from stage_support import frame
 
-FRAME = Frame(
+from realtime_mer.core.events import Event, EventKind
+
+FRAME = frame(
     t=12.5,
     valence=0.75,
     arousal=0.25,
-    level=0.5,
     valence_width=0.2,
     arousal_width=0.125,
     mood="calm",
-    state=State.TRACKING,
-    color=(1.0, 0.5, 0.0),
     dimmer=0.8,
-    bpm=None,
 )
 EVENT = Event(
     kind=EventKind.MOOD_ENTER,

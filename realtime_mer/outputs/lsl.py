@@ -19,6 +19,7 @@ import socket
 from dataclasses import dataclass
 
 from realtime_mer import __version__
+from realtime_mer.audio.quiet import filter_c_messages
 from realtime_mer.core.events import Event, Pulse
 from realtime_mer.core.types import State
 from realtime_mer.outputs.output import Frame, Output, OutputSettings
@@ -71,6 +72,7 @@ class LslOutput(Output):
 
     def open(self) -> None:
         """Offer the streams."""
+        filter_c_messages()  # liblsl prints that it starts
         mood = self._info("Mood", len(CHANNELS), pylsl.cf_float32)
         channels = mood.desc().append_child("channels")
         for label, unit in CHANNELS.items():

@@ -203,9 +203,7 @@ input()
 def test_a_broker_that_goes_away_is_reported_and_found_again(broker: Broker) -> None:
     hub = Hub()
     settings = MqttSettings(broker=broker.address, rate_hz=20.0)
-    thread = OutputThread(
-        hub, MqttOutput(settings), Shaper(settings, hop_s=1.0), rate_hz=settings.rate_hz
-    )
+    thread = OutputThread(hub, MqttOutput(settings), Shaper(settings, hop_s=1.0))
     with thread:
         hub.publish(ESTIMATE)
         wait_for(lambda: thread.status.sent > 5, "values")

@@ -286,18 +286,16 @@ def test_it_goes_on_after_a_refusal_in_the_thread_of_an_output(receiver: Receive
     settings = WebhookSettings(url=f"http://{receiver.host}/secret?secret", rate_hz=50.0)
     receiver.statuses = [410] * 100_000
     seen = []
-    thread = OutputThread(
-        hub, WebhookOutput(settings), Shaper(settings, hop_s=1.0), rate_hz=settings.rate_hz
-    )
+    thread = OutputThread(hub, WebhookOutput(settings), Shaper(settings, hop_s=1.0))
 
     def refused() -> bool:
         hub.publish(event())
         seen.append(thread.status)
         return seen[-1].health is Health.FAILING
 
-    def taken() -> bool:
+    def asked() -> bool:
         hub.publish(event(EventKind.DROP))
-        return thread.status.sent > 0
+        return not receiver.statuses
 
     with thread:
         hub.publish(ESTIMATE)
@@ -307,7 +305,8 @@ def test_it_goes_on_after_a_refusal_in_the_thread_of_an_output(receiver: Receive
         )
         assert seen[-1].dropped >= 1
         receiver.statuses = [503]
-        wait_for(taken, "the repeated event")
+        wait_for(asked, "the next attempt")
+        wait_for(lambda: thread.status.sent > 0, "the repeated event")
         assert thread.status.health is Health.OK
     ids = [body["id"] for _, _, body in receiver.requests]
     assert len(ids) == len(set(ids)) + 1
