@@ -22,6 +22,7 @@ python benchmarks/studies/across_collections.py --data deam=DIR --data 4q=DIR ..
 python benchmarks/studies/parts.py --checkpoint FILE
 python benchmarks/studies/generality.py --pmemo DIR --emotify DIR --vgmidi DIR
 python benchmarks/studies/sound_classifier.py --weights FILE --music NAME=DIR --speech NAME=DIR ...
+python benchmarks/beats.py --vgmidi DIR --emopia DIR --pieces 60
 realtime-mer reproduce all --data DIR --out benchmarks/results/reproduction
 python benchmarks/write_readme.py
 
@@ -231,6 +232,17 @@ SECTIONS = (
         "folds: a source (a speaker, a game, a film) is either fitted or measured. \"Music or "
         "not\" counts speech and noise as one.",
         (("", "sound"),),
+    ),
+    Section(
+        "Onsets, beats and tempo", "beats",
+        "python benchmarks/beats.py --vgmidi DIR --emopia DIR --pieces 60",
+        "Onsets count within 50 ms, beats within 70 ms and from the sixth second on. Other level: "
+        "for each piece the best F1 if off-beats, the double and the half tempo are allowed. "
+        "Tempo: share of the seconds in which it is told within 4 %, and up to factors of two and "
+        "three; where it is not told it counts as wrong. Milliseconds (median, 95th percentile) "
+        "from the onset to the end of the block with which it is told. VGMIDI and EMOPIA: MIDI "
+        "files that the tracker was not tuned with, on a synthesizer's piano.",
+        (("", "beats"),),
     ),
     Section(
         "Other music", "generality",

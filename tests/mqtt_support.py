@@ -14,13 +14,8 @@ from typing import Any
 import paho.mqtt.client as paho
 import pytest
 from live_support import wait_for
+from net_support import free_port
 from paho.mqtt.enums import CallbackAPIVersion
-
-
-def free_port() -> int:
-    """Return a TCP port of the loopback that nothing uses."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 class Broker:

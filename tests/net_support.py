@@ -1,23 +1,21 @@
-"""A frame and an event for tests of outputs."""
+"""A frame, an event and a port for tests of outputs."""
 
 from __future__ import annotations
 
-from realtime_mer.core.events import Event, EventKind
-from realtime_mer.core.types import State
-from realtime_mer.outputs.output import Frame
+import socket
 
-FRAME = Frame(
+from stage_support import frame
+
+from realtime_mer.core.events import Event, EventKind
+
+FRAME = frame(
     t=12.5,
     valence=0.75,
     arousal=0.25,
-    level=0.5,
     valence_width=0.2,
     arousal_width=0.125,
     mood="calm",
-    state=State.TRACKING,
-    color=(1.0, 0.5, 0.0),
     dimmer=0.8,
-    bpm=None,
 )
 EVENT = Event(
     kind=EventKind.MOOD_ENTER,
@@ -27,3 +25,9 @@ EVENT = Event(
     strength=0.75,
     mood="calm",
 )
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback that nothing uses."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])

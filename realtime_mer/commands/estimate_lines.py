@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from realtime_mer.outputs.table import TableWriter
 
 
-def line_printer(row_format: str | None) -> Callable[[Sequence[Item]], None]:
+def line_printer(
+    row_format: str | None, *, estimates: bool = True
+) -> Callable[[Sequence[Item]], None]:
     """Return a function that prints a line for each estimate of its items, and each notice.
 
     Args:
         row_format: `csv` or `jsonl`; None for text.
+        estimates: whether estimates are printed at all.
     """
     from realtime_mer.core.types import Estimate
     from realtime_mer.live.hub import Notice
@@ -31,6 +34,8 @@ def line_printer(row_format: str | None) -> Callable[[Sequence[Item]], None]:
         for item in items:
             if isinstance(item, Notice):
                 print(printable(item.message), file=sys.stderr)
+        if not estimates:
+            return
         if writer is None and row_format is not None:
             writer = table_writer(row_format, sys.stdout)  # prints the header
         for item in items:

@@ -44,12 +44,13 @@ Profiles: other values for another place, used with --profile NAME. A profile ha
 with profile.NAME before their names. Its keys win over those above; its outputs and scenes \
 replace all those of their kind above.\
 """
+_FIXTURES = [{"name": "left", "universe": 1, "address": 1, "kind": "rgb"}]
 # Values that stand for keys without a default.
 EXAMPLE_VALUES: dict[str, dict[str, object]] = {
     "input": {"input": "USB Audio"},
     "osc": {"to": "127.0.0.1:7000"},
-    "artnet": {"to": "192.168.1.20", "fixtures": [{"name": "left", "kind": "rgb", "address": 1}]},
-    "sacn": {"fixtures": [{"name": "left", "kind": "rgb", "address": 1, "universe": 1}]},
+    "artnet": {"to": "192.168.1.20", "fixtures": _FIXTURES},
+    "sacn": {"fixtures": _FIXTURES},
     "wled": {"to": "192.168.1.30", "leds": 60},
     "mqtt": {"broker": "localhost"},
     "webhook": {"url": "http://localhost:8000/mood"},

@@ -22,12 +22,13 @@ from realtime_mer.errors import UserError, printable
 from realtime_mer.outputs.table import FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from realtime_mer.live.hub import Item, Subscription
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.outputs.recorder import Recorder
-    from realtime_mer.outputs.table import TableWriter
+
+    Draw = Callable[[Sequence[Item]], None]
 
 HELP = "listen and show the emotion in the terminal"
 DESCRIPTION = """\
@@ -106,6 +107,8 @@ def run(args: argparse.Namespace) -> int:
                 _announce(recorder.remark)
         stack.enter_context(running_show(runner.hub, args.configuration, hop_s=config.hop_s))
         _announce(backend_line)
+        if args.configuration.file is not None:
+            _announce(f"configuration: {args.configuration.title}")
         # Lines show every estimate; the display shows only the newest.
         use_display = args.format is None and not taken and sys.stdout.isatty()
         if use_display:
@@ -149,7 +152,7 @@ class _Show:
     def __init__(
         self,
         subscription: Subscription,
-        draw: Callable[[list[Item]], None],
+        draw: Draw,
         recorder: Recorder | None,
     ) -> None:
         self._subscription = subscription
@@ -189,44 +192,20 @@ def _follow(show: _Show, recorder: Recorder | None, duration_s: float | None) ->
 
 def _lines(
     runner: LiveRunner, row_format: str | None, *, only_notices: bool
-) -> tuple[Subscription, Callable[[list[Item]], None]]:
+) -> tuple[Subscription, Draw]:
     """Return a subscription to every estimate, and a function that prints a line for each.
 
     With `only_notices` it leaves standard output alone.
     """
-    from realtime_mer.core.types import Estimate
-    from realtime_mer.live.hub import Notice
-    from realtime_mer.outputs.table import table_writer
-    from realtime_mer.outputs.terminal import plain_line
-
-    writer: TableWriter | None = None
-
-    def draw(items: list[Item]) -> None:
-        nonlocal writer
-        for item in items:
-            if isinstance(item, Notice):
-                _announce(item.message)
-        if only_notices:
-            return
-        if writer is None and row_format is not None:
-            writer = table_writer(row_format, sys.stdout)  # prints the header
-        for item in items:
-            if not isinstance(item, Estimate):
-                continue
-            if writer is None:
-                print(plain_line(item))
-            else:
-                writer.write(item)
-        sys.stdout.flush()
+    from realtime_mer.commands.estimate_lines import line_printer
 
     # A pipe that nobody reads must not fill the memory.
     capacity = math.ceil(UNPRINTED_S / runner.pipeline.config.hop_s)
+    draw = line_printer(row_format, estimates=not only_notices)
     return runner.hub.subscribe_bounded(capacity), draw
 
 
-def _display(
-    runner: LiveRunner, stack: ExitStack
-) -> tuple[Subscription, Callable[[list[Item]], None]]:
+def _display(runner: LiveRunner, stack: ExitStack) -> tuple[Subscription, Draw]:
     """Return a subscription to the newest estimate, and a function that displays it."""
     from rich.console import Console
     from rich.live import Live
@@ -244,7 +223,7 @@ def _display(
     )
     live = stack.enter_context(Live(view, console=Console(), auto_refresh=False))
 
-    def draw(items: list[Item]) -> None:
+    def draw(items: Sequence[Item]) -> None:
         for item in items:
             if isinstance(item, Estimate):
                 view.add(item)

@@ -26,7 +26,7 @@ from realtime_mer.commands.server_options import add_server_arguments
 from realtime_mer.commands.signals import on_signals
 from realtime_mer.commands.streams import StandardOutputError, discard_output, drop_late_messages
 from realtime_mer.commands.token_options import chosen_tokens, qr_code
-from realtime_mer.errors import UserError
+from realtime_mer.errors import UserError, printable
 from realtime_mer.server.tokens import Role
 from realtime_mer.service_manager import ServiceManager
 
@@ -214,6 +214,9 @@ class _ServeRun:
         if not self._args.quiet:
             _print_if_possible(f"input: {self._input()}   (Ctrl-C ends)")
             print(self._backend_line, file=sys.stderr)
+            if self._args.configuration.file is not None:
+                title = printable(self._args.configuration.title)
+                print(f"configuration: {title}", file=sys.stderr)
         elif self._server.backend_note:
             print(self._server.backend_note, file=sys.stderr)
         if self._args.open:

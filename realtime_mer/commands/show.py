@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,18 +11,12 @@ from realtime_mer.configuration.watch import ConfigurationWatch
 from realtime_mer.errors import UserError
 from realtime_mer.live.show import Show
 from realtime_mer.outputs.output_set import OutputSet
-from realtime_mer.outputs.registry import kind_of, needing
+from realtime_mer.outputs.registry import kind_of
 from realtime_mer.scenes.runner import SceneRunner
-from realtime_mer.scenes.settings import clocks_needed
 
 if TYPE_CHECKING:
     from realtime_mer.closable import Closable
     from realtime_mer.live.hub import Hub
-    from realtime_mer.live.link_clock import LinkClock
-    from realtime_mer.live.tempo_clock import BeatClock
-    from realtime_mer.scenes.settings import SceneSettings
-
-    _Clocks = dict[str, BeatClock | LinkClock]
 
 
 @contextmanager
@@ -43,9 +37,8 @@ def running_show(hub: Hub, configuration: Configuration, *, hop_s: float) -> Ite
     with ExitStack() as stack:
         outputs = OutputSet(hub, configuration.outputs, hop_s=hop_s, show=show)
         stack.enter_context(outputs)
-        scenes = _Scenes(hub, outputs, show)
-        stack.callback(scenes.close)
-        scenes.change(configuration.scenes)
+        scenes = SceneRunner(hub, configuration.scenes, act=outputs.act, show=show)
+        stack.enter_context(scenes)
         for name in configuration.controls:
             stack.enter_context(_control(name, show, configuration))
         if configuration.file is not None:
@@ -70,68 +63,11 @@ def _control(name: str, show: Show, configuration: Configuration) -> Closable:
     return MidiControl(show, configuration.controls[name])
 
 
-class _Scenes:
-    """The scenes of a running show, and the clocks that they wait for."""
-
-    def __init__(self, hub: Hub, outputs: OutputSet, show: Show) -> None:
-        self._hub, self._outputs, self._show = hub, outputs, show
-        self._runner: SceneRunner | None = None
-        self._clocks: _Clocks = {}
-
-    def change(self, scenes: Sequence[SceneSettings]) -> None:
-        """Go on with these scenes.
-
-        Raises:
-            UserError: they cannot be used here; nothing has changed.
-        """
-        needed = clocks_needed(scenes)
-        if self._runner is not None and needed == self._clocks.keys():
-            self._runner.replace(scenes)
-            return
-        # Beats cost time, so there is no clock that no scene waits for.
-        clocks: _Clocks = {
-            name: self._clocks.get(name) or _clock(name, self._hub) for name in needed
-        }
-        try:
-            runner = SceneRunner(
-                self._hub, scenes, act=self._outputs.act, show=self._show, clocks=clocks
-            )
-        except UserError:
-            self._close_clocks(keep=self._clocks, of=clocks)
-            raise
-        if self._runner is not None:
-            self._runner.close()
-        self._close_clocks(keep=clocks, of=self._clocks)
-        self._runner, self._clocks = runner, clocks
-
-    def close(self) -> None:
-        """Stop all scenes."""
-        if self._runner is not None:
-            self._runner.close()
-        self._close_clocks(keep={}, of=self._clocks)
-
-    @staticmethod
-    def _close_clocks(*, keep: _Clocks, of: _Clocks) -> None:
-        for name, clock in of.items():
-            if name not in keep:
-                clock.close()
-
-
-def _clock(name: str, hub: Hub) -> BeatClock | LinkClock:
-    if name == "beat":
-        from realtime_mer.live.tempo_clock import BeatClock
-
-        return BeatClock(hub)
-    with needing('a scene with quantise = "link"', "link"):
-        from realtime_mer.live.link_clock import LinkClock
-    return LinkClock()
-
-
 class _Follower:
     """Lets the outputs and scenes of a running show follow the configuration."""
 
     def __init__(
-        self, show: Show, outputs: OutputSet, scenes: _Scenes, configuration: Configuration
+        self, show: Show, outputs: OutputSet, scenes: SceneRunner, configuration: Configuration
     ) -> None:
         self._show = show
         self._outputs = outputs
@@ -152,7 +88,7 @@ class _Follower:
             told.append(f"the outputs are {', '.join(names) or 'none'}")
         if new.scenes != old.scenes or new.outputs != old.outputs:
             try:
-                self._scenes.change(new.scenes)  # they name outputs
+                self._scenes.replace(new.scenes)  # they name outputs
             except UserError:
                 self._outputs.replace(old.outputs)
                 raise

@@ -153,10 +153,11 @@ def _convert_union(
 def _wrong_type(value: object, annotation: Any, path: KeyPath, depth: int) -> str:
     sentence = f"{_place(path, depth)} is {_said_with_type(value)}; it must be {words(annotation)}"
     options: list[object] = []
-    if get_origin(annotation) is Literal:
-        options = list(get_args(annotation))
-    elif _is_enum(annotation):
-        options = [each.value for each in annotation]
+    for kind in (annotation, *get_args(annotation)):  # also of one or None
+        if get_origin(kind) is Literal:
+            options += get_args(kind)
+        elif _is_enum(kind):
+            options += [each.value for each in kind]
     texts = [each for each in options if isinstance(each, str)]
     if isinstance(value, str) and difflib.get_close_matches(value, texts, 1):
         sentence += f"; {nearest(value, texts)}"

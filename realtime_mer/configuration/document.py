@@ -68,9 +68,10 @@ def read_document(file: Path, profile: str) -> Document:
     except tomllib.TOMLDecodeError as error:
         sentence = _POSITION.sub("", str(error))
         position = _POSITION.search(str(error))
-        line = (position and position[1]) or text.rstrip().count("\n") + 1
+        last = text.rstrip().count("\n") + 1
+        where = position[1] if position and position[1] else last
         raise UserError(
-            f"{label} line {line}: this is not valid TOML: {sentence[:1].lower()}{sentence[1:]}"
+            f"{label} line {where}: this is not valid TOML: {sentence[:1].lower()}{sentence[1:]}"
         ) from error
     except (ValueError, RecursionError) as error:  # a number of 5000 digits, 5000 brackets
         raise UserError(f"{label} is not valid TOML: {error}") from error

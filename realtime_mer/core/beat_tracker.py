@@ -10,7 +10,7 @@ from realtime_mer.core.onset_detector import FRAMES_PER_SECOND, OnsetPicker, Spe
 from realtime_mer.core.tempo_tracker import TempoTracker
 
 # From a sound to the peak of its flux, in frames.
-DELAY_FRAMES = 3
+DELAY_FRAMES = 2.5
 # After this much silence the tempo is not known.
 SILENCE_FRAMES = 2 * FRAMES_PER_SECOND
 # Lost input up to this length is replaced by silence. A longer loss ends the tempo.
@@ -35,6 +35,16 @@ class BeatTracker:
         self._flux = SpectralFlux(sample_rate_hz)
         self._tempo = TempoTracker(lead_frames=DELAY_FRAMES)
         self._restart(start)
+
+    def _restart(self, start: int) -> None:
+        self._start = start
+        self._fed = 0
+        self._flux.reset()
+        self._picker = OnsetPicker()
+        self._tempo.reset()
+        self._frame = 0
+        self._tempo_start = 0  # frames before those of the tempo tracker
+        self._silent_frames = SILENCE_FRAMES
 
     @property
     def bpm(self) -> float | None:
@@ -67,15 +77,6 @@ class BeatTracker:
             return self.feed(np.zeros(samples, dtype=np.float32))
         self._restart(self._start + self._fed + samples)
         return []
-
-    def _restart(self, start: int) -> None:
-        self._start = start
-        self._fed = 0
-        self._flux.reset()
-        self._picker = OnsetPicker()
-        self._tempo.reset()
-        self._frame = self._tempo_start = 0
-        self._silent_frames = SILENCE_FRAMES
 
     def _pulse(self, kind: PulseKind, frame: float, strength: float) -> Pulse:
         t = self._start / self._rate_hz + (frame - DELAY_FRAMES) / FRAMES_PER_SECOND

@@ -25,12 +25,15 @@ QUIET_POWER = 10.0**-7.0
 PEAK_DECAY_DB_PER_S = 6.0
 # Frames between the two spectra whose difference is the flux.
 FLUX_LAG = 2
-# An onset is a peak above the sum of this flux, of the mean of the last frames times a factor, and
-# of the highest flux of the last seconds times a factor.
-MIN_FLUX = 0.03
+# An onset is a peak above the sum of this flux and, each times a factor, of the mean of the last
+# frames, of the median of the last second, which noise raises, and of the highest flux lately.
+MIN_FLUX = 0.01
 MEAN_FRAMES = 12
 MEAN_FACTOR = 1.0
-PEAK_FACTOR = 0.06
+MEDIAN_FRAMES = FRAMES_PER_SECOND
+MEDIAN_EVERY = 10
+MEDIAN_FACTOR = 2.0
+PEAK_FACTOR = 0.04
 PEAK_DECAY = 0.5 ** (1.0 / (2.0 * FRAMES_PER_SECOND))
 MIN_DISTANCE_FRAMES = 5
 
@@ -105,25 +108,28 @@ class OnsetPicker:
     """Picks the onsets among the frames of `SpectralFlux`, one frame after their peak."""
 
     def __init__(self) -> None:
-        self._recent: deque[float] = deque([0.0] * MEAN_FRAMES, maxlen=MEAN_FRAMES)
-        self._peak = 0.0
+        self._flux = np.zeros(MEDIAN_FRAMES)
+        self._frame = 0
+        self._median = self._peak = 0.0
         self._since = MIN_DISTANCE_FRAMES
 
     def add(self, flux: float) -> float | None:
         """Take in the next frame; return the strength, 0 to 1, of an onset at the frame before."""
-        candidate = self._recent[-1]
-        *_, third, second, _ = self._recent
-        mean = sum(self._recent) / MEAN_FRAMES
-        self._recent.append(flux)
+        recent = self._flux
+        if self._frame % MEDIAN_EVERY == 0:
+            self._median = float(np.median(recent))
+        candidate = float(recent[-1])
+        is_peak = candidate >= flux and candidate >= float(recent[-3:].max())
+        mean = float(recent[-MEAN_FRAMES:].mean())
+        recent[:-1] = recent[1:]
+        recent[-1] = flux
+        self._frame += 1
         self._peak = max(PEAK_DECAY * self._peak, flux)
         self._since += 1
-        if (
-            self._since < MIN_DISTANCE_FRAMES
-            or candidate < flux
-            or candidate < second
-            or candidate < third
-            or candidate < MIN_FLUX + MEAN_FACTOR * mean + PEAK_FACTOR * self._peak
-        ):
+        threshold = (
+            MIN_FLUX + MEAN_FACTOR * mean + MEDIAN_FACTOR * self._median + PEAK_FACTOR * self._peak
+        )
+        if not is_peak or candidate < threshold or self._since < MIN_DISTANCE_FRAMES:
             return None
         self._since = 0
         return min(1.0, candidate / self._peak)

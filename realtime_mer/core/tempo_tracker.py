@@ -13,26 +13,34 @@ import numpy as np
 
 from realtime_mer.core.onset_detector import FRAMES_PER_SECOND
 
-# Tempi below and above count as the double and the half. Within, a log-normal prior decides between
-# a tempo and its double.
+# Slower and faster tempi count as their double and their half. Between a tempo and its double, both
+# within these limits, a log-normal prior decides.
 MIN_BPM = 70.0
 MAX_BPM = 180.0
-PRIOR_BPM = 118.0
-PRIOR_OCTAVES = 0.55
+PRIOR_BPM = 115.0
+PRIOR_OCTAVES = 0.7
 TEMPI = 96
+# The tempo is that of the last 8 s, told anew every 0.2 s, from 3 s of sound on.
 HISTORY_FRAMES = 8 * FRAMES_PER_SECOND
-# Before this much sound, and below this comb score, the tempo is not known.
 MIN_HISTORY_FRAMES = 3 * FRAMES_PER_SECOND
+UPDATE_FRAMES = 20
+# Mean of the autocorrelation at this many multiples of the beat, and the least one with which a
+# tempo is found and kept.
+COMB = 4
 FOUND_SCORE = 0.22
 LOST_SCORE = 0.12
-UPDATE_FRAMES = 20
-COMB = 4
+# Exponent of this mean; the share of the belief in a tempo that stays near it until the next
+# update, the rest going to all others; and how near, as a share of the tempo.
 SHARPNESS = 3.0
 STAY = 0.97
-TEMPO_STEP = 0.02  # standard deviation of the change of the tempo per update
+TEMPO_STEP = 0.02
+# The share of a beat's cumulative score that comes from the beat before, and how exactly that lies
+# one period earlier (eta of the paper's log-Gaussian).
 SCORE_MEMORY = 0.9
 TIGHTNESS = 5.0
-PHASE_WIDTH = 0.15
+# A beat lies this near to where it was expected, as a share of the period.
+PHASE_WIDTH = 0.2
+# The onset function is smoothed, less its mean over these frames.
 SMOOTHING = np.array([0.25, 0.5, 1.0, 0.5, 0.25]) / 2.5
 MEAN_FRAMES = 16
 
@@ -48,7 +56,7 @@ class TempoTracker:
         confidence: how periodic the last seconds are, 0 to about 1.
     """
 
-    def __init__(self, *, lead_frames: int = 0) -> None:
+    def __init__(self, *, lead_frames: float = 0.0) -> None:
         self._lead_frames = lead_frames
         self._bpms = np.geomspace(MIN_BPM, MAX_BPM, TEMPI)
         periods = 60.0 * FRAMES_PER_SECOND / self._bpms

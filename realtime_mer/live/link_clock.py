@@ -12,9 +12,9 @@ from realtime_mer.clock import Clock, SystemClock
 from realtime_mer.closable import Closable
 from realtime_mer.live.tempo_clock import beats_until
 
-# Of a session that nobody else is in. It is not told to anyone: the first one who joins a session
-# takes the tempo of those who are there.
-_OWN_BPM = 120.0
+# The tempo of a session that nobody else is in. Whoever joins a session takes its tempo, so this is
+# that of musicians who come later, until they change it.
+FIRST_BPM = 120.0
 
 
 class LinkClock(Closable):
@@ -69,6 +69,6 @@ class LinkClock(Closable):
 
 
 async def _new_link() -> aalink.Link:
-    link = aalink.Link(_OWN_BPM)
+    link = aalink.Link(FIRST_BPM)
     link.enabled = True
     return link

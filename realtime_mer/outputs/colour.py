@@ -36,11 +36,19 @@ def mood_colour(valence: float, arousal: float) -> Triple:
     y = (_spread(arousal) + 1.0) / 2.0
     tense, joyful = y * (1.0 - x), y * x
     sad, calm = (1.0 - y) * (1.0 - x), (1.0 - y) * x
-    lightness, a, b = (
-        tense * _TENSE[k] + joyful * _JOYFUL[k] + sad * _SAD[k] + calm * _CALM[k] for k in range(3)
+    # Written out, since each output calls this up to 50 times a second.
+    lightness = tense * _TENSE[0] + joyful * _JOYFUL[0] + sad * _SAD[0] + calm * _CALM[0]
+    a = tense * _TENSE[1] + joyful * _JOYFUL[1] + sad * _SAD[1] + calm * _CALM[1]
+    b = tense * _TENSE[2] + joyful * _JOYFUL[2] + sad * _SAD[2] + calm * _CALM[2]
+    # From OKLab to linear sRGB (Ottosson); all colours of the plane are in gamut.
+    long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
+    medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
+    short = (lightness - 0.0894841775 * a - 1.291485548 * b) ** 3
+    return (
+        _encoded(4.0767416621 * long - 3.3077115913 * medium + 0.2309699292 * short),
+        _encoded(-1.2684380046 * long + 2.6097574011 * medium - 0.3413193965 * short),
+        _encoded(-0.0041960863 * long - 0.7034186147 * medium + 1.707614701 * short),
     )
-    red, green, blue = _linear(lightness, a, b)
-    return _encoded(red), _encoded(green), _encoded(blue)
 
 
 def _spread(value: float) -> float:
@@ -49,21 +57,8 @@ def _spread(value: float) -> float:
     return value * (1.9 - 0.9 * abs(value))
 
 
-def _linear(lightness: float, a: float, b: float) -> Triple:
-    """Return the linear sRGB of OKLab (Ottosson); all colours of the plane are in gamut."""
-    long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
-    medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
-    short = (lightness - 0.0894841775 * a - 1.291485548 * b) ** 3
-    return (
-        4.0767416621 * long - 3.3077115913 * medium + 0.2309699292 * short,
-        -1.2684380046 * long + 2.6097574011 * medium - 0.3413193965 * short,
-        -0.0041960863 * long - 0.7034186147 * medium + 1.707614701 * short,
-    )
-
-
 def _encoded(linear: float) -> float:
     """Return a part of a colour with the transfer function of sRGB."""
-    linear = min(1.0, max(0.0, linear))
     if linear <= 0.0031308:
-        return 12.92 * linear
+        return max(0.0, 12.92 * linear)
     return min(1.0, 1.055 * math.pow(linear, 1.0 / 2.4) - 0.055)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+_EARLIEST = 0.75
+"""The share of a pause after which an estimate is sent at once, since it may come a bit early."""
+
 
 class FrameTimes:
     """Spreads frames evenly between estimates, which come every hop and are sent at once.
@@ -39,7 +42,7 @@ class FrameTimes:
             self._next_s = max(self._next_s + self._pause_s, now_s + self._pause_s / 2.0)
             self.due_s = self._next_s + self._hop_s
             return True
-        early = now_s < self._sent_s + self._pause_s / 2.0
+        early = now_s < self._sent_s + _EARLIEST * self._pause_s
         self._left = self._per_hop - 1
         self._await_next(self._sent_s if early else now_s)
         if not early:

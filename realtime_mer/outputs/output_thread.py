@@ -60,7 +60,10 @@ class OutputThread(Closable):
         self._reshaped: Shaper | None = None
         self._use(shaper)
         self._closing = threading.Event()
-        self._subscription = hub.subscribe_bounded(QUEUE_ITEMS, pulses=True)
+        # Held while there is nothing to do. Of all ways to wait, this takes the least time.
+        self._idle = threading.Lock()
+        self._idle.acquire()
+        self._subscription = hub.subscribe_bounded(QUEUE_ITEMS, self._wake, pulses=True)
         self._thread = threading.Thread(target=self._run, name=f"output {output.name}", daemon=True)
         self._thread.start()
 
@@ -82,18 +85,18 @@ class OutputThread(Closable):
     def act(self, action: Action) -> None:
         """Do what a scene rule asks for, in the thread of the output. Returns at once."""
         self._actions.append(action)
-        self._subscription.poke()
+        self._wake()
 
     def reshape(self, shaper: Shaper) -> None:
         """Go on with other settings and the same connection. Returns at once."""
         self._reshaped = shaper
-        self._subscription.poke()
+        self._wake()
 
     def stop(self) -> None:
         """Begin to close; returns at once."""
         self._hub.unsubscribe(self._subscription)
         self._closing.set()
-        self._subscription.poke()
+        self._wake()
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Send what was published, then disconnect; a receiver that hangs is left behind.
@@ -117,7 +120,9 @@ class OutputThread(Closable):
         closing = False
         while not closing:
             closing = self._closing.is_set()
-            items = self._subscription.take() if closing else self._wait()
+            if not closing:
+                self._wait()
+            items = self._subscription.take() if self._subscription.waiting else []
             now = self._clock.monotonic()
             if (reshaped := self._reshaped) is not None:
                 self._reshaped = None
@@ -131,16 +136,22 @@ class OutputThread(Closable):
             self._call(self.output.send, frame)
         self._disconnect()
 
-    def _wait(self) -> list[Item]:
-        """Wait until something is published, or due."""
+    def _wake(self) -> None:
+        """Make `_wait` return at once, now or when it is called next. Callable from any thread."""
+        with contextlib.suppress(RuntimeError):  # it was woken before
+            self._idle.release()
+
+    def _wait(self) -> None:
+        """Wait until something is published, asked for, or due."""
         due_s = self._times.due_s
         if self._waiting:
             due_s = min(due_s, self._waiting[0][0])
         if not self._is_open:
             due_s = min(due_s, self._retry_at)
         if due_s == math.inf:
-            return self._subscription.wait()
-        return self._subscription.wait(max(0.0, due_s - self._clock.monotonic()))
+            self._idle.acquire()
+        elif (pause_s := due_s - self._clock.monotonic()) > 0.0:
+            self._idle.acquire(timeout=pause_s)
 
     def _work(self, items: list[Item], now: float, *, closing: bool) -> None:
         """Take in what is due, and send what it gives."""

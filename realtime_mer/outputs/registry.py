@@ -55,6 +55,8 @@ def needing(what: str, extra: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
+        if str(error.name).startswith("realtime_mer"):
+            raise
         raise UserError(
             f"{what} needs the package {error.name}, which is not installed; install it with: "
             f"{install_command(extra)}"
@@ -92,3 +94,10 @@ def make_output(settings: OutputSettings) -> Output:
         module = importlib.import_module(f"realtime_mer.outputs.{found.module}")
         output: Output = getattr(module, f"{found.prefix}Output")(settings)
     return output
+
+
+def has_actions(kind: str) -> bool:
+    """Return whether outputs of a kind, which runs here, do something for scenes."""
+    found = KINDS[kind]
+    module = importlib.import_module(f"realtime_mer.outputs.{found.module}")
+    return getattr(module, f"{found.prefix}Output").act is not Output.act

@@ -54,6 +54,7 @@ class Shaper:
         self._estimate: Estimate | None = None
         self._bpm: float | None = None
         self._policy: Policy | None = None  # None: there is music
+        self._policy_at_s = 0.0  # up to when it was followed
         self._at_s = 0.0  # of the newest frame
         # The glide between estimates: from `start` at `begun_s` to `target`; now at `place`.
         self._start = self._target = self._place = (MIDDLE, MIDDLE, 0.0, 1.0, 1.0)
@@ -77,11 +78,12 @@ class Shaper:
         if estimate.state is State.STALLED and self._estimate is not None:
             target = (*target[:2], self._target[2], *target[3:])  # nothing measures the level
         if self._estimate is None:
-            self._at_s = now_s
-            self._place = target
+            self._at_s = self._policy_at_s = now_s
+            self._start = self._place = self._target = target
             self._make_filters()
         self._place_at(now_s)
         self._start, self._target, self._begun_s = self._place, target, now_s
+        self._follow_policy(now_s)
         self._estimate = estimate
         self._policy = self._policies.get(estimate.state)
 
@@ -102,6 +104,7 @@ class Shaper:
         self._place = self._start = self._target = other._place
         self._estimate, self._at_s, self._begun_s = other._estimate, other._at_s, now_s
         self._light, self._mood, self._shown = other._light, other._mood, other._shown
+        self._policy, self._policy_at_s = other._policy, other._policy_at_s
         self._make_filters()
         self.add(other._estimate, now_s)
 
@@ -141,7 +144,7 @@ class Shaper:
                 _filtered(value, filters, elapsed_s)
                 for value, filters in zip((valence, arousal, level), self._filters, strict=True)
             )
-        self._follow_policy(elapsed_s)
+        self._follow_policy(now_s)
         if self._mood < 1.0:
             valence = MIDDLE + (valence - MIDDLE) * self._mood
             arousal = MIDDLE + (arousal - MIDDLE) * self._mood
@@ -182,7 +185,9 @@ class Shaper:
                 e + (j - e) * share,
             )
 
-    def _follow_policy(self, elapsed_s: float) -> None:
+    def _follow_policy(self, now_s: float) -> None:
+        elapsed_s = now_s - self._policy_at_s
+        self._policy_at_s = now_s
         if self._policy is None:
             if self._light < 1.0 or self._mood < 1.0:
                 back = elapsed_s / self.hop_s

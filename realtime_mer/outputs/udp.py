@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import socket
 import time
 from urllib.parse import urlsplit
@@ -26,8 +28,8 @@ def host_and_port(text: str, *, name: str, default_port: int | None = None) -> t
     """
     try:
         parts = urlsplit(f"//{text}")
-        host, port = parts.hostname or "", parts.port or default_port
-        valid = parts.netloc == text and "@" not in text and host.isprintable() and " " not in host
+        host, port = parts.hostname, default_port if parts.port is None else parts.port
+        valid = parts.netloc == text and re.search(r"[@\s]", text) is None
     except ValueError:
         valid = False
     if not valid or not host or not port:
@@ -90,7 +92,8 @@ class UdpSender(Closable):
             self._socket.send(datagram)
         except ConnectionRefusedError:  # of an earlier datagram; this one was not sent
             self._refused_at = time.monotonic()
-            self._socket.send(datagram)
+            with contextlib.suppress(ConnectionRefusedError):
+                self._socket.send(datagram)
 
     @property
     def answer(self) -> str:

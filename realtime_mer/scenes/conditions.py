@@ -29,7 +29,7 @@ RANGES = {
     "arousal_width": (0.0, 1.0),
 }
 _STRENGTH = (0.0, 1.0)
-_KEYS = (*RANGES, "mood", "state", "event", "strength", "for_s")
+KEYS = (*RANGES, "mood", "state", "event", "strength", "for_s")
 _NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+))"
 _ONE_SIDED = re.compile(rf"\s*(>=|<=|>|<)\s*{_NUMBER}\s*")
 _BETWEEN = re.compile(rf"\s*{_NUMBER}\s*\.\.\s*{_NUMBER}\s*")
@@ -45,7 +45,7 @@ class Moment:
     """What is known at one moment.
 
     Attributes:
-        t: stream time in seconds.
+        t: seconds that have passed (`SteadyTime`).
         values: by the names of `RANGES`.
         mood: the mood word; None before any music was heard.
         state: what the values are based on.
@@ -63,7 +63,7 @@ class Moment:
         """Return the moment of an estimate.
 
         Args:
-            t: stream time in seconds.
+            t: seconds that have passed.
             estimate: the newest one.
             event: what happens now, if anything does.
             raw: whether values are those of the model, even where the estimate has their place
@@ -157,15 +157,13 @@ class Condition:
         return Finding(True, "holds", ", ".join(texts))
 
     def _findings(self, moment: Moment, margin: float) -> Iterable[Finding]:
-        event = moment.event
-        if self.events:
-            found = event is not None and event.kind in self.events
-            kinds = " or ".join(self.events)
-            yield Finding(
-                found, "event", f"{event.kind} now" if event and found else f"no {kinds} now"
-            )
-        if event is not None and self.strength is not None:
-            yield _compared("strength", event.strength, self.strength)
+        event = moment.event if moment.event and moment.event.kind in self.events else None
+        if event is not None:
+            yield Finding(True, "event", f"{event.kind} now")
+            if self.strength is not None:
+                yield _compared("strength", event.strength, self.strength)
+        elif self.events:
+            yield Finding(False, "event", f"no {' or '.join(self.events)} now")
         if self.states:
             yield _one_of("state", moment.state, self.states)
         if self.moods:
@@ -224,9 +222,9 @@ def parse_condition(table: Mapping[str, object], where: str, scene: str) -> Cond
     if not table:
         raise UserError(f"{where} of the scene {scene} is empty; write a condition")
     for key in table:
-        if key not in _KEYS:
+        if key not in KEYS:
             raise UserError(
-                f"{where} of the scene {scene} has no key {key!r}; {_nearest(key, _KEYS)}"
+                f"{where} of the scene {scene} has no key {key!r}; {_nearest(key, KEYS)}"
             )
     comparisons = {
         key: _comparison(table[key], _STRENGTH if key == "strength" else RANGES[key], key, fail)

@@ -48,6 +48,7 @@ def dry_run(
         for change in rules.update(item):
             what = "starts" if change.starts else "ends"
             yield DryRunRow(change.t, change.scene.name, what, change.reason)
+            told[change.scene.name] = rules.findings[change.scene.name].key
         t = item.t if isinstance(item, Estimate) else item.detected_t
         for name, finding in rules.findings.items():
             if finding.key == told[name]:

@@ -16,8 +16,9 @@ from realtime_mer.live.hub import Hub
 from realtime_mer.live.show import ControlCommand, Show
 from realtime_mer.live.tempo_clock import TempoClock
 from realtime_mer.outputs.output import Action
+from realtime_mer.outputs.registry import has_actions
 from realtime_mer.scenes.rules import SceneChange, SceneRules
-from realtime_mer.scenes.settings import ActionKey, SceneSettings
+from realtime_mer.scenes.settings import ActionKey, OutputAction, SceneSettings
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +41,12 @@ class SceneRunner(Closable):
         act: lets an output act, by its name or kind (`OutputSet.act`).
         show: gets the controls of scenes, and starts scenes by hand through this object.
         clocks: that of the music's beats ("beat") and that of Ableton Link ("link"), as far as
-            scenes need them (`clocks_needed`).
+            scenes need them (`clocks_needed`); without its clock a scene starts at once.
         clock: the time source.
 
     Raises:
-        UserError: two scenes have the same name, or a scene names an output that is not there.
+        UserError: two scenes have the same name, or a scene names an output that is not there
+            or has no actions.
     """
 
     def __init__(
@@ -60,8 +62,8 @@ class SceneRunner(Closable):
         self._hub = hub
         self._act = act
         self._show = show
-        self._clocks = clocks or {}
         self._clock = clock or SystemClock()
+        self._clocks = clocks or {}
         self._rules = self._checked(scenes)
         self._lock = threading.Lock()  # of `_rules` and of the start that waits
         self._waiting: SceneSettings | None = None
@@ -124,19 +126,12 @@ class SceneRunner(Closable):
 
     def _checked(self, scenes: Sequence[SceneSettings]) -> SceneRules:
         """Return the rules of scenes whose outputs exist."""
-        statuses = self._show.statuses()
-        names = [status.name for status in statuses]
-        # A control needs the name; an action also takes the first output of a kind.
-        for_actions = {*names, *(status.kind for status in statuses)}
+        kinds = {status.name: status.kind for status in self._show.statuses()}
         for scene in scenes:
             for key in KEYS:
                 for action in scene.actions(key):
-                    known = names if isinstance(action, ControlCommand) else for_actions
-                    if action.output and action.output not in known:
-                        raise UserError(
-                            f"{key} of the scene {scene.name} names the output {action.output}, "
-                            f"which does not exist; there are: {', '.join(names) or 'none'}"
-                        )
+                    if problem := _problem(action, kinds):
+                        raise UserError(f"{key} of the scene {scene.name}: {problem}")
         return SceneRules(scenes)
 
     def _run(self) -> None:
@@ -211,3 +206,23 @@ class SceneRunner(Closable):
                     self._act(action.output, Action(scene.name, dict(action.values)))
             except UserError as error:  # an output was removed meanwhile
                 logger.warning("scene %s: %s", scene.name, error)
+
+
+def _problem(action: OutputAction | ControlCommand, kinds: Mapping[str, str]) -> str:
+    """Return why an action is not possible; "" if it is.
+
+    Args:
+        action: what a scene does.
+        kinds: the kind of each output by its name.
+    """
+    output = action.output
+    is_control = isinstance(action, ControlCommand)
+    if is_control and not output:
+        return ""
+    # An action may also name a kind, for all outputs of it.
+    kind = kinds.get(output, output if not is_control and output in kinds.values() else "")
+    if not kind:
+        return f"there is no output {output}; there are: {', '.join(kinds) or 'none'}"
+    if not is_control and not has_actions(kind):
+        return f"the output {output} has no actions for scenes"
+    return ""

@@ -163,9 +163,9 @@ class SceneSettings:
         return UserError(f"{key} of the scene {self.name} {problem}")
 
 
-def clocks_needed(scenes: Sequence[SceneSettings]) -> set[Literal["beat", "link"]]:
+def clocks_needed(scenes: Sequence[SceneSettings]) -> set[str]:
     """Return which clocks scenes wait for: that of the music's beats, that of Ableton Link."""
-    needed: set[Literal["beat", "link"]] = set()
+    needed: set[str] = set()
     for scene in scenes:
         if scene.quantise != "none":
             needed.add("link" if scene.quantise == "link" else "beat")

@@ -125,7 +125,7 @@ def test_mistakes(text: str, sentence: str, file: Path) -> None:
 
 def test_unknown_profiles(file: Path) -> None:
     file.write_text(TEXT)
-    with pytest.raises(UserError, match="toml has no profile clb; did you mean club?"):
+    with pytest.raises(UserError, match=r"toml has no profile clb; did you mean club\?"):
         load(file, "clb")
     with pytest.raises(UserError, match="has no profile xyz; there are: club"):
         load(file, "xyz")

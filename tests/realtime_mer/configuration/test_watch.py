@@ -100,7 +100,8 @@ def test_a_change_between_reading_and_watching_counts(tmp_path: Path) -> None:
     ("before", "after", "said"),
     [
         ("", "[input]\ninput = 'demo'", ["[input] input needs a restart"]),
-        ("[server]\nport=1\nopen=true", "[server]\nport=2", ["[server] port, [server] open need a restart"]),
+        ("[server]\nport=1\nopen=true", "[server]\nport=2",
+         ["[server] port, [server] open need a restart"]),
         ("[estimation]\nhop = 1.0", "[estimation]\nhop = 1.0\n[[jsonl]]", []),
     ],
 )  # fmt: skip

@@ -12,14 +12,15 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("paho.mqtt", reason="paho-mqtt is not installed")
 
-from live_support import wait_for
-from mqtt_support import Broker, free_port, subscribed
-from net_support import EVENT, FRAME
+from live_support import TIMEOUT_S, wait_for
+from mqtt_support import Broker, subscribed
+from net_support import EVENT, FRAME, free_port
 from support import ESTIMATE, ManualClock
 from tls_support import make_files
 
@@ -48,6 +49,12 @@ VALUES = {
     "dimmer": 0.8,
     "bpm": None,
 }
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a busy machine answer late."""
+    monkeypatch.setattr(mqtt, "_TIMEOUT_S", TIMEOUT_S)
 
 
 @pytest.fixture
@@ -196,9 +203,7 @@ input()
 def test_a_broker_that_goes_away_is_reported_and_found_again(broker: Broker) -> None:
     hub = Hub()
     settings = MqttSettings(broker=broker.address, rate_hz=20.0)
-    thread = OutputThread(
-        hub, MqttOutput(settings), Shaper(settings, hop_s=1.0), rate_hz=settings.rate_hz
-    )
+    thread = OutputThread(hub, MqttOutput(settings), Shaper(settings, hop_s=1.0))
     with thread:
         hub.publish(ESTIMATE)
         wait_for(lambda: thread.status.sent > 5, "values")
@@ -354,6 +359,23 @@ FIELDS = {
                         "options", "expire_after", "force_update", "last_reset_value_template"},
     "event": ENTITY | {"event_types"},
 }  # fmt: skip
+
+
+def test_templates_of_home_assistant_find_their_values() -> None:
+    jinja2 = pytest.importorskip("jinja2")
+    components: Any = discovery("realtime-mer", "Hall")["components"]
+    rendered = {
+        key: jinja2.Template(component["value_template"]).render(value_json=VALUES)
+        for key, component in components.items()
+        if "value_template" in component
+    }
+    assert rendered == {
+        "valence": "0.5",
+        "arousal": "-0.5",
+        "level": "50.0",
+        "mood": "calm",
+        "state": "tracking",
+    }
 
 
 def test_home_assistant_gets_the_fields_that_it_documents(broker: Broker) -> None:

@@ -46,6 +46,7 @@ def moment(event: Event | None = None, *, t: float = 4.0, raw: bool = True) -> M
             True,
             "mood_leave now, mood is calm",
         ),
+        ({"mood": "tense"}, LEAVES_CALM, True, "mood is tense"),
         ({"mood": "tense", "arousal": ">0.9"}, None, False, "arousal 0.60 is not above 0.9"),
         ({"mood": "tense", "arousal": ">0"}, None, True, "mood is tense, arousal 0.60 is above 0"),
     ],

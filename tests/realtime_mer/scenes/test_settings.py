@@ -1,17 +1,16 @@
 import tomllib
-from typing import Any
 
 import pytest
 
+from realtime_mer.configuration.builder import build
 from realtime_mer.errors import UserError
 from realtime_mer.live.show import ControlCommand
 from realtime_mer.scenes.settings import OutputAction, SceneSettings, clocks_needed
 
 
 def scene(toml: str) -> SceneSettings:
-    """The settings of one table, with lists of tables as the configuration gives them."""
-    table: dict[str, Any] = tomllib.loads(toml)
-    return SceneSettings(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+    """The settings of one table, as the configuration makes them."""
+    return build(SceneSettings, tomllib.loads(toml), ())
 
 
 def test_actions_and_controls() -> None:
@@ -38,7 +37,7 @@ def test_actions_and_controls() -> None:
     [
         ("name = ' '", "name is empty; give the scene a name"),
         ("name = 'a'\ndwell_s = -1", "dwell_s of the scene a is -1; it must lie between 0 and"),
-        ("name = 'a'\nhysteresis = nan", "hysteresis of the scene a is nan; it must lie between"),
+        ("name = 'a'\nhysteresis = 2", "hysteresis of the scene a is 2; it must lie between"),
         ("name = 'a'\nbeats_per_bar = 0", "beats_per_bar of the scene a is 0; it must lie between"),
         ("name = 'a'\nwhen = {mood = 'x'}", "when of the scene a: mood is 'x'; there are"),
         ("name = 'a'\nany_of = [{}]", "any_of of the scene a is empty"),

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+
+from live_support import wait_for
+from support import ESTIMATE, ManualClock
+
+from realtime_mer.clock import SystemClock
+from realtime_mer.core.events import Event, EventKind
+from realtime_mer.core.types import Estimate, State
+from realtime_mer.errors import UserError
+from realtime_mer.live.hub import STOPPED, End, Hub, Item, LosslessQueue
+from realtime_mer.live.replay import Replay, with_events
+
+
+def estimates(*moods: str) -> Iterator[Estimate]:
+    for seq, mood in enumerate(moods):
+        yield replace(ESTIMATE, seq=seq, t=seq + 1.0, mood=mood, state=State.TRACKING)
+
+
+def ended(subscription: LosslessQueue) -> list[Item]:
+    """All items up to the end."""
+    items: list[Item] = []
+
+    def has_ended() -> bool:
+        items.extend(subscription.take())
+        return bool(items) and isinstance(items[-1], End)
+
+    wait_for(has_ended, "the replay ends")
+    return items
+
+
+def test_events_are_found_again_after_their_estimate() -> None:
+    items = list(with_events(estimates("calm", "calm", "tense")))
+    kinds = [item.kind for item in items if isinstance(item, Event)]
+    assert EventKind.MOOD_ENTER in kinds
+    for before, item in pairwise(items):
+        if isinstance(item, Event) and isinstance(before, Estimate):
+            assert item.detected_t == before.t
+
+
+def test_all_is_published_at_the_pace_of_the_recording() -> None:
+    hub, clock = Hub(), SystemClock()
+    subscription = hub.subscribe_lossless()
+    started = clock.monotonic()
+    with Replay(estimates(*["calm"] * 5), hub, speed=20.0) as replay:
+        replay.start()
+        items = ended(subscription)
+    assert clock.monotonic() - started >= 4 / 20
+    assert [item.seq for item in items if isinstance(item, Estimate)] == [0, 1, 2, 3, 4]
+    assert items[-1] == End("the recording has ended")
+    assert replay.error is None
+
+
+def test_the_first_estimate_comes_at_once_and_the_next_in_time() -> None:
+    hub, clock = Hub(), ManualClock()
+    with Replay(estimates("calm", "calm"), hub, clock=clock) as replay:
+        replay.start()
+        wait_for(lambda: hub.latest is not None, "the first estimate")
+        assert hub.latest is not None
+        assert hub.latest.seq == 0
+    # It is stopped while it waits for the second.
+    assert hub.ended == End(STOPPED)
+    assert hub.latest.seq == 0
+    replay.close()
+
+
+def test_a_bad_row_ends_the_replay() -> None:
+    def broken() -> Iterator[Estimate]:
+        yield from estimates("calm")
+        raise UserError("line 2 is no row of a recording")
+
+    hub = Hub()
+    subscription = hub.subscribe_lossless()
+    with Replay(broken(), hub) as replay:
+        replay.start()
+        assert ended(subscription)[-1] == End("line 2 is no row of a recording")
+    assert str(replay.error) == "line 2 is no row of a recording"
+
+
+def test_a_replay_that_was_never_started_can_be_closed() -> None:
+    Replay(estimates("calm"), Hub()).close()
