@@ -14,7 +14,7 @@ from support import ESTIMATE, SCALED_ESTIMATE
 from realtime_mer.audio.format import AudioFormat
 from realtime_mer.audio.source import Input, InputKind
 from realtime_mer.live.hub import End, Notice
-from realtime_mer.live.show import Health, OutputStatus, Show
+from realtime_mer.live.show import Health, OutputStatus, SceneStatus, Show
 from realtime_mer.server import protocol
 from realtime_mer.server.protocol import (
     Auth,
@@ -149,6 +149,7 @@ def messages() -> dict[str, dict[str, object]]:
     info = Input(InputKind.DEMO, "demo", 44_100, 2, paced=True, live=False)
     show = Show()
     show.statuses = lambda: [OutputStatus("desk", "artnet", Health.OK, 7, 0, "")]
+    show.scenes = lambda: [SceneStatus("storm", True, "active")]
     all_messages = [
         protocol.hello(
             session="s",
@@ -228,7 +229,7 @@ def test_every_message_and_field_is_documented() -> None:
             assert f"`{name}`" in section or f'"{name}":' in section, f"{kind}.{name}"
         nested = [message.get("latency"), message.get("model"), message.get("input")]
         if isinstance(show := message.get("show"), dict):
-            nested += [show, show["control"], show["outputs"][0]]
+            nested += [show, show["control"], show["outputs"][0], show["scenes"][0]]
         for part in nested:
             for name in part if isinstance(part, dict) else ():
                 assert f"`{name}`" in section, f"{kind}: {name}"
