@@ -7,6 +7,7 @@ realtime-mer bench engine --json > benchmarks/results/engine.json
 realtime-mer bench streams --json > benchmarks/results/streams.json
 realtime-mer bench viewers --json > benchmarks/results/viewers.json
 realtime-mer bench start-up --json > benchmarks/results/start_up.json
+python benchmarks/outputs.py --json benchmarks/results/outputs.json
 python benchmarks/side_by_side.py --cache DIR --audio FILE ...
 python benchmarks/scale.py
 python benchmarks/file_zoo.py DIR ...
@@ -126,6 +127,13 @@ SECTIONS = (
     Section(
         "Start-up", "start_up", "realtime-mer bench start-up --json", "", (("", "start-up"),),
         (("start_up", "Time from the start of the process"),),
+    ),
+    Section(
+        "Outputs", "outputs",
+        "python benchmarks/outputs.py --json benchmarks/results/outputs.json",
+        "What ten OSC outputs cost that send thirty frames a second each, and whether they hold up "
+        "the estimates.",
+        (("", "outputs"),),
     ),
     Section(
         "Scale (calculated)", "scale", "python benchmarks/scale.py",

@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from realtime_mer.commands.check import check
+    from realtime_mer.commands.scene_messages import scene_messages
     from realtime_mer.commands.show import running_show
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.server.server import MerServer, ServerConfig
@@ -99,6 +100,8 @@ def run(args: argparse.Namespace) -> int:
                 runner = LiveRunner(source, engine, config=config, speed=args.speed)
                 show = running_show(runner.hub, args.configuration, hop_s=config.hop_s)
                 stack.enter_context(show)
+                if not args.quiet:
+                    stack.enter_context(scene_messages())
             server = MerServer(engine, runner, config=server_config, pipeline=config)
             asyncio.run(_ServeRun(args, server, runner, backend_line).run())
     except KeyboardInterrupt:

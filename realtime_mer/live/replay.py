@@ -22,7 +22,7 @@ def with_events(estimates: Iterable[Estimate]) -> Iterator[Estimate | Event]:
     detector = ChangeDetector()
     for estimate in estimates:
         yield estimate
-        yield from detector.update(estimate)
+        yield from detector.add(estimate)
 
 
 class Replay(Closable):
