@@ -196,7 +196,8 @@ def main(arguments: list[str] | None = None) -> int:
             "outputs": f"{OUTPUTS} OSC outputs with default settings at {RATE_HZ:g} frames a "
             "second, to UDP sockets of another process",
             "cost": "processor time of this process (pipeline, hub, outputs) with outputs, less "
-            f"that without; {args.rounds} parts of {args.seconds:g} s each, alternating",
+            f"that without; {args.rounds} parts of {args.seconds:g} s each, alternating; without "
+            "the search for beats, which some outputs need",
             "update": "one hop of audio through the pipeline and the hub, in real time",
             "estimate to packet": "from giving an estimate to the hub to the receipt of the "
             "next bundle of floats at each output",

@@ -332,6 +332,32 @@ def _method(result: Result) -> str:
 
 
 # For each marker: the result file (benchmarks/results/NAME.json) and the function for the table.
+def outputs(result: Result) -> str:
+    """Return what ten outputs cost, for each hop."""
+    hops = result["hops"]
+    rows = [
+        [
+            "outputs, share of a core",
+            *(f"{hop['core_share_of_outputs']:.2%}" for hop in hops),
+            "3 %",
+        ],
+        ["pipeline and hub alone", *(f"{hop['core_share_without']:.2%}" for hop in hops), ""],
+    ]
+    for name, key, goal in (
+        ("update without outputs, p50", ("update_without_ms", "p50"), ""),
+        ("update with outputs, p50", ("update_with_ms", "p50"), "the same"),
+        ("update without outputs, p99", ("update_without_ms", "p99"), ""),
+        ("update with outputs, p99", ("update_with_ms", "p99"), "the same"),
+        ("estimate to packet, p50", ("estimate_to_packet_ms", "p50"), ""),
+        ("estimate to packet, p99", ("estimate_to_packet_ms", "p99"), "under 5 ms"),
+        ("from packet to packet, p50", ("between_packets_ms", "p50"), "33.3 ms"),
+        ("from packet to packet, p99", ("between_packets_ms", "p99"), ""),
+    ):
+        rows.append([name, *(f"{hop[key[0]][key[1]]:.2f} ms" for hop in hops), goal])
+    titles = " | ".join(f"hop {hop['hop_s']:g} s" for hop in hops)
+    return "\n\n".join([table(f" | {titles} | goal", rows), _method(result)])
+
+
 TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "speed": ("latency", speed),
     "latency": ("latency", latency),
@@ -340,6 +366,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "streams": ("streams", streams),
     "viewers": ("viewers", viewers),
     "start-up": ("start_up", start_up),
+    "outputs": ("outputs", outputs),
     "side by side": ("side_by_side", side_by_side),
     "scale": ("scale", scale),
 }

@@ -7,6 +7,7 @@ realtime-mer bench engine --json > benchmarks/results/engine.json
 realtime-mer bench streams --json > benchmarks/results/streams.json
 realtime-mer bench viewers --json > benchmarks/results/viewers.json
 realtime-mer bench start-up --json > benchmarks/results/start_up.json
+python benchmarks/outputs.py --json benchmarks/results/outputs.json
 python benchmarks/side_by_side.py --cache DIR --audio FILE ...
 python benchmarks/scale.py
 python benchmarks/file_zoo.py DIR ...
@@ -22,6 +23,7 @@ python benchmarks/studies/across_collections.py --data deam=DIR --data 4q=DIR ..
 python benchmarks/studies/parts.py --checkpoint FILE
 python benchmarks/studies/generality.py --pmemo DIR --emotify DIR --vgmidi DIR
 python benchmarks/studies/sound_classifier.py --weights FILE --music NAME=DIR --speech NAME=DIR ...
+python benchmarks/beats.py --vgmidi DIR --emopia DIR --pieces 60
 realtime-mer reproduce all --data DIR --out benchmarks/results/reproduction
 python benchmarks/write_readme.py
 
@@ -125,6 +127,13 @@ SECTIONS = (
     Section(
         "Start-up", "start_up", "realtime-mer bench start-up --json", "", (("", "start-up"),),
         (("start_up", "Time from the start of the process"),),
+    ),
+    Section(
+        "Outputs", "outputs",
+        "python benchmarks/outputs.py --json benchmarks/results/outputs.json",
+        "What ten OSC outputs cost that send thirty frames a second each, and whether they hold up "
+        "the estimates.",
+        (("", "outputs"),),
     ),
     Section(
         "Scale (calculated)", "scale", "python benchmarks/scale.py",
@@ -231,6 +240,17 @@ SECTIONS = (
         "folds: a source (a speaker, a game, a film) is either fitted or measured. \"Music or "
         "not\" counts speech and noise as one.",
         (("", "sound"),),
+    ),
+    Section(
+        "Onsets, beats and tempo", "beats",
+        "python benchmarks/beats.py --vgmidi DIR --emopia DIR --pieces 60",
+        "Onsets count within 50 ms, beats within 70 ms and from the sixth second on. Other level: "
+        "for each piece the best F1 if off-beats, the double and the half tempo are allowed. "
+        "Tempo: share of the seconds in which it is told within 4 %, and up to factors of two and "
+        "three; where it is not told it counts as wrong. Milliseconds (median, 95th percentile) "
+        "from the onset to the end of the block with which it is told. VGMIDI and EMOPIA: MIDI "
+        "files that the tracker was not tuned with, on a synthesizer's piano.",
+        (("", "beats"),),
     ),
     Section(
         "Other music", "generality",

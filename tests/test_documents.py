@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted(
     path.relative_to(ROOT)
     for path in chain(
-        ROOT.glob("*.md"), ROOT.glob("docs/*.md"), ROOT.glob("benchmarks/*.md"),
+        ROOT.glob("*.md"), ROOT.glob("docs/**/*.md"), ROOT.glob("benchmarks/*.md"),
         ROOT.glob("engine/mer_engine/models/*.md"),
     )
 )  # fmt: skip

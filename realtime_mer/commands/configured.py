@@ -22,8 +22,10 @@ _ADD: dict[str, Callable[[argparse.ArgumentParser], None]] = {
 }
 
 
-def add_configuration_arguments(parser: argparse.ArgumentParser, *, check: bool = True) -> None:
-    """Add `--config`, `--profile`, `--osc` and, if wanted, `--check`."""
+def add_configuration_arguments(
+    parser: argparse.ArgumentParser, *, check: bool = True, outputs: bool = True
+) -> None:
+    """Add `--config`, `--profile` and, if wanted, `--check` and, with outputs, `--osc`."""
     parser.set_defaults(configure=configure)  # is called before the command line is parsed
     group = parser.add_argument_group("configuration")
     group.add_argument(
@@ -40,13 +42,14 @@ def add_configuration_arguments(parser: argparse.ArgumentParser, *, check: bool 
         metavar="NAME",
         help="use the tables [profile.NAME.*] of the file in place of those without a profile",
     )
-    group.add_argument(
-        "--osc",
-        action="append",
-        default=[],
-        metavar="HOST:PORT",
-        help="also send the values there as OSC (docs/stage.md); may be given several times",
-    )
+    if outputs:
+        group.add_argument(
+            "--osc",
+            action="append",
+            default=[],
+            metavar="HOST:PORT",
+            help="also send the values there as OSC (docs/stage.md); may be given several times",
+        )
     if check:
         group.add_argument(
             "--check",
@@ -72,7 +75,7 @@ def configure(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None
 
     given = parser.parse_known_args(arguments)[0]
     file = given.config if given.config is not None else find_file()
-    configuration = load(file, given.profile, given.osc)
+    configuration = load(file, given.profile, getattr(given, "osc", []))
     parser.set_defaults(configuration=configuration)
     options: dict[str, Any] = {}
     for section in _ADD:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from realtime_mer.core.feature_map_cache import FeatureMapCache
 from realtime_mer.core.frame_buffer import FrameBuffer
 from realtime_mer.core.lag_window import LagWindow
+from realtime_mer.core.novelty import Novelty
 from realtime_mer.core.requests import Computation, EngineRequest
 from realtime_mer.core.ticks import TICKS_PER_SECOND, TICKS_PER_STEP
 from realtime_mer.errors import EngineError
@@ -24,6 +25,7 @@ class EncoderCache:
 
     Attributes:
         failure: why the newest call of the engine failed; None if it worked.
+        novelty: of the newest window, see `Novelty`; None if it is too short or the engine failed.
     """
 
     def __init__(self, info: ModelInfo, lag_order: int, spacing_ticks: int) -> None:
@@ -36,6 +38,8 @@ class EncoderCache:
         repeated_steps = 0 if spacing_ticks == TICKS_PER_STEP else lag_order
         self._maps = FeatureMapCache(info, repeated_steps)
         self._window = LagWindow(lag_order, info.embedding_size, spacing_ticks)
+        self._novelty = Novelty(info)
+        self.novelty: float | None = None
         self.failure: EngineError | None = None
 
     def reset(self) -> None:
@@ -75,7 +79,11 @@ class EncoderCache:
         again.
         """
         past, new_steps = self._window.past(tick, steps)
-        return (yield from self._encode(tick, new_steps, past))
+        inference = yield from self._encode(tick, new_steps, past)
+        self.novelty = None
+        if inference is not None:
+            self.novelty = self._novelty.of(np.concatenate((past, inference.steps[0])))
+        return inference
 
     def encode_step(self, tick: int) -> Computation[None]:
         """Store the embedding of the step that ends at `tick`, for later windows."""

@@ -113,6 +113,7 @@ class EstimateBuilder:
         t: float,
         level_db: float,
         whole: tuple[float, float] | None = None,
+        novelty: float | None = None,
         arrival: Arrival | None = None,
     ) -> Estimate:
         """Build the next estimate from the last values.
@@ -122,6 +123,7 @@ class EstimateBuilder:
             t: stream time in seconds.
             level_db: RMS level of the last hop.
             whole: as returned by `update`.
+            novelty: see `Novelty`.
             arrival: of the block that completes the estimate; without it `buffer_ms` and
                 `queue_ms` are 0.
         """
@@ -145,6 +147,7 @@ class EstimateBuilder:
             whole=whole,
             fast=self._fast_values(),
             scaled=self._scaled(self._main),
+            novelty=novelty,
         )
         self._seq += 1
         self.from_audio += state is not State.STALLED

@@ -344,6 +344,7 @@ class Pipeline:
     def _estimate(self, arrival: Arrival | None) -> Computation[Estimate]:
         """Make the estimate at the current tick."""
         state, whole = State.SETTLING, None
+        novelty = None
         steps = self._piece_steps()
         if steps:
             # Encoded in a short silence, and in speech and noise too: the piece may continue.
@@ -359,6 +360,7 @@ class Pipeline:
                 else:
                     state = State.TRACKING if steps == self.lag_order else State.SETTLING
                     if inference is not None:
+                        novelty = self._encoder.novelty
                         whole = self._builder.update(
                             inference, steps, self._movement.rise_db, t=self.t, state=state
                         )
@@ -367,5 +369,10 @@ class Pipeline:
         if self._silence.silent:
             state = State.SILENCE
         return self._builder.build(
-            state, t=self.t, level_db=self._silence.level_db, whole=whole, arrival=arrival
+            state,
+            t=self.t,
+            level_db=self._silence.level_db,
+            whole=whole,
+            novelty=novelty,
+            arrival=arrival,
         )

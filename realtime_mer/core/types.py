@@ -146,6 +146,8 @@ class Estimate:
             output or if the lag window is not longer than the short one.
         scaled: the values as their place among music, which `mood` names too; None throughout a
             session with the range `raw`.
+        novelty: how different the newest 2 s sound from the 6 s before, 0 to 1; None if the values
+            are repeated, in the first 5 s of a piece, and with lag windows below 5 s.
     """
 
     seq: int
@@ -164,9 +166,12 @@ class Estimate:
     whole: tuple[float, float] | None = None
     fast: FastValues | None = None
     scaled: ScaledValues | None = None
+    novelty: float | None = None
 
     def __post_init__(self) -> None:
-        _check_finite(self.t, self.level_db, *_values(self), *(self.whole or ()))
+        _check_finite(
+            self.t, self.level_db, self.novelty or 0.0, *_values(self), *(self.whole or ())
+        )
 
     def to_dict(self) -> dict[str, object]:
         """Return the estimate as in messages and in JSON Lines; values have six decimals."""
@@ -185,6 +190,8 @@ class Estimate:
             message["fast"] = self.fast.to_dict()
         if self.scaled is not None:
             message["scaled"] = self.scaled.to_dict()
+        if self.novelty is not None:
+            message["novelty"] = round(self.novelty, 4)
         return message
 
     @classmethod
@@ -208,6 +215,7 @@ class Estimate:
                 latency=Latency(**_numbers(_LATENCY, data["latency"])),
                 fast=_fast(data["fast"]) if "fast" in data else None,
                 scaled=_scaled(data),
+                novelty=float(data["novelty"]) if "novelty" in data else None,
             )
         except KeyError as error:
             raise UserError(f"this is not an estimate: the field {error} is missing") from error

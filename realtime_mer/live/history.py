@@ -17,7 +17,7 @@ _NUMBERS = ("t", *VALUES, "level_db")
 _LATENCY = ("window_s", "buffer_ms", "compute_ms", "queue_ms")
 _FAST = ("window_s", *VALUES)
 _numbers, _latency, _fast = (attrgetter(*names) for names in (_NUMBERS, _LATENCY, _FAST))
-_ROW = struct.Struct(f"<q{len(_NUMBERS)}d{len(_LATENCY)}d2d{len(_FAST)}d")
+_ROW = struct.Struct(f"<q{len(_NUMBERS)}d{len(_LATENCY)}d3d{len(_FAST)}d")
 _NO_WHOLE = (math.nan,) * 2
 _NO_FAST = (math.nan,) * len(_FAST)
 
@@ -61,6 +61,7 @@ def _pack(estimate: Estimate) -> _Row:
         *_numbers(estimate),
         *_latency(estimate.latency),
         *(estimate.whole or _NO_WHOLE),
+        math.nan if estimate.novelty is None else estimate.novelty,
         *(_NO_FAST if estimate.fast is None else _fast(estimate.fast)),
     )
     return packed, estimate.utc, estimate.mood, estimate.state
@@ -72,7 +73,8 @@ def _unpack(row: _Row) -> Estimate:
     numbers = iter(rest)
     # Each call consumes as many numbers as it has names.
     own, latency = _named(_NUMBERS, numbers), _named(_LATENCY, numbers)
-    whole, fast = (next(numbers), next(numbers)), _named(_FAST, numbers)
+    whole, novelty = (next(numbers), next(numbers)), next(numbers)
+    fast = _named(_FAST, numbers)
     return Estimate(
         seq=seq,
         utc=utc,
@@ -80,6 +82,7 @@ def _unpack(row: _Row) -> Estimate:
         state=state,
         latency=Latency(**latency),
         whole=None if math.isnan(whole[0]) else whole,
+        novelty=None if math.isnan(novelty) else novelty,
         fast=None if math.isnan(fast["window_s"]) else FastValues(**fast),
         **own,
     )

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from realtime_mer.errors import UserError
+from realtime_mer.errors import UserError, printable_line
 
 OVERRIDABLE = ("valence", "arousal", "level", "dimmer")
 """Values that an override sets, each 0 to 1."""
@@ -183,6 +183,18 @@ class Show:
                 for status in self.statuses()
             ],
         }
+
+
+def outputs_text(statuses: Sequence[OutputStatus]) -> str:
+    """Return in one line how the outputs do; "" without outputs."""
+    if not statuses:
+        return ""
+    troubled = [each for each in statuses if each.health is not Health.OK]
+    parts = [f"{len(statuses) - len(troubled)} of {len(statuses)} outputs ok"]
+    for each in troubled:
+        reason = f" ({each.answer})" if each.health is Health.FAILING and each.answer else ""
+        parts.append(f"{each.name} {each.health}{reason}")
+    return printable_line("; ".join(parts))
 
 
 def _no_scene(name: str) -> None:

@@ -247,6 +247,8 @@ class DmxOutput(Output):
         settings: its settings.
     """
 
+    pulses = False
+
     def __init__(self, name: str, settings: DmxSettings) -> None:
         super().__init__(name)
         self._patch = Patch(settings.fixtures)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 _EARLIEST = 0.75
-"""The share of a pause after which an estimate is sent at once, since it may come a bit early."""
+"""The share of a pause after which one estimate follows another at once; sooner in a burst only."""
 
 
 class FrameTimes:
@@ -29,7 +29,7 @@ class FrameTimes:
         self._pause_s = hop_s / self._per_hop if self._per_hop else 1.0 / rate_hz
         self._hop_s = hop_s
         self._left = 0
-        self._sent_s = now_s - self._pause_s
+        self._sent_s = self._estimate_s = now_s - self._pause_s
         # Of frames that are rarer than estimates: when the next one may be sent.
         self._next_s = now_s
         self.due_s = math.inf
@@ -42,12 +42,13 @@ class FrameTimes:
             self._next_s = max(self._next_s + self._pause_s, now_s + self._pause_s / 2.0)
             self.due_s = self._next_s + self._hop_s
             return True
-        early = now_s < self._sent_s + _EARLIEST * self._pause_s
         self._left = self._per_hop - 1
-        self._await_next(self._sent_s if early else now_s)
-        if not early:
-            self._sent_s = now_s
-        return not early
+        if now_s < self._estimate_s + _EARLIEST * self._pause_s:
+            self._await_next(self._sent_s)
+            return False
+        self._sent_s = self._estimate_s = now_s
+        self._await_next(now_s)
+        return True
 
     def due_without_estimate(self, now_s: float) -> bool:
         """Return whether a frame is due; it then counts as sent."""

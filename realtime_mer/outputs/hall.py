@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import UserError
 from realtime_mer.outputs.output import Span
 from realtime_mer.user_folder import user_folder
 
 PERCENTILES = (5.0, 95.0)
-# Steady music would make the whole axis of its noise.
-MIN_WIDTH = 0.1
-MIN_LEVEL_WIDTH_DB = 6.0
+# Of valence, arousal and level in dB: steady music would stretch its noise over the whole axis.
+MIN_WIDTHS = np.array((0.1, 0.1, 6.0))
+MIN_MUSIC_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -49,18 +49,57 @@ class Hall:
         }
 
 
-def measured_hall(
-    valence: Sequence[float], arousal: Sequence[float], level_db: Sequence[float]
-) -> Hall:
-    """Return the 5th to the 95th percentile of each, at least 0.1 or 6 dB wide.
+class HallMeter:
+    """Measures the range of a hall from the estimates of its music.
 
     Args:
-        valence, arousal: raw values of the model while there was music.
-        level_db: levels of the same moments.
+        hop_s: seconds between estimates.
     """
-    return Hall(
-        _range(valence, MIN_WIDTH), _range(arousal, MIN_WIDTH), _range(level_db, MIN_LEVEL_WIDTH_DB)
-    )
+
+    def __init__(self, hop_s: float) -> None:
+        self._hop_s = hop_s
+        self._points: list[tuple[float, float, float]] = []
+
+    @property
+    def music_s(self) -> float:
+        """Seconds of music so far."""
+        return len(self._points) * self._hop_s
+
+    def add(self, estimate: Estimate) -> None:
+        """Take in an estimate; it counts if the whole window is music."""
+        if estimate.state is State.TRACKING:
+            self._points.append((estimate.valence, estimate.arousal, estimate.level_db))
+
+    def measured(self) -> Hall:
+        """Return the 5th to the 95th percentile of each, at least 0.1 or 6 dB wide.
+
+        Raises:
+            UserError: there was less than a minute of music.
+        """
+        if self.music_s < MIN_MUSIC_S:
+            raise UserError(
+                f"only {self.music_s:.0f} s of music were heard, and {MIN_MUSIC_S:.0f} s are "
+                "needed; nothing was written. Play music for longer, or check the input with: "
+                "realtime-mer listen"
+            )
+        valence, arousal, level_db = self._spans()
+        return Hall(valence, arousal, level_db)
+
+    def text(self) -> str:
+        """Return what was measured so far, in words."""
+        if not self._points:
+            return "0 s of music"
+        (v_low, v_high), (a_low, a_high), (l_low, l_high) = self._spans()
+        return (
+            f"{self.music_s:.0f} s of music: valence {v_low:+.2f} to {v_high:+.2f}, "
+            f"arousal {a_low:+.2f} to {a_high:+.2f}, level {l_low:.0f} to {l_high:.0f} dB"
+        )
+
+    def _spans(self) -> tuple[Span, Span, Span]:
+        least, greatest = np.percentile(np.array(self._points), PERCENTILES, axis=0)
+        missing = np.maximum(0.0, MIN_WIDTHS - (greatest - least)) / 2.0
+        valence, arousal, level_db = np.stack((least - missing, greatest + missing), 1).tolist()
+        return tuple(valence), tuple(arousal), tuple(level_db)
 
 
 def default_hall_path() -> Path:
@@ -88,9 +127,3 @@ def load_hall(path: Path) -> Hall:
         raise UserError(
             f"{path} is not a file of a hall ({error}); make it again with: realtime-mer calibrate"
         ) from error
-
-
-def _range(values: Sequence[float], min_width: float) -> Span:
-    least, greatest = (float(value) for value in np.percentile(values, PERCENTILES))
-    missing = max(0.0, min_width - (greatest - least)) / 2.0
-    return least - missing, greatest + missing

@@ -16,19 +16,12 @@ from realtime_mer.errors import UserError
 from realtime_mer.outputs.midi_ports import CLIENT, MidiPort, check_port_names
 from realtime_mer.outputs.output import Action, Frame, Output, OutputSettings
 
-VALUES = (
-    "valence",
-    "arousal",
-    "level",
-    "valence_width",
-    "arousal_width",
-    "dimmer",
-    "red",
-    "green",
-    "blue",
-)
+COLORS = ("red", "green", "blue")
+_BY_DEFAULT = ("valence", "arousal", "level", "valence_width", "arousal_width", "dimmer")
+VALUES = (*_BY_DEFAULT, *COLORS)
 # 20 to 31 have no meaning of their own, and the low halves of 14 bits (52 to 63) have none either.
-CONTROLS: Mapping[str, int] = {name: 20 + i for i, name in enumerate(VALUES)}
+# Without colours, a value that is set by hand moves alone, as MIDI learn wants it.
+CONTROLS: Mapping[str, int] = {name: 20 + i for i, name in enumerate(_BY_DEFAULT)}
 MOOD_NOTES: Mapping[str, int] = {word: 48 + i for i, word in enumerate(WORDS)}
 _WITH_MOOD = (EventKind.MOOD_ENTER, EventKind.MOOD_LEAVE)  # these are the notes of the moods
 EVENTS = tuple(str(kind) for kind in (*EventKind, *PulseKind) if kind not in _WITH_MOOD)
@@ -52,7 +45,7 @@ class MidiSettings(OutputSettings):
             low half.
         controls: numbers of the control changes, 0 to 127 (0 to 31 with 14 bits), by value:
             valence, arousal, level, valence_width, arousal_width, dimmer, red, green, blue.
-            What is left out is not sent.
+            What is left out is not sent; by default all but the colours are.
         mood_notes: notes that sound while a mood lasts, 0 to 127, by mood word.
         event_notes: short notes, 0 to 127, by event: rise, drop, section, silence, music, onset,
             beat. The velocity is the strength.

@@ -187,11 +187,13 @@ class Output(ABC):
 
     Attributes:
         kind: name of the table in the configuration.
+        pulses: whether it uses onsets, beats or the tempo, which cost time to find.
         sent: messages sent so far; each output counts its own.
         answer: what the receiver answered last; "" where the protocol has no answer.
     """
 
     kind: ClassVar[str]
+    pulses: ClassVar[bool] = True
 
     def __init__(self, name: str) -> None:
         self.name = name

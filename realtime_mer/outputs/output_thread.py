@@ -63,7 +63,7 @@ class OutputThread(Closable):
         # Held while there is nothing to do. Of all ways to wait, this takes the least time.
         self._idle = threading.Lock()
         self._idle.acquire()
-        self._subscription = hub.subscribe_bounded(QUEUE_ITEMS, self._wake, pulses=True)
+        self._subscription = hub.subscribe_bounded(QUEUE_ITEMS, self._wake, pulses=output.pulses)
         self._thread = threading.Thread(target=self._run, name=f"output {output.name}", daemon=True)
         self._thread.start()
 

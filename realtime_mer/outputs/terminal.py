@@ -12,6 +12,7 @@ from rich.text import Text
 
 from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import printable
+from realtime_mer.live.show import Health
 from realtime_mer.live.stats import NOTHING_LOST
 
 # Okabe and Ito's sky blue and orange: distinguishable with every common colour vision.
@@ -66,6 +67,7 @@ class TerminalView:
         self._latest: Estimate | None = None
         self._history: deque[Estimate] = deque(maxlen=HISTORY)
         self._losses = NOTHING_LOST
+        self._outputs = ""
         self._notice = ""
         self._engine_fails = False
 
@@ -88,6 +90,10 @@ class TerminalView:
         """Set the losses, in words (`Stats.loss_text`)."""
         self._losses = losses
 
+    def set_outputs(self, outputs: str) -> None:
+        """Set how the outputs do, in words (`outputs_text`); "" without outputs."""
+        self._outputs = outputs
+
     def __rich__(self) -> RenderableType:
         parts: list[RenderableType] = []
         if self._latest is None:
@@ -95,6 +101,9 @@ class TerminalView:
         else:
             parts += self._body(self._latest)
         parts.append(self._health())
+        if self._outputs:
+            style = "yellow" if Health.FAILING in self._outputs else "bright_black"
+            parts.append(Text(f"show: {self._outputs}", style=style))
         if self._notice:
             parts.append(Text(printable(self._notice), style="yellow"))
         panel = Panel(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import time
@@ -91,7 +92,8 @@ class UdpSender(Closable):
             self._socket.send(datagram)
         except ConnectionRefusedError:  # of an earlier datagram; this one was not sent
             self._refused_at = time.monotonic()
-            self._socket.send(datagram)
+            with contextlib.suppress(ConnectionRefusedError):
+                self._socket.send(datagram)
 
     @property
     def answer(self) -> str:

@@ -129,6 +129,7 @@ class WebhookOutput(Output):
     """
 
     kind = "webhook"
+    pulses = False
 
     def __init__(self, settings: WebhookSettings, clock: Clock | None = None) -> None:
         parts = urlsplit(settings.url)

@@ -5,21 +5,20 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
 
 from realtime_mer.clock import Clock, SystemClock
 from realtime_mer.closable import Closable
 from realtime_mer.core.events import Event
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
-from realtime_mer.installation import install_command
 from realtime_mer.live.hub import Hub
 from realtime_mer.live.show import ControlCommand, Show
-from realtime_mer.live.tempo_clock import BeatClock, TempoClock
+from realtime_mer.live.tempo_clock import TempoClock
 from realtime_mer.outputs.output import Action
+from realtime_mer.outputs.registry import has_actions
 from realtime_mer.scenes.rules import SceneChange, SceneRules
-from realtime_mer.scenes.settings import ActionKey, ClockKind, SceneSettings, clocks_needed
+from realtime_mer.scenes.settings import ActionKey, OutputAction, SceneSettings
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +27,6 @@ CLOSE_TIMEOUT_S = 2.0
 KEYS: tuple[ActionKey, ...] = ("do", "at_end")
 
 Act = Callable[[str, Action], None]
-
-
-class ClosableClock(TempoClock, Protocol):
-    """A source of beats that works until it is closed."""
-
-    def close(self) -> None: ...
 
 
 class SceneRunner(Closable):
@@ -47,13 +40,13 @@ class SceneRunner(Closable):
         scenes: their settings.
         act: lets an output act, by its name or kind (`OutputSet.act`).
         show: gets the controls of scenes, and starts scenes by hand through this object.
-        make_clock: returns a new clock of beats, of the music or of Ableton Link; it is made when
-            a scene first needs it. None for `BeatClock` and `LinkClock`.
+        clocks: that of the music's beats ("beat") and that of Ableton Link ("link"), as far as
+            scenes need them (`clocks_needed`); without its clock a scene starts at once.
         clock: the time source.
 
     Raises:
-        UserError: two scenes have the same name, a scene names an output that is not there, or the
-            package for Ableton Link is not installed.
+        UserError: two scenes have the same name, or a scene names an output that is not there
+            or has no actions.
     """
 
     def __init__(
@@ -63,17 +56,15 @@ class SceneRunner(Closable):
         *,
         act: Act,
         show: Show,
-        make_clock: Callable[[ClockKind], ClosableClock] | None = None,
+        clocks: Mapping[str, TempoClock] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._hub = hub
         self._act = act
         self._show = show
         self._clock = clock or SystemClock()
-        self._make_clock = make_clock or self._new_clock
-        self._clocks: dict[ClockKind, ClosableClock] = {}
+        self._clocks = clocks or {}
         self._rules = self._checked(scenes)
-        self._clocks = self._clocks_for(scenes)
         self._lock = threading.Lock()  # of `_rules` and of the start that waits
         self._waiting: SceneSettings | None = None
         self._due_s = 0.0
@@ -120,10 +111,6 @@ class SceneRunner(Closable):
             UserError: as for the constructor; then nothing changes.
         """
         rules = self._checked(scenes)
-        clocks, before = self._clocks_for(scenes), self._clocks
-        self._clocks = clocks
-        for kind in before.keys() - clocks.keys():
-            before[kind].close()
         with self._lock:
             rules.continue_from(self._rules)
             self._rules = rules
@@ -136,45 +123,15 @@ class SceneRunner(Closable):
         self._closing.set()
         self._subscription.poke()
         self._thread.join(CLOSE_TIMEOUT_S)
-        for clock in self._clocks.values():
-            clock.close()
-
-    def _clocks_for(self, scenes: Sequence[SceneSettings]) -> dict[ClockKind, ClosableClock]:
-        """Return the clocks that scenes need, those of now and new ones."""
-        needed = clocks_needed(scenes)
-        clocks = {kind: clock for kind, clock in self._clocks.items() if kind in needed}
-        # That of Link comes first, because its package may be missing.
-        for kind in sorted(needed - clocks.keys(), reverse=True):
-            clocks[kind] = self._make_clock(kind)
-        return clocks
-
-    def _new_clock(self, kind: ClockKind) -> ClosableClock:
-        if kind == "beat":
-            return BeatClock(self._hub, clock=self._clock)
-        try:
-            from realtime_mer.live.link_clock import LinkClock
-        except ImportError as error:
-            raise UserError(
-                f'quantise "link" needs the package {error.name}, which is not installed; install '
-                f"it with: {install_command('link')}"
-            ) from error
-        return LinkClock(clock=self._clock)
 
     def _checked(self, scenes: Sequence[SceneSettings]) -> SceneRules:
         """Return the rules of scenes whose outputs exist."""
-        statuses = self._show.statuses()
-        names = [status.name for status in statuses]
-        # A control needs the name; an action also takes the first output of a kind.
-        for_actions = {*names, *(status.kind for status in statuses)}
+        kinds = {status.name: status.kind for status in self._show.statuses()}
         for scene in scenes:
             for key in KEYS:
                 for action in scene.actions(key):
-                    known = names if isinstance(action, ControlCommand) else for_actions
-                    if action.output and action.output not in known:
-                        raise UserError(
-                            f"{key} of the scene {scene.name} names the output {action.output}, "
-                            f"which does not exist; there are: {', '.join(names) or 'none'}"
-                        )
+                    if problem := _problem(action, kinds):
+                        raise UserError(f"{key} of the scene {scene.name}: {problem}")
         return SceneRules(scenes)
 
     def _run(self) -> None:
@@ -249,3 +206,23 @@ class SceneRunner(Closable):
                     self._act(action.output, Action(scene.name, dict(action.values)))
             except UserError as error:  # an output was removed meanwhile
                 logger.warning("scene %s: %s", scene.name, error)
+
+
+def _problem(action: OutputAction | ControlCommand, kinds: Mapping[str, str]) -> str:
+    """Return why an action is not possible; "" if it is.
+
+    Args:
+        action: what a scene does.
+        kinds: the kind of each output by its name.
+    """
+    output = action.output
+    is_control = isinstance(action, ControlCommand)
+    if is_control and not output:
+        return ""
+    # An action may also name a kind, for all outputs of it.
+    kind = kinds.get(output, output if not is_control and output in kinds.values() else "")
+    if not kind:
+        return f"there is no output {output}; there are: {', '.join(kinds) or 'none'}"
+    if not is_control and not has_actions(kind):
+        return f"the output {output} has no actions for scenes"
+    return ""

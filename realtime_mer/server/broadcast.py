@@ -145,7 +145,7 @@ class Broadcaster:
         """Send the health if it has changed and the last message is not too recent."""
         if self._clock.monotonic() - self._health_sent_at < MIN_HEALTH_INTERVAL_S:
             return
-        if _without_uptime(self.health()) != self._sent_health:
+        if _noteworthy(self.health()) != self._sent_health:
             self.broadcast_health()
 
     def broadcast_health(self) -> None:
@@ -216,7 +216,7 @@ class Broadcaster:
             self._health_requested = False
             self._health_sent_at = self._clock.monotonic()
             health = self.health()
-            self._sent_health = _without_uptime(health)
+            self._sent_health = _noteworthy(health)
             self._health_message = EncodedMessage.from_text(protocol.dump(health))
             self._health_pending = list(self._viewers)
         chunk, self._health_pending = self._health_pending[:CHUNK], self._health_pending[CHUNK:]
@@ -264,6 +264,13 @@ class Broadcaster:
         self._stats.add(Counter.BYTES_OUT, messages * size)
 
 
-def _without_uptime(health: Mapping[str, object]) -> object:
+def _noteworthy(health: Mapping[str, object]) -> object:
     """Return the fields of a health message whose change is worth a message."""
-    return health["counters"], health["viewers"], health["sessions"]
+    steady = {"uptime_s", "show"}
+    fields: dict[str, object] = {k: v for k, v in health.items() if k not in steady}
+    show = health.get("show")
+    if isinstance(show, Mapping):
+        # The number of sent messages grows all the time.
+        outputs = [{k: v for k, v in output.items() if k != "sent"} for output in show["outputs"]]
+        fields["show"] = (show["control"], outputs)
+    return fields

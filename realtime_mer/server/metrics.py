@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from realtime_mer.live.show import Health, OutputStatus
 from realtime_mer.live.stats import BUCKETS_S, HELP, TIMING_HELP, Counter, Stats, Timing
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -20,6 +21,7 @@ def render(
     gauges: Iterable[tuple[str, str, float]],
     info: Mapping[str, str],
     limited: Mapping[str, int],
+    outputs: Sequence[OutputStatus] = (),
 ) -> str:
     """Render all metrics as text.
 
@@ -28,6 +30,7 @@ def render(
         gauges: name (without the prefix), help text and value of each gauge.
         info: labels of the constant `realtime_mer_info`.
         limited: connections closed by a limit, by kind of limit.
+        outputs: how the outputs of the show do.
     """
     lines: list[str] = []
     counters = stats.counters()
@@ -45,8 +48,8 @@ def render(
         lines += _histogram(stats, timing)
     for name, text, value in gauges:
         lines += _metric(f"{PREFIX}_{name}", text, "gauge", [("", value)])
-    labels = ",".join(f'{key}="{_escape(value)}"' for key, value in info.items())
-    lines += _metric(f"{PREFIX}_info", "What is running.", "gauge", [(f"{{{labels}}}", 1)])
+    lines += _outputs(outputs)
+    lines += _metric(f"{PREFIX}_info", "What is running.", "gauge", [(_labels(info), 1)])
     lines += _process()
     return "\n".join(lines) + "\n"
 
@@ -70,6 +73,22 @@ def _peak_resident_bytes() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _outputs(outputs: Sequence[OutputStatus]) -> Iterator[str]:
+    if not outputs:
+        return
+    metrics: tuple[tuple[str, str, str, Callable[[OutputStatus], int]], ...] = (
+        ("sent_total", "Messages sent by an output.", "counter", lambda each: each.sent),
+        ("dropped_total", "Values and events not sent.", "counter", lambda each: each.dropped),
+        ("failing", "1 while it fails.", "gauge", lambda each: each.health is Health.FAILING),
+    )
+    for name, text, kind, value in metrics:
+        samples = [
+            (_labels({"output": each.name, "kind": each.kind}), int(value(each)))
+            for each in outputs
+        ]
+        yield from _metric(f"{PREFIX}_output_{name}", text, kind, samples)
 
 
 def _histogram(stats: Stats, timing: Timing) -> Iterator[str]:
@@ -104,6 +123,10 @@ def _metric(name: str, text: str, kind: str, samples: Iterable[tuple[str, float]
     yield f"# TYPE {name} {kind}"
     for suffix, value in samples:
         yield f"{name}{suffix} {value!r}"
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    return "{" + ",".join(f'{key}="{_escape(value)}"' for key, value in labels.items()) + "}"
 
 
 def _escape(value: str) -> str:

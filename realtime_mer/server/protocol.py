@@ -21,6 +21,7 @@ from realtime_mer.core.config import check_format
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import End, Notice
+from realtime_mer.live.show import ControlCommand, Show
 
 SCHEMA = 1
 MAX_MESSAGE_BYTES = 2**20
@@ -49,6 +50,7 @@ class ErrorCode(StrEnum):
     TOO_MANY_VIEWERS = "too_many_viewers"
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN = "forbidden"
+    BAD_CONTROL = "bad_control"
     INTERNAL = "internal"
 
 
@@ -148,7 +150,14 @@ class Auth:
     token: str = field(repr=False)
 
 
-ClientMessage = Start | Stop | Ping | Auth
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The client changes the show by hand."""
+
+    command: ControlCommand
+
+
+ClientMessage = Start | Stop | Ping | Auth | Control
 
 
 def parse(text: str) -> ClientMessage:
@@ -229,11 +238,55 @@ def _parse_auth(data: Mapping[str, object]) -> Auth:
     return Auth(token)
 
 
+def _parse_control(data: Mapping[str, object]) -> Control:
+    switches = {name: _switch(data, name) for name in ("mute", "freeze", "blackout")}
+    override = data.get("override", {})
+    if not isinstance(override, dict) or not all(map(_is_number_or_null, override.values())):
+        raise WireError(
+            ErrorCode.BAD_CONTROL,
+            f"override is {_excerpt(override)}; it must be an object of numbers from 0 to 1, or "
+            "null to give a value back to the music",
+        )
+    output = _name(data, "output")
+    try:
+        command = ControlCommand(
+            output=output or "", override=override, scene=_name(data, "scene"), **switches
+        )
+    except UserError as error:
+        raise WireError(ErrorCode.BAD_CONTROL, str(error)) from error
+    return Control(command)
+
+
+def _switch(data: Mapping[str, object], field: str) -> bool | None:
+    value = data.get(field)
+    if value is not None and not isinstance(value, bool):
+        raise WireError(
+            ErrorCode.BAD_CONTROL, f"{field} is {_excerpt(value)}; it must be true or false"
+        )
+    return value
+
+
+def _name(data: Mapping[str, object], field: str) -> str | None:
+    value = data.get(field)
+    if value is not None and not (isinstance(value, str) and len(value) <= MAX_NAME_LENGTH):
+        raise WireError(
+            ErrorCode.BAD_CONTROL,
+            f"{field} is {_excerpt(value)}; it must be a text of at most {MAX_NAME_LENGTH} "
+            "characters",
+        )
+    return value
+
+
+def _is_number_or_null(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
 _PARSERS: dict[str, Callable[[Mapping[str, object]], ClientMessage]] = {
     "start": _parse_start,
     "stop": _parse_stop,
     "ping": _parse_ping,
     "auth": _parse_auth,
+    "control": _parse_control,
 }
 
 
@@ -348,9 +401,16 @@ def snapshot(
 
 
 def health(
-    session: str, counters: Mapping[str, int], *, viewers: int, sessions: int, uptime_s: float
+    session: str,
+    counters: Mapping[str, int],
+    *,
+    viewers: int,
+    sessions: int,
+    uptime_s: float,
+    show: Show,
 ) -> dict[str, object]:
-    """Build the health message: losses so far and the numbers of viewers and sessions."""
+    """Build the health message: losses so far, viewers, sessions, and the outputs if there are."""
+    state = show.to_dict()
     return {
         "type": "health",
         "session": session,
@@ -358,6 +418,7 @@ def health(
         "viewers": viewers,
         "sessions": sessions,
         "uptime_s": round(uptime_s, 1),
+        **({"show": state} if state["outputs"] else {}),
     }
 
 

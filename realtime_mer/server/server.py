@@ -8,6 +8,7 @@ LiveRunner thread -> Hub -> Broadcaster -> socket                    (one broadc
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Mapping
@@ -35,6 +36,7 @@ from realtime_mer.live.clock_watch import ClockWatch
 from realtime_mer.live.hub import Hub, Notice
 from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.session_pool import MAX_SESSIONS, SessionPool
+from realtime_mer.live.show import Show
 from realtime_mer.live.stats import Counter, Stats
 from realtime_mer.server import authentication, protocol
 from realtime_mer.server.audio_connection import AudioConnection, ConnectionLimits, ReadPacing
@@ -161,6 +163,7 @@ class MerServer:
         config: where to listen and how many clients to accept.
         pipeline: settings of the clients' pipelines; default: the runner's.
         stats: counters of the whole server; default: the runner's.
+        show: the controls and outputs that the page shows; default: none.
         clock: the time source.
     """
 
@@ -172,9 +175,11 @@ class MerServer:
         config: ServerConfig | None = None,
         pipeline: PipelineConfig | None = None,
         stats: Stats | None = None,
+        show: Show | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.config = config or ServerConfig()
+        self.show = show or Show()
         self.clock = clock or SystemClock()
         self._runner = runner
         if pipeline is None:
@@ -216,6 +221,7 @@ class MerServer:
             pool=self.pool,
             stats=stats,
             refusals=self.refusals,
+            show=self.show,
             viewers=lambda: self.viewers,
             uptime_s=lambda: self.uptime_s,
         )
@@ -274,6 +280,7 @@ class MerServer:
             logger=_library_logger(),
         )
         self._health_task = asyncio.create_task(self._send_periodic_health())
+        self.show.on_change(partial(self._show_changed, asyncio.get_running_loop()))
         if self.config.tls is not None:
             self._certificate_task = asyncio.create_task(self._renew_certificate(self.config.tls))
 
@@ -487,6 +494,7 @@ class MerServer:
             viewers=len(self._viewers),
             sessions=len(self.pool),
             uptime_s=self.uptime_s,
+            show=self.show,
         )
 
     async def _handle(self, connection: ServerConnection) -> None:
@@ -692,6 +700,15 @@ class MerServer:
         error = None if self._runner is None else self._runner.error
         return str(error) if isinstance(error, EngineError) else self.pool.stuck
 
+    def _show_changed(self, loop: asyncio.AbstractEventLoop) -> None:
+        # Runs in the thread of the command; the loop may have ended.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._broadcast_health)
+
+    def _broadcast_health(self) -> None:
+        for broadcaster in self._broadcasters.values():
+            broadcaster.broadcast_health()
+
     async def _send_periodic_health(self) -> None:
         published_note = self.backend_note
         clock_watch = ClockWatch(self.clock)
@@ -702,8 +719,7 @@ class MerServer:
             if self.backend_note != published_note:
                 published_note = self.backend_note
                 self._own_channel.hub.publish(Notice(BACKEND_NOTICE, published_note))
-            for broadcaster in self._broadcasters.values():
-                broadcaster.broadcast_health()
+            self._broadcast_health()
             if self.large.burst_is_over():
                 await asyncio.to_thread(freed_memory.give_back)
 

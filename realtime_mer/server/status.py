@@ -10,6 +10,7 @@ from realtime_mer.audio.source import SourceLost
 from realtime_mer.live.engine_watch import EngineWatch
 from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.session_pool import SessionPool
+from realtime_mer.live.show import Show
 from realtime_mer.live.stats import Stats
 from realtime_mer.server import metrics, protocol
 from realtime_mer.server.channel import Channel
@@ -27,6 +28,7 @@ class ServerStatus:
         pool: the sessions of clients.
         stats: counters of the whole server.
         refusals: counts of what was refused.
+        show: the outputs.
         viewers: returns the number of websocket connections.
         uptime_s: returns the seconds since the start.
     """
@@ -40,6 +42,7 @@ class ServerStatus:
         pool: SessionPool,
         stats: Stats,
         refusals: Refusals,
+        show: Show,
         viewers: Callable[[], int],
         uptime_s: Callable[[], float],
     ) -> None:
@@ -49,6 +52,7 @@ class ServerStatus:
         self._pool = pool
         self._stats = stats
         self._refusals = refusals
+        self._show = show
         self._viewers = viewers
         self._uptime_s = uptime_s
 
@@ -96,6 +100,7 @@ class ServerStatus:
             "viewers": self._viewers(),
             "sessions": len(self._pool),
             "counters": self._stats.losses(),
+            "outputs": [status.to_dict() for status in self._show.statuses()],
             "latest": None if latest is None else latest.to_dict(),
         }
 
@@ -125,6 +130,7 @@ class ServerStatus:
             gauges=[(name, text, float(value)) for name, text, value in gauges],
             info={"version": __version__, "model": self._model, "backend": self._engine.backend},
             limited={str(kind): count for kind, count in self._refusals.counts.items()},
+            outputs=self._show.statuses(),
         )
 
     @property

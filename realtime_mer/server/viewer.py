@@ -18,6 +18,7 @@ from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import End, Item, LatestSlot, Notice
 from realtime_mer.live.session_pool import ClientSession, SessionPool, TooManySessionsError
+from realtime_mer.live.show import Show
 from realtime_mer.live.stats import Counter, Stats, Timing
 from realtime_mer.server import protocol
 from realtime_mer.server.audio_connection import (
@@ -64,6 +65,7 @@ class ViewerHost(Protocol):
     refusals: Refusals
     turns: Turns
     fast_audio: RateLimit
+    show: Show
 
     def channel(self, session: str | None) -> Channel: ...
     def subscribe(self, viewer: Viewer, channel: Channel) -> Broadcaster: ...
@@ -399,8 +401,21 @@ class Viewer:
             # A cookie came with the handshake, and the token gives more.
             if self._host.authenticate(self._connection, message.token):
                 self._watch(self._channel)
+        elif isinstance(message, protocol.Control):
+            self._control(message)
         else:
             await self._stop_stream()
+
+    def _control(self, message: protocol.Control) -> None:
+        if not self._role.includes(Role.CONTROL):
+            raise WireError(
+                ErrorCode.FORBIDDEN,
+                f"the role {self._role} may not change the show; ask for a token for control",
+            )
+        try:
+            self._host.show.control(message.command)
+        except UserError as error:
+            raise WireError(ErrorCode.BAD_CONTROL, str(error)) from error
 
     def _start_stream(self, message: protocol.Start) -> None:
         if not self._role.includes(Role.SEND):

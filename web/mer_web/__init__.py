@@ -42,6 +42,8 @@ _NAMES = (
     "protocol.js",
     "settings.js",
     "shortcuts.js",
+    "show-panel.js",
+    "show.css",
     "status.js",
     "surface.js",
     "tab-sound.js",

@@ -25,6 +25,7 @@ import { Shortcuts } from "./shortcuts.js";
 import { IdleControls } from "./idle-controls.js";
 import { Status, inputLine } from "./status.js";
 import { counted } from "./text.js";
+import { ShowPanel } from "./show-panel.js";
 import { Theme } from "./theme.js";
 import { Timeline } from "./timeline.js";
 import { rangeLine } from "./value-range.js";
@@ -82,6 +83,7 @@ class App {
     this.connection = new Connection({ base: document.baseURI });
     this.input = new InputChoice(this.connection);
     this.panel = new InputPanel(this.input);
+    this.show = new ShowPanel((message) => this.connection.send(message));
     this.gate = new Gate((token) => this.connection.unlock(token));
     this.theme = new Theme(document.documentElement, () => this._restyle());
     /** @type {import("./protocol.js").Hello|null} */
@@ -278,6 +280,7 @@ class App {
         break;
       case "health":
         this.health = message;
+        this.show.update(message.show);
         break;
       case "warning":
         this._handleWarning(message);
@@ -338,6 +341,7 @@ class App {
       refusal = "Your token or link allows to watch only. To send sound from this browser, ask the operator for one that allows it.";
     }
     this.panel.setRights(refusal, this.hello?.recording === true);
+    this.show.setAllowed(this.connection.phase.name === "open" && this.hello?.role === "control");
   }
 
   /** @param {import("./protocol.js").Notice} warning */

@@ -10,6 +10,9 @@ const SCHEMA = 1;
 /** Counters of a health message to show; the server has less than ten. */
 const MAX_COUNTERS = 40;
 
+/** Outputs of a show to list. */
+const MAX_OUTPUTS = 100;
+
 /** States of an estimate; the index is the code in the history. */
 export const STATES = /** @type {const} */ (["silence", "settling", "tracking", "stalled", "speech", "noise"]);
 
@@ -79,7 +82,15 @@ export function repeats(state) {
  *
  * @typedef {{type: "snapshot", session: string, estimates: Estimate[], complete: boolean}} Snapshot
  * @typedef {{type: "health", session: string, counters: Record<string, number>, viewers: number,
- *            sessions: number, uptime_s: number}} Health
+ *            sessions: number, uptime_s: number, show?: ShowState}} Health  no show without outputs
+ *
+ * @typedef {{mute: boolean, freeze: boolean, blackout: boolean, override: Record<string, number>}} ControlState
+ * @typedef {{name: string, kind: string, health: string, sent: number, dropped: number, answer: string,
+ *            control: ControlState}} OutputState
+ * @typedef {{control: ControlState, outputs: OutputState[]}} ShowState
+ * @typedef {{output?: string, mute?: boolean, freeze?: boolean, blackout?: boolean,
+ *            override?: Record<string, number|null>}} ControlChange  null gives a value back to the music
+ *
  * @typedef {{type: "warning"|"error", code: string, message: string}} Notice
  * @typedef {{type: "end", session: string, reason: string}} End
  * @typedef {{type: "pong"}} Pong
@@ -233,6 +244,42 @@ function parseHello(from) {
 }
 
 /**
+ * @param {unknown} value
+ * @returns {ControlState}
+ */
+function parseControl(value) {
+  const from = record(value, "control");
+  /** @type {Record<string, number>} */
+  const override = {};
+  for (const [name, part] of Object.entries(record(from.override ?? {}, "override")).slice(0, MAX_COUNTERS)) {
+    if (typeof part === "number" && Number.isFinite(part)) override[clean(name, 40)] = part;
+  }
+  return { mute: from.mute === true, freeze: from.freeze === true, blackout: from.blackout === true, override };
+}
+
+/**
+ * @param {unknown} value
+ * @returns {ShowState}
+ */
+function parseShow(value) {
+  const from = record(value, "show");
+  if (!Array.isArray(from.outputs)) throw new ProtocolError("outputs is not a list");
+  const outputs = from.outputs.slice(0, MAX_OUTPUTS).map((each) => {
+    const output = record(each, "output");
+    return {
+      name: clean(output.name, 80),
+      kind: clean(output.kind, 24),
+      health: clean(output.health, 24),
+      sent: number(output, "sent", 0),
+      dropped: number(output, "dropped", 0),
+      answer: clean(output.answer, 200),
+      control: parseControl(output.control ?? {}),
+    };
+  });
+  return { control: parseControl(from.control ?? {}), outputs };
+}
+
+/**
  * @param {Record<string, unknown>} from
  * @returns {Health}
  */
@@ -249,6 +296,7 @@ function parseHealth(from) {
     viewers: number(from, "viewers", 0),
     sessions: number(from, "sessions", 0),
     uptime_s: number(from, "uptime_s", 0),
+    ...(from.show === undefined ? {} : { show: parseShow(from.show) }),
   };
 }
 
@@ -309,6 +357,14 @@ export function startMessage(sampleRate, name) {
  */
 export function authMessage(token) {
   return JSON.stringify({ type: "auth", token });
+}
+
+/**
+ * @param {ControlChange} change
+ * @returns {string} the message that changes the show
+ */
+export function controlMessage(change) {
+  return JSON.stringify({ type: "control", ...change });
 }
 
 export const STOP_MESSAGE = JSON.stringify({ type: "stop" });

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterable
+from math import ceil
 
 import pytest
 
@@ -27,10 +28,10 @@ def sent(rate_hz: float, hop_s: float, estimates_s: Iterable[float], end_s: floa
     return found
 
 
-def late(hop_s: float, count: int) -> list[float]:
-    """When estimates arrive that are up to 5 ms late."""
+def late(hop_s: float, count: int, latest_s: float = 0.005) -> list[float]:
+    """When estimates arrive that are late by up to `latest_s`."""
     chance = random.Random(0)
-    return [hop_s * k + chance.uniform(0.0, 0.005) for k in range(count)]
+    return [hop_s * k + chance.uniform(0.0, latest_s) for k in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -59,9 +60,16 @@ def test_rate(rate_hz: float, hop_s: float, expected_hz: float) -> None:
 
 
 @pytest.mark.parametrize("rate_hz", [1.0, 30.0])
-def test_an_estimate_is_sent_at_once(rate_hz: float) -> None:
-    estimates_s = late(1.0, 20)
+@pytest.mark.parametrize("latest_s", [0.005, 0.021])
+def test_an_estimate_is_sent_at_once(rate_hz: float, latest_s: float) -> None:
+    estimates_s = late(1.0, 20, latest_s)
     assert set(estimates_s) <= set(sent(rate_hz, 1.0, estimates_s, 30.0))
+
+
+def test_estimates_that_wait_for_a_block_of_audio_change_no_rate() -> None:
+    # A microphone's blocks of 1024 samples.
+    found = sent(30.0, 1.0, [1024 / 48000 * ceil(k * 48000 / 1024) for k in range(100)], 100.0)
+    assert len(found) == pytest.approx(3000, abs=10)
 
 
 def test_frames_go_on_without_estimates() -> None:

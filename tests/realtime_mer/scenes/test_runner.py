@@ -8,15 +8,18 @@ import pytest
 from live_support import wait_for
 from support import ESTIMATE, ManualClock
 
+from realtime_mer.core.events import Pulse, PulseKind
 from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import Hub
 from realtime_mer.live.show import ControlCommand, Health, OutputStatus, Show
+from realtime_mer.live.tempo_clock import BeatClock
 from realtime_mer.outputs.output import Action
 from realtime_mer.scenes.runner import SceneRunner
-from realtime_mer.scenes.settings import ClockKind, SceneSettings
+from realtime_mer.scenes.settings import SceneSettings, clocks_needed
 
-LIGHTS = OutputStatus("lights", "artnet", Health.OK, 0, 0, "")
+LIGHTS = OutputStatus("lights", "osc", Health.OK, 0, 0, "")
+LINES = OutputStatus("lines", "jsonl", Health.OK, 0, 0, "")
 
 
 class Metronome:
@@ -24,13 +27,9 @@ class Metronome:
 
     def __init__(self) -> None:
         self.runs = True
-        self.closed = False
 
     def seconds_to_beat(self, now_s: float, beats: int = 1) -> float | None:
         return -now_s % beats if self.runs else None
-
-    def close(self) -> None:
-        self.closed = True
 
 
 class Stage:
@@ -39,9 +38,9 @@ class Stage:
     def __init__(self, *scenes: SceneSettings) -> None:
         self.hub = Hub()
         self.show = Show()
-        self.show.statuses = lambda: [LIGHTS]
+        self.show.statuses = lambda: [LIGHTS, LINES]
         self.clock = ManualClock()
-        self.metronomes: dict[ClockKind, Metronome] = {}
+        self.metronomes = {kind: Metronome() for kind in clocks_needed(scenes)}
         self.acts: list[tuple[str, Action]] = []
         self._seq = 0
         self.runner = SceneRunner(
@@ -49,7 +48,7 @@ class Stage:
             scenes,
             act=lambda output, action: self.acts.append((output, action)),
             show=self.show,
-            make_clock=self._metronome,
+            clocks=self.metronomes,
             clock=self.clock,
         )
 
@@ -62,16 +61,12 @@ class Stage:
     def done(self) -> list[str]:
         return [f"{output} {action.scene} {action.values}" for output, action in self.acts]
 
-    def _metronome(self, kind: ClockKind) -> Metronome:
-        self.metronomes[kind] = Metronome()
-        return self.metronomes[kind]
-
 
 STORM = SceneSettings(
     name="storm",
     when={"mood": "tense"},
     do=({"output": "lights", "color": "red"}, {"override": {"dimmer": 1.0}, "output": "lights"}),
-    at_end=({"output": "artnet", "color": "blue"}, {"override": {"dimmer": "music"}}),
+    at_end=({"output": "osc", "color": "blue"}, {"override": {"dimmer": "music"}}),
     dwell_s=0.0,
 )
 
@@ -91,7 +86,7 @@ def test_actions_and_controls_at_the_start_and_at_the_end(
         assert runner.why() == {"storm": "active: mood is tense"}
         stage.hear("calm")
         wait_for(lambda: len(stage.acts) == 2, "the scene ends")
-        assert stage.acts[1] == ("artnet", Action("storm", {"color": "blue"}))
+        assert stage.acts[1] == ("osc", Action("storm", {"color": "blue"}))
         wait_for(lambda: runner.why() == {"storm": "mood is calm, not tense"}, "it says why")
     assert [record.message for record in caplog.records] == [
         "scene storm starts: mood is tense",
@@ -118,6 +113,25 @@ def test_a_start_waits_for_the_beat(stage: Stage) -> None:
     stage.clock.now = 101.0
     wait_for(lambda: stage.done() == ["lights storm {'color': 'red'}"], "it starts")
     assert stage.runner.why() == {"storm": "active: mood is tense"}
+
+
+def test_the_beats_of_the_music() -> None:
+    hub, show, clock = Hub(), Show(), ManualClock()
+    storm = SceneSettings(name="storm", when={"mood": "tense"}, quantise="beat")
+    with (
+        BeatClock(hub, clock=clock) as beats,
+        SceneRunner(
+            hub, [storm], act=lambda *_: None, show=show, clocks={"beat": beats}, clock=clock
+        ) as runner,
+    ):
+        for beat in range(4):
+            clock.now = 100.0 + 0.5 * beat
+            hub.publish(Pulse(PulseKind.BEAT, 0.5 * beat, 1.0, bpm=120.0))
+        clock.now = 101.7
+        hub.publish(replace(ESTIMATE, mood="tense"))
+        wait_for(lambda: runner.why() == {"storm": "waits for the beat (0.3 s)"}, "it waits")
+        clock.now = 102.0
+        wait_for(lambda: runner.why() == {"storm": "active: mood is tense"}, "it starts")
 
 
 def test_a_scene_that_ends_before_its_beat_does_nothing(stage: Stage) -> None:
@@ -167,9 +181,11 @@ def test_a_start_by_hand_waits_for_nothing(stage: Stage) -> None:
     ("scene", "message"),
     [
         (SceneSettings(name="a", do=({"output": "light", "color": "red"},)),
-         "do of the scene a names the output light, which does not exist; there are: lights"),
-        (SceneSettings(name="a", at_end=({"output": "artnet", "mute": True},)),
-         "at_end of the scene a names the output artnet, which does not exist"),
+         "do of the scene a: there is no output light; there are: lights, lines"),
+        (SceneSettings(name="a", do=({"output": "lines", "color": "red"},)),
+         "do of the scene a: the output lines has no actions for scenes"),
+        (SceneSettings(name="a", at_end=({"output": "osc", "mute": True},)),
+         "at_end of the scene a: there is no output osc"),
     ],
 )  # fmt: skip
 def test_outputs_that_do_not_exist_are_told_before_the_start(
@@ -185,10 +201,8 @@ def test_outputs_that_do_not_exist_are_told_before_the_start(
 def test_other_scenes_while_it_runs(stage: Stage) -> None:
     stage.hear("tense")
     wait_for(lambda: stage.runner.active == "storm", "the scene is decided")
-    beat = stage.metronomes["beat"]
     calm = SceneSettings(name="calm", when={"mood": "tense"}, do=({"output": "lights", "x": 1},))
     stage.runner.replace([calm])
-    assert beat.closed
     assert stage.runner.why() == {"calm": "no estimate has come yet"}
     stage.hear("tense")
     wait_for(lambda: stage.done() == ["lights calm {'x': 1}"], "the new scene starts")

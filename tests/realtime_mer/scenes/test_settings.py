@@ -1,17 +1,16 @@
 import tomllib
-from typing import Any
 
 import pytest
 
+from realtime_mer.configuration.builder import build
 from realtime_mer.errors import UserError
 from realtime_mer.live.show import ControlCommand
 from realtime_mer.scenes.settings import OutputAction, SceneSettings, clocks_needed
 
 
 def scene(toml: str) -> SceneSettings:
-    """The settings of one table, with lists of tables as the configuration gives them."""
-    table: dict[str, Any] = tomllib.loads(toml)
-    return SceneSettings(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+    """The settings of one table, as the configuration makes them."""
+    return build(SceneSettings, tomllib.loads(toml), ())
 
 
 def test_actions_and_controls() -> None:
@@ -37,8 +36,8 @@ def test_actions_and_controls() -> None:
     ("toml", "message"),
     [
         ("name = ' '", "name is empty; give the scene a name"),
-        ("name = 'a'\ndwell_s = -1", "dwell_s of the scene a is -1; it must lie between 0 and"),
-        ("name = 'a'\nhysteresis = nan", "hysteresis of the scene a is nan; it must lie between"),
+        ("name = 'a'\ndwell_s = -1", "dwell_s of the scene a is -1.0; it must lie between 0 and"),
+        ("name = 'a'\nhysteresis = 2", "hysteresis of the scene a is 2.0; it must lie between"),
         ("name = 'a'\nbeats_per_bar = 0", "beats_per_bar of the scene a is 0; it must lie between"),
         ("name = 'a'\nwhen = {mood = 'x'}", "when of the scene a: mood is 'x'; there are"),
         ("name = 'a'\nany_of = [{}]", "any_of of the scene a is empty"),
@@ -53,7 +52,10 @@ def test_actions_and_controls() -> None:
          "do of the scene a has preset beside a control; put it into a table of its own"),
         ("name = 'a'\ndo = [{override = 3}]", "do of the scene a has override = 3; write a table"),
         ("name = 'a'\ndo = [{override = {valence = 2}}]",
-         "do of the scene a has an override that is not valid: the override of valence is 2"),
+         "do of the scene a has an override of valence with 2; write a number between 0 and 1"),
+        (f"name = 'a'\ndo = [{{override = {{level = {10**400}}}}}]",
+         "do of the scene a has an override of level with 1000"),
+        (f"name = 'a'\npriority = {10**400}", "priority of the scene a is 1000"),
         ("name = 'a'\ndo = [{override = {bass = 0}}]",
          "do of the scene a has an override that is not valid: bass cannot be overridden"),
         ("name = 'a'\ndo = [{override = {level = 'loud'}}]",

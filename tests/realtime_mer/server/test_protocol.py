@@ -14,6 +14,7 @@ from support import ESTIMATE, SCALED_ESTIMATE
 from realtime_mer.audio.format import AudioFormat
 from realtime_mer.audio.source import Input, InputKind
 from realtime_mer.live.hub import End, Notice
+from realtime_mer.live.show import Health, OutputStatus, Show
 from realtime_mer.server import protocol
 from realtime_mer.server.protocol import (
     Auth,
@@ -146,6 +147,8 @@ def test_invalid_binary_frames(data: bytes, code: ErrorCode, words: str) -> None
 def messages() -> dict[str, dict[str, object]]:
     """Return one of each message that the server sends."""
     info = Input(InputKind.DEMO, "demo", 44_100, 2, paced=True, live=False)
+    show = Show()
+    show.statuses = lambda: [OutputStatus("desk", "artnet", Health.OK, 7, 0, "")]
     all_messages = [
         protocol.hello(
             session="s",
@@ -163,7 +166,7 @@ def messages() -> dict[str, dict[str, object]]:
         ),
         protocol.snapshot("s", [ESTIMATE], complete=True, more=False),
         SCALED_ESTIMATE.to_dict(),
-        protocol.health("s", {"overflows": 1}, viewers=2, sessions=1, uptime_s=3.14159),
+        protocol.health("s", {"overflows": 1}, viewers=2, sessions=1, uptime_s=3.14159, show=show),
         protocol.warning(Notice("stalled", "no audio")),
         protocol.error(ErrorCode.BAD_JSON, "no"),
         protocol.end("s", End("over")),
@@ -224,6 +227,8 @@ def test_every_message_and_field_is_documented() -> None:
         for name in message:
             assert f"`{name}`" in section or f'"{name}":' in section, f"{kind}.{name}"
         nested = [message.get("latency"), message.get("model"), message.get("input")]
+        if isinstance(show := message.get("show"), dict):
+            nested += [show, show["control"], show["outputs"][0]]
         for part in nested:
             for name in part if isinstance(part, dict) else ():
                 assert f"`{name}`" in section, f"{kind}: {name}"
