@@ -624,7 +624,7 @@ def change_events(result: Result) -> str:
         "events in an hour of such streams; late: from the change until it is known, median (90 "
         "%). Level: the same from a level meter with a threshold; random: as many events as the "
         "detector's at random times; each precision / recall. Hours: "
-        + ", ".join(f"{name} {value:.2f}" for name, value in hours.items())
+        + "; ".join(f"{name} {value:.2f}" for name, value in hours.items())
         + "."
     )
     if trained:

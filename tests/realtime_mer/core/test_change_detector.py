@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,11 @@ class Piece:
         for _ in range(count):
             self.arousal += way / count
             low, high = self.arousal - HALF_WIDTH, self.arousal + HALF_WIDTH
-            values = {"arousal": self.arousal, "arousal_low": low, "arousal_high": high}
+            values: dict[str, Any] = {
+                "arousal": self.arousal,
+                "arousal_low": low,
+                "arousal_high": high,
+            }
             fast = FastValues(3.0, 0.0, valence_low=-0.4, valence_high=0.4, **values)
             estimate = replace(
                 ESTIMATE,
@@ -208,7 +213,7 @@ def demo_estimates(engine: Engine) -> Callable[[float], list[Estimate]]:
     """Return a function that estimates the demo, 5 s of silence and its beginning."""
     samples = render_demo().astype(np.float32) / 32768
     quiet = np.zeros((5 * SAMPLE_RATE_HZ, 2), np.float32)
-    signal = np.concatenate((samples, quiet, samples[: 5 * SAMPLE_RATE_HZ]))
+    signal = np.concatenate((samples, quiet, samples[: 5 * SAMPLE_RATE_HZ]), dtype=np.float32)
 
     def estimates(hop_s: float) -> list[Estimate]:
         config = PipelineConfig(hop_s=hop_s)

@@ -39,8 +39,8 @@ def test_what_the_encoder_does_not_standardise_has_no_part(engine: Engine) -> No
 
 def test_only_eight_seconds_count_and_five_are_needed(engine: Engine) -> None:
     novelty = Novelty(engine.info)
-    steps = np.random.default_rng(1).standard_normal((20, engine.info.embedding_size))
-    steps = steps.astype(np.float32)
+    size = engine.info.embedding_size
+    steps = np.random.default_rng(1).standard_normal((20, size)).astype(np.float32)
     assert novelty.of(steps) == novelty.of(steps[4:])
     assert novelty.of(steps[-10:]) is not None
     assert novelty.of(steps[-9:]) is None
