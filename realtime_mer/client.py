@@ -29,6 +29,7 @@ from websockets.sync.client import connect as open_websocket
 
 from realtime_mer.address import without_secrets
 from realtime_mer.audio.source import Input, InputKind
+from realtime_mer.core.events import Event, EventKind
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
 from realtime_mer.live.estimate_stream import POLL_S, QUEUE_CAPACITY, Alarm, EstimateStream
@@ -423,6 +424,8 @@ class _Follower:
             case "estimate":
                 self._check_for_gap(message["seq"])
                 self._deliver(message)
+            case "event":
+                self._take_event(message)
             case "warning" | "error":
                 self.queue.offer(Notice(message["code"], message["message"]))
             case "end":
@@ -481,6 +484,11 @@ class _Follower:
             self.missed += estimate.seq - self._last - 1
         self._last = estimate.seq
         self.queue.offer(estimate)
+
+    def _take_event(self, message: Mapping[str, Any]) -> None:
+        # A later version of the server may know other kinds.
+        if message["kind"] in tuple(EventKind):
+            self.queue.offer(Event.from_dict(message))
 
     def _other_server(self) -> UserError:
         return UserError(

@@ -18,6 +18,8 @@ _EXTRA = re.compile(r"""extra == ['"]([\w-]+)['"]""")
 def install_command(extra: str, prefix: Path | None = None) -> str:
     """Return the command that adds the packages of an extra to this installation.
 
+    Its quotes are those that every shell knows, also that of Windows.
+
     Args:
         extra: optional dependencies by their name in pyproject.toml, such as `midi`.
         prefix: folder of the Python environment; None for that of this process.
@@ -25,21 +27,21 @@ def install_command(extra: str, prefix: Path | None = None) -> str:
     prefix = Path(sys.prefix) if prefix is None else prefix
     source, editable = _source()
     if (prefix / "pipx_metadata.json").exists():
-        return " ".join(["pipx inject", PROJECT, *(f"'{each}'" for each in _requirements(extra))])
+        return " ".join(["pipx inject", PROJECT, *(f'"{each}"' for each in _requirements(extra))])
     if (prefix / "uv-receipt.toml").exists():
         where = f" @ {source}" if source else ""
-        return f"uv tool install --force '{PROJECT}[{extra}]{where}'"
+        return f'uv tool install --force "{PROJECT}[{extra}]{where}"'
     folder = _folder(source)
     if folder is not None:
-        what = f"'{folder}[{extra}]'"
+        what = f"{folder}[{extra}]"
     elif source:
-        what = f"'{PROJECT}[{extra}] @ {source}'"
+        what = f"{PROJECT}[{extra}] @ {source}"
     else:
-        what = f"'{PROJECT}[{extra}]'"
+        what = f"{PROJECT}[{extra}]"
     python = _shown(Path(sys.executable))
     has_pip = importlib.util.find_spec("pip") is not None
     pip = f"{python} -m pip install" if has_pip else f"uv pip install --python {python}"
-    return f"{pip} {'-e ' if editable else ''}{what}"
+    return f'{pip} {"-e " if editable else ""}"{what}"'
 
 
 def _source() -> tuple[str, bool]:

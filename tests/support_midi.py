@@ -6,11 +6,12 @@ Use the fixture `midi_system`; it skips the test with a reason where there is no
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,18 +92,22 @@ class MidiDevice(Closable):
         """Send a message of bytes."""
         self._client.send_message(list(message))
 
+    def take(self) -> tuple[int, ...] | None:
+        """Return the bytes of a message that has arrived; None without one."""
+        received = self._client.get_message()
+        return None if received is None else tuple(received[0])
+
     def receive(self) -> tuple[int, ...]:
         """Wait for a message and return its bytes."""
-        received: list[tuple[list[int], float]] = []
+        received: list[tuple[int, ...]] = []
 
         def arrived() -> bool:
-            message = self._client.get_message()
-            if message is not None:
-                received.append(message)
+            message = self.take()
+            received.extend([] if message is None else [message])
             return bool(received)
 
         wait_for(arrived, "a MIDI message")
-        return tuple(received[0][0])
+        return received[0]
 
     def receive_all(self, count: int) -> list[tuple[int, ...]]:
         """Wait for messages and return their bytes."""
@@ -121,3 +126,23 @@ def midi_interface() -> int:
 
     interface: int = get_api_from_environment()
     return interface
+
+
+def wait_for_connection(send: Callable[[int], None], arrived: Callable[[int], bool]) -> None:
+    """Wait until messages pass: JACK connects some time after it was asked to.
+
+    Args:
+        send: sends a message that holds a number from 0 to 127.
+        arrived: returns whether the message with this number has arrived.
+    """
+    numbers = itertools.cycle(range(128))
+
+    def passes() -> bool:
+        send(number := next(numbers))
+        give_up = time.monotonic() + 0.1
+        while not arrived(number):
+            if time.monotonic() > give_up:
+                return False
+        return True
+
+    wait_for(passes, "the connection of MIDI ports")

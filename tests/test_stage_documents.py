@@ -23,6 +23,7 @@ from realtime_mer.outputs.osc import FLOATS, WORDS, OscOutput, OscSettings
 from realtime_mer.outputs.osc_control import OscControl, OscControlSettings
 from realtime_mer.outputs.output import Action
 from realtime_mer.outputs.wled import WledSettings
+from realtime_mer.scenes.settings import SceneSettings
 
 DOCS = Path(__file__).parent.parent / "docs"
 STAGE = DOCS / "stage.md"
@@ -119,11 +120,9 @@ def test_the_other_examples_of_the_page() -> None:
 
 
 def test_the_column_of_resolume() -> None:
-    (scene,) = tables(DOCS / "stage" / "resolume.md")["scene"]
-    actions = scene["do"]
-    assert isinstance(actions, list)
-    (action,) = actions
-    assert action.pop("osc") == "resolume"
+    (scene,) = (SceneSettings(**table) for table in tables(DOCS / "stage" / "resolume.md")["scene"])  # type: ignore[arg-type]
+    (action,) = (dict(action) for action in scene.do)
+    assert action.pop("output") == "resolume"
     with osc_server() as server:
         output = OscOutput(OscSettings(to=f"127.0.0.1:{server.port}"))
         output.open()

@@ -57,7 +57,7 @@ NOISE_S = 10.0
 NOISE_DB = -40.0
 # The baseline: the level of the last two seconds against that of the six seconds before. It was
 # chosen as the detector was, by the mean of the F1 scores of joined clips.
-LEVEL_STEP_DB = 4.0
+LEVEL_STEP_DB = 5.0
 LEVEL_HOLD_S = 6.0
 LEVEL_S = (2.0, 6.0)
 RANDOM_DRAWS = 20

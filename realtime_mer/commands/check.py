@@ -43,8 +43,7 @@ def check(args: argparse.Namespace) -> int:
 def _parts(
     args: argparse.Namespace, configuration: Configuration, problems: list[str]
 ) -> Iterator[tuple[str, str]]:
-    profile = f", profile {configuration.profile}" if configuration.profile else ""
-    yield "configuration", f"{configuration.file or 'no file'}{profile}"
+    yield "configuration", configuration.title
     problems += _problems_of_profiles(configuration)
     yield "input", _input(args.input)
     try:
@@ -101,7 +100,7 @@ def _problems_of_profiles(configuration: Configuration) -> list[str]:
 def _problem_of_host(name: str, settings: OutputSettings) -> list[str]:
     for key in _ADDRESSES:
         address = getattr(settings, key, None)
-        if isinstance(address, str):
+        if isinstance(address, str) and address:
             host = urlsplit(address if "://" in address else f"//{address}").hostname
             try:
                 socket.getaddrinfo(host, None)

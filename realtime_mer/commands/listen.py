@@ -75,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
     from realtime_mer.audio.local_path import local_path
     from realtime_mer.audio.open_input import open_source
     from realtime_mer.commands.check import check
+    from realtime_mer.commands.scene_messages import scene_messages
     from realtime_mer.commands.show import running_show, writes_standard_output
     from realtime_mer.live.hub import STOPPED
     from realtime_mer.live.runner import LiveRunner
@@ -107,12 +108,15 @@ def run(args: argparse.Namespace) -> int:
                 _announce(recorder.remark)
         stack.enter_context(running_show(runner.hub, args.configuration, hop_s=config.hop_s))
         _announce(backend_line)
+        if args.configuration.file is not None:
+            _announce(f"configuration: {args.configuration.title}")
         # Lines show every estimate; the display shows only the newest.
         use_display = args.format is None and not taken and sys.stdout.isatty()
         if use_display:
             subscription, draw = _display(runner, stack)
         else:
             subscription, draw = _lines(runner, args.format, only_notices=taken)
+            stack.enter_context(scene_messages())
         show = _Show(subscription, draw, recorder)
         try:
             stack.enter_context(runner)
@@ -208,6 +212,7 @@ def _display(runner: LiveRunner, stack: ExitStack) -> tuple[Subscription, Draw]:
     from rich.console import Console
     from rich.live import Live
 
+    from realtime_mer.commands.scene_messages import scene_messages
     from realtime_mer.core.types import Estimate
     from realtime_mer.live.hub import Notice
     from realtime_mer.outputs.terminal import TerminalView
@@ -219,6 +224,7 @@ def _display(runner: LiveRunner, stack: ExitStack) -> tuple[Subscription, Draw]:
         hop_s=runner.pipeline.config.hop_s,
         coverage=runner.pipeline.engine.info.coverage,
     )
+    stack.enter_context(scene_messages(view.show_notice))
     live = stack.enter_context(Live(view, console=Console(), auto_refresh=False))
 
     def draw(items: Sequence[Item]) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from realtime_mer.scenes.dry_run import DryRunRow
+    from realtime_mer.scenes.settings import SceneSettings
 
 HELP = "try the scenes of a configuration over a recording"
 DESCRIPTION = """\
@@ -65,9 +66,23 @@ def run(args: argparse.Namespace) -> int:
             f"a recording has no beats: {', '.join(quantised)} started at once instead of with "
             "the beat or bar"
         )
+    if args.on.suffix.lower() == ".csv" and _use_sections(scenes):
+        remarks.append("a CSV recording shows fewer sections than one in JSON Lines (.jsonl)")
     for remark in remarks:
         print(printable(remark), file=sys.stderr)
     return 0
+
+
+def _use_sections(scenes: Iterable[SceneSettings]) -> bool:
+    """Return whether a scene has a condition on sections."""
+    from realtime_mer.core.events import EventKind
+
+    return any(
+        EventKind.SECTION in condition.events
+        for scene in scenes
+        for condition in (scene.conditions()[0], *scene.conditions()[1])
+        if condition is not None
+    )
 
 
 def print_rows(rows: Iterable[DryRunRow], names: list[str]) -> None:

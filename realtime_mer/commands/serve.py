@@ -26,7 +26,7 @@ from realtime_mer.commands.server_options import add_server_arguments
 from realtime_mer.commands.signals import on_signals
 from realtime_mer.commands.streams import StandardOutputError, discard_output, drop_late_messages
 from realtime_mer.commands.token_options import chosen_tokens, qr_code
-from realtime_mer.errors import UserError
+from realtime_mer.errors import UserError, printable
 from realtime_mer.server.tokens import Role
 from realtime_mer.service_manager import ServiceManager
 
@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from realtime_mer.commands.check import check
+    from realtime_mer.commands.scene_messages import scene_messages
     from realtime_mer.commands.show import running_show
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.server.server import MerServer, ServerConfig
@@ -99,6 +100,8 @@ def run(args: argparse.Namespace) -> int:
                 runner = LiveRunner(source, engine, config=config, speed=args.speed)
                 show = running_show(runner.hub, args.configuration, hop_s=config.hop_s)
                 stack.enter_context(show)
+                if not args.quiet:
+                    stack.enter_context(scene_messages())
             server = MerServer(engine, runner, config=server_config, pipeline=config)
             asyncio.run(_ServeRun(args, server, runner, backend_line).run())
     except KeyboardInterrupt:
@@ -214,6 +217,9 @@ class _ServeRun:
         if not self._args.quiet:
             _print_if_possible(f"input: {self._input()}   (Ctrl-C ends)")
             print(self._backend_line, file=sys.stderr)
+            if self._args.configuration.file is not None:
+                title = printable(self._args.configuration.title)
+                print(f"configuration: {title}", file=sys.stderr)
         elif self._server.backend_note:
             print(self._server.backend_note, file=sys.stderr)
         if self._args.open:

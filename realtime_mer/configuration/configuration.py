@@ -57,6 +57,12 @@ class Configuration:
     osc: tuple[str, ...] = ()
     version: FileVersion = None
 
+    @property
+    def title(self) -> str:
+        """Which file and profile hold."""
+        profile = f", profile {self.profile}" if self.profile else ""
+        return f"{self.file or 'no file'}{profile}"
+
     def section(self, name: str) -> dict[str, Any]:
         """Return the options of a table of `SECTIONS`, as they are in the file.
 

@@ -20,7 +20,7 @@ MAX_FILLED_LOSS_S = 0.5
 class BeatTracker:
     """Finds onsets and beats, from the past alone. The same samples give the same pulses.
 
-    An onset comes 30 to 40 ms after its sound; its strength is its flux, relative to the highest
+    An onset comes 30 to 45 ms after its sound; its strength is its flux, relative to the highest
     of the last seconds. A beat comes at its own time, because it is predicted from those before;
     its strength is how regular the last seconds are. There are no beats while the tempo is unknown:
     in the first three seconds of sound, after two seconds of silence, and where nothing repeats.

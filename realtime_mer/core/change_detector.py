@@ -16,10 +16,12 @@ from realtime_mer.core.types import Estimate, State
 DWELL_S = 1.0
 # The pipeline calls a pause silence after this long.
 SILENCE_S = SILENCE_TICKS / TICKS_PER_SECOND
+# And something speech or noise when it has heard it for about this long.
+SOUND_LAG_S = 2.5
 # Music of this level or less begins and ends with the strength 0, music of 0 dBFS with 1.
 QUIET_DB = -60.0
-# The level of the music is averaged with this time constant.
-LEVEL_S = 2.0
+# Levels above it are averaged with this time constant.
+LEVEL_S = 10.0
 
 # Arousal, the mean of the main and the fast value, has risen where it is this many half-widths of
 # the fast interval above its lowest value of late, and fallen likewise.
@@ -27,7 +29,7 @@ MOVE_DISTANCE = 0.5
 # The strength is 1 at this distance.
 FULL_DISTANCE = 1.5
 # The lowest and the highest value of late come nearer by a half-width in this time.
-FORGET_S = 20.0
+FORGET_S = 15.0
 # Values are not settled before this much music.
 WARM_UP_S = 4.0
 # After an event both extremes follow arousal for this long, so that one rise is one event.
@@ -38,7 +40,7 @@ MOST_LAG_S = 4.0
 # Another section begins where the novelty is this high.
 SECTION_NOVELTY = 0.34
 # The next one can begin once the novelty was below this, after this time.
-REARM_NOVELTY = 0.2
+REARM_NOVELTY = 0.25
 SECTION_HOLD_S = 8.0
 # The novelty is that high so long after the change: it compares the newest two seconds.
 SECTION_LAG_S = 2.0
@@ -70,6 +72,7 @@ class ChangeDetector:
         # The last estimate of the present state, and the first one of the other state after it.
         self._steady_s = 0.0
         self._other_s: float | None = None
+        self._changed_s = 0.0  # when the present state began
         self._level_db = QUIET_DB
         self._mood: str | None = None
         self._mood_strength = 0.0
@@ -114,7 +117,7 @@ class ChangeDetector:
         if estimate.state.repeats is not self._plays:
             self._other_s = None
             self._steady_s = t
-            if self._plays:
+            if self._plays and level_db > QUIET_DB:
                 rate = 1.0 - math.exp((self._last_s - t) / LEVEL_S)
                 self._level_db += rate * (level_db - self._level_db)
             return []
@@ -122,17 +125,20 @@ class ChangeDetector:
             self._other_s = t
         if t - self._other_s < DWELL_S - _TOLERANCE_S:
             return []
-        since_s = self._steady_s
+        began_s = self._steady_s
         if not self._plays:
             self._level_db = level_db
         elif estimate.state is State.SILENCE:
-            since_s = max(0.0, self._other_s - SILENCE_S)
+            began_s = self._other_s - SILENCE_S
+        else:
+            began_s -= SOUND_LAG_S
+        self._changed_s = began_s = max(self._changed_s, began_s)
         strength = _clip(1.0 - self._level_db / QUIET_DB)
         kind = EventKind.SILENCE if self._plays else EventKind.MUSIC
         self._plays = not self._plays
         self._other_s = None
         self._steady_s = t
-        events = [Event(kind, since_s, t, estimate.utc, strength)]
+        events = [Event(kind, began_s, t, estimate.utc, strength)]
         if self._plays:
             # After speech or noise the same piece goes on, but they are still in its windows.
             self._move_hold_s = max(self._move_hold_s, t + WARM_UP_S)

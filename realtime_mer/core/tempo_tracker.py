@@ -39,7 +39,7 @@ TEMPO_STEP = 0.02
 SCORE_MEMORY = 0.9
 TIGHTNESS = 5.0
 # A beat lies this near to where it was expected, as a share of the period.
-PHASE_WIDTH = 0.2
+PHASE_WIDTH = 0.3
 # The onset function is smoothed, less its mean over these frames.
 SMOOTHING = np.array([0.25, 0.5, 1.0, 0.5, 0.25]) / 2.5
 MEAN_FRAMES = 16

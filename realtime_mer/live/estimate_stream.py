@@ -11,12 +11,14 @@ from types import TracebackType
 from typing import Self
 
 from realtime_mer.closable import Closable
+from realtime_mer.core.events import Event
 from realtime_mer.core.types import Estimate
 from realtime_mer.live.hub import End, Item, Notice, Subscription
 
 # Windows delivers Ctrl-C only between two waits.
 POLL_S = 0.25
 MAX_NOTICES = 100
+MAX_EVENTS = 100
 QUEUE_CAPACITY = 10_000
 
 
@@ -51,13 +53,14 @@ class EstimateStream(Closable):
     the newest one. Older ones are dropped and counted in `lost`.
 
     Args:
-        queue: receives estimates, notices and the end from the producer.
+        queue: receives estimates, events, notices and the end from the producer.
         alarm: the `wake` callback of `queue`.
         stop: stops the producer; called once. It must not refer to this object.
         failure: returns the producer's error or None; called after the end.
 
     Attributes:
         notices: the newest 100 notices, oldest first; remove the ones that you have handled.
+        events: the newest 100 change events, in the same way.
         reason: a sentence that says why the stream ended; None before the end.
     """
 
@@ -70,6 +73,7 @@ class EstimateStream(Closable):
         failure: Callable[[], Exception | None],
     ) -> None:
         self.notices: deque[Notice] = deque(maxlen=MAX_NOTICES)
+        self.events: deque[Event] = deque(maxlen=MAX_EVENTS)
         self.reason: str | None = None
         self._queue = queue
         self._alarm = alarm
@@ -130,6 +134,8 @@ class EstimateStream(Closable):
                 self._estimates.append(item)
             elif isinstance(item, Notice):
                 self.notices.append(item)
+            elif isinstance(item, Event):
+                self.events.append(item)
             elif isinstance(item, End):
                 self.reason = item.reason
 

@@ -12,6 +12,7 @@ from realtime_mer.core.events import Event
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import STOPPED, End, Hub
+from realtime_mer.live.steady_time import SteadyTime
 
 CLOSE_TIMEOUT_S = 5.0
 
@@ -21,13 +22,13 @@ def with_events(estimates: Iterable[Estimate]) -> Iterator[Estimate | Event]:
     detector = ChangeDetector()
     for estimate in estimates:
         yield estimate
-        yield from detector.update(estimate)
+        yield from detector.add(estimate)
 
 
 class Replay(Closable):
     """Publishes estimates and their events on a hub, in a thread of its own, then the end.
 
-    The first estimate comes at once, each further one as long after it as its stream time says.
+    The first estimate comes at once, each further one in its time (`SteadyTime`).
 
     Args:
         estimates: in order of time; they are read in the thread. A `UserError` that they raise
@@ -78,11 +79,10 @@ class Replay(Closable):
 
     def _publish_all(self) -> bool:
         """Publish each item when it is due; return whether that was all."""
-        started_s, first_t = self._clock.monotonic(), None
+        started_s, time = self._clock.monotonic(), SteadyTime()
         for item in with_events(self._estimates):
             if isinstance(item, Estimate):
-                first_t = item.t if first_t is None else first_t
-                due_s = started_s + (item.t - first_t) / self._speed
+                due_s = started_s + time.update(item) / self._speed
                 if self._stopping.wait(max(0.0, due_s - self._clock.monotonic())):
                     return False
             self._hub.publish(item)

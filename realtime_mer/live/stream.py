@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime_mer.core.beat_tracker import BeatTracker
+from realtime_mer.core.change_detector import ChangeDetector
 from realtime_mer.core.estimate_builder import Arrival
 from realtime_mer.core.events import Pulse
 from realtime_mer.core.pipeline import Pipeline
@@ -38,7 +39,7 @@ class LiveStream:
 
     Args:
         pipeline: used by this stream only; its clock is the clock of the arrival times.
-        hub: receives estimates, notices and the end.
+        hub: receives estimates, each followed by its change events, notices and the end.
         stats: receives the counts.
         live: whether the audio is captured live; its absence then counts as a stall sooner.
     """
@@ -49,6 +50,7 @@ class LiveStream:
         self.stats = stats
         self.hop_s = pipeline.config.hop_s
         self.stall_after_s = max(STALL_HOPS * self.hop_s, MIN_STALL_S if live else MIN_FILE_STALL_S)
+        self._changes = ChangeDetector()
         self._clock = pipeline.clock
         self._told: set[str] = set()
         self._counted = dict.fromkeys(
@@ -294,6 +296,8 @@ class LiveStream:
         self.stats.count_estimate(estimate.state)
         self._speech = estimate.state is State.SPEECH
         self.hub.publish(estimate)
+        for event in self._changes.add(estimate):
+            self.hub.publish(event)
 
     def _count(self, counter: Counter, total: int) -> None:
         """Add the difference to the last total."""

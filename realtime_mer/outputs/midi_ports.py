@@ -17,8 +17,9 @@ from realtime_mer.errors import UserError, printable_line
 CLIENT = "realtime-mer"
 CHECK_S = 1.0
 """How often an open port is looked for, in seconds."""
-# JACK sends what was written in its next period; rtmidi does not wait for it.
-_JACK_PERIOD_S = 0.1
+# JACK connects and sends in its next periods. Its clients are not told when, so they wait: without
+# it, the first and the last messages are lost.
+_JACK_PAUSE_S = 0.2
 _CLIENT_AND_PORT = re.compile(r" \d+:\d+$")  # what ALSA appends; it changes with every plugging in
 
 
@@ -49,6 +50,7 @@ class MidiPort(Closable):
                 names = self.client.get_ports()
                 self.name = find_port(port, names)
                 self.client.open_port(names.index(self.name))
+                self._pause()
             elif self.client.get_current_api() == rtmidi.API_WINDOWS_MM:
                 raise UserError(
                     f"the virtual MIDI port {virtual} cannot be made: Windows has none; make one "
@@ -75,11 +77,14 @@ class MidiPort(Closable):
 
     def close(self) -> None:
         if self.client is not None:
-            if self.client.get_current_api() == rtmidi.API_UNIX_JACK:
-                time.sleep(_JACK_PERIOD_S)
+            self._pause()
             self.client.close_port()
             self.client.delete()
         self.client = None
+
+    def _pause(self) -> None:
+        if self.client.get_current_api() == rtmidi.API_UNIX_JACK:
+            time.sleep(_JACK_PAUSE_S)
 
 
 def check_port_names(port: str, virtual: str) -> None:

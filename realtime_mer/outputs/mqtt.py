@@ -50,7 +50,7 @@ REFUSED_PAUSE_S = 60.0
 """A broker that refuses the user or the password is asked again after this many seconds."""
 _TIMEOUT_S = 3.0  # of each step of a connection
 _KEEPALIVE_S = 15
-_CLOSE_TIMEOUT_S = 1.0
+_CLOSE_TIMEOUT_S = 0.8
 _REFUSALS = ("Bad user name or password", "Not authorized")
 _UNUSABLE_IN_TOPIC = re.compile(r"[#+\0]")
 _UNUSABLE_IN_ID = re.compile(r"[^A-Za-z0-9_-]")
@@ -132,6 +132,7 @@ def _address(settings: MqttSettings) -> _Address:
     try:
         parts = urlsplit(broker if found else f"//{broker}")
         port = parts.port or (8883 if tls else 1883)
+        (parts.hostname or "").encode("idna")  # as the look-up of names does
     except ValueError:
         parts, port = urlsplit(""), 0
     if not parts.hostname or parts.path.strip("/") or parts.query or parts.port == 0:
@@ -345,7 +346,11 @@ class MqttOutput(Output):
             return
         if client.is_connected():
             topic = f"{self._settings.prefix}/availability"
-            client.publish(topic, "offline", self._settings.qos, retain=True)
+            # Wait for the confirmation. Before it, a closed connection breaks off and the broker
+            # publishes the last will, too; and a new connection could overtake this message.
+            info = client.publish(topic, "offline", max(1, self._settings.qos), retain=True)
+            with contextlib.suppress(RuntimeError, ValueError):  # lost meanwhile
+                info.wait_for_publish(_CLOSE_TIMEOUT_S)
             client.disconnect()
             sock = client.socket()
             # A broker that hangs takes nothing: end the connection without it.

@@ -61,8 +61,9 @@ class OscSettings(OutputSettings):
     Attributes:
         to: HOST:PORT of the program; also a broadcast address or a multicast group.
         prefix: how every address begins.
-        addresses: other addresses for some values or words, by their names (`FLOATS`, `WORDS`),
-            for programs whose addresses are fixed.
+        addresses: other addresses for some values or words, for programs whose addresses are fixed,
+            such as { level = "/composition/layers/1/video/opacity" }. The names are those of the
+            usual addresses without the prefix.
         bundle: send the floats of a frame as one bundle; false for programs that read only single
             messages.
 

@@ -83,7 +83,7 @@ class RecordingReader(Closable):
                 estimate = Estimate.from_dict(row)
             except UserError as error:
                 raise UserError(f"{self._path} line {number}: {error}") from error
-            if last is not None and (estimate.seq <= last.seq or estimate.t <= last.t):
+            if last is not None and (estimate.seq <= last.seq or estimate.t < last.t):
                 seq, t = seq + last.seq + 1, t + last.t
             last = estimate
             yield replace(estimate, seq=estimate.seq + seq, t=round(estimate.t + t, 3))

@@ -66,6 +66,7 @@ class WebhookSettings(OutputSettings):
         try:
             parts = urlsplit(self.url)
             is_valid = bool(parts.hostname) and parts.port != 0
+            (parts.hostname or "").encode("idna")  # as the look-up of names does
         except ValueError:
             is_valid = False
         if not is_valid or not _URL.fullmatch(self.url):

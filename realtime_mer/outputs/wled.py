@@ -43,9 +43,9 @@ class WledSettings(OutputSettings):
             raise UserError(
                 f"timeout_s is {self.timeout_s}; it must lie between 1 and {MAX_TIMEOUT_S}"
             )
-        if self.rate_hz * self.timeout_s < 1.0:
+        if self.rate_hz * self.timeout_s < 2.0:  # pauses are not all alike
             raise UserError(
-                f"timeout_s is {self.timeout_s}, less than the pause between two colours at "
+                f"timeout_s is {self.timeout_s}, less than two pauses between colours at "
                 f"rate_hz = {self.rate_hz:g}; make one of them larger"
             )
 

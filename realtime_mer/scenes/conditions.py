@@ -45,7 +45,7 @@ class Moment:
     """What is known at one moment.
 
     Attributes:
-        t: stream time in seconds.
+        t: seconds that have passed (`SteadyTime`).
         values: by the names of `RANGES`.
         mood: the mood word; None before any music was heard.
         state: what the values are based on.
@@ -63,7 +63,7 @@ class Moment:
         """Return the moment of an estimate.
 
         Args:
-            t: stream time in seconds.
+            t: seconds that have passed.
             estimate: the newest one.
             event: what happens now, if anything does.
             raw: whether values are those of the model, even where the estimate has their place
@@ -284,7 +284,7 @@ def _names(
     if not isinstance(names, list | tuple) or (key in table and not names):
         raise fail(key, f"is {value!r}; write one word, or several in brackets")
     for name in names:
-        if name not in choices:
+        if not isinstance(name, str) or name not in choices:
             raise fail(key, f"is {name!r}; {_nearest(str(name), list(choices))}")
     return tuple(choices[name] for name in names)
 
@@ -293,7 +293,7 @@ def _duration(value: object, fail: Fail) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise fail("for_s", f"is {value!r}; write a number of seconds")
     if not 0.0 <= value <= MAX_FOR_S:
-        raise fail("for_s", f"is {value:g}; it must lie between 0 and {MAX_FOR_S:g}")
+        raise fail("for_s", f"is {value}; it must lie between 0 and {MAX_FOR_S:g}")
     return float(value)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from realtime_mer.core.events import Event
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
+from realtime_mer.live.steady_time import SteadyTime
 from realtime_mer.scenes.conditions import Finding, Moment, Watch
 from realtime_mer.scenes.settings import SceneSettings
 
@@ -42,7 +43,7 @@ class SceneRules:
     A scene starts when its conditions hold, its cooldown is over, and the active scene has a lower
     priority or there is none. Of several, the one with the highest priority starts, then the first
     of the list. It ends when its conditions no longer hold, by more than the hysteresis, and its
-    dwell is over. All times are stream times.
+    dwell is over. Durations also pass in a stall (`SteadyTime`).
 
     Args:
         scenes: their settings, with names of their own.
@@ -64,7 +65,8 @@ class SceneRules:
         self._scenes = [_Scene(settings) for settings in scenes]
         self._by_rank = sorted(self._scenes, key=lambda scene: -scene.settings.priority)
         self._active: _Scene | None = None
-        self._started_t = 0.0
+        self._time = SteadyTime()
+        self._started_s = 0.0
         self._t = 0.0
         self._estimate: Estimate | None = None
         self.findings: dict[str, Finding] = {
@@ -85,13 +87,14 @@ class SceneRules:
         """Take in the next estimate or event; return what ends and what starts, in this order."""
         if isinstance(item, Estimate):
             self._estimate = item
+            self._time.update(item)
         self._t = max(self._t, item.t if isinstance(item, Estimate) else item.detected_t)
         if self._estimate is None:
             return []
         event = item if isinstance(item, Event) else None
         for scene in self._scenes:
             raw = scene.settings.values == "raw"
-            moment = Moment.of(self._t, self._estimate, event, raw=raw)
+            moment = Moment.of(self._time.now_s, self._estimate, event, raw=raw)
             scene.check(moment, active=scene is self._active)
         changes = self._end_if_over()
         for scene in self._by_rank:
@@ -116,23 +119,23 @@ class SceneRules:
 
     def continue_from(self, earlier: SceneRules) -> None:
         """Take over the time, the estimate and, where it still exists, the active scene."""
-        self._t, self._estimate = earlier._t, earlier._estimate
+        self._t, self._time, self._estimate = earlier._t, earlier._time, earlier._estimate
         if earlier.active in self.names:
             self._active = self._scenes[self.names.index(str(earlier.active))]
             self._active.finding = Finding(True, "holds", "it was active before")
-            self._started_t = earlier._started_t
+            self._started_s = earlier._started_s
             self._explain()
 
     def _start(self, scene: _Scene, reason: str) -> list[SceneChange]:
         changes = self._end(f"{scene.settings.name} starts") if self._active else []
-        self._active, self._started_t = scene, self._t
+        self._active, self._started_s = scene, self._time.now_s
         scene.finding = Finding(True, "holds", reason)
         return [*changes, SceneChange(self._t, scene.settings, True, reason)]
 
     def _end(self, reason: str) -> list[SceneChange]:
         scene, self._active = self._active, None
         assert scene is not None
-        scene.ended_t = self._t
+        scene.ended_s = self._time.now_s
         return [SceneChange(self._t, scene.settings, False, reason)]
 
     def _end_if_over(self) -> list[SceneChange]:
@@ -143,11 +146,11 @@ class SceneRules:
         return self._end(active.finding.text if lasts else "its dwell is over")
 
     def _dwell_left_s(self, active: _Scene) -> float:
-        return _left_s(active.settings.dwell_s, self._t - self._started_t)
+        return _left_s(active.settings.dwell_s, self._time.now_s - self._started_s)
 
     def _is_free_for(self, scene: _Scene) -> bool:
         """Return whether nothing but its conditions keeps a scene from starting."""
-        if scene is self._active or scene.cooldown_left_s(self._t) > 0.0:
+        if scene is self._active or scene.cooldown_left_s(self._time.now_s) > 0.0:
             return False
         return self._active is None or scene.settings.priority > self._active.settings.priority
 
@@ -164,7 +167,7 @@ class SceneRules:
             return Finding(True, f"dwell {finding.key}", text)
         if not finding.holds:
             return finding
-        left_s = scene.cooldown_left_s(self._t)
+        left_s = scene.cooldown_left_s(self._time.now_s)
         if left_s > 0.0:
             of_s = scene.settings.cooldown_s
             return Finding(False, "cooldown", f"{left_s:.0f} s of its {of_s:g} s cooldown are left")
@@ -180,13 +183,13 @@ class _Scene:
     Attributes:
         finding: whether its conditions hold.
         by_hand: whether it has no conditions.
-        ended_t: stream time of its last end in seconds.
+        ended_s: when it ended last, in steady seconds.
     """
 
     def __init__(self, settings: SceneSettings) -> None:
         when, any_of = settings.conditions()
         self.settings = settings
-        self.ended_t = -math.inf
+        self.ended_s = -math.inf
         self.by_hand = when is None and not any_of
         self.finding = _BY_HAND
         self._when = None if when is None else Watch(when)
@@ -207,9 +210,9 @@ class _Scene:
         failing = next((each for each in found if not each.holds), None)
         self.finding = failing or Finding(True, "holds", ", ".join(each.text for each in found))
 
-    def cooldown_left_s(self, t: float) -> float:
+    def cooldown_left_s(self, now_s: float) -> float:
         """Return how long the scene may not start, in seconds."""
-        return _left_s(self.settings.cooldown_s, t - self.ended_t)
+        return _left_s(self.settings.cooldown_s, now_s - self.ended_s)
 
 
 def _left_s(whole_s: float, passed_s: float) -> float:

@@ -94,7 +94,7 @@ class SceneSettings:
                 value, (low, high) = getattr(self, each.name), _RANGES[each.name]
                 if not low <= value <= high:
                     raise UserError(
-                        f"{each.name} of the scene {self.name} is {value:g}; it must lie between "
+                        f"{each.name} of the scene {self.name} is {value}; it must lie between "
                         f"{low:g} and {high:g}"
                     )
         self.conditions()
@@ -151,7 +151,7 @@ class SceneSettings:
             raise self._failure(key, f"has override = {table!r}; write a table of values")
         for name, value in table.items():
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not is_number and value != GIVE_BACK:
+            if value != GIVE_BACK and not (is_number and 0.0 <= value <= 1.0):
                 raise self._failure(
                     key,
                     f"has an override of {name} with {value!r}; write a number between 0 and 1, "

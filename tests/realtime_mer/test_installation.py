@@ -36,10 +36,10 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("source", "end"),
     [
-        (None, " install 'realtime-mer[midi]'"),
-        (EDITABLE, " install -e '/home/me/mer[midi]'"),
-        (FOLDER, " install '/home/me/mer[midi]'"),
-        (GIT, " install 'realtime-mer[midi] @ git+https://git.example/mer'"),
+        (None, ' install "realtime-mer[midi]"'),
+        (EDITABLE, ' install -e "/home/me/mer[midi]"'),
+        (FOLDER, ' install "/home/me/mer[midi]"'),
+        (GIT, ' install "realtime-mer[midi] @ git+https://git.example/mer"'),
     ],
 )
 def test_with_pip(
@@ -60,13 +60,13 @@ def test_with_pip(
 def test_with_pipx(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "pipx_metadata.json").touch()
     command = install_command("midi", tmp_path)
-    assert command == "pipx inject realtime-mer 'mido>=1.3' 'python-rtmidi>=1.5'"
+    assert command == 'pipx inject realtime-mer "mido>=1.3" "python-rtmidi>=1.5"'
 
 
 def test_with_uv_tool(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "uv-receipt.toml").touch()
-    assert install_command("dmx", tmp_path) == "uv tool install --force 'realtime-mer[dmx]'"
+    assert install_command("dmx", tmp_path) == 'uv tool install --force "realtime-mer[dmx]"'
     (installed / "direct_url.json").write_text(json.dumps(FOLDER))
     assert install_command("dmx", tmp_path) == (
-        "uv tool install --force 'realtime-mer[dmx] @ file:///home/me/mer'"
+        'uv tool install --force "realtime-mer[dmx] @ file:///home/me/mer"'
     )

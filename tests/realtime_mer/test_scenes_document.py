@@ -31,9 +31,9 @@ def test_the_dry_run_of_the_demo(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("show.toml").write_text(EXAMPLES[0])
-    assert main(["analyze", "demo", "-o", "demo.csv"]) == 0
+    assert main(["analyze", "demo", "-o", "demo.jsonl"]) == 0
     capsys.readouterr()
-    assert main(["scenes", "show.toml", "--on", "demo.csv"]) == 0
+    assert main(["scenes", "show.toml", "--on", "demo.jsonl"]) == 0
     found = rows_of(capsys.readouterr().out)
     (shown,) = re.findall(r"```text\n(.*?)```", PAGE, flags=re.DOTALL)
     expected = rows_of(shown)

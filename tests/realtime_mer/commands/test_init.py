@@ -6,6 +6,7 @@ import dataclasses
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_without_its_comments_the_file_is_valid() -> None:
 
 def test_every_key_is_explained() -> None:
     text = configuration_text()
-    classes = [
+    classes: list[tuple[str, type[Any]]] = [
         *((f"[[{kind}]]", settings_class(kind)) for kind in KINDS),
         ("[[scene]]", SceneSettings),
         *((f"[control.{name}]", control_class(name)) for name in CONTROLS),

@@ -88,6 +88,15 @@ def test_a_profile_and_a_scene_that_never_starts(
     assert capsys.readouterr().out.splitlines()[1:] == ["", "quiet  never"]
 
 
+@pytest.mark.parametrize(("suffix", "expected"), [("csv", True), ("jsonl", False)])
+def test_csv_shows_fewer_sections(
+    files: Path, suffix: str, expected: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (files / "show.toml").write_text('[[scene]]\nname = "a"\nany_of = [{ event = "section" }]')
+    assert main(["scenes", "show.toml", "--on", f"evening.{suffix}"]) == 0
+    assert ("fewer sections" in capsys.readouterr().err) is expected
+
+
 def test_a_recording_that_was_cut_off(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recording = files / "evening.csv"
     recording.write_bytes(recording.read_bytes()[:-5])

@@ -73,9 +73,12 @@ def test_a_running_show_follows_the_file() -> None:
 
             def notice() -> tuple[str, str]:
                 found: list[Notice] = []
-                wait_for(lambda: found.extend(
-                    item for item in notices.take() if isinstance(item, Notice)
-                ) or bool(found), "a notice")  # fmt: skip
+
+                def arrived() -> bool:
+                    found.extend(item for item in notices.take() if isinstance(item, Notice))
+                    return bool(found)
+
+                wait_for(arrived, "a notice")
                 (item,) = found
                 return item.code, item.message
 
@@ -136,12 +139,21 @@ def test_listen_leaves_standard_output_to_json_lines(capsys: pytest.CaptureFixtu
 def test_serve_follows_the_file_and_its_outputs_its_input() -> None:
     with osc_server() as server:
         file = Path("realtime-mer.toml")
-        text = f'[input]\ninput = "demo"\n[[osc]]\nto = "127.0.0.1:{server.port}"\n'
+        text = f"""
+            [input]
+            input = "demo"
+            [[scene]]
+            name = "start"
+            when = {{ level = ">0" }}
+            do = [{{ output = "osc", address = "/start" }}]
+            [[osc]]
+            to = "127.0.0.1:{server.port}"
+        """
         file.write_text(text)
         command = [*COMMAND, "serve", "--port", "0"]
         run = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
-            wait_for(lambda: len(server.received) > 20, "messages arrive")
+            server.wait_for("/start")
             file.write_text(f"{text}prefix = '/other'\n[server]\nport = 1\n")
             wait_for(
                 lambda: any(address == "/other/valence" for address, _ in server.received),
@@ -151,6 +163,7 @@ def test_serve_follows_the_file_and_its_outputs_its_input() -> None:
             os.kill(run.pid, signal.SIGINT)
             _, errors = run.communicate(timeout=TIMEOUT_S)
     assert run.returncode == 0, errors
+    assert re.search("scene start starts", errors)
     assert re.search(
         r"realtime-mer.toml has changed: the outputs are .*; \[server\] port needs a restart",
         errors,

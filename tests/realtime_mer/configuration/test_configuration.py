@@ -169,4 +169,4 @@ def test_a_package_that_is_missing(file: Path, monkeypatch: pytest.MonkeyPatch) 
         load(file)
     text = str(caught.value)
     assert text.startswith("realtime-mer.toml line 2: [[mqtt]]: the output mqtt needs the package")
-    assert "[mqtt]'" in text
+    assert '[mqtt]"' in text

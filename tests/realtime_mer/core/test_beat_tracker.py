@@ -20,6 +20,10 @@ def noise(
     return (level * rng.standard_normal(round(seconds * RATE))).astype(np.float32)
 
 
+def numbers(pulses: list[Pulse]) -> list[tuple[float, float, float]]:
+    return [(pulse.t, pulse.strength, pulse.bpm or 0.0) for pulse in pulses]
+
+
 @pytest.mark.parametrize("bpm", [75.0, 97.0, 120.0, 133.0, 174.0])
 @pytest.mark.parametrize("noise_level", [0.0, 0.01])
 def test_a_metronome_has_its_tempo_and_all_its_beats(bpm: float, noise_level: float) -> None:
@@ -55,7 +59,9 @@ def test_the_same_samples_give_the_same_pulses_however_they_are_cut(sizes: tuple
     signal = metronome(110.0, 6.0, RATE) + noise(6.0, 0.02)
     whole = BeatTracker(RATE).feed(signal)
     tracker = BeatTracker(RATE)
-    assert [pulse for block in blocks(signal, sizes) for pulse in tracker.feed(block)] == whole
+    cut = [pulse for block in blocks(signal, sizes) for pulse in tracker.feed(block)]
+    assert [pulse.kind for pulse in cut] == [pulse.kind for pulse in whole]
+    np.testing.assert_allclose(numbers(cut), numbers(whole), atol=1e-6)
     assert times(whole, PulseKind.BEAT)
 
 
@@ -127,8 +133,4 @@ def test_the_level_does_not_matter() -> None:
     loud = BeatTracker(RATE).feed(signal * np.float32(80.0))
     quiet = BeatTracker(RATE).feed(signal)
     assert all(0.0 < pulse.strength <= 1.0 for pulse in loud + quiet)
-    assert len(onsets(loud)) == len(onsets(quiet))
-
-
-def onsets(pulses: list[Pulse]) -> list[float]:
-    return times(pulses, PulseKind.ONSET)
+    assert len(times(loud, PulseKind.ONSET)) == len(times(quiet, PulseKind.ONSET))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from live_support import wait_for
-from support_midi import MidiDevice
+from support_midi import MidiDevice, wait_for_connection
 
 from realtime_mer.errors import UserError
 from realtime_mer.live.show import ControlState, Show
@@ -21,7 +21,8 @@ import rtmidi
 
 from realtime_mer.outputs.midi_control import MidiControl, MidiControlSettings
 
-NOTE_ON, NOTE_OFF, CONTROL = 0x90, 0x80, 0xB0
+CHANNEL = 9
+NOTE_ON, NOTE_OFF, CONTROL = 0x90 | CHANNEL, 0x80 | CHANNEL, 0xB0 | CHANNEL
 SETTINGS: dict[str, Any] = {
     "notes": {"mute": 36, "freeze": 37, "blackout": 38, "release": 39},
     "controls": {"blackout": 50, "valence": 0, "dimmer": 1},
@@ -50,7 +51,18 @@ def controlled(**settings: Any) -> Iterator[tuple[Show, Scenes, MidiDevice]]:
         MidiControl(show, MidiControlSettings(virtual="pads", **{**SETTINGS, **settings})),
         MidiDevice(rtmidi.MidiOut, port="pads") as pads,
     ):
+        connect(pads, show)
         yield show, scenes, pads
+
+
+def connect(pads: MidiDevice, show: Show) -> None:
+    """Wait until messages pass, and take back what they do."""
+    wait_for_connection(
+        lambda number: pads.send(CONTROL, 1, number),
+        lambda number: show.state().override.get("dimmer") == number / 127,
+    )
+    pads.send(NOTE_ON, 39, 100)
+    wait_for(lambda: show.state() == ControlState(), "nothing is set")
 
 
 def wait_for_state(show: Show, **state: Any) -> None:
@@ -97,13 +109,13 @@ def test_scenes(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.usefixtures("midi_system")
 def test_other_messages_and_channels_are_ignored() -> None:
     with controlled(channel=10) as (show, _, pads):
-        pads.send(NOTE_ON | 0, 36, 100)  # another channel
-        pads.send(NOTE_ON | 9, 1, 100)  # without a meaning
-        pads.send(CONTROL | 9, 99, 100)
+        pads.send(0x90, 36, 100)  # another channel
+        pads.send(NOTE_ON, 1, 100)  # without a meaning
+        pads.send(CONTROL, 99, 100)
         pads.send(0xE9, 1, 2)  # pitch bend
         pads.send(0xF0, 1, 2, 3, 0xF7)  # system exclusive
         pads.send(0xFA)  # start
-        pads.send(NOTE_ON | 9, 37, 100)
+        pads.send(NOTE_ON, 37, 100)
         wait_for_state(show, freeze=True)
 
 
@@ -117,12 +129,11 @@ def test_a_device_is_waited_for_and_found_again(caplog: pytest.LogCaptureFixture
     settings = MidiControlSettings(port="launchpad", **SETTINGS)
     with caplog.at_level(logging.INFO), MidiControl(show, settings):
         wait_for(lambda: told("port is launchpad, which is no MIDI port here"), "the warning")
-        for on in (True, False):
+        for _ in range(2):
             caplog.clear()
             with MidiDevice(rtmidi.MidiOut, name="Launchpad Mini") as pads:
                 wait_for(lambda: told("MIDI control listens to"), "the device is found")
-                pads.send(NOTE_ON, 36, 100)
-                wait_for_state(show, mute=on)
+                connect(pads, show)
             wait_for(lambda: told("is gone; it is waited for"), "the device is missed")
 
 

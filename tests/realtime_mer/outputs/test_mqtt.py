@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -178,6 +178,22 @@ def test_the_end_is_announced(broker: Broker) -> None:
             lambda: subscriber.payloads("realtime-mer/availability") == ["online", "offline"],
             "the end",
         )
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_a_regular_end_is_announced_once(broker: Broker, qos: Literal[0, 1, 2]) -> None:
+    """A connection that breaks off before the broker knows would bring the last will, too."""
+    output = MqttOutput(MqttSettings(broker=broker.address, qos=qos))
+    with subscribed(broker) as subscriber:
+        for _ in range(20):
+            output.open()
+            output.send(FRAME)
+            output.close()
+        output.open()
+        output.act(Action("end", {"topic": "end"}))
+        wait_for(lambda: "end" in subscriber.newest(), "the last message")
+        output.close()
+        assert subscriber.payloads("realtime-mer/availability")[:40] == ["online", "offline"] * 20
 
 
 def test_the_broker_announces_the_end_of_a_killed_program(broker: Broker) -> None:
@@ -446,6 +462,7 @@ def test_addresses_of_brokers(broker: str, shown: str) -> None:
         ({"broker": ""}, "broker is ''; write it as HOST or HOST:PORT"),
         ({"broker": "host:port"}, "broker is 'host:port'; write it as"),
         ({"broker": "host:0"}, "broker is 'host:0'; write it as"),
+        ({"broker": "a..b"}, "broker is 'a..b'; write it as"),
         ({"broker": "host/path"}, "broker is 'host/path'; write it as"),
         ({"broker": "http://host"}, "broker is 'http://host'; it must begin with mqtt://"),
         ({"password_file": "f", "password_variable": "V", "user": "me"}, "password_variable and"),

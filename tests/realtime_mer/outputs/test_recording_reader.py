@@ -72,6 +72,14 @@ def test_a_continued_recording_is_one_stream(tmp_path: Path, suffix: str) -> Non
     ]  # fmt: skip
 
 
+def test_a_stall_is_no_new_part(tmp_path: Path) -> None:
+    """The stream time stands still there."""
+    stalls = [replace(each, t=min(each.t, 1.0)) for each in numbered(4)]
+    assert read(write(tmp_path / "evening.jsonl", stalls)) == [
+        Estimate.from_dict(each.to_dict()) for each in stalls
+    ]
+
+
 def test_other_messages_of_json_lines_are_passed_over(tmp_path: Path) -> None:
     path = write(tmp_path / "evening.jsonl", numbered(2))
     event = json.dumps({"type": "event", "kind": "drop"})

@@ -21,6 +21,6 @@ def test_a_missing_package_is_told_and_keeps_no_other_output_away(
 ) -> None:
     monkeypatch.setitem(sys.modules, "paho", None)
     monkeypatch.delitem(sys.modules, "realtime_mer.outputs.mqtt", raising=False)
-    with pytest.raises(UserError, match=r"the output mqtt needs .*\[mqtt\]'"):
+    with pytest.raises(UserError, match=r'the output mqtt needs .*\[mqtt\]"'):
         settings_class("mqtt")
     assert isinstance(make_output(OscSettings(to="127.0.0.1:7000")), OscOutput)

@@ -343,6 +343,7 @@ def test_a_missing_variable_is_told_at_the_start() -> None:
         ({"url": "ftp://host/secret"}, "url is not valid"),
         ({"url": "http:///secret"}, "url is not valid"),
         ({"url": "http://host:port/secret"}, "url is not valid"),
+        ({"url": "http://host..secret/"}, "url is not valid"),
         ({"url": "http://host/a secret"}, "url is not valid"),
         ({"url": "http://host/sécret"}, "url is not valid"),
         ({"header_variables": {"X Token": "V"}}, "header_variables has 'X Token', which is no"),

@@ -115,6 +115,8 @@ def test_a_margin_widens_the_range() -> None:
         ({"mood": []}, "mood is []; write one word, or several in brackets"),
         ({"mood": 3}, "mood is 3; write one word"),
         ({"mood": [3]}, "mood is 3; there are: neutral, pleased"),
+        ({"mood": [["calm"]]}, "mood is ['calm']; did you mean calm?"),
+        ({"mood": "calm", "for_s": 10**400}, "0; it must lie between 0 and 3600"),
         ({"state": "loud"}, "state is 'loud'; there are: silence, settling"),
         ({"event": "dorp"}, "event is 'dorp'; did you mean drop?"),
         ({"strength": ">0.5"}, "strength is that of an event; add the key event"),

@@ -113,13 +113,24 @@ def test_a_start_by_hand_needs_nothing() -> None:
         "strobe starts: it was started by hand"
     ]
     assert run(rules, [estimate(1.0, "sad")]) == []
-    assert run(rules, [estimate(2.0, "calm")]) == [
-        "2 strobe ends: its dwell is over",
-        "2 calm starts: mood is calm",
+    assert run(rules, [estimate(3.0, "calm")]) == [
+        "3 strobe ends: its dwell is over",
+        "3 calm starts: mood is calm",
     ]
     assert rules.findings["strobe"].text == "started by hand only"
     with pytest.raises(UserError, match="there is no scene 'strobo'; there are: calm, strobe"):
         rules.start("strobo")
+
+
+def test_durations_pass_in_a_stall() -> None:
+    """The stream time stands still there."""
+    dark = SceneSettings(name="dark", when={"state": "stalled", "for_s": 2}, dwell_s=0)
+    items = [estimate(t, "calm") for t in (1.0, 2.0, 2.0, 2.0, 2.0, 3.0)]
+    items[2:5] = [replace(each, state=State.STALLED) for each in items[2:5]]
+    assert run(SceneRules([dark]), items) == [
+        "2 dark starts: state is stalled",
+        "3 dark ends: state is tracking, not stalled",
+    ]
 
 
 def test_two_scenes_of_one_name_are_refused() -> None:
