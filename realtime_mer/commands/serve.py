@@ -54,6 +54,8 @@ EXAMPLES = """\
   realtime-mer serve --open
   realtime-mer serve --input "USB Audio" --hop 0.5
   realtime-mer serve --input song.flac --exit-at-end
+  realtime-mer serve --osc 127.0.0.1:7000
+  realtime-mer serve --profile club --check
   realtime-mer serve --input browser --max-sessions 4
   realtime-mer serve --host 0.0.0.0 --tls self-signed
   realtime-mer serve --host 0.0.0.0 --allow-origin https://vj.example

@@ -64,16 +64,8 @@ class Configuration:
         return f"{self.file or 'no file'}{profile}"
 
     def section(self, name: str) -> dict[str, Any]:
-        """Return the options of a table of `SECTIONS`, as they are in the file.
-
-        Raises:
-            UserError: it is no table.
-        """
-        if self.document is None:
-            return {}
-        table = self.document.data.get(name, {})
-        if not isinstance(table, dict):
-            raise self.error((name,), f"write [{name}] with one pair of brackets, once")
+        """Return the options of a table of `SECTIONS`, as they are in the file."""
+        table: dict[str, Any] = {} if self.document is None else self.document.data.get(name, {})
         return table
 
     def error(self, path: KeyPath, message: str) -> UserError:

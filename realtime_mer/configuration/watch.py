@@ -63,12 +63,16 @@ class ConfigurationWatch(Closable):
     def _follow(self) -> None:
         try:
             new = self._configuration.again()
-            told = self._apply(new)
+        except OSError as error:
+            self._refuse(f"{self._file} cannot be read ({error.strerror})")
+            return
         except UserError as error:
             self._refuse(str(error))
             return
-        except OSError as error:
-            self._refuse(f"{self._file} cannot be read ({error.strerror})")
+        try:
+            told = self._apply(new)
+        except UserError as error:
+            self._refuse(str(error))
             return
         told += needs_restart(self._configuration, new)
         self._configuration = new
