@@ -12,9 +12,11 @@ import argparse
 import itertools
 import json
 import multiprocessing
+import os
 import selectors
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +54,7 @@ class Part:
 
     Attributes:
         wall_s, processor_s: duration, and processor time of this process within it.
+        outputs_s: processor time of the threads of the outputs.
         updates_s: duration of each update.
         published_s: monotonic time of each estimate.
         packets_s: for each output, monotonic times of its packets of floats.
@@ -59,6 +62,7 @@ class Part:
 
     wall_s: float = 0.0
     processor_s: float = 0.0
+    outputs_s: float = 0.0
     updates_s: list[float] = field(default_factory=list)
     published_s: list[float] = field(default_factory=list)
     packets_s: list[list[float]] = field(default_factory=lambda: [[] for _ in range(OUTPUTS)])
@@ -99,6 +103,16 @@ def sending(hub: Hub, hop_s: float, part: Part) -> Iterator[None]:
     process.join()
 
 
+def outputs_time() -> float:
+    """Return the processor time of all threads of outputs so far, in seconds."""
+    clocks = (
+        time.pthread_getcpuclockid(thread.ident)
+        for thread in threading.enumerate()
+        if thread.name.startswith("output ") and thread.ident is not None
+    )
+    return sum(map(time.clock_gettime, clocks))
+
+
 class Player:
     """Computes the demo in real time and publishes its estimates.
 
@@ -126,7 +140,7 @@ class Player:
 
     def play(self, seconds: float, part: Part) -> None:
         """Play in real time and measure."""
-        begun, processor = time.monotonic(), time.process_time()
+        begun, processor, outputs = time.monotonic(), time.process_time(), outputs_time()
         for number in range(1, round(seconds / self._hop_s) + 1):
             time.sleep(max(0.0, begun + number * self._hop_s - time.monotonic()))
             start = time.perf_counter()
@@ -135,6 +149,7 @@ class Player:
             part.published_s.append(self.published_s)
         part.wall_s += time.monotonic() - begun
         part.processor_s += time.process_time() - processor
+        part.outputs_s += outputs_time() - outputs
 
 
 def measure(hop_s: float, seconds: float, rounds: int) -> dict[str, Any]:
@@ -151,15 +166,11 @@ def measure(hop_s: float, seconds: float, rounds: int) -> dict[str, Any]:
         for delay in first_after(with_outputs.published_s, times)
     ]
     gaps_s = [gap for times in with_outputs.packets_s for gap in np.diff(times) if gap < 0.5]
-    shares = {
-        name: part.processor_s / part.wall_s
-        for name, part in (("without", without), ("with", with_outputs))
-    }
     return {
         "hop_s": hop_s,
-        "core_share_without": round(shares["without"], 5),
-        "core_share_with": round(shares["with"], 5),
-        "core_share_of_outputs": round(shares["with"] - shares["without"], 5),
+        "core_share_without": round(without.processor_s / without.wall_s, 5),
+        "core_share_with": round(with_outputs.processor_s / with_outputs.wall_s, 5),
+        "core_share_of_outputs": round(with_outputs.outputs_s / with_outputs.wall_s, 5),
         "update_without_ms": percentiles_ms(without.updates_s),
         "update_with_ms": percentiles_ms(with_outputs.updates_s),
         "updates": len(with_outputs.updates_s),
@@ -195,14 +206,17 @@ def main(arguments: list[str] | None = None) -> int:
         "method": {
             "outputs": f"{OUTPUTS} OSC outputs with default settings at {RATE_HZ:g} frames a "
             "second, to UDP sockets of another process",
-            "cost": "processor time of this process (pipeline, hub, outputs) with outputs, less "
-            f"that without; {args.rounds} parts of {args.seconds:g} s each, alternating; without "
-            "the search for beats, which some outputs need",
+            "parts": f"{args.rounds} parts of {args.seconds:g} s each with and without outputs, "
+            "alternating",
+            "shares": "processor time of the threads of the outputs, and of the whole process; "
+            "without the search for beats, which some outputs need",
             "update": "one hop of audio through the pipeline and the hub, in real time",
             "estimate to packet": "from giving an estimate to the hub to the receipt of the "
             "next bundle of floats at each output",
             "audio": "the built-in demo",
         },
+        "load_average": [round(load, 1) for load in os.getloadavg()],
+        "niceness": os.nice(0),
         "seed": SEED,
         "model": {"name": info.name, "sha256": info.sha256},
         "machine": describe_machine(),

@@ -341,7 +341,8 @@ def outputs(result: Result) -> str:
             *(f"{hop['core_share_of_outputs']:.2%}" for hop in hops),
             "3 %",
         ],
-        ["pipeline and hub alone", *(f"{hop['core_share_without']:.2%}" for hop in hops), ""],
+        ["the process without outputs", *(f"{hop['core_share_without']:.2%}" for hop in hops), ""],
+        ["the process with outputs", *(f"{hop['core_share_with']:.2%}" for hop in hops), ""],
     ]
     for name, key, goal in (
         ("update without outputs, p50", ("update_without_ms", "p50"), ""),
@@ -355,7 +356,11 @@ def outputs(result: Result) -> str:
     ):
         rows.append([name, *(f"{hop[key[0]][key[1]]:.2f} ms" for hop in hops), goal])
     titles = " | ".join(f"hop {hop['hop_s']:g} s" for hop in hops)
-    return "\n\n".join([table(f" | {titles} | goal", rows), _method(result)])
+    busy = (
+        f"Other programs kept the machine busy (load average {result['load_average'][0]:g}); this "
+        f"one ran with niceness {result['niceness']}."
+    )
+    return "\n\n".join([table(f" | {titles} | goal", rows), paragraph(busy), _method(result)])
 
 
 TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {

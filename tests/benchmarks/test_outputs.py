@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 
+@pytest.mark.skipif(
+    not hasattr(time, "pthread_getcpuclockid"), reason="the processor time of a thread needs Linux"
+)
 def test_outputs_are_measured_and_shown(tmp_path: Path) -> None:
     from outputs import main
     from speed_tables import outputs
