@@ -339,7 +339,7 @@ def outputs(result: Result) -> str:
         [
             "outputs, share of a core",
             *(f"{hop['core_share_of_outputs']:.2%}" for hop in hops),
-            "3 %",
+            "up to 3 %",
         ],
         ["the process without outputs", *(f"{hop['core_share_without']:.2%}" for hop in hops), ""],
         ["the process with outputs", *(f"{hop['core_share_with']:.2%}" for hop in hops), ""],
