@@ -199,6 +199,14 @@ def test_values_of_a_new_piece_are_not_compared_with_those_of_the_last() -> None
     assert not of(detect(piece.play(20, State.SETTLING).estimates), EventKind.RISE)
 
 
+def test_a_recording_may_begin_in_the_middle() -> None:
+    piece = Piece(0.5).play(60)
+    piece.arousal = 0.8
+    events = detect(piece.play(30).estimates[120:])
+    assert [event.kind for event in events] == [EventKind.MUSIC, EventKind.MOOD_ENTER]
+    assert events[0].t == pytest.approx(60.0, abs=1.0)
+
+
 def test_reset_starts_a_new_stream() -> None:
     estimates = Piece(0.5).play(20).play(3, to=0.7).play(10).estimates
     detector = ChangeDetector()
