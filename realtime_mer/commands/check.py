@@ -16,7 +16,7 @@ from realtime_mer.errors import UserError, printable
 
 if TYPE_CHECKING:
     from realtime_mer.configuration.configuration import Configuration
-    from realtime_mer.outputs.output import Output, OutputSettings
+    from realtime_mer.outputs.output import Action, Output, OutputSettings
 
 # Settings that say where an output sends.
 _ADDRESSES = ("to", "broker", "url")
@@ -127,6 +127,7 @@ def _problem_of_port(what: str, host: str, port: int, kind: socket.SocketKind) -
 def _problem_of_scenes(configuration: Configuration, outputs: list[Output]) -> list[str]:
     from realtime_mer.live.hub import Hub
     from realtime_mer.live.show import Health, OutputStatus, Show
+    from realtime_mer.outputs.output_set import outputs_named
     from realtime_mer.scenes.runner import SceneRunner
 
     show = Show()
@@ -134,8 +135,15 @@ def _problem_of_scenes(configuration: Configuration, outputs: list[Output]) -> l
         OutputStatus(output.name, output.kind, Health.STARTING, 0, 0, "") for output in outputs
     ]
     show.statuses = lambda: statuses
+
+    def check_action(name: str, action: Action) -> None:
+        for output in outputs_named(name, outputs):
+            output.check_action(action)
+
     try:
-        SceneRunner(Hub(), configuration.scenes, act=lambda *_: None, show=show).close()
+        SceneRunner(
+            Hub(), configuration.scenes, act=lambda *_: None, check=check_action, show=show
+        ).close()
     except UserError as error:
         return [str(error)]
     return []

@@ -67,3 +67,4 @@ class ArtnetOutput(DmxOutput):
         address = struct.pack("<BBH", sequence, physical_port, universe)
         self._udp.send(_START + address + _LENGTH + data)
         self.answer = self._udp.answer
+        self.failing = self.answer != ""

@@ -6,6 +6,7 @@ import functools
 import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -179,7 +180,11 @@ class Patch:
         return {universe: bytes(values) for universe, values in data.items()}
 
     def act(self, action: Action) -> None:
-        """Hold what a scene sets, instead of the music, until another scene does something.
+        """Hold what a scene sets, see `held`."""
+        self._held = self.held(action)
+
+    def held(self, action: Action) -> _Held:
+        """Return what is held after a scene sets something, instead of the music, until another scene does something.
 
         Values: {"fixture": name, "color": [red, green, blue], "dimmer": x} with numbers from 0 to 1
         (one of the two is enough); {"universe": u, "channels": {"12": 255}} with bytes;
@@ -189,7 +194,9 @@ class Patch:
             UserError: the values are none of these.
         """
         values = action.values
-        held = self._held if self._held.scene == action.scene else _Held(action.scene)
+        held = _Held(action.scene)
+        if self._held.scene == action.scene:
+            held = deepcopy(self._held)
         if values == {"release": True}:
             held = _Held()
         elif "fixture" in values and values.keys() <= {"fixture", "color", "dimmer"}:
@@ -198,23 +205,23 @@ class Patch:
             self._hold_raw(held, action)
         else:
             raise UserError(
-                f"the scene {action.scene} sets {', '.join(values) or 'nothing'}; lamps take "
+                f"this sets {', '.join(values) or 'nothing'}; lamps take "
                 "fixture with color or dimmer, universe with channels, or release = true"
             )
-        self._held = held
+        return held
 
     def _hold_fixture(self, held: _Held, action: Action) -> None:
         name, color = action.values["fixture"], action.values.get("color")
         if not isinstance(name, str) or name not in self._fixtures:
             raise UserError(
-                f"the scene {action.scene} sets the fixture {name}; there are: "
+                f"there is no fixture {name}; there are: "
                 f"{', '.join(self._fixtures)}"
             )
         dimmer = action.values.get("dimmer")
         if dimmer is not None:
-            held.dimmers[name] = _unit(dimmer, f"dimmer of the scene {action.scene}")
+            held.dimmers[name] = _unit(dimmer, "dimmer")
         if color is not None:
-            what = f"color of the scene {action.scene}"
+            what = "color"
             if not isinstance(color, list | tuple) or len(color) != 3:
                 raise UserError(f"{what} is {color}; it must be [red, green, blue]")
             red, green, blue = (_unit(part, what) for part in color)
@@ -224,16 +231,16 @@ class Patch:
         universe, channels = action.values["universe"], action.values["channels"]
         if not isinstance(universe, int) or universe not in self._universes:
             raise UserError(
-                f"the scene {action.scene} sets the universe {universe}; the fixtures are in "
+                f"the universe is {universe}; the fixtures are in "
                 f"{', '.join(map(str, self._universes))}"
             )
         if not isinstance(channels, Mapping):
-            raise UserError(f"channels of the scene {action.scene} must be like {{ 12 = 255 }}")
+            raise UserError(f"channels must be like {{ 12 = 255 }}")
         for channel, value in channels.items():
             number = int(channel) if re.fullmatch("[0-9]{1,3}", str(channel)) else 0
             if not (1 <= number <= UNIVERSE_CHANNELS and _is_byte(value)):
                 raise UserError(
-                    f"the scene {action.scene} sets channel {channel} to {value}; channels are 1 "
+                    f"channel {channel} is {value}; channels are 1 "
                     f"to {UNIVERSE_CHANNELS}, values 0 to 255"
                 )
             held.raw[universe, number] = value
@@ -257,6 +264,9 @@ class DmxOutput(Output):
         for universe, data in self._patch.data(frame).items():
             self._send_universe(universe, data)
             self.sent += 1
+
+    def check_action(self, action: Action) -> None:
+        self._patch.held(action)
 
     def act(self, action: Action) -> None:
         self._patch.act(action)

@@ -94,7 +94,7 @@ class MidiOutput(Output):
         where = settings.port or settings.virtual or CLIENT
         super().__init__(settings.name or f"midi {where}")
         self._settings = settings
-        self.pulses = not settings.event_notes.keys().isdisjoint(PulseKind)  # type: ignore[misc]
+        self.pulses = not settings.event_notes.keys().isdisjoint(PulseKind)
         self._virtual = settings.virtual or CLIENT
         self._channel = settings.channel - 1
         self._port: MidiPort | None = None
@@ -126,35 +126,16 @@ class MidiOutput(Output):
         if note is not None:
             self._play(note, max(1, round(event.strength * 127)))
 
+    def check_action(self, action: Action) -> None:
+        _message(action)
+
     def act(self, action: Action) -> None:
-        """Do what a scene rule asks for.
-
-        Values: {"note": 60, "velocity": 100} for a short note (velocity 100 where there is none),
-        {"control": 1, "value": 64} for a control change, {"program": 3} for a program change.
-        Numbers as in MIDI, 0 to 127.
-
-        Raises:
-            UserError: the values are none of these.
-        """
-        values: dict[str, int] = {}
-        for name, value in action.values.items():
-            if not is_data_byte(value):
-                raise UserError(
-                    f"the scene {action.scene} sets {name} to {value}; MIDI takes whole numbers "
-                    "from 0 to 127"
-                )
-            values[name] = value
-        if "note" in values and values.keys() <= {"note", "velocity"}:
-            self._play(values["note"], values.get("velocity", VELOCITY))
-        elif values.keys() == {"control", "value"}:
-            self._send("control_change", **values)
-        elif values.keys() == {"program"}:
-            self._send("program_change", **values)
+        """Do what a scene rule asks for, see `_message`."""
+        kind, numbers = _message(action)
+        if kind == "note":
+            self._play(**numbers)
         else:
-            raise UserError(
-                f"the scene {action.scene} sets {', '.join(values) or 'nothing'}; MIDI takes "
-                "note with velocity, control with value, or program"
-            )
+            self._send(kind, **numbers)
 
     def close(self) -> None:
         port, self._port = self._port, None
@@ -202,6 +183,36 @@ class MidiOutput(Output):
     def _write(self, port: MidiPort, message: Any) -> None:
         port.client.send_message(message.bytes())
         self.sent += 1
+
+
+def _message(action: Action) -> tuple[str, dict[str, int]]:
+    """Return the kind and the numbers of a scene's message.
+
+    Values: {"note": 60, "velocity": 100} for a short note (velocity 100 where there is none),
+    {"control": 1, "value": 64} for a control change, {"program": 3} for a program change.
+    Numbers as in MIDI, 0 to 127.
+
+    Raises:
+        UserError: the values are none of these.
+    """
+    values: dict[str, int] = {}
+    for name, value in action.values.items():
+        if not is_data_byte(value):
+            raise UserError(
+                f"{name} is {value}; MIDI takes whole numbers "
+                "from 0 to 127"
+            )
+        values[name] = value
+    if "note" in values and values.keys() <= {"note", "velocity"}:
+        return "note", {"velocity": VELOCITY, **values}
+    if values.keys() == {"control", "value"}:
+        return "control_change", values
+    if values.keys() == {"program"}:
+        return "program_change", values
+    raise UserError(
+        f"this sets {', '.join(values) or 'nothing'}; MIDI takes "
+        "note with velocity, control with value, or program"
+    )
 
 
 def frame_values(frame: Frame) -> dict[str, float]:

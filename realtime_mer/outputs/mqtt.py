@@ -244,7 +244,7 @@ class MqttOutput(Output):
 
     def __init__(self, settings: MqttSettings, clock: Clock | None = None) -> None:
         self._address = _address(settings)
-        super().__init__(settings.name or f"MQTT {self._address}")
+        super().__init__(settings.name or f"mqtt {self._address}")
         self._settings = settings
         self._password = _password(settings)
         self._clock = clock or SystemClock()
@@ -323,6 +323,9 @@ class MqttOutput(Output):
             message = {"event_type": str(event.kind), **event.to_dict()}
             self._publish(f"{self._settings.prefix}/event", json.dumps(message), retain=False)
 
+    def check_action(self, action: Action) -> None:
+        _message(action)
+
     def act(self, action: Action) -> None:
         """Publish what a scene asks for: `topic` and `payload`.
 
@@ -330,13 +333,8 @@ class MqttOutput(Output):
             OSError: as for `send`.
             UserError: the topic is missing or not valid.
         """
-        topic, payload = action.values.get("topic"), action.values.get("payload", "")
-        if not isinstance(topic, str) or not topic or _UNUSABLE_IN_TOPIC.search(topic):
-            raise UserError(
-                f"the scene {action.scene} has the topic {topic!r}; give one without # and +"
-            )
+        topic, text = _message(action)
         self._check()
-        text = payload if isinstance(payload, str) else json.dumps(payload, allow_nan=False)
         self._publish(topic, text, retain=False)
 
     def close(self) -> None:
@@ -427,6 +425,25 @@ class MqttOutput(Output):
     ) -> None:
         self.sent += 1
         self._taken += 1
+
+
+def _message(action: Action) -> tuple[str, str]:
+    """Return the topic and the payload of a scene's message.
+
+    Raises:
+        UserError: the topic is missing or not valid, or there are other values.
+    """
+    topic, payload = action.values.get("topic"), action.values.get("payload", "")
+    if not isinstance(topic, str) or not topic or _UNUSABLE_IN_TOPIC.search(topic):
+        raise UserError(
+            f"the topic is {topic!r}; give one without # and +"
+        )
+    if others := action.values.keys() - {"topic", "payload"}:
+        raise UserError(
+            f"there is {', '.join(sorted(others))}; a message of MQTT has "
+            "topic and payload"
+        )
+    return topic, payload if isinstance(payload, str) else json.dumps(payload, allow_nan=False)
 
 
 def _values(frame: Frame) -> dict[str, object]:

@@ -151,24 +151,11 @@ class OscOutput(Output):
             argument = event.strength if event.mood is None else event.mood
             self._send_message(f"{self._prefix}/event/{event.kind}", [argument])
 
-    def act(self, action: Action) -> None:
-        """Send a message of a scene.
+    def check_action(self, action: Action) -> None:
+        _message(action)
 
-        Raises:
-            UserError: its values are no message.
-        """
-        address, args = action.values.get("address"), action.values.get("args", [])
-        try:
-            if not isinstance(address, str) or not isinstance(args, list | tuple):
-                raise UserError("it needs an address and a list args")
-            check_address(address, "address")
-            if action.values.keys() - {"address", "args"}:
-                raise UserError(f"it has more than address and args: {', '.join(action.values)}")
-            if not all(_can_be_sent(each) for each in args):
-                raise UserError(f"args is {args!r}; it may have numbers, texts, true and false")
-        except UserError as error:
-            raise UserError(f"the scene {action.scene} sends no OSC message: {error}") from error
-        self._send_message(address, list(args))
+    def act(self, action: Action) -> None:
+        self._send_message(*_message(action))
 
     def close(self) -> None:
         self._udp.close()
@@ -192,6 +179,7 @@ class OscOutput(Output):
         self._udp.send(datagram)
         self.sent += 1
         self.answer = self._udp.answer
+        self.failing = self.answer != ""
 
 
 class _Packet:
@@ -220,6 +208,26 @@ class _Packet:
         for place, value in zip(self.places, floats, strict=True):
             _FLOAT.pack_into(self._bytes, place, value)
         return self._bytes
+
+
+def _message(action: Action) -> tuple[str, list[str | float | bool]]:
+    """Return the address and the arguments of a scene's message.
+
+    Raises:
+        UserError: its values are no message.
+    """
+    address, args = action.values.get("address"), action.values.get("args", [])
+    try:
+        if not isinstance(address, str) or not isinstance(args, list | tuple):
+            raise UserError("it needs an address and a list args")
+        check_address(address, "address")
+        if action.values.keys() - {"address", "args"}:
+            raise UserError(f"it has more than address and args: {', '.join(action.values)}")
+        if not all(_can_be_sent(each) for each in args):
+            raise UserError(f"args is {args!r}; it may have numbers, texts, true and false")
+    except UserError as error:
+        raise UserError(f"this is no OSC message: {error}") from error
+    return address, list(args)
 
 
 def _can_be_sent(value: object) -> bool:

@@ -190,15 +190,17 @@ class Output(ABC):
         pulses: whether it uses onsets, beats or the tempo, which cost time to find.
         sent: messages sent so far; each output counts its own.
         answer: what the receiver answered last; "" where the protocol has no answer.
+        failing: whether `answer` tells of a trouble that needs no new connection.
     """
 
     kind: ClassVar[str]
-    pulses: ClassVar[bool] = True
+    pulses: bool = True
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.sent = 0
         self.answer = ""
+        self.failing = False
 
     def open(self) -> None:  # noqa: B027 - many outputs have no connection
         """Connect to the receiver."""
@@ -210,13 +212,21 @@ class Output(ABC):
     def send_event(self, event: Event | Pulse) -> None:  # noqa: B027 - not all know events
         """Send a change of the music, an onset or a beat."""
 
+    def check_action(self, action: Action) -> None:
+        """Check what a scene rule asks for, before the show. Called from any thread.
+
+        Raises:
+            UserError: this output cannot do it.
+        """
+        raise UserError(f"the output {self.name} has no actions for scenes")
+
     def act(self, action: Action) -> None:
         """Do what a scene rule asks for.
 
         Raises:
-            UserError: this kind of output has no actions.
+            UserError: as for `check_action`.
         """
-        raise UserError(f"the output {self.name} has no actions for scenes")
+        self.check_action(action)
 
     def close(self) -> None:  # noqa: B027 - many outputs hold nothing
         """Disconnect; safe to call twice, and without `open`."""

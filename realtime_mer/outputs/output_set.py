@@ -31,6 +31,20 @@ class _Running:
     thread: OutputThread
 
 
+def outputs_named(name: str, outputs: Sequence[Output]) -> list[Output]:
+    """Return the output of a name, or all outputs of a kind.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = [output for output in outputs if output.name == name]
+    found = found or [output for output in outputs if output.kind == name]
+    if not found:
+        names = ", ".join(output.name for output in outputs) or "none"
+        raise UserError(f"there is no output {name}; there are: {names}")
+    return found
+
+
 class OutputSet(Closable):
     """Starts the outputs of a session and tells how they do. Callable from any thread.
 
@@ -114,14 +128,18 @@ class OutputSet(Closable):
         Raises:
             UserError: there is no output of this name or kind.
         """
-        threads = [running.thread for running in self._running]
-        meant = [thread for thread in threads if thread.output.name == name]
-        meant = meant or [thread for thread in threads if thread.output.kind == name]
-        if not meant:
-            names = ", ".join(thread.output.name for thread in threads) or "none"
-            raise UserError(f"there is no output {name}; there are: {names}")
-        for thread in meant:
-            thread.act(action)
+        by_output = {running.thread.output: running.thread for running in self._running}
+        for output in outputs_named(name, list(by_output)):
+            by_output[output].act(action)
+
+    def check(self, name: str, action: Action) -> None:
+        """Check whether outputs can do what a scene rule asks for; arguments as for `act`.
+
+        Raises:
+            UserError: there is no output of this name or kind, or it cannot do that.
+        """
+        for output in outputs_named(name, [running.thread.output for running in self._running]):
+            output.check_action(action)
 
     def close(self) -> None:
         """Send what was published and stop all outputs, within two seconds; safe to call twice.

@@ -75,7 +75,7 @@ class OutputThread(Closable):
         health = Health.OK if self._is_open else Health.STARTING
         if busy_since is not None and self._clock.monotonic() - busy_since > HANG_S:
             health, answer = Health.FAILING, f"has not taken anything for {HANG_S:.0f} s"
-        elif self._failure:
+        elif self._failure or output.failing:
             health = Health.FAILING
         elif self.shaper.muted:
             health = Health.MUTED
@@ -194,7 +194,7 @@ class OutputThread(Closable):
             self.output.act(action)
         except UserError as error:  # of the scene, not of the receiver
             self._dropped += 1
-            logger.warning("%s", error)
+            logger.warning("scene %s: %s", action.scene, error)
 
     def _connect(self) -> None:
         self._busy_since = self._clock.monotonic()

@@ -31,7 +31,7 @@ class Kind:
 KINDS = {
     "osc": Kind("osc", "Osc"),
     "midi": Kind("midi", "Midi", "midi"),
-    "artnet": Kind("artnet", "Artnet", "dmx"),
+    "artnet": Kind("artnet", "Artnet"),
     "sacn": Kind("sacn", "Sacn", "dmx"),
     "wled": Kind("wled", "Wled"),
     "mqtt": Kind("mqtt", "Mqtt", "mqtt"),
@@ -94,10 +94,3 @@ def make_output(settings: OutputSettings) -> Output:
         module = importlib.import_module(f"realtime_mer.outputs.{found.module}")
         output: Output = getattr(module, f"{found.prefix}Output")(settings)
     return output
-
-
-def has_actions(kind: str) -> bool:
-    """Return whether outputs of a kind, which runs here, do something for scenes."""
-    found = KINDS[kind]
-    module = importlib.import_module(f"realtime_mer.outputs.{found.module}")
-    return getattr(module, f"{found.prefix}Output").act is not Output.act

@@ -151,7 +151,7 @@ class WebhookOutput(Output):
         self._clock = clock or SystemClock()
         self._retry = Retry(self._clock)
         self._retry_at = 0.0
-        self._fails = False
+        self.failing = False
         self._waiting: deque[_Delivery] = deque()
 
     def send(self, frame: Frame) -> None:
@@ -172,16 +172,16 @@ class WebhookOutput(Output):
             delivery_id = str(uuid.uuid4())
             self._post({"id": delivery_id, **event.to_dict()}, delivery_id)
 
+    def check_action(self, action: Action) -> None:
+        _message(action)
+
     def act(self, action: Action) -> None:
         """Post what a scene asks for: the object `json`.
 
         Raises:
             UserError: as for `send`, or there is no such object.
         """
-        message = action.values.get("json")
-        if not isinstance(message, dict):
-            raise UserError(f"the scene {action.scene} has no object json to post; give one")
-        self._post(message, str(uuid.uuid4()))
+        self._post(_message(action), str(uuid.uuid4()))
 
     def _post(self, message: dict[str, object], delivery_id: str) -> None:
         if len(self._waiting) == QUEUE_DELIVERIES:
@@ -205,13 +205,13 @@ class WebhookOutput(Output):
                 raise
             self._waiting.popleft()
             self.sent += 1
-            self._fails = False
+            self.failing = False
             self._retry.back()
             self.answer = f"{self._host} answers {status}{self._losses()}"
 
     def _failed(self, error: _TryAgainError) -> None:
-        if not self._fails:
-            self._fails = True
+        if not self.failing:
+            self.failing = True
             self._retry.lost(str(error))
         pause_s = self._retry.next_pause_s(error.pause_s)
         self._retry_at = self._clock.monotonic() + pause_s
@@ -263,6 +263,18 @@ class WebhookOutput(Output):
         if isinstance(reason, OSError) and reason.strerror:
             return _TryAgainError(f"cannot be reached: {reason.strerror}")
         return _TryAgainError("gives no valid answer")
+
+
+def _message(action: Action) -> dict[str, object]:
+    """Return the object that a scene posts.
+
+    Raises:
+        UserError: there is none, or there are other values.
+    """
+    message = action.values.get("json")
+    if not isinstance(message, dict) or len(action.values) > 1:
+        raise UserError("a webhook takes one object json to post, and nothing else")
+    return message
 
 
 def _headers(variables: dict[str, str]) -> dict[str, str]:

@@ -79,6 +79,7 @@ class WledOutput(Output):
                 self._udp.send(bytes((DNRGB, timeout_s)) + start.to_bytes(2, "big") + count * color)
         self.sent += 1
         self.answer = self._udp.answer
+        self.failing = self.answer != ""
 
     def close(self) -> None:
         self._udp.close()

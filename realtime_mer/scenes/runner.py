@@ -16,7 +16,6 @@ from realtime_mer.live.hub import Hub
 from realtime_mer.live.show import ControlCommand, SceneStatus, Show
 from realtime_mer.live.tempo_clock import TempoClock
 from realtime_mer.outputs.output import Action
-from realtime_mer.outputs.registry import has_actions
 from realtime_mer.scenes.rules import SceneChange, SceneRules
 from realtime_mer.scenes.settings import ActionKey, OutputAction, SceneSettings
 
@@ -39,6 +38,7 @@ class SceneRunner(Closable):
         hub: of the session.
         scenes: their settings.
         act: lets an output act, by its name or kind (`OutputSet.act`).
+        check: raises UserError if that is not possible (`OutputSet.check`).
         show: gets the controls of scenes, and starts scenes by hand through this object.
         clocks: that of the music's beats ("beat") and that of Ableton Link ("link"), as far as
             scenes need them (`clocks_needed`); without its clock a scene starts at once.
@@ -46,7 +46,7 @@ class SceneRunner(Closable):
 
     Raises:
         UserError: two scenes have the same name, or a scene names an output that is not there
-            or has no actions.
+            or cannot do what the scene asks for.
     """
 
     def __init__(
@@ -55,12 +55,14 @@ class SceneRunner(Closable):
         scenes: Sequence[SceneSettings],
         *,
         act: Act,
+        check: Act,
         show: Show,
         clocks: Mapping[str, TempoClock] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._hub = hub
         self._act = act
+        self._check = check
         self._show = show
         self._clock = clock or SystemClock()
         self._clocks = clocks or {}
@@ -122,12 +124,21 @@ class SceneRunner(Closable):
 
     def _checked(self, scenes: Sequence[SceneSettings]) -> SceneRules:
         """Return the rules of scenes whose outputs exist."""
-        kinds = {status.name: status.kind for status in self._show.statuses()}
+        names = [status.name for status in self._show.statuses()]
         for scene in scenes:
             for key in KEYS:
                 for action in scene.actions(key):
-                    if problem := _problem(action, kinds):
-                        raise UserError(f"{key} of the scene {scene.name}: {problem}")
+                    output = action.output
+                    try:
+                        if isinstance(action, OutputAction):
+                            self._check(output, Action(scene.name, dict(action.values)))
+                        elif output and output not in names:
+                            raise UserError(
+                                f"there is no output {output}; there are: "
+                                f"{', '.join(names) or 'none'}"
+                            )
+                    except UserError as error:
+                        raise UserError(f"{key} of the scene {scene.name}: {error}") from error
         return SceneRules(scenes)
 
     def _run(self) -> None:
@@ -202,23 +213,3 @@ class SceneRunner(Closable):
                     self._act(action.output, Action(scene.name, dict(action.values)))
             except UserError as error:  # an output was removed meanwhile
                 logger.warning("scene %s: %s", scene.name, error)
-
-
-def _problem(action: OutputAction | ControlCommand, kinds: Mapping[str, str]) -> str:
-    """Return why an action is not possible; "" if it is.
-
-    Args:
-        action: what a scene does.
-        kinds: the kind of each output by its name.
-    """
-    output = action.output
-    is_control = isinstance(action, ControlCommand)
-    if is_control and not output:
-        return ""
-    # An action may also name a kind, for all outputs of it.
-    kind = kinds.get(output, output if not is_control and output in kinds.values() else "")
-    if not kind:
-        return f"there is no output {output}; there are: {', '.join(kinds) or 'none'}"
-    if not is_control and not has_actions(kind):
-        return f"the output {output} has no actions for scenes"
-    return ""

@@ -204,13 +204,13 @@ def test_actions_of_scenes() -> None:
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({}, "^the scene storm sets nothing; MIDI takes"),
-        ({"velocity": 3}, "^the scene storm sets velocity; MIDI takes note"),
-        ({"control": 3}, "^the scene storm sets control; MIDI takes"),
-        ({"note": 128}, "^the scene storm sets note to 128; MIDI takes whole numbers"),
-        ({"note": "C3"}, "^the scene storm sets note to C3"),
-        ({"control": 1, "value": 0.5}, "^the scene storm sets value to 0.5"),
-        ({"program": True}, "^the scene storm sets program to True"),
+        ({}, "^this sets nothing; MIDI takes"),
+        ({"velocity": 3}, "^this sets velocity; MIDI takes note"),
+        ({"control": 3}, "^this sets control; MIDI takes"),
+        ({"note": 128}, "^note is 128; MIDI takes whole numbers"),
+        ({"note": "C3"}, "^note is C3"),
+        ({"control": 1, "value": 0.5}, "^value is 0.5"),
+        ({"program": True}, "^program is True"),
     ],
 )
 def test_wrong_actions_are_refused(values: dict[str, object], says: str) -> None:

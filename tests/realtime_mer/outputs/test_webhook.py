@@ -137,7 +137,7 @@ def test_scenes_post_what_they_say(receiver: Receiver) -> None:
     ((_, headers, body),) = receiver.requests
     assert body == {"content": "It is loud"}
     assert headers["webhook-id"]
-    with pytest.raises(UserError, match=r"^the scene loud has no object json"):
+    with pytest.raises(UserError, match=r"^a webhook takes one object json"):
         output.act(Action("loud", {"content": "It is loud"}))
 
 
