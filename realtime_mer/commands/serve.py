@@ -170,10 +170,13 @@ class _ServeRun:
         runner: LiveRunner | None,
         backend_line: str,
     ) -> None:
+        from realtime_mer.commands.show import writes_standard_output
+
         self._args = args
         self._backend_line = backend_line
         self._server = server
         self._runner = runner
+        self._stdout_taken = writes_standard_output(args.configuration)
         self._status_shown = False
         self._last_message = ""
         self._stop = asyncio.Event()
@@ -204,21 +207,27 @@ class _ServeRun:
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._item_arrived.set)
 
+    def _say(self, line: str) -> None:
+        if self._stdout_taken:
+            print(line, file=sys.stderr)
+        else:
+            _print_if_possible(line)
+
     def _print_start(self) -> None:
-        _print_if_possible(f"realtime-mer is at {self._server.url}")
+        self._say(f"realtime-mer is at {self._server.url}")
         for url in self._server.network_urls:
-            _print_if_possible(f"other devices find it at {url}")
+            self._say(f"other devices find it at {url}")
         tls = self._server.config.tls
         for line in () if tls is None else tls.loaded.warnings:
             print(line, file=sys.stderr)
         if tls is not None and tls.self_signed and not self._args.quiet:
-            _print_if_possible(
+            self._say(
                 "browsers warn of the certificate; before you accept it, compare its SHA-256:\n  "
                 f"{tls.loaded.fingerprint}"
             )
         self._print_access()
         if not self._args.quiet:
-            _print_if_possible(f"input: {self._input()}   (Ctrl-C ends)")
+            self._say(f"input: {self._input()}   (Ctrl-C ends)")
             print(self._backend_line, file=sys.stderr)
             if self._args.configuration.file is not None:
                 title = printable(self._args.configuration.title)
@@ -241,7 +250,7 @@ class _ServeRun:
             if warning is not None:
                 print(warning, file=sys.stderr)
             return
-        _print_if_possible(f"a token is needed; the tokens are in {tokens.origin}")
+        self._say(f"a token is needed; the tokens are in {tokens.origin}")
         # Elsewhere the output may be a log, which others may read.
         if sys.stdout.isatty():
             self._server.on_link_used(self._replace_link)
@@ -250,9 +259,9 @@ class _ServeRun:
     def _print_link(self) -> None:
         server = self._server
         link = server.link(LINK_ROLE, self._outer_url())
-        _print_if_possible(f"this link opens the page once, to watch and to send sound:\n{link}")
+        self._say(f"this link opens the page once, to watch and to send sound:\n{link}")
         if not self._args.quiet and (code := qr_code(link)) is not None:
-            _print_if_possible(code)
+            self._say(code)
 
     def _outer_url(self) -> str:
         """Return the address of the page for other devices."""

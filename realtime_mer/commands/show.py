@@ -82,6 +82,8 @@ class _Follower:
         """
         old = self._now
         told = []
+        if writes_standard_output(new) != writes_standard_output(old):
+            raise UserError("[[jsonl]] is added or removed, which needs a restart")
         if new.outputs != old.outputs:
             self._outputs.replace(new.outputs)
             names = [status.name for status in self._show.statuses()]

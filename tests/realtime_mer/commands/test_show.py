@@ -102,6 +102,8 @@ def test_a_running_show_follows_the_file() -> None:
             assert len(show.statuses()) == 2
             show.start_scene("one")
             second.wait_for("/x")
+            file.write_text("[[jsonl]]")
+            assert "[[jsonl]] is added or removed, which needs a restart" in notice()[1]
             file.write_text("")
             assert notice()[1].endswith("the outputs are none; the scenes are none")
             assert show.statuses() == []
@@ -168,6 +170,18 @@ def test_serve_follows_the_file_and_its_outputs_its_input() -> None:
         r"realtime-mer.toml has changed: the outputs are .*; \[server\] port needs a restart",
         errors,
     )
+
+
+def test_serve_leaves_standard_output_to_json_lines() -> None:
+    Path("realtime-mer.toml").write_text("[[jsonl]]")
+    options = ["--input", "demo", "--exit-at-end", "--speed", "90", "--port", "0"]
+    run = subprocess.run(
+        [*COMMAND, "serve", *options], capture_output=True, text=True, timeout=TIMEOUT_S
+    )
+    assert run.returncode == 0, run.stderr
+    types = {json.loads(line)["type"] for line in run.stdout.splitlines()}
+    assert "values" in types
+    assert "realtime-mer is at http" in run.stderr
 
 
 def test_serve_without_an_input_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
