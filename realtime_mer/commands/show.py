@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from realtime_mer.closable import Closable
 from realtime_mer.configuration.configuration import Configuration, control_class
 from realtime_mer.configuration.watch import ConfigurationWatch
 from realtime_mer.errors import UserError
 from realtime_mer.live.show import Show
 from realtime_mer.outputs.output_set import OutputSet
-from realtime_mer.outputs.registry import kind_of
+from realtime_mer.outputs.registry import kind_of, needing
 from realtime_mer.scenes.runner import SceneRunner
+from realtime_mer.scenes.settings import clocks_needed
 
 if TYPE_CHECKING:
-    from realtime_mer.closable import Closable
     from realtime_mer.live.hub import Hub
+    from realtime_mer.live.link_clock import LinkClock
+    from realtime_mer.live.tempo_clock import BeatClock
+    from realtime_mer.scenes.settings import SceneSettings
 
 
 @contextmanager
@@ -37,8 +41,8 @@ def running_show(hub: Hub, configuration: Configuration, *, hop_s: float) -> Ite
     with ExitStack() as stack:
         outputs = OutputSet(hub, configuration.outputs, hop_s=hop_s, show=show)
         stack.enter_context(outputs)
-        scenes = SceneRunner(hub, configuration.scenes, act=outputs.act, show=show)
-        stack.enter_context(scenes)
+        scenes = stack.enter_context(_Scenes(hub, outputs, show))
+        scenes.change(configuration.scenes)
         for name in configuration.controls:
             stack.enter_context(_control(name, show, configuration))
         if configuration.file is not None:
@@ -63,11 +67,56 @@ def _control(name: str, show: Show, configuration: Configuration) -> Closable:
     return MidiControl(show, configuration.controls[name])
 
 
+class _Scenes(Closable):
+    """The scenes of a running show, and the clocks that they wait for."""
+
+    def __init__(self, hub: Hub, outputs: OutputSet, show: Show) -> None:
+        self._hub = hub
+        # Beats cost time, so there is no clock that no scene waits for.
+        self._clocks: dict[str, BeatClock | LinkClock] = {}
+        self._runner = SceneRunner(hub, (), act=outputs.act, check=outputs.check, show=show)
+
+    def change(self, scenes: Sequence[SceneSettings]) -> None:
+        """Go on with these scenes; one that is active and still exists stays.
+
+        Raises:
+            UserError: they cannot be used here; nothing has changed.
+        """
+        before = self._clocks
+        with ExitStack() as new:
+            clocks: dict[str, BeatClock | LinkClock] = {}
+            for kind in clocks_needed(scenes):
+                clocks[kind] = before.get(kind) or _clock(kind, self._hub)
+                if kind not in before:
+                    new.callback(clocks[kind].close)
+            self._runner.replace(scenes, clocks)
+            new.pop_all()
+        self._clocks = clocks
+        for kind in before.keys() - clocks.keys():
+            before[kind].close()
+
+    def close(self) -> None:
+        """Stop all scenes; safe to call twice."""
+        self._runner.close()
+        for clock in self._clocks.values():
+            clock.close()
+
+
+def _clock(kind: str, hub: Hub) -> BeatClock | LinkClock:
+    if kind == "beat":
+        from realtime_mer.live.tempo_clock import BeatClock
+
+        return BeatClock(hub)
+    with needing('a scene with quantise = "link"', "link"):
+        from realtime_mer.live.link_clock import LinkClock
+    return LinkClock()
+
+
 class _Follower:
     """Lets the outputs and scenes of a running show follow the configuration."""
 
     def __init__(
-        self, show: Show, outputs: OutputSet, scenes: SceneRunner, configuration: Configuration
+        self, show: Show, outputs: OutputSet, scenes: _Scenes, configuration: Configuration
     ) -> None:
         self._show = show
         self._outputs = outputs
@@ -90,7 +139,7 @@ class _Follower:
             told.append(f"the outputs are {', '.join(names) or 'none'}")
         if new.scenes != old.scenes or new.outputs != old.outputs:
             try:
-                self._scenes.replace(new.scenes)  # they name outputs
+                self._scenes.change(new.scenes)  # they name outputs
             except UserError:
                 self._outputs.replace(old.outputs)
                 raise

@@ -184,7 +184,7 @@ class Patch:
         self._held = self.held(action)
 
     def held(self, action: Action) -> _Held:
-        """Return what is held after a scene sets something, instead of the music, until another scene does something.
+        """Return what a scene holds instead of the music, until another scene does something.
 
         Values: {"fixture": name, "color": [red, green, blue], "dimmer": x} with numbers from 0 to 1
         (one of the two is enough); {"universe": u, "channels": {"12": 255}} with bytes;
@@ -213,10 +213,7 @@ class Patch:
     def _hold_fixture(self, held: _Held, action: Action) -> None:
         name, color = action.values["fixture"], action.values.get("color")
         if not isinstance(name, str) or name not in self._fixtures:
-            raise UserError(
-                f"there is no fixture {name}; there are: "
-                f"{', '.join(self._fixtures)}"
-            )
+            raise UserError(f"there is no fixture {name}; there are: {', '.join(self._fixtures)}")
         dimmer = action.values.get("dimmer")
         if dimmer is not None:
             held.dimmers[name] = _unit(dimmer, "dimmer")
@@ -235,7 +232,7 @@ class Patch:
                 f"{', '.join(map(str, self._universes))}"
             )
         if not isinstance(channels, Mapping):
-            raise UserError(f"channels must be like {{ 12 = 255 }}")
+            raise UserError("channels must be like { 12 = 255 }")
         for channel, value in channels.items():
             number = int(channel) if re.fullmatch("[0-9]{1,3}", str(channel)) else 0
             if not (1 <= number <= UNIVERSE_CHANNELS and _is_byte(value)):

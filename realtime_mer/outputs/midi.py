@@ -198,10 +198,7 @@ def _message(action: Action) -> tuple[str, dict[str, int]]:
     values: dict[str, int] = {}
     for name, value in action.values.items():
         if not is_data_byte(value):
-            raise UserError(
-                f"{name} is {value}; MIDI takes whole numbers "
-                "from 0 to 127"
-            )
+            raise UserError(f"{name} is {value}; MIDI takes whole numbers from 0 to 127")
         values[name] = value
     if "note" in values and values.keys() <= {"note", "velocity"}:
         return "note", {"velocity": VELOCITY, **values}

@@ -435,13 +435,10 @@ def _message(action: Action) -> tuple[str, str]:
     """
     topic, payload = action.values.get("topic"), action.values.get("payload", "")
     if not isinstance(topic, str) or not topic or _UNUSABLE_IN_TOPIC.search(topic):
-        raise UserError(
-            f"the topic is {topic!r}; give one without # and +"
-        )
+        raise UserError(f"the topic is {topic!r}; give one without # and +")
     if others := action.values.keys() - {"topic", "payload"}:
         raise UserError(
-            f"there is {', '.join(sorted(others))}; a message of MQTT has "
-            "topic and payload"
+            f"there is {', '.join(sorted(others))}; a message of MQTT has topic and payload"
         )
     return topic, payload if isinstance(payload, str) else json.dumps(payload, allow_nan=False)
 

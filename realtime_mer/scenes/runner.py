@@ -102,13 +102,21 @@ class SceneRunner(Closable):
         self._by_hand.append(name)
         self._subscription.poke()
 
-    def replace(self, scenes: Sequence[SceneSettings]) -> None:
+    def replace(
+        self, scenes: Sequence[SceneSettings], clocks: Mapping[str, TempoClock] | None = None
+    ) -> None:
         """Go on with other scenes; one that is active and still exists stays.
+
+        Args:
+            scenes: their settings.
+            clocks: that they need; None for those as before.
 
         Raises:
             UserError: as for the constructor; then nothing changes.
         """
         rules = self._checked(scenes)
+        if clocks is not None:
+            self._clocks = clocks
         with self._lock:
             rules.continue_from(self._rules)
             self._rules = rules

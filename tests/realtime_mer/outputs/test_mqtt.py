@@ -453,7 +453,7 @@ def test_home_assistant_gets_the_fields_that_it_documents(broker: Broker) -> Non
     ],
 )
 def test_addresses_of_brokers(broker: str, shown: str) -> None:
-    assert MqttOutput(MqttSettings(broker=broker)).name == f"MQTT {shown}"
+    assert MqttOutput(MqttSettings(broker=broker)).name == f"mqtt {shown}"
 
 
 @pytest.mark.parametrize(

@@ -197,9 +197,10 @@ def test_an_output_of_a_show_tells_that_nobody_listens_and_goes_on() -> None:
         hub.publish(ESTIMATE)
         answer = f"nobody listens at 127.0.0.1:{port}"
         wait_for(lambda: show.statuses()[0].answer == answer, "the refusal")
+        assert show.statuses()[0].health is Health.FAILING
         with osc_server(port) as server:
             server.wait_for("/mer/state", "settling")
-        assert show.statuses()[0].health is Health.OK
+            wait_for(lambda: show.statuses()[0].health is Health.OK, "the output to be well")
         assert show.statuses()[0].dropped == 0
 
 

@@ -32,6 +32,14 @@ class Metronome:
         return -now_s % beats if self.runs else None
 
 
+def check(output: str, action: Action) -> None:
+    """Know the output `lights`, of the kind `osc`, and `lines`, which has no actions."""
+    if output not in ("lights", "osc", "lines"):
+        raise UserError(f"there is no output {output}; there are: lights, lines")
+    if output == "lines":
+        raise UserError("the output lines has no actions for scenes")
+
+
 class Stage:
     """A session with scenes, and what they let the outputs do."""
 
@@ -47,6 +55,7 @@ class Stage:
             self.hub,
             scenes,
             act=lambda output, action: self.acts.append((output, action)),
+            check=check,
             show=self.show,
             clocks=self.metronomes,
             clock=self.clock,
@@ -129,7 +138,13 @@ def test_the_beats_of_the_music() -> None:
     with (
         BeatClock(hub, clock=clock) as beats,
         SceneRunner(
-            hub, [storm], act=lambda *_: None, show=show, clocks={"beat": beats}, clock=clock
+            hub,
+            [storm],
+            act=lambda *_: None,
+            check=check,
+            show=show,
+            clocks={"beat": beats},
+            clock=clock,
         ) as runner,
     ):
         for beat in range(4):
@@ -223,7 +238,7 @@ def test_an_output_that_was_removed_ends_nothing(caplog: pytest.LogCaptureFixtur
     hub, show = Hub(), Show()
     show.statuses = lambda: [LIGHTS]
     storm = replace(STORM, at_end=())
-    with SceneRunner(hub, [storm], act=act, show=show):
+    with SceneRunner(hub, [storm], act=act, check=check, show=show):
         estimate: Estimate = replace(ESTIMATE, mood="tense")
         hub.publish(estimate)
         wait_for(lambda: show.state("lights").override == {"dimmer": 1.0}, "the next action")
