@@ -624,6 +624,45 @@ def beats(result: Result) -> str:
     )
 
 
+def change_events(result: Result) -> str:
+    """Return the changes that the detector finds, beside those of the baselines."""
+    methods: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in result["rows"]:
+        methods.setdefault((row["source"], row["kind"]), {})[row["method"]] = row
+    rows = []
+    for (source, kind), found in methods.items():
+        own = found["detector"]
+        delay = own["delay_s"]
+        rows.append(
+            [
+                source, kind, str(own["changes"]), *_precision_recall(own),
+                f"{own['false_per_hour']:.0f}",
+                f"{delay['median']:.1f} s ({delay['p90']:.1f})" if delay else "",
+                " / ".join(_precision_recall(found["level"])) if "level" in found else "",
+                " / ".join(_precision_recall(found["random"])) if "random" in found else "",
+            ]
+        )  # fmt: skip
+    trained = [c["name"] for c in result["collections"] if c["model_was_trained_on_these_songs"]]
+    hours = {row["source"]: row["hours"] for row in result["rows"] if row["method"] == "detector"}
+    note = (
+        f"A change is found where an event tells a time within {result['tolerance_s']:g} s of it; "
+        "for the mood words of the demo, where the word begins within its passage. false: other "
+        "events in an hour of such streams; late: from the change until it is known, median (90 "
+        "%). Level: the same from a level meter with a threshold; random: as many events as the "
+        "detector's at random times; each precision / recall. Hours: "
+        + "; ".join(f"{name} {value:.2f}" for name, value in hours.items())
+        + "."
+    )
+    if trained:
+        note += f" The model was trained on songs of {', '.join(trained)}."
+    titles = "changes of | kind | number | precision | recall | false | late | level | random"
+    return f"{table(titles, rows)}\n\n{paragraph(note)}"
+
+
+def _precision_recall(row: dict[str, Any]) -> list[str]:
+    return ["" if row[key] is None else f"{row[key]:.0%}" for key in ("precision", "recall")]
+
+
 def measured(result: Result) -> str:
     """Return model, data, seed and machine of a result, as a paragraph."""
     first = result[0] if isinstance(result, list) else result
@@ -738,6 +777,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "by duration": ("accuracy", by_duration),
     "genres": ("accuracy", genres),
     "campaigns": ("accuracy", campaigns),
+    "change events": ("events", change_events),
     "baselines": ("baselines", baselines),
     "robustness": ("robustness", robustness),
     "robustness short": ("robustness", robustness_short),

@@ -19,6 +19,7 @@ python benchmarks/studies/baselines.py --data DIR
 python benchmarks/studies/robustness.py --data DIR
 python benchmarks/studies/lag.py --data DIR
 python benchmarks/studies/step_response.py --data DIR
+python benchmarks/studies/events.py --data deam=DIR --data 4q=DIR --data vgmidi=DIR
 python benchmarks/studies/across_collections.py --data deam=DIR --data 4q=DIR ...
 python benchmarks/studies/parts.py --checkpoint FILE
 python benchmarks/studies/generality.py --pmemo DIR --emotify DIR --vgmidi DIR
@@ -214,6 +215,19 @@ SECTIONS = (
         "in the other direction, are not counted.",
         (("", "step response"),),
         (("step_response", "Median of the estimates after the change, for four windows"),),
+    ),
+    Section(
+        "Change events", "events",
+        "python benchmarks/studies/events.py --data deam=DIR --data 4q=DIR --data vgmidi=DIR",
+        "Songs that the detector's constants were not chosen on, by the name of the artist or "
+        "game; two estimates per second. Joined: six clips of ten seconds (DEAM's test songs, each "
+        "twice) or four of 24 s (4Q) of different songs, one after the other. Each join is a "
+        "section. It is a rise or a drop where the mean labels of arousal differ by more than 0.3, "
+        "or its signs do; joins that differ by 0.1 to 0.3, and songs of one sign, count neither "
+        "way. Curves: pieces up to three minutes long; a change is where the mean label of five "
+        "seconds differs most, by 0.1 or more, from that of the five before. Gaps: clips with 3 to "
+        "8 s of silence, or 10 s of steady noise, between them.",
+        (("", "change events"),),
     ),
     Section(
         "Several collections", "collections",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from realtime_mer.audio.microphone import InputDevice
     from realtime_mer.audio.source import Input, SourceLost
     from realtime_mer.client import Connection, connect
+    from realtime_mer.core.events import Event, EventKind
     from realtime_mer.core.types import Estimate, FastValues, Latency, ScaledValues, State
     from realtime_mer.errors import BadSamplesError, EngineError, UserError
     from realtime_mer.live.hub import Notice
@@ -39,6 +40,8 @@ __all__ = [
     "DamagedFileError",
     "EngineError",
     "Estimate",
+    "Event",
+    "EventKind",
     "FastValues",
     "Input",
     "InputDevice",
@@ -66,6 +69,8 @@ _MODULES = {
     "DamagedFileError": "realtime_mer.analysis",
     "EngineError": "realtime_mer.errors",
     "Estimate": "realtime_mer.core.types",
+    "Event": "realtime_mer.core.events",
+    "EventKind": "realtime_mer.core.events",
     "FastValues": "realtime_mer.core.types",
     "Latency": "realtime_mer.core.types",
     "Notice": "realtime_mer.live.hub",

@@ -11,6 +11,7 @@ import numpy as np
 from mer_engine import Engine, Inference
 from numpy.typing import NDArray
 
+from realtime_mer.core.events import Event, EventKind
 from realtime_mer.core.types import Estimate, FastValues, Latency, ScaledValues, State
 
 ESTIMATE = Estimate(
@@ -36,7 +37,9 @@ SCALED_ESTIMATE = replace(
         scaled=ScaledValues(2 / 3, -0.5, 0.0, 1.0, -1.0, 0.25),
     ),
     scaled=ScaledValues(0.25, -1.0, -0.2, 0.6, -1.0, -0.6),
+    novelty=0.0213,
 )  # fmt: skip
+EVENT = Event(EventKind.MOOD_ENTER, 4.0, 4.0, "2026-01-02T03:04:05.000Z", 0.75, "still")
 
 
 class ManualClock:

@@ -25,10 +25,7 @@ from realtime_mer.outputs.fixtures import KINDS
 from realtime_mer.outputs.sacn import SacnSettings
 
 PAGE = (Path(__file__).parent.parent / "docs" / "stage" / "artnet-sacn.md").read_text("utf-8")
-BLOCKS = {
-    re.findall(r"^\[\[(\w+)", block, re.M)[0]: block
-    for block in re.findall(r"^```toml\n(.*?)^```", PAGE, re.M | re.S)
-}
+ARTNET, SACN, SCENE, SACN_FOR_QLC = re.findall(r"^```toml\n(.*?)^```", PAGE, re.M | re.S)
 ESTIMATE_NOW = replace(ESTIMATE, state=State.TRACKING)
 
 
@@ -41,9 +38,9 @@ def test_the_tables() -> None:
 
 def test_the_examples_of_art_net_and_scenes(tmp_path: Path) -> None:
     with UdpReceiver() as node:
-        text = BLOCKS["artnet"].replace("192.168.1.50", f"127.0.0.1:{node.port}")
+        text = ARTNET.replace("192.168.1.50", f"127.0.0.1:{node.port}")
         file = tmp_path / "realtime-mer.toml"
-        file.write_text(text + BLOCKS["scene"])
+        file.write_text(text + SCENE)
         hub = Hub()
         with running_show(hub, load(file), hop_s=1.0) as show:
 
@@ -63,23 +60,23 @@ def test_the_examples_of_art_net_and_scenes(tmp_path: Path) -> None:
             wait_for(lambda: not any(data()[:11]), "the blackout")
 
 
-def test_the_example_of_sacn(tmp_path: Path) -> None:
+@pytest.mark.parametrize("block", [SACN, SACN_FOR_QLC])
+def test_the_examples_of_sacn(block: str, tmp_path: Path) -> None:
     file = tmp_path / "realtime-mer.toml"
-    file.write_text(BLOCKS["sacn"])
+    file.write_text(block)
     (settings,) = load(file).outputs
     assert isinstance(settings, SacnSettings)
     assert settings.to == ""
+    (lamp,) = settings.fixtures
     with UdpReceiver() as receiver:
-        file.write_text(
-            BLOCKS["sacn"].replace(
-                'interface = "192.168.1.10"', f'to = "127.0.0.1:{receiver.port}"'
-            )
-        )
+        to = f'to = "127.0.0.1:{receiver.port}"'
+        file.write_text(re.sub(r"^interface = .*$", to, block, flags=re.M))
         hub = Hub()
         with running_show(hub, load(file), hop_s=1.0):
             hub.publish(ESTIMATE_NOW)
             packet = DataPacket.make_data_packet(tuple(receiver.receive()))
-    assert (packet.universe, packet.priority) == (settings.fixtures[0].universe, settings.priority)
-    assert packet.dmxData[9:11] == (255, 255)
-    assert any(packet.dmxData[11:15])
-    assert not any(packet.dmxData[:9] + packet.dmxData[15:])
+    assert (packet.universe, packet.priority) == (lamp.universe, settings.priority)
+    data = packet.dmxData
+    assert data[lamp.address - 1] == 255
+    assert any(data[lamp.address : lamp.last])
+    assert not any(data[: lamp.address - 1] + data[lamp.last :])

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from realtime_mer.live.hub import Item, Subscription
     from realtime_mer.live.runner import LiveRunner
+    from realtime_mer.live.show import Show
     from realtime_mer.outputs.recorder import Recorder
 
     Draw = Callable[[Sequence[Item]], None]
@@ -106,27 +107,27 @@ def run(args: argparse.Namespace) -> int:
             recorder = stack.enter_context(Recorder(runner.hub, path, hop_s=config.hop_s))
             if recorder.remark:
                 _announce(recorder.remark)
-        stack.enter_context(running_show(runner.hub, args.configuration, hop_s=config.hop_s))
+        show = stack.enter_context(running_show(runner.hub, args.configuration, hop_s=config.hop_s))
         _announce(backend_line)
         if args.configuration.file is not None:
             _announce(f"configuration: {args.configuration.title}")
         # Lines show every estimate; the display shows only the newest.
         use_display = args.format is None and not taken and sys.stdout.isatty()
         if use_display:
-            subscription, draw = _display(runner, stack)
+            subscription, draw = _display(runner, show, stack)
         else:
             subscription, draw = _lines(runner, args.format, only_notices=taken)
             stack.enter_context(scene_messages())
-        show = _Show(subscription, draw, recorder)
+        screen = _Screen(subscription, draw, recorder)
         try:
             stack.enter_context(runner)
-            reason = _follow(show, recorder, args.duration)
+            reason = _follow(screen, recorder, args.duration)
         except KeyboardInterrupt:
             reason = STOPPED
         runner.stop()
         if recorder is not None:
             recorder.close()  # before anything that may wait for the terminal
-        show(None)
+        screen(None)
     if recorder is not None:
         _announce(recorder.summary)
     if subscription.lost and not use_display:
@@ -137,14 +138,14 @@ def run(args: argparse.Namespace) -> int:
     if code != UserError.exit_code and reason != STOPPED:  # a notice has given the other reasons
         _announce(reason)
     incomplete = recorder is not None and recorder.missing > 0
-    return code or (UserError.exit_code if incomplete or show.failed else 0)
+    return code or (UserError.exit_code if incomplete or screen.failed else 0)
 
 
 def _announce(message: str) -> None:
     print(printable(message), file=sys.stderr)
 
 
-class _Show:
+class _Screen:
     """Draws what arrives. If standard output fails while a recording is made, that goes on.
 
     Attributes:
@@ -177,13 +178,13 @@ class _Show:
         return items
 
 
-def _follow(show: _Show, recorder: Recorder | None, duration_s: float | None) -> str:
+def _follow(screen: _Screen, recorder: Recorder | None, duration_s: float | None) -> str:
     """Show until the audio ends or the duration is reached; return why it ended."""
     from realtime_mer.core.types import Estimate
     from realtime_mer.live.hub import STOPPED, End
 
     while True:
-        for item in show(REFRESH_S):
+        for item in screen(REFRESH_S):
             if isinstance(item, End):
                 return item.reason
             if isinstance(item, Estimate) and duration_s is not None and item.t >= duration_s:
@@ -207,7 +208,7 @@ def _lines(
     return runner.hub.subscribe_bounded(capacity), draw
 
 
-def _display(runner: LiveRunner, stack: ExitStack) -> tuple[Subscription, Draw]:
+def _display(runner: LiveRunner, show: Show, stack: ExitStack) -> tuple[Subscription, Draw]:
     """Return a subscription to the newest estimate, and a function that displays it."""
     from rich.console import Console
     from rich.live import Live
@@ -215,6 +216,7 @@ def _display(runner: LiveRunner, stack: ExitStack) -> tuple[Subscription, Draw]:
     from realtime_mer.commands.scene_messages import scene_messages
     from realtime_mer.core.types import Estimate
     from realtime_mer.live.hub import Notice
+    from realtime_mer.live.show import outputs_text
     from realtime_mer.outputs.terminal import TerminalView
 
     info = runner.info
@@ -234,6 +236,7 @@ def _display(runner: LiveRunner, stack: ExitStack) -> tuple[Subscription, Draw]:
             elif isinstance(item, Notice):
                 view.show_notice(item.message, item.code)
         view.set_losses(runner.stats.loss_text())
+        view.set_outputs(outputs_text(show.statuses()))
         live.refresh()
 
     return runner.hub.subscribe_latest(), draw

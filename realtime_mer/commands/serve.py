@@ -96,15 +96,16 @@ def run(args: argparse.Namespace) -> int:
         engine, backend_line = chosen_engine(args)
         with contextlib.ExitStack() as stack:
             source = _open_source(args)
-            runner = None
+            runner = show = None
             if source is not None:
                 stack.enter_context(source)
                 runner = LiveRunner(source, engine, config=config, speed=args.speed)
-                show = running_show(runner.hub, args.configuration, hop_s=config.hop_s)
-                stack.enter_context(show)
+                show = stack.enter_context(
+                    running_show(runner.hub, args.configuration, hop_s=config.hop_s)
+                )
                 if not args.quiet:
                     stack.enter_context(scene_messages())
-            server = MerServer(engine, runner, config=server_config, pipeline=config)
+            server = MerServer(engine, runner, config=server_config, pipeline=config, show=show)
             asyncio.run(_ServeRun(args, server, runner, backend_line).run())
     except KeyboardInterrupt:
         # While the model was loading, before the signal handlers were set.
@@ -321,12 +322,16 @@ class _ServeRun:
     def _show_status(self) -> None:
         if not self._has_status() or self._runner is None:
             return
+        from realtime_mer.live.show import outputs_text
+
         latest = self._runner.hub.latest
         if latest is None:
             return
+        outputs = outputs_text(self._server.show.statuses())
         line = (
             f"{latest.state} {latest.mood or '–':7}  valence {latest.valence:+.2f}  "
             f"arousal {latest.arousal:+.2f}  {latest.level_db:3.0f} dB  "
+            f"{outputs}{'  ' * bool(outputs)}"
             f"viewers {self._server.viewers}  {self._runner.stats.loss_text()}"
         )
         # A longer line would go on in the next one, and stay there.

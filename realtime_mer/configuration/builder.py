@@ -15,6 +15,8 @@ from realtime_mer.configuration.lines import KeyPath
 from realtime_mer.errors import UserError
 
 T = TypeVar("T")
+MAX_TEXT = 60
+"""Characters of a text that a message repeats."""
 _WORDS: dict[object, str] = {
     bool: "true or false",
     int: "a whole number",
@@ -178,7 +180,7 @@ def _said(value: object) -> str:
 
 def _said_with_type(value: object) -> str:
     if isinstance(value, str):
-        return f"the text {_said(value)}"
+        return f"the text {_said(value if len(value) <= MAX_TEXT else f'{value[:MAX_TEXT]}…')}"
     if isinstance(value, list):
         return "a list" if value else "an empty list"
     if isinstance(value, dict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from realtime_mer.core.config import MAX_HOP_S
 from realtime_mer.core.events import Event, EventKind
 from realtime_mer.core.silence import SILENCE_TICKS
 from realtime_mer.core.ticks import TICKS_PER_SECOND
@@ -68,6 +69,7 @@ class ChangeDetector:
     def reset(self) -> None:
         """Start a new stream."""
         self._plays = False
+        self._begun = False
         self._last_s = 0.0
         # The last estimate of the present state, and the first one of the other state after it.
         self._steady_s = 0.0
@@ -88,6 +90,11 @@ class ChangeDetector:
         if estimate.state is State.STALLED:
             return []
         t = round(estimate.t, 3)
+        if not self._begun:
+            self._begun = True
+            # A recording may begin in the middle of a stream.
+            self._steady_s = max(0.0, t - MAX_HOP_S)
+            self._start_values(t)
         events = self._music(estimate, t)
         if not estimate.state.repeats:
             settles = estimate.state is State.SETTLING

@@ -45,6 +45,7 @@ class EncoderCache:
     def reset(self) -> None:
         """Start a new stream."""
         self.failure = None
+        self.novelty = None
         self._frames.reset()
         self._maps.restart(0)
         self._window.clear()

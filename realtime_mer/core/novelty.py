@@ -14,6 +14,20 @@ BEFORE_STEPS = 12
 LEAST_BEFORE_STEPS = 6
 
 
+def _means(count: int) -> NDArray[np.float32]:
+    """Return the matrix [2, count] that takes the means of the steps before and of the newest."""
+    means = np.zeros((2, count), np.float32)
+    means[0, :-NEW_STEPS] = 1 / (count - NEW_STEPS)
+    means[1, -NEW_STEPS:] = 1 / NEW_STEPS
+    return means
+
+
+_MEANS = {
+    count: _means(count)
+    for count in range(NEW_STEPS + LEAST_BEFORE_STEPS, NEW_STEPS + BEFORE_STEPS + 1)
+}
+
+
 class Novelty:
     """Compares the means of the encoder's pooled outputs before and after a moment two seconds ago.
 
@@ -28,10 +42,6 @@ class Novelty:
         frontend = info.frontend
         # An embedding ends with a frame's features, the loudness beside the peak, and the sounds.
         self._size = info.embedding_size - frontend.width - int(frontend.peaks) - len(info.sounds)
-        self._means = {
-            count: _means(count)
-            for count in range(NEW_STEPS + LEAST_BEFORE_STEPS, NEW_STEPS + BEFORE_STEPS + 1)
-        }
 
     def of(self, steps: NDArray[np.float32]) -> float | None:
         """Return the novelty of a window.
@@ -44,18 +54,10 @@ class Novelty:
             None if the window is shorter than 5 s.
         """
         count = min(len(steps), NEW_STEPS + BEFORE_STEPS)
-        if count not in self._means:
+        if count not in _MEANS:
             return None
-        before, new = self._means[count] @ steps[-count:, : self._size]
+        before, new = _MEANS[count] @ steps[-count:, : self._size]
         lengths = math.sqrt(float(before @ before) * float(new @ new))
         if lengths == 0.0:
             return None
         return min(max(0.5 - 0.5 * float(before @ new) / lengths, 0.0), 1.0)
-
-
-def _means(count: int) -> NDArray[np.float32]:
-    """Return the matrix [2, count] that takes the means of the steps before and of the newest."""
-    means = np.zeros((2, count), np.float32)
-    means[0, :-NEW_STEPS] = 1 / (count - NEW_STEPS)
-    means[1, -NEW_STEPS:] = 1 / NEW_STEPS
-    return means

@@ -58,6 +58,25 @@ class OutputStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class SceneStatus:
+    """Whether a scene is active, and why.
+
+    Attributes:
+        name: of the scene.
+        active: whether it is active.
+        reason: why it is or is not, in a sentence.
+    """
+
+    name: str
+    active: bool
+    reason: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the JSON form."""
+        return {"name": self.name, "active": self.active, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
 class ControlState:
     """What was set by hand.
 
@@ -126,11 +145,13 @@ class Show:
 
     Attributes:
         statuses: returns how each output does.
+        scenes: returns for each scene whether it is active.
         start_scene: starts a scene by its name; raises UserError for an unknown one.
     """
 
     def __init__(self) -> None:
         self.statuses: Callable[[], list[OutputStatus]] = list
+        self.scenes: Callable[[], list[SceneStatus]] = list
         self.start_scene: Callable[[str], None] = _no_scene
         self._lock = threading.Lock()
         self._states: dict[str, ControlState] = {"": ControlState()}
@@ -175,13 +196,14 @@ class Show:
             self._listeners = (*self._listeners, listener)
 
     def to_dict(self) -> dict[str, object]:
-        """Return the controls and the outputs in JSON form."""
+        """Return the controls, the outputs and the scenes in JSON form."""
         return {
             "control": self.state().to_dict(),
             "outputs": [
                 {**status.to_dict(), "control": self.state(status.name).to_dict()}
                 for status in self.statuses()
             ],
+            "scenes": [scene.to_dict() for scene in self.scenes()],
         }
 
 

@@ -25,7 +25,10 @@ CONTROLS: Mapping[str, int] = {name: 20 + i for i, name in enumerate(_BY_DEFAULT
 MOOD_NOTES: Mapping[str, int] = {word: 48 + i for i, word in enumerate(WORDS)}
 _WITH_MOOD = (EventKind.MOOD_ENTER, EventKind.MOOD_LEAVE)  # these are the notes of the moods
 EVENTS = tuple(str(kind) for kind in (*EventKind, *PulseKind) if kind not in _WITH_MOOD)
-EVENT_NOTES: Mapping[str, int] = {name: 60 + i for i, name in enumerate(EVENTS)}
+# Without onsets and beats, which never stop while there is music.
+EVENT_NOTES: Mapping[str, int] = {
+    name: 60 + i for i, name in enumerate(name for name in EVENTS if name not in tuple(PulseKind))
+}
 VELOCITY = 100
 NOTE_S = 0.1
 _ALL_NOTES_OFF = 123
@@ -48,7 +51,7 @@ class MidiSettings(OutputSettings):
             What is left out is not sent; by default all but the colours are.
         mood_notes: notes that sound while a mood lasts, 0 to 127, by mood word.
         event_notes: short notes, 0 to 127, by event: rise, drop, section, silence, music, onset,
-            beat. The velocity is the strength.
+            beat; by default all but the last two. The velocity is the strength.
 
     Raises:
         UserError: a value is out of range, a name is unknown, or two share a number.
@@ -91,6 +94,7 @@ class MidiOutput(Output):
         where = settings.port or settings.virtual or CLIENT
         super().__init__(settings.name or f"midi {where}")
         self._settings = settings
+        self.pulses = not settings.event_notes.keys().isdisjoint(PulseKind)  # type: ignore[misc]
         self._virtual = settings.virtual or CLIENT
         self._channel = settings.channel - 1
         self._port: MidiPort | None = None

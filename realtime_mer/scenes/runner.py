@@ -13,7 +13,7 @@ from realtime_mer.core.events import Event
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import Hub
-from realtime_mer.live.show import ControlCommand, Show
+from realtime_mer.live.show import ControlCommand, SceneStatus, Show
 from realtime_mer.live.tempo_clock import TempoClock
 from realtime_mer.outputs.output import Action
 from realtime_mer.outputs.registry import has_actions
@@ -72,24 +72,20 @@ class SceneRunner(Closable):
         self._closing = threading.Event()
         self._subscription = hub.subscribe_bounded(QUEUE_ITEMS)
         show.start_scene = self.start
+        show.scenes = self.statuses
         self._thread = threading.Thread(target=self._run, name="scenes", daemon=True)
         self._thread.start()
 
-    @property
-    def active(self) -> str | None:
-        """Name of the active scene; None for none. Callable from any thread."""
-        with self._lock:
-            return self._rules.active
-
-    def why(self) -> dict[str, str]:
-        """Return for each scene why it is active or not. Callable from any thread."""
+    def statuses(self) -> list[SceneStatus]:
+        """Return for each scene whether it is active, and why. Callable from any thread."""
         with self._lock:
             texts = {name: finding.text for name, finding in self._rules.findings.items()}
             if self._waiting is not None:
                 left_s = max(0.0, self._due_s - self._clock.monotonic())
                 what = "bar" if self._waiting.quantise in ("bar", "link") else "beat"
                 texts[self._waiting.name] = f"waits for the {what} ({left_s:.1f} s)"
-            return texts
+            active = self._rules.active
+            return [SceneStatus(name, name == active, text) for name, text in texts.items()]
 
     def start(self, name: str) -> None:
         """Start a scene by hand, at once. Callable from any thread.

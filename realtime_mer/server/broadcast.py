@@ -266,11 +266,10 @@ class Broadcaster:
 
 def _noteworthy(health: Mapping[str, object]) -> object:
     """Return the fields of a health message whose change is worth a message."""
-    steady = {"uptime_s", "show"}
-    fields: dict[str, object] = {k: v for k, v in health.items() if k not in steady}
+    fields: dict[str, object] = {k: v for k, v in health.items() if k not in ("uptime_s", "show")}
     show = health.get("show")
     if isinstance(show, Mapping):
-        # The number of sent messages grows all the time.
+        # The number of sent messages and the reasons of scenes change all the time.
         outputs = [{k: v for k, v in output.items() if k != "sent"} for output in show["outputs"]]
-        fields["show"] = (show["control"], outputs)
+        fields["show"] = (show["control"], outputs, [scene["active"] for scene in show["scenes"]])
     return fields

@@ -418,7 +418,7 @@ def health(
         "viewers": viewers,
         "sessions": sessions,
         "uptime_s": round(uptime_s, 1),
-        **({"show": state} if state["outputs"] else {}),
+        **({"show": state} if state["outputs"] or state["scenes"] else {}),
     }
 
 

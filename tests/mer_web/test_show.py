@@ -11,7 +11,7 @@ from mer_engine import Engine
 from page_support import Open, Visit
 
 from realtime_mer.live.runner import LiveRunner
-from realtime_mer.live.show import ControlState, Health, OutputStatus, Show
+from realtime_mer.live.show import ControlState, Health, OutputStatus, SceneStatus, Show
 from realtime_mer.server.server import MerServer, ServerConfig
 from realtime_mer.server.tokens import Role, Tokens
 
@@ -86,6 +86,22 @@ def test_switches_and_sliders_change_the_show(visit: Open, running: Running) -> 
     here.wait("() => document.querySelector('#show-line').textContent.includes('arousal by hand')")
     here.page.get_by_role("button", name="give arousal back to the music").click()
     wait_for(lambda: show.state().override == {}, "the value given back")
+
+
+def test_scenes_say_why_and_start_by_hand(visit: Open, running: Running) -> None:
+    started: list[str] = []
+    running.show.start_scene = started.append
+    running.show.scenes = lambda: [
+        SceneStatus("storm", bool(started), "mood is calm, not tense"),
+        SceneStatus("sun", False, "valence 0.10 is not above 0.5"),
+    ]
+    here = opened(visit, running)
+    here.wait("() => document.querySelector('#show-line').textContent.endsWith('scene none')")
+    scenes = here.page.get_by_role("list", name="Scenes")
+    assert "valence 0.10 is not above 0.5" in scenes.inner_text()
+    scenes.get_by_role("button", name="storm").click()
+    here.wait("() => document.querySelector('#show-line').textContent.endsWith('scene storm')")
+    assert started == ["storm"]
 
 
 @pytest.mark.parametrize("running", [True], indirect=True)

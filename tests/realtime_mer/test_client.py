@@ -18,7 +18,7 @@ import pytest
 import websockets.sync.server
 from live_support import ArraySource, HangingSource, RunningServer, running_server, wait_for
 from mer_engine import Engine
-from support import ESTIMATE, FAST_ESTIMATE, music
+from support import ESTIMATE, EVENT, FAST_ESTIMATE, music
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection
 
@@ -194,6 +194,26 @@ def test_warnings_become_notices(stage: Stage) -> None:
         stage.publish(1)
         next(connection)  # notices arrive in their order among the estimates
         assert list(connection.notices) == [Notice("input_lost", "unplugged")]
+
+
+def test_events_arrive_beside_the_estimates(stage: Stage) -> None:
+    with realtime_mer.connect(stage.url) as connection:
+        stage.publish(1)
+        next(connection)
+        stage.hub.publish(EVENT)
+        stage.publish(1)
+        assert next(connection).seq == 1
+        assert list(connection.events) == [EVENT]
+
+
+def test_kinds_of_events_of_a_later_version_are_ignored() -> None:
+    later = {**EVENT.to_dict(), "kind": "applause"}
+    with (
+        fake_server(hello(), SNAPSHOT, later, EVENT.to_dict(), estimate_message(4)) as address,
+        realtime_mer.connect(address) as connection,
+    ):
+        assert next(connection).seq == 4
+        assert list(connection.events) == [EVENT]
 
 
 def test_a_live_server_with_music(engine: Engine) -> None:

@@ -10,7 +10,7 @@ const SCHEMA = 1;
 /** Counters of a health message to show; the server has less than ten. */
 const MAX_COUNTERS = 40;
 
-/** Outputs of a show to list. */
+/** Outputs and scenes of a show to list. */
 const MAX_OUTPUTS = 100;
 
 /** States of an estimate; the index is the code in the history. */
@@ -87,9 +87,10 @@ export function repeats(state) {
  * @typedef {{mute: boolean, freeze: boolean, blackout: boolean, override: Record<string, number>}} ControlState
  * @typedef {{name: string, kind: string, health: string, sent: number, dropped: number, answer: string,
  *            control: ControlState}} OutputState
- * @typedef {{control: ControlState, outputs: OutputState[]}} ShowState
+ * @typedef {{name: string, active: boolean, reason: string}} SceneState
+ * @typedef {{control: ControlState, outputs: OutputState[], scenes: SceneState[]}} ShowState
  * @typedef {{output?: string, mute?: boolean, freeze?: boolean, blackout?: boolean,
- *            override?: Record<string, number|null>}} ControlChange  null gives a value back to the music
+ *            override?: Record<string, number|null>, scene?: string}} ControlChange  null gives a value back to the music
  *
  * @typedef {{type: "warning"|"error", code: string, message: string}} Notice
  * @typedef {{type: "end", session: string, reason: string}} End
@@ -276,7 +277,11 @@ function parseShow(value) {
       control: parseControl(output.control ?? {}),
     };
   });
-  return { control: parseControl(from.control ?? {}), outputs };
+  const scenes = (Array.isArray(from.scenes) ? from.scenes : []).slice(0, MAX_OUTPUTS).map((each) => {
+    const scene = record(each, "scene");
+    return { name: clean(scene.name, 80), active: scene.active === true, reason: clean(scene.reason, 200) };
+  });
+  return { control: parseControl(from.control ?? {}), outputs, scenes };
 }
 
 /**

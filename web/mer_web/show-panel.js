@@ -16,10 +16,10 @@ const SEND_EVERY_MS = 60;
  * @param {import("./protocol.js").ShowState} show
  * @returns {{text: string, trouble: boolean}} one line on the outputs and on what is set by hand
  */
-export function showLine({ control, outputs }) {
+export function showLine({ control, outputs, scenes }) {
   const ok = outputs.filter((each) => each.health === "ok").length;
   const failing = outputs.filter((each) => each.health === "failing");
-  const parts = [`${ok} of ${counted(outputs.length, "output")} ok`];
+  const parts = outputs.length ? [`${ok} of ${counted(outputs.length, "output")} ok`] : [];
   if (failing.length) parts.push(`${failing.map((each) => each.name).join(", ")} failing`);
   for (const name of SWITCHES) {
     if (control[name]) parts.push(`${SWITCH_LABELS[name]} is on`);
@@ -27,6 +27,7 @@ export function showLine({ control, outputs }) {
   }
   const byHand = VALUES.filter((name) => control.override[name] !== undefined);
   if (byHand.length) parts.push(`${byHand.join(", ")} by hand`);
+  if (scenes.length) parts.push(`scene ${scenes.find((each) => each.active)?.name ?? "none"}`);
   return { text: parts.join(" · "), trouble: failing.length > 0 };
 }
 
@@ -37,6 +38,7 @@ export class ShowPanel {
     this._panel = element("show", HTMLDetailsElement);
     this._line = element("show-line", HTMLElement);
     this._list = element("show-outputs", HTMLElement);
+    this._sceneList = element("show-scenes", HTMLElement);
     this._hint = element("show-rights", HTMLElement);
     this._allowed = false;
     /** @type {Map<string, HTMLElement>} */
@@ -44,6 +46,7 @@ export class ShowPanel {
     /** @type {Map<string, HTMLInputElement>} */
     this._sliders = new Map();
     this._held = "";
+    this._sceneNames = "";
     this._sentAt = -Infinity;
     this._buttons = this._addSwitches(element("show-all", HTMLElement), "");
     this._addSliders(element("show-values", HTMLElement));
@@ -73,6 +76,7 @@ export class ShowPanel {
       this._rows.delete(name);
     }
     for (const output of show.outputs) this._updateRow(output);
+    this._updateScenes(show.scenes);
     for (const [name, slider] of this._sliders) this._updateSlider(name, slider, show.control.override[name]);
   }
 
@@ -97,6 +101,29 @@ export class ShowPanel {
     if (output.answer) parts.push(output.answer);
     setText(/** @type {Element} */ (row.querySelector(".show-health")), parts.join(" · "));
     this._press([...row.querySelectorAll("button")], output.control);
+  }
+
+  /** @param {import("./protocol.js").SceneState[]} scenes */
+  _updateScenes(scenes) {
+    if (scenes.map((each) => each.name).join("\n") !== this._sceneNames) {
+      this._sceneNames = scenes.map((each) => each.name).join("\n");
+      this._sceneList.replaceChildren(...scenes.map(({ name }) => {
+        const row = document.createElement("li");
+        row.innerHTML = "<button type=\"button\" class=\"choice\"></button><span class=\"show-health\"></span>";
+        const button = /** @type {HTMLButtonElement} */ (row.querySelector("button"));
+        button.textContent = name;
+        button.title = `Start ${name} now`;
+        button.addEventListener("click", () => this._change({ scene: name }));
+        return row;
+      }));
+      this._sceneList.hidden = scenes.length === 0;
+      this.setAllowed(this._allowed);
+    }
+    scenes.forEach(({ active, reason }, index) => {
+      const row = this._sceneList.children[index];
+      /** @type {Element} */ (row.querySelector("button")).setAttribute("aria-pressed", String(active));
+      setText(/** @type {Element} */ (row.querySelector("span")), reason);
+    });
   }
 
   /**

@@ -9,13 +9,14 @@ const output = (name, health = "ok", control = FREE) =>
 const health = (show) => parseMessage(JSON.stringify({ type: "health", session: "s", counters: {}, show }));
 
 test("the line names what fails and what is set by hand", () => {
-  assert.deepEqual(showLine({ control: FREE, outputs: [output("desk")] }), { text: "1 of 1 output ok", trouble: false });
+  assert.deepEqual(showLine({ control: FREE, outputs: [output("desk")], scenes: [] }), { text: "1 of 1 output ok", trouble: false });
   const { text, trouble } = showLine({
     control: { ...FREE, blackout: true, override: { valence: 0.2, dimmer: 1 } },
     outputs: [output("desk"), output("wall", "failing"), output("fog", "muted", { ...FREE, mute: true })],
+    scenes: [{ name: "storm", active: true, reason: "" }, { name: "sun", active: false, reason: "" }],
   });
   assert.equal(text, "1 of 3 outputs ok · wall failing · mute of some outputs is on · black-out is on"
-    + " · valence, dimmer by hand");
+    + " · valence, dimmer by hand · scene storm");
   assert.equal(trouble, true);
 });
 
@@ -23,7 +24,10 @@ test("a show is parsed, and what is not valid is left out", () => {
   const message = health({
     control: { mute: true, override: { valence: 0.5, arousal: "x" } },
     outputs: [{ ...output("de\u0007sk"), health: "ok" }],
+    scenes: [{ name: "storm", active: true, reason: "active: mood is tense" }, { name: 3 }],
   });
+  assert.deepEqual(message.show.scenes[0], { name: "storm", active: true, reason: "active: mood is tense" });
+  assert.deepEqual(message.show.scenes[1], { name: "", active: false, reason: "" });
   assert.deepEqual(message.show.control, { ...FREE, mute: true, override: { valence: 0.5 } });
   assert.equal(message.show.outputs[0].sent, 3);
   assert.ok(!message.show.outputs[0].name.includes("\u0007"));

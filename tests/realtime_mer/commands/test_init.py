@@ -14,6 +14,7 @@ from realtime_mer.cli import build_parser, main
 from realtime_mer.commands.configured import section_class
 from realtime_mer.commands.init import configuration_text
 from realtime_mer.configuration.configuration import CONTROLS, Configuration, control_class, load
+from realtime_mer.errors import UserError
 from realtime_mer.outputs.registry import KINDS, settings_class
 from realtime_mer.scenes.settings import SceneSettings
 
@@ -88,3 +89,24 @@ def test_every_key_is_explained() -> None:
                 "true or false",
             ), f"the docstring of {settings.__name__} does not explain {field.name}"
     assert all(len(line) <= 100 for line in text.splitlines() if line.startswith("# "))
+
+
+def test_a_wrong_value_of_any_key_is_a_sentence_with_its_line() -> None:
+    file, parts = Path("realtime-mer.toml"), uncommented(configuration_text()).split("\n# -----")
+    sentences = []
+    for part in parts:
+        lines = part.splitlines()
+        for place, line in enumerate(lines):
+            name = line.split(" = ")[0]
+            if not re.fullmatch(r"\w+ = .*", line):
+                continue
+            for value in ("-1", '"x"', "[{ a = 1 }]", "nan", "1979-05-27"):
+                wrong = f"{name} = {value}"
+                file.write_text("\n".join(("#", *lines[1:place], wrong, *lines[place + 1 :])))
+                try:
+                    build_parser().parse_args(["serve"])
+                except UserError as error:
+                    sentences.append(str(error))
+    assert len(sentences) > 500
+    for sentence in sentences:
+        assert re.fullmatch(r"realtime-mer\.toml line \d+: \[.*\] .*", sentence), sentence

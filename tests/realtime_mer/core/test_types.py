@@ -37,12 +37,13 @@ def test_fast_values_come_last_if_present() -> None:
 
 def test_scaled_values_come_after_the_raw_ones_if_present() -> None:
     wire = json.loads(json.dumps(SCALED_ESTIMATE.to_dict()))
-    assert list(wire) == [*FAST_ESTIMATE.to_dict(), "scaled"]
+    assert list(wire) == [*FAST_ESTIMATE.to_dict(), "scaled", "novelty"]
     assert list(wire["scaled"]) == list(wire["fast"]["scaled"]) == [
         "valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high",
     ]  # fmt: skip
     assert wire["valence"] == ESTIMATE.to_dict()["valence"]
     assert (wire["scaled"]["valence"], wire["fast"]["scaled"]["valence"]) == (0.25, 0.666667)
+    assert Estimate.from_dict(wire).novelty == wire["novelty"] == 0.0213
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
@@ -55,6 +56,7 @@ def test_an_estimate_has_finite_numbers_only(number: float) -> None:
         lambda: replace(ESTIMATE, level_db=number),
         lambda: replace(ESTIMATE, arousal_low=number),
         lambda: replace(ESTIMATE, whole=(0.0, number)),
+        lambda: replace(ESTIMATE, novelty=number),
         lambda: replace(ESTIMATE.latency, queue_ms=number),
         lambda: replace(fast, window_s=number),
         lambda: replace(fast, valence=number),

@@ -11,9 +11,10 @@ WITH_WHOLE = replace(
     FAST_ESTIMATE, whole=(0.1, -1 / 7), state=State.STALLED, mood="joyful", utc="now"
 )
 NO_MOOD = replace(FAST_ESTIMATE, state=State.SPEECH, mood=None)
+NOVEL = replace(FAST_ESTIMATE, novelty=0.375)
 
 
-@pytest.mark.parametrize("estimate", [ESTIMATE, FAST_ESTIMATE, WITH_WHOLE, NO_MOOD])
+@pytest.mark.parametrize("estimate", [ESTIMATE, FAST_ESTIMATE, WITH_WHOLE, NO_MOOD, NOVEL])
 def test_stored_estimates_are_equal(estimate: Estimate) -> None:
     history = History(3)
     history.append(estimate)

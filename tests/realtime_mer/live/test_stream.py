@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from support import FaultInjector, FaultyEngine, ManualClock, blocks, music, values
 
 from realtime_mer.core.config import PipelineConfig
-from realtime_mer.core.events import PulseKind
+from realtime_mer.core.events import Event, EventKind, PulseKind
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.requests import Computation, run
 from realtime_mer.core.sound_gate import SoundGate
@@ -68,6 +68,33 @@ def test_live_equals_offline(engine: Engine) -> None:
     np.testing.assert_allclose(
         values(estimates(stage.items())), values(alone.feed(signal)), atol=1e-5
     )
+
+
+def test_changes_follow_the_estimates_that_complete_them(engine: Engine) -> None:
+    stage = Stage(engine, hop_s=0.5)
+    stage.play(np.concatenate((np.zeros(2 * RATE), music(4.0, RATE)[:, 0])).astype(np.float32))
+    items = stage.items()
+    changes = [item for item in items if isinstance(item, Event)]
+    assert [change.kind for change in changes] == [EventKind.MUSIC, EventKind.MOOD_ENTER]
+    assert (changes[0].t, changes[0].detected_t) == (2.0, 3.5)
+    before = items[items.index(changes[0]) - 1]
+    assert isinstance(before, Estimate)
+    assert before.t == 3.5
+
+
+def test_a_stall_is_no_silence(engine: Engine) -> None:
+    stage = Stage(engine, hop_s=0.5)
+    stage.play(music(4.0, RATE))
+    stage.items()
+    for _ in range(10):
+        stage.clock.advance(0.5)
+        stage.stream.tick()
+    stage.play(music(4.0, RATE))
+    items = stage.items()
+    assert any(item.state is State.STALLED for item in estimates(items))
+    kinds = [item.kind for item in items if isinstance(item, Event)]
+    assert EventKind.SILENCE not in kinds
+    assert EventKind.MUSIC not in kinds
 
 
 def test_latencies_of_an_estimate(engine: Engine) -> None:

@@ -177,6 +177,12 @@ def test_events_are_short_notes_as_strong_as_the_event() -> None:
         ]
 
 
+def test_beats_are_looked_for_only_where_they_have_notes() -> None:
+    assert not MidiOutput(MidiSettings()).pulses
+    assert MidiOutput(MidiSettings(event_notes={"beat": 1})).pulses
+    assert MidiOutput(MidiSettings(event_notes={"rise": 2, "onset": 1})).pulses
+
+
 @pytest.mark.usefixtures("midi_system")
 def test_actions_of_scenes() -> None:
     with playing(**NOTHING) as (output, synth):

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import ESTIMATE, SCALED_ESTIMATE
+from support import ESTIMATE, EVENT, SCALED_ESTIMATE
 
 from realtime_mer.audio.format import AudioFormat
 from realtime_mer.audio.source import Input, InputKind
+from realtime_mer.core.events import EventKind
 from realtime_mer.live.hub import End, Notice
-from realtime_mer.live.show import Health, OutputStatus, Show
+from realtime_mer.live.show import Health, OutputStatus, SceneStatus, Show
 from realtime_mer.server import protocol
 from realtime_mer.server.protocol import (
     Auth,
@@ -149,6 +150,7 @@ def messages() -> dict[str, dict[str, object]]:
     info = Input(InputKind.DEMO, "demo", 44_100, 2, paced=True, live=False)
     show = Show()
     show.statuses = lambda: [OutputStatus("desk", "artnet", Health.OK, 7, 0, "")]
+    show.scenes = lambda: [SceneStatus("storm", True, "active")]
     all_messages = [
         protocol.hello(
             session="s",
@@ -166,6 +168,7 @@ def messages() -> dict[str, dict[str, object]]:
         ),
         protocol.snapshot("s", [ESTIMATE], complete=True, more=False),
         SCALED_ESTIMATE.to_dict(),
+        EVENT.to_dict(),
         protocol.health("s", {"overflows": 1}, viewers=2, sessions=1, uptime_s=3.14159, show=show),
         protocol.warning(Notice("stalled", "no audio")),
         protocol.error(ErrorCode.BAD_JSON, "no"),
@@ -228,7 +231,7 @@ def test_every_message_and_field_is_documented() -> None:
             assert f"`{name}`" in section or f'"{name}":' in section, f"{kind}.{name}"
         nested = [message.get("latency"), message.get("model"), message.get("input")]
         if isinstance(show := message.get("show"), dict):
-            nested += [show, show["control"], show["outputs"][0]]
+            nested += [show, show["control"], show["outputs"][0], show["scenes"][0]]
         for part in nested:
             for name in part if isinstance(part, dict) else ():
                 assert f"`{name}`" in section, f"{kind}: {name}"
@@ -246,6 +249,16 @@ def test_documented_estimate_has_all_fields_in_order() -> None:
         assert isinstance(nested, dict)
         assert list(example[name]) == list(nested)
     assert example["fast"]["valence_low"] <= example["fast"]["valence"]
+
+
+def test_every_kind_of_event_is_documented() -> None:
+    document = PROTOCOL.read_text(encoding="utf-8")
+    section = document.split("\n### event\n", 1)[1].split("\n### ", 1)[0]
+    for kind in EventKind:
+        assert f"`{kind}`" in section
+    match = re.search(r"<!-- example: event -->\n```json\n(.*?)```", section, re.DOTALL)
+    assert match is not None
+    assert list(json.loads(match[1])) == list(EVENT.to_dict())
 
 
 def test_snapshot_part_stays_small() -> None:
