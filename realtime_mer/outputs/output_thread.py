@@ -50,6 +50,7 @@ class OutputThread(Closable):
         self._retry = Retry(self._clock)
         self._hub = hub
         self._failure = ""
+        self._logged = ""  # the fault whose traceback was logged
         self._dropped = 0
         self._is_open = False
         self._retry_at = 0.0
@@ -226,9 +227,10 @@ class OutputThread(Closable):
             self._busy_since = None
 
     def _fail(self, error: Exception) -> None:
-        if not isinstance(error, OSError | UserError):
-            logger.exception("the output %s failed", self.output.name)
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if not isinstance(error, OSError | UserError) and reason != self._logged:
+            self._logged = reason
+            logger.exception("the output %s failed", self.output.name)
         self._failure = printable_line(reason)
         self._disconnect()
         self._retry_at = self._clock.monotonic() + self._retry.next_pause_s()

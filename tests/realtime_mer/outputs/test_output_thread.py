@@ -98,6 +98,19 @@ def test_frames_events_and_pulses_arrive() -> None:
     assert hub.subscribers == 0
 
 
+def test_an_output_without_use_for_beats_asks_for_none() -> None:
+    class Lamp(Receiver):
+        pulses = False
+
+    lamp = Lamp()
+    with running(lamp) as (hub, _):
+        assert not hub.wants_pulses
+        hub.publish(PULSE)
+        hub.publish(EVENT)
+        wait_for(lambda: bool(lamp.events), "the event")
+    assert lamp.events == [EVENT]
+
+
 def test_what_was_published_is_sent_before_the_end() -> None:
     receiver = Receiver()
     with running(receiver, delay_s=5.0, on_stall="decay") as (hub, _):
@@ -178,14 +191,14 @@ def test_a_failing_open_drops_each_frame_once() -> None:
         raise ConnectionRefusedError(111, "Connection refused")
 
     receiver.on_open = refuse
-    with running(receiver, rate_hz=1.0) as (hub, thread):
+    with running(receiver, rate_hz=0.1) as (hub, thread):
         wait_for(lambda: thread.status.health is Health.FAILING, "the failure is told")
         assert thread.status.dropped == 0
         for seq in range(3):
             hub.publish(replace(ESTIMATE, seq=seq))
             hub.publish(EVENT)
         wait_for(lambda: thread.status.dropped >= 4, "frames and events are counted")
-        assert thread.status.dropped <= 6
+        assert thread.status.dropped == 4  # a frame and three events
         assert thread.status.answer == "Connection refused"
 
 
@@ -194,7 +207,7 @@ def test_a_bug_of_an_output_is_logged_and_survived(
 ) -> None:
     monkeypatch.setattr("realtime_mer.live.retry.FIRST_RETRY_S", 0.05)
     receiver = Receiver()
-    bugs = iter([ZeroDivisionError("by zero")])
+    bugs = iter([ZeroDivisionError("by zero"), ZeroDivisionError("by zero")])
 
     def fail() -> None:
         for bug in bugs:
@@ -204,7 +217,7 @@ def test_a_bug_of_an_output_is_logged_and_survived(
     with running(receiver) as (hub, _):
         hub.publish(ESTIMATE)
         wait_for(lambda: bool(receiver.frames), "it is back")
-    assert "the output receiver failed" in caplog.text
+    assert caplog.text.count("the output receiver failed") == 1  # not with each attempt
 
 
 def test_actions_of_scenes(caplog: pytest.LogCaptureFixture) -> None:
