@@ -187,8 +187,8 @@ class Show:
     def state(self, output: str = "") -> ControlState:
         """Return what holds for an output; "" for what was set for all."""
         with self._lock:
-            everywhere = self._states[""]
-            return everywhere.merged(self._states.get(output, everywhere))
+            everywhere, own = self._states[""], self._states.get(output)
+        return everywhere if own is None or not output else everywhere.merged(own)
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call a function, in the thread of the command, after each change; it must not wait."""
