@@ -106,5 +106,6 @@ def test_an_output_without_its_hall(
     config = tmp_path / "show.toml"
     missing = os.fspath(tmp_path / "none.json")
     config.write_text(f'[[jsonl]]\nrange = "hall"\nhall = {json.dumps(missing)}\n')
-    assert main(["listen", "--input", song, "--config", str(config)]) == 2
-    assert "make it with: realtime-mer calibrate" in capsys.readouterr().err
+    for check in ([], ["--check"]):
+        assert main(["listen", "--input", song, "--config", str(config), *check]) == 2
+        assert "make it with: realtime-mer calibrate" in capsys.readouterr().err
