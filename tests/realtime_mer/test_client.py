@@ -201,8 +201,11 @@ def test_events_arrive_beside_the_estimates(stage: Stage) -> None:
         stage.publish(1)
         next(connection)
         stage.hub.publish(EVENT)
-        stage.publish(1)
-        assert next(connection).seq == 1
+        for seq in range(1, 100):  # an estimate may overtake it
+            stage.publish(1)
+            assert next(connection).seq == seq
+            if connection.events:
+                break
         assert list(connection.events) == [EVENT]
 
 
