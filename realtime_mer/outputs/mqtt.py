@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import secrets
 import socket
@@ -42,7 +41,8 @@ from realtime_mer.core.events import Event, EventKind, Pulse
 from realtime_mer.core.mood import WORDS
 from realtime_mer.core.types import State
 from realtime_mer.errors import UserError
-from realtime_mer.outputs.output import Action, Frame, Output, OutputSettings
+from realtime_mer.outputs.environment import secret_of
+from realtime_mer.outputs.output import Action, Frame, Output, OutputSettings, json_text
 
 MAX_WAITING = 256
 """Messages that the broker has not taken yet; with more, the connection counts as broken."""
@@ -146,12 +146,8 @@ def _password(settings: MqttSettings) -> str | None:
     Raises:
         UserError: there is none where the settings say.
     """
-    if variable := settings.password_variable:
-        if variable not in os.environ:
-            raise UserError(
-                f"password_variable is {variable}; there is no such environment variable, set it"
-            )
-        return os.environ[variable]
+    if settings.password_variable:
+        return secret_of(settings.password_variable, "password_variable")
     if not settings.password_file:
         return None
     try:
@@ -431,7 +427,7 @@ def _message(action: Action) -> tuple[str, str]:
     """Return the topic and the payload of a scene's message.
 
     Raises:
-        UserError: the topic is missing or not valid, or there are other values.
+        UserError: the topic or the payload is missing or not valid, or there are other values.
     """
     topic, payload = action.values.get("topic"), action.values.get("payload", "")
     if not isinstance(topic, str) or not topic or _UNUSABLE_IN_TOPIC.search(topic):
@@ -440,7 +436,7 @@ def _message(action: Action) -> tuple[str, str]:
         raise UserError(
             f"there is {', '.join(sorted(others))}; a message of MQTT has topic and payload"
         )
-    return topic, payload if isinstance(payload, str) else json.dumps(payload, allow_nan=False)
+    return topic, payload if isinstance(payload, str) else json_text(payload)
 
 
 def _values(frame: Frame) -> dict[str, object]:

@@ -100,6 +100,7 @@ def test_commands_change_the_show_and_all_viewers_see_it(
         ({"mute": 1}, "mute is 1; it must be true or false"),
         ({"override": {"tempo": 0.5}}, "tempo cannot be overridden; these can: valence"),
         ({"override": {"valence": 1.5}}, "the override of valence is 1.5; it must lie between"),
+        ({"override": {"valence": 10**400}}, "is 10000000000000000000; it must lie between"),
         ({"override": {"valence": "x"}}, "it must be an object of numbers from 0 to 1"),
         ({"override": [1]}, "it must be an object of numbers from 0 to 1"),
         ({"output": "lamp"}, "there is no output 'lamp'; there are: desk, wall"),
