@@ -105,7 +105,7 @@ class SceneRunner(Closable):
     def replace(
         self, scenes: Sequence[SceneSettings], clocks: Mapping[str, TempoClock] | None = None
     ) -> None:
-        """Go on with other scenes; one that is active and still exists stays.
+        """Go on with other scenes; one that is active and still exists stays, others end.
 
         Args:
             scenes: their settings.
@@ -118,10 +118,11 @@ class SceneRunner(Closable):
         if clocks is not None:
             self._clocks = clocks
         with self._lock:
-            rules.continue_from(self._rules)
+            changes = rules.continue_from(self._rules)
             self._rules = rules
-            if self._waiting is not None and self._waiting.name not in rules.names:
-                self._waiting = None
+            if self._waiting is not None and not changes:
+                self._waiting = next(each for each in scenes if each.name == self._waiting.name)
+        self._apply(changes)
 
     def close(self) -> None:
         """Stop; outputs and controls stay as they are. Safe to call twice."""
