@@ -96,7 +96,7 @@ class MidiControl(Closable):
         while not self._closing.is_set():
             try:
                 self._listen()
-            except (OSError, UserError) as error:
+            except (OSError, UserError, rtmidi.RtMidiError) as error:
                 self._tell(f"MIDI control waits: {error}")
                 self._closing.wait(CHECK_S)
 
