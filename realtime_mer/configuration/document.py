@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from realtime_mer.configuration.builder import nearest
 from realtime_mer.configuration.lines import KeyPath, key_lines
-from realtime_mer.errors import UserError
+from realtime_mer.errors import UserError, nearest
 
 MAX_BYTES = 1_000_000
 PROFILE = "profile"
