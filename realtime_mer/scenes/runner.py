@@ -21,7 +21,6 @@ from realtime_mer.scenes.settings import ActionKey, OutputAction, SceneSettings
 
 logger = logging.getLogger(__name__)
 
-QUEUE_ITEMS = 256
 CLOSE_TIMEOUT_S = 2.0
 KEYS: tuple[ActionKey, ...] = ("do", "at_end")
 
@@ -72,7 +71,8 @@ class SceneRunner(Closable):
         self._due_s = 0.0
         self._by_hand: deque[str] = deque()
         self._closing = threading.Event()
-        self._subscription = hub.subscribe_bounded(QUEUE_ITEMS)
+        # A lost event would be a lost scene; nothing here waits, so the queue stays short.
+        self._subscription = hub.subscribe_lossless()
         show.start_scene = self.start
         show.scenes = self.statuses
         self._thread = threading.Thread(target=self._run, name="scenes", daemon=True)
@@ -125,7 +125,7 @@ class SceneRunner(Closable):
         self._apply(changes)
 
     def close(self) -> None:
-        """Stop; outputs and controls stay as they are. Safe to call twice."""
+        """Do what was published, then stop; outputs and controls stay so. Safe to call twice."""
         self._hub.unsubscribe(self._subscription)
         self._closing.set()
         self._subscription.poke()
@@ -151,8 +151,10 @@ class SceneRunner(Closable):
         return SceneRules(scenes)
 
     def _run(self) -> None:
-        while not self._closing.is_set():
-            items = self._subscription.wait(self._timeout_s())
+        closing = False
+        while not closing:
+            closing = self._closing.is_set()
+            items = self._subscription.wait(0.0 if closing else self._timeout_s())
             while self._by_hand:
                 name = self._by_hand.popleft()
                 with self._lock:

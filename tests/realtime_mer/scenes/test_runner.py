@@ -231,6 +231,16 @@ def test_other_scenes_while_it_runs(stage: Stage) -> None:
     wait_for(lambda: stage.done() == ["lights calm {'x': 1}"], "the new scene starts")
 
 
+def test_a_burst_loses_no_start() -> None:
+    """As of a recording that is replayed fast."""
+    stage = Stage(replace(STORM, at_end=()))
+    with stage.runner:
+        for _ in range(1000):
+            stage.hear("tense")
+            stage.hear("calm")
+    assert len(stage.acts) == 1000
+
+
 def test_a_scene_that_is_removed_undoes_what_it_did() -> None:
     dark = SceneSettings(
         name="dark",
