@@ -51,6 +51,7 @@ REFUSED_PAUSE_S = 60.0
 _TIMEOUT_S = 3.0  # of each step of a connection
 _KEEPALIVE_S = 15
 _CLOSE_TIMEOUT_S = 0.8
+_MAX_PASSWORD = 65_535  # of the protocol, and /dev/zero has no end
 _REFUSALS = ("Bad user name or password", "Not authorized")
 _UNUSABLE_IN_TOPIC = re.compile(r"[#+\0]")
 _UNUSABLE_IN_ID = re.compile(r"[^A-Za-z0-9_-]")
@@ -152,7 +153,7 @@ def _password(settings: MqttSettings) -> str | None:
         return None
     try:
         with Path(settings.password_file).expanduser().open(encoding="utf-8") as file:
-            return file.readline().rstrip("\r\n")
+            return file.readline(_MAX_PASSWORD).rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise UserError(
