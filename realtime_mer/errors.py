@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 
 # Lone surrogates, control characters except tab and newline, marks of the direction of text.
 _HIDDEN = "\ud800-\udfff\\0-\\x08\\x0b-\\x1f\\x7f-\\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
@@ -22,6 +24,15 @@ def printable(text: str) -> str:
 def printable_line(text: str) -> str:
     """Return text as `printable`, in one line: a newline in a name could forge a message."""
     return _NOT_IN_A_LINE.sub("\ufffd", text)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return what to do about an unknown name: the nearest known one, or all."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, 1, cutoff=0.5)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"there are: {', '.join(names)}" if names else "there is none"
 
 
 class UserError(Exception):

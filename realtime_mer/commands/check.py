@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from realtime_mer.address import without_secrets
 from realtime_mer.commands.options import pcm_format, pipeline_config
+from realtime_mer.commands.show import link_clock_class
 from realtime_mer.errors import UserError, printable
 
 if TYPE_CHECKING:
@@ -84,8 +85,12 @@ def _output(settings: OutputSettings) -> Output:
     from realtime_mer.outputs.registry import make_output
     from realtime_mer.outputs.shaping import Shaper
 
-    Shaper(settings, hop_s=1.0)  # reads the file of the range "hall"
-    return make_output(settings)
+    output = make_output(settings)
+    try:
+        Shaper(settings, hop_s=1.0)  # reads the file of the hall
+    except UserError as error:
+        raise UserError(f"{output.name}: {error}") from error
+    return output
 
 
 def _problems_of_profiles(configuration: Configuration) -> list[str]:
@@ -131,6 +136,7 @@ def _problem_of_scenes(configuration: Configuration, outputs: list[Output]) -> l
     from realtime_mer.live.show import Health, OutputStatus, Show
     from realtime_mer.outputs.output_set import outputs_named
     from realtime_mer.scenes.runner import SceneRunner
+    from realtime_mer.scenes.settings import clocks_needed
 
     show = Show()
     statuses = [
@@ -143,6 +149,8 @@ def _problem_of_scenes(configuration: Configuration, outputs: list[Output]) -> l
             output.check_action(action)
 
     try:
+        if "link" in clocks_needed(configuration.scenes):
+            link_clock_class()
         SceneRunner(
             Hub(), configuration.scenes, act=lambda *_: None, check=check_action, show=show
         ).close()

@@ -39,6 +39,11 @@ SECTION_TEXTS = {
     "estimation": "How it estimates: the options of 'serve' and 'listen'.",
     "server": "The page and the websocket: the options of 'serve'.",
 }
+COMMON_TEXT = """\
+The keys of all outputs. Each table of an output below may have them beside its own keys; copy \
+them there, without the '# '.\
+"""
+COMMON_REMARK = "Further keys: those of all outputs, above."
 PROFILE_TEXT = """\
 Profiles: other values for another place, used with --profile NAME. A profile has the same tables \
 with profile.NAME before their names. Its keys win over those above; its outputs and scenes \
@@ -96,6 +101,7 @@ def tables() -> list[Table]:
     from realtime_mer.configuration.configuration import CONTROLS, control_class
     from realtime_mer.configuration.keys import keys_of
     from realtime_mer.configuration.template import Table
+    from realtime_mer.outputs.output import OutputSettings
     from realtime_mer.outputs.registry import KINDS, settings_class
     from realtime_mer.scenes.settings import SceneSettings
 
@@ -104,9 +110,15 @@ def tables() -> list[Table]:
         for name, text in SECTION_TEXTS.items()
     ]
 
+    common = keys_of(OutputSettings)
+    found.append(Table("", COMMON_TEXT, common))
+
     def add(name: str, header: str, settings: type[Any]) -> None:
         text = inspect.cleandoc(settings.__doc__ or "").split("\n\n")[0].replace("\n", " ")
-        found.append(Table(header, text, keys_of(settings), EXAMPLE_VALUES.get(name, {})))
+        keys, remark = keys_of(settings), ""
+        if issubclass(settings, OutputSettings):
+            keys, remark = [key for key in keys if key not in common], COMMON_REMARK
+        found.append(Table(header, text, keys, EXAMPLE_VALUES.get(name, {}), remark))
 
     for kind in KINDS:
         try:

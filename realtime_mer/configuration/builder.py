@@ -7,12 +7,12 @@ import difflib
 import json
 import sys
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Literal, TypeGuard, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from realtime_mer.configuration.lines import KeyPath
-from realtime_mer.errors import UserError
+from realtime_mer.errors import UserError, nearest
 
 T = TypeVar("T")
 MAX_TEXT = 60
@@ -49,15 +49,6 @@ def build(settings_class: type[T], table: object, path: KeyPath) -> T:
         SettingError: a key is unknown or missing, or a value has another type or is out of range.
     """
     return _build(settings_class, table, path, depth=len(path))
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return what to do about an unknown name: the nearest known one, or all."""
-    names = list(known)
-    near = difflib.get_close_matches(name, names, 1, cutoff=0.5)
-    if near:
-        return f"did you mean {near[0]}?"
-    return f"there are: {', '.join(names)}" if names else "there is none"
 
 
 def words(annotation: object) -> str:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from realtime_mer.configuration.builder import SettingError, build, nearest
+from realtime_mer.configuration.builder import SettingError, build
 from realtime_mer.configuration.document import PROFILE, Document, read_document
 from realtime_mer.configuration.lines import KeyPath
-from realtime_mer.errors import UserError
+from realtime_mer.errors import UserError, nearest
 from realtime_mer.outputs.output import OutputSettings
 from realtime_mer.outputs.registry import KINDS, needing, settings_class
 from realtime_mer.user_folder import user_folder

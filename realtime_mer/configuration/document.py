@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from realtime_mer.configuration.builder import nearest
 from realtime_mer.configuration.lines import KeyPath, key_lines
-from realtime_mer.errors import UserError
+from realtime_mer.errors import UserError, nearest
 
 MAX_BYTES = 1_000_000
 PROFILE = "profile"
+# A key of 64 parts. The time to read one grows with the square of their number.
+_LONG_KEY = re.compile(r"(?:[^\s.=#\[\]]{1,40}[ \t]*\.[ \t]*){64}")
 _POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
@@ -62,6 +63,9 @@ def read_document(file: Path, profile: str) -> Document:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise UserError(f"{label} line {line}: this is not UTF-8; save the file so") from error
+    if long := _LONG_KEY.search(text):
+        line = text.count("\n", 0, long.start()) + 1
+        raise UserError(f"{label} line {line}: this key has more than 64 parts; shorten it")
     try:
         data = tomllib.loads(text)
         lines = key_lines(text)

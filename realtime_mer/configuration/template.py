@@ -20,16 +20,19 @@ class Table:
     """A table of the file.
 
     Attributes:
-        header: as in the file, such as `[[osc]]`.
+        header: as in the file, such as `[[osc]]`; "" for keys that other tables may have, which
+            stay comments.
         text: what it is for.
         keys: its keys.
         examples: values of keys that have no default.
+        remark: what stands below its keys.
     """
 
     header: str
     text: str
     keys: Sequence[Key]
     examples: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    remark: str = ""
 
 
 def template(introduction: str, tables: Sequence[Table]) -> str:
@@ -66,7 +69,8 @@ def toml_value(value: object) -> str:
 def _lines(table: Table) -> Iterator[str]:
     yield f"# {'-' * (WIDTH - 2)}"
     yield _comment(table.text)
-    yield f"#{table.header}"
+    if table.header:
+        yield f"#{table.header}"
     for key in table.keys:
         yield ""
         about = key.text or key.type
@@ -80,7 +84,9 @@ def _lines(table: Table) -> Iterator[str]:
             yield _comment(f"  {part.name}: {part.text or part.type}{default}")
         value: Any = table.examples.get(key.name) if key.default is None else key.default
         if value is not None:
-            yield f"#{key.name} = {toml_value(value)}"
+            yield f"#{'' if table.header else ' '}{key.name} = {toml_value(value)}"
+    if table.remark:
+        yield f"\n{_comment(table.remark)}"
 
 
 def _comment(text: str) -> str:

@@ -13,6 +13,7 @@ from realtime_mer.live.hub import Hub, Notice
 CHANGED = "configuration_changed"
 REFUSED = "configuration_refused"
 PERIOD_S = 1.0
+CLOSE_TIMEOUT_S = 2.0
 
 
 class ConfigurationWatch(Closable):
@@ -51,7 +52,7 @@ class ConfigurationWatch(Closable):
 
     def close(self) -> None:
         self._closing.set()
-        self._thread.join()
+        self._thread.join(CLOSE_TIMEOUT_S)  # a file of a network may hang
 
     def _run(self) -> None:
         while not self._closing.wait(self._period_s):
@@ -68,6 +69,8 @@ class ConfigurationWatch(Closable):
             return
         except UserError as error:
             self._refuse(str(error))
+            return
+        if self._closing.is_set():  # the outputs have ended
             return
         try:
             told = self._apply(new)

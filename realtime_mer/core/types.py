@@ -9,7 +9,7 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Any
 
-from realtime_mer.errors import UserError
+from realtime_mer.errors import UserError, printable_line
 
 
 class State(StrEnum):
@@ -209,7 +209,7 @@ class Estimate:
                 t=float(data["t"]),
                 utc=str(data["utc"]),
                 **_numbers(VALUES, data),
-                mood=None if data["mood"] is None else str(data["mood"]),
+                mood=None if data["mood"] is None else printable_line(str(data["mood"])),
                 state=State(data["state"]),
                 level_db=float(data["level_db"]),
                 latency=Latency(**_numbers(_LATENCY, data["latency"])),

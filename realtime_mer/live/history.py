@@ -10,16 +10,20 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any
 
-from realtime_mer.core.types import VALUES, Estimate, FastValues, Latency, State
+from realtime_mer.core.types import VALUES, Estimate, FastValues, Latency, ScaledValues, State
 
-# The stored numbers of an estimate, of its latency and of its fast values; NaN where it has none.
+# The stored numbers of an estimate, of its latency, of its fast values, and of the scaled values of
+# both; NaN where it has none.
 _NUMBERS = ("t", *VALUES, "level_db")
 _LATENCY = ("window_s", "buffer_ms", "compute_ms", "queue_ms")
 _FAST = ("window_s", *VALUES)
-_numbers, _latency, _fast = (attrgetter(*names) for names in (_NUMBERS, _LATENCY, _FAST))
-_ROW = struct.Struct(f"<q{len(_NUMBERS)}d{len(_LATENCY)}d3d{len(_FAST)}d")
+_numbers, _latency, _fast, _scaled = (
+    attrgetter(*names) for names in (_NUMBERS, _LATENCY, _FAST, VALUES)
+)
+_ROW = struct.Struct(f"<q{len(_NUMBERS)}d{len(_LATENCY)}d3d{len(_FAST)}d{2 * len(VALUES)}d")
 _NO_WHOLE = (math.nan,) * 2
 _NO_FAST = (math.nan,) * len(_FAST)
+_NO_SCALED = (math.nan,) * len(VALUES)
 
 _Row = tuple[bytes, str, str | None, State]
 
@@ -56,13 +60,17 @@ class History:
 
 
 def _pack(estimate: Estimate) -> _Row:
+    scaled, fast = estimate.scaled, estimate.fast
+    fast_scaled = None if fast is None else fast.scaled
     packed = _ROW.pack(
         estimate.seq,
         *_numbers(estimate),
         *_latency(estimate.latency),
         *(estimate.whole or _NO_WHOLE),
         math.nan if estimate.novelty is None else estimate.novelty,
-        *(_NO_FAST if estimate.fast is None else _fast(estimate.fast)),
+        *(_NO_FAST if fast is None else _fast(fast)),
+        *(_NO_SCALED if scaled is None else _scaled(scaled)),
+        *(_NO_SCALED if fast_scaled is None else _scaled(fast_scaled)),
     )
     return packed, estimate.utc, estimate.mood, estimate.state
 
@@ -75,6 +83,7 @@ def _unpack(row: _Row) -> Estimate:
     own, latency = _named(_NUMBERS, numbers), _named(_LATENCY, numbers)
     whole, novelty = (next(numbers), next(numbers)), next(numbers)
     fast = _named(_FAST, numbers)
+    scaled, fast_scaled = _scaled_values(numbers), _scaled_values(numbers)
     return Estimate(
         seq=seq,
         utc=utc,
@@ -83,9 +92,15 @@ def _unpack(row: _Row) -> Estimate:
         latency=Latency(**latency),
         whole=None if math.isnan(whole[0]) else whole,
         novelty=None if math.isnan(novelty) else novelty,
-        fast=None if math.isnan(fast["window_s"]) else FastValues(**fast),
+        fast=None if math.isnan(fast["window_s"]) else FastValues(**fast, scaled=fast_scaled),
+        scaled=scaled,
         **own,
     )
+
+
+def _scaled_values(numbers: Iterator[float]) -> ScaledValues | None:
+    values = _named(VALUES, numbers)
+    return None if math.isnan(values["valence"]) else ScaledValues(**values)
 
 
 def _named(names: tuple[str, ...], numbers: Iterator[float]) -> dict[str, Any]:

@@ -68,14 +68,14 @@ class Replay(Closable):
             self._thread.join(CLOSE_TIMEOUT_S)
 
     def _run(self) -> None:
-        reason = "the recording has ended"
+        reason = "the replay has failed"
         try:
-            if not self._publish_all():
-                reason = STOPPED
+            reason = "the recording has ended" if self._publish_all() else STOPPED
         except UserError as error:
             self.error = error
             reason = str(error)
-        self._hub.publish(End(reason))
+        finally:
+            self._hub.publish(End(reason))
 
     def _publish_all(self) -> bool:
         """Publish each item when it is due; return whether that was all."""

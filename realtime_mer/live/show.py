@@ -5,7 +5,6 @@ The page, OSC, MIDI and the terminal give commands; every output follows the sta
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,8 @@ from enum import StrEnum
 
 from realtime_mer.errors import UserError, printable_line
 
+SWITCHES = ("mute", "freeze", "blackout")
+"""What is on or off."""
 OVERRIDABLE = ("valence", "arousal", "level", "dimmer")
 """Values that an override sets, each 0 to 1."""
 
@@ -136,8 +137,14 @@ class ControlCommand:
         for name, value in self.override.items():
             if name not in OVERRIDABLE:
                 raise UserError(f"{name} cannot be overridden; these can: {', '.join(OVERRIDABLE)}")
-            if value is not None and not (math.isfinite(value) and 0.0 <= value <= 1.0):
-                raise UserError(f"the override of {name} is {value:g}; it must lie between 0 and 1")
+            if value is not None and not 0.0 <= value <= 1.0:
+                shown = str(value)[:20]  # JSON may have 4000 digits
+                raise UserError(f"the override of {name} is {shown}; it must lie between 0 and 1")
+
+
+def switched(name: str, on: bool, output: str = "") -> ControlCommand:
+    """Return the command that switches one of `SWITCHES`; "" for all outputs."""
+    return ControlCommand(output, override={}, scene=None, **{name: on})
 
 
 class Show:

@@ -18,6 +18,7 @@ PERCENTILES = (5.0, 95.0)
 # Of valence, arousal and level in dB: steady music would stretch its noise over the whole axis.
 MIN_WIDTHS = np.array((0.1, 0.1, 6.0))
 MIN_MUSIC_S = 60.0
+_MAX_BYTES = 10_000  # a file of a hall has a hundred
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ def load_hall(path: Path) -> Hall:
         UserError: it is missing or damaged.
     """
     try:
-        data = json.loads(path.read_bytes())
+        with path.open("rb") as file:
+            data = json.loads(file.read(_MAX_BYTES))
         spans = [tuple(map(float, data[name])) for name in ("valence", "arousal", "level_db")]
         valence, arousal, level_db = ((least, greatest) for least, greatest in spans)
         return Hall(valence, arousal, level_db)

@@ -13,13 +13,12 @@ from mido import Message
 
 from realtime_mer.closable import Closable
 from realtime_mer.errors import UserError, printable_line
-from realtime_mer.live.show import OVERRIDABLE, ControlCommand, Show
+from realtime_mer.live.show import OVERRIDABLE, SWITCHES, ControlCommand, Show, switched
 from realtime_mer.outputs.midi import check_numbers
 from realtime_mer.outputs.midi_ports import CHECK_S, CLIENT, MidiPort, check_port_names
 
 logger = logging.getLogger(__name__)
 
-SWITCHES = ("mute", "freeze", "blackout")
 RELEASE = "release"
 _ON = 64  # from this value on, a control change switches on
 _CLOSE_TIMEOUT_S = 2.0
@@ -96,7 +95,7 @@ class MidiControl(Closable):
         while not self._closing.is_set():
             try:
                 self._listen()
-            except (OSError, UserError) as error:
+            except (OSError, UserError, rtmidi.RtMidiError) as error:
                 self._tell(f"MIDI control waits: {error}")
                 self._closing.wait(CHECK_S)
 
@@ -144,7 +143,7 @@ class MidiControl(Closable):
             return self._pressed(message.note)
         name = self._controls.get(message.control) if message.type == "control_change" else None
         if name in SWITCHES:
-            return _switched(name, message.value >= _ON)
+            return switched(name, message.value >= _ON)
         if name is not None:
             return ControlCommand(override={name: message.value / 127})
         return None
@@ -156,7 +155,7 @@ class MidiControl(Closable):
         if name == RELEASE:
             return ControlCommand(override=dict.fromkeys(OVERRIDABLE))
         if name is not None:
-            return _switched(name, not getattr(self._show.state(), name))
+            return switched(name, not getattr(self._show.state(), name))
         return None
 
     def _tell(self, sentence: str) -> None:
@@ -164,11 +163,3 @@ class MidiControl(Closable):
         if sentence != self._told:
             logger.warning("%s", printable_line(sentence))
         self._told = sentence
-
-
-def _switched(name: str, on: bool) -> ControlCommand:
-    return ControlCommand(
-        mute=on if name == "mute" else None,
-        freeze=on if name == "freeze" else None,
-        blackout=on if name == "blackout" else None,
-    )

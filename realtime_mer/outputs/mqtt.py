@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import secrets
 import socket
@@ -42,7 +41,8 @@ from realtime_mer.core.events import Event, EventKind, Pulse
 from realtime_mer.core.mood import WORDS
 from realtime_mer.core.types import State
 from realtime_mer.errors import UserError
-from realtime_mer.outputs.output import Action, Frame, Output, OutputSettings
+from realtime_mer.outputs.environment import secret_of
+from realtime_mer.outputs.output import Action, Frame, Output, OutputSettings, json_text
 
 MAX_WAITING = 256
 """Messages that the broker has not taken yet; with more, the connection counts as broken."""
@@ -51,6 +51,7 @@ REFUSED_PAUSE_S = 60.0
 _TIMEOUT_S = 3.0  # of each step of a connection
 _KEEPALIVE_S = 15
 _CLOSE_TIMEOUT_S = 0.8
+_MAX_PASSWORD = 65_535  # of the protocol, and /dev/zero has no end
 _REFUSALS = ("Bad user name or password", "Not authorized")
 _UNUSABLE_IN_TOPIC = re.compile(r"[#+\0]")
 _UNUSABLE_IN_ID = re.compile(r"[^A-Za-z0-9_-]")
@@ -146,17 +147,13 @@ def _password(settings: MqttSettings) -> str | None:
     Raises:
         UserError: there is none where the settings say.
     """
-    if variable := settings.password_variable:
-        if variable not in os.environ:
-            raise UserError(
-                f"password_variable is {variable}; there is no such environment variable, set it"
-            )
-        return os.environ[variable]
+    if settings.password_variable:
+        return secret_of(settings.password_variable, "password_variable")
     if not settings.password_file:
         return None
     try:
         with Path(settings.password_file).expanduser().open(encoding="utf-8") as file:
-            return file.readline().rstrip("\r\n")
+            return file.readline(_MAX_PASSWORD).rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise UserError(
@@ -431,7 +428,7 @@ def _message(action: Action) -> tuple[str, str]:
     """Return the topic and the payload of a scene's message.
 
     Raises:
-        UserError: the topic is missing or not valid, or there are other values.
+        UserError: the topic or the payload is missing or not valid, or there are other values.
     """
     topic, payload = action.values.get("topic"), action.values.get("payload", "")
     if not isinstance(topic, str) or not topic or _UNUSABLE_IN_TOPIC.search(topic):
@@ -440,7 +437,7 @@ def _message(action: Action) -> tuple[str, str]:
         raise UserError(
             f"there is {', '.join(sorted(others))}; a message of MQTT has topic and payload"
         )
-    return topic, payload if isinstance(payload, str) else json.dumps(payload, allow_nan=False)
+    return topic, payload if isinstance(payload, str) else json_text(payload)
 
 
 def _values(frame: Frame) -> dict[str, object]:

@@ -18,7 +18,7 @@ from pythonosc.parsing import osc_types
 
 from realtime_mer.closable import Closable
 from realtime_mer.errors import UserError, printable_line
-from realtime_mer.live.show import ControlCommand, Show
+from realtime_mer.live.show import ControlCommand, Show, switched
 from realtime_mer.outputs.osc import check_address
 
 logger = logging.getLogger(__name__)
@@ -213,12 +213,7 @@ def command(message: OscMessage, prefix: str) -> ControlCommand:
     argument = arguments[0] if arguments else None
     if switch := match["switch"]:
         on = argument is None or _number(address, argument) > 0.0
-        return ControlCommand(
-            output=output,
-            mute=on if switch == "mute" else None,
-            freeze=on if switch == "freeze" else None,
-            blackout=on if switch == "blackout" else None,
-        )
+        return switched(switch, on, output)
     if match["value"]:
         value = GIVE_BACK if argument is None else _number(address, argument)
         override = {match["value"]: None if value == GIVE_BACK else value}

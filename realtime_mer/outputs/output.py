@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
@@ -173,6 +174,21 @@ class Action:
 
     scene: str
     values: dict[str, object]
+
+
+def json_text(value: object) -> str:
+    """Return what a scene sends, as JSON.
+
+    Raises:
+        UserError: JSON cannot hold it, such as a date or nan.
+    """
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"this cannot be sent as JSON ({error}); use texts, numbers, true, false, lists and "
+            "tables"
+        ) from error
 
 
 class Output(ABC):

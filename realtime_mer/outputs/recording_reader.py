@@ -15,6 +15,7 @@ from realtime_mer.errors import UserError
 from realtime_mer.outputs.table import FORMAT_OF_SUFFIX, LATENCY_COLUMNS
 
 _PARTS = ("fast", "scaled")  # whose columns have their name as a prefix
+_MAX_SEQ, _MAX_S = 2**53, 1e8  # beyond what is counted and waited for: three years
 
 
 class RecordingReader(Closable):
@@ -86,7 +87,13 @@ class RecordingReader(Closable):
             if last is not None and (estimate.seq <= last.seq or estimate.t < last.t):
                 seq, t = seq + last.seq + 1, t + last.t
             last = estimate
-            yield replace(estimate, seq=estimate.seq + seq, t=round(estimate.t + t, 3))
+            joined = replace(estimate, seq=estimate.seq + seq, t=round(estimate.t + t, 3))
+            if not (0 <= joined.seq <= _MAX_SEQ and 0.0 <= joined.t <= _MAX_S):
+                raise UserError(
+                    f"{self._path} line {number}: seq {joined.seq} at {joined.t:g} s is not "
+                    "possible; remove the row"
+                )
+            yield joined
 
 
 def _json_rows(file: TextIO) -> Iterator[tuple[int, str, dict[str, Any] | None]]:
@@ -94,7 +101,7 @@ def _json_rows(file: TextIO) -> Iterator[tuple[int, str, dict[str, Any] | None]]
     for number, line in enumerate(file, start=1):
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):  # 5000 brackets
             row = None
         yield number, line, row if isinstance(row, dict) else None
 
@@ -103,11 +110,14 @@ def _csv_rows(file: TextIO) -> Iterator[tuple[int, str, dict[str, Any] | None]]:
     """Return number, text and content of each line below the header, in the form of messages."""
     header: list[str] = []
     for number, line in enumerate(file, start=1):
-        cells = next(csv.reader([line]), [])
+        try:
+            cells = next(csv.reader([line]), [])
+        except csv.Error:  # a cell of 200 kB
+            cells = []
         if number == 1:
             header = cells
             continue
-        whole = len(cells) == len(header)
+        whole = len(cells) == len(header) > 0
         yield number, line, _nested(dict(zip(header, cells, strict=True))) if whole else None
 
 

@@ -13,8 +13,6 @@ from __future__ import annotations
 import base64
 import http
 import http.client
-import json
-import os
 import re
 import ssl
 import urllib.error
@@ -29,7 +27,8 @@ from realtime_mer.clock import Clock, SystemClock
 from realtime_mer.core.events import Event, EventKind, Pulse
 from realtime_mer.errors import UserError
 from realtime_mer.live.retry import Retry
-from realtime_mer.outputs.output import Action, Frame, Output, OutputSettings
+from realtime_mer.outputs.environment import secret_of
+from realtime_mer.outputs.output import Action, Frame, Output, OutputSettings, json_text
 from realtime_mer.retry_after import retry_after_s
 
 QUEUE_DELIVERIES = 64
@@ -170,7 +169,7 @@ class WebhookOutput(Output):
         """
         if isinstance(event, Event) and event.kind in self._settings.events:
             delivery_id = str(uuid.uuid4())
-            self._post({"id": delivery_id, **event.to_dict()}, delivery_id)
+            self._post(json_text({"id": delivery_id, **event.to_dict()}), delivery_id)
 
     def check_action(self, action: Action) -> None:
         _message(action)
@@ -183,11 +182,11 @@ class WebhookOutput(Output):
         """
         self._post(_message(action), str(uuid.uuid4()))
 
-    def _post(self, message: dict[str, object], delivery_id: str) -> None:
+    def _post(self, message: str, delivery_id: str) -> None:
         if len(self._waiting) == QUEUE_DELIVERIES:
             self._waiting.popleft()
             self.lost += 1
-        self._waiting.append(_Delivery(delivery_id, json.dumps(message).encode()))
+        self._waiting.append(_Delivery(delivery_id, message.encode()))
         self._deliver()
 
     def _deliver(self) -> None:
@@ -265,16 +264,16 @@ class WebhookOutput(Output):
         return _TryAgainError("gives no valid answer")
 
 
-def _message(action: Action) -> dict[str, object]:
-    """Return the object that a scene posts.
+def _message(action: Action) -> str:
+    """Return the object that a scene posts, as JSON.
 
     Raises:
-        UserError: there is none, or there are other values.
+        UserError: there is none, JSON cannot hold it, or there are other values.
     """
     message = action.values.get("json")
     if not isinstance(message, dict) or len(action.values) > 1:
         raise UserError("a webhook takes one object json to post, and nothing else")
-    return message
+    return json_text(message)
 
 
 def _headers(variables: dict[str, str]) -> dict[str, str]:
@@ -285,15 +284,10 @@ def _headers(variables: dict[str, str]) -> dict[str, str]:
     """
     headers = {}
     for name, variable in variables.items():
-        if variable not in os.environ:
-            raise UserError(
-                f"header_variables names {variable} for {name}; there is no such environment "
-                "variable, set it"
-            )
-        headers[name] = os.environ[variable]
+        headers[name] = secret_of(variable, f"header_variables: {name}")
         if not _HEADER_VALUE.fullmatch(headers[name]):
             raise UserError(
-                f"header_variables names {variable} for {name}; its value must be one line of ASCII"
+                f"header_variables: the value of the variable for {name} must be one line of ASCII"
             )
     return headers
 

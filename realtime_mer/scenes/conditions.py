@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import TypeVar
 from realtime_mer.core.events import Event, EventKind
 from realtime_mer.core.mood import WORDS
 from realtime_mer.core.types import Estimate, State
-from realtime_mer.errors import UserError
+from realtime_mer.errors import UserError, nearest
 
 MUSIC = "music"
 """Both states in which the values are those of music that plays now."""
@@ -224,7 +223,7 @@ def parse_condition(table: Mapping[str, object], where: str, scene: str) -> Cond
     for key in table:
         if key not in KEYS:
             raise UserError(
-                f"{where} of the scene {scene} has no key {key!r}; {_nearest(key, KEYS)}"
+                f"{where} of the scene {scene} has no key {key!r}; {nearest(key, KEYS)}"
             )
     comparisons = {
         key: _comparison(table[key], _STRENGTH if key == "strength" else RANGES[key], key, fail)
@@ -285,7 +284,7 @@ def _names(
         raise fail(key, f"is {value!r}; write one word, or several in brackets")
     for name in names:
         if not isinstance(name, str) or name not in choices:
-            raise fail(key, f"is {name!r}; {_nearest(str(name), list(choices))}")
+            raise fail(key, f"is {name!r}; {nearest(str(name), choices)}")
     return tuple(choices[name] for name in names)
 
 
@@ -295,11 +294,6 @@ def _duration(value: object, fail: Fail) -> float:
     if not 0.0 <= value <= MAX_FOR_S:
         raise fail("for_s", f"is {value}; it must lie between 0 and {MAX_FOR_S:g}")
     return float(value)
-
-
-def _nearest(name: str, choices: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, choices, n=1)
-    return f"did you mean {near[0]}?" if near else f"there are: {', '.join(choices)}"
 
 
 def _compared(name: str, value: float, comparison: Comparison) -> Finding:

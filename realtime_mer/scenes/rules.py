@@ -117,14 +117,25 @@ class SceneRules:
         self._explain()
         return changes
 
-    def continue_from(self, earlier: SceneRules) -> None:
-        """Take over the time, the estimate and, where it still exists, the active scene."""
+    def continue_from(self, earlier: SceneRules) -> list[SceneChange]:
+        """Take over the time, the estimate, cooldowns and, where it still exists, the active scene.
+
+        Returns:
+            What ends, because it no longer exists.
+        """
         self._t, self._time, self._estimate = earlier._t, earlier._time, earlier._estimate
-        if earlier.active in self.names:
-            self._active = self._scenes[self.names.index(str(earlier.active))]
+        scenes = {scene.settings.name: scene for scene in self._scenes}
+        for scene in earlier._scenes:
+            if scene.settings.name in scenes:
+                scenes[scene.settings.name].ended_s = scene.ended_s
+        if earlier.active in scenes:
+            self._active = scenes[earlier.active]
             self._active.finding = Finding(True, "holds", "it was active before")
             self._started_s = earlier._started_s
             self._explain()
+        elif earlier._active is not None:
+            return [SceneChange(self._t, earlier._active.settings, False, "it no longer exists")]
+        return []
 
     def _start(self, scene: _Scene, reason: str) -> list[SceneChange]:
         changes = self._end(f"{scene.settings.name} starts") if self._active else []

@@ -21,7 +21,6 @@ from realtime_mer.scenes.settings import ActionKey, OutputAction, SceneSettings
 
 logger = logging.getLogger(__name__)
 
-QUEUE_ITEMS = 256
 CLOSE_TIMEOUT_S = 2.0
 KEYS: tuple[ActionKey, ...] = ("do", "at_end")
 
@@ -72,7 +71,8 @@ class SceneRunner(Closable):
         self._due_s = 0.0
         self._by_hand: deque[str] = deque()
         self._closing = threading.Event()
-        self._subscription = hub.subscribe_bounded(QUEUE_ITEMS)
+        # A lost event would be a lost scene; nothing here waits, so the queue stays short.
+        self._subscription = hub.subscribe_lossless()
         show.start_scene = self.start
         show.scenes = self.statuses
         self._thread = threading.Thread(target=self._run, name="scenes", daemon=True)
@@ -105,7 +105,7 @@ class SceneRunner(Closable):
     def replace(
         self, scenes: Sequence[SceneSettings], clocks: Mapping[str, TempoClock] | None = None
     ) -> None:
-        """Go on with other scenes; one that is active and still exists stays.
+        """Go on with other scenes; one that is active and still exists stays, others end.
 
         Args:
             scenes: their settings.
@@ -118,13 +118,14 @@ class SceneRunner(Closable):
         if clocks is not None:
             self._clocks = clocks
         with self._lock:
-            rules.continue_from(self._rules)
+            changes = rules.continue_from(self._rules)
             self._rules = rules
-            if self._waiting is not None and self._waiting.name not in rules.names:
-                self._waiting = None
+            if self._waiting is not None and not changes:
+                self._waiting = next(each for each in scenes if each.name == self._waiting.name)
+        self._apply(changes)
 
     def close(self) -> None:
-        """Stop; outputs and controls stay as they are. Safe to call twice."""
+        """Do what was published, then stop; outputs and controls stay so. Safe to call twice."""
         self._hub.unsubscribe(self._subscription)
         self._closing.set()
         self._subscription.poke()
@@ -150,8 +151,10 @@ class SceneRunner(Closable):
         return SceneRules(scenes)
 
     def _run(self) -> None:
-        while not self._closing.is_set():
-            items = self._subscription.wait(self._timeout_s())
+        closing = False
+        while not closing:
+            closing = self._closing.is_set()
+            items = self._subscription.wait(0.0 if closing else self._timeout_s())
             while self._by_hand:
                 name = self._by_hand.popleft()
                 with self._lock:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from realtime_mer.errors import UserError
-from realtime_mer.live.show import ControlCommand
+from realtime_mer.live.show import SWITCHES, ControlCommand
 from realtime_mer.scenes.conditions import Condition, parse_condition
 
 Quantise = Literal["none", "beat", "bar", "link"]
@@ -15,8 +15,7 @@ ActionKey = Literal["do", "at_end"]
 GIVE_BACK = "music"
 """In an override, instead of a number: give the value back to the music."""
 
-_SWITCHES = ("mute", "freeze", "blackout")
-_CONTROLS = (*_SWITCHES, "override")
+_CONTROLS = (*SWITCHES, "override")
 # The ranges of the numbers among the settings.
 _RANGES = {
     "hysteresis": (0.0, 1.0),
@@ -133,10 +132,10 @@ class SceneSettings:
                 raise self._failure(
                     key, f"has {name} beside a control; put it into a table of its own"
                 )
-            if name in _SWITCHES and not isinstance(value, bool):
+            if name in SWITCHES and not isinstance(value, bool):
                 raise self._failure(key, f"has {name} = {value!r}; write true or false")
         mute, freeze, blackout = (
-            bool(values[name]) if name in values else None for name in _SWITCHES
+            bool(values[name]) if name in values else None for name in SWITCHES
         )
         override = self._override(key, values.get("override", {}))
         try:

@@ -21,7 +21,7 @@ from realtime_mer.core.config import check_format
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import End, Notice
-from realtime_mer.live.show import ControlCommand, Show
+from realtime_mer.live.show import SWITCHES, ControlCommand, Show
 
 SCHEMA = 1
 MAX_MESSAGE_BYTES = 2**20
@@ -239,7 +239,7 @@ def _parse_auth(data: Mapping[str, object]) -> Auth:
 
 
 def _parse_control(data: Mapping[str, object]) -> Control:
-    switches = {name: _switch(data, name) for name in ("mute", "freeze", "blackout")}
+    switches = {name: _switch(data, name) for name in SWITCHES}
     override = data.get("override", {})
     if not isinstance(override, dict) or not all(map(_is_number_or_null, override.values())):
         raise WireError(

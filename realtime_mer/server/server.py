@@ -85,6 +85,8 @@ logger = logging.getLogger(__name__)
 DEFAULT_HOST = "127.0.0.1"
 MAX_VIEWERS = 200
 HEALTH_PERIOD_S = 2.0
+# A fader moves a thousand times a second; the pages show it no more often than this.
+SHOW_PERIOD_S = 0.05
 BACKEND_NOTICE = "backend_fallback"
 """Code of the notice that another backend had to take over."""
 # Bounds of what is buffered for a viewer that stopped reading: this and one message in our memory,
@@ -235,6 +237,8 @@ class MerServer:
         self._started_at = self.clock.monotonic()
         self._server: SocketServer | None = None
         self._health_task: asyncio.Task[None] | None = None
+        self._show_is_due = False
+        self._show_sent_at = 0.0  # of the event loop's time
         self._certificate_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -702,8 +706,20 @@ class MerServer:
 
     def _show_changed(self, loop: asyncio.AbstractEventLoop) -> None:
         # Runs in the thread of the command; the loop may have ended.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(self._broadcast_health)
+        if not self._show_is_due:
+            self._show_is_due = True
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._broadcast_show, loop)
+
+    def _broadcast_show(self, loop: asyncio.AbstractEventLoop) -> None:
+        due_at = self._show_sent_at + SHOW_PERIOD_S
+        if loop.time() < due_at:
+            loop.call_at(due_at, self._broadcast_show, loop)
+            return
+        # Before the state is read: what changes from now on is another broadcast.
+        self._show_is_due = False
+        self._show_sent_at = loop.time()
+        self._broadcast_health()
 
     def _broadcast_health(self) -> None:
         for broadcaster in self._broadcasters.values():

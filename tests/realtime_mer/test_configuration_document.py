@@ -3,43 +3,39 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from realtime_mer.commands.init import tables
 from realtime_mer.configuration.configuration import load
-from realtime_mer.configuration.keys import Key, keys_of
-from realtime_mer.configuration.template import Table, toml_value
-from realtime_mer.outputs.output import OutputSettings
+from realtime_mer.configuration.keys import Key
+from realtime_mer.configuration.template import toml_value
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "configuration.md"
 MARKED = re.compile(r"(<!-- tables -->\n).*(<!-- /tables -->)", re.DOTALL)
+COMMON = "### All outputs"
 EXTRAS = ("mido", "sacn", "paho.mqtt", "pylsl")
 
 
-def rows(keys: list[Key], prefix: str = "") -> Iterator[str]:
+def rows(keys: Sequence[Key], prefix: str = "") -> Iterator[str]:
     for key in keys:
         default = "needed" if key.required else ""
         if key.default is not None:
             default = f"`{toml_value(key.default)}`"
         text = (key.text or key.type).replace("|", "\\|")
         yield f"| `{prefix}{key.name}` | {default} | {text} |"
-        yield from rows(list(key.keys), f"{prefix}{key.name}.")
+        yield from rows(key.keys, f"{prefix}{key.name}.")
 
 
 def tables_text() -> str:
-    common = keys_of(OutputSettings)
-    text = "All kinds of outputs have these keys. They shape what is sent."
-    every = Table("outputs", text, common)
+    common = "All kinds of outputs have these keys. They shape what is sent."
     parts = []
-    for table in (*tables(), every):
-        keys = [key for key in table.keys if table is every or key not in common]
-        parts.append(f"### `{table.header}`" if table is not every else "### All outputs")
-        parts.append(table.text)
-        if keys:
-            parts.append("\n".join(("| key | default | |", "|---|---|---|", *rows(keys))))
+    for table in tables():
+        parts += [f"### `{table.header}`", table.text] if table.header else [COMMON, common]
+        if table.keys:
+            parts.append("\n".join(("| key | default | |", "|---|---|---|", *rows(table.keys))))
     return "\n\n".join(parts) + "\n"
 
 

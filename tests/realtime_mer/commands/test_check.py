@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,29 @@ def test_what_would_run(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert main(["listen", "--check"]) == 0
     assert "server:" not in capsys.readouterr().out
+
+
+def test_what_is_missing_for_a_hall_and_for_link_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "aalink", None)
+    monkeypatch.delitem(sys.modules, "realtime_mer.live.link_clock", raising=False)
+    Path("realtime-mer.toml").write_text(
+        """
+        [[osc]]
+        to = "127.0.0.1:7000"
+        range = "hall"
+        hall = "club.json"
+        [[scene]]
+        name = "storm"
+        quantise = "link"
+        do = [{ blackout = true }]
+        """
+    )
+    assert main(["listen", "--check"]) == 2
+    hall, link = capsys.readouterr().err.splitlines()
+    assert "osc 127.0.0.1:7000: the file of the hall club.json cannot be read" in hall
+    assert 'a scene with quantise = "link" needs the package aalink' in link
 
 
 def test_all_that_is_wrong_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,6 +112,7 @@ def test_outputs_of_the_command_line_follow_those_of_the_file(file: Path) -> Non
         ('x = """', "this is not valid TOML: unterminated string"),
         ("a = " + 6000 * "[", "is not valid TOML"),
         ("a = " + 6000 * "1", "is not valid TOML"),
+        ("\n" + 100_000 * "a." + "a = 1", "line 2: this key has more than 64 parts"),
     ],
 )  # fmt: skip
 def test_mistakes(text: str, sentence: str, file: Path) -> None:

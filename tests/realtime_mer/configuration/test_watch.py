@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from live_support import TIMEOUT_S
+from live_support import TIMEOUT_S, wait_for
 
+from realtime_mer.configuration import watch
 from realtime_mer.configuration.configuration import Configuration, load
 from realtime_mer.configuration.watch import CHANGED, REFUSED, ConfigurationWatch, needs_restart
 from realtime_mer.errors import UserError
@@ -43,6 +45,30 @@ def watched(file: Path, text: str = "") -> Iterator[Watched]:
     found = Watched(file)
     with ConfigurationWatch(load(file), found.apply, found.hub, period_s=0.01):
         yield found
+
+
+def test_a_file_that_hangs_does_not_keep_the_program_from_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "CLOSE_TIMEOUT_S", 0.01)
+    hangs, answers = threading.Event(), threading.Event()
+
+    def again(configuration: Configuration) -> Configuration:
+        hangs.set()
+        answers.wait(TIMEOUT_S)
+        return configuration
+
+    monkeypatch.setattr(Configuration, "again", again)
+    with watched(tmp_path / "a.toml") as found:
+        found.file.write_text('[[osc]]\nto = "h:1"\n')
+        assert hangs.wait(TIMEOUT_S)
+    answers.set()
+    wait_for(lambda: not _is_watching(), "the end of the thread")
+    assert found.applied == []
+
+
+def _is_watching() -> bool:
+    return any(thread.name == "configuration watch" for thread in threading.enumerate())
 
 
 def test_changes_are_applied_and_told(tmp_path: Path) -> None:

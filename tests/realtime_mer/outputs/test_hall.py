@@ -73,6 +73,12 @@ def test_a_damaged_file(content: str, tmp_path: Path) -> None:
         load_hall(path)
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no endless file")
+def test_an_endless_file() -> None:
+    with pytest.raises(UserError, match=r"/dev/zero is not a file of a hall"):
+        load_hall(Path("/dev/zero"))
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot be read \(No such file.*realtime-mer calibrate"):
         load_hall(tmp_path / "hall.json")

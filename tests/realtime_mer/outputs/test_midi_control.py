@@ -19,6 +19,7 @@ pytest.importorskip("mido", reason="mido is not installed (extra midi)")
 
 import rtmidi
 
+from realtime_mer.outputs import midi_control
 from realtime_mer.outputs.midi_control import MidiControl, MidiControlSettings
 
 CHANNEL = 9
@@ -135,6 +136,22 @@ def test_a_device_is_waited_for_and_found_again(caplog: pytest.LogCaptureFixture
                 wait_for(lambda: told("MIDI control listens to"), "the device is found")
                 connect(pads, show)
             wait_for(lambda: told("is gone; it is waited for"), "the device is missed")
+
+
+def test_a_device_that_goes_while_it_is_opened_is_waited_for(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts: list[str] = []
+
+    def vanished(make: object, port: str, virtual: str) -> None:
+        attempts.append(port)
+        raise rtmidi.InvalidPortError("no such port")  # it was listed a moment ago
+
+    monkeypatch.setattr(midi_control, "MidiPort", vanished)
+    monkeypatch.setattr(midi_control, "CHECK_S", 0.01)
+    with MidiControl(Show(), MidiControlSettings(port="pads", **SETTINGS)):
+        wait_for(lambda: len(attempts) > 1, "the next attempt")
+    assert [each.message for each in caplog.records] == ["MIDI control waits: no such port"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -163,6 +165,9 @@ def test_scenes_publish_to_any_topic(broker: Broker) -> None:
         for topic in ("", None, "lamps/#", 3):
             with pytest.raises(UserError, match="the topic is"):
                 output.act(Action("on", {"topic": topic, "payload": "ON"}))
+        for payload in (math.nan, {"at": date(2026, 1, 2)}):
+            with pytest.raises(UserError, match="this cannot be sent as JSON"):
+                output.check_action(Action("on", {"topic": "lamp", "payload": payload}))
     assert subscriber.newest()["cmnd/lamp/POWER"] == "ON"
     assert json.loads(subscriber.newest()["lamp/set"]) == {"color": [255, 0, 0]}
 
@@ -289,7 +294,7 @@ def test_a_wrong_password_is_a_sentence_and_is_not_tried_at_once_again(
 
 
 def test_a_password_that_is_not_there_is_told_at_the_start(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^password_variable is MISSING_PASSWORD; there is no"):
+    with pytest.raises(UserError, match=r"^password_variable names MISSING_PASSWORD, which is"):
         MqttOutput(MqttSettings(broker="host", user="me", password_variable="MISSING_PASSWORD"))
     with pytest.raises(UserError, match=r"^password_file is .*nothing; it cannot be read: No such"):
         MqttOutput(MqttSettings(broker="host", user="me", password_file=str(tmp_path / "nothing")))

@@ -101,6 +101,8 @@ def test_other_messages_of_json_lines_are_passed_over(tmp_path: Path) -> None:
         ("evening.csv", "a,b\n1,2\n", "line 2: this is not an estimate: the field 'seq' is missin"),
         ("evening.csv", "a,b\n1,2,3\n", "evening.csv line 2 is no row of a recording"),
         ("evening.csv", "\udcff\x00\n\udcfe\n", "line 2: this is not an estimate"),
+        ("evening.csv", f"a,b\n1,{'2' * 200_000}\n", "line 2 is no row of a recording"),
+        ("evening.jsonl", "[" * 100_000 + "\n", "line 1 is no row of a recording"),
     ],
 )
 def test_wrong_files_are_sentences(
@@ -112,6 +114,23 @@ def test_wrong_files_are_sentences(
     with pytest.raises(UserError) as raised:
         read(path)
     assert message in str(raised.value)
+
+
+def test_a_mood_from_elsewhere_cannot_write_to_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "evening.jsonl"
+    path.write_text(json.dumps({**ESTIMATE.to_dict(), "mood": "calm\n\x1b[2J"}) + "\n")
+    assert read(path)[0].mood == "calm\ufffd\ufffd[2J"
+
+
+@pytest.mark.parametrize("wrong", [{"seq": 2**70}, {"seq": -1}, {"t": 1e15}, {"t": -1e15}])
+def test_impossible_numbers_and_times_are_sentences(
+    tmp_path: Path, wrong: dict[str, float]
+) -> None:
+    row = {**ESTIMATE.to_dict(), **wrong}
+    path = tmp_path / "evening.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    with pytest.raises(UserError, match=r"line 1: seq .* at .* s is not possible"):
+        read(path)
 
 
 def test_a_wrong_row_is_told_when_it_comes(tmp_path: Path) -> None:

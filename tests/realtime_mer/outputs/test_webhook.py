@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import http.server
 import json
+import math
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,9 @@ def test_scenes_post_what_they_say(receiver: Receiver) -> None:
     assert headers["webhook-id"]
     with pytest.raises(UserError, match=r"^a webhook takes one object json"):
         output.act(Action("loud", {"content": "It is loud"}))
+    for value in (math.nan, date(2026, 1, 2)):
+        with pytest.raises(UserError, match=r"^this cannot be sent as JSON"):
+            output.check_action(Action("loud", {"json": {"value": value}}))
 
 
 @pytest.mark.parametrize("status", [500, 503, 429, 0])
@@ -326,13 +331,17 @@ def test_no_secret_is_shown(receiver: Receiver, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(UserError) as caught:
         WebhookOutput(settings)
     assert str(caught.value) == (
-        "header_variables names HOOK_TOKEN for X-Token; its value must be one line of ASCII"
+        "header_variables: the value of the variable for X-Token must be one line of ASCII"
     )
+    written_itself = WebhookSettings(url="http://host", header_variables={"X": "Bearer secret"})
+    with pytest.raises(UserError, match=r"^header_variables: X names \(not shown") as caught:
+        WebhookOutput(written_itself)
+    assert "Bearer" not in str(caught.value)
 
 
 def test_a_missing_variable_is_told_at_the_start() -> None:
     settings = WebhookSettings(url="http://host", header_variables={"X-Token": "MISSING_TOKEN"})
-    with pytest.raises(UserError, match=r"^header_variables names MISSING_TOKEN for X-Token"):
+    with pytest.raises(UserError, match=r"^header_variables: X-Token names MISSING_TOKEN"):
         WebhookOutput(settings)
 
 

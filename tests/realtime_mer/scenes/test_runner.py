@@ -231,6 +231,57 @@ def test_other_scenes_while_it_runs(stage: Stage) -> None:
     wait_for(lambda: stage.done() == ["lights calm {'x': 1}"], "the new scene starts")
 
 
+def test_a_burst_loses_no_start() -> None:
+    """As of a recording that is replayed fast."""
+    stage = Stage(replace(STORM, at_end=()))
+    with stage.runner:
+        for _ in range(1000):
+            stage.hear("tense")
+            stage.hear("calm")
+    assert len(stage.acts) == 1000
+
+
+def test_a_scene_that_is_removed_undoes_what_it_did() -> None:
+    dark = SceneSettings(
+        name="dark",
+        when={"mood": "tense"},
+        dwell_s=0,
+        cooldown_s=600,
+        do=({"blackout": True},),
+        at_end=({"blackout": False},),
+    )
+    stage = Stage(dark)
+    with stage.runner as runner:
+        stage.hear("tense")
+        wait_for(lambda: stage.show.state().blackout, "the scene starts")
+        runner.replace([replace(dark, hysteresis=0.1)])
+        assert stage.show.state().blackout
+        runner.replace([])
+        assert not stage.show.state().blackout
+
+
+def test_a_changed_scene_keeps_its_cooldown_and_waits_with_its_new_actions(stage: Stage) -> None:
+    settings = replace(STORM, dwell_s=0, cooldown_s=600, quantise="none")
+    stage.runner.replace([settings])
+    for mood in ("tense", "calm"):
+        stage.hear(mood)
+    wait_for(lambda: len(stage.acts) == 2, "it has started and ended")
+    stage.runner.replace([replace(settings, priority=1)])
+    stage.hear("tense")
+    wait_for(lambda: "cooldown" in why(stage.runner)["storm"], "its cooldown goes on")
+    stage.runner.replace([])
+    stage.acts.clear()
+    quantised = replace(STORM, quantise="beat")
+    stage.clock.now = 100.6
+    stage.runner.replace([quantised])
+    stage.hear("tense")
+    wait_for(lambda: why(stage.runner)["storm"].startswith("waits"), "it waits")
+    stage.runner.replace([replace(quantised, do=({"output": "lights", "color": "blue"},))])
+    stage.clock.now = 101.0
+    stage.hear("tense")
+    wait_for(lambda: stage.done() == ["lights storm {'color': 'blue'}"], "its beat")
+
+
 def test_an_output_that_was_removed_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
     def act(output: str, action: Action) -> None:
         raise UserError(f"there is no output {output}")

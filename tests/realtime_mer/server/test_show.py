@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -20,8 +21,13 @@ from websockets.sync.client import ClientConnection
 from realtime_mer.core.events import Event, EventKind
 from realtime_mer.errors import UserError
 from realtime_mer.live.runner import LiveRunner
-from realtime_mer.live.show import ControlState, Health, OutputStatus, Show
-from realtime_mer.server.server import MerServer, ServerConfig
+from realtime_mer.live.show import ControlCommand, ControlState, Health, OutputStatus, Show
+from realtime_mer.server.server import (
+    HEALTH_PERIOD_S,
+    SHOW_PERIOD_S,
+    MerServer,
+    ServerConfig,
+)
 from realtime_mer.server.tokens import Role, Tokens
 
 DESK = OutputStatus("desk", "artnet", Health.OK, 7, 0, "")
@@ -94,12 +100,28 @@ def test_commands_change_the_show_and_all_viewers_see_it(
     assert show.state("desk") == ControlState(blackout=True)
 
 
+def test_a_fader_does_not_flood_the_viewers(running: RunningServer, show: Show) -> None:
+    with running.connect() as client:
+        receive_kind(client, "health")
+        started = time.monotonic()
+        for step in range(1001):
+            show.control(ControlCommand(override={"level": step / 1000}))
+        messages, level = 0, 0.0
+        while level != 1.0:
+            health = receive_kind(client, "health")
+            messages, level = messages + 1, health["show"]["control"]["override"].get("level", 0.0)
+        elapsed_s = time.monotonic() - started
+    # Beside those every two seconds; one may have been on its way before.
+    assert messages <= elapsed_s / SHOW_PERIOD_S + elapsed_s / HEALTH_PERIOD_S + 3
+
+
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
         ({"mute": 1}, "mute is 1; it must be true or false"),
         ({"override": {"tempo": 0.5}}, "tempo cannot be overridden; these can: valence"),
         ({"override": {"valence": 1.5}}, "the override of valence is 1.5; it must lie between"),
+        ({"override": {"valence": 10**400}}, "is 10000000000000000000; it must lie between"),
         ({"override": {"valence": "x"}}, "it must be an object of numbers from 0 to 1"),
         ({"override": [1]}, "it must be an object of numbers from 0 to 1"),
         ({"output": "lamp"}, "there is no output 'lamp'; there are: desk, wall"),
