@@ -117,14 +117,24 @@ class SceneRules:
         self._explain()
         return changes
 
-    def continue_from(self, earlier: SceneRules) -> None:
-        """Take over the time, the estimate and, where it still exists, the active scene."""
+    def continue_from(self, earlier: SceneRules) -> list[SceneChange]:
+        """Take over the time, the estimate, the cooldowns and the active scene.
+
+        Returns:
+            The end of the active scene, if it exists no longer.
+        """
         self._t, self._time, self._estimate = earlier._t, earlier._time, earlier._estimate
+        ended_s = {scene.settings.name: scene.ended_s for scene in earlier._scenes}
+        for scene in self._scenes:
+            scene.ended_s = ended_s.get(scene.settings.name, scene.ended_s)
         if earlier.active in self.names:
             self._active = self._scenes[self.names.index(str(earlier.active))]
             self._active.finding = Finding(True, "holds", "it was active before")
             self._started_s = earlier._started_s
             self._explain()
+        elif earlier.active is not None:
+            return earlier._end("it was removed")
+        return []
 
     def _start(self, scene: _Scene, reason: str) -> list[SceneChange]:
         changes = self._end(f"{scene.settings.name} starts") if self._active else []

@@ -107,6 +107,8 @@ class SceneRunner(Closable):
     ) -> None:
         """Go on with other scenes; one that is active and still exists stays.
 
+        One that is active and exists no longer ends, so that what it did is undone.
+
         Args:
             scenes: their settings.
             clocks: that they need; None for those as before.
@@ -118,10 +120,9 @@ class SceneRunner(Closable):
         if clocks is not None:
             self._clocks = clocks
         with self._lock:
-            rules.continue_from(self._rules)
+            changes = rules.continue_from(self._rules)
             self._rules = rules
-            if self._waiting is not None and self._waiting.name not in rules.names:
-                self._waiting = None
+        self._apply(changes)
 
     def close(self) -> None:
         """Stop; outputs and controls stay as they are. Safe to call twice."""

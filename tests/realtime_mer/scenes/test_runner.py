@@ -231,6 +231,15 @@ def test_other_scenes_while_it_runs(stage: Stage) -> None:
     wait_for(lambda: stage.done() == ["lights calm {'x': 1}"], "the new scene starts")
 
 
+def test_a_scene_that_is_removed_while_active_is_undone() -> None:
+    stage = Stage(STORM)
+    with stage.runner as runner:
+        stage.hear("tense")
+        wait_for(lambda: len(stage.acts) == 1, "the scene starts")
+        runner.replace([])
+        assert stage.done()[1:] == ["osc storm {'color': 'blue'}"]
+
+
 def test_an_output_that_was_removed_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
     def act(output: str, action: Action) -> None:
         raise UserError(f"there is no output {output}")
