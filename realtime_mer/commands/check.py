@@ -55,10 +55,13 @@ def _parts(
     if hasattr(args, "port"):
         yield "server", f"{args.host}, port {args.port or 'chosen by the system'}"
         problems += _problem_of_port("the server", args.host, args.port, socket.SOCK_STREAM)
+    from realtime_mer.outputs.shaping import Shaper
+
     outputs: list[Output] = []
     for settings in configuration.outputs:
         try:
             output = _output(settings)
+            Shaper(settings, hop_s=args.hop)  # reads the file of the hall
         except UserError as error:
             problems.append(str(error))
             continue
@@ -118,6 +121,8 @@ def _problem_of_host(name: str, settings: OutputSettings) -> list[str]:
 
 
 def _problem_of_port(what: str, host: str, port: int, kind: socket.SocketKind) -> list[str]:
+    if not 0 <= port <= 65_535:  # the system would take it modulo 65536
+        return [f"the port of {what} is {port}; it must lie between 0 and 65535"]
     try:
         family, _, protocol, _, address = socket.getaddrinfo(host, port, type=kind)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -132,6 +137,7 @@ def _problem_of_port(what: str, host: str, port: int, kind: socket.SocketKind) -
 
 
 def _problem_of_scenes(configuration: Configuration, outputs: list[Output]) -> list[str]:
+    from realtime_mer.commands.show import link_clock_class
     from realtime_mer.live.hub import Hub
     from realtime_mer.live.show import Health, OutputStatus, Show
     from realtime_mer.outputs.output_set import outputs_named

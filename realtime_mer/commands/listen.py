@@ -76,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
     from realtime_mer.audio.local_path import local_path
     from realtime_mer.audio.open_input import open_source
     from realtime_mer.commands.check import check
-    from realtime_mer.commands.scene_messages import scene_messages
     from realtime_mer.commands.show import running_show, writes_standard_output
+    from realtime_mer.commands.show_messages import show_messages
     from realtime_mer.live.hub import STOPPED
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.live.stats import NOTHING_LOST
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
             subscription, draw = _display(runner, show, stack)
         else:
             subscription, draw = _lines(runner, args.format, only_notices=taken)
-            stack.enter_context(scene_messages())
+            stack.enter_context(show_messages())
         screen = _Screen(subscription, draw, recorder)
         try:
             stack.enter_context(runner)
@@ -213,7 +213,7 @@ def _display(runner: LiveRunner, show: Show, stack: ExitStack) -> tuple[Subscrip
     from rich.console import Console
     from rich.live import Live
 
-    from realtime_mer.commands.scene_messages import scene_messages
+    from realtime_mer.commands.show_messages import show_messages
     from realtime_mer.core.types import Estimate
     from realtime_mer.live.hub import Notice
     from realtime_mer.live.show import outputs_text
@@ -226,7 +226,7 @@ def _display(runner: LiveRunner, show: Show, stack: ExitStack) -> tuple[Subscrip
         hop_s=runner.pipeline.config.hop_s,
         coverage=runner.pipeline.engine.info.coverage,
     )
-    stack.enter_context(scene_messages(view.show_notice))
+    stack.enter_context(show_messages(view.show_notice))
     live = stack.enter_context(Live(view, console=Console(), auto_refresh=False))
 
     def draw(items: Sequence[Item]) -> None:

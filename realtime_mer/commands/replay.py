@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from realtime_mer.commands.estimate_lines import line_printer
-    from realtime_mer.commands.scene_messages import scene_messages
     from realtime_mer.commands.show import running_show, writes_standard_output
+    from realtime_mer.commands.show_messages import show_messages
     from realtime_mer.live.hub import STOPPED, End, Hub
     from realtime_mer.live.replay import Replay
     from realtime_mer.outputs.recording_reader import RecordingReader
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         recording = stack.enter_context(RecordingReader(args.recording))
         hop_s = recording.hop_s / args.speed
         hub = Hub(hop_s=hop_s)
-        stack.enter_context(scene_messages())
+        stack.enter_context(show_messages())
         stack.enter_context(running_show(hub, args.configuration, hop_s=hop_s))
         subscription = hub.subscribe_bounded(UNPRINTED)
         draw = line_printer(args.format, estimates=not quiet)

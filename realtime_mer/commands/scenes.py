@@ -63,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
     quantised = [scene.name for scene in scenes if scene.quantise != "none"]
     if quantised:
         remarks.append(
-            f"a recording has no beats: {', '.join(quantised)} started at once instead of with "
-            "the beat or bar"
+            "a recording has no beats: scenes that wait for the beat or bar start at once "
+            f"({', '.join(quantised)})"
         )
     if args.on.suffix.lower() == ".csv" and _use_sections(scenes):
         remarks.append("a CSV recording shows fewer sections than one in JSON Lines (.jsonl)")

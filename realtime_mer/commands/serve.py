@@ -74,8 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from realtime_mer.commands.check import check
-    from realtime_mer.commands.scene_messages import scene_messages
     from realtime_mer.commands.show import running_show
+    from realtime_mer.commands.show_messages import show_messages
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.server.server import MerServer, ServerConfig
 
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
                     running_show(runner.hub, args.configuration, hop_s=config.hop_s)
                 )
                 if not args.quiet:
-                    stack.enter_context(scene_messages())
+                    stack.enter_context(show_messages())
             server = MerServer(engine, runner, config=server_config, pipeline=config, show=show)
             asyncio.run(_ServeRun(args, server, runner, backend_line).run())
     except KeyboardInterrupt:

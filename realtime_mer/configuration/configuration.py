@@ -214,7 +214,7 @@ def control_class(name: str) -> type[Any]:
         UserError: a package that it needs is not installed.
     """
     module, settings, extra = CONTROLS[name]
-    with needing(f"[{CONTROL}.{name}]", extra):
+    with needing(f"control by {name.upper()}", extra):
         found: type[Any] = getattr(
             importlib.import_module(f"realtime_mer.outputs.{module}"), settings
         )

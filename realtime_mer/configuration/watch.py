@@ -39,7 +39,7 @@ class ConfigurationWatch(Closable):
         period_s: float = PERIOD_S,
     ) -> None:
         assert configuration.file is not None
-        self._configuration = configuration
+        self._configuration = self._started = configuration
         self._file = configuration.file
         self._apply = apply
         self._hub = hub
@@ -77,7 +77,9 @@ class ConfigurationWatch(Closable):
         except UserError as error:
             self._refuse(str(error))
             return
-        told += needs_restart(self._configuration, new)
+        # What is again as at the start needs none.
+        other = changed_options(self._started, new)
+        told += _needs_restart([n for n in changed_options(self._configuration, new) if n in other])
         self._configuration = new
         if told:
             self._hub.publish(Notice(CHANGED, f"{self._file} has changed: {'; '.join(told)}"))
@@ -86,8 +88,8 @@ class ConfigurationWatch(Closable):
         self._hub.publish(Notice(REFUSED, f"{reason}; until that is mended, all stays as it was"))
 
 
-def needs_restart(old: Configuration, new: Configuration) -> list[str]:
-    """Return sentences on changes that hold only after a restart."""
+def changed_options(old: Configuration, new: Configuration) -> list[str]:
+    """Return what holds only after a restart and differs, such as `[server] port`."""
     changed = []
     for section in SECTIONS:
         before, after = old.section(section), new.section(section)
@@ -96,6 +98,10 @@ def needs_restart(old: Configuration, new: Configuration) -> list[str]:
     for name in {**old.controls, **new.controls}:
         if old.controls.get(name) != new.controls.get(name):
             changed.append(f"[{CONTROL}.{name}]")
+    return changed
+
+
+def _needs_restart(changed: list[str]) -> list[str]:
     if not changed:
         return []
     return [f"{', '.join(changed)} need{'s' if len(changed) == 1 else ''} a restart"]

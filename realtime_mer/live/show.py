@@ -14,6 +14,8 @@ from realtime_mer.errors import UserError, printable_line
 
 SWITCHES = ("mute", "freeze", "blackout")
 """What is on or off."""
+_LISTED = 3
+_MAX_NAME = 30
 OVERRIDABLE = ("valence", "arousal", "level", "dimmer")
 """Values that an override sets, each 0 to 1."""
 
@@ -215,14 +217,18 @@ class Show:
 
 
 def outputs_text(statuses: Sequence[OutputStatus]) -> str:
-    """Return in one line how the outputs do; "" without outputs."""
+    """Return in one line how the outputs do, and the first that are not ok; "" without outputs."""
     if not statuses:
         return ""
     troubled = [each for each in statuses if each.health is not Health.OK]
+    troubled.sort(key=lambda each: each.health is not Health.FAILING)
     parts = [f"{len(statuses) - len(troubled)} of {len(statuses)} outputs ok"]
-    for each in troubled:
+    for each in troubled[:_LISTED]:
         reason = f" ({each.answer})" if each.health is Health.FAILING and each.answer else ""
-        parts.append(f"{each.name} {each.health}{reason}")
+        name = each.name if len(each.name) <= _MAX_NAME else f"{each.name[: _MAX_NAME - 1]}…"
+        parts.append(f"{name} {each.health}{reason}")
+    if len(troubled) > _LISTED:
+        parts.append(f"{len(troubled) - _LISTED} more not ok")
     return printable_line("; ".join(parts))
 
 

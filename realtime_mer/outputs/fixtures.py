@@ -130,8 +130,8 @@ class DmxSettings(OutputSettings):
         for each in self.fixtures:
             if not lowest <= each.universe <= highest:
                 raise UserError(
-                    f"universe is {each.universe} for {each.name}; it must lie between {lowest} "
-                    f"and {highest}"
+                    f"fixtures: universe is {each.universe} for {each.name}; it must lie "
+                    f"between {lowest} and {highest}"
                 )
 
 

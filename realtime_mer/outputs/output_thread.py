@@ -50,6 +50,7 @@ class OutputThread(Closable):
         self._retry = Retry(self._clock)
         self._hub = hub
         self._failure = ""
+        self._told = ""  # why it fails, as the log says
         self._logged = ""  # the fault whose traceback was logged
         self._dropped = 0
         self._is_open = False
@@ -208,6 +209,7 @@ class OutputThread(Closable):
             self._retry.back()
         finally:
             self._busy_since = None
+        self._tell()
 
     def _call(self, call: Callable[[T], None], argument: T) -> None:
         """Let the output send something."""
@@ -225,6 +227,17 @@ class OutputThread(Closable):
             self._failure = ""
         finally:
             self._busy_since = None
+        self._tell()
+
+    def _tell(self) -> None:
+        """Log that the output fails, with the first reason, and that it works again."""
+        output = self.output
+        trouble = self._failure or (output.answer if output.failing else "")
+        if trouble and not self._told:
+            logger.warning("the output %s fails: %s", output.name, trouble)
+        elif self._told and not trouble:
+            logger.info("the output %s works again", output.name)
+        self._told = trouble
 
     def _fail(self, error: Exception) -> None:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__

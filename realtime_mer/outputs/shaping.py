@@ -83,7 +83,10 @@ class Shaper:
             self._make_filters()
         self._place_at(now_s)
         self._start, self._target, self._begun_s = self._place, target, now_s
-        self._follow_policy(now_s)
+        if self._shown is not None and self._control().freeze:
+            self._policy_at_s = now_s
+        else:
+            self._follow_policy(now_s)
         self._estimate = estimate
         self._policy = self._policies.get(estimate.state)
 
@@ -115,8 +118,9 @@ class Shaper:
         if estimate is None or control.mute:
             return None
         if control.freeze and self._shown is not None:
-            # The way to the newest estimate begins when the values may move again.
+            # The way to the newest estimate and that of the policy go on when values may move.
             self._start, self._begun_s, self._at_s = self._place, now_s, now_s
+            self._policy_at_s = now_s
             frame = self._shown
         else:
             frame = self._shown = self._next(estimate, now_s)

@@ -43,7 +43,7 @@ _ENGINE_FAILS = {
     "input_lost": False,
 }
 NO_MOOD = "–"  # before any music was heard
-SCALE_WIDTH = 41  # odd, so that zero has a column of its own
+SCALE_WIDTH = 37  # fits 80 columns; odd, so that zero has a column of its own
 HISTORY = SCALE_WIDTH
 SPARKS = "▁▂▃▄▅▆▇█"
 NO_LEVEL_DB = -120.0  # of an estimate that heard nothing

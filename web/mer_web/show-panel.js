@@ -9,6 +9,8 @@ import { counted } from "./text.js";
 const SWITCHES = /** @type {const} */ (["mute", "freeze", "blackout"]);
 const SWITCH_LABELS = { mute: "mute", freeze: "freeze", blackout: "black-out" };
 const VALUES = /** @type {const} */ (["valence", "arousal", "level", "dimmer"]);
+/** The line names at most so many outputs that fail. */
+const LISTED = 3;
 /** A slider sends at most so often, in milliseconds. */
 const SEND_EVERY_MS = 60;
 
@@ -20,7 +22,11 @@ export function showLine({ control, outputs, scenes }) {
   const ok = outputs.filter((each) => each.health === "ok").length;
   const failing = outputs.filter((each) => each.health === "failing");
   const parts = outputs.length ? [`${ok} of ${counted(outputs.length, "output")} ok`] : [];
-  if (failing.length) parts.push(`${failing.map((each) => each.name).join(", ")} failing`);
+  if (failing.length) {
+    const rest = failing.length - LISTED;
+    const names = failing.slice(0, LISTED).map((each) => each.name).join(", ");
+    parts.push(`${names}${rest > 0 ? ` and ${rest} more` : ""} failing`);
+  }
   for (const name of SWITCHES) {
     if (control[name]) parts.push(`${SWITCH_LABELS[name]} is on`);
     else if (outputs.some((each) => each.control[name])) parts.push(`${SWITCH_LABELS[name]} of some outputs is on`);

@@ -18,6 +18,8 @@ test("the line names what fails and what is set by hand", () => {
   assert.equal(text, "1 of 3 outputs ok · wall failing · mute of some outputs is on · black-out is on"
     + " · valence, dimmer by hand · scene storm");
   assert.equal(trouble, true);
+  const many = ["a", "b", "c", "d", "e"].map((name) => output(name, "failing"));
+  assert.equal(showLine({ control: FREE, outputs: many, scenes: [] }).text, "0 of 5 outputs ok · a, b, c and 2 more failing");
 });
 
 test("a show is parsed, and what is not valid is left out", () => {

@@ -119,3 +119,28 @@ rat = 1
     assert "scene storm" in problems[4]
     assert "lamp" in problems[4]
     assert f"control by osc cannot listen at 127.0.0.1, port {control_port}" in problems[5]
+
+
+def test_port_hall_and_package_that_would_stop_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "aalink", None)
+    monkeypatch.delitem(sys.modules, "realtime_mer.live.link_clock", raising=False)
+    Path("realtime-mer.toml").write_text(
+        """\
+[server]
+port = 70000
+[[osc]]
+to = "127.0.0.1:7000"
+range = "hall"
+hall = "missing.json"
+[[scene]]
+name = "storm"
+quantise = "link"
+"""
+    )
+    assert main(["serve", "--check"]) == 2
+    port, hall, link = capsys.readouterr().err.splitlines()
+    assert "the port of the server is 70000" in port
+    assert "missing.json cannot be read" in hall
+    assert "aalink" in link

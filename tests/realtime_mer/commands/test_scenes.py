@@ -67,7 +67,7 @@ def test_the_table(files: Path, suffix: str, capsys: pytest.CaptureFixture[str])
         "a name that is …    2 starts       2.0 s",
     ]
     assert err == (
-        "a recording has no beats: storm started at once instead of with the beat or bar\n"
+        "a recording has no beats: scenes that wait for the beat or bar start at once (storm)\n"
     )
 
 

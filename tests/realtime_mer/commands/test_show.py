@@ -134,6 +134,18 @@ def test_listen_leaves_standard_output_to_json_lines(capsys: pytest.CaptureFixtu
     assert run.returncode == 0, run.stderr
     rows = [json.loads(line) for line in run.stdout.splitlines()]  # all lines are JSON
     assert any(row["type"] == "values" and 0.0 <= row["valence"] <= 1.0 for row in rows)
+    assert "fails" not in run.stderr
+    if Path("/dev/full").exists():
+        with Path("/dev/full").open("w") as full:
+            run = subprocess.run(
+                [*COMMAND, "listen", "--duration", "1"],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=TIMEOUT_S,
+            )
+        assert run.returncode == 0, run.stderr
+        assert "the output standard output fails: standard output cannot be wr" in run.stderr
     assert main(["listen", "--format", "jsonl"]) == 2
     assert "--format jsonl and [[jsonl]] both write standard output" in capsys.readouterr().err
 

@@ -112,7 +112,9 @@ def test_an_address_of_broadcast_is_allowed() -> None:
 
 
 def test_wrong_settings_are_refused() -> None:
-    with pytest.raises(UserError, match=r"^universe is 32768 for lamp 32768; .* 0 and 32767$"):
+    with pytest.raises(
+        UserError, match=r"^fixtures: universe is 32768 for lamp 32768; .* 0 and 32767$"
+    ):
         ArtnetSettings(to="127.0.0.1", fixtures=lamps(32768))
     with pytest.raises(UserError, match=r"^to is '127.0.0.1:x'; it must be HOST or HOST:PORT"):
         ArtnetSettings(to="127.0.0.1:x", fixtures=lamps(0))

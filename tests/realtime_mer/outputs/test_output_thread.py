@@ -163,7 +163,10 @@ def hub_waits(thread: OutputThread) -> bool:
     return thread._subscription.waiting or bool(thread._actions)
 
 
-def test_a_failing_receiver_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_receiver_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "realtime_mer.outputs")
     monkeypatch.setattr("realtime_mer.live.retry.FIRST_RETRY_S", 0.05)
     receiver = Receiver()
     failures = iter([OSError(113, "No route to host"), UserError("asleep")])
@@ -182,6 +185,10 @@ def test_a_failing_receiver_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> N
         assert thread.status.answer == ""
         assert receiver.opened == 3
         assert thread.status.dropped >= 2
+    assert [record.message for record in caplog.records] == [
+        "the output receiver fails: No route to host",
+        "the output receiver works again",
+    ]
 
 
 def test_a_failing_open_drops_each_frame_once() -> None:

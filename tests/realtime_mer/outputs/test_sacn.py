@@ -133,7 +133,9 @@ def test_a_failing_network_is_an_error_of_the_output() -> None:
 
 
 def test_wrong_settings_are_refused() -> None:
-    with pytest.raises(UserError, match=r"^universe is 0 for lamp 0; it must lie between 1 and"):
+    with pytest.raises(
+        UserError, match=r"^fixtures: universe is 0 for lamp 0; it must lie between 1 and"
+    ):
         SacnSettings(fixtures=lamps(0))
     with pytest.raises(UserError, match=r"^priority is 201; it must lie between 0 and 200$"):
         SacnSettings(priority=201, fixtures=lamps(1))

@@ -290,6 +290,19 @@ def test_freeze_and_a_smooth_way_back() -> None:
     assert stage.frame(60.0).valence == pytest.approx(1.0, abs=0.01)
 
 
+def test_a_policy_goes_on_where_it_was_when_it_was_frozen() -> None:
+    stage = Stage(on_silence="decay", decay_s=10.0)
+    stage.shaper.add(estimate(), 0.0)
+    stage.shaper.add(estimate(state=State.SILENCE), 1.0)
+    assert stage.frame(2.0).dimmer == pytest.approx(0.9)
+    stage.control = ControlState(freeze=True)
+    for now_s in range(3, 20):
+        stage.shaper.add(estimate(state=State.SILENCE), now_s)
+        assert stage.frame(now_s).dimmer == pytest.approx(0.9)
+    stage.control = ControlState()
+    assert [stage.frame(19.0 + t).dimmer for t in (1.0, 5.0)] == pytest.approx([0.8, 0.4])
+
+
 def test_override_and_blackout_by_hand() -> None:
     stage = Stage(on_silence="decay", decay_s=1.0)
     stage.shaper.add(estimate(), 0.0)

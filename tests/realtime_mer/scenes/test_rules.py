@@ -153,5 +153,17 @@ def test_other_scenes_take_over_the_active_one() -> None:
         "3 sad starts: mood is sad",
     ]
     without = SceneRules([SceneSettings(name="sad", when={"mood": "sad"})])
-    without.continue_from(rules)
+    (end,) = without.continue_from(rules)
+    assert str(end) == "calm ends: it was removed"
     assert without.active is None
+
+
+def test_a_cooldown_outlasts_a_change_of_the_scenes() -> None:
+    scenes = [SceneSettings(name="calm", when={"mood": "calm"}, dwell_s=0, cooldown_s=10)]
+    rules = SceneRules(scenes)
+    run(rules, [estimate(1.0, "calm"), estimate(2.0, "sad")])
+    other = SceneRules(scenes)
+    other.continue_from(rules)
+    assert run(other, [estimate(3.0, "calm"), estimate(12.0, "calm")]) == [
+        "12 calm starts: mood is calm"
+    ]
