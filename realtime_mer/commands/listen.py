@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     from realtime_mer.audio.local_path import local_path
     from realtime_mer.audio.open_input import open_source
     from realtime_mer.commands.check import check
+    from realtime_mer.commands.output_messages import output_messages
     from realtime_mer.commands.scene_messages import scene_messages
     from realtime_mer.commands.show import running_show, writes_standard_output
     from realtime_mer.live.hub import STOPPED
@@ -118,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             subscription, draw = _lines(runner, args.format, only_notices=taken)
             stack.enter_context(scene_messages())
+            stack.enter_context(output_messages(show))
         screen = _Screen(subscription, draw, recorder)
         try:
             stack.enter_context(runner)

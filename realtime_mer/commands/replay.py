@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from realtime_mer.commands.estimate_lines import line_printer
+    from realtime_mer.commands.output_messages import output_messages
     from realtime_mer.commands.scene_messages import scene_messages
     from realtime_mer.commands.show import running_show, writes_standard_output
     from realtime_mer.live.hub import STOPPED, End, Hub
@@ -68,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
         hop_s = recording.hop_s / args.speed
         hub = Hub(hop_s=hop_s)
         stack.enter_context(scene_messages())
-        stack.enter_context(running_show(hub, args.configuration, hop_s=hop_s))
+        show = stack.enter_context(running_show(hub, args.configuration, hop_s=hop_s))
+        stack.enter_context(output_messages(show))
         subscription = hub.subscribe_bounded(UNPRINTED)
         draw = line_printer(args.format, estimates=not quiet)
         replay = stack.enter_context(Replay(recording, hub, speed=args.speed))

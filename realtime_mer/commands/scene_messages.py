@@ -10,13 +10,15 @@ from contextlib import contextmanager
 from realtime_mer.errors import printable_line
 
 
-def _print(message: str) -> None:
-    start = "\r\x1b[K" if sys.stderr.isatty() else ""  # over the status of `serve`
-    print(f"{start}{message}", file=sys.stderr)
+def print_message(message: str) -> None:
+    """Print a line on standard error, over the status of `serve`. Callable from any thread."""
+    start = "\r\x1b[K" if sys.stderr.isatty() else ""
+    # In one piece: between text and `end`, another thread may print.
+    print(f"{start}{message}\n", end="", file=sys.stderr, flush=True)
 
 
 @contextmanager
-def scene_messages(tell: Callable[[str], None] = _print) -> Iterator[None]:
+def scene_messages(tell: Callable[[str], None] = print_message) -> Iterator[None]:
     """Tell when a scene starts and ends, with the reason, until the `with` block ends.
 
     Args:

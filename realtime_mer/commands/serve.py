@@ -74,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from realtime_mer.commands.check import check
+    from realtime_mer.commands.output_messages import output_messages
     from realtime_mer.commands.scene_messages import scene_messages
     from realtime_mer.commands.show import running_show
     from realtime_mer.live.runner import LiveRunner
@@ -103,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
                 show = stack.enter_context(
                     running_show(runner.hub, args.configuration, hop_s=config.hop_s)
                 )
+                stack.enter_context(output_messages(show))
                 if not args.quiet:
                     stack.enter_context(scene_messages())
             server = MerServer(engine, runner, config=server_config, pipeline=config, show=show)

@@ -216,6 +216,8 @@ def outputs_text(statuses: Sequence[OutputStatus]) -> str:
     for each in troubled:
         reason = f" ({each.answer})" if each.health is Health.FAILING and each.answer else ""
         parts.append(f"{each.name} {each.health}{reason}")
+    sent, dropped = (sum(getattr(each, key) for each in statuses) for key in ("sent", "dropped"))
+    parts.append(f"{sent} sent, {dropped} dropped")
     return printable_line("; ".join(parts))
 
 

@@ -43,7 +43,8 @@ _ENGINE_FAILS = {
     "input_lost": False,
 }
 NO_MOOD = "–"  # before any music was heard
-SCALE_WIDTH = 41  # odd, so that zero has a column of its own
+# Odd, so that zero has a column of its own; with it, the display fits into 80 columns.
+SCALE_WIDTH = 37
 HISTORY = SCALE_WIDTH
 SPARKS = "▁▂▃▄▅▆▇█"
 NO_LEVEL_DB = -120.0  # of an estimate that heard nothing

@@ -100,11 +100,14 @@ def test_every_state_has_a_text() -> None:
 def test_lines_fit_a_small_terminal() -> None:
     view = TerminalView("a song with a very long name " * 8, hop_s=1.0, coverage=0.8)
     for _ in range(100):
-        view.add(ESTIMATE)
-    assert max(len(line) for line in render(view, width=80).splitlines()) <= 80
+        view.add(replace(ESTIMATE, level_db=-120.0))
+    title, *lines = render(view, width=80).splitlines()
+    assert max(map(len, [title, *lines])) <= 80
+    assert not any("…" in line for line in lines)  # rich cuts what does not fit
+    assert any("-1 " in line and " +1 " in line for line in lines)
 
 
-@pytest.mark.parametrize(("value", "column"), [(-1.0, 0), (0.0, 20), (1.0, 40), (3.0, 40)])
+@pytest.mark.parametrize(("value", "column"), [(-1.0, 0), (0.0, 18), (1.0, 36), (3.0, 36)])
 def test_dot_position(value: float, column: int) -> None:
     text = scale(value, value, value, "blue").plain
     assert len(text) == SCALE_WIDTH
@@ -113,13 +116,13 @@ def test_dot_position(value: float, column: int) -> None:
 
 def test_interval_bar() -> None:
     text = scale(0.0, -0.5, 0.5, "blue").plain
-    assert text[10:31] == "━" * 10 + "●" + "━" * 10
-    assert "━" not in text[:10] + text[31:]
+    assert text[9:28] == "━" * 9 + "●" + "━" * 9
+    assert "━" not in text[:9] + text[28:]
 
 
 def test_level_meter_fills_with_the_level() -> None:
     filled = [level_meter(db).plain.count("█") for db in (-120.0, -60.0, -30.0, 0.0, 6.0)]
-    assert filled == [0, 0, 20, SCALE_WIDTH, SCALE_WIDTH]
+    assert filled == [0, 0, 18, SCALE_WIDTH, SCALE_WIDTH]
 
 
 def test_sparkline_and_plain_line() -> None:
