@@ -82,7 +82,9 @@ def _input(spec: str | None) -> str:
 
 def _output(settings: OutputSettings) -> Output:
     from realtime_mer.outputs.registry import make_output
+    from realtime_mer.outputs.shaping import Shaper
 
+    Shaper(settings, hop_s=1.0)  # reads the file of the hall
     return make_output(settings)
 
 

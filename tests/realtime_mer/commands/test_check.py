@@ -95,3 +95,11 @@ rat = 1
     assert "scene storm" in problems[4]
     assert "lamp" in problems[4]
     assert f"control by osc cannot listen at 127.0.0.1, port {control_port}" in problems[5]
+
+
+def test_a_hall_that_was_not_calibrated(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("realtime-mer.toml").write_text(
+        '[[osc]]\nto = "127.0.0.1:7000"\nrange = "hall"\nhall = "club.json"'
+    )
+    assert main(["listen", "--check"]) == 2
+    assert "the file of the hall club.json cannot be read" in capsys.readouterr().err
