@@ -127,10 +127,12 @@ def _problem_of_port(what: str, host: str, port: int, kind: socket.SocketKind) -
 
 
 def _problem_of_scenes(configuration: Configuration, outputs: list[Output]) -> list[str]:
+    from realtime_mer.commands.show import link_clock_class
     from realtime_mer.live.hub import Hub
     from realtime_mer.live.show import Health, OutputStatus, Show
     from realtime_mer.outputs.output_set import outputs_named
     from realtime_mer.scenes.runner import SceneRunner
+    from realtime_mer.scenes.settings import clocks_needed
 
     show = Show()
     statuses = [
@@ -143,6 +145,8 @@ def _problem_of_scenes(configuration: Configuration, outputs: list[Output]) -> l
             output.check_action(action)
 
     try:
+        if "link" in clocks_needed(configuration.scenes):
+            link_clock_class()
         SceneRunner(
             Hub(), configuration.scenes, act=lambda *_: None, check=check_action, show=show
         ).close()

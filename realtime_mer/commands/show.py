@@ -107,9 +107,18 @@ def _clock(kind: str, hub: Hub) -> BeatClock | LinkClock:
         from realtime_mer.live.tempo_clock import BeatClock
 
         return BeatClock(hub)
+    return link_clock_class()()
+
+
+def link_clock_class() -> type[LinkClock]:
+    """Return the clock of Ableton Link.
+
+    Raises:
+        UserError: the package that it needs is not installed.
+    """
     with needing('a scene with quantise = "link"', "link"):
         from realtime_mer.live.link_clock import LinkClock
-    return LinkClock()
+    return LinkClock
 
 
 class _Follower:

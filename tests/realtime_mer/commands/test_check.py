@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,13 @@ def test_a_hall_that_was_not_calibrated(capsys: pytest.CaptureFixture[str]) -> N
     )
     assert main(["listen", "--check"]) == 2
     assert "the file of the hall club.json cannot be read" in capsys.readouterr().err
+
+
+def test_a_scene_that_waits_for_a_package_that_is_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "aalink", None)
+    monkeypatch.delitem(sys.modules, "realtime_mer.live.link_clock", raising=False)
+    Path("realtime-mer.toml").write_text('[[scene]]\nname = "a"\nquantise = "link"')
+    assert main(["listen", "--check"]) == 2
+    assert "needs the package aalink, which is not installed" in capsys.readouterr().err

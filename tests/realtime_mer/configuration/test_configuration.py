@@ -177,5 +177,8 @@ def test_a_package_that_is_missing(file: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(UserError) as caught:
         load(file)
     text = str(caught.value)
-    assert text.startswith("realtime-mer.toml line 2: [[mqtt]]: the output mqtt needs the package")
+    start = (
+        "realtime-mer.toml line 2: [[mqtt]]: the output mqtt needs the package paho, which is not"
+    )
+    assert text.startswith(start)
     assert '[mqtt]"' in text
