@@ -21,23 +21,25 @@ def install_command(extra: str, prefix: Path | None = None) -> str:
     Its quotes are those that every shell knows, also that of Windows.
 
     Args:
-        extra: optional dependencies by their name in pyproject.toml, such as `midi`.
+        extra: optional dependencies by their name in pyproject.toml, such as `midi`; "" for what
+            the default installation has.
         prefix: folder of the Python environment; None for that of this process.
     """
     prefix = Path(sys.prefix) if prefix is None else prefix
     source, editable = _source()
+    extras = f"[{extra}]" if extra else ""
     if (prefix / "pipx_metadata.json").exists():
         return " ".join(["pipx inject", PROJECT, *(f'"{each}"' for each in _requirements(extra))])
     if (prefix / "uv-receipt.toml").exists():
         where = f" @ {source}" if source else ""
-        return f'uv tool install --force "{PROJECT}[{extra}]{where}"'
+        return f'uv tool install --force "{PROJECT}{extras}{where}"'
     folder = _folder(source)
     if folder is not None:
-        what = f"{folder}[{extra}]"
+        what = f"{folder}{extras}"
     elif source:
-        what = f"{PROJECT}[{extra}] @ {source}"
+        what = f"{PROJECT}{extras} @ {source}"
     else:
-        what = f"{PROJECT}[{extra}]"
+        what = f"{PROJECT}{extras}"
     python = _shown(Path(sys.executable))
     has_pip = importlib.util.find_spec("pip") is not None
     pip = f"{python} -m pip install" if has_pip else f"uv pip install --python {python}"

@@ -36,7 +36,8 @@ def test_the_tables() -> None:
 @pytest.mark.parametrize("block", BLOCKS)
 def test_every_example_is_a_configuration(block: str, tmp_path: Path) -> None:
     file = tmp_path / "realtime-mer.toml"
-    file.write_text(block)
+    scene = '[[scene]]\nname = "storm"\n' if "scenes = " in block else ""
+    file.write_text(scene + block)
     configuration = load(file)
     assert configuration.outputs or configuration.scenes or configuration.controls
 

@@ -80,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     from realtime_mer.commands.show_messages import show_messages
     from realtime_mer.live.hub import STOPPED
     from realtime_mer.live.runner import LiveRunner
+    from realtime_mer.live.show import outputs_text
     from realtime_mer.live.stats import NOTHING_LOST
     from realtime_mer.outputs.recorder import Recorder
 
@@ -128,12 +129,15 @@ def run(args: argparse.Namespace) -> int:
         if recorder is not None:
             recorder.close()  # before anything that may wait for the terminal
         screen(None)
+        outputs = outputs_text(show.statuses())
     if recorder is not None:
         _announce(recorder.summary)
     if subscription.lost and not use_display:
         _announce(f"{subscription.lost} estimates were not printed: nobody took the output in time")
     if (lost := runner.stats.loss_text()) != NOTHING_LOST:
         _announce(f"lost: {lost}")
+    if outputs:
+        _announce(outputs)
     code = exit_code(runner)
     if code != UserError.exit_code and reason != STOPPED:  # a notice has given the other reasons
         _announce(reason)

@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from realtime_mer.commands.show_messages import show_messages
     from realtime_mer.live.hub import STOPPED, End, Hub
     from realtime_mer.live.replay import Replay
+    from realtime_mer.live.show import outputs_text
     from realtime_mer.outputs.recording_reader import RecordingReader
 
     if not MIN_SPEED <= args.speed <= MAX_SPEED:
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         hop_s = recording.hop_s / args.speed
         hub = Hub(hop_s=hop_s)
         stack.enter_context(show_messages())
-        stack.enter_context(running_show(hub, args.configuration, hop_s=hop_s))
+        show = stack.enter_context(running_show(hub, args.configuration, hop_s=hop_s))
         subscription = hub.subscribe_bounded(UNPRINTED)
         draw = line_printer(args.format, estimates=not quiet)
         replay = stack.enter_context(Replay(recording, hub, speed=args.speed))
@@ -81,11 +82,12 @@ def run(args: argparse.Namespace) -> int:
                 reason = next((item.reason for item in items if isinstance(item, End)), "")
         except KeyboardInterrupt:
             reason = STOPPED
+        outputs = outputs_text(show.statuses())
     if subscription.lost:
         _announce(f"{subscription.lost} estimates were not printed: nobody took the output in time")
     if replay.error is not None:
         raise replay.error
-    for sentence in (recording.remark, reason if reason != STOPPED else ""):
+    for sentence in (outputs, recording.remark, reason if reason != STOPPED else ""):
         if sentence:
             _announce(sentence)
     return 0

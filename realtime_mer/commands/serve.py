@@ -353,13 +353,14 @@ class _ServeRun:
             self._status_shown = False
 
     def _summary(self) -> str:
+        from realtime_mer.live.show import outputs_text
         from realtime_mer.live.stats import Counter
 
-        stats = self._server.stats
+        stats, outputs = self._server.stats, outputs_text(self._server.show.statuses())
         return (
             f"stopped after {self._server.uptime_s:.0f} s: {stats[Counter.ESTIMATES]} estimates, "
             f"at most {self._server.peak_viewers} viewer(s), "
-            f"{stats.loss_text()}"
+            f"{'; '.join(filter(None, (stats.loss_text(), outputs)))}"
         )
 
 

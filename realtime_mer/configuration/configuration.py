@@ -136,6 +136,7 @@ def load(file: Path | None, profile: str = "", osc: Sequence[str] = ()) -> Confi
         name: _built(document, control_class, name, table, (CONTROL, name))
         for name, table in document.data.get(CONTROL, {}).items()
     }
+    _check_scenes_of_controls(document, [scene.name for scene in scenes], controls)
     return Configuration(
         document=document,
         file=file,
@@ -199,6 +200,18 @@ def _check_names(document: Document) -> None:
                 sentence = f"[[{kind}]] name is {name}, as that of another output; give it its own"
                 raise document.error((*path, "name"), sentence)
             seen.add(name)
+
+
+def _check_scenes_of_controls(
+    document: Document, scenes: list[str], controls: dict[str, Any]
+) -> None:
+    """Raise for a pad that starts a scene which does not exist."""
+    for control, settings in controls.items():
+        for name in getattr(settings, "scenes", {}):
+            if name not in scenes:
+                sentence = f"[{CONTROL}.{control}] scenes has {name}, which is no scene"
+                path = (CONTROL, control, "scenes", name)
+                raise document.error(path, f"{sentence}; {nearest(name, scenes)}")
 
 
 def _scene_class(name: str) -> type[SceneSettings]:

@@ -229,6 +229,8 @@ def outputs_text(statuses: Sequence[OutputStatus]) -> str:
         parts.append(f"{name} {each.health}{reason}")
     if len(troubled) > _LISTED:
         parts.append(f"{len(troubled) - _LISTED} more not ok")
+    sent, dropped = (sum(getattr(each, key) for each in statuses) for key in ("sent", "dropped"))
+    parts.append(f"{sent} sent, {dropped} dropped")
     return printable_line("; ".join(parts))
 
 

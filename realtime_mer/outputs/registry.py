@@ -55,10 +55,11 @@ def needing(what: str, extra: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        if str(error.name).startswith("realtime_mer"):
+        package = str(error.name).partition(".")[0]
+        if package == "realtime_mer":
             raise
         raise UserError(
-            f"{what} needs the package {error.name}, which is not installed; install it with: "
+            f"{what} needs the package {package}, which is not installed; install it with: "
             f"{install_command(extra)}"
         ) from error
 

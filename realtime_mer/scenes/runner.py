@@ -22,6 +22,7 @@ from realtime_mer.scenes.settings import ActionKey, OutputAction, SceneSettings
 logger = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 2.0
+_WAITED_FOR = {"beat": "the beat", "bar": "the bar", "link": "the bar of Ableton Link"}
 KEYS: tuple[ActionKey, ...] = ("do", "at_end")
 
 Act = Callable[[str, Action], None]
@@ -190,7 +191,8 @@ class SceneRunner(Closable):
                 logger.info("scene %s", change)
                 self._perform(scene, "do")
             else:
-                logger.info("scene %s; it waits %.1f s for its %s", change, wait_s, scene.quantise)
+                beat = _WAITED_FOR[scene.quantise]
+                logger.info("scene %s; it waits %.1f s for %s", change, wait_s, beat)
                 with self._lock:
                     self._waiting, self._due_s = scene, self._clock.monotonic() + wait_s
 
@@ -212,7 +214,7 @@ class SceneRunner(Closable):
             if scene is None or self._clock.monotonic() < self._due_s:
                 return
             self._waiting = None
-        logger.info("scene %s: its %s is here", scene.name, scene.quantise)
+        logger.info("scene %s acts: %s is here", scene.name, _WAITED_FOR[scene.quantise])
         self._perform(scene, "do")
 
     def _perform(self, scene: SceneSettings, key: ActionKey) -> None:

@@ -66,6 +66,7 @@ def test_with_pipx(installed: Path, tmp_path: Path) -> None:
 def test_with_uv_tool(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "uv-receipt.toml").touch()
     assert install_command("dmx", tmp_path) == 'uv tool install --force "realtime-mer[dmx]"'
+    assert install_command("", tmp_path) == 'uv tool install --force "realtime-mer"'
     (installed / "direct_url.json").write_text(json.dumps(FOLDER))
     assert install_command("dmx", tmp_path) == (
         'uv tool install --force "realtime-mer[dmx] @ file:///home/me/mer"'

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -75,12 +76,27 @@ def test_outputs_and_scenes_work_from_a_recording(
     out, err = capsys.readouterr()
     assert [line.split()[0] for line in out.splitlines()] == [f"0:0{n}.0" for n in range(1, 8)]
     assert "tense" in out
-    assert err.splitlines() == [
+    *scenes, outputs, reason = err.splitlines()
+    assert scenes == [
         "scene storm starts: mood is tense",
         "scene storm ends: mood is calm, not tense",
-        "the recording has ended",
     ]
+    assert re.fullmatch(r"1 of 1 outputs ok; [1-9]\d* sent, 0 dropped", outputs)
+    assert reason == "the recording has ended"
     assert received(receiver, "/storm", 2) == [1, 0]
+
+
+def test_an_output_that_fails_is_told(
+    recording: Path, receiver: socket.socket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(receiver)
+    port = receiver.getsockname()[1]
+    receiver.close()
+    assert main(["replay", "evening.csv", "--speed", "20"]) == 0
+    err = capsys.readouterr().err.splitlines()
+    fault = f"nobody listens at 127.0.0.1:{port}"
+    assert f"the output visuals fails: {fault}" in err
+    assert any(line.startswith(f"0 of 1 outputs ok; visuals failing ({fault}); ") for line in err)
 
 
 def test_rows_are_those_of_the_recording(

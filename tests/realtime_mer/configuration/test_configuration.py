@@ -124,6 +124,15 @@ def test_mistakes(text: str, sentence: str, file: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_pad_that_starts_no_scene(file: Path) -> None:
+    pytest.importorskip("mido")
+    file.write_text('[[scene]]\nname = "storm"\n[control.midi]\nscenes = { strom = 40 }')
+    with pytest.raises(UserError) as caught:
+        load(file)
+    sentence = "line 4: [control.midi] scenes has strom, which is no scene; did you mean storm?"
+    assert sentence in str(caught.value)
+
+
 def test_unknown_profiles(file: Path) -> None:
     file.write_text(TEXT)
     with pytest.raises(UserError, match=r"toml has no profile clb; did you mean club\?"):
@@ -169,5 +178,8 @@ def test_a_package_that_is_missing(file: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(UserError) as caught:
         load(file)
     text = str(caught.value)
-    assert text.startswith("realtime-mer.toml line 2: [[mqtt]]: the output mqtt needs the package")
+    start = (
+        "realtime-mer.toml line 2: [[mqtt]]: the output mqtt needs the package paho, which is not"
+    )
+    assert text.startswith(start)
     assert '[mqtt]"' in text
