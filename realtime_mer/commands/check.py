@@ -137,7 +137,6 @@ def _problem_of_port(what: str, host: str, port: int, kind: socket.SocketKind) -
 
 
 def _problem_of_scenes(configuration: Configuration, outputs: list[Output]) -> list[str]:
-    from realtime_mer.commands.show import link_clock_class
     from realtime_mer.live.hub import Hub
     from realtime_mer.live.show import Health, OutputStatus, Show
     from realtime_mer.outputs.output_set import outputs_named
