@@ -108,7 +108,7 @@ def outputs_time() -> float:
     clocks = (
         time.pthread_getcpuclockid(thread.ident)
         for thread in threading.enumerate()
-        if thread.name.startswith("output ") and thread.ident is not None
+        if thread.name.startswith("output") and thread.ident is not None
     )
     return sum(map(time.clock_gettime, clocks))
 

@@ -52,6 +52,7 @@ class ArtnetOutput(DmxOutput):
     def __init__(self, settings: ArtnetSettings) -> None:
         super().__init__(settings.name or f"artnet {settings.to}", settings)
         self._udp = UdpSender(*host_and_port(settings.to, name="to", default_port=PORT))
+        self.waits = self._udp.waits
         self._sequences: dict[int, int] = {}
 
     def open(self) -> None:

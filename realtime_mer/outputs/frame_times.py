@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from realtime_mer.outputs.output import MAX_RATE_HZ
+
 _EARLIEST = 0.75
 """The share of a pause after which one estimate follows another at once; sooner in a burst only."""
 
@@ -63,6 +65,11 @@ class FrameTimes:
         # From when it was due, so that the delays of the scheduler do not add up.
         self._await_next(max(self.due_s, now_s - self._pause_s / 2.0))
         return True
+
+    def hurry(self, now_s: float) -> None:
+        """Make a frame due now, or as soon as the highest rate allows, if there was an estimate."""
+        if self.due_s != math.inf:
+            self.due_s = min(self.due_s, max(now_s, self._sent_s + 1.0 / MAX_RATE_HZ))
 
     def _await_next(self, last_s: float) -> None:
         """Set when the next frame is due after one at `last_s`."""

@@ -224,7 +224,7 @@ class MqttOutput(Output):
     """Publishes to a broker (MQTT 3.1.1).
 
     A thread of paho-mqtt keeps the connection. Where it breaks, the next value raises an error and
-    `OutputThread` connects again; all values are then sent anew.
+    `OutputWorker` connects again; all values are then sent anew.
 
     Args:
         settings: of the output.

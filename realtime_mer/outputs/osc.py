@@ -107,6 +107,7 @@ class OscOutput(Output):
         self._clock = clock or SystemClock()
         self._prefix = settings.prefix
         self._udp = UdpSender(*host_and_port(settings.to, name="to"))
+        self.waits = self._udp.waits
         addresses = {
             name: settings.addresses.get(name, f"{settings.prefix}/{name}")
             for name in (*FLOATS, *WORDS)

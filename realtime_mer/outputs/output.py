@@ -194,9 +194,10 @@ def json_text(value: object) -> str:
 class Output(ABC):
     """One receiver of shaped values and events.
 
-    A thread of its own (`OutputThread`) calls all methods but the constructor, one at a time. A
-    method may raise any exception: the values count as dropped, the output is closed, and it is
-    opened again with growing pauses. It may block, but not for longer than a few seconds.
+    `OutputWorker` calls all methods but the constructor and `check_action`, one at a time. A method
+    may raise any exception: the values count as dropped, the output is closed, and it is opened
+    again with growing pauses. Where `waits` is true it has a thread of its own and may block, but
+    not for longer than a few seconds.
 
     Args:
         name: of the output.
@@ -204,6 +205,8 @@ class Output(ABC):
     Attributes:
         kind: name of the table in the configuration.
         pulses: whether it uses onsets, beats or the tempo, which cost time to find.
+        waits: whether a method may wait, for a name server or a receiver; the outputs that never
+            do share a thread.
         sent: messages sent so far; each output counts its own.
         answer: what the receiver answered last; "" where the protocol has no answer.
         failing: whether `answer` tells of a trouble that needs no new connection.
@@ -211,6 +214,7 @@ class Output(ABC):
 
     kind: ClassVar[str]
     pulses: bool = True
+    waits: bool = True
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""All outputs of a session, each in a thread of its own."""
+"""All outputs of a session, each with a queue of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from realtime_mer.errors import UserError
 from realtime_mer.live.hub import Hub
 from realtime_mer.live.show import OutputStatus, Show
 from realtime_mer.outputs.output import Action, Output, OutputSettings
-from realtime_mer.outputs.output_thread import CLOSE_TIMEOUT_S, OutputThread
+from realtime_mer.outputs.output_thread import OutputThread
+from realtime_mer.outputs.output_worker import CLOSE_TIMEOUT_S, OutputWorker
 from realtime_mer.outputs.registry import make_output
 from realtime_mer.outputs.shaping import Shaper
 
@@ -28,7 +29,7 @@ _SHAPING = {field.name for field in dataclasses.fields(OutputSettings)} - {"name
 @dataclass(frozen=True)
 class _Running:
     settings: OutputSettings
-    thread: OutputThread
+    worker: OutputWorker
 
 
 def outputs_named(name: str, outputs: Sequence[Output]) -> list[Output]:
@@ -75,10 +76,12 @@ class OutputSet(Closable):
         self._hop_s = hop_s
         self._show = show
         self._clock = clock
+        self._shared = OutputThread("outputs", clock=clock)
         self._changing = threading.Lock()
         self._running: tuple[_Running, ...] = ()
         self.replace(settings)
         show.statuses = self.statuses
+        show.on_change(self._hurry)
 
     def replace(self, settings: Sequence[OutputSettings]) -> None:
         """Change to other settings: outputs that stay the same go on undisturbed.
@@ -91,10 +94,10 @@ class OutputSet(Closable):
         """
         with self._changing:
             kept = _matched(self._running, settings)
-            names = {running.thread.output.name for running in kept if running is not None}
+            names = {running.worker.output.name for running in kept if running is not None}
             # All that may raise comes before the first change.
             outputs = [
-                running.thread.output if running is not None else _named(make_output(each), names)
+                running.worker.output if running is not None else _named(make_output(each), names)
                 for running, each in zip(kept, settings, strict=True)
             ]
             shapers = [
@@ -102,21 +105,31 @@ class OutputSet(Closable):
                 for output, each in zip(outputs, settings, strict=True)
             ]
             # A new output may need the port of an old one.
-            _close([each.thread for each in self._running if each not in kept])
+            _close([each.worker for each in self._running if each not in kept])
             now: list[_Running] = []
             for running, output, shaper in zip(kept, outputs, shapers, strict=True):
                 if running is None:
-                    thread = OutputThread(self._hub, output, shaper, clock=self._clock)
+                    worker = OutputWorker(
+                        self._hub,
+                        output,
+                        shaper,
+                        thread=None if output.waits else self._shared,
+                        clock=self._clock,
+                    )
                 else:
-                    thread = running.thread
+                    worker = running.worker
                     if running.settings != shaper.settings:
-                        thread.reshape(shaper)
-                now.append(_Running(shaper.settings, thread))
+                        worker.reshape(shaper)
+                now.append(_Running(shaper.settings, worker))
             self._running = tuple(now)
 
     def statuses(self) -> list[OutputStatus]:
         """Return how the outputs do."""
-        return [running.thread.status for running in self._running]
+        return [running.worker.status for running in self._running]
+
+    def _hurry(self) -> None:
+        for running in self._running:
+            running.worker.hurry()
 
     def act(self, name: str, action: Action) -> None:
         """Let an output do what a scene rule asks for.
@@ -128,7 +141,7 @@ class OutputSet(Closable):
         Raises:
             UserError: there is no output of this name or kind.
         """
-        by_output = {running.thread.output: running.thread for running in self._running}
+        by_output = {running.worker.output: running.worker for running in self._running}
         for output in outputs_named(name, list(by_output)):
             by_output[output].act(action)
 
@@ -138,7 +151,7 @@ class OutputSet(Closable):
         Raises:
             UserError: there is no output of this name or kind, or it cannot do that.
         """
-        for output in outputs_named(name, [running.thread.output for running in self._running]):
+        for output in outputs_named(name, [running.worker.output for running in self._running]):
             output.check_action(action)
 
     def close(self) -> None:
@@ -146,7 +159,7 @@ class OutputSet(Closable):
 
         A receiver that hangs is left behind.
         """
-        _close([running.thread for running in self._running])
+        _close([running.worker for running in self._running])
 
 
 def _matched(
@@ -180,9 +193,9 @@ def _named(output: Output, taken: set[str]) -> Output:
     return output
 
 
-def _close(threads: Sequence[OutputThread]) -> None:
-    for thread in threads:
-        thread.stop()
+def _close(workers: Sequence[OutputWorker]) -> None:
+    for worker in workers:
+        worker.stop()
     deadline = time.monotonic() + CLOSE_TIMEOUT_S
-    for thread in threads:
-        thread.close(max(0.0, deadline - time.monotonic()))
+    for worker in workers:
+        worker.close(max(0.0, deadline - time.monotonic()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import re
 import socket
 import time
@@ -76,10 +77,20 @@ class UdpSender(Closable):
         try:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
             opened.connect(address)  # only a connected socket is told of refusals
+            opened.setblocking(False)
         except OSError:
             opened.close()
             raise
         self._socket = opened
+
+    @property
+    def waits(self) -> bool:
+        """Whether `open` waits for a name server; nothing else ever waits."""
+        try:
+            ipaddress.ip_address(self._host)
+        except ValueError:
+            return True
+        return False
 
     def send(self, datagram: bytes | bytearray) -> None:
         """Send a datagram. Nobody who listens is no error: see `answer`.

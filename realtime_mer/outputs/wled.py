@@ -63,6 +63,7 @@ class WledOutput(Output):
     def __init__(self, settings: WledSettings) -> None:
         super().__init__(settings.name or f"wled {settings.to}")
         self._udp = UdpSender(*host_and_port(settings.to, name="to", default_port=PORT))
+        self.waits = self._udp.waits
         self._settings = settings
 
     def open(self) -> None:

@@ -13,7 +13,7 @@ from realtime_mer.outputs.frame_times import FrameTimes
 
 
 def sent(rate_hz: float, hop_s: float, estimates_s: Iterable[float], end_s: float) -> list[float]:
-    """The times of all frames, with a loop like that of `OutputThread`."""
+    """The times of all frames, with a loop like that of `OutputWorker`."""
     times = FrameTimes(rate_hz, hop_s, 0.0)
     found = []
     now = 0.0

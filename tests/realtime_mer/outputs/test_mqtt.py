@@ -35,7 +35,7 @@ from realtime_mer.live.show import Health
 from realtime_mer.outputs import mqtt
 from realtime_mer.outputs.mqtt import MqttOutput, MqttSettings, discovery
 from realtime_mer.outputs.output import Action
-from realtime_mer.outputs.output_thread import OutputThread
+from realtime_mer.outputs.output_worker import OutputWorker
 from realtime_mer.outputs.shaping import Shaper
 
 VALUES = {
@@ -224,7 +224,7 @@ input()
 def test_a_broker_that_goes_away_is_reported_and_found_again(broker: Broker) -> None:
     hub = Hub()
     settings = MqttSettings(broker=broker.address, rate_hz=20.0)
-    thread = OutputThread(hub, MqttOutput(settings), Shaper(settings, hop_s=1.0))
+    thread = OutputWorker(hub, MqttOutput(settings), Shaper(settings, hop_s=1.0))
     with thread:
         hub.publish(ESTIMATE)
         wait_for(lambda: thread.status.sent > 5, "values")

@@ -26,7 +26,7 @@ from realtime_mer.errors import UserError
 from realtime_mer.live.hub import Hub
 from realtime_mer.live.show import Health
 from realtime_mer.outputs.output import Action
-from realtime_mer.outputs.output_thread import OutputThread
+from realtime_mer.outputs.output_worker import OutputWorker
 from realtime_mer.outputs.shaping import Shaper
 from realtime_mer.outputs.webhook import QUEUE_DELIVERIES, WebhookOutput, WebhookSettings
 
@@ -291,7 +291,7 @@ def test_it_goes_on_after_a_refusal_in_the_thread_of_an_output(receiver: Receive
     settings = WebhookSettings(url=f"http://{receiver.host}/secret?secret", rate_hz=50.0)
     receiver.statuses = [410] * 100_000
     seen = []
-    thread = OutputThread(hub, WebhookOutput(settings), Shaper(settings, hop_s=1.0))
+    thread = OutputWorker(hub, WebhookOutput(settings), Shaper(settings, hop_s=1.0))
 
     def refused() -> bool:
         hub.publish(event())

@@ -19,9 +19,9 @@ from realtime_mer.core.events import Event, EventKind, Pulse, PulseKind
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import End, Hub
 from realtime_mer.live.show import ControlState, Health
-from realtime_mer.outputs import output_thread
+from realtime_mer.outputs import output_worker
 from realtime_mer.outputs.output import Action, Frame, Output, OutputSettings
-from realtime_mer.outputs.output_thread import OutputThread
+from realtime_mer.outputs.output_worker import OutputWorker
 from realtime_mer.outputs.shaping import Shaper
 
 EVENT = Event(EventKind.RISE, 1.0, 2.0, "2026-01-02T03:04:05.000Z", 0.5)
@@ -77,10 +77,10 @@ class Controls:
 @contextmanager
 def running(
     output: Output, controls: Controls | None = None, *, hop_s: float = 1.0, **settings: Any
-) -> Iterator[tuple[Hub, OutputThread]]:
+) -> Iterator[tuple[Hub, OutputWorker]]:
     hub = Hub(hop_s=hop_s)
     shaper = Shaper(OutputSettings(**settings), hop_s=hop_s, control=controls or Controls())
-    with OutputThread(hub, output, shaper) as thread:
+    with OutputWorker(hub, output, shaper) as thread:
         yield hub, thread
 
 
@@ -159,7 +159,7 @@ def test_nothing_is_sent_while_muted() -> None:
     assert receiver.frames[-1].dimmer == 1.0  # the receiver keeps what it has
 
 
-def hub_waits(thread: OutputThread) -> bool:
+def hub_waits(thread: OutputWorker) -> bool:
     return thread._subscription.waiting or bool(thread._actions)
 
 
@@ -242,7 +242,7 @@ def test_actions_of_scenes(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_receiver_that_hangs_is_told_and_left_behind(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(output_thread, "HANG_S", 0.1)
+    monkeypatch.setattr(output_worker, "HANG_S", 0.1)
     receiver, other = Receiver("hanging"), Receiver("other")
     release = threading.Event()
     receiver.on_send = release.wait
@@ -251,7 +251,7 @@ def test_a_receiver_that_hangs_is_told_and_left_behind(
             hub.publish(ESTIMATE)
             wait_for(lambda: thread.status.health is Health.FAILING, "it is told")
             assert "has not taken anything" in thread.status.answer
-            for seq in range(output_thread.QUEUE_ITEMS + 5):
+            for seq in range(output_worker.QUEUE_ITEMS + 5):
                 hub.publish(replace(ESTIMATE, seq=seq))  # never waits
             assert thread.status.dropped >= 5
             other_hub.publish(ESTIMATE)
