@@ -14,7 +14,7 @@ import pytest
 # A show that sends 50 lines a second, tells on standard error how its output does, and ends when
 # standard input does.
 PROGRAM = """
-import sys, threading
+import logging, sys, threading
 from support import ESTIMATE
 from realtime_mer.commands.streams import prepare_streams
 from realtime_mer.core.events import Event, EventKind, Pulse, PulseKind
