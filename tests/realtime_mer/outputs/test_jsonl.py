@@ -23,6 +23,7 @@ from realtime_mer.live.show import Show
 from realtime_mer.outputs.jsonl import JsonlSettings
 from realtime_mer.outputs.output_set import OutputSet
 
+logging.disable()  # it tells the answers itself
 prepare_streams()
 ended = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
