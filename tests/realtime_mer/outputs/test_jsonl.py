@@ -23,7 +23,9 @@ from realtime_mer.live.show import Show
 from realtime_mer.outputs.jsonl import JsonlSettings
 from realtime_mer.outputs.output_set import OutputSet
 
-logging.disable()  # it tells the answers itself
+# It tells the answers itself.
+log = logging.getLogger("realtime_mer.outputs.output_thread")
+log.addFilter(lambda record: " fails: " not in record.getMessage())
 prepare_streams()
 ended = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
