@@ -6,10 +6,12 @@ Use the fixture `midi_system`; it skips the test with a reason where there is no
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,6 +48,15 @@ def _jack_server() -> Iterator[None]:
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed (Debian: apt install jackd2)")
     name = os.environ["JACK_DEFAULT_SERVER"]
+    # Clients of one server fail while another one starts or stops: both use the same registry.
+    with (Path(tempfile.gettempdir()) / "mer-test-jack.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with _running_server(name):
+            yield
+
+
+@contextlib.contextmanager
+def _running_server(name: str) -> Iterator[None]:
     server = subprocess.Popen(
         ["jackd", "--no-realtime", "--no-mlock", "-n", name, "-d", "dummy", "-p", "256"],
         stdin=subprocess.DEVNULL,
@@ -57,7 +68,11 @@ def _jack_server() -> Iterator[None]:
         yield
     finally:
         server.terminate()
-        server.wait(TIMEOUT_S)
+        try:
+            server.wait(5.0)
+        except subprocess.TimeoutExpired:  # it may miss a signal while it starts or stops
+            server.kill()
+            server.wait(TIMEOUT_S)
 
 
 def _wait_for_server(server: subprocess.Popen[bytes]) -> None:

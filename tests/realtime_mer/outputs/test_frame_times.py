@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Iterable
 from math import ceil
@@ -93,3 +94,16 @@ def test_frames_that_were_missed_are_not_sent_later() -> None:
 
 def test_nothing_is_due_before_the_first_estimate() -> None:
     assert not FrameTimes(30.0, 1.0, 0.0).due_without_estimate(1e6)
+
+
+def test_a_frame_for_what_was_set_by_hand_is_due_at_once_but_not_above_the_highest_rate() -> None:
+    times = FrameTimes(0.1, 1.0, 100.0)
+    times.hurry(100.0)
+    assert times.due_s == math.inf  # there is nothing to send before the first estimate
+    assert times.due_with_estimate(101.0)
+    times.hurry(103.0)
+    assert times.due_s == 103.0
+    assert times.due_without_estimate(103.0)
+    for _ in range(3):
+        times.hurry(103.001)
+    assert times.due_s == pytest.approx(103.02)

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import pytest
 from live_support import wait_for
-from support import ESTIMATE
+from support import ESTIMATE, ManualClock
 
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import Hub
@@ -182,3 +182,15 @@ def test_all_that_hang_are_left_behind_together(
         # Not one after the other, which would take twelve seconds.
         assert 1.9 < time.monotonic() - start < 10.0
     assert caplog.text.count("hangs and was left behind") == 6
+
+
+def test_a_blackout_does_not_wait_for_the_next_frame() -> None:
+    hub, show, clock = Hub(), Show(), ManualClock()
+    with OutputSet(hub, [LampSettings(rate_hz=0.1)], hop_s=1.0, show=show, clock=clock):
+        hub.publish(ESTIMATE)
+        lamp = Lamp.made[-1]
+        wait_for(lambda: len(lamp.frames) == 1, "the frame of the estimate")
+        clock.advance(1.0)  # the next one is due after ten seconds
+        show.control(ControlCommand(blackout=True))
+        wait_for(lambda: len(lamp.frames) == 2, "the blackout")
+    assert [frame.dimmer for frame in lamp.frames[:2]] == [1.0, 0.0]
