@@ -82,10 +82,14 @@ class ConfigurationWatch(Closable):
         told += _needs_restart([n for n in changed_options(self._configuration, new) if n in other])
         self._configuration = new
         if told:
-            self._hub.publish(Notice(CHANGED, f"{self._file} has changed: {'; '.join(told)}"))
+            self._tell(CHANGED, f"{self._file} has changed: {'; '.join(told)}")
 
     def _refuse(self, reason: str) -> None:
-        self._hub.publish(Notice(REFUSED, f"{reason}; until that is mended, all stays as it was"))
+        self._tell(REFUSED, f"{reason}; until that is mended, all stays as it was")
+
+    def _tell(self, code: str, sentence: str) -> None:
+        # Every viewer reads it; where the file lies is nobody's business.
+        self._hub.publish(Notice(code, sentence.replace(str(self._file), self._file.name)))
 
 
 def changed_options(old: Configuration, new: Configuration) -> list[str]:

@@ -77,7 +77,7 @@ def test_changes_are_applied_and_told(tmp_path: Path) -> None:
         code, message = found.notice()
         assert code == CHANGED
         assert message == (
-            f"{found.file} has changed: 1 outputs; [server] port, [control.osc] need a restart"
+            f"{found.file.name} has changed: 1 outputs; [server] port, [control.osc] need a restart"
         )
         assert found.applied[-1].outputs[0] == load(found.file).outputs[0]
         # As many editors save: another file with the old name.
