@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from realtime_mer.clock import Clock, SystemClock
 from realtime_mer.closable import Closable
@@ -22,10 +23,32 @@ from realtime_mer.scenes.settings import ActionKey, OutputAction, SceneSettings
 logger = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 2.0
-_WAITED_FOR = {"beat": "the beat", "bar": "the bar", "link": "the bar of Ableton Link"}
+# A start that waits follows changes of the tempo: it looks at the clock this often, and so long
+# before its beat no more, so that it does not take the next one for it.
+LOOK_S = 0.1
+STEADY_S = 0.15
 KEYS: tuple[ActionKey, ...] = ("do", "at_end")
 
 Act = Callable[[str, Action], None]
+
+
+@dataclass(frozen=True)
+class _Start:
+    """A start that waits.
+
+    Attributes:
+        scene: that starts.
+        beats: it waits for a beat that is a multiple of this.
+        due_s: monotonic time of that beat in seconds.
+    """
+
+    scene: SceneSettings
+    beats: int
+    due_s: float
+
+    @property
+    def waits_for(self) -> str:
+        return "the beat" if self.beats == 1 else "the bar"
 
 
 class SceneRunner(Closable):
@@ -68,8 +91,7 @@ class SceneRunner(Closable):
         self._clocks = clocks or {}
         self._rules = self._checked(scenes)
         self._lock = threading.Lock()  # of `_rules` and of the start that waits
-        self._waiting: SceneSettings | None = None
-        self._due_s = 0.0
+        self._waiting: _Start | None = None
         self._by_hand: deque[str] = deque()
         self._closing = threading.Event()
         # A lost event would be a lost scene; nothing here waits, so the queue stays short.
@@ -84,9 +106,9 @@ class SceneRunner(Closable):
         with self._lock:
             texts = {name: finding.text for name, finding in self._rules.findings.items()}
             if self._waiting is not None:
-                left_s = max(0.0, self._due_s - self._clock.monotonic())
-                what = "bar" if self._waiting.quantise in ("bar", "link") else "beat"
-                texts[self._waiting.name] = f"waits for the {what} ({left_s:.1f} s)"
+                start = self._waiting
+                left_s = max(0.0, start.due_s - self._clock.monotonic())
+                texts[start.scene.name] = f"waits for {start.waits_for} ({left_s:.1f} s)"
             active = self._rules.active
             return [SceneStatus(name, name == active, text) for name, text in texts.items()]
 
@@ -122,7 +144,9 @@ class SceneRunner(Closable):
             changes = rules.continue_from(self._rules)
             self._rules = rules
             if self._waiting is not None and not changes:
-                self._waiting = next(each for each in scenes if each.name == self._waiting.name)
+                name = self._waiting.scene.name
+                scene = next(each for each in scenes if each.name == name)
+                self._waiting = replace(self._waiting, scene=scene)
         self._apply(changes)
 
     def close(self) -> None:
@@ -173,49 +197,62 @@ class SceneRunner(Closable):
         with self._lock:
             if self._waiting is None:
                 return None
-            return max(0.0, self._due_s - self._clock.monotonic())
+            left_s = max(0.0, self._waiting.due_s - self._clock.monotonic())
+            # The tempo may change meanwhile.
+            return left_s if left_s < STEADY_S else min(left_s - STEADY_S / 2.0, LOOK_S)
 
     def _apply(self, changes: Sequence[SceneChange], *, at_once: bool = False) -> None:
         for change in changes:
             scene = change.scene
             if not change.starts:
                 with self._lock:
-                    waited = self._waiting is not None and self._waiting.name == scene.name
+                    waited = self._waiting is not None and self._waiting.scene.name == scene.name
                     self._waiting = None
                 logger.info("scene %s%s", change, " before its beat came" if waited else "")
                 if not waited:
                     self._perform(scene, "at_end")
                 continue
-            wait_s = None if at_once else self._seconds_to_beat(scene)
-            if wait_s is None:
+            start = None if at_once else self._start(scene)
+            if start is None:
                 logger.info("scene %s", change)
                 self._perform(scene, "do")
             else:
-                beat = _WAITED_FOR[scene.quantise]
-                logger.info("scene %s; it waits %.1f s for %s", change, wait_s, beat)
+                wait_s = start.due_s - self._clock.monotonic()
+                logger.info("scene %s; it waits %.1f s for %s", change, wait_s, start.waits_for)
                 with self._lock:
-                    self._waiting, self._due_s = scene, self._clock.monotonic() + wait_s
+                    self._waiting = start
 
-    def _seconds_to_beat(self, scene: SceneSettings) -> float | None:
-        """Return how long a start waits, in seconds; None where it does not wait."""
+    def _start(self, scene: SceneSettings) -> _Start | None:
+        """Return what a start waits for; None where it does not wait."""
         if scene.quantise == "none":
             return None
-        clock = self._clocks.get("link" if scene.quantise == "link" else "beat")
         now_s = self._clock.monotonic()
         for beats in (1,) if scene.quantise == "beat" else (scene.beats_per_bar, 1):
-            wait_s = None if clock is None else clock.seconds_to_beat(now_s, beats)
+            wait_s = self._seconds_to_beat(scene, now_s, beats)
             if wait_s is not None and wait_s <= scene.wait_s:
-                return wait_s
+                return _Start(scene, beats, now_s + wait_s)
         return None
+
+    def _seconds_to_beat(self, scene: SceneSettings, now_s: float, beats: int) -> float | None:
+        clock = self._clocks.get("link" if scene.quantise == "link" else "beat")
+        return None if clock is None else clock.seconds_to_beat(now_s, beats)
 
     def _start_if_due(self) -> None:
         with self._lock:
-            scene = self._waiting
-            if scene is None or self._clock.monotonic() < self._due_s:
+            start = self._waiting
+            if start is None:
+                return
+            now_s = self._clock.monotonic()
+            if start.due_s - now_s > STEADY_S:
+                wait_s = self._seconds_to_beat(start.scene, now_s, start.beats)
+                if wait_s is not None:
+                    self._waiting = replace(start, due_s=now_s + wait_s)
+                return
+            if now_s < start.due_s:
                 return
             self._waiting = None
-        logger.info("scene %s acts: %s is here", scene.name, _WAITED_FOR[scene.quantise])
-        self._perform(scene, "do")
+        logger.info("scene %s acts: %s is here", start.scene.name, start.waits_for)
+        self._perform(start.scene, "do")
 
     def _perform(self, scene: SceneSettings, key: ActionKey) -> None:
         for action in scene.actions(key):

@@ -27,9 +27,10 @@ class Metronome:
 
     def __init__(self) -> None:
         self.runs = True
+        self.late_s = 0.0
 
     def seconds_to_beat(self, now_s: float, beats: int = 1) -> float | None:
-        return -now_s % beats if self.runs else None
+        return (self.late_s - now_s) % beats if self.runs else None
 
 
 def check(output: str, action: Action) -> None:
@@ -132,6 +133,18 @@ def test_a_start_waits_for_the_beat(stage: Stage) -> None:
     assert why(stage.runner) == {"storm": "active: mood is tense"}
 
 
+def test_a_start_follows_a_change_of_the_tempo(stage: Stage) -> None:
+    stage.hear("tense")
+    wait_for(lambda: why(stage.runner) == {"storm": "waits for the beat (0.4 s)"}, "it waits")
+    stage.metronomes["beat"].late_s = 0.3
+    wait_for(lambda: why(stage.runner) == {"storm": "waits for the beat (0.7 s)"}, "it follows")
+    stage.clock.now = 101.0
+    wait_for(lambda: why(stage.runner) == {"storm": "waits for the beat (0.3 s)"}, "it waits on")
+    assert stage.acts == []
+    stage.clock.now = 101.3
+    wait_for(lambda: stage.done() == ["lights storm {'color': 'red'}"], "it starts")
+
+
 def test_the_beats_of_the_music() -> None:
     hub, show, clock = Hub(), Show(), ManualClock()
     storm = SceneSettings(name="storm", when={"mood": "tense"}, quantise="beat")
@@ -178,7 +191,7 @@ def test_without_a_tempo_a_scene_starts_at_once(stage: Stage) -> None:
     ("wait_s", "text"),
     [
         (4.0, "waits for the bar (3.4 s)"),
-        (1.0, "waits for the bar (0.4 s)"),  # the next beat instead
+        (1.0, "waits for the beat (0.4 s)"),
         (0.1, "active: mood is tense"),
     ],
 )
