@@ -121,7 +121,7 @@ class SceneRules:
         """Take over the time, the estimate, cooldowns and, where it still exists, the active scene.
 
         Returns:
-            What ends, because it no longer exists.
+            The end of the active scene, if it was removed.
         """
         self._t, self._time, self._estimate = earlier._t, earlier._time, earlier._estimate
         scenes = {scene.settings.name: scene for scene in self._scenes}
@@ -134,7 +134,7 @@ class SceneRules:
             self._started_s = earlier._started_s
             self._explain()
         elif earlier._active is not None:
-            return [SceneChange(self._t, earlier._active.settings, False, "it no longer exists")]
+            return [SceneChange(self._t, earlier._active.settings, False, "it was removed")]
         return []
 
     def _start(self, scene: _Scene, reason: str) -> list[SceneChange]:
