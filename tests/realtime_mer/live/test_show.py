@@ -19,5 +19,5 @@ def test_outputs_text_is_short_and_begins_with_what_fails() -> None:
         f"1 of 6 outputs ok; {'c' * 29}… failing (gone); d failing (gone); e failing (gone); "
         "2 more not ok; 0 sent, 0 dropped"
     )
-    assert outputs_text(statuses[:2]) == "1 of 2 outputs ok; b muted"
+    assert outputs_text(statuses[:2]) == "1 of 2 outputs ok; b muted; 0 sent, 0 dropped"
     assert outputs_text([]) == ""
