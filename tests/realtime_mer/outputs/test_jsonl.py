@@ -24,7 +24,7 @@ from realtime_mer.outputs.jsonl import JsonlSettings
 from realtime_mer.outputs.output_set import OutputSet
 
 # It tells the answers itself.
-log = logging.getLogger("realtime_mer.outputs.output_thread")
+log = logging.getLogger("realtime_mer.outputs.output_worker")
 log.addFilter(lambda record: " fails: " not in record.getMessage())
 prepare_streams()
 ended = threading.Event()

@@ -50,9 +50,15 @@ def notices(subscription: LosslessQueue) -> list[Notice]:
 
 
 def numbers(path: Path) -> list[int]:
-    """The `seq` of each row; every row is whole."""
-    text = path.read_text()
-    assert text == "" or text.endswith("\n")
+    """The `seq` of each row; every row is whole, but while the recorder tries to write one."""
+    text = "?"
+
+    def whole() -> bool:
+        nonlocal text
+        text = path.read_text()
+        return text == "" or text.endswith("\n")
+
+    wait_for(whole, "whole rows")
     lines = text.splitlines()
     if path.suffix != ".csv":
         return [json.loads(line)["seq"] for line in lines]
