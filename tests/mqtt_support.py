@@ -14,7 +14,7 @@ from typing import Any
 import paho.mqtt.client as paho
 import pytest
 from live_support import wait_for
-from net_support import free_port
+from page_support import free_port
 from paho.mqtt.enums import CallbackAPIVersion
 
 

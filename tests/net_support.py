@@ -1,8 +1,6 @@
-"""A frame, an event and a port for tests of outputs."""
+"""A frame and an event for tests of outputs."""
 
 from __future__ import annotations
-
-import socket
 
 from stage_support import frame
 
@@ -25,9 +23,3 @@ EVENT = Event(
     strength=0.75,
     mood="calm",
 )
-
-
-def free_port() -> int:
-    """Return a TCP port of the loopback that nothing uses."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

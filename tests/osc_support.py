@@ -10,20 +10,15 @@ from contextlib import contextmanager
 from live_support import wait_for
 from pythonosc.dispatcher import Dispatcher
 from pythonosc.osc_server import BlockingOSCUDPServer
+from stage_support import frame
 
-from realtime_mer.core.types import State
-from realtime_mer.outputs.output import Frame
-
-FRAME = Frame(
+FRAME = frame(
     t=12.0,
     valence=0.75,
     arousal=0.25,
-    level=0.5,
     valence_width=0.125,
     arousal_width=0.375,
     mood="calm",
-    state=State.TRACKING,
-    color=(1.0, 0.5, 0.0),
     dimmer=0.625,
     bpm=120.0,
 )

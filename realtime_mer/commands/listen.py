@@ -19,6 +19,7 @@ from realtime_mer.commands.options import (
 )
 from realtime_mer.commands.streams import StandardOutputError, discard_output
 from realtime_mer.errors import UserError, printable
+from realtime_mer.live.show import outputs_text
 from realtime_mer.outputs.table import FORMATS
 
 if TYPE_CHECKING:
@@ -80,7 +81,6 @@ def run(args: argparse.Namespace) -> int:
     from realtime_mer.commands.show_messages import show_messages
     from realtime_mer.live.hub import STOPPED
     from realtime_mer.live.runner import LiveRunner
-    from realtime_mer.live.show import outputs_text
     from realtime_mer.live.stats import NOTHING_LOST
     from realtime_mer.outputs.recorder import Recorder
 
@@ -220,7 +220,6 @@ def _display(runner: LiveRunner, show: Show, stack: ExitStack) -> tuple[Subscrip
     from realtime_mer.commands.show_messages import show_messages
     from realtime_mer.core.types import Estimate
     from realtime_mer.live.hub import Notice
-    from realtime_mer.live.show import outputs_text
     from realtime_mer.outputs.terminal import TerminalView
 
     info = runner.info

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from realtime_mer.audio.local_path import local_path
 from realtime_mer.commands.configured import add_configuration_arguments
 from realtime_mer.errors import UserError, printable
+from realtime_mer.live.show import outputs_text
 from realtime_mer.outputs.table import FORMATS
 
 HELP = "run outputs and scenes from a recording"
@@ -52,7 +53,6 @@ def run(args: argparse.Namespace) -> int:
     from realtime_mer.commands.show_messages import show_messages
     from realtime_mer.live.hub import STOPPED, End, Hub
     from realtime_mer.live.replay import Replay
-    from realtime_mer.live.show import outputs_text
     from realtime_mer.outputs.recording_reader import RecordingReader
 
     if not MIN_SPEED <= args.speed <= MAX_SPEED:

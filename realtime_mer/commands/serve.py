@@ -27,6 +27,7 @@ from realtime_mer.commands.signals import on_signals
 from realtime_mer.commands.streams import StandardOutputError, discard_output, drop_late_messages
 from realtime_mer.commands.token_options import chosen_tokens, qr_code
 from realtime_mer.errors import UserError, printable
+from realtime_mer.live.show import outputs_text
 from realtime_mer.server.tokens import Role
 from realtime_mer.service_manager import ServiceManager
 
@@ -331,8 +332,6 @@ class _ServeRun:
     def _show_status(self) -> None:
         if not self._has_status() or self._runner is None:
             return
-        from realtime_mer.live.show import outputs_text
-
         latest = self._runner.hub.latest
         if latest is None:
             return
@@ -353,7 +352,6 @@ class _ServeRun:
             self._status_shown = False
 
     def _summary(self) -> str:
-        from realtime_mer.live.show import outputs_text
         from realtime_mer.live.stats import Counter
 
         stats, outputs = self._server.stats, outputs_text(self._server.show.statuses())

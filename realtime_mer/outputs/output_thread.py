@@ -64,12 +64,13 @@ class OutputThread:
             self._wait()
             now_s = self._clock.monotonic()
             for worker in self._workers:
-                if worker.has_news or worker.due_s <= now_s + TOGETHER_S:
-                    # A frame that is due within that time is due now.
-                    due_s = worker.due_s
-                    early = now_s < due_s <= now_s + TOGETHER_S
-                    if self._turn(worker, due_s if early else now_s):
-                        going_on = self._remove(worker)
+                due_s = worker.due_s
+                is_due = due_s <= now_s + TOGETHER_S
+                # What is due within that time is due now.
+                if (is_due or worker.has_news) and self._turn(
+                    worker, max(now_s, due_s) if is_due else now_s
+                ):
+                    going_on = self._remove(worker)
 
     def _turn(self, worker: Worker, now_s: float) -> bool:
         try:

@@ -22,7 +22,8 @@ pytest.importorskip("paho.mqtt", reason="paho-mqtt is not installed")
 
 from live_support import TIMEOUT_S, wait_for
 from mqtt_support import Broker, subscribed
-from net_support import EVENT, FRAME, free_port
+from net_support import EVENT, FRAME
+from page_support import free_port
 from support import ESTIMATE, ManualClock
 from tls_support import make_files
 

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from live_support import TIMEOUT_S, wait_for
 from lsl_support import skip_without_lsl
-from net_support import EVENT, FRAME, free_port
+from net_support import EVENT, FRAME
+from page_support import free_port
 
 from realtime_mer.outputs.registry import settings_class
 from realtime_mer.outputs.webhook import WebhookOutput, WebhookSettings
