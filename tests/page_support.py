@@ -153,6 +153,11 @@ class Visit:
         """Evaluate a JavaScript expression (or function of the argument)."""
         return self.page.evaluate(expression, argument)
 
+    def pause(self) -> None:
+        """Pauses the view, and waits until the page has drawn it so."""
+        self.page.keyboard.press("p")
+        self.js("() => new Promise((drawn) => requestAnimationFrame(drawn))")
+
     def check(self) -> None:
         """Fail on a console error, and on a request to any other server."""
         assert not self.errors, self.errors

@@ -101,7 +101,7 @@ def test_layout_with_fast_values(visit: Open, demo: ServerProcess) -> None:
 def test_csv_contains_fast_values(visit: Open, demo: ServerProcess) -> None:
     here = visit(demo.url)
     here.wait(APART)
-    here.page.keyboard.press("p")
+    here.pause()
     with here.page.expect_download() as download:
         here.page.get_by_role("button", name="CSV").click()
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))

@@ -442,7 +442,7 @@ def test_overlay_is_one_piece_on_a_transparent_background(
 def test_pause_stops_the_view_but_not_the_stream(visit: Open, demo: ServerProcess) -> None:
     here = visit(demo.url)
     here.wait(LIVE)
-    here.page.keyboard.press("p")
+    here.pause()
     at = here.js("mer.history.end")
     shown = text(here, "#valence"), text(here, "#arousal")
     # The point may finish its current motion.
@@ -465,7 +465,7 @@ def test_csv_contains_the_history(visit: Open, demo: ServerProcess) -> None:
 
     here = visit(demo.url)
     here.wait(LIVE)
-    here.page.keyboard.press("p")
+    here.pause()
     with here.page.expect_download() as download:
         here.page.get_by_role("button", name="CSV").click()
     assert re.match(r"^realtime-mer-[\dT-]+Z\.csv$", download.value.suggested_filename)

@@ -22,7 +22,7 @@ def test_the_page_shows_scaled_values_and_names_their_range(
     assert "range: music, adapting" in here.page.locator("#about").inner_text()
     assert "The model's own value:" in (here.page.locator("#valence").get_attribute("title") or "")
     # The point and the hollow one reach the newest scaled values.
-    here.page.keyboard.press("p")
+    here.pause()
     here.wait("() => !mer.plane._spring.moving && !mer.plane._fastSpring.moving")
     newest = here.js("mer.history.at(mer.paused.end - 1)")
     assert newest["scaled"]["valence"] != newest["valence"]

@@ -149,7 +149,7 @@ def test_the_browsers_clock_is_set(visit: Open, server: PageServer) -> None:
         here.js("() => mer.connection.wake()")
         here.wait("() => pong && mer.connection._answerBy === Infinity")
         wait_for_estimates(here)
-    here.page.keyboard.press("p")
+    here.pause()
     edge = here.js("mer.timeline.edge")
     end = here.js("mer.history.end")
     here.wait("(end) => mer.history.end > end + 3", end)
