@@ -97,7 +97,7 @@ $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	@echo "installing realtime-mer and the packages of its tests (several GB) in $(VENV)"
 	@$(NEED_PIP)
 	@$(INSTALL) --upgrade 'pip>=25.1' # the first that knows dependency groups
-	@$(INSTALL) --editable '.[train,tensorrt,midi,dmx,mqtt,lsl,link]' --group dev
+	@$(INSTALL) --editable '.[train,tensorrt,midi,dmx,mqtt,lsl,link,library,cluster]' --group dev
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-release: pyproject.toml | $(BIN)/python

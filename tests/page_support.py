@@ -158,6 +158,17 @@ class Visit:
         self.page.keyboard.press("p")
         self.js("() => new Promise((drawn) => requestAnimationFrame(drawn))")
 
+    def retry(self) -> None:
+        """Presses "try now" as soon as it is shown; a pointer would wait until nothing moves."""
+        self.wait(
+            """() => {
+                 const button = document.getElementById("retry");
+                 const shown = !button.hidden;
+                 if (shown) button.click();
+                 return shown;
+               }"""
+        )
+
     def check(self) -> None:
         """Fail on a console error, and on a request to any other server."""
         assert not self.errors, self.errors

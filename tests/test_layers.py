@@ -45,6 +45,27 @@ MAY_IMPORT = {
         "realtime_mer.audio",
         "realtime_mer.live",
     },
+    "realtime_mer.recording": {
+        "mer_engine",
+        "realtime_mer",
+        "realtime_mer.core",
+        "realtime_mer.audio",
+        "realtime_mer.live",
+        "realtime_mer.outputs",
+    },
+    "realtime_mer.report": {
+        "realtime_mer",
+        "realtime_mer.core",
+        "realtime_mer.recording",
+        "realtime_mer.outputs",
+    },
+    "realtime_mer.library": {
+        "mer_engine",
+        "realtime_mer",
+        "realtime_mer.core",
+        "realtime_mer.audio",
+        "realtime_mer.outputs",
+    },
     "realtime_mer.scenes": {
         "realtime_mer",
         "realtime_mer.core",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from realtime_mer.closable import Closable
@@ -38,6 +39,7 @@ def running_show(hub: Hub, configuration: Configuration, *, hop_s: float) -> Ite
         UserError: an output, a scene or a control cannot be used here.
     """
     show = Show()
+    show.mark = lambda text: hub.mark(text, datetime.now(UTC))
     with ExitStack() as stack:
         outputs = OutputSet(hub, configuration.outputs, hop_s=hop_s, show=show)
         stack.enter_context(outputs)

@@ -1,4 +1,4 @@
-"""Events beside the estimates: changes of the music, onsets and beats."""
+"""What is beside the estimates: changes of the music, onsets and beats, markers of people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from realtime_mer.errors import UserError
+from realtime_mer.errors import UserError, printable_line
 
 
 class EventKind(StrEnum):
@@ -113,3 +113,46 @@ class Pulse:
 
     def __post_init__(self) -> None:
         _check(self.t if self.bpm is None else self.t + self.bpm, self.strength)
+
+
+MAX_MARKER_LENGTH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A remark that somebody made at a moment of a session.
+
+    Attributes:
+        t: stream time in seconds.
+        utc: time of the remark, ISO 8601.
+        text: 1 to 500 printable characters; longer ones are cut.
+    """
+
+    t: float
+    utc: str
+    text: str
+
+    def __post_init__(self) -> None:
+        _check(self.t, 0.0)
+        text = printable_line(self.text).strip()[:MAX_MARKER_LENGTH]
+        if not text:
+            raise UserError("the marker has no text; give one")
+        object.__setattr__(self, "text", text)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the marker as in messages and in JSON Lines."""
+        return {"type": "marker", "t": round(self.t, 3), "utc": self.utc, "text": self.text}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Marker:
+        """Return the marker of a message or a line of JSON Lines; the inverse of `to_dict`.
+
+        Raises:
+            UserError: a field is missing or not valid.
+        """
+        try:
+            return cls(t=float(data["t"]), utc=str(data["utc"]), text=str(data["text"]))
+        except KeyError as error:
+            raise UserError(f"this is not a marker: the field {error} is missing") from error
+        except (TypeError, ValueError) as error:
+            raise UserError(f"this is not a marker: {error}") from error

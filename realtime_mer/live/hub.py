@@ -12,9 +12,11 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
-from realtime_mer.core.events import Event, Pulse
+from realtime_mer.clock import iso_utc
+from realtime_mer.core.events import Event, Marker, Pulse
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import printable, printable_line
 from realtime_mer.live.history import History
@@ -48,7 +50,7 @@ class End:
         object.__setattr__(self, "reason", printable(self.reason))
 
 
-Item = Estimate | Event | Pulse | Notice | End
+Item = Estimate | Event | Marker | Pulse | Notice | End
 S = TypeVar("S", bound="Subscription")
 
 
@@ -117,8 +119,8 @@ class Subscription(ABC):
 class LatestSlot(Subscription):
     """Keeps only the newest estimate, for displays: browser, terminal.
 
-    The newest 16 notices, the newest 16 events and the end are stored separately, so estimates
-    never replace them.
+    The newest 16 notices, the newest 16 events and markers, and the end are stored separately, so
+    estimates never replace them.
     """
 
     def __init__(self, wake: Callable[[], None] | None = None) -> None:
@@ -126,7 +128,7 @@ class LatestSlot(Subscription):
         self._estimate: Estimate | None = None
         self._end: End | None = None
         self._notices: deque[Notice] = deque(maxlen=MAX_NOTICES)
-        self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self._events: deque[Event | Marker] = deque(maxlen=MAX_EVENTS)
 
     def _put(self, item: Item) -> None:
         if isinstance(item, Estimate):
@@ -134,7 +136,7 @@ class LatestSlot(Subscription):
             self._estimate = item
         elif isinstance(item, Notice):
             self._notices.append(item)
-        elif isinstance(item, Event):
+        elif isinstance(item, Event | Marker):
             self._events.append(item)
         elif isinstance(item, End):
             self._end = item
@@ -225,6 +227,21 @@ class Hub:
         for subscription in subscriptions:
             if subscription.pulses or not isinstance(item, Pulse):
                 subscription.offer(item)
+
+    def mark(self, text: str, utc: datetime) -> Marker:
+        """Publish a marker at the time of the newest estimate, and return it. From any thread.
+
+        Args:
+            text: what somebody remarks.
+            utc: now.
+
+        Raises:
+            UserError: the text is empty.
+        """
+        latest = self.latest
+        marker = Marker(0.0 if latest is None else latest.t, iso_utc(utc), text)
+        self.publish(marker)
+        return marker
 
     def subscribe_latest(self, wake: Callable[[], None] | None = None) -> LatestSlot:
         """Return a subscription that keeps only the newest estimate."""

@@ -123,6 +123,7 @@ class ControlCommand:
         mute, freeze, blackout: on or off.
         override: values to set, None for those to give back to the music.
         scene: name of a scene to start now.
+        marker: text of a marker to make now.
 
     Raises:
         UserError: an override has an unknown name or lies outside 0 to 1.
@@ -134,6 +135,7 @@ class ControlCommand:
     blackout: bool | None = None
     override: Mapping[str, float | None] = field(default_factory=dict)
     scene: str | None = None
+    marker: str | None = None
 
     def __post_init__(self) -> None:
         for name, value in self.override.items():
@@ -146,7 +148,7 @@ class ControlCommand:
 
 def switched(name: str, on: bool, output: str = "") -> ControlCommand:
     """Return the command that switches one of `SWITCHES`; "" for all outputs."""
-    return ControlCommand(output, override={}, scene=None, **{name: on})
+    return ControlCommand(output, override={}, scene=None, marker=None, **{name: on})
 
 
 class Show:
@@ -156,12 +158,14 @@ class Show:
         statuses: returns how each output does.
         scenes: returns for each scene whether it is active.
         start_scene: starts a scene by its name; raises UserError for an unknown one.
+        mark: makes a marker of a text; raises UserError for an empty one.
     """
 
     def __init__(self) -> None:
         self.statuses: Callable[[], list[OutputStatus]] = list
         self.scenes: Callable[[], list[SceneStatus]] = list
         self.start_scene: Callable[[str], None] = _no_scene
+        self.mark: Callable[[str], object] = _no_marker
         self._lock = threading.Lock()
         self._states: dict[str, ControlState] = {"": ControlState()}
         self._listeners: tuple[Callable[[], None], ...] = ()
@@ -179,6 +183,8 @@ class Show:
             )
         if command.scene is not None:
             self.start_scene(command.scene)
+        if command.marker is not None:
+            self.mark(command.marker)
         with self._lock:
             state = self._states.get(command.output, ControlState())
             override = {**state.override, **command.override}
@@ -236,3 +242,7 @@ def outputs_text(statuses: Sequence[OutputStatus]) -> str:
 
 def _no_scene(name: str) -> None:
     raise UserError(f"there is no scene {name!r}; the configuration has none")
+
+
+def _no_marker(text: str) -> None:
+    raise UserError("there is no session to mark; start one with an input of the server")

@@ -250,7 +250,11 @@ def _parse_control(data: Mapping[str, object]) -> Control:
     output = _name(data, "output")
     try:
         command = ControlCommand(
-            output=output or "", override=override, scene=_name(data, "scene"), **switches
+            output=output or "",
+            override=override,
+            scene=_name(data, "scene"),
+            marker=_name(data, "marker"),
+            **switches,
         )
     except UserError as error:
         raise WireError(ErrorCode.BAD_CONTROL, str(error)) from error

@@ -262,7 +262,7 @@ def test_full_server_shows_a_notice_and_keeps_the_page(visit: Open, serve: Serve
     assert "at most 1 audio stream at once" in text(second, "#notice-text")
     second.wait("() => mer.input.choice.kind === 'server'")
     # The page waits five seconds before it retries a full server; the button retries at once.
-    second.page.get_by_role("button", name="try now").click()
+    second.retry()
     second.wait("() => mer.connection.phase.name === 'open' && mer.hello.input.kind === 'demo'")
     end = second.js("mer.history.end")
     second.wait("(end) => mer.history.end > end + 2", end)

@@ -108,7 +108,6 @@ def test_a_server_that_starts_again_takes_its_notices_back(visit: Open, server: 
     server.send({"type": "warning", "code": "engine_stalled", "message": "a call hangs"})
     here.wait("() => !document.querySelector('#notice').hidden")
     server.close(1001, "the server stops")
-    here.page.get_by_role("button", name="try now").click()
     here.page.locator("#notice").wait_for(state="hidden")
     wait_for_estimates(here)
 
@@ -240,7 +239,7 @@ def test_a_closed_door_is_named_and_left_alone(visit: Open, server: PageServer) 
     # Neither the network nor the user's look at the page shortens it, only the button.
     here.js("() => { for (const name of ['online', 'focus']) dispatchEvent(new Event(name)); }")
     assert here.js("mer.connection.phase.name") == "waiting"
-    here.page.get_by_role("button", name="try now").click()
+    here.retry()
     wait_for_estimates(here)
     assert len(server.connections) == connections + 1
     assert here.page.locator("#notice").is_hidden()

@@ -1,0 +1,1 @@
+"""Recordings of sessions: folders that `--record` writes and `replay` and `report` read."""
