@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import random
 import ssl
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from numbers import Real
 from os import PathLike, fspath
@@ -32,7 +34,13 @@ from realtime_mer.audio.source import Input, InputKind
 from realtime_mer.core.events import Event, EventKind
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
-from realtime_mer.live.estimate_stream import POLL_S, QUEUE_CAPACITY, Alarm, EstimateStream
+from realtime_mer.live.estimate_stream import (
+    MAX_EVENTS,
+    POLL_S,
+    QUEUE_CAPACITY,
+    Alarm,
+    EstimateStream,
+)
 from realtime_mer.live.hub import STOPPED, BoundedQueue, End, LatestSlot, Notice, Subscription
 
 SCHEMA = 1
@@ -269,6 +277,9 @@ class _Follower:
         self._last = since if since is not None and since >= 0 else None  # newest `seq` so far
         self._only_newest = since is None  # of the first snapshot
         self._newest: Mapping[str, Any] | None = None
+        # Those of the last ten minutes follow a snapshot; events before this stream time are old.
+        self._events_from = math.inf
+        self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
         self._resumed_at: int | None = None  # the `seq` before the newest gap
         self._reconnect = reconnect
         self._timeout_s = timeout_s
@@ -447,6 +458,8 @@ class _Follower:
         if self._session != session:
             if self._last is not None:
                 self._last = -1  # every estimate of a new session is new
+            self._events_from = math.inf
+            self._events.clear()
             self._session = session
         if self._lost_at is not None:
             away_s = time.monotonic() - self._lost_at
@@ -483,12 +496,18 @@ class _Follower:
                 return
             self.missed += estimate.seq - self._last - 1
         self._last = estimate.seq
+        self._events_from = min(self._events_from, estimate.t)
         self.queue.offer(estimate)
 
     def _take_event(self, message: Mapping[str, Any]) -> None:
         # A later version of the server may know other kinds.
-        if message["kind"] in tuple(EventKind):
-            self.queue.offer(Event.from_dict(message))
+        if message["kind"] not in tuple(EventKind):
+            return
+        event = Event.from_dict(message)
+        if event.detected_t >= self._events_from and event not in self._events:
+            self._events.append(event)
+            self._events_from = event.detected_t
+            self.queue.offer(event)
 
     def _other_server(self) -> UserError:
         return UserError(
@@ -500,6 +519,6 @@ def _input(data: Mapping[str, Any]) -> Input:
     """Return the `input` of a hello message."""
     known = data["kind"] in tuple(InputKind)
     kind = InputKind(data["kind"]) if known else InputKind.PCM
-    live = kind not in (InputKind.FILE, InputKind.DEMO)
+    live = kind not in (InputKind.FILE, InputKind.DEMO, InputKind.RECORDING)
     rate, channels = int(data["sample_rate_hz"]), int(data["channels"])
     return Input(kind, str(data["name"]), rate, channels, paced=not live, live=live)

@@ -27,6 +27,7 @@ class InputKind(StrEnum):
     URL = "url"
     DEMO = "demo"
     BROWSER = "browser"
+    RECORDING = "recording"  # estimates that are replayed, no audio
 
 
 @dataclass(frozen=True, slots=True)

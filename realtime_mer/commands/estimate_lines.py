@@ -9,19 +9,25 @@ from typing import TYPE_CHECKING
 from realtime_mer.errors import printable
 
 if TYPE_CHECKING:
+    from realtime_mer.core.target import TargetTrajectory
     from realtime_mer.live.hub import Item
     from realtime_mer.outputs.table import TableWriter
 
 
 def line_printer(
-    row_format: str | None, *, estimates: bool = True
+    row_format: str | None,
+    *,
+    estimates: bool = True,
+    target: TargetTrajectory | None = None,
 ) -> Callable[[Sequence[Item]], None]:
     """Return a function that prints a line for each estimate of its items, and each notice.
 
     Args:
         row_format: `csv` or `jsonl`; None for text.
         estimates: whether estimates are printed at all.
+        target: lines of text also say how far away it is.
     """
+    from realtime_mer.commands.target_option import target_text
     from realtime_mer.core.types import Estimate
     from realtime_mer.live.hub import Notice
     from realtime_mer.outputs.table import table_writer
@@ -42,7 +48,8 @@ def line_printer(
             if not isinstance(item, Estimate):
                 continue
             if writer is None:
-                print(plain_line(item))
+                aim = "" if target is None else f"  {target_text(target, item)}"
+                print(f"{plain_line(item)}{aim}")
             else:
                 writer.write(item)
         sys.stdout.flush()

@@ -18,6 +18,7 @@ from realtime_mer.commands.options import (
     pipeline_config,
 )
 from realtime_mer.commands.streams import StandardOutputError, discard_output
+from realtime_mer.commands.target_option import add_target_argument, chosen_target, target_text
 from realtime_mer.errors import UserError, printable
 from realtime_mer.live.show import outputs_text
 from realtime_mer.outputs.table import FORMATS
@@ -25,6 +26,7 @@ from realtime_mer.outputs.table import FORMATS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from realtime_mer.core.target import TargetTrajectory
     from realtime_mer.live.hub import Item, Subscription
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.live.show import Show
@@ -67,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also write every estimate to a .csv or .jsonl file; a recording that is there "
         "already is continued",
     )  # fmt: skip
+    add_target_argument(group)
     group.add_argument(
         "--duration", type=float, metavar="SECONDS", help="stop after this many seconds of audio"
     )
@@ -94,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.duration is not None and not args.duration > 0:
         raise UserError(f"the duration is {args.duration} s; it must be above 0")
+    target = chosen_target(args)
     config = pipeline_config(args)
     pcm = pcm_format(args)
     engine, backend_line = chosen_engine(args)
@@ -115,9 +119,9 @@ def run(args: argparse.Namespace) -> int:
         # Lines show every estimate; the display shows only the newest.
         use_display = args.format is None and not taken and sys.stdout.isatty()
         if use_display:
-            subscription, draw = _display(runner, show, stack)
+            subscription, draw = _display(runner, show, target, stack)
         else:
-            subscription, draw = _lines(runner, args.format, only_notices=taken)
+            subscription, draw = _lines(runner, args.format, target, only_notices=taken)
             stack.enter_context(show_messages())
         screen = _Screen(subscription, draw, recorder)
         try:
@@ -198,7 +202,11 @@ def _follow(screen: _Screen, recorder: Recorder | None, duration_s: float | None
 
 
 def _lines(
-    runner: LiveRunner, row_format: str | None, *, only_notices: bool
+    runner: LiveRunner,
+    row_format: str | None,
+    target: TargetTrajectory | None,
+    *,
+    only_notices: bool,
 ) -> tuple[Subscription, Draw]:
     """Return a subscription to every estimate, and a function that prints a line for each.
 
@@ -208,11 +216,13 @@ def _lines(
 
     # A pipe that nobody reads must not fill the memory.
     capacity = math.ceil(UNPRINTED_S / runner.pipeline.config.hop_s)
-    draw = line_printer(row_format, estimates=not only_notices)
+    draw = line_printer(row_format, estimates=not only_notices, target=target)
     return runner.hub.subscribe_bounded(capacity), draw
 
 
-def _display(runner: LiveRunner, show: Show, stack: ExitStack) -> tuple[Subscription, Draw]:
+def _display(
+    runner: LiveRunner, show: Show, target: TargetTrajectory | None, stack: ExitStack
+) -> tuple[Subscription, Draw]:
     """Return a subscription to the newest estimate, and a function that displays it."""
     from rich.console import Console
     from rich.live import Live
@@ -236,6 +246,8 @@ def _display(runner: LiveRunner, show: Show, stack: ExitStack) -> tuple[Subscrip
         for item in items:
             if isinstance(item, Estimate):
                 view.add(item)
+                if target is not None:
+                    view.set_target(target_text(target, item))
             elif isinstance(item, Notice):
                 view.show_notice(item.message, item.code)
         view.set_losses(runner.stats.loss_text())

@@ -25,6 +25,7 @@ from realtime_mer.commands.options import (
 from realtime_mer.commands.server_options import add_server_arguments
 from realtime_mer.commands.signals import on_signals
 from realtime_mer.commands.streams import StandardOutputError, discard_output, drop_late_messages
+from realtime_mer.commands.target_option import add_target_argument, chosen_target
 from realtime_mer.commands.token_options import chosen_tokens, qr_code
 from realtime_mer.errors import UserError, printable
 from realtime_mer.live.show import outputs_text
@@ -34,8 +35,9 @@ from realtime_mer.service_manager import ServiceManager
 if TYPE_CHECKING:
     from realtime_mer.audio.source import Source
     from realtime_mer.live.hub import LatestSlot
+    from realtime_mer.live.replay import Replay
     from realtime_mer.live.runner import LiveRunner
-    from realtime_mer.server.server import MerServer
+    from realtime_mer.server.server import MerServer, ServerConfig
     from realtime_mer.server.tls import ServerTls
 
 HELP = "listen and show the emotion in the browser"
@@ -70,28 +72,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_input_arguments(parser)
     add_pipeline_arguments(parser)
     add_server_arguments(parser)
+    add_target_argument(parser)
     add_configuration_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from realtime_mer.commands.check import check
-    from realtime_mer.commands.show import running_show
+    from realtime_mer.commands.show import running_show, writes_standard_output
     from realtime_mer.commands.show_messages import show_messages
     from realtime_mer.live.runner import LiveRunner
-    from realtime_mer.server.server import MerServer, ServerConfig
+    from realtime_mer.server.server import MerServer
 
     if args.check:
         return check(args)
-    server_config = ServerConfig(
-        host=args.host,
-        port=args.port,
-        max_sessions=args.max_sessions,
-        max_viewers=args.max_viewers,
-        allowed_origins=tuple(args.allow_origin),
-        tokens=chosen_tokens(args),
-        proxies=tuple(args.proxy),
-        tls=_tls(args),
-    )
+    server_config = chosen_server(args)
+    target = chosen_target(args)
     config = pipeline_config(args)
     try:
         engine, backend_line = chosen_engine(args)
@@ -106,8 +101,11 @@ def run(args: argparse.Namespace) -> int:
                 )
                 if not args.quiet:
                     stack.enter_context(show_messages())
-            server = MerServer(engine, runner, config=server_config, pipeline=config, show=show)
-            asyncio.run(_ServeRun(args, server, runner, backend_line).run())
+            server = MerServer(
+                engine, runner, config=server_config, pipeline=config, show=show, target=target
+            )
+            taken = writes_standard_output(args.configuration)
+            asyncio.run(ServeRun(args, server, runner, backend_line, stdout_taken=taken).run())
     except KeyboardInterrupt:
         # While the model was loading, before the signal handlers were set.
         print("stopped", file=sys.stderr)
@@ -116,6 +114,26 @@ def run(args: argparse.Namespace) -> int:
         print(server.stuck, file=sys.stderr)
         return 1
     return exit_code(runner) if args.exit_at_end and runner is not None else 0
+
+
+def chosen_server(args: argparse.Namespace) -> ServerConfig:
+    """Return where the server listens and whom it lets in, by `add_server_arguments`.
+
+    Raises:
+        UserError: an option is not valid.
+    """
+    from realtime_mer.server.server import ServerConfig
+
+    return ServerConfig(
+        host=args.host,
+        port=args.port,
+        max_sessions=args.max_sessions,
+        max_viewers=args.max_viewers,
+        allowed_origins=tuple(args.allow_origin),
+        tokens=chosen_tokens(args),
+        proxies=tuple(args.proxy),
+        tls=_tls(args),
+    )
 
 
 def _tls(args: argparse.Namespace) -> ServerTls | None:
@@ -161,23 +179,31 @@ def _open_source(args: argparse.Namespace) -> Source | None:
     return open_source(spec, pcm=pcm_format(args), loop=loop)
 
 
-class _ServeRun:
-    """One run of the server, from binding the port to the summary."""
+class ServeRun:
+    """One run of the server, from binding the port to the summary.
+
+    Args:
+        args: with those of `add_server_arguments` and the configuration.
+        server: not started.
+        runner: the server's own input, or the replay of a recording; None where it has neither.
+        backend_line: what to say of the engine.
+        stdout_taken: whether something else writes standard output.
+    """
 
     def __init__(
         self,
         args: argparse.Namespace,
         server: MerServer,
-        runner: LiveRunner | None,
+        runner: LiveRunner | Replay | None,
         backend_line: str,
+        *,
+        stdout_taken: bool,
     ) -> None:
-        from realtime_mer.commands.show import writes_standard_output
-
         self._args = args
         self._backend_line = backend_line
         self._server = server
         self._runner = runner
-        self._stdout_taken = writes_standard_output(args.configuration)
+        self._stdout_taken = stdout_taken
         self._status_shown = False
         self._last_message = ""
         self._stop = asyncio.Event()
@@ -279,9 +305,13 @@ class _ServeRun:
             self._print_link()
 
     def _input(self) -> str:
+        from realtime_mer.audio.source import InputKind
+
         if self._runner is None:
             return "the microphones of browsers that open the page"
         info = self._runner.info
+        if info.kind is InputKind.RECORDING:
+            return f"recording, {info.name}"
         channels = "mono" if info.channels == 1 else f"{info.channels} channels"
         name = info.kind if info.name == info.kind else f"{info.kind}, {info.name}"
         return f"{name}, {info.sample_rate_hz} Hz, {channels}"
@@ -327,7 +357,9 @@ class _ServeRun:
         return False
 
     def _has_status(self) -> bool:
-        return not self._args.quiet and self._runner is not None and sys.stderr.isatty()
+        if self._args.quiet or self._runner is None:
+            return False
+        return sys.stderr.isatty() and not (self._stdout_taken and sys.stdout.isatty())
 
     def _show_status(self) -> None:
         if not self._has_status() or self._runner is None:

@@ -74,7 +74,7 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=1.0,
         metavar="FACTOR",
-        help="play files and the demo this many times faster than live, for tests (default: 1)",
+        help="play files, the demo and recordings this many times faster than live (default: 1)",
     )
     group.add_argument(
         "--quiet",

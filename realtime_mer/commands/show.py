@@ -39,7 +39,7 @@ def running_show(hub: Hub, configuration: Configuration, *, hop_s: float) -> Ite
         UserError: an output, a scene or a control cannot be used here.
     """
     show = Show()
-    show.mark = lambda text: hub.mark(text, datetime.now(UTC))
+    show.mark = lambda text, t=None: hub.mark(text, datetime.now(UTC), t)
     with ExitStack() as stack:
         outputs = OutputSet(hub, configuration.outputs, hop_s=hop_s, show=show)
         stack.enter_context(outputs)

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from realtime_mer.clock import iso_utc
@@ -24,6 +24,7 @@ from realtime_mer.live.history import History
 HISTORY_S = 600.0
 MAX_NOTICES = 16
 MAX_EVENTS = 16
+MAX_REMARKS = 500
 STOPPED = "stopped"  # the reason of the `End` if the program stops listening
 
 
@@ -197,6 +198,8 @@ class LosslessQueue(Subscription):
 class Hub:
     """Publishes the items of a session to its subscribers and stores the last ten minutes.
 
+    Of events and markers it stores those of these ten minutes, at most the newest 500.
+
     Args:
         hop_s: seconds between estimates, which determines the size of the history.
         history_s: length of the history in seconds.
@@ -205,6 +208,9 @@ class Hub:
     def __init__(self, *, hop_s: float = 1.0, history_s: float = HISTORY_S) -> None:
         self._lock = threading.Lock()
         self._history = History(max(1, math.ceil(history_s / hop_s - 1e-9)))
+        self._history_s = history_s
+        # Each with the `seq` of the newest estimate before it, -1 for none.
+        self._remarks: deque[tuple[int, Event | Marker]] = deque(maxlen=MAX_REMARKS)
         # Replaced and never changed, so that `publish` iterates over it without the lock.
         self._subscriptions: tuple[Subscription, ...] = ()
         self._ended: End | None = None
@@ -221,6 +227,11 @@ class Hub:
                 return
             if isinstance(item, Estimate):
                 self._history.append(item)
+                while self._remarks and self._remarks[0][1].t < item.t - self._history_s:
+                    self._remarks.popleft()
+            elif isinstance(item, Event | Marker):
+                latest = self._history.latest
+                self._remarks.append((-1 if latest is None else latest.seq, item))
             elif isinstance(item, End):
                 self._ended = item
             subscriptions = self._subscriptions
@@ -228,18 +239,22 @@ class Hub:
             if subscription.pulses or not isinstance(item, Pulse):
                 subscription.offer(item)
 
-    def mark(self, text: str, utc: datetime) -> Marker:
-        """Publish a marker at the time of the newest estimate, and return it. From any thread.
+    def mark(self, text: str, utc: datetime, t: float | None = None) -> Marker:
+        """Publish a marker and return it. From any thread.
 
         Args:
             text: what somebody remarks.
             utc: now.
+            t: stream time of the moment, in seconds, which may be earlier; None for that of the
+                newest estimate. The marker gets the `utc` of this moment.
 
         Raises:
             UserError: the text is empty.
         """
         latest = self.latest
-        marker = Marker(0.0 if latest is None else latest.t, iso_utc(utc), text)
+        now_s = 0.0 if latest is None else latest.t
+        ago_s = 0.0 if t is None else min(max(0.0, now_s - t), now_s)
+        marker = Marker(now_s - ago_s, iso_utc(utc - timedelta(seconds=ago_s)), text)
         self.publish(marker)
         return marker
 
@@ -274,6 +289,15 @@ class Hub:
         """
         with self._lock:
             return self._history.since(since, limit)
+
+    def remarks(self, since: int = -1) -> list[Event | Marker]:
+        """Return the stored events and markers, in the order in which they were published.
+
+        Args:
+            since: leave out those that were published before the estimate of this `seq`.
+        """
+        with self._lock:
+            return [item for seq, item in self._remarks if seq >= since]
 
     @property
     def history_capacity(self) -> int:

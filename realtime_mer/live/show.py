@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Protocol
 
 from realtime_mer.errors import UserError, printable_line
 
@@ -123,7 +124,8 @@ class ControlCommand:
         mute, freeze, blackout: on or off.
         override: values to set, None for those to give back to the music.
         scene: name of a scene to start now.
-        marker: text of a marker to make now.
+        marker: text of a marker to make.
+        marker_t: stream time of its moment in seconds; None for now.
 
     Raises:
         UserError: an override has an unknown name or lies outside 0 to 1.
@@ -136,6 +138,7 @@ class ControlCommand:
     override: Mapping[str, float | None] = field(default_factory=dict)
     scene: str | None = None
     marker: str | None = None
+    marker_t: float | None = None
 
     def __post_init__(self) -> None:
         for name, value in self.override.items():
@@ -151,6 +154,14 @@ def switched(name: str, on: bool, output: str = "") -> ControlCommand:
     return ControlCommand(output, override={}, scene=None, marker=None, **{name: on})
 
 
+class MakeMarker(Protocol):
+    """Makes a marker of a text, at a stream time in seconds or, without one, now."""
+
+    def __call__(self, text: str, t: float | None = None) -> object:
+        """Raises UserError: the text is empty."""
+        ...
+
+
 class Show:
     """The controls and the outputs of one session. Callable from any thread.
 
@@ -158,14 +169,14 @@ class Show:
         statuses: returns how each output does.
         scenes: returns for each scene whether it is active.
         start_scene: starts a scene by its name; raises UserError for an unknown one.
-        mark: makes a marker of a text; raises UserError for an empty one.
+        mark: makes a marker.
     """
 
     def __init__(self) -> None:
         self.statuses: Callable[[], list[OutputStatus]] = list
         self.scenes: Callable[[], list[SceneStatus]] = list
         self.start_scene: Callable[[str], None] = _no_scene
-        self.mark: Callable[[str], object] = _no_marker
+        self.mark: MakeMarker = _no_marker
         self._lock = threading.Lock()
         self._states: dict[str, ControlState] = {"": ControlState()}
         self._listeners: tuple[Callable[[], None], ...] = ()
@@ -184,7 +195,7 @@ class Show:
         if command.scene is not None:
             self.start_scene(command.scene)
         if command.marker is not None:
-            self.mark(command.marker)
+            self.mark(command.marker, command.marker_t)
         with self._lock:
             state = self._states.get(command.output, ControlState())
             override = {**state.override, **command.override}
@@ -244,5 +255,5 @@ def _no_scene(name: str) -> None:
     raise UserError(f"there is no scene {name!r}; the configuration has none")
 
 
-def _no_marker(text: str) -> None:
+def _no_marker(text: str, t: float | None = None) -> None:
     raise UserError("there is no session to mark; start one with an input of the server")

@@ -68,6 +68,7 @@ class TerminalView:
         self._history: deque[Estimate] = deque(maxlen=HISTORY)
         self._losses = NOTHING_LOST
         self._outputs = ""
+        self._target = ""
         self._notice = ""
         self._engine_fails = False
 
@@ -94,12 +95,18 @@ class TerminalView:
         """Set how the outputs do, in words (`outputs_text`); "" without outputs."""
         self._outputs = outputs
 
+    def set_target(self, target: str) -> None:
+        """Set where the values should be now, in words; "" without a target."""
+        self._target = target
+
     def __rich__(self) -> RenderableType:
         parts: list[RenderableType] = []
         if self._latest is None:
             parts.append(Text("listening…", style="bright_black"))
         else:
             parts += self._body(self._latest)
+            if self._target:
+                parts.append(Text(self._target))
         parts.append(self._health())
         if self._outputs:
             style = "yellow" if Health.FAILING in self._outputs else "bright_black"

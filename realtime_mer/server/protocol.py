@@ -18,6 +18,8 @@ from realtime_mer import __version__
 from realtime_mer.audio.format import AudioFormat
 from realtime_mer.audio.source import Input
 from realtime_mer.core.config import check_format
+from realtime_mer.core.events import MAX_MARKER_LENGTH
+from realtime_mer.core.target import TargetTrajectory
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import End, Notice
@@ -253,7 +255,8 @@ def _parse_control(data: Mapping[str, object]) -> Control:
             output=output or "",
             override=override,
             scene=_name(data, "scene"),
-            marker=_name(data, "marker"),
+            marker=_name(data, "marker", MAX_MARKER_LENGTH),
+            marker_t=_time(data, "marker_t"),
             **switches,
         )
     except UserError as error:
@@ -270,15 +273,29 @@ def _switch(data: Mapping[str, object], field: str) -> bool | None:
     return value
 
 
-def _name(data: Mapping[str, object], field: str) -> str | None:
+def _name(
+    data: Mapping[str, object], field: str, max_length: int = MAX_NAME_LENGTH
+) -> str | None:
     value = data.get(field)
-    if value is not None and not (isinstance(value, str) and len(value) <= MAX_NAME_LENGTH):
+    if value is not None and not (isinstance(value, str) and len(value) <= max_length):
         raise WireError(
             ErrorCode.BAD_CONTROL,
-            f"{field} is {_excerpt(value)}; it must be a text of at most {MAX_NAME_LENGTH} "
-            "characters",
+            f"{field} is {_excerpt(value)}; it must be a text of at most {max_length} characters",
         )
     return value
+
+
+def _time(data: Mapping[str, object], field: str) -> float | None:
+    value = data.get(field)
+    if value is None:
+        return None
+    # A number may have 4000 digits.
+    if not _is_number_or_null(value) or not 0 <= value <= _MAX_INTEGER:  # type: ignore[operator]
+        raise WireError(
+            ErrorCode.BAD_CONTROL,
+            f"{field} is {_excerpt(value)}; it must be a stream time in seconds, 0 or more",
+        )
+    return float(value)  # type: ignore[arg-type]
 
 
 def _is_number_or_null(value: object) -> bool:
@@ -367,9 +384,15 @@ def hello(
     role: str,
     utc: str,
     backend_note: str = "",
+    target: TargetTrajectory | None = None,
+    speed: float | None = None,
 ) -> dict[str, object]:
     """Build the hello: the session's input, model, backend, rate and range; the client's role."""
-    optional = {"backend_note": backend_note} if backend_note else {}
+    optional: dict[str, object] = {"backend_note": backend_note} if backend_note else {}
+    if target is not None:
+        optional["target"] = target.to_dict()
+    if speed is not None:
+        optional["speed"] = speed
     return {
         "type": "hello",
         "schema": SCHEMA,

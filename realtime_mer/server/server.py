@@ -30,10 +30,12 @@ from realtime_mer import __version__
 from realtime_mer.audio.source import Input, InputKind
 from realtime_mer.clock import Clock, SystemClock, iso_utc
 from realtime_mer.core.config import PipelineConfig
+from realtime_mer.core.target import TargetTrajectory
 from realtime_mer.errors import EngineError, UserError
 from realtime_mer.live import freed_memory
 from realtime_mer.live.clock_watch import ClockWatch
 from realtime_mer.live.hub import Hub, Notice
+from realtime_mer.live.replay import Replay
 from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.session_pool import MAX_SESSIONS, SessionPool
 from realtime_mer.live.show import Show
@@ -161,31 +163,36 @@ class MerServer:
 
     Args:
         engine: shared by the runner and all sessions.
-        runner: processes the server's own input; None where only clients send audio.
+        runner: processes the server's own input, or replays a recording in its place; None where
+            only clients send audio.
         config: where to listen and how many clients to accept.
         pipeline: settings of the clients' pipelines; default: the runner's.
         stats: counters of the whole server; default: the runner's.
         show: the controls and outputs that the page shows; default: none.
+        target: the way over the plane that the session is meant to take, for the page.
         clock: the time source.
     """
 
     def __init__(
         self,
         engine: Engine,
-        runner: LiveRunner | None = None,
+        runner: LiveRunner | Replay | None = None,
         *,
         config: ServerConfig | None = None,
         pipeline: PipelineConfig | None = None,
         stats: Stats | None = None,
         show: Show | None = None,
+        target: TargetTrajectory | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.config = config or ServerConfig()
         self.show = show or Show()
         self.clock = clock or SystemClock()
         self._runner = runner
+        self._target = target
+        live = runner if isinstance(runner, LiveRunner) else None
         if pipeline is None:
-            pipeline = runner.pipeline.config if runner is not None else PipelineConfig()
+            pipeline = live.pipeline.config if live is not None else PipelineConfig()
         self._pipeline_config = pipeline
         self._value_range = pipeline.range_of(engine.info)
         if stats is None:
@@ -197,15 +204,15 @@ class MerServer:
         self.proxies = Proxies(self.config.proxies)
         self.pool = SessionPool(
             # One watch for all, so that every stream's health is known.
-            engine if runner is None else runner.watch,
+            engine if live is None else live.watch,
             config=pipeline,
             max_sessions=self.config.max_sessions,
             clock=self.clock,
             stats=stats,
         )
         self._engine = self.pool.watch
-        if runner is not None:
-            runner.relieve = self.pool.give_way
+        if live is not None:
+            live.relieve = self.pool.give_way
         self._own_channel = self._make_own_channel()
         self._authenticator = (
             None if self.config.tokens is None else Authenticator(self.config.tokens, self.clock)
@@ -438,7 +445,7 @@ class MerServer:
         """Return the notices of a channel that still hold, see `LiveStream.standing`."""
         if channel.client is not None:
             return channel.client.stream.standing
-        return [] if self._runner is None else self._runner.standing
+        return self._runner.standing if isinstance(self._runner, LiveRunner) else []
 
     def channel(self, session: str | None) -> Channel:
         """Return the channel of a client's session, or the server's own for any other name."""
@@ -470,6 +477,8 @@ class MerServer:
         """Build the hello message of a channel for a client with a role."""
         info = self._engine.info
         lag_order = self._pipeline_config.lag_order or info.lag_order_default
+        if channel is self._own_channel and isinstance(self._runner, Replay):
+            return self._recorded_hello(self._runner, role)
         return protocol.hello(
             session=channel.session,
             model={"name": info.name, "version": info.version, "sha256": info.sha256},
@@ -484,6 +493,28 @@ class MerServer:
             backend_note=self.backend_note,
             role=role,
             utc=iso_utc(self.clock.utc()),
+            target=self._target,
+        )
+
+    def _recorded_hello(self, replay: Replay, role: Role) -> dict[str, object]:
+        """Build the hello of a replay: it tells of the recording, not of this server's engine."""
+        recorded = replay.session
+        assert recorded is not None
+        return protocol.hello(
+            session=self._own_channel.session,
+            model=recorded.model,
+            hop_s=recorded.hop_s,
+            lag_order=round(recorded.window_s / self._engine.info.step_s),
+            window_s=recorded.window_s,
+            coverage=recorded.coverage,
+            value_range=recorded.value_range,
+            adapt=recorded.adapt,
+            input_info=recorded.info,
+            backend=recorded.backend,
+            role=role,
+            utc=iso_utc(self.clock.utc()),
+            target=self._target,
+            speed=replay.speed,
         )
 
     def broadcast_health_if_changed(self) -> None:

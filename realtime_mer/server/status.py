@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from realtime_mer import __version__
 from realtime_mer.audio.source import SourceLost
 from realtime_mer.live.engine_watch import EngineWatch
+from realtime_mer.live.replay import Replay
 from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.session_pool import SessionPool
 from realtime_mer.live.show import Show
@@ -23,7 +24,7 @@ class ServerStatus:
 
     Args:
         engine: of all streams.
-        runner: of the server's own input; None where only clients send audio.
+        runner: of the server's own input, or its replay; None where only clients send audio.
         channel: the server's own.
         pool: the sessions of clients.
         stats: counters of the whole server.
@@ -37,7 +38,7 @@ class ServerStatus:
         self,
         *,
         engine: EngineWatch,
-        runner: LiveRunner | None,
+        runner: LiveRunner | Replay | None,
         channel: Channel,
         pool: SessionPool,
         stats: Stats,
@@ -62,7 +63,7 @@ class ServerStatus:
 
         An input that brings no audio, has ended or was lost is no fault of the server.
         """
-        error = None if self._runner is None else self._runner.error
+        error = self._runner.error if isinstance(self._runner, LiveRunner) else None
         return self._engine.works and (error is None or isinstance(error, SourceLost))
 
     @property
@@ -75,7 +76,8 @@ class ServerStatus:
             return "waiting"
         if runner.ended:
             return "ended"
-        return "stalled" if runner.stalled else "listening"
+        stalled = isinstance(runner, LiveRunner) and runner.stalled
+        return "stalled" if stalled else "listening"
 
     def pages(self) -> Mapping[str, Page]:
         """Return the functions that make the pages, by path."""

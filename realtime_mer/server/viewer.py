@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
 from realtime_mer.clock import Clock, iso_utc
-from realtime_mer.core.events import Event
+from realtime_mer.core.events import Event, Marker
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import End, Item, LatestSlot, Notice
@@ -108,6 +108,8 @@ class Viewer:
         # Exists only while there is something that the broadcaster cannot write directly.
         self._sender: asyncio.Task[None] | None = None
         self._last_seq = -1
+        # Events and markers that were sent with the snapshot.
+        self._past_remarks: list[Event | Marker] = []
         self._end_sent = False
         self._dropped = 0
         self._health_requested = False
@@ -255,13 +257,16 @@ class Viewer:
         self._dropped = 0
         await self._send(self._host.hello(channel, self._role))
         latest = channel.hub.latest
-        since = min(since, -1 if latest is None else latest.seq)
+        first = since = min(since, -1 if latest is None else latest.seq)
         more = True
         while more:
             self._host.turns.spend(self.address, TASK_COST_S)
             part = broadcaster.snapshot_part(since)
             since, more = part.last_seq, part.more
             await self._send_text(part.text)
+        self._past_remarks = channel.hub.remarks(first)
+        for remark in self._past_remarks:
+            await self._send(remark.to_dict())
         # What was told before this viewer came, and still holds.
         if channel.hub.ended is None:
             for notice in self._host.standing(channel):
@@ -293,8 +298,9 @@ class Viewer:
                 await self._send_text(broadcaster.encode(item).text)
         elif isinstance(item, Notice):
             await self._send(protocol.warning(item))
-        elif isinstance(item, Event):
-            await self._send(item.to_dict())
+        elif isinstance(item, Event | Marker):
+            if not any(item is each for each in self._past_remarks):
+                await self._send(item.to_dict())
         elif isinstance(item, End):
             await self._send_end(item)
 
@@ -410,7 +416,8 @@ class Viewer:
         if not self._role.includes(Role.CONTROL):
             raise WireError(
                 ErrorCode.FORBIDDEN,
-                f"the role {self._role} may not change the show; ask for a token for control",
+                f"the role {self._role} may not change the show or make markers; ask for a token for "
+                "control",
             )
         try:
             self._host.show.control(message.command)
