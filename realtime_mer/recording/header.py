@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -15,6 +15,7 @@ from realtime_mer import __version__
 from realtime_mer.audio.source import Input
 from realtime_mer.clock import iso_utc
 from realtime_mer.core.config import PipelineConfig
+from realtime_mer.core.target import TargetTrajectory
 from realtime_mer.errors import UserError, printable_line
 
 SCHEMA = 1
@@ -47,8 +48,7 @@ class RecordingHeader:
         started_utc: when the run began, ISO 8601. Parts of the same run have the same.
         time_zone: offset of the local time from UTC at that moment, such as `+02:00`.
         part: number of the part in the folder, from 1.
-        target: the trajectory that the listener is to follow, as `TargetTrajectory.to_dict` gives
-            it; None for none.
+        target: the trajectory that the listener is to follow; None for none.
         audio: name of the file with the audio, in the same folder, that begins with this part; None
             if none begins here.
         audio_start_s: stream time of its first sample, seconds.
@@ -67,10 +67,9 @@ class RecordingHeader:
     started_utc: str
     time_zone: str
     part: int = 1
-    target: Mapping[str, Any] | None = None
+    target: TargetTrajectory | None = None
     audio: str | None = None
     audio_start_s: float = 0.0
-    schema: int = field(default=SCHEMA, init=False)
 
     @property
     def started_local(self) -> datetime:
@@ -79,9 +78,12 @@ class RecordingHeader:
 
     def to_dict(self) -> dict[str, object]:
         """Return the header as a line of JSON Lines."""
-        line = {"type": "recording", "schema": SCHEMA, **asdict(self)}
+        line: dict[str, object] = {"type": "recording", "schema": SCHEMA}
+        line |= {each.name: getattr(self, each.name) for each in fields(self)}
         if self.target is None:
             del line["target"]
+        else:
+            line["target"] = self.target.to_dict()
         if self.audio is None:
             del line["audio"], line["audio_start_s"]
         return line
@@ -103,21 +105,21 @@ class RecordingHeader:
                 )
             if schema < 1 or data["type"] != "recording":
                 raise ValueError(f"the schema {schema} does not exist")
-            header = cls(
-                **{name: str(data[name]) for name in _TEXTS},
-                **{name: float(data[name]) for name in _NUMBERS},
-                **{name: dict(data[name]) for name in _OBJECTS},
-                part=int(data["part"]),
-                target=None if data.get("target") is None else dict(data["target"]),
-                audio=None if data.get("audio") is None else _file_name(data["audio"]),
-                audio_start_s=float(data.get("audio_start_s", 0.0)),
-            )
+            values: dict[str, Any] = {name: str(data[name]) for name in _TEXTS}
+            values |= {name: float(data[name]) for name in _NUMBERS}
+            values |= {name: dict(data[name]) for name in _OBJECTS}
+            if data.get("target") is not None:
+                values["target"] = TargetTrajectory.from_dict(data["target"])
+            if data.get("audio") is not None:
+                values["audio"] = _file_name(data["audio"])
+                values["audio_start_s"] = float(data["audio_start_s"])
+            header = cls(**values, part=int(data["part"]))
             _ = header.started_local
         except KeyError as error:
             raise UserError(
                 f"this is no header of a recording: the field {error} is missing"
             ) from error
-        except (TypeError, ValueError, OverflowError) as error:
+        except (TypeError, ValueError, OverflowError, AttributeError, IndexError) as error:
             raise UserError(f"this is no header of a recording: {error}") from error
         if not 0.1 <= header.hop_s <= 1e3:
             raise UserError(f"this is no header of a recording: hop_s is {header.hop_s:g}")
@@ -132,7 +134,7 @@ def header_of(
     source: Input,
     started: datetime,
     configuration: Mapping[str, Any],
-    target: Mapping[str, Any] | None = None,
+    target: TargetTrajectory | None = None,
 ) -> RecordingHeader:
     """Return the header of a run that begins.
 

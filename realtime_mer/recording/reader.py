@@ -195,9 +195,7 @@ class SessionReader(Closable):
                 for number, line, row in _csv_rows(file) if is_csv else _json_rows(file):
                     # A line of JSON is whole with its last bracket, one of CSV with its newline.
                     if not line.endswith("\n") and (row is None or is_csv):
-                        self._remarks.append(
-                            f"line {number} of {path} was cut off and is left out"
-                        )
+                        self._remarks.append(f"line {number} of {path} was cut off and is left out")
                         return
                     where = f"{path} line {number}"
                     if row is None:
