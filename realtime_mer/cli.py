@@ -98,7 +98,7 @@ HELP = {
     "init": "write a commented configuration file",
     "calibrate": "learn the range of a hall's music for the outputs",
     "scenes": "try the scenes of a configuration over a recording",
-    "replay": "run outputs and scenes from a recording",
+    "replay": "show a recording again: page, outputs and scenes",
     "analyze": "run files through the same pipeline, as fast as possible",
     "devices": "list the audio inputs",
     "doctor": "check this machine and report what is wrong",

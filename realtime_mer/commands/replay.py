@@ -93,7 +93,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         with ExitStack() as stack:
             reader = stack.enter_context(SessionReader(args.recording))
-            target = chosen_target(args) or _recorded_target(reader)
+            recorded = None if reader.header is None else reader.header.target
+            target = chosen_target(args) or recorded
             items = _ItemsOf(reader)
             session = _session(args.recording, reader, items.first)
             hub = Hub(hop_s=session.hop_s)
@@ -175,13 +176,6 @@ def _session(path: Path, reader: SessionReader, first: Estimate) -> RecordedSess
         adapt=bool(header.configuration.get("adapt", False)),
         backend=header.backend,
     )
-
-
-def _recorded_target(reader: SessionReader) -> TargetTrajectory | None:
-    header = reader.header
-    if header is None or header.target is None:
-        return None
-    return TargetTrajectory.from_dict(header.target)
 
 
 class _Lines(Closable):

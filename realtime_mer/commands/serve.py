@@ -186,7 +186,7 @@ class ServeRun:
         args: with those of `add_server_arguments` and the configuration.
         server: not started.
         runner: the server's own input, or the replay of a recording; None where it has neither.
-        backend_line: what to say of the engine.
+        backend_line: what to say of the engine; "" for nothing.
         stdout_taken: whether something else writes standard output.
     """
 
@@ -255,7 +255,8 @@ class ServeRun:
         self._print_access()
         if not self._args.quiet:
             self._say(f"input: {self._input()}   (Ctrl-C ends)")
-            print(self._backend_line, file=sys.stderr)
+            if self._backend_line:
+                print(self._backend_line, file=sys.stderr)
             if self._args.configuration.file is not None:
                 title = printable(self._args.configuration.title)
                 print(f"configuration: {title}", file=sys.stderr)

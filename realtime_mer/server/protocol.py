@@ -273,9 +273,7 @@ def _switch(data: Mapping[str, object], field: str) -> bool | None:
     return value
 
 
-def _name(
-    data: Mapping[str, object], field: str, max_length: int = MAX_NAME_LENGTH
-) -> str | None:
+def _name(data: Mapping[str, object], field: str, max_length: int = MAX_NAME_LENGTH) -> str | None:
     value = data.get(field)
     if value is not None and not (isinstance(value, str) and len(value) <= max_length):
         raise WireError(

@@ -416,8 +416,8 @@ class Viewer:
         if not self._role.includes(Role.CONTROL):
             raise WireError(
                 ErrorCode.FORBIDDEN,
-                f"the role {self._role} may not change the show or make markers; ask for a token for "
-                "control",
+                f"the role {self._role} may not change the show or make markers; ask for a token "
+                "for control",
             )
         try:
             self._host.show.control(message.command)
