@@ -16,9 +16,12 @@ import { InputChoice } from "./input.js";
 import { InputPanel } from "./input-panel.js";
 import { readCanvasStyle } from "./canvas-style.js";
 import { ViewClock } from "./motion.js";
+import { MarkerForm } from "./marker-form.js";
 import { NoticeBar } from "./notice.js";
 import { Plane } from "./plane.js";
 import { SchemaError } from "./protocol.js";
+import { RemarkFlags } from "./remark-flags.js";
+import { Remarks, changeText } from "./remarks.js";
 import { ValueDisplay } from "./value-display.js";
 import { readSettings } from "./settings.js";
 import { Shortcuts } from "./shortcuts.js";
@@ -26,9 +29,10 @@ import { IdleControls } from "./idle-controls.js";
 import { Status, inputLine } from "./status.js";
 import { counted } from "./text.js";
 import { ShowPanel } from "./show-panel.js";
+import { Target, targetLine } from "./target.js";
 import { Theme } from "./theme.js";
 import { Timeline } from "./timeline.js";
-import { rangeLine } from "./value-range.js";
+import { rangeLine, shownValues } from "./value-range.js";
 
 /** Delay of the timeline beyond one hop, in seconds, so that its right edge always has data. */
 const VIEW_DELAY_S = 0.06;
@@ -73,6 +77,8 @@ class App {
     this.clock = new ViewClock();
     this.plane = new Plane(element("plane", HTMLCanvasElement), this.history);
     this.timeline = new Timeline(element("timeline", HTMLCanvasElement), this.history);
+    this.remarks = new Remarks(this.history);
+    this.flags = new RemarkFlags(this.remarks, this.timeline);
     this.valueDisplay = new ValueDisplay();
     this.status = new Status();
     this.notice = new NoticeBar();
@@ -84,6 +90,7 @@ class App {
     this.input = new InputChoice(this.connection);
     this.panel = new InputPanel(this.input);
     this.show = new ShowPanel((message) => this.connection.send(message));
+    this.markers = new MarkerForm((message) => this.connection.send(message), () => this.newest?.t ?? NaN);
     this.gate = new Gate((token) => this.connection.unlock(token));
     this.theme = new Theme(document.documentElement, () => this._restyle());
     /** @type {import("./protocol.js").Hello|null} */
@@ -93,6 +100,10 @@ class App {
     /** @type {import("./protocol.js").Estimate|null} */
     this.newest = null;
     this.hop = 1;
+    /** The way that the session is meant to take. @type {Target|null} */
+    this.target = null;
+    /** Whether what arrives happened before this page came: it is not news. */
+    this._catchesUp = true;
     /** When the newest estimate of the shown session was shown, in milliseconds; NaN before it. */
     this._estimateAt = NaN;
     this._tickedAt = -Infinity;
@@ -249,6 +260,7 @@ class App {
       "p": () => this.togglePause(), " ": () => this.togglePause(), "f": () => this.toggleFullScreen(),
       "e": () => this.export(), "t": () => this.theme.toggle(), "?": () => this.help(),
       "1": () => this.setZoom(60), "2": () => this.setZoom(600), "3": () => this.setZoom(3600),
+      "k": () => this.markers.toggle(),
       "s": () => this.panel.selectServer(), "m": () => this.panel.selectMicrophone(), "o": () => this.panel.openFileDialog(),
     });
     const keys = element("keys-on", HTMLInputElement);
@@ -278,7 +290,16 @@ class App {
       case "estimate":
         this._handleEstimate(message);
         break;
+      case "event":
+        this._handleRemark("change", message, changeText(message));
+        break;
+      case "marker":
+        if (this._handleRemark("marker", message, message.text) && !this._catchesUp) {
+          this.announcer.event(`Marker: ${message.text}.`, performance.now());
+        }
+        break;
       case "health":
+        this._catchesUp = false;
         this.health = message;
         this.show.update(message.show);
         break;
@@ -302,7 +323,9 @@ class App {
   _handleHello(hello) {
     this.hello = hello;
     this.hop = hello.hop_s;
+    this.clock.setRate(hello.speed);
     this.ended = false;
+    this._catchesUp = true;
     // The server repeats after the snapshot what still holds.
     this._engineFails = false;
     for (const topic of ["engine_failed", "engine_stalled", "slower"]) this.notice.clear(topic);
@@ -314,12 +337,17 @@ class App {
     else this.notice.clear("recording");
     this._showRights();
     if (this._awaitsOwnSession) return;
+    this.target = hello.target.length ? new Target(hello.target) : null;
+    this.plane.setTarget(this.target);
+    this.timeline.setTarget(this.target, hello.session);
+    element("aim", HTMLElement).hidden = true;
     const ownInput = this.input.choice.kind !== "server";
     if (!ownInput) this.status.server(hello.input);
     if (this.history.startSession(hello.session, hello.input.name || hello.input.kind)) {
       this._estimateAt = NaN;
       this._slow = false;
       this.plane.reset();
+      this.newest = null;
       this.valueDisplay.clear(ownInput || hello.input.kind !== "browser"
         ? "waiting for music"
         : "this server has no input of its own: choose the microphone or a file");
@@ -341,7 +369,28 @@ class App {
       refusal = "Your token or link allows to watch only. To send sound from this browser, ask the operator for one that allows it.";
     }
     this.panel.setRights(refusal, this.hello?.recording === true);
-    this.show.setAllowed(this.connection.phase.name === "open" && this.hello?.role === "control");
+    const controls = this.connection.phase.name === "open" && this.hello?.role === "control";
+    this.show.setAllowed(controls);
+    // Markers are those of the server's own session.
+    this.markers.setAllowed(controls && this.hello?.input.kind !== "browser", this._markerHint());
+  }
+
+  /** @returns {string} what happens to a marker */
+  _markerHint() {
+    if (this.hello?.recording) return "Goes into the recording; everyone who may watch sees it.";
+    const why = this.hello?.input.kind === "recording" ? "A replay does not change its recording" : "Nothing is recorded";
+    return `${why}: everyone who may watch sees the marker, and it is gone with the session.`;
+  }
+
+  /**
+   * @param {import("./remarks.js").Remark["kind"]} kind
+   * @param {{t: number, utc: string}} when
+   * @param {string} text empty for one that is not shown
+   * @returns {boolean} whether it is a new one
+   */
+  _handleRemark(kind, { t, utc }, text) {
+    if (!text || !this.hello || this._awaitsOwnSession) return false;
+    return this.remarks.add({ kind, session: this.hello.session, t, utc, text });
   }
 
   /** @param {import("./protocol.js").Notice} warning */
@@ -368,7 +417,9 @@ class App {
     }
     this._endViewTime = this.clock.at(performance.now() / 1000);
     this.ended = true;
-    this.notice.show(`The input has ended: ${end.reason || "no reason given"}.`, "ended");
+    const reason = end.reason || "no reason given";
+    this.notice.show(this.hello.input.kind === "recording" ? `${reason[0].toUpperCase()}${reason.slice(1)}.`
+      : `The input has ended: ${reason}.`, "ended");
   }
 
   /** @param {import("./protocol.js").Estimate[]} estimates past ones, oldest first */
@@ -398,9 +449,22 @@ class App {
     const engineFails = this._engineFails || estimate.level_db > NO_LEVEL_DB;
     this.valueDisplay.engineFails = this.announcer.engineFails = engineFails;
     if (this.paused) return;
-    this.plane.show(estimate, this.hop, now);
-    this.valueDisplay.show(estimate, this._style.palette, now);
+    this._showValues(estimate, now);
     this.announcer.estimate(estimate, now);
+  }
+
+  /**
+   * @param {import("./protocol.js").Estimate} estimate the newest
+   * @param {number} now milliseconds
+   */
+  _showValues(estimate, now) {
+    this.plane.show(estimate, this.hop / (this.hello?.speed ?? 1), now);
+    this.valueDisplay.show(estimate, this._style.palette, now);
+    if (!this.target) return;
+    const place = this.target.at(estimate.t);
+    this.plane.setAim(place);
+    element("aim", HTMLElement).hidden = false;
+    setText(element("aim-text", HTMLElement), targetLine(shownValues(estimate), place));
   }
 
   /** @param {number} now milliseconds */
@@ -414,6 +478,7 @@ class App {
     const time = this.viewTime(now / 1000);
     this.plane.draw(elapsed, end, time);
     this.timeline.draw(time, end);
+    this.flags.draw();
     if (this._frameListener && Number.isFinite(before)) this._frameListener(performance.now() - startedAt, now - before);
   }
 
@@ -426,7 +491,7 @@ class App {
     if (this.ended) return this._endViewTime;
     // Reduced motion: the timeline steps with the estimates.
     if (this.plane.reducedMotion && this.history.length) return this.history.newest;
-    return this.clock.at(local) - this.hop - VIEW_DELAY_S;
+    return this.clock.at(local) - this.hop - VIEW_DELAY_S * (this.hello?.speed ?? 1);
   }
 
   /** Updates the texts that depend on the clock and not on an estimate. */
@@ -471,8 +536,7 @@ class App {
     element("pause-icon", SVGUseElement).setAttribute("href", this.paused ? "#i-play" : "#i-pause");
     this.announcer.event(this.paused ? "View paused." : "View running.", now * 1000);
     if (!this.paused && this.newest) {
-      this.plane.show(this.newest, this.hop, now * 1000);
-      this.valueDisplay.show(this.newest, this._style.palette, now * 1000);
+      this._showValues(this.newest, now * 1000);
     }
     this._tick();
   }

@@ -232,6 +232,22 @@ export class History {
   }
 
   /**
+   * @param {string} session  name of a session
+   * @param {number} t        seconds of its stream
+   * @returns {number} the time of this moment; NaN where no estimate of the session is stored
+   */
+  timeOf(session, t) {
+    let first = -1;
+    for (let index = this.end - 1; index >= this.start; index -= 1) {
+      const slot = this.slot(index);
+      if (this.sessions[this.session[slot]]?.id !== session) continue;
+      first = slot;
+      if (this.t[slot] <= t) break;
+    }
+    return first < 0 ? NaN : this.time[first] + t - this.t[first];
+  }
+
+  /**
    * @param {number} index in [start, end)
    * @returns {import("./protocol.js").Estimate & {session: string}} as received (numbers in single precision;
    *   without the scaled fast values)

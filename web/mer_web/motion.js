@@ -73,6 +73,15 @@ export class ViewClock {
     this._offset = null;
     this._shown = NaN;
     this._last = NaN;
+    /** Server seconds in a local second: not 1 where a recording is replayed faster. */
+    this._rate = 1;
+  }
+
+  /** @param {number} rate server seconds in a local second */
+  setRate(rate) {
+    if (rate === this._rate) return;
+    this._rate = rate;
+    this._offset = null;
   }
 
   /**
@@ -80,10 +89,10 @@ export class ViewClock {
    * @param {number} local   local time of its arrival in seconds
    */
   sync(server, local) {
-    const offset = server - local;
+    const offset = server - local * this._rate;
     // An estimate can only arrive late, so the largest offset is the most accurate. The offset decays slowly, to
     // follow a clock that was set back.
-    if (this._offset === null || offset > this._offset || this._offset - offset > JUMP_S) {
+    if (this._offset === null || offset > this._offset || this._offset - offset > JUMP_S * Math.max(1, this._rate)) {
       this._offset = offset;
     } else {
       this._offset += 0.02 * (offset - this._offset);
@@ -96,14 +105,15 @@ export class ViewClock {
    */
   at(local) {
     if (this._offset === null) return NaN;
-    const wanted = local + this._offset;
-    const passed = local - this._last;
+    const wanted = local * this._rate + this._offset;
+    const elapsed = local - this._last;
+    const passed = elapsed * this._rate;
     this._last = local;
     const error = wanted - (this._shown + passed);
-    if (!(Math.abs(error) < JUMP_S)) {
+    if (!(Math.abs(error) < JUMP_S * Math.max(1, this._rate))) {
       this._shown = wanted;
     } else {
-      this._shown += passed + error * Math.min(1, passed * 1.5);
+      this._shown += passed + error * Math.min(1, elapsed * 1.5);
     }
     return this._shown;
   }

@@ -14,6 +14,8 @@ import { shownValues } from "./value-range.js";
 const [SILENCE, SETTLING, , STALLED] = STATES.map(stateCode);
 
 const FIELD_STEPS = 72;
+/** A target of more places than this is drawn without a dot at each. */
+const MAX_DOTS = 24;
 /** Least time that a mood or state is shown: keeps below three flashes a second for any input. */
 const MIN_INTERVAL_MS = 240;
 
@@ -45,6 +47,10 @@ export class Plane {
     this._hasFast = false;
     this._mood = "";
     this._range = "";
+    /** @type {import("./target.js").Target|null} */
+    this._target = null;
+    /** Where the point should be now. @type {import("./target.js").Place|null} */
+    this._aim = null;
     this._state = -1;
     this._changedAt = -Infinity;
     this._settleTime = 0.9;
@@ -65,6 +71,20 @@ export class Plane {
     if (range === this._range) return;
     this._range = range;
     this._field = null;
+    this._dirty = true;
+  }
+
+  /** @param {import("./target.js").Target|null} target the way that the point is meant to take */
+  setTarget(target) {
+    this._target = target;
+    this._aim = null;
+    this._field = null;
+    this._dirty = true;
+  }
+
+  /** @param {import("./target.js").Place} aim where the point should be now */
+  setAim(aim) {
+    this._aim = aim;
     this._dirty = true;
   }
 
@@ -161,6 +181,7 @@ export class Plane {
       context.clip();
       this._drawTrail(this._style, end, now);
       this._drawInterval(this._style);
+      if (this._aim && !this._style.overlay) this._drawAim(this._style, this._aim);
       if (this._showsFast) this._drawFast(this._style);
       this._drawPoint(this._style);
       context.restore();
@@ -242,6 +263,7 @@ export class Plane {
     context.stroke();
 
     this._drawWords(context, style, plot);
+    if (this._target && !style.overlay) this._drawTarget(context, style, this._target.points);
     if (!style.overlay) this._drawAxes(context, style, plot);
     return canvas;
   }
@@ -408,6 +430,69 @@ export class Plane {
     context.strokeStyle = style.palette.translucent(valence, arousal, 0.7 * strength);
     context.stroke();
     context.setLineDash([]);
+  }
+
+  /**
+   * Draws the target's way: a dashed line with a dot at each place, and a ring at the last one.
+   * @param {CanvasRenderingContext2D} context
+   * @param {import("./canvas-style.js").CanvasStyle} style
+   * @param {import("./target.js").TargetPoint[]} points
+   */
+  _drawTarget(context, style, points) {
+    const { ratio } = this._surface;
+    const plot = this._plot;
+    context.save();
+    context.beginPath();
+    context.roundRect(plot.x, plot.y, plot.size, plot.size, plot.radius);
+    context.clip();
+    context.globalAlpha = 0.7;
+    context.strokeStyle = context.fillStyle = style.ink;
+    context.lineWidth = 1.5 * ratio;
+    context.setLineDash([6 * ratio, 5 * ratio]);
+    context.beginPath();
+    for (const { valence, arousal } of points) context.lineTo(this._x(valence), this._y(arousal));
+    context.stroke();
+    context.setLineDash([]);
+    points.forEach(({ valence, arousal }, index) => {
+      const isLast = index === points.length - 1;
+      // A recorded way has hundreds of places.
+      if (points.length > MAX_DOTS && index > 0 && !isLast) return;
+      context.beginPath();
+      context.arc(this._x(valence), this._y(arousal), (isLast ? 5 : 2.5) * ratio, 0, 7);
+      if (isLast) context.stroke();
+      else context.fill();
+    });
+    context.restore();
+  }
+
+  /**
+   * Draws where the point should be now: a diamond, joined with the point by a thin line.
+   * @param {import("./canvas-style.js").CanvasStyle} style
+   * @param {import("./target.js").Place} aim
+   */
+  _drawAim(style, aim) {
+    const { context, ratio } = this._surface;
+    const x = this._x(aim.valence);
+    const y = this._y(aim.arousal);
+    const arm = Math.max(7 * ratio, this._plot.size * 0.019);
+    context.globalAlpha = 0.35;
+    context.strokeStyle = style.ink;
+    context.lineWidth = ratio;
+    context.beginPath();
+    context.moveTo(x, y);
+    context.lineTo(this._x(this._spring.value[0]), this._y(this._spring.value[1]));
+    context.stroke();
+    context.globalAlpha = 1;
+    context.beginPath();
+    context.moveTo(x, y - arm);
+    context.lineTo(x + arm, y);
+    context.lineTo(x, y + arm);
+    context.lineTo(x - arm, y);
+    context.closePath();
+    context.fillStyle = style.ground;
+    context.fill();
+    context.lineWidth = Math.max(2 * ratio, arm * 0.26);
+    context.stroke();
   }
 
   /**

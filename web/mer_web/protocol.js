@@ -10,6 +10,12 @@ const SCHEMA = 1;
 /** Counters of a health message to show; the server has less than ten. */
 const MAX_COUNTERS = 40;
 
+/** Points of a target to draw; the server reads no more. */
+const MAX_POINTS = 1000;
+
+/** Letters of a marker; the server cuts longer ones. */
+export const MAX_MARKER = 500;
+
 /** Outputs and scenes of a show to list. */
 const MAX_OUTPUTS = 100;
 
@@ -79,6 +85,8 @@ export function repeats(state) {
  * @property {string} backend_note why a fallback backend runs; usually empty
  * @property {string} role         view, send or control: what this page's token allows; control without tokens
  * @property {boolean} recording   whether the server records the session
+ * @property {import("./target.js").TargetPoint[]} target  the way that it is meant to take; empty for none
+ * @property {number} speed        seconds of the session in a second: not 1 where a recording is replayed faster
  *
  * @typedef {{type: "snapshot", session: string, estimates: Estimate[], complete: boolean}} Snapshot
  * @typedef {{type: "health", session: string, counters: Record<string, number>, viewers: number,
@@ -90,12 +98,16 @@ export function repeats(state) {
  * @typedef {{name: string, active: boolean, reason: string}} SceneState
  * @typedef {{control: ControlState, outputs: OutputState[], scenes: SceneState[]}} ShowState
  * @typedef {{output?: string, mute?: boolean, freeze?: boolean, blackout?: boolean,
- *            override?: Record<string, number|null>, scene?: string}} ControlChange  null gives a value back to the music
+ *            override?: Record<string, number|null>, scene?: string, marker?: string,
+ *            marker_t?: number}} ControlChange  null gives a value back to the music
+ *
+ * @typedef {{type: "event", kind: string, t: number, utc: string, mood: string}} ChangeEvent  a change of the music
+ * @typedef {{type: "marker", t: number, utc: string, text: string}} Marker  a remark of somebody
  *
  * @typedef {{type: "warning"|"error", code: string, message: string}} Notice
  * @typedef {{type: "end", session: string, reason: string}} End
  * @typedef {{type: "pong"}} Pong
- * @typedef {Hello|Snapshot|Estimate|Health|Notice|End|Pong} Message
+ * @typedef {Hello|Snapshot|Estimate|Health|ChangeEvent|Marker|Notice|End|Pong} Message
  */
 
 /** A message that does not follow the schema; `message` names the fault. */
@@ -148,6 +160,16 @@ function axisValue(from, name) {
 
 /**
  * @param {Record<string, unknown>} from
+ * @returns {string} its time, ISO 8601
+ */
+function time(from) {
+  const utc = clean(from.utc, 40);
+  if (!Number.isFinite(Date.parse(utc))) throw new ProtocolError("utc is not a time");
+  return utc;
+}
+
+/**
+ * @param {Record<string, unknown>} from
  * @returns {AxisValues}
  */
 function axisValues(from) {
@@ -178,8 +200,7 @@ function scaledPart(from) {
 function parseEstimate(value) {
   const from = record(value, "estimate");
   const latency = record(from.latency ?? {}, "latency");
-  const utc = clean(from.utc, 40);
-  if (!Number.isFinite(Date.parse(utc))) throw new ProtocolError("utc is not a time");
+  const utc = time(from);
   const state = clean(from.state, 24);
   if (state === "") throw new ProtocolError("state is missing");
   if (!Number.isSafeInteger(from.seq)) throw new ProtocolError("seq is not an integer");
@@ -241,7 +262,23 @@ function parseHello(from) {
     backend_note: clean(from.backend_note, 300),
     role: clean(from.role, 24) || "control",
     recording: from.recording === true,
+    target: from.target === undefined ? [] : parseTarget(from.target),
+    speed: Math.max(0.01, number(from, "speed", 1)),
   };
+}
+
+/**
+ * @param {unknown} value
+ * @returns {import("./target.js").TargetPoint[]} in order of time
+ */
+function parseTarget(value) {
+  const { points } = record(value, "target");
+  if (!Array.isArray(points)) throw new ProtocolError("the points of target are not a list");
+  const parsed = points.slice(0, MAX_POINTS).map((each) => {
+    const point = record(each, "point");
+    return { t: number(point, "t_s"), valence: axisValue(point, "valence"), arousal: axisValue(point, "arousal") };
+  });
+  return parsed.sort((a, b) => a.t - b.t);
 }
 
 /**
@@ -331,6 +368,10 @@ export function parseMessage(text) {
       return { type: "snapshot", session: clean(from.session, 80), estimates,
                complete: from.complete !== false };
     }
+    case "event":
+      return { type: "event", kind: clean(from.kind, 24), t: number(from, "t"), utc: time(from), mood: clean(from.mood, 24) };
+    case "marker":
+      return { type: "marker", t: number(from, "t"), utc: time(from), text: clean(from.text, MAX_MARKER) };
     case "health":
       return parseHealth(from);
     case "warning":

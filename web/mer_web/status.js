@@ -66,7 +66,7 @@ export function healthLine(health, droppedSeconds, sampleRate) {
  * @returns {string} description of the input: `demo · 44.1 kHz, 2 channels`
  */
 export function inputLine(input) {
-  const name = input.name || input.kind;
+  const name = input.kind === "recording" ? `recording ${input.name}` : input.name || input.kind;
   if (!input.sample_rate_hz) return name;
   const channels = input.channels > 1 ? `, ${input.channels} channels` : "";
   return `${name} · ${Math.round(input.sample_rate_hz / 100) / 10} kHz${channels}`;
@@ -99,7 +99,8 @@ export class Status {
   /** @param {import("./protocol.js").Hello} hello */
   hello(hello) {
     this._sampleRate = hello.input.sample_rate_hz;
-    setText(this._source, inputLine(hello.input));
+    const faster = hello.speed === 1 ? "" : ` · ${brief(hello.speed)} times as fast`;
+    setText(this._source, `${inputLine(hello.input)}${faster}`);
     this._source.title = this._source.textContent ?? "";
     const runs = [hello.server, hello.model && `model ${hello.model}`, hello.backend, rangeLine(hello)].filter(Boolean);
     setText(this._about, runs.join(" · "));

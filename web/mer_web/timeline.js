@@ -7,7 +7,7 @@
 
 import { Points, decimate } from "./decimate.js";
 import { STATES } from "./protocol.js";
-import { OTHER_STATE, stateCode } from "./history.js";
+import { GAP_S, OTHER_STATE, stateCode } from "./history.js";
 import { Surface, offscreen } from "./surface.js";
 import { clean, signed } from "./text.js";
 import { shownValues } from "./value-range.js";
@@ -17,6 +17,8 @@ export const ZOOMS_S = /** @type {const} */ ([60, 600, 3600]);
 const TILE = 256;
 /** Columns between two colour stops of the gradient along a line. */
 const STOP = 16;
+/** Columns between two points of the target's line. */
+const TARGET_STEP = 4;
 const [, SETTLING, TRACKING, STALLED] = STATES.map(stateCode);
 
 /** @type {Record<number, {step: number, label: (back: number) => string}>} */
@@ -39,6 +41,19 @@ const TICKS = {
  * @property {number} ratio     device pixels per CSS pixel
  * @property {number} valence   top of the valence panel
  * @property {number} arousal   top of the arousal panel
+ */
+
+/**
+ * @typedef {object} TimelineView  where the last frame was drawn
+ * @property {number} first      column of absolute time at the left edge of the plot
+ * @property {number} perColumn  seconds per column, which is a device pixel
+ * @property {number} ratio      device pixels per CSS pixel
+ * @property {number} left       of the plot within the canvas, CSS pixels, as all below
+ * @property {number} top
+ * @property {number} width
+ * @property {number} height     of both panels
+ * @property {number} gapTop     top of the gap between the panels, from that of the plot
+ * @property {number} gap        its height
  */
 
 /** @typedef {{canvas: HTMLCanvasElement, context: CanvasRenderingContext2D, end: number, newest: number,
@@ -64,6 +79,11 @@ export class Timeline {
     this.zoom = 60;
     /** Server time in seconds at the right edge of the last frame. */
     this.edge = NaN;
+    /** The last frame; null before the first estimate. @type {TimelineView|null} */
+    this.view = null;
+    /** @type {import("./target.js").Target|null} */
+    this._target = null;
+    this._targetSession = "";
     /** Position of the pointer in CSS pixels from the left; -1 where it is outside. */
     this.pointer = -1;
     /** Number of tiles painted so far, for tests. */
@@ -82,6 +102,17 @@ export class Timeline {
   setZoom(seconds) {
     if (seconds === this.zoom) return;
     this.zoom = seconds;
+    this._invalidate();
+  }
+
+  /**
+   * @param {import("./target.js").Target|null} target
+   * @param {string} session the session that it belongs to
+   */
+  setTarget(target, session) {
+    if (target === this._target && session === this._targetSession) return;
+    this._target = target;
+    this._targetSession = session;
     this._invalidate();
   }
 
@@ -135,6 +166,9 @@ export class Timeline {
       return true;
     }
     const first = edge - plot.width;
+    const { ratio } = plot;
+    this.view = { first, perColumn, ratio, left: plot.x / ratio, top: plot.y / ratio, width: plot.width / ratio,
+                  height: (plot.height - plot.strip) / ratio, gapTop: plot.panel / ratio, gap: plot.gap / ratio };
     context.save();
     context.beginPath();
     context.rect(plot.x, 0, plot.width, height);
@@ -207,6 +241,61 @@ export class Timeline {
       top - plot.y + ((1 - value) / 2) * plot.panel;
     this._paintSeries(context, plot, colours, perColumn, yScale(plot.valence), points.valence);
     this._paintSeries(context, plot, colours, perColumn, yScale(plot.arousal), points.arousal);
+    if (this._target && !style.overlay) {
+      this._paintTarget(context, style, plot, k, perColumn, end, yScale);
+    }
+  }
+
+  /**
+   * Paints where the values should have been: a dashed line over each panel.
+   * @param {CanvasRenderingContext2D} context
+   * @param {import("./canvas-style.js").CanvasStyle} style
+   * @param {Plot} plot
+   * @param {number} k          number of the tile
+   * @param {number} perColumn
+   * @param {number} end
+   * @param {(top: number) => (value: number) => number} yScale
+   */
+  _paintTarget(context, style, plot, k, perColumn, end, yScale) {
+    const dash = 5 * plot.ratio;
+    context.strokeStyle = style.ink;
+    context.globalAlpha = 0.75;
+    context.lineWidth = 1.25 * plot.ratio;
+    context.lineCap = "butt";
+    context.setLineDash([dash, dash]);
+    context.lineDashOffset = (k * TILE) % (2 * dash);
+    for (const [top, axis] of /** @type {[number, "valence"|"arousal"][]} */ (
+      [[plot.valence, "valence"], [plot.arousal, "arousal"]])) {
+      const y = yScale(top);
+      context.beginPath();
+      let drawn = false;
+      for (let x = 0; x <= TILE; x += TARGET_STEP) {
+        const t = this._streamTime((k * TILE + x) * perColumn, end);
+        const place = t === null ? null : /** @type {import("./target.js").Target} */ (this._target).at(t);
+        if (place && drawn) context.lineTo(x, y(place[axis]));
+        else if (place) context.moveTo(x, y(place[axis]));
+        drawn = place !== null;
+      }
+      context.stroke();
+    }
+    context.setLineDash([]);
+    context.globalAlpha = 1;
+  }
+
+  /**
+   * @param {number} time
+   * @param {number} end
+   * @returns {number|null} seconds of the stream of the target's session; null where nothing was heard of it
+   */
+  _streamTime(time, end) {
+    const history = this._history;
+    const after = history.lowerBound(time);
+    if (after >= end || after <= history.start) return null;
+    const [a, b] = [history.slot(after), history.slot(after - 1)];
+    const interval = history.time[a] - history.time[b];
+    if (interval > GAP_S || history.session[a] !== history.session[b]) return null;
+    if (history.sessions[history.session[a]]?.id !== this._targetSession) return null;
+    return history.t[b] + (interval > 0 ? (time - history.time[b]) / interval : 0) * (history.t[a] - history.t[b]);
   }
 
   /**

@@ -1,0 +1,92 @@
+/**
+ * What is remarked beside the estimates: markers of people, and changes of the music. Keeps the newest ones, and where
+ * they are on the axis of the history.
+ */
+
+/** Of each kind, as many as an hour has. */
+const CAPACITY = 500;
+
+/** Texts of the changes. One that is not here is not shown: a mood that ends is followed by the next one.
+ *  @type {Record<string, string>} */
+const CHANGES = {
+  rise: "energy rises", drop: "energy falls", section: "another part begins", silence: "the music stops",
+  music: "music begins", mood_enter: "mood",
+};
+
+/**
+ * @typedef {object} Remark
+ * @property {"marker"|"change"} kind
+ * @property {string} session
+ * @property {number} t      seconds of the stream
+ * @property {string} utc    ISO 8601
+ * @property {string} text
+ * @property {number} time   on the axis of the history, in seconds; NaN while that has no estimate of the session
+ */
+
+/** @typedef {{time: number, remarks: Remark[]}} Group  those that would overlap, in order; `time` is the first one's */
+
+/**
+ * @param {import("./protocol.js").ChangeEvent} event
+ * @returns {string} empty for a change that is not shown
+ */
+export function changeText({ kind, mood }) {
+  const text = CHANGES[kind] ?? "";
+  return kind === "mood_enter" ? `${text}: ${mood}` : text;
+}
+
+export class Remarks {
+  /** @param {import("./history.js").History} history */
+  constructor(history) {
+    this._history = history;
+    /** @type {Record<"marker"|"change", Remark[]>} */
+    this._lists = { marker: [], change: [] };
+    /** Changes with each change of what `groups` returns. */
+    this.version = 0;
+  }
+
+  /**
+   * @param {Omit<Remark, "time">} remark
+   * @returns {boolean} false if it is there already: a server repeats those of the last minutes after the snapshot
+   */
+  add(remark) {
+    const list = this._lists[remark.kind];
+    const isThere = list.some((each) => each.session === remark.session && each.t === remark.t && each.utc === remark.utc
+      && each.text === remark.text);
+    if (isThere) return false;
+    list.push({ ...remark, time: NaN });
+    if (list.length > CAPACITY) list.shift();
+    this.version += 1;
+    return true;
+  }
+
+  /**
+   * @param {"marker"|"change"} kind
+   * @param {number} seconds least distance of two groups
+   * @returns {Group[]} in order of time
+   */
+  groups(kind, seconds) {
+    const placed = this._lists[kind].filter((each) => this._place(each)).sort((a, b) => a.time - b.time);
+    /** @type {Group[]} */
+    const groups = [];
+    for (const remark of placed) {
+      const last = groups[groups.length - 1];
+      if (last && remark.time - last.time < seconds) last.remarks.push(remark);
+      else groups.push({ time: remark.time, remarks: [remark] });
+    }
+    return groups;
+  }
+
+  /** Whether some wait for an estimate of their session. */
+  get waiting() {
+    return Object.values(this._lists).some((list) => list.some((each) => Number.isNaN(each.time)));
+  }
+
+  /**
+   * @param {Remark} remark
+   * @returns {boolean} whether its place is known
+   */
+  _place(remark) {
+    if (Number.isNaN(remark.time)) remark.time = this._history.timeOf(remark.session, remark.t);
+    return !Number.isNaN(remark.time);
+  }
+}
