@@ -470,17 +470,19 @@ class _Follower:
         self.ready.set()
 
     def _take_snapshot(self, message: Mapping[str, Any]) -> None:
-        estimates = message["estimates"]
+        estimates, more = message["estimates"], message["more"]
         if not self._only_newest:
             for estimate in estimates:
                 self._deliver(estimate)
-            return
-        if estimates:
+        elif estimates:
             self._newest = estimates[-1]
-        if not message["more"]:
-            self._only_newest = False
-            if self._newest is not None:
-                self._deliver(self._newest)
+        if more:
+            return
+        if self._only_newest and self._newest is not None:
+            self._deliver(self._newest)
+        self._only_newest = False
+        if math.isinf(self._events_from):
+            self._events_from = 0.0  # there was no estimate before
 
     def _check_for_gap(self, seq: int) -> None:
         """Reconnect if estimates before this one were skipped; the snapshot contains them."""

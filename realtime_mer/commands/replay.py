@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -103,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
             hop_s = session.hop_s / args.speed
             stack.enter_context(show_messages())
             show = stack.enter_context(running_show(hub, args.configuration, hop_s=hop_s))
+            show.mark = lambda text, t=None: hub.mark(text, _recorded_now(hub), t)
             replay = stack.enter_context(Replay(items, hub, session=session, speed=args.speed))
             prints = not taken and (args.format is not None or not sys.stdout.isatty())
             if prints:
@@ -176,6 +178,12 @@ def _session(path: Path, reader: SessionReader, first: Estimate) -> RecordedSess
         adapt=bool(header.configuration.get("adapt", False)),
         backend=header.backend,
     )
+
+
+def _recorded_now(hub: Hub) -> datetime:
+    """Return when the newest estimate was recorded; now before the first one."""
+    latest = hub.latest
+    return datetime.now(UTC) if latest is None else datetime.fromisoformat(latest.utc)
 
 
 class _Lines(Closable):

@@ -209,6 +209,18 @@ def test_events_arrive_beside_the_estimates(stage: Stage) -> None:
         assert list(connection.events) == [EVENT]
 
 
+def test_events_before_the_newest_estimate_are_old(stage: Stage) -> None:
+    stage.publish(1)
+    stage.hub.publish(replace(EVENT, t=0.0, detected_t=0.5))
+    stage.publish(99)
+    stage.hub.publish(late := replace(EVENT, t=99.0, detected_t=100.0))
+    with realtime_mer.connect(stage.url) as connection:
+        assert next(connection).t == 100.0
+        stage.publish(1)
+        next(connection)  # the events come before it
+        assert list(connection.events) == [late]
+
+
 def test_kinds_of_events_of_a_later_version_are_ignored() -> None:
     later = {**EVENT.to_dict(), "kind": "applause"}
     with (

@@ -83,7 +83,7 @@ class App {
     this.status = new Status();
     this.notice = new NoticeBar();
     this.idleControls = new IdleControls(document.documentElement, () => this.connection.phase.name === "open"
-      && !this.notice.shown && !this.paused);
+      && !this.notice.shown && !this.paused && !this.markers.isOpen);
     const spoken = element("spoken", HTMLElement);
     this.announcer = new Announcer((text) => setText(spoken, text));
     this.connection = new Connection({ base: document.baseURI });

@@ -46,6 +46,10 @@ export class MarkerForm {
     if (!this._form.hidden) setText(this._hint, about);
   }
 
+  get isOpen() {
+    return !this._form.hidden;
+  }
+
   toggle() {
     if (!this._form.hidden) this.close();
     else if (this._allowed) this._open();

@@ -87,3 +87,20 @@ test("the clock follows a jump of the server's, and is NaN before the first esti
   clock.sync(50, 3);
   assert.ok(Math.abs(clock.at(3) - 50) < 1e-9);
 });
+
+test("the clock of a recording that is replayed faster runs as fast", () => {
+  const clock = new ViewClock();
+  clock.setRate(20);
+  let last = NaN;
+  const steps = [];
+  for (let frame = 0; frame < 300; frame += 1) {
+    const local = frame / 60;
+    // An estimate a second of the recording: twenty a second.
+    if (frame % 3 === 0) clock.sync(1000 + 20 * local, local);
+    const shown = clock.at(local);
+    if (frame > 60) steps.push(shown - last);
+    last = shown;
+  }
+  assert.ok(Math.min(...steps) > 0.3 && Math.max(...steps) < 0.37, `${Math.min(...steps)} ${Math.max(...steps)}`);
+  assert.ok(Math.abs(last - (1000 + 20 * 299 / 60)) < 0.5);
+});

@@ -119,3 +119,23 @@ test("start message: integer rate and default name", () => {
   assert.deepEqual(JSON.parse(startMessage(47999.99, "")),
                    { type: "start", sample_rate_hz: 48000, channels: 1, format: "f32le", name: "browser" });
 });
+
+test("markers and changes of the music are cleaned", () => {
+  const utc = "2026-01-01T00:00:00Z";
+  assert.deepEqual(parse({ type: "marker", t: 3.5, utc, text: " opens\u0007 eyes " }),
+                   { type: "marker", t: 3.5, utc, text: "opens eyes" });
+  assert.equal(parse({ type: "marker", t: 0, utc, text: "x".repeat(900) }).text.length, 500);
+  assert.deepEqual(parse({ type: "event", kind: "rise", t: 1, detected_t: 2, utc, strength: 0.5 }),
+                   { type: "event", kind: "rise", t: 1, utc, mood: "" });
+  assert.throws(() => parse({ type: "marker", t: "3", utc, text: "" }), ProtocolError);
+  assert.throws(() => parse({ type: "marker", t: 3, utc: "soon", text: "" }), ProtocolError);
+});
+
+test("a hello may have a target and the speed of a replay", () => {
+  const points = [{ t_s: 60, valence: 0.5, arousal: -2 }, { t_s: 0, valence: -0.5, arousal: 0.5 }];
+  const parsed = parse(hello("a", { target: { points }, speed: 10 }));
+  assert.deepEqual(parsed.target, [{ t: 0, valence: -0.5, arousal: 0.5 }, { t: 60, valence: 0.5, arousal: -1 }]);
+  assert.equal(parsed.speed, 10);
+  assert.deepEqual([parse(hello("a")).target, parse(hello("a")).speed], [[], 1]);
+  assert.throws(() => parse(hello("a", { target: { points: 7 } })), /points of target/);
+});

@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from support import ESTIMATE
 
+from realtime_mer.core.events import Event, EventKind, Marker
 from realtime_mer.core.types import Estimate
-from realtime_mer.live.hub import End, Hub, Item, Notice
+from realtime_mer.errors import UserError
+from realtime_mer.live.hub import MAX_REMARKS, End, Hub, Item, Notice
 
 
 def estimate(seq: int) -> Estimate:
@@ -176,3 +179,43 @@ def test_publishing_while_others_subscribe_and_unsubscribe() -> None:
         thread.join()
     assert seqs(steady.take()) == list(range(2000))
     assert hub.subscribers == 1
+
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def test_a_marker_is_made_at_the_newest_estimate_or_at_an_earlier_moment() -> None:
+    hub = Hub()
+    assert hub.mark("nobody plays yet", NOW, 3.0).t == 0.0
+    hub.publish(replace(ESTIMATE, seq=0, t=20.0))
+    assert hub.mark("opens eyes", NOW) == Marker(20.0, "2026-01-02T03:04:05.000Z", "opens eyes")
+    earlier = hub.mark("smiles", NOW, 15.5)
+    assert earlier == Marker(15.5, "2026-01-02T03:04:00.500Z", "smiles")
+    # A page that is ahead, as after a restart of the server, cannot mark the future.
+    assert hub.mark("leans back", NOW, 999.0).t == 20.0
+    with pytest.raises(UserError, match="the marker has no text"):
+        hub.mark("  ", NOW)
+
+
+def test_events_and_markers_are_stored_as_long_as_the_estimates() -> None:
+    hub = Hub(history_s=60.0)
+    event = Event(EventKind.RISE, 1.0, 2.0, ESTIMATE.utc, 0.5)
+    hub.publish(replace(ESTIMATE, seq=0, t=2.0))
+    hub.publish(event)
+    hub.publish(replace(ESTIMATE, seq=1, t=3.0))
+    marker = hub.mark("opens eyes", NOW)
+    assert hub.remarks() == [event, marker]
+    assert hub.remarks(0) == [event, marker]
+    assert hub.remarks(1) == [marker]  # what was published before is known already
+    hub.publish(replace(ESTIMATE, seq=2, t=62.0))
+    assert hub.remarks() == [marker]
+    hub.publish(replace(ESTIMATE, seq=3, t=64.0))
+    assert hub.remarks() == []
+
+
+def test_the_newest_500_remarks_are_stored() -> None:
+    hub = Hub()
+    for number in range(MAX_REMARKS + 10):
+        hub.mark(str(number), NOW)
+    texts = [each.text for each in hub.remarks() if isinstance(each, Marker)]
+    assert texts == [str(number) for number in range(10, MAX_REMARKS + 10)]

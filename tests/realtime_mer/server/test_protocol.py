@@ -13,7 +13,8 @@ from support import ESTIMATE, EVENT, SCALED_ESTIMATE
 
 from realtime_mer.audio.format import AudioFormat
 from realtime_mer.audio.source import Input, InputKind
-from realtime_mer.core.events import EventKind
+from realtime_mer.core.events import EventKind, Marker
+from realtime_mer.core.target import TargetPoint, TargetTrajectory
 from realtime_mer.live.hub import End, Notice
 from realtime_mer.live.show import Health, OutputStatus, SceneStatus, Show
 from realtime_mer.server import protocol
@@ -165,10 +166,13 @@ def messages() -> dict[str, dict[str, object]]:
             backend="onnxruntime",
             role="view",
             utc="2026-01-02T03:04:05.000Z",
+            target=TargetTrajectory((TargetPoint(0.0, -0.5, 0.5),)),
+            speed=10.0,
         ),
         protocol.snapshot("s", [ESTIMATE], complete=True, more=False),
         SCALED_ESTIMATE.to_dict(),
         EVENT.to_dict(),
+        Marker(1.0, "2026-01-02T03:04:05.000Z", "opens eyes").to_dict(),
         protocol.health("s", {"overflows": 1}, viewers=2, sessions=1, uptime_s=3.14159, show=show),
         protocol.warning(Notice("stalled", "no audio")),
         protocol.error(ErrorCode.BAD_JSON, "no"),

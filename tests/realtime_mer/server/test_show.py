@@ -6,6 +6,8 @@ import json
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,13 +15,16 @@ from live_support import (
     HangingSource,
     RunningServer,
     receive_kind,
+    receive_until,
     running_server,
 )
 from mer_engine import Engine
+from support import ESTIMATE
 from websockets.sync.client import ClientConnection
 
-from realtime_mer.core.events import Event, EventKind
+from realtime_mer.core.events import Event, EventKind, Marker
 from realtime_mer.errors import UserError
+from realtime_mer.live.hub import Hub
 from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.show import ControlCommand, ControlState, Health, OutputStatus, Show
 from realtime_mer.server.server import (
@@ -39,6 +44,7 @@ TOKENS = {role: f"a token for {role}".replace(" ", "-") for role in Role}
 def show() -> Show:
     show = Show()
     show.statuses = lambda: [DESK, WALL]
+    show.mark = lambda text, t=None: Hub().mark(text, datetime.now(UTC), t)
     return show
 
 
@@ -127,6 +133,10 @@ def test_a_fader_does_not_flood_the_viewers(running: RunningServer, show: Show) 
         ({"output": "lamp"}, "there is no output 'lamp'; there are: desk, wall"),
         ({"output": 3}, "output is 3; it must be a text"),
         ({"scene": "storm"}, "there is no scene 'storm'"),
+        ({"marker": "  "}, "the marker has no text; give one"),
+        ({"marker": "x" * 501}, "it must be a text of at most 500 characters"),
+        ({"marker": "x", "marker_t": -1}, "marker_t is -1; it must be a stream time in seconds"),
+        ({"marker": "x", "marker_t": "now"}, 'marker_t is "now"; it must be a stream time'),
     ],
 )
 def test_a_command_that_cannot_be_done_says_why(
@@ -175,6 +185,43 @@ def test_events_reach_viewers(running: RunningServer, runner: LiveRunner) -> Non
         runner.hub.publish(event)
         message = receive_kind(client, "event")
     assert Event.from_dict(message) == event
+
+
+def test_a_marker_reaches_all_viewers(
+    running: RunningServer, show: Show, runner: LiveRunner
+) -> None:
+    show.mark = lambda text, t=None: runner.hub.mark(text, datetime.now(UTC), t)
+    runner.hub.publish(replace(ESTIMATE, t=42.0))
+    with running.connect() as first, running.connect() as second:
+        for client in (first, second):
+            receive_kind(client, "health")
+        send(first, marker="opens eyes", marker_t=40.5)
+        markers = [Marker.from_dict(receive_kind(client, "marker")) for client in (first, second)]
+    assert markers[0] == markers[1]
+    assert (markers[0].t, markers[0].text) == (40.5, "opens eyes")
+
+
+def test_a_late_viewer_gets_the_last_events_and_markers_once(
+    running: RunningServer, runner: LiveRunner
+) -> None:
+    hub = runner.hub
+    event = Event(EventKind.RISE, 3.0, 4.0, "2026-01-02T03:04:05.000Z", 0.5)
+    hub.publish(replace(ESTIMATE, seq=0, t=4.0))
+    hub.publish(event)
+    hub.publish(replace(ESTIMATE, seq=1, t=5.0))
+    marker = hub.mark("opens eyes", datetime.now(UTC))
+    with running.connect() as client:
+        messages = receive_until(client, "health")
+        told = [each for each in messages if each["type"] in ("event", "marker")]
+        assert told == [event.to_dict(), marker.to_dict()]
+        kinds = [each["type"] for each in messages]
+        assert kinds.index("snapshot") < kinds.index("event")
+        session = messages[0]["session"]
+    # After a lost connection, only those that it may have missed.
+    with running.connect(f"?session={session}&since=1") as client:
+        messages = receive_until(client, "health")
+    told = [each for each in messages if each["type"] in ("event", "marker")]
+    assert told == [marker.to_dict()]
 
 
 def test_metrics_and_healthz_tell_of_outputs(running: RunningServer) -> None:
