@@ -18,7 +18,7 @@ from typing import TypeVar
 from realtime_mer.clock import iso_utc
 from realtime_mer.core.events import Event, Marker, Pulse
 from realtime_mer.core.types import Estimate
-from realtime_mer.errors import printable, printable_line
+from realtime_mer.errors import UserError, printable, printable_line
 from realtime_mer.live.history import History
 
 HISTORY_S = 600.0
@@ -249,8 +249,10 @@ class Hub:
                 newest estimate. The marker gets the `utc` of this moment.
 
         Raises:
-            UserError: the text is empty.
+            UserError: the text is empty, or the session has ended.
         """
+        if self.ended is not None:
+            raise UserError("the session has ended, so there is no moment to mark")
         latest = self.latest
         now_s = 0.0 if latest is None else latest.t
         ago_s = 0.0 if t is None else min(max(0.0, now_s - t), now_s)

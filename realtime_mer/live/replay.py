@@ -162,5 +162,9 @@ class Replay(Closable):
                 counter = Counter(name)
                 before = self._counted.get(counter, 0)
                 # Where another run of the recording begins, counters start again.
-                self.stats.add(counter, count if count < before else count - before)
+                more = count if count < before else count - before
+                if counter is Counter.DROPPED_SAMPLES and self.info.sample_rate_hz:
+                    self.stats.add_lost(more, self.info.sample_rate_hz)
+                else:
+                    self.stats.add(counter, more)
                 self._counted[counter] = count

@@ -195,6 +195,9 @@ def test_a_marker_is_made_at_the_newest_estimate_or_at_an_earlier_moment() -> No
     assert hub.mark("leans back", NOW, 999.0).t == 20.0
     with pytest.raises(UserError, match="the marker has no text"):
         hub.mark("  ", NOW)
+    hub.publish(End("over"))
+    with pytest.raises(UserError, match="the session has ended"):
+        hub.mark("too late", NOW)
 
 
 def test_events_and_markers_are_stored_as_long_as_the_estimates() -> None:
