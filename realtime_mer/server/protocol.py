@@ -365,6 +365,7 @@ def hello(
     input_info: Input,
     backend: str,
     role: str,
+    recording: bool,
     utc: str,
     backend_note: str = "",
 ) -> dict[str, object]:
@@ -386,7 +387,7 @@ def hello(
         "backend": backend,
         **optional,
         "role": role,
-        "recording": False,
+        "recording": recording,
         "utc": utc,
     }
 
