@@ -93,7 +93,7 @@ class Recorder(Closable):
         self._capacity = max(1, math.ceil(BACKLOG_S / header.hop_s))
         self._hub = hub
         self._stats = stats
-        self._counters: Mapping[str, int] = {}  # of the newest line of losses in this part
+        self._counters: Mapping[str, int] = {}  # of the newest line of losses
         self._t = 0.0  # of the newest estimate
         self._waiting: deque[_Line] = deque()
         self._waiting_estimates = 0
@@ -189,11 +189,14 @@ class Recorder(Closable):
         counters = self._stats.losses()
         if counters != self._counters and any(counters.values()):
             self._counters = counters
-            self._add(Losses(self._t, iso_utc(datetime.now(UTC)), counters))
+            self._add(self._losses())
         while self._waiting_estimates > self._capacity:
             is_estimate = self._waiting.popleft().is_estimate
             self._waiting_estimates -= is_estimate
             self._dropped += is_estimate
+
+    def _losses(self) -> Losses:
+        return Losses(self._t, iso_utc(datetime.now(UTC)), self._counters)
 
     def _recorded(self, item: Item) -> RecordedItem | None:
         utc = iso_utc(datetime.now(UTC))
@@ -218,7 +221,8 @@ class Recorder(Closable):
         """
         begun_again = self._part is not None and self._part.moved
         wants_audio = self.tap is not None and self.tap.wants_file and not last
-        if begun_again or wants_audio or (self._part and self._part.size >= PART_BYTES):
+        is_full = self._part is not None and self._part.size >= PART_BYTES and self._waiting
+        if begun_again or wants_audio or is_full:
             self._close_part()
             self._last = None
         if self._part is None:
@@ -264,10 +268,12 @@ class Recorder(Closable):
             name = audio_name(number)
             start_s = self.tap.begin(self.folder / name)
             header = replace(header, audio=name, audio_start_s=start_s)
-        part = PartFile(self.folder / part_name(number), _data(header.to_dict()))
+        beginning = _data(header.to_dict())
+        if any(self._counters.values()):
+            beginning += _data(self._losses().to_dict())
+        part = PartFile(self.folder / part_name(number), beginning)
         self._lock.sync()
         self._number = number
-        self._counters = {}
         return part
 
     def _sync(self, part: PartFile) -> None:
