@@ -380,6 +380,7 @@ def hello(
     input_info: Input,
     backend: str,
     role: str,
+    recording: bool,
     utc: str,
     backend_note: str = "",
     target: TargetTrajectory | None = None,
@@ -407,7 +408,7 @@ def hello(
         "backend": backend,
         **optional,
         "role": role,
-        "recording": False,
+        "recording": recording,
         "utc": utc,
     }
 

@@ -170,6 +170,7 @@ class MerServer:
         stats: counters of the whole server; default: the runner's.
         show: the controls and outputs that the page shows; default: none.
         target: the way over the plane that the session is meant to take, for the page.
+        recorded: whether the runner's session is recorded, which every client is told.
         clock: the time source.
     """
 
@@ -183,8 +184,10 @@ class MerServer:
         stats: Stats | None = None,
         show: Show | None = None,
         target: TargetTrajectory | None = None,
+        recorded: bool = False,
         clock: Clock | None = None,
     ) -> None:
+        self._recorded = recorded
         self.config = config or ServerConfig()
         self.show = show or Show()
         self.clock = clock or SystemClock()
@@ -492,6 +495,7 @@ class MerServer:
             backend=self._engine.backend,
             backend_note=self.backend_note,
             role=role,
+            recording=self._recorded and channel.client is None,
             utc=iso_utc(self.clock.utc()),
             target=self._target,
         )
@@ -512,6 +516,7 @@ class MerServer:
             input_info=recorded.info,
             backend=recorded.backend,
             role=role,
+            recording=False,
             utc=iso_utc(self.clock.utc()),
             target=self._target,
             speed=replay.speed,

@@ -188,7 +188,7 @@ def test_nested_bundles_end(controlled: Controlled) -> None:
         ("/mer/control/override/bpm", (0.5,), "bpm cannot be overridden"),
         ("/mer/control/output/centre/mute", (1,), "there is no output 'centre'; there are: left"),
         ("/mer/control/scene", ("intro",), "there is no scene 'intro'; there are: finale"),
-        ("/mer/control/scene", (3,), "takes the name of a scene"),
+        ("/mer/control/scene", (3,), "takes a text"),
         ("/mer/control/output/left/scene", ("finale",), "only as /mer/control/scene"),
         ("/mer/control/scene", ("broken",), "the OSC message /mer/control/scene failed"),
         ("/mer/control/stop", (), "the address /mer/control/stop is unknown"),
