@@ -48,11 +48,10 @@ export class RemarkFlags {
     }
     const seen = new Set();
     for (const kind of KINDS) {
-      const groups = this._groups[kind];
-      for (let k = groups.length - 1; k >= 0; k -= 1) {
-        const x = (groups[k].time / view.perColumn - view.first) / view.ratio;
-        if (x < 0) break;
-        if (x <= view.width) seen.add(this._show(kind, groups[k], x));
+      // In order of time, in which screen readers tell them.
+      for (const group of this._groups[kind]) {
+        const x = (group.time / view.perColumn - view.first) / view.ratio;
+        if (x >= 0 && x <= view.width) seen.add(this._show(kind, group, x));
       }
     }
     for (const [key, { button }] of this._flags) {
