@@ -118,7 +118,7 @@ def test_flags_and_ticks_tell_their_text(visit: Open, server: PageServer) -> Non
     here.pause()  # what moves cannot be pointed at
     bubble = here.page.locator("#remark-text")
     assert bubble.is_hidden()
-    here.page.locator(FLAGS).nth(1).hover()
+    here.page.get_by_role("button", name="Marker: <b>smiles</b>").hover()
     assert "<b>smiles</b>" in bubble.inner_text()
     here.page.mouse.move(2, 2)
     assert bubble.is_hidden()
@@ -133,7 +133,7 @@ def test_flags_and_ticks_tell_their_text(visit: Open, server: PageServer) -> Non
     # One stop for the Tab key; the arrow keys go from one to the next.
     stops = here.page.locator(".remark[tabindex='0']")
     assert stops.count() == 1
-    here.page.locator(FLAGS).first.focus()
+    here.page.get_by_role("button", name="Marker: opens eyes").focus()
     for label in expected[1:]:
         here.page.keyboard.press("ArrowRight")
         focused = here.js("document.activeElement.getAttribute('aria-label')")
@@ -148,11 +148,11 @@ def test_what_is_told_again_is_there_once_and_not_announced(
     visit: Open, server: PageServer
 ) -> None:
     here = opened(visit, server, viewport=WIDE)
-    told = marker(2.0, "opens eyes")
+    told = marker(0.4, "opens eyes")
     server.send(told, told)
     wait_for_count(here, FLAGS, 1)
     here.js("() => { mer._catchesUp = true; spoken.textContent = ''; }")
-    server.send(told, marker(3.0, "smiled before this page came"))
+    server.send(told, marker(3.6, "smiled before this page came"))
     wait_for_count(here, FLAGS, 2)
     assert "smiled" not in here.page.locator("#spoken").inner_text()
 
@@ -198,9 +198,7 @@ def test_a_text_is_kept_while_the_connection_is_lost(visit: Open, server: PageSe
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_the_target_is_on_plane_and_timeline(visit: Open, server: PageServer, theme: str) -> None:
-    pictures = (
-        """() => ["plane", "timeline"].map((id) => document.getElementById(id).toDataURL())"""
-    )
+    pictures = "() => ['plane', 'timeline'].map((id) => window[id].toDataURL())"
     server.hello = {"target": TARGET}
     here = opened(visit, server, color_scheme=theme)
     line = here.page.locator("#aim-text")
