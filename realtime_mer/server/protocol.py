@@ -365,8 +365,8 @@ def hello(
     input_info: Input,
     backend: str,
     role: str,
-    recording: bool,
     utc: str,
+    recording: bool = False,
     backend_note: str = "",
 ) -> dict[str, object]:
     """Build the hello: the session's input, model, backend, rate and range; the client's role."""
