@@ -111,7 +111,7 @@ class Engine(Protocol):
 class EngineParts(Protocol):
     """The network in parts, for recordings: what `Engine.infer` does in one call for one update.
 
-    The parts give the same numbers as the whole. Not safe to call from several threads.
+    The parts give the same numbers as the whole. Safe to call from several threads.
     """
 
     info: ModelInfo

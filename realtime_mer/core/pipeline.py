@@ -299,14 +299,18 @@ class Pipeline:
     def _add_samples(self, samples: NDArray[np.float32]) -> None:
         """Buffer samples for the front-end and find the pieces in the ticks that they complete."""
         for power in self._buffer.append(samples):
-            self._tick += 1
-            if self._silence.add(power, self._tick):
-                self._encoder.start_piece(self._tick - 1)
-                self._builder.start_piece()
-                self._gate.reset()
-                self._movement.restart()
-            if not self._silence.quiet:
-                self._movement.add(power)
+            self._add_tick(power)
+
+    def _add_tick(self, power: float) -> None:
+        """Take the audible power of the next tick."""
+        self._tick += 1
+        if self._silence.add(power, self._tick):
+            self._encoder.start_piece(self._tick - 1)
+            self._builder.start_piece()
+            self._gate.reset()
+            self._movement.restart()
+        if not self._silence.quiet:
+            self._movement.add(power)
 
     def _extract_frames(self) -> Computation[None]:
         """Run the front-end on the complete ticks in the buffer."""

@@ -52,6 +52,7 @@ class OnnxRuntimeEngine:
     def __init__(self, path: Path, *, threads: int = 1) -> None:
         content = read_model(path)
         self._path, self._threads = path, threads
+        self._parts: OnnxRuntimeParts | None = None
         try:
             self._session = self._open(content)
         except Exception as error:  # the errors of ONNX Runtime have no common base class
@@ -87,6 +88,8 @@ class OnnxRuntimeEngine:
 
     def parts(self) -> OnnxRuntimeParts | None:
         """Open the parts of the graph; None where the file changed or its graph has other parts."""
+        if self._parts is not None:
+            return self._parts
         try:
             content = read_model(self._path)
             if hashlib.sha256(content).hexdigest() != self.info.sha256:
@@ -95,6 +98,7 @@ class OnnxRuntimeEngine:
             _check_parts(parts, self)
         except Exception:  # errors of ONNX Runtime have no common base class
             return None
+        self._parts = parts
         return parts
 
     def _open(self, content: bytes) -> ort.InferenceSession:
