@@ -63,7 +63,9 @@ class Graph:
                 elif number != _MODEL_METADATA:
                     self._rest.append(bytes(whole))
         except (IndexError, KeyError, UnicodeDecodeError) as error:
-            raise ModelError(f"the model file cannot be read as an ONNX model ({error!r})") from error
+            raise ModelError(
+                f"the model file cannot be read as an ONNX model ({error!r})"
+            ) from error
 
     def producer(self, tensor: str) -> Node:
         """Return the node that computes a tensor.
@@ -120,9 +122,7 @@ class Graph:
             if number == _GRAPH_NODE:
                 fields = list(_fields(payload))
                 self.nodes.append(
-                    Node(
-                        _texts(fields, _NODE_INPUT), _texts(fields, _NODE_OUTPUT), bytes(payload)
-                    )
+                    Node(_texts(fields, _NODE_INPUT), _texts(fields, _NODE_OUTPUT), bytes(payload))
                 )
             elif number == _GRAPH_INITIALIZER:
                 (name,) = _texts(_fields(payload), _TENSOR_NAME)
@@ -163,9 +163,7 @@ def _varint(message: memoryview, position: int) -> tuple[int, int]:
         shift += 7
 
 
-def _texts(
-    fields: Iterable[tuple[int, memoryview, memoryview]], number: int
-) -> tuple[str, ...]:
+def _texts(fields: Iterable[tuple[int, memoryview, memoryview]], number: int) -> tuple[str, ...]:
     return tuple(str(payload, "utf-8") for found, payload, _ in fields if found == number)
 
 

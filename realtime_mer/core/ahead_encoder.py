@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import ParamSpec, TypeVar
 
 import numpy as np
@@ -76,11 +77,6 @@ class AheadEncoder:
         self._spacing = spacing_ticks
         self._novelty_of = Novelty(self._info).of
         self._sounds = len(self._info.sounds)
-        self.overwritten_frames = 0
-        self.reset()
-
-    def reset(self) -> None:
-        """Start a new stream."""
         self.failure: EngineError | None = None
         self.novelty: float | None = None
         self._end = 0  # last tick that was encoded
@@ -112,8 +108,7 @@ class AheadEncoder:
                 self._start_maps(self._frame(span.start))
                 self._end = span.start
             self._filter(frames[self._maps_end - first : self._frame(span.end) - first])
-            oldest = max(self._end + 1, span.start + TICKS_PER_STEP)
-            ticks = [t for t in range(oldest, span.end + 1) if t % self._spacing == 0]
+            ticks = self._missing(span)
             for phase in sorted({tick % TICKS_PER_STEP for tick in ticks}):
                 self._describe([tick for tick in ticks if tick % TICKS_PER_STEP == phase])
             if self._sounds:
@@ -122,6 +117,15 @@ class AheadEncoder:
             self._infer(span.windows)
             self._end = span.end
             self._forget()
+
+    def _missing(self, span: Span) -> list[int]:
+        """Return the ticks at which steps end that windows need, now or later, in order."""
+        first = max(self._end + 1, span.start + TICKS_PER_STEP)
+        ticks = {tick for tick in range(first, span.end + 1) if tick % self._spacing == 0}
+        # The only window of a short file may end at any tick.
+        for tick, steps in span.windows:
+            ticks.update(tick - TICKS_PER_STEP * k for k in range(steps))
+        return sorted(tick for tick in ticks if tick >= first)
 
     def _frame(self, tick: int) -> int:
         """Return the number of frames up to a tick; a tick is not always a whole number."""
@@ -150,9 +154,9 @@ class AheadEncoder:
         """Return the maps of the steps that end at these ticks, and of the frames before."""
         size, context = self._info.frames_per_step, self._info.map_context
         base = self._maps_end - len(self._maps)
-        return self._maps[
-            self._frame(first_tick) - size - context - base : self._frame(last_tick) - base
-        ]
+        start = self._frame(first_tick) - size - context
+        maps: NDArray[np.float32] = self._maps[start - base : self._frame(last_tick) - base]
+        return maps
 
     def _describe(self, ticks: list[int]) -> None:
         """Compute the embeddings of consecutive steps."""
@@ -173,7 +177,7 @@ class AheadEncoder:
         if before in self._steps:
             anchors.insert(0, before)
         unclear: list[int] = []
-        for first, last in zip(anchors[:-1], anchors[1:], strict=True):
+        for first, last in pairwise(anchors):
             between = range(first + TICKS_PER_STEP, last, TICKS_PER_STEP)
             ends = np.stack((self._logits(first), self._logits(last)))
             if _log_odds(ends).min() < CLEAR_STEP:
@@ -200,9 +204,7 @@ class AheadEncoder:
         for start in range(0, len(ticks), SOUND_BATCH):
             batch = ticks[start : start + SOUND_BATCH]
             maps = np.stack([self._maps_of(tick, tick) for tick in batch])
-            for tick, logits in zip(
-                batch, self._call(self._parts.sound_logits, maps), strict=True
-            ):
+            for tick, logits in zip(batch, self._call(self._parts.sound_logits, maps), strict=True):
                 self._logits(tick)[:] = logits
         self._classified.update(ticks)
 

@@ -60,18 +60,15 @@ class FilePipeline(Pipeline):
         channels: int = 1,
         config: PipelineConfig | None = None,
     ) -> None:
-        super().__init__(engine, sample_rate_hz=sample_rate_hz, channels=channels, config=config)
-        self._ahead = AheadEncoder(parts, self.lag_order, self._schedule.spacing_ticks)
-        self._encoder = self._ahead
+        self._parts = parts
         self._chunk = round(CHUNK_S * engine.info.frontend.sample_rate_hz)
-        self._clear()
+        super().__init__(engine, sample_rate_hz=sample_rate_hz, channels=channels, config=config)
 
     def reset(self) -> None:
         """Start a new stream: time and sequence numbers start from 0."""
         super().reset()
-        self._clear()
-
-    def _clear(self) -> None:
+        self._ahead = AheadEncoder(self._parts, self.lag_order, self._schedule.spacing_ticks)
+        self._windows = self._ahead
         self._signal: list[NDArray[np.float32]] = []
         self._waiting = 0  # samples in `_signal`
         self._frames = 0  # of the stream so far

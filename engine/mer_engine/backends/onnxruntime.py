@@ -159,18 +159,21 @@ class OnnxRuntimeParts:
         self, frames: NDArray[np.float32], cached_maps: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """See `mer_engine.engine.EngineParts.maps`."""
-        return _finite(self._maps.run(None, {"frames": frames[None], "held": cached_maps[None]}))[0]
+        inputs = {"frames": frames[None], "held": cached_maps[None]}
+        (maps,) = _finite(self._maps.run(None, inputs))
+        return np.asarray(maps)
 
     def describe(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `mer_engine.engine.EngineParts.describe`."""
         outputs = self._describe.run(None, {self._maps_name: maps[None]})
-        return _finite([np.concatenate(outputs, axis=2)])[0]
+        (steps,) = _finite([np.concatenate(outputs, axis=2)])
+        return np.asarray(steps)
 
     def sound_logits(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `mer_engine.engine.EngineParts.sound_logits`."""
         if self._sound is None:
             return np.empty((len(maps), 0), dtype=np.float32)
-        return _finite(self._sound.run(None, {self._maps_name: maps}))[:, 0]
+        return np.asarray(_finite(self._sound.run(None, {self._maps_name: maps}))[:, 0])
 
     def head(
         self, windows: NDArray[np.float32]
