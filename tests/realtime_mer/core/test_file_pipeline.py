@@ -36,8 +36,11 @@ def assert_equal(found: list[Estimate], expected: list[Estimate]) -> None:
         assert [getattr(e, name) for e in found] == [getattr(e, name) for e in expected]
     np.testing.assert_allclose(values(found), values(expected), atol=TOLERANCE)
     for name in ("level_db", "novelty"):
-        both = [[getattr(e, name) for e in each] for each in (found, expected)]
-        np.testing.assert_allclose(*np.array(both, np.float64), atol=1e-4)  # None is NaN
+        first, second = (
+            np.array([getattr(e, name) for e in each], dtype=np.float64)  # None is NaN
+            for each in (found, expected)
+        )
+        np.testing.assert_allclose(first, second, atol=1e-4)
     assert [e.fast is None for e in found] == [e.fast is None for e in expected]
     np.testing.assert_allclose(
         [fast_values(e) for e in found if e.fast],
