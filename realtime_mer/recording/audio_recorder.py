@@ -114,7 +114,7 @@ class AudioRecorder(Closable):
             try:
                 self._file = AudioFile(path, self._rate_hz, self._channels)
             except soundfile.LibsndfileError as error:
-                raise OSError(f"{path.name}: {error}") from error
+                raise OSError(error.error_string) from error
             start_s = self._position / self._rate_hz
         if self._failure:
             self._failure = ""
@@ -122,7 +122,7 @@ class AudioRecorder(Closable):
             self._hub.publish(
                 Notice(
                     "audio_recording_resumed",
-                    f"the audio is recorded again, in {path}; {missing_s:.1f} s of it are missing",
+                    f"the audio is recorded again; {missing_s:.1f} s of it are missing",
                 )
             )
         return start_s

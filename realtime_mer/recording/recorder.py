@@ -173,8 +173,12 @@ class Recorder(Closable):
                 self._write(last=closing)
             except (OSError, UserError) as error:
                 self._close_part()
+                # Without the name of the folder, which may be that of a patient: viewers read it.
+                reason = "another program uses its folder"
+                if isinstance(error, OSError):
+                    reason = error.strerror or str(error)
                 if not self._failure:
-                    self._fail(getattr(error, "strerror", None) or str(error))
+                    self._fail(reason)
             finally:
                 self._busy_since = math.inf
         self._release()
@@ -303,9 +307,8 @@ class Recorder(Closable):
     def _fail(self, reason: str) -> None:
         self._failure = reason
         sentence = (
-            f"recording to {self.folder} stopped after {self.estimates} estimates ({reason}); it "
-            f"goes on when that is mended, and the last {BACKLOG_S / 60:.0f} minutes are kept "
-            "until then"
+            f"the recording stopped after {self.estimates} estimates ({reason}); it goes on when "
+            f"that is mended, and the last {BACKLOG_S / 60:.0f} minutes are kept until then"
         )
         self._hub.publish(Notice("recording_stopped", sentence))
 
@@ -315,7 +318,7 @@ class Recorder(Closable):
         self._said_dropped += missing
         again = ": the file was moved or emptied and a new one is begun" if begun_again else ""
         rest = self._count_and_seconds(missing) if missing else "no estimate is"
-        sentence = f"recording to {self.folder} goes on{again}; {rest} missing"
+        sentence = f"the recording goes on{again}; {rest} missing"
         self._hub.publish(Notice("recording_resumed", sentence))
 
     def _count_and_seconds(self, estimates: int) -> str:

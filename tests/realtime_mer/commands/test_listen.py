@@ -215,6 +215,6 @@ def test_listening_goes_on_when_the_disk_of_the_recording_is_full(
     assert run.returncode == 2
     assert len(run.stdout.splitlines()) > 20
     count = len(estimates_of(tmp_path / "evening"))
-    assert run.stderr.count(f"evening stopped after {count} estimates (File too large)") == 1
+    assert run.stderr.count(f"the recording stopped after {count} estimates (File too large)") == 1
     assert f"{count} estimates recorded" in run.stderr
     assert "Traceback" not in run.stderr

@@ -318,6 +318,7 @@ def test_a_part_that_is_taken_away_is_followed_by_another(tmp_path: Path, how: s
     assert recorder.estimates == 5
     (notice,) = notices(heard)
     assert notice.code == "recording_resumed"
+    assert tmp_path.name not in notice.message  # viewers read it
     assert "the file was moved or emptied and a new one is begun" in notice.message
 
 
