@@ -112,6 +112,8 @@ def open_source(
                 "the sound of a browser's microphone comes through the page: "
                 "run `realtime-mer serve --input browser`"
             )
+        case InputKind.RECORDING:
+            raise UserError(f"{spec} is a recording: run `realtime-mer replay`")
         case InputKind.MICROPHONE:
             from realtime_mer.audio.microphone import MicrophoneSource
 
