@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from realtime_mer.audio.local_path import exists, is_file_address, local_path
-from realtime_mer.commands.analysis_progress import AnalysisProgress
+from realtime_mer.commands.analysis_progress import AnalysisProgress, files_text
 from realtime_mer.commands.music_files import MusicFile
 from realtime_mer.commands.options import chosen_engine, pipeline_config
 from realtime_mer.errors import UserError, printable, printable_line
@@ -54,7 +54,8 @@ def analyze_into_library(args: argparse.Namespace, files: Sequence[MusicFile]) -
             table.finish()
             if count:
                 _say(
-                    f"stopped: {path} has {files_text(count)} so far; run the same command again to go on"
+                    f"stopped: {path} has {files_text(count)} so far; run the same command "
+                    "again to go on"
                 )
             raise
         gone = [place for place in table.paths() if place not in found and _is_gone(place)]
