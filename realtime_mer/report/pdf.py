@@ -117,11 +117,12 @@ def _run(arguments: list[str], timeout_s: float) -> str:
                 "the HTML page in a browser and print it"
             ) from error
         finally:
-            _end(process)
+            if process.poll() is None:
+                _end(process)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End a browser that still runs, and the processes that it started."""
+    """End a browser that still runs, with the processes that it started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if sys.platform == "win32":
             process.kill()

@@ -100,29 +100,30 @@ def _target(target: TargetTrajectory, end_s: float) -> list[str]:
 
 def _way(session: Session) -> list[str]:
     """Return the way through the means of equal parts, the later the stronger, with times."""
-    means = Means(session)
     end_s = session.duration_s
-    edges = np.linspace(0.0, end_s, _PARTS + 1).tolist()
-    stops = [place for a, b in pairwise(edges) if (place := means.mean(a, b)) is not None]
+    edges = np.linspace(0.0, end_s, _PARTS + 1)
+    seconds, means = Means(session).between(edges[:-1], edges[1:])
+    middles, stops = (edges[:-1] + end_s / _PARTS / 2.0)[seconds > 0.0], means[seconds > 0.0]
+    if not len(stops):
+        return []
     drawn = [
         f'<path class="way" d="M{_path([a, b])}" opacity="{0.3 + 0.7 * number / len(stops):.2f}"/>'
-        for number, (a, b) in enumerate(pairwise(stops))
+        for number, (a, b) in enumerate(pairwise(stops.tolist()))
     ]
     labelled: list[Point] = []
-    half_s = end_s / _PARTS / 2.0
     for t_s in (0.0, end_s, *TimeAxis(end_s).ticks()[1:]):
-        middle_s = min(max(t_s, half_s), end_s - half_s)
-        place = means.mean(middle_s - half_s, middle_s + half_s)
-        if place is None:
+        if np.abs(middles - t_s).min() > end_s / _PARTS:  # without music
             continue
-        x, y = _x(place[0]), _y(place[1])
+        valence, arousal = (float(np.interp(t_s, middles, values)) for values in stops.T)
+        x, y = _x(valence), _y(arousal)
         kind, radius = ("last", 5) if t_s == end_s else ("stop", 3)
         drawn.append(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"/>')
         if all(abs(x - a) > _LABEL_WIDTH or abs(y - b) > _LABEL_HEIGHT for a, b in labelled):
             labelled.append((x, y))
             anchor, shift = ("end", -8.0) if x > SIZE - 90.0 else ("start", 8.0)
+            above = -6.0 if y > _MARGIN else 16.0
             drawn.append(
-                f'<text class="time" x="{x + shift:.1f}" y="{y - 6:.1f}" '
+                f'<text class="time" x="{x + shift:.1f}" y="{y + above:.1f}" '
                 f'text-anchor="{anchor}">{clock(t_s)}</text>'
             )
     return drawn

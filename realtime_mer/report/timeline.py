@@ -46,6 +46,11 @@ _EVENT_STROKES = (
     (EventKind.RISE, 0.0, 45.0),
     (EventKind.DROP, 55.0, HEIGHT),
 )
+_EVENT_WORDS = (
+    (EventKind.RISE, "rise"),
+    (EventKind.DROP, "drop"),
+    (EventKind.SECTION, "new section"),
+)
 _GRID = '<path class="grid" d="M0 25H1000M0 75H1000"/><path class="zero" d="M0 50H1000"/>'
 
 
@@ -106,14 +111,16 @@ class Timeline:
             ]
         if self._target is not None:
             keys.append('<span class="key dots"></span>target')
-        keys.append('<span class="key shade"></span>no music')
+        if self._shades:
+            keys.append('<span class="key shade"></span>no music')
         if self._first.loss_times_s:
             keys.append('<span class="key lost"></span>audio lost')
-        if any(kind in self._event_times() for kind, _, _ in _EVENT_STROKES):
-            keys.append(
-                '<span class="key up"></span>rise <span class="key down"></span>drop '
-                '<span class="key new"></span>new section'
-            )
+        times = self._event_times()
+        keys += [
+            f'<span class="key {kind}"></span>{word}'
+            for kind, word in _EVENT_WORDS
+            if kind in times
+        ]
         return f'<span class="legend">{"".join(f"<span>{key}</span>" for key in keys)}</span>'
 
     def _dimension(self, number: int, name: str) -> str:
