@@ -176,6 +176,8 @@ class _Page:
         )  # fmt: skip
         moods = self._mood_bars() + "".join(self._states(each) for each in self._measures)
         if self._is_comparison:
+            one, other = (escaped(session.name) for session in self._sessions)
+            moods = note(f"Filled: {one}; outlined: {other}.") + moods
             return section("On the plane", plane) + section("Time in each mood", moods)
         return (
             f'<section class="halves">\n<div>\n<h2>On the plane</h2>\n{plane}</div>\n'
