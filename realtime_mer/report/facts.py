@@ -86,7 +86,7 @@ def missing(session: Session) -> list[str]:
         for at_s, seconds in session.pauses
     ]
     notices = session.notices[:_MAX_NOTICES]
-    sentences += [f"At {clock(notice.t)}: {notice.message}." for notice in notices]
+    sentences += [f"At {clock(notice.t)}: {notice.message.rstrip('.')}." for notice in notices]
     if len(session.notices) > len(notices):
         more_notices = len(session.notices) - len(notices)
         sentences.append(f"{more_notices} more messages are in the recording.")
