@@ -1,0 +1,203 @@
+"""Files on the machines of a Ray cluster: an actor a core holds the model, results come as they end."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from realtime_mer import __version__
+from realtime_mer.clock import iso_utc
+from realtime_mer.errors import UserError
+from realtime_mer.library.track import Track
+from realtime_mer.library.track_analysis import AnalysisSettings, TrackAnalyzer
+from realtime_mer.outputs.registry import needing
+
+# A dataset of Ray keeps what it knows of each file until its end.
+FILES_AT_ONCE = 10_000
+# A file whose process died so often is skipped: it may be the file.
+ATTEMPTS = 3
+_AUTO = "auto"
+
+
+def analyze_on_cluster(
+    paths: Iterable[str],
+    settings: AnalysisSettings,
+    *,
+    address: str,
+    announce: Callable[[str], None],
+) -> Iterator[Track]:
+    """Analyse files on a Ray cluster; yield their rows as they end, in any order.
+
+    Each file is a task of its own, on an actor that holds the model and needs one core. A file
+    whose actor or machine is lost is analysed again, three times at most, then skipped.
+
+    Args:
+        paths: each as every machine of the cluster sees it, or an address of storage.
+        settings: of the analysis; the model file is sent to the machines.
+        address: "auto" for the cluster that this machine belongs to, or ray://HOST:PORT.
+        announce: takes a sentence on the cluster.
+
+    Raises:
+        UserError: Ray is not installed, there is no cluster, or its machines cannot analyse.
+    """
+    with needing("--cluster", "cluster"):
+        import ray
+        import ray.data
+    with _connected(address):
+        cores = int(ray.cluster_resources().get("CPU", 0))
+        machines = sum(node["Alive"] for node in ray.nodes())
+        announce(f"Ray cluster: {cores} cores on {machines} machine{'s' * (machines != 1)}")
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        job = _Job(settings)
+        attempts = ray.remote(num_cpus=0)(_Attempts).remote()
+        remaining = iter(paths)
+        while chunk := list(islice(remaining, FILES_AT_ONCE)):
+            yield from _analyze_chunk(chunk, job, attempts, cores)
+
+
+def _analyze_chunk(
+    paths: list[str], job: _Job, attempts: object, cores: int
+) -> Iterator[Track]:
+    import ray.data
+
+    rows = [{"path": path} for path in paths]
+    tracks = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+        _Actor,
+        fn_constructor_args=(job, attempts),
+        # One file at an actor, so that its death costs no other.
+        compute=ray.data.ActorPoolStrategy(
+            size=max(1, min(cores, len(rows))), max_tasks_in_flight_per_actor=1
+        ),
+        num_cpus=1,
+    )
+    try:
+        for row in tracks.iter_rows():
+            yield pickle.loads(row["track"])
+    except Exception as error:
+        raise UserError(
+            f"the cluster has failed ({_reason(error)}); what was analysed is kept, and the same "
+            "command goes on"
+        ) from error
+
+
+class _Attempts:
+    """Counts for the whole cluster how often a file was begun."""
+
+    def __init__(self) -> None:
+        self._begun: Counter[str] = Counter()
+
+    def begin(self, path: str) -> int:
+        """Return which attempt this is, from 1."""
+        self._begun[path] += 1
+        return self._begun[path]
+
+    def end(self, path: str) -> None:
+        """Forget a file that was analysed."""
+        del self._begun[path]
+
+
+class _Job:
+    """What an actor needs; it is sent to other machines.
+
+    Attributes:
+        settings: of the analysis, without the model file.
+        model: content of the model file; None for the shipped one.
+        key: of the settings.
+        version: of this program.
+    """
+
+    def __init__(self, settings: AnalysisSettings) -> None:
+        try:
+            self.model = None if settings.model is None else settings.model.read_bytes()
+            self.key = settings.key
+        except OSError as error:
+            raise UserError(f"{settings.model} cannot be read ({error.strerror})") from error
+        self.settings = replace(settings, model=None)
+        self.version = __version__
+
+
+class _Actor:
+    """Holds a model on a machine of the cluster, and analyses one file after the other."""
+
+    def __init__(self, job: _Job, attempts: Any) -> None:
+        if job.version != __version__:
+            raise RuntimeError(
+                f"a machine of the cluster has realtime-mer {__version__}, the one that asks has "
+                f"{job.version}; install the same everywhere"
+            )
+        settings = job.settings
+        if job.model is not None:
+            self._folder = tempfile.TemporaryDirectory(prefix="realtime-mer-")
+            settings = replace(settings, model=Path(self._folder.name, "model.onnx"))
+            assert settings.model is not None
+            settings.model.write_bytes(job.model)
+        self._key = job.key
+        self._attempts = attempts
+        self._analyzer = TrackAnalyzer(settings)
+
+    def __call__(self, row: dict[str, str]) -> dict[str, bytes]:
+        import ray
+
+        path = row["path"]
+        # Ray repeats what a lost process was doing without an end.
+        if ray.get(self._attempts.begin.remote(path)) > ATTEMPTS:
+            track = self._skipped(path)
+        else:
+            track = self._analyzer.analyze(path)
+        self._attempts.end.remote(path)
+        return {"track": pickle.dumps(track)}
+
+    def _skipped(self, path: str) -> Track:
+        return Track(
+            path=path,
+            size_bytes=0,
+            modified_ns=0,
+            settings=self._key,
+            analysed_utc=iso_utc(datetime.now(UTC)),
+            summary=None,
+            skipped=f"'{path}' was left out: the process that analysed it was lost {ATTEMPTS} times",
+        )
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[None]:
+    """Be connected to a cluster; the messages of Ray are kept to errors.
+
+    Raises:
+        UserError: there is none.
+    """
+    import ray
+
+    mine = not ray.is_initialized()
+    if mine:
+        try:
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+        except Exception as error:  # each way to connect has its own
+            hint = (
+                "start one with: ray start --head"
+                if address == _AUTO
+                else "check the address, and that `ray start --head` runs there"
+            )
+            raise UserError(
+                f"there is no Ray cluster at {address!r} ({_reason(error)}); {hint}"
+            ) from error
+    try:
+        yield
+    finally:
+        if mine:
+            ray.shutdown()
+
+
+def _reason(error: Exception) -> str:
+    """Return the last line of what Ray says, which is the cause."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
