@@ -1,10 +1,15 @@
-"""Files on the machines of a Ray cluster: an actor a core holds the model, results come as they end."""
+"""Files on the machines of a Ray cluster: one actor a core holds the model."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import pickle
+import queue
+import socket
 import tempfile
+import threading
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -25,7 +30,8 @@ from realtime_mer.outputs.registry import needing
 FILES_AT_ONCE = 10_000
 # A file whose process died so often is skipped: it may be the file.
 ATTEMPTS = 3
-_AUTO = "auto"
+KNOCK_S = 5.0
+TAKE_S = 1.0
 
 
 def analyze_on_cluster(
@@ -49,45 +55,78 @@ def analyze_on_cluster(
     Raises:
         UserError: Ray is not installed, there is no cluster, or its machines cannot analyse.
     """
+    job = _Job(settings)
     with needing("--cluster", "cluster"):
         import ray
-        import ray.data
     with _connected(address):
         cores = int(ray.cluster_resources().get("CPU", 0))
         machines = sum(node["Alive"] for node in ray.nodes())
         announce(f"Ray cluster: {cores} cores on {machines} machine{'s' * (machines != 1)}")
-        ray.data.DataContext.get_current().enable_progress_bars = False
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
-        job = _Job(settings)
-        attempts = ray.remote(num_cpus=0)(_Attempts).remote()
+        # Ray Data works on the cluster alone, not through ray://.
+        coordinator = ray.remote(num_cpus=0)(_Coordinator).remote(job, max(1, cores))
         remaining = iter(paths)
-        while chunk := list(islice(remaining, FILES_AT_ONCE)):
-            yield from _analyze_chunk(chunk, job, attempts, cores)
+        try:
+            while chunk := list(islice(remaining, FILES_AT_ONCE)):
+                ray.get(coordinator.begin.remote(chunk))
+                while (tracks := ray.get(coordinator.take.remote())) is not None:
+                    yield from pickle.loads(tracks)
+        except ray.exceptions.RayError as error:
+            raise UserError(
+                f"the cluster has failed ({_reason(error)}); what was analysed is kept, and the "
+                "same command goes on"
+            ) from error
 
 
-def _analyze_chunk(
-    paths: list[str], job: _Job, attempts: object, cores: int
-) -> Iterator[Track]:
-    import ray.data
+class _Coordinator:
+    """Gives the files to the actors of the cluster, and collects their results."""
 
-    rows = [{"path": path} for path in paths]
-    tracks = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-        _Actor,
-        fn_constructor_args=(job, attempts),
-        # One file at an actor, so that its death costs no other.
-        compute=ray.data.ActorPoolStrategy(
-            size=max(1, min(cores, len(rows))), max_tasks_in_flight_per_actor=1
-        ),
-        num_cpus=1,
-    )
-    try:
-        for row in tracks.iter_rows():
-            yield pickle.loads(row["track"])
-    except Exception as error:
-        raise UserError(
-            f"the cluster has failed ({_reason(error)}); what was analysed is kept, and the same "
-            "command goes on"
-        ) from error
+    def __init__(self, job: _Job, cores: int) -> None:
+        import ray
+        import ray.data
+
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        self._job = job
+        self._cores = cores
+        self._attempts = ray.remote(num_cpus=0)(_Attempts).remote()
+        self._results: queue.SimpleQueue[Track | BaseException | None] = queue.SimpleQueue()
+
+    def begin(self, paths: list[str]) -> None:
+        """Begin to analyse files; all of the last call have ended."""
+        threading.Thread(target=self._run, args=(paths,), daemon=True).start()
+
+    def take(self) -> bytes | None:
+        """Wait, and return the rows that have come, pickled; None after the last one."""
+        tracks: list[Track] = []
+        with contextlib.suppress(queue.Empty):
+            while (result := self._results.get(timeout=0.0 if tracks else TAKE_S)) is not None:
+                if isinstance(result, BaseException):
+                    raise result
+                tracks.append(result)
+            if not tracks:
+                return None
+            self._results.put(None)  # the end is for the next call
+        return pickle.dumps(tracks)
+
+    def _run(self, paths: list[str]) -> None:
+        import ray.data
+
+        rows = [{"path": path} for path in paths]
+        tracks = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+            _Actor,
+            fn_constructor_args=(self._job, self._attempts),
+            # One file at an actor, so that its death costs no other.
+            compute=ray.data.ActorPoolStrategy(
+                size=min(self._cores, len(rows)), max_tasks_in_flight_per_actor=1
+            ),
+            num_cpus=1,
+        )
+        try:
+            for row in tracks.iter_rows():
+                self._results.put(pickle.loads(row["track"]))
+        except BaseException as error:
+            self._results.put(error)
+        else:
+            self._results.put(None)
 
 
 class _Attempts:
@@ -165,7 +204,7 @@ class _Actor:
             settings=self._key,
             analysed_utc=iso_utc(datetime.now(UTC)),
             summary=None,
-            skipped=f"'{path}' was left out: the process that analysed it was lost {ATTEMPTS} times",
+            skipped=f"'{path}' was left out: what analysed it was lost {ATTEMPTS} times",
         )
 
 
@@ -181,21 +220,35 @@ def _connected(address: str) -> Iterator[None]:
     mine = not ray.is_initialized()
     if mine:
         try:
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+            _knock(address)
+            with warnings.catch_warnings(action="ignore"):
+                ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
         except Exception as error:  # each way to connect has its own
-            hint = (
-                "start one with: ray start --head"
-                if address == _AUTO
-                else "check the address, and that `ray start --head` runs there"
-            )
             raise UserError(
-                f"there is no Ray cluster at {address!r} ({_reason(error)}); {hint}"
+                f"there is no Ray cluster at {address} ({_reason(error)}); start one with "
+                "`ray start --head`, and name it: --cluster auto on a machine of the cluster, "
+                "--cluster ray://HOST:10001 elsewhere"
             ) from error
     try:
         yield
     finally:
         if mine:
             ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise an error where nothing answers: Ray would try for minutes."""
+    from ray._private.services import canonicalize_bootstrap_address
+
+    place = address.removeprefix("ray://")
+    if place == address:
+        found = canonicalize_bootstrap_address(address)
+        if found is None:
+            raise ConnectionError("none was started here")
+        place = found
+    host, _, port = place.rpartition(":")
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S):
+        pass
 
 
 def _reason(error: Exception) -> str:

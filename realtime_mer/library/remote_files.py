@@ -1,4 +1,4 @@
-"""Music in storage that fsspec reads, such as s3://bucket/music: what is there, and copies of it."""
+"""Music in storage that fsspec reads, such as s3://bucket/music."""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from mer_engine import Engine, load_engine
 from mer_engine.engine import shipped_model
 
+from realtime_mer.address import without_secrets
 from realtime_mer.audio.local_path import is_file, local_path
 from realtime_mer.audio.source import SourceLost
 from realtime_mer.clock import SystemClock, iso_utc
@@ -20,6 +22,7 @@ from realtime_mer.core.requests import run
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError, printable_line
 from realtime_mer.library.file_analysis import file_requests
+from realtime_mer.library.remote_files import is_remote, local_copy, remote_file
 from realtime_mer.library.summary import summarise
 from realtime_mer.library.track import Track
 
@@ -105,10 +108,11 @@ class TrackAnalyzer:
         summary, skipped = None, ""
         try:
             size_bytes, modified_ns = version_of(path)
-            requests = file_requests(
-                path, self._engine, self.settings.config, collect, lambda read_s, duration_s: None
-            )
-            duration_s = run(self._engine, requests)
+            with _on_this_machine(path) as name:
+                requests = file_requests(
+                    name, self._engine, self.settings.config, collect, lambda read_s, total_s: None
+                )
+                duration_s = run(self._engine, requests)
             summary = summarise(estimates, duration_s=duration_s, hop_s=self.settings.config.hop_s)
         except Exception as error:  # one file must not end the analysis of thousands
             skipped = printable_line(reason_for_skipping(path, error))
@@ -123,13 +127,28 @@ class TrackAnalyzer:
         )
 
 
+@contextmanager
+def _on_this_machine(path: str) -> Iterator[str]:
+    """Copy a file of a storage to this machine; a file that is here stays where it is."""
+    if not is_remote(path):
+        yield path
+        return
+    with local_copy(path) as copy:
+        try:
+            yield str(copy)
+        except UserError as error:
+            # Its sentence names the copy.
+            sentence = reason_for_skipping(str(copy), error)
+            raise UserError(sentence.replace(str(copy), without_secrets(path))) from error
+
+
 def library_path(path: str) -> str:
     """Return the path of a file as tables have it: absolute, links not followed.
 
     A name that is no valid Unicode becomes a `file://` address, which all commands take. "demo"
-    stays where it is the built-in piece.
+    stays where it is the built-in piece, and so does an address of a storage.
     """
-    if _is_demo(path):
+    if _is_demo(path) or is_remote(path):
         return path
     absolute = Path(os.path.abspath(local_path(path)))  # noqa: PTH100 - Path has no such method
     try:
@@ -144,10 +163,13 @@ def version_of(path: str) -> tuple[int, int]:
 
     Raises:
         OSError: the file is not there.
-        UserError: the address names another computer.
+        UserError: the address names another computer, or the storage cannot be read.
     """
     if _is_demo(path):
         return 0, 0
+    if is_remote(path):
+        file = remote_file(path)
+        return file.size_bytes, file.modified_ns
     status = local_path(path).stat()
     return status.st_size, status.st_mtime_ns
 
