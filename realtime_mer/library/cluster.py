@@ -11,19 +11,22 @@ import tempfile
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from realtime_mer import __version__
-from realtime_mer.clock import iso_utc
 from realtime_mer.errors import UserError
-from realtime_mer.library.track import Track
-from realtime_mer.library.track_analysis import AnalysisSettings, TrackAnalyzer
+from realtime_mer.library.analysis import FileTask
+from realtime_mer.library.track_analysis import (
+    AnalysisSettings,
+    Outcome,
+    TrackAnalyzer,
+    skipped_track,
+)
 from realtime_mer.outputs.registry import needing
 
 # A dataset of Ray keeps what it knows of each file until its end.
@@ -32,22 +35,24 @@ FILES_AT_ONCE = 10_000
 ATTEMPTS = 3
 KNOCK_S = 5.0
 TAKE_S = 1.0
+_Result = tuple[FileTask, Outcome]
 
 
 def analyze_on_cluster(
-    paths: Iterable[str],
+    tasks: Iterable[FileTask],
     settings: AnalysisSettings,
     *,
     address: str,
     announce: Callable[[str], None],
-) -> Iterator[Track]:
-    """Analyse files on a Ray cluster; yield their rows as they end, in any order.
+) -> Generator[tuple[FileTask, Outcome]]:
+    """Analyse files on a Ray cluster; yield the outcomes as they are ready, in any order.
 
     Each file is a task of its own, on an actor that holds the model and needs one core. A file
     whose actor or machine is lost is analysed again, three times at most, then skipped.
 
     Args:
-        paths: each as every machine of the cluster sees it, or an address of storage.
+        tasks: files that every machine of the cluster sees under the same name, without a table or
+            plot.
         settings: of the analysis; the model file is sent to the machines.
         address: "auto" for the cluster that this machine belongs to, or ray://HOST:PORT.
         announce: takes a sentence on the cluster.
@@ -64,12 +69,12 @@ def analyze_on_cluster(
         announce(f"Ray cluster: {cores} cores on {machines} machine{'s' * (machines != 1)}")
         # Ray Data works on the cluster alone, not through ray://.
         coordinator = ray.remote(num_cpus=0)(_Coordinator).remote(job, max(1, cores))
-        remaining = iter(paths)
+        remaining = iter(tasks)
         try:
             while chunk := list(islice(remaining, FILES_AT_ONCE)):
                 ray.get(coordinator.begin.remote(chunk))
-                while (tracks := ray.get(coordinator.take.remote())) is not None:
-                    yield from pickle.loads(tracks)
+                while (results := ray.get(coordinator.take.remote())) is not None:
+                    yield from pickle.loads(results)
         except ray.exceptions.RayError as error:
             raise UserError(
                 f"the cluster has failed ({_reason(error)}); what was analysed is kept, and the "
@@ -88,30 +93,30 @@ class _Coordinator:
         self._job = job
         self._cores = cores
         self._attempts = ray.remote(num_cpus=0)(_Attempts).remote()
-        self._results: queue.SimpleQueue[Track | BaseException | None] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[_Result | BaseException | None] = queue.SimpleQueue()
 
-    def begin(self, paths: list[str]) -> None:
+    def begin(self, tasks: list[FileTask]) -> None:
         """Begin to analyse files; all of the last call have ended."""
-        threading.Thread(target=self._run, args=(paths,), daemon=True).start()
+        threading.Thread(target=self._run, args=(tasks,), daemon=True).start()
 
     def take(self) -> bytes | None:
-        """Wait, and return the rows that have come, pickled; None after the last one."""
-        tracks: list[Track] = []
+        """Wait, and return what has come, pickled; None after the last one."""
+        results: list[_Result] = []
         with contextlib.suppress(queue.Empty):
-            while (result := self._results.get(timeout=0.0 if tracks else TAKE_S)) is not None:
+            while (result := self._results.get(timeout=0.0 if results else TAKE_S)) is not None:
                 if isinstance(result, BaseException):
                     raise result
-                tracks.append(result)
-            if not tracks:
+                results.append(result)
+            if not results:
                 return None
             self._results.put(None)  # the end is for the next call
-        return pickle.dumps(tracks)
+        return pickle.dumps(results)
 
-    def _run(self, paths: list[str]) -> None:
+    def _run(self, tasks: list[FileTask]) -> None:
         import ray.data
 
-        rows = [{"path": path} for path in paths]
-        tracks = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+        rows = [{"task": pickle.dumps(task)} for task in tasks]
+        results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             _Actor,
             fn_constructor_args=(self._job, self._attempts),
             # One file at an actor, so that its death costs no other.
@@ -121,8 +126,8 @@ class _Coordinator:
             num_cpus=1,
         )
         try:
-            for row in tracks.iter_rows():
-                self._results.put(pickle.loads(row["track"]))
+            for row in results.iter_rows():
+                self._results.put(pickle.loads(row["result"]))
         except BaseException as error:
             self._results.put(error)
         else:
@@ -184,28 +189,18 @@ class _Actor:
         self._attempts = attempts
         self._analyzer = TrackAnalyzer(settings)
 
-    def __call__(self, row: dict[str, str]) -> dict[str, bytes]:
+    def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
         import ray
 
-        path = row["path"]
+        task: FileTask = pickle.loads(row["task"])
         # Ray repeats what a lost process was doing without an end.
-        if ray.get(self._attempts.begin.remote(path)) > ATTEMPTS:
-            track = self._skipped(path)
+        if ray.get(self._attempts.begin.remote(task.name)) <= ATTEMPTS:
+            outcome = self._analyzer.outcome(task.name)
         else:
-            track = self._analyzer.analyze(path)
-        self._attempts.end.remote(path)
-        return {"track": pickle.dumps(track)}
-
-    def _skipped(self, path: str) -> Track:
-        return Track(
-            path=path,
-            size_bytes=0,
-            modified_ns=0,
-            settings=self._key,
-            analysed_utc=iso_utc(datetime.now(UTC)),
-            summary=None,
-            skipped=f"'{path}' was left out: what analysed it was lost {ATTEMPTS} times",
-        )
+            reason = f"'{task.name}' was left out: what analysed it was lost {ATTEMPTS} times"
+            outcome = Outcome(skipped_track(task.name, self._key, reason), exit_code=1)
+        self._attempts.end.remote(task.name)
+        return {"result": pickle.dumps((task, outcome))}
 
 
 @contextmanager

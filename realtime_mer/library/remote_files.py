@@ -16,7 +16,8 @@ from realtime_mer.audio.url import SCHEMES
 from realtime_mer.errors import UserError
 from realtime_mer.outputs.registry import needing
 
-# What storages call the time of the last change, and what changes with the content.
+MAX_NAME = 60  # characters of a copy: file systems allow 255 bytes
+# What storages call the time of the last change.
 _TIME_KEYS = ("mtime", "LastModified", "last_modified", "updated", "modified")
 
 
@@ -84,19 +85,27 @@ def remote_file(address: str) -> RemoteFile:
 
 
 @contextmanager
-def local_copy(address: str) -> Iterator[Path]:
+def on_this_machine(name: str) -> Iterator[str]:
     """Copy a file of a storage to this machine; the copy is removed at the end.
+
+    Any other name is given back as it is. What is wrong with the copy is said of the address.
 
     Raises:
         UserError: it cannot be read, or there is no room for it.
     """
+    if not is_remote(name):
+        yield name
+        return
     with tempfile.TemporaryDirectory(prefix="realtime-mer-") as folder:
-        # The suffix says what it is to ffmpeg; a name may be longer than a file system allows.
-        copy = Path(folder, "audio" + PurePosixPath(address).suffix)
-        with _explained(address):
-            files, path = _file_system(address)
-            files.get_file(path, str(copy))
-        yield copy
+        copy = str(Path(folder, PurePosixPath(name).name[-MAX_NAME:]))
+        with _explained(name):
+            files, path = _file_system(name)
+            files.get_file(path, copy)
+        try:
+            yield copy
+        except UserError as error:
+            error.args = (str(error).replace(copy, without_secrets(name)),)
+            raise
 
 
 def _file_system(address: str) -> tuple[Any, str]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -14,7 +13,6 @@ from pathlib import Path
 from mer_engine import Engine, load_engine
 from mer_engine.engine import shipped_model
 
-from realtime_mer.address import without_secrets
 from realtime_mer.audio.local_path import is_file, local_path
 from realtime_mer.audio.source import SourceLost
 from realtime_mer.clock import SystemClock, iso_utc
@@ -23,7 +21,7 @@ from realtime_mer.core.requests import run
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError, printable_line
 from realtime_mer.library.file_analysis import file_requests
-from realtime_mer.library.remote_files import is_remote, local_copy, remote_file
+from realtime_mer.library.remote_files import is_remote, remote_file
 from realtime_mer.library.summary import summarise
 from realtime_mer.library.track import Summary, Track
 
@@ -127,11 +125,10 @@ class TrackAnalyzer:
         version = 0, 0
         try:
             version = version_of(path)
-            with _on_this_machine(path) as name:
-                requests = file_requests(
-                    name, self._engine, config, collect, lambda read_s, all_s: None
-                )
-                duration_s = run(self._engine, requests)
+            requests = file_requests(
+                path, self._engine, config, collect, lambda read_s, all_s: None
+            )
+            duration_s = run(self._engine, requests)
             summary = summarise(estimates, duration_s=duration_s, hop_s=config.hop_s)
         except Exception as error:  # one file must not end the analysis of thousands
             reason = reason_for_skipping(path, error)
@@ -163,21 +160,6 @@ def _track(
         summary=summary,
         skipped=printable_line(skipped),
     )
-
-
-@contextmanager
-def _on_this_machine(path: str) -> Iterator[str]:
-    """Copy a file of a storage to this machine; a file that is here stays where it is."""
-    if not is_remote(path):
-        yield path
-        return
-    with local_copy(path) as copy:
-        try:
-            yield str(copy)
-        except UserError as error:
-            # Its sentence names the copy.
-            sentence = reason_for_skipping(str(copy), error)
-            raise UserError(sentence.replace(str(copy), without_secrets(path))) from error
 
 
 def library_path(path: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from realtime_mer.errors import UserError
-from realtime_mer.library.remote_files import find_remote, is_remote, local_copy, remote_file
+from realtime_mer.library.remote_files import find_remote, is_remote, on_this_machine, remote_file
 from realtime_mer.library.track_analysis import AnalysisSettings, TrackAnalyzer
 
 pytest.importorskip("fsspec")
@@ -56,10 +56,12 @@ def test_a_folder_is_its_music(tmp_path: Path) -> None:
 
 def test_a_copy_has_the_content_and_goes(tmp_path: Path) -> None:
     song = noise(tmp_path / "b.flac")
-    with local_copy(f"local://{song}") as copy:
-        assert copy.suffix == ".flac"
-        assert copy.read_bytes() == song.read_bytes()
-    assert not copy.exists()
+    with on_this_machine(f"local://{song}") as copy:
+        assert Path(copy).name == "b.flac"
+        assert Path(copy).read_bytes() == song.read_bytes()
+    assert not Path(copy).exists()
+    with on_this_machine(str(song)) as same:
+        assert same == str(song)
 
 
 @pytest.mark.parametrize(
