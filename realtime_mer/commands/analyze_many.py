@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -36,15 +36,15 @@ def analyze_into_library(args: argparse.Namespace, files: Sequence[MusicFile]) -
         UserError: the table cannot be used, or files were skipped.
     """
     path = local_path(args.output)
-    found = {library_path(file.name): file.name for file in files if file.error is None}
+    found = {library_path(file.name): file for file in files if file.error is None}
     with LibraryTable(path) as table:
         settings = _settings(args)
         key = settings.key
         tasks = []
-        for place, name in found.items():
-            size_bytes, modified_ns = _version(name)
+        for place, file in found.items():
+            size_bytes, modified_ns = file.version or _version(file.name)
             if not table.holds(place, size_bytes, modified_ns, key):
-                tasks.append(FileTask(name, size_bytes))
+                tasks.append(FileTask(file.name, size_bytes))
         try:
             skipped, done = _analyze(
                 args, tasks, settings, lambda task, outcome: table.add(outcome.track)
@@ -118,11 +118,10 @@ def _analyze(
     keep: Callable[[FileTask, Outcome], None],
 ) -> tuple[list[UserError], str]:
     """Analyse files and keep each outcome; return the errors, and what was done in words."""
-    jobs = min(args.jobs or usable_cores(), max(1, len(tasks)))
     errors = []
     with (
         AnalysisProgress(tasks, quiet=args.quiet) as progress,
-        closing(analyze_files(tasks, settings, jobs)) as outcomes,
+        closing(_outcomes(args, tasks, settings)) as outcomes,
     ):
         for task, outcome in outcomes:
             keep(task, outcome)
@@ -130,6 +129,23 @@ def _analyze(
                 errors.append(_error(outcome))
             progress.finish(task, outcome.track)
     return errors, progress.summary()
+
+
+def _outcomes(
+    args: argparse.Namespace, tasks: Sequence[FileTask], settings: AnalysisSettings
+) -> Generator[tuple[FileTask, Outcome]]:
+    """Analyse files, on this machine or on a cluster."""
+    if args.cluster is None or not tasks:
+        jobs = min(args.jobs or usable_cores(), max(1, len(tasks)))
+        return analyze_files(tasks, settings, jobs)
+    from realtime_mer.library.cluster import analyze_on_cluster
+
+    announce = _ignore if args.quiet else _say
+    return analyze_on_cluster(tasks, settings, address=args.cluster, announce=announce)
+
+
+def _ignore(sentence: str) -> None:
+    """Say nothing."""
 
 
 def _version(name: str) -> tuple[int, int]:
