@@ -41,8 +41,8 @@ export class RemarkFlags {
     if (!view) return;
     this._measure(view);
     const perPixel = view.perColumn * view.ratio;
-    const built = `${this._remarks.version}|${perPixel}`;
-    if (built !== this._built || this._remarks.waiting) {
+    const built = `${this._remarks.stamp}|${perPixel}`;
+    if (built !== this._built) {
       this._built = built;
       for (const kind of KINDS) this._groups[kind] = this._remarks.groups(kind, APART[kind] * perPixel);
     }

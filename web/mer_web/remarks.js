@@ -40,8 +40,13 @@ export class Remarks {
     this._history = history;
     /** @type {Record<"marker"|"change", Remark[]>} */
     this._lists = { marker: [], change: [] };
-    /** Changes with each change of what `groups` returns. */
+    /** Number of remarks that were added. */
     this.version = 0;
+  }
+
+  /** Changes with what `groups` returns. */
+  get stamp() {
+    return `${this.version}|${this.waiting ? this._history.end : ""}`;
   }
 
   /**

@@ -54,8 +54,10 @@ test("a remark waits for the first estimate of its session", () => {
   remarks.add(marker(1));
   assert.equal(remarks.groups("marker", 5).length, 0);
   assert.equal(remarks.waiting, true);
+  const { stamp } = remarks;
   history.startSession("a", "demo");
   history.push(estimate({ seq: 1 }));
+  assert.notEqual(remarks.stamp, stamp);
   assert.equal(remarks.groups("marker", 5).length, 1);
   assert.equal(remarks.waiting, false);
 });
