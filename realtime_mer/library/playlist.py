@@ -222,8 +222,7 @@ class _Search:
         distances[list(draft.chosen)] = np.inf
         distances[draft.elapsed_s + self._durations_s / 2 > self._total_s] = np.inf
         count = min(CANDIDATES, len(distances))
-        # Stable: equal places are taken in the order of their paths.
-        nearest_ones = np.argsort(distances, kind="stable")[:count]
+        nearest_ones = np.sort(np.argpartition(distances, count - 1)[:count])
         return [
             self._with(draft, index)
             for index in nearest_ones.tolist()

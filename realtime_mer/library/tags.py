@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import stat
@@ -17,8 +16,8 @@ from mer_engine.draft import Draft
 from realtime_mer.audio.local_path import is_file_address, local_path
 from realtime_mer.audio.url import looks_like_url
 from realtime_mer.errors import UserError
-from realtime_mer.installation import install_command
 from realtime_mer.library.track import Summary, Track
+from realtime_mer.outputs.registry import needing
 
 if TYPE_CHECKING:
     from realtime_mer.library.tagged_file import TaggedFile
@@ -58,8 +57,8 @@ def check_mutagen() -> None:
     Raises:
         UserError: it is not.
     """
-    if importlib.util.find_spec("mutagen") is None:
-        raise UserError(f"tags need the package mutagen; install it: {install_command('library')}")
+    with needing("writing tags", "library"):
+        import mutagen  # noqa: F401
 
 
 def tag_texts(summary: Summary | None) -> dict[str, str]:
