@@ -135,7 +135,7 @@ def test_artists_are_apart_and_songs_come_once(tmp_path: Path) -> None:
     for index in range(60):
         favoured = index % 3 == 0
         artist = "Nearest" if favoured else f"Artist {index}"
-        point = (index / 60 - 0.5, (0.0, 0.03, -0.03)[index % 3])
+        point = (index / 60 - 0.5, (0.0, 0.001, -0.001)[index % 3])
         path = tagged(tmp_path / f"{index}" / "song.flac", artist, f"Title {index}")
         tracks.append(track(path, summary(*point)))
     # The same song in another folder.
