@@ -129,22 +129,22 @@ def tagged(path: Path, artist: str, title: str) -> str:
 
 
 def test_artists_are_apart_and_songs_come_once(tmp_path: Path) -> None:
-    """One artist's songs lie on the way; those of others, a little off it, come between them."""
+    """At each place, one artist's song would be taken first; others come between."""
     pytest.importorskip("mutagen", reason="needs the extra library")
     tracks = []
     for index in range(60):
-        favoured = index % 3 == 0
-        artist = "Nearest" if favoured else f"Artist {index}"
-        point = (index / 60 - 0.5, (0.0, 0.001, -0.001)[index % 3])
-        path = tagged(tmp_path / f"{index}" / "song.flac", artist, f"Title {index}")
-        tracks.append(track(path, summary(*point)))
+        place, turn = divmod(index, 3)
+        artist = f"Artist {index}" if turn else "First"
+        folder = tmp_path / f"{turn}-{place:02d}"
+        path = tagged(folder / "song.flac", artist, f"Title {index}")
+        tracks.append(track(path, summary(place / 20, 0.0)))
     # The same song in another folder.
-    again = tagged(tmp_path / "again" / "song.flac", "nearest", "title 30")
-    tracks.append(track(again, summary(0.0, 0.0)))
+    again = tagged(tmp_path / "again" / "song.flac", "FIRST", "title 30")
+    tracks.append(track(again, summary(0.5, 0.0)))
     playlist = planned(tracks, "uneasy", "pleased", 60)
     names = SongNames()
     artists = [names.of(song.track.path).artist.casefold() for song in playlist.songs]
-    positions = [index for index, artist in enumerate(artists) if artist == "nearest"]
+    positions = [index for index, artist in enumerate(artists) if artist == "first"]
     assert len(positions) >= 2
     assert all(b - a > ARTIST_GAP for a, b in pairwise(positions))
     keys = [names.key(song.track.path) for song in playlist.songs]
