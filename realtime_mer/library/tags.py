@@ -16,7 +16,7 @@ from mer_engine.draft import Draft
 from realtime_mer.audio.local_path import is_file_address, local_path
 from realtime_mer.audio.url import looks_like_url
 from realtime_mer.errors import UserError
-from realtime_mer.library.track import Summary, Track
+from realtime_mer.library.track import Track
 from realtime_mer.outputs.registry import needing
 
 if TYPE_CHECKING:
@@ -61,12 +61,17 @@ def check_mutagen() -> None:
         import mutagen  # noqa: F401
 
 
-def tag_texts(summary: Summary | None) -> dict[str, str]:
-    """Return the texts of the fields of one's own; empty for a file without music."""
-    if summary is None or summary.valence is None or summary.arousal is None:
+def tag_texts(valence: float | None, arousal: float | None, mood: str) -> dict[str, str]:
+    """Return the texts of `OWN_FIELDS`; empty for a file without music.
+
+    Args:
+        valence, arousal: in [-1, 1]; None without music.
+        mood: the word; "" for none.
+    """
+    if valence is None or arousal is None:
         return {}
-    texts = {VALENCE: f"{summary.valence:.3f}", AROUSAL: f"{summary.arousal:.3f}"}
-    return {**texts, MOOD: summary.mood} if summary.mood else texts
+    texts = {VALENCE: f"{valence:.3f}", AROUSAL: f"{arousal:.3f}"}
+    return {**texts, MOOD: mood} if mood else texts
 
 
 def tag_tracks(
@@ -83,7 +88,10 @@ def tag_tracks(
         dry_run: write nothing, only tell what would change.
     """
     for track in tracks:
-        texts = {} if remove else tag_texts(track.summary)
+        summary = track.summary
+        texts = {}
+        if summary is not None and not remove:
+            texts = tag_texts(summary.valence, summary.arousal, summary.mood)
         if not texts and not remove:
             continue
         try:

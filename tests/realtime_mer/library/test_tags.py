@@ -359,6 +359,6 @@ def test_a_full_disk_leaves_the_file(small_disk: Path, originals: Path) -> None:
 
 
 def test_the_texts() -> None:
-    assert tag_texts(summary()) == TEXTS
-    assert tag_texts(summary(None, None, mood="")) == {}
-    assert tag_texts(None) == {}
+    assert tag_texts(0.2, -0.1, "calm") == TEXTS
+    assert tag_texts(-0.00001, 1.0, "") == {"MER_VALENCE": "-0.000", "MER_AROUSAL": "1.000"}
+    assert tag_texts(None, None, "") == {}
