@@ -1,4 +1,4 @@
-"""Rows of libraries, and short music files."""
+"""Rows of a library."""
 
 from __future__ import annotations
 
