@@ -79,8 +79,8 @@ def tag_tracks(
 ) -> Iterator[Tagging]:
     """Write mood and values into the files of a library, or remove them again.
 
-    Files without music are passed over. A file that cannot be written gets a `problem`, and the
-    others go on.
+    Files that were skipped or have no music are passed over. A file that cannot be written gets a
+    `problem`, and the others go on.
 
     Args:
         tracks: rows of a library.
@@ -89,11 +89,13 @@ def tag_tracks(
     """
     for track in tracks:
         summary = track.summary
-        texts = {}
-        if summary is not None and not remove:
-            texts = tag_texts(summary.valence, summary.arousal, summary.mood)
-        if not texts and not remove:
+        if summary is None:
             continue
+        texts = {}
+        if not remove:
+            texts = tag_texts(summary.valence, summary.arousal, summary.mood)
+            if not texts:
+                continue
         try:
             yield _tagged(track, texts, dry_run)
         except TagError as error:
