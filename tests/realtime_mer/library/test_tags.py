@@ -21,7 +21,7 @@ mutagen: Any = pytest.importorskip("mutagen", reason="needs the extra library")
 id3: Any = pytest.importorskip("mutagen.id3")
 mp3: Any = pytest.importorskip("mutagen.mp3")
 
-from realtime_mer.library.tags import change_tags, tag_texts, tag_tracks  # noqa: E402
+from realtime_mer.library.tags import TagError, change_tags, tag_texts, tag_tracks  # noqa: E402
 
 TEXTS = {"MER_VALENCE": "0.200", "MER_AROUSAL": "-0.100", "MER_MOOD": "calm"}
 ALL = {**TEXTS, "MOOD": "calm"}
@@ -199,6 +199,33 @@ def test_id3_keeps_its_version_foreign_frames_and_id3v1(
     assert after["TIT2"].text == ["One title that is longer than ID3v1 can hold"]
     assert path.read_bytes()[-128:] == b"TAG" + old_title + data[-95:]
     assert read_back(path) == ALL
+
+
+def id3v22(*frames: tuple[bytes, bytes]) -> bytes:
+    """Return an ID3v2.2 tag, which mutagen does not write."""
+    data = b"".join(name + len(text).to_bytes(3, "big") + text for name, text in frames)
+    assert len(data) < 128
+    return b"ID3\2\0\0\0\0\0" + bytes([len(data)]) + data
+
+
+def test_id3v22_becomes_id3v23_if_nothing_is_lost(originals: Path, tmp_path: Path) -> None:
+    path = tmp_path / "song.mp3"
+    audio = (originals / "song.mp3").read_bytes()
+    title = (b"TT2", b"\0Old iTunes")
+    path.write_bytes(id3v22(title) + audio)
+    samples = decoded(path)
+    change_tags(path, TEXTS)
+    after = id3.ID3(path, translate=False, load_v1=False)
+    assert after.version[:2] == (2, 3)
+    assert after["TIT2"].text == ["Old iTunes"]
+    assert read_back(path) == ALL
+    np.testing.assert_array_equal(decoded(path), samples)
+
+    unknown = id3v22(title, (b"XYZ", b"what nobody knows")) + audio
+    path.write_bytes(unknown)
+    with pytest.raises(TagError, match=r"ID3v2\.2 frames that would be lost"):
+        change_tags(path, TEXTS)
+    assert path.read_bytes() == unknown
 
 
 def test_only_id3v1(originals: Path, tmp_path: Path) -> None:
