@@ -9,7 +9,7 @@ from mer_engine import Engine
 from realtime_mer.audio.open_input import open_file_or_demo
 from realtime_mer.audio.source import Samples, SourceLost, blocks_of
 from realtime_mer.core.config import PipelineConfig
-from realtime_mer.core.pipeline import Pipeline
+from realtime_mer.core.file_pipeline import file_pipeline
 from realtime_mer.core.recording import analyze_requests
 from realtime_mer.core.requests import Computation
 from realtime_mer.core.types import Estimate
@@ -44,7 +44,7 @@ def file_requests(
     """
     with open_file_or_demo(name, block_s=BLOCK_S) as source:
         info = source.info
-        pipeline = Pipeline(
+        pipeline = file_pipeline(
             engine, sample_rate_hz=info.sample_rate_hz, channels=info.channels, config=config
         )
 

@@ -175,14 +175,20 @@ def _work(make_work: Callable[[], Callable[[Any], Any]], connection: Connection)
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
-        try:
-            work = make_work()
-        except Exception as error:
-            connection.send((_FAILED, str(error)))
-            return
-        connection.send((_READY, None))
-        while True:
-            connection.send((_DONE, work(connection.recv())))
+        _serve(make_work, connection)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is left to be interrupted
+
+
+def _serve(make_work: Callable[[], Callable[[Any], Any]], connection: Connection) -> None:
+    """Work on what comes until the connection ends."""
+    try:
+        work = make_work()
+    except Exception as error:
+        connection.send((_FAILED, str(error)))
+        return
+    connection.send((_READY, None))
+    while True:
+        connection.send((_DONE, work(connection.recv())))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
