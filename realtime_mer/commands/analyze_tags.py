@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from realtime_mer.commands.analysis_progress import files_text
 from realtime_mer.errors import UserError, printable, printable_line
@@ -54,7 +54,7 @@ def check_tag_options(args: argparse.Namespace) -> None:
     check_mutagen()
 
 
-def tag_files(args: argparse.Namespace, table: LibraryTable, places: Iterable[str]) -> int:
+def tag_files(args: argparse.Namespace, table: LibraryTable, places: Collection[str]) -> int:
     """Write or remove the tags of files that have a row; return how many had a problem.
 
     Rows hold afterwards as before. What was done is told on standard error; of a dry run, each
@@ -67,7 +67,8 @@ def tag_files(args: argparse.Namespace, table: LibraryTable, places: Iterable[st
     """
     done = unchanged = 0
     problems: list[str] = []
-    for tagging in tag_tracks(_rows(table, places), remove=args.remove_tags, dry_run=args.dry_run):
+    rows = _rows(table, _with_progress(args, places))
+    for tagging in tag_tracks(rows, remove=args.remove_tags, dry_run=args.dry_run):
         if tagging.problem:
             problems.append(tagging.problem)
         elif tagging.changes:
@@ -86,6 +87,20 @@ def tag_files(args: argparse.Namespace, table: LibraryTable, places: Iterable[st
         listed += f"\n  and {more} more" if more > 0 else ""
         _say(f"the tags of {files_text(len(problems))} stay as they are:{listed}")
     return len(problems)
+
+
+def _with_progress(args: argparse.Namespace, places: Collection[str]) -> Iterable[str]:
+    """Yield the paths, and show on a terminal how many are done."""
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(
+        places,
+        "tags",
+        console=Console(stderr=True),
+        transient=True,
+        disable=args.quiet or args.dry_run or not sys.stderr.isatty(),
+    )
 
 
 def _rows(table: LibraryTable, places: Iterable[str]) -> Iterator[Track]:

@@ -23,16 +23,17 @@ another, in about the given time, and writes them as a playlist (m3u8). The
 library is a table of 'analyze --summary'.
 
 A mood is a word ({", ".join(WORDS[:5])},
-{", ".join(WORDS[5:])}), taken within the spread of
-the library, or valence,arousal as in the table. With --along, the way is the
-target of a file, as 'serve --target' takes it.
+{", ".join(WORDS[5:])}) or valence,arousal, each from
+-1 to 1. With --along, the way is the target of a file, as 'serve --target'
+takes it. All of these are places within the spread of the library: -1 and 1
+are its own ends, so that every library has a way.
 
 With --moods, writes one playlist for each mood instead, and a table of all
 files with their moods and colours (moods.csv).
 """
 EXAMPLES = """\
   realtime-mer playlist music.sqlite --from calm --to joyful --minutes 45
-  realtime-mer playlist music.csv --from=-0.1,0.2 --to sad --minutes 30 -o a.m3u
+  realtime-mer playlist music.csv --from=-0.5,0.8 --to sad --minutes 30 -o a.m3u
   realtime-mer playlist music.sqlite --along session.toml -o session.m3u8
   realtime-mer playlist music.sqlite --moods playlists/
 
@@ -151,7 +152,7 @@ def _planned(
 ) -> tuple[Playlist, float]:
     """Return the playlist, and the duration that was asked in seconds."""
     from realtime_mer.core.target import TargetTrajectory
-    from realtime_mer.library.playlist import Spread, Way, end_point, plan, straight_way
+    from realtime_mer.library.playlist import Spread, Way, place_of_mood, plan, straight_way
 
     spread = Spread(songs)
     way: Way
@@ -160,13 +161,11 @@ def _planned(
         total_s = target.points[-1].t_s if args.minutes is None else args.minutes * 60
         if total_s <= 0.0:
             raise UserError(f"the target {args.along} has no duration; give --minutes")
-
-        def way(t_s: float) -> tuple[float, float]:
-            return spread.place(target.at(t_s))
+        way = target.at
     else:
         total_s = args.minutes * 60
         song_s = sum(song.summary.duration_s for song in songs) / len(songs)
-        start, end = end_point(args.start, spread), end_point(args.end, spread)
+        start, end = place_of_mood(args.start), place_of_mood(args.end)
         way = straight_way(start, end, total_s=total_s, song_s=song_s)
     playlist = plan(songs, spread, way, total_s=total_s, names=names)
     if not playlist.songs:

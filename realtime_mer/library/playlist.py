@@ -18,7 +18,7 @@ from realtime_mer.library.track import Summary, Track
 
 Point = tuple[float, float]
 Way = Callable[[float], Point]
-"""Maps seconds from the start of the playlist to a place among the music of a library."""
+"""Maps seconds from the start of a playlist to a place in the spread of a library."""
 
 # Shares of the files of a library below the values that become -1 and 1.
 RIM = (0.05, 0.95)
@@ -52,8 +52,9 @@ class Song:
 class Spread:
     """The spread of a library over the plane: places among its own files.
 
-    The median of each dimension is 0, and nine tenths of the files lie between -1 and 1. So a
-    library of quiet piano still has calm and joyful ends.
+    The median of each dimension is 0, and nine tenths of the files lie between -1 and 1, as the
+    range music of the page does it with music at large. So a library of quiet piano still has calm
+    and joyful ends.
 
     Args:
         songs: at least one.
@@ -106,7 +107,7 @@ def playable(tracks: Iterable[Track]) -> list[Song]:
     return songs
 
 
-def end_point(text: str, spread: Spread) -> Point:
+def place_of_mood(text: str) -> Point:
     """Return the place that a mood word or `valence,arousal` names, in the spread of a library.
 
     Raises:
@@ -126,7 +127,7 @@ def end_point(text: str, spread: Spread) -> Point:
         ) from None
     if not (abs(valence) <= 1.0 and abs(arousal) <= 1.0):
         raise UserError(f"'{text}' lies off the plane; valence and arousal are from -1 to 1")
-    return spread.place((valence, arousal))
+    return valence, arousal
 
 
 def straight_way(start: Point, end: Point, *, total_s: float, song_s: float) -> Way:

@@ -201,9 +201,11 @@ def _replace(path: Path, file: TaggedFile, texts: Texts) -> None:
     draft = Draft(path)
     try:
         shutil.copyfile(path, draft.path)
-        shutil.copystat(path, draft.path)
-        with suppress(OSError):  # only the superuser may give files away
-            os.chown(draft.path, before.st_uid, before.st_gid)
+        with suppress(OSError):  # a file system without permissions
+            shutil.copystat(path, draft.path)
+        if hasattr(os, "chown"):
+            with suppress(OSError):  # only the superuser may give files away
+                os.chown(draft.path, before.st_uid, before.st_gid)
         file.save(draft.path)
         now = path.stat()
         if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):

@@ -74,7 +74,7 @@ def test_without_a_path_the_playlist_goes_to_standard_output(
     library: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (
-        main(["playlist", str(library), "--from=-0.4,-0.4", "--to", "neutral", "--minutes", "9"])
+        main(["playlist", str(library), "--from=-0.8,-0.8", "--to", "neutral", "--minutes", "9"])
         == 0
     )
     out = capsys.readouterr().out
@@ -85,16 +85,16 @@ def test_without_a_path_the_playlist_goes_to_standard_output(
 def test_along_a_target(library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "session.toml"
     target.write_text(
-        "[[point]]\nt_s = 0\nvalence = -0.4\narousal = -0.4\n"
-        "[[point]]\nt_s = 1800\nvalence = 0.3\narousal = 0.3\n"
+        "[[point]]\nt_s = 0\nvalence = -0.8\narousal = -0.8\n"
+        "[[point]]\nt_s = 1800\nvalence = 0.6\narousal = 0.6\n"
     )
     output = tmp_path / "session.m3u"
     assert main(["playlist", str(library), "--along", str(target), "-o", str(output)]) == 0
     numbers = [int(Path(file).name[:2]) for file in entries(output)]
     assert len(numbers) == 10
-    # At the middle of each file, as the target says.
-    expected = [60 * (-0.4 + 0.7 * (index + 0.5) / 10 + 0.5) for index in range(10)]
-    assert numbers == pytest.approx(expected, abs=1.0)
+    # At the middle of each file, as the target says; nine tenths of the files lie from -1 to 1.
+    places = [-0.8 + 1.4 * (index + 0.5) / 10 for index in range(10)]
+    assert numbers == pytest.approx([29.5 + 0.45 * 59 * place for place in places], abs=1.0)
 
 
 def test_a_list_for_each_mood_and_a_table(

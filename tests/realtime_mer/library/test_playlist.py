@@ -19,7 +19,7 @@ from realtime_mer.library.playlist import (
     Playlist,
     Song,
     Spread,
-    end_point,
+    place_of_mood,
     plan,
     playable,
     straight_way,
@@ -48,9 +48,7 @@ def planned(tracks: list[Track], start: str, end: str, minutes: float) -> Playli
     spread = Spread(songs)
     total_s = minutes * 60
     song_s = sum(song.summary.duration_s for song in songs) / len(songs)
-    way = straight_way(
-        end_point(start, spread), end_point(end, spread), total_s=total_s, song_s=song_s
-    )
+    way = straight_way(place_of_mood(start), place_of_mood(end), total_s=total_s, song_s=song_s)
     return plan(songs, spread, way, total_s=total_s, names=SongNames())
 
 
@@ -73,8 +71,8 @@ def test_the_steps_of_a_large_library_are_near_equal_and_on_the_way() -> None:
     playlist = planned(tracks, "sad", "joyful", 45)
     spread = Spread(playable(tracks))
     places = [spread.place((song.valence, song.arousal)) for song in playlist.songs]
-    assert math.dist(places[0], end_point("sad", spread)) < 0.15
-    assert math.dist(places[-1], end_point("joyful", spread)) < 0.15
+    assert math.dist(places[0], place_of_mood("sad")) < 0.15
+    assert math.dist(places[-1], place_of_mood("joyful")) < 0.15
     steps = [math.dist(a, b) for a, b in pairwise(places)]
     assert max(steps) < 2 * playlist.step
     assert playlist.off_way < 0.1
@@ -153,17 +151,19 @@ def test_artists_are_apart_and_songs_come_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("word", WORDS)
 def test_every_word_is_a_place(word: str) -> None:
-    spread = Spread(playable(library(50)))
-    radius = math.hypot(*end_point(word, spread))
+    radius = math.hypot(*place_of_mood(word))
     assert radius == pytest.approx(0.0 if word == "neutral" else 0.8)
-    assert end_point(word.upper(), spread) == end_point(word, spread)
+    assert place_of_mood(f" {word.upper()}") == place_of_mood(word)
 
 
-def test_numbers_are_those_of_the_table() -> None:
+def test_the_ends_of_a_library_are_the_ends_of_its_spread() -> None:
     songs: list[Song] = playable(library(200))
     spread = Spread(songs)
-    valence, arousal = np.median([(song.valence, song.arousal) for song in songs], axis=0).tolist()
-    assert end_point(f"{valence}, {arousal}", spread) == pytest.approx((0.0, 0.0), abs=1e-9)
+    values = np.array([(song.valence, song.arousal) for song in songs])
+    for share, place in ((0.05, -1.0), (0.5, 0.0), (0.95, 1.0)):
+        valence, arousal = np.quantile(values, share, axis=0).tolist()
+        assert spread.place((valence, arousal)) == pytest.approx((place, place), abs=1e-9)
+    assert place_of_mood("-1, 0.25") == (-1.0, 0.25)
 
 
 @pytest.mark.parametrize(
@@ -179,4 +179,4 @@ def test_numbers_are_those_of_the_table() -> None:
 )
 def test_what_is_no_place(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        end_point(text, Spread(playable(library(5))))
+        place_of_mood(text)
