@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 from typing import NamedTuple
 
+from realtime_mer.audio.local_path import local_path
 from realtime_mer.errors import printable_line
 
 
@@ -38,7 +38,7 @@ class SongNames:
         """Return `artist - title`, or the name of the file, in one line."""
         artist, title = self.of(path)
         if not title:
-            return printable_line(Path(path).stem)
+            return printable_line(local_path(path).stem)
         return f"{artist} - {title}" if artist else title
 
 
@@ -46,7 +46,7 @@ def _read(path: str) -> SongName:
     import mutagen
 
     try:
-        file = mutagen.File(path, easy=True)
+        file = mutagen.File(local_path(path), easy=True)
     except (mutagen.MutagenError, OSError, ValueError):
         return SongName("", "")
     return SongName(_first(file, "artist"), _first(file, "title"))
