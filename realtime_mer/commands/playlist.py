@@ -32,10 +32,10 @@ With --moods, writes one playlist for each mood instead, and a table of all
 files with their moods and colours (moods.csv).
 """
 EXAMPLES = """\
-  realtime-mer playlist music.sqlite --from calm --to joyful --minutes 45
-  realtime-mer playlist music.csv --from=-0.5,0.8 --to sad --minutes 30 -o a.m3u
-  realtime-mer playlist music.sqlite --along session.toml -o session.m3u8
-  realtime-mer playlist music.sqlite --moods playlists/
+  realtime-mer playlist library.sqlite --from calm --to joyful --minutes 45
+  realtime-mer playlist library.csv --from=-0.5,0.8 --to sad --minutes 9
+  realtime-mer playlist library.sqlite --along session.toml -o session.m3u8
+  realtime-mer playlist library.sqlite --moods playlists/
 
 exit code:
   0  the playlist was written

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from types import FrameType
 from typing import Any, Generic, TypeVar
@@ -157,6 +158,7 @@ def _inherited_settings() -> Iterator[None]:
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     mask = None
     if sys.platform != "win32":
+        resource_tracker.ensure_running()  # when it starts, it lets Ctrl-C through again
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGHUP))
     try:
         yield
@@ -172,9 +174,9 @@ def _inherited_settings() -> Iterator[None]:
 
 def _work(make_work: Callable[[], Callable[[Any], Any]], connection: Connection) -> None:
     """What a worker does."""
-    signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
+        signal.signal(signal.SIGTERM, _interrupt)
         _serve(make_work, connection)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is left to be interrupted
 
