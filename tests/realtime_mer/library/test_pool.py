@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from live_support import wait_for
-from pool_support import die_at_start, fail_to_start, make_work
+from pool_support import Work, die_at_start, fail_to_start, make_work
 
 from realtime_mer.errors import UserError
 from realtime_mer.library.pool import WorkerDeath, WorkerPool, usable_cores
@@ -50,8 +51,8 @@ def test_a_task_that_kills_its_worker_is_tried_twice_and_harms_no_other(tmp_path
     ("start", "words"),
     [(fail_to_start, "the model is damaged"), (die_at_start, r"while it started \(exit code 3\)")],
 )
-def test_workers_that_cannot_start_end_the_work(start: object, words: str) -> None:
-    with WorkerPool(start, 2) as pool, pytest.raises(UserError, match=words):  # type: ignore[arg-type]
+def test_workers_that_cannot_start_end_the_work(start: Callable[[], Work], words: str) -> None:
+    with WorkerPool(start, 2) as pool, pytest.raises(UserError, match=words):
         list(pool.work(["a", "b", "c"]))
 
 
