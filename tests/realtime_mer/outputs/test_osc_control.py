@@ -102,7 +102,7 @@ def test_scenes(controlled: Controlled) -> None:
 
 def test_markers(controlled: Controlled) -> None:
     made: list[str] = []
-    controlled.show.mark = made.append
+    controlled.show.mark = lambda text, t=None: made.append(text)
     controlled.send("/mer/control/marker", "patient opened eyes")
     wait_for(lambda: made == ["patient opened eyes"], "the marker")
 
