@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from realtime_mer.commands.analyze_tags import add_tag_arguments, check_tag_options
 from realtime_mer.commands.options import (
     add_pipeline_arguments,
     chosen_engine,
@@ -74,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="FILE",
         help="an audio file, a folder, a playlist (m3u, m3u8, pls, xspf), a pattern such as "
-        "'music/**/*.mp3', or 'demo'",
+        "'music/**/*.mp3', 'demo', or what fsspec reads, such as s3://bucket/music",
     )
     group = parser.add_argument_group("output")
     group.add_argument(
@@ -102,7 +103,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --summary or a folder for -o: processes, which use one core each (default: "
         "the cores that this program may use)",
     )  # fmt: skip
+    group.add_argument(
+        "--cluster", metavar="ADDRESS",
+        help="with --summary: analyse on the machines of a Ray cluster; 'auto' for the one that "
+        "this machine belongs to, or ray://HOST:10001. Each machine must see the files",
+    )  # fmt: skip
     group.add_argument("--quiet", action="store_true", help="show no progress")
+    add_tag_arguments(parser)
     add_pipeline_arguments(parser)
 
 
@@ -160,8 +167,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_options(args: argparse.Namespace) -> None:
     """Refuse options that contradict each other."""
+    check_tag_options(args)
     if args.jobs is not None and args.jobs < 1:
         raise UserError(f"--jobs is {args.jobs}; it must be at least 1")
+    if args.cluster is not None and (args.jobs is not None or not args.summary):
+        raise UserError(
+            "--cluster takes all cores of the cluster and fills a library: leave out --jobs, and "
+            "add --summary"
+        )
     if not args.summary:
         return
     if args.output is None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from realtime_mer.audio.local_path import exists, is_file_address, local_path
 from realtime_mer.commands.analysis_progress import AnalysisProgress, files_text
+from realtime_mer.commands.analyze_tags import tag_files
 from realtime_mer.commands.music_files import MusicFile
 from realtime_mer.commands.options import chosen_engine, pipeline_config
 from realtime_mer.errors import UserError, printable, printable_line
@@ -36,19 +37,20 @@ def analyze_into_library(args: argparse.Namespace, files: Sequence[MusicFile]) -
         UserError: the table cannot be used, or files were skipped.
     """
     path = local_path(args.output)
-    found = {library_path(file.name): file.name for file in files if file.error is None}
+    found = {library_path(file.name): file for file in files if file.error is None}
     with LibraryTable(path) as table:
         settings = _settings(args)
         key = settings.key
         tasks = []
-        for place, name in found.items():
-            size_bytes, modified_ns = _version(name)
-            if not table.holds(place, size_bytes, modified_ns, key):
-                tasks.append(FileTask(name, size_bytes))
+        for place, file in found.items():
+            size_bytes, modified_ns = file.version or _version(file.name)
+            if not (args.remove_tags or table.holds(place, size_bytes, modified_ns, key)):
+                tasks.append(FileTask(file.name, size_bytes))
         try:
             skipped, done = _analyze(
                 args, tasks, settings, lambda task, outcome: table.add(outcome.track)
             )
+            tagged = not (args.write_tags or args.remove_tags) or not tag_files(args, table, found)
         except KeyboardInterrupt:
             count = len(table)
             table.finish()
@@ -61,14 +63,16 @@ def analyze_into_library(args: argparse.Namespace, files: Sequence[MusicFile]) -
         gone = [place for place in table.paths() if place not in found and _is_gone(place)]
         table.finish()
     if not args.quiet:
-        _say(f"{path}: {done}")
-        _tell_unchanged(len(found) - len(tasks))
+        if not args.remove_tags:
+            _say(f"{path}: {done}")
+            _tell_unchanged(len(found) - len(tasks))
         if gone:
             _say(
                 f"{files_text(len(gone))} of {path} cannot be found any more; the rows stay. The "
                 f"first is {printable_line(gone[0])}"
             )
-    return _report(path, len(files), [*(file.error for file in files if file.error), *skipped])
+    code = _report(path, len(files), [*(file.error for file in files if file.error), *skipped])
+    return code if tagged else 2
 
 
 def analyze_into_folder(
@@ -118,11 +122,10 @@ def _analyze(
     keep: Callable[[FileTask, Outcome], None],
 ) -> tuple[list[UserError], str]:
     """Analyse files and keep each outcome; return the errors, and what was done in words."""
-    jobs = min(args.jobs or usable_cores(), max(1, len(tasks)))
     errors = []
     with (
         AnalysisProgress(tasks, quiet=args.quiet) as progress,
-        closing(analyze_files(tasks, settings, jobs)) as outcomes,
+        closing(_outcomes(args, tasks, settings)) as outcomes,
     ):
         for task, outcome in outcomes:
             keep(task, outcome)
@@ -130,6 +133,23 @@ def _analyze(
                 errors.append(_error(outcome))
             progress.finish(task, outcome.track)
     return errors, progress.summary()
+
+
+def _outcomes(
+    args: argparse.Namespace, tasks: Sequence[FileTask], settings: AnalysisSettings
+) -> Generator[tuple[FileTask, Outcome]]:
+    """Analyse files, on this machine or on a cluster."""
+    if args.cluster is None or not tasks:
+        jobs = min(args.jobs or usable_cores(), max(1, len(tasks)))
+        return analyze_files(tasks, settings, jobs)
+    from realtime_mer.library.cluster import analyze_on_cluster
+
+    announce = _ignore if args.quiet else _say
+    return analyze_on_cluster(tasks, settings, address=args.cluster, announce=announce)
+
+
+def _ignore(sentence: str) -> None:
+    """Say nothing."""
 
 
 def _version(name: str) -> tuple[int, int]:

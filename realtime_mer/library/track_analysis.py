@@ -21,6 +21,7 @@ from realtime_mer.core.requests import run
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError, printable_line
 from realtime_mer.library.file_analysis import file_requests
+from realtime_mer.library.remote_files import is_remote, remote_file
 from realtime_mer.library.summary import summarise
 from realtime_mer.library.track import Summary, Track
 
@@ -165,9 +166,9 @@ def library_path(path: str) -> str:
     """Return the path of a file as tables have it: absolute, links not followed.
 
     A name that is no valid Unicode becomes a `file://` address, which all commands take. "demo"
-    stays where it is the built-in piece.
+    stays where it is the built-in piece, and so does an address of a storage.
     """
-    if _is_demo(path):
+    if _is_demo(path) or is_remote(path):
         return path
     absolute = Path(os.path.abspath(local_path(path)))  # noqa: PTH100 - Path has no such method
     try:
@@ -182,10 +183,13 @@ def version_of(path: str) -> tuple[int, int]:
 
     Raises:
         OSError: the file is not there.
-        UserError: the address names another computer.
+        UserError: the address names another computer, or the storage cannot be read.
     """
     if _is_demo(path):
         return 0, 0
+    if is_remote(path):
+        file = remote_file(path)
+        return file.size_bytes, file.modified_ns
     status = local_path(path).stat()
     return status.st_size, status.st_mtime_ns
 
