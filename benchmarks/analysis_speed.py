@@ -3,8 +3,9 @@
 python benchmarks/analysis_speed.py DIR --jobs --json benchmarks/results/analysis_speed.json
 
 Without files it takes the built-in demo. Processor time of one process with one thread; of several
-rounds the shortest time of each part counts, since other programs only add to the time. With --jobs, also the wall
-time of `realtime-mer analyze` with one and with two worker processes, start included.
+rounds the shortest time of each part counts, since other programs only add to the time. With
+--jobs, also the wall time of `realtime-mer analyze` with one and with two worker processes, start
+included.
 """
 
 from __future__ import annotations

@@ -345,8 +345,8 @@ def whole_files(result: Result) -> str:
         f"{result['largest_difference_from_live']:.1e}, and "
         f"{result['states_that_differ_from_live']} states differ. "
         f"{result['classified_share']:.0%} of the steps were classified as music, "
-        f"speech or noise. Of {result['rounds']} rounds the shortest time of each part; other programs kept the "
-        f"machine busy (load average {result['load_average']:g})."
+        f"speech or noise. Of {result['rounds']} rounds the shortest time of each part; other "
+        f"programs kept the machine busy (load average {result['load_average']:g})."
     )
     blocks = [table("part | ms per second of audio", rows), paragraph(checked)]
     if "wall_s_by_jobs" in result:
