@@ -56,6 +56,7 @@ MAY_IMPORT = {
     "realtime_mer.report": {
         "realtime_mer",
         "realtime_mer.core",
+        "realtime_mer.live",
         "realtime_mer.recording",
         "realtime_mer.outputs",
     },

@@ -133,8 +133,14 @@ class LibraryDatabase(Closable):
         try:
             yield
         except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_NOTADB:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code == sqlite3.SQLITE_NOTADB:
                 raise no_library(self._path, "it is no SQLite database") from error
+            if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise UserError(
+                    f"the table {self._path} cannot be used: another program writes it; wait for "
+                    "that to end, or name another file"
+                ) from error
             raise UserError(
                 f"the table {self._path} cannot be used ({error}); the rows in it stay as they are"
             ) from error

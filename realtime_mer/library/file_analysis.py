@@ -13,6 +13,7 @@ from realtime_mer.core.file_pipeline import file_pipeline
 from realtime_mer.core.recording import analyze_requests
 from realtime_mer.core.requests import Computation
 from realtime_mer.core.types import Estimate
+from realtime_mer.library.remote_files import on_this_machine
 
 # Long blocks cost less and do not change the estimates.
 BLOCK_S = 1.0
@@ -28,7 +29,7 @@ def file_requests(
     """Analyse a file; the generator is for `core.requests.run` or `core.batching.run_each`.
 
     Args:
-        name: path of the file, or "demo".
+        name: path of the file, its address in a storage, or "demo".
         engine, config: of its pipeline.
         add: receives the estimates as they are computed, also those before damage.
         advance: receives the seconds that were read so far and the duration, None where it is
@@ -42,7 +43,7 @@ def file_requests(
         SourceLost: it breaks off (a `UserError`).
         OSError: the system does not let it be read.
     """
-    with open_file_or_demo(name, block_s=BLOCK_S) as source:
+    with on_this_machine(name) as path, open_file_or_demo(path, block_s=BLOCK_S) as source:
         info = source.info
         pipeline = file_pipeline(
             engine, sample_rate_hz=info.sample_rate_hz, channels=info.channels, config=config

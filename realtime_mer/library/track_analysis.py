@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable
@@ -20,8 +21,9 @@ from realtime_mer.core.requests import run
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError, printable_line
 from realtime_mer.library.file_analysis import file_requests
+from realtime_mer.library.remote_files import is_remote, remote_file
 from realtime_mer.library.summary import summarise
-from realtime_mer.library.track import Track
+from realtime_mer.library.track import Summary, Track
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,20 @@ class AnalysisSettings:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a file.
+
+    Attributes:
+        track: its row.
+        exit_code: 0, 2 where something was wrong with the file or where its table should be, 1 for
+            a fault of the engine or of this program.
+    """
+
+    track: Track
+    exit_code: int
+
+
 @cache
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -86,13 +102,17 @@ class TrackAnalyzer:
         self._key = settings.key
         self._engine = load_engine(settings.model, backend=settings.backend)
 
-    def analyze(self, path: str, add: Callable[[list[Estimate]], None] | None = None) -> Track:
-        """Return the row of a file; whatever is wrong with the file is in `skipped`.
+    def analyze(self, path: str) -> Track:
+        """Return the row of a file; whatever is wrong with the file is in `skipped`."""
+        return self.outcome(path).track
+
+    def outcome(self, path: str, add: Callable[[list[Estimate]], None] | None = None) -> Outcome:
+        """Return the row of a file and the exit code of a command that analyses only it.
 
         Args:
-            path: of the file; the row gets `library_path(path)`.
-            add: receives the estimates too, as they are computed. What it raises ends the file,
-                and a `UserError` or an `OSError` of it is the reason for which it was skipped.
+            path: of the file, or "demo"; the row gets `library_path(path)`.
+            add: receives the estimates too, as they are computed. A `UserError` that it raises is
+                the reason for which the file is skipped.
         """
         estimates: list[Estimate] = []
 
@@ -101,35 +121,54 @@ class TrackAnalyzer:
             if add is not None:
                 add(new)
 
-        size_bytes = modified_ns = 0
-        summary, skipped = None, ""
+        config = self.settings.config
+        version = 0, 0
         try:
-            size_bytes, modified_ns = version_of(path)
+            version = version_of(path)
             requests = file_requests(
-                path, self._engine, self.settings.config, collect, lambda read_s, duration_s: None
+                path, self._engine, config, collect, lambda read_s, all_s: None
             )
             duration_s = run(self._engine, requests)
-            summary = summarise(estimates, duration_s=duration_s, hop_s=self.settings.config.hop_s)
+            summary = summarise(estimates, duration_s=duration_s, hop_s=config.hop_s)
         except Exception as error:  # one file must not end the analysis of thousands
-            skipped = printable_line(reason_for_skipping(path, error))
-        return Track(
-            path=library_path(path),
-            size_bytes=size_bytes,
-            modified_ns=modified_ns,
-            settings=self._key,
-            analysed_utc=iso_utc(SystemClock().utc()),
-            summary=summary,
-            skipped=skipped,
-        )
+            reason = reason_for_skipping(path, error)
+            exit_code = error.exit_code if isinstance(error, UserError) else 1
+            if isinstance(error, OSError):
+                exit_code = UserError.exit_code
+            return Outcome(_track(path, version, self._key, None, reason), exit_code)
+        return Outcome(_track(path, version, self._key, summary, ""), 0)
+
+
+def skipped_track(path: str, settings: str, reason: str) -> Track:
+    """Return the row of a file, as it is now, that cannot be analysed."""
+    version = 0, 0
+    with contextlib.suppress(OSError, UserError):
+        version = version_of(path)
+    return _track(path, version, settings, None, reason)
+
+
+def _track(
+    path: str, version: tuple[int, int], settings: str, summary: Summary | None, skipped: str
+) -> Track:
+    size_bytes, modified_ns = version
+    return Track(
+        path=library_path(path),
+        size_bytes=size_bytes,
+        modified_ns=modified_ns,
+        settings=settings,
+        analysed_utc=iso_utc(SystemClock().utc()),
+        summary=summary,
+        skipped=printable_line(skipped),
+    )
 
 
 def library_path(path: str) -> str:
     """Return the path of a file as tables have it: absolute, links not followed.
 
     A name that is no valid Unicode becomes a `file://` address, which all commands take. "demo"
-    stays where it is the built-in piece.
+    stays where it is the built-in piece, and so does an address of a storage.
     """
-    if _is_demo(path):
+    if _is_demo(path) or is_remote(path):
         return path
     absolute = Path(os.path.abspath(local_path(path)))  # noqa: PTH100 - Path has no such method
     try:
@@ -144,10 +183,13 @@ def version_of(path: str) -> tuple[int, int]:
 
     Raises:
         OSError: the file is not there.
-        UserError: the address names another computer.
+        UserError: the address names another computer, or the storage cannot be read.
     """
     if _is_demo(path):
         return 0, 0
+    if is_remote(path):
+        file = remote_file(path)
+        return file.size_bytes, file.modified_ns
     status = local_path(path).stat()
     return status.st_size, status.st_mtime_ns
 
@@ -163,5 +205,5 @@ def reason_for_skipping(path: str, error: Exception) -> str:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError):
-        return f"'{path}' cannot be read ({error.strerror or error})"
-    return f"'{path}' cannot be analysed ({type(error).__name__}: {error})"
+        return f"{path} cannot be read ({error.strerror or error})"
+    return f"{path} cannot be analysed ({type(error).__name__}: {error})"

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from recording_support import HEADER, MARKER
 from support import ESTIMATE, EVENT, FAST_ESTIMATE, SCALED_ESTIMATE
 
 from realtime_mer import __version__
-from realtime_mer.core.events import Marker
 from realtime_mer.core.target import TargetPoint, TargetTrajectory
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
@@ -160,22 +160,7 @@ def test_a_wrong_row_is_told_when_it_comes(tmp_path: Path) -> None:
             next(estimates)
 
 
-HEADER = RecordingHeader(
-    version="0.5.0",
-    model={"name": "mer", "version": "2", "sha256": "ab" * 32},
-    configuration={"file": None, "profile": "", "silence_db": -60.0},
-    input={"kind": "file", "name": "song.wav", "sample_rate_hz": 44100, "channels": 2},
-    backend="numpy",
-    versions={"python": "3.11.7"},
-    hop_s=0.5,
-    window_s=10.0,
-    coverage=0.8,
-    range="music",
-    started_utc="2026-05-01T20:15:00.250Z",
-    time_zone="+02:00",
-)
 LATER = replace(HEADER, started_utc="2026-05-01T21:00:00.000Z")
-MARKER = Marker(1.0, "2026-05-01T20:15:01.000Z", "patient opened eyes")
 
 
 def line(item: RecordingHeader | RecordedItem) -> str:
