@@ -21,7 +21,7 @@ updates = [
     timed(live.feed, audio[start : start + rate_hz])
     for start in range(0, len(audio) - rate_hz + 1, rate_hz)
 ]
-file = file_pipeline(engine, sample_rate_hz=rate_hz)
+file = file_pipeline(engine, sample_rate_hz=rate_hz, channels=1)
 file_ms = timed(lambda: (file.feed(audio), file.finish()))
 # The window is shorter during the first ten seconds.
 report(updates[10:], file_ms / (len(audio) / rate_hz), backend=engine.backend)

@@ -70,7 +70,8 @@ class LibraryDatabase(Closable):
             self._database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             self._database.execute(f"PRAGMA user_version = {SCHEMA}")
         elif application != APPLICATION_ID:
-            raise no_library(self._path, "it is an SQLite database of another program")
+            what = "an SQLite database of another program" if objects else "empty"
+            raise no_library(self._path, f"it is {what}")
         else:
             check_schema(self._path, schema)
         if create:

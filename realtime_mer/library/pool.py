@@ -177,8 +177,10 @@ def _work(make_work: Callable[[], Callable[[Any], Any]], connection: Connection)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
         signal.signal(signal.SIGTERM, _interrupt)
-        _serve(make_work, connection)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is left to be interrupted
+        try:
+            _serve(make_work, connection)
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing is left to be interrupted
 
 
 def _serve(make_work: Callable[[], Callable[[Any], Any]], connection: Connection) -> None:
@@ -194,6 +196,7 @@ def _serve(make_work: Callable[[], Callable[[Any], Any]], connection: Connection
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # it may come twice: from a service manager too
     raise KeyboardInterrupt(number)
 
 

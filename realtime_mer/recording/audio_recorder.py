@@ -78,7 +78,7 @@ class AudioRecorder(Closable):
         with self._changed:
             if self._waiting_samples > BACKLOG_S * self._rate_hz:
                 self._replaced += len(block)
-                self._waiting.append(len(block))
+                self._add_silence(len(block))
             else:
                 self._waiting_samples += len(block)
                 self._waiting.append(block)
@@ -87,8 +87,14 @@ class AudioRecorder(Closable):
     def skip(self, samples: int) -> None:
         """Take a loss of input, in sample frames: silence."""
         with self._changed:
-            self._waiting.append(samples)
+            self._add_silence(samples)
             self._changed.notify_all()
+
+    def _add_silence(self, samples: int) -> None:
+        if self._waiting and isinstance(last := self._waiting[-1], int):
+            self._waiting[-1] = last + samples
+        else:
+            self._waiting.append(samples)
 
     @property
     def wants_file(self) -> bool:

@@ -180,6 +180,17 @@ def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
             use(path)
 
 
+def test_an_empty_file_is_no_library_but_can_become_one(tmp_path: Path) -> None:
+    path = tmp_path / "library.db"
+    path.touch()
+    with pytest.raises(UserError, match="it is empty"):
+        read_library(path)
+    with LibraryTable(path) as table:
+        table.add(TRACKS[0])
+        table.finish()
+    assert read_library(path) == TRACKS[:1]
+
+
 def test_places_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"end it in \.sqlite, \.db, \.parquet, \.csv or \.jsonl"):
         LibraryTable(tmp_path / "library.txt")

@@ -221,6 +221,32 @@ def test_a_full_disk_stops_the_audio_and_a_new_file_goes_on(
     assert recorder.missing == 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be deleted")
+def test_audio_that_is_deleted_goes_on_in_another_file(tmp_path: Path) -> None:
+    hub = Hub()
+    heard = hub.subscribe_lossless()
+    codes: list[str] = []
+
+    def said(code: str) -> bool:
+        codes.extend(item.code for item in heard.take() if isinstance(item, Notice))
+        return code in codes
+
+    with record(hub, tmp_path) as recorder:
+        assert recorder.tap is not None
+        hub.publish(ESTIMATE)
+        recorder.tap.feed(noise(0.5))
+        (tmp_path / "audio.flac").unlink()
+        wait_for(lambda: said("audio_recording_stopped"), "it is said")
+        recorder.tap.feed(noise(0.5))  # which is missing
+        wait_for(lambda: said("audio_recording_resumed"), "it goes on")
+        recorder.tap.feed(noise(0.25, seed=1))
+    np.testing.assert_array_equal(read(tmp_path / "audio-002.flac"), noise(0.25, seed=1))
+    with SessionReader(tmp_path) as recording:
+        header = recording.parts[1].header
+    assert header is not None
+    assert header.audio_start_s == 1.0
+
+
 def test_a_slow_drive_loses_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What does not fit into the memory is silence of the same length."""
     monkeypatch.setattr(audio_recorder_module, "BACKLOG_S", 0.5)
