@@ -19,7 +19,8 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 import pytest
-from live_support import TIMEOUT_S, receive_kind, wait_for
+from live_support import TIMEOUT_S, receive_kind
+from local_nginx import missing_for_nginx, running_nginx
 from page_support import ServerProcess, free_port
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -164,54 +165,10 @@ class Proxy(NamedTuple):
 
 @pytest.fixture(scope="module")
 def proxy(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    nginx = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-    if nginx is None or shutil.which("openssl") is None:
-        pytest.skip("nginx or openssl is not installed")
-    folder = tmp_path_factory.mktemp("nginx")
-    subprocess.run(
-        [
-            "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-            "-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME}",
-            "-keyout", folder / "key.pem", "-out", folder / "cert.pem",
-        ],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    port = free_port()
-    site = text("nginx.conf.template")
-    for old, new in {
-        "${SERVER_NAME}": NAME,
-        "${UPSTREAM}": f"127.0.0.1:{server.port}",
-        "/etc/nginx/tls": str(folder),
-        "listen 8443": f"listen 127.0.0.1:{port}",
-    }.items():
-        assert old in site
-        site = site.replace(old, new)
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    folders = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
-    configuration = folder / "nginx.conf"
-    configuration.write_text(
-        f"daemon off; pid {folder}/pid; error_log stderr;\n"
-        # A worker that is not root could not enter the folder of the test.
-        f"user root;\nevents {{}}\nhttp {{\naccess_log off;\n{folders}{site}}}\n"
-    )
-    command = [nginx, "-e", "stderr", "-c", str(configuration)]
-    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stderr
-    with (folder / "errors").open("w") as errors:
-        process = subprocess.Popen(command, stderr=errors)
-        try:
-            wait_for(lambda: _listens(port, process), "nginx listens")
-            context = ssl.create_default_context(cafile=str(folder / "cert.pem"))
-            yield Proxy(port, context)
-        finally:
-            process.terminate()
-            process.wait(TIMEOUT_S)
-
-
-def _listens(port: int, process: subprocess.Popen[bytes]) -> bool:
-    assert process.poll() is None, "nginx has ended"
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    if missing := missing_for_nginx():
+        pytest.skip(missing)
+    with running_nginx(tmp_path_factory.mktemp("nginx"), NAME, [server.port]) as nginx:
+        yield Proxy(nginx.port, ssl.create_default_context(cafile=str(nginx.ca_file)))
 
 
 def test_the_page_comes_through_the_proxy(proxy: Proxy) -> None:
