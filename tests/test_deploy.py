@@ -26,6 +26,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from realtime_mer.cli import build_parser
+from realtime_mer.server.tokens import VARIABLES
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
@@ -208,6 +209,35 @@ def test_the_server_knows_the_client_behind_the_proxy(proxy: Proxy, server: Serv
 def test_the_proxy_serves_no_other_name(proxy: Proxy) -> None:
     with pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name"):
         proxy.get("/", "other.test")
+
+
+def test_kubernetes_leaves_a_replica_the_time_to_drain() -> None:
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+    parts = {part["kind"]: part for part in yaml.safe_load_all(text("kubernetes.yaml"))}
+    pod = parts["Deployment"]["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    dockerfile = text("Dockerfile")
+    entry = json.loads(re.findall(r"^ENTRYPOINT (\[.*\])$", dockerfile, re.MULTILINE)[-1])
+    parsed = build_parser().parse_args([*entry[1:], *container["args"]])
+    assert (parsed.port, parsed.token) == (container["ports"][0]["containerPort"], "env")
+    sleep_s = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    ending_s = pod["spec"]["terminationGracePeriodSeconds"] - sleep_s - parsed.drain
+    assert parsed.drain > 0
+    # The end of the server, with what `stop` waits for at most.
+    assert ending_s >= 10
+    # Probes are made faster than the load balancers are given to notice.
+    readiness = container["readinessProbe"]
+    assert readiness["httpGet"]["path"] == "/readyz"
+    assert readiness["periodSeconds"] * readiness["failureThreshold"] < sleep_s
+    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert {each["name"] for each in container["env"]} == set(VARIABLES.values())
+    labels = pod["metadata"]["labels"]
+    service = parts["Service"]["spec"]
+    assert parts["Deployment"]["spec"]["selector"]["matchLabels"] == service["selector"] == labels
+    (rule,) = parts["Ingress"]["spec"]["rules"]
+    target = rule["http"]["paths"][0]["backend"]["service"]
+    assert target["name"] == parts["Service"]["metadata"]["name"]
+    assert parsed.allow_origin == [f"https://{rule['host']}"]
 
 
 def systemd_analyze() -> str:
