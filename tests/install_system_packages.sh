@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Installs the system packages that some tests need (a sound server, a browser, ffmpeg, Node.js, an MQTT broker, JACK,
-# nginx) if
-# that is possible without a password: on Debian or a derivative, as root or with passwordless sudo.
+# nginx) if that is possible without a password: on Debian or a derivative, as root or with passwordless sudo.
 # Otherwise those tests are skipped with a reason.
 set -u
+
+# Where nginx is, and ordinary users do not look.
+PATH=$PATH:/usr/sbin
 
 declare -A package_of=(
   [pulseaudio]=pulseaudio [paplay]=pulseaudio-utils [ffmpeg]=ffmpeg [chromium]=chromium

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from live_support import TIMEOUT_S, receive_kind, wait_for
-from replica_support import Replicas, Sender, Watcher, get, replicas, viewers
+from replica_clients import Replicas, Sender, Watcher, get, viewers
+from replica_support import replicas
 from target_server import TargetServer
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect as open_websocket
@@ -41,6 +42,10 @@ def history(server: TargetServer) -> list[tuple[int, str]]:
             snapshot = receive_kind(client, "snapshot")
             estimates += snapshot["estimates"]
     return [(estimate["seq"], estimate["utc"]) for estimate in estimates]
+
+
+def told(watcher: Watcher) -> list[str]:
+    return [notice.code for notice in watcher.connection.notices]
 
 
 def assert_whole(estimates: list[Estimate], second: list[tuple[int, str]]) -> bool:
@@ -116,7 +121,7 @@ def test_a_server_goes_away_under_load(pair: Replicas) -> None:
         for each in watchers:
             assert each.connection.missed == 0
             expected = ["connection_moved"] if each in came_from_both else []
-            assert each.notices() == expected
+            assert told(each) == expected
         for stream in sender.estimates.values():
             assert [estimate["seq"] for estimate in stream] == list(range(len(stream)))
 
@@ -141,7 +146,10 @@ def test_a_server_is_killed(pair: Replicas) -> None:
         came_from_both = [each for each in watchers if assert_whole(list(each.estimates), known)]
         assert len(came_from_both) == WATCHERS // 2
         for each in came_from_both:
-            assert each.notices() == ["connection_lost", "connection_back"]
+            assert told(each) == [
+                "connection_lost",
+                "connection_back",
+            ]
 
 
 def test_one_cookie_is_for_all_servers_with_the_same_tokens(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from live_support import TIMEOUT_S, wait_for
 from page_support import Open, Visit
-from replica_support import Replicas, replicas, viewers
+from replica_clients import Replicas, viewers
+from replica_support import replicas
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
