@@ -45,8 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--restarts", type=int, default=5, help="of each kind (default: 5)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     args = parser.parse_args(arguments)
-    if min(args.viewers, args.senders, args.restarts) < 1:
-        parser.error("--viewers, --senders and --restarts must be at least 1")
+    if min(args.viewers, args.senders) < 1:
+        parser.error("--viewers and --senders must be at least 1")
+    if args.restarts < 2:
+        parser.error("--restarts must be at least 2, so that every client has to move")
     if missing := missing_for_nginx():
         print(f"{missing}; Debian has it in the package nginx-light", file=sys.stderr)
         return 2
@@ -80,9 +82,9 @@ def measure(name: str, watching: int, sending: int, restarts: int) -> dict[str, 
         restarts: number of stops.
 
     Returns:
-        Gaps of viewers and senders that had to move, gaps of the same clients in the seconds before,
-        seconds until the server had ended, and the number of estimates that are missing at the
-        viewers.
+        Gaps of viewers and senders that had to move, gaps of the same clients in the seconds
+        before, seconds until the server had ended, and the number of estimates that are missing at
+        the viewers.
     """
     gaps_s: dict[str, list[float]] = {"viewers": [], "senders": [], "before": []}
     ended_s: list[float] = []
