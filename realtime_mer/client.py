@@ -352,7 +352,7 @@ class _Follower:
             self._move_at = time.monotonic() + self._pause_s * random.uniform(0.5, 1.0)
             return None
         # What the old one has sent in the meantime.
-        with contextlib.suppress(TimeoutError, ConnectionClosed, _Gap, _Lost):
+        with contextlib.suppress(TimeoutError, ConnectionClosed, _Lost):
             while True:
                 self._take(old.recv(0.0))
         self.queue.offer(
@@ -514,6 +514,8 @@ class _Follower:
     def _check_for_gap(self, seq: int) -> None:
         """Reconnect if estimates before this one were skipped; the snapshot contains them."""
         last = self._last
+        if self._move_at is not None:
+            return  # the server would not let this client in again
         if self._reconnect and last is not None and seq > last + 1 and self._resumed_at != last:
             self._resumed_at = last  # a second attempt would be in vain
             raise _Gap

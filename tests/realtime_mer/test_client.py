@@ -286,14 +286,32 @@ def test_nothing_is_lost_while_no_other_server_answers(engine: Engine) -> None:
         stage_on(engine, drain_s=600.0) as stage,
         realtime_mer.connect(stage.url, since=-1) as connection,
     ):
-        stage.publish(2)
-        assert sequence(connection, 2) == [0, 1]
+        stage.publish(1)
+        assert sequence(connection, 1) == [0]
         with draining(stage):
             follower = connection._follower
             wait_for(lambda: follower._pause_s > client.FIRST_RETRY_S, "it has tried to move")
-            stage.publish(3)
-            assert sequence(connection, 3) == [2, 3, 4]
+            for seq in (1, 2, 3):
+                stage.publish(1)
+                assert sequence(connection, 1) == [seq]
         assert not connection.notices
+
+
+def test_a_gap_is_no_reason_to_leave_a_server_that_goes_away(engine: Engine) -> None:
+    """It would not let the client in again, so what it skipped is missing."""
+    with (
+        stage_on(engine, drain_s=600.0) as stage,
+        realtime_mer.connect(stage.url, since=-1) as connection,
+    ):
+        stage.publish(1)
+        assert sequence(connection, 1) == [0]
+        with draining(stage):
+            stage.publish(1)
+            assert sequence(connection, 1) == [1]
+            stage.published += 3
+            stage.publish(1)
+            assert sequence(connection, 1) == [5]
+        assert connection.missed == 3
 
 
 def test_who_does_not_reconnect_stays_where_it_is(engine: Engine) -> None:
