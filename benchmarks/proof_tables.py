@@ -89,6 +89,36 @@ def fuzz(result: Result) -> str:
     return "\n\n".join(parts)
 
 
+def replicas(result: Result) -> str:
+    rows = [
+        [row["signal"], name, str(row[kind]["count"]), _s(row[kind]["p50_s"]),
+         _s(row[kind]["max_s"]), goal]
+        for row in result["rows"]
+        for kind, name, goal in (
+            ("viewers", "viewers", "up to 3 s"),
+            ("senders", "senders", "up to 3 s"),
+            ("before", "both, before the stop", ""),
+        )
+    ]  # fmt: skip
+    missing = {row["signal"]: row["missing"] for row in result["rows"]}
+    ended_s = max(row["ended_max_s"] for row in result["rows"])
+    return "\n\n".join(
+        [
+            table("stopped by | clients | measured | p50 | max | goal", rows),
+            paragraph(
+                f"{result['viewers']} viewers and {result['senders']} clients that send music; "
+                f"{result['rows'][0]['restarts']} stops of each kind. The longest time between two "
+                f"estimates (hop {result['hop_s']:g} s, which is part of it) of the clients that "
+                "had to move, and of the same clients before. Estimates that are missing at the "
+                "viewers: "
+                + ", ".join(f"{count} after {name}" for name, count in missing.items())
+                + f". The stopped server had ended after {ended_s:.1f} s at most. Load average "
+                f"{result['load_average'][0]:g}, niceness {result['niceness']}."
+            ),
+        ]
+    )
+
+
 def _s(seconds: float) -> str:
     return f"{seconds:.2f} s"
 
@@ -108,4 +138,5 @@ TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "soak": ("soak", soak),
     "soak faults": ("soak", soak_faults),
     "fuzz": ("fuzz", fuzz),
+    "replicas": ("replicas", replicas),
 }

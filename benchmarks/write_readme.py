@@ -15,6 +15,7 @@ python benchmarks/file_zoo.py DIR ...
 python benchmarks/attack.py --json benchmarks/results/attack.json
 python benchmarks/soak.py --json benchmarks/results/soak.json
 python benchmarks/fuzz.py --json benchmarks/results/fuzz.json
+python benchmarks/replicas.py --json benchmarks/results/replicas.json
 realtime-mer evaluate --data DIR --json > benchmarks/results/accuracy.json
 python benchmarks/studies/baselines.py --data DIR
 python benchmarks/studies/robustness.py --data DIR
@@ -179,6 +180,13 @@ SECTIONS = (
         "Half of the messages go to the functions that read them, the other half to a real "
         "server, cut at random places.",
         (("", "fuzz"),),
+    ),
+    Section(
+        "Replicas", "replicas",
+        "python benchmarks/replicas.py --json benchmarks/results/replicas.json",
+        "For how long clients are without estimates when one of two servers behind nginx is "
+        "stopped: by SIGTERM, which tells them to move (`serve --drain`), or by SIGKILL.",
+        (("", "replicas"),),
     ),
     Section(
         "Accuracy by song", "accuracy", "realtime-mer evaluate --data DIR --json",

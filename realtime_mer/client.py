@@ -5,6 +5,7 @@ A thread reads the websocket (docs/protocol.md) into a queue, and `EstimateStrea
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -50,6 +51,8 @@ CLOSE_TIMEOUT_S = 1.0
 TOKEN_VARIABLE = "REALTIME_MER_TOKEN"
 FIRST_RETRY_S = 0.25
 LAST_RETRY_S = 10.0
+# The clients of a server that goes away spread over this time.
+MOVE_SPREAD_S = 1.0
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 _GIVE_TOKEN = f"give its token as the argument token or in the variable {TOKEN_VARIABLE}"
 # The websockets library also raises what it logs.
@@ -130,8 +133,9 @@ def connect(
     A lost connection, also to a server that was stopped, is opened again, with pauses from 0.25 s
     to 10 s between attempts. The stream resumes after the last estimate, as long as the server
     still has the next ones (ten minutes). A restarted server has a new session, which is delivered
-    from its start. `notices` contains the server's warnings, and `connection_lost` and
-    `connection_back`.
+    from its start. A server that goes away says so: the stream then moves to another one behind the
+    same address, if one answers, and goes on with what is newer there. `notices` contains the
+    server's warnings, and `connection_lost`, `connection_back` and `connection_moved`.
 
     Args:
         url: an address with ws://, wss://, http:// or https://, with or without /ws, or host:port.
@@ -274,9 +278,13 @@ class _Follower:
         # The library makes the header of the token from a login, which is a proxy's.
         self._has_login = urlsplit(address).username is not None
         self._session = session
+        self._named = session is not None
         self._last = since if since is not None and since >= 0 else None  # newest `seq` so far
         self._only_newest = since is None  # of the first snapshot
         self._newest: Mapping[str, Any] | None = None
+        self._last_utc = ""  # of the newest estimate so far
+        self._newer_than = ""  # the part of another session's history that is already known
+        self._move_at: float | None = None  # when to look for another server
         # Those of the last ten minutes follow a snapshot; events before this stream time are old.
         self._events_from = math.inf
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
@@ -315,18 +323,26 @@ class _Follower:
 
     def _follow(self) -> str:
         """Receive messages until the session ends; return the reason of the end."""
-        while not self._stop.is_set():
+        successor = None
+        while successor is not None or not self._stop.is_set():
             try:
-                with self._open() as socket:
-                    self._socket = socket
+                self._waits_for_hello = True
+                with successor or self._open() as socket:
+                    self._socket, successor, self._move_at = socket, None, None
                     if self._token is not None and self._has_login:
                         socket.send(json.dumps({"type": "auth", "token": self._token}))
-                    while not self._stop.is_set():
+                    while successor is None and not self._stop.is_set():
                         # The hello comes at once; later the server may be silent for long.
-                        timeout_s = OPEN_TIMEOUT_S if self._waits_for_hello else None
-                        reason = self._take(socket.recv(timeout_s))
-                        if reason is not None:
-                            return reason
+                        timeout_s = OPEN_TIMEOUT_S if self._waits_for_hello else self._until_move_s
+                        try:
+                            reason = self._take(socket.recv(timeout_s))
+                        except TimeoutError:
+                            if self._waits_for_hello:
+                                raise
+                            successor = self._move(socket)
+                        else:
+                            if reason is not None:
+                                return reason
             except _Gap:
                 self._stop.wait(FIRST_RETRY_S)
             except (_Lost, OSError, WebSocketException) as error:
@@ -334,8 +350,28 @@ class _Follower:
                     self._wait_to_retry(error)
         return "closed"
 
+    @property
+    def _until_move_s(self) -> float | None:
+        return None if self._move_at is None else max(0.0, self._move_at - time.monotonic())
+
+    def _move(self, old: ClientConnection) -> ClientConnection | None:
+        """Connect anew while the old connection still serves; None where nobody else answers."""
+        try:
+            successor = self._open()
+        except (OSError, WebSocketException):
+            self._pause_s = min(2.0 * self._pause_s, LAST_RETRY_S)
+            self._move_at = time.monotonic() + self._pause_s * random.uniform(0.5, 1.0)
+            return None
+        # What the old one has sent in the meantime.
+        with contextlib.suppress(TimeoutError, ConnectionClosed, _Lost):
+            while True:
+                self._take(old.recv(0.0))
+        self.queue.offer(
+            Notice("connection_moved", f"the server at {self._shown} goes away; another took over")
+        )
+        return successor
+
     def _open(self) -> ClientConnection:
-        self._waits_for_hello = True
         query = {}
         if self._session is not None:
             query["session"] = self._session
@@ -437,6 +473,8 @@ class _Follower:
                 self._deliver(message)
             case "event":
                 self._take_event(message)
+            case "going_away":
+                self._plan_move(float(message["closes_in_s"]))
             case "warning" | "error":
                 self.queue.offer(Notice(message["code"], message["message"]))
             case "end":
@@ -457,7 +495,8 @@ class _Follower:
         _input(message["input"])
         if self._session != session:
             if self._last is not None:
-                self._last = -1  # every estimate of a new session is new
+                # Another server may have heard for long what this stream has had from the first.
+                self._last, self._newer_than = -1, self._last_utc
             self._events_from = math.inf
             self._events.clear()
             self._session = session
@@ -473,7 +512,10 @@ class _Follower:
         estimates, more = message["estimates"], message["more"]
         if not self._only_newest:
             for estimate in estimates:
-                self._deliver(estimate)
+                if estimate["utc"] < self._newer_than:
+                    self._last = estimate["seq"]
+                else:
+                    self._deliver(estimate)
         elif estimates:
             self._newest = estimates[-1]
         if more:
@@ -487,6 +529,8 @@ class _Follower:
     def _check_for_gap(self, seq: int) -> None:
         """Reconnect if estimates before this one were skipped; the snapshot contains them."""
         last = self._last
+        if self._move_at is not None:
+            return  # the server would not let this client in again
         if self._reconnect and last is not None and seq > last + 1 and self._resumed_at != last:
             self._resumed_at = last  # a second attempt would be in vain
             raise _Gap
@@ -497,9 +541,19 @@ class _Follower:
             if estimate.seq <= self._last:
                 return
             self.missed += estimate.seq - self._last - 1
-        self._last = estimate.seq
+        self._last, self._last_utc = estimate.seq, estimate.utc
         self._events_from = min(self._events_from, estimate.t)
         self.queue.offer(estimate)
+
+    def _plan_move(self, closes_in_s: float) -> None:
+        """Plan to connect anew, at a random moment, so that not all clients come at once."""
+        assert self.hello is not None
+        if not self._reconnect:
+            return
+        if self._named and self.hello["input"]["kind"] == InputKind.BROWSER:
+            return  # a client's stream: this session ends where that client moves
+        spread_s = min(MOVE_SPREAD_S, closes_in_s / 2)
+        self._move_at = time.monotonic() + spread_s * random.random()
 
     def _take_event(self, message: Mapping[str, Any]) -> None:
         # A later version of the server may know other kinds.

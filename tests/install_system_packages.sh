@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# Installs the system packages that some tests need (a sound server, a browser, ffmpeg, Node.js, an MQTT broker, JACK) if
-# that is possible without a password: on Debian or a derivative, as root or with passwordless sudo.
+# Installs the system packages that some tests need (a sound server, a browser, ffmpeg, Node.js, an MQTT broker, JACK,
+# nginx) if that is possible without a password: on Debian or a derivative, as root or with passwordless sudo.
 # Otherwise those tests are skipped with a reason.
 set -u
 
+# Where nginx is, and ordinary users do not look.
+PATH=$PATH:/usr/sbin
+
 declare -A package_of=(
   [pulseaudio]=pulseaudio [paplay]=pulseaudio-utils [ffmpeg]=ffmpeg [chromium]=chromium
-  [node]=nodejs [tmux]=tmux [mosquitto]=mosquitto [jackd]=jackd2
+  [node]=nodejs [nginx]=nginx-light [tmux]=tmux [mosquitto]=mosquitto [jackd]=jackd2
 )
 missing=()
 for command in "${!package_of[@]}"; do

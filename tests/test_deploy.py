@@ -19,12 +19,14 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 import pytest
-from live_support import TIMEOUT_S, receive_kind, wait_for
+from live_support import TIMEOUT_S, receive_kind
+from local_nginx import missing_for_nginx, running_nginx
 from page_support import ServerProcess, free_port
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from realtime_mer.cli import build_parser
+from realtime_mer.server.tokens import VARIABLES
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
@@ -164,54 +166,10 @@ class Proxy(NamedTuple):
 
 @pytest.fixture(scope="module")
 def proxy(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    nginx = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-    if nginx is None or shutil.which("openssl") is None:
-        pytest.skip("nginx or openssl is not installed")
-    folder = tmp_path_factory.mktemp("nginx")
-    subprocess.run(
-        [
-            "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-            "-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME}",
-            "-keyout", folder / "key.pem", "-out", folder / "cert.pem",
-        ],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    port = free_port()
-    site = text("nginx.conf.template")
-    for old, new in {
-        "${SERVER_NAME}": NAME,
-        "${UPSTREAM}": f"127.0.0.1:{server.port}",
-        "/etc/nginx/tls": str(folder),
-        "listen 8443": f"listen 127.0.0.1:{port}",
-    }.items():
-        assert old in site
-        site = site.replace(old, new)
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    folders = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
-    configuration = folder / "nginx.conf"
-    configuration.write_text(
-        f"daemon off; pid {folder}/pid; error_log stderr;\n"
-        # A worker that is not root could not enter the folder of the test.
-        f"user root;\nevents {{}}\nhttp {{\naccess_log off;\n{folders}{site}}}\n"
-    )
-    command = [nginx, "-e", "stderr", "-c", str(configuration)]
-    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stderr
-    with (folder / "errors").open("w") as errors:
-        process = subprocess.Popen(command, stderr=errors)
-        try:
-            wait_for(lambda: _listens(port, process), "nginx listens")
-            context = ssl.create_default_context(cafile=str(folder / "cert.pem"))
-            yield Proxy(port, context)
-        finally:
-            process.terminate()
-            process.wait(TIMEOUT_S)
-
-
-def _listens(port: int, process: subprocess.Popen[bytes]) -> bool:
-    assert process.poll() is None, "nginx has ended"
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    if missing := missing_for_nginx():
+        pytest.skip(missing)
+    with running_nginx(tmp_path_factory.mktemp("nginx"), NAME, [server.port]) as nginx:
+        yield Proxy(nginx.port, ssl.create_default_context(cafile=str(nginx.ca_file)))
 
 
 def test_the_page_comes_through_the_proxy(proxy: Proxy) -> None:
@@ -251,6 +209,35 @@ def test_the_server_knows_the_client_behind_the_proxy(proxy: Proxy, server: Serv
 def test_the_proxy_serves_no_other_name(proxy: Proxy) -> None:
     with pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name"):
         proxy.get("/", "other.test")
+
+
+def test_kubernetes_leaves_a_replica_the_time_to_drain() -> None:
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+    parts = {part["kind"]: part for part in yaml.safe_load_all(text("kubernetes.yaml"))}
+    pod = parts["Deployment"]["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    dockerfile = text("Dockerfile")
+    entry = json.loads(re.findall(r"^ENTRYPOINT (\[.*\])$", dockerfile, re.MULTILINE)[-1])
+    parsed = build_parser().parse_args([*entry[1:], *container["args"]])
+    assert (parsed.port, parsed.token) == (container["ports"][0]["containerPort"], "env")
+    sleep_s = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    ending_s = pod["spec"]["terminationGracePeriodSeconds"] - sleep_s - parsed.drain
+    assert parsed.drain > 0
+    # The end of the server, with what `stop` waits for at most.
+    assert ending_s >= 10
+    # Probes are made faster than the load balancers are given to notice.
+    readiness = container["readinessProbe"]
+    assert readiness["httpGet"]["path"] == "/readyz"
+    assert readiness["periodSeconds"] * readiness["failureThreshold"] < sleep_s
+    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert {each["name"] for each in container["env"]} == set(VARIABLES.values())
+    labels = pod["metadata"]["labels"]
+    service = parts["Service"]["spec"]
+    assert parts["Deployment"]["spec"]["selector"]["matchLabels"] == service["selector"] == labels
+    (rule,) = parts["Ingress"]["spec"]["rules"]
+    target = rule["http"]["paths"][0]["backend"]["service"]
+    assert target["name"] == parts["Service"]["metadata"]["name"]
+    assert parsed.allow_origin == [f"https://{rule['host']}"]
 
 
 def systemd_analyze() -> str:

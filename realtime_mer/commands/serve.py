@@ -9,6 +9,7 @@ import sys
 import threading
 import webbrowser
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -168,6 +169,7 @@ def chosen_server(args: argparse.Namespace) -> ServerConfig:
         allowed_origins=tuple(args.allow_origin),
         tokens=chosen_tokens(args),
         proxies=tuple(args.proxy),
+        drain_s=args.drain,
         tls=_tls(args),
     )
 
@@ -252,12 +254,17 @@ class ServeRun:
         self._status_shown = False
         self._last_message = ""
         self._stop = asyncio.Event()
+        self._stop_now = asyncio.Event()
         self._item_arrived = asyncio.Event()
 
     async def run(self) -> None:
         self._loop = asyncio.get_running_loop()
-        # The first signal ends the server regularly.
-        with on_signals(lambda _: self._loop.call_soon_threadsafe(self._stop.set)):
+        stop, stop_now = (
+            partial(self._loop.call_soon_threadsafe, event.set)
+            for event in (self._stop, self._stop_now)
+        )
+        # Both end the server regularly.
+        with on_signals(lambda _: stop(), (lambda _: stop_now()) if self._args.drain else None):
             async with self._server:
                 slot = None
                 if self._runner is not None:
@@ -268,6 +275,8 @@ class ServeRun:
                 async with ServiceManager(lambda: self._server.healthy):
                     with self._marker_keys():
                         await self._watch(slot)
+                if self._stop.is_set() and self._args.drain:
+                    await self._drain()
                 if self._runner is not None:
                     await asyncio.to_thread(self._runner.stop)
                 if self._recorder is not None:
@@ -278,6 +287,25 @@ class ServeRun:
             print(printable(self._recorder.summary), file=sys.stderr)
         if not self._args.quiet:
             print(self._summary(), file=sys.stderr)
+
+    async def _drain(self) -> None:
+        """Let the clients move to another server, until a second signal or the end of the time."""
+        self._clear_status()
+        viewers = self._server.viewers
+        if viewers and not self._args.quiet:
+            print(
+                f"going away: waiting up to {self._args.drain:g} s until {viewers} client(s) have "
+                "left (Ctrl-C ends now)",
+                file=sys.stderr,
+            )
+        waits = [
+            asyncio.create_task(self._server.drain()),
+            asyncio.create_task(self._stop_now.wait()),
+        ]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
 
     @contextlib.contextmanager
     def _marker_keys(self) -> Iterator[None]:

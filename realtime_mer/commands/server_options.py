@@ -63,6 +63,15 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
         help="address or network of a reverse proxy in front of the server, which is believed in "
         "X-Forwarded-For and X-Forwarded-Proto; may be given several times",
     )
+    group.add_argument(
+        "--drain",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="when stopped, tell all clients to connect to another server behind the proxy, take "
+        "no new ones, and wait up to this long until they have left; a second Ctrl-C ends the "
+        "wait (default: 0, close at once)",
+    )
     group.add_argument("--open", action="store_true", help="open the page in the browser")
     group.add_argument(
         "--exit-at-end",

@@ -26,8 +26,10 @@ _SHOW_CURSOR = b"\x1b[?25h"
 
 
 @contextlib.contextmanager
-def on_signals(first: Callable[[int], object]) -> Iterator[None]:
-    """Call a function at the first SIGINT, SIGTERM or SIGHUP; the second one ends the program.
+def on_signals(
+    first: Callable[[int], object], second: Callable[[int], object] | None = None
+) -> Iterator[None]:
+    """Call a function at the first SIGINT, SIGTERM or SIGHUP; the last one ends the program.
 
     A signal that the caller of the program ignores (`nohup`) stays ignored. After the first signal,
     an output that nobody takes (a terminal stopped with Ctrl-S, a pipe) is given up, so that the
@@ -35,6 +37,7 @@ def on_signals(first: Callable[[int], object]) -> Iterator[None]:
 
     Args:
         first: called with the number of the signal, in the main thread; may raise.
+        second: called at the second signal, so that only the third ends the program.
     """
     if threading.current_thread() is not threading.main_thread():  # signals are not ours
         yield
@@ -50,7 +53,12 @@ def on_signals(first: Callable[[int], object]) -> Iterator[None]:
                     _discard(descriptor)
             _limit_output()
             first(number)
-        elif number != _HANG_UP and time.monotonic() - arrived[0][1] > _SAME_REASON_S:
+        elif number == _HANG_UP or time.monotonic() - arrived[-1][1] <= _SAME_REASON_S:
+            return
+        elif second is not None and len(arrived) == 1:
+            arrived.append((number, time.monotonic()))
+            second(number)
+        else:
             _leave(exit_code_of(number))
 
     def repeat(unraisable: sys.UnraisableHookArgs) -> None:

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from websockets.http11 import Request, Response
 
 from realtime_mer.clock import Clock
-from realtime_mer.server.http import Refusal, Target, redirect
+from realtime_mer.server.http import Refusal, Target, port_of_host, redirect
 from realtime_mer.server.ip_address import network_of
 from realtime_mer.server.protocol import ErrorCode, WireError
 from realtime_mer.server.tokens import Role, Tokens
@@ -75,9 +75,11 @@ class FailureLimit:
 class Authenticator:
     """Gives clients their roles.
 
+    Its cookies have the port of the address that the browser knows in their name, because they go
+    to all ports of a host. Behind a proxy that is the proxy's port, so a cookie counts on every
+    server there that has the same tokens.
+
     Attributes:
-        port: of the server; its cookies have it in their name, because they go to all ports of a
-            host.
         on_link_used: called with the role of a link that was just used.
 
     Args:
@@ -90,7 +92,6 @@ class Authenticator:
         self._clock = clock
         self._failures = FailureLimit(clock)
         self._codes: dict[bytes, Role] = {}
-        self.port = 0
         self.on_link_used: Callable[[Role], None] = lambda role: None
 
     def check_request(self, request: Request, address: str) -> Role | Refusal | None:
@@ -171,15 +172,11 @@ class Authenticator:
             return _USED_LINK
         expires_at = int(self._clock.utc().timestamp()) + COOKIE_LIFETIME_S
         cookie = (
-            f"{self._cookie_name}={self._tokens.new_cookie(role, expires_at)}; Path=/; "
+            f"{_cookie_name(request)}={self._tokens.new_cookie(role, expires_at)}; Path=/; "
             f"Max-Age={COOKIE_LIFETIME_S}; HttpOnly; SameSite=Strict{'; Secure' if secure else ''}"
         )
         self.on_link_used(role)
         return redirect("/", {"Set-Cookie": cookie})
-
-    @property
-    def _cookie_name(self) -> str:
-        return f"realtime_mer_{self.port}"
 
     def _take_code(self, code: str) -> Role | None:
         digest = _digest(code)
@@ -187,11 +184,11 @@ class Authenticator:
         return self._codes.pop(found[0]) if found else None
 
     def _role_of_cookies(self, request: Request) -> Role | None:
-        now = self._clock.utc().timestamp()
+        now, own_name = self._clock.utc().timestamp(), _cookie_name(request)
         for header in request.headers.get_all("Cookie"):
             for cookie in header.split(";"):
                 name, _, value = cookie.strip().partition("=")
-                if name == self._cookie_name and (role := self._tokens.role_of_cookie(value, now)):
+                if name == own_name and (role := self._tokens.role_of_cookie(value, now)):
                     return role
         return None
 
@@ -204,6 +201,10 @@ class Authenticator:
             f"too many wrong tokens or links from this address; try again in {wait_s} s\n",
             {"Retry-After": str(wait_s)},
         )
+
+
+def _cookie_name(request: Request) -> str:
+    return f"realtime_mer_{port_of_host(request) or 'default'}"
 
 
 def _digest(code: str) -> bytes:

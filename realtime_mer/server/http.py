@@ -434,6 +434,12 @@ def _name(host: str) -> str | None:
     return match["name"].lower() if match else None
 
 
+def port_of_host(request: Request) -> str:
+    """Return the port in the request's `Host`, as it is written; empty for the scheme's own."""
+    match = _HOST.fullmatch(next(iter(request.headers.get_all("Host")), ""))
+    return (match["port"] or "") if match else ""
+
+
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name.strip("[]"))

@@ -53,6 +53,7 @@ class ErrorCode(StrEnum):
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN = "forbidden"
     BAD_CONTROL = "bad_control"
+    GOING_AWAY = "going_away"
     INTERNAL = "internal"
 
 
@@ -63,6 +64,7 @@ class CloseCode:
     POLICY = 1008
     TOO_BIG = 1009
     INTERNAL = 1011
+    RESTART = 1012
     TRY_AGAIN_LATER = 1013
 
 
@@ -461,6 +463,15 @@ def error(code: ErrorCode, message: str) -> dict[str, object]:
 def end(session: str, ended: End) -> dict[str, object]:
     """Build the end of a session: it has no more estimates."""
     return {"type": "end", "session": session, "reason": ended.reason}
+
+
+def going_away(closes_in_s: float) -> dict[str, object]:
+    """Build the announcement that the server stops: connect anew, and another replica takes over.
+
+    Args:
+        closes_in_s: seconds until it closes the connections that are left.
+    """
+    return {"type": "going_away", "closes_in_s": round(closes_in_s, 1)}
 
 
 def pong(ping_id: object, utc: str) -> dict[str, object]:

@@ -44,7 +44,7 @@ from realtime_mer.server import authentication, protocol
 from realtime_mer.server.audio_connection import AudioConnection, ConnectionLimits, ReadPacing
 from realtime_mer.server.authentication import UNAUTHORIZED, Authenticator
 from realtime_mer.server.broadcast import Broadcaster
-from realtime_mer.server.channel import Channel
+from realtime_mer.server.channel import Channel, EncodedMessage
 from realtime_mer.server.door import Door, can_stand_in
 from realtime_mer.server.http import (
     AccessPolicy,
@@ -86,6 +86,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_HOST = "127.0.0.1"
 MAX_VIEWERS = 200
+MAX_DRAIN_S = 3600.0
 HEALTH_PERIOD_S = 2.0
 # A fader moves a thousand times a second; the pages show it no more often than this.
 SHOW_PERIOD_S = 0.05
@@ -102,6 +103,8 @@ OPEN_TIMEOUT_S = 5.0
 # Connections that the kernel keeps until they are accepted; it may take fewer.
 LISTEN_BACKLOG = 4096
 CERTIFICATE_CHECK_S = 10.0
+# What a server that goes away still answers.
+STATUS_PAGES = ("/healthz", "/readyz", "/metrics")
 # Browsers then ask this host in https only, on all its ports, until a week after the last visit.
 STRICT_TRANSPORT = "max-age=604800"
 
@@ -128,6 +131,7 @@ class ServerConfig:
         proxies: addresses or networks of reverse proxies that are trusted, see `Proxies`.
         tls: the certificate; None for plain HTTP.
         tokens: one of them is needed to watch or send sound; None lets everyone.
+        drain_s: how long `drain` leaves clients to move to another server, 0 to 3600 s.
 
     Raises:
         UserError: a value lies outside its range.
@@ -141,6 +145,7 @@ class ServerConfig:
     proxies: tuple[str, ...] = ()
     tls: ServerTls | None = None
     tokens: Tokens | None = None
+    drain_s: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value, low, high in (
@@ -150,6 +155,11 @@ class ServerConfig:
         ):
             if not low <= value <= high:
                 raise UserError(f"the {name} is {value}; it must lie between {low} and {high}")
+        if not 0.0 <= self.drain_s <= MAX_DRAIN_S:
+            raise UserError(
+                f"the time to drain is {self.drain_s:g} s; it must lie between 0 and "
+                f"{MAX_DRAIN_S:g} s"
+            )
 
 
 class MerServer:
@@ -235,6 +245,7 @@ class MerServer:
             refusals=self.refusals,
             show=self.show,
             viewers=lambda: self.viewers,
+            draining=lambda: self.draining != "",
             uptime_s=lambda: self.uptime_s,
         )
         self._site = Site("mer_web", _page_files(), self._status.pages())
@@ -243,6 +254,8 @@ class MerServer:
         self._tls = None if tls is None else TlsHandshakes(tls.context, self.turns, self.refusals)
         self.fast_audio = fast_audio_limit(self.clock)
         self.door: Door | None = None
+        self.draining = ""
+        self._left = asyncio.Event()  # a viewer
         self.peak_viewers = 0
         self._started_at = self.clock.monotonic()
         self._server: SocketServer | None = None
@@ -260,8 +273,6 @@ class MerServer:
         """
         max_pending = pending_connections(self.config.max_viewers)
         listener = open_listener(self.config.host, self.config.port)
-        if self._authenticator is not None:
-            self._authenticator.port = listener.getsockname()[1]
         if can_stand_in():
             self.door = Door(
                 listener,
@@ -313,6 +324,26 @@ class MerServer:
             message = await asyncio.to_thread(tls.reload)
             if message is not None:
                 logger.warning("%s", message)
+
+    async def drain(self) -> None:
+        """Tell every client to move to another server, take no new one, and wait until all left.
+
+        `/readyz` is 503 from now on. Waits at most for `ServerConfig.drain_s`; a cancelled call
+        leaves the server as it is. `stop` then closes what is left.
+        """
+        closes_in_s = self.config.drain_s
+        self.draining = (
+            "this server is going away and takes nobody any more: connect again to reach another "
+            "one, or this one after its restart"
+        )
+        message = EncodedMessage.from_text(protocol.dump(protocol.going_away(closes_in_s)))
+        for viewer in tuple(self._viewers):
+            viewer.announce(message)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(closes_in_s):
+                while self._viewers:
+                    self._left.clear()
+                    await self._left.wait()
 
     async def stop(self) -> None:
         """Close every connection (1001) and release the port; safe to call twice."""
@@ -541,6 +572,14 @@ class MerServer:
         assert isinstance(connection, AudioConnection)
         if not connection.authenticated and not await self._receive_token(connection):
             return
+        if self.draining:
+            await self._turn_away(
+                connection,
+                WireError(ErrorCode.GOING_AWAY, self.draining),
+                protocol.CloseCode.RESTART,
+                "the server is going away",
+            )
+            return
         full = len(self._viewers) >= self.config.max_viewers
         if full and not self._make_room(connection.address):
             self.refusals.limited(Limit.VIEWERS, connection.address, "too many viewers")
@@ -549,13 +588,12 @@ class MerServer:
                 f"this server takes at most {limit} {'viewer' if limit == 1 else 'viewers'} at "
                 "once; try again later or start it with a larger --max-viewers"
             )
-            try:
-                await connection.send(
-                    protocol.dump(protocol.error(protocol.ErrorCode.TOO_MANY_VIEWERS, message))
-                )
-                await connection.close(protocol.CloseCode.TRY_AGAIN_LATER, "too many viewers")
-            except ConnectionClosed:
-                pass
+            await self._turn_away(
+                connection,
+                WireError(ErrorCode.TOO_MANY_VIEWERS, message),
+                protocol.CloseCode.TRY_AGAIN_LATER,
+                "too many viewers",
+            )
             return
         assert connection.request is not None
         target = Target.parse(connection.request.path)
@@ -571,7 +609,16 @@ class MerServer:
             await viewer.run()
         finally:
             self._viewers.discard(viewer)
+            self._left.set()
             self.broadcast_health_if_changed()
+
+    async def _turn_away(
+        self, connection: AudioConnection, error: WireError, code: int, reason: str
+    ) -> None:
+        """Tell a newcomer why there is no place for it, and close its connection."""
+        with contextlib.suppress(ConnectionClosed):
+            await connection.send(protocol.dump(protocol.error(error.code, str(error))))
+            await connection.close(code, reason)
 
     async def _receive_token(self, connection: AudioConnection) -> bool:
         """Wait for the token of a websocket without a credential; close it without a valid one."""
@@ -648,6 +695,11 @@ class MerServer:
         refused = self._access.check_host(request, target) or check_method(request)
         if refused is None and self.uses_tls and not is_encrypted(connection):
             refused = to_https(request, target)
+        if refused is None and self.draining and target.path not in STATUS_PAGES:
+            # A proxy asks another server then.
+            refused = Refusal(
+                HTTPStatus.SERVICE_UNAVAILABLE, f"{self.draining}\n", {"Retry-After": "1"}
+            )
         role: Role | None = Role.CONTROL
         if refused is None and self._authenticator is not None:
             found = self._authenticator.check_request(request, self._address(connection))
@@ -679,7 +731,8 @@ class MerServer:
             logger.exception("the response to %s failed", target.path)
             sentence = "internal server error, see the server's log\n"
             return refusal(Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, sentence))
-        if target.path == "/healthz" and not self.healthy:
+        works = {"/healthz": self.healthy, "/readyz": self._status.ready}
+        if not works.get(target.path, True):
             response.status_code = HTTPStatus.SERVICE_UNAVAILABLE.value
             response.reason_phrase = HTTPStatus.SERVICE_UNAVAILABLE.phrase
         tls = self.config.tls

@@ -31,6 +31,7 @@ class ServerStatus:
         refusals: counts of what was refused.
         show: the outputs.
         viewers: returns the number of websocket connections.
+        draining: returns whether the server goes away and takes nobody any more.
         uptime_s: returns the seconds since the start.
     """
 
@@ -45,6 +46,7 @@ class ServerStatus:
         refusals: Refusals,
         show: Show,
         viewers: Callable[[], int],
+        draining: Callable[[], bool],
         uptime_s: Callable[[], float],
     ) -> None:
         self._engine = engine
@@ -55,6 +57,7 @@ class ServerStatus:
         self._refusals = refusals
         self._show = show
         self._viewers = viewers
+        self._draining = draining
         self._uptime_s = uptime_s
 
     @property
@@ -79,16 +82,29 @@ class ServerStatus:
         stalled = isinstance(runner, LiveRunner) and runner.stalled
         return "stalled" if stalled else "listening"
 
+    @property
+    def ready(self) -> bool:
+        """Whether new clients may come: the server does its work and does not go away."""
+        return self.healthy and not self._draining()
+
     def pages(self) -> Mapping[str, Page]:
         """Return the functions that make the pages, by path."""
         return {
+            "/readyz": self._readiness,
             "/healthz": lambda: _json_page(self._health()),
             "/metrics": lambda: (metrics.CONTENT_TYPE, self._metrics().encode()),
         }
 
     def public_pages(self) -> Mapping[str, Page]:
         """Return the pages for clients without a token."""
-        return {"/healthz": lambda: _json_page({"status": self.word, "token": "required"})}
+        return {
+            "/readyz": self._readiness,
+            "/healthz": lambda: _json_page({"status": self.word, "token": "required"}),
+        }
+
+    def _readiness(self) -> tuple[str, bytes]:
+        word = "ready" if self.ready else "draining" if self.healthy else "stalled"
+        return _json_page({"status": word})
 
     def _health(self) -> dict[str, object]:
         latest = self._channel.hub.latest
@@ -115,6 +131,7 @@ class ServerStatus:
                 "Audio streams whose estimates come less often because the server is busy.",
                 self._pool.slowed,
             ),
+            ("draining", "1 while the server goes away and takes nobody.", self._draining()),
             ("engine_works", "1 while calls of the engine return results.", self._engine.works),
             ("uptime_seconds", "Since the server started.", self._uptime_s()),
             ("listening", "1 while audio arrives from the input.", self.word == "listening"),

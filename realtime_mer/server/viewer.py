@@ -66,6 +66,7 @@ class ViewerHost(Protocol):
     turns: Turns
     fast_audio: RateLimit
     show: Show
+    draining: str
 
     def channel(self, session: str | None) -> Channel: ...
     def subscribe(self, viewer: Viewer, channel: Channel) -> Broadcaster: ...
@@ -113,6 +114,7 @@ class Viewer:
         self._end_sent = False
         self._dropped = 0
         self._health_requested = False
+        self._farewell = ""
         self._client: ClientSession | None = None
         self._format: StreamFormat | None = None  # of the client's audio
         self._client_ended = asyncio.Event()
@@ -190,6 +192,14 @@ class Viewer:
         self._ensure_sender()
         return False
 
+    def announce(self, message: EncodedMessage) -> None:
+        """Send the announcement that the server goes away, before anything else that waits."""
+        if self._writable:
+            self._transport.write(message.frame)
+        else:
+            self._farewell = message.text
+            self._ensure_sender()
+
     @property
     def _role(self) -> Role:
         assert self._connection.role is not None
@@ -228,11 +238,19 @@ class Viewer:
 
     async def _send_pending(self) -> None:
         try:
-            while self._next_channel is not None or self._slot.waiting or self._health_requested:
+            while (
+                self._next_channel is not None
+                or self._slot.waiting
+                or self._health_requested
+                or self._farewell
+            ):
                 if self._next_channel is not None:
                     await self._switch_to(self._next_channel)
                 assert self._broadcaster is not None
                 await self._send_items(self._broadcaster)
+                if self._farewell:
+                    farewell, self._farewell = self._farewell, ""
+                    await self._send_text(farewell)
                 if self._health_requested:
                     self._health_requested = False
                     await self._send(self._broadcaster.health())
@@ -363,6 +381,9 @@ class Viewer:
                 if error.code is ErrorCode.UNAUTHORIZED:
                     await self._connection.close(CloseCode.POLICY, "unauthorized")
                     return
+                if error.code is ErrorCode.GOING_AWAY:
+                    await self._connection.close(CloseCode.RESTART, "the server is going away")
+                    return
             except TooManySessionsError as error:
                 self._host.refusals.limited(Limit.SESSIONS, self.address, "too many streams")
                 await self._reply_error(WireError(ErrorCode.TOO_MANY_SESSIONS, str(error)))
@@ -435,6 +456,8 @@ class Viewer:
                 ErrorCode.ALREADY_STREAMING,
                 "this connection is streaming already; send stop before another start",
             )
+        if self._host.draining:
+            raise WireError(ErrorCode.GOING_AWAY, self._host.draining)
         pool = self._host.pool
         if len(pool) >= pool.max_sessions:
             self._host.make_room_for_stream(self.address)

@@ -283,6 +283,84 @@ def _publish_and_wait(stage: Stage, capacity: int, timeout_s: float | None = Non
     return False
 
 
+@contextmanager
+def draining(stage: Stage) -> Iterator[None]:
+    """The server has told its clients that it goes away, and waits for them."""
+    server = stage.running.server
+    drain = asyncio.run_coroutine_threadsafe(server.drain(), stage.running.loop)
+    wait_for(lambda: server.draining != "", "the clients are told")
+    yield
+    drain.cancel()
+
+
+def test_nothing_is_lost_while_no_other_server_answers(engine: Engine) -> None:
+    with (
+        stage_on(engine, drain_s=600.0) as stage,
+        realtime_mer.connect(stage.url, since=-1) as connection,
+    ):
+        stage.publish(1)
+        assert sequence(connection, 1) == [0]
+        with draining(stage):
+            follower = connection._follower
+            wait_for(lambda: follower._pause_s > client.FIRST_RETRY_S, "it has tried to move")
+            for seq in (1, 2, 3):
+                stage.publish(1)
+                assert sequence(connection, 1) == [seq]
+        assert not connection.notices
+
+
+def test_a_gap_is_no_reason_to_leave_a_server_that_goes_away(engine: Engine) -> None:
+    """It would not let the client in again, so what it skipped is missing."""
+    with (
+        stage_on(engine, drain_s=600.0) as stage,
+        realtime_mer.connect(stage.url, since=-1) as connection,
+    ):
+        stage.publish(1)
+        assert sequence(connection, 1) == [0]
+        with draining(stage):
+            stage.publish(1)
+            assert sequence(connection, 1) == [1]
+            stage.published += 3
+            stage.publish(1)
+            assert sequence(connection, 1) == [5]
+        assert connection.missed == 3
+
+
+def test_who_does_not_reconnect_stays_where_it_is(engine: Engine) -> None:
+    with (
+        stage_on(engine, drain_s=600.0) as stage,
+        realtime_mer.connect(stage.url, since=-1, reconnect=False) as connection,
+    ):
+        stage.publish(1)
+        assert sequence(connection, 1) == [0]
+        with draining(stage):
+            stage.publish(1)
+            assert sequence(connection, 1) == [1]
+            assert connection._follower._move_at is None
+
+
+def test_who_watches_a_stream_stays_until_it_moves(engine: Engine) -> None:
+    """Another server would show its own input."""
+    start = json.dumps({"type": "start", "sample_rate_hz": RATE, "name": "a stream"})
+    with stage_on(engine, drain_s=600.0) as stage, stage.running.connect() as sender:
+        sender.send(start)
+        session = ""
+        while not session:
+            message = json.loads(sender.recv(60.0))
+            if message["type"] == "hello" and message["input"]["kind"] == "browser":
+                session = message["session"]
+        sender.send(music(2.0, RATE).tobytes())
+        with realtime_mer.connect(stage.url, session=session, since=-1) as connection:
+            assert next(connection).seq == 0
+            with draining(stage):
+                sender.send(music(2.0, RATE).tobytes())
+                assert sequence(connection, 2)[-1] >= 2
+                assert connection._follower._move_at is None
+                sender.close()
+                assert list(connection) is not None
+                assert connection.reason == "its client is gone"
+
+
 def test_a_restarted_server_is_followed_from_its_start(engine: Engine) -> None:
     with stage_on(engine) as first:
         connection = realtime_mer.connect(first.url)

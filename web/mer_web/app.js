@@ -111,6 +111,8 @@ class App {
     this._slow = false;
     /** Whether a stall is the engine's and not that of the audio, as far as the server has told. */
     this._engineFails = false;
+    /** Whether the values shown came over an earlier connection. */
+    this._reconnected = false;
     /** When the server last said what it refuses, in milliseconds. */
     this._explainedAt = -Infinity;
     /** Where the view was paused; null while it runs. @type {{end: number, time: number}|null} */
@@ -167,6 +169,7 @@ class App {
       if (phase.name === "waiting" && this.health) this.announcer.event("Connection lost, reconnecting.", now);
       if (phase.name === "gone" && phase.code !== TRY_AGAIN_LATER) this.announcer.event("The server is gone.", now);
       if (phase.name === "open") {
+        this._reconnected = this.newest !== null;
         this._slow = false;
         this.gate.hide();
         for (const topic of ["refused", "closed"]) this.notice.clear(topic);
@@ -200,6 +203,7 @@ class App {
     });
     this.input.addEventListener("change", () => {
       const { kind, phase, name, trouble } = this.input.choice;
+      if (phase === "opening" || kind === "server") this._reconnected = false;
       if (phase !== "waiting" && kind !== "server") this.notice.clear("input");
       if (phase === "running" && kind !== "server") {
         this.announcer.event(`Input: ${name}.`, performance.now());
@@ -346,6 +350,12 @@ class App {
     if (this.history.startSession(hello.session, hello.input.name || hello.input.kind)) {
       this._estimateAt = NaN;
       this._slow = false;
+      // The same music goes on elsewhere: what was shown stays until its next estimate.
+      if (this._reconnected && (ownInput || hello.input.kind !== "browser")) {
+        this.plane.freeze();
+        this.valueDisplay.freeze("reconnected: last values");
+        return;
+      }
       this.plane.reset();
       this.newest = null;
       this.valueDisplay.clear(ownInput || hello.input.kind !== "browser"
@@ -443,6 +453,7 @@ class App {
     const now = performance.now();
     this.clock.sync(this.history.newest, now / 1000);
     this.ended = false;
+    this._reconnected = false;
     this._estimateAt = now;
     this.newest = estimate;
     // In a stall, only an engine that fails leaves a level.

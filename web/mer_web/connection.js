@@ -6,6 +6,9 @@
  *              |              \-> gone (after many failures; it keeps trying)
  *              \-> locked (the server asks for a token; it waits for `unlock`)
  *
+ * A server that goes away says so first. The old connection then serves until a new one has been let in, perhaps by
+ * another server behind the same address: the phase stays open, and is told once more.
+ *
  * Events: "phase" (detail: Phase), "message" (detail: Message), "invalid" (detail: ProtocolError), "refused"
  * (detail: string, the server's reason for refusing the websocket).
  */
@@ -38,6 +41,9 @@ const MOST_WAIT_S = 600;
 
 /** Error code, and reason of the close, where a token is missing or wrong. */
 const UNAUTHORIZED = "unauthorized";
+
+/** The pages of a server that goes away spread over this time, in seconds. */
+const MOVE_SPREAD_S = 1;
 
 /** Failed attempts after which to ask for the reason: a restart of the server causes one or two. */
 const ASK_AFTER_FAILURES = 3;
@@ -86,8 +92,12 @@ export class Connection extends EventTarget {
     this._token = loadToken();
     /** @type {WebSocket|null} */
     this._socket = null;
+    /** The connection that is to replace an open one. @type {WebSocket|null} */
+    this._successor = null;
     /** @type {unknown} */
     this._timer = null;
+    /** @type {unknown} */
+    this._moveTimer = null;
     this._receivedAt = 0;
     this._pinged = false;
     /** Whether the server took the websocket of this attempt. */
@@ -104,13 +114,9 @@ export class Connection extends EventTarget {
     if (this._socket) return;
     this._clearTimer();
     this._setPhase({ ...this.phase, name: "connecting", retryAt: 0 });
-    const socket = new this._Socket(socketUrl(this._base, this.resume));
-    socket.binaryType = "arraybuffer";
-    this._socket = socket;
+    const socket = this._dial();
     this._accepted = false;
-    this._answerBy = Infinity;
-    this._receivedAt = this._clock.now();
-    this._watchSilence();
+    this._use(socket);
     socket.onopen = () => {
       if (socket !== this._socket) return;
       this._accepted = true;
@@ -118,6 +124,21 @@ export class Connection extends EventTarget {
       if (this._token) socket.send(authMessage(this._token));
       else this._askIfNoHello(socket);
     };
+  }
+
+  /** @returns {WebSocket} */
+  _dial() {
+    const socket = new this._Socket(socketUrl(this._base, this.resume));
+    socket.binaryType = "arraybuffer";
+    return socket;
+  }
+
+  /** @param {WebSocket} socket that messages come from and go to from now on */
+  _use(socket) {
+    this._socket = socket;
+    this._answerBy = Infinity;
+    this._receivedAt = this._clock.now();
+    this._watchSilence();
     socket.onmessage = (event) => {
       if (socket === this._socket) this._receive(event.data);
     };
@@ -210,6 +231,10 @@ export class Connection extends EventTarget {
       this._lock(message.message);
       return;
     }
+    if (message.type === "going_away") {
+      this._moveIn(Math.min(MOVE_SPREAD_S, message.closes_in_s / 2) * this._random(), new Backoff(this._random));
+      return;
+    }
     // An accepted connection is not yet a success: only a hello resets the back-off.
     if (message.type === "hello") {
       this._backoff.reset();
@@ -220,6 +245,49 @@ export class Connection extends EventTarget {
       }
     }
     this.dispatchEvent(new CustomEvent("message", { detail: message }));
+  }
+
+  /**
+   * Connects anew, while the old connection still serves.
+   * @param {number} wait in seconds
+   * @param {Backoff} backoff waits where nobody else answers
+   */
+  _moveIn(wait, backoff) {
+    this._dropSuccessor();
+    this._moveTimer = this._clock.setTimeout(() => {
+      const socket = this._dial();
+      this._successor = socket;
+      socket.onopen = () => {
+        if (this._token) socket.send(authMessage(this._token));
+      };
+      socket.onmessage = (event) => this._moveTo(socket, event.data, backoff);
+      socket.onclose = () => this._moveIn(backoff.next(), backoff);
+      socket.onerror = () => {};
+    }, wait * 1000);
+  }
+
+  /**
+   * @param {WebSocket} socket
+   * @param {unknown} data its first message: a hello, or a refusal
+   * @param {Backoff} backoff
+   */
+  _moveTo(socket, data, backoff) {
+    if (!isHello(data)) {
+      this._moveIn(backoff.next(), backoff);
+      return;
+    }
+    this._successor = null;
+    this._discardSocket();
+    this._use(socket);
+    this._setPhase({ name: "open", retryAt: 0, code: 0, reason: "" });
+    this._receive(data);
+  }
+
+  _dropSuccessor() {
+    if (this._moveTimer !== null) this._clock.clearTimeout(this._moveTimer);
+    this._moveTimer = null;
+    if (this._successor) hangUp(this._successor);
+    this._successor = null;
   }
 
   /**
@@ -342,14 +410,12 @@ export class Connection extends EventTarget {
     }, 1000);
   }
 
-  /** Drops the connection and its timers. */
+  /** Drops the connection, a successor and their timers. */
   _discardSocket() {
     this._clearTimer();
-    const socket = this._socket;
+    this._dropSuccessor();
+    if (this._socket) hangUp(this._socket);
     this._socket = null;
-    if (!socket) return;
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    if (socket.readyState <= 1) socket.close();
   }
 
   _clearTimer() {
@@ -361,5 +427,23 @@ export class Connection extends EventTarget {
   _setPhase(phase) {
     this.phase = phase;
     this.dispatchEvent(new CustomEvent("phase", { detail: phase }));
+  }
+}
+
+/** @param {WebSocket} socket whose events count no more */
+function hangUp(socket) {
+  socket.onopen = socket.onmessage = socket.onclose = null;
+  if (socket.readyState <= 1) socket.close();
+}
+
+/**
+ * @param {unknown} data
+ * @returns {boolean} whether it is a hello that this page understands
+ */
+function isHello(data) {
+  try {
+    return typeof data === "string" && parseMessage(data)?.type === "hello";
+  } catch {
+    return false;
   }
 }

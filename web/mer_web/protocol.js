@@ -106,8 +106,9 @@ export function repeats(state) {
  *
  * @typedef {{type: "warning"|"error", code: string, message: string}} Notice
  * @typedef {{type: "end", session: string, reason: string}} End
+ * @typedef {{type: "going_away", closes_in_s: number}} GoingAway
  * @typedef {{type: "pong"}} Pong
- * @typedef {Hello|Snapshot|Estimate|Health|ChangeEvent|Marker|Notice|End|Pong} Message
+ * @typedef {Hello|Snapshot|Estimate|Health|ChangeEvent|Marker|Notice|End|GoingAway|Pong} Message
  */
 
 /** A message that does not follow the schema; `message` names the fault. */
@@ -379,6 +380,8 @@ export function parseMessage(text) {
       return { type: from.type, code: clean(from.code, 40), message: clean(from.message, 300) };
     case "end":
       return { type: "end", session: clean(from.session, 80), reason: clean(from.reason, 200) };
+    case "going_away":
+      return { type: "going_away", closes_in_s: number(from, "closes_in_s", 0) };
     case "pong":
       return { type: "pong" };
     default:

@@ -341,3 +341,73 @@ test("waking up ends a planned wait", () => {
   connection.wake();
   assert.equal(FakeSocket.opened.length, 2);
 });
+
+test("moves to another server before the old one closes", () => {
+  connection.close();
+  connect();
+  const old = socket();
+  old.accept();
+  old.receive(hello("a"));
+  connection.markSeen(7);
+  old.receive({ type: "going_away", closes_in_s: 30 });
+  assert.equal(connection.send("to the old one"), true);
+  clock.advance(999);
+  assert.equal(socket(), old);
+  clock.advance(1);
+  const next = socket();
+  assert.equal(next.url, "ws://host:1/ws?session=a&since=7");
+  next.accept();
+  old.receive(estimate({ seq: 8 }));
+  phases.length = messages.length = 0;
+  next.receive(hello("b"));
+  assert.equal(old.readyState, 3);
+  assert.deepEqual(phases, ["open"]);
+  assert.deepEqual(messages.map((one) => one.session), ["b"]);
+  connection.send("to the new one");
+  assert.deepEqual([old.sent, next.sent], [["to the old one"], ["to the new one"]]);
+  next.drop();
+  assert.equal(connection.phase.name, "waiting");
+});
+
+test("keeps the old connection while no other server answers", () => {
+  const old = socket();
+  old.accept();
+  old.receive(hello("a"));
+  old.receive({ type: "going_away", closes_in_s: 30 });
+  clock.advance(1000);
+  const refused = socket();
+  assert.notEqual(refused, old);
+  refused.drop();
+  assert.equal(connection.phase.name, "open");
+  clock.advance(500);
+  const full = socket();
+  assert.notEqual(full, refused);
+  full.accept();
+  full.receive({ type: "error", code: "too_many_viewers", message: "" });
+  assert.equal(full.readyState, 3);
+  assert.equal(connection.isOpen, true);
+  old.drop(1001);
+  assert.equal(connection.phase.name, "waiting");
+  assert.equal(clock.waiting, 1);
+  clock.advance(500);
+  socket().accept();
+  socket().receive(hello("a"));
+  assert.equal(connection.phase.name, "open");
+});
+
+test("shows its token to the next server, and leaves nothing behind when closed", () => {
+  const old = socket();
+  old.accept();
+  old.receive(hello("a"));
+  connection.unlock("secret");
+  socket().accept();
+  socket().receive(hello("a"));
+  socket().receive({ type: "going_away", closes_in_s: 30 });
+  clock.advance(1000);
+  socket().accept();
+  assert.deepEqual(socket().sent.map((text) => JSON.parse(text)), [{ type: "auth", token: "secret" }]);
+  const next = socket();
+  connection.close();
+  assert.equal(clock.waiting, 0);
+  assert.equal(next.readyState, 3);
+});

@@ -149,6 +149,46 @@ def test_a_signal_ends_it_cleanly(number: int) -> None:
     assert "Traceback" not in printed
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_a_second_signal_ends_the_wait_for_clients() -> None:
+    with serving("--input", "demo", "--hop", "0.1", "--drain", "3000") as process:
+        process.line(r"input: demo, .*\(Ctrl-C ends\)")
+        with process.connect() as client:
+            receive_kind(client, "estimate")
+            process.popen.send_signal(signal.SIGTERM)
+            assert receive_kind(client, "going_away")["closes_in_s"] == 3000.0
+            process.line(r"going away: waiting up to 3000 s until 1 client\(s\) have left .*")
+            # Everything goes on; signals within 0.3 s of each other count as one.
+            t = receive_kind(client, "estimate")["t"]
+            while receive_kind(client, "estimate")["t"] < t + 0.5:
+                pass
+            assert process.stop(signal.SIGINT) == 0
+            with pytest.raises(ConnectionClosed) as closed:
+                receive_until(client, "never")
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1001
+        assert re.search(r"stopped after .* nothing lost", process.printed())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_nobody_is_waited_for_where_nobody_is() -> None:
+    with serving("--input", "demo", "--drain", "3000") as process:
+        process.line(r"input: demo, .*\(Ctrl-C ends\)")
+        assert process.stop(signal.SIGTERM) == 0
+        assert "going away" not in process.printed()
+
+
+@pytest.mark.parametrize("seconds", ["-1", "3601", "nan"])
+def test_a_time_to_drain_has_limits(seconds: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "realtime_mer", "serve", "--input", "browser", "--drain", seconds],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 2
+    assert "the time to drain is" in run.stderr
+    assert "it must lie between 0 and 3600 s" in run.stderr
+
+
 def test_exit_at_end_sends_the_end_to_viewers(song: Path) -> None:
     with serving("--input", str(song), "--exit-at-end", "--speed", "8", "--quiet") as process:
         with process.connect() as client:
