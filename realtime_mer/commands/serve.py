@@ -57,6 +57,7 @@ EXAMPLES = """\
   realtime-mer serve --input song.flac --exit-at-end
   realtime-mer serve --osc 127.0.0.1:7000
   realtime-mer serve --profile club --check
+  realtime-mer serve --person anna
   realtime-mer serve --input browser --max-sessions 4
   realtime-mer serve --host 0.0.0.0 --tls self-signed
   realtime-mer serve --host 0.0.0.0 --allow-origin https://vj.example
@@ -70,6 +71,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_input_arguments(parser)
     add_pipeline_arguments(parser)
     add_server_arguments(parser)
+    parser.add_argument(
+        "--person",
+        metavar="NAME_OR_FILE",
+        help="take this person's taps at /calibrate and show their map; the file is in your "
+        "configuration folder, or where you say (docs/calibration.md)",
+    )
     add_configuration_arguments(parser)
 
 
@@ -77,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     from realtime_mer.commands.check import check
     from realtime_mer.commands.show import running_show
     from realtime_mer.commands.show_messages import show_messages
+    from realtime_mer.live.person import Person, person_file
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.server.server import MerServer, ServerConfig
 
@@ -95,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
     config = pipeline_config(args)
     try:
         engine, backend_line = chosen_engine(args)
+        person = None if args.person is None else Person(person_file(args.person), engine.info)
         with contextlib.ExitStack() as stack:
             source = _open_source(args)
             runner = show = None
@@ -106,7 +115,9 @@ def run(args: argparse.Namespace) -> int:
                 )
                 if not args.quiet:
                     stack.enter_context(show_messages())
-            server = MerServer(engine, runner, config=server_config, pipeline=config, show=show)
+            server = MerServer(
+                engine, runner, config=server_config, pipeline=config, show=show, person=person
+            )
             asyncio.run(_ServeRun(args, server, runner, backend_line).run())
     except KeyboardInterrupt:
         # While the model was loading, before the signal handlers were set.
@@ -227,6 +238,9 @@ class _ServeRun:
                 f"{tls.loaded.fingerprint}"
             )
         self._print_access()
+        if (person := self._server.person) is not None and not self._args.quiet:
+            self._say(f"{self._args.person} taps at {self._outer_url()}calibrate")
+            print(f"{person.map.taps} taps so far; {person.map.advice}", file=sys.stderr)
         if not self._args.quiet:
             self._say(f"input: {self._input()}   (Ctrl-C ends)")
             print(self._backend_line, file=sys.stderr)

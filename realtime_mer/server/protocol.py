@@ -18,6 +18,7 @@ from realtime_mer import __version__
 from realtime_mer.audio.format import AudioFormat
 from realtime_mer.audio.source import Input
 from realtime_mer.core.config import check_format
+from realtime_mer.core.personal_map import PersonalMap
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import End, Notice
@@ -51,6 +52,7 @@ class ErrorCode(StrEnum):
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN = "forbidden"
     BAD_CONTROL = "bad_control"
+    BAD_TAP = "bad_tap"
     INTERNAL = "internal"
 
 
@@ -157,7 +159,22 @@ class Control:
     command: ControlCommand
 
 
-ClientMessage = Start | Stop | Ping | Auth | Control
+@dataclass(frozen=True, slots=True)
+class TapChange:
+    """The client taps for the person, takes the last tap back, or begins anew.
+
+    Attributes:
+        action: one of `TAP_ACTIONS`.
+        valence, arousal: where the tap is, in [-1, 1]; 0 for other actions.
+    """
+
+    action: str
+    valence: float = 0.0
+    arousal: float = 0.0
+
+
+TAP_ACTIONS = ("add", "undo", "reset")
+ClientMessage = Start | Stop | Ping | Auth | Control | TapChange
 
 
 def parse(text: str) -> ClientMessage:
@@ -261,6 +278,27 @@ def _parse_control(data: Mapping[str, object]) -> Control:
     return Control(command)
 
 
+def _parse_tap(data: Mapping[str, object]) -> TapChange:
+    action = data.get("action", "add")
+    if action not in TAP_ACTIONS:
+        raise WireError(
+            ErrorCode.BAD_TAP,
+            f"the action is {_excerpt(action)}; it must be one of: {', '.join(TAP_ACTIONS)}",
+        )
+    if action != "add":
+        return TapChange(str(action))
+    return TapChange("add", _coordinate(data, "valence"), _coordinate(data, "arousal"))
+
+
+def _coordinate(data: Mapping[str, object], field: str) -> float:
+    value = data.get(field)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not -1 <= value <= 1:
+        raise WireError(
+            ErrorCode.BAD_TAP, f"{field} is {_excerpt(value)}; it must be a number from -1 to 1"
+        )
+    return float(value)
+
+
 def _switch(data: Mapping[str, object], field: str) -> bool | None:
     value = data.get(field)
     if value is not None and not isinstance(value, bool):
@@ -291,6 +329,7 @@ _PARSERS: dict[str, Callable[[Mapping[str, object]], ClientMessage]] = {
     "ping": _parse_ping,
     "auth": _parse_auth,
     "control": _parse_control,
+    "tap": _parse_tap,
 }
 
 
@@ -412,8 +451,9 @@ def health(
     sessions: int,
     uptime_s: float,
     show: Show,
+    person: PersonalMap | None = None,
 ) -> dict[str, object]:
-    """Build the health message: losses so far, viewers, sessions, and the outputs if there are."""
+    """Build the health message: losses, viewers, sessions; outputs and a person's map if any."""
     state = show.to_dict()
     return {
         "type": "health",
@@ -423,6 +463,7 @@ def health(
         "sessions": sessions,
         "uptime_s": round(uptime_s, 1),
         **({"show": state} if state["outputs"] or state["scenes"] else {}),
+        **({} if person is None else {"personal": person.to_dict()}),
     }
 
 

@@ -34,6 +34,7 @@ from realtime_mer.errors import EngineError, UserError
 from realtime_mer.live import freed_memory
 from realtime_mer.live.clock_watch import ClockWatch
 from realtime_mer.live.hub import Hub, Notice
+from realtime_mer.live.person import Person
 from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.session_pool import MAX_SESSIONS, SessionPool
 from realtime_mer.live.show import Show
@@ -166,6 +167,7 @@ class MerServer:
         pipeline: settings of the clients' pipelines; default: the runner's.
         stats: counters of the whole server; default: the runner's.
         show: the controls and outputs that the page shows; default: none.
+        person: whose taps the page `/calibrate` takes; default: nobody's.
         clock: the time source.
     """
 
@@ -178,10 +180,12 @@ class MerServer:
         pipeline: PipelineConfig | None = None,
         stats: Stats | None = None,
         show: Show | None = None,
+        person: Person | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.config = config or ServerConfig()
         self.show = show or Show()
+        self.person = person
         self.clock = clock or SystemClock()
         self._runner = runner
         if pipeline is None:
@@ -499,6 +503,7 @@ class MerServer:
             sessions=len(self.pool),
             uptime_s=self.uptime_s,
             show=self.show,
+            person=None if self.person is None else self.person.map,
         )
 
     async def _handle(self, connection: ServerConnection) -> None:
@@ -719,9 +724,10 @@ class MerServer:
         # Before the state is read: what changes from now on is another broadcast.
         self._show_is_due = False
         self._show_sent_at = loop.time()
-        self._broadcast_health()
+        self.broadcast_health()
 
-    def _broadcast_health(self) -> None:
+    def broadcast_health(self) -> None:
+        """Send the health to all viewers."""
         for broadcaster in self._broadcasters.values():
             broadcaster.broadcast_health()
 
@@ -735,7 +741,7 @@ class MerServer:
             if self.backend_note != published_note:
                 published_note = self.backend_note
                 self._own_channel.hub.publish(Notice(BACKEND_NOTICE, published_note))
-            self._broadcast_health()
+            self.broadcast_health()
             if self.large.burst_is_over():
                 await asyncio.to_thread(freed_memory.give_back)
 
