@@ -236,6 +236,8 @@ def person_file(name_or_file: str) -> Path:
 def paired_estimate(estimates: Sequence[Estimate], utc: datetime) -> Estimate:
     """Return the estimate that a tap at a moment belongs to: the newest of a second before.
 
+    A tap within the first second of settled values belongs to the first of them.
+
     Args:
         estimates: of a session, oldest first.
         utc: when the tap was made.
@@ -244,13 +246,16 @@ def paired_estimate(estimates: Sequence[Estimate], utc: datetime) -> Estimate:
         UserError: there is none, or its values are not those of music now.
     """
     moment = utc - timedelta(seconds=REACTION_S)
-    heard = [(each, datetime.fromisoformat(each.utc)) for each in estimates]
-    before = [(each, made) for each, made in heard if made.astimezone(UTC) <= moment]
-    if not before:
+    made = [datetime.fromisoformat(each.utc).astimezone(UTC) for each in estimates]
+    count = sum(each <= moment for each in made)
+    if not count:
         raise UserError("there are no estimates yet; tap again in a few seconds")
-    estimate, made = before[-1]
+    if moment - made[count - 1] > timedelta(seconds=MAX_AGE_S):
+        raise UserError("no new estimates arrive; tap when the music is back")
+    estimate = estimates[count - 1]
+    if estimate.state is State.SETTLING:
+        settled = (each for each in estimates[count:] if each.state is State.TRACKING)
+        estimate = next(settled, estimate)
     if estimate.state is not State.TRACKING:
         raise UserError(_NOT_NOW[estimate.state])
-    if moment - made.astimezone(UTC) > timedelta(seconds=MAX_AGE_S):
-        raise UserError("no new estimates arrive; tap when the music is back")
     return estimate

@@ -17,6 +17,7 @@ import { InputPanel } from "./input-panel.js";
 import { readCanvasStyle } from "./canvas-style.js";
 import { ViewClock } from "./motion.js";
 import { NoticeBar } from "./notice.js";
+import { PersonalLayer } from "./personal-layer.js";
 import { Plane } from "./plane.js";
 import { SchemaError } from "./protocol.js";
 import { ValueDisplay } from "./value-display.js";
@@ -73,6 +74,7 @@ class App {
     this.clock = new ViewClock();
     this.plane = new Plane(element("plane", HTMLCanvasElement), this.history);
     this.timeline = new Timeline(element("timeline", HTMLCanvasElement), this.history);
+    this.personal = new PersonalLayer(this.plane);
     this.valueDisplay = new ValueDisplay();
     this.status = new Status();
     this.notice = new NoticeBar();
@@ -281,6 +283,7 @@ class App {
       case "health":
         this.health = message;
         this.show.update(message.show);
+        this.personal.update(message.personal);
         break;
       case "warning":
         this._handleWarning(message);
@@ -320,6 +323,7 @@ class App {
       this._estimateAt = NaN;
       this._slow = false;
       this.plane.reset();
+      this.personal.show(null);
       this.valueDisplay.clear(ownInput || hello.input.kind !== "browser"
         ? "waiting for music"
         : "this server has no input of its own: choose the microphone or a file");
@@ -399,6 +403,7 @@ class App {
     this.valueDisplay.engineFails = this.announcer.engineFails = engineFails;
     if (this.paused) return;
     this.plane.show(estimate, this.hop, now);
+    this.personal.show(estimate);
     this.valueDisplay.show(estimate, this._style.palette, now);
     this.announcer.estimate(estimate, now);
   }
@@ -472,6 +477,7 @@ class App {
     this.announcer.event(this.paused ? "View paused." : "View running.", now * 1000);
     if (!this.paused && this.newest) {
       this.plane.show(this.newest, this.hop, now * 1000);
+      this.personal.show(this.newest);
       this.valueDisplay.show(this.newest, this._style.palette, now * 1000);
     }
     this._tick();
