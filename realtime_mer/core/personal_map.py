@@ -5,8 +5,8 @@ A person taps where music feels to them, in some pieces of music. On each axis, 
     shift + scale * raw value + what is particular to this piece + what is particular to this tap
 
 with normal priors that pull shift to 0 and scale to 1. Taps of one piece share its part, so they
-are no independent evidence: two taps of one piece count little more than one. What the map is worth
-is measured on pieces that it was not fitted on.
+are no independent evidence: they count as their mean, and two of them little more than one. What
+the map is worth is measured on pieces that it was not fitted on.
 """
 
 from __future__ import annotations
