@@ -110,8 +110,8 @@ def axis_prior(
     y = np.array([mark.place[axis] for mark in marks])
     x = np.array([values[mark.clip].value[axis] for mark in marks])
     if own:
-        slope, offset = np.polyfit(x, y, 1)
-        residual = y - offset - slope * x
+        slope = np.mean((x - x.mean()) * (y - y.mean())) / max(float(x.var()), 1e-9)
+        residual = y - y.mean() - slope * (x - x.mean())
     else:
         residual = y - x
     numbers = defaultdict(list)
@@ -158,7 +158,7 @@ def priors_of(
                     raw, low, high = tap.values[axis], *tap.values[2 + 2 * axis : 4 + 2 * axis]
                     mapped = found.axes[axis].shift + found.axes[axis].scale * raw
                     half = high - raw if place > mapped else raw - low
-                    scores[axis].append(abs(place - mapped) / half)
+                    scores[axis].append(abs(place - mapped) / max(half, 1e-6))
     valence, arousal = (
         replace(prior, widen=float(np.quantile(scores[axis], coverage)))
         for axis, prior in enumerate(narrow)
@@ -189,22 +189,11 @@ class Score:
     def __init__(self) -> None:
         self._rows: list[tuple[float, ...]] = []
 
-    def add(self, found: PersonalMap, taps: Sequence[Tap]) -> None:
-        """Add one listener: the mean over taps that the map has not seen."""
-        rows = []
-        for tap in taps:
-            place = np.array((tap.valence, tap.arousal))
-            raw = np.array(tap.values)
-            mapped = np.array([
-                axis.apply(raw[k], raw[2 + 2 * k], raw[3 + 2 * k])
-                for k, axis in enumerate(found.axes)
-            ])  # fmt: skip
-            model = float(np.linalg.norm(place - raw[:2]))
-            own = float(np.linalg.norm(place - mapped[:, 0]))
-            inside = np.mean((raw[2::2] <= place) & (place <= raw[3::2]))
-            held = np.mean((mapped[:, 1] <= place) & (place <= mapped[:, 2]))
-            used = own if found.worth_using else model
-            rows.append((model, own, used, float(inside), float(held), float(found.worth_using)))
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, rows: Sequence[tuple[float, ...]]) -> None:
+        """Add one listener: the mean over taps that the maps have not seen (`compared`)."""
         self._rows.append(tuple(np.mean(rows, axis=0).tolist()))
 
     def to_dict(self) -> dict[str, float | int]:
@@ -221,6 +210,25 @@ class Score:
             "gain_error": round(float(gain.std(ddof=1) / np.sqrt(len(table))), 4),
             "better_for": round(float((gain > 0).mean()), 3),
         }
+
+
+def compared(found: PersonalMap, taps: Sequence[Tap]) -> list[tuple[float, ...]]:
+    """Compare taps with the model and with a map: a row each, in the order of `Score`."""
+    rows: list[tuple[float, ...]] = []
+    for tap in taps:
+        place = np.array((tap.valence, tap.arousal))
+        raw = np.array(tap.values)
+        mapped = np.array([
+            axis.apply(raw[k], raw[2 + 2 * k], raw[3 + 2 * k])
+            for k, axis in enumerate(found.axes)
+        ])  # fmt: skip
+        model = float(np.linalg.norm(place - raw[:2]))
+        own = float(np.linalg.norm(place - mapped[:, 0]))
+        inside = np.mean((raw[2::2] <= place) & (place <= raw[3::2]))
+        held = np.mean((mapped[:, 1] <= place) & (place <= mapped[:, 2]))
+        used = own if found.worth_using else model
+        rows.append((model, own, used, float(inside), float(held), float(found.worth_using)))
+    return rows
 
 
 def simulate(
@@ -246,7 +254,7 @@ def simulate(
         taps = [pieces[number].tap(row, places[row]) for row, number in enumerate(order.tolist())]
         for count, score in scores.items():
             found = fit_personal_map(taps[:count], coverage=coverage, priors=priors)
-            score.add(found, taps[max(TAPS) :])
+            score.add(compared(found, taps[max(TAPS) :]))
     return [{"taps": count, **score.to_dict()} for count, score in scores.items()]
 
 
@@ -315,11 +323,17 @@ def real_listeners(
                 continue
             number = len(pieces) - 1
             name = "1 or 2" if number < 3 else "3 to 5" if number < 6 else "6 to 8"
+            rows: list[tuple[float, ...]] = []
             for piece in pieces:
                 rest = [tap for tap in taps if tap.piece != piece]
                 found = fit_personal_map(rest, coverage=coverage, priors=priors)
-                scores[name].add(found, [tap for tap in taps if tap.piece == piece])
-    return [{"other_excerpts": name, **score.to_dict()} for name, score in scores.items()]
+                rows += compared(found, [tap for tap in taps if tap.piece == piece])
+            scores[name].add(rows)
+    return [
+        {"other_excerpts": name, **score.to_dict()}
+        for name, score in scores.items()
+        if len(score) > 1
+    ]
 
 
 def by_delay(marks: Sequence[Mark], estimates: dict[str, list[Estimate]]) -> list[dict[str, Any]]:
@@ -388,12 +402,13 @@ def held_out_values(engine: Engine, deam: Collection, film: Collection) -> dict[
 
 def deam_deviations(folder: Path) -> dict[str, Array]:
     """Read the standard deviation of DEAM's raters of each song: [2], in units of the plane."""
-    (path,) = sorted(folder.rglob("static_annotations*.csv"))[:1]
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        return {
-            row["song_id"].strip(): np.array([float(row[f"{name}_std"]) / 4 for name in DIMENSIONS])
-            for row in csv.DictReader(file, skipinitialspace=True)
-        }
+    deviations = {}
+    for path in sorted(folder.rglob("static_annotations*.csv")):
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            for row in csv.DictReader(file, skipinitialspace=True):
+                spread = [float(row[f"{name}_std"]) / 4 for name in DIMENSIONS]
+                deviations[row["song_id"].strip()] = np.array(spread)
+    return deviations
 
 
 def measure(engine: Engine, deam: Collection, film: Collection, seed: int) -> dict[str, Any]:
@@ -426,6 +441,7 @@ def measure(engine: Engine, deam: Collection, film: Collection, seed: int) -> di
     return {
         "listeners_of_fme24": len(names),
         "marks": len(marks),
+        "held_out": agreement(held_out, film),
         "priors": dict(zip(DIMENSIONS, map(_prior_dict, priors), strict=True)),
         "own_part": dict(zip(DIMENSIONS, map(_prior_dict, own), strict=True)),
         "film": film_rows,
@@ -433,6 +449,19 @@ def measure(engine: Engine, deam: Collection, film: Collection, seed: int) -> di
         "deam_songs": len(songs),
         "real": real_listeners(marks, values, coverage, random),
         "delay": by_delay(marks, estimates),
+    }
+
+
+def agreement(held_out: dict[str, Array], film: Collection) -> dict[str, dict[str, float]]:
+    """Compare held-out values with the mean ratings of the excerpts."""
+    labels = np.array([film.songs[song].static for song in held_out], float)
+    values = np.stack(list(held_out.values()))
+    return {
+        name: {
+            "r": round(float(np.corrcoef(labels[:, k], values[:, k])[0, 1]), 3),
+            "bias": round(float((values - labels)[:, k].mean()), 3),
+        }
+        for k, name in enumerate(DIMENSIONS)
     }
 
 
