@@ -354,6 +354,8 @@ def by_delay(marks: Sequence[Mark], estimates: dict[str, list[Estimate]]) -> lis
                 value = np.array((known[-1].valence, known[-1].arousal))
                 pairs[mark.listener, mark.clip].append(np.stack((mark.place, value)))
         several = [np.stack(each) for each in pairs.values() if len(each) > 1]
+        if not several:
+            continue
         moved = np.concatenate([each - each.mean(0) for each in several])
         error = np.sqrt(((moved[:, 0] - moved[:, 1]) ** 2).sum(1).mean())
         rows.append({"delay_s": delay_s, "marks": len(moved), "rmse": round(float(error), 4)})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from collections.abc import Sequence
@@ -222,8 +221,7 @@ def person_file(name_or_file: str) -> Path:
     Raises:
         UserError: it is neither.
     """
-    separators = [separator for separator in (os.sep, os.altsep) if separator]
-    if name_or_file.endswith(".json") or any(each in name_or_file for each in separators):
+    if name_or_file.endswith(".json"):
         return local_path(name_or_file)
     if not _NAME.fullmatch(name_or_file):
         raise UserError(

@@ -209,6 +209,6 @@ def test_names_and_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     assert person_file("Anna Müller").name == "Anna Müller.json"
     assert person_file("Anna Müller").parent.name == "people"
     assert person_file("taps/anna.json") == Path("taps/anna.json")
-    for name in ("", ".hidden", "..", "a\nb", "x" * 61, "what?"):
+    for name in ("", ".hidden", "..", "a\nb", "x" * 61, "what?", "../anna", "anna/"):
         with pytest.raises(UserError, match="not a name"):
             person_file(name)
