@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import json
 import random
 import shutil
@@ -214,11 +213,11 @@ class Soak:
     def _fill_disk(self) -> float:
         """Fill the disk of a recording; what was recorded stays, and `listen` goes on."""
         with _small_disk() as folder, tempfile.TemporaryFile() as log:
-            table = folder / "evening.csv"
+            table = folder / "estimates.jsonl"
             process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "realtime_mer", "listen", "--input", "demo"),
-                    *("--hop", "0.5", "--format", "jsonl", "--record", str(table)),
+                    *("--hop", "0.5", "--format", "jsonl", "--record", str(folder)),
                 ],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
             )  # fmt: skip
@@ -269,11 +268,11 @@ def _wait_until(condition: Callable[[], bool], what: str, timeout_s: float = BAC
 
 
 def _rows(table: Path) -> int:
-    """Return the whole rows of a recording."""
+    """Return the whole estimates of a recording."""
     if not table.exists():
         return 0
     text = table.read_text(encoding="utf-8")
-    return len(list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines())))
+    return text[: text.rfind("\n") + 1].count('"type": "estimate"')
 
 
 def _missing_for_disk() -> str | None:

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime_mer.audio.source import Input, SourceLost
-from realtime_mer.core.types import VALUES, Estimate, State
+from realtime_mer.core.types import VALUES, Estimate
 from realtime_mer.errors import UserError
+from realtime_mer.library.summary import summarise
 
 if TYPE_CHECKING:
     import pandas
 
-MUSIC = tuple(state for state in State if not state.repeats)
 TABLE = np.dtype(
     [
         ("seq", np.int64),
@@ -154,39 +154,36 @@ class Analysis(Sequence[Estimate]):
           most, and the differences of `valence` and `arousal`; None if the piece is shorter than
           two windows.
         """
-        table = self.to_numpy()
-        duration_s = np.diff(table["t"], prepend=0.0)
-        music = np.isin(table["state"], MUSIC)
-        played, played_s = table[music], duration_s[music]
-        rated = np.isfinite(table["whole_valence"])
-        worded = played["mood"] != ""
+        found = summarise(self, duration_s=self.duration_s, hop_s=self.hop_s)
+        lengths_s = np.diff([estimate.t for estimate in self], prepend=0.0)
+        states = dict.fromkeys((str(estimate.state) for estimate in self), 0.0)
+        for estimate, length_s in zip(self, lengths_s, strict=True):
+            states[estimate.state] += float(length_s) / self[-1].t
+        has_music = found.valence is not None
         return {
-            "duration_s": round(self.duration_s, 3),
+            "duration_s": found.duration_s,
             "estimates": len(self),
-            "valence": _spread(played["valence"], played_s),
-            "arousal": _spread(played["arousal"], played_s),
-            "moods": _shares(played["mood"][worded], played_s[worded]),
-            "states": _shares(table["state"], duration_s),
-            "whole": {
-                name: _mean(table[f"whole_{name}"][rated], duration_s[rated]) for name in VALUES[:2]
-            }
-            if rated.any()
+            **{
+                name: {
+                    "mean": getattr(found, name),
+                    **{of: getattr(found, f"{name}_{of}") for of in ("sd", "min", "max")},
+                }
+                if has_music
+                else None
+                for name in VALUES[:2]
+            },
+            "moods": _descending({word: n for word, n in found.mood_shares.items() if n}),
+            "states": _descending({state: round(n, 6) for state, n in states.items()}),
+            "whole": {"valence": found.whole_valence, "arousal": found.whole_arousal}
+            if found.whole_valence is not None
             else None,
-            "largest_change": self._largest_change(table),
-        }
-
-    def _largest_change(self, table: NDArray[np.void]) -> dict[str, float] | None:
-        apart = max(1, round(np.ceil(self.window_s / self.hop_s - 1e-9)))
-        before, after = table[:-apart], table[apart:]
-        full = (before["state"] == State.TRACKING) & (after["state"] == State.TRACKING)
-        if not full.any():
-            return None
-        valence, arousal = (after[name] - before[name] for name in VALUES[:2])
-        place = int(np.argmax(np.where(full, np.hypot(valence, arousal), -1.0)))
-        return {
-            "t": round(float(before["t"][place]), 3),
-            "valence": round(float(valence[place]), 6),
-            "arousal": round(float(arousal[place]), 6),
+            "largest_change": {
+                "t": found.change_t_s,
+                "valence": found.change_valence,
+                "arousal": found.change_arousal,
+            }
+            if found.change_t_s is not None
+            else None,
         }
 
 
@@ -218,28 +215,6 @@ def _row(estimate: Estimate) -> tuple[object, ...]:
     )
 
 
-def _spread(values: NDArray[np.float64], weights: NDArray[np.float64]) -> dict[str, float] | None:
-    """Return mean, standard deviation and range of weighted values; None if there are none."""
-    if len(values) == 0:
-        return None
-    variance = np.average((values - np.average(values, weights=weights)) ** 2, weights=weights)
-    return {
-        "mean": _mean(values, weights),
-        "sd": round(float(np.sqrt(variance)), 6),
-        "min": round(float(values.min()), 6),
-        "max": round(float(values.max()), 6),
-    }
-
-
-def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    return round(float(np.average(values, weights=weights)), 6)
-
-
-def _shares(words: NDArray[np.str_], weights: NDArray[np.float64]) -> dict[str, float]:
-    """Return each word's share of the weight, largest first."""
-    shares = {str(word): float(weights[words == word].sum()) for word in np.unique(words)}
-    total = sum(shares.values())
-    return {
-        word: round(share / total, 6)
-        for word, share in sorted(shares.items(), key=lambda item: -item[1])
-    }
+def _descending(shares: dict[str, float]) -> dict[str, float]:
+    """Return shares with the largest first."""
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))

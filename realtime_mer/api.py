@@ -22,6 +22,7 @@ from realtime_mer.audio.open_input import open_file_or_demo, open_source
 from realtime_mer.audio.source import Input, InputKind, SourceLost, blocks_of
 from realtime_mer.audio.url import looks_like_url
 from realtime_mer.core.config import MAX_CHANNELS, MAX_SAMPLE, PipelineConfig, Range, check_format
+from realtime_mer.core.file_pipeline import file_pipeline
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.recording import analyze_requests
 from realtime_mer.core.requests import run
@@ -401,7 +402,7 @@ def _as_float32(samples: NDArray[Any], name: str) -> NDArray[np.float32]:
 def _analyze(
     info: Input, blocks: Iterable[NDArray[np.float32]], model: Model, config: PipelineConfig
 ) -> Analysis:
-    pipeline = Pipeline(
+    pipeline = file_pipeline(
         model, sample_rate_hz=info.sample_rate_hz, channels=info.channels, config=config
     )
     estimates: list[Estimate] = []

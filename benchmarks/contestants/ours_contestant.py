@@ -6,6 +6,7 @@ import numpy as np
 from common import arguments, ready, report, timed
 from mer_engine import load_engine
 
+from realtime_mer.core.file_pipeline import file_pipeline
 from realtime_mer.core.pipeline import Pipeline
 
 _, folder = arguments()
@@ -20,7 +21,7 @@ updates = [
     timed(live.feed, audio[start : start + rate_hz])
     for start in range(0, len(audio) - rate_hz + 1, rate_hz)
 ]
-file = Pipeline(engine, sample_rate_hz=rate_hz)
+file = file_pipeline(engine, sample_rate_hz=rate_hz)
 file_ms = timed(lambda: (file.feed(audio), file.finish()))
 # The window is shorter during the first ten seconds.
 report(updates[10:], file_ms / (len(audio) / rate_hz), backend=engine.backend)

@@ -44,10 +44,9 @@ class Downmix:
         """Start a new stream."""
         channels = len(self._mean)
         self._position = 0  # in the current segment
-        # Products of all pairs of channels, summed over the current segment and over those before:
-        # the diagonal has the powers of the channels, and all together are the power of their sum.
-        self._products = np.zeros((channels, channels))
-        self._earlier: deque[NDArray[np.float64]] = deque(maxlen=SEGMENTS)
+        # Energy of the mean and of each channel, in the current segment and in those before.
+        self._energies = [0.0] * (1 + channels)
+        self._earlier: deque[list[float]] = deque(maxlen=SEGMENTS)
         self._before = self._weights = self._mean
 
     def mix(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -66,8 +65,8 @@ class Downmix:
         while start < len(samples):
             stop = min(start + self._length - self._position, len(samples))
             part = samples[start:stop]
-            with np.errstate(over="ignore", invalid="ignore"):
-                self._products += part.T @ part
+            for index, signal in enumerate((mean[start:stop], *part.T)):
+                self._energies[index] += float(np.dot(signal, signal))
             if self._weights is not self._mean or self._before is not self._mean:
                 if mixed is mean:
                     mixed = mean.copy()
@@ -88,17 +87,16 @@ class Downmix:
 
     def _end_segment(self) -> None:
         """Choose the weights of the next segment."""
-        self._earlier.append(self._products)
-        self._products, self._position = np.zeros_like(self._products), 0
+        self._earlier.append(self._energies)
+        self._energies, self._position = [0.0] * len(self._energies), 0
         self._before = self._weights
         if len(self._earlier) < SEGMENTS:
             return
-        with np.errstate(invalid="ignore"):
-            products = np.sum(self._earlier, axis=0)
-            of_sum, of_channels = float(products.sum()), float(products.trace())
+        of_mean, *energies = map(sum, zip(*self._earlier, strict=True))
+        of_sum, of_channels = of_mean * len(energies) ** 2, sum(energies)
         if self._weights is self._mean:
             if of_sum < CANCELLED * of_channels:
-                loudest = int(np.argmax(products.diagonal()))
-                self._weights = np.eye(len(products), dtype=np.float32)[loudest]
+                loudest = energies.index(max(energies))
+                self._weights = np.eye(len(energies), dtype=np.float32)[loudest]
         elif of_sum > RESTORED * of_channels:
             self._weights = self._mean

@@ -108,6 +108,59 @@ class Engine(Protocol):
         ...
 
 
+class EngineParts(Protocol):
+    """The network in parts, for recordings: what `Engine.infer` does in one call for one update.
+
+    The parts give the same numbers as the whole. Safe to call from several threads.
+    """
+
+    info: ModelInfo
+
+    def maps(
+        self, frames: NDArray[np.float32], cached_maps: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Return the feature maps of new frames, float32 [n, M].
+
+        Args:
+            frames: float32 [n, width].
+            cached_maps: float32 [R, M], the maps of the frames before.
+        """
+        ...
+
+    def describe(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the embeddings of k steps without the logits of sounds, float32 [k, E - sounds].
+
+        Args:
+            maps: float32 [R + k * S, M], those of the steps and of the frames before.
+        """
+        ...
+
+    def sound_logits(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the logits of the kinds of sound of single steps, float32 [n, sounds].
+
+        Args:
+            maps: float32 [n, R + S, M], those of each step and of the frames before it.
+        """
+        ...
+
+    def head(
+        self, windows: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
+        """Return probabilities, fast and sound of windows, see `Inference`.
+
+        Args:
+            windows: float32 [B, L, E], embeddings of L steps, oldest first.
+        """
+        ...
+
+
+def parts_of(engine: Engine) -> EngineParts | None:
+    """Return the parts of an engine; None where its backend only has the whole."""
+    open_parts = getattr(engine, "parts", None)
+    parts: EngineParts | None = None if open_parts is None else open_parts()
+    return parts
+
+
 def backend_warning(engine: Engine) -> str:
     """Return what the user must know of an engine's backend (another one failed); mostly empty."""
     return str(getattr(engine, "warning", ""))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,19 +15,18 @@ from realtime_mer.commands.options import (
     chosen_engine,
     pipeline_config,
 )
-from realtime_mer.commands.streams import StandardOutputError, reason_of
+from realtime_mer.commands.streams import StandardOutputError
 from realtime_mer.errors import UserError, printable
+from realtime_mer.library.table_draft import TableDraft
 from realtime_mer.outputs.table import FORMATS, TableWriter, table_writer
 
 if TYPE_CHECKING:
     from mer_engine import Engine
-    from mer_engine.draft import Draft
 
-    from realtime_mer.audio.source import Samples
+    from realtime_mer.commands.music_files import MusicFile
     from realtime_mer.core.config import PipelineConfig
     from realtime_mer.core.requests import Computation
     from realtime_mer.core.types import Estimate
-    from realtime_mer.outputs.table_file import TableFile
 
 HELP = "run files through the same pipeline, as fast as possible"
 DESCRIPTION = """\
@@ -41,13 +40,20 @@ the music in it and in its folders, a playlist for the files that it names. A
 file that is given twice is analysed once.
 
 Rows go to standard output, or with -o into a file. With several files, -o names
-a folder, which gets one table per file. Progress is on standard error.
+a folder, which gets one table per file. With --summary, -o names a library: one
+table with a row per file, of the format that its suffix says (.sqlite, .db,
+.parquet, .csv, .jsonl; see docs/library.md).
+
+Into a folder or a library, files are analysed on all cores, and a run that was
+interrupted or killed goes on where it was when it is started again: files that
+have not changed are not analysed again. Progress is on standard error.
 """
 EXAMPLES = """\
   realtime-mer analyze song.flac
   realtime-mer analyze song.flac --hop 0.5 --format jsonl | jq .valence
   realtime-mer analyze album/*.mp3 -o emotions/ --plot emotions/
   realtime-mer analyze ~/Music party.m3u8 -o emotions/
+  realtime-mer analyze ~/Music --summary -o library.sqlite
   realtime-mer analyze demo --plot demo.png -o demo.csv
 
 exit code:
@@ -58,8 +64,6 @@ exit code:
 """
 
 
-# Long blocks cost less and do not change the estimates.
-BLOCK_S = 1.0
 # Files that are open at once; their windows are computed in one batch.
 MAX_OPEN_FILES = 8
 
@@ -70,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="FILE",
         help="an audio file, a folder, a playlist (m3u, m3u8, pls, xspf), a pattern such as "
-        "'music/**/*.mp3', or 'demo'",
+        "'music/**/*.mp3', 'demo', or what fsspec reads, such as s3://bucket/music",
     )
     group = parser.add_argument_group("output")
     group.add_argument(
@@ -82,13 +86,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", metavar="PATH",
         help="write the rows to this file (.csv, .jsonl or .ndjson); with several files, or if "
         "PATH ends in a slash, to this folder, which is created if necessary (default: standard "
-        "output)",
+        "output); with --summary, the library",
+    )  # fmt: skip
+    group.add_argument(
+        "--summary", action="store_true",
+        help="write one row per file into the library that -o names: means, spread, course, "
+        "moods, largest change, or why the file was skipped; rows of earlier runs stay",
     )  # fmt: skip
     group.add_argument(
         "--plot", metavar="PATH.png",
         help="also plot valence and arousal over time; with several files, a folder",
     )  # fmt: skip
-    group.add_argument("--quiet", action="store_true", help="show no progress bar")
+    group.add_argument(
+        "--jobs", type=int, metavar="N",
+        help="with --summary or a folder for -o: processes, which use one core each (default: "
+        "the cores that this program may use)",
+    )  # fmt: skip
+    group.add_argument(
+        "--cluster", metavar="ADDRESS",
+        help="with --summary: analyse on the machines of a Ray cluster; 'auto' for the one that "
+        "this machine belongs to, or ray://HOST:10001. Each machine must see the files",
+    )  # fmt: skip
+    group.add_argument("--quiet", action="store_true", help="show no progress")
     add_pipeline_arguments(parser)
 
 
@@ -103,10 +122,25 @@ class _Job:
 
 
 def run(args: argparse.Namespace) -> int:
+    from realtime_mer.commands.music_files import find_music
+
     config = pipeline_config(args)
-    jobs, shared = _jobs(args)
-    if len(jobs) == 1 and jobs[0].error is not None:
-        raise jobs[0].error
+    _check_options(args)
+    files = find_music(args.files)
+    if len(files) == 1 and files[0].error is not None:
+        raise files[0].error
+    if args.summary:
+        from realtime_mer.commands.analyze_many import analyze_into_library
+
+        return analyze_into_library(args, files)
+    jobs, shared = _jobs(args, files)
+    if args.output is not None and len(jobs) > 1:
+        return _analyze_into_folder(args, jobs, shared.row_format)
+    if args.jobs is not None:
+        raise UserError(
+            f"--jobs is {args.jobs}, but one process writes these rows; leave it out, or write "
+            "the tables of several files into a folder with -o"
+        )
     engine, backend_line = chosen_engine(args)
     # Like the progress bar: only on a terminal.
     if sys.stderr.isatty() and not args.quiet:
@@ -129,20 +163,55 @@ def run(args: argparse.Namespace) -> int:
     return _report(failures, jobs)
 
 
+def _check_options(args: argparse.Namespace) -> None:
+    """Refuse options that contradict each other."""
+    if args.jobs is not None and args.jobs < 1:
+        raise UserError(f"--jobs is {args.jobs}; it must be at least 1")
+    if args.cluster is not None and (args.jobs is not None or not args.summary):
+        raise UserError(
+            "--cluster takes all cores of the cluster and fills a library: leave out --jobs, and "
+            "add --summary"
+        )
+    if not args.summary:
+        return
+    if args.output is None:
+        raise UserError("--summary needs the library to write; add -o, for example library.sqlite")
+    for option in ("format", "plot"):
+        if getattr(args, option) is not None:
+            raise UserError(
+                f"--{option} is for the estimates of a file, and --summary writes one row per "
+                "file; leave one of them out"
+            )
+
+
+def _analyze_into_folder(args: argparse.Namespace, jobs: list[_Job], row_format: str) -> int:
+    """Make a table of each file on all cores; return the exit code."""
+    from realtime_mer.commands.analyze_many import analyze_into_folder
+    from realtime_mer.library.analysis import FileTask
+
+    tasks = [
+        FileTask(job.name, table=job.table, plot=job.plot, row_format=row_format)
+        for job in jobs
+        if job.error is None
+    ]
+    errors = analyze_into_folder(args, tasks)
+    failures = (job.error or errors.get(job.name) for job in jobs)
+    return _report([failure for failure in failures if failure is not None], jobs)
+
+
 def _failure(name: str, error: Exception) -> Exception:
     """Return the error to report for a file; raise one that ends all."""
     from realtime_mer.audio.source import SourceLost
+    from realtime_mer.library.track_analysis import reason_for_skipping
 
     if isinstance(error, StandardOutputError | BrokenPipeError):
         raise error
-    if isinstance(error, OSError):
-        return UserError(f"{name} cannot be read ({reason_of(error)})")
-    if isinstance(error, SourceLost):  # names the file without its folder
-        return UserError(str(error).replace(Path(name).name, name, 1))
+    if isinstance(error, OSError | SourceLost):
+        return UserError(reason_for_skipping(name, error))
     return error
 
 
-def _report(failures: list[Exception], jobs: list[_Job]) -> int:
+def _report(failures: Sequence[Exception], jobs: list[_Job]) -> int:
     """Return the exit code 0, or raise an error that names every failure."""
     if not failures:
         return 0
@@ -155,12 +224,10 @@ def _report(failures: list[Exception], jobs: list[_Job]) -> int:
     raise failures[0] if len(jobs) == 1 else summary
 
 
-def _jobs(args: argparse.Namespace) -> tuple[list[_Job], _SharedTable]:
+def _jobs(args: argparse.Namespace, files: list[MusicFile]) -> tuple[list[_Job], _SharedTable]:
     """Return what is to be done, and the table of the files without one of their own."""
-    from realtime_mer.commands.music_files import find_music
     from realtime_mer.commands.output_paths import output_paths, refuse_overwriting, row_format
 
-    files = find_music(args.files)
     several = len(files) > 1 or files[0].listed
     form = row_format(args.output, args.format, several=several)
     plots = output_paths(files, args.plot, ".png", several=several)
@@ -194,7 +261,7 @@ def _analyze_in_order(
         _FileResult(
             _ShareOfTable(shared, job.name)
             if job.table is None
-            else _OwnTable(job.table, shared.row_format),
+            else TableDraft(job.table, shared.row_format),
             keep=job.plot is not None,
         )
         for job in jobs
@@ -202,7 +269,7 @@ def _analyze_in_order(
     first = 0  # the file whose rows are being written; later files wait
 
     computations = (
-        _analyze_file(job, engine, config, result.add, advance)
+        _file_requests(job, engine, config, result.add, advance)
         for job, result in zip(jobs, results, strict=True)
     )
     results[0].start_writing()
@@ -234,10 +301,10 @@ class _FileResult:
         keep: keep all estimates to the end; otherwise memory does not grow with the file.
     """
 
-    def __init__(self, table: _ShareOfTable | _OwnTable, *, keep: bool) -> None:
+    def __init__(self, table: _ShareOfTable | TableDraft, *, keep: bool) -> None:
         self._table = table
         self._keep = keep
-        self._writing = isinstance(table, _OwnTable)
+        self._writing = isinstance(table, TableDraft)
         self.estimates: list[Estimate] = []
         self.error: Exception | None = None
         self.ended = False
@@ -282,7 +349,7 @@ class _FileResult:
             self._table.write(estimate)
 
 
-def _analyze_file(
+def _file_requests(
     job: _Job,
     engine: Engine,
     config: PipelineConfig,
@@ -290,35 +357,18 @@ def _analyze_file(
     advance: Callable[[str, float | None], None],
 ) -> Computation[None]:
     """Analyse one file; pass its estimates to `add` as they are computed."""
-    from realtime_mer.audio.open_input import open_file_or_demo
-    from realtime_mer.audio.source import SourceLost, blocks_of
-    from realtime_mer.core.pipeline import Pipeline
-    from realtime_mer.core.recording import analyze_requests
+    from realtime_mer.library.file_analysis import file_requests
 
     if job.error is not None:
         raise job.error
-    name = job.name
-    with open_file_or_demo(name, block_s=BLOCK_S) as source:
-        info = source.info
-        pipeline = Pipeline(
-            engine, sample_rate_hz=info.sample_rate_hz, channels=info.channels, config=config
-        )
 
-        def blocks() -> Iterator[Samples]:
-            advance(name, 0.0)
-            frames = 0
-            for samples in blocks_of(source):
-                yield samples
-                frames += len(samples)
-                if info.duration_s:
-                    advance(name, min(frames / info.sample_rate_hz / info.duration_s, 1.0))
+    def show(read_s: float, duration_s: float | None) -> None:
+        if duration_s:
+            advance(job.name, min(read_s / duration_s, 1.0))
+        elif not read_s:
+            advance(job.name, 0.0)
 
-        try:
-            yield from analyze_requests(name, blocks(), pipeline, add)
-        except SourceLost:
-            # Keep the estimates of the audio before the damage.
-            add((yield from pipeline.finish_requests()))
-            raise
+    yield from file_requests(job.name, engine, config, add, show)
 
 
 class _SharedTable:
@@ -355,52 +405,6 @@ class _ShareOfTable:
 
     def abandon(self) -> None:
         """Do nothing: the rows that were written stay."""
-
-
-class _OwnTable:
-    """The table of one file, begun with the first row. When complete, it replaces an older one."""
-
-    def __init__(self, path: Path, row_format: str) -> None:
-        self._path = path
-        self._format = row_format
-        self._file: TableFile | None = None
-        self._draft: Draft | None = None
-
-    def write(self, estimate: Estimate) -> None:
-        from mer_engine.draft import Draft
-
-        from realtime_mer.outputs.table_file import TableFile
-
-        with self._explaining():
-            if self._draft is None:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._draft = Draft(self._path)
-                self._file = TableFile(self._draft.path, self._format)
-            if self._file is not None:
-                self._file.write(estimate)
-
-    def close(self) -> None:
-        with self._explaining():
-            if self._file is not None and self._draft is not None:
-                self._file.close()
-                self._draft.commit()
-
-    def abandon(self) -> None:
-        """Leave an older table as it was."""
-        file, self._file = self._file, None
-        if file is not None:
-            with suppress(OSError):
-                file.close()
-        if self._draft is not None:
-            self._draft.discard()
-
-    @contextmanager
-    def _explaining(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self.abandon()
-            raise UserError(f"{self._path} cannot be written ({error.strerror})") from error
 
 
 @contextmanager

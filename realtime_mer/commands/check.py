@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from realtime_mer.address import without_secrets
 from realtime_mer.commands.options import pcm_format, pipeline_config
+from realtime_mer.commands.recording import check_recording
 from realtime_mer.commands.show import link_clock_class
 from realtime_mer.errors import UserError, printable
 
@@ -50,8 +51,11 @@ def _parts(
     try:
         pcm_format(args)
         pipeline_config(args)
+        check_recording(args)
     except UserError as error:
         problems.append(str(error))
+    if args.record is not None:
+        yield "recording", f"{args.record}{', with the audio' if args.record_audio else ''}"
     if hasattr(args, "port"):
         yield "server", f"{args.host}, port {args.port or 'chosen by the system'}"
         problems += _problem_of_port("the server", args.host, args.port, socket.SOCK_STREAM)

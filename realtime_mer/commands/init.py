@@ -37,6 +37,7 @@ While the program runs, it follows changes of outputs and scenes within seconds.
 SECTION_TEXTS = {
     "input": "What it listens to: the options of 'serve' and 'listen'.",
     "estimation": "How it estimates: the options of 'serve' and 'listen'.",
+    "recording": "What is recorded: options of 'serve' and 'listen'. Without `record`, nothing is.",
     "server": "The page and the websocket: the options of 'serve'.",
 }
 COMMON_TEXT = """\

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from realtime_mer.commands.configured import add_configuration_arguments
+from realtime_mer.commands.marker_keys import MarkerKeys, marker_text
 from realtime_mer.commands.options import (
     add_input_arguments,
     add_pipeline_arguments,
@@ -17,7 +18,14 @@ from realtime_mer.commands.options import (
     pcm_format,
     pipeline_config,
 )
-from realtime_mer.commands.streams import StandardOutputError, discard_output
+from realtime_mer.commands.recording import (
+    add_recording_arguments,
+    check_recording,
+    recording_line,
+    start_recording,
+)
+from realtime_mer.commands.streams import StandardOutputError, discard_output, line_room
+from realtime_mer.core.events import Marker
 from realtime_mer.errors import UserError, printable
 from realtime_mer.live.show import outputs_text
 from realtime_mer.outputs.table import FORMATS
@@ -28,7 +36,7 @@ if TYPE_CHECKING:
     from realtime_mer.live.hub import Item, Subscription
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.live.show import Show
-    from realtime_mer.outputs.recorder import Recorder
+    from realtime_mer.recording.recorder import Recorder
 
     Draw = Callable[[Sequence[Item]], None]
 
@@ -40,17 +48,19 @@ not a terminal, it prints one line per estimate; --format makes that CSV or
 JSON Lines.
 
 A file is read at playing speed, like a microphone. Ctrl-C stops; a second one
-stops at once. A recording survives a full disk, a moved file and a killed
-program: it goes on when it can, and the same command continues its file.
+stops at once. In a terminal, the key m makes a marker: type a text, then Enter.
+A recording is a folder. It survives a full disk, a moved folder and a killed
+program, and the same command adds a part to it.
 """
 EXAMPLES = """\
   realtime-mer listen
   realtime-mer listen --input "USB Audio" --hop 0.5
-  realtime-mer listen --input song.flac --record evening.csv
+  realtime-mer listen --input song.flac --record evening
   ffmpeg -loglevel error -i song.m4a -f s16le -ac 2 -ar 44100 - | \\
     realtime-mer listen --input - --pcm-rate 44100 --format jsonl
 """
 REFRESH_S = 0.25
+TYPING_REFRESH_S = 0.05
 UNPRINTED_S = 3600.0  # lines that wait while nobody takes the output
 
 
@@ -63,18 +73,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="print rows instead of the live display",
     )  # fmt: skip
     group.add_argument(
-        "--record", metavar="PATH",
-        help="also write every estimate to a .csv or .jsonl file; a recording that is there "
-        "already is continued",
-    )  # fmt: skip
-    group.add_argument(
         "--duration", type=float, metavar="SECONDS", help="stop after this many seconds of audio"
     )
+    add_recording_arguments(parser)
     add_configuration_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from realtime_mer.audio.local_path import local_path
     from realtime_mer.audio.open_input import open_source
     from realtime_mer.commands.check import check
     from realtime_mer.commands.show import running_show, writes_standard_output
@@ -82,7 +87,6 @@ def run(args: argparse.Namespace) -> int:
     from realtime_mer.live.hub import STOPPED
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.live.stats import NOTHING_LOST
-    from realtime_mer.outputs.recorder import Recorder
 
     if args.check:
         return check(args)
@@ -94,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.duration is not None and not args.duration > 0:
         raise UserError(f"the duration is {args.duration} s; it must be above 0")
+    check_recording(args)
     config = pipeline_config(args)
     pcm = pcm_format(args)
     engine, backend_line = chosen_engine(args)
@@ -102,27 +107,26 @@ def run(args: argparse.Namespace) -> int:
             open_source(args.input, pcm=pcm, loop=args.loop, announce=_announce)
         )
         runner = LiveRunner(source, engine, config=config)
-        recorder = None
-        if args.record is not None:
-            path = local_path(args.record)
-            recorder = stack.enter_context(Recorder(runner.hub, path, hop_s=config.hop_s))
-            if recorder.remark:
-                _announce(recorder.remark)
+        recorder = start_recording(args, runner)
+        if recorder is not None:
+            stack.enter_context(recorder)
+            _announce(recording_line(recorder))
         show = stack.enter_context(running_show(runner.hub, args.configuration, hop_s=config.hop_s))
         _announce(backend_line)
         if args.configuration.file is not None:
             _announce(f"configuration: {args.configuration.title}")
         # Lines show every estimate; the display shows only the newest.
         use_display = args.format is None and not taken and sys.stdout.isatty()
+        keys = stack.enter_context(MarkerKeys(runner.hub, use=args.input != "-"))
         if use_display:
-            subscription, draw = _display(runner, show, stack)
+            subscription, draw = _display(runner, show, keys, stack)
         else:
-            subscription, draw = _lines(runner, args.format, only_notices=taken)
+            subscription, draw = _lines(runner, args.format, keys, only_notices=taken)
             stack.enter_context(show_messages())
         screen = _Screen(subscription, draw, recorder)
         try:
             stack.enter_context(runner)
-            reason = _follow(screen, recorder, args.duration)
+            reason = _follow(screen, recorder, keys, args.duration)
         except KeyboardInterrupt:
             reason = STOPPED
         runner.stop()
@@ -182,13 +186,16 @@ class _Screen:
         return items
 
 
-def _follow(screen: _Screen, recorder: Recorder | None, duration_s: float | None) -> str:
+def _follow(
+    screen: _Screen, recorder: Recorder | None, keys: MarkerKeys, duration_s: float | None
+) -> str:
     """Show until the audio ends or the duration is reached; return why it ended."""
     from realtime_mer.core.types import Estimate
     from realtime_mer.live.hub import STOPPED, End
 
     while True:
-        for item in screen(REFRESH_S):
+        keys.poll()
+        for item in screen(TYPING_REFRESH_S if keys.prompt else REFRESH_S):
             if isinstance(item, End):
                 return item.reason
             if isinstance(item, Estimate) and duration_s is not None and item.t >= duration_s:
@@ -198,7 +205,7 @@ def _follow(screen: _Screen, recorder: Recorder | None, duration_s: float | None
 
 
 def _lines(
-    runner: LiveRunner, row_format: str | None, *, only_notices: bool
+    runner: LiveRunner, row_format: str | None, keys: MarkerKeys, *, only_notices: bool
 ) -> tuple[Subscription, Draw]:
     """Return a subscription to every estimate, and a function that prints a line for each.
 
@@ -208,11 +215,28 @@ def _lines(
 
     # A pipe that nobody reads must not fill the memory.
     capacity = math.ceil(UNPRINTED_S / runner.pipeline.config.hop_s)
-    draw = line_printer(row_format, estimates=not only_notices)
+    print_lines = line_printer(row_format, estimates=not only_notices)
+    shown = ""
+
+    def draw(items: Sequence[Item]) -> None:
+        nonlocal shown
+        if shown and (items or keys.prompt != shown):
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            shown = ""
+        print_lines(items)
+        for item in items:
+            if isinstance(item, Marker):
+                _announce(marker_text(item))
+        if keys.prompt and not shown and sys.stderr.isatty():
+            shown = keys.prompt
+            print(shown[: line_room()], end="", file=sys.stderr, flush=True)
+
     return runner.hub.subscribe_bounded(capacity), draw
 
 
-def _display(runner: LiveRunner, show: Show, stack: ExitStack) -> tuple[Subscription, Draw]:
+def _display(
+    runner: LiveRunner, show: Show, keys: MarkerKeys, stack: ExitStack
+) -> tuple[Subscription, Draw]:
     """Return a subscription to the newest estimate, and a function that displays it."""
     from rich.console import Console
     from rich.live import Live
@@ -228,6 +252,7 @@ def _display(runner: LiveRunner, show: Show, stack: ExitStack) -> tuple[Subscrip
         f"realtime-mer: {source}, {info.sample_rate_hz} Hz, {info.channels} ch",
         hop_s=runner.pipeline.config.hop_s,
         coverage=runner.pipeline.engine.info.coverage,
+        keys="m marks, Ctrl-C ends" if keys.descriptor >= 0 else "Ctrl-C ends",
     )
     stack.enter_context(show_messages(view.show_notice))
     live = stack.enter_context(Live(view, console=Console(), auto_refresh=False))
@@ -238,6 +263,9 @@ def _display(runner: LiveRunner, show: Show, stack: ExitStack) -> tuple[Subscrip
                 view.add(item)
             elif isinstance(item, Notice):
                 view.show_notice(item.message, item.code)
+            elif isinstance(item, Marker):
+                view.show_notice(marker_text(item))
+        view.set_prompt(keys.prompt)
         view.set_losses(runner.stats.loss_text())
         view.set_outputs(outputs_text(show.statuses()))
         live.refresh()

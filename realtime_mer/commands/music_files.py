@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from realtime_mer.address import without_secrets
 from realtime_mer.audio.file import AUDIO_SUFFIXES
@@ -22,6 +22,7 @@ from realtime_mer.audio.playlist import (
 )
 from realtime_mer.audio.url import looks_like_url
 from realtime_mer.errors import UserError
+from realtime_mer.library.remote_files import find_remote, is_remote
 
 _WILDCARD = re.compile(r"[*?[]")
 
@@ -35,12 +36,14 @@ class MusicFile:
         place: the path of its outputs in a folder of outputs, with the suffix of the file.
         listed: it was found in a folder or playlist or by a pattern, as others may be.
         error: why it cannot be analysed; None if nothing is known against it.
+        version: size in bytes and Unix time of the last change in ns, where a storage has said it.
     """
 
     name: str
     place: Path
     listed: bool = False
     error: UserError | None = None
+    version: tuple[int, int] | None = None
 
 
 def find_music(texts: Iterable[str]) -> list[MusicFile]:
@@ -50,7 +53,8 @@ def find_music(texts: Iterable[str]) -> list[MusicFile]:
 
     Args:
         texts: files, "demo", folders (with the folders in them), playlists, and patterns with `*`,
-            `?`, `[...]` and `**`; each may begin with `~` or `file://`.
+            `?`, `[...]` and `**`; each may begin with `~` or `file://`. Files and folders in
+            storage, such as s3://bucket/music, which fsspec reads.
     """
     files: dict[str, MusicFile] = {}
     for text in texts:
@@ -64,7 +68,8 @@ def find_music(texts: Iterable[str]) -> list[MusicFile]:
 
 def _identity(file: MusicFile) -> str:
     try:
-        return file.name if file.error else os.path.realpath(file.name)
+        known = file.error or is_remote(file.name)
+        return file.name if known else os.path.realpath(file.name)
     except (OSError, ValueError):  # the current folder is gone; a null character of a playlist
         return file.name
 
@@ -74,6 +79,9 @@ def _files_of(text: str) -> Iterator[MusicFile]:
         raise UserError("the name of a file is empty; give an audio file or 'demo'")
     if text == "-":
         raise UserError("analyze reads files; 'realtime-mer listen --input -' reads standard input")
+    if is_remote(text):
+        yield from _files_in_storage(text)
+        return
     if looks_like_url(text) and not is_file_address(text):
         raise _is_address(text)
     path = local_path(text)
@@ -120,6 +128,19 @@ def _is_music(name: str) -> bool:
     return not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
 
 
+def _files_in_storage(address: str) -> Iterator[MusicFile]:
+    """Yield the music at an address in storage.
+
+    Raises:
+        UserError: there is none, or it cannot be read.
+    """
+    base = address.rstrip("/")
+    for file in find_remote(address):
+        version = file.size_bytes, file.modified_ns
+        inside = PurePosixPath(file.address[len(base) :].lstrip("/") or PurePosixPath(base).name)
+        yield MusicFile(file.address, Path(inside), listed=file.address != address, version=version)
+
+
 def _files_in_playlist(path: Path) -> Iterator[MusicFile]:
     """Yield the files that a playlist names, in its order.
 
@@ -146,7 +167,9 @@ def _files_in_playlist(path: Path) -> Iterator[MusicFile]:
         raise UserError(f"{label} is a playlist that names no file")
     for entry in entries:
         name = resolve_in_folder(entry, path.parent)
-        if looks_like_url(name):
+        if is_remote(name):
+            yield MusicFile(name, Path(PurePosixPath(name).name), listed=True)
+        elif looks_like_url(name):
             yield MusicFile(name, Path(entry), listed=True, error=_is_address(name))
         else:
             yield MusicFile(name, Path(Path(name).name), listed=True)

@@ -16,7 +16,7 @@ HELP = "run outputs and scenes from a recording"
 DESCRIPTION = """\
 Plays the estimates of a recording as they came: the outputs, scenes and
 controls of the configuration work from them as from live music. The recording
-is a file of 'listen --record' or 'analyze -o': CSV or JSON Lines.
+is a folder of --record, or a table of 'analyze -o': CSV or JSON Lines.
 
 Estimates are printed as 'listen' prints them, what scenes do on standard
 error. Ctrl-C stops. A recording has no beats: scenes that wait for them start
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from realtime_mer.commands.show_messages import show_messages
     from realtime_mer.live.hub import STOPPED, End, Hub
     from realtime_mer.live.replay import Replay
-    from realtime_mer.outputs.recording_reader import RecordingReader
+    from realtime_mer.recording.reader import SessionReader
 
     if not MIN_SPEED <= args.speed <= MAX_SPEED:
         raise UserError(
@@ -65,14 +65,14 @@ def run(args: argparse.Namespace) -> int:
             "--format and a [[jsonl]] output both write to standard output; remove one of them"
         )
     with ExitStack() as stack:
-        recording = stack.enter_context(RecordingReader(args.recording))
+        recording = stack.enter_context(SessionReader(args.recording))
         hop_s = recording.hop_s / args.speed
         hub = Hub(hop_s=hop_s)
         stack.enter_context(show_messages())
         show = stack.enter_context(running_show(hub, args.configuration, hop_s=hop_s))
         subscription = hub.subscribe_bounded(UNPRINTED)
         draw = line_printer(args.format, estimates=not quiet)
-        replay = stack.enter_context(Replay(recording, hub, speed=args.speed))
+        replay = stack.enter_context(Replay(recording.estimates(), hub, speed=args.speed))
         replay.start()
         reason = ""
         try:

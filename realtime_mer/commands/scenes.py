@@ -21,7 +21,7 @@ HELP = "try the scenes of a configuration over a recording"
 DESCRIPTION = """\
 Shows when each [[scene]] of a configuration file would have started and ended
 while a recording was made, and why. No output does anything. The recording is
-a file of 'listen --record' or 'analyze -o': CSV or JSON Lines.
+a folder of --record, or a table of 'analyze -o': CSV or JSON Lines.
 """
 EXAMPLES = """\
   realtime-mer scenes realtime-mer.toml --on evening.jsonl
@@ -50,15 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from realtime_mer.configuration.configuration import load
-    from realtime_mer.outputs.recording_reader import RecordingReader
+    from realtime_mer.recording.reader import SessionReader
     from realtime_mer.scenes.dry_run import dry_run
 
     scenes = load(args.file, args.profile).scenes
     if not scenes:
         raise UserError(f"{args.file} has no [[scene]]; docs/scenes.md has examples")
-    with RecordingReader(args.on) as recording:
+    with SessionReader(args.on) as recording:
         names = [scene.name for scene in scenes]
-        print_rows(dry_run(scenes, recording, why_not=args.why), names)
+        print_rows(dry_run(scenes, recording.estimates(), why_not=args.why), names)
         remarks = [recording.remark] if recording.remark else []
     quantised = [scene.name for scene in scenes if scene.quantise != "none"]
     if quantised:

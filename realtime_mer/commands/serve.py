@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
 import sys
 import threading
 import webbrowser
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realtime_mer.commands.configured import add_configuration_arguments
+from realtime_mer.commands.marker_keys import MarkerKeys, marker_text
 from realtime_mer.commands.options import (
     add_input_arguments,
     add_pipeline_arguments,
@@ -22,19 +22,34 @@ from realtime_mer.commands.options import (
     pcm_format,
     pipeline_config,
 )
+from realtime_mer.commands.recording import (
+    add_recording_arguments,
+    check_recording,
+    recording_line,
+    start_recording,
+)
 from realtime_mer.commands.server_options import add_server_arguments
 from realtime_mer.commands.signals import on_signals
-from realtime_mer.commands.streams import StandardOutputError, discard_output, drop_late_messages
+from realtime_mer.commands.streams import (
+    StandardOutputError,
+    discard_output,
+    drop_late_messages,
+    line_room,
+)
 from realtime_mer.commands.token_options import chosen_tokens, qr_code
+from realtime_mer.core.events import Marker
 from realtime_mer.errors import UserError, printable
 from realtime_mer.live.show import outputs_text
 from realtime_mer.server.tokens import Role
 from realtime_mer.service_manager import ServiceManager
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from realtime_mer.audio.source import Source
     from realtime_mer.live.hub import LatestSlot
     from realtime_mer.live.runner import LiveRunner
+    from realtime_mer.recording.recorder import Recorder
     from realtime_mer.server.server import MerServer
     from realtime_mer.server.tls import ServerTls
 
@@ -56,6 +71,7 @@ EXAMPLES = """\
   realtime-mer serve --input "USB Audio" --hop 0.5
   realtime-mer serve --input song.flac --exit-at-end
   realtime-mer serve --osc 127.0.0.1:7000
+  realtime-mer serve --record evening --record-audio
   realtime-mer serve --profile club --check
   realtime-mer serve --person anna
   realtime-mer serve --input browser --max-sessions 4
@@ -70,6 +86,7 @@ FLUSH_TIMEOUT_S = 2.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_input_arguments(parser)
     add_pipeline_arguments(parser)
+    add_recording_arguments(parser)
     add_server_arguments(parser)
     parser.add_argument(
         "--person",
@@ -100,25 +117,35 @@ def run(args: argparse.Namespace) -> int:
         proxies=tuple(args.proxy),
         tls=_tls(args),
     )
+    check_recording(args)
     config = pipeline_config(args)
     try:
         engine, backend_line = chosen_engine(args)
         person = None if args.person is None else Person(person_file(args.person), engine.info)
         with contextlib.ExitStack() as stack:
             source = _open_source(args)
-            runner = show = None
+            runner = show = recorder = None
             if source is not None:
                 stack.enter_context(source)
                 runner = LiveRunner(source, engine, config=config, speed=args.speed)
+                recorder = start_recording(args, runner)
+                if recorder is not None:
+                    stack.enter_context(recorder)
                 show = stack.enter_context(
                     running_show(runner.hub, args.configuration, hop_s=config.hop_s)
                 )
                 if not args.quiet:
                     stack.enter_context(show_messages())
             server = MerServer(
-                engine, runner, config=server_config, pipeline=config, show=show, person=person
+                engine,
+                runner,
+                config=server_config,
+                pipeline=config,
+                show=show,
+                recorded=recorder is not None,
+                person=person,
             )
-            asyncio.run(_ServeRun(args, server, runner, backend_line).run())
+            asyncio.run(_ServeRun(args, server, runner, recorder, backend_line).run())
     except KeyboardInterrupt:
         # While the model was loading, before the signal handlers were set.
         print("stopped", file=sys.stderr)
@@ -126,7 +153,9 @@ def run(args: argparse.Namespace) -> int:
     if server.stuck:
         print(server.stuck, file=sys.stderr)
         return 1
-    return exit_code(runner) if args.exit_at_end and runner is not None else 0
+    code = exit_code(runner) if args.exit_at_end and runner is not None else 0
+    incomplete = recorder is not None and recorder.missing > 0
+    return code or (UserError.exit_code if incomplete else 0)
 
 
 def _tls(args: argparse.Namespace) -> ServerTls | None:
@@ -161,6 +190,11 @@ def _open_source(args: argparse.Namespace) -> Source | None:
         print(message, file=sys.stderr)
     kind = input_kind(spec)
     if kind is InputKind.BROWSER:
+        if args.record is not None:
+            raise UserError(
+                "--record records the server's own input, and --input browser has none; choose "
+                "another input, or leave out --record"
+            )
         configuration = args.configuration
         if configuration.outputs or configuration.scenes or configuration.controls:
             raise UserError(
@@ -180,6 +214,7 @@ class _ServeRun:
         args: argparse.Namespace,
         server: MerServer,
         runner: LiveRunner | None,
+        recorder: Recorder | None,
         backend_line: str,
     ) -> None:
         from realtime_mer.commands.show import writes_standard_output
@@ -188,6 +223,8 @@ class _ServeRun:
         self._backend_line = backend_line
         self._server = server
         self._runner = runner
+        self._recorder = recorder
+        self._keys: MarkerKeys | None = None
         self._stdout_taken = writes_standard_output(args.configuration)
         self._status_shown = False
         self._last_message = ""
@@ -206,13 +243,44 @@ class _ServeRun:
                 self._print_start()
                 # A ping shows that the event loop turns.
                 async with ServiceManager(lambda: self._server.healthy):
-                    await self._watch(slot)
+                    with self._marker_keys():
+                        await self._watch(slot)
                 if self._runner is not None:
                     await asyncio.to_thread(self._runner.stop)
+                if self._recorder is not None:
+                    await asyncio.to_thread(self._recorder.close)
                 await self._server.flush(FLUSH_TIMEOUT_S)
         self._clear_status()
+        if self._recorder is not None:
+            print(printable(self._recorder.summary), file=sys.stderr)
         if not self._args.quiet:
             print(self._summary(), file=sys.stderr)
+
+    @contextlib.contextmanager
+    def _marker_keys(self) -> Iterator[None]:
+        """Let keys of the terminal make markers until the `with` block ends."""
+        if self._runner is None:
+            yield
+            return
+        with MarkerKeys(self._runner.hub, use=self._args.input != "-") as keys:
+            descriptor = keys.descriptor
+            if descriptor < 0:
+                yield
+                return
+            self._keys = keys
+            self._loop.add_reader(descriptor, self._take_keys, keys)
+            try:
+                yield
+            finally:
+                self._loop.remove_reader(descriptor)
+                self._keys = None
+
+    def _take_keys(self, keys: MarkerKeys) -> None:
+        descriptor = keys.descriptor
+        keys.poll()
+        if keys.descriptor < 0:  # the terminal is gone
+            self._loop.remove_reader(descriptor)
+        self._item_arrived.set()
 
     def _wake(self) -> None:
         # Called in the runner's thread; after the event loop has ended there is nothing to wake.
@@ -243,6 +311,8 @@ class _ServeRun:
             print(f"{person.map.taps} taps so far; {person.map.advice}", file=sys.stderr)
         if not self._args.quiet:
             self._say(f"input: {self._input()}   (Ctrl-C ends)")
+            if self._recorder is not None:
+                print(printable(recording_line(self._recorder)), file=sys.stderr)
             print(self._backend_line, file=sys.stderr)
             if self._args.configuration.file is not None:
                 title = printable(self._args.configuration.title)
@@ -309,11 +379,13 @@ class _ServeRun:
                 arrived = asyncio.create_task(self._item_arrived.wait())
                 await asyncio.wait(
                     (stopped, arrived),
-                    timeout=STATUS_PERIOD_S if self._has_status() else None,
+                    timeout=STATUS_PERIOD_S if self._has_status() or self._recorder else None,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 arrived.cancel()
                 self._item_arrived.clear()
+                if self._recorder is not None:
+                    self._recorder.watch()
                 if slot is not None and self._print_items(slot):
                     return
                 self._show_status()
@@ -332,6 +404,9 @@ class _ServeRun:
                 self._clear_status()
                 print(item.message, file=sys.stderr)
                 self._last_message = item.message
+            elif isinstance(item, Marker) and not self._args.quiet:
+                self._clear_status()
+                print(marker_text(item), file=sys.stderr)
             elif isinstance(item, End):
                 if self._args.exit_at_end:
                     return True
@@ -344,10 +419,14 @@ class _ServeRun:
         return not self._args.quiet and self._runner is not None and sys.stderr.isatty()
 
     def _show_status(self) -> None:
+        if self._keys is not None and self._keys.prompt and sys.stderr.isatty():
+            self._show_line(self._keys.prompt)
+            return
         if not self._has_status() or self._runner is None:
             return
         latest = self._runner.hub.latest
         if latest is None:
+            self._clear_status()
             return
         outputs = outputs_text(self._server.show.statuses())
         line = (
@@ -356,8 +435,11 @@ class _ServeRun:
             f"{outputs}{'  ' * bool(outputs)}"
             f"viewers {self._server.viewers}  {self._runner.stats.loss_text()}"
         )
+        self._show_line(line)
+
+    def _show_line(self, line: str) -> None:
         # A longer line would go on in the next one, and stay there.
-        print(f"\r\x1b[K{line[: _room()]}", end="", file=sys.stderr, flush=True)
+        print(f"\r\x1b[K{line[: line_room()]}", end="", file=sys.stderr, flush=True)
         self._status_shown = True
 
     def _clear_status(self) -> None:
@@ -374,15 +456,6 @@ class _ServeRun:
             f"at most {self._server.peak_viewers} viewer(s), "
             f"{'; '.join(filter(None, (stats.loss_text(), outputs)))}"
         )
-
-
-def _room() -> int | None:
-    """Return how many characters fit into a line of standard error; None where unknown."""
-    try:
-        columns = os.get_terminal_size(sys.stderr.fileno()).columns
-    except (OSError, ValueError):
-        return None
-    return max(0, columns - 1) if columns else None
 
 
 def _print_if_possible(line: str) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from realtime_mer.commands.streams import takes_output
+from realtime_mer.commands.terminal_mode import restore_terminals
 
 _HANG_UP = getattr(signal, "SIGHUP", None)  # missing on Windows
 _NUMBERS = [number for number in (signal.SIGINT, signal.SIGTERM, _HANG_UP) if number is not None]
@@ -114,7 +115,8 @@ def _discard(descriptor: int) -> None:
 
 
 def _leave(code: int) -> None:
-    """End the program at once, with the cursor of the terminal shown."""
+    """End the program at once, with the terminal as it was and its cursor shown."""
+    restore_terminals()
     with contextlib.suppress(OSError, ValueError):
         if os.isatty(1) and takes_output(1):
             os.write(1, _SHOW_CURSOR)

@@ -59,6 +59,15 @@ def takes_output(descriptor: int) -> bool:
         return True
 
 
+def line_room() -> int | None:
+    """Return how many characters fit into a line of standard error; None where unknown."""
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        return None
+    return max(0, columns - 1) if columns else None
+
+
 def drop_late_messages() -> None:
     """From now on, drop messages that standard error does not take at once.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from mer_engine import Inference, ModelInfo
 from numpy.typing import NDArray
@@ -13,6 +15,21 @@ from realtime_mer.core.novelty import Novelty
 from realtime_mer.core.requests import Computation, EngineRequest
 from realtime_mer.core.ticks import TICKS_PER_SECOND, TICKS_PER_STEP
 from realtime_mer.errors import EngineError
+
+
+class WindowEncoder(Protocol):
+    """What makes the windows of estimates, as they come or ahead."""
+
+    failure: EngineError | None
+    novelty: float | None
+
+    def start_piece(self, tick: int) -> None:
+        """Start a piece at `tick`; its context is silence."""
+        ...
+
+    def encode_window(self, tick: int, steps: int) -> Computation[Inference | None]:
+        """Infer the window of `steps` steps that ends at `tick`; None if the engine failed."""
+        ...
 
 
 class EncoderCache:

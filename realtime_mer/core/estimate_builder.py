@@ -75,9 +75,13 @@ class EstimateBuilder:
         """Start a new piece: its first mood does not depend on those before."""
         self._mood.start_piece()
 
-    def start_timer(self) -> None:
-        """Start measuring the compute time of the next estimate."""
-        self._started_at = self._clock.monotonic()
+    def start_timer(self, *, earlier_s: float = 0.0) -> None:
+        """Start measuring the compute time of the next estimate.
+
+        Args:
+            earlier_s: compute time that it took before.
+        """
+        self._started_at = self._clock.monotonic() - earlier_s
 
     def update(
         self, inference: Inference, steps: int, rise_db: float, *, t: float, state: State

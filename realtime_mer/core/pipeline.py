@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from realtime_mer.clock import Clock, SystemClock
 from realtime_mer.core.config import MIN_LEVEL_DB, PipelineConfig, Range
-from realtime_mer.core.encoder_cache import EncoderCache
+from realtime_mer.core.encoder_cache import EncoderCache, WindowEncoder
 from realtime_mer.core.estimate_builder import Arrival, EstimateBuilder
 from realtime_mer.core.movement import Movement
 from realtime_mer.core.requests import Computation, FeaturesRequest, run
@@ -88,6 +88,7 @@ class Pipeline:
         self._frontend = FrontEnd(info.frontend)
         self._schedule = Schedule(self.config.hop_ticks)
         self._encoder = EncoderCache(info, self.lag_order, self._schedule.spacing_ticks)
+        self._windows: WindowEncoder = self._encoder
         value_range = None
         if self.config.range_of(info) is Range.MUSIC:
             value_range = ValueRange(info, adapt=self.config.adapt)
@@ -299,14 +300,18 @@ class Pipeline:
     def _add_samples(self, samples: NDArray[np.float32]) -> None:
         """Buffer samples for the front-end and find the pieces in the ticks that they complete."""
         for power in self._buffer.append(samples):
-            self._tick += 1
-            if self._silence.add(power, self._tick):
-                self._encoder.start_piece(self._tick - 1)
-                self._builder.start_piece()
-                self._gate.reset()
-                self._movement.restart()
-            if not self._silence.quiet:
-                self._movement.add(power)
+            self._add_tick(power)
+
+    def _add_tick(self, power: float) -> None:
+        """Take the audible power of the next tick."""
+        self._tick += 1
+        if self._silence.add(power, self._tick):
+            self._windows.start_piece(self._tick - 1)
+            self._builder.start_piece()
+            self._gate.reset()
+            self._movement.restart()
+        if not self._silence.quiet:
+            self._movement.add(power)
 
     def _extract_frames(self) -> Computation[None]:
         """Run the front-end on the complete ticks in the buffer."""
@@ -348,9 +353,9 @@ class Pipeline:
         steps = self._piece_steps()
         if steps:
             # Encoded in a short silence, and in speech and noise too: the piece may continue.
-            inference = yield from self._encoder.encode_window(self._tick, steps)
-            if self._encoder.failure is not None:
-                self._fail(self._encoder.failure)
+            inference = yield from self._windows.encode_window(self._tick, steps)
+            if self._windows.failure is not None:
+                self._fail(self._windows.failure)
             if not self._silence.silent:
                 if inference is not None:
                     self._gate.update(inference.sound)
@@ -360,7 +365,7 @@ class Pipeline:
                 else:
                     state = State.TRACKING if steps == self.lag_order else State.SETTLING
                     if inference is not None:
-                        novelty = self._encoder.novelty
+                        novelty = self._windows.novelty
                         whole = self._builder.update(
                             inference, steps, self._movement.rise_db, t=self.t, state=state
                         )

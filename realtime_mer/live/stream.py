@@ -7,6 +7,7 @@ session pool. It has no thread and does not wait, so tests can set its clock.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,18 @@ STALL_HOPS = 2
 BACK_AFTER_S = 2.0
 
 
+class AudioTap(Protocol):
+    """Takes the audio that a stream analyses. It must not wait and not change the samples."""
+
+    def feed(self, samples: NDArray[np.float32]) -> None:
+        """Take the next block, float32 [n] or [n, channels]."""
+        ...
+
+    def skip(self, samples: int) -> None:
+        """Take a loss of sample frames."""
+        ...
+
+
 class LiveStream:
     """Feeds a pipeline, publishes its estimates and counts losses.
 
@@ -42,13 +55,23 @@ class LiveStream:
         hub: receives estimates, each followed by its change events, notices and the end.
         stats: receives the counts.
         live: whether the audio is captured live; its absence then counts as a stall sooner.
+        tap: takes all audio that is fed or skipped; None for nobody.
     """
 
-    def __init__(self, pipeline: Pipeline, hub: Hub, stats: Stats, *, live: bool = True) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        hub: Hub,
+        stats: Stats,
+        *,
+        live: bool = True,
+        tap: AudioTap | None = None,
+    ) -> None:
         self.pipeline = pipeline
         self.hub = hub
         self.stats = stats
         self.hop_s = pipeline.config.hop_s
+        self._tap = tap
         self.stall_after_s = max(STALL_HOPS * self.hop_s, MIN_STALL_S if live else MIN_FILE_STALL_S)
         self._changes = ChangeDetector()
         self._clock = pipeline.clock
@@ -113,10 +136,12 @@ class LiveStream:
         estimates: list[Estimate] = []
         if dropped_before:
             self.count_lost(dropped_before)
-            self._lose_beats(dropped_before)
+            self._pass_over(dropped_before)
             estimates += yield from self.pipeline.skip_requests(
                 dropped_before, only_latest=only_latest, arrival=arrival
             )
+        if self._tap is not None:
+            self._tap.feed(samples)
         estimates += yield from self._feed(samples, arrival, only_latest=only_latest)
         self._publish(estimates)
 
@@ -128,7 +153,7 @@ class LiveStream:
         """Move on over sample frames that were lost; `count_lost` has counted them."""
         skip_requests = self.pipeline.skip_requests
         arrival = self._arrival(samples)
-        self._lose_beats(samples)
+        self._pass_over(samples)
         self._publish((yield from skip_requests(samples, only_latest=True, arrival=arrival)))
 
     def finish_requests(self, reason: str) -> Computation[None]:
@@ -236,8 +261,10 @@ class LiveStream:
             self._beats = BeatTracker(pipeline.sample_rate_hz, start=pipeline.input_samples)
         self._publish_pulses(self._beats.feed(mono))
 
-    def _lose_beats(self, samples: int) -> None:
-        """Tell the beat tracker of lost sample frames."""
+    def _pass_over(self, samples: int) -> None:
+        """Tell what listens beside the pipeline of lost sample frames."""
+        if self._tap is not None:
+            self._tap.skip(samples)
         if self._beats is not None:
             self._publish_pulses(self._beats.skip(samples))
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from realtime_mer import __version__
 from realtime_mer.audio.quiet import filter_c_messages
-from realtime_mer.core.events import Event, Pulse
+from realtime_mer.core.events import Event, Marker, Pulse
 from realtime_mer.core.types import State
 from realtime_mer.outputs.output import Frame, Output, OutputSettings
 
@@ -100,12 +100,16 @@ class LslOutput(Output):
         self.sent += 1
         self.answer = "is received" if self._mood.have_consumers() else "nobody receives"
 
-    def send_event(self, event: Event | Pulse) -> None:
-        """Send a marker for a change of the music; onsets and beats are left out."""
-        if isinstance(event, Event):
+    def send_event(self, event: Event | Pulse | Marker) -> None:
+        """Send a marker for a change of the music or a remark; onsets and beats are left out."""
+        if not isinstance(event, Pulse):
             assert self._markers is not None
-            marker = str(event.kind) if event.mood is None else f"{event.kind}/{event.mood}"
-            stamp_s = pylsl.local_clock() - (event.detected_t - event.t)
+            stamp_s = pylsl.local_clock()
+            if isinstance(event, Marker):
+                marker = f"marker/{event.text}"
+            else:
+                marker = str(event.kind) if event.mood is None else f"{event.kind}/{event.mood}"
+                stamp_s -= event.detected_t - event.t
             self._markers.push_sample([marker], stamp_s)
             self.sent += 1
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeGuard
 import rtmidi
 from mido import Message
 
-from realtime_mer.core.events import Event, EventKind, Pulse, PulseKind
+from realtime_mer.core.events import Event, EventKind, Marker, Pulse, PulseKind
 from realtime_mer.core.mood import WORDS
 from realtime_mer.errors import UserError
 from realtime_mer.outputs.midi_ports import CLIENT, MidiPort, check_port_names
@@ -121,7 +121,9 @@ class MidiOutput(Output):
                 self._send("note_on", note=note, velocity=VELOCITY)
             self._mood_note = note
 
-    def send_event(self, event: Event | Pulse) -> None:
+    def send_event(self, event: Event | Pulse | Marker) -> None:
+        if isinstance(event, Marker):  # a text
+            return
         note = self._settings.event_notes.get(event.kind)
         if note is not None:
             self._play(note, max(1, round(event.strength * 127)))

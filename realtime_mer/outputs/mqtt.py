@@ -37,7 +37,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from realtime_mer import __version__
 from realtime_mer.clock import Clock, SystemClock
-from realtime_mer.core.events import Event, EventKind, Pulse
+from realtime_mer.core.events import Event, EventKind, Marker, Pulse
 from realtime_mer.core.mood import WORDS
 from realtime_mer.core.types import State
 from realtime_mer.errors import UserError
@@ -308,8 +308,8 @@ class MqttOutput(Output):
                 )
                 self._last[name] = payload
 
-    def send_event(self, event: Event | Pulse) -> None:
-        """Publish a change of the music; onsets and beats are left out.
+    def send_event(self, event: Event | Pulse | Marker) -> None:
+        """Publish a change of the music or a marker; onsets and beats are left out.
 
         Raises:
             OSError: as for `send`.
@@ -319,6 +319,10 @@ class MqttOutput(Output):
             # `event_type` is what Home Assistant asks for.
             message = {"event_type": str(event.kind), **event.to_dict()}
             self._publish(f"{self._settings.prefix}/event", json.dumps(message), retain=False)
+        elif isinstance(event, Marker):
+            self._check()
+            topic = f"{self._settings.prefix}/marker"
+            self._publish(topic, json.dumps(event.to_dict()), retain=False)
 
     def check_action(self, action: Action) -> None:
         _message(action)

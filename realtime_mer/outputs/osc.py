@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pythonosc.osc_message_builder import BuildError, build_msg
 
 from realtime_mer.clock import Clock, SystemClock
-from realtime_mer.core.events import Event, Pulse
+from realtime_mer.core.events import Event, Marker, Pulse
 from realtime_mer.errors import UserError
 from realtime_mer.outputs.output import Action, Frame, Output, OutputSettings
 from realtime_mer.outputs.udp import UdpSender, host_and_port
@@ -145,9 +145,11 @@ class OscOutput(Output):
             self._send_word("mood", frame.mood)
         self._send_word("state", str(frame.state))
 
-    def send_event(self, event: Event | Pulse) -> None:
+    def send_event(self, event: Event | Pulse | Marker) -> None:
         if isinstance(event, Pulse):
             self._send_message(f"{self._prefix}/{event.kind}", [event.strength])
+        elif isinstance(event, Marker):
+            self._send_message(f"{self._prefix}/marker", [event.text])
         else:
             argument = event.strength if event.mood is None else event.mood
             self._send_message(f"{self._prefix}/event/{event.kind}", [argument])

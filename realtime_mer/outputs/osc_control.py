@@ -1,4 +1,4 @@
-"""Controls of a running show by OSC: mute, freeze, blackout, overrides, scenes."""
+"""Controls of a running show by OSC: mute, freeze, blackout, overrides, scenes, markers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _BUNDLE = b"#bundle\0"
 _BUNDLE_HEAD_BYTES = 16  # with the time tag, which is ignored: a control acts at once
 _TYPES = frozenset("ihfdsTFN")
 _COMMAND = re.compile(
-    r"(?:/output/(?P<output>.+))?/(?:(?P<switch>mute|freeze|blackout)|override/(?P<value>\w+)|scene)"
+    r"(?:/output/(?P<output>.+))?/(?:(?P<switch>mute|freeze|blackout)|override/(?P<value>\w+)|scene|marker)"
 )
 
 
@@ -205,7 +205,7 @@ def command(message: OscMessage, prefix: str) -> ControlCommand:
     if match is None or not address.startswith(prefix):
         raise UserError(
             f"the address {address} is unknown; {prefix}/ is followed by mute, freeze, blackout, "
-            "override/NAME, scene, or by output/NAME/ and one of these"
+            "override/NAME, scene, marker, or by output/NAME/ and one of the first four"
         )
     output = match["output"] or ""
     if len(arguments) > 1:
@@ -219,7 +219,12 @@ def command(message: OscMessage, prefix: str) -> ControlCommand:
         override = {match["value"]: None if value == GIVE_BACK else value}
         return ControlCommand(output=output, override=override)
     if output or not isinstance(argument, str):
-        raise UserError(f"{address} takes the name of a scene, and only as {prefix}/scene")
+        raise UserError(
+            f"{address} takes a text, and only as {prefix}/scene with the name of a scene or "
+            f"{prefix}/marker with a remark"
+        )
+    if address.endswith("/marker"):
+        return ControlCommand(marker=argument)
     return ControlCommand(scene=argument)
 
 

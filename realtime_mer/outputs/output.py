@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
-from realtime_mer.core.events import Event, Pulse
+from realtime_mer.core.events import Event, Marker, Pulse
 from realtime_mer.core.types import State
 from realtime_mer.errors import UserError
 
@@ -229,8 +229,8 @@ class Output(ABC):
     def send(self, frame: Frame) -> None:
         """Send shaped values."""
 
-    def send_event(self, event: Event | Pulse) -> None:  # noqa: B027 - not all know events
-        """Send a change of the music, an onset or a beat."""
+    def send_event(self, event: Event | Pulse | Marker) -> None:  # noqa: B027 - not all know events
+        """Send a change of the music, an onset, a beat or a marker."""
 
     def check_action(self, action: Action) -> None:
         """Check what a scene rule asks for, before the show. Called from any thread.

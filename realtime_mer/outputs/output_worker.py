@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from realtime_mer.clock import Clock, SystemClock
 from realtime_mer.closable import Closable
-from realtime_mer.core.events import Event, Pulse
+from realtime_mer.core.events import Event, Marker, Pulse
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError, printable_line
 from realtime_mer.live.hub import End, Hub, Item
@@ -202,6 +202,8 @@ class OutputWorker(Closable):
                 self.shaper.add_event(item)
                 if not self.shaper.muted:
                     self._call(self.output.send_event, item)
+            elif isinstance(item, Marker) and not self.shaper.muted:
+                self._call(self.output.send_event, item)
             elif isinstance(item, End):
                 self.shaper.end()
         return fresh

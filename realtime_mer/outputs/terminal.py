@@ -58,9 +58,14 @@ class TerminalView:
         title: name of the input.
         hop_s: seconds between estimates.
         coverage: coverage of the intervals, 0 to 1.
+        keys: what keys do, in words.
     """
 
-    def __init__(self, title: str, *, hop_s: float, coverage: float) -> None:
+    def __init__(
+        self, title: str, *, hop_s: float, coverage: float, keys: str = "Ctrl-C ends"
+    ) -> None:
+        self._keys = keys
+        self._prompt = ""
         self._title = title
         self._hop_s = hop_s
         self._coverage = coverage
@@ -94,6 +99,10 @@ class TerminalView:
         """Set how the outputs do, in words (`outputs_text`); "" without outputs."""
         self._outputs = outputs
 
+    def set_prompt(self, prompt: str) -> None:
+        """Set what the user is typing; "" for nothing."""
+        self._prompt = prompt
+
     def __rich__(self) -> RenderableType:
         parts: list[RenderableType] = []
         if self._latest is None:
@@ -106,11 +115,13 @@ class TerminalView:
             parts.append(Text(f"show: {self._outputs}", style=style))
         if self._notice:
             parts.append(Text(printable(self._notice), style="yellow"))
+        if self._prompt:
+            parts.append(Text(printable(self._prompt), style="bold"))
         panel = Panel(
             Group(*parts),
             title=Text(printable(self._title), style="bold"),
             title_align="left",
-            subtitle=Text("Ctrl-C ends", style="bright_black"),
+            subtitle=Text(self._keys, style="bright_black"),
             subtitle_align="right",
             border_style="bright_black",
             padding=(1, 2),

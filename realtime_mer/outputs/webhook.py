@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 from realtime_mer import __version__
 from realtime_mer.clock import Clock, SystemClock
-from realtime_mer.core.events import Event, EventKind, Pulse
+from realtime_mer.core.events import Event, EventKind, Marker, Pulse
 from realtime_mer.errors import UserError
 from realtime_mer.live.retry import Retry
 from realtime_mer.outputs.environment import secret_of
@@ -44,7 +44,7 @@ class WebhookSettings(OutputSettings):
 
     Attributes:
         url: http or https address, with a login and a query if need be. It is never shown.
-        events: kinds of changes that are posted; the default is all.
+        events: kinds of changes that are posted; the default is all. Markers are posted too.
         header_variables: names of further headers, each with the name of the environment variable
             that has its value, for example {Authorization = "HOOK_TOKEN"}.
         timeout_s: how long the server may take to answer, 0.1 to 5 seconds.
@@ -161,13 +161,15 @@ class WebhookOutput(Output):
         """
         self._deliver()
 
-    def send_event(self, event: Event | Pulse) -> None:
-        """Post a change of the music of the wanted kinds.
+    def send_event(self, event: Event | Pulse | Marker) -> None:
+        """Post a marker, or a change of the music of the wanted kinds.
 
         Raises:
             UserError: as for `send`.
         """
-        if isinstance(event, Event) and event.kind in self._settings.events:
+        wanted = isinstance(event, Event) and event.kind in self._settings.events
+        if isinstance(event, Marker) or wanted:
+            assert not isinstance(event, Pulse)
             delivery_id = str(uuid.uuid4())
             self._post(json_text({"id": delivery_id, **event.to_dict()}), delivery_id)
 

@@ -405,6 +405,7 @@ def hello(
     backend: str,
     role: str,
     utc: str,
+    recording: bool = False,
     backend_note: str = "",
 ) -> dict[str, object]:
     """Build the hello: the session's input, model, backend, rate and range; the client's role."""
@@ -425,7 +426,7 @@ def hello(
         "backend": backend,
         **optional,
         "role": role,
-        "recording": False,
+        "recording": recording,
         "utc": utc,
     }
 

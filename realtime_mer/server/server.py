@@ -167,6 +167,7 @@ class MerServer:
         pipeline: settings of the clients' pipelines; default: the runner's.
         stats: counters of the whole server; default: the runner's.
         show: the controls and outputs that the page shows; default: none.
+        recorded: whether the runner's session is recorded, which every client is told.
         person: whose taps the page `/calibrate` takes; default: nobody's.
         clock: the time source.
     """
@@ -180,9 +181,11 @@ class MerServer:
         pipeline: PipelineConfig | None = None,
         stats: Stats | None = None,
         show: Show | None = None,
+        recorded: bool = False,
         person: Person | None = None,
         clock: Clock | None = None,
     ) -> None:
+        self._recorded = recorded
         self.config = config or ServerConfig()
         self.show = show or Show()
         self.person = person
@@ -487,6 +490,7 @@ class MerServer:
             backend=self._engine.backend,
             backend_note=self.backend_note,
             role=role,
+            recording=self._recorded and channel.client is None,
             utc=iso_utc(self.clock.utc()),
         )
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mer_engine.engine import Inference, output_names
-from mer_engine.errors import BackendError, ModelError
+from mer_engine.engine import Engine, Inference, no_past, output_names, silent_maps
+from mer_engine.errors import BackendError, ModelError, NotFiniteError
+from mer_engine.graph_parts import Graph
 from mer_engine.model_file import METADATA_KEY, ModelInfo
 from mer_engine.processor import processor
 
@@ -49,20 +51,10 @@ class OnnxRuntimeEngine:
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
         content = read_model(path)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # errors are raised below
-        # It would keep the memory of the largest call for ever, and saves no time.
-        options.enable_cpu_mem_arena = False
-        # A waiting thread must not occupy a core.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # No file with weights is found in a folder that is none.
-        options.add_session_config_entry(
-            "session.model_external_initializers_file_folder_path", f"{os.devnull}/none"
-        )
+        self._path, self._threads = path, threads
+        self._parts: OnnxRuntimeParts | None = None
         try:
-            self._session = ort.InferenceSession(content, options, providers=self._providers)
+            self._session = self._open(content)
         except Exception as error:  # the errors of ONNX Runtime have no common base class
             raise ModelError(
                 f"the model file {path} is damaged or not an ONNX model; get it again "
@@ -94,10 +86,139 @@ class OnnxRuntimeEngine:
         inputs = {"frames": frames, "held": cached_maps, "past": past}
         return Inference(*self._session.run(self._outputs, inputs))
 
+    def parts(self) -> OnnxRuntimeParts | None:
+        """Open the parts of the graph; None where the file changed or its graph has other parts."""
+        if self._parts is not None:
+            return self._parts
+        try:
+            content = read_model(self._path)
+            if hashlib.sha256(content).hexdigest() != self.info.sha256:
+                return None
+            parts = OnnxRuntimeParts(self.info, content, self._open)
+            _check_parts(parts, self)
+        except Exception:  # errors of ONNX Runtime have no common base class
+            return None
+        self._parts = parts
+        return parts
+
+    def _open(self, content: bytes) -> ort.InferenceSession:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # errors are raised by the callers
+        # It would keep the memory of the largest call for ever, and saves no time.
+        options.enable_cpu_mem_arena = False
+        # A waiting thread must not occupy a core.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # No file with weights is found in a folder that is none.
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", f"{os.devnull}/none"
+        )
+        return ort.InferenceSession(content, options, providers=self._providers)
+
     @property
     def provider(self) -> str:
         """The execution provider that ONNX Runtime uses for the graph."""
         return str(self._session.get_providers()[0])
+
+
+class OnnxRuntimeParts:
+    """The parts of a model file's graph, each as a session of its own; see `EngineParts`.
+
+    The graph is cut at the maps, at the embeddings and at the window, which are the joins of new
+    results with those of earlier calls.
+
+    Args:
+        info: the metadata of the file.
+        content: the file.
+        open_session: opens a session of a serialised model.
+
+    Raises:
+        KeyError: the graph has no such joins.
+        Exception: ONNX Runtime refuses a part.
+    """
+
+    def __init__(
+        self, info: ModelInfo, content: bytes, open_session: Callable[[bytes], ort.InferenceSession]
+    ) -> None:
+        self.info = info
+        graph = Graph(content)
+        self._maps_name = graph.joined("held", "maps")
+        self._window_name = graph.joined("past", "steps")
+        described = list(graph.producer("steps").inputs)
+        self._maps = open_session(graph.cut(["frames", "held"], ["maps"]))
+        self._sound = None
+        self._head_outputs = ["probabilities", "fast"]
+        if info.sounds:
+            self._sound = open_session(graph.cut([self._maps_name], [described.pop()]))
+            self._head_outputs.append("sound")
+        self._describe = open_session(graph.cut([self._maps_name], described))
+        self._head = open_session(graph.cut([self._window_name], self._head_outputs))
+
+    def maps(
+        self, frames: NDArray[np.float32], cached_maps: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """See `mer_engine.engine.EngineParts.maps`."""
+        inputs = {"frames": frames[None], "held": cached_maps[None]}
+        (maps,) = _finite(self._maps.run(None, inputs))
+        return np.asarray(maps)
+
+    def describe(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `mer_engine.engine.EngineParts.describe`."""
+        outputs = self._describe.run(None, {self._maps_name: maps[None]})
+        (steps,) = _finite([np.concatenate(outputs, axis=2)])
+        return np.asarray(steps)
+
+    def sound_logits(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `mer_engine.engine.EngineParts.sound_logits`."""
+        if self._sound is None:
+            return np.empty((len(maps), 0), dtype=np.float32)
+        return np.asarray(_finite(self._sound.run(None, {self._maps_name: maps}))[:, 0])
+
+    def head(
+        self, windows: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
+        """See `mer_engine.engine.EngineParts.head`."""
+        outputs = self._head.run(self._head_outputs, {self._window_name: windows})
+        for output in outputs:
+            _finite([output])
+        return outputs[0], outputs[1], outputs[2] if self.info.sounds else None
+
+
+def _finite(outputs: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the only output of a call.
+
+    Raises:
+        NotFiniteError: it has a number that is not finite.
+    """
+    (output,) = outputs
+    if not np.isfinite(output).all():
+        raise NotFiniteError("it returned numbers that are not finite")
+    return output
+
+
+def _check_parts(parts: OnnxRuntimeParts, engine: Engine) -> None:
+    """Compare the parts with the whole graph on a few steps.
+
+    Raises:
+        ModelError: they differ.
+    """
+    info, steps = engine.info, 3
+    frames = info.check_frames(steps)[0]
+    silence = silent_maps(info)[0]
+    whole = engine.infer(frames[None], silence[None], no_past(info))
+    maps = parts.maps(frames, silence)
+    recent = np.concatenate((silence, maps))
+    size = info.frames_per_step
+    each = [recent[k * size : k * size + info.map_context + size] for k in range(steps)]
+    window = np.hstack((parts.describe(recent), parts.sound_logits(np.stack(each))))
+    probabilities, fast, sound = parts.head(window[None])
+    found = Inference(probabilities, window[None], fast, maps[None], sound)
+    for mine, expected in zip(found, whole, strict=True):
+        if (mine is None) != (expected is None):
+            raise ModelError("the parts of the graph have other outputs than the whole")
+        if mine is not None and expected is not None and np.abs(mine - expected).max() > 1e-3:
+            raise ModelError("the parts of the graph compute other numbers than the whole")
 
 
 class CudaEngine(OnnxRuntimeEngine):

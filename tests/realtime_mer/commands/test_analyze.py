@@ -73,7 +73,7 @@ def test_several_files_into_a_folder(song: Path, tmp_path: Path) -> None:
     soundfile.write(other, music(3.0, RATE_HZ), RATE_HZ)
     folder = tmp_path / "new" / "folder"
     assert main(["analyze", str(song), str(other), "-o", str(folder)]) == 0
-    assert {path.name for path in folder.iterdir()} == {"song.csv", "song.flac.csv"}
+    assert {path.name for path in folder.glob("*.csv")} == {"song.csv", "song.flac.csv"}
     assert len(rows((folder / "song.flac.csv").read_text())) == 3
 
 
@@ -276,7 +276,7 @@ def test_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = ["-o", str(outputs), "--plot", str(outputs)]
     assert main(["analyze", str(tmp_path / "album"), *paths]) == 0
     made = [path.relative_to(outputs).as_posix() for path in outputs.rglob("*.*")]
-    assert sorted(made) == ["1.csv", "1.png", "second/1.csv", "second/1.png"]
+    assert sorted(made) == [".realtime-mer.jsonl", "1.csv", "1.png", "second/1.csv", "second/1.png"]
     assert len(rows((outputs / "1.csv").read_text())) == 2
 
 

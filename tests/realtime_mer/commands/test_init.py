@@ -13,7 +13,13 @@ import pytest
 from realtime_mer.cli import build_parser, main
 from realtime_mer.commands.configured import section_class
 from realtime_mer.commands.init import configuration_text
-from realtime_mer.configuration.configuration import CONTROLS, Configuration, control_class, load
+from realtime_mer.configuration.configuration import (
+    CONTROLS,
+    SECTIONS,
+    Configuration,
+    control_class,
+    load,
+)
 from realtime_mer.errors import UserError
 from realtime_mer.outputs.output import OutputSettings
 from realtime_mer.outputs.registry import KINDS, settings_class
@@ -84,7 +90,7 @@ def test_every_key_is_explained() -> None:
         *((f"[[{kind}]]", settings_class(kind)) for kind in KINDS),
         ("[[scene]]", SceneSettings),
         *((f"[control.{name}]", control_class(name)) for name in CONTROLS),
-        *((f"[{name}]", section_class(name)) for name in ("input", "estimation", "server")),
+        *((f"[{name}]", section_class(name)) for name in SECTIONS),
     ]
     for header, settings in classes:
         part = text.split(f"\n#{header}\n")[1].split("\n# -----")[0]

@@ -1,4 +1,3 @@
-import csv
 import json
 import os
 import pty
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from mer_engine import Engine
+from recording_support import estimates_of
 from support import music, values
 
 from realtime_mer.cli import main
@@ -33,7 +33,7 @@ def song(tmp_path: Path) -> Path:
 def test_live_rows_equal_offline_estimates(
     song: Path, engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = tmp_path / "evening.csv"
+    record = tmp_path / "evening"
     started = time.monotonic()
     options = ["--format", "jsonl", "--record", str(record)]
     assert main(["listen", "--input", str(song), *options]) == 0
@@ -45,8 +45,7 @@ def test_live_rows_equal_offline_estimates(
     offline = values([*pipeline.feed(samples), *pipeline.finish()])
     live = np.array([[line["t"], line["valence"], line["arousal_low"]] for line in lines])
     np.testing.assert_allclose(live, offline[:, [0, 1, 5]], atol=1e-5)
-    with record.open() as rows:
-        assert [float(row["t"]) for row in csv.DictReader(rows)] == [1.0, 2.0]
+    assert [estimate["t"] for estimate in estimates_of(record)] == [1.0, 2.0]
     assert "2 estimates recorded" in err
     assert "song.wav" in err
 
@@ -104,7 +103,7 @@ def test_the_live_display_in_a_terminal(song: Path) -> None:
 
 
 def test_ctrl_c_ends_without_a_traceback(song: Path, tmp_path: Path) -> None:
-    record = tmp_path / "evening.jsonl"
+    record = tmp_path / "evening"
     options = ["--input", str(song), "--loop", "--hop", "0.1", "--record", str(record)]
     # If the tests run in the background of a script, they and their children ignore SIGINT.
     process = subprocess.Popen(
@@ -120,7 +119,7 @@ def test_ctrl_c_ends_without_a_traceback(song: Path, tmp_path: Path) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert b"Traceback" not in err
-    lines = [json.loads(line) for line in record.read_text().splitlines()]
+    lines = estimates_of(record)
     assert [line["seq"] for line in lines] == list(range(len(lines)))
     # Every printed line is recorded; the interrupt may fall between the two.
     printed = 5 + len(out.splitlines())
@@ -133,7 +132,8 @@ def test_ctrl_c_ends_without_a_traceback(song: Path, tmp_path: Path) -> None:
         (["--input", "nowhere.wav"], "nowhere.wav"),
         (["--input", ""], "the input is empty"),
         (["--input", "demo", "--duration", "-1"], "the duration is -1.0 s"),
-        (["--input", "demo", "--record", "x.txt"], "must end in .csv"),
+        (["--input", "demo", "--record", "x.csv"], "a recording is a folder: name a folder"),
+        (["--input", "demo", "--record-audio"], "give --record DIR too"),
         (["--input", "a" * 300], "there is no input device"),
         (["--input", "a" * 300 + ".wav"], "File name too long"),
         (["--input", "file://nas/a.wav"], "on the computer 'nas'"),
@@ -162,14 +162,13 @@ def test_a_spike_ends_neither_the_session_nor_its_recording(
     samples, _ = soundfile.read(song, dtype="float32")
     samples[20_000] = 1e20
     soundfile.write(song, samples, RATE_HZ, subtype="FLOAT")
-    record = tmp_path / "evening.csv"
+    record = tmp_path / "evening"
     assert main(["listen", "--input", str(song), "--hop", "0.5", "--record", str(record)]) == 0
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 5
     assert err.count("1e+20") == 1
     assert "lost: bad samples 1" in err
-    with record.open() as rows:
-        assert all(np.isfinite(float(row["level_db"])) for row in csv.DictReader(rows))
+    assert all(np.isfinite(estimate["level_db"]) for estimate in estimates_of(record))
 
 
 def test_an_incomplete_file_is_reported_once_with_exit_code_2(
@@ -190,10 +189,10 @@ def test_a_file_named_as_people_name_it(
 ) -> None:
     monkeypatch.setenv("HOME", str(song.parent))
     name = song.as_uri() if form == "file://" else form
-    options = ["--duration", "1", "--hop", "0.5", "--record", "~/evening.csv"]
+    options = ["--duration", "1", "--hop", "0.5", "--record", "~/evening"]
     assert main(["listen", "--input", name, *options]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
-    assert len((song.parent / "evening.csv").read_text().splitlines()) == 3
+    assert len(estimates_of(song.parent / "evening")) == 2
 
 
 def test_listening_goes_on_when_the_disk_of_the_recording_is_full(
@@ -202,10 +201,10 @@ def test_listening_goes_on_when_the_disk_of_the_recording_is_full(
     """A limit on the size of files takes the place of a full disk."""
     pytest.importorskip("resource", reason="this system has no limit on the size of files")
     program = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
         "from realtime_mer.cli import main; sys.exit(main())"
     )
-    options = ["--input", str(song), "--hop", "0.1", "--record", "evening.csv"]
+    options = ["--input", str(song), "--hop", "0.1", "--record", "evening"]
     run = subprocess.run(
         [sys.executable, "-c", program, "listen", *options],
         cwd=tmp_path,
@@ -215,8 +214,7 @@ def test_listening_goes_on_when_the_disk_of_the_recording_is_full(
     )
     assert run.returncode == 2
     assert len(run.stdout.splitlines()) > 20
-    count = len((tmp_path / "evening.csv").read_text().splitlines()) - 1
-    assert (tmp_path / "evening.csv").read_text().endswith("\n")
-    assert run.stderr.count(f"evening.csv stopped after {count} rows (File too large)") == 1
+    count = len(estimates_of(tmp_path / "evening"))
+    assert run.stderr.count(f"the recording stopped after {count} estimates (File too large)") == 1
     assert f"{count} estimates recorded" in run.stderr
     assert "Traceback" not in run.stderr

@@ -126,7 +126,7 @@ def test_wrong_configurations_are_sentences(
 
 
 def test_wrong_recordings_are_sentences(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, message in (("missing.csv", "cannot be read"), ("show.toml", "must end in .csv")):
+    for name, message in (("missing.csv", "cannot be read"), ("show.toml", "is no recording")):
         assert main(["scenes", "show.toml", "--on", name]) == 2
         err = capsys.readouterr().err
         assert message in err

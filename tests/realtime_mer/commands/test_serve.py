@@ -25,6 +25,7 @@ import soundfile
 from live_support import TIMEOUT_S, receive, receive_kind, receive_until
 from mer_engine import Engine
 from numpy.typing import NDArray
+from recording_support import estimates_of
 from support import music
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -274,6 +275,37 @@ def test_a_status_line_on_a_terminal(columns: int) -> None:
     assert b"\r\x1b[Kstopped after" in shown
 
 
+def test_a_recording_with_audio_gives_its_values_again(song: Path, tmp_path: Path) -> None:
+    options = ["--exit-at-end", "--speed", "20", "--hop", "0.5"]
+    told = []
+    for number, source in enumerate((song, tmp_path / "1" / "audio.flac"), start=1):
+        folder = tmp_path / str(number)
+        audio = ["--record-audio"] if number == 1 else []
+        with serving("--input", str(source), *options, "--record", str(folder), *audio) as process:
+            with process.connect() as client:
+                told.append(json.loads(client.recv(timeout=TIMEOUT_S)))
+            assert process.popen.wait(TIMEOUT_S) == 0
+            with_audio = ", with the audio" if audio else ""
+            assert f"recording to {folder}{with_audio}\n" in process.printed()
+            seconds = "; 12.3 s of audio" if audio else ""
+            assert f"24 estimates recorded in {folder}{seconds}\n" in process.printed()
+    assert [hello["recording"] for hello in told] == [True, True]
+    assert sorted(path.name for path in tmp_path.rglob("*.*")) == [
+        "audio.flac", "estimates.jsonl", "estimates.jsonl",
+    ]  # fmt: skip
+    np.testing.assert_allclose(
+        rows(estimates_of(tmp_path / "1")), rows(estimates_of(tmp_path / "2")), atol=1e-5
+    )
+
+
+def test_without_the_option_nothing_is_recorded(song: Path, tmp_path: Path) -> None:
+    with serving("--input", str(song), "--config", os.devnull) as process:
+        with process.connect() as client:
+            assert json.loads(client.recv(timeout=TIMEOUT_S))["recording"] is False
+        assert process.stop(signal.SIGTERM) == 0
+    assert "record" not in process.printed()
+
+
 def refused(*options: str) -> str:
     """Run a `serve` that must not start; return its message."""
     done = subprocess.run(
@@ -290,10 +322,12 @@ def refused(*options: str) -> str:
     return done.stderr
 
 
-def test_a_port_in_use_is_exit_code_2() -> None:
+def test_a_port_in_use_is_exit_code_2(tmp_path: Path) -> None:
+    folder = tmp_path / "evening"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        message = refused("--input", "demo", "--port", str(port))
+        message = refused("--input", "demo", "--port", str(port), "--record", str(folder))
+    assert not folder.exists()
     assert f"port {port} on 127.0.0.1 is in use" in message
     assert "--port 0" in message
 

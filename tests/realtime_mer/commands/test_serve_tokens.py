@@ -409,7 +409,7 @@ def test_no_secret_of_an_address_in_other_commands(tmp_path: Path, command: str)
         radio.answers["/live?key=radio-key"] = Answer(song.getvalue(), login="me:radio-password")
         address = f"{radio.address}/live?key=radio-key".replace("//", "//me:radio-password@")
         options = {
-            "listen": ["--input", address, "--record", "record.csv"],
+            "listen": ["--input", address, "--record", "evening"],
             "doctor": ["--input", address, "--json"],
             "analyze": [address],
         }[command]
@@ -421,7 +421,7 @@ def test_no_secret_of_an_address_in_other_commands(tmp_path: Path, command: str)
             text=True,
             timeout=TIMEOUT_S,
         )
-    files = [path.read_text(encoding="utf-8") for path in tmp_path.iterdir()]
+    files = [path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.jsonl")]
     everything = done.stdout + done.stderr + "".join(files)
     assert "/live?..." in everything, everything
     for secret in ("radio-key", "radio-password"):

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 from live_support import TIMEOUT_S, wait_for
+from recording_support import estimates_of
 from support import music
 
 if sys.platform == "win32":
@@ -31,7 +32,7 @@ import termios
 
 RATE_HZ = 16_000
 COMMAND = [sys.executable, "-m", "realtime_mer"]
-LISTEN = ["listen", "--input", "demo", "--loop", "--hop", "0.1", "--record", "evening.csv"]
+LISTEN = ["listen", "--input", "demo", "--loop", "--hop", "0.1", "--record", "evening"]
 SHOW_CURSOR, HIDE_CURSOR = b"\x1b[?25h", b"\x1b[?25l"
 CTRL_C, CTRL_S = b"\x03", b"\x13"
 NAMES = ["SIGINT", "SIGTERM", "SIGHUP"]
@@ -107,12 +108,17 @@ def reset_signals() -> None:
 
 
 def rows(path: Path) -> list[int]:
-    """The `seq` of each row of a recording; all rows are whole."""
+    """The `seq` of each row of a table; all rows are whole."""
     text = path.read_text()
     assert text.endswith("\n")
     found = list(csv.DictReader(text.splitlines()))
     assert all(None not in row.values() and None not in row for row in found)
     return [int(row["seq"]) for row in found]
+
+
+def recorded(path: Path) -> list[int]:
+    """The `seq` of each estimate of a recording; all lines are whole."""
+    return [estimate["seq"] for estimate in estimates_of(path.parent)]
 
 
 def count(path: Path) -> int:
@@ -125,7 +131,7 @@ def test_a_signal_ends_listening_and_restores_the_terminal(
 ) -> None:
     terminal = Terminal(LISTEN, tmp_path)
     terminals.append(terminal)
-    wait_for(lambda: count(tmp_path / "evening.csv") > 5, "five rows are recorded")
+    wait_for(lambda: count(tmp_path / "evening" / "estimates.jsonl") > 5, "five rows are recorded")
     if name == "SIGINT":
         terminal.type(CTRL_C)
     else:
@@ -133,25 +139,25 @@ def test_a_signal_ends_listening_and_restores_the_terminal(
     assert terminal.wait() == 0, terminal.shown.decode()
     assert terminal.shown.rfind(SHOW_CURSOR) > terminal.shown.rfind(HIDE_CURSOR) > 0
     assert b"Traceback" not in terminal.shown
-    recorded = rows(tmp_path / "evening.csv")
-    assert recorded == list(range(len(recorded)))
-    assert f"{len(recorded)} estimates recorded".encode() in terminal.shown
+    numbers = recorded(tmp_path / "evening" / "estimates.jsonl")
+    assert numbers == list(range(len(numbers)))
+    assert f"{len(numbers)} estimates recorded".encode() in terminal.shown
 
 
 def test_closing_the_terminal_loses_no_row(tmp_path: Path, terminals: list[Terminal]) -> None:
     terminal = Terminal(LISTEN, tmp_path)
     terminals.append(terminal)
-    path = tmp_path / "evening.csv"
+    path = tmp_path / "evening" / "estimates.jsonl"
     wait_for(lambda: count(path) > 5, "five rows are recorded")
     terminal.close()
     assert terminal.process.wait(TIMEOUT_S) == 0
-    recorded = rows(path)
-    assert recorded == list(range(len(recorded)))
+    numbers = recorded(path)
+    assert numbers == list(range(len(numbers)))
 
 
 def stopped_terminal(recording: Path, terminals: list[Terminal]) -> Terminal:
     """Start to listen and record, and stop the terminal after some rows."""
-    terminal = Terminal(LISTEN, recording.parent)
+    terminal = Terminal(LISTEN, recording.parent.parent)
     terminals.append(terminal)
     wait_for(lambda: count(recording) > 5, "five rows are recorded")
     terminal.type(CTRL_S)
@@ -161,21 +167,21 @@ def stopped_terminal(recording: Path, terminals: list[Terminal]) -> Terminal:
 def test_a_stopped_terminal_holds_up_neither_the_recording_nor_the_end(
     tmp_path: Path, terminals: list[Terminal]
 ) -> None:
-    path = tmp_path / "evening.csv"
+    path = tmp_path / "evening" / "estimates.jsonl"
     terminal = stopped_terminal(path, terminals)
     before = count(path)
     wait_for(lambda: count(path) > before + 30, "the recording goes on")
     terminal.process.terminate()
     assert terminal.process.wait(TIMEOUT_S) == 0
-    recorded = rows(path)
-    assert recorded == list(range(len(recorded)))
+    numbers = recorded(path)
+    assert numbers == list(range(len(numbers)))
 
 
 @pytest.mark.parametrize("options", [[], ["--format", "csv"]])
 def test_a_pipe_that_nobody_reads_holds_up_neither_the_recording_nor_the_end(
     options: list[str], tmp_path: Path
 ) -> None:
-    path = tmp_path / "evening.csv"
+    path = tmp_path / "evening" / "estimates.jsonl"
     reader, writer = os.pipe()
     if hasattr(fcntl, "F_SETPIPE_SZ"):
         fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
@@ -193,15 +199,15 @@ def test_a_pipe_that_nobody_reads_holds_up_neither_the_recording_nor_the_end(
     _, err = process.communicate(timeout=TIMEOUT_S)
     os.close(reader)
     assert process.returncode == 0, err
-    recorded = rows(path)
-    assert recorded == list(range(len(recorded)))
-    assert f"{len(recorded)} estimates recorded".encode() in err
+    numbers = recorded(path)
+    assert numbers == list(range(len(numbers)))
+    assert f"{len(numbers)} estimates recorded".encode() in err
     assert b"Traceback" not in err
 
 
 def test_a_second_ctrl_c_ends_at_once(tmp_path: Path, terminals: list[Terminal]) -> None:
     """The terminal is stopped, so that the first one takes its time."""
-    path = tmp_path / "evening.csv"
+    path = tmp_path / "evening" / "estimates.jsonl"
     terminal = stopped_terminal(path, terminals)
     before = count(path)
     wait_for(lambda: count(path) > before + 20, "the display waits for the terminal")
@@ -209,12 +215,12 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path, terminals: list[Terminal])
         terminal.process.send_signal(signal.SIGINT)
         time.sleep(0.05)
     assert terminal.process.returncode in (0, 130)  # 0 where the processor was busy elsewhere
-    recorded = rows(path)
-    assert recorded == list(range(len(recorded)))
+    numbers = recorded(path)
+    assert numbers == list(range(len(numbers)))
 
 
 def test_nohup_keeps_listening(tmp_path: Path) -> None:
-    path = tmp_path / "evening.csv"
+    path = tmp_path / "evening" / "estimates.jsonl"
     process = subprocess.Popen(
         [*COMMAND, *LISTEN],
         cwd=tmp_path,

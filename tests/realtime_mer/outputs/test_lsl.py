@@ -19,7 +19,7 @@ from live_support import TIMEOUT_S, wait_for
 from lsl_support import skip_without_lsl
 from net_support import EVENT, FRAME
 
-from realtime_mer.core.events import EventKind, Pulse, PulseKind
+from realtime_mer.core.events import EventKind, Marker, Pulse, PulseKind
 from realtime_mer.errors import UserError
 from realtime_mer.outputs.lsl import CHANNELS, LslOutput, LslSettings
 from realtime_mer.outputs.output import Action
@@ -97,12 +97,16 @@ def test_a_marker_has_the_time_of_the_change(output: LslOutput) -> None:
     output.send_event(Pulse(PulseKind.BEAT, 1.0, 0.5, 120.0))
     output.send_event(EVENT)  # detected after two seconds
     output.send_event(replace(EVENT, kind=EventKind.RISE, mood=None, detected_t=EVENT.t))
+    output.send_event(Marker(1.0, EVENT.utc, "patient opened eyes"))
     after = pylsl.local_clock()
     (marker,), stamp = markers.pull_sample(timeout=TIMEOUT_S)
     assert marker == "mood_enter/calm"
     assert before - 2.0 <= stamp <= after - 2.0
     (marker,), stamp = markers.pull_sample(timeout=TIMEOUT_S)
     assert marker == "rise"
+    assert before <= stamp <= after
+    (marker,), stamp = markers.pull_sample(timeout=TIMEOUT_S)
+    assert marker == "marker/patient opened eyes"
     assert before <= stamp <= after
 
 

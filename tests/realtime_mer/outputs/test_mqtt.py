@@ -27,7 +27,7 @@ from page_support import free_port
 from support import ESTIMATE, ManualClock
 from tls_support import make_files
 
-from realtime_mer.core.events import EventKind, Pulse, PulseKind
+from realtime_mer.core.events import EventKind, Marker, Pulse, PulseKind
 from realtime_mer.core.mood import WORDS
 from realtime_mer.core.types import State
 from realtime_mer.errors import UserError
@@ -140,8 +140,12 @@ def test_events_are_sent_and_beats_are_not(broker: Broker) -> None:
         output.open()
         output.send_event(Pulse(PulseKind.BEAT, 1.0, 0.5, 120.0))
         output.send_event(EVENT)
-        wait_for(lambda: bool(subscriber.payloads("realtime-mer/event")), "the event")
-        wait_for(lambda: output.sent == 3, "the messages that were written")
+        output.send_event(Marker(1.0, EVENT.utc, "patient opened eyes"))
+        wait_for(lambda: bool(subscriber.payloads("realtime-mer/marker")), "the marker")
+        wait_for(lambda: output.sent == 4, "the messages that were written")
+    assert [json.loads(text) for text in subscriber.payloads("realtime-mer/marker")] == [
+        {"type": "marker", "t": 1.0, "utc": EVENT.utc, "text": "patient opened eyes"}
+    ]
     assert [json.loads(text) for text in subscriber.payloads("realtime-mer/event")] == [
         {
             "event_type": "mood_enter",

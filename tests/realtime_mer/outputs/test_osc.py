@@ -14,7 +14,7 @@ from pythonosc.osc_message_builder import build_msg
 from pythonosc.osc_packet import OscPacket
 from support import ESTIMATE, ManualClock
 
-from realtime_mer.core.events import Event, EventKind, Pulse, PulseKind
+from realtime_mer.core.events import Event, EventKind, Marker, Pulse, PulseKind
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import Hub
 from realtime_mer.live.show import Health, Show
@@ -114,10 +114,12 @@ def test_events_and_pulses() -> None:
         output.send_event(Event(EventKind.MOOD_ENTER, 3.0, 4.0, UTC, 1.0, "joyful"))
         output.send_event(Pulse(PulseKind.BEAT, 3.0, 0.25, 128.0))
         output.send_event(Pulse(PulseKind.ONSET, 3.0, 1.0))
+        output.send_event(Marker(3.0, UTC, "patient opened eyes"))
         server.wait_for("/a/b/event/rise", 0.5)
         server.wait_for("/a/b/event/mood_enter", "joyful")
         server.wait_for("/a/b/beat", 0.25)
         server.wait_for("/a/b/onset", 1.0)
+        server.wait_for("/a/b/marker", "patient opened eyes")
         output.close()
 
 

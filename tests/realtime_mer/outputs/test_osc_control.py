@@ -100,6 +100,13 @@ def test_scenes(controlled: Controlled) -> None:
     wait_for(lambda: controlled.scenes == ["finale"], "the scene")
 
 
+def test_markers(controlled: Controlled) -> None:
+    made: list[str] = []
+    controlled.show.mark = made.append
+    controlled.send("/mer/control/marker", "patient opened eyes")
+    wait_for(lambda: made == ["patient opened eyes"], "the marker")
+
+
 def test_bundles_act_at_once_and_in_order(controlled: Controlled) -> None:
     inner = OscBundleBuilder(IMMEDIATELY)
     inner.add_content(build_msg("/mer/control/mute", 0))
@@ -188,7 +195,9 @@ def test_nested_bundles_end(controlled: Controlled) -> None:
         ("/mer/control/override/bpm", (0.5,), "bpm cannot be overridden"),
         ("/mer/control/output/centre/mute", (1,), "there is no output 'centre'; there are: left"),
         ("/mer/control/scene", ("intro",), "there is no scene 'intro'; there are: finale"),
-        ("/mer/control/scene", (3,), "takes the name of a scene"),
+        ("/mer/control/scene", (3,), "takes a text"),
+        ("/mer/control/marker", (), "/mer/control/marker takes a text"),
+        ("/mer/control/marker", ("x",), "there is no session to mark"),
         ("/mer/control/output/left/scene", ("finale",), "only as /mer/control/scene"),
         ("/mer/control/scene", ("broken",), "the OSC message /mer/control/scene failed"),
         ("/mer/control/stop", (), "the address /mer/control/stop is unknown"),

@@ -21,7 +21,7 @@ from support import ESTIMATE, ManualClock
 from tls_support import make_files
 
 from realtime_mer.clock import Clock
-from realtime_mer.core.events import Event, EventKind, Pulse, PulseKind
+from realtime_mer.core.events import Event, EventKind, Marker, Pulse, PulseKind
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import Hub
 from realtime_mer.live.show import Health
@@ -121,6 +121,16 @@ def test_an_event_is_posted_as_json(receiver: Receiver, monkeypatch: pytest.Monk
     assert body.pop("id") == headers["webhook-id"]
     assert body == EVENT.to_dict()
     assert (output.sent, output.answer) == (1, f"{receiver.host} answers 200")
+    output.close()
+
+
+def test_a_marker_is_posted_whatever_kinds_are_wanted(receiver: Receiver) -> None:
+    output = WebhookOutput(WebhookSettings(url=f"http://{receiver.host}", events=(), timeout_s=5.0))
+    output.open()
+    output.send_event(EVENT)
+    output.send_event(Marker(1.0, EVENT.utc, "patient opened eyes"))
+    ((_, _, body),) = receiver.requests
+    assert (body["type"], body["t"], body["text"]) == ("marker", 1.0, "patient opened eyes")
     output.close()
 
 

@@ -1,0 +1,234 @@
+"""Libraries in every format, written, read, continued and refused."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from library_support import skipped, track
+
+from realtime_mer.errors import UserError
+from realtime_mer.library.columns import COLUMNS, SCHEMA
+from realtime_mer.library.reading import read_library
+from realtime_mer.library.tables import UNFINISHED, LibraryTable
+from realtime_mer.library.track import Track
+
+SUFFIXES = ["sqlite", "db", "csv", "jsonl", "parquet"]
+TRACKS = [  # sorted by path
+    track('/music/a "ä",\nb.flac', 1),
+    skipped("/music/bad.mp3", 'it is text; "that\'s" it'),
+    track("s3://bucket/song.flac", 2),
+]
+
+
+def library(folder: Path, suffix: str, tracks: list[Track]) -> Path:
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    path = folder / f"library.{suffix}"
+    with LibraryTable(path) as table:
+        for each in tracks:
+            table.add(each)
+        table.finish()
+    return path
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_was_written_is_read(suffix: str, tmp_path: Path) -> None:
+    path = library(tmp_path, suffix, TRACKS)
+    assert read_library(path) == TRACKS
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_rows_are_added_and_replaced(suffix: str, tmp_path: Path) -> None:
+    path = library(tmp_path, suffix, TRACKS)
+    changed, new = track("/music/bad.mp3", 5), track("/music/new.mp3", 6)
+    with LibraryTable(path) as table:
+        for each in TRACKS:
+            same = each.path, each.size_bytes, each.modified_ns, each.settings
+            assert table.holds(*same) == (not each.skipped)  # what was skipped is tried again
+        assert not table.holds(TRACKS[0].path, 7, TRACKS[0].modified_ns, TRACKS[0].settings)
+        assert not table.holds(TRACKS[0].path, TRACKS[0].size_bytes, 7, TRACKS[0].settings)
+        assert not table.holds(TRACKS[0].path, TRACKS[0].size_bytes, TRACKS[0].modified_ns, "other")
+        table.add(changed)
+        table.add(new)
+        assert len(table) == 4
+        assert set(table.paths()) == {each.path for each in (*TRACKS, new)}
+        table.finish()
+    assert {each.path: each for each in read_library(path)} == {
+        each.path: each for each in (*TRACKS, changed, new)
+    }
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_rows_survive_the_death_of_the_program(suffix: str, tmp_path: Path) -> None:
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    path = tmp_path / f"library.{suffix}"
+    program = (
+        "import os, pathlib; from library_support import track\n"
+        "from realtime_mer.library.tables import LibraryTable\n"
+        f"table = LibraryTable(pathlib.Path({str(path)!r}))\n"
+        "table.add(track('/a.flac')); os.kill(os.getpid(), 9)\n"
+    )
+    search = os.pathsep.join(filter(None, sys.path))
+    subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": search})
+    with LibraryTable(path) as table:
+        assert list(table.paths()) == ["/a.flac"]
+        table.add(track("/b.flac"))
+        table.finish()
+    assert read_library(path) == [track("/a.flac"), track("/b.flac")]
+    assert not path.with_name(f"{path.name}{UNFINISHED}").exists()
+
+
+def test_a_table_that_is_not_finished_goes_on(tmp_path: Path) -> None:
+    path = library(tmp_path, "csv", TRACKS[:1])
+    with LibraryTable(path) as table:
+        table.add(TRACKS[1])
+    assert read_library(path) == TRACKS[:1]
+    with LibraryTable(path) as table:
+        table.finish()
+    assert read_library(path) == TRACKS[:2]
+
+
+def test_only_one_program_writes_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "library.csv"
+    with LibraryTable(path) as table:
+        table.add(TRACKS[0])
+        with pytest.raises(UserError, match="another program writes it"):
+            LibraryTable(path)
+        table.finish()
+    assert read_library(path) == TRACKS[:1]
+
+
+def test_the_schema_of_sqlite_is_the_documented_one(tmp_path: Path) -> None:
+    """Other programs query it: names and types change only with the number of the schema."""
+    path = library(tmp_path, "sqlite", TRACKS)
+    database = sqlite3.connect(path)
+    try:
+        assert database.execute("PRAGMA user_version").fetchone() == (SCHEMA,) == (1,)
+        columns = database.execute("PRAGMA table_info(tracks)").fetchall()
+        assert [name for _, name, *_ in columns] == list(COLUMNS)
+        indexes = {name for _, name, *_ in database.execute("PRAGMA index_list(tracks)")}
+        assert {"tracks_mood", "tracks_valence", "tracks_arousal"} <= indexes
+        calm = "SELECT path FROM tracks WHERE valence BETWEEN 0.1 AND 0.2"
+        plan = str(database.execute(f"EXPLAIN QUERY PLAN {calm}").fetchall())
+        assert "USING INDEX tracks_valence" in plan
+    finally:
+        database.close()
+
+
+def newer(path: Path) -> None:
+    """Give a table the next schema."""
+    if path.suffix in (".sqlite", ".db"):
+        database = sqlite3.connect(path)
+        database.execute(f"PRAGMA user_version = {SCHEMA + 1}")
+        database.close()
+    elif path.suffix == ".parquet":
+        from pyarrow import parquet
+
+        table = parquet.read_table(path)
+        parquet.write_table(table.replace_schema_metadata({"schema": str(SCHEMA + 1)}), path)
+    elif path.suffix == ".csv":
+        lines = path.read_text().splitlines(keepends=True)
+        lines[1] = f"{SCHEMA + 1}{lines[1].removeprefix(str(SCHEMA))}"
+        path.write_text("".join(lines))
+    else:
+        path.write_text(path.read_text().replace(f'"schema": {SCHEMA}', f'"schema": {SCHEMA + 1}'))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_another_schema_is_refused_with_both_versions(suffix: str, tmp_path: Path) -> None:
+    path = library(tmp_path, suffix, TRACKS)
+    newer(path)
+    content = path.read_bytes()
+    words = f"has the schema {SCHEMA + 1} .* uses the schema {SCHEMA}"
+    with pytest.raises(UserError, match=words):
+        read_library(path)
+    with pytest.raises(UserError, match=words):
+        LibraryTable(path)
+    assert path.read_bytes() == content
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("content", [b"something else\n", b"\xff\xfe\x00\x00" * 200])
+def test_something_else_is_refused_and_left(suffix: str, content: bytes, tmp_path: Path) -> None:
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    path = tmp_path / f"library.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="is no library"):
+        read_library(path)
+    with pytest.raises(UserError, match="is no library"):
+        LibraryTable(path)
+    assert path.read_bytes() == content
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE songs (name)")
+    database.close()
+    for use in (read_library, LibraryTable):
+        with pytest.raises(UserError, match="an SQLite database of another program"):
+            use(path)
+
+
+def test_places_that_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"end it in \.sqlite, \.db, \.parquet, \.csv or \.jsonl"):
+        LibraryTable(tmp_path / "library.txt")
+    (tmp_path / "x.csv").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="is a folder"):
+        LibraryTable(tmp_path / "x.csv")
+    with pytest.raises(UserError, match="does not exist"):
+        read_library(tmp_path / "none.csv")
+    with pytest.raises(UserError, match="cannot be created"):
+        LibraryTable(tmp_path / "file" / "library.csv")
+
+
+def test_damaged_rows_are_told_with_their_line(tmp_path: Path) -> None:
+    path = library(tmp_path, "csv", [track("/a.flac"), track("/b.flac")])
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:2], lines[2].replace(",1000,", ",much,")]))
+    with pytest.raises(UserError, match="line 3: the column size_bytes holds 'much'"):
+        read_library(path)
+    path.write_text("\n".join([*lines[:2], lines[2][:30]]))
+    with pytest.raises(UserError, match="line 3: the column size_bytes is empty"):
+        read_library(path)
+
+
+def test_a_full_disk_keeps_the_older_table_and_the_new_rows(tmp_path: Path) -> None:
+    path = library(tmp_path, "csv", TRACKS[:1])
+    program = (
+        "import pathlib, resource, signal; from library_support import track\n"
+        "from realtime_mer.errors import UserError\n"
+        "from realtime_mer.library.tables import LibraryTable\n"
+        f"table = LibraryTable(pathlib.Path({str(path)!r}))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))\n"
+        "try:\n"
+        "    for number in range(10_000):\n"
+        "        table.add(track(f'/{number:06}.flac'))\n"
+        "except UserError as error:\n"
+        "    print(number, error)\n"
+    )
+    search = os.pathsep.join(filter(None, sys.path))
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], env={**os.environ, "PYTHONPATH": search},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    number, _, message = done.stdout.partition(" ")
+    assert "cannot be used" in message
+    assert int(number) > 10
+    assert read_library(path) == TRACKS[:1]
+    with LibraryTable(path) as table:
+        assert len(table) == 1 + int(number)
+        table.finish()
+    assert len(read_library(path)) == 1 + int(number)
