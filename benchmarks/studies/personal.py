@@ -55,7 +55,7 @@ FOLDS = 5
 DELAYS_S = (0.0, 1.0, 2.0, 3.0, 4.0)
 SETTLED_S = 10.0
 # Standard deviations that maximum likelihood chooses from.
-_GRID = (0.0, *np.geomspace(0.03, 0.6, 22).tolist())
+_GRID = (0.0, *np.geomspace(0.03, 1.2, 26).tolist())
 _SWEEPS = 4
 _START = AxisPrior(0.1, 0.2, 0.3, 0.2, 1.0)
 
