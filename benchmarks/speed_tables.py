@@ -331,7 +331,35 @@ def _method(result: Result) -> str:
     return "Method:\n\n" + bullets(items)
 
 
-# For each marker: the result file (benchmarks/results/NAME.json) and the function for the table.
+def whole_files(result: Result) -> str:
+    """Return what a second of audio of a file costs, part by part."""
+    rows = [[part, f"{ms:.2f}"] for part, ms in result["parts_ms_per_s"].items()]
+    rows += [
+        ["**all of them**", f"**{result['ms_per_s']:.2f}**"],
+        ["the same audio as a live stream", f"{result['live_ms_per_s']:.2f}"],
+        ["decoding, in addition to either", f"{result['decoding_ms_per_s']:.2f}"],
+    ]
+    checked = (
+        f"{result['estimates']} estimates of {result['audio_s']:g} s of audio "
+        f"({', '.join(result['files'])}): the largest difference from the live stream is "
+        f"{result['largest_difference_from_live']:.1e}, and "
+        f"{result['states_that_differ_from_live']} states differ. "
+        f"{result['classified_share']:.0%} of the steps were classified as music, "
+        f"speech or noise. Of {result['rounds']} rounds the shortest time of each part; other "
+        f"programs kept the machine busy (load average {result['load_average']:g})."
+    )
+    blocks = [table("part | ms per second of audio", rows), paragraph(checked)]
+    if "wall_s_by_jobs" in result:
+        one, two = (result["wall_s_by_jobs"][jobs] for jobs in ("1", "2"))
+        blocks.append(
+            paragraph(
+                f"`realtime-mer analyze` took {one:.1f} s with one worker process and {two:.1f} s "
+                f"with two, start included: {one / two:.2f} times as fast."
+            )
+        )
+    return "\n\n".join(blocks)
+
+
 def outputs(result: Result) -> str:
     """Return what ten outputs cost, for each hop."""
     hops = result["hops"]
@@ -363,6 +391,7 @@ def outputs(result: Result) -> str:
     return "\n\n".join([table(f" | {titles} | goal", rows), paragraph(busy), _method(result)])
 
 
+# For each marker: the result file (benchmarks/results/NAME.json) and the function for the table.
 TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "speed": ("latency", speed),
     "latency": ("latency", latency),
@@ -371,6 +400,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "streams": ("streams", streams),
     "viewers": ("viewers", viewers),
     "start-up": ("start_up", start_up),
+    "whole files": ("analysis_speed", whole_files),
     "outputs": ("outputs", outputs),
     "side by side": ("side_by_side", side_by_side),
     "scale": ("scale", scale),

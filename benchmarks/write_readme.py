@@ -7,6 +7,7 @@ realtime-mer bench engine --json > benchmarks/results/engine.json
 realtime-mer bench streams --json > benchmarks/results/streams.json
 realtime-mer bench viewers --json > benchmarks/results/viewers.json
 realtime-mer bench start-up --json > benchmarks/results/start_up.json
+python benchmarks/analysis_speed.py DIR --jobs --json benchmarks/results/analysis_speed.json
 python benchmarks/outputs.py --json benchmarks/results/outputs.json
 python benchmarks/side_by_side.py --cache DIR --audio FILE ...
 python benchmarks/scale.py
@@ -130,6 +131,14 @@ SECTIONS = (
     Section(
         "Start-up", "start_up", "realtime-mer bench start-up --json", "", (("", "start-up"),),
         (("start_up", "Time from the start of the process"),),
+    ),
+    Section(
+        "Whole files", "analysis_speed",
+        "python benchmarks/analysis_speed.py DIR --jobs --json "
+        "benchmarks/results/analysis_speed.json",
+        "Processor time of `analyze` on one core, with a hop of a second and the default settings. "
+        "Filters, steps, sounds and windows are the parts of the network.",
+        (("", "whole files"),),
     ),
     Section(
         "Outputs", "outputs",

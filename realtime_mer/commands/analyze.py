@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from realtime_mer.commands.analyze_tags import add_tag_arguments, check_tag_options
 from realtime_mer.commands.options import (
     add_pipeline_arguments,
     chosen_engine,
@@ -108,6 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "this machine belongs to, or ray://HOST:10001. Each machine must see the files",
     )  # fmt: skip
     group.add_argument("--quiet", action="store_true", help="show no progress")
+    add_tag_arguments(parser)
     add_pipeline_arguments(parser)
 
 
@@ -165,6 +167,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_options(args: argparse.Namespace) -> None:
     """Refuse options that contradict each other."""
+    check_tag_options(args)
     if args.jobs is not None and args.jobs < 1:
         raise UserError(f"--jobs is {args.jobs}; it must be at least 1")
     if args.cluster is not None and (args.jobs is not None or not args.summary):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from realtime_mer.audio.local_path import exists, is_file_address, local_path
 from realtime_mer.commands.analysis_progress import AnalysisProgress, files_text
+from realtime_mer.commands.analyze_tags import tag_files
 from realtime_mer.commands.music_files import MusicFile
 from realtime_mer.commands.options import chosen_engine, pipeline_config
 from realtime_mer.errors import UserError, printable, printable_line
@@ -43,12 +44,13 @@ def analyze_into_library(args: argparse.Namespace, files: Sequence[MusicFile]) -
         tasks = []
         for place, file in found.items():
             size_bytes, modified_ns = file.version or _version(file.name)
-            if not table.holds(place, size_bytes, modified_ns, key):
+            if not (args.remove_tags or table.holds(place, size_bytes, modified_ns, key)):
                 tasks.append(FileTask(file.name, size_bytes))
         try:
             skipped, done = _analyze(
                 args, tasks, settings, lambda task, outcome: table.add(outcome.track)
             )
+            tagged = not (args.write_tags or args.remove_tags) or not tag_files(args, table, found)
         except KeyboardInterrupt:
             count = len(table)
             table.finish()
@@ -61,14 +63,16 @@ def analyze_into_library(args: argparse.Namespace, files: Sequence[MusicFile]) -
         gone = [place for place in table.paths() if place not in found and _is_gone(place)]
         table.finish()
     if not args.quiet:
-        _say(f"{path}: {done}")
-        _tell_unchanged(len(found) - len(tasks))
+        if not args.remove_tags:
+            _say(f"{path}: {done}")
+            _tell_unchanged(len(found) - len(tasks))
         if gone:
             _say(
                 f"{files_text(len(gone))} of {path} cannot be found any more; the rows stay. The "
                 f"first is {printable_line(gone[0])}"
             )
-    return _report(path, len(files), [*(file.error for file in files if file.error), *skipped])
+    code = _report(path, len(files), [*(file.error for file in files if file.error), *skipped])
+    return code if tagged else 2
 
 
 def analyze_into_folder(

@@ -16,6 +16,7 @@ from realtime_mer.core.events import MAX_MARKER_LENGTH, Marker
 from realtime_mer.live.hub import Hub
 
 MARKER_KEY = "m"
+_SHOWN = 40  # characters at the end of what is typed, so that 80 columns hold the prompt
 _ENTER, _BACKSPACE, _ESCAPE, _CLEAR = "\r\n", "\b\x7f", "\x1b", "\x15"
 # Arrows and function keys, which begin with Escape too.
 _SPECIAL_KEYS = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|O.)")
@@ -47,7 +48,10 @@ class MarkerKeys(Closable):
     @property
     def prompt(self) -> str:
         """What is being typed, to be shown; "" for nothing."""
-        return "" if self.typed is None else f"marker: {self.typed}▏ (Enter marks, Esc leaves)"
+        if self.typed is None:
+            return ""
+        end = self.typed[-_SHOWN:]
+        return f"marker: {'…' * (end != self.typed)}{end}▏ (Enter marks, Esc leaves)"
 
     @property
     def descriptor(self) -> int:

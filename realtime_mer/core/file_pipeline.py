@@ -24,7 +24,7 @@ CHUNK_S = 16.0
 
 
 def file_pipeline(
-    engine: Engine, *, sample_rate_hz: int, channels: int, config: PipelineConfig | None = None
+    engine: Engine, *, sample_rate_hz: int, channels: int = 1, config: PipelineConfig | None = None
 ) -> Pipeline:
     """Return the fastest pipeline for a whole file; arguments and errors as for `Pipeline`.
 

@@ -115,6 +115,15 @@ class LibraryDatabase(Closable):
             for (path,) in self._database.execute("SELECT path FROM tracks"):
                 yield path
 
+    def track(self, path: str) -> Track | None:
+        """Return the row of a file; None for none."""
+        names = ", ".join(COLUMNS)
+        with self._explaining():
+            row = self._database.execute(
+                f"SELECT {names} FROM tracks WHERE path = ?", (path,)
+            ).fetchone()
+        return None if row is None else track_of(row)
+
     def tracks(self) -> Iterator[Track]:
         """Yield all rows, sorted by path."""
         names = ", ".join(COLUMNS)

@@ -82,6 +82,10 @@ class LibraryTable(Closable):
         self._database.add([track])
         self._changed = True
 
+    def track(self, path: str) -> Track | None:
+        """Return the row of a file; None for none."""
+        return self._database.track(path)
+
     def paths(self) -> Iterator[str]:
         """Yield the paths of all rows."""
         return self._database.paths()

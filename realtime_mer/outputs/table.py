@@ -84,10 +84,10 @@ class CsvWriter:
         row.update({f"scaled_{name}": value for name, value in scaled.items()})
         if file is not None:
             row["file"] = printable(file)
-        self._writer.writerow({name: _disarmed(value) for name, value in row.items()})
+        self._writer.writerow({name: disarmed(value) for name, value in row.items()})
 
 
-def _disarmed(value: object) -> object:
+def disarmed(value: object) -> object:
     """Keep spreadsheets from running a text as a formula, as the page's export does.
 
     Numbers stay numbers.

@@ -140,7 +140,8 @@ class Recorder(Closable):
         reason = f" ({self._failure})" if self._failure else ""
         rest = f"; {self._count_and_seconds(missing)} missing{reason}" if missing else ""
         audio = "" if self.tap is None else f"; {self.tap.summary}"
-        return f"{self.estimates} estimates recorded in {self.folder}{rest}{audio}"
+        noun = "estimate" if self.estimates == 1 else "estimates"
+        return f"{self.estimates} {noun} recorded in {self.folder}{rest}{audio}"
 
     def watch(self) -> None:
         """Publish a notice if the drive does not answer. Call it regularly; it never waits."""

@@ -250,7 +250,8 @@ def test_a_session_that_is_recorded_says_so(visit: Open, server: PageServer) -> 
     here = visit(server.url)
     here.wait(LIVE)
     assert text(here, "#notice-text") == "This session is being recorded."
-    assert text(here, "#rights").endswith("and is recorded there.")
+    # The server's own input, that is.
+    assert text(here, "#rights").endswith("and is not kept.")
 
 
 class Proxy(socketserver.ThreadingTCPServer):

@@ -344,7 +344,7 @@ class App {
     else if (this.hello?.role === "view") {
       refusal = "Your token or link allows to watch only. To send sound from this browser, ask the operator for one that allows it.";
     }
-    this.panel.setRights(refusal, this.hello?.recording === true);
+    this.panel.setRights(refusal);
     this.show.setAllowed(this.connection.phase.name === "open" && this.hello?.role === "control");
   }
 

@@ -20,11 +20,10 @@ export function isPrivate(place) {
 
 /**
  * @param {Place} place
- * @param {boolean} recording  whether the server records the session
- * @returns {string} what happens to the sound of this browser, a sentence
+ * @returns {string} what happens to the sound of this browser, a sentence; servers record only their own input
  */
-export function destinationLine(place, recording) {
+export function destinationLine(place) {
   const how = isHere(place) ? "on this computer" : place.protocol === "https:"
     ? "over an encrypted connection" : "over a connection that is not encrypted";
-  return `Sound from this browser goes to ${place.host}, ${how}, and is ${recording ? "recorded there" : "not kept"}.`;
+  return `Sound from this browser goes to ${place.host}, ${how}, and is not kept.`;
 }

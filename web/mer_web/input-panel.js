@@ -97,12 +97,11 @@ export class InputPanel {
   }
 
   /**
-   * @param {string} refusal    why this page may not send sound, a sentence; empty if it may
-   * @param {boolean} recording whether the server records the session
+   * @param {string} refusal  why this page may not send sound, a sentence; empty if it may
    */
-  setRights(refusal, recording) {
+  setRights(refusal) {
     this._refusal = refusal;
-    setText(this._rights, refusal || destinationLine(location, recording));
+    setText(this._rights, refusal || destinationLine(location));
     // Not `disabled`: the buttons stay within reach of the keyboard, and say why.
     for (const kind of /** @type {const} */ (["microphone", "tab", "file"])) {
       this._buttons[kind].setAttribute("aria-disabled", String(refusal !== ""));

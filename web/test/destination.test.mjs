@@ -7,9 +7,9 @@ import { sendingLine } from "../mer_web/input-panel.js";
 const place = (url) => new URL(url);
 
 test("says where the sound goes, and whether others can listen", () => {
-  assert.match(destinationLine(place("https://mer.example/x"), false), /goes to mer\.example, over an encrypted connection, and is not kept/);
-  assert.match(destinationLine(place("http://192.168.1.5:8765/"), false), /192\.168\.1\.5:8765, over a connection that is not encrypted/);
-  assert.match(destinationLine(place("http://localhost:8765/"), true), /localhost:8765, on this computer, and is recorded there/);
+  assert.match(destinationLine(place("https://mer.example/x")), /goes to mer\.example, over an encrypted connection, and is not kept/);
+  assert.match(destinationLine(place("http://192.168.1.5:8765/")), /192\.168\.1\.5:8765, over a connection that is not encrypted/);
+  assert.match(destinationLine(place("http://localhost:8765/")), /localhost:8765, on this computer, and is not kept/);
 });
 
 test("only https and this machine are private", () => {

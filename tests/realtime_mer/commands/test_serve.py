@@ -322,6 +322,11 @@ def refused(*options: str) -> str:
     return done.stderr
 
 
+def test_the_sound_of_browsers_is_not_recorded(tmp_path: Path) -> None:
+    message = refused("--input", "browser", "--record", str(tmp_path / "evening"))
+    assert "--record records the server's own input, and --input browser has none" in message
+
+
 def test_a_port_in_use_is_exit_code_2(tmp_path: Path) -> None:
     folder = tmp_path / "evening"
     with socket.create_server(("127.0.0.1", 0)) as taken:

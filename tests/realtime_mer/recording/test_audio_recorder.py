@@ -64,7 +64,7 @@ def test_the_audio_is_what_was_heard_and_losses_are_silence(tmp_path: Path) -> N
         read(tmp_path / "audio.flac"), np.concatenate([first, silence, second])
     )
     assert soundfile.info(tmp_path / "audio.flac").subtype == "PCM_24"
-    assert recorder.summary == f"1 estimates recorded in {tmp_path}; 3.2 s of audio"
+    assert recorder.summary == f"1 estimate recorded in {tmp_path}; 3.2 s of audio"
     with SessionReader(tmp_path) as recording:
         assert [part.audio for part in recording.parts] == [tmp_path / "audio.flac"]
 
