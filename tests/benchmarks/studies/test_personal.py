@@ -20,7 +20,7 @@ from realtime_mer.core.personal_map import AxisPrior
 
 def film(clips: int, seed: int = 0) -> dict[str, Values]:
     random = np.random.default_rng(seed)
-    places = random.uniform(-0.5, 0.5, (clips, 2))
+    places = random.uniform(-0.9, 0.9, (clips, 2))
     return {f"C{k}": Values(place, place - 0.3, place + 0.3) for k, place in enumerate(places)}
 
 
@@ -28,7 +28,7 @@ def test_how_listeners_differ_is_found() -> None:
     random = np.random.default_rng(0)
     values = film(400)
     marks = []
-    for listener in range(150):
+    for listener in range(250):
         shift, scale = 0.2 * random.standard_normal(), 1.0 + 0.4 * random.standard_normal()
         for clip in random.choice(400, 8, replace=False):
             raw = values[f"C{clip}"].value[0]
