@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import file_tables
+import person_tables
 import proof_tables
 import speed_tables
 from markdown import bullets, paragraph, table
@@ -771,6 +772,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "accuracy": ("accuracy", accuracy),
     **speed_tables.TABLES,
     **file_tables.TABLES,
+    **person_tables.TABLES,
     **proof_tables.TABLES,
     "by song": ("accuracy", by_song),
     "intervals": ("accuracy", intervals),

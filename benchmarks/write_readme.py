@@ -26,6 +26,7 @@ python benchmarks/studies/across_collections.py --data deam=DIR --data 4q=DIR ..
 python benchmarks/studies/parts.py --checkpoint FILE
 python benchmarks/studies/generality.py --pmemo DIR --emotify DIR --vgmidi DIR
 python benchmarks/studies/sound_classifier.py --weights FILE --music NAME=DIR --speech NAME=DIR ...
+python benchmarks/studies/personal.py --deam DIR --fme24 DIR
 python benchmarks/beats.py --vgmidi DIR --emopia DIR --pieces 60
 realtime-mer reproduce all --data DIR --out benchmarks/results/reproduction
 python benchmarks/write_readme.py
@@ -55,6 +56,7 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = (
     "README.md",
     "docs/accuracy.md",
+    "docs/calibration.md",
     "docs/reliability.md",
     "docs/reproduction.md",
     "engine/mer_engine/models/MODEL_CARD.md",
@@ -271,6 +273,15 @@ SECTIONS = (
         "folds: a source (a speaker, a game, a film) is either fitted or measured. \"Music or "
         "not\" counts speech and noise as one.",
         (("", "sound"),),
+    ),
+    Section(
+        "A person's map", "personal",
+        "python benchmarks/studies/personal.py --deam DIR --fme24 DIR",
+        "Mean distance on the plane from the taps of a listener to the values of the model and to "
+        "the listener's map, in pieces that the map was not made from. docs/calibration.md says "
+        "where the listeners and the values come from.",
+        (("", "personal map"), ("How listeners differ", "personal priors"),
+         ("Delay", "personal delay")),
     ),
     Section(
         "Onsets, beats and tempo", "beats",

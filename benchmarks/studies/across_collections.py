@@ -114,7 +114,7 @@ def ridge_baseline(
     for part in range(PARTS):
         held_out = parts == part
         best = _best_ridge(inputs[~held_out], targets[~held_out], parts[~held_out])
-        fitted = _ridges(inputs[~held_out], targets[~held_out], inputs[held_out])
+        fitted = ridges(inputs[~held_out], targets[~held_out], inputs[held_out])
         values[held_out] = fitted[best]
     return replace(table, values=values)
 
@@ -219,11 +219,11 @@ def _best_ridge(inputs: Array, targets: Array, parts: NDArray[np.int64]) -> int:
     values = np.full((len(RIDGES), *targets.shape), np.nan)
     for part in np.unique(parts):
         held_out = parts == part
-        values[:, held_out] = _ridges(inputs[~held_out], targets[~held_out], inputs[held_out])
+        values[:, held_out] = ridges(inputs[~held_out], targets[~held_out], inputs[held_out])
     return int(np.argmin(np.nanmean((values - targets) ** 2, axis=(1, 2))))
 
 
-def _ridges(inputs: Array, targets: Array, others: Array) -> Array:
+def ridges(inputs: Array, targets: Array, others: Array) -> Array:
     """Fit targets [n, 2] on standardised inputs [n, E]; predict others [m, E].
 
     Returns:

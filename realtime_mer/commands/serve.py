@@ -76,6 +76,7 @@ EXAMPLES = """\
   realtime-mer serve --osc 127.0.0.1:7000
   realtime-mer serve --record evening --record-audio
   realtime-mer serve --profile club --check
+  realtime-mer serve --person anna
   realtime-mer serve --input browser --max-sessions 4
   realtime-mer serve --host 0.0.0.0 --tls self-signed
   realtime-mer serve --host 0.0.0.0 --allow-origin https://vj.example
@@ -91,6 +92,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recording_arguments(parser)
     add_server_arguments(parser)
     add_target_argument(parser)
+    parser.add_argument(
+        "--person",
+        metavar="NAME_OR_FILE",
+        help="take this person's taps at /calibrate and show their map; the file is in your "
+        "configuration folder, or where you say (docs/calibration.md)",
+    )
     add_configuration_arguments(parser)
 
 
@@ -98,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
     from realtime_mer.commands.check import check
     from realtime_mer.commands.show import running_show, writes_standard_output
     from realtime_mer.commands.show_messages import show_messages
+    from realtime_mer.live.person import Person, person_file
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.server.server import MerServer
 
@@ -109,6 +117,7 @@ def run(args: argparse.Namespace) -> int:
     config = pipeline_config(args)
     try:
         engine, backend_line = chosen_engine(args)
+        person = None if args.person is None else Person(person_file(args.person), engine.info)
         with contextlib.ExitStack() as stack:
             source = _open_source(args)
             runner = show = recorder = None
@@ -131,6 +140,7 @@ def run(args: argparse.Namespace) -> int:
                 show=show,
                 target=target,
                 recorded=recorder is not None,
+                person=person,
             )
             run = ServeRun(
                 args,
@@ -359,6 +369,9 @@ class ServeRun:
                 f"{tls.loaded.fingerprint}"
             )
         self._print_access()
+        if (person := self._server.person) is not None and not self._args.quiet:
+            self._say(f"{self._args.person} taps at {self._outer_url()}calibrate")
+            print(f"{person.map.taps} taps so far; {person.map.advice}", file=sys.stderr)
         if not self._args.quiet:
             self._say(f"input: {self._input()}   (Ctrl-C ends)")
             if self._recorder is not None:

@@ -19,6 +19,7 @@ from realtime_mer.audio.format import AudioFormat
 from realtime_mer.audio.source import Input
 from realtime_mer.core.config import check_format
 from realtime_mer.core.events import MAX_MARKER_LENGTH
+from realtime_mer.core.personal_map import PersonalMap
 from realtime_mer.core.target import TargetTrajectory
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
@@ -54,6 +55,7 @@ class ErrorCode(StrEnum):
     FORBIDDEN = "forbidden"
     BAD_CONTROL = "bad_control"
     GOING_AWAY = "going_away"
+    BAD_TAP = "bad_tap"
     INTERNAL = "internal"
 
 
@@ -161,7 +163,22 @@ class Control:
     command: ControlCommand
 
 
-ClientMessage = Start | Stop | Ping | Auth | Control
+@dataclass(frozen=True, slots=True)
+class TapChange:
+    """The client taps for the person, takes the last tap back, or begins anew.
+
+    Attributes:
+        action: one of `TAP_ACTIONS`.
+        valence, arousal: where the tap is, in [-1, 1]; 0 for other actions.
+    """
+
+    action: str
+    valence: float = 0.0
+    arousal: float = 0.0
+
+
+TAP_ACTIONS = ("add", "undo", "reset")
+ClientMessage = Start | Stop | Ping | Auth | Control | TapChange
 
 
 def parse(text: str) -> ClientMessage:
@@ -266,6 +283,27 @@ def _parse_control(data: Mapping[str, object]) -> Control:
     return Control(command)
 
 
+def _parse_tap(data: Mapping[str, object]) -> TapChange:
+    action = data.get("action", "add")
+    if action not in TAP_ACTIONS:
+        raise WireError(
+            ErrorCode.BAD_TAP,
+            f"the action is {_excerpt(action)}; it must be one of: {', '.join(TAP_ACTIONS)}",
+        )
+    if action != "add":
+        return TapChange(str(action))
+    return TapChange("add", _coordinate(data, "valence"), _coordinate(data, "arousal"))
+
+
+def _coordinate(data: Mapping[str, object], field: str) -> float:
+    value = data.get(field)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not -1 <= value <= 1:
+        raise WireError(
+            ErrorCode.BAD_TAP, f"{field} is {_excerpt(value)}; it must be a number from -1 to 1"
+        )
+    return float(value)
+
+
 def _switch(data: Mapping[str, object], field: str) -> bool | None:
     value = data.get(field)
     if value is not None and not isinstance(value, bool):
@@ -308,6 +346,7 @@ _PARSERS: dict[str, Callable[[Mapping[str, object]], ClientMessage]] = {
     "ping": _parse_ping,
     "auth": _parse_auth,
     "control": _parse_control,
+    "tap": _parse_tap,
 }
 
 
@@ -436,8 +475,9 @@ def health(
     sessions: int,
     uptime_s: float,
     show: Show,
+    person: PersonalMap | None = None,
 ) -> dict[str, object]:
-    """Build the health message: losses so far, viewers, sessions, and the outputs if there are."""
+    """Build the health message: losses, viewers, sessions; outputs and a person's map if any."""
     state = show.to_dict()
     return {
         "type": "health",
@@ -447,6 +487,7 @@ def health(
         "sessions": sessions,
         "uptime_s": round(uptime_s, 1),
         **({"show": state} if state["outputs"] or state["scenes"] else {}),
+        **({} if person is None else {"personal": person.to_dict()}),
     }
 
 

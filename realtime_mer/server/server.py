@@ -35,6 +35,7 @@ from realtime_mer.errors import EngineError, UserError
 from realtime_mer.live import freed_memory
 from realtime_mer.live.clock_watch import ClockWatch
 from realtime_mer.live.hub import Hub, Notice
+from realtime_mer.live.person import Person
 from realtime_mer.live.replay import Replay
 from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.session_pool import MAX_SESSIONS, SessionPool
@@ -181,6 +182,7 @@ class MerServer:
         show: the controls and outputs that the page shows; default: none.
         target: the way over the plane that the session is meant to take, for the page.
         recorded: whether the runner's session is recorded, which every client is told.
+        person: whose taps the page `/calibrate` takes; default: nobody's.
         clock: the time source.
     """
 
@@ -195,11 +197,13 @@ class MerServer:
         show: Show | None = None,
         target: TargetTrajectory | None = None,
         recorded: bool = False,
+        person: Person | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._recorded = recorded
         self.config = config or ServerConfig()
         self.show = show or Show()
+        self.person = person
         self.clock = clock or SystemClock()
         self._runner = runner
         self._target = target
@@ -566,6 +570,7 @@ class MerServer:
             sessions=len(self.pool),
             uptime_s=self.uptime_s,
             show=self.show,
+            person=None if self.person is None else self.person.map,
         )
 
     async def _handle(self, connection: ServerConnection) -> None:
@@ -808,9 +813,10 @@ class MerServer:
         # Before the state is read: what changes from now on is another broadcast.
         self._show_is_due = False
         self._show_sent_at = loop.time()
-        self._broadcast_health()
+        self.broadcast_health()
 
-    def _broadcast_health(self) -> None:
+    def broadcast_health(self) -> None:
+        """Send the health to all viewers."""
         for broadcaster in self._broadcasters.values():
             broadcaster.broadcast_health()
 
@@ -824,7 +830,7 @@ class MerServer:
             if self.backend_note != published_note:
                 published_note = self.backend_note
                 self._own_channel.hub.publish(Notice(BACKEND_NOTICE, published_note))
-            self._broadcast_health()
+            self.broadcast_health()
             if self.large.burst_is_over():
                 await asyncio.to_thread(freed_memory.give_back)
 

@@ -17,6 +17,7 @@ from realtime_mer.core.events import Event, Marker
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import End, Item, LatestSlot, Notice
+from realtime_mer.live.person import Person
 from realtime_mer.live.session_pool import ClientSession, SessionPool, TooManySessionsError
 from realtime_mer.live.show import Show
 from realtime_mer.live.stats import Counter, Stats, Timing
@@ -67,6 +68,7 @@ class ViewerHost(Protocol):
     fast_audio: RateLimit
     show: Show
     draining: str
+    person: Person | None
 
     def channel(self, session: str | None) -> Channel: ...
     def subscribe(self, viewer: Viewer, channel: Channel) -> Broadcaster: ...
@@ -76,6 +78,7 @@ class ViewerHost(Protocol):
     def authenticate(self, connection: AudioConnection, token: str) -> bool: ...
     def standing(self, channel: Channel) -> list[Notice]: ...
     def broadcast_health_if_changed(self) -> None: ...
+    def broadcast_health(self) -> None: ...
 
 
 class Viewer:
@@ -430,6 +433,8 @@ class Viewer:
                 self._watch(self._channel)
         elif isinstance(message, protocol.Control):
             self._control(message)
+        elif isinstance(message, protocol.TapChange):
+            await self._change_taps(message)
         else:
             await self._stop_stream()
 
@@ -444,6 +449,31 @@ class Viewer:
             self._host.show.control(message.command)
         except UserError as error:
             raise WireError(ErrorCode.BAD_CONTROL, str(error)) from error
+
+    async def _change_taps(self, message: protocol.TapChange) -> None:
+        """Change the taps of the person. Everyone who may send sound may; the answer is health."""
+        person = self._host.person
+        if person is None:
+            raise WireError(
+                ErrorCode.BAD_TAP, "the server keeps no person's taps; start it with --person NAME"
+            )
+        if not self._role.includes(Role.SEND):
+            raise WireError(
+                ErrorCode.FORBIDDEN,
+                f"the role {self._role} may watch, not tap; ask for a token for send",
+            )
+        hub, utc = self._channel.hub, self._host.clock.utc()
+        try:
+            # It writes a file.
+            if message.action == "add":
+                await asyncio.to_thread(person.tap, message.valence, message.arousal, hub, utc)
+            elif message.action == "undo":
+                await asyncio.to_thread(person.undo)
+            else:
+                await asyncio.to_thread(person.reset)
+        except UserError as error:
+            raise WireError(ErrorCode.BAD_TAP, str(error)) from error
+        self._host.broadcast_health()
 
     def _start_stream(self, message: protocol.Start) -> None:
         if not self._role.includes(Role.SEND):

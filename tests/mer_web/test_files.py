@@ -43,7 +43,7 @@ def test_root_is_the_page() -> None:
 @pytest.mark.parametrize("path", PATHS)
 def test_name_type_and_content(path: str) -> None:
     name, content_type = mer_web.FILES[path]
-    assert path in ("/", f"/{name}")
+    assert path in ("/", f"/{name}", f"/{Path(name).stem}")
     assert content_type == TYPES[Path(name).suffix]
     assert read(path)
 
@@ -67,21 +67,24 @@ def test_modules_import_only_served_files(path: str) -> None:
         assert target[1:] in mer_web.FILES, target
 
 
-def test_page_references_only_served_files() -> None:
-    html = read("/")
+@pytest.mark.parametrize(("path", "script"), [("/", "app.js"), ("/calibrate", "calibrate.js")])
+def test_page_references_only_served_files(path: str, script: str) -> None:
+    html = read(path)
     references = re.findall(r"""(?:src|href)="([^"#]+)\"""", html)
-    assert {"app.js", "page.css", "icon.svg"} <= set(references)
+    assert {script, "page.css", "icon.svg"} <= set(references)
     for target in references:
-        assert f"/{target}" in mer_web.FILES, target
+        assert f"/{target.removeprefix('./')}" in mer_web.FILES, target
 
 
-def test_page_has_no_inline_style_or_script() -> None:
+@pytest.mark.parametrize("path", ["/", "/calibrate"])
+def test_page_has_no_inline_style_or_script(path: str) -> None:
     # The content security policy 'self' forbids both.
-    html = read("/")
+    html = read(path)
     assert re.findall(r"\sstyle=|\son[a-z]+=|<style|<script(?![^>]*\ssrc=)|javascript:", html) == []
 
 
-def test_element_ids_are_unique() -> None:
-    html = read("/")
+@pytest.mark.parametrize("path", ["/", "/calibrate"])
+def test_element_ids_are_unique(path: str) -> None:
+    html = read(path)
     ids = re.findall(r'\sid="([^"]+)"', html)
     assert len(ids) == len(set(ids))

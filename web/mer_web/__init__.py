@@ -15,6 +15,7 @@ _NAMES = (
     "audio-file.js",
     "backoff.js",
     "bench.js",
+    "calibrate.js",
     "canvas-style.js",
     "capture.js",
     "clock-worker.js",
@@ -39,6 +40,8 @@ _NAMES = (
     "palette.js",
     "pcm-worklet.js",
     "pcm.js",
+    "personal-layer.js",
+    "personal.css",
     "plane.js",
     "protocol.js",
     "remark-flags.js",
@@ -63,6 +66,7 @@ _NAMES = (
 
 FILES: dict[str, tuple[str, str]] = {
     "/": ("index.html", _TYPES["html"]),
+    "/calibrate": ("calibrate.html", _TYPES["html"]),
     **{f"/{name}": (name, _TYPES[name.rpartition(".")[2]]) for name in _NAMES},
 }
 """Maps a URL path to (file name in this package, content type). No other file is served."""

@@ -18,6 +18,7 @@ import { readCanvasStyle } from "./canvas-style.js";
 import { ViewClock } from "./motion.js";
 import { MarkerForm } from "./marker-form.js";
 import { NoticeBar } from "./notice.js";
+import { PersonalLayer } from "./personal-layer.js";
 import { Plane } from "./plane.js";
 import { SchemaError } from "./protocol.js";
 import { RemarkFlags } from "./remark-flags.js";
@@ -79,6 +80,7 @@ class App {
     this.timeline = new Timeline(element("timeline", HTMLCanvasElement), this.history);
     this.remarks = new Remarks(this.history);
     this.flags = new RemarkFlags(this.remarks, this.timeline);
+    this.personal = new PersonalLayer(this.plane);
     this.valueDisplay = new ValueDisplay();
     this.status = new Status();
     this.notice = new NoticeBar();
@@ -306,6 +308,7 @@ class App {
         this._catchesUp = false;
         this.health = message;
         this.show.update(message.show);
+        this.personal.update(message.personal);
         break;
       case "warning":
         this._handleWarning(message);
@@ -358,6 +361,7 @@ class App {
       }
       this.plane.reset();
       this.newest = null;
+      this.personal.show(null);
       this.valueDisplay.clear(ownInput || hello.input.kind !== "browser"
         ? "waiting for music"
         : "this server has no input of its own: choose the microphone or a file");
@@ -470,6 +474,7 @@ class App {
    */
   _showValues(estimate, now) {
     this.plane.show(estimate, this.hop / (this.hello?.speed ?? 1), now);
+    this.personal.show(estimate);
     this.valueDisplay.show(estimate, this._style.palette, now);
     if (!this.target) return;
     const place = this.target.at(estimate.t);

@@ -12,6 +12,7 @@ import { Palette } from "./palette.js";
  * @property {string} strong    emphasised lines
  * @property {string} ground    background of the canvases
  * @property {string} warn
+ * @property {string} personal  of a person's map
  * @property {string} font      family list
  * @property {boolean} overlay  whether the page is a transparent overlay
  */
@@ -38,6 +39,7 @@ export function readCanvasStyle(root) {
     strong: colour("--strong"),
     ground: colour("--sunk"),
     warn: colour("--warn"),
+    personal: colour("--personal"),
     font: colour("--font"),
     overlay: root.dataset.overlay !== undefined,
   };

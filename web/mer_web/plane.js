@@ -29,6 +29,16 @@ const MIN_INTERVAL_MS = 240;
  * @property {number} gutter  space for the names of the axes
  */
 
+/**
+ * @param {import("./protocol.js").AxisValues} values
+ * @returns {number[]}
+ */
+function inOrder(values) {
+  return [
+    values.valence, values.arousal, values.valence_low, values.valence_high, values.arousal_low, values.arousal_high,
+  ];
+}
+
 export class Plane {
   /**
    * @param {HTMLCanvasElement} canvas
@@ -45,6 +55,9 @@ export class Plane {
     /** Fast valence and arousal, as shown. */
     this._fastSpring = new Spring(2);
     this._hasFast = false;
+    /** Where a person would tap, with its interval, as shown. */
+    this._personalSpring = new Spring(6);
+    this._hasPersonal = false;
     this._mood = "";
     this._range = "";
     /** @type {import("./target.js").Target|null} */
@@ -102,9 +115,7 @@ export class Plane {
   show(estimate, hop, now) {
     this._settleTime = Math.max(0.15, Math.min(1.1, hop * 1.1));
     const main = shownValues(estimate);
-    this._spring.aim([
-      main.valence, main.arousal, main.valence_low, main.valence_high, main.arousal_low, main.arousal_high,
-    ], this.reducedMotion);
+    this._spring.aim(inOrder(main), this.reducedMotion);
     const fast = estimate.fast && shownValues(estimate.fast);
     if (fast) this._fastSpring.aim([fast.valence, fast.arousal], this.reducedMotion);
     else this._fastSpring.reset();
@@ -120,6 +131,14 @@ export class Plane {
     this._state = state;
   }
 
+  /** @param {import("./protocol.js").AxisValues|null} values where a person would tap; null for nothing */
+  showPersonal(values) {
+    if (values) this._personalSpring.aim(inOrder(values), this.reducedMotion);
+    else this._personalSpring.reset();
+    if (values || this._hasPersonal) this._dirty = true;
+    this._hasPersonal = values !== null;
+  }
+
   /** The values shown are no longer current: the point becomes a ring, as in silence. */
   freeze() {
     if (this._state < 0) return;
@@ -132,6 +151,7 @@ export class Plane {
     this._spring.reset();
     this._fastSpring.reset();
     this._hasFast = false;
+    this.showPersonal(null);
     this._state = -1;
     this._dirty = true;
   }
@@ -145,6 +165,42 @@ export class Plane {
   get shownFast() {
     if (!this._showsFast) return null;
     return { valence: this._fastSpring.value[0], arousal: this._fastSpring.value[1] };
+  }
+
+  /** Where the ring of a person's map is drawn now; null where there is none. */
+  get shownPersonal() {
+    if (!this._showsPersonal) return null;
+    return { valence: this._personalSpring.value[0], arousal: this._personalSpring.value[1] };
+  }
+
+  get _showsPersonal() {
+    return this._hasPersonal && !this._style?.overlay && !this._frozen;
+  }
+
+  /**
+   * @param {number} clientX  of a pointer
+   * @param {number} clientY
+   * @returns {{valence: number, arousal: number}|null} the place on the plane; null beside it
+   */
+  valueAt(clientX, clientY) {
+    const { canvas, ratio } = this._surface;
+    const box = canvas.getBoundingClientRect();
+    const { x, y, size, text } = this._plot;
+    const valence = (2 * ((clientX - box.left) * ratio - x)) / size - 1;
+    const arousal = 1 - (2 * ((clientY - box.top) * ratio - y)) / size;
+    // A finger at the edge means the edge.
+    if (Math.max(Math.abs(valence), Math.abs(arousal)) > 1 + (2 * text) / size) return null;
+    return { valence: Math.max(-1, Math.min(1, valence)), arousal: Math.max(-1, Math.min(1, arousal)) };
+  }
+
+  /**
+   * @param {number} valence
+   * @param {number} arousal
+   * @returns {{left: number, top: number}} shares of the canvas
+   */
+  positionOf(valence, arousal) {
+    const { width, height } = this._surface;
+    return { left: this._x(valence) / width, top: this._y(arousal) / height };
   }
 
   /** Not while values are frozen, and not in an overlay, whose viewers get no explanation of it. */
@@ -164,9 +220,10 @@ export class Plane {
    */
   draw(seconds, end, now) {
     if (!this._style) return false;
-    const moving = this._spring.moving || this._fastSpring.moving;
+    const moving = this._spring.moving || this._fastSpring.moving || this._personalSpring.moving;
     this._spring.step(seconds, this._settleTime);
     this._fastSpring.step(seconds, this._settleTime);
+    this._personalSpring.step(seconds, this._settleTime);
     const { context, width, height, visible } = this._surface;
     if (!visible || (!moving && !this._dirty)) return false;
     this._dirty = false;
@@ -182,6 +239,7 @@ export class Plane {
       this._drawTrail(this._style, end, now);
       this._drawInterval(this._style);
       if (this._aim && !this._style.overlay) this._drawAim(this._style, this._aim);
+      if (this._showsPersonal) this._drawPersonal(this._style);
       if (this._showsFast) this._drawFast(this._style);
       this._drawPoint(this._style);
       context.restore();
@@ -403,22 +461,10 @@ export class Plane {
   /** @param {import("./canvas-style.js").CanvasStyle} style */
   _drawInterval(style) {
     const { context, ratio } = this._surface;
-    const [valence, arousal, vLow, vHigh, aLow, aHigh] = this._spring.value;
-    const x = this._x(valence);
-    const y = this._y(arousal);
-    const left = Math.max(1, x - this._x(vLow));
-    const right = Math.max(1, this._x(vHigh) - x);
-    const up = Math.max(1, y - this._y(aHigh));
-    const down = Math.max(1, this._y(aLow) - y);
-    // Four quarter ellipses: the interval may be longer on one side.
-    context.beginPath();
-    context.ellipse(x, y, right, down, 0, 0, Math.PI / 2);
-    context.ellipse(x, y, left, down, 0, Math.PI / 2, Math.PI);
-    context.ellipse(x, y, left, up, 0, Math.PI, Math.PI * 1.5);
-    context.ellipse(x, y, right, up, 0, Math.PI * 1.5, Math.PI * 2);
-    context.closePath();
+    const [valence, arousal] = this._spring.value;
+    const { x, y, reach } = this._intervalPath(this._spring.value);
     const frozen = this._frozen;
-    const glow = context.createRadialGradient(x, y, 0, x, y, Math.max(left, right, up, down));
+    const glow = context.createRadialGradient(x, y, 0, x, y, reach);
     const strength = frozen ? 0.5 : 1;
     glow.addColorStop(0, style.palette.translucent(valence, arousal, 0.4 * strength));
     glow.addColorStop(0.7, style.palette.translucent(valence, arousal, 0.17 * strength));
@@ -492,6 +538,56 @@ export class Plane {
     context.fillStyle = style.ground;
     context.fill();
     context.lineWidth = Math.max(2 * ratio, arm * 0.26);
+    context.stroke();
+  }
+
+  /**
+   * Makes the shape of an interval the path to draw: four quarter ellipses, because it may be longer on one side.
+   * @param {Float64Array} values  value and bounds, as in a spring
+   * @returns {{x: number, y: number, reach: number}} its centre and its longest radius
+   */
+  _intervalPath([valence, arousal, vLow, vHigh, aLow, aHigh]) {
+    const { context } = this._surface;
+    const x = this._x(valence);
+    const y = this._y(arousal);
+    const left = Math.max(1, x - this._x(vLow));
+    const right = Math.max(1, this._x(vHigh) - x);
+    const up = Math.max(1, y - this._y(aHigh));
+    const down = Math.max(1, this._y(aLow) - y);
+    context.beginPath();
+    context.ellipse(x, y, right, down, 0, 0, Math.PI / 2);
+    context.ellipse(x, y, left, down, 0, Math.PI / 2, Math.PI);
+    context.ellipse(x, y, left, up, 0, Math.PI, Math.PI * 1.5);
+    context.ellipse(x, y, right, up, 0, Math.PI * 1.5, Math.PI * 2);
+    context.closePath();
+    return { x, y, reach: Math.max(left, right, up, down) };
+  }
+
+  /**
+   * Draws where a person would tap: a ring in its own colour, and its interval as a dotted line.
+   * @param {import("./canvas-style.js").CanvasStyle} style
+   */
+  _drawPersonal(style) {
+    const { context, ratio } = this._surface;
+    const { x, y } = this._intervalPath(this._personalSpring.value);
+    context.strokeStyle = style.personal;
+    context.lineWidth = 1.5 * ratio;
+    context.globalAlpha = 0.75;
+    context.setLineDash([1.5 * ratio, 5 * ratio]);
+    context.lineCap = "round";
+    context.stroke();
+    context.setLineDash([]);
+    context.lineCap = "butt";
+    context.globalAlpha = 1;
+    const radius = Math.max(6 * ratio, this._plot.size * 0.0165);
+    context.beginPath();
+    context.arc(x, y, radius, 0, 7);
+    // A dark or light rim keeps it visible on every colour of the plane.
+    context.strokeStyle = style.ground;
+    context.lineWidth = radius * 0.75;
+    context.stroke();
+    context.strokeStyle = style.personal;
+    context.lineWidth = radius * 0.42;
     context.stroke();
   }
 

@@ -90,7 +90,13 @@ export function repeats(state) {
  *
  * @typedef {{type: "snapshot", session: string, estimates: Estimate[], complete: boolean}} Snapshot
  * @typedef {{type: "health", session: string, counters: Record<string, number>, viewers: number,
- *            sessions: number, uptime_s: number, show?: ShowState}} Health  no show without outputs
+ *            sessions: number, uptime_s: number, show?: ShowState, personal?: Personal}} Health  no show without
+ *            outputs, nothing personal without a person
+ *
+ * @typedef {{shift: number, scale: number, widen: number}} AxisMap
+ * @typedef {{taps: number, pieces: number, map: {valence: AxisMap, arousal: AxisMap}, worth_using: boolean,
+ *            advice: string}} Personal
+ * @typedef {{action: "add"|"undo"|"reset", valence?: number, arousal?: number}} TapChange
  *
  * @typedef {{mute: boolean, freeze: boolean, blackout: boolean, override: Record<string, number>}} ControlState
  * @typedef {{name: string, kind: string, health: string, sent: number, dropped: number, answer: string,
@@ -323,6 +329,26 @@ function parseShow(value) {
 }
 
 /**
+ * @param {unknown} value
+ * @returns {Personal}
+ */
+function parsePersonal(value) {
+  const from = record(value, "personal");
+  const map = record(from.map, "map");
+  const axis = (/** @type {string} */ name) => {
+    const part = record(map[name], name);
+    return { shift: number(part, "shift"), scale: number(part, "scale"), widen: Math.max(0, number(part, "widen")) };
+  };
+  return {
+    taps: number(from, "taps"),
+    pieces: number(from, "pieces"),
+    map: { valence: axis("valence"), arousal: axis("arousal") },
+    worth_using: from.worth_using === true,
+    advice: clean(from.advice, 300),
+  };
+}
+
+/**
  * @param {Record<string, unknown>} from
  * @returns {Health}
  */
@@ -340,6 +366,7 @@ function parseHealth(from) {
     sessions: number(from, "sessions", 0),
     uptime_s: number(from, "uptime_s", 0),
     ...(from.show === undefined ? {} : { show: parseShow(from.show) }),
+    ...(from.personal === undefined ? {} : { personal: parsePersonal(from.personal) }),
   };
 }
 
@@ -414,6 +441,14 @@ export function authMessage(token) {
  */
 export function controlMessage(change) {
   return JSON.stringify({ type: "control", ...change });
+}
+
+/**
+ * @param {TapChange} change
+ * @returns {string} the message that changes the taps of the person
+ */
+export function tapMessage(change) {
+  return JSON.stringify({ type: "tap", ...change });
 }
 
 export const STOP_MESSAGE = JSON.stringify({ type: "stop" });

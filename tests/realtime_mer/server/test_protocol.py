@@ -14,6 +14,7 @@ from support import ESTIMATE, EVENT, SCALED_ESTIMATE
 from realtime_mer.audio.format import AudioFormat
 from realtime_mer.audio.source import Input, InputKind
 from realtime_mer.core.events import EventKind, Marker
+from realtime_mer.core.personal_map import Tap, fit_personal_map
 from realtime_mer.core.target import TargetPoint, TargetTrajectory
 from realtime_mer.live.hub import End, Notice
 from realtime_mer.live.show import Health, OutputStatus, SceneStatus, Show
@@ -152,6 +153,8 @@ def messages() -> dict[str, dict[str, object]]:
     show = Show()
     show.statuses = lambda: [OutputStatus("desk", "artnet", Health.OK, 7, 0, "")]
     show.scenes = lambda: [SceneStatus("storm", True, "active")]
+    taps = [Tap("", piece, 0.5, 0.5, (0.0, 0.0, -0.1, 0.1, -0.1, 0.1)) for piece in range(2)]
+    person = fit_personal_map(taps, coverage=0.8)
     all_messages = [
         protocol.hello(
             session="s",
@@ -173,7 +176,9 @@ def messages() -> dict[str, dict[str, object]]:
         SCALED_ESTIMATE.to_dict(),
         EVENT.to_dict(),
         Marker(1.0, "2026-01-02T03:04:05.000Z", "opens eyes").to_dict(),
-        protocol.health("s", {"overflows": 1}, viewers=2, sessions=1, uptime_s=3.14159, show=show),
+        protocol.health(
+            "s", {"overflows": 1}, viewers=2, sessions=1, uptime_s=3.14159, show=show, person=person
+        ),
         protocol.warning(Notice("stalled", "no audio")),
         protocol.error(ErrorCode.BAD_JSON, "no"),
         protocol.end("s", End("over")),
@@ -236,6 +241,10 @@ def test_every_message_and_field_is_documented() -> None:
         nested = [message.get("latency"), message.get("model"), message.get("input")]
         if isinstance(show := message.get("show"), dict):
             nested += [show, show["control"], show["outputs"][0], show["scenes"][0]]
+        if isinstance(person := message.get("personal"), dict):
+            taps = document.split("\n## Taps\n", 1)[1].split("\n## ", 1)[0]
+            for name in (*person, *person["map"]["valence"], *person["worth"]):
+                assert f"`{name}`" in taps, name
         for part in nested:
             for name in part if isinstance(part, dict) else ():
                 assert f"`{name}`" in section, f"{kind}: {name}"
