@@ -318,9 +318,7 @@ def wrong_tokens() -> Offence:
 
 def markers() -> Offence:
     # As fast as the limit of text messages allows, for who comes later to read them all.
-    return Offence(
-        50, [UPGRADE], lambda: _messages(type="control", marker="x" * 500), pause_s=0.05
-    )
+    return Offence(50, [UPGRADE], lambda: _messages(type="control", marker="x" * 500), pause_s=0.05)
 
 
 def taps() -> Offence:
