@@ -26,7 +26,7 @@ def file_requests(
     add: Callable[[list[Estimate]], None],
     advance: Callable[[float, float | None], None],
 ) -> Computation[float]:
-    """Analyse a file; the generator is for `core.requests.run` or `core.batching.run_each`.
+    """Analyse a file; the generator is for `core.requests.run`.
 
     Args:
         name: path of the file, its address in a storage, or "demo".
