@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--on", metavar="RECORDING", type=local_path, required=True,
-        help="a .csv or .jsonl file with estimates",
+        help="a folder of --record, or a .csv or .jsonl file with estimates",
     )  # fmt: skip
     parser.add_argument(
         "--profile", metavar="NAME", default="", help="the profile of the configuration to use"
@@ -50,6 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from realtime_mer.configuration.configuration import load
+    from realtime_mer.core.events import Event
+    from realtime_mer.core.types import Estimate
     from realtime_mer.recording.reader import SessionReader
     from realtime_mer.scenes.dry_run import dry_run
 
@@ -58,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{args.file} has no [[scene]]; docs/scenes.md has examples")
     with SessionReader(args.on) as recording:
         names = [scene.name for scene in scenes]
-        print_rows(dry_run(scenes, recording.estimates(), why_not=args.why), names)
+        music = (item for item in recording if isinstance(item, Estimate | Event))
+        print_rows(dry_run(scenes, music, why_not=args.why), names)
         remarks = [recording.remark] if recording.remark else []
     quantised = [scene.name for scene in scenes if scene.quantise != "none"]
     if quantised:
