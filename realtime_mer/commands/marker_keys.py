@@ -9,7 +9,7 @@ import select
 import sys
 from datetime import UTC, datetime
 
-from realtime_mer.clock import iso_utc
+from realtime_mer.clock import clock_text, iso_utc
 from realtime_mer.closable import Closable
 from realtime_mer.commands.terminal_mode import give_keys, is_ours, restore_terminals
 from realtime_mer.core.events import MAX_MARKER_LENGTH, Marker
@@ -103,5 +103,4 @@ class MarkerKeys(Closable):
 
 def marker_text(marker: Marker) -> str:
     """Return a marker for the terminal."""
-    minutes, seconds = divmod(int(marker.t), 60)
-    return f"marker at {minutes}:{seconds:02d}: {marker.text}"
+    return f"marker at {clock_text(marker.t)}: {marker.text}"

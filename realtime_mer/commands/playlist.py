@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realtime_mer.audio.local_path import local_path
+from realtime_mer.clock import clock_text
 from realtime_mer.core.mood import WORDS
 from realtime_mer.errors import UserError, printable, printable_line
 
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     tracks = read_library(args.library)
     songs = playable(_present(tracks))
     if not songs:
-        raise UserError(f"the library {args.library} has no music that is still there")
+        raise UserError(f"the library {args.library} has no file that is music and still there")
     names = SongNames()
     if args.moods is not None:
         _write_moods(songs, names, args.moods)
@@ -171,7 +172,8 @@ def _planned(
     if not playlist.songs:
         shortest_s = min(song.summary.duration_s for song in songs)
         raise UserError(
-            f"no file fits into {total_s / 60:g} minutes; the shortest takes {_clock(shortest_s)}"
+            f"no file fits into {total_s / 60:g} minutes; the shortest takes "
+            f"{clock_text(shortest_s)}"
         )
     return playlist, total_s
 
@@ -182,10 +184,10 @@ def _tell(playlist: Playlist, total_s: float, names: SongNames) -> None:
     for song in playlist.songs:
         values = f"{song.valence:+.2f} {song.arousal:+.2f}"
         name = names.shown(song.track.path)
-        print(f"{_clock(t_s):>7}  {song.summary.mood:<8} {values}  {name}", file=sys.stderr)
+        print(f"{clock_text(t_s):>7}  {song.summary.mood:<8} {values}  {name}", file=sys.stderr)
         t_s += song.summary.duration_s
     print(
-        f"{len(playlist.songs)} files, {_clock(playlist.duration_s)}; mean step "
+        f"{len(playlist.songs)} files, {clock_text(playlist.duration_s)}; mean step "
         f"{playlist.step:.2f} (in random order {playlist.random_step:.2f}), mean distance from the "
         f"way {playlist.off_way:.2f}, where 2 is the spread of the library",
         file=sys.stderr,
@@ -196,12 +198,6 @@ def _tell(playlist: Playlist, total_s: float, names: SongNames) -> None:
             f"the library has no more music for the {total_s / 60:g} minutes that were asked",
             file=sys.stderr,
         )
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def _write_playlist(playlist: Playlist, names: SongNames, output: Path | None) -> None:

@@ -17,11 +17,11 @@ from realtime_mer.commands.configured import add_configuration_arguments
 from realtime_mer.commands.estimate_lines import line_printer
 from realtime_mer.commands.serve import ServeRun, chosen_server
 from realtime_mer.commands.server_options import add_server_arguments
-from realtime_mer.commands.streams import StandardOutputError, discard_output
+from realtime_mer.commands.streams import StandardOutputError, announce, discard_output
 from realtime_mer.commands.target_option import add_target_argument, chosen_target
 from realtime_mer.core.target import TargetTrajectory
 from realtime_mer.core.types import Estimate
-from realtime_mer.errors import UserError, printable
+from realtime_mer.errors import UserError
 from realtime_mer.live.hub import End, Hub, Notice
 from realtime_mer.live.replay import RecordedSession, Replay, ReplayItem, recorded_input
 from realtime_mer.outputs.table import FORMATS
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     if replay.error is not None:
         raise replay.error
     if reader.remark:
-        _announce(reader.remark)
+        announce(reader.remark)
     return 0
 
 
@@ -186,7 +186,7 @@ class _Lines(Closable):
         self._thread.join(CLOSE_TIMEOUT_S)
         self._hub.unsubscribe(self._subscription)
         if self._subscription.lost:
-            _announce(
+            announce(
                 f"{self._subscription.lost} estimates were not printed: nobody took the output in "
                 "time"
             )
@@ -200,8 +200,4 @@ class _Lines(Closable):
                 self._draw([item for item in items if isinstance(item, Estimate)])
             except (StandardOutputError, BrokenPipeError) as error:
                 discard_output()
-                _announce(f"{error}. The replay goes on")
-
-
-def _announce(message: str) -> None:
-    print(printable(message), file=sys.stderr)
+                announce(f"{error}. The replay goes on")

@@ -9,6 +9,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from realtime_mer.audio.local_path import local_path
+from realtime_mer.clock import exact_clock_text
 from realtime_mer.errors import UserError, printable, printable_line
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def print_rows(rows: Iterable[DryRunRow], names: list[str]) -> None:
     last_t = 0.0
     print(f"{'time':>9}  {'scene':<{width}}  what    why")
     for row in rows:
-        head = f"{_clock(row.t):>9}  {shown[row.scene]:<{width}}  {row.what:<6}  "
+        head = f"{exact_clock_text(row.t):>9}  {shown[row.scene]:<{width}}  {row.what:<6}  "
         text = printable_line(row.reason)
         print(textwrap.fill(text, WIDTH, initial_indent=head, subsequent_indent=indent))
         last_t = row.t
@@ -123,9 +124,3 @@ def print_rows(rows: Iterable[DryRunRow], names: list[str]) -> None:
 
 def _shortened(name: str) -> str:
     return name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"

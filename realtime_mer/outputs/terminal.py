@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from realtime_mer.clock import exact_clock_text
 from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import printable
 from realtime_mer.live.show import Health
@@ -146,7 +147,9 @@ class TerminalView:
         head.add_column(justify="right")
         head.add_row(
             Text((latest.mood or NO_MOOD).upper(), style="bold"),
-            Text.assemble((state_text, STATE_STYLES[latest.state]), f"   {_clock(latest.t)}"),
+            Text.assemble(
+                (state_text, STATE_STYLES[latest.state]), f"   {exact_clock_text(latest.t)}"
+            ),
         )
         held = latest.state.repeats
         values = Table.grid(padding=(0, 2))
@@ -223,7 +226,7 @@ def sparkline(values: list[float]) -> str:
 def plain_line(estimate: Estimate) -> str:
     """Format an estimate as a line of text, for output that is not a terminal."""
     return (
-        f"{_clock(estimate.t)}  valence {estimate.valence:+.2f} "
+        f"{exact_clock_text(estimate.t)}  valence {estimate.valence:+.2f} "
         f"[{estimate.valence_low:+.2f}, {estimate.valence_high:+.2f}]  "
         f"arousal {estimate.arousal:+.2f} "
         f"[{estimate.arousal_low:+.2f}, {estimate.arousal_high:+.2f}]  "
@@ -233,12 +236,6 @@ def plain_line(estimate: Estimate) -> str:
 
 def _column(value: float) -> int:
     return round((min(max(value, -1.0), 1.0) + 1.0) / 2.0 * (SCALE_WIDTH - 1))
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
 
 
 def _span(seconds: float) -> str:

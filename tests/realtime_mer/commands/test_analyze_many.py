@@ -350,5 +350,5 @@ def test_progress_says_rate_and_time_left(
         progress.finish(tasks[1], minute)
         assert capsys.readouterr().err == ""
     assert progress.summary() == (
-        "2 files analysed (2 min 0 s of audio) in 19 s, 9.47 files/min; 1 skipped"
+        "2 files analysed (2 min of audio) in 19 s, 9.47 files/min; 1 skipped"
     )

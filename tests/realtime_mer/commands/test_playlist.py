@@ -205,6 +205,6 @@ def test_what_cannot_be_done_is_one_sentence(
 def test_a_library_without_music(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     library = written(tmp_path / "library.csv", [track("/nowhere/x.mp3", None, skipped="gone")])
     assert main(["playlist", str(library), "--moods", str(tmp_path)]) == 2
-    assert "has no music that is still there" in capsys.readouterr().err
+    assert "has no file that is music and still there" in capsys.readouterr().err
     assert main(["playlist", str(tmp_path / "none.db"), "--moods", str(tmp_path)]) == 2
     assert "does not exist" in capsys.readouterr().err
