@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 from realtime_mer.audio.open_input import open_file_or_demo
 from realtime_mer.audio.source import blocks_of
 from realtime_mer.bench.machine import describe_machine
+from realtime_mer.core.audio_requests import analyze_requests
 from realtime_mer.core.file_pipeline import FilePipeline
 from realtime_mer.core.pipeline import Pipeline
-from realtime_mer.core.recording import analyze_requests
 from realtime_mer.core.requests import run
 from realtime_mer.core.types import VALUES, Estimate
 from realtime_mer.outputs.table_file import TableFile
