@@ -261,7 +261,6 @@ def _display(
         f"realtime-mer: {source}, {info.sample_rate_hz} Hz, {info.channels} ch",
         hop_s=runner.pipeline.config.hop_s,
         coverage=runner.pipeline.engine.info.coverage,
-        keys="m marks, Ctrl-C ends" if keys.descriptor >= 0 else "Ctrl-C ends",
     )
     stack.enter_context(show_messages(view.show_notice))
     live = stack.enter_context(Live(view, console=Console(), auto_refresh=False))
@@ -276,6 +275,7 @@ def _display(
                 view.show_notice(item.message, item.code)
             elif isinstance(item, Marker):
                 view.show_notice(marker_text(item))
+        view.set_keys("m marks, Ctrl-C ends" if keys.arrive else "Ctrl-C ends")
         view.set_prompt(keys.prompt)
         view.set_losses(runner.stats.loss_text())
         view.set_outputs(outputs_text(show.statuses()))

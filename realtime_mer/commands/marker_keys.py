@@ -58,9 +58,14 @@ class MarkerKeys(Closable):
         """Number of the file to wait for; -1 without keys."""
         return self._descriptor
 
+    @property
+    def arrive(self) -> bool:
+        """Whether keys come here: not in the background, as below `timeout` in a script."""
+        return is_ours(self._descriptor)
+
     def poll(self) -> None:
         """Take the keys that were pressed; never waits."""
-        if not is_ours(self._descriptor):
+        if not self.arrive:
             return
         try:
             give_keys(self._descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,6 +110,9 @@ def run(args: argparse.Namespace) -> int:
     target = None if args.target is None else TargetTrajectory.from_toml(args.target)
     session = read_session(args.recording)
     other = None if args.other is None else read_session(args.other)
+    for each in filter(None, (session, other)):
+        if each.remark:
+            print(printable(each.remark), file=sys.stderr)
     if page_path is not None or browser:
         page = report_page(session, other, target or session.target)
         if page_path is not None:

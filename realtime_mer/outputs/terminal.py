@@ -59,13 +59,10 @@ class TerminalView:
         title: name of the input.
         hop_s: seconds between estimates.
         coverage: coverage of the intervals, 0 to 1.
-        keys: what keys do, in words.
     """
 
-    def __init__(
-        self, title: str, *, hop_s: float, coverage: float, keys: str = "Ctrl-C ends"
-    ) -> None:
-        self._keys = keys
+    def __init__(self, title: str, *, hop_s: float, coverage: float) -> None:
+        self._keys = "Ctrl-C ends"
         self._prompt = ""
         self._title = title
         self._hop_s = hop_s
@@ -104,6 +101,10 @@ class TerminalView:
     def set_target(self, target: str) -> None:
         """Set where the values should be now, in words; "" without a target."""
         self._target = target
+
+    def set_keys(self, keys: str) -> None:
+        """Set what keys do, in words."""
+        self._keys = keys
 
     def set_prompt(self, prompt: str) -> None:
         """Set what the user is typing; "" for nothing."""

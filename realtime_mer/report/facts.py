@@ -39,12 +39,17 @@ def start_of(session: Session) -> datetime | None:
     return moment and moment.astimezone(UTC) - timedelta(seconds=float(session.t[0]))
 
 
-def local_clock(session: Session, t_s: float) -> str:
-    """Return the time of day at a stream time, in the local time of the place; "" if unknown."""
-    began = start_of(session)
-    if began is None or session.header is None:
+def local_clock(session: Session, utc: str) -> str:
+    """Return the time of day at a moment, in the local time of the place; "" if unknown.
+
+    Args:
+        session: the recording.
+        utc: the moment, ISO 8601.
+    """
+    moment = moment_of(utc)
+    if moment is None or session.header is None:
         return ""
-    return f"{began + timedelta(seconds=t_s + _stood_s(session, t_s)):%H:%M:%S}"
+    return f"{moment.astimezone(session.header.started_local.tzinfo):%H:%M:%S}"
 
 
 def facts(session: Session) -> dict[str, str]:

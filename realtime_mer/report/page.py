@@ -323,7 +323,7 @@ class _Page:
             change = (marked.after[0] - marked.before[0], marked.after[1] - marked.before[1])
         return (
             clock_text(marked.t),
-            local_clock(session, marked.t) or NONE,
+            local_clock(session, marked.utc) or NONE,
             escaped(marked.text),
             escaped(marked.mood or "no music"),
             *map(pair, (marked.at, marked.before, marked.after, change)),

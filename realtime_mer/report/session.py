@@ -221,6 +221,8 @@ def moment_of(utc: str) -> datetime | None:
         moment = datetime.fromisoformat(utc)
     except ValueError:
         return None
+    if not 1970 <= moment.year < 9000:  # there is no time before the first and after the last year
+        return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -303,6 +304,21 @@ def test_a_newer_schema_is_refused_before_anything_is_played(tmp_path: Path) -> 
         (line(HEADER).replace('"+02:00"', '"home"'), "line 1: this is no header of a recording: "),
         (line(HEADER).replace("0.5,", "0,"), "no header of a recording: hop_s is 0"),
         (line(HEADER).replace("0.5,", "NaN,"), "no header of a recording: hop_s is nan"),
+        (line(replace(HEADER, coverage=math.nan)), "no header of a recording: coverage is nan"),
+        (line(replace(HEADER, coverage=80.0)), "no header of a recording: coverage is 80"),
+        (line(replace(HEADER, window_s=math.inf)), "no header of a recording: window_s is inf"),
+        (
+            line(replace(HEADER, audio="audio.flac", audio_start_s=math.nan)),
+            "no header of a recording: audio_start_s is nan",
+        ),
+        (
+            line(replace(HEADER, started_utc="9999-12-31T12:00:00Z")),
+            "no header of a recording: started_utc is 9999-12-31T12:00:00Z",
+        ),
+        (
+            line(HEADER) + json.dumps({**MARKER.to_dict(), "t": 10**400}) + "\n",
+            "line 2: this is not a marker: int too large",
+        ),
         (
             line(replace(HEADER, audio="../audio.flac")),
             "audio is '../audio.flac', which is no name",
