@@ -55,9 +55,9 @@ class LibraryDatabase(Closable):
     def _prepare(self, *, create: bool) -> None:
         if create:
             self._database.execute("BEGIN IMMEDIATE")
-        objects = self._pragma("SELECT count(*) FROM sqlite_master")
-        application = self._pragma("PRAGMA application_id")
-        schema = self._pragma("PRAGMA user_version")
+        objects = self._number("SELECT count(*) FROM sqlite_master")
+        application = self._number("PRAGMA application_id")
+        schema = self._number("PRAGMA user_version")
         if create and not (objects or application or schema):
             columns = ", ".join(
                 f"{name} {_TYPES[kind]}{' NOT NULL' * (name in _REQUIRED)}"
@@ -79,7 +79,7 @@ class LibraryDatabase(Closable):
 
     def __len__(self) -> int:
         with self._explaining():
-            return self._pragma("SELECT count(*) FROM tracks")
+            return self._number("SELECT count(*) FROM tracks")
 
     def holds(self, path: str, size_bytes: int, modified_ns: int, settings: str) -> bool:
         """Return whether a file was analysed as it is now, with these settings, and not skipped."""
@@ -135,8 +135,8 @@ class LibraryDatabase(Closable):
     def close(self) -> None:
         self._database.close()
 
-    def _pragma(self, text: str) -> int:
-        return int(self._database.execute(text).fetchone()[0])
+    def _number(self, query: str) -> int:
+        return int(self._database.execute(query).fetchone()[0])
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
