@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -212,6 +214,81 @@ def test_damaged_rows_are_told_with_their_line(tmp_path: Path) -> None:
         read_library(path)
     path.write_text("\n".join([*lines[:2], lines[2][:30]]))
     with pytest.raises(UserError, match="line 3: the column size_bytes is empty"):
+        read_library(path)
+
+
+def edited(path: Path, column: str, text: str) -> None:
+    """Put a text into a column of every row of a CSV."""
+    with path.open(encoding="utf-8", newline="") as file:
+        names, *rows = csv.reader(file)
+    for row in rows:
+        row[names.index(column)] = text
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows((names, *rows))
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "words"),
+    [
+        ("valence", "0,25", "the column valence holds '0,25', which is no number"),
+        ("valence", "nan", "the column valence holds 'nan', which is no number"),
+        ("arousal", "51702", "arousal is 51702; it is from -1 to 1"),
+        ("size_bytes", "9" * 30, "the column size_bytes holds '999.*', which is no number"),
+        ("modified_ns", "inf", "the column modified_ns holds 'inf', which is no number"),
+        ("path", "", "the column path is empty"),
+        ("duration_s", "", "duration_s and skipped are empty"),
+    ],
+)
+def test_cells_that_cannot_be_are_a_sentence(
+    column: str, text: str, words: str, tmp_path: Path
+) -> None:
+    path = library(tmp_path, "csv", [track("/a.flac"), track("/b.flac")])
+    edited(path, column, text)
+    content = path.read_bytes()
+    for use in (read_library, LibraryTable):
+        with pytest.raises(UserError, match=f"library.csv, line 2: {words}"):
+            use(path)
+    assert path.read_bytes() == content
+
+
+def test_a_table_that_a_spreadsheet_saved_is_read(tmp_path: Path) -> None:
+    """It shortens long numbers, and saves rows of empty cells."""
+    path = library(tmp_path, "csv", TRACKS[:1])
+    edited(path, "modified_ns", "1.70000E+18")
+    edited(path, "size_bytes", f"{TRACKS[0].size_bytes}.0")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes() + b"," * len(COLUMNS) + b"\r\n")
+    assert read_library(path) == [replace(TRACKS[0], modified_ns=1_700_000_000_000_000_000)]
+    path.write_text(path.read_text(encoding="utf-8").replace(",", ";"), encoding="utf-8")
+    with pytest.raises(UserError, match="a spreadsheet must save it with commas"):
+        read_library(path)
+
+
+@pytest.mark.parametrize(
+    "row", ['{"schema": 1, "path": ["x"]', '{"schema": 1, "path": "\\ud800"', "[" * 100_000]
+)
+def test_json_that_is_no_row_is_a_sentence(row: str, tmp_path: Path) -> None:
+    path = library(tmp_path, "jsonl", TRACKS[:1])
+    rest = path.read_text(encoding="utf-8").partition(',\\nb.flac"')[2]
+    path.write_text(row + rest, encoding="utf-8")
+    for use in (read_library, LibraryTable):
+        with pytest.raises(UserError, match="line 1.*(no text|no JSON)"):
+            use(path)
+
+
+def test_a_database_keeps_columns_that_somebody_added(tmp_path: Path) -> None:
+    path = library(tmp_path, "sqlite", TRACKS)
+    database = sqlite3.connect(path, isolation_level=None)
+    try:
+        database.execute("ALTER TABLE tracks ADD COLUMN stars INTEGER")
+        database.execute("UPDATE tracks SET stars = 5")
+        with LibraryTable(path) as table:
+            table.add(replace(TRACKS[0], size_bytes=7))
+        found = database.execute("SELECT stars FROM tracks WHERE size_bytes = 7").fetchall()
+        assert found == [(5,)]
+        database.execute("UPDATE tracks SET valence = 'much'")
+    finally:
+        database.close()
+    with pytest.raises(UserError, match=r"library.sqlite: the column valence holds 'much'"):
         read_library(path)
 
 
