@@ -162,7 +162,10 @@ def _version(name: str) -> tuple[int, int]:
 
 def _is_gone(place: str) -> bool:
     """Return whether a row is of a local file that does not exist."""
-    return (is_file_address(place) or "://" not in place) and not exists(local_path(place))
+    try:
+        return (is_file_address(place) or "://" not in place) and not exists(local_path(place))
+    except UserError:  # the address of another computer
+        return False
 
 
 def _error(outcome: Outcome) -> UserError:

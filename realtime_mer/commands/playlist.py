@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from realtime_mer.audio.local_path import local_path
 from realtime_mer.clock import clock_text
+from realtime_mer.commands.analysis_progress import files_text
 from realtime_mer.core.mood import WORDS
 from realtime_mer.errors import UserError, printable, printable_line
 
@@ -123,10 +124,10 @@ def _present(tracks: list[Track]) -> list[Track]:
     for track in tracks:
         if track.summary is None:
             continue
-        place = place_of(track.path)
         try:
+            place = place_of(track.path)
             status = None if place is None else place.stat()
-        except (OSError, ValueError):
+        except (OSError, ValueError, UserError):  # also of another computer
             gone.append(track)
             continue
         if not fits_into_m3u(track.path):
@@ -136,16 +137,16 @@ def _present(tracks: list[Track]) -> list[Track]:
         if status is not None and (status.st_size, status.st_mtime_ns) != version:
             changed.append(track)
         present.append(track)
-    _tell_files(gone, "are not there any more and are left out")
-    _tell_files(unfit, "have a line break in their names and are left out")
-    _tell_files(changed, "have changed since they were analysed; run analyze again")
+    _tell_files(gone, "left out, because not there any more")
+    _tell_files(unfit, "left out, because of a line break in the name")
+    _tell_files(changed, "changed since the analysis, run analyze again")
     return present
 
 
 def _tell_files(tracks: list[Track], what: str) -> None:
     if tracks:
         example = printable_line(tracks[0].path)
-        print(f"{len(tracks)} file(s) {what}, for example {example}", file=sys.stderr)
+        print(f"{what}: {files_text(len(tracks))}, for example {example}", file=sys.stderr)
 
 
 def _planned(
@@ -187,7 +188,7 @@ def _tell(playlist: Playlist, total_s: float, names: SongNames) -> None:
         print(f"{clock_text(t_s):>7}  {song.summary.mood:<8} {values}  {name}", file=sys.stderr)
         t_s += song.summary.duration_s
     print(
-        f"{len(playlist.songs)} files, {clock_text(playlist.duration_s)}; mean step "
+        f"{files_text(len(playlist.songs))}, {clock_text(playlist.duration_s)}; mean step "
         f"{playlist.step:.2f} (in random order {playlist.random_step:.2f}), mean distance from the "
         f"way {playlist.off_way:.2f}, where 2 is the spread of the library",
         file=sys.stderr,

@@ -97,12 +97,16 @@ class LibraryDatabase(Closable):
         Raises:
             UserError: the disk is full, or the file cannot be written.
         """
-        marks = ", ".join("?" * len(COLUMNS))
+        names, marks = ", ".join(COLUMNS), ", ".join("?" * len(COLUMNS))
+        # Columns that somebody has added keep what is in them.
+        changes = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS)
         with self._explaining():
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 self._database.executemany(
-                    f"INSERT OR REPLACE INTO tracks VALUES ({marks})", map(row_of, tracks)
+                    f"INSERT INTO tracks ({names}) VALUES ({marks}) "
+                    f"ON CONFLICT (path) DO UPDATE SET {changes}",
+                    map(row_of, tracks),
                 )
                 self._database.execute("COMMIT")
             except BaseException:
@@ -123,14 +127,14 @@ class LibraryDatabase(Closable):
             row = self._database.execute(
                 f"SELECT {names} FROM tracks WHERE path = ?", (path,)
             ).fetchone()
-        return None if row is None else track_of(row)
+        return None if row is None else track_of(row, str(self._path))
 
     def tracks(self) -> Iterator[Track]:
         """Yield all rows, sorted by path."""
         names = ", ".join(COLUMNS)
         with self._explaining():
             for row in self._database.execute(f"SELECT {names} FROM tracks ORDER BY path"):
-                yield track_of(row)
+                yield track_of(row, str(self._path))
 
     def close(self) -> None:
         self._database.close()

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import soundfile
 from disk_support import mounted_disk
+from library_support import summary, track
 from numpy.typing import NDArray
 from support import music
-from track_support import summary, track
 
 mutagen: Any = pytest.importorskip("mutagen", reason="needs the extra library")
 id3: Any = pytest.importorskip("mutagen.id3")
