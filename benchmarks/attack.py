@@ -70,6 +70,7 @@ SETTINGS = {
     "wrong-tokens": Setting(
         needs=("--token",), arguments=lambda: ["--token", "env"], token=TOKEN
     ),
+    "taps": Setting(needs=("--person",), arguments=lambda: ["--person", "anna"]),
     "broken-tls": Setting(
         needs=("--tls",), arguments=lambda: ["--tls", "self-signed"], tls=True
     ),

@@ -6,8 +6,8 @@ Half of the messages go to the functions that read what strangers send (messages
 targets, hosts, origins, playlists), the other half over sockets to a real `realtime-mer serve`,
 cut at random places. The properties: a function returns, or raises what its documentation names;
 the server answers with valid messages of finite numbers, and where it ends a connection it says so
-with a fitting close code or HTTP status; it goes on, and its log has no exception. The exit code
-is 1 when one does not hold. The same seed sends the same bytes.
+with a fitting close code or HTTP status; it goes on, its log has no exception, and what it recorded
+can be read. The exit code is 1 when one does not hold. The same seed sends the same bytes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import random
 import socket
 import struct
 import sys
+import tempfile
 import time
 import urllib.request
 from collections import Counter
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mer_engine import load_engine
 from offenders import MALFORMED, UPGRADE
 from target_server import TargetServer, target_server
 from websockets.http11 import Request
@@ -42,6 +44,9 @@ from realtime_mer.audio.playlist import (
 from realtime_mer.bench.machine import describe_machine
 from realtime_mer.bench.raw_websocket import BINARY, TEXT, masked_frame
 from realtime_mer.errors import UserError
+from realtime_mer.live.person import Person
+from realtime_mer.recording.parts import part_name
+from realtime_mer.recording.reader import SessionReader
 from realtime_mer.server import protocol
 from realtime_mer.server.audio_connection import BinaryFrame, unmask_samples
 from realtime_mer.server.http import AccessPolicy, Refusal, Target, unparsed_refusal
@@ -58,6 +63,11 @@ _EXAMPLES = (
     '{"type": "stop"}',
     '{"type": "ping", "id": 7}',
     '{"type": "auth", "token": "abc"}',
+    '{"type": "control", "marker": "opens eyes", "marker_t": 1.5}',
+    '{"type": "control", "output": "a", "override": {"hue": 0.5}, "scene": "a", "mute": true}',
+    '{"type": "tap", "valence": 0.5, "arousal": -0.25}',
+    '{"type": "tap", "action": "undo"}',
+    '{"type": "tap", "action": "reset"}',
     '{"type": "ping", "id": {"a": [1, 2.5e3, null, true, "\\ud83d\\ude00"]}}',
 )
 _REQUESTS = (
@@ -67,6 +77,8 @@ _REQUESTS = (
     b'GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nIf-None-Match: "a"\r\n\r\n',
     b"HEAD /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n",
     b"GET http://127.0.0.1/healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    b"GET /calibrate HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
     b"GET /enter?code=abc HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
 )
 _PLAYLISTS = (
@@ -421,6 +433,33 @@ def check_server(server: TargetServer) -> None:
         raise Fault(f"the log has exceptions: {server.log()[-2000:]}")
 
 
+def wait_for_estimate(recording: Path) -> None:
+    """Wait until a recording holds one.
+
+    Raises:
+        Fault: none comes.
+    """
+    deadline = time.monotonic() + TIMEOUT_S
+    while b'"seq"' not in (recording / part_name(1)).read_bytes():
+        if time.monotonic() > deadline:
+            raise Fault(f"no estimate is recorded within {TIMEOUT_S:g} s")
+        time.sleep(0.05)
+
+
+def check_recording(recording: Path, person: Path) -> None:
+    """Check that what a server that was killed has recorded can be read.
+
+    Raises:
+        Fault: it cannot.
+    """
+    try:
+        with SessionReader(recording) as reader:
+            list(reader)
+        Person(person, load_engine().info)
+    except UserError as error:
+        raise Fault(f"the recording cannot be read: {error}") from error
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
@@ -437,11 +476,16 @@ def main(arguments: list[str] | None = None) -> int:
     calls, endings = Counter[str](), Counter[str]()
     try:
         calls = fuzz_functions(args.messages - half, args.seed)
-        with target_server("--input", "demo", "--quiet") as server:
-            try:
-                endings = fuzz_server(half, args.seed, server.port)
-            finally:
-                check_server(server)
+        with tempfile.TemporaryDirectory() as folder:
+            recording, person = Path(folder) / "recording", Path(folder) / "person.json"
+            options = ("--record", str(recording), "--record-audio", "--person", str(person))
+            with target_server("--input", "demo", "--quiet", *options) as server:
+                try:
+                    endings = fuzz_server(half, args.seed, server.port)
+                finally:
+                    check_server(server)
+                wait_for_estimate(recording)
+            check_recording(recording, person)
     except Fault as fault:
         faults.append(str(fault))
         print(f"fault: {fault}", file=sys.stderr)

@@ -316,6 +316,22 @@ def wrong_tokens() -> Offence:
     return Offence(20, [*openings, UPGRADE], lambda: iter([next(messages)]))
 
 
+def markers() -> Offence:
+    # As fast as the limit of text messages allows, for who comes later to read them all.
+    return Offence(
+        50, [UPGRADE], lambda: _messages(type="control", marker="x" * 500), pause_s=0.05
+    )
+
+
+def taps() -> Offence:
+    return Offence(50, [UPGRADE], lambda: _messages(type="tap", valence=0.5, arousal=0.5),
+                   pause_s=0.05)  # fmt: skip
+
+
+def _messages(**fields: object) -> Iterator[bytes]:
+    return itertools.repeat(masked_frame(TEXT, json.dumps(fields).encode()))
+
+
 def broken_tls() -> Offence:
     random_bytes = random.Random(1).randbytes
     hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
@@ -345,6 +361,8 @@ OFFENCES: dict[str, Callable[[], Offence]] = {
     "odd-samples": odd_samples,
     "malformed": malformed,
     "wrong-tokens": wrong_tokens,
+    "markers": markers,
+    "taps": taps,
     "broken-tls": broken_tls,
 }
 

@@ -18,7 +18,7 @@ import psutil
 
 from realtime_mer.errors import UserError
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 180.0
 _ADDRESS = re.compile(r"https?://[^\s/]+:(\d+)")
 _TRACEBACK = "Traceback (most recent call last)"
 

@@ -54,6 +54,8 @@ LAST_RETRY_S = 10.0
 # The clients of a server that goes away spread over this time.
 MOVE_SPREAD_S = 1.0
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
+# What reading a message of another program may raise.
+_NOT_OURS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _GIVE_TOKEN = f"give its token as the argument token or in the variable {TOKEN_VARIABLE}"
 # The websockets library also raises what it logs.
 _SILENT = logging.Logger("realtime_mer.client", logging.CRITICAL + 1)
@@ -452,7 +454,7 @@ class _Follower:
         """Process a message; return the reason if it ends the session."""
         try:
             return self._take_message(json.loads(text))
-        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        except _NOT_OURS as error:
             raise self._other_server() from error
 
     def _take_message(self, message: Mapping[str, Any]) -> str | None:

@@ -45,7 +45,9 @@ def history(server: TargetServer) -> list[tuple[int, str]]:
 
 
 def told(watcher: Watcher) -> list[str]:
-    return [notice.code for notice in watcher.connection.notices]
+    """Return what a viewer was told of its connection; a busy machine has other notices too."""
+    codes = [notice.code for notice in watcher.connection.notices]
+    return [code for code in codes if code.startswith("connection_")]
 
 
 def assert_whole(estimates: list[Estimate], second: list[tuple[int, str]]) -> bool:
@@ -142,8 +144,14 @@ def test_a_server_is_killed(pair: Replicas) -> None:
             ),
             "all get its estimates",
         )
+        # In this order: what comes later is in no history that was read before.
+        heard = [list(each.estimates) for each in watchers]
         known = history(staying)
-        came_from_both = [each for each in watchers if assert_whole(list(each.estimates), known)]
+        came_from_both = [
+            each
+            for each, estimates in zip(watchers, heard, strict=True)
+            if assert_whole(estimates, known)
+        ]
         assert len(came_from_both) == WATCHERS // 2
         for each in came_from_both:
             assert told(each) == [

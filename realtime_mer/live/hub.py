@@ -25,6 +25,8 @@ HISTORY_S = 600.0
 MAX_NOTICES = 16
 MAX_EVENTS = 16
 MAX_REMARKS = 500
+# More than people make: each marker goes to every viewer and into the recording.
+MAX_MARKS, MARKS_PERIOD_S = 20, 10.0
 STOPPED = "stopped"  # the reason of the `End` if the program stops listening
 
 
@@ -211,6 +213,7 @@ class Hub:
         self._history_s = history_s
         # Each with the `seq` of the newest estimate before it, -1 for none.
         self._remarks: deque[tuple[int, Event | Marker]] = deque(maxlen=MAX_REMARKS)
+        self._marked: deque[datetime] = deque(maxlen=MAX_MARKS)  # when the last ones were made
         # Replaced and never changed, so that `publish` iterates over it without the lock.
         self._subscriptions: tuple[Subscription, ...] = ()
         self._ended: End | None = None
@@ -249,7 +252,7 @@ class Hub:
                 newest estimate. The marker gets the `utc` of this moment.
 
         Raises:
-            UserError: the text is empty, or the session has ended.
+            UserError: the text is empty, there are too many at once, or the session has ended.
         """
         if self.ended is not None:
             raise UserError("the session has ended, so there is no moment to mark")
@@ -257,6 +260,14 @@ class Hub:
         now_s = 0.0 if latest is None else latest.t
         ago_s = 0.0 if t is None else min(max(0.0, now_s - t), now_s)
         marker = Marker(now_s - ago_s, iso_utc(utc - timedelta(seconds=ago_s)), text)
+        with self._lock:
+            first = self._marked[0] if len(self._marked) == MAX_MARKS else None
+            if first is not None and 0.0 <= (utc - first).total_seconds() < MARKS_PERIOD_S:
+                raise UserError(
+                    f"there were {MAX_MARKS} markers within {MARKS_PERIOD_S:g} s, and this one was "
+                    "not made; make it again in a few seconds"
+                )
+            self._marked.append(utc)
         self.publish(marker)
         return marker
 

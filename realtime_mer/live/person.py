@@ -56,7 +56,8 @@ class Person:
     """The taps and the map of one person. Callable from any thread.
 
     The file is read again before each change and written after it, so nothing is lost if the
-    program ends.
+    program ends. What a change raises goes to viewers, so it does not name the file: its name is
+    that of the person, who may be a patient.
 
     Args:
         file: where they are kept; it may not exist yet.
@@ -71,7 +72,11 @@ class Person:
         self._model = model
         self._lock = threading.Lock()
         self._last: _LastTap | None = None
-        self.map = self._fit(self._read())
+        try:
+            taps = self._read()
+        except UserError as error:
+            raise UserError(f"{file}: {error}") from error
+        self.map = self._fit(taps)
 
     def tap(self, valence: float, arousal: float, hub: Hub, utc: datetime) -> None:
         """Add a tap, now, on the plane.
@@ -131,7 +136,8 @@ class Person:
                 pass
             except OSError as error:
                 raise UserError(
-                    f"{self.file} cannot be renamed ({error.strerror}); nothing has changed"
+                    f"the file of the person cannot be renamed ({error.strerror}); nothing has "
+                    "changed"
                 ) from error
             self._last = None
             self.map = self._fit([])
@@ -165,7 +171,8 @@ class Person:
             write_private(self.file, to_json(document, indent=1).encode() + b"\n")
         except OSError as error:
             raise UserError(
-                f"{self.file} cannot be written ({error.strerror}); the taps are as they were"
+                f"the file of the person cannot be written ({error.strerror}); the taps are as "
+                "they were"
             ) from error
         self.map = fitted
 
@@ -185,28 +192,26 @@ class Person:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise UserError(
-                f"the file of the person, {self.file}, cannot be read ({error.strerror})"
-            ) from error
+            raise UserError(f"the file of the person cannot be read ({error.strerror})") from error
         except (ValueError, TypeError, KeyError) as error:
             raise UserError(
-                f"{self.file} is not the file of a person ({printable(str(error))}); name another "
-                "person, or move the file away to begin anew"
+                f"this is not the file of a person ({printable(str(error))}); name another person, "
+                "or move the file away to begin anew"
             ) from error
 
     def _check_origin(self, data: dict[str, Any]) -> None:
         schema = data["schema"]
         if schema != SCHEMA:
             raise UserError(
-                f"{self.file} has schema {printable(str(schema))}, and this version of realtime-mer"
-                f" reads schema {SCHEMA}; use the version that wrote it"
+                f"the file of the person has schema {printable(str(schema))}, and this version of "
+                f"realtime-mer reads schema {SCHEMA}; use the version that wrote it"
             )
         model = data["model"]
         if model["sha256"] != self._model.sha256:
             named = printable(f"{model['name']} {model['version']} ({str(model['sha256'])[:12]})")
             info = self._model
             raise UserError(
-                f"the taps in {self.file} belong to the model {named}, and this is {info.name} "
+                f"the taps of the person belong to the model {named}, and this is {info.name} "
                 f"{info.version} ({info.sha256[:12]}), whose values differ; name another person, "
                 "or use that model with --model"
             )

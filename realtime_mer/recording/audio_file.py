@@ -14,8 +14,14 @@ from realtime_mer.core.resample import without_bad_samples
 from realtime_mer.recording.part_file import is_gone
 
 MAX_CHANNELS = 8
+_MAX_ODD_RATE_HZ = 65_535  # higher rates are stated in units of 10 Hz
 _FULL_SCALE = 2**23  # 24 bit
 _BLOCK_AT, _TOTAL_AT = 8, 21  # bytes in the file: samples of a block, total of samples (36 bits)
+
+
+def holds_rate(sample_rate_hz: int) -> bool:
+    """Return whether FLAC can state a sample rate that a pipeline takes."""
+    return sample_rate_hz <= _MAX_ODD_RATE_HZ or sample_rate_hz % 10 == 0
 
 
 class AudioFile(Closable):

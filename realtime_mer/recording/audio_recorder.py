@@ -17,7 +17,7 @@ from realtime_mer.audio.source import Input
 from realtime_mer.closable import Closable
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import Hub, Notice
-from realtime_mer.recording.audio_file import MAX_CHANNELS, AudioFile
+from realtime_mer.recording.audio_file import MAX_CHANNELS, AudioFile, holds_rate
 
 # While the drive is slow, this much waits in memory; then silence takes the place of the audio.
 BACKLOG_S = 30.0
@@ -41,7 +41,7 @@ class AudioRecorder(Closable):
         source: the input.
 
     Raises:
-        UserError: it has more channels than FLAC holds.
+        UserError: it has more channels than FLAC holds, or a rate that FLAC cannot state.
     """
 
     def __init__(self, hub: Hub, source: Input) -> None:
@@ -49,6 +49,12 @@ class AudioRecorder(Closable):
             raise UserError(
                 f"the input has {source.channels} channels, and the FLAC of --record-audio holds "
                 f"at most {MAX_CHANNELS}; choose another input, or leave out --record-audio"
+            )
+        if not holds_rate(source.sample_rate_hz):
+            raise UserError(
+                f"the input has {source.sample_rate_hz} Hz, and the FLAC of --record-audio states "
+                "rates above 65535 Hz in steps of 10 Hz; choose another rate, or leave out "
+                "--record-audio"
             )
         self._hub = hub
         self._rate_hz = source.sample_rate_hz

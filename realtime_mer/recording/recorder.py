@@ -66,8 +66,8 @@ class Recorder(Closable):
         audio: the input whose audio is recorded as well, through `tap`; None for no audio.
 
     Raises:
-        UserError: the folder cannot be written, another program records into it, or the audio has
-            more channels than FLAC holds.
+        UserError: the folder cannot be written, another program records into it, or FLAC cannot
+            hold the audio.
 
     Attributes:
         folder: where the recording is.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
+from realtime_mer.errors import printable
 from realtime_mer.report.measures import Point
 from realtime_mer.report.session import Session
 from realtime_mer.report.text import signed
@@ -13,8 +14,8 @@ NONE = "&ndash;"
 
 
 def escaped(text: object) -> str:
-    """Return text for HTML; a recording may come from anybody."""
-    return html.escape(str(text), quote=True)
+    """Return text for HTML; a recording may come from anybody, its folder may be no Unicode."""
+    return html.escape(printable(str(text)), quote=True)
 
 
 def table(header: Iterable[str], rows: Iterable[Sequence[str]], *, kind: str = "") -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from importlib.resources import files
@@ -33,7 +35,7 @@ from realtime_mer.report.timeline import DIMENSIONS, STATE_WORDS, Timeline
 _READOUT_POINTS = 1500
 _COVERAGE = 0.8  # of every table, which does not say it
 _BAR_PERCENT = 50.0  # width of the longest bar
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src '{script}'; img-src data:"
 _TARGET_NOTE = (
     "The distance is that of the two points on the plane, whose sides are 2 long. <i>Within</i>: "
     "the share of the music in which the target lies inside the interval of the values. Intervals "
@@ -91,16 +93,19 @@ class _Page:
         style, script = (
             (folder / name).read_text(encoding="utf-8") for name in ("report.css", "report.js")
         )
+        script = f"\n{script}"
+        digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        policy = _POLICY.format(script=f"sha256-{digest}")
         return (
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
             '<meta name="color-scheme" content="light dark">\n'
             f"<title>{title}: report</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
             + "\n".join(part for part in self._parts(title) if part)
             + f"\n</main>\n{self._footer()}\n"
             f'<script type="application/json" id="moments">{self._readout()}</script>\n'
-            f"<script>\n{script}</script>\n</body>\n</html>\n"
+            f"<script>{script}</script>\n</body>\n</html>\n"
         )
 
     def _parts(self, title: str) -> Iterator[str]:

@@ -78,7 +78,7 @@ from realtime_mer.server.proxies import Proxies, is_encrypted
 from realtime_mer.server.status import ServerStatus
 from realtime_mer.server.tls_transport import TlsHandshakes
 from realtime_mer.server.tokens import Role, Tokens
-from realtime_mer.server.viewer import Viewer, fast_audio_limit
+from realtime_mer.server.viewer import Viewer, fast_audio_limit, tap_limit
 
 if TYPE_CHECKING:
     from realtime_mer.server.tls import ServerTls
@@ -257,6 +257,7 @@ class MerServer:
         self._public_site = Site("mer_web", _page_files(), self._status.public_pages())
         self._tls = None if tls is None else TlsHandshakes(tls.context, self.turns, self.refusals)
         self.fast_audio = fast_audio_limit(self.clock)
+        self.taps = tap_limit(self.clock)
         self.door: Door | None = None
         self.draining = ""
         self._left = asyncio.Event()  # a viewer

@@ -37,10 +37,14 @@ from realtime_mer.server.tokens import Role
 
 logger = logging.getLogger(__name__)
 
+# Assumed cost of a message that only this viewer gets.
+REMARK_COST_S = 0.00003
 # A connection that takes nothing for this long is cut off.
 SEND_TIMEOUT_S = 30.0
 TEXTS_PER_SECOND, TEXT_BURST = 20, 40
 ERRORS_PER_SECOND, ERROR_BURST = 5, 50
+# Changes of the taps, of all clients together: each writes a file and fits the map anew.
+TAPS_PER_SECOND, TAP_BURST = 1, 10
 # Limits of incoming audio. A client may always send a little faster than real time, after a burst.
 # What goes beyond that all clients share, so that the machine's time goes to live streams; alone, a
 # client reaches 20 times real time.
@@ -56,6 +60,11 @@ def fast_audio_limit(clock: Clock) -> RateLimit:
     return RateLimit(FAST_BURST_S / FAST_SPEED, clock)
 
 
+def tap_limit(clock: Clock) -> RateLimit:
+    """Return the limit of changes of the taps, for all clients together."""
+    return RateLimit(TAP_BURST / TAPS_PER_SECOND, clock)
+
+
 class ViewerHost(Protocol):
     """What a viewer needs of the server."""
 
@@ -66,6 +75,7 @@ class ViewerHost(Protocol):
     refusals: Refusals
     turns: Turns
     fast_audio: RateLimit
+    taps: RateLimit
     show: Show
     draining: str
     person: Person | None
@@ -287,6 +297,7 @@ class Viewer:
             await self._send_text(part.text)
         self._past_remarks = channel.hub.remarks(first)
         for remark in self._past_remarks:
+            self._host.turns.spend(self.address, REMARK_COST_S)
             await self._send(remark.to_dict())
         # What was told before this viewer came, and still holds.
         if channel.hub.ended is None:
@@ -461,6 +472,11 @@ class Viewer:
             raise WireError(
                 ErrorCode.FORBIDDEN,
                 f"the role {self._role} may watch, not tap; ask for a token for send",
+            )
+        if not self._host.taps.allows(1 / TAPS_PER_SECOND):
+            raise WireError(
+                ErrorCode.RATE_LIMITED,
+                f"more than {TAPS_PER_SECOND} tap a second; this one was ignored",
             )
         hub, utc = self._channel.hub, self._host.clock.utc()
         try:

@@ -71,7 +71,7 @@ def notice(visit: Visit) -> str:
 def use_microphone(visit: Visit) -> None:
     visit.wait(LIVE)
     visit.page.keyboard.press("m")
-    visit.wait("() => mer.hello.input.kind === 'browser' && mer.newest.t > 0.5")
+    visit.wait("() => mer.hello.input.kind === 'browser' && mer.newest?.t > 0.5")
 
 
 def wait_for_estimates(visit: Visit) -> None:
@@ -79,7 +79,7 @@ def wait_for_estimates(visit: Visit) -> None:
     end = visit.js("mer.history.end")
     visit.wait(
         "(end) => mer.hello.input.kind === 'browser' && mer.history.end > end + 2"
-        " && mer.newest.state !== 'stalled'",
+        " && mer.newest && mer.newest.state !== 'stalled'",
         end,
     )
 
@@ -260,8 +260,8 @@ def test_sound_of_a_tab(visit: Open, demo: ServerProcess) -> None:
     here.wait(LIVE)
     here.page.get_by_role("button", name="tab sound").click()
     here.wait(
-        "() => mer.hello.input.name === 'shared sound' && mer.newest.t > 0.5"
-        " && mer.newest.level_db > -50"
+        "() => mer.hello.input.name === 'shared sound' && mer.newest?.t > 0.5"
+        " && mer.newest?.level_db > -50"
     )
     assert here.js("mer.input._source._capture.stream.getVideoTracks()[0].readyState") == "ended"
     # The user ends the sharing.

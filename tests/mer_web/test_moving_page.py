@@ -89,7 +89,7 @@ def test_a_page_that_sends_its_microphone(visit: Open, pair: Replicas) -> None:
     here.page.keyboard.press("m")
     here.wait("() => mer.hello.input.kind === 'browser' && mer.input.isSending")
     session = here.js("mer.hello.session")
-    here.wait("() => mer.newest.state === 'tracking' || mer.newest.state === 'settling'")
+    here.wait("() => ['tracking', 'settling'].includes(mer.newest?.state)")
     before = here.js("mer.history.end")
     stop_server_of_page(pair, here)
     here.wait(

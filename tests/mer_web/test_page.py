@@ -492,7 +492,7 @@ def test_keyboard_reaches_all_controls_with_visible_focus(visit: Open, demo: Ser
     expected = ["pause", "export", "theme", "full", "help-open",
                 "use-server", "use-microphone", "use-tab", "use-file", "mark", "zoom"]  # fmt: skip
     reached: list[str] = []
-    for _ in range(len(expected) + 3):
+    for _ in range(len(expected) + 50):
         here.page.keyboard.press("Tab")
         found = here.js(
             """() => {

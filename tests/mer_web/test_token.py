@@ -247,4 +247,4 @@ def test_a_real_server_with_tokens(visit: Open, serve: Serve, tmp_path: Path) ->
     enter(here, tokens["send"])
     here.wait("() => mer.connection.phase.name === 'open' && mer.hello.role === 'send'")
     here.page.keyboard.press("m")
-    here.wait("() => mer.hello.input.kind === 'browser' && mer.newest.t > 0.5")
+    here.wait("() => mer.hello.input.kind === 'browser' && mer.newest?.t > 0.5")

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import http.server
 import json
+import math
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -565,11 +566,18 @@ def test_a_server_without_http_is_refused() -> None:
         {"type": "welcome"},
         {"type": "hello", "schema": 1},
         hello(input={}),
+        hello(input={"kind": "demo", "name": "a", "sample_rate_hz": math.inf, "channels": 1}),
         {"type": "error"},
     ],
 )
 def test_another_websocket_protocol_is_refused(message: object) -> None:
     with fake_server(message) as address:
+        assert "it is not a realtime-mer server" in first_error(address)
+
+
+@pytest.mark.parametrize("closes_in_s", [None, "soon", 10**400])
+def test_an_invalid_announcement_is_refused(closes_in_s: object) -> None:
+    with fake_server(hello(), {"type": "going_away", "closes_in_s": closes_in_s}) as address:
         assert "it is not a realtime-mer server" in first_error(address)
 
 

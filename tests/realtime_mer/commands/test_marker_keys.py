@@ -141,7 +141,7 @@ def program(arguments: list[str], folder: Path) -> Iterator[Program]:
     try:
         yield this
     finally:
-        with suppress(ProcessLookupError):
+        if this.code is None:  # else the number may be another process's by now
             os.kill(this.pid, signal.SIGKILL)
         this.wait()
         os.close(this.end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,16 @@ def test_the_page_goes_into_the_folder(evening: Path, capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == f"{evening / 'report.html'}\n"
     assert "eyes open" in (evening / "report.html").read_text(encoding="utf-8")
     assert main(["report", str(evening)]) == 0  # it is replaced
+
+
+def test_a_folder_whose_name_is_no_unicode(evening: Path, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    try:
+        evening.rename(folder)
+    except OSError:
+        pytest.skip("this file system takes only Unicode")
+    assert main(["report", str(folder)]) == 0
+    assert "<h1>caf\ufffd</h1>" in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_page_of_a_table_goes_beside_it(tmp_path: Path) -> None:

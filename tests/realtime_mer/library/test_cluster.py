@@ -100,6 +100,13 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return sorted(map(str, folder.iterdir()))
 
 
+def cmdline(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has ended
+        return ""
+
+
 def content(track: Track) -> Track:
     return replace(track, analysed_utc="")
 
@@ -118,8 +125,8 @@ def test_results_equal_those_of_one_machine_although_a_worker_is_killed(
         if not killed:
             killed = [
                 process.pid
-                for process in psutil.process_iter(["cmdline"])
-                if "MapWorker" in " ".join(process.info["cmdline"] or [])
+                for process in psutil.Process().children(recursive=True)  # of this test's cluster
+                if "MapWorker" in cmdline(process)
             ][:1]
             for pid in killed:
                 os.kill(pid, signal.SIGKILL)

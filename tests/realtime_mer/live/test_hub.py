@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from support import ESTIMATE
@@ -13,7 +13,7 @@ from support import ESTIMATE
 from realtime_mer.core.events import Event, EventKind, Marker
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
-from realtime_mer.live.hub import MAX_REMARKS, End, Hub, Item, Notice
+from realtime_mer.live.hub import MAX_MARKS, MAX_REMARKS, End, Hub, Item, Notice
 
 
 def estimate(seq: int) -> Estimate:
@@ -216,9 +216,20 @@ def test_events_and_markers_are_stored_as_long_as_the_estimates() -> None:
     assert hub.remarks() == []
 
 
+def test_a_flood_of_markers_is_refused() -> None:
+    hub = Hub()
+    for number in range(MAX_MARKS):
+        hub.mark(str(number), NOW + timedelta(seconds=0.1 * number))
+    with pytest.raises(UserError, match=r"20 markers within 10 s.*again"):
+        hub.mark("one more", NOW + timedelta(seconds=9.9))
+    assert len(hub.remarks()) == MAX_MARKS
+    hub.mark("later", NOW + timedelta(seconds=10.0))
+    hub.mark("the clock was set back", NOW - timedelta(hours=1))
+
+
 def test_the_newest_500_remarks_are_stored() -> None:
     hub = Hub()
     for number in range(MAX_REMARKS + 10):
-        hub.mark(str(number), NOW)
+        hub.mark(str(number), NOW + timedelta(seconds=number))
     texts = [each.text for each in hub.remarks() if isinstance(each, Marker)]
     assert texts == [str(number) for number in range(10, MAX_REMARKS + 10)]

@@ -163,8 +163,9 @@ def test_a_file_that_cannot_be_written_changes_nothing(person: Person, file: Pat
     session = Session()
     session.play(20)
     file.parent.parent.joinpath("people").write_text("no folder", encoding="utf-8")
-    with pytest.raises(UserError, match="cannot be"):
+    with pytest.raises(UserError, match="cannot be") as caught:
         session.tap(person)
+    assert "anna" not in str(caught.value)  # viewers read it
     assert person.map.taps == 0
 
 
@@ -187,9 +188,12 @@ def test_files_of_others_are_refused(person: Person, file: Path, engine: Engine)
     changed(file, lambda data: data.update(schema=2))
     with pytest.raises(UserError, match=r"schema 2.*schema 1"):
         Person(file, engine.info)
+    with pytest.raises(UserError, match="schema 2") as caught:
+        session.tap(person)
+    assert "anna" not in str(caught.value)
     for broken in (b"", b"{", b"[]", b'{"type": "hall"}', written.replace(b'"utc"', b'"when"')):
         file.write_bytes(broken)
-        with pytest.raises(UserError, match="not the file of a person"):
+        with pytest.raises(UserError, match=r"anna\.json: this is not the file of a person"):
             Person(file, engine.info)
         assert file.read_bytes() == broken
 

@@ -70,7 +70,10 @@ def test_the_audio_is_what_was_heard_and_losses_are_silence(tmp_path: Path) -> N
         assert [part.audio for part in recording.parts] == [tmp_path / "audio.flac"]
 
 
-@pytest.mark.parametrize(("rate_hz", "channels"), [(8_000, 1), (44_100, 8), (192_000, 2)])
+@pytest.mark.parametrize(
+    ("rate_hz", "channels"),
+    [(8_000, 1), (11_127, 1), (44_100, 8), (65_535, 1), (65_540, 1), (192_000, 2)],
+)
 def test_rates_and_channels_are_those_of_the_input(
     tmp_path: Path, rate_hz: int, channels: int
 ) -> None:
@@ -88,6 +91,14 @@ def test_rates_and_channels_are_those_of_the_input(
 def test_more_channels_than_flac_holds_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has 9 channels, and the FLAC of --record-audio holds at"):
         record(Hub(), tmp_path / "evening", replace(INPUT, channels=9))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("rate_hz", [65_537, 96_001, 191_999])
+def test_a_rate_that_flac_cannot_state_is_refused(tmp_path: Path, rate_hz: int) -> None:
+    source = replace(INPUT, sample_rate_hz=rate_hz)
+    with pytest.raises(UserError, match=f"the input has {rate_hz} Hz.*steps of 10 Hz"):
+        record(Hub(), tmp_path / "evening", source)
     assert not list(tmp_path.iterdir())
 
 

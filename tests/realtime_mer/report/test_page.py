@@ -107,7 +107,7 @@ def test_nothing_that_a_recording_contains_becomes_markup() -> None:
         ],
         header=replace(
             HEADER,
-            input={"name": hostile, "channels": hostile, "sample_rate_hz": 44100},
+            input={"name": f"{hostile}\ud800", "channels": hostile, "sample_rate_hz": 44100},
             model={"name": hostile},
             backend=hostile,
             versions={hostile: hostile},
@@ -117,6 +117,7 @@ def test_nothing_that_a_recording_contains_becomes_markup() -> None:
     page = report_page(session, session, TARGET)
     assert page.count("<script") == 2
     assert "<img" not in page
+    page.encode()
     assert hostile in text_of(page)
 
 
@@ -124,6 +125,7 @@ def test_it_loads_nothing() -> None:
     page = report_page(therapy(), therapy(), TARGET)
     assert not re.search(r"https?:|src=|href=|url\(|@import", page)
     assert "default-src 'none'" in page
+    assert "script-src 'sha256-" in page  # no script but its own
 
 
 def test_the_target_is_drawn_and_its_distance_told() -> None:

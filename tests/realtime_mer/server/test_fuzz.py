@@ -42,7 +42,7 @@ json_values = st.recursive(
     max_leaves=8,
 )
 messages = st.fixed_dictionaries(
-    {"type": st.sampled_from(["start", "stop", "ping", "auth"]) | json_values},
+    {"type": st.sampled_from(["start", "stop", "ping", "auth", "control", "tap"]) | json_values},
     optional={
         "sample_rate_hz": st.integers(7_000, 200_000) | json_values,
         "channels": st.integers(-1, 70) | json_values,
@@ -50,6 +50,12 @@ messages = st.fixed_dictionaries(
         "name": json_values,
         "id": json_values,
         "token": json_values,
+        "marker": json_values,
+        "marker_t": st.floats(-1, 1e308) | json_values,
+        "override": json_values,
+        "action": st.sampled_from(["add", "undo", "reset"]) | json_values,
+        "valence": st.floats(-2, 2) | json_values,
+        "arousal": st.floats(-2, 2) | json_values,
     },
 )
 texts = st.text(max_size=5000) | messages.map(json.dumps) | json_values.map(json.dumps)
