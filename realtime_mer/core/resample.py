@@ -86,7 +86,7 @@ class StreamResampler:
         flat = samples.ravel()
         with np.errstate(invalid="ignore", over="ignore"):
             energy = float(np.dot(flat, flat))
-        if not energy <= MAX_SAMPLE**2 and not -MAX_SAMPLE <= flat.min() <= flat.max() <= MAX_SAMPLE:
+        if not (energy <= MAX_SAMPLE**2 or -MAX_SAMPLE <= flat.min() <= flat.max() <= MAX_SAMPLE):
             _check_samples(samples)
         return self._downmix.mix(samples)
 
