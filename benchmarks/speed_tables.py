@@ -354,7 +354,8 @@ def whole_files(result: Result) -> str:
         blocks.append(
             paragraph(
                 f"`realtime-mer analyze` took {one:.1f} s with one worker process and {two:.1f} s "
-                f"with two, start included: {one / two:.2f} times as fast."
+                f"with two, start included: {one / two:.2f} times as fast. Each run had "
+                f"{result['jobs_audio_s']:g} s of audio: the files, repeated."
             )
         )
     return "\n\n".join(blocks)
