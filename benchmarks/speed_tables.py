@@ -345,8 +345,8 @@ def whole_files(result: Result) -> str:
         f"{result['largest_difference_from_live']:.1e}, and "
         f"{result['states_that_differ_from_live']} states differ. "
         f"{result['classified_share']:.0%} of the steps were classified as music, "
-        f"speech or noise. Of {result['rounds']} rounds the shortest time of each part; other "
-        f"programs kept the machine busy (load average {result['load_average']:g})."
+        f"speech or noise. Of {result['rounds']} rounds the shortest time of each part; the load "
+        f"average was {result['load_average']:g}."
     )
     blocks = [table("part | ms per second of audio", rows), paragraph(checked)]
     if "wall_s_by_jobs" in result:
@@ -354,9 +354,32 @@ def whole_files(result: Result) -> str:
         blocks.append(
             paragraph(
                 f"`realtime-mer analyze` took {one:.1f} s with one worker process and {two:.1f} s "
-                f"with two, start included: {one / two:.2f} times as fast."
+                f"with two, start included: {one / two:.2f} times as fast. Each run had "
+                f"{result['jobs_audio_s']:g} s of audio: the files, repeated."
             )
         )
+    return "\n\n".join(blocks)
+
+
+def cluster(result: Result) -> str:
+    """Return what a cluster costs against the processes of one machine."""
+    kinds = [result["plain"], result["cluster"]]
+    rows = [
+        ["files", *(f"{kind['files']}" for kind in kinds)],
+        ["whole run", *(f"{kind['wall_s']:.1f} s" for kind in kinds)],
+        ["until the first result", *(f"{kind['start_s']:.1f} s" for kind in kinds)],
+        [
+            "files per core-hour, start included",
+            *(f"{kind['files_per_core_hour']:,}" for kind in kinds),
+        ],
+    ]
+    costs = (
+        f"The cluster takes {result['wall_ratio']:.2f} times as long as the plain run, "
+        f"{result['ratio_after_start']:.2f} times after the first result. The sum of all values is "
+        f"{kinds[0]['sum']:g} and {kinds[1]['sum']:g}. The load average was "
+        f"{result['load_average'][0]:g}."
+    )
+    blocks = [table(" | plain | cluster", rows), paragraph(costs), _method(result)]
     return "\n\n".join(blocks)
 
 
@@ -401,6 +424,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "viewers": ("viewers", viewers),
     "start-up": ("start_up", start_up),
     "whole files": ("analysis_speed", whole_files),
+    "cluster": ("cluster", cluster),
     "outputs": ("outputs", outputs),
     "side by side": ("side_by_side", side_by_side),
     "scale": ("scale", scale),

@@ -8,6 +8,7 @@ realtime-mer bench streams --json > benchmarks/results/streams.json
 realtime-mer bench viewers --json > benchmarks/results/viewers.json
 realtime-mer bench start-up --json > benchmarks/results/start_up.json
 python benchmarks/analysis_speed.py DIR --jobs --json benchmarks/results/analysis_speed.json
+python benchmarks/cluster.py --json benchmarks/results/cluster.json
 python benchmarks/outputs.py --json benchmarks/results/outputs.json
 python benchmarks/side_by_side.py --cache DIR --audio FILE ...
 python benchmarks/scale.py
@@ -140,6 +141,11 @@ SECTIONS = (
         "Processor time of `analyze` on one core, with a hop of a second and the default settings. "
         "Filters, steps, sounds and windows are the parts of the network.",
         (("", "whole files"),),
+    ),
+    Section(
+        "Cluster", "cluster", "python benchmarks/cluster.py --json benchmarks/results/cluster.json",
+        "The same files with `analyze --cluster` and without, on the same two cores.",
+        (("", "cluster"),),
     ),
     Section(
         "Outputs", "outputs",

@@ -21,10 +21,10 @@ from realtime_mer.audio.microphone import InputDevice, list_input_devices
 from realtime_mer.audio.open_input import open_file_or_demo, open_source
 from realtime_mer.audio.source import Input, InputKind, SourceLost, blocks_of
 from realtime_mer.audio.url import looks_like_url
+from realtime_mer.core.audio_requests import analyze_requests
 from realtime_mer.core.config import MAX_CHANNELS, MAX_SAMPLE, PipelineConfig, Range, check_format
 from realtime_mer.core.file_pipeline import file_pipeline
 from realtime_mer.core.pipeline import Pipeline
-from realtime_mer.core.recording import analyze_requests
 from realtime_mer.core.requests import run
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -39,6 +40,8 @@ COMMANDS = (
     "export",
     "reproduce",
 )
+# Commands that multiply matrices large enough for several threads.
+FITTING = ("train", "export", "reproduce")
 
 DESCRIPTION = """\
 Listens to music live and estimates every second how it feels: valence (from
@@ -83,6 +86,10 @@ class _LazyCommands(argparse._SubParsersAction):  # type: ignore[type-arg]
     def __call__(self, parser, namespace, values, option_string=None):  # type: ignore[no-untyped-def]
         name = values[0] if values else None
         if name in COMMANDS:
+            if name not in FITTING:
+                # Read when numpy is imported. Its threads wait for one another at full load, and
+                # the matrices of a stream are too small for that.
+                os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
             command = command_module(name)
             child = self._name_parser_map[name]
             child.description = command.DESCRIPTION

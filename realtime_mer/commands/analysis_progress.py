@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from realtime_mer.clock import Clock, SystemClock
+from realtime_mer.clock import Clock, SystemClock, duration_text
 from realtime_mer.closable import Closable
 from realtime_mer.library.time_left import TimeLeft
 
@@ -97,13 +97,3 @@ def files_text(count: int) -> str:
 def rate_text(files: int, elapsed_s: float) -> str:
     """Return how many files were done in a minute."""
     return f"{60.0 * files / max(elapsed_s, 1e-3):.3g} files/min"
-
-
-def duration_text(seconds: float) -> str:
-    """Return a duration as people say it: `5 s`, `2 min 5 s`, `15 h 22 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from realtime_mer.commands.music_files import MusicFile
     from realtime_mer.core.config import PipelineConfig
-    from realtime_mer.core.requests import Computation
     from realtime_mer.core.types import Estimate
 
 HELP = "run files through the same pipeline, as fast as possible"
@@ -63,10 +62,6 @@ exit code:
   2  an option or a file was wrong; the other files were analysed
   128 and the number of a signal that interrupted it; older tables stay
 """
-
-
-# Files that are open at once; their windows are computed in one batch.
-MAX_OPEN_FILES = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -148,18 +143,10 @@ def run(args: argparse.Namespace) -> int:
     if sys.stderr.isatty() and not args.quiet:
         print(backend_line, file=sys.stderr)
     failures: list[Exception] = []
-    with (
-        _progress(len(jobs), args.quiet) as bar,
-        closing(_analyze_in_order(jobs, engine, config, shared, bar)) as analyses,
-    ):
-        for job, estimates, error in analyses:
-            if job.plot is not None and (estimates or error is None):
-                from realtime_mer.outputs.plot import save_plot
-
-                try:  # also of a file that broke off
-                    save_plot(estimates, Path(job.name).name, job.plot)
-                except UserError as failure:
-                    error = error or failure
+    with _progress(len(jobs), args.quiet) as advance:
+        for job in jobs:
+            error = _analyze(job, engine, config, shared, advance)
+            advance(job.name, None)
             if error is not None:
                 failures.append(_failure(job.name, error))
     return _report(failures, jobs)
@@ -203,12 +190,10 @@ def _analyze_into_folder(args: argparse.Namespace, jobs: list[_Job], row_format:
 
 
 def _failure(name: str, error: Exception) -> Exception:
-    """Return the error to report for a file; raise one that ends all."""
+    """Return the error to report for a file."""
     from realtime_mer.audio.source import SourceLost
     from realtime_mer.library.track_analysis import reason_for_skipping
 
-    if isinstance(error, StandardOutputError | BrokenPipeError):
-        raise error
     if isinstance(error, OSError | SourceLost):
         return UserError(reason_for_skipping(name, error))
     return error
@@ -246,124 +231,34 @@ def _jobs(args: argparse.Namespace, files: list[MusicFile]) -> tuple[list[_Job],
     return jobs, _SharedTable(form, with_file=several)
 
 
-def _analyze_in_order(
-    jobs: list[_Job],
+def _analyze(
+    job: _Job,
     engine: Engine,
     config: PipelineConfig,
     shared: _SharedTable,
     advance: Callable[[str, float | None], None],
-) -> Generator[tuple[_Job, list[Estimate], Exception | None]]:
-    """Analyse several files at once and write their rows in order.
+) -> Exception | None:
+    """Write the rows and the plot of one file, also of one that broke off; return its first error.
 
-    Yields:
-        In order: a file, its estimates, and the error that ended it, or None.
+    Raises:
+        StandardOutputError, BrokenPipeError: standard output takes no more rows.
     """
-    from realtime_mer.core.batching import run_each
-
-    results = [
-        _FileResult(
-            _ShareOfTable(shared, job.name)
-            if job.table is None
-            else TableDraft(job.table, shared.row_format),
-            keep=job.plot is not None,
-        )
-        for job in jobs
-    ]
-    first = 0  # the file whose rows are being written; later files wait
-
-    computations = (
-        _file_requests(job, engine, config, result.add, advance)
-        for job, result in zip(jobs, results, strict=True)
-    )
-    results[0].start_writing()
-    try:
-        for index, error in run_each(engine, computations, max_batch=MAX_OPEN_FILES):
-            advance(jobs[index].name, None)
-            results[index].ended = True
-            results[index].fail(error)
-            while first < len(results) and results[first].ended:
-                result = results[first]
-                result.finish()
-                yield jobs[first], result.estimates, result.error
-                result.estimates = []
-                first += 1
-                if first < len(results):
-                    results[first].start_writing()
-    finally:
-        for result in results[first:]:  # interrupted
-            result.finish() if result.ended else result.abandon()
-
-
-class _FileResult:
-    """The estimates of one file.
-
-    They are buffered until the rows of the files before it are written, if all share a table.
-
-    Args:
-        table: takes the rows.
-        keep: keep all estimates to the end; otherwise memory does not grow with the file.
-    """
-
-    def __init__(self, table: _ShareOfTable | TableDraft, *, keep: bool) -> None:
-        self._table = table
-        self._keep = keep
-        self._writing = isinstance(table, TableDraft)
-        self.estimates: list[Estimate] = []
-        self.error: Exception | None = None
-        self.ended = False
-
-    def start_writing(self) -> None:
-        """Write the buffered estimates now, and later ones as they arrive."""
-        if self._writing:
-            return
-        self._writing = True
-        try:
-            self._write_all(self.estimates)
-        except UserError as error:
-            self._writing = False
-            self.fail(error)
-        if not self._keep:
-            self.estimates = []
-
-    def add(self, estimates: list[Estimate]) -> None:
-        """Add the next estimates."""
-        if self._keep or not self._writing:
-            self.estimates += estimates
-        if self._writing:
-            self._write_all(estimates)
-
-    def fail(self, error: Exception | None) -> None:
-        """Keep what went wrong, if anything. The first error is the one to report."""
-        self.error = self.error or error
-
-    def finish(self) -> None:
-        """Complete the table."""
-        try:
-            self._table.close()
-        except UserError as error:
-            self.fail(error)
-
-    def abandon(self) -> None:
-        """Leave an older table as it was: this one is incomplete."""
-        self._table.abandon()
-
-    def _write_all(self, estimates: list[Estimate]) -> None:
-        for estimate in estimates:
-            self._table.write(estimate)
-
-
-def _file_requests(
-    job: _Job,
-    engine: Engine,
-    config: PipelineConfig,
-    add: Callable[[list[Estimate]], None],
-    advance: Callable[[str, float | None], None],
-) -> Computation[None]:
-    """Analyse one file; pass its estimates to `add` as they are computed."""
+    from realtime_mer.core.requests import run
     from realtime_mer.library.file_analysis import file_requests
 
     if job.error is not None:
-        raise job.error
+        return job.error
+    table = None if job.table is None else TableDraft(job.table, shared.row_format)
+    kept: list[Estimate] = []  # for the plot
+
+    def add(estimates: list[Estimate]) -> None:
+        for estimate in estimates:
+            if table is None:
+                shared.write(estimate, job.name)
+            else:
+                table.write(estimate)
+        if job.plot is not None:
+            kept.extend(estimates)
 
     def show(read_s: float, duration_s: float | None) -> None:
         if duration_s:
@@ -371,7 +266,27 @@ def _file_requests(
         elif not read_s:
             advance(job.name, 0.0)
 
-    yield from file_requests(job.name, engine, config, add, show)
+    failure: Exception | None = None
+    try:
+        run(engine, file_requests(job.name, engine, config, add, show))
+    except (StandardOutputError, BrokenPipeError):
+        raise
+    except Exception as error:
+        failure = error
+    except BaseException:
+        if table is not None:
+            table.abandon()
+        raise
+    try:
+        if table is not None:
+            table.close()
+        if job.plot is not None and (kept or failure is None):
+            from realtime_mer.outputs.plot import save_plot
+
+            save_plot(kept, Path(job.name).name, job.plot)
+    except UserError as error:
+        failure = failure or error
+    return failure
 
 
 class _SharedTable:
@@ -388,33 +303,17 @@ class _SharedTable:
         self._writer: TableWriter | None = None
 
     def write(self, estimate: Estimate, name: str) -> None:
+        """Write a row of the file with this name."""
         if self._writer is None:
             self._writer = table_writer(self.row_format, sys.stdout, with_file=self._with_file)
         self._writer.write(estimate, file=name if self._with_file else None)
-
-
-class _ShareOfTable:
-    """The rows of one file in the table on standard output."""
-
-    def __init__(self, table: _SharedTable, name: str) -> None:
-        self._table = table
-        self._name = name
-
-    def write(self, estimate: Estimate) -> None:
-        self._table.write(estimate, self._name)
-
-    def close(self) -> None:
-        """Do nothing: the rows of the next file follow."""
-
-    def abandon(self) -> None:
-        """Do nothing: the rows that were written stay."""
 
 
 @contextmanager
 def _progress(count: int, quiet: bool) -> Iterator[Callable[[str, float | None], None]]:
     """Show progress bars on standard error if it is a terminal; yield the update function.
 
-    There is one for each file that is being analysed, and one for all where there are several.
+    There is one for the file that is being analysed, and one for all where there are several.
     The function takes the name of a file and the analysed fraction of it, None at its end.
     """
     if quiet or not sys.stderr.isatty():

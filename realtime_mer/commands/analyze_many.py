@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -14,7 +13,8 @@ from realtime_mer.commands.analysis_progress import AnalysisProgress, files_text
 from realtime_mer.commands.analyze_tags import tag_files
 from realtime_mer.commands.music_files import MusicFile
 from realtime_mer.commands.options import chosen_engine, pipeline_config
-from realtime_mer.errors import UserError, printable, printable_line
+from realtime_mer.commands.streams import announce
+from realtime_mer.errors import UserError, printable_line
 from realtime_mer.library.analysis import FileTask, analyze_files
 from realtime_mer.library.folder_journal import FolderJournal
 from realtime_mer.library.pool import usable_cores
@@ -55,7 +55,7 @@ def analyze_into_library(args: argparse.Namespace, files: Sequence[MusicFile]) -
             count = len(table)
             table.finish()
             if count:
-                _say(
+                announce(
                     f"stopped: {path} has {files_text(count)} so far; run the same command "
                     "again to go on"
                 )
@@ -64,10 +64,10 @@ def analyze_into_library(args: argparse.Namespace, files: Sequence[MusicFile]) -
         table.finish()
     if not args.quiet:
         if not args.remove_tags:
-            _say(f"{path}: {done}")
+            announce(f"{path}: {done}")
             _tell_unchanged(len(found) - len(tasks))
         if gone:
-            _say(
+            announce(
                 f"{files_text(len(gone))} of {path} cannot be found any more; the rows stay. The "
                 f"first is {printable_line(gone[0])}"
             )
@@ -101,7 +101,7 @@ def analyze_into_folder(
         try:
             _analyze(args, waiting, settings, keep)
         except KeyboardInterrupt:
-            _say(f"stopped: run the same command again to go on in {args.output}")
+            announce(f"stopped: run the same command again to go on in {args.output}")
             raise
     if not args.quiet:
         _tell_unchanged(len(tasks) - len(waiting))
@@ -144,8 +144,8 @@ def _outcomes(
         return analyze_files(tasks, settings, jobs)
     from realtime_mer.library.cluster import analyze_on_cluster
 
-    announce = _ignore if args.quiet else _say
-    return analyze_on_cluster(tasks, settings, address=args.cluster, announce=announce)
+    say = _ignore if args.quiet else announce
+    return analyze_on_cluster(tasks, settings, address=args.cluster, announce=say)
 
 
 def _ignore(sentence: str) -> None:
@@ -162,7 +162,10 @@ def _version(name: str) -> tuple[int, int]:
 
 def _is_gone(place: str) -> bool:
     """Return whether a row is of a local file that does not exist."""
-    return (is_file_address(place) or "://" not in place) and not exists(local_path(place))
+    try:
+        return (is_file_address(place) or "://" not in place) and not exists(local_path(place))
+    except UserError:  # the address of another computer
+        return False
 
 
 def _error(outcome: Outcome) -> UserError:
@@ -185,8 +188,4 @@ def _report(path: Path, count: int, errors: Sequence[UserError]) -> int:
 
 def _tell_unchanged(count: int) -> None:
     if count:
-        _say(f"not analysed again, because unchanged: {files_text(count)}")
-
-
-def _say(sentence: str) -> None:
-    print(printable(sentence), file=sys.stderr, flush=True)
+        announce(f"not analysed again, because unchanged: {files_text(count)}")

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Collection, Iterable, Iterator
 
 from realtime_mer.commands.analysis_progress import files_text
-from realtime_mer.errors import UserError, printable, printable_line
+from realtime_mer.commands.streams import announce
+from realtime_mer.errors import UserError, printable_line
 from realtime_mer.library.tables import LibraryTable
 from realtime_mer.library.tags import Tagging, check_mutagen, tag_tracks
 from realtime_mer.library.track import Track
@@ -80,12 +81,12 @@ def tag_files(args: argparse.Namespace, table: LibraryTable, places: Collection[
         else:
             unchanged += 1
     what = "would change" if args.dry_run else "changed"
-    _say(f"tags: {files_text(done)} {what}, {unchanged} unchanged")
+    announce(f"tags: {files_text(done)} {what}, {unchanged} unchanged")
     if problems:
         listed = "".join(f"\n  {problem}" for problem in problems[:MAX_REASONS])
         more = len(problems) - MAX_REASONS
         listed += f"\n  and {more} more" if more > 0 else ""
-        _say(f"the tags of {files_text(len(problems))} stay as they are:{listed}")
+        announce(f"the tags of {files_text(len(problems))} stay as they are:{listed}")
     return len(problems)
 
 
@@ -116,7 +117,3 @@ def _shown(tagging: Tagging) -> str:
         for name, (before, after) in tagging.changes.items()
     ]
     return printable_line(f"{tagging.track.path}: {', '.join(changes)}")
-
-
-def _say(text: str) -> None:
-    print(printable(text), file=sys.stderr, flush=True)

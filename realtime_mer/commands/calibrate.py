@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from realtime_mer.commands.options import (
     pcm_format,
     pipeline_config,
 )
+from realtime_mer.commands.streams import announce
 from realtime_mer.errors import UserError, printable
 
 if TYPE_CHECKING:
@@ -75,20 +75,20 @@ def run(args: argparse.Namespace) -> int:
     meter = HallMeter(config.hop_s)
     with ExitStack() as stack:
         source = stack.enter_context(
-            open_source(args.input, pcm=pcm, loop=args.loop, announce=_announce)
+            open_source(args.input, pcm=pcm, loop=args.loop, announce=announce)
         )
         runner = LiveRunner(source, engine, config=config)
-        _announce(backend_line)
+        announce(backend_line)
         subscription = runner.hub.subscribe_lossless()
         try:
             stack.enter_context(runner)
-            _announce(f"listening to {runner.info.name}: {args.duration:g} s of music are needed")
+            announce(f"listening to {runner.info.name}: {args.duration:g} s of music are needed")
             _follow(subscription, meter, args.duration)
         except KeyboardInterrupt:
-            _announce("stopped")
+            announce("stopped")
         runner.stop()
     hall = meter.measured()
-    _announce(f"heard {meter.text()}")
+    announce(f"heard {meter.text()}")
     path.write_text(json.dumps(hall.to_dict()) + "\n", encoding="utf-8")
     named = "" if args.output is None else f" and hall = {json.dumps(str(path))}"
     print(printable(f'{path} is written; an output with range = "hall"{named} uses it'))
@@ -107,13 +107,13 @@ def _follow(subscription: Subscription, meter: HallMeter, duration_s: float) -> 
                 meter.add(item)
                 if item.t - told_t >= PROGRESS_S:
                     told_t = item.t
-                    _announce(meter.text())
+                    announce(meter.text())
                 if meter.music_s >= duration_s:
                     return
             elif isinstance(item, Notice):
-                _announce(item.message)
+                announce(item.message)
             elif isinstance(item, End):
-                _announce(item.reason)
+                announce(item.reason)
                 return
 
 
@@ -133,7 +133,3 @@ def _try_to_write(path: Path) -> None:
         raise UserError(
             f"{path} cannot be written ({error.strerror}); give another file with -o"
         ) from error
-
-
-def _announce(message: str) -> None:
-    print(printable(message), file=sys.stderr, flush=True)

@@ -6,14 +6,16 @@ import argparse
 import dataclasses
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from realtime_mer.address import without_secrets
 from realtime_mer.commands.options import pcm_format, pipeline_config
+from realtime_mer.commands.person_option import chosen_person_file
 from realtime_mer.commands.recording import check_recording
 from realtime_mer.commands.show import link_clock_class
+from realtime_mer.commands.target_option import chosen_target
 from realtime_mer.errors import UserError, printable
 
 if TYPE_CHECKING:
@@ -48,12 +50,20 @@ def _parts(
     yield "configuration", configuration.title
     problems += _problems_of_profiles(configuration)
     yield "input", _input(args.input)
-    try:
-        pcm_format(args)
-        pipeline_config(args)
-        check_recording(args)
-    except UserError as error:
-        problems.append(str(error))
+    checks: list[Callable[[argparse.Namespace], object]] = [
+        pcm_format,
+        pipeline_config,
+        check_recording,
+        chosen_target,
+    ]
+    if getattr(args, "person", None) is not None:
+        yield "person", args.person
+        checks.append(chosen_person_file)
+    for each in checks:
+        try:
+            each(args)
+        except UserError as error:
+            problems.append(str(error))
     if args.record is not None:
         yield "recording", f"{args.record}{', with the audio' if args.record_audio else ''}"
     if hasattr(args, "port"):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from realtime_mer.audio.local_path import local_path
 from realtime_mer.commands.options import add_input_arguments, add_pipeline_arguments
+from realtime_mer.commands.person_option import add_person_argument
 from realtime_mer.commands.recording import add_recording_arguments
 from realtime_mer.commands.server_options import add_server_arguments
 
@@ -20,6 +21,7 @@ _ADD: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "input": add_input_arguments,
     "estimation": add_pipeline_arguments,
     "recording": add_recording_arguments,
+    "session": add_person_argument,
     "server": add_server_arguments,
 }
 

@@ -38,6 +38,7 @@ SECTION_TEXTS = {
     "input": "What it listens to: the options of 'serve' and 'listen'.",
     "estimation": "How it estimates: the options of 'serve' and 'listen'.",
     "recording": "What is recorded: options of 'serve' and 'listen'. Without `record`, nothing is.",
+    "session": "Whose session it is: an option of 'serve'.",
     "server": "The page and the websocket: the options of 'serve'.",
 }
 COMMON_TEXT = """\

@@ -24,10 +24,10 @@ from realtime_mer.commands.recording import (
     recording_line,
     start_recording,
 )
-from realtime_mer.commands.streams import StandardOutputError, discard_output, line_room
+from realtime_mer.commands.streams import StandardOutputError, announce, discard_output, line_room
 from realtime_mer.commands.target_option import add_target_argument, chosen_target, target_text
 from realtime_mer.core.events import Marker
-from realtime_mer.errors import UserError, printable
+from realtime_mer.errors import UserError
 from realtime_mer.live.show import outputs_text
 from realtime_mer.outputs.table import FORMATS
 
@@ -108,17 +108,17 @@ def run(args: argparse.Namespace) -> int:
     engine, backend_line = chosen_engine(args)
     with ExitStack() as stack:
         source = stack.enter_context(
-            open_source(args.input, pcm=pcm, loop=args.loop, announce=_announce)
+            open_source(args.input, pcm=pcm, loop=args.loop, announce=announce)
         )
         runner = LiveRunner(source, engine, config=config)
         recorder = start_recording(args, runner, target)
         if recorder is not None:
             stack.enter_context(recorder)
-            _announce(recording_line(recorder))
+            announce(recording_line(recorder))
         show = stack.enter_context(running_show(runner.hub, args.configuration, hop_s=config.hop_s))
-        _announce(backend_line)
+        announce(backend_line)
         if args.configuration.file is not None:
-            _announce(f"configuration: {args.configuration.title}")
+            announce(f"configuration: {args.configuration.title}")
         # Lines show every estimate; the display shows only the newest.
         use_display = args.format is None and not taken and sys.stdout.isatty()
         keys = stack.enter_context(MarkerKeys(runner.hub, use=args.input != "-"))
@@ -139,22 +139,18 @@ def run(args: argparse.Namespace) -> int:
         screen(None)
         outputs = outputs_text(show.statuses())
     if recorder is not None:
-        _announce(recorder.summary)
+        announce(recorder.summary)
     if subscription.lost and not use_display:
-        _announce(f"{subscription.lost} estimates were not printed: nobody took the output in time")
+        announce(f"{subscription.lost} estimates were not printed: nobody took the output in time")
     if (lost := runner.stats.loss_text()) != NOTHING_LOST:
-        _announce(f"lost: {lost}")
+        announce(f"lost: {lost}")
     if outputs:
-        _announce(outputs)
+        announce(outputs)
     code = exit_code(runner)
     if code != UserError.exit_code and reason != STOPPED:  # a notice has given the other reasons
-        _announce(reason)
+        announce(reason)
     incomplete = recorder is not None and recorder.missing > 0
     return code or (UserError.exit_code if incomplete or screen.failed else 0)
-
-
-def _announce(message: str) -> None:
-    print(printable(message), file=sys.stderr)
 
 
 class _Screen:
@@ -186,7 +182,7 @@ class _Screen:
                 raise
             self.failed = True
             discard_output()
-            _announce(f"{error}. The recording goes on")
+            announce(f"{error}. The recording goes on")
         return items
 
 
@@ -235,7 +231,7 @@ def _lines(
         print_lines(items)
         for item in items:
             if isinstance(item, Marker):
-                _announce(marker_text(item))
+                announce(marker_text(item))
         if keys.prompt and not shown and sys.stderr.isatty():
             shown = keys.prompt
             print(shown[: line_room()], end="", file=sys.stderr, flush=True)
@@ -265,7 +261,6 @@ def _display(
         f"realtime-mer: {source}, {info.sample_rate_hz} Hz, {info.channels} ch",
         hop_s=runner.pipeline.config.hop_s,
         coverage=runner.pipeline.engine.info.coverage,
-        keys="m marks, Ctrl-C ends" if keys.descriptor >= 0 else "Ctrl-C ends",
     )
     stack.enter_context(show_messages(view.show_notice))
     live = stack.enter_context(Live(view, console=Console(), auto_refresh=False))
@@ -280,6 +275,7 @@ def _display(
                 view.show_notice(item.message, item.code)
             elif isinstance(item, Marker):
                 view.show_notice(marker_text(item))
+        view.set_keys("m marks, Ctrl-C ends" if keys.arrive else "Ctrl-C ends")
         view.set_prompt(keys.prompt)
         view.set_losses(runner.stats.loss_text())
         view.set_outputs(outputs_text(show.statuses()))

@@ -9,7 +9,7 @@ import select
 import sys
 from datetime import UTC, datetime
 
-from realtime_mer.clock import iso_utc
+from realtime_mer.clock import clock_text, iso_utc
 from realtime_mer.closable import Closable
 from realtime_mer.commands.terminal_mode import give_keys, is_ours, restore_terminals
 from realtime_mer.core.events import MAX_MARKER_LENGTH, Marker
@@ -58,9 +58,14 @@ class MarkerKeys(Closable):
         """Number of the file to wait for; -1 without keys."""
         return self._descriptor
 
+    @property
+    def arrive(self) -> bool:
+        """Whether keys come here: not in the background, as below `timeout` in a script."""
+        return is_ours(self._descriptor)
+
     def poll(self) -> None:
         """Take the keys that were pressed; never waits."""
-        if not is_ours(self._descriptor):
+        if not self.arrive:
             return
         try:
             give_keys(self._descriptor)
@@ -103,5 +108,4 @@ class MarkerKeys(Closable):
 
 def marker_text(marker: Marker) -> str:
     """Return a marker for the terminal."""
-    minutes, seconds = divmod(int(marker.t), 60)
-    return f"marker at {minutes}:{seconds:02d}: {marker.text}"
+    return f"marker at {clock_text(marker.t)}: {marker.text}"

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realtime_mer.audio.local_path import local_path
+from realtime_mer.clock import clock_text
+from realtime_mer.commands.analysis_progress import files_text
 from realtime_mer.core.mood import WORDS
 from realtime_mer.errors import UserError, printable, printable_line
 
@@ -82,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     tracks = read_library(args.library)
     songs = playable(_present(tracks))
     if not songs:
-        raise UserError(f"the library {args.library} has no music that is still there")
+        raise UserError(f"the library {args.library} has no file that is music and still there")
     names = SongNames()
     if args.moods is not None:
         _write_moods(songs, names, args.moods)
@@ -122,10 +124,10 @@ def _present(tracks: list[Track]) -> list[Track]:
     for track in tracks:
         if track.summary is None:
             continue
-        place = place_of(track.path)
         try:
+            place = place_of(track.path)
             status = None if place is None else place.stat()
-        except (OSError, ValueError):
+        except (OSError, ValueError, UserError):  # also of another computer
             gone.append(track)
             continue
         if not fits_into_m3u(track.path):
@@ -135,16 +137,16 @@ def _present(tracks: list[Track]) -> list[Track]:
         if status is not None and (status.st_size, status.st_mtime_ns) != version:
             changed.append(track)
         present.append(track)
-    _tell_files(gone, "are not there any more and are left out")
-    _tell_files(unfit, "have a line break in their names and are left out")
-    _tell_files(changed, "have changed since they were analysed; run analyze again")
+    _tell_files(gone, "left out, because not there any more")
+    _tell_files(unfit, "left out, because of a line break in the name")
+    _tell_files(changed, "changed since the analysis, run analyze again")
     return present
 
 
 def _tell_files(tracks: list[Track], what: str) -> None:
     if tracks:
         example = printable_line(tracks[0].path)
-        print(f"{len(tracks)} file(s) {what}, for example {example}", file=sys.stderr)
+        print(f"{what}: {files_text(len(tracks))}, for example {example}", file=sys.stderr)
 
 
 def _planned(
@@ -171,7 +173,8 @@ def _planned(
     if not playlist.songs:
         shortest_s = min(song.summary.duration_s for song in songs)
         raise UserError(
-            f"no file fits into {total_s / 60:g} minutes; the shortest takes {_clock(shortest_s)}"
+            f"no file fits into {total_s / 60:g} minutes; the shortest takes "
+            f"{clock_text(shortest_s)}"
         )
     return playlist, total_s
 
@@ -182,10 +185,10 @@ def _tell(playlist: Playlist, total_s: float, names: SongNames) -> None:
     for song in playlist.songs:
         values = f"{song.valence:+.2f} {song.arousal:+.2f}"
         name = names.shown(song.track.path)
-        print(f"{_clock(t_s):>7}  {song.summary.mood:<8} {values}  {name}", file=sys.stderr)
+        print(f"{clock_text(t_s):>7}  {song.summary.mood:<8} {values}  {name}", file=sys.stderr)
         t_s += song.summary.duration_s
     print(
-        f"{len(playlist.songs)} files, {_clock(playlist.duration_s)}; mean step "
+        f"{files_text(len(playlist.songs))}, {clock_text(playlist.duration_s)}; mean step "
         f"{playlist.step:.2f} (in random order {playlist.random_step:.2f}), mean distance from the "
         f"way {playlist.off_way:.2f}, where 2 is the spread of the library",
         file=sys.stderr,
@@ -196,12 +199,6 @@ def _tell(playlist: Playlist, total_s: float, names: SongNames) -> None:
             f"the library has no more music for the {total_s / 60:g} minutes that were asked",
             file=sys.stderr,
         )
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def _write_playlist(playlist: Playlist, names: SongNames, output: Path | None) -> None:

@@ -6,10 +6,9 @@ import argparse
 import asyncio
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from realtime_mer.audio.local_path import local_path
@@ -18,23 +17,19 @@ from realtime_mer.commands.configured import add_configuration_arguments
 from realtime_mer.commands.estimate_lines import line_printer
 from realtime_mer.commands.serve import ServeRun, chosen_server
 from realtime_mer.commands.server_options import add_server_arguments
-from realtime_mer.commands.streams import StandardOutputError, discard_output
+from realtime_mer.commands.streams import StandardOutputError, announce, discard_output
 from realtime_mer.commands.target_option import add_target_argument, chosen_target
-from realtime_mer.core.change_detector import ChangeDetector
-from realtime_mer.core.events import Event
 from realtime_mer.core.target import TargetTrajectory
 from realtime_mer.core.types import Estimate
-from realtime_mer.errors import UserError, printable
+from realtime_mer.errors import UserError
 from realtime_mer.live.hub import End, Hub, Notice
-from realtime_mer.live.replay import RecordedItem, RecordedSession, Replay, recorded_input
+from realtime_mer.live.replay import RecordedSession, Replay, ReplayItem, recorded_input
 from realtime_mer.outputs.table import FORMATS
-from realtime_mer.recording.lines import Losses, RecordedEnd, RecordedNotice
+from realtime_mer.recording.lines import Losses, RecordedEnd, RecordedItem, RecordedNotice
 from realtime_mer.recording.reader import SessionReader
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from realtime_mer.recording.lines import RecordedItem as LineItem
 
 HELP = "show a recording again: page, outputs and scenes"
 DESCRIPTION = """\
@@ -96,8 +91,7 @@ def run(args: argparse.Namespace) -> int:
             reader = stack.enter_context(SessionReader(args.recording))
             recorded = None if reader.header is None else reader.header.target
             target = chosen_target(args) or recorded
-            items = _ItemsOf(reader)
-            session = _session(args.recording, reader, items.first)
+            session = _session(args.recording, reader)
             hub = Hub(hop_s=session.hop_s)
             # For the sound that visitors of the page send; it needs no fast backend.
             engine = load_engine(backend="onnxruntime")
@@ -105,7 +99,9 @@ def run(args: argparse.Namespace) -> int:
             stack.enter_context(show_messages())
             show = stack.enter_context(running_show(hub, args.configuration, hop_s=hop_s))
             show.mark = lambda text, t=None: hub.mark(text, _recorded_now(hub), t)
-            replay = stack.enter_context(Replay(items, hub, session=session, speed=args.speed))
+            replay = stack.enter_context(
+                Replay(_replayed(reader), hub, session=session, speed=args.speed)
+            )
             prints = not taken and (args.format is not None or not sys.stdout.isatty())
             if prints:
                 stack.enter_context(_Lines(hub, args.format, target))
@@ -116,45 +112,24 @@ def run(args: argparse.Namespace) -> int:
     if replay.error is not None:
         raise replay.error
     if reader.remark:
-        _announce(reader.remark)
+        announce(reader.remark)
     return 0
 
 
-class _ItemsOf:
-    """The items of a recording as a replay takes them.
-
-    The events of a table are found again in its estimates, since most tables have none.
-
-    Attributes:
-        first: the first estimate.
-    """
-
-    def __init__(self, reader: SessionReader) -> None:
-        self._is_table = reader.header is None
-        self._items = iter(reader)
-        self._ahead: list[LineItem] = []
-        for item in self._items:
-            self._ahead.append(item)
-            if isinstance(item, Estimate):
-                self.first = item
-                break
-
-    def __iter__(self) -> Iterator[RecordedItem]:
-        changes = ChangeDetector()
-        for item in chain(self._ahead, self._items):
-            if isinstance(item, RecordedNotice):
-                yield Notice(item.code, item.message)
-            elif isinstance(item, RecordedEnd):
-                yield End(item.reason)
-            elif isinstance(item, Losses):
-                yield item.counters
-            elif not (self._is_table and isinstance(item, Event)):
-                yield item
-                if self._is_table and isinstance(item, Estimate):
-                    yield from changes.add(item)
+def _replayed(items: Iterable[RecordedItem]) -> Iterator[ReplayItem]:
+    """Return the items of a recording as a replay takes them."""
+    for item in items:
+        if isinstance(item, RecordedNotice):
+            yield Notice(item.code, item.message)
+        elif isinstance(item, RecordedEnd):
+            yield End(item.reason)
+        elif isinstance(item, Losses):
+            yield item.counters
+        else:
+            yield item
 
 
-def _session(path: Path, reader: SessionReader, first: Estimate) -> RecordedSession:
+def _session(path: Path, reader: SessionReader) -> RecordedSession:
     """Return what the server says of a recording, or of a table, which says less itself."""
     header, name = reader.header, path.absolute().name
     if header is None:
@@ -162,9 +137,9 @@ def _session(path: Path, reader: SessionReader, first: Estimate) -> RecordedSess
             info=recorded_input(name),
             model={"name": "", "version": "", "sha256": ""},
             hop_s=reader.hop_s,
-            window_s=first.latency.window_s,
+            window_s=reader.first.latency.window_s,
             coverage=COVERAGE,
-            value_range="raw" if first.scaled is None else "music",
+            value_range="raw" if reader.first.scaled is None else "music",
         )
     started = f"{header.started_local:%Y-%m-%d %H:%M}"
     rate_hz, channels = (header.input.get(key, 0) for key in ("sample_rate_hz", "channels"))
@@ -211,7 +186,7 @@ class _Lines(Closable):
         self._thread.join(CLOSE_TIMEOUT_S)
         self._hub.unsubscribe(self._subscription)
         if self._subscription.lost:
-            _announce(
+            announce(
                 f"{self._subscription.lost} estimates were not printed: nobody took the output in "
                 "time"
             )
@@ -225,8 +200,4 @@ class _Lines(Closable):
                 self._draw([item for item in items if isinstance(item, Estimate)])
             except (StandardOutputError, BrokenPipeError) as error:
                 discard_output()
-                _announce(f"{error}. The replay goes on")
-
-
-def _announce(message: str) -> None:
-    print(printable(message), file=sys.stderr)
+                announce(f"{error}. The replay goes on")

@@ -12,7 +12,8 @@ from mer_engine.draft import draft_of
 
 from realtime_mer.audio.local_path import is_folder, is_same_path, local_path
 from realtime_mer.commands.output_paths import refuse_overwriting
-from realtime_mer.commands.streams import reason_of
+from realtime_mer.commands.streams import announce, reason_of
+from realtime_mer.commands.target_option import add_target_argument, chosen_target
 from realtime_mer.errors import UserError, printable
 from realtime_mer.outputs.table import CsvWriter
 from realtime_mer.recording.parts import parts_of
@@ -50,11 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "other", metavar="OTHER", type=local_path, nargs="?",
         help="another recording to compare with; both begin at the same place",
     )  # fmt: skip
-    parser.add_argument(
-        "--target", type=local_path, metavar="FILE.toml",
-        help="places on the plane that the music was to reach, and when "
-        "(default: the target that the recording was made with)",
-    )  # fmt: skip
+    add_target_argument(parser, " (default: that of the recording)")
     group = parser.add_argument_group("output")
     group.add_argument(
         "-o", "--output", type=local_path, metavar="FILE.html",
@@ -80,7 +77,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from realtime_mer.core.target import TargetTrajectory
     from realtime_mer.report.page import report_page
     from realtime_mer.report.pdf import require_browser, write_pdf
     from realtime_mer.report.session import read_session
@@ -106,9 +102,12 @@ def run(args: argparse.Namespace) -> int:
     outputs = [path for path in (page_path, args.pdf, *(path for path, _ in exports)) if path]
     _check_outputs(outputs, args)
     browser = "" if args.pdf is None else require_browser()
-    target = None if args.target is None else TargetTrajectory.from_toml(args.target)
+    target = chosen_target(args)
     session = read_session(args.recording)
     other = None if args.other is None else read_session(args.other)
+    for each in filter(None, (session, other)):
+        if each.remark:
+            announce(each.remark)
     if page_path is not None or browser:
         page = report_page(session, other, target or session.target)
         if page_path is not None:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from realtime_mer.audio.local_path import local_path
+from realtime_mer.clock import exact_clock_text
 from realtime_mer.errors import UserError, printable, printable_line
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--on", metavar="RECORDING", type=local_path, required=True,
-        help="a .csv or .jsonl file with estimates",
+        help="a folder of --record, or a .csv or .jsonl file with estimates",
     )  # fmt: skip
     parser.add_argument(
         "--profile", metavar="NAME", default="", help="the profile of the configuration to use"
@@ -50,6 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from realtime_mer.configuration.configuration import load
+    from realtime_mer.core.events import Event
+    from realtime_mer.core.types import Estimate
     from realtime_mer.recording.reader import SessionReader
     from realtime_mer.scenes.dry_run import dry_run
 
@@ -58,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{args.file} has no [[scene]]; docs/scenes.md has examples")
     with SessionReader(args.on) as recording:
         names = [scene.name for scene in scenes]
-        print_rows(dry_run(scenes, recording.estimates(), why_not=args.why), names)
+        music = (item for item in recording if isinstance(item, Estimate | Event))
+        print_rows(dry_run(scenes, music, why_not=args.why), names)
         remarks = [recording.remark] if recording.remark else []
     quantised = [scene.name for scene in scenes if scene.quantise != "none"]
     if quantised:
@@ -101,7 +105,7 @@ def print_rows(rows: Iterable[DryRunRow], names: list[str]) -> None:
     last_t = 0.0
     print(f"{'time':>9}  {'scene':<{width}}  what    why")
     for row in rows:
-        head = f"{_clock(row.t):>9}  {shown[row.scene]:<{width}}  {row.what:<6}  "
+        head = f"{exact_clock_text(row.t):>9}  {shown[row.scene]:<{width}}  {row.what:<6}  "
         text = printable_line(row.reason)
         print(textwrap.fill(text, WIDTH, initial_indent=head, subsequent_indent=indent))
         last_t = row.t
@@ -120,9 +124,3 @@ def print_rows(rows: Iterable[DryRunRow], names: list[str]) -> None:
 
 def _shortened(name: str) -> str:
     return name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"

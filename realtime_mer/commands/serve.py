@@ -23,6 +23,7 @@ from realtime_mer.commands.options import (
     pcm_format,
     pipeline_config,
 )
+from realtime_mer.commands.person_option import add_person_argument, chosen_person_file
 from realtime_mer.commands.recording import (
     add_recording_arguments,
     check_recording,
@@ -92,12 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recording_arguments(parser)
     add_server_arguments(parser)
     add_target_argument(parser)
-    parser.add_argument(
-        "--person",
-        metavar="NAME_OR_FILE",
-        help="take this person's taps at /calibrate and show their map; the file is in your "
-        "configuration folder, or where you say (docs/calibration.md)",
-    )
+    add_person_argument(parser)
     add_configuration_arguments(parser)
 
 
@@ -105,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     from realtime_mer.commands.check import check
     from realtime_mer.commands.show import running_show, writes_standard_output
     from realtime_mer.commands.show_messages import show_messages
-    from realtime_mer.live.person import Person, person_file
+    from realtime_mer.live.person import Person
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.server.server import MerServer
 
@@ -113,11 +109,12 @@ def run(args: argparse.Namespace) -> int:
         return check(args)
     server_config = chosen_server(args)
     target = chosen_target(args)
+    person_file = chosen_person_file(args)
     check_recording(args)
     config = pipeline_config(args)
     try:
         engine, backend_line = chosen_engine(args)
-        person = None if args.person is None else Person(person_file(args.person), engine.info)
+        person = None if person_file is None else Person(person_file, engine.info)
         with contextlib.ExitStack() as stack:
             source = _open_source(args)
             runner = show = recorder = None

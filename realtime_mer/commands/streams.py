@@ -9,11 +9,16 @@ import os
 import select
 import sys
 
-from realtime_mer.errors import UserError
+from realtime_mer.errors import UserError, printable
 
 
 class StandardOutputError(UserError):
     """Standard output is closed, or its disk is full."""
+
+
+def announce(sentence: str) -> None:
+    """Say a sentence on standard error."""
+    print(printable(sentence), file=sys.stderr, flush=True)
 
 
 def reason_of(error: OSError) -> str:

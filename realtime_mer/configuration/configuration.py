@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FileVersion = tuple[int, int, int] | None
 FILE_NAME = "realtime-mer.toml"
-SECTIONS = ("input", "estimation", "recording", "server")
+SECTIONS = ("input", "estimation", "recording", "session", "server")
 """Tables with options of the command line."""
 SCENE = "scene"
 CONTROL = "control"

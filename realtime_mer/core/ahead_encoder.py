@@ -17,12 +17,11 @@ from realtime_mer.core.requests import Computation
 from realtime_mer.core.ticks import TICKS_PER_SECOND, TICKS_PER_STEP
 from realtime_mer.errors import EngineError
 
-# Frames of a call of the filters, and windows of a call of the head. Larger ones leave the
-# processor's caches.
+# Frames of a call of the filters, windows of a call of the head, and steps of a call of the sound
+# classifier. Larger ones leave the processor's caches.
 STRETCH_FRAMES = 512
-HEAD_BATCH = 16
-# Steps of a call of the sound classifier.
-SOUND_BATCH = 2
+HEAD_BATCH = 32
+SOUND_BATCH = 4
 
 # The classifier of sounds costs more than all the rest, and looks at two seconds for each step of
 # half a second. Of a piece that is clearly music, only every fourth step is classified, so that

@@ -6,9 +6,8 @@ stream do not depend on the other streams: batched and alone agree to 1e-5.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -59,37 +58,6 @@ class _Member:
             self.request, self.result = None, end.value
         except Exception as raised:
             self.request, self.result = None, raised
-
-
-def run_each(
-    engine: Engine, generators: Iterable[Computation[T]], *, max_batch: int = MAX_BATCH
-) -> Iterator[tuple[int, T | Exception]]:
-    """Run any number of generators, at most `max_batch` at a time.
-
-    Args:
-        engine: the engine of all streams.
-        generators: consumed one by one, each as soon as another one has ended.
-        max_batch: maximum number of generators that run at once.
-
-    Yields:
-        The index in `generators` and the returned value or the raised exception, in the order in
-        which the generators end.
-    """
-    remaining = enumerate(generators)
-    running: list[tuple[int, _Member]] = []
-    while True:
-        for index, computation in islice(remaining, max_batch - len(running)):
-            member = _Member(computation)
-            member.advance(None)
-            running.append((index, member))
-        if not running:
-            return
-        ended = [(index, member.result) for index, member in running if member.request is None]
-        if ended:
-            running = [(index, member) for index, member in running if member.request is not None]
-            yield from ended
-        else:
-            _compute(engine, [member for _, member in running], max_batch)
 
 
 def run_batch(

@@ -91,7 +91,7 @@ class Event:
             )
         except KeyError as error:
             raise UserError(f"this is not an event: the field {error} is missing") from error
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise UserError(f"this is not an event: {error}") from error
 
 
@@ -154,5 +154,5 @@ class Marker:
             return cls(t=float(data["t"]), utc=str(data["utc"]), text=str(data["text"]))
         except KeyError as error:
             raise UserError(f"this is not a marker: the field {error} is missing") from error
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise UserError(f"this is not a marker: {error}") from error

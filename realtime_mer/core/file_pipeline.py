@@ -20,7 +20,7 @@ from realtime_mer.errors import EngineError
 
 # Seconds of audio that are computed together: long enough that single calls cost little, and short
 # enough that memory stays small.
-CHUNK_S = 16.0
+CHUNK_S = 32.0
 
 
 def file_pipeline(

@@ -18,9 +18,8 @@ MAX_PHASES = 640
 # Outputs per stripe of the matrix, and the maximum number of stripes per block, which then have
 # more outputs. More stripes multiply fewer zeros but need more calls.
 _STRIPE, _MAX_STRIPES = 32, 5
-# Bytes of input copied at a time: small enough for the caches, and for memory that the allocator
-# reuses (glibc maps allocations above 128 KiB anew each time).
-_CHUNK_BYTES = 100_000
+# Bytes of input copied at a time: small enough for the caches, and enough rows for the products.
+_CHUNK_BYTES = 200_000
 
 
 class Polyphase:

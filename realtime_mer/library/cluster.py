@@ -105,7 +105,10 @@ class _Coordinator:
         with contextlib.suppress(queue.Empty):
             while (result := self._results.get(timeout=0.0 if results else TAKE_S)) is not None:
                 if isinstance(result, BaseException):
-                    raise result
+                    if not results:
+                        raise result
+                    self._results.put(result)  # after what is done
+                    return pickle.dumps(results)
                 results.append(result)
             if not results:
                 return None

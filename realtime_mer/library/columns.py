@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from realtime_mer.core.mood import WORDS
@@ -12,6 +13,7 @@ from realtime_mer.library.track import ARC_PARTS, Summary, Track
 SCHEMA = 1
 """The version of the columns; a change of their names or meanings raises it."""
 
+_MAX_WHOLE = 2**63 - 1  # what SQLite and Parquet hold
 _ARCS = tuple(
     f"{name}_arc_{part}" for name in ("valence", "arousal") for part in range(1, ARC_PARTS + 1)
 )
@@ -48,11 +50,12 @@ def row_of(track: Track) -> tuple[str | int | float | None, ...]:
     return tuple(cells.get(name) for name in COLUMNS)
 
 
-def track_of(row: Sequence[Any]) -> Track:
+def track_of(row: Sequence[Any], place: str) -> Track:
     """Return the track of a row.
 
     Args:
         row: in the order of `COLUMNS`; numbers may be their texts, and "" counts as None.
+        place: of the row, for errors.
 
     Raises:
         UserError: a cell is not what its column holds.
@@ -60,15 +63,22 @@ def track_of(row: Sequence[Any]) -> Track:
     cells: dict[str, Any] = {}
     for (name, kind), value in zip(COLUMNS.items(), row, strict=True):
         try:
-            if kind is str:
-                cells[name] = "" if value is None else str(value)
-            else:
-                cells[name] = None if value in (None, "") else kind(value)
-        except (TypeError, ValueError) as error:
-            raise UserError(f"the column {name} holds {value!r:.60}, which is no number") from error
-    for name in ("size_bytes", "modified_ns"):
-        if cells[name] is None:
-            raise UserError(f"the column {name} is empty; every row of a library has it")
+            cells[name] = _READERS[kind](value)
+        except (TypeError, ValueError, OverflowError) as error:
+            what = "text" if kind is str else "number"
+            raise UserError(
+                f"{place}: the column {name} holds {value!r:.60}, which is no {what}; mend it, or "
+                "analyse into a new file"
+            ) from error
+    for name in ("path", "size_bytes", "modified_ns"):
+        if cells[name] in (None, ""):
+            raise UserError(f"{place}: the column {name} is empty; every row of a library has it")
+    if cells["duration_s"] is None and not cells["skipped"]:
+        raise UserError(f"{place}: duration_s and skipped are empty; every row has one of them")
+    for name in ("valence", "arousal"):
+        # Some spreadsheets take the point for a separator of thousands.
+        if abs(cells[name] or 0.0) > 1.0:
+            raise UserError(f"{place}: {name} is {cells[name]:g}; it is from -1 to 1, so mend it")
     summary = None
     if cells["duration_s"] is not None:
         summary = Summary(
@@ -87,3 +97,32 @@ def track_of(row: Sequence[Any]) -> Track:
         summary=summary,
         skipped=cells["skipped"],
     )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str | None):
+        raise TypeError
+    (value or "").encode()  # half a pair of surrogates is no text
+    return value or ""
+
+
+def _number(value: Any) -> float | None:
+    if value in (None, ""):
+        return None
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _whole_number(value: Any) -> int | None:
+    try:
+        number = None if value in (None, "") else int(value)
+    except ValueError:  # spreadsheets write 1.8E+18, so the file is analysed again
+        number = int(float(value))
+    if number is not None and abs(number) > _MAX_WHOLE:
+        raise ValueError
+    return number
+
+
+_READERS: Mapping[type, Callable[[Any], Any]] = {str: _text, int: _whole_number, float: _number}

@@ -55,9 +55,9 @@ class LibraryDatabase(Closable):
     def _prepare(self, *, create: bool) -> None:
         if create:
             self._database.execute("BEGIN IMMEDIATE")
-        objects = self._pragma("SELECT count(*) FROM sqlite_master")
-        application = self._pragma("PRAGMA application_id")
-        schema = self._pragma("PRAGMA user_version")
+        objects = self._number("SELECT count(*) FROM sqlite_master")
+        application = self._number("PRAGMA application_id")
+        schema = self._number("PRAGMA user_version")
         if create and not (objects or application or schema):
             columns = ", ".join(
                 f"{name} {_TYPES[kind]}{' NOT NULL' * (name in _REQUIRED)}"
@@ -79,7 +79,7 @@ class LibraryDatabase(Closable):
 
     def __len__(self) -> int:
         with self._explaining():
-            return self._pragma("SELECT count(*) FROM tracks")
+            return self._number("SELECT count(*) FROM tracks")
 
     def holds(self, path: str, size_bytes: int, modified_ns: int, settings: str) -> bool:
         """Return whether a file was analysed as it is now, with these settings, and not skipped."""
@@ -97,12 +97,16 @@ class LibraryDatabase(Closable):
         Raises:
             UserError: the disk is full, or the file cannot be written.
         """
-        marks = ", ".join("?" * len(COLUMNS))
+        names, marks = ", ".join(COLUMNS), ", ".join("?" * len(COLUMNS))
+        # Columns that somebody has added keep what is in them.
+        changes = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS)
         with self._explaining():
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 self._database.executemany(
-                    f"INSERT OR REPLACE INTO tracks VALUES ({marks})", map(row_of, tracks)
+                    f"INSERT INTO tracks ({names}) VALUES ({marks}) "
+                    f"ON CONFLICT (path) DO UPDATE SET {changes}",
+                    map(row_of, tracks),
                 )
                 self._database.execute("COMMIT")
             except BaseException:
@@ -123,20 +127,20 @@ class LibraryDatabase(Closable):
             row = self._database.execute(
                 f"SELECT {names} FROM tracks WHERE path = ?", (path,)
             ).fetchone()
-        return None if row is None else track_of(row)
+        return None if row is None else track_of(row, str(self._path))
 
     def tracks(self) -> Iterator[Track]:
         """Yield all rows, sorted by path."""
         names = ", ".join(COLUMNS)
         with self._explaining():
             for row in self._database.execute(f"SELECT {names} FROM tracks ORDER BY path"):
-                yield track_of(row)
+                yield track_of(row, str(self._path))
 
     def close(self) -> None:
         self._database.close()
 
-    def _pragma(self, text: str) -> int:
-        return int(self._database.execute(text).fetchone()[0])
+    def _number(self, query: str) -> int:
+        return int(self._database.execute(query).fetchone()[0])
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:

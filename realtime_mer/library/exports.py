@@ -13,10 +13,10 @@ from realtime_mer.audio.url import looks_like_url
 from realtime_mer.errors import printable
 from realtime_mer.library.playlist import Song
 from realtime_mer.library.song_names import SongNames
-from realtime_mer.outputs.colour import mood_colour
+from realtime_mer.outputs.colour import hex_colour
 from realtime_mer.outputs.table import disarmed
 
-CSV_COLUMNS = (*("path", "artist", "title", "duration_s", "mood", "valence", "arousal", "colour"),)
+CSV_COLUMNS = ("path", "artist", "title", "duration_s", "mood", "valence", "arousal", "colour")
 
 
 def place_of(path: str) -> Path | None:
@@ -57,13 +57,7 @@ def mood_table(songs: Sequence[Song], names: SongNames) -> bytes:
         row = (
             *(printable(str(place_of(song.track.path) or song.track.path)), artist, title),
             *(song.summary.duration_s, song.summary.mood, song.valence, song.arousal),
-            colour(song),
+            hex_colour(song.valence, song.arousal),
         )
         writer.writerow([disarmed(value) for value in row])
     return text.getvalue().encode("utf-8", "replace")
-
-
-def colour(song: Song) -> str:
-    """Return the colour of a file's place on the plane as #rrggbb."""
-    parts = mood_colour(song.valence, song.arousal)
-    return "#" + "".join(f"{round(part * 255):02x}" for part in parts)

@@ -8,9 +8,9 @@ from mer_engine import Engine
 
 from realtime_mer.audio.open_input import open_file_or_demo
 from realtime_mer.audio.source import Samples, SourceLost, blocks_of
+from realtime_mer.core.audio_requests import analyze_requests
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.file_pipeline import file_pipeline
-from realtime_mer.core.recording import analyze_requests
 from realtime_mer.core.requests import Computation
 from realtime_mer.core.types import Estimate
 from realtime_mer.library.remote_files import on_this_machine
@@ -26,7 +26,7 @@ def file_requests(
     add: Callable[[list[Estimate]], None],
     advance: Callable[[float, float | None], None],
 ) -> Computation[float]:
-    """Analyse a file; the generator is for `core.requests.run` or `core.batching.run_each`.
+    """Analyse a file; the generator is for `core.requests.run`.
 
     Args:
         name: path of the file, its address in a storage, or "demo".
@@ -39,7 +39,7 @@ def file_requests(
         The length of the audio in seconds.
 
     Raises:
-        UserError: the file cannot be opened, or `core.recording.analyze_requests` refuses it.
+        UserError: the file cannot be opened, or `core.audio_requests.analyze_requests` refuses it.
         SourceLost: it breaks off (a `UserError`).
         OSError: the system does not let it be read.
     """

@@ -80,7 +80,8 @@ def _read_csv(path: Path) -> Iterator[Track]:
         try:
             _check_columns(path, rows.fieldnames or ())
             for row in rows:
-                yield _track(path, rows.line_num, row)
+                if any(row.values()):  # spreadsheets save rows of empty cells
+                    yield _track(path, rows.line_num, row)
         except csv.Error as error:
             raise no_library(path, f"line {rows.line_num}: {error}") from error
 
@@ -90,7 +91,7 @@ def _read_jsonl(path: Path) -> Iterator[Track]:
         for number, line in enumerate(file, start=1):
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise no_library(path, f"line {number} is no JSON") from error
             if not isinstance(row, dict):
                 raise no_library(path, f"line {number} is no JSON object")
@@ -113,7 +114,8 @@ def _read_parquet(path: Path) -> Iterator[Track]:
                 raise no_library(path, f"it has no {missing[0]}")
             for batch in file.iter_batches(_PARQUET_BATCH, columns=list(COLUMNS)):
                 columns = [column.to_pylist() for column in batch.columns]
-                yield from map(track_of, zip(*columns, strict=True))
+                for row in zip(*columns, strict=True):
+                    yield track_of(row, str(path))
     except pyarrow.ArrowException as error:
         reason = str(error).splitlines()[0]
         raise no_library(path, f"it is no whole Parquet file: {reason}") from error
@@ -133,15 +135,13 @@ def _track(path: Path, number: int, row: Mapping[str, Any]) -> Track:
     missing = [name for name in COLUMNS if name not in row]
     if missing:
         raise no_library(path, f"it has no {missing[0]}")
-    try:
-        return track_of([row[name] for name in COLUMNS])
-    except UserError as error:
-        raise UserError(f"{path}, line {number}: {error}") from error
+    return track_of([row[name] for name in COLUMNS], f"{path}, line {number}")
 
 
 def _check_columns(path: Path, names: Collection[str]) -> None:
     if SCHEMA_KEY not in names:
-        raise no_library(path, f"it has no {SCHEMA_KEY}")
+        commas = "; a spreadsheet must save it with commas" * (path.suffix.lower() == ".csv")
+        raise no_library(path, f"it has no {SCHEMA_KEY}{commas}")
 
 
 def _number(text: Any) -> object:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from realtime_mer.audio.source import Input, InputKind
 from realtime_mer.clock import Clock, SystemClock
 from realtime_mer.closable import Closable
-from realtime_mer.core.change_detector import ChangeDetector
 from realtime_mer.core.events import Event, Marker
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
@@ -20,16 +19,8 @@ from realtime_mer.live.steady_time import SteadyTime
 CLOSE_TIMEOUT_S = 5.0
 ENDED = "the recording has ended"
 
-RecordedItem = Estimate | Event | Marker | Notice | End | Mapping[str, int]
-"""What a recording holds; a mapping has the counters of losses (`Counter`) so far."""
-
-
-def with_events(estimates: Iterable[Estimate]) -> Iterator[Estimate | Event]:
-    """Return estimates, each followed by the events that it shows, as in a live stream."""
-    detector = ChangeDetector()
-    for estimate in estimates:
-        yield estimate
-        yield from detector.add(estimate)
+ReplayItem = Estimate | Event | Marker | Notice | End | Mapping[str, int]
+"""What a replay takes; a mapping has the counters of losses (`Counter`) so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +74,7 @@ class Replay(Closable):
 
     def __init__(
         self,
-        items: Iterable[RecordedItem],
+        items: Iterable[ReplayItem],
         hub: Hub,
         *,
         session: RecordedSession | None = None,

@@ -51,6 +51,11 @@ def mood_colour(valence: float, arousal: float) -> Triple:
     )
 
 
+def hex_colour(valence: float, arousal: float) -> str:
+    """Return the colour of a point of the plane as `#rrggbb`; arguments as of `mood_colour`."""
+    return "#" + "".join(f"{round(255 * part):02x}" for part in mood_colour(valence, arousal))
+
+
 def _spread(value: float) -> float:
     """Stretch the middle of the axis, where most music lies."""
     value = min(1.0, max(-1.0, value))

@@ -9,6 +9,7 @@ from pathlib import Path
 from mer_engine.draft import draft_of
 from PIL import Image, ImageDraw, ImageFont
 
+from realtime_mer.clock import clock_text
 from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import UserError, printable
 
@@ -101,7 +102,7 @@ class _Plot:
             self._text((LEFT - 12, y(value)), label, 18, FAINT, anchor="rm")
         for second in self._ticks():
             self._line([(self._x(second), top), (self._x(second), bottom)], GRID, 1)
-            self._text((self._x(second), bottom + 8), _clock(second), 18, FAINT, anchor="mt")
+            self._text((self._x(second), bottom + 8), clock_text(second), 18, FAINT, anchor="mt")
         self._line(line, colour, 3)
         self._dot(line[-1], 6, colour)
         self._text((LEFT + 10, top + 8), name, 24, colour)
@@ -164,12 +165,6 @@ def _getter(name: str) -> Callable[[Estimate], float]:
 
 def _mean(read: Callable[[Estimate], float], estimates: Sequence[Estimate]) -> float:
     return sum(read(e) for e in estimates) / len(estimates)
-
-
-def _clock(second: int) -> str:
-    minutes, rest = divmod(second, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def _shorten(text: str, length: int) -> str:

@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from realtime_mer.clock import exact_clock_text
 from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import printable
 from realtime_mer.live.show import Health
@@ -58,13 +59,10 @@ class TerminalView:
         title: name of the input.
         hop_s: seconds between estimates.
         coverage: coverage of the intervals, 0 to 1.
-        keys: what keys do, in words.
     """
 
-    def __init__(
-        self, title: str, *, hop_s: float, coverage: float, keys: str = "Ctrl-C ends"
-    ) -> None:
-        self._keys = keys
+    def __init__(self, title: str, *, hop_s: float, coverage: float) -> None:
+        self._keys = "Ctrl-C ends"
         self._prompt = ""
         self._title = title
         self._hop_s = hop_s
@@ -103,6 +101,10 @@ class TerminalView:
     def set_target(self, target: str) -> None:
         """Set where the values should be now, in words; "" without a target."""
         self._target = target
+
+    def set_keys(self, keys: str) -> None:
+        """Set what keys do, in words."""
+        self._keys = keys
 
     def set_prompt(self, prompt: str) -> None:
         """Set what the user is typing; "" for nothing."""
@@ -146,7 +148,9 @@ class TerminalView:
         head.add_column(justify="right")
         head.add_row(
             Text((latest.mood or NO_MOOD).upper(), style="bold"),
-            Text.assemble((state_text, STATE_STYLES[latest.state]), f"   {_clock(latest.t)}"),
+            Text.assemble(
+                (state_text, STATE_STYLES[latest.state]), f"   {exact_clock_text(latest.t)}"
+            ),
         )
         held = latest.state.repeats
         values = Table.grid(padding=(0, 2))
@@ -223,7 +227,7 @@ def sparkline(values: list[float]) -> str:
 def plain_line(estimate: Estimate) -> str:
     """Format an estimate as a line of text, for output that is not a terminal."""
     return (
-        f"{_clock(estimate.t)}  valence {estimate.valence:+.2f} "
+        f"{exact_clock_text(estimate.t)}  valence {estimate.valence:+.2f} "
         f"[{estimate.valence_low:+.2f}, {estimate.valence_high:+.2f}]  "
         f"arousal {estimate.arousal:+.2f} "
         f"[{estimate.arousal_low:+.2f}, {estimate.arousal_high:+.2f}]  "
@@ -233,12 +237,6 @@ def plain_line(estimate: Estimate) -> str:
 
 def _column(value: float) -> int:
     return round((min(max(value, -1.0), 1.0) + 1.0) / 2.0 * (SCALE_WIDTH - 1))
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
 
 
 def _span(seconds: float) -> str:

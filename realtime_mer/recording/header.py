@@ -23,6 +23,12 @@ SCHEMA = 1
 _PACKAGES = ("numpy", "onnxruntime", "soxr", "soundfile")
 _TEXTS = ("version", "backend", "range", "started_utc", "time_zone")
 _NUMBERS = ("hop_s", "window_s", "coverage")
+_RANGES = {
+    "hop_s": (0.1, 1e3),
+    "window_s": (0.1, 1e6),
+    "coverage": (0.0, 1.0),
+    "audio_start_s": (0.0, 1e8),
+}
 _OBJECTS = ("model", "configuration", "input", "versions")
 
 
@@ -121,8 +127,13 @@ class RecordingHeader:
             ) from error
         except (TypeError, ValueError, OverflowError, AttributeError, IndexError) as error:
             raise UserError(f"this is no header of a recording: {error}") from error
-        if not 0.1 <= header.hop_s <= 1e3:
-            raise UserError(f"this is no header of a recording: hop_s is {header.hop_s:g}")
+        for name, (low, high) in _RANGES.items():
+            if not low <= (value := getattr(header, name)) <= high:
+                raise UserError(f"this is no header of a recording: {name} is {value:g}")
+        if not 1970 <= header.started_local.year < 9000:  # times of the session are added
+            raise UserError(
+                f"this is no header of a recording: started_utc is {header.started_utc}"
+            )
         return header
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
 from realtime_mer.closable import Closable
+from realtime_mer.core.change_detector import ChangeDetector
 from realtime_mer.core.events import Event
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
@@ -47,7 +49,7 @@ class SessionReader(Closable):
 
     Parts are read as one session. Where a run begins, numbers and times start again in its part;
     here they go on after the last estimate before. A last line that was cut off, by a power failure
-    or a killed program, is left out.
+    or a killed program, is left out. The events of a table are found again in its estimates.
 
     Args:
         path: a folder of `--record`, one of its parts, or a table that ends in `.csv`, `.jsonl` or
@@ -61,6 +63,7 @@ class SessionReader(Closable):
         parts: the parts in order; those whose first line was cut off are left out.
         header: of the first part; None for a table.
         hop_s: seconds between estimates.
+        first: the first estimate.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,18 +73,20 @@ class SessionReader(Closable):
         self._items = self._joined()
         self._ahead: list[RecordedItem] = []
         wanted = 2 if self.header is None else 1
-        ts: list[float] = []
-        while len(ts) < wanted and (item := next(self._items, None)) is not None:
+        found: list[Estimate] = []
+        while len(found) < wanted and (item := next(self._items, None)) is not None:
             self._ahead.append(item)
             if isinstance(item, Estimate):
-                ts.append(item.t)
-        if not ts:
+                found.append(item)
+        if not found:
             because = f": {self.remark}" if self.remark else ""
             raise UserError(f"the recording {path} holds no estimate{because}")
+        self.first = found[0]
+        self.hop_s = 1.0
         if self.header is not None:
             self.hop_s = self.header.hop_s
-        else:
-            self.hop_s = min(1.0, max(0.1, round(ts[1] - ts[0], 3))) if len(ts) == 2 else 1.0
+        elif len(found) == 2:
+            self.hop_s = min(1.0, max(0.1, round(found[1].t - found[0].t, 3)))
 
     @property
     def remark(self) -> str:
@@ -90,8 +95,8 @@ class SessionReader(Closable):
 
     def __iter__(self) -> Iterator[RecordedItem]:
         ahead, self._ahead = self._ahead, []
-        yield from ahead
-        yield from self._items
+        items = chain(ahead, self._items)
+        yield from items if self.header is not None else _with_events(items)
 
     def estimates(self) -> Iterator[Estimate]:
         """Return the estimates alone."""
@@ -210,6 +215,16 @@ class SessionReader(Closable):
                         yield where, item
         except OSError as error:
             raise UserError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def _with_events(items: Iterable[RecordedItem]) -> Iterator[RecordedItem]:
+    """Return the items of a table, each estimate followed by the events that it shows."""
+    changes = ChangeDetector()
+    for item in items:
+        if not isinstance(item, Event):  # only some tables have them
+            yield item
+        if isinstance(item, Estimate):
+            yield from changes.add(item)
 
 
 def _moved(item: RecordedItem, seq: int, t: float) -> RecordedItem:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from realtime_mer.clock import clock_text, duration_text
 from realtime_mer.core.types import State
 from realtime_mer.live.stats import HELP
 from realtime_mer.report.session import GAP, Session, moment_of
-from realtime_mer.report.text import MINUS, clock, length
+from realtime_mer.report.text import MINUS
 
 _MAX_LISTED = 10
 _MAX_NOTICES = 40
@@ -16,7 +17,7 @@ _HELP = {str(counter): text for counter, text in HELP.items()}
 
 def when(session: Session) -> str:
     """Return when a session took place, in the local time of its place, and how long it is."""
-    duration = length(session.duration_s)
+    duration = duration_text(session.duration_s)
     began = start_of(session)
     if began is None:
         return duration
@@ -38,12 +39,17 @@ def start_of(session: Session) -> datetime | None:
     return moment and moment.astimezone(UTC) - timedelta(seconds=float(session.t[0]))
 
 
-def local_clock(session: Session, t_s: float) -> str:
-    """Return the time of day at a stream time, in the local time of the place; "" if unknown."""
-    began = start_of(session)
-    if began is None or session.header is None:
+def local_clock(session: Session, utc: str) -> str:
+    """Return the time of day at a moment, in the local time of the place; "" if unknown.
+
+    Args:
+        session: the recording.
+        utc: the moment, ISO 8601.
+    """
+    moment = moment_of(utc)
+    if moment is None or session.header is None:
         return ""
-    return f"{began + timedelta(seconds=t_s + _stood_s(session, t_s)):%H:%M:%S}"
+    return f"{moment.astimezone(session.header.started_local.tzinfo):%H:%M:%S}"
 
 
 def facts(session: Session) -> dict[str, str]:
@@ -73,20 +79,24 @@ def missing(session: Session) -> list[str]:
     ]
     gaps = [span for span in session.spans if span.word == GAP]
     if gaps:
-        total = length(sum(span.end_s - span.start_s for span in gaps))
-        listed = [f"{clock(span.start_s)} to {clock(span.end_s)}" for span in gaps[:_MAX_LISTED]]
+        total = duration_text(sum(span.end_s - span.start_s for span in gaps))
+        listed = [
+            f"{clock_text(span.start_s)} to {clock_text(span.end_s)}" for span in gaps[:_MAX_LISTED]
+        ]
         more = f" and {len(gaps) - _MAX_LISTED} more" if len(gaps) > _MAX_LISTED else ""
         sentences.append(f"No estimates for {total}: {', '.join(listed)}{more}.")
     stalled_s = sum(s.end_s - s.start_s for s in session.spans if s.word == State.STALLED)
     if stalled_s:
-        sentences.append(f"No audio arrived for {length(stalled_s)}; the last values were kept.")
+        sentences.append(
+            f"No audio arrived for {duration_text(stalled_s)}; the last values were kept."
+        )
     sentences += [
-        f"At {clock(at_s)} the recording stood still for {length(seconds)}; the time axis goes on "
-        "without that."
+        f"At {clock_text(at_s)} the recording stood still for {duration_text(seconds)}; the time "
+        "axis goes on without that."
         for at_s, seconds in session.pauses
     ]
     notices = session.notices[:_MAX_NOTICES]
-    sentences += [f"At {clock(notice.t)}: {notice.message.rstrip('.')}." for notice in notices]
+    sentences += [f"At {clock_text(notice.t)}: {notice.message.rstrip('.')}." for notice in notices]
     if len(session.notices) > len(notices):
         more_notices = len(session.notices) - len(notices)
         sentences.append(f"{more_notices} more messages are in the recording.")

@@ -68,6 +68,7 @@ class MarkedMoment:
 
     Attributes:
         t: stream time in seconds.
+        utc: when it was, ISO 8601.
         text: of the marker.
         at: valence and arousal of the newest estimate; None before the first and without music.
         mood: the word there; "" without one.
@@ -75,6 +76,7 @@ class MarkedMoment:
     """
 
     t: float
+    utc: str
     text: str
     at: Point | None
     mood: str
@@ -231,6 +233,7 @@ class Measures:
             known = index >= 0 and bool(session.is_music[index])
             yield MarkedMoment(
                 marker.t,
+                marker.utc,
                 marker.text,
                 _point(session.shown[index]) if known else None,
                 (session.estimates[index].mood or "") if known else "",

@@ -13,8 +13,10 @@ from itertools import pairwise
 import numpy as np
 
 from realtime_mer import __version__
+from realtime_mer.clock import clock_text, duration_text
 from realtime_mer.core.events import EventKind
 from realtime_mer.core.target import TargetTrajectory
+from realtime_mer.outputs.colour import hex_colour
 from realtime_mer.report.facts import facts, local_clock, missing, when
 from realtime_mer.report.markup import NONE, escaped, heading, note, pair, section, swatch, table
 from realtime_mer.report.measures import (
@@ -24,9 +26,9 @@ from realtime_mer.report.measures import (
     Measures,
     compare,
 )
-from realtime_mer.report.plane import hex_colour, mood_point, plane_drawing
+from realtime_mer.report.plane import mood_point, plane_drawing
 from realtime_mer.report.session import Session
-from realtime_mer.report.text import MINUS, clock, length, percent, signed
+from realtime_mer.report.text import MINUS, percent, signed
 from realtime_mer.report.timeline import DIMENSIONS, STATE_WORDS, Timeline
 
 # Moments that can be read under the pointer.
@@ -146,7 +148,13 @@ class _Page:
 
     def _tiles(self) -> str:
         measures = self._measures[0]
-        tiles = [("music", length(measures.music_s), f"of {length(self._first.duration_s)}")]
+        tiles = [
+            (
+                "music",
+                duration_text(measures.music_s),
+                f"of {duration_text(self._first.duration_s)}",
+            )
+        ]
         for name in DIMENSIONS:
             if spread := measures.dimension(name):
                 ends = f"{signed(spread.lowest)} to {signed(spread.highest)}"
@@ -207,14 +215,14 @@ class _Page:
                 fill = hex_colour(*mood_point(word))
                 bars.append(
                     f'<div class="bar"><span style="width:{width:.2f}%;--fill:{fill}"></span>'
-                    f"<b>{percent(share)}</b><i>{length(share * measures.music_s)}</i></div>"
+                    f"<b>{percent(share)}</b><i>{duration_text(share * measures.music_s)}</i></div>"
                 )
             rows.append(f"<tr><th>{escaped(word)}</th><td>{''.join(bars)}</td></tr>")
         return f'<table class="bars">{"".join(rows)}</table>\n'
 
     def _states(self, measures: Measures) -> str:
         parts = [
-            f"{length(seconds)} {STATE_WORDS.get(state, state)}"
+            f"{duration_text(seconds)} {STATE_WORDS.get(state, state)}"
             for state, seconds in measures.state_s.items()
             if seconds > 0.0
         ]
@@ -253,7 +261,9 @@ class _Page:
 
     def _comparison(self) -> str:
         one, other = self._measures
-        rows: list[tuple[str, ...]] = [("music", length(one.music_s), length(other.music_s), "")]
+        rows: list[tuple[str, ...]] = [
+            ("music", duration_text(one.music_s), duration_text(other.music_s), "")
+        ]
         for name in DIMENSIONS:
             a, b = one.dimension(name), other.dimension(name)
             if a is not None and b is not None:
@@ -276,7 +286,7 @@ class _Page:
         if both.mean_distance is not None:
             apart = (
                 f"From their starts on, the two are {both.mean_distance:.2f} apart on the plane on "
-                f"average, over {length(both.seconds)} with music in both. "
+                f"average, over {duration_text(both.seconds)} with music in both. "
             )
         names = (escaped(session.name) for session in self._sessions)
         return section(
@@ -317,8 +327,8 @@ class _Page:
         if marked.before is not None and marked.after is not None:
             change = (marked.after[0] - marked.before[0], marked.after[1] - marked.before[1])
         return (
-            clock(marked.t),
-            local_clock(session, marked.t) or NONE,
+            clock_text(marked.t),
+            local_clock(session, marked.utc) or NONE,
             escaped(marked.text),
             escaped(marked.mood or "no music"),
             *map(pair, (marked.at, marked.before, marked.after, change)),
@@ -329,11 +339,16 @@ class _Page:
         tables = []
         for measures in self._measures:
             peaks = [
-                (each.what, clock(each.t), pair((each.valence, each.arousal)), escaped(each.mood))
+                (
+                    each.what,
+                    clock_text(each.t),
+                    pair((each.valence, each.arousal)),
+                    escaped(each.mood),
+                )
                 for each in measures.peaks
             ]
             changes = [
-                (clock(each.t), pair(each.before), pair(each.after), f"{each.distance:.2f}")
+                (clock_text(each.t), pair(each.before), pair(each.after), f"{each.distance:.2f}")
                 for each in measures.changes
             ]
             if not peaks:

@@ -7,14 +7,14 @@ from itertools import pairwise
 
 import numpy as np
 
+from realtime_mer.clock import clock_text
 from realtime_mer.core.mood import SECTORS
 from realtime_mer.core.target import TargetTrajectory
-from realtime_mer.outputs.colour import mood_colour
+from realtime_mer.outputs.colour import hex_colour, mood_colour
 from realtime_mer.report.lanes import TimeAxis, target_times
 from realtime_mer.report.markup import escaped
 from realtime_mer.report.measures import Means, Point
 from realtime_mer.report.session import Session
-from realtime_mer.report.text import clock
 
 SIZE = 420.0
 _MARGIN, _RIM = 30.0, 8.0  # left and below, above and right
@@ -34,11 +34,6 @@ def mood_point(word: str) -> Point:
         return 0.0, 0.0
     angle = SECTORS.index(word) * math.tau / len(SECTORS)
     return _COLOUR_RADIUS * math.cos(angle), _COLOUR_RADIUS * math.sin(angle)
-
-
-def hex_colour(valence: float, arousal: float) -> str:
-    """Return the mood colour of a point as `#rrggbb`."""
-    return "#" + "".join(f"{round(255 * part):02x}" for part in mood_colour(valence, arousal))
 
 
 def ink_on(valence: float, arousal: float) -> str:
@@ -124,7 +119,7 @@ def _way(session: Session) -> list[str]:
             above = -6.0 if y > _MARGIN else 16.0
             drawn.append(
                 f'<text class="time" x="{x + shift:.1f}" y="{y + above:.1f}" '
-                f'text-anchor="{anchor}">{clock(t_s)}</text>'
+                f'text-anchor="{anchor}">{clock_text(t_s)}</text>'
             )
     return drawn
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime_mer.core.change_detector import ChangeDetector
 from realtime_mer.core.events import Event, Marker
 from realtime_mer.core.target import TargetTrajectory
 from realtime_mer.core.types import VALUES, Estimate
@@ -204,7 +203,7 @@ def read_session(path: Path) -> Session:
         UserError: it cannot be read or is not valid.
     """
     with SessionReader(path) as reader:
-        items = list(reader if reader.header is not None else _with_events(reader))
+        items = list(reader)
         starts = [moment_of(part.header.started_utc) for part in reader.parts if part.header]
         return Session(
             (path.resolve().name if path.is_dir() else path.stem) or str(path),
@@ -216,20 +215,13 @@ def read_session(path: Path) -> Session:
         )
 
 
-def _with_events(items: Iterable[RecordedItem]) -> Iterator[RecordedItem]:
-    """Return the items of a table, which has no events, with those that its estimates show."""
-    detector = ChangeDetector()
-    for item in items:
-        yield item
-        if isinstance(item, Estimate):
-            yield from detector.add(item)
-
-
 def moment_of(utc: str) -> datetime | None:
     """Return an ISO 8601 time as an aware datetime; None for something else."""
     try:
         moment = datetime.fromisoformat(utc)
     except ValueError:
+        return None
+    if not 1970 <= moment.year < 9000:  # there is no time before the first and after the last year
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from realtime_mer.clock import clock_text
 from realtime_mer.core.events import EventKind
 from realtime_mer.core.types import State
+from realtime_mer.outputs.colour import hex_colour
 from realtime_mer.report.lanes import (
     HEIGHT,
     TimeAxis,
@@ -20,9 +22,9 @@ from realtime_mer.report.lanes import (
 )
 from realtime_mer.report.markup import escaped, swatch
 from realtime_mer.report.measures import Measures
-from realtime_mer.report.plane import hex_colour, ink_on, mood_point
+from realtime_mer.report.plane import ink_on, mood_point
 from realtime_mer.report.session import GAP, Span
-from realtime_mer.report.text import MINUS, clock, percent
+from realtime_mer.report.text import MINUS, percent
 
 STATE_WORDS = {
     State.SILENCE: "silence",
@@ -165,7 +167,9 @@ class Timeline:
         flags = []
         for share, numbers in groups:
             markers = [self._first.markers[number - 1] for number in numbers]
-            title = escaped("\n".join(f"{clock(marker.t)} {marker.text}" for marker in markers))
+            title = escaped(
+                "\n".join(f"{clock_text(marker.t)} {marker.text}" for marker in markers)
+            )
             text = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]}\u2013{numbers[-1]}"
             flags.append(f'<span style="left:{100 * share:.2f}%" title="{title}">{text}</span>')
         return _lane("flags", "markers", "".join(flags)) if flags else ""
@@ -194,7 +198,7 @@ class Timeline:
         left, right = self.axis.share(span.start_s), self.axis.share(span.end_s)
         word = span.word if span.is_music else STATE_WORDS.get(span.word, span.word)
         text = word if (right - left) * _LETTERS > len(word) else ""
-        title = f"{word}, {clock(span.start_s)} to {clock(span.end_s)}"
+        title = f"{word}, {clock_text(span.start_s)} to {clock_text(span.end_s)}"
         style = f"left:{100 * left:.3f}%;width:{100 * (right - left):.3f}%"
         kind = "gap" if span.word == GAP else "quiet"
         if span.is_music:
@@ -252,7 +256,7 @@ class Timeline:
             kinds = [*(["minor"] if number % 2 else []), *(["end"] if share > 0.97 else [])]
             ticks.append(
                 f'<span class="{" ".join(kinds)}" style="left:{100 * share:.3f}%">'
-                f"{clock(t_s)}</span>"
+                f"{clock_text(t_s)}</span>"
             )
         return _lane("ticks", "", "".join(ticks))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from realtime_mer.core.events import Event
 from realtime_mer.core.types import Estimate
-from realtime_mer.live.replay import with_events
 from realtime_mer.scenes.rules import SceneRules
 from realtime_mer.scenes.settings import SceneSettings
 
@@ -29,13 +29,13 @@ class DryRunRow:
 
 
 def dry_run(
-    scenes: Sequence[SceneSettings], estimates: Iterable[Estimate], *, why_not: bool = False
+    scenes: Sequence[SceneSettings], items: Iterable[Estimate | Event], *, why_not: bool = False
 ) -> Iterator[DryRunRow]:
-    """Return what scenes do while estimates come. Starts do not wait for beats.
+    """Return what scenes do while estimates and events come. Starts do not wait for beats.
 
     Args:
         scenes: their settings.
-        estimates: in order of time.
+        items: in order of time.
         why_not: also tell why scenes do not start or end, each time that the reason changes.
 
     Raises:
@@ -44,7 +44,7 @@ def dry_run(
     rules = SceneRules(scenes)
     told = {name: finding.key for name, finding in rules.findings.items()}
     t = 0.0
-    for item in with_events(estimates):
+    for item in items:
         for change in rules.update(item):
             what = "starts" if change.starts else "ends"
             yield DryRunRow(change.t, change.scene.name, what, change.reason)

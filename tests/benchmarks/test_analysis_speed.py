@@ -10,6 +10,14 @@ import soundfile
 from support import music
 
 
+def test_worker_processes_need_files(capsys: pytest.CaptureFixture[str]) -> None:
+    from analysis_speed import main
+
+    with pytest.raises(SystemExit):
+        main(["--jobs"])
+    assert "--jobs needs files" in capsys.readouterr().err
+
+
 def test_whole_files_are_measured_and_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -34,4 +42,5 @@ def test_whole_files_are_measured_and_shown(
     assert f"| **all of them** | **{result['ms_per_s']:.2f}** |" in text
     assert "worker process" not in text
     result["wall_s_by_jobs"] = {"1": 9.0, "2": 4.5}
+    result["jobs_audio_s"] = 3600.0
     assert "2.00 times as fast" in whole_files(result)

@@ -144,6 +144,19 @@ def test_flags_and_ticks_tell_their_text(visit: Open, server: PageServer) -> Non
     assert bubble.is_hidden()
 
 
+def test_a_long_text_stays_on_the_screen(visit: Open, server: PageServer) -> None:
+    here = opened(visit, server, viewport={"width": 1280, "height": 720})
+    server.send(marker(1.0, "opens eyes " * 45), marker(1.0, "hums along " * 45))
+    wait_for_count(here, FLAGS, 1)
+    here.pause()
+    here.page.locator(FLAGS).hover()
+    box = here.page.locator("#remark-text").bounding_box()
+    assert box is not None
+    assert box["height"] > 200
+    assert box["y"] >= 0
+    assert box["y"] + box["height"] <= 720
+
+
 def test_what_is_told_again_is_there_once_and_not_announced(
     visit: Open, server: PageServer
 ) -> None:

@@ -1,4 +1,5 @@
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -147,3 +148,26 @@ def test_a_closed_pipe_of_standard_output_is_not_an_error() -> None:
     )
     assert run.stdout.startswith("seq,t,utc,valence")
     assert run.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "threads"),
+    [("analyze", {}, "1"), ("analyze", {"OPENBLAS_NUM_THREADS": "2"}, "2"), ("train", {}, "None")],
+)
+def test_commands_that_fit_nothing_multiply_matrices_in_one_thread(
+    command: str, given: dict[str, str], threads: str
+) -> None:
+    code = (
+        "import os, sys\n"
+        "from realtime_mer.cli import build_parser\n"
+        "assert 'numpy' not in sys.modules\n"  # it reads the number when it is imported
+        "try:\n"
+        f"    build_parser().parse_args(['{command}', '--help'])\n"
+        "except SystemExit:\n"
+        "    print(os.environ.get('OPENBLAS_NUM_THREADS'))\n"
+    )
+    inherited = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=inherited | given, capture_output=True, text=True
+    )
+    assert run.stdout.splitlines()[-1] == threads, run.stderr

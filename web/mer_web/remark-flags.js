@@ -8,7 +8,7 @@ import { element, setText } from "./dom.js";
 /** Least distance of two flags of a kind, in CSS pixels; closer ones are one flag. */
 const APART = { marker: 22, change: 14 };
 const KINDS = /** @type {const} */ (["marker", "change"]);
-/** A text longer than the view is wide would not help. */
+/** Between a text and the edges, in CSS pixels. */
 const MARGIN = 8;
 
 /** @typedef {import("./remarks.js").Group} Group */
@@ -32,6 +32,8 @@ export class RemarkFlags {
     this._flags = new Map();
     /** The flag whose text is shown. @type {HTMLButtonElement|null} */
     this._shown = null;
+    /** By how much its text is above its usual place, in CSS pixels. */
+    this._lift = 0;
     this._layer.addEventListener("keydown", (event) => this._key(event));
   }
 
@@ -149,7 +151,11 @@ export class RemarkFlags {
       line.append(time, ` ${remark.text}`);
       return line;
     }));
+    this._bubble.style.transform = "";
     this._bubble.hidden = false;
+    // A long text does not reach below the screen, where nobody can scroll to it.
+    const { top, bottom } = this._bubble.getBoundingClientRect();
+    this._lift = Math.max(0, Math.min(top, bottom + MARGIN - innerHeight));
     this._placeBubble(this._timeline.view?.width ?? 0);
   }
 
@@ -166,7 +172,7 @@ export class RemarkFlags {
     if (!flag) return;
     const half = this._bubble.offsetWidth / 2;
     const x = Math.max(half + MARGIN, Math.min(width - half - MARGIN, flag.x));
-    this._bubble.style.transform = `translateX(calc(${x.toFixed(2)}px - 50%))`;
+    this._bubble.style.transform = `translate(calc(${x.toFixed(2)}px - 50%), ${-this._lift}px)`;
   }
 
   /** @param {import("./timeline.js").TimelineView} view */

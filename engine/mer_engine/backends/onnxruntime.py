@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -94,20 +95,21 @@ class OnnxRuntimeEngine:
             content = read_model(self._path)
             if hashlib.sha256(content).hexdigest() != self.info.sha256:
                 return None
-            parts = OnnxRuntimeParts(self.info, content, self._open)
+            parts = OnnxRuntimeParts(self.info, content, partial(self._open, arena=True))
             _check_parts(parts, self)
         except Exception:  # errors of ONNX Runtime have no common base class
             return None
         self._parts = parts
         return parts
 
-    def _open(self, content: bytes) -> ort.InferenceSession:
+    def _open(self, content: bytes, *, arena: bool = False) -> ort.InferenceSession:
+        """Open a session; an arena keeps the memory of its largest call."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # errors are raised by the callers
-        # It would keep the memory of the largest call for ever, and saves no time.
-        options.enable_cpu_mem_arena = False
+        # It saves time only where calls are large, as those of the parts.
+        options.enable_cpu_mem_arena = arena
         # A waiting thread must not occupy a core.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # No file with weights is found in a folder that is none.

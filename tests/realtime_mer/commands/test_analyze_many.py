@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
+from library_support import varied_track
 from live_support import TIMEOUT_S, wait_for
 from support import ManualClock, music
 
@@ -21,6 +22,7 @@ from realtime_mer.cli import main
 from realtime_mer.commands.analysis_progress import LINE_PERIOD_S, AnalysisProgress
 from realtime_mer.library.analysis import FileTask
 from realtime_mer.library.reading import read_library
+from realtime_mer.library.tables import LibraryTable
 from realtime_mer.library.track import Track
 
 RATE_HZ = 16_000
@@ -324,16 +326,27 @@ def test_a_name_that_is_no_unicode_becomes_an_address(
     assert main(["analyze", place]) == 0
 
 
+def test_rows_of_other_computers_and_storages_stay(tmp_path: Path) -> None:
+    library = tmp_path / "library.csv"
+    places = ["file://other.invalid/there.mp3", "s3://bucket/song.mp3"]
+    with LibraryTable(library) as table:
+        for place in places:
+            table.add(varied_track(place))
+        table.finish()
+    song = tmp_path / "song.wav"
+    soundfile.write(song, music(2.0, RATE_HZ), RATE_HZ)
+    assert main(["analyze", str(song), "--summary", "-o", str(library)]) == 0
+    assert {track.path for track in read_library(library)} == {*places, str(song)}
+
+
 def test_progress_says_rate_and_time_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from dataclasses import replace
 
-    from library_support import track
-
     clock = ManualClock()
     tasks = [FileTask("a.flac", 1000), FileTask("b.flac", 3000), FileTask("c.mp3", 1000)]
-    done = track("a")
+    done = varied_track("a")
     assert done.summary is not None
     minute = replace(done, summary=replace(done.summary, duration_s=60.0))
     with AnalysisProgress(tasks, quiet=False, clock=clock) as progress:
@@ -350,5 +363,5 @@ def test_progress_says_rate_and_time_left(
         progress.finish(tasks[1], minute)
         assert capsys.readouterr().err == ""
     assert progress.summary() == (
-        "2 files analysed (2 min 0 s of audio) in 19 s, 9.47 files/min; 1 skipped"
+        "2 files analysed (2 min of audio) in 19 s, 9.47 files/min; 1 skipped"
     )

@@ -144,3 +144,21 @@ quantise = "link"
     assert "the port of the server is 70000" in port
     assert "missing.json cannot be read" in hall
     assert "aalink" in link
+
+
+def test_the_person_of_the_file_and_the_target_are_looked_at(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("realtime-mer.toml").write_text('[session]\nperson = "anna"\n')
+    assert main(["serve", "--check", "--port", "0"]) == 0
+    assert "person: anna\n" in capsys.readouterr().out
+    assert main(["listen", "--check"]) == 0
+    assert "person" not in capsys.readouterr().out
+    wrong = ["serve", "--check", "--port", "0", "--person", "?", "--target", "way.toml"]
+    assert main([*wrong, "--record-audio"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "problem: --record-audio needs a folder for the recording; give --record DIR too",
+        "problem: the target way.toml cannot be read (No such file or directory)",
+        "problem: '?' is not a name of a person; use up to 60 letters, digits, spaces, dots, "
+        "hyphens and underscores, or the path of a file that ends in .json",
+    ]

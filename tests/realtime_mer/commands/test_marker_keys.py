@@ -72,6 +72,22 @@ def test_a_marker_belongs_to_the_moment_of_its_key() -> None:
     assert marker_text(marker) == "marker at 1:01: patient"
 
 
+def test_keys_of_a_terminal_that_is_not_in_front_do_not_arrive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As below `timeout` in a script, and behind `&`."""
+    end, terminal = pty.openpty()
+    with os.fdopen(end, "wb", buffering=0) as typed, os.fdopen(terminal) as standard_input:
+        monkeypatch.setattr(sys, "stdin", standard_input)
+        monkeypatch.setattr(sys, "__stdin__", standard_input)
+        with MarkerKeys(Hub()) as keys:
+            assert keys.descriptor == terminal
+            typed.write(b"mtext\n")
+            keys.poll()
+            assert keys.typed is None
+            assert not keys.arrive
+
+
 class Program:
     """A program in a terminal of its own.
 
@@ -149,6 +165,8 @@ def test_a_marker_in_a_running_session(arguments: list[str], tmp_path: Path) -> 
         this.wait_for(b"marker: ")
         this.type("öffnet die Augen".encode())
         this.wait_for("öffnet die Augen▏".encode())
+        if arguments == LISTEN:
+            assert b"m marks, Ctrl-C ends" in this.shown
         before = len(this.shown)
         this.type(b"\n")
         wait_for(lambda: b'"marker"' in part.read_bytes(), "it is recorded")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from track_support import summary, track
+from library_support import summary, track
 
 from realtime_mer.audio.playlist import playlist_entries, recognise_playlist
 from realtime_mer.cli import main
@@ -127,8 +127,8 @@ def test_a_library_that_changed_since(
     os.utime(changed, ns=(1, 1))
     assert main(["playlist", str(library), "--moods", str(tmp_path / "moods")]) == 0
     error = capsys.readouterr().err
-    assert f"1 file(s) are not there any more and are left out, for example {gone}" in error
-    assert "1 file(s) have changed since they were analysed; run analyze again" in error
+    assert f"left out, because not there any more: 1 file, for example {gone}" in error
+    assert "changed since the analysis, run analyze again: 1 file, " in error
     files = entries(tmp_path / "moods" / "sad.m3u8")
     assert str(gone) not in files
     assert str(changed) in files
@@ -146,7 +146,21 @@ def test_names_that_are_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[st
     arguments = ["--from", "calm", "--to", "calm", "--minutes", "4", "-o", str(output)]
     assert main(["playlist", str(library), *arguments]) == 0
     assert output.read_bytes().splitlines()[-1] == os.fsencode(odd)
-    assert "1 file(s) have a line break in their names" in capsys.readouterr().err
+    assert "because of a line break in the name: 1 file, " in capsys.readouterr().err
+
+
+def test_a_file_of_another_computer_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = tmp_path / "here.mp3"
+    here.touch()
+    there = replace(track(here, summary()), path="file://other.invalid/there.mp3")
+    library = written(tmp_path / "library.jsonl", [track(here, summary()), there])
+    arguments = ["--from", "calm", "--to", "calm", "--minutes", "4"]
+    assert main(["playlist", str(library), *arguments]) == 0
+    output = capsys.readouterr()
+    assert "not there any more: 1 file, for example file://other.invalid" in output.err
+    assert output.out.splitlines()[-1] == str(here)
 
 
 def test_addresses_stay(tmp_path: Path) -> None:
@@ -205,6 +219,6 @@ def test_what_cannot_be_done_is_one_sentence(
 def test_a_library_without_music(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     library = written(tmp_path / "library.csv", [track("/nowhere/x.mp3", None, skipped="gone")])
     assert main(["playlist", str(library), "--moods", str(tmp_path)]) == 2
-    assert "has no music that is still there" in capsys.readouterr().err
+    assert "has no file that is music and still there" in capsys.readouterr().err
     assert main(["playlist", str(tmp_path / "none.db"), "--moods", str(tmp_path)]) == 2
     assert "does not exist" in capsys.readouterr().err

@@ -80,6 +80,18 @@ def test_every_file_that_is_asked_for_is_written_and_no_other(
     assert (out / "a.xdf").read_bytes().startswith(b"XDF:")
 
 
+def test_what_was_cut_off_is_said(
+    evening: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = evening / "estimates.jsonl"
+    part.write_bytes(part.read_bytes()[:-9])
+    labels = tmp_path / "labels.txt"
+    assert main(["report", str(evening), "--labels", str(labels)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{labels}\n"
+    assert printed.err == f"line 22 of {part} was cut off and is left out\n"
+
+
 def test_two_recordings_and_a_target(evening: Path, tmp_path: Path) -> None:
     other = recording(tmp_path / "tuesday", music(POINTS))
     target = tmp_path / "target.toml"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +10,7 @@ from mer_engine import Engine, Inference
 from numpy.typing import NDArray
 from support import ManualClock, blocks, music, values
 
-from realtime_mer.core.batching import run_batch, run_each
+from realtime_mer.core.batching import run_batch
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.requests import Computation
@@ -113,29 +112,6 @@ def test_requests_of_the_same_shape_share_calls_up_to_the_limit(engine: Engine) 
         3,
     )
     assert counting.batches == [3, 3, 1]
-
-
-def test_the_next_generator_starts_when_one_has_ended(engine: Engine) -> None:
-    lengths_s = (3.0, 1.0, 1.0, 2.0, 1.0)
-    started: list[int] = []
-    ended: list[int] = []
-    most = 0
-
-    def computations() -> Iterator[Computation[list[Estimate]]]:
-        nonlocal most
-        for number, length_s in enumerate(lengths_s):
-            started.append(number)
-            most = max(most, len(started) - len(ended))
-            yield make_pipeline(engine, 0).feed_requests(music(length_s, 16_000, seed=number))
-
-    for index, result in run_each(engine, computations(), max_batch=2):
-        ended.append(index)
-        assert not isinstance(result, Exception)
-        expected = make_pipeline(engine, 0).feed(music(lengths_s[index], 16_000, seed=index))
-        np.testing.assert_allclose(values(result), values(expected), atol=TOLERANCE)
-    assert sorted(ended) == [0, 1, 2, 3, 4]
-    assert ended[0] == 1
-    assert most == 2
 
 
 def test_a_loss_and_the_end_of_a_stream_in_a_batch(engine: Engine) -> None:

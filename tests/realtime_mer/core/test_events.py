@@ -29,6 +29,7 @@ def test_a_message_becomes_the_same_event(kind: EventKind) -> None:
         ({"t": "soon"}, "soon"),
         ({"strength": 1.5}, "strength 1.5"),
         ({"detected_t": math.nan}, "nan s"),
+        ({"t": 10**400}, "too large"),
     ],
 )
 def test_what_is_no_event_is_refused(change: dict[str, Any], words: str) -> None:

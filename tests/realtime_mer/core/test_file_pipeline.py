@@ -11,10 +11,10 @@ from support import FaultyEngine, blocks, fast_values, music, values
 
 from realtime_mer.audio.demo import DemoSource
 from realtime_mer.audio.source import blocks_of
+from realtime_mer.core.audio_requests import analyze_requests
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.file_pipeline import CHUNK_S, FilePipeline, file_pipeline
 from realtime_mer.core.pipeline import Pipeline
-from realtime_mer.core.recording import analyze_requests
 from realtime_mer.core.requests import run
 from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import EngineError

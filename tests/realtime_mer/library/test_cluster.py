@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import queue
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,9 +18,21 @@ from mer_engine.engine import shipped_model
 
 from realtime_mer.errors import UserError
 from realtime_mer.library.analysis import FileTask
-from realtime_mer.library.cluster import ATTEMPTS, _Actor, _Attempts, _Job, analyze_on_cluster
+from realtime_mer.library.cluster import (
+    ATTEMPTS,
+    _Actor,
+    _Attempts,
+    _Coordinator,
+    _Job,
+    analyze_on_cluster,
+)
 from realtime_mer.library.track import Track
-from realtime_mer.library.track_analysis import AnalysisSettings, TrackAnalyzer
+from realtime_mer.library.track_analysis import (
+    AnalysisSettings,
+    Outcome,
+    TrackAnalyzer,
+    skipped_track,
+)
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (extra: cluster)")
 pytestmark = [
@@ -46,6 +59,14 @@ def test_no_cluster_is_a_sentence(address: str, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """The address of a cluster of two machines of one core each, to which this process belongs."""
+    # Ray runs its processes at low priority: they would wait for whatever else runs here.
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("RAY_worker_niceness", "0")
+        yield from started_cluster()
+
+
+def started_cluster() -> Iterator[str]:
+    """Start a cluster, yield its address, and stop it."""
     from ray.cluster_utils import Cluster
 
     for _ in range(START_ATTEMPTS):
@@ -130,6 +151,19 @@ def test_a_file_whose_worker_dies_again_and_again_is_skipped(
     assert outcome.track.skipped == (
         f"'{song}' was left out: what analysed it was lost {ATTEMPTS} times"
     )
+
+
+def test_what_is_done_comes_before_the_error_that_ends_all() -> None:
+    done = FileTask("a"), Outcome(skipped_track("a", "key", "none"), 2)
+    coordinator = _Coordinator.__new__(_Coordinator)  # outside a cluster
+    coordinator._results = queue.SimpleQueue()
+    for result in (done, RuntimeError("the cluster is gone")):
+        coordinator._results.put(result)
+    results = coordinator.take()
+    assert results is not None
+    assert pickle.loads(results) == [done]
+    with pytest.raises(RuntimeError, match="the cluster is gone"):
+        coordinator.take()
 
 
 def test_a_model_file_is_sent_to_the_machines(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from track_support import summary, track
+from library_support import summary, track
 
 from realtime_mer.core.mood import WORDS
 from realtime_mer.errors import UserError

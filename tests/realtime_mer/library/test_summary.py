@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from library_support import summary as a_summary
+from library_support import varied_summary
 
 from realtime_mer.core.mood import WORDS
 from realtime_mer.core.types import Estimate, Latency, State
@@ -67,4 +67,4 @@ def test_without_music_there_are_no_values() -> None:
     for name in ("valence", "arousal_sd", "valence_min", "arousal_max", "whole_valence"):
         assert getattr(found, name) is None
     assert found.change_t_s is None
-    assert a_summary().mood_shares.keys() == found.mood_shares.keys()
+    assert varied_summary().mood_shares.keys() == found.mood_shares.keys()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from library_support import skipped, track
+from library_support import skipped, varied_track
 
 from realtime_mer.errors import UserError
 from realtime_mer.library.columns import COLUMNS, SCHEMA
@@ -19,9 +21,9 @@ from realtime_mer.library.track import Track
 
 SUFFIXES = ["sqlite", "db", "csv", "jsonl", "parquet"]
 TRACKS = [  # sorted by path
-    track('/music/a "ä",\nb.flac', 1),
+    varied_track('/music/a "ä",\nb.flac', 1),
     skipped("/music/bad.mp3", 'it is text; "that\'s" it'),
-    track("s3://bucket/song.flac", 2),
+    varied_track("s3://bucket/song.flac", 2),
 ]
 
 
@@ -46,7 +48,7 @@ def test_what_was_written_is_read(suffix: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_rows_are_added_and_replaced(suffix: str, tmp_path: Path) -> None:
     path = library(tmp_path, suffix, TRACKS)
-    changed, new = track("/music/bad.mp3", 5), track("/music/new.mp3", 6)
+    changed, new = varied_track("/music/bad.mp3", 5), varied_track("/music/new.mp3", 6)
     with LibraryTable(path) as table:
         for each in TRACKS:
             same = each.path, each.size_bytes, each.modified_ns, each.settings
@@ -70,18 +72,18 @@ def test_rows_survive_the_death_of_the_program(suffix: str, tmp_path: Path) -> N
         pytest.importorskip("pyarrow")
     path = tmp_path / f"library.{suffix}"
     program = (
-        "import os, pathlib; from library_support import track\n"
+        "import os, pathlib; from library_support import varied_track\n"
         "from realtime_mer.library.tables import LibraryTable\n"
         f"table = LibraryTable(pathlib.Path({str(path)!r}))\n"
-        "table.add(track('/a.flac')); os.kill(os.getpid(), 9)\n"
+        "table.add(varied_track('/a.flac')); os.kill(os.getpid(), 9)\n"
     )
     search = os.pathsep.join(filter(None, sys.path))
     subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": search})
     with LibraryTable(path) as table:
         assert list(table.paths()) == ["/a.flac"]
-        table.add(track("/b.flac"))
+        table.add(varied_track("/b.flac"))
         table.finish()
-    assert read_library(path) == [track("/a.flac"), track("/b.flac")]
+    assert read_library(path) == [varied_track("/a.flac"), varied_track("/b.flac")]
     assert not path.with_name(f"{path.name}{UNFINISHED}").exists()
 
 
@@ -205,7 +207,7 @@ def test_places_that_cannot_be(tmp_path: Path) -> None:
 
 
 def test_damaged_rows_are_told_with_their_line(tmp_path: Path) -> None:
-    path = library(tmp_path, "csv", [track("/a.flac"), track("/b.flac")])
+    path = library(tmp_path, "csv", [varied_track("/a.flac"), varied_track("/b.flac")])
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:2], lines[2].replace(",1000,", ",much,")]))
     with pytest.raises(UserError, match="line 3: the column size_bytes holds 'much'"):
@@ -215,10 +217,85 @@ def test_damaged_rows_are_told_with_their_line(tmp_path: Path) -> None:
         read_library(path)
 
 
+def edited(path: Path, column: str, text: str) -> None:
+    """Put a text into a column of every row of a CSV."""
+    with path.open(encoding="utf-8", newline="") as file:
+        names, *rows = csv.reader(file)
+    for row in rows:
+        row[names.index(column)] = text
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows((names, *rows))
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "words"),
+    [
+        ("valence", "0,25", "the column valence holds '0,25', which is no number"),
+        ("valence", "nan", "the column valence holds 'nan', which is no number"),
+        ("arousal", "51702", "arousal is 51702; it is from -1 to 1"),
+        ("size_bytes", "9" * 30, "the column size_bytes holds '999.*', which is no number"),
+        ("modified_ns", "inf", "the column modified_ns holds 'inf', which is no number"),
+        ("path", "", "the column path is empty"),
+        ("duration_s", "", "duration_s and skipped are empty"),
+    ],
+)
+def test_cells_that_cannot_be_are_a_sentence(
+    column: str, text: str, words: str, tmp_path: Path
+) -> None:
+    path = library(tmp_path, "csv", [varied_track("/a.flac"), varied_track("/b.flac")])
+    edited(path, column, text)
+    content = path.read_bytes()
+    for use in (read_library, LibraryTable):
+        with pytest.raises(UserError, match=f"library.csv, line 2: {words}"):
+            use(path)
+    assert path.read_bytes() == content
+
+
+def test_a_table_that_a_spreadsheet_saved_is_read(tmp_path: Path) -> None:
+    """It shortens long numbers, and saves rows of empty cells."""
+    path = library(tmp_path, "csv", TRACKS[:1])
+    edited(path, "modified_ns", "1.70000E+18")
+    edited(path, "size_bytes", f"{TRACKS[0].size_bytes}.0")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes() + b"," * len(COLUMNS) + b"\r\n")
+    assert read_library(path) == [replace(TRACKS[0], modified_ns=1_700_000_000_000_000_000)]
+    path.write_text(path.read_text(encoding="utf-8").replace(",", ";"), encoding="utf-8")
+    with pytest.raises(UserError, match="a spreadsheet must save it with commas"):
+        read_library(path)
+
+
+@pytest.mark.parametrize(
+    "row", ['{"schema": 1, "path": ["x"]', '{"schema": 1, "path": "\\ud800"', "[" * 100_000]
+)
+def test_json_that_is_no_row_is_a_sentence(row: str, tmp_path: Path) -> None:
+    path = library(tmp_path, "jsonl", TRACKS[:1])
+    rest = path.read_text(encoding="utf-8").partition(',\\nb.flac"')[2]
+    path.write_text(row + rest, encoding="utf-8")
+    for use in (read_library, LibraryTable):
+        with pytest.raises(UserError, match=r"line 1.*(no text|no JSON)"):
+            use(path)
+
+
+def test_a_database_keeps_columns_that_somebody_added(tmp_path: Path) -> None:
+    path = library(tmp_path, "sqlite", TRACKS)
+    database = sqlite3.connect(path, isolation_level=None)
+    try:
+        database.execute("ALTER TABLE tracks ADD COLUMN stars INTEGER")
+        database.execute("UPDATE tracks SET stars = 5")
+        with LibraryTable(path) as table:
+            table.add(replace(TRACKS[0], size_bytes=7))
+        found = database.execute("SELECT stars FROM tracks WHERE size_bytes = 7").fetchall()
+        assert found == [(5,)]
+        database.execute("UPDATE tracks SET valence = 'much'")
+    finally:
+        database.close()
+    with pytest.raises(UserError, match=r"library.sqlite: the column valence holds 'much'"):
+        read_library(path)
+
+
 def test_a_full_disk_keeps_the_older_table_and_the_new_rows(tmp_path: Path) -> None:
     path = library(tmp_path, "csv", TRACKS[:1])
     program = (
-        "import pathlib, resource, signal; from library_support import track\n"
+        "import pathlib, resource, signal; from library_support import varied_track\n"
         "from realtime_mer.errors import UserError\n"
         "from realtime_mer.library.tables import LibraryTable\n"
         f"table = LibraryTable(pathlib.Path({str(path)!r}))\n"
@@ -226,7 +303,7 @@ def test_a_full_disk_keeps_the_older_table_and_the_new_rows(tmp_path: Path) -> N
         "resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))\n"
         "try:\n"
         "    for number in range(10_000):\n"
-        "        table.add(track(f'/{number:06}.flac'))\n"
+        "        table.add(varied_track(f'/{number:06}.flac'))\n"
         "except UserError as error:\n"
         "    print(number, error)\n"
     )

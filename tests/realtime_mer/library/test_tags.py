@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from disk_support import mounted_disk
+from library_support import summary, track
 from numpy.typing import NDArray
 from support import music
-from track_support import summary, track
 
 mutagen: Any = pytest.importorskip("mutagen", reason="needs the extra library")
 id3: Any = pytest.importorskip("mutagen.id3")
@@ -361,18 +362,9 @@ def test_a_folder_that_may_not_be_written(copy: Callable[[str], Path]) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system with 64 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if sys.platform != "linux":
-        pytest.skip("only Linux has a tmpfs")
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)], capture_output=True
-    )
-    if mounted.returncode != 0:
-        pytest.skip("mounting a small disk needs root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    """A disk of 64 KiB."""
+    with mounted_disk(tmp_path / "disk", 64) as folder:
+        yield folder
 
 
 def test_a_full_disk_leaves_the_file(small_disk: Path, originals: Path) -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
 
 from live_support import wait_for
 from support import ESTIMATE, ManualClock
@@ -13,11 +12,10 @@ from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import STOPPED, End, Hub, Item, LosslessQueue, Notice
 from realtime_mer.live.replay import (
-    RecordedItem,
     RecordedSession,
     Replay,
+    ReplayItem,
     recorded_input,
-    with_events,
 )
 
 
@@ -36,15 +34,6 @@ def ended(subscription: LosslessQueue) -> list[Item]:
 
     wait_for(has_ended, "the replay ends")
     return items
-
-
-def test_events_are_found_again_after_their_estimate() -> None:
-    items = list(with_events(estimates("calm", "calm", "tense")))
-    kinds = [item.kind for item in items if isinstance(item, Event)]
-    assert EventKind.MOOD_ENTER in kinds
-    for before, item in pairwise(items):
-        if isinstance(item, Event) and isinstance(before, Estimate):
-            assert item.detected_t == before.t
 
 
 def test_all_is_published_at_the_pace_of_the_recording() -> None:
@@ -95,7 +84,7 @@ def test_what_was_recorded_beside_the_estimates_comes_in_order() -> None:
     event = Event(EventKind.RISE, 1.0, 2.0, first.utc, 0.5)
     marker = Marker(1.5, first.utc, "opens eyes")
     notice = Notice("input_lost", "the microphone is gone")
-    items: list[RecordedItem] = [first, notice, marker, second, event, End("the file has ended")]
+    items: list[ReplayItem] = [first, notice, marker, second, event, End("the file has ended")]
     hub = Hub()
     subscription = hub.subscribe_lossless()
     with Replay(items, hub, speed=1000.0) as replay:
@@ -122,7 +111,7 @@ def test_losses_of_all_runs_add_up() -> None:
         coverage=0.8, value_range="raw",
     )  # fmt: skip
     losses = ({"overflows": 2, "dropped_samples": 48_000}, {"overflows": 3}, {"overflows": 1})
-    items: list[RecordedItem] = [first, *losses, {"of a later version": 7}, second]
+    items: list[ReplayItem] = [first, *losses, {"of a later version": 7}, second]
     with Replay(items, Hub(), session=session, speed=1000.0) as replay:
         replay.start()
         wait_for(lambda: replay.ended, "the replay ends")

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from disk_support import mounted_disk
 from live_support import ScriptedSource, wait_for
 from mer_engine import Engine
 from numpy.typing import NDArray
@@ -183,17 +184,8 @@ time.sleep(600)
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 512 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if sys.platform != "linux":
-        pytest.skip("only Linux has a tmpfs")
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=512k", "none", str(folder)], capture_output=True
-    )
-    if mounted.returncode != 0:
-        pytest.skip("mounting a small disk needs root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with mounted_disk(tmp_path / "disk", 512) as folder:
+        yield folder
 
 
 def test_a_full_disk_stops_the_audio_and_a_new_file_goes_on(

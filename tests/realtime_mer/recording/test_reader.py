@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,9 @@ from recording_support import HEADER, MARKER
 from support import ESTIMATE, EVENT, FAST_ESTIMATE, SCALED_ESTIMATE
 
 from realtime_mer import __version__
+from realtime_mer.core.events import Event, EventKind
 from realtime_mer.core.target import TargetPoint, TargetTrajectory
-from realtime_mer.core.types import Estimate
+from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import UserError
 from realtime_mer.outputs.table_file import TableFile
 from realtime_mer.recording.header import SCHEMA, NewerSchemaError, RecordingHeader
@@ -46,7 +49,7 @@ def test_what_was_written_is_read_again(tmp_path: Path, suffix: str, estimate: E
     path = write(tmp_path / f"evening.{suffix}", numbered(3, estimate))
     with SessionReader(path) as recording:
         assert recording.hop_s == 0.5
-        found = list(recording)
+        found = list(recording.estimates())
         assert recording.remark == ""
     expected = [Estimate.from_dict(each.to_dict()) for each in numbered(3, estimate)]
     if suffix == "csv":  # it has no scaled fast values and no novelty
@@ -57,6 +60,26 @@ def test_what_was_written_is_read_again(tmp_path: Path, suffix: str, estimate: E
     assert found == expected
 
 
+def test_the_events_of_a_table_are_found_once_after_their_estimate(tmp_path: Path) -> None:
+    moods = ["calm", "calm", "tense", "tense"]
+    path = write(
+        tmp_path / "evening.jsonl",
+        [
+            replace(ESTIMATE, seq=seq, t=seq + 1.0, mood=mood, state=State.TRACKING)
+            for seq, mood in enumerate(moods)
+        ],
+    )
+    with path.open("a", encoding="utf-8") as file:  # as some programs have kept them
+        file.write(json.dumps(replace(EVENT, t=9.0).to_dict()) + "\n")
+    with SessionReader(path) as recording:
+        items = list(recording)
+    kinds = [item.kind for item in items if isinstance(item, Event)]
+    assert kinds.count(EventKind.MOOD_ENTER) == 2
+    for before, item in pairwise(items):
+        if isinstance(item, Event) and isinstance(before, Estimate):
+            assert item.detected_t == before.t
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_row_that_was_cut_off_is_told_and_left_out(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path / f"evening.{suffix}", numbered(5))
@@ -65,7 +88,7 @@ def test_a_row_that_was_cut_off_is_told_and_left_out(tmp_path: Path, suffix: str
     for cut in (1, 40, 2) if suffix == "csv" else (2, 40):
         path.write_bytes(whole[:-cut])
         with SessionReader(path) as recording:
-            assert len(list(recording)) == 4
+            assert len(list(recording.estimates())) == 4
             assert recording.remark == f"line {lines} of {path} was cut off and is left out"
     if suffix != "csv":
         path.write_bytes(whole[:-1])  # the last row is whole
@@ -281,6 +304,21 @@ def test_a_newer_schema_is_refused_before_anything_is_played(tmp_path: Path) -> 
         (line(HEADER).replace('"+02:00"', '"home"'), "line 1: this is no header of a recording: "),
         (line(HEADER).replace("0.5,", "0,"), "no header of a recording: hop_s is 0"),
         (line(HEADER).replace("0.5,", "NaN,"), "no header of a recording: hop_s is nan"),
+        (line(replace(HEADER, coverage=math.nan)), "no header of a recording: coverage is nan"),
+        (line(replace(HEADER, coverage=80.0)), "no header of a recording: coverage is 80"),
+        (line(replace(HEADER, window_s=math.inf)), "no header of a recording: window_s is inf"),
+        (
+            line(replace(HEADER, audio="audio.flac", audio_start_s=math.nan)),
+            "no header of a recording: audio_start_s is nan",
+        ),
+        (
+            line(replace(HEADER, started_utc="9999-12-31T12:00:00Z")),
+            "no header of a recording: started_utc is 9999-12-31T12:00:00Z",
+        ),
+        (
+            line(HEADER) + json.dumps({**MARKER.to_dict(), "t": 10**400}) + "\n",
+            "line 2: this is not a marker: int too large",
+        ),
         (
             line(replace(HEADER, audio="../audio.flac")),
             "audio is '../audio.flac', which is no name",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from disk_support import mounted_disk
 from live_support import wait_for
 from recording_support import HEADER, MARKER
 from support import ESTIMATE, EVENT
@@ -33,17 +34,8 @@ from realtime_mer.recording.recorder import Recorder
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 64 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if sys.platform != "linux":
-        pytest.skip("only Linux has a tmpfs")
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)], capture_output=True
-    )
-    if mounted.returncode != 0:
-        pytest.skip("mounting a small disk needs root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with mounted_disk(tmp_path / "disk", 64) as folder:
+        yield folder
 
 
 def record(hub: Hub, folder: Path, *, hop_s: float = 1.0, stats: Stats | None = None) -> Recorder:

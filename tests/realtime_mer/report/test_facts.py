@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from report_support import HEADER, START, estimate, session_of, utc_at
 
 from realtime_mer.core.types import State
@@ -24,11 +25,22 @@ def paused() -> Session:
 def test_the_time_of_day_goes_on_where_the_recording_stood_still() -> None:
     session = paused()
     assert when(session) == "Wednesday 25 November 2026, 14:02 to 15:02 (UTC+01:00), 10 s"
-    assert local_clock(session, 4.0) == "14:02:15"
-    assert local_clock(session, 7.0) == "15:02:13"
     assert missing(session) == [
         "At 0:05 the recording stood still for 1 h; the time axis goes on without that."
     ]
+
+
+@pytest.mark.parametrize(
+    ("utc", "expected"),
+    [
+        ("2026-11-25T13:02:11.900Z", "14:02:11"),
+        ("2026-11-25T23:59:59", "00:59:59"),
+        ("9999-12-31T23:59:59Z", ""),
+        ("soon", ""),
+    ],
+)
+def test_a_marker_has_the_local_time_of_its_moment(utc: str, expected: str) -> None:
+    assert local_clock(session_of([estimate(1.0)]), utc) == expected
 
 
 def test_a_session_over_midnight_names_both_days() -> None:
@@ -42,12 +54,13 @@ def test_a_session_over_midnight_names_both_days() -> None:
 def test_a_table_that_was_recorded_has_its_time_and_no_time_of_day_of_its_place() -> None:
     session = session_of([estimate(float(n)) for n in range(1, 61)], header=None)
     assert when(session) == "Wednesday 25 November 2026, 13:02 to 13:03 (UTC), 1 min"
-    assert local_clock(session, 30.0) == ""
+    assert local_clock(session, utc_at(30.0)) == ""
 
 
 def test_a_time_that_is_none_is_left_out() -> None:
-    session = session_of([replace(estimate(45.0), utc="yesterday")], header=None)
-    assert when(session) == "45 s"
+    for utc in ("yesterday", "0001-01-01T00:00:00Z"):
+        session = session_of([replace(estimate(45.0), utc=utc)], header=None)
+        assert when(session) == "45 s"
 
 
 def test_gaps_and_messages_are_listed_up_to_a_number() -> None:

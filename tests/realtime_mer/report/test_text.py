@@ -1,34 +1,10 @@
-"""How a report writes times and values."""
+"""How a report writes values."""
 
 from __future__ import annotations
 
 import pytest
 
-from realtime_mer.report.text import clock, length, percent, signed
-
-
-@pytest.mark.parametrize(
-    ("t_s", "text"), [(0.0, "0:00"), (59.9, "0:59"), (245.0, "4:05"), (3845.5, "1:04:05")]
-)
-def test_clock(t_s: float, text: str) -> None:
-    assert clock(t_s) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.0, "0 s"),
-        (0.3, "0.3 s"),
-        (45.2, "45 s"),
-        (59.7, "1 min"),
-        (125.0, "2 min 5 s"),
-        (725.0, "12 min"),
-        (3599.0, "1 h"),
-        (3725.0, "1 h 2 min"),
-    ],
-)
-def test_length(seconds: float, text: str) -> None:
-    assert length(seconds) == text
+from realtime_mer.report.text import percent, signed
 
 
 @pytest.mark.parametrize(

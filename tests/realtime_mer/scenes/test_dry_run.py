@@ -2,7 +2,9 @@ from dataclasses import replace
 
 from support import ESTIMATE
 
-from realtime_mer.core.types import State
+from realtime_mer.core.change_detector import ChangeDetector
+from realtime_mer.core.events import Event
+from realtime_mer.core.types import Estimate, State
 from realtime_mer.scenes.dry_run import dry_run
 from realtime_mer.scenes.settings import SceneSettings
 
@@ -19,7 +21,11 @@ SCENES = [
 
 
 def rows(*, why_not: bool) -> list[str]:
-    found = dry_run(SCENES, ESTIMATES, why_not=why_not)
+    changes = ChangeDetector()
+    items: list[Estimate | Event] = []
+    for estimate in ESTIMATES:
+        items += [estimate, *changes.add(estimate)]
+    found = dry_run(SCENES, items, why_not=why_not)
     return [f"{row.t:g} {row.scene} {row.what}: {row.reason}" for row in found]
 
 

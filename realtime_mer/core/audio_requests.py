@@ -1,4 +1,4 @@
-"""A whole recording through a pipeline, as fast as possible."""
+"""The audio of a whole file through a pipeline, as fast as possible."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def analyze_requests(
     pipeline: Pipeline,
     add: Callable[[list[Estimate]], None],
 ) -> Computation[int]:
-    """Process all blocks of a recording and end the stream.
+    """Process all blocks of a file and end the stream.
 
     Args:
-        name: name of the recording, for messages.
+        name: of the file, for messages.
         blocks: float32 [n, channels], or [n] for one channel. What they raise is passed on.
         pipeline: a new one; the one of `file_pipeline` is the fastest.
         add: receives the estimates as they are computed.
@@ -33,7 +33,7 @@ def analyze_requests(
         Number of sample frames.
 
     Raises:
-        UserError: a sample is not finite, or the recording is too short for an estimate. At the
+        UserError: a sample is not finite, or the file is too short for an estimate. At the
             end, after all estimates: samples were far too large and counted as silence.
         EngineError: the engine failed. The estimates so far have been added, and no repeated ones:
             a table has no holes that look like values.

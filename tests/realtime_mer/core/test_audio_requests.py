@@ -1,12 +1,12 @@
-"""What is wrong with a recording is said after all of its estimates."""
+"""What is wrong with a file is said after all of its estimates."""
 
 import numpy as np
 import pytest
 from mer_engine import Engine
 from support import FaultInjector, FaultyEngine, blocks, music, values
 
+from realtime_mer.core.audio_requests import analyze_requests
 from realtime_mer.core.pipeline import Pipeline
-from realtime_mer.core.recording import analyze_requests
 from realtime_mer.core.requests import run
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import EngineError, UserError
