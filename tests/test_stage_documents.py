@@ -16,7 +16,7 @@ from live_support import wait_for
 from osc_support import FRAME, FRAME_MESSAGES, free_udp_port, osc_server
 from pythonosc.udp_client import SimpleUDPClient
 
-from realtime_mer.core.events import Event, EventKind, Pulse, PulseKind
+from realtime_mer.core.events import Event, EventKind, Marker, Pulse, PulseKind
 from realtime_mer.live.show import OVERRIDABLE, Show
 from realtime_mer.outputs.jsonl import JsonlSettings
 from realtime_mer.outputs.osc import FLOATS, WORDS, OscOutput, OscSettings
@@ -33,11 +33,12 @@ SWITCHES = ("mute", "freeze", "blackout")
 SENT = {
     *(f"/mer/{name}" for name in (*FLOATS, *WORDS, *PulseKind)),
     *(f"/mer/event/{kind}" for kind in EventKind),
+    "/mer/marker",
     *(f"/mer/color_{index}" for index in range(3)),  # the names of QLC+
 }
 TAKEN = {
     "/mer/control",
-    *(f"/mer/control/{name}" for name in (*SWITCHES, "scene")),
+    *(f"/mer/control/{name}" for name in (*SWITCHES, "scene", "marker")),
     *(f"/mer/control/override/{name}" for name in OVERRIDABLE),
     *(f"/mer/control/output/NAME/{name}" for name in SWITCHES),
 }
@@ -69,11 +70,13 @@ def test_the_outputs_of_a_page_reach_a_server(page: Path) -> None:
             output.send(FRAME)
             output.send_event(Event(EventKind.RISE, 3.0, 4.0, UTC, 0.5))
             output.send_event(Pulse(PulseKind.BEAT, 3.0, 1.0, 120.0))
+            output.send_event(Marker(3.0, UTC, "opens eyes"))
             for address, arguments in FRAME_MESSAGES.items():
                 name = address.removeprefix("/mer/")
                 server.wait_for(settings.addresses.get(name, address), *arguments)
             server.wait_for("/mer/event/rise", 0.5)
             server.wait_for("/mer/beat", 1.0)
+            server.wait_for("/mer/marker", "opens eyes")
             output.close()
 
 
@@ -149,7 +152,7 @@ def test_the_profile_of_qlcplus() -> None:
     names = [channel.findtext("q:Name", "", space) for channel in channels]
     for channel, name in zip(channels, names, strict=True):
         assert int(channel.attrib["Number"]) == crc(name.encode())
-    words = {f"/mer/{name}" for name in (*WORDS, "event/mood_enter", "event/mood_leave")}
+    words = {f"/mer/{name}" for name in (*WORDS, "marker", "event/mood_enter", "event/mood_leave")}
     no_fit = {"/mer/bipolar/valence", "/mer/bipolar/arousal", "/mer/bpm", "/mer/color"}
     assert set(names) == SENT - words - no_fit
 
