@@ -157,6 +157,19 @@ def test_a_long_text_stays_on_the_screen(visit: Open, server: PageServer) -> Non
     assert box["y"] + box["height"] <= 720
 
 
+def test_flags_of_a_wider_window_do_not_widen_the_page(visit: Open, server: PageServer) -> None:
+    here = opened(visit, server)
+    here.page.set_viewport_size(WIDE)
+    server.send(marker(here.js("mer.newest.t"), "opens eyes"))
+    wait_for_count(here, FLAGS, 1)
+    here.wait("() => mer.timeline.view.width > 600")
+    # The frame that would move them is late.
+    here.js("() => { window.requestAnimationFrame = () => 0; }")
+    here.page.set_viewport_size({"width": 360, "height": 800})
+    here.wait("() => innerWidth === 360")
+    assert here.js("document.documentElement.scrollWidth") <= 360
+
+
 def test_what_is_told_again_is_there_once_and_not_announced(
     visit: Open, server: PageServer
 ) -> None:
