@@ -158,8 +158,7 @@ def test_a_long_text_stays_on_the_screen(visit: Open, server: PageServer) -> Non
 
 
 def test_flags_of_a_wider_window_do_not_widen_the_page(visit: Open, server: PageServer) -> None:
-    here = opened(visit, server)
-    here.page.set_viewport_size(WIDE)
+    here = opened(visit, server, viewport=WIDE)
     server.send(marker(here.js("mer.newest.t"), "opens eyes"))
     wait_for_count(here, FLAGS, 1)
     here.wait("() => mer.timeline.view.width > 600")
