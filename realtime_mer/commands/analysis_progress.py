@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # Where standard error is no terminal, lines come at most this often.
 LINE_PERIOD_S = 10.0
+MAX_REASONS = 10
 
 
 class AnalysisProgress(Closable):
@@ -92,6 +93,18 @@ class AnalysisProgress(Closable):
 def files_text(count: int) -> str:
     """Return a number of files in words."""
     return "1 file" if count == 1 else f"{count} files"
+
+
+def first_reasons(reasons: Sequence[object], *, rest: str = "") -> str:
+    """Return a line for each of the first ten reasons, and one on how many more there are.
+
+    Args:
+        reasons: sentences, or errors with them.
+        rest: what to add to the last line, such as where all of them are.
+    """
+    listed = "".join(f"\n  {reason}" for reason in reasons[:MAX_REASONS])
+    more = len(reasons) - MAX_REASONS
+    return f"{listed}\n  and {more} more{rest}" if more > 0 else listed
 
 
 def rate_text(files: int, elapsed_s: float) -> str:

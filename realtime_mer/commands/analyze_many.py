@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from realtime_mer.audio.local_path import exists, is_file_address, local_path
-from realtime_mer.commands.analysis_progress import AnalysisProgress, files_text
+from realtime_mer.commands.analysis_progress import AnalysisProgress, files_text, first_reasons
 from realtime_mer.commands.analyze_tags import tag_files
 from realtime_mer.commands.music_files import MusicFile
 from realtime_mer.commands.options import chosen_engine, pipeline_config
@@ -25,9 +25,6 @@ from realtime_mer.library.track_analysis import (
     library_path,
     version_of,
 )
-
-# How many reasons are told at the end; the table has all of them.
-MAX_REASONS = 10
 
 
 def analyze_into_library(args: argparse.Namespace, files: Sequence[MusicFile]) -> int:
@@ -178,9 +175,7 @@ def _report(path: Path, count: int, errors: Sequence[UserError]) -> int:
     """Return the exit code 0, or raise an error with the first reasons."""
     if not errors:
         return 0
-    listed = "".join(f"\n  {error}" for error in errors[:MAX_REASONS])
-    if len(errors) > MAX_REASONS:
-        listed += f"\n  and {len(errors) - MAX_REASONS} more; the column skipped of {path} has all"
+    listed = first_reasons(errors, rest=f"; the column skipped of {path} has all")
     error = UserError(f"{len(errors)} of {count} files could not be analysed:{listed}")
     error.exit_code = min(each.exit_code for each in errors)
     raise error

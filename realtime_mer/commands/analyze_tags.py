@@ -6,15 +6,12 @@ import argparse
 import sys
 from collections.abc import Collection, Iterable, Iterator
 
-from realtime_mer.commands.analysis_progress import files_text
+from realtime_mer.commands.analysis_progress import files_text, first_reasons
 from realtime_mer.commands.streams import announce
 from realtime_mer.errors import UserError, printable_line
 from realtime_mer.library.tables import LibraryTable
 from realtime_mer.library.tags import Tagging, check_mutagen, tag_tracks
 from realtime_mer.library.track import Track
-
-# How many reasons are told.
-MAX_REASONS = 10
 
 
 def add_tag_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,9 +80,7 @@ def tag_files(args: argparse.Namespace, table: LibraryTable, places: Collection[
     what = "would change" if args.dry_run else "changed"
     announce(f"tags: {files_text(done)} {what}, {unchanged} unchanged")
     if problems:
-        listed = "".join(f"\n  {problem}" for problem in problems[:MAX_REASONS])
-        more = len(problems) - MAX_REASONS
-        listed += f"\n  and {more} more" if more > 0 else ""
+        listed = first_reasons(problems)
         announce(f"the tags of {files_text(len(problems))} stay as they are:{listed}")
     return len(problems)
 

@@ -77,11 +77,11 @@ def start_recording(
         stats=runner.stats,
         audio=runner.info if args.record_audio else None,
     )
-    runner.tap = recorder.tap
+    runner.audio_sink = recorder.audio_recorder
     return recorder
 
 
 def recording_line(recorder: Recorder) -> str:
     """Return for the terminal where a recording goes."""
-    audio = "" if recorder.tap is None else ", with the audio"
+    audio = "" if recorder.audio_recorder is None else ", with the audio"
     return recorder.remark or f"recording to {recorder.folder}{audio}"

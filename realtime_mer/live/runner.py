@@ -42,7 +42,7 @@ from realtime_mer.live.load_shedding import LoadShedding, rates
 from realtime_mer.live.reception import Reception
 from realtime_mer.live.retry import Retry
 from realtime_mer.live.stats import Counter, Stats
-from realtime_mer.live.stream import AudioTap, LiveStream
+from realtime_mer.live.stream import AudioSink, LiveStream
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class LiveRunner:
         error: what ended the stream, None after the end of the audio or `stop`. Set before the end
             is published.
         level: index of the current rate in `load_shedding.rates`; 0 is the full rate.
-        tap: takes the audio that is analysed; set it before `start`. None for nobody.
+        audio_sink: takes the audio that is analysed; set it before `start`. None for nobody.
         relieve: lowers the rates of less important streams when this one is slow, as
             `LoadShedding.adjust` takes it; None if there are none.
     """
@@ -110,7 +110,7 @@ class LiveRunner:
         )
         self.hub = Hub(hop_s=hop_s)
         self.level = self.last_change = 0
-        self.tap: AudioTap | None = None
+        self.audio_sink: AudioSink | None = None
         self.relieve: Callable[[float], bool] | None = None
         self._rates = rates(hop_s)
         self._shedding = LoadShedding(hop_s, self.clock.monotonic())
@@ -133,7 +133,7 @@ class LiveRunner:
         if self._thread is not None:
             raise RuntimeError("a runner can be started only once; create another one")
         self._stream = LiveStream(
-            self.pipeline, self.hub, self.stats, live=self.info.live, tap=self.tap
+            self.pipeline, self.hub, self.stats, live=self.info.live, audio_sink=self.audio_sink
         )
         self._pacer = self._new_pacer()
         self._clock_watch = ClockWatch(self.clock)

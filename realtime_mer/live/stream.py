@@ -32,7 +32,7 @@ STALL_HOPS = 2
 BACK_AFTER_S = 2.0
 
 
-class AudioTap(Protocol):
+class AudioSink(Protocol):
     """Takes the audio that a stream analyses. It must not wait and not change the samples."""
 
     def feed(self, samples: NDArray[np.float32]) -> None:
@@ -55,7 +55,7 @@ class LiveStream:
         hub: receives estimates, each followed by its change events, notices and the end.
         stats: receives the counts.
         live: whether the audio is captured live; its absence then counts as a stall sooner.
-        tap: takes all audio that is fed or skipped; None for nobody.
+        audio_sink: takes all audio that is fed or skipped; None for nobody.
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class LiveStream:
         stats: Stats,
         *,
         live: bool = True,
-        tap: AudioTap | None = None,
+        audio_sink: AudioSink | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.hub = hub
         self.stats = stats
         self.hop_s = pipeline.config.hop_s
-        self._tap = tap
+        self._audio_sink = audio_sink
         self.stall_after_s = max(STALL_HOPS * self.hop_s, MIN_STALL_S if live else MIN_FILE_STALL_S)
         self._changes = ChangeDetector()
         self._clock = pipeline.clock
@@ -140,8 +140,8 @@ class LiveStream:
             estimates += yield from self.pipeline.skip_requests(
                 dropped_before, only_latest=only_latest, arrival=arrival
             )
-        if self._tap is not None:
-            self._tap.feed(samples)
+        if self._audio_sink is not None:
+            self._audio_sink.feed(samples)
         estimates += yield from self._feed(samples, arrival, only_latest=only_latest)
         self._publish(estimates)
 
@@ -263,8 +263,8 @@ class LiveStream:
 
     def _pass_over(self, samples: int) -> None:
         """Tell what listens beside the pipeline of lost sample frames."""
-        if self._tap is not None:
-            self._tap.skip(samples)
+        if self._audio_sink is not None:
+            self._audio_sink.skip(samples)
         if self._beats is not None:
             self._publish_pulses(self._beats.skip(samples))
 

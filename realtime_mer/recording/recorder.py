@@ -63,7 +63,7 @@ class Recorder(Closable):
         folder: is made if it is not there. What is in it is not changed.
         header: of this run; `part` and `audio` are set here.
         stats: of the session; its losses are recorded when they change.
-        audio: the input whose audio is recorded as well, through `tap`; None for no audio.
+        audio: the input whose audio `audio_recorder` records as well; None for no audio.
 
     Raises:
         UserError: the folder cannot be written, another program records into it, or FLAC cannot
@@ -73,7 +73,7 @@ class Recorder(Closable):
         folder: where the recording is.
         remark: a sentence on an earlier recording in the folder; empty for a new one.
         estimates: those in the recording since the start.
-        tap: takes the audio; None if none is recorded.
+        audio_recorder: takes the audio; None if none is recorded.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Recorder(Closable):
         self._part: PartFile | None = None
         self._last: PartFile | None = None  # the part of before, closed
         self._closing = threading.Event()
-        self.tap = None if audio is None else AudioRecorder(hub, audio)
+        self.audio_recorder = None if audio is None else AudioRecorder(hub, audio)
         try:
             _make(folder)
             self._part = self._new_part()
@@ -139,7 +139,7 @@ class Recorder(Closable):
         missing = self.missing
         reason = f" ({self._failure})" if self._failure else ""
         rest = f"; {self._count_and_seconds(missing)} missing{reason}" if missing else ""
-        audio = "" if self.tap is None else f"; {self.tap.summary}"
+        audio = "" if self.audio_recorder is None else f"; {self.audio_recorder.summary}"
         noun = "estimate" if self.estimates == 1 else "estimates"
         return f"{self.estimates} {noun} recorded in {self.folder}{rest}{audio}"
 
@@ -158,8 +158,8 @@ class Recorder(Closable):
         self._closing.set()
         self._subscription.poke()
         self._thread.join(timeout_s)
-        if self.tap is not None:
-            self.tap.close(timeout_s)
+        if self.audio_recorder is not None:
+            self.audio_recorder.close(timeout_s)
         if self._thread.is_alive():
             self._failure = self._failure or "the drive does not answer"
             self._dropped += sum(isinstance(item, Estimate) for item in self._subscription.take())
@@ -225,7 +225,9 @@ class Recorder(Closable):
             OSError, UserError: this is not possible at present.
         """
         begun_again = self._part is not None and self._part.moved
-        wants_audio = self.tap is not None and self.tap.wants_file and not last
+        wants_audio = (
+            self.audio_recorder is not None and self.audio_recorder.wants_file and not last
+        )
         is_full = self._part is not None and self._part.size >= PART_BYTES and self._waiting
         if begun_again or wants_audio or is_full:
             self._close_part()
@@ -269,9 +271,9 @@ class Recorder(Closable):
             self._lock = FolderLock(self.folder)
         number = max(self._number, last_number(self.folder)) + 1
         header = replace(self._header, part=number)
-        if self.tap is not None and self.tap.wants_file:
+        if self.audio_recorder is not None and self.audio_recorder.wants_file:
             name = audio_name(number)
-            start_s = self.tap.begin(self.folder / name)
+            start_s = self.audio_recorder.begin(self.folder / name)
             header = replace(header, audio=name, audio_start_s=start_s)
         beginning = _data(header.to_dict())
         if any(self._counters.values()):
@@ -296,8 +298,8 @@ class Recorder(Closable):
     def _release(self) -> None:
         """Close everything; what holds nothing, because the program could not start, is removed."""
         self._close_part()
-        if self.tap is not None:
-            self.tap.close()
+        if self.audio_recorder is not None:
+            self.audio_recorder.close()
         with contextlib.suppress(OSError):
             if self._last is not None and self._last.lines == 1:
                 self._last.path.unlink()

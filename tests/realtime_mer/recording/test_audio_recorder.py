@@ -55,10 +55,10 @@ def read(path: Path) -> NDArray[np.float32]:
 def test_the_audio_is_what_was_heard_and_losses_are_silence(tmp_path: Path) -> None:
     first, second = noise(0.5), noise(0.7, seed=1)
     with record(hub := Hub(), tmp_path) as recorder:
-        assert recorder.tap is not None
-        recorder.tap.feed(first)
-        recorder.tap.skip(2 * RATE_HZ + 1)
-        recorder.tap.feed(second)
+        assert recorder.audio_recorder is not None
+        recorder.audio_recorder.feed(first)
+        recorder.audio_recorder.skip(2 * RATE_HZ + 1)
+        recorder.audio_recorder.feed(second)
         hub.publish(ESTIMATE)
     silence = np.zeros((2 * RATE_HZ + 1, 2), np.float32)
     np.testing.assert_array_equal(
@@ -80,8 +80,8 @@ def test_rates_and_channels_are_those_of_the_input(
     source = replace(INPUT, sample_rate_hz=rate_hz, channels=channels)
     samples = noise(0.1, channels)
     with record(hub := Hub(), tmp_path, source) as recorder:
-        assert recorder.tap is not None
-        recorder.tap.feed(samples[:, 0] if channels == 1 else samples)
+        assert recorder.audio_recorder is not None
+        recorder.audio_recorder.feed(samples[:, 0] if channels == 1 else samples)
         hub.publish(ESTIMATE)
     found, rate = soundfile.read(tmp_path / "audio.flac", dtype="float32", always_2d=True)
     assert rate == rate_hz
@@ -122,7 +122,7 @@ def test_recorded_audio_gives_the_recorded_values(engine: Engine, tmp_path: Path
         with Recorder(
             runner.hub, tmp_path, header, stats=runner.stats, audio=source.info
         ) as recorder:
-            runner.tap = recorder.tap
+            runner.audio_sink = recorder.audio_recorder
             with runner:
                 assert runner.join(60.0)
     with SessionReader(tmp_path) as recording:
@@ -153,7 +153,7 @@ source = Input(InputKind.MICROPHONE, "line-in", 16000, 2, paced=False, live=True
 recorder = Recorder(hub, Path("evening"), replace(HEADER, hop_s=0.1), stats=Stats(), audio=source)
 block = np.tile(np.arange(1600, dtype=np.float32)[:, None] / 2048, (1, 2))
 for seq in range(50):
-    recorder.tap.feed(block)
+    recorder.audio_recorder.feed(block)
     hub.publish(replace(ESTIMATE, seq=seq, t=seq / 10 + 0.1))
 wait_for(lambda: recorder.estimates == 50, "the estimates are written")
 def stated():
@@ -203,15 +203,15 @@ def test_a_full_disk_stops_the_audio_and_a_new_file_goes_on(
     filler = small_disk / "filler"
     filler.write_bytes(b"x" * 300_000)
     with record(hub, small_disk) as recorder:
-        assert recorder.tap is not None
+        assert recorder.audio_recorder is not None
         hub.publish(replace(ESTIMATE, seq=0, t=1.0))
         for second in range(6):
-            recorder.tap.feed(noise(1.0, seed=second))
+            recorder.audio_recorder.feed(noise(1.0, seed=second))
         wait_for(lambda: said("audio_recording_stopped"), "the audio stops with a sentence")
         filler.unlink()
         (small_disk / "audio.flac").unlink()
         wait_for(lambda: said("audio_recording_resumed"), "it goes on")
-        recorder.tap.feed(noise(1.0, seed=9))
+        recorder.audio_recorder.feed(noise(1.0, seed=9))
         hub.publish(replace(ESTIMATE, seq=1, t=7.0))
     with SessionReader(small_disk) as recording:
         assert [each.seq for each in recording if isinstance(each, Estimate)] == [0, 1]
@@ -235,14 +235,14 @@ def test_audio_that_is_deleted_goes_on_in_another_file(tmp_path: Path) -> None:
         return code in codes
 
     with record(hub, tmp_path) as recorder:
-        assert recorder.tap is not None
+        assert recorder.audio_recorder is not None
         hub.publish(ESTIMATE)
-        recorder.tap.feed(noise(0.5))
+        recorder.audio_recorder.feed(noise(0.5))
         (tmp_path / "audio.flac").unlink()
         wait_for(lambda: said("audio_recording_stopped"), "it is said")
-        recorder.tap.feed(noise(0.5))  # which is missing
+        recorder.audio_recorder.feed(noise(0.5))  # which is missing
         wait_for(lambda: said("audio_recording_resumed"), "it goes on")
-        recorder.tap.feed(noise(0.25, seed=1))
+        recorder.audio_recorder.feed(noise(0.25, seed=1))
     np.testing.assert_array_equal(read(tmp_path / "audio-002.flac"), noise(0.25, seed=1))
     with SessionReader(tmp_path) as recording:
         header = recording.parts[1].header
@@ -254,14 +254,14 @@ def test_a_slow_drive_loses_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """What does not fit into the memory is silence of the same length."""
     monkeypatch.setattr(audio_recorder_module, "BACKLOG_S", 0.5)
     with record(hub := Hub(), tmp_path) as recorder:
-        tap = recorder.tap
-        assert tap is not None
+        audio = recorder.audio_recorder
+        assert audio is not None
         hub.publish(ESTIMATE)
-        with tap._writing:  # as if a write did not return
-            tap.feed(noise(0.1))  # which the thread takes
-            wait_for(lambda: not tap._waiting, "the thread waits for the drive")
+        with audio._writing:  # as if a write did not return
+            audio.feed(noise(0.1))  # which the thread takes
+            wait_for(lambda: not audio._waiting, "the thread waits for the drive")
             for seed in range(1, 20):
-                tap.feed(noise(0.1, seed=seed))
+                audio.feed(noise(0.1, seed=seed))
     found = read(tmp_path / "audio.flac")
     assert len(found) == 2 * RATE_HZ
     np.testing.assert_array_equal(found[1600:3200], noise(0.1, seed=1))
