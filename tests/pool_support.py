@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import threading
@@ -21,8 +22,10 @@ def make_work(log: Path) -> Work:
             os.kill(os.getpid(), signal.SIGKILL)
         if task == "die once" and log.read_text().count("die once") == 1:
             os._exit(7)
-        if task == "wait":
+        if task.startswith("wait"):
             try:
+                if task == "wait in a callback":
+                    _wait_in_a_callback()
                 threading.Event().wait()
             except KeyboardInterrupt:
                 with log.open("a") as file:
@@ -31,6 +34,18 @@ def make_work(log: Path) -> Work:
         return os.getpid(), os.environ["OMP_NUM_THREADS"]
 
     return work
+
+
+def _wait_in_a_callback() -> None:
+    """Return when a signal has come, whose exception gets lost."""
+    event = threading.Event()
+
+    def compare(left: int | None, right: int | None) -> int:
+        event.wait()
+        return 0
+
+    callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(compare)
+    ctypes.CDLL(None).qsort(ctypes.create_string_buffer(2), 2, 1, callback)
 
 
 def fail_to_start() -> Work:

@@ -37,6 +37,7 @@ from realtime_mer.audio.source import (
 )
 from realtime_mer.core.config import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ
 from realtime_mer.errors import UserError
+from realtime_mer.interruption import raise_lost_interruption
 
 if TYPE_CHECKING:
     import soundfile
@@ -330,7 +331,7 @@ class FileSource(SourceBase):
         try:
             if count > 0:
                 with self._suppress_prints():
-                    decoded = self._file.read(out=samples)
+                    decoded = self._read_into(samples)
         except soundfile.LibsndfileError:
             if self._slice_frames > _SMALL_SLICE_FRAMES and self._retry():
                 return self._next_slice()
@@ -349,6 +350,13 @@ class FileSource(SourceBase):
             decoded = decoded[: self._good_frames(decoded)]
         self._position += len(decoded)
         self._part_position += len(decoded)
+        return decoded
+
+    def _read_into(self, samples: Samples) -> Samples:
+        try:
+            decoded: Samples = self._file.read(out=samples)
+        finally:
+            raise_lost_interruption()
         return decoded
 
     def _go_on_with_ffmpeg(self) -> bool:
@@ -526,6 +534,7 @@ def _open_soundfile(path: Path, part: Part) -> tuple[FileView, soundfile.SoundFi
             return view, soundfile.SoundFile(view)
     except soundfile.LibsndfileError as error:
         view.close()
+        raise_lost_interruption()
         raise UnreadableError(_reason(error)) from None
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,12 +12,12 @@ from types import FrameType
 
 from realtime_mer.commands.streams import takes_output
 from realtime_mer.commands.terminal_mode import restore_terminals
+from realtime_mer.interruption import repeated_interruptions
 
 _HANG_UP = getattr(signal, "SIGHUP", None)  # missing on Windows
 _NUMBERS = [number for number in (signal.SIGINT, signal.SIGTERM, _HANG_UP) if number is not None]
 # A terminal, a shell and a service manager may all send a signal for the same reason.
 _SAME_REASON_S = 0.3
-_REPEAT_S = 0.01
 # How long the end of the program waits for somebody to take its output.
 _OUTPUT_PERIOD_S = 2.0
 _SHOW_CURSOR = b"\x1b[?25h"
@@ -61,24 +59,15 @@ def on_signals(
         else:
             _leave(exit_code_of(number))
 
-    def repeat(unraisable: sys.UnraisableHookArgs) -> None:
-        """Raise again what a callback of a C library could not raise."""
-        if arrived and isinstance(unraisable.exc_value, KeyboardInterrupt):
-            number, _ = arrived.pop()
-            threading.Timer(_REPEAT_S, _thread.interrupt_main, (number,)).start()
-        else:
-            previous_hook(unraisable)
-
-    previous_hook, sys.unraisablehook = sys.unraisablehook, repeat
     previous = {}
     for number in _NUMBERS:
         # None: a handler that is not Python's.
         if signal.getsignal(number) not in (signal.SIG_IGN, None):
             previous[number] = signal.signal(number, handle)
     try:
-        yield
+        with repeated_interruptions(arrived.clear):
+            yield
     finally:
-        sys.unraisablehook = previous_hook
         for number, handler in previous.items():
             signal.signal(number, handler)
 

@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from realtime_mer.closable import Closable
 from realtime_mer.errors import UserError
+from realtime_mer.interruption import repeated_interruptions
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -174,11 +175,19 @@ def _inherited_settings() -> Iterator[None]:
 
 def _work(make_work: Callable[[], Callable[[Any], Any]], connection: Connection) -> None:
     """What a worker does."""
+    arrived: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if not arrived:  # it may come twice: from a service manager too
+            arrived.append(number)
+            raise KeyboardInterrupt(number)
+
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
-        signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGTERM, interrupt)
         try:
-            _serve(make_work, connection)
+            with repeated_interruptions(arrived.clear):
+                _serve(make_work, connection)
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing is left to be interrupted
 
@@ -193,11 +202,6 @@ def _serve(make_work: Callable[[], Callable[[Any], Any]], connection: Connection
     connection.send((_READY, None))
     while True:
         connection.send((_DONE, work(connection.recv())))
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_IGN)  # it may come twice: from a service manager too
-    raise KeyboardInterrupt(number)
 
 
 def _end_with_parent() -> None:

@@ -56,13 +56,20 @@ def test_workers_that_cannot_start_end_the_work(start: Callable[[], Work], words
         list(pool.work(["a", "b", "c"]))
 
 
-def test_closing_interrupts_what_the_workers_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize("waiting", ["wait", "wait in a callback"])
+def test_closing_interrupts_what_the_workers_do(
+    waiting: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     log = tmp_path / "log"
-    with WorkerPool(partial(make_work, log), 2) as pool, closing(pool.work(["wait", "a"])) as found:
+    with (
+        WorkerPool(partial(make_work, log), 2) as pool,
+        closing(pool.work([waiting, "a"])) as found,
+    ):
         task, _ = next(found)
         assert task == "a"
         wait_for(lambda: "wait" in log.read_text(), "the start of the task")
     assert "interrupted" in log.read_text()
+    assert capfd.readouterr().err == ""
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
