@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from realtime_mer.audio.demo_piece import PASSAGE_S, RENDERERS
 from realtime_mer.bench.machine import describe_machine
 from realtime_mer.core.beat_tracker import BeatTracker
-from realtime_mer.core.events import PulseKind
+from realtime_mer.core.events import RhythmKind
 
 RATE_HZ = 44_100
 BLOCK = 441  # 10 ms
@@ -114,18 +114,18 @@ class Row:
     def add(self, piece: Piece) -> None:
         """Let the tracker hear a piece, block by block, and count."""
         tracker = BeatTracker(RATE_HZ)
-        told: dict[PulseKind, list[tuple[float, float]]] = {kind: [] for kind in PulseKind}
+        told: dict[RhythmKind, list[tuple[float, float]]] = {kind: [] for kind in RhythmKind}
         tempi = []
         began = time.process_time()
         for start in range(0, len(piece.samples), BLOCK):
             block = piece.samples[start : start + BLOCK]
-            for pulse in tracker.feed(block):
-                told[pulse.kind].append((pulse.t, (start + len(block)) / RATE_HZ))
+            for event in tracker.feed(block):
+                told[event.kind].append((event.t, (start + len(block)) / RATE_HZ))
             tempi.append(tracker.bpm or 0.0)
         self.cpu_s += time.process_time() - began
         self.pieces += 1
         self.seconds += len(piece.samples) / RATE_HZ
-        onsets, beats = (np.array(told[kind]).reshape(-1, 2) for kind in PulseKind)
+        onsets, beats = (np.array(told[kind]).reshape(-1, 2) for kind in RhythmKind)
         if piece.onsets is not None:
             self.onsets.add(onsets[:, 0], piece.onsets, ONSET_S)
             self.onset_delays_s += list(matches(onsets[:, 1], piece.onsets, 2 * ONSET_S))

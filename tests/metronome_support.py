@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime_mer.core.events import Pulse, PulseKind
+from realtime_mer.core.events import RhythmEvent, RhythmKind
 
 FIRST_CLICK_S = 0.5
 
@@ -29,9 +29,9 @@ def metronome(bpm: float, seconds: float, rate_hz: int) -> NDArray[np.float32]:
     return samples
 
 
-def times(pulses: Iterable[object], kind: PulseKind) -> list[float]:
-    """Return the times of the pulses of a kind, of items of any type."""
-    return [item.t for item in pulses if isinstance(item, Pulse) and item.kind is kind]
+def times(rhythm: Iterable[object], kind: RhythmKind) -> list[float]:
+    """Return the times of the rhythm of a kind, of items of any type."""
+    return [item.t for item in rhythm if isinstance(item, RhythmEvent) and item.kind is kind]
 
 
 def found_share(times_s: Iterable[float], truth_s: NDArray[np.float64], within_s: float) -> float:

@@ -16,7 +16,7 @@ from live_support import wait_for
 from osc_support import FRAME, FRAME_MESSAGES, free_udp_port, osc_server
 from pythonosc.udp_client import SimpleUDPClient
 
-from realtime_mer.core.events import Event, EventKind, Marker, Pulse, PulseKind
+from realtime_mer.core.events import Event, EventKind, Marker, RhythmEvent, RhythmKind
 from realtime_mer.live.show import OVERRIDABLE, Show
 from realtime_mer.outputs.jsonl import JsonlSettings
 from realtime_mer.outputs.osc import FLOATS, WORDS, OscOutput, OscSettings
@@ -31,7 +31,7 @@ PROGRAMS = ("touchdesigner", "resolume", "qlcplus", "max", "unity", "godot")
 PAGES = (STAGE, *(DOCS / "stage" / f"{name}.md" for name in PROGRAMS))
 SWITCHES = ("mute", "freeze", "blackout")
 SENT = {
-    *(f"/mer/{name}" for name in (*FLOATS, *WORDS, *PulseKind)),
+    *(f"/mer/{name}" for name in (*FLOATS, *WORDS, *RhythmKind)),
     *(f"/mer/event/{kind}" for kind in EventKind),
     "/mer/marker",
     *(f"/mer/color_{index}" for index in range(3)),  # the names of QLC+
@@ -69,7 +69,7 @@ def test_the_outputs_of_a_page_reach_a_server(page: Path) -> None:
             output.open()
             output.send(FRAME)
             output.send_event(Event(EventKind.RISE, 3.0, 4.0, UTC, 0.5))
-            output.send_event(Pulse(PulseKind.BEAT, 3.0, 1.0, 120.0))
+            output.send_event(RhythmEvent(RhythmKind.BEAT, 3.0, 1.0, 120.0))
             output.send_event(Marker(3.0, UTC, "opens eyes"))
             for address, arguments in FRAME_MESSAGES.items():
                 name = address.removeprefix("/mer/")
@@ -116,10 +116,10 @@ def test_the_other_examples_of_the_page() -> None:
     for table in found["jsonl"]:
         JsonlSettings(**table)  # type: ignore[arg-type]
     (lines,) = blocks(STAGE, "json")
-    values, event, pulse = (json.loads(line) for line in lines.splitlines())
+    values, event, beat = (json.loads(line) for line in lines.splitlines())
     assert values.keys() == {"type"} | asdict(FRAME).keys()
     assert event.keys() == Event(EventKind.RISE, 3.0, 4.0, UTC, 0.5).to_dict().keys()
-    assert pulse.keys() == {"type"} | asdict(Pulse(PulseKind.BEAT, 3.0, 1.0)).keys()
+    assert beat.keys() == {"type"} | asdict(RhythmEvent(RhythmKind.BEAT, 3.0, 1.0)).keys()
 
 
 def test_the_column_of_resolume() -> None:

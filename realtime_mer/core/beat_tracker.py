@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime_mer.core.events import Pulse, PulseKind
+from realtime_mer.core.events import RhythmEvent, RhythmKind
 from realtime_mer.core.onset_detector import FRAMES_PER_SECOND, OnsetPicker, SpectralFlux
 from realtime_mer.core.tempo_tracker import TempoTracker
 
@@ -18,7 +18,7 @@ MAX_FILLED_LOSS_S = 0.5
 
 
 class BeatTracker:
-    """Finds onsets and beats, from the past alone. The same samples give the same pulses.
+    """Finds onsets and beats, from the past alone. The same samples give the same rhythm.
 
     An onset comes 30 to 45 ms after its sound; its strength is its flux, relative to the highest
     of the last seconds. A beat comes at its own time, because it is predicted from those before;
@@ -51,33 +51,33 @@ class BeatTracker:
         """The tempo in beats per minute; None while it is not known."""
         return self._tempo.bpm
 
-    def feed(self, samples: NDArray[np.float32]) -> list[Pulse]:
-        """Take in the next samples, float32 [n], any n, and return the pulses in them, in order."""
+    def feed(self, samples: NDArray[np.float32]) -> list[RhythmEvent]:
+        """Take in the next samples, float32 [n], any n, and return the rhythm in them, in order."""
         self._fed += len(samples)
-        pulses = []
+        rhythm = []
         for flux, is_loud in self._flux.feed(samples):
             self._frame += 1
             strength = self._picker.add(flux)
             if strength is not None:
-                pulses.append(self._pulse(PulseKind.ONSET, self._frame - 1, strength))
+                rhythm.append(self._event(RhythmKind.ONSET, self._frame - 1, strength))
             self._silent_frames = 0 if is_loud else self._silent_frames + 1
             if self._silent_frames < SILENCE_FRAMES:
                 beat = self._tempo.add(flux)
                 if beat is not None:
                     strength = min(1.0, self._tempo.confidence)
-                    pulses.append(self._pulse(PulseKind.BEAT, self._tempo_start + beat, strength))
+                    rhythm.append(self._event(RhythmKind.BEAT, self._tempo_start + beat, strength))
             else:
                 self._tempo.reset()
                 self._tempo_start = self._frame
-        return pulses
+        return rhythm
 
-    def skip(self, samples: int) -> list[Pulse]:
+    def skip(self, samples: int) -> list[RhythmEvent]:
         """Account for lost samples: up to 0.5 s count as silence, more ends the tempo."""
         if samples <= MAX_FILLED_LOSS_S * self._rate_hz:
             return self.feed(np.zeros(samples, dtype=np.float32))
         self._restart(self._start + self._fed + samples)
         return []
 
-    def _pulse(self, kind: PulseKind, frame: float, strength: float) -> Pulse:
+    def _event(self, kind: RhythmKind, frame: float, strength: float) -> RhythmEvent:
         t = self._start / self._rate_hz + (frame - DELAY_FRAMES) / FRAMES_PER_SECOND
-        return Pulse(kind, max(0.0, t), strength, self._tempo.bpm)
+        return RhythmEvent(kind, max(0.0, t), strength, self._tempo.bpm)

@@ -23,7 +23,7 @@ class EventKind(StrEnum):
     MUSIC = "music"  # music begins
 
 
-class PulseKind(StrEnum):
+class RhythmKind(StrEnum):
     """What of the rhythm."""
 
     ONSET = "onset"  # a note or a drum begins
@@ -96,7 +96,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
+class RhythmEvent:
     """An onset or a beat.
 
     Attributes:
@@ -106,7 +106,7 @@ class Pulse:
         bpm: the tempo in beats per minute; None while it is not known.
     """
 
-    kind: PulseKind
+    kind: RhythmKind
     t: float
     strength: float
     bpm: float | None = None

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from realtime_mer.clock import iso_utc
-from realtime_mer.core.events import Event, Marker, Pulse
+from realtime_mer.core.events import Event, Marker, RhythmEvent
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError, printable, printable_line
 from realtime_mer.live.history import History
@@ -53,7 +53,7 @@ class End:
         object.__setattr__(self, "reason", printable(self.reason))
 
 
-Item = Estimate | Event | Marker | Pulse | Notice | End
+Item = Estimate | Event | Marker | RhythmEvent | Notice | End
 S = TypeVar("S", bound="Subscription")
 
 
@@ -63,15 +63,15 @@ class Subscription(ABC):
     Args:
         wake: called in the publisher's thread when the first new item arrives after `take`; it
             must return at once. A subscriber with a thread of its own uses `wait` instead.
-        pulses: whether onsets and beats are wanted.
+        rhythm: whether onsets and beats are wanted.
 
     Attributes:
         lost: number of estimates that were replaced or dropped before the subscriber took them.
     """
 
-    def __init__(self, wake: Callable[[], None] | None = None, *, pulses: bool = False) -> None:
+    def __init__(self, wake: Callable[[], None] | None = None, *, rhythm: bool = False) -> None:
         self._wake = wake
-        self.pulses = pulses
+        self.rhythm = rhythm
         self._changed = threading.Condition()
         self._has_items = False
         self._poked = False
@@ -161,9 +161,9 @@ class BoundedQueue(Subscription):
     """Keeps the newest `capacity` items in order and drops the oldest, for senders (OSC, MQTT)."""
 
     def __init__(
-        self, capacity: int, wake: Callable[[], None] | None = None, *, pulses: bool = False
+        self, capacity: int, wake: Callable[[], None] | None = None, *, rhythm: bool = False
     ) -> None:
-        super().__init__(wake, pulses=pulses)
+        super().__init__(wake, rhythm=rhythm)
         if capacity < 1:
             raise ValueError(f"the capacity of the queue is {capacity}; it must be at least 1")
         self._items: deque[Item] = deque(maxlen=capacity)
@@ -239,7 +239,7 @@ class Hub:
                 self._ended = item
             subscriptions = self._subscriptions
         for subscription in subscriptions:
-            if subscription.pulses or not isinstance(item, Pulse):
+            if subscription.rhythm or not isinstance(item, RhythmEvent):
                 subscription.offer(item)
 
     def mark(self, text: str, utc: datetime, t: float | None = None) -> Marker:
@@ -276,10 +276,10 @@ class Hub:
         return self._add(LatestSlot(wake))
 
     def subscribe_bounded(
-        self, capacity: int, wake: Callable[[], None] | None = None, *, pulses: bool = False
+        self, capacity: int, wake: Callable[[], None] | None = None, *, rhythm: bool = False
     ) -> BoundedQueue:
         """Return a subscription that keeps the newest `capacity` items."""
-        return self._add(BoundedQueue(capacity, wake, pulses=pulses))
+        return self._add(BoundedQueue(capacity, wake, rhythm=rhythm))
 
     def subscribe_lossless(self, wake: Callable[[], None] | None = None) -> LosslessQueue:
         """Return a subscription that keeps all items."""
@@ -330,9 +330,9 @@ class Hub:
             return self._ended
 
     @property
-    def wants_pulses(self) -> bool:
+    def wants_rhythm(self) -> bool:
         """Whether a subscriber wants onsets and beats, which cost time to find."""
-        return any(subscription.pulses for subscription in self._subscriptions)
+        return any(subscription.rhythm for subscription in self._subscriptions)
 
     @property
     def subscribers(self) -> int:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from realtime_mer.core.beat_tracker import BeatTracker
 from realtime_mer.core.change_detector import ChangeDetector
 from realtime_mer.core.estimate_builder import Arrival
-from realtime_mer.core.events import Pulse
+from realtime_mer.core.events import RhythmEvent
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.requests import Computation
 from realtime_mer.core.resample import without_bad_samples
@@ -253,25 +253,25 @@ class LiveStream:
 
     def _find_beats(self, mono: NDArray[np.float32]) -> None:
         """Publish the onsets and beats of a block, before the estimates, if anyone wants them."""
-        if not self.hub.wants_pulses:
+        if not self.hub.wants_rhythm:
             self._beats = None
             return
         if self._beats is None:
             pipeline = self.pipeline
             self._beats = BeatTracker(pipeline.sample_rate_hz, start=pipeline.input_samples)
-        self._publish_pulses(self._beats.feed(mono))
+        self._publish_rhythm(self._beats.feed(mono))
 
     def _pass_over(self, samples: int) -> None:
         """Tell what listens beside the pipeline of lost sample frames."""
         if self._audio_sink is not None:
             self._audio_sink.skip(samples)
         if self._beats is not None:
-            self._publish_pulses(self._beats.skip(samples))
+            self._publish_rhythm(self._beats.skip(samples))
 
-    def _publish_pulses(self, pulses: Iterable[Pulse]) -> None:
+    def _publish_rhythm(self, rhythm: Iterable[RhythmEvent]) -> None:
         if not self._speech:
-            for pulse in pulses:
-                self.hub.publish(pulse)
+            for event in rhythm:
+                self.hub.publish(event)
 
     def _tell_once(self, code: str, message: str) -> None:
         if code not in self._told:

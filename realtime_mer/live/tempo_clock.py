@@ -8,7 +8,7 @@ from typing import Protocol
 
 from realtime_mer.clock import Clock, SystemClock
 from realtime_mer.closable import Closable
-from realtime_mer.core.events import Pulse, PulseKind
+from realtime_mer.core.events import RhythmEvent, RhythmKind
 from realtime_mer.live.hub import Hub
 
 QUEUE_ITEMS = 64
@@ -77,7 +77,7 @@ class BeatClock(Closable):
         self._hub = hub
         # Replaced as a whole, so that other threads read what belongs together.
         self._newest: _Beat | None = None
-        self._subscription = hub.subscribe_bounded(QUEUE_ITEMS, self._take, pulses=True)
+        self._subscription = hub.subscribe_bounded(QUEUE_ITEMS, self._take, rhythm=True)
 
     def seconds_to_beat(self, now_s: float, beats: int = 1) -> float | None:
         newest = self._newest
@@ -94,21 +94,21 @@ class BeatClock(Closable):
         """Note when beats arrive, in the publisher's thread."""
         now = self._clock.monotonic()
         for item in self._subscription.take():
-            if isinstance(item, Pulse) and item.bpm is None:
+            if isinstance(item, RhythmEvent) and item.bpm is None:
                 self._newest = None
-            elif isinstance(item, Pulse) and item.kind is PulseKind.BEAT:
+            elif isinstance(item, RhythmEvent) and item.kind is RhythmKind.BEAT:
                 self._newest = self._beat(item, now)
 
-    def _beat(self, pulse: Pulse, now: float) -> _Beat:
-        assert pulse.bpm is not None
-        period_s = 60.0 / pulse.bpm
+    def _beat(self, event: RhythmEvent, now: float) -> _Beat:
+        assert event.bpm is not None
+        period_s = 60.0 / event.bpm
         before = self._newest
         if before is None:
-            return _Beat(0, pulse.t, now, period_s, now - pulse.t)
-        number = before.number + max(1, round((pulse.t - before.t) / period_s))
+            return _Beat(0, event.t, now, period_s, now - event.t)
+        number = before.number + max(1, round((event.t - before.t) / period_s))
         # A beat arrives late by what is left of its block, and never early: the least late counts.
-        expected_s = before.offset_s + MAX_DRIFT * (pulse.t - before.t)
-        offset_s = now - pulse.t
+        expected_s = before.offset_s + MAX_DRIFT * (event.t - before.t)
+        offset_s = now - event.t
         if offset_s < expected_s + JUMP_S:
             offset_s = min(offset_s, expected_s)
-        return _Beat(number, pulse.t, pulse.t + offset_s, period_s, offset_s)
+        return _Beat(number, event.t, event.t + offset_s, period_s, offset_s)

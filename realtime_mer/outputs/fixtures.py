@@ -251,7 +251,7 @@ class DmxOutput(Output):
         settings: its settings.
     """
 
-    pulses = False
+    rhythm = False
 
     def __init__(self, name: str, settings: DmxSettings) -> None:
         super().__init__(name)

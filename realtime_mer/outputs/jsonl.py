@@ -1,4 +1,4 @@
-"""JSON Lines on standard output: one object per frame, event, marker and pulse."""
+"""JSON Lines on standard output: one object per frame, event, marker, onset and beat."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import asdict, dataclass
 
-from realtime_mer.core.events import Event, Marker, Pulse
+from realtime_mer.core.events import Event, Marker, RhythmEvent
 from realtime_mer.errors import UserError
 from realtime_mer.outputs.output import Frame, Output, OutputSettings
 
@@ -56,9 +56,9 @@ class JsonlOutput(Output):
     def send(self, frame: Frame) -> None:
         self._write({"type": "values", **asdict(frame)})
 
-    def send_event(self, event: Event | Pulse | Marker) -> None:
-        if isinstance(event, Pulse):
-            self._write({"type": "pulse", **asdict(event)})
+    def send_event(self, event: Event | RhythmEvent | Marker) -> None:
+        if isinstance(event, RhythmEvent):
+            self._write({"type": "rhythm", **asdict(event)})
         else:
             self._write(event.to_dict())
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from realtime_mer import __version__
 from realtime_mer.audio.quiet import filter_c_messages
-from realtime_mer.core.events import Event, Marker, Pulse
+from realtime_mer.core.events import Event, Marker, RhythmEvent
 from realtime_mer.core.types import State
 from realtime_mer.outputs.output import Frame, Output, OutputSettings
 
@@ -100,9 +100,9 @@ class LslOutput(Output):
         self.sent += 1
         self.answer = "is received" if self._mood.have_consumers() else "nobody receives"
 
-    def send_event(self, event: Event | Pulse | Marker) -> None:
+    def send_event(self, event: Event | RhythmEvent | Marker) -> None:
         """Send a marker for a change of the music or a remark; onsets and beats are left out."""
-        if not isinstance(event, Pulse):
+        if not isinstance(event, RhythmEvent):
             assert self._markers is not None
             stamp_s = pylsl.local_clock()
             if isinstance(event, Marker):

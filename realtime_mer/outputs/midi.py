@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeGuard
 import rtmidi
 from mido import Message
 
-from realtime_mer.core.events import Event, EventKind, Marker, Pulse, PulseKind
+from realtime_mer.core.events import Event, EventKind, Marker, RhythmEvent, RhythmKind
 from realtime_mer.core.mood import WORDS
 from realtime_mer.errors import UserError
 from realtime_mer.outputs.midi_ports import CLIENT, MidiPort, check_port_names
@@ -24,10 +24,10 @@ VALUES = (*_BY_DEFAULT, *COLORS)
 CONTROLS: Mapping[str, int] = {name: 20 + i for i, name in enumerate(_BY_DEFAULT)}
 MOOD_NOTES: Mapping[str, int] = {word: 48 + i for i, word in enumerate(WORDS)}
 _WITH_MOOD = (EventKind.MOOD_ENTER, EventKind.MOOD_LEAVE)  # these are the notes of the moods
-EVENTS = tuple(str(kind) for kind in (*EventKind, *PulseKind) if kind not in _WITH_MOOD)
+EVENTS = tuple(str(kind) for kind in (*EventKind, *RhythmKind) if kind not in _WITH_MOOD)
 # Without onsets and beats, which never stop while there is music.
 EVENT_NOTES: Mapping[str, int] = {
-    name: 60 + i for i, name in enumerate(name for name in EVENTS if name not in tuple(PulseKind))
+    name: 60 + i for i, name in enumerate(name for name in EVENTS if name not in tuple(RhythmKind))
 }
 VELOCITY = 100
 NOTE_S = 0.1
@@ -94,7 +94,7 @@ class MidiOutput(Output):
         where = settings.port or settings.virtual or CLIENT
         super().__init__(settings.name or f"midi {where}")
         self._settings = settings
-        self.pulses = not settings.event_notes.keys().isdisjoint(PulseKind)
+        self.rhythm = not settings.event_notes.keys().isdisjoint(RhythmKind)
         self._virtual = settings.virtual or CLIENT
         self._channel = settings.channel - 1
         self._port: MidiPort | None = None
@@ -121,7 +121,7 @@ class MidiOutput(Output):
                 self._send("note_on", note=note, velocity=VELOCITY)
             self._mood_note = note
 
-    def send_event(self, event: Event | Pulse | Marker) -> None:
+    def send_event(self, event: Event | RhythmEvent | Marker) -> None:
         if isinstance(event, Marker):  # a text
             return
         note = self._settings.event_notes.get(event.kind)

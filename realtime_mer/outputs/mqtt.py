@@ -37,7 +37,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from realtime_mer import __version__
 from realtime_mer.clock import Clock, SystemClock
-from realtime_mer.core.events import Event, EventKind, Marker, Pulse
+from realtime_mer.core.events import Event, EventKind, Marker, RhythmEvent
 from realtime_mer.core.mood import WORDS
 from realtime_mer.core.types import State
 from realtime_mer.errors import UserError
@@ -308,7 +308,7 @@ class MqttOutput(Output):
                 )
                 self._last[name] = payload
 
-    def send_event(self, event: Event | Pulse | Marker) -> None:
+    def send_event(self, event: Event | RhythmEvent | Marker) -> None:
         """Publish a change of the music or a marker; onsets and beats are left out.
 
         Raises:

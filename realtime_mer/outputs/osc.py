@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pythonosc.osc_message_builder import BuildError, build_msg
 
 from realtime_mer.clock import Clock, SystemClock
-from realtime_mer.core.events import Event, Marker, Pulse
+from realtime_mer.core.events import Event, Marker, RhythmEvent
 from realtime_mer.errors import UserError
 from realtime_mer.outputs.output import Action, Frame, Output, OutputSettings
 from realtime_mer.outputs.udp import UdpSender, host_and_port
@@ -90,7 +90,7 @@ class OscSettings(OutputSettings):
 
 
 class OscOutput(Output):
-    """Sends frames, words, events and pulses as OSC messages.
+    """Sends frames, words, events and rhythm as OSC messages.
 
     An action of a scene has the values `address` and, if the message has arguments, `args`: a
     list of numbers, texts and booleans.
@@ -145,8 +145,8 @@ class OscOutput(Output):
             self._send_word("mood", frame.mood)
         self._send_word("state", str(frame.state))
 
-    def send_event(self, event: Event | Pulse | Marker) -> None:
-        if isinstance(event, Pulse):
+    def send_event(self, event: Event | RhythmEvent | Marker) -> None:
+        if isinstance(event, RhythmEvent):
             self._send_message(f"{self._prefix}/{event.kind}", [event.strength])
         elif isinstance(event, Marker):
             self._send_message(f"{self._prefix}/marker", [event.text])

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
-from realtime_mer.core.events import Event, Marker, Pulse
+from realtime_mer.core.events import Event, Marker, RhythmEvent
 from realtime_mer.core.types import State
 from realtime_mer.errors import UserError
 
@@ -204,7 +204,7 @@ class Output(ABC):
 
     Attributes:
         kind: name of the table in the configuration.
-        pulses: whether it uses onsets, beats or the tempo, which cost time to find.
+        rhythm: whether it uses onsets, beats or the tempo, which cost time to find.
         waits: whether a method may wait, for a name server or a receiver; the outputs that never
             do share a thread.
         sent: messages sent so far; each output counts its own.
@@ -213,7 +213,7 @@ class Output(ABC):
     """
 
     kind: ClassVar[str]
-    pulses: bool = True
+    rhythm: bool = True
     waits: bool = True
 
     def __init__(self, name: str) -> None:
@@ -229,7 +229,7 @@ class Output(ABC):
     def send(self, frame: Frame) -> None:
         """Send shaped values."""
 
-    def send_event(self, event: Event | Pulse | Marker) -> None:  # noqa: B027 - not all know events
+    def send_event(self, event: Event | RhythmEvent | Marker) -> None:  # noqa: B027 - not all know events
         """Send a change of the music, an onset, a beat or a marker."""
 
     def check_action(self, action: Action) -> None:

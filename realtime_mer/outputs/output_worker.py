@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from realtime_mer.clock import Clock, SystemClock
 from realtime_mer.closable import Closable
-from realtime_mer.core.events import Event, Marker, Pulse
+from realtime_mer.core.events import Event, Marker, RhythmEvent
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError, printable_line
 from realtime_mer.live.hub import End, Hub, Item
@@ -73,7 +73,7 @@ class OutputWorker(Closable):
         self._closed = threading.Event()
         self._thread = thread or OutputThread(f"output {output.name}", clock=self._clock)
         self._subscription = hub.subscribe_bounded(
-            QUEUE_ITEMS, self._thread.wake, pulses=output.pulses
+            QUEUE_ITEMS, self._thread.wake, rhythm=output.rhythm
         )
         self._thread.add(self)
 
@@ -198,7 +198,7 @@ class OutputWorker(Closable):
             if isinstance(item, Estimate):
                 self.shaper.add(item, now)
                 fresh = True
-            elif isinstance(item, Event | Pulse):
+            elif isinstance(item, Event | RhythmEvent):
                 self.shaper.add_event(item)
                 if not self.shaper.muted:
                     self._call(self.output.send_event, item)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from realtime_mer.core.events import Event, Pulse
+from realtime_mer.core.events import Event, RhythmEvent
 from realtime_mer.core.types import Estimate, State
 from realtime_mer.live.show import ControlState
 from realtime_mer.outputs.colour import mood_colour
@@ -90,9 +90,9 @@ class Shaper:
         self._estimate = estimate
         self._policy = self._policies.get(estimate.state)
 
-    def add_event(self, event: Event | Pulse) -> None:
+    def add_event(self, event: Event | RhythmEvent) -> None:
         """Take in a change of the music, an onset or a beat."""
-        if isinstance(event, Pulse):
+        if isinstance(event, RhythmEvent):
             self._bpm = event.bpm
 
     def end(self) -> None:

@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 from realtime_mer import __version__
 from realtime_mer.clock import Clock, SystemClock
-from realtime_mer.core.events import Event, EventKind, Marker, Pulse
+from realtime_mer.core.events import Event, EventKind, Marker, RhythmEvent
 from realtime_mer.errors import UserError
 from realtime_mer.live.retry import Retry
 from realtime_mer.outputs.environment import secret_of
@@ -128,7 +128,7 @@ class WebhookOutput(Output):
     """
 
     kind = "webhook"
-    pulses = False
+    rhythm = False
 
     def __init__(self, settings: WebhookSettings, clock: Clock | None = None) -> None:
         parts = urlsplit(settings.url)
@@ -161,7 +161,7 @@ class WebhookOutput(Output):
         """
         self._deliver()
 
-    def send_event(self, event: Event | Pulse | Marker) -> None:
+    def send_event(self, event: Event | RhythmEvent | Marker) -> None:
         """Post a marker, or a change of the music of the wanted kinds.
 
         Raises:
@@ -169,7 +169,7 @@ class WebhookOutput(Output):
         """
         wanted = isinstance(event, Event) and event.kind in self._settings.events
         if isinstance(event, Marker) or wanted:
-            assert not isinstance(event, Pulse)
+            assert not isinstance(event, RhythmEvent)
             delivery_id = str(uuid.uuid4())
             self._post(json_text({"id": delivery_id, **event.to_dict()}), delivery_id)
 

@@ -58,7 +58,7 @@ class WledOutput(Output):
     """
 
     kind = "wled"
-    pulses = False
+    rhythm = False
 
     def __init__(self, settings: WledSettings) -> None:
         super().__init__(settings.name or f"wled {settings.to}")

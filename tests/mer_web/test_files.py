@@ -71,7 +71,7 @@ def test_modules_import_only_served_files(path: str) -> None:
 def test_page_references_only_served_files(path: str, script: str) -> None:
     html = read(path)
     references = re.findall(r"""(?:src|href)="([^"#]+)\"""", html)
-    assert {script, "page.css", "icon.svg"} <= set(references)
+    assert {script, "base.css", "icon.svg"} <= set(references)
     for target in references:
         assert f"/{target.removeprefix('./')}" in mer_web.FILES, target
 

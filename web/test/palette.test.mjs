@@ -75,7 +75,7 @@ for (const theme of THEMES) {
 
 /** The colours of a theme in the style sheet. */
 function sheet(theme) {
-  const css = readFileSync(new URL("../mer_web/page.css", import.meta.url), "utf8");
+  const css = readFileSync(new URL("../mer_web/base.css", import.meta.url), "utf8");
   const block = (selector) => css.slice(css.indexOf(selector)).match(/\{([^}]*)\}/)[1];
   const text = block(":root {") + (theme === "light" ? block(':root[data-theme="light"]') : "");
   return Object.fromEntries([...text.matchAll(/--(\w+): #(\w{6});/g)].map(([, name, hex]) =>

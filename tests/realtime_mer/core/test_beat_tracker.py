@@ -8,7 +8,7 @@ from metronome_support import click_times, found_share, metronome, times
 from support import blocks
 
 from realtime_mer.core.beat_tracker import BeatTracker
-from realtime_mer.core.events import Pulse, PulseKind
+from realtime_mer.core.events import RhythmEvent, RhythmKind
 
 RATE = 16_000
 
@@ -20,23 +20,23 @@ def noise(
     return (level * rng.standard_normal(round(seconds * RATE))).astype(np.float32)
 
 
-def numbers(pulses: list[Pulse]) -> list[tuple[float, float, float]]:
-    return [(pulse.t, pulse.strength, pulse.bpm or 0.0) for pulse in pulses]
+def numbers(rhythm: list[RhythmEvent]) -> list[tuple[float, float, float]]:
+    return [(event.t, event.strength, event.bpm or 0.0) for event in rhythm]
 
 
 @pytest.mark.parametrize("bpm", [75.0, 97.0, 120.0, 133.0, 174.0])
 @pytest.mark.parametrize("noise_level", [0.0, 0.01])
 def test_a_metronome_has_its_tempo_and_all_its_beats(bpm: float, noise_level: float) -> None:
     tracker = BeatTracker(RATE)
-    pulses = tracker.feed(metronome(bpm, 12.0, RATE) + noise(12.0, noise_level))
+    rhythm = tracker.feed(metronome(bpm, 12.0, RATE) + noise(12.0, noise_level))
     clicks = click_times(bpm, 12.0)
-    assert found_share(times(pulses, PulseKind.ONSET), clicks, 0.05) >= 0.95
+    assert found_share(times(rhythm, RhythmKind.ONSET), clicks, 0.05) >= 0.95
     assert tracker.bpm == pytest.approx(bpm, rel=0.02)
-    beats = times(pulses, PulseKind.BEAT)
+    beats = times(rhythm, RhythmKind.BEAT)
     settled = clicks[clicks > 5.0]
     assert found_share(beats, settled, 0.07) >= 0.9
     assert len([t for t in beats if t > 5.0]) <= len(settled) + 2
-    assert all(pulse.bpm is not None for pulse in pulses if pulse.kind is PulseKind.BEAT)
+    assert all(event.bpm is not None for event in rhythm if event.kind is RhythmKind.BEAT)
 
 
 @pytest.mark.parametrize(("slow_or_fast", "told"), [(50.0, 100.0), (60.0, 120.0), (200.0, 100.0)])
@@ -49,9 +49,9 @@ def test_other_tempi_count_as_the_double_or_the_half(slow_or_fast: float, told: 
 @pytest.mark.parametrize("rate_hz", [8_000, 11_025, 44_100, 48_000, 96_000])
 def test_the_times_do_not_depend_on_the_sample_rate(rate_hz: int) -> None:
     clicks = click_times(120.0, 8.0)
-    pulses = BeatTracker(rate_hz).feed(metronome(120.0, 8.0, rate_hz))
-    assert found_share(times(pulses, PulseKind.ONSET), clicks, 0.02) == 1.0
-    assert found_share(times(pulses, PulseKind.BEAT), clicks[clicks > 5.0], 0.03) == 1.0
+    rhythm = BeatTracker(rate_hz).feed(metronome(120.0, 8.0, rate_hz))
+    assert found_share(times(rhythm, RhythmKind.ONSET), clicks, 0.02) == 1.0
+    assert found_share(times(rhythm, RhythmKind.BEAT), clicks[clicks > 5.0], 0.03) == 1.0
 
 
 @pytest.mark.parametrize("sizes", [(1, 7, 160), (333,), (1024,), (48_000,)])
@@ -59,30 +59,30 @@ def test_the_same_samples_give_the_same_pulses_however_they_are_cut(sizes: tuple
     signal = metronome(110.0, 6.0, RATE) + noise(6.0, 0.02)
     whole = BeatTracker(RATE).feed(signal)
     tracker = BeatTracker(RATE)
-    cut = [pulse for block in blocks(signal, sizes) for pulse in tracker.feed(block)]
-    assert [pulse.kind for pulse in cut] == [pulse.kind for pulse in whole]
+    cut = [event for block in blocks(signal, sizes) for event in tracker.feed(block)]
+    assert [event.kind for event in cut] == [event.kind for event in whole]
     np.testing.assert_allclose(numbers(cut), numbers(whole), atol=1e-6)
-    assert times(whole, PulseKind.BEAT)
+    assert times(whole, RhythmKind.BEAT)
 
 
 def test_pulses_come_soon_after_their_sound() -> None:
     signal, fed = metronome(120.0, 8.0, RATE), 0
     tracker = BeatTracker(RATE)
-    delays: dict[PulseKind, list[float]] = {PulseKind.ONSET: [], PulseKind.BEAT: []}
+    delays: dict[RhythmKind, list[float]] = {RhythmKind.ONSET: [], RhythmKind.BEAT: []}
     clicks = click_times(120.0, 8.0)
     for block in blocks(signal, (160,)):
         fed += len(block)
-        for pulse in tracker.feed(block):
-            sound = clicks[np.abs(clicks - pulse.t).argmin()]
-            delays[pulse.kind].append(fed / RATE - sound)
-            assert pulse.t <= fed / RATE
-    assert max(delays[PulseKind.ONSET]) < 0.05
-    assert np.median(delays[PulseKind.BEAT]) < 0.02
+        for event in tracker.feed(block):
+            sound = clicks[np.abs(clicks - event.t).argmin()]
+            delays[event.kind].append(fed / RATE - sound)
+            assert event.t <= fed / RATE
+    assert max(delays[RhythmKind.ONSET]) < 0.05
+    assert np.median(delays[RhythmKind.BEAT]) < 0.02
 
 
 def test_noise_has_no_tempo_and_silence_has_nothing() -> None:
     tracker = BeatTracker(RATE)
-    assert times(tracker.feed(noise(10.0, 0.1)), PulseKind.BEAT) == []
+    assert times(tracker.feed(noise(10.0, 0.1)), RhythmKind.BEAT) == []
     assert tracker.bpm is None
     assert BeatTracker(RATE).feed(np.zeros(10 * RATE, dtype=np.float32)) == []
     assert BeatTracker(RATE).feed(noise(10.0, 1e-4)) == []
@@ -92,13 +92,13 @@ def test_after_silence_the_tempo_is_unknown_and_found_again() -> None:
     tracker = BeatTracker(RATE)
     tracker.feed(metronome(100.0, 8.0, RATE))
     assert tracker.bpm is not None
-    end = times(tracker.feed(np.zeros(4 * RATE, dtype=np.float32)), PulseKind.BEAT)
+    end = times(tracker.feed(np.zeros(4 * RATE, dtype=np.float32)), RhythmKind.BEAT)
     assert tracker.bpm is None
     assert all(t < 8.0 + 2.5 for t in end)
-    pulses = tracker.feed(metronome(150.0, 8.0, RATE))
+    rhythm = tracker.feed(metronome(150.0, 8.0, RATE))
     assert tracker.bpm == pytest.approx(150.0, rel=0.02)
     clicks = 12.0 + click_times(150.0, 8.0)
-    assert found_share(times(pulses, PulseKind.BEAT), clicks[clicks > 17.0], 0.05) >= 0.9
+    assert found_share(times(rhythm, RhythmKind.BEAT), clicks[clicks > 17.0], 0.05) >= 0.9
 
 
 def test_a_change_of_tempo_is_followed() -> None:
@@ -116,21 +116,21 @@ def test_times_stay_true_after_a_loss(lost_s: float, keeps: bool) -> None:
     tracker.feed(signal[:cut])
     tracker.skip(after - cut)
     assert (tracker.bpm is not None) == keeps
-    pulses = tracker.feed(signal[after:])
+    rhythm = tracker.feed(signal[after:])
     clicks = click_times(120.0, 20.0)
-    for kind in PulseKind:
-        assert found_share(times(pulses, kind), clicks[clicks > 15.0], 0.05) >= 0.9
+    for kind in RhythmKind:
+        assert found_share(times(rhythm, kind), clicks[clicks > 15.0], 0.05) >= 0.9
 
 
 def test_a_later_start_moves_the_times() -> None:
     signal = metronome(120.0, 6.0, RATE)
     early, late = (BeatTracker(RATE, start=start).feed(signal) for start in (0, 10 * RATE))
-    assert [pulse.t for pulse in late] == pytest.approx([pulse.t + 10.0 for pulse in early])
+    assert [event.t for event in late] == pytest.approx([event.t + 10.0 for event in early])
 
 
 def test_the_level_does_not_matter() -> None:
     signal = metronome(120.0, 8.0, RATE) * np.float32(1e-2)
     loud = BeatTracker(RATE).feed(signal * np.float32(80.0))
     quiet = BeatTracker(RATE).feed(signal)
-    assert all(0.0 < pulse.strength <= 1.0 for pulse in loud + quiet)
-    assert len(times(loud, PulseKind.ONSET)) == len(times(quiet, PulseKind.ONSET))
+    assert all(0.0 < event.strength <= 1.0 for event in loud + quiet)
+    assert len(times(loud, RhythmKind.ONSET)) == len(times(quiet, RhythmKind.ONSET))

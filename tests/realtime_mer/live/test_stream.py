@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from support import FaultInjector, FaultyEngine, ManualClock, blocks, music, values
 
 from realtime_mer.core.config import PipelineConfig
-from realtime_mer.core.events import Event, EventKind, PulseKind
+from realtime_mer.core.events import Event, EventKind, RhythmKind
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.requests import Computation, run
 from realtime_mer.core.sound_gate import SoundGate
@@ -326,41 +326,41 @@ def test_onsets_and_beats_are_looked_for_while_someone_wants_them(engine: Engine
     signal = metronome(120.0, 16.0, RATE)
     clicks = click_times(120.0, 16.0)
     stage.play(signal[: 2 * RATE])
-    queue = stage.hub.subscribe_bounded(1_000, pulses=True)
+    queue = stage.hub.subscribe_bounded(1_000, rhythm=True)
     stage.play(signal[2 * RATE : 8 * RATE])
-    pulses = queue.take()
+    rhythm = queue.take()
     heard = clicks[(clicks > 2.0) & (clicks < 7.9)]
-    assert found_share(times(pulses, PulseKind.ONSET), heard, 0.05) == 1.0
-    assert found_share(times(pulses, PulseKind.BEAT), heard[heard > 6.5], 0.05) == 1.0
+    assert found_share(times(rhythm, RhythmKind.ONSET), heard, 0.05) == 1.0
+    assert found_share(times(rhythm, RhythmKind.BEAT), heard[heard > 6.5], 0.05) == 1.0
     # 1 s is lost, and the times stay those of the stream.
     stage.feed(signal[9 * RATE : 10 * RATE], dropped_before=RATE)
     stage.run(stage.stream.skip_requests(RATE // 4))
     stage.play(signal[10 * RATE + RATE // 4 : 15 * RATE])
-    after = times(queue.take(), PulseKind.ONSET)
+    after = times(queue.take(), RhythmKind.ONSET)
     assert found_share(after, clicks[(clicks > 10.5) & (clicks < 14.9)], 0.05) == 1.0
     assert min(after) > 8.9
     stage.hub.unsubscribe(queue)
     stage.play(signal[15 * RATE :])
     assert queue.take() == []
-    assert times(stage.items(), PulseKind.ONSET) == []
+    assert times(stage.items(), RhythmKind.ONSET) == []
 
 
 def test_bad_samples_do_not_hide_the_onsets_around_them(engine: Engine) -> None:
     stage = Stage(engine)
-    queue = stage.hub.subscribe_bounded(1_000, pulses=True)
+    queue = stage.hub.subscribe_bounded(1_000, rhythm=True)
     signal = metronome(120.0, 4.0, RATE)
     signal[RATE + 7] = np.nan
     stage.play(signal)
     clicks = click_times(120.0, 4.0)
-    assert found_share(times(queue.take(), PulseKind.ONSET), clicks, 0.05) == 1.0
+    assert found_share(times(queue.take(), RhythmKind.ONSET), clicks, 0.05) == 1.0
 
 
 def test_speech_has_no_pulses(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(engine)
-    queue = stage.hub.subscribe_bounded(1_000, pulses=True)
+    queue = stage.hub.subscribe_bounded(1_000, rhythm=True)
     monkeypatch.setattr(SoundGate, "state", State.SPEECH)
     stage.play(metronome(120.0, 6.0, RATE))
     items = queue.take()
     spoken = next(e.t for e in estimates(items) if e.state is State.SPEECH)
-    assert all(t <= spoken for t in times(items, PulseKind.ONSET))
-    assert times(items, PulseKind.BEAT) == []
+    assert all(t <= spoken for t in times(items, RhythmKind.ONSET))
+    assert times(items, RhythmKind.BEAT) == []

@@ -8,7 +8,7 @@ from mer_engine import Engine
 from metronome_support import click_times, metronome
 from support import ManualClock, blocks
 
-from realtime_mer.core.events import Pulse, PulseKind
+from realtime_mer.core.events import RhythmEvent, RhythmKind
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.requests import run
 from realtime_mer.live.hub import Hub
@@ -28,8 +28,8 @@ class Beats:
 
     def beat(self, t: float, *, bpm: float | None = 120.0, late_s: float = 0.0) -> None:
         self.clock.now = 50.0 + t + late_s
-        kind = PulseKind.ONSET if bpm is None else PulseKind.BEAT
-        self.hub.publish(Pulse(kind, t, 0.5, bpm))
+        kind = RhythmKind.ONSET if bpm is None else RhythmKind.BEAT
+        self.hub.publish(RhythmEvent(kind, t, 0.5, bpm))
 
     def until(self, t: float, beats: int = 1) -> float | None:
         return self.beats.seconds_to_beat(50.0 + t, beats)
@@ -81,10 +81,10 @@ def test_without_beats_or_tempo_nothing_is_known() -> None:
 
 def test_beats_are_looked_for_while_the_clock_is_open() -> None:
     show = Beats()
-    assert show.hub.wants_pulses
+    assert show.hub.wants_rhythm
     with show.beats:
         pass
-    assert not show.hub.wants_pulses
+    assert not show.hub.wants_rhythm
 
 
 def test_it_follows_music(engine: Engine) -> None:

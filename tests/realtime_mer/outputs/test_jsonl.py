@@ -17,7 +17,7 @@ PROGRAM = """
 import logging, sys, threading
 from support import ESTIMATE
 from realtime_mer.commands.streams import prepare_streams
-from realtime_mer.core.events import Event, EventKind, Pulse, PulseKind
+from realtime_mer.core.events import Event, EventKind, RhythmEvent, RhythmKind
 from realtime_mer.live.hub import Hub
 from realtime_mer.live.show import Show
 from realtime_mer.outputs.jsonl import JsonlSettings
@@ -33,7 +33,7 @@ hub, show = Hub(), Show()
 with OutputSet(hub, [JsonlSettings(rate_hz=50.0)], hop_s=1.0, show=show):
     hub.publish(ESTIMATE)
     hub.publish(Event(EventKind.RISE, 3.0, 4.5, "2026-01-02T03:04:05.000Z", 2 / 3))
-    hub.publish(Pulse(PulseKind.BEAT, 1 / 3, 0.5, 120.0))
+    hub.publish(RhythmEvent(RhythmKind.BEAT, 1 / 3, 0.5, 120.0))
     told = ""
     while not ended.wait(0.01):
         answer = show.statuses()[0].answer
@@ -75,8 +75,8 @@ def test_lines() -> None:
     assert program.end() == (0, "")
     found = {line["type"]: line for line in lines}
     assert found["event"]["strength"] == 0.667
-    assert found["pulse"] == {
-        "type": "pulse", "kind": "beat", "t": 0.3333, "strength": 0.5, "bpm": 120.0,
+    assert found["rhythm"] == {
+        "type": "rhythm", "kind": "beat", "t": 0.3333, "strength": 0.5, "bpm": 120.0,
     }  # fmt: skip
     values = found["values"]
     assert 0.0 <= values["valence"] <= 1.0

@@ -19,7 +19,7 @@ from live_support import TIMEOUT_S, wait_for
 from lsl_support import skip_without_lsl
 from net_support import EVENT, FRAME
 
-from realtime_mer.core.events import EventKind, Marker, Pulse, PulseKind
+from realtime_mer.core.events import EventKind, Marker, RhythmEvent, RhythmKind
 from realtime_mer.errors import UserError
 from realtime_mer.outputs.lsl import CHANNELS, LslOutput, LslSettings
 from realtime_mer.outputs.output import Action
@@ -94,7 +94,7 @@ def test_the_streams_describe_themselves(output: LslOutput) -> None:
 def test_a_marker_has_the_time_of_the_change(output: LslOutput) -> None:
     markers = inlet(output, "Markers")
     before = pylsl.local_clock()
-    output.send_event(Pulse(PulseKind.BEAT, 1.0, 0.5, 120.0))
+    output.send_event(RhythmEvent(RhythmKind.BEAT, 1.0, 0.5, 120.0))
     output.send_event(EVENT)  # detected after two seconds
     output.send_event(replace(EVENT, kind=EventKind.RISE, mood=None, detected_t=EVENT.t))
     output.send_event(Marker(1.0, EVENT.utc, "patient opened eyes"))

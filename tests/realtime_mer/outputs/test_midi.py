@@ -11,7 +11,7 @@ from live_support import wait_for
 from stage_support import frame
 from support_midi import MidiDevice, wait_for_connection
 
-from realtime_mer.core.events import Event, EventKind, Pulse, PulseKind
+from realtime_mer.core.events import Event, EventKind, RhythmEvent, RhythmKind
 from realtime_mer.errors import UserError
 from realtime_mer.outputs.output import Action
 
@@ -157,7 +157,7 @@ def test_events_are_short_notes_as_strong_as_the_event() -> None:
         output.send_event(event(EventKind.DROP))
         output.send_event(event(EventKind.RISE, 0.5))
         output.send_event(event(EventKind.RISE, 0.0))
-        output.send_event(Pulse(PulseKind.BEAT, t=1.0, strength=1.0, bpm=120.0))
+        output.send_event(RhythmEvent(RhythmKind.BEAT, t=1.0, strength=1.0, bpm=120.0))
         assert synth.messages(4) == [
             "note_on channel=4 note=36 velocity=64",
             "note_off channel=4 note=36 velocity=64",
@@ -178,9 +178,9 @@ def test_events_are_short_notes_as_strong_as_the_event() -> None:
 
 
 def test_beats_are_looked_for_only_where_they_have_notes() -> None:
-    assert not MidiOutput(MidiSettings()).pulses
-    assert MidiOutput(MidiSettings(event_notes={"beat": 1})).pulses
-    assert MidiOutput(MidiSettings(event_notes={"rise": 2, "onset": 1})).pulses
+    assert not MidiOutput(MidiSettings()).rhythm
+    assert MidiOutput(MidiSettings(event_notes={"beat": 1})).rhythm
+    assert MidiOutput(MidiSettings(event_notes={"rise": 2, "onset": 1})).rhythm
 
 
 @pytest.mark.usefixtures("midi_system")

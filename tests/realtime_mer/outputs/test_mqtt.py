@@ -27,7 +27,7 @@ from page_support import free_port
 from support import ESTIMATE, ManualClock
 from tls_support import make_files
 
-from realtime_mer.core.events import EventKind, Marker, Pulse, PulseKind
+from realtime_mer.core.events import EventKind, Marker, RhythmEvent, RhythmKind
 from realtime_mer.core.mood import WORDS
 from realtime_mer.core.types import State
 from realtime_mer.errors import UserError
@@ -138,7 +138,7 @@ def test_events_are_sent_and_beats_are_not(broker: Broker) -> None:
     settings = MqttSettings(broker=broker.address)
     with subscribed(broker) as subscriber, closing(MqttOutput(settings)) as output:
         output.open()
-        output.send_event(Pulse(PulseKind.BEAT, 1.0, 0.5, 120.0))
+        output.send_event(RhythmEvent(RhythmKind.BEAT, 1.0, 0.5, 120.0))
         output.send_event(EVENT)
         output.send_event(Marker(1.0, EVENT.utc, "patient opened eyes"))
         wait_for(lambda: bool(subscriber.payloads("realtime-mer/marker")), "the marker")

@@ -14,7 +14,7 @@ from pythonosc.osc_message_builder import build_msg
 from pythonosc.osc_packet import OscPacket
 from support import ESTIMATE, ManualClock
 
-from realtime_mer.core.events import Event, EventKind, Marker, Pulse, PulseKind
+from realtime_mer.core.events import Event, EventKind, Marker, RhythmEvent, RhythmKind
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import Hub
 from realtime_mer.live.show import Health, Show
@@ -112,8 +112,8 @@ def test_events_and_pulses() -> None:
         output.open()
         output.send_event(Event(EventKind.RISE, 3.0, 4.0, UTC, 0.5))
         output.send_event(Event(EventKind.MOOD_ENTER, 3.0, 4.0, UTC, 1.0, "joyful"))
-        output.send_event(Pulse(PulseKind.BEAT, 3.0, 0.25, 128.0))
-        output.send_event(Pulse(PulseKind.ONSET, 3.0, 1.0))
+        output.send_event(RhythmEvent(RhythmKind.BEAT, 3.0, 0.25, 128.0))
+        output.send_event(RhythmEvent(RhythmKind.ONSET, 3.0, 1.0))
         output.send_event(Marker(3.0, UTC, "patient opened eyes"))
         server.wait_for("/a/b/event/rise", 0.5)
         server.wait_for("/a/b/event/mood_enter", "joyful")
@@ -215,6 +215,6 @@ def test_an_output_of_a_show_tells_an_unknown_host() -> None:
 
 def test_the_page_has_every_address() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    names = [*FLOATS, *WORDS, *PulseKind, *(f"event/{kind}" for kind in EventKind)]
+    names = [*FLOATS, *WORDS, *RhythmKind, *(f"event/{kind}" for kind in EventKind)]
     for name in names:
         assert f"| `/mer/{name}` |" in page, name

@@ -15,7 +15,7 @@ import pytest
 from live_support import wait_for
 from support import ESTIMATE
 
-from realtime_mer.core.events import Event, EventKind, Marker, Pulse, PulseKind
+from realtime_mer.core.events import Event, EventKind, Marker, RhythmEvent, RhythmKind
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import End, Hub
 from realtime_mer.live.show import ControlState, Health
@@ -26,7 +26,7 @@ from realtime_mer.outputs.shaping import Shaper
 
 MARKER = Marker(2.0, "2026-01-02T03:04:05.000Z", "patient opened eyes")
 EVENT = Event(EventKind.RISE, 1.0, 2.0, "2026-01-02T03:04:05.000Z", 0.5)
-PULSE = Pulse(PulseKind.BEAT, 1.0, 1.0, 120.0)
+BEAT = RhythmEvent(RhythmKind.BEAT, 1.0, 1.0, 120.0)
 
 
 class Receiver(Output):
@@ -37,7 +37,7 @@ class Receiver(Output):
     def __init__(self, name: str = "receiver") -> None:
         super().__init__(name)
         self.frames: list[Frame] = []
-        self.events: list[Event | Pulse | Marker] = []
+        self.events: list[Event | RhythmEvent | Marker] = []
         self.actions: list[Action] = []
         self.opened = 0
         self.closed = 0
@@ -53,7 +53,7 @@ class Receiver(Output):
         self.frames.append(frame)
         self.sent += 1
 
-    def send_event(self, event: Event | Pulse | Marker) -> None:
+    def send_event(self, event: Event | RhythmEvent | Marker) -> None:
         self.events.append(event)
 
     def act(self, action: Action) -> None:
@@ -88,12 +88,12 @@ def running(
 def test_frames_events_and_pulses_arrive() -> None:
     receiver = Receiver()
     with running(receiver) as (hub, thread):
-        assert hub.wants_pulses
-        for item in (EVENT, PULSE, MARKER, ESTIMATE):
+        assert hub.wants_rhythm
+        for item in (EVENT, BEAT, MARKER, ESTIMATE):
             hub.publish(item)
         wait_for(lambda: len(receiver.frames) > 5, "frames between estimates")
         assert thread.status.health is Health.OK
-    assert receiver.events == [EVENT, PULSE, MARKER]
+    assert receiver.events == [EVENT, BEAT, MARKER]
     assert receiver.frames[0].bpm == 120.0
     assert receiver.closed == 1
     assert hub.subscribers == 0
@@ -101,12 +101,12 @@ def test_frames_events_and_pulses_arrive() -> None:
 
 def test_an_output_without_use_for_beats_asks_for_none() -> None:
     class Lamp(Receiver):
-        pulses = False
+        rhythm = False
 
     lamp = Lamp()
     with running(lamp) as (hub, _):
-        assert not hub.wants_pulses
-        hub.publish(PULSE)
+        assert not hub.wants_rhythm
+        hub.publish(BEAT)
         hub.publish(EVENT)
         wait_for(lambda: bool(lamp.events), "the event")
     assert lamp.events == [EVENT]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support import ESTIMATE, SCALED_ESTIMATE
 
-from realtime_mer.core.events import Pulse, PulseKind
+from realtime_mer.core.events import RhythmEvent, RhythmKind
 from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import UserError
 from realtime_mer.live.show import ControlState
@@ -326,7 +326,7 @@ def test_another_shaper_goes_on_from_there() -> None:
     stage = Stage(on_silence="blackout")
     stage.shaper.add(estimate(1.0), 0.0)
     stage.shaper.add(estimate(1.0, state=State.SILENCE), 0.0)
-    stage.shaper.add_event(Pulse(PulseKind.BEAT, 1.0, 1.0, 120.0))
+    stage.shaper.add_event(RhythmEvent(RhythmKind.BEAT, 1.0, 1.0, 120.0))
     stage.frame(1.0)
     other = Stage(on_silence="blackout", curve=2.0, range="own", valence_range=(-1.0, 0.99))
     other.shaper.take_over(stage.shaper, 1.0)

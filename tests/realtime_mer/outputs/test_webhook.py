@@ -21,7 +21,7 @@ from support import ESTIMATE, ManualClock
 from tls_support import make_files
 
 from realtime_mer.clock import Clock
-from realtime_mer.core.events import Event, EventKind, Marker, Pulse, PulseKind
+from realtime_mer.core.events import Event, EventKind, Marker, RhythmEvent, RhythmKind
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import Hub
 from realtime_mer.live.show import Health
@@ -111,7 +111,7 @@ def test_an_event_is_posted_as_json(receiver: Receiver, monkeypatch: pytest.Monk
     output = WebhookOutput(settings)
     output.open()
     output.send(FRAME)
-    output.send_event(Pulse(PulseKind.BEAT, 1.0, 0.5, 120.0))
+    output.send_event(RhythmEvent(RhythmKind.BEAT, 1.0, 0.5, 120.0))
     output.send_event(EVENT)
     ((path, headers, body),) = receiver.requests
     assert path == "/hook?key=1"

@@ -19,7 +19,7 @@ from live_support import wait_for
 from recording_support import HEADER, MARKER
 from support import ESTIMATE, EVENT
 
-from realtime_mer.core.events import Pulse, PulseKind
+from realtime_mer.core.events import RhythmEvent, RhythmKind
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import STOPPED, End, Hub, LosslessQueue, Notice
@@ -78,7 +78,7 @@ def test_everything_is_recorded_in_order(tmp_path: Path) -> None:
         assert recorder.remark == ""
         publish(hub, 0, 1)
         hub.publish(EVENT)
-        hub.publish(Pulse(PulseKind.BEAT, 1.0, 0.5))
+        hub.publish(RhythmEvent(RhythmKind.BEAT, 1.0, 0.5))
         hub.publish(MARKER)
         hub.publish(Notice("stalled", "no audio arrives"))
         wait_for(lambda: recorder.estimates == 1, "it is written")

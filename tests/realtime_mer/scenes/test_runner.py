@@ -8,7 +8,7 @@ import pytest
 from live_support import wait_for
 from support import ESTIMATE, ManualClock
 
-from realtime_mer.core.events import Pulse, PulseKind
+from realtime_mer.core.events import RhythmEvent, RhythmKind
 from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import Hub
@@ -162,7 +162,7 @@ def test_the_beats_of_the_music() -> None:
     ):
         for beat in range(4):
             clock.now = 100.0 + 0.5 * beat
-            hub.publish(Pulse(PulseKind.BEAT, 0.5 * beat, 1.0, bpm=120.0))
+            hub.publish(RhythmEvent(RhythmKind.BEAT, 0.5 * beat, 1.0, bpm=120.0))
         clock.now = 101.7
         hub.publish(replace(ESTIMATE, mood="tense"))
         wait_for(lambda: why(runner) == {"storm": "waits for the beat (0.3 s)"}, "it waits")
