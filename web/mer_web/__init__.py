@@ -28,6 +28,7 @@ _NAMES = (
     "gate.css",
     "gate.js",
     "header.css",
+    "headline.js",
     "help.css",
     "history.js",
     "icon.svg",
