@@ -251,7 +251,7 @@ def test_unplugged_microphone_is_waited_for_and_not_replaced(
     use_microphone(here)
     here.wait("() => document.querySelector('#device').options.length >= 3")
     microphones.unplug(stage)
-    here.wait("() => document.querySelector('#notice p').textContent.includes('was unplugged')")
+    here.wait("() => document.querySelector('#notice p')?.textContent.includes('was unplugged')")
     assert "“stage”" in notice(here)
 
 
@@ -277,7 +277,7 @@ def test_sound_of_a_tab(visit: Open, demo: ServerProcess) -> None:
            }"""
     )
     here.page.get_by_role("button", name="tab sound").click()
-    here.wait("() => document.querySelector('#notice p').textContent.startsWith('No sound was')")
+    here.wait("() => document.querySelector('#notice p')?.textContent.startsWith('No sound was')")
     assert "tick “share audio”" in notice(here)
     # Chromium writes this for any picture, although the policy allows a shared one.
     here.errors = [error for error in here.errors if "camera is not allowed" not in error]

@@ -208,7 +208,7 @@ def test_invalid_files_show_a_notice(visit: Open, demo: ServerProcess, tmp_path:
     assert "“text.mp3” is not audio" in notice.inner_text()
     invalid.write_bytes(b"")
     drop(here, invalid, "<b>nothing</b>.wav")
-    here.wait("() => document.querySelector('#notice p').textContent.includes('is empty')")
+    here.wait("() => document.querySelector('#notice p')?.textContent.includes('is empty')")
     assert "<b>nothing</b>.wav" in notice.inner_text()
     assert here.js("mer.hello.session") == session
     here.page.get_by_role("button", name="Dismiss").click()

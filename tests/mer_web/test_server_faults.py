@@ -67,7 +67,7 @@ def test_notices_of_the_server_and_their_ends(visit: Open, server: PageServer) -
     ):
         sentence = f"this is the sentence of {code}"
         server.send({"type": "warning", "code": code, "message": sentence})
-        here.wait("(text) => document.querySelector('#notice p').textContent === text", sentence)
+        here.wait("(text) => document.querySelector('#notice p')?.textContent === text", sentence)
         assert here.page.locator("#notice").is_visible()
         if end is None:
             here.page.get_by_role("button", name="Dismiss").click()
@@ -202,7 +202,7 @@ def test_hostile_texts_are_shown_as_text(
     empty = tmp_path / f"{HOSTILE[:30].replace(chr(0), '').replace('/', '')}.wav"
     empty.touch()
     here.page.locator("#file").set_input_files(empty)
-    here.wait("() => document.querySelector('#notice p').textContent.endsWith('is empty.')")
+    here.wait("() => document.querySelector('#notice p')?.textContent.endsWith('is empty.')")
     wait_for_estimates(here)
     found = here.js(
         """() => {
