@@ -59,6 +59,7 @@ class ErrorCode(StrEnum):
     BAD_TAP = "bad_tap"
     BAD_WATCH = "bad_watch"
     UNKNOWN_SESSION = "unknown_session"
+    BAD_PULSE = "bad_pulse"
     INTERNAL = "internal"
 
 
@@ -202,7 +203,18 @@ class Watch:
 
 
 TAP_ACTIONS = ("add", "undo", "reset")
-ClientMessage = Start | Stop | Ping | Auth | Control | TapChange | ListSessions | Watch
+
+
+@dataclass(frozen=True, slots=True)
+class PulseRequest:
+    """The client asks for pulses, or for no more of them."""
+
+    on: bool
+
+
+ClientMessage = (
+    Start | Stop | Ping | Auth | Control | TapChange | ListSessions | Watch | PulseRequest
+)
 
 
 def parse(text: str) -> ClientMessage:
@@ -344,6 +356,13 @@ def _parse_watch(data: Mapping[str, object]) -> Watch:
     return Watch(str(session) if valid else None)
 
 
+def _parse_pulse(data: Mapping[str, object]) -> PulseRequest:
+    on = data.get("on")
+    if not isinstance(on, bool):
+        raise WireError(ErrorCode.BAD_PULSE, f"on is {_excerpt(on)}; it must be true or false")
+    return PulseRequest(on)
+
+
 def _coordinate(data: Mapping[str, object], field: str) -> float:
     value = data.get(field)
     if not isinstance(value, int | float) or isinstance(value, bool) or not -1 <= value <= 1:
@@ -398,6 +417,7 @@ _PARSERS: dict[str, Callable[[Mapping[str, object]], ClientMessage]] = {
     "tap": _parse_tap,
     "sessions": _parse_sessions,
     "watch": _parse_watch,
+    "pulse": _parse_pulse,
 }
 
 

@@ -131,6 +131,7 @@ class Viewer:
         self._dropped = 0
         self._health_requested = False
         self._farewell = ""
+        self.wants_pulses = False
         self._client: ClientSession | None = None
         self._format: StreamFormat | None = None  # of the client's audio
         self._client_ended = asyncio.Event()
@@ -461,6 +462,8 @@ class Viewer:
             await self._list_sessions(on=message.on)
         elif isinstance(message, protocol.Watch):
             self._follow(message.session)
+        elif isinstance(message, protocol.PulseRequest):
+            self.wants_pulses = message.on
         else:
             await self._stop_stream()
 
