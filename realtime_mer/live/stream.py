@@ -6,7 +6,7 @@ session pool. It has no thread and does not wait, so tests can set its clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from realtime_mer.core.beat_tracker import BeatTracker
 from realtime_mer.core.change_detector import ChangeDetector
 from realtime_mer.core.estimate_builder import Arrival
-from realtime_mer.core.events import RhythmEvent
+from realtime_mer.core.onset_detector import Frame, OnsetDetector
 from realtime_mer.core.pipeline import Pipeline
+from realtime_mer.core.pulse import PulseMeter
 from realtime_mer.core.requests import Computation
 from realtime_mer.core.resample import without_bad_samples
 from realtime_mer.core.types import Estimate, State
@@ -87,7 +88,10 @@ class LiveStream:
         self._hung_s = 0.0  # for how long a call of the engine has not returned
         self._hung_due = 0.0
         self._due = self._clock.monotonic() + self.stall_after_s
+        # What listens beside the pipeline, while anyone wants what it finds.
+        self._onsets: OnsetDetector | None = None
         self._beats: BeatTracker | None = None
+        self._pulses: PulseMeter | None = None
         self._speech = False
 
     @property
@@ -248,30 +252,47 @@ class LiveStream:
             self.stats.add(Counter.BAD_SAMPLES, error.count)
             self._tell_once("bad_samples", f"{error}; such values count as silence")
             mono = pipeline.mono(without_bad_samples(samples))
-        self._find_beats(mono)
+        self._listen(mono)
         return (yield from pipeline.mono_requests(mono, only_latest=only_latest, arrival=arrival))
 
-    def _find_beats(self, mono: NDArray[np.float32]) -> None:
-        """Publish the onsets and beats of a block, before the estimates, if anyone wants them."""
-        if not self.hub.wants_rhythm:
-            self._beats = None
+    def _listen(self, mono: NDArray[np.float32]) -> None:
+        """Publish the rhythm and the pulses of a block, before the estimates, if anyone wants them.
+
+        Both come from the same frames, which cost the most.
+        """
+        hub, pipeline = self.hub, self.pipeline
+        if not (hub.wants_rhythm or hub.wants_pulses):
+            self._onsets = self._beats = self._pulses = None
             return
-        if self._beats is None:
-            pipeline = self.pipeline
-            self._beats = BeatTracker(pipeline.sample_rate_hz, start=pipeline.input_samples)
-        self._publish_rhythm(self._beats.feed(mono))
+        if self._onsets is None:
+            self._onsets = OnsetDetector(pipeline.sample_rate_hz, start=pipeline.input_samples)
+        if not hub.wants_rhythm:
+            self._beats = None
+        elif self._beats is None:
+            self._beats = BeatTracker()
+        if not hub.wants_pulses:
+            self._pulses = None
+        elif self._pulses is None:
+            self._pulses = PulseMeter(
+                self._onsets.flux.edges_hz, silence_db=pipeline.config.silence_db
+            )
+        self._follow(self._onsets.feed(mono))
+
+    def _follow(self, frames: Sequence[Frame]) -> None:
+        if self._beats is not None:
+            rhythm = self._beats.follow(frames)
+            if not self._speech:
+                for event in rhythm:
+                    self.hub.publish(event)
+        if self._pulses is not None and (pulses := self._pulses.follow(frames)):
+            self.hub.publish_pulses(pulses)
 
     def _pass_over(self, samples: int) -> None:
         """Tell what listens beside the pipeline of lost sample frames."""
         if self._audio_sink is not None:
             self._audio_sink.skip(samples)
-        if self._beats is not None:
-            self._publish_rhythm(self._beats.skip(samples))
-
-    def _publish_rhythm(self, rhythm: Iterable[RhythmEvent]) -> None:
-        if not self._speech:
-            for event in rhythm:
-                self.hub.publish(event)
+        if self._onsets is not None:
+            self._follow(self._onsets.skip(samples))
 
     def _tell_once(self, code: str, message: str) -> None:
         if code not in self._told:
