@@ -81,6 +81,7 @@ class LiveStream:
             (Counter.OVERWRITTEN_FRAMES, Counter.SKIPPED_UPDATES, Counter.FAULTY_UPDATES), 0
         )
         self._stalled = False
+        self._absence: Notice | None = None  # of the input or of its audio
         self._slowed: Notice | None = None
         self._engine_trouble: Notice | None = None
         self._failed_at: float | None = None  # stream time of the newest failure of an outage
@@ -96,8 +97,12 @@ class LiveStream:
 
     @property
     def standing(self) -> list[Notice]:
-        """The notices that still hold: of a lower rate, of the engine. Callable from any thread."""
-        return [notice for notice in (self._slowed, self._engine_trouble) if notice is not None]
+        """The notices that still hold: of absent audio, of a lower rate, of the engine.
+
+        Callable from any thread.
+        """
+        notices = (self._absence, self._slowed, self._engine_trouble)
+        return [notice for notice in notices if notice is not None]
 
     @property
     def due(self) -> float:
@@ -133,6 +138,7 @@ class LiveStream:
         self.stats.add(Counter.OVERFLOWS, overflows)
         taken_at = self._clock.monotonic()
         self._stalled = False
+        self._absence = None
         self.audio_arrived(taken_at)
         arrival = self._arrival(
             dropped_before + len(samples) + samples_behind, max(0.0, taken_at - arrived_at)
@@ -171,9 +177,20 @@ class LiveStream:
 
     def lose_input(self, message: str) -> None:
         """Report that the input is gone; the next `tick` repeats the last values at once."""
-        self.hub.publish(Notice("input_lost", message))
+        self.stay_lost(message)
         self._stalled = True
         self._due = self._clock.monotonic()
+
+    def stay_lost(self, message: str) -> None:
+        """Report why the input is still gone."""
+        self._absence = Notice("input_lost", message)
+        self.hub.publish(self._absence)
+
+    def regain_input(self, message: str) -> None:
+        """Report that the input is back."""
+        # In this order nobody who comes meanwhile is told only that it is gone.
+        self._absence = None
+        self.hub.publish(Notice("input_back", message))
 
     def tick(self) -> None:
         """Report a stall if no audio has arrived for too long, and repeat the last values.
@@ -186,13 +203,11 @@ class LiveStream:
         if not self._stalled:
             self._stalled = True
             self.stats.add(Counter.STALLS)
-            self.hub.publish(
-                Notice(
-                    "stalled",
-                    f"no audio has arrived for {self.stall_after_s:g} s; "
-                    "the last values are repeated",
-                )
+            self._absence = Notice(
+                "stalled",
+                f"no audio has arrived for {self.stall_after_s:g} s; the last values are repeated",
             )
+            self.hub.publish(self._absence)
         self._send(self.pipeline.repeat_last(State.STALLED))
         # After the machine has slept, one estimate replaces all that were missed.
         self._due = max(self._due + self.hop_s, now)
