@@ -20,7 +20,9 @@ def line_printer(
     estimates: bool = True,
     target: TargetTrajectory | None = None,
 ) -> Callable[[Sequence[Item]], None]:
-    """Return a function that prints a line for each estimate of its items, and each notice.
+    """Return a function that prints the estimates of its items, and each notice.
+
+    As text it prints events too, and only what changes (`PlainLines`).
 
     Args:
         row_format: `csv` or `jsonl`; None for text.
@@ -28,11 +30,13 @@ def line_printer(
         target: lines of text also say how far away it is.
     """
     from realtime_mer.commands.target_option import target_text
+    from realtime_mer.core.events import Event
     from realtime_mer.core.types import Estimate
     from realtime_mer.live.hub import Notice
     from realtime_mer.outputs.table import table_writer
-    from realtime_mer.outputs.terminal import plain_line
+    from realtime_mer.outputs.terminal import PlainLines
 
+    text = PlainLines()
     writer: TableWriter | None = None
 
     def draw(items: Sequence[Item]) -> None:
@@ -45,13 +49,14 @@ def line_printer(
         if writer is None and row_format is not None:
             writer = table_writer(row_format, sys.stdout)  # prints the header
         for item in items:
-            if not isinstance(item, Estimate):
-                continue
-            if writer is None:
-                aim = "" if target is None else f"  {target_text(target, item)}"
-                print(f"{plain_line(item)}{aim}")
-            else:
-                writer.write(item)
+            if writer is not None:
+                if isinstance(item, Estimate):
+                    writer.write(item)
+            elif isinstance(item, Estimate):
+                if line := text.estimate(item):
+                    print(line if target is None else f"{line}  {target_text(target, item)}")
+            elif isinstance(item, Event) and (line := text.event(item)):
+                print(line)
         sys.stdout.flush()
 
     return draw
