@@ -18,15 +18,15 @@ def line_printer(
     row_format: str | None,
     *,
     estimates: bool = True,
+    only_changes: bool = False,
     target: TargetTrajectory | None = None,
 ) -> Callable[[Sequence[Item]], None]:
     """Return a function that prints the estimates of its items, and each notice.
 
-    As text it prints events too, and only what changes (`PlainLines`).
-
     Args:
         row_format: `csv` or `jsonl`; None for text.
         estimates: whether estimates are printed at all.
+        only_changes: lines of text come for changes alone, events among them (`PlainLines`).
         target: lines of text also say how far away it is.
     """
     from realtime_mer.commands.target_option import target_text
@@ -34,9 +34,9 @@ def line_printer(
     from realtime_mer.core.types import Estimate
     from realtime_mer.live.hub import Notice
     from realtime_mer.outputs.table import table_writer
-    from realtime_mer.outputs.terminal import PlainLines
+    from realtime_mer.outputs.terminal import PlainLines, plain_line
 
-    text = PlainLines()
+    lines = PlainLines()
     writer: TableWriter | None = None
 
     def draw(items: Sequence[Item]) -> None:
@@ -53,9 +53,9 @@ def line_printer(
                 if isinstance(item, Estimate):
                     writer.write(item)
             elif isinstance(item, Estimate):
-                if line := text.estimate(item):
+                if line := lines.estimate(item) if only_changes else plain_line(item):
                     print(line if target is None else f"{line}  {target_text(target, item)}")
-            elif isinstance(item, Event) and (line := text.event(item)):
+            elif only_changes and isinstance(item, Event) and (line := lines.event(item)):
                 print(line)
         sys.stdout.flush()
 

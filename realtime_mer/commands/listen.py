@@ -225,7 +225,7 @@ def _lines(
     *,
     only_notices: bool,
 ) -> tuple[Subscription, Draw]:
-    """Return a subscription to every estimate, and a function that prints a line for each.
+    """Return a subscription to every estimate, and a function that prints lines.
 
     With `only_notices` it leaves standard output alone.
     """
@@ -233,7 +233,9 @@ def _lines(
 
     # A pipe that nobody reads must not fill the memory.
     capacity = math.ceil(UNPRINTED_S / runner.pipeline.config.hop_s)
-    print_lines = line_printer(row_format, estimates=not only_notices, target=target)
+    print_lines = line_printer(
+        row_format, estimates=not only_notices, only_changes=True, target=target
+    )
     shown = ""
 
     def draw(items: Sequence[Item]) -> None:

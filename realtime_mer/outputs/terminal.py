@@ -185,9 +185,11 @@ class TerminalView:
             text.overflow = "ellipsis"
         if not border:
             return Group(*shown)
+        title = Text(printable_line(self._title), style="bold")
+        title.truncate(width - 6, overflow="ellipsis")  # a longer one would widen the panel
         return Panel(
             Group(*shown),
-            title=Text(printable_line(self._title), style="bold", overflow="ellipsis"),
+            title=title,
             title_align="left",
             subtitle=Text(self._keys, style=DIM),
             subtitle_align="right",
@@ -256,7 +258,7 @@ class TerminalView:
             row = Text.assemble(
                 (f"{name:<{_LABEL}}", colour), gap,
                 scale(value, low, high, colour, columns, fast=fast_value), gap,
-                (f"{value:+.2f}".rjust(_NUMBER), style),
+                " ", (f"{value:+.2f}", style),
             )  # fmt: skip
             if with_interval:
                 row.append(f"{gap}{low:+.2f} to {high:+.2f}", style=DIM)
