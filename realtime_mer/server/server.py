@@ -55,6 +55,7 @@ from realtime_mer.server.http import (
     bracketed,
     check_method,
     check_upgrade,
+    frame_origin,
     handshake_refusal,
     is_loopback,
     refusal,
@@ -75,6 +76,7 @@ from realtime_mer.server.listener import DEFAULT_PORT, open_listener
 from realtime_mer.server.own_addresses import own_addresses
 from realtime_mer.server.protocol import ErrorCode, WireError
 from realtime_mer.server.proxies import Proxies, is_encrypted
+from realtime_mer.server.session_list import SessionList
 from realtime_mer.server.status import ServerStatus
 from realtime_mer.server.tls_transport import TlsHandshakes
 from realtime_mer.server.tokens import Role, Tokens
@@ -129,6 +131,7 @@ class ServerConfig:
         max_sessions: audio streams of clients at once, 0 to 4096.
         max_viewers: websocket connections at once, 1 to 10,000.
         allowed_origins: origins of other pages that may connect.
+        allowed_frames: origins of other pages that may show this one in a frame.
         proxies: addresses or networks of reverse proxies that are trusted, see `Proxies`.
         tls: the certificate; None for plain HTTP.
         tokens: one of them is needed to watch or send sound; None lets everyone.
@@ -143,6 +146,7 @@ class ServerConfig:
     max_sessions: int = MAX_SESSIONS
     max_viewers: int = MAX_VIEWERS
     allowed_origins: tuple[str, ...] = ()
+    allowed_frames: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
     tls: ServerTls | None = None
     tokens: Tokens | None = None
@@ -234,6 +238,7 @@ class MerServer:
         self._authenticator = (
             None if self.config.tokens is None else Authenticator(self.config.tokens, self.clock)
         )
+        self.session_list = SessionList(self._own_channel, self.pool, stats=stats, clock=self.clock)
         self._viewers: set[Viewer] = set()
         self._broadcasters: dict[str, Broadcaster] = {}
         self.read_pacing = ReadPacing()
@@ -252,9 +257,10 @@ class MerServer:
             draining=lambda: self.draining != "",
             uptime_s=lambda: self.uptime_s,
         )
-        self._site = Site("mer_web", _page_files(), self._status.pages())
+        frames = [frame_origin(origin) for origin in self.config.allowed_frames]
+        self._site = Site("mer_web", _page_files(), self._status.pages(), frames)
         # For clients without a token.
-        self._public_site = Site("mer_web", _page_files(), self._status.public_pages())
+        self._public_site = Site("mer_web", _page_files(), self._status.public_pages(), frames)
         self._tls = None if tls is None else TlsHandshakes(tls.context, self.turns, self.refusals)
         self.fast_audio = fast_audio_limit(self.clock)
         self.taps = tap_limit(self.clock)
@@ -358,6 +364,7 @@ class MerServer:
         if self._certificate_task is not None:
             self._certificate_task.cancel()
             self._certificate_task = None
+        self.session_list.close()
         self.read_pacing.resume_all()
         if self._server is not None:
             server, self._server = self._server, None
@@ -491,6 +498,13 @@ class MerServer:
         if session is not None and (client := self.pool.get(session)) is not None:
             return Channel(client.session, client.hub, client.stats, client.info, client)
         return self._own_channel
+
+    def find_channel(self, session: str | None) -> Channel | None:
+        """Return a channel that others may follow, the server's own for None; None if unknown."""
+        channel = self.channel(session)
+        if channel.client is None:
+            return channel if session in (None, channel.session) else None
+        return None if channel.client.private else channel
 
     def subscribe(self, viewer: Viewer, channel: Channel) -> Broadcaster:
         """Add a viewer to the broadcaster of a channel, which the first viewer creates."""
