@@ -97,5 +97,5 @@ def second_screen() -> Iterator[None]:
 
 
 def closing_codes() -> bytes:
-    """Return what a terminal gets at the end: its cursor, and its first screen if that is hidden."""
+    """Return what a terminal gets at the end: its cursor, and its first screen if it is hidden."""
     return (_LEAVE_SCREEN if _has_second_screen else b"") + _SHOW_CURSOR

@@ -16,7 +16,6 @@ from realtime_mer.core.types import VALUES, Estimate, FastValues, ScaledValues, 
 from realtime_mer.errors import printable, printable_line
 from realtime_mer.live.show import Health
 from realtime_mer.live.stats import NOTHING_LOST
-from realtime_mer.outputs.colour import hex_colour
 
 # Okabe and Ito's sky blue and orange: distinguishable with every common colour vision.
 COLOURS = {"valence": "#56b4e9", "arousal": "#e69f00"}
@@ -218,9 +217,8 @@ class TerminalView:
 
     def _head(self, latest: Estimate, width: int) -> list[_Row]:
         word = _word(latest)
-        values = latest.scaled or latest
         left = Text.assemble(
-            ("● ", hex_colour(values.valence, values.arousal)) if latest.mood else "",
+            ("● ", latest.color) if latest.mood else "",
             (word, STATE_STYLES[latest.state] if latest.state.repeats else "bold"),
         )
         why = self._why(latest)
