@@ -140,5 +140,6 @@ def test_the_report(watch: Open, check: Check, theme: str) -> None:
     with PageServer().serving() as server:
         here = watch(server.url, color_scheme=theme)
         here.wait(LIVE)
+        here.page.goto("about:blank")  # ends the page's program
         here.page.set_content(report_page(session_of(music(moods))))
         check(here)
