@@ -37,6 +37,7 @@ _NAMES = (
     "input.js",
     "layout.css",
     "marker-form.js",
+    "microphone-hint.js",
     "microphone.js",
     "mood.js",
     "motion.js",
