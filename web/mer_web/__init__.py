@@ -29,6 +29,7 @@ _NAMES = (
     "gate.js",
     "header.css",
     "help.css",
+    "headline.js",
     "history.js",
     "icon.svg",
     "idle-controls.js",
@@ -71,11 +72,16 @@ _NAMES = (
     "value-display.js",
     "value-range.js",
     "values.css",
+    "wall-plane.js",
+    "wall-tiles.js",
+    "wall.css",
+    "wall.js",
 )
 
 FILES: dict[str, tuple[str, str]] = {
     "/": ("index.html", _TYPES["html"]),
     "/calibrate": ("calibrate.html", _TYPES["html"]),
+    "/wall": ("wall.html", _TYPES["html"]),
     **{f"/{name}": (name, _TYPES[name.rpartition(".")[2]]) for name in _NAMES},
 }
 """Maps a URL path to (file name in this package, content type). No other file is served."""
