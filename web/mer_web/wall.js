@@ -47,7 +47,6 @@ class Tile {
   show(stream, palette, now) {
     const { estimate, headline } = stream;
     const parts = this._parts;
-    if (stream.own) this._link.href = "./";
     setText(parts.name, stream.label);
     const rate = stream.sampleRate ? ` · ${Math.round(stream.sampleRate / 100) / 10} kHz` : "";
     setText(parts.kind, `${stream.own ? "this server" : "sent here"}${rate}`);
