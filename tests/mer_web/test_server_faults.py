@@ -253,7 +253,9 @@ def test_a_session_that_is_recorded_says_so(visit: Open, server: PageServer) -> 
     assert recording.is_visible()
     assert recording.get_attribute("title") == "This session is being recorded."
     # The server's own input, that is.
-    assert text(here, "#rights").endswith("and is not kept.")
+    assert text(here, "#rights").endswith(
+        "and is not kept. Its operator sees the values, not the sound."
+    )
 
 
 class Proxy(socketserver.ThreadingTCPServer):

@@ -10,6 +10,7 @@ import { bench, benchLine } from "./bench.js";
 import { Connection, POLICY_VIOLATION, TRY_AGAIN_LATER } from "./connection.js";
 import { element, setText } from "./dom.js";
 import { download } from "./export.js";
+import { Following } from "./following.js";
 import { Gate } from "./gate.js";
 import { History } from "./history.js";
 import { InputChoice } from "./input.js";
@@ -91,6 +92,7 @@ class App {
     const spoken = element("spoken", HTMLElement);
     this.announcer = new Announcer((text) => setText(spoken, text));
     this.connection = new Connection({ base: document.baseURI });
+    this.following = new Following(location.search, this.connection);
     this.pulse = new PulseFeed(this.connection);
     this.input = new InputChoice(this.connection);
     this.panel = new InputPanel(this.input);
@@ -314,6 +316,7 @@ class App {
       case "health":
         this._catchesUp = false;
         this.health = message;
+        this.following.health(message, this.hello?.role ?? "");
         this.show.update(message.show);
         this.personal.update(message.personal);
         break;
@@ -347,6 +350,7 @@ class App {
     this.valueDisplay.coverage(hello.coverage);
     setText(element("help-window", HTMLElement), brief(hello.window_s));
     this.plane.setRange(hello.range === "raw" ? "" : rangeLine(hello));
+    this.following.hello(hello);
     this.status.hello(hello);
     for (const topic of ["protocol", "ended", "too_many_viewers"]) this.notice.clear(topic);
     element("recording", HTMLElement).hidden = !hello.recording;
@@ -358,7 +362,7 @@ class App {
     this.timeline.setTarget(this.target, hello.session);
     element("aim", HTMLElement).hidden = true;
     const ownInput = this.input.choice.kind !== "server";
-    if (!ownInput) this.status.server(hello.input);
+    if (!ownInput && !this.following.active) this.status.server(hello.input);
     if (this.history.startSession(hello.session, hello.input.name || hello.input.kind)) {
       this._estimateAt = NaN;
       this._slow = false;
@@ -370,7 +374,7 @@ class App {
       this.plane.reset();
       this.newest = null;
       this.personal.show(null);
-      const hasInput = ownInput || hello.input.kind !== "browser";
+      const hasInput = ownInput || hello.input.kind !== "browser" || this.following.active;
       this.valueDisplay.clear(hasInput ? "music" : "choice");
       if (!hasInput && hello.role !== "view" && isSecureContext) this.hint.show();
     }
@@ -438,7 +442,9 @@ class App {
   _handleEnd(end) {
     if (end.session !== this.hello?.session) return;
     if (this.hello.input.kind === "browser") {
-      this.input.handleStreamEnd(end.reason);
+      // The server shows its own stream next.
+      if (this.following.active) this.announcer.event("The stream that you follow has ended.", performance.now());
+      else this.input.handleStreamEnd(end.reason);
       return;
     }
     this._endViewTime = this.clock.at(performance.now() / 1000);
