@@ -463,7 +463,10 @@ class App {
       this.connection.markSeen(estimate.seq);
       if (this.history.push(estimate, false, performance.now() / 1000)) newest = estimate;
     }
-    if (newest) this._show(newest);
+    if (!newest) return;
+    this._show(newest);
+    // A long history comes in several messages, the oldest first.
+    this.valueDisplay.release();
   }
 
   /** @param {import("./protocol.js").Estimate} estimate a live one */
