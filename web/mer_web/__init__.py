@@ -39,6 +39,7 @@ _NAMES = (
     "input.js",
     "layout.css",
     "marker-form.js",
+    "microphone-hint.js",
     "microphone.js",
     "mood.js",
     "motion.js",

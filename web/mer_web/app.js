@@ -18,6 +18,7 @@ import { InputPanel } from "./input-panel.js";
 import { readCanvasStyle } from "./canvas-style.js";
 import { ViewClock } from "./motion.js";
 import { MarkerForm } from "./marker-form.js";
+import { MicrophoneHint } from "./microphone-hint.js";
 import { NoticeBar } from "./notice.js";
 import { PersonalLayer } from "./personal-layer.js";
 import { Plane } from "./plane.js";
@@ -31,7 +32,7 @@ import { readSettings } from "./settings.js";
 import { Shortcuts } from "./shortcuts.js";
 import { IdleControls } from "./idle-controls.js";
 import { Status, inputLine } from "./status.js";
-import { counted } from "./text.js";
+import { brief, counted } from "./text.js";
 import { ShowPanel } from "./show-panel.js";
 import { Target, targetLine } from "./target.js";
 import { Theme } from "./theme.js";
@@ -96,6 +97,7 @@ class App {
     this.pulse = new PulseFeed(this.connection);
     this.input = new InputChoice(this.connection);
     this.panel = new InputPanel(this.input);
+    this.hint = new MicrophoneHint();
     this.show = new ShowPanel((message) => this.connection.send(message));
     this.markers = new MarkerForm((message) => this.connection.send(message), () => this.newest?.t ?? NaN);
     this.gate = new Gate((token) => this.connection.unlock(token));
@@ -213,6 +215,7 @@ class App {
     });
     this.input.addEventListener("change", () => {
       const { kind, phase, name, trouble } = this.input.choice;
+      this.hint.update(this.input.choice);
       if (phase === "opening" || kind === "server") this._reconnected = false;
       if (phase !== "waiting" && kind !== "server") this.notice.clear("input");
       if (phase === "running" && kind !== "server") {
@@ -348,6 +351,7 @@ class App {
     this._inputAway = false;
     for (const topic of ["engine_failed", "engine_stalled", "slower", "input_lost"]) this.notice.clear(topic);
     this.valueDisplay.coverage(hello.coverage);
+    setText(element("help-window", HTMLElement), brief(hello.window_s));
     this.plane.setRange(hello.range === "raw" ? "" : rangeLine(hello));
     this.following.hello(hello);
     this.status.hello(hello);
@@ -373,8 +377,9 @@ class App {
       this.plane.reset();
       this.newest = null;
       this.personal.show(null);
-      this.valueDisplay.clear(ownInput || hello.input.kind !== "browser" || this.following.active
-        ? "music" : "choice");
+      const hasInput = ownInput || hello.input.kind !== "browser" || this.following.active;
+      this.valueDisplay.clear(hasInput ? "music" : "choice");
+      if (!hasInput && hello.role !== "view" && isSecureContext) this.hint.show();
     }
     this.announcer.event(`Input: ${inputLine(hello.input)}.`, performance.now());
   }
