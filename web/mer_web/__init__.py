@@ -57,6 +57,7 @@ _NAMES = (
     "remark-flags.js",
     "remarks.css",
     "remarks.js",
+    "report.js",
     "settings.js",
     "shortcuts.js",
     "show-panel.js",

@@ -26,6 +26,7 @@ import { SchemaError } from "./protocol.js";
 import { PulseFeed } from "./pulse.js";
 import { RemarkFlags } from "./remark-flags.js";
 import { Remarks, changeText } from "./remarks.js";
+import { handleReportLink } from "./report.js";
 import { ValueDisplay } from "./value-display.js";
 import { readSettings } from "./settings.js";
 import { Shortcuts } from "./shortcuts.js";
@@ -278,6 +279,8 @@ class App {
       "k": () => this.markers.toggle(),
       "i": () => this.panel.selectServer(), "m": () => this.panel.selectMicrophone(), "o": () => this.panel.openFileDialog(),
     });
+    const report = document.querySelector('a[href="report.html"]');
+    if (report instanceof HTMLAnchorElement) handleReportLink(report, () => this.hello?.session ?? "");
     const keys = element("keys-on", HTMLInputElement);
     keys.checked = shortcuts.enabled;
     keys.addEventListener("change", () => shortcuts.enable(keys.checked));
@@ -463,7 +466,10 @@ class App {
       this.connection.markSeen(estimate.seq);
       if (this.history.push(estimate, false, performance.now() / 1000)) newest = estimate;
     }
-    if (newest) this._show(newest);
+    if (!newest) return;
+    this._show(newest);
+    // A long history comes in several messages, the oldest first.
+    this.valueDisplay.release();
   }
 
   /** @param {import("./protocol.js").Estimate} estimate a live one */

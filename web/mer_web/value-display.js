@@ -142,6 +142,11 @@ export class ValueDisplay {
     this._headline(this._dwell.offer(headlineOf(estimate, this.stall, this._lastMood), now));
   }
 
+  /** The estimate shown is a past one: the next may change the word at once. */
+  release() {
+    this._dwell.release();
+  }
+
   /** @param {import("./headline.js").Headline} headline */
   _headline({ word, line, state, isMood }) {
     const nodes = this._nodes;
