@@ -45,7 +45,8 @@ def overlaps(here: Visit) -> list[str]:
              return [
                ...pairs(boxes(parts.map((name) => document.querySelector(name)))),
                ...pairs(boxes([...document.querySelectorAll(
-                 ".tool:not(.notice *), .choice, .number, #state, #mood, #source, #link, .within, .reading")])),
+                 ".tool:not(.notice *), .choice, .number, #state, #mood, #source, #link, .within,"
+                 + " .reading")])),
              ];
            }""",
         list(PARTS),
@@ -77,7 +78,10 @@ def outside(here: Visit) -> list[str]:
 def test_every_size_shows_everything_in_its_place(
     visit: Open, server: PageServer, width: int, height: int
 ) -> None:
-    server.hello = {"recording": True, "target": [{"t": 0.0, "valence": 0.5, "arousal": 0.5}]}
+    server.hello = {
+        "recording": True,
+        "target": {"points": [{"t": 0.0, "valence": 0.5, "arousal": 0.5}]},
+    }
     here = visit(server.url, viewport={"width": width, "height": height})
     here.wait(LIVE)
     here.js("(text) => mer.notice.show(text, 'input')", NOTICE)
