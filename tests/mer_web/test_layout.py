@@ -80,7 +80,7 @@ def test_every_size_shows_everything_in_its_place(
 ) -> None:
     server.hello = {
         "recording": True,
-        "target": {"points": [{"t": 0.0, "valence": 0.5, "arousal": 0.5}]},
+        "target": {"points": [{"t_s": 0.0, "valence": 0.5, "arousal": 0.5}]},
     }
     here = visit(server.url, viewport={"width": width, "height": height})
     here.wait(LIVE)
