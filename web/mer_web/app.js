@@ -7,6 +7,7 @@
 
 import { Announcer } from "./announcer.js";
 import { bench, benchLine } from "./bench.js";
+import { Comparison } from "./comparison.js";
 import { Connection, POLICY_VIOLATION, TRY_AGAIN_LATER } from "./connection.js";
 import { element, setText } from "./dom.js";
 import { download } from "./export.js";
@@ -29,11 +30,12 @@ import { readSettings } from "./settings.js";
 import { Shortcuts } from "./shortcuts.js";
 import { IdleControls } from "./idle-controls.js";
 import { Status, inputLine } from "./status.js";
-import { counted } from "./text.js";
+import { counted, span } from "./text.js";
 import { ShowPanel } from "./show-panel.js";
 import { Target, targetLine } from "./target.js";
 import { Theme } from "./theme.js";
 import { Timeline } from "./timeline.js";
+import { TimelineControls } from "./timeline-controls.js";
 import { rangeLine, shownValues } from "./value-range.js";
 
 /** Delay of the timeline beyond one hop, in seconds, so that its right edge always has data. */
@@ -79,6 +81,7 @@ class App {
     this.clock = new ViewClock();
     this.plane = new Plane(element("plane", HTMLCanvasElement), this.history);
     this.timeline = new Timeline(element("timeline", HTMLCanvasElement), this.history);
+    this.timelineControls = new TimelineControls(element("timeline", HTMLCanvasElement), this.timeline, this.history);
     this.remarks = new Remarks(this.history);
     this.flags = new RemarkFlags(this.remarks, this.timeline);
     this.personal = new PersonalLayer(this.plane);
@@ -92,7 +95,8 @@ class App {
     this.connection = new Connection({ base: document.baseURI });
     this.pulse = new PulseFeed(this.connection);
     this.input = new InputChoice(this.connection);
-    this.panel = new InputPanel(this.input);
+    this.comparison = new Comparison(this.history, this.timeline, (text) => this.notice.show(text, "compare"));
+    this.panel = new InputPanel(this.input, (file) => void this.comparison.open(file));
     this.show = new ShowPanel((message) => this.connection.send(message));
     this.markers = new MarkerForm((message) => this.connection.send(message), () => this.newest?.t ?? NaN);
     this.gate = new Gate((token) => this.connection.unlock(token));
@@ -253,21 +257,10 @@ class App {
     click("help-open", () => this.help());
     click("retry", () => this.connection.retryNow());
     click("forget", () => this.connection.forget());
-    for (const radio of document.querySelectorAll("input[name=zoom]")) {
-      const { value } = /** @type {HTMLInputElement} */ (radio);
-      radio.addEventListener("change", () => this.setZoom(Number(value)));
-    }
-    const canvas = element("timeline", HTMLCanvasElement);
-    canvas.addEventListener("pointermove", (event) => {
-      this.timeline.pointer = event.clientX - canvas.getBoundingClientRect().left;
-    });
-    canvas.addEventListener("pointerleave", () => {
-      this.timeline.pointer = -1;
-    });
     const shortcuts = new Shortcuts({
       "p": () => this.togglePause(), " ": () => this.togglePause(), "f": () => this.toggleFullScreen(),
       "e": () => this.export(), "t": () => this.theme.toggle(), "?": () => this.help(),
-      "1": () => this.setZoom(60), "2": () => this.setZoom(600), "3": () => this.setZoom(3600),
+      "1": () => this.setZoom(60), "2": () => this.setZoom(600), "3": () => this.setZoom(3600), "4": () => this.setZoom(Infinity),
       "k": () => this.markers.toggle(),
       "s": () => this.panel.selectServer(), "m": () => this.panel.selectMicrophone(), "o": () => this.panel.openFileDialog(),
     });
@@ -495,7 +488,8 @@ class App {
     const end = this.paused ? this.paused.end : this.history.end;
     const time = this.viewTime(now / 1000);
     this.plane.draw(elapsed, end, time);
-    this.timeline.draw(time, end);
+    this.timeline.draw(time, end, this.valueDisplay.shown);
+    this.timelineControls.draw();
     this.flags.draw();
     if (this._frameListener && Number.isFinite(before)) this._frameListener(performance.now() - startedAt, now - before);
   }
@@ -518,6 +512,8 @@ class App {
     this.status.link(this.connection.phase, now);
     this.status.health(this.health, this.input.droppedSeconds);
     this.panel.tick();
+    this.timelineControls.tick();
+    this.comparison.tick();
     this.announcer.tick(now);
     this.idleControls.tick(now);
     if (!this.paused) this.valueDisplay.tick(this._style.palette, now);
@@ -565,6 +561,12 @@ class App {
       return;
     }
     download(this.history);
+    const { oldest, oldestExact } = this.history;
+    const left = oldestExact - oldest;
+    if (left > 1) {
+      this.notice.show(`Saved the newest ${counted(this.history.length, "estimate")}. The page keeps the ${span(left)} before `
+        + "them by the second only, and they are not in the file: for all of them, record with --record.", "export");
+    }
     this.announcer.event(`Saved ${counted(this.history.length, "estimate")}.`, performance.now());
   }
 
@@ -579,13 +581,9 @@ class App {
     element("help", HTMLDialogElement).showModal();
   }
 
-  /** @param {number} seconds */
+  /** @param {number} seconds length of the timeline; Infinity for the whole history */
   setZoom(seconds) {
-    this.timeline.setZoom(seconds);
-    for (const radio of document.querySelectorAll("input[name=zoom]")) {
-      const input = /** @type {HTMLInputElement} */ (radio);
-      input.checked = Number(input.value) === seconds;
-    }
+    this.timelineControls.setLength(seconds);
   }
 }
 

@@ -84,6 +84,8 @@ export class ValueDisplay {
     this._labelledAt = -Infinity;
     /** @type {import("./protocol.js").Estimate|null} */
     this._pending = null;
+    /** The estimate whose numbers are on the page. @type {import("./protocol.js").Estimate|null} */
+    this.shown = null;
     /** Whether a stall is the engine's and not that of the audio. */
     this.engineFails = false;
   }
@@ -108,6 +110,7 @@ export class ValueDisplay {
     if (!estimate || now - this._shownAt < MIN_INTERVAL_MS) return;
     this._pending = null;
     this._shownAt = now;
+    this.shown = estimate;
     const nodes = this._nodes;
     const mood = estimate.mood || "–";
     setText(nodes.mood, mood);
@@ -209,6 +212,7 @@ export class ValueDisplay {
    */
   clear(text) {
     this._pending = null;
+    this.shown = null;
     this._shownAt = -Infinity;
     setText(this._nodes.stateText, text);
     setData(this._nodes.state, "state", "waiting");
