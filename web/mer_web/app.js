@@ -23,6 +23,7 @@ import { PersonalLayer } from "./personal-layer.js";
 import { Plane } from "./plane.js";
 import { SchemaError } from "./protocol.js";
 import { PulseFeed } from "./pulse.js";
+import { RangeSwitch } from "./range-switch.js";
 import { RemarkFlags } from "./remark-flags.js";
 import { Remarks, changeText } from "./remarks.js";
 import { ValueDisplay } from "./value-display.js";
@@ -36,7 +37,7 @@ import { Target, targetLine } from "./target.js";
 import { Theme } from "./theme.js";
 import { Timeline } from "./timeline.js";
 import { TimelineControls } from "./timeline-controls.js";
-import { rangeLine, shownValues } from "./value-range.js";
+import { RANGES, shownRange } from "./value-range.js";
 
 /** Delay of the timeline beyond one hop, in seconds, so that its right edge always has data. */
 const VIEW_DELAY_S = 0.06;
@@ -99,6 +100,7 @@ class App {
     this.panel = new InputPanel(this.input, (file) => void this.comparison.open(file));
     this.show = new ShowPanel((message) => this.connection.send(message));
     this.markers = new MarkerForm((message) => this.connection.send(message), () => this.newest?.t ?? NaN);
+    this.range = new RangeSwitch(this.plane, () => this._changeRange());
     this.gate = new Gate((token) => this.connection.unlock(token));
     this.theme = new Theme(document.documentElement, () => this._restyle());
     /** @type {import("./protocol.js").Hello|null} */
@@ -107,6 +109,8 @@ class App {
     this.health = null;
     /** @type {import("./protocol.js").Estimate|null} */
     this.newest = null;
+    /** The one whose values are shown: not the newest while the view is paused. @type {import("./protocol.js").Estimate|null} */
+    this._shown = null;
     this.hop = 1;
     /** The way that the session is meant to take. @type {Target|null} */
     this.target = null;
@@ -166,7 +170,7 @@ class App {
     this._style = readCanvasStyle(document.documentElement);
     this.plane.setStyle(this._style);
     this.timeline.setStyle(this._style);
-    if (this.newest) this.valueDisplay.colour(this.newest, this._style.palette);
+    if (this._shown) this.valueDisplay.colour(this._shown, this._style.palette);
   }
 
   _addListeners() {
@@ -261,7 +265,7 @@ class App {
       "p": () => this.togglePause(), " ": () => this.togglePause(), "f": () => this.toggleFullScreen(),
       "e": () => this.export(), "t": () => this.theme.toggle(), "?": () => this.help(),
       "1": () => this.setZoom(60), "2": () => this.setZoom(600), "3": () => this.setZoom(3600), "4": () => this.setZoom(Infinity),
-      "k": () => this.markers.toggle(),
+      "k": () => this.markers.toggle(), "r": () => this.range.toggle(),
       "s": () => this.panel.selectServer(), "m": () => this.panel.selectMicrophone(), "o": () => this.panel.openFileDialog(),
     });
     const keys = element("keys-on", HTMLInputElement);
@@ -332,7 +336,7 @@ class App {
     this._engineFails = false;
     for (const topic of ["engine_failed", "engine_stalled", "slower", "input_lost"]) this.notice.clear(topic);
     this.valueDisplay.coverage(hello.coverage);
-    this.plane.setRange(hello.range === "raw" ? "" : rangeLine(hello));
+    this.range.setAvailable(hello.range === "music");
     this.status.hello(hello);
     for (const topic of ["protocol", "ended", "too_many_viewers"]) this.notice.clear(topic);
     if (hello.recording) this.notice.show("This session is being recorded.", "recording");
@@ -340,8 +344,7 @@ class App {
     this._showRights();
     if (this._awaitsOwnSession) return;
     this.target = hello.target.length ? new Target(hello.target) : null;
-    this.plane.setTarget(this.target);
-    this.timeline.setTarget(this.target, hello.session);
+    this._setTarget();
     element("aim", HTMLElement).hidden = true;
     const ownInput = this.input.choice.kind !== "server";
     if (!ownInput) this.status.server(hello.input);
@@ -355,7 +358,7 @@ class App {
         return;
       }
       this.plane.reset();
-      this.newest = null;
+      this.newest = this._shown = null;
       this.personal.show(null);
       this.valueDisplay.clear(ownInput || hello.input.kind !== "browser"
         ? "waiting for music"
@@ -468,6 +471,7 @@ class App {
    * @param {number} now milliseconds
    */
   _showValues(estimate, now) {
+    this._shown = estimate;
     this.plane.show(estimate, this.hop / (this.hello?.speed ?? 1), now);
     this.personal.show(estimate);
     this.valueDisplay.show(estimate, this._style.palette, now);
@@ -475,7 +479,24 @@ class App {
     const place = this.target.at(estimate.t);
     this.plane.setAim(place);
     element("aim", HTMLElement).hidden = false;
-    setText(element("aim-text", HTMLElement), targetLine(shownValues(estimate), place));
+    // A target is on the scale that the server shows.
+    setText(element("aim-text", HTMLElement), targetLine(estimate.scaled ?? estimate, place));
+  }
+
+  /** Shows other values: those of now, and of all that the page keeps. */
+  _changeRange() {
+    this.history.rescale();
+    this.timeline.rescale();
+    this._setTarget();
+    if (this._shown) this._showValues(this._shown, performance.now());
+    this.announcer.event(`Values: ${RANGES[shownRange()]}.`, performance.now());
+  }
+
+  /** A target is drawn only over values of its own scale. */
+  _setTarget() {
+    const drawn = this.hello?.range === "music" && shownRange() === "raw" ? null : this.target;
+    this.plane.setTarget(drawn);
+    this.timeline.setTarget(drawn, this.hello?.session ?? "");
   }
 
   /** @param {number} now milliseconds */
@@ -487,7 +508,7 @@ class App {
     const elapsed = Number.isFinite(before) ? Math.min(0.25, (now - before) / 1000) : 0;
     const end = this.paused ? this.paused.end : this.history.end;
     const time = this.viewTime(now / 1000);
-    this.plane.draw(elapsed, end, time);
+    this.plane.draw(elapsed, end, time, this.paused ? null : this.pulse.at(now));
     this.timeline.draw(time, end, this.valueDisplay.shown);
     this.timelineControls.draw();
     this.flags.draw();

@@ -13,7 +13,7 @@ import { Surface, offscreen } from "./surface.js";
 import { clean, signed } from "./text.js";
 import { ticks, timeOfDay } from "./time-axis.js";
 import { TimeWindow } from "./time-window.js";
-import { shownValues } from "./value-range.js";
+import { axisName, shownValues } from "./value-range.js";
 
 export const ZOOMS_S = /** @type {const} */ ([60, 600, 3600]);
 
@@ -678,7 +678,7 @@ export class Timeline {
     context.strokeStyle = style.ground;
     context.fillStyle = style.muted;
     for (const [top, name] of /** @type {[number, string][]} */ (
-      [[plot.valence, "valence"], [plot.arousal, "arousal"]])) {
+      [[plot.valence, axisName("valence")], [plot.arousal, axisName("arousal")]])) {
       context.strokeText(name, plot.x + plot.text * 0.7, top + plot.text);
       context.fillText(name, plot.x + plot.text * 0.7, top + plot.text);
     }

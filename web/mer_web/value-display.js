@@ -3,6 +3,7 @@
 import { repeats } from "./protocol.js";
 import { element, setData, setText } from "./dom.js";
 import { brief, clean, latencyLine, signed } from "./text.js";
+import { setMoodVariables } from "./mood-variables.js";
 import { shownValues } from "./value-range.js";
 
 /** Numbers that change faster than this are unreadable. */
@@ -62,6 +63,20 @@ function fastLabel(fast) {
   const { valence, arousal } = shownValues(fast);
   return `. The last ${brief(fast.window_s)} seconds alone: valence ${signed(valence)}, `
     + `arousal ${signed(arousal)}`;
+}
+
+/**
+ * @param {import("./protocol.js").Estimate} estimate
+ * @param {"valence"|"arousal"} axis
+ * @returns {string} which value is shown, and the other one; empty where there is only one
+ */
+function rangeHint(estimate, axis) {
+  if (!estimate.scaled) return "";
+  const isRaw = shownValues(estimate) !== estimate.scaled;
+  const other = isRaw ? estimate.scaled : estimate;
+  const [shown, named] = isRaw ? ["The model's own value", "Its place among music"]
+    : ["The place among music", "The model's own value"];
+  return `${shown}. ${named}: ${signed(other[axis])}, within ${signed(other[`${axis}_low`])} … ${signed(other[`${axis}_high`])}`;
 }
 
 export class ValueDisplay {
@@ -125,9 +140,8 @@ export class ValueDisplay {
       const value = shown[name];
       const [low, high] = [shown[`${name}_low`], shown[`${name}_high`]];
       setText(number, signed(value));
-      const raw = estimate.scaled ? `The place among music. The model's own value: ${signed(estimate[name])}, within `
-        + `${signed(estimate[`${name}_low`])} … ${signed(estimate[`${name}_high`])}` : "";
-      if (number.title !== raw) number.title = raw;
+      const hint = rangeHint(estimate, name);
+      if (number.title !== hint) number.title = hint;
       setText(within, `${signed(low)} … ${signed(high)}`);
       const moved = gauge(value, low, high);
       needle.style.transform = moved.needle;
@@ -171,10 +185,7 @@ export class ValueDisplay {
    * @param {import("./palette.js").Palette} palette
    */
   colour(estimate, palette) {
-    const root = document.documentElement.style;
-    const { valence, arousal } = shownValues(estimate);
-    root.setProperty("--mood", palette.ink(valence, arousal));
-    root.setProperty("--place", palette.css(valence, arousal));
+    setMoodVariables(document.documentElement.style, estimate, palette);
   }
 
   /** @param {number} coverage share of moments whose true value lies in the interval, 0 to 1 */
