@@ -92,8 +92,8 @@ def measure_viewers(
             "raw sockets of another process on the same machine; delay from the estimate's own "
             "time stamp (in milliseconds) until it is read; health messages are sent as well",
             "in time": f"p99 over all updates at all viewers under {GOAL_MS:g} ms, none missed",
-            "pulses": "processor time of one server, input and model included, with viewers of which "
-            "none asks for pulses, then with as many that all ask",
+            "pulses": "processor time of one server, input and model included, with viewers that "
+            "do not ask for pulses, then with as many that do",
             "stalled": f"{stalled} viewers that complete the handshake and then read nothing; an "
             "estimate every 20 ms and a long history to send; growth of the server's resident "
             "memory per viewer, less its growth without them",

@@ -321,11 +321,14 @@ def test_pulses_come_between_the_estimates(engine: Engine, pool: SessionPool) ->
     # The turns become short after the first one.
     pool.push(session, signal[: RATE // 2])
     hear(0.5)
-    for start in range(RATE // 2, RATE, RATE // 20):
-        pool.push(session, signal[start : start + RATE // 20])
-        hear((start + RATE // 20) / RATE)
+    turn = session.frames_for_turn()
+    assert turn < RATE // 10
+    at = RATE // 2
+    for at in range(RATE // 2, RATE - turn, turn):
+        pool.push(session, signal[at : at + turn])
+        hear((at + turn) / RATE)
     session.hub.unsubscribe_pulses(pulses)
-    pool.push(session, signal[RATE:])
+    pool.push(session, signal[at + turn :])
     pool.finish(session, "done")
     np.testing.assert_allclose(
         values(estimates(drain(queue))), values(alone(engine, signal)), atol=2e-5
