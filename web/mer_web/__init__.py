@@ -65,7 +65,11 @@ _NAMES = (
     "remark-flags.js",
     "remarks.css",
     "remarks.js",
+<<<<<<< HEAD
     "seconds.js",
+=======
+    "report.js",
+>>>>>>> w-all
     "settings.js",
     "shortcuts.js",
     "show-panel.js",

@@ -28,6 +28,7 @@ import { PulseFeed } from "./pulse.js";
 import { RangeSwitch } from "./range-switch.js";
 import { RemarkFlags } from "./remark-flags.js";
 import { Remarks, changeText } from "./remarks.js";
+import { handleReportLink } from "./report.js";
 import { ValueDisplay } from "./value-display.js";
 import { readSettings } from "./settings.js";
 import { Shortcuts } from "./shortcuts.js";
@@ -275,6 +276,8 @@ class App {
       "k": () => this.markers.toggle(), "r": () => this.range.toggle(),
       "i": () => this.panel.selectServer(), "m": () => this.panel.selectMicrophone(), "o": () => this.panel.openFileDialog(),
     });
+    const report = document.querySelector('a[href="report.html"]');
+    if (report instanceof HTMLAnchorElement) handleReportLink(report, () => this.hello?.session ?? "");
     const keys = element("keys-on", HTMLInputElement);
     keys.checked = shortcuts.enabled;
     keys.addEventListener("change", () => shortcuts.enable(keys.checked));
