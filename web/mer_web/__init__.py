@@ -65,11 +65,8 @@ _NAMES = (
     "remark-flags.js",
     "remarks.css",
     "remarks.js",
-<<<<<<< HEAD
-    "seconds.js",
-=======
     "report.js",
->>>>>>> w-all
+    "seconds.js",
     "settings.js",
     "shortcuts.js",
     "show-panel.js",
