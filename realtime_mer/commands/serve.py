@@ -81,6 +81,7 @@ EXAMPLES = """\
   realtime-mer serve --input browser --max-sessions 4
   realtime-mer serve --host 0.0.0.0 --tls self-signed
   realtime-mer serve --host 0.0.0.0 --allow-origin https://vj.example
+  realtime-mer serve --allow-frame http://127.0.0.1:3000
 """
 LINK_ROLE = Role.SEND
 STATUS_PERIOD_S = 2.0
@@ -174,6 +175,7 @@ def chosen_server(args: argparse.Namespace) -> ServerConfig:
         max_sessions=args.max_sessions,
         max_viewers=args.max_viewers,
         allowed_origins=tuple(args.allow_origin),
+        allowed_frames=tuple(args.allow_frame),
         tokens=chosen_tokens(args),
         proxies=tuple(args.proxy),
         drain_s=args.drain,

@@ -39,6 +39,14 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
         help="also accept connections from pages of this origin, for example https://vj.example; "
         "'null' is a page opened from a file; may be given several times",
     )
+    group.add_argument(
+        "--allow-frame",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="let pages of this origin show the page in a frame, for example "
+        "https://dashboard.example; may be given several times (default: none may)",
+    )
     add_token_arguments(group)
     group.add_argument(
         "--tls-cert",

@@ -8,7 +8,7 @@ import html
 import ipaddress
 import re
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from importlib import resources
@@ -38,6 +38,9 @@ _REQUEST_LINE = re.compile(rb"(?P<method>[!-~]{1,32}) [!-~]+ HTTP/(?P<version>[0
 _ALLOWED_METHODS = ("GET", "HEAD")
 # Browsers write names outside ASCII as ASCII (punycode).
 _ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://[!-.0-~]{0,300}")
+# What a content policy can name: no wildcard, no IPv6 address.
+_FRAME_ORIGIN = re.compile(r"https?://[a-z0-9][a-z0-9.-]{0,252}(?::(?P<port>[0-9]{1,5}))?", re.I)
+MAX_PORT = 65_535
 MAX_REQUEST_BYTES = 32 * 2**10
 """The request line and all headers together."""
 TLS_HANDSHAKE = b"\x16"
@@ -52,19 +55,48 @@ SECURITY_HEADERS = {
 }
 
 
-def content_security_policy(host: str) -> str:
-    """Allow only our own files, sockets to this host only, and no framing by other pages.
+def content_security_policy(
+    host: str, *, frames: Sequence[str] = (), inline_styles: bool = False
+) -> str:
+    """Allow only our own files, sockets to this host only, and framing by none but the named pages.
 
     Args:
         host: the request's `Host`, which `AccessPolicy` has accepted.
+        frames: origins of the pages that may frame this one, by `frame_origin`.
+        inline_styles: whether style elements of others count, such as the custom CSS of OBS.
     """
+    styles = "style-src 'self' 'unsafe-inline'; " if inline_styles else ""
+    ancestors = " ".join(frames) or "'none'"
     return (
         "default-src 'self'; "
         # Some browsers do not treat ws: as 'self', so the address is listed.
         f"connect-src 'self' ws://{host} wss://{host}; "
-        "img-src 'self' data: blob:; media-src 'self' blob:; worker-src 'self' blob:; "
-        "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        f"{styles}img-src 'self' data: blob:; media-src 'self' blob:; worker-src 'self' blob:; "
+        "object-src 'none'; base-uri 'none'; form-action 'none'; "
+        f"frame-ancestors {ancestors}"
     )
+
+
+def frame_origin(origin: str) -> str:
+    """Return the origin of a page that may frame ours, in lower case.
+
+    Raises:
+        UserError: it is not an origin that a content policy can name.
+    """
+    match = _FRAME_ORIGIN.fullmatch(origin)
+    if match is None or int(match["port"] or 0) > MAX_PORT:
+        raise UserError(
+            f"{origin!r} is no origin that may frame the page; write http or https, a host (no "
+            "IPv6 address, which browsers do not take here) and its port, without a path, for "
+            "example https://dashboard.example or http://192.168.1.5:3000"
+        )
+    return origin.lower()
+
+
+def _is_overlay(query: str) -> bool:
+    """Return whether the page is an overlay, as it reads its own address."""
+    values = parse_qs(query, keep_blank_values=True).get("overlay", ["0"])
+    return values[0] not in ("0", "false", "no")
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,14 +362,20 @@ class Site:
         package: import package that contains the files.
         files: maps a path to (file name inside the package, content type).
         pages: maps a path to the function that makes the page.
+        frames: origins of the pages that may frame the files, by `frame_origin`.
     """
 
     def __init__(
-        self, package: str, files: Mapping[str, tuple[str, str]], pages: Mapping[str, Page]
+        self,
+        package: str,
+        files: Mapping[str, tuple[str, str]],
+        pages: Mapping[str, Page],
+        frames: Sequence[str] = (),
     ) -> None:
         self._root = resources.files(package)
         self._files = dict(files)
         self._pages = dict(pages)
+        self._frames = tuple(frames)
 
     def respond(self, request: Request, path: str) -> Response:
         """Respond to a request that the access policy has accepted."""
@@ -372,7 +410,9 @@ class Site:
         response.headers["ETag"] = tag
         response.headers["Cache-Control"] = "no-cache"
         response.headers["Content-Security-Policy"] = content_security_policy(
-            request.headers["Host"]
+            request.headers["Host"],
+            frames=self._frames,
+            inline_styles=path == "/" and _is_overlay(request.path.partition("?")[2]),
         )
         return response
 

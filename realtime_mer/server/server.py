@@ -55,6 +55,7 @@ from realtime_mer.server.http import (
     bracketed,
     check_method,
     check_upgrade,
+    frame_origin,
     handshake_refusal,
     is_loopback,
     refusal,
@@ -129,6 +130,7 @@ class ServerConfig:
         max_sessions: audio streams of clients at once, 0 to 4096.
         max_viewers: websocket connections at once, 1 to 10,000.
         allowed_origins: origins of other pages that may connect.
+        allowed_frames: origins of other pages that may show this one in a frame.
         proxies: addresses or networks of reverse proxies that are trusted, see `Proxies`.
         tls: the certificate; None for plain HTTP.
         tokens: one of them is needed to watch or send sound; None lets everyone.
@@ -143,6 +145,7 @@ class ServerConfig:
     max_sessions: int = MAX_SESSIONS
     max_viewers: int = MAX_VIEWERS
     allowed_origins: tuple[str, ...] = ()
+    allowed_frames: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
     tls: ServerTls | None = None
     tokens: Tokens | None = None
@@ -252,9 +255,10 @@ class MerServer:
             draining=lambda: self.draining != "",
             uptime_s=lambda: self.uptime_s,
         )
-        self._site = Site("mer_web", _page_files(), self._status.pages())
+        frames = [frame_origin(origin) for origin in self.config.allowed_frames]
+        self._site = Site("mer_web", _page_files(), self._status.pages(), frames)
         # For clients without a token.
-        self._public_site = Site("mer_web", _page_files(), self._status.public_pages())
+        self._public_site = Site("mer_web", _page_files(), self._status.public_pages(), frames)
         self._tls = None if tls is None else TlsHandshakes(tls.context, self.turns, self.refusals)
         self.fast_audio = fast_audio_limit(self.clock)
         self.taps = tap_limit(self.clock)

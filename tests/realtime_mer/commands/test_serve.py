@@ -390,6 +390,7 @@ def test_a_port_in_use_is_exit_code_2(tmp_path: Path) -> None:
         (("--silence-db", "3"), "silence level is 3.0 dB"),
         (("--max-viewers", "0"), "number of viewers is 0"),
         (("--allow-origin", "vj.example"), "'vj.example' is not an origin"),
+        (("--allow-frame", "http://a.example/x"), "'http://a.example/x' is no origin"),
         (("--speed", "0"), "speed is 0.0"),
         (("--host", "203.0.113.7"), "203.0.113.7 is not an address of this machine"),
     ],

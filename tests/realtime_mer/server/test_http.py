@@ -13,6 +13,7 @@ from realtime_mer.server.http import (
     Site,
     Target,
     check_method,
+    frame_origin,
     is_loopback,
     refusal,
     unparsed_refusal,
@@ -55,6 +56,54 @@ def test_security_headers(site: Site) -> None:
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "no-referrer"
     assert "microphone=(self)" in headers["Permissions-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("path", "inline"),
+    [
+        ("/", False),
+        ("/?overlay=1&show=badge", True),
+        ("/?show=badge&overlay", True),
+        ("/?overlay=0", False),
+        ("/?overlay=no", False),
+        ("/app.js?overlay=1", False),
+        ("/?other=overlay", False),
+    ],
+)
+def test_inline_styles_in_the_overlay_alone(path: str, inline: bool) -> None:
+    files = {"/": ("index.html", "text/html"), "/app.js": ("app.js", "text/javascript")}
+    policy = respond(Site("mer_web", files, {}), request(path)).headers["Content-Security-Policy"]
+    assert ("style-src 'self' 'unsafe-inline';" in policy) == inline
+    assert policy.count("unsafe") == inline
+
+
+def test_pages_that_may_frame_this_one() -> None:
+    frames = [frame_origin(each) for each in ("https://A.example", "http://127.0.0.1:3000")]
+    site = Site("mer_web", {"/": ("index.html", "text/html")}, {}, frames)
+    policy = respond(site, request()).headers["Content-Security-Policy"]
+    assert policy.endswith("; frame-ancestors https://a.example http://127.0.0.1:3000")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "dashboard.example",
+        "https://dashboard.example/",
+        "https://dashboard.example/panel",
+        "https://*.example",
+        "https://a.example https://b.example",
+        "https://a.example; script-src *",
+        "http://[::1]:3000",
+        "http://a.example:65536",
+        "ftp://a.example",
+        "null",
+        "*",
+        "",
+    ],
+)
+def test_what_cannot_frame_the_page(origin: str) -> None:
+    with pytest.raises(UserError, match=r"no origin that may frame .* for example https://"):
+        frame_origin(origin)
 
 
 def test_unchanged_file_gives_304(site: Site) -> None:
