@@ -115,7 +115,7 @@ export class Shader {
     for (const name of /** @type {const} */ (["time", "phase", "valence", "arousal", "level", "onset"])) {
       gl.uniform1f(this._place(name), numbers[name]);
     }
-    gl.uniform1fv(this._place("bands"), moment.bands);
+    gl.uniform1fv(this._place("bands"), Array.from(moment.bands));
     for (const [name, color] of Object.entries(neighbours(moment, palette))) {
       gl.uniform3fv(this._place(name), toLight(color));
     }

@@ -42,10 +42,8 @@ const EMPTY_BANDS = new Float32Array(6);
  * @property {import("./protocol.js").Estimate|null} newest
  * @property {import("./connection.js").Connection} connection
  * @property {import("./notice.js").NoticeBar} notice
- * @property {import("./remarks.js").Remarks} remarks
  * @property {{at: (nowMs: number) => {level: number, bands: ArrayLike<number>, onset: number, live: boolean}}} [pulse]
- * @property {boolean} ended
- * @property {boolean} stale
+ * @property {boolean} isLive  whether estimates arrive
  * @property {() => void} toggleFullScreen
  */
 
@@ -123,7 +121,8 @@ export class Stage {
     /** @type {import("./stage-picture.js").Color} */
     this._color = [0, 0, 0];
     this._follows = false;
-    this._remarks = 0;
+    /** Whether a change of the music was told since the last frame. */
+    this._change = false;
     this._corners = WHOLE;
     /** @type {HTMLButtonElement[]} */
     this._handles = [];
@@ -131,6 +130,8 @@ export class Stage {
     this._keys = null;
     this._keysTimer = 0;
     this._wasFull = false;
+    /** Parts of the page below the stage. @type {HTMLElement[]} */
+    this._covered = [];
     /** @type {WakeLockSentinel|null} */
     this._lock = null;
     this._request = 0;
@@ -142,7 +143,8 @@ export class Stage {
     if (this.active) return;
     this.active = true;
     document.documentElement.dataset.stage = "";
-    for (const part of document.body.children) /** @type {HTMLElement} */ (part).inert = true;
+    this._covered = [...document.body.children].flatMap((part) => (part instanceof HTMLElement && !part.inert ? [part] : []));
+    for (const part of this._covered) part.inert = true;
     document.body.append(this.root);
     this.root.focus();
     this._listen();
@@ -167,7 +169,7 @@ export class Stage {
     this._setCorners(false);
     this._hideKeys();
     this.root.remove();
-    for (const part of document.body.children) /** @type {HTMLElement} */ (part).inert = false;
+    for (const part of this._covered) part.inert = false;
     delete document.documentElement.dataset.stage;
     this.picture.black = false;
     void this._lock?.release();
@@ -209,9 +211,13 @@ export class Stage {
       // A finger has no keys: it gets the line of them.
       if (event.pointerType === "touch" && event.target === this.canvas) this._showKeys(KEYS_MS);
     }, options);
+    const { connection } = this._app;
+    connection.addEventListener("message", (event) => {
+      if (/** @type {CustomEvent} */ (event).detail.type === "event") this._change = true;
+    }, options);
     // The page asks for a token: that cannot wait.
-    this._app.connection.addEventListener("phase", () => {
-      if (this._app.connection.phase.name === "locked") this.leave();
+    connection.addEventListener("phase", () => {
+      if (connection.phase.name === "locked") this.leave();
     }, options);
   }
 
@@ -422,7 +428,7 @@ export class Stage {
    * @returns {import("./stage-picture.js").Moment}
    */
   _moment(now, seconds) {
-    const { newest, connection, pulse, remarks } = this._app;
+    const { newest, pulse } = this._app;
     const known = newest && (newest.mood || newest.state === "tracking");
     const target = known ? shownValues(newest) : { valence: 0, arousal: -0.5 };
     const share = this._follows && Number.isFinite(seconds) ? 1 - Math.exp(-seconds / FOLLOW_S) : this._follows ? 0 : 1;
@@ -435,10 +441,8 @@ export class Stage {
       this._color.map((part, k) => part + (color[k] - part) * share));
     const beat = pulse?.at(now);
     const level = newest ? Math.max(0, Math.min(1, 1 + newest.level_db / 60)) : 0;
-    const count = remarks.count("change");
-    const change = count > this._remarks;
-    this._remarks = count;
-    const live = connection.phase.name === "open" && !this._app.ended && !this._app.stale;
+    const change = this._change;
+    this._change = false;
     return {
       time: now / 1000,
       valence,
@@ -449,7 +453,7 @@ export class Stage {
       onset: beat?.live ? beat.onset : 0,
       color: /** @type {import("./stage-picture.js").Color} */ (this._color.map(Math.round)),
       mood: newest?.mood ?? "",
-      state: live && newest ? newest.state : "lost",
+      state: this._app.isLive && newest ? newest.state : "lost",
       change,
     };
   }
