@@ -6,6 +6,7 @@
  */
 
 import { COLUMNS, FlashGuard, ROWS } from "./stage-guard.js";
+import { flatContext } from "./stage-shader.js";
 
 /**
  * @typedef {[number, number, number]} Color  sRGB bytes
@@ -69,21 +70,11 @@ const MAX_FRAME_S = 0.1;
  * @param {number} width
  * @param {number} height
  */
-function opaque(width, height) {
+function newCanvas(width, height) {
   const canvas = document.createElement("canvas");
   canvas.width = width;
   canvas.height = height;
-  return opaqueContext(canvas);
-}
-
-/**
- * @param {HTMLCanvasElement} canvas
- * @returns {CanvasRenderingContext2D}
- */
-function opaqueContext(canvas) {
-  const context = canvas.getContext("2d", { alpha: false });
-  if (!context) throw new Error("this browser gives no canvas to draw on");
-  return context;
+  return canvas;
 }
 
 export class Picture {
@@ -100,9 +91,9 @@ export class Picture {
     this.reducedMotion = reducedMotion;
     this._palette = palette;
     this._load = load;
-    this._shown = opaqueContext(canvas);
-    this._mix = opaque(canvas.width, canvas.height);
-    this._small = opaque(COLUMNS, ROWS);
+    this._shown = flatContext(canvas, webgl);
+    this._mix = flatContext(newCanvas(canvas.width, canvas.height), webgl);
+    this._small = flatContext(newCanvas(COLUMNS, ROWS), webgl);
     this._small.imageSmoothingQuality = "medium";
     this._guard = new FlashGuard();
     /** From the lowest to the highest, which all but the highest are fading away below. @type {Layer[]} */
@@ -146,9 +137,7 @@ export class Picture {
    */
   _add(name, module) {
     const { width, height } = this._mix.canvas;
-    const canvas = document.createElement("canvas");
-    canvas.width = width;
-    canvas.height = height;
+    const canvas = newCanvas(width, height);
     const { webgl, reducedMotion } = this;
     const scene = module.create({ canvas, webgl, reducedMotion, palette: this._palette });
     const layer = { name, canvas, scene, opacity: this._layers.length ? 0 : 1 };

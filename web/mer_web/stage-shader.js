@@ -72,10 +72,21 @@ export function program(gl, vertex, fragment) {
  * @param {HTMLCanvasElement} canvas
  * @returns {WebGL2RenderingContext}
  */
-export function webgl(canvas) {
+export function webglContext(canvas) {
   const gl = canvas.getContext("webgl2", { alpha: false, antialias: false, depth: false, powerPreference: "high-performance" });
   if (!gl) throw new Error("this browser has no WebGL2");
   return gl;
+}
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {boolean} [webgl]  whether there is a graphics processor; without one, the canvas lies in plain memory
+ * @returns {CanvasRenderingContext2D}
+ */
+export function flatContext(canvas, webgl = false) {
+  const context = canvas.getContext("2d", { alpha: false, willReadFrequently: !webgl });
+  if (!context) throw new Error("this browser gives no canvas to draw on");
+  return context;
 }
 
 export class Shader {
@@ -84,7 +95,7 @@ export class Shader {
    * @param {string} source  GLSL with a function `vec3 light(vec2 p)`
    */
   constructor(canvas, source) {
-    this._gl = webgl(canvas);
+    this._gl = webglContext(canvas);
     this._program = program(this._gl, VERTEX, HEAD + source + TAIL);
     /** @type {Map<string, WebGLUniformLocation|null>} */
     this._places = new Map();
@@ -145,7 +156,7 @@ export function isWebglQuick() {
   [canvas.width, canvas.height] = PROBE_SIZE;
   try {
     const shader = new Shader(canvas, PROBE);
-    const gl = webgl(canvas);
+    const gl = webglContext(canvas);
     const pixel = new Uint8Array(4);
     const moment = { time: 0, valence: 0, arousal: 0, fast: null, level: 0, bands: new Float32Array(6), onset: 0,
       color: /** @type {[number, number, number]} */ ([0, 0, 0]), mood: "", state: "", change: false };

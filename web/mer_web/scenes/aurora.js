@@ -1,6 +1,6 @@
 /** Curtains of light over a night sky. A pleasant mood lifts their ends, an unpleasant one lets them hang. */
 
-import { Shader, neighbours } from "../stage-shader.js";
+import { Shader, flatContext, neighbours } from "../stage-shader.js";
 
 export const label = "Aurora";
 
@@ -56,7 +56,7 @@ class Flat {
    * @param {import("../stage-picture.js").Means["palette"]} palette
    */
   constructor(canvas, palette) {
-    this._context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
+    this._context = flatContext(canvas);
     this._palette = palette;
     this._sprites = [0, 1, 2].map(() => {
       const sprite = document.createElement("canvas");

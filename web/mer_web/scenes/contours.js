@@ -1,6 +1,6 @@
 /** Lines of equal height of a slow landscape, as on a map. A pleasant mood makes it symmetric, an excited one dense. */
 
-import { Shader, neighbours } from "../stage-shader.js";
+import { Shader, flatContext, neighbours } from "../stage-shader.js";
 
 export const label = "Contour field";
 
@@ -55,7 +55,7 @@ class Flat {
    * @param {import("../stage-picture.js").Means["palette"]} palette
    */
   constructor(canvas, palette) {
-    this._context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
+    this._context = flatContext(canvas);
     this._palette = palette;
     this._field = new Float32Array((GRID_COLUMNS + 1) * (GRID_ROWS + 1));
   }

@@ -1,6 +1,6 @@
 /** Particles in a stream. A pleasant mood turns them round a common middle, an unpleasant one scatters them downwards. */
 
-import { neighbours, program, toLight, webgl as openWebgl } from "../stage-shader.js";
+import { flatContext, neighbours, program, toLight, webglContext } from "../stage-shader.js";
 
 export const label = "Particles";
 
@@ -123,7 +123,7 @@ class Points {
    * @param {Swarm} swarm
    */
   constructor(canvas, swarm) {
-    const gl = openWebgl(canvas);
+    const gl = webglContext(canvas);
     this._gl = gl;
     this._swarm = swarm;
     this._program = program(gl, VERTEX, FRAGMENT);
@@ -169,7 +169,7 @@ class Strokes {
    * @param {Swarm} swarm
    */
   constructor(canvas, swarm) {
-    this._context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
+    this._context = flatContext(canvas);
     this._swarm = swarm;
   }
 

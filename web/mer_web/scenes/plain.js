@@ -1,6 +1,6 @@
 /** The colour of the mood alone, breathing with the level: the calmest scene, and the one that takes over for others. */
 
-import { Shader, neighbours } from "../stage-shader.js";
+import { Shader, flatContext, neighbours } from "../stage-shader.js";
 
 export const label = "Plain colour";
 
@@ -18,7 +18,7 @@ vec3 light(vec2 p) {
 export function create({ canvas, webgl, palette }) {
   let phase = 0;
   const shader = webgl ? new Shader(canvas, LIGHT) : null;
-  const context = shader ? null : canvas.getContext("2d", { alpha: false });
+  const context = shader ? null : flatContext(canvas);
   return {
     /** @type {import("../stage-picture.js").Scene["draw"]} */
     draw(moment, seconds) {

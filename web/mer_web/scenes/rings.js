@@ -1,6 +1,6 @@
 /** Six rings, one for each band of the sound. A pleasant mood makes them round and even, an unpleasant one rough. */
 
-import { Shader, neighbours } from "../stage-shader.js";
+import { Shader, flatContext, neighbours } from "../stage-shader.js";
 
 export const label = "Rings";
 
@@ -37,7 +37,7 @@ vec3 light(vec2 p) {
 export function create({ canvas, webgl, palette }) {
   let phase = 0;
   const shader = webgl ? new Shader(canvas, LIGHT) : null;
-  const context = shader ? null : canvas.getContext("2d", { alpha: false });
+  const context = shader ? null : flatContext(canvas);
   return {
     /** @type {import("../stage-picture.js").Scene["draw"]} */
     draw(moment, seconds) {
