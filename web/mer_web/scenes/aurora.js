@@ -32,7 +32,8 @@ vec3 light(vec2 p) {
 }`;
 
 const CURTAINS = 3;
-const COLUMNS = 56;
+const COLUMNS = 64;
+const SPRITE = [8, 64];
 
 /** @param {import("../stage-picture.js").Means} means */
 export function create({ canvas, webgl, palette }) {
@@ -60,9 +61,8 @@ class Flat {
     this._palette = palette;
     this._sprites = [0, 1, 2].map(() => {
       const sprite = document.createElement("canvas");
-      sprite.width = 1;
-      sprite.height = 64;
-      return /** @type {CanvasRenderingContext2D} */ (sprite.getContext("2d"));
+      [sprite.width, sprite.height] = SPRITE;
+      return /** @type {CanvasRenderingContext2D} */ (sprite.getContext("2d", { willReadFrequently: true }));
     });
   }
 
@@ -81,14 +81,23 @@ class Flat {
     context.globalCompositeOperation = "lighter";
     [color, warmer, colder].forEach((tint, k) => {
       const sprite = this._sprites[k];
-      const gradient = sprite.createLinearGradient(0, 0, 0, 64);
+      const [wide, high] = SPRITE;
+      const gradient = sprite.createLinearGradient(0, 0, 0, high);
       gradient.addColorStop(0, `rgba(${colder},0)`);
-      gradient.addColorStop(0.55, `rgba(${tint},0.22)`);
-      gradient.addColorStop(0.9, `rgba(${tint},0.9)`);
+      gradient.addColorStop(0.55, `rgba(${tint},0.2)`);
+      gradient.addColorStop(0.88, `rgba(${tint},0.75)`);
       gradient.addColorStop(1, `rgba(${tint},0)`);
-      sprite.clearRect(0, 0, 1, 64);
+      sprite.globalCompositeOperation = "copy";
       sprite.fillStyle = gradient;
-      sprite.fillRect(0, 0, 1, 64);
+      sprite.fillRect(0, 0, wide, high);
+      // Soft sides, so that columns that overlap are a veil.
+      const sides = sprite.createLinearGradient(0, 0, wide, 0);
+      sides.addColorStop(0, "transparent");
+      sides.addColorStop(0.5, "#000");
+      sides.addColorStop(1, "transparent");
+      sprite.globalCompositeOperation = "destination-in";
+      sprite.fillStyle = sides;
+      sprite.fillRect(0, 0, wide, high);
     });
     const step = width / COLUMNS;
     const energy = 0.5 + 0.5 * moment.arousal;
@@ -103,8 +112,8 @@ class Flat {
         const rays = 0.5 + 0.25 * Math.sin(u * (9 + 6 * energy) + phase * 0.7) + 0.25 * Math.sin(u * 23.3 - phase);
         const veil = 0.5 + 0.5 * Math.sin(u * 1.3 + phase * 0.2 + curtain);
         context.globalAlpha = Math.min(1, rays * veil * (0.3 + 0.55 * moment.level + 0.15 * moment.onset));
-        context.drawImage(this._sprites[curtain].canvas, (column - 0.75) * step, base * height - tall * (0.7 + 0.5 * rays),
-          step * 1.5, tall * (0.7 + 0.5 * rays));
+        context.drawImage(this._sprites[curtain].canvas, (column - 1.2) * step, base * height - tall * (0.7 + 0.5 * rays),
+          step * 2.4, tall * (0.7 + 0.5 * rays));
       }
     }
   }

@@ -125,6 +125,7 @@ class Flat {
         const b = this._field[node + 1] - value;
         const c = this._field[node + GRID_COLUMNS + 2] - value;
         const d = this._field[node + GRID_COLUMNS + 1] - value;
+        if (a < 0 === b < 0 && b < 0 === c < 0 && c < 0 === d < 0) continue;
         // Points where the line crosses the sides, clockwise; two of them, or four at a saddle.
         let started = false;
         for (const [from, to, x, y, dx, dy] of /** @type {number[][]} */ ([[a, b, 0, 0, 1, 0], [b, c, 1, 0, 0, 1],

@@ -5,7 +5,7 @@ import { flatContext, neighbours, program, toLight, webglContext } from "../stag
 export const label = "Particles";
 
 /** With WebGL2, and without. */
-const COUNTS = [3500, 460];
+const COUNTS = [3500, 640];
 /** Places of the tail of a particle. */
 const TAIL = 10;
 /** Seconds of the way that the tail shows. */
@@ -81,7 +81,7 @@ class Swarm {
     const speed = 0.06 + 0.3 * energy + 0.3 * level;
     const order = Math.max(0, Math.min(1, 0.5 + valence));
     // An onset pushes outwards, once.
-    const push = Math.max(0, onset - this._onset) * 0.5;
+    const push = Math.max(0, onset - this._onset) * 0.2;
     this._onset = onset;
     this._phase += seconds * (0.2 + 0.5 * energy);
     const follow = 1 - Math.exp(-seconds * 2.5);
