@@ -26,7 +26,7 @@ vec3 light(vec2 p) {
     rays *= 0.55 + 0.75 * noise(vec2(x * (17.0 + 16.0 * energy), phase * 0.7 + f * 5.0));
     float curtain = smoothstep(0.25, 0.6, noise(vec2(x * 0.55 + f * 7.0, phase * 0.06)) + 0.18 + 0.25 * level);
     vec3 tint = mix(mix(color, warmer, smoothstep(0.0, 0.12, h) * 0.3), colder, clamp(h / (height * 1.6), 0.0, 1.0));
-    sum += tint * body * rays * curtain * (0.45 + 1.1 * level + 0.8 * onset * exp(-abs(h) * 5.0)) * (1.25 - 0.17 * f);
+    sum += tint * body * rays * curtain * (0.45 + 1.1 * level + 0.8 * onset * exp(-abs(h) * 5.0)) * (2.3 - 0.3 * f);
   }
   return sum;
 }`;

@@ -25,7 +25,7 @@ vec3 light(vec2 p) {
   float ring = length(p) - (1.0 - onset) * 2.2;
   float accent = onset * exp(-ring * ring * 9.0);
   float edge = 1.0 - 0.35 * smoothstep(0.6, 2.0, length(p));
-  return edge * tint * (line * (0.25 + 1.2 * level + 0.3 * bold + 0.9 * accent) + glow * (0.05 + 0.22 * level + 0.2 * accent)
+  return 1.6 * edge * tint * (line * (0.25 + 1.2 * level + 0.3 * bold + 0.9 * accent) + glow * (0.05 + 0.22 * level + 0.2 * accent)
     + 0.03 + 0.07 * field * level);
 }`;
 

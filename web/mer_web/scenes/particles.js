@@ -30,7 +30,7 @@ void main() {
   float blur = kind.y > 0.985 ? 5.0 : 1.0;
   gl_PointSize = blur * size.y / 1080.0 * (3.0 + (6.0 + 16.0 * level) * near) * (1.0 - 0.65 * age);
   vec3 hue = kind.y < 0.4 ? mix(colder, color, kind.y * 2.5) : mix(color, warmer, (kind.y - 0.4) * 1.6);
-  tint = hue * (0.12 + 0.9 * level + 0.7 * onset * near) * (0.25 + near) * pow(1.0 - age, 2.0) / blur;
+  tint = 1.5 * hue * (0.12 + 0.9 * level + 0.7 * onset * near) * (0.25 + near) * pow(1.0 - age, 2.0) / blur;
 }`;
 
 const FRAGMENT = `#version 300 es

@@ -26,7 +26,7 @@ vec3 light(vec2 p) {
     float line = smoothstep(thick, thick * 0.25, from);
     float glow = exp(-from * (34.0 - 16.0 * level)) * 0.35;
     vec3 tint = f < 2.0 ? mix(colder, color, f * 0.5) : mix(color, warmer, (f - 2.0) / 3.0);
-    sum += tint * (line + glow) * arc * (0.22 + 0.5 * level + 1.1 * bands[i]);
+    sum += 1.7 * tint * (line + glow) * arc * (0.22 + 0.5 * level + 1.1 * bands[i]);
   }
   float front = radius - 0.15 - (1.0 - onset) * (0.7 + 0.5 * energy);
   sum += warmer * onset * onset * 0.8 * exp(-front * front * 260.0);
