@@ -336,7 +336,7 @@ def test_the_corners_go_where_they_are_dragged(server: ServerProcess, visit: Ope
         const frame = document.querySelector(".stage-frame");
         const matrix = new DOMMatrix(getComputedStyle(frame).transform);
         const { x, y, w } = matrix.transformPoint(new DOMPoint(0, 0));
-        const hit = (left, top) => document.elementFromPoint(left, top).tagName;
+        const hit = (left, top) => document.elementFromPoint(left, top)?.tagName;
         const near = (by) => [x / w + by, y / w + by];
         const places = [near(-3), near(3), [innerWidth - 3, innerHeight - 3]];
         return [x / w, y / w, ...places.map(([left, top]) => hit(left, top))];
@@ -358,7 +358,7 @@ def test_a_scene_that_fails_does_not_end_the_show(server: ServerProcess, visit: 
     here.wait("() => window.mer.stage.picture.scene === 'plain'")
     here.wait(f"() => ({BRIGHTEST})() > 20")
     here.page.keyboard.press("s")
-    notice = here.page.locator("#notice-text")
+    notice = here.page.locator(".notice", has_text="scene")
     notice.wait_for()
     assert "The scene broken failed: no more ideas" in notice.inner_text()
     assert any("no more ideas" in error for error in here.errors)
@@ -368,7 +368,7 @@ def test_a_scene_that_fails_does_not_end_the_show(server: ServerProcess, visit: 
 def test_an_unknown_scene_is_told(server: ServerProcess, visit: Open) -> None:
     here = enter(visit, server.url, "?stage=1&scene=disco")
     here.page.keyboard.press("Escape")
-    notice = here.page.locator("#notice-text")
+    notice = here.page.locator(".notice", has_text="scene")
     notice.wait_for()
     assert "There is no scene disco; there are: aurora, " in notice.inner_text()
 
