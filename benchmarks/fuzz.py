@@ -68,6 +68,8 @@ _EXAMPLES = (
     '{"type": "control", "marker": "opens eyes", "marker_t": 1.5}',
     '{"type": "control", "output": "a", "override": {"hue": 0.5}, "scene": "a", "mute": true}',
     '{"type": "tap", "valence": 0.5, "arousal": -0.25}',
+    '{"type": "pulse", "on": true}',
+    '{"type": "pulse", "on": 7}',
     '{"type": "tap", "action": "undo"}',
     '{"type": "tap", "action": "reset"}',
     '{"type": "sessions", "on": true}',
