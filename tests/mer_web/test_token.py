@@ -44,7 +44,7 @@ def test_the_form_comes_at_once_and_a_wrong_token_is_named(visit: Open, locked: 
     here.wait(LOCKED)
     # Before the server itself has given up its wait of five seconds.
     assert locked.auths == []
-    form = here.page.get_by_role("region", name="This server asks for a token")
+    form = here.page.get_by_role("main", name="This server asks for a token")
     assert form.is_visible()
     assert "terminal" in form.inner_text()
     assert here.page.locator("main").is_hidden()
