@@ -537,7 +537,7 @@ class App {
     this.comparison.tick();
     this.announcer.tick(now);
     this.idleControls.tick(now);
-    if (!this.paused) this.valueDisplay.tick(this._style.palette, now);
+    this.valueDisplay.tick(this._style.palette, now);
     this._checkFreshness(now);
     const unseen = element("unseen", HTMLElement);
     unseen.hidden = !this.paused;
