@@ -11,6 +11,7 @@ import { Comparison } from "./comparison.js";
 import { Connection, POLICY_VIOLATION, TRY_AGAIN_LATER } from "./connection.js";
 import { element, setText } from "./dom.js";
 import { download } from "./export.js";
+import { Following } from "./following.js";
 import { Gate } from "./gate.js";
 import { History } from "./history.js";
 import { InputChoice } from "./input.js";
@@ -18,6 +19,7 @@ import { InputPanel } from "./input-panel.js";
 import { readCanvasStyle } from "./canvas-style.js";
 import { ViewClock } from "./motion.js";
 import { MarkerForm } from "./marker-form.js";
+import { MicrophoneHint } from "./microphone-hint.js";
 import { NoticeBar } from "./notice.js";
 import { PersonalLayer } from "./personal-layer.js";
 import { Plane } from "./plane.js";
@@ -26,12 +28,13 @@ import { PulseFeed } from "./pulse.js";
 import { RangeSwitch } from "./range-switch.js";
 import { RemarkFlags } from "./remark-flags.js";
 import { Remarks, changeText } from "./remarks.js";
+import { handleReportLink } from "./report.js";
 import { ValueDisplay } from "./value-display.js";
 import { readSettings } from "./settings.js";
 import { Shortcuts } from "./shortcuts.js";
 import { IdleControls } from "./idle-controls.js";
 import { Status, inputLine } from "./status.js";
-import { counted, span } from "./text.js";
+import { brief, counted, span } from "./text.js";
 import { ShowPanel } from "./show-panel.js";
 import { Target, targetLine } from "./target.js";
 import { Theme } from "./theme.js";
@@ -94,10 +97,12 @@ class App {
     const spoken = element("spoken", HTMLElement);
     this.announcer = new Announcer((text) => setText(spoken, text));
     this.connection = new Connection({ base: document.baseURI });
+    this.following = new Following(location.search, this.connection);
     this.pulse = new PulseFeed(this.connection);
     this.input = new InputChoice(this.connection);
     this.comparison = new Comparison(this.history, this.timeline, (text) => this.notice.show(text, "compare"));
     this.panel = new InputPanel(this.input, (file) => void this.comparison.open(file));
+    this.hint = new MicrophoneHint();
     this.show = new ShowPanel((message) => this.connection.send(message));
     this.markers = new MarkerForm((message) => this.connection.send(message), () => this.newest?.t ?? NaN);
     this.range = new RangeSwitch(this.plane, () => this._changeRange());
@@ -123,6 +128,10 @@ class App {
     this._slow = false;
     /** Whether a stall is the engine's and not that of the audio, as far as the server has told. */
     this._engineFails = false;
+    /** Whether the server's input is away, as far as the server has told. */
+    this._inputAway = false;
+    /** Why the values shown are no longer current. @type {import("./headline.js").Cause|null} */
+    this._frozenBy = null;
     /** Whether the values shown came over an earlier connection. */
     this._reconnected = false;
     /** When the server last said what it refuses, in milliseconds. */
@@ -198,9 +207,8 @@ class App {
       }
       this.health = null;
       this._estimateAt = NaN;
-      if (!this.newest) return;
-      this.valueDisplay.freeze("no connection: last values");
-      this.plane.freeze();
+      if (phase.name === "locked" && !this.newest) return;
+      this._freeze("connection");
     });
     this.connection.addEventListener("message", (event) => {
       this._receive(/** @type {CustomEvent} */ (event).detail);
@@ -215,6 +223,7 @@ class App {
     });
     this.input.addEventListener("change", () => {
       const { kind, phase, name, trouble } = this.input.choice;
+      this.hint.update(this.input.choice);
       if (phase === "opening" || kind === "server") this._reconnected = false;
       if (phase !== "waiting" && kind !== "server") this.notice.clear("input");
       if (phase === "running" && kind !== "server") {
@@ -223,8 +232,7 @@ class App {
       if (phase !== "waiting") return;
       // The notice is an alert, which screen readers announce.
       this.notice.show(trouble, "input");
-      this.valueDisplay.freeze("no sound: last values");
-      this.plane.freeze();
+      this._freeze("sound");
     });
     this.input.addEventListener("notice", (event) => {
       this.notice.show(/** @type {CustomEvent} */ (event).detail, "input");
@@ -266,8 +274,10 @@ class App {
       "e": () => this.export(), "t": () => this.theme.toggle(), "?": () => this.help(),
       "1": () => this.setZoom(60), "2": () => this.setZoom(600), "3": () => this.setZoom(3600), "4": () => this.setZoom(Infinity),
       "k": () => this.markers.toggle(), "r": () => this.range.toggle(),
-      "s": () => this.panel.selectServer(), "m": () => this.panel.selectMicrophone(), "o": () => this.panel.openFileDialog(),
+      "i": () => this.panel.selectServer(), "m": () => this.panel.selectMicrophone(), "o": () => this.panel.openFileDialog(),
     });
+    const report = document.querySelector('a[href="report.html"]');
+    if (report instanceof HTMLAnchorElement) handleReportLink(report, () => this.hello?.session ?? "");
     const keys = element("keys-on", HTMLInputElement);
     keys.checked = shortcuts.enabled;
     keys.addEventListener("change", () => shortcuts.enable(keys.checked));
@@ -306,6 +316,7 @@ class App {
       case "health":
         this._catchesUp = false;
         this.health = message;
+        this.following.health(message, this.hello?.role ?? "");
         this.show.update(message.show);
         this.personal.update(message.personal);
         break;
@@ -334,35 +345,37 @@ class App {
     this._catchesUp = true;
     // The server repeats after the snapshot what still holds.
     this._engineFails = false;
+    this._inputAway = false;
     for (const topic of ["engine_failed", "engine_stalled", "slower", "input_lost"]) this.notice.clear(topic);
     this.valueDisplay.coverage(hello.coverage);
     this.range.setAvailable(hello.range === "music");
+    setText(element("help-window", HTMLElement), brief(hello.window_s));
+    this.following.hello(hello);
     this.status.hello(hello);
     for (const topic of ["protocol", "ended", "too_many_viewers"]) this.notice.clear(topic);
-    if (hello.recording) this.notice.show("This session is being recorded.", "recording");
-    else this.notice.clear("recording");
+    element("recording", HTMLElement).hidden = !hello.recording;
+    if (hello.recording) this.announcer.event("This session is being recorded.", performance.now());
     this._showRights();
     if (this._awaitsOwnSession) return;
     this.target = hello.target.length ? new Target(hello.target) : null;
     this._setTarget();
     element("aim", HTMLElement).hidden = true;
     const ownInput = this.input.choice.kind !== "server";
-    if (!ownInput) this.status.server(hello.input);
+    if (!ownInput && !this.following.active) this.status.server(hello.input);
     if (this.history.startSession(hello.session, hello.input.name || hello.input.kind)) {
       this._estimateAt = NaN;
       this._slow = false;
       // The same music goes on elsewhere: what was shown stays until its next estimate.
       if (this._reconnected && (ownInput || hello.input.kind !== "browser")) {
-        this.plane.freeze();
-        this.valueDisplay.freeze("reconnected: last values");
+        this._freeze("reconnected");
         return;
       }
       this.plane.reset();
       this.newest = this._shown = null;
       this.personal.show(null);
-      this.valueDisplay.clear(ownInput || hello.input.kind !== "browser"
-        ? "waiting for music"
-        : "this server has no input of its own: choose the microphone or a file");
+      const hasInput = ownInput || hello.input.kind !== "browser" || this.following.active;
+      this.valueDisplay.clear(hasInput ? "music" : "choice");
+      if (!hasInput && hello.role !== "view" && isSecureContext) this.hint.show();
     }
     this.announcer.event(`Input: ${inputLine(hello.input)}.`, performance.now());
   }
@@ -408,7 +421,11 @@ class App {
   /** @param {import("./protocol.js").Notice} warning */
   _handleWarning(warning) {
     this._engineFails = ENGINE_FAILS[warning.code] ?? this._engineFails;
-    // A stall is also a state of the estimates, shown above the mood while it lasts.
+    if (warning.code === "input_lost" || warning.code === "input_back") this._inputAway = warning.code === "input_lost";
+    // The estimates of a stall say so too, once there is one.
+    if (warning.code === "input_lost") this._freeze("input");
+    if (warning.code === "stalled" && !this._inputAway) this._freeze("audio");
+    if (warning.code === "input_back" && !this.newest) this.valueDisplay.clear("music");
     if (warning.code === "stalled") return;
     if (warning.code === "slower" || warning.code === "full_rate") this._slow = warning.code === "slower";
     const resolved = RESOLVES[warning.code];
@@ -424,11 +441,15 @@ class App {
   _handleEnd(end) {
     if (end.session !== this.hello?.session) return;
     if (this.hello.input.kind === "browser") {
-      this.input.handleStreamEnd(end.reason);
+      // The server shows its own stream next.
+      if (this.following.active) this.announcer.event("The stream that you follow has ended.", performance.now());
+      else this.input.handleStreamEnd(end.reason);
       return;
     }
     this._endViewTime = this.clock.at(performance.now() / 1000);
     this.ended = true;
+    this._estimateAt = NaN;
+    this._freeze("ended");
     const reason = end.reason || "no reason given";
     this.notice.show(this.hello.input.kind === "recording" ? `${reason[0].toUpperCase()}${reason.slice(1)}.`
       : `The input has ended: ${reason}.`, "ended");
@@ -441,7 +462,10 @@ class App {
       this.connection.markSeen(estimate.seq);
       if (this.history.push(estimate, false, performance.now() / 1000)) newest = estimate;
     }
-    if (newest) this._show(newest);
+    if (!newest) return;
+    this._show(newest);
+    // A long history comes in several messages, the oldest first.
+    this.valueDisplay.release();
   }
 
   /** @param {import("./protocol.js").Estimate} estimate a live one */
@@ -456,11 +480,13 @@ class App {
     this.clock.sync(this.history.newest, now / 1000);
     this.ended = false;
     this._reconnected = false;
+    this._frozenBy = null;
     this._estimateAt = now;
     this.newest = estimate;
     // In a stall, only an engine that fails leaves a level.
     const engineFails = this._engineFails || estimate.level_db > NO_LEVEL_DB;
-    this.valueDisplay.engineFails = this.announcer.engineFails = engineFails;
+    this.announcer.engineFails = engineFails;
+    this.valueDisplay.stall = engineFails ? "engine" : this._inputAway ? "input" : "audio";
     if (this.paused) return;
     this._showValues(estimate, now);
     this.announcer.estimate(estimate, now);
@@ -489,6 +515,7 @@ class App {
     this.timeline.rescale();
     this._setTarget();
     if (this._shown) this._showValues(this._shown, performance.now());
+    if (this._frozenBy) this._freeze(this._frozenBy);
     this.announcer.event(`Values: ${RANGES[shownRange()]}.`, performance.now());
   }
 
@@ -497,6 +524,16 @@ class App {
     const drawn = this.hello?.range === "music" && shownRange() === "raw" ? null : this.target;
     this.plane.setTarget(drawn);
     this.timeline.setTarget(drawn, this.hello?.session ?? "");
+  }
+
+  /**
+   * Says why the values shown are no longer current, until the next estimate.
+   * @param {import("./headline.js").Cause} cause
+   */
+  _freeze(cause) {
+    this._frozenBy = cause;
+    this.valueDisplay.freeze(cause);
+    this.plane.freeze();
   }
 
   /** @param {number} now milliseconds */
@@ -557,8 +594,7 @@ class App {
     if (late || !(now - this._estimateAt > limit)) return;
     this._estimateAt = NaN;
     if (this.paused || this.ended || this.input.choice.phase === "waiting") return;
-    this.valueDisplay.freeze("no new estimates: last values");
-    this.plane.freeze();
+    this._freeze("estimates");
     this.announcer.event("No new estimates arrive.", now);
   }
 
@@ -572,6 +608,7 @@ class App {
     this.announcer.event(this.paused ? "View paused." : "View running.", now * 1000);
     if (!this.paused && this.newest) {
       this._showValues(this.newest, now * 1000);
+      if (this._frozenBy) this._freeze(this._frozenBy);
     }
     this._tick();
   }
