@@ -26,14 +26,15 @@ def test_the_page_shows_scaled_values_and_names_their_range(
     here.wait("() => mer.history.length >= 3 && mer.valueDisplay._shownAt > 0")
     assert "range: music, adapting" in here.page.locator("#about").inner_text()
     assert "The model's own value:" in (here.page.locator("#valence").get_attribute("title") or "")
-    # The point and the hollow one reach the newest scaled values.
+    # The hollow point is hidden in a stall, which a busy machine may have.
+    here.wait("() => mer.plane.shownFast !== null")
+    # The point reaches the newest scaled values.
     here.pause()
     here.wait("() => !mer.plane._spring.moving && !mer.plane._fastSpring.moving")
     newest = here.js("mer.history.at(mer.paused.end - 1)")
     assert newest["scaled"]["valence"] != newest["valence"]
     shown = here.js("mer.plane.shown")
     assert shown == pytest.approx({axis: newest["scaled"][axis] for axis in shown}, abs=1e-5)
-    assert here.js("mer.plane.shownFast !== null")
 
 
 def test_raw_values_have_no_hint(visit: Open, serve: Serve, music_model: Path) -> None:
@@ -76,7 +77,7 @@ def test_the_switch_changes_all_that_is_shown_and_is_remembered(
     here.page.reload()
     here.wait("() => mer.history.length >= 3")
     assert here.page.get_by_role("radio", name="raw", exact=True).is_checked()
-    here.page.locator("#range").get_by_text("music", exact=True).click()
+    here.page.get_by_role("radio", name="music", exact=True).check()
     here.wait(
         """() => mer._shown.scaled
              && Math.abs(mer.plane._spring.target[0] - mer._shown.scaled.valence) < 1e-6"""
