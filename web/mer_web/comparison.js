@@ -6,6 +6,8 @@ import { Ghost, pointsOfSession } from "./ghost.js";
 import { clean, clock } from "./text.js";
 import { timeOfDay } from "./time-axis.js";
 
+/** The choice of none. */
+const NOTHING = "no comparison";
 /** Curves of files that are kept. */
 const MAX_CURVES = 12;
 
@@ -93,7 +95,7 @@ export class Comparison {
   _build() {
     const chosen = this.ghost ? this._select.value : "";
     const choices = this._choices;
-    this._select.replaceChildren(new Option("compare with…", ""),
+    this._select.replaceChildren(new Option(NOTHING, ""),
                                  ...choices.map(({ key, name }) => new Option(name, key)));
     this._row.hidden = choices.length === 0;
     // The session that was compared with may be the current one now.
@@ -108,8 +110,6 @@ export class Comparison {
     this.ghost = choice && points.length ? new Ghost(choice.name, points) : null;
     this._select.value = this.ghost ? key : "";
     this._row.classList.toggle("compared", this.ghost !== null);
-    const [none] = this._select.options;
-    none.text = this.ghost ? "no comparison" : "compare with…";
     this._timeline.setGhost(this.ghost);
     setText(this._note, this._noteText());
   }

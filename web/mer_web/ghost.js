@@ -1,7 +1,7 @@
 /** The curve of another session, to compare with: values over stream time, which the timeline draws as a thin line. */
 
 import { GAP_S } from "./history.js";
-import { showsScaled } from "./seconds.js";
+import { shownRange } from "./value-range.js";
 
 /**
  * @typedef {object} GhostPoint
@@ -39,7 +39,7 @@ export class Ghost {
 
   /** Whether its values are in the range that the page shows. */
   get isComparable() {
-    return !showsScaled() || this._scaled !== null;
+    return shownRange() === "raw" || this._scaled !== null;
   }
 
   /**
@@ -51,7 +51,7 @@ export class Ghost {
   at(from, to) {
     const first = this._after(from);
     const last = this._after(to);
-    const { valence, arousal } = (showsScaled() && this._scaled) || this._raw;
+    const { valence, arousal } = (shownRange() === "music" && this._scaled) || this._raw;
     if (last > first) {
       const mean = (/** @type {Float64Array} */ sum) => (sum[last] - sum[first]) / (last - first);
       return { valence: mean(valence), arousal: mean(arousal) };

@@ -10,6 +10,8 @@ import { ZOOMS_S } from "./timeline.js";
  * @property {boolean} overlay     one piece on a transparent background
  * @property {Piece} show
  * @property {number} zoom         seconds of the timeline
+ * @property {boolean} stage       enter stage mode at once
+ * @property {string} scene        its scene; empty for the last one
  * @property {number} bench        seconds to measure each length of the timeline; 0 for no benchmark
  */
 
@@ -26,6 +28,8 @@ export function readSettings(search) {
     overlay: on("overlay"),
     show: show === "badge" || show === "timeline" ? show : "plane",
     zoom,
+    stage: on("stage"),
+    scene: query.get("scene") ?? "",
     bench: on("bench") ? Math.max(1, Math.min(60, Number(query.get("bench")) || 4)) : 0,
   };
 }

@@ -18,6 +18,9 @@ import { axisName, shownValues } from "./value-range.js";
 export const ZOOMS_S = /** @type {const} */ ([60, 600, 3600]);
 
 const TILE = 256;
+/** Tiles are stretched up to this ratio, and painted again once the length has rested so long. */
+const MAX_STRETCH = 1.6;
+const REST_MS = 150;
 /** Columns between two colour stops of the gradient along a line. */
 const STOP = 16;
 /** Columns between two points of the target's line. */
@@ -97,8 +100,11 @@ export class Timeline {
     this._drawn = "";
     /** Which part of the history is shown. */
     this.window = new TimeWindow(ZOOMS_S[0]);
-    /** Of the tiles, in seconds. */
+    /** Of the tiles, in seconds; while the length changes, they are stretched. */
     this._perColumn = NaN;
+    /** Length of the last frame in seconds, and when it changed, in milliseconds. */
+    this._seconds = NaN;
+    this._changedAt = -Infinity;
     /** The value at the upper edge of the panels. */
     this.scale = 1;
     /** Server time in seconds at the right edge of the last frame. */
@@ -176,7 +182,9 @@ export class Timeline {
   _measure() {
     const { width, height, ratio } = this._surface;
     const css = width / ratio;
-    const text = Math.max(10.5, Math.min(22, 6 + css * 0.0105, 5 + (height / ratio) * 0.05)) * ratio;
+    // Grows with the other texts of the page, up to those that are read from three metres.
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const text = Math.max(10.5, 0.72 * rem, Math.min(22, 6 + css * 0.0105, 5 + (height / ratio) * 0.05)) * ratio;
     const left = Math.round(text * 2.6);
     const right = Math.round(text * 4.1);
     const top = Math.round(text * 0.7);
@@ -206,17 +214,16 @@ export class Timeline {
     const labels = shown && isLive ? shownValues(shown) : null;
     // A step below a quarter of a column is not visible yet.
     const newest = end ? Math.floor((4 * history.time[history.slot(end - 1)]) / perColumn) : 0;
-    const state = [edge, newest, this.pointer, this.cursor, perColumn, isLive, labels?.valence, labels?.arousal].join("|");
+    this._chooseColumns(perColumn, seconds);
+    const state = [edge, newest, this.pointer, this.cursor, perColumn, this._perColumn, isLive, labels?.valence,
+                   labels?.arousal].join("|");
     if (state === this._drawn) return false;
     this._drawn = state;
-    if (perColumn !== this._perColumn) {
-      this._perColumn = perColumn;
-      this._recycle();
-    }
     const first = edge - plot.width;
     const hasPast = known && end > history.start;
+    const [from, to] = [first, edge].map((column) => Math.floor((column * perColumn) / (TILE * this._perColumn)));
     this.told = null;
-    if (hasPast) this._fitScale(first, edge, perColumn, end, plot);
+    if (hasPast) this._fitScale(from, to, end, plot);
     const { context, width, height } = this._surface;
     if (!this._background) this._background = this._drawBackground(this._style, plot);
     context.clearRect(0, 0, width, height);
@@ -233,8 +240,9 @@ export class Timeline {
     context.beginPath();
     context.rect(plot.x, 0, plot.width, height);
     context.clip();
-    for (let k = Math.floor(first / TILE); k <= Math.floor(edge / TILE); k += 1) {
-      context.drawImage(this._tile(k, perColumn, end, plot).canvas, plot.x + k * TILE - first, plot.y);
+    const x = (/** @type {number} */ k) => plot.x + Math.round((k * TILE * this._perColumn) / perColumn - first);
+    for (let k = from; k <= to; k += 1) {
+      context.drawImage(this._tile(k, end, plot).canvas, x(k), plot.y, x(k + 1) - x(k), plot.height);
     }
     this._drawLabels(this._style, plot, first, perColumn);
     context.restore();
@@ -242,12 +250,29 @@ export class Timeline {
     if (labels) this._drawCurrentValues(this._style, plot, right, end, labels);
     this._drawMoment(this._style, plot, first, perColumn, now);
     for (const [k, tile] of this._tiles) {
-      if ((k + 1) * TILE < first || k * TILE > edge + TILE) {
+      if (k < from || k > to + 1) {
         this._tiles.delete(k);
         this._freeTiles.push(tile);
       }
     }
     return true;
+  }
+
+  /**
+   * Chooses the columns of the tiles. While the length changes smoothly, the tiles are stretched: to paint them takes longer
+   * than a frame has.
+   * @param {number} perColumn  seconds in a column of the view
+   * @param {number} seconds    length of the view
+   */
+  _chooseColumns(perColumn, seconds) {
+    const now = performance.now();
+    if (seconds !== this._seconds) this._changedAt = now;
+    this._seconds = seconds;
+    const stretch = this._perColumn / perColumn;
+    const isSharp = perColumn === this._perColumn;
+    if (isSharp || (stretch < MAX_STRETCH && stretch > 1 / MAX_STRETCH && now - this._changedAt < REST_MS)) return;
+    this._perColumn = perColumn;
+    this._recycle();
   }
 
   /** Keeps the tiles for other columns or another scale. */
@@ -258,17 +283,14 @@ export class Timeline {
 
   /**
    * Chooses the scale that uses the height of the panels well.
-   * @param {number} first
-   * @param {number} edge
-   * @param {number} perColumn
+   * @param {number} from  the first tile
+   * @param {number} to    the last one
    * @param {number} end
    * @param {Plot} plot
    */
-  _fitScale(first, edge, perColumn, end, plot) {
+  _fitScale(from, to, end, plot) {
     let peak = 0;
-    for (let k = Math.floor(first / TILE); k <= Math.floor(edge / TILE); k += 1) {
-      peak = Math.max(peak, this._tile(k, perColumn, end, plot).peak);
-    }
+    for (let k = from; k <= to; k += 1) peak = Math.max(peak, this._tile(k, end, plot).peak);
     const scale = SCALES.find((one) => peak <= (one < this.scale ? ROOM * one : one)) ?? SCALES[SCALES.length - 1];
     if (scale === this.scale) return;
     this.scale = scale;
@@ -278,13 +300,13 @@ export class Timeline {
 
   /**
    * @param {number} k
-   * @param {number} perColumn
    * @param {number} end
    * @param {Plot} plot
    * @returns {Tile}
    */
-  _tile(k, perColumn, end, plot) {
+  _tile(k, end, plot) {
     let tile = this._tiles.get(k);
+    const perColumn = this._perColumn;
     const newest = this._history.time[this._history.slot(end - 1)];
     if (tile && (tile.complete || tile.end === end || newest - tile.newest < perColumn / 4)) return tile;
     if (!tile) {

@@ -116,8 +116,7 @@ export class ValueDisplay {
     if (now - this._shownAt < MIN_INTERVAL_MS) return;
     this._pending = null;
     this._shownAt = now;
-    this.shown = estimate;
-    this._estimate = estimate;
+    this.shown = this._estimate = estimate;
     const nodes = this._nodes;
     this._offer(estimate, now);
     this._setFrozen(repeats(estimate.state));
@@ -235,8 +234,7 @@ export class ValueDisplay {
    * @param {"music"|"choice"} what  is waited for
    */
   clear(what) {
-    this._pending = this._estimate = null;
-    this.shown = null;
+    this._pending = this._estimate = this.shown = null;
     this._shownAt = -Infinity;
     this._lastMood = "";
     this._headline(this._dwell.set(waitingHeadline(what)));
