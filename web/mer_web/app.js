@@ -285,7 +285,7 @@ class App {
       },
       "i": () => this.panel.selectServer(), "m": () => this.panel.selectMicrophone(), "o": () => this.panel.openFileDialog(),
     });
-    const report = document.querySelector('a[href="report.html"]');
+    const report = document.querySelector("#help a[download]");
     if (report instanceof HTMLAnchorElement) handleReportLink(report, () => this.hello?.session ?? "");
     const keys = element("keys-on", HTMLInputElement);
     keys.checked = shortcuts.enabled;
