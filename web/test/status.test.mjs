@@ -42,6 +42,8 @@ test("gauges and meter stay within their scales", () => {
 });
 
 test("unknown parameters fall back to defaults", () => {
-  assert.deepEqual(readSettings("?overlay=1&show=badge&zoom=10m&bench=2"), { overlay: true, show: "badge", zoom: 600, bench: 2 });
-  assert.deepEqual(readSettings("?overlay=0&show=evil&zoom=9y"), { overlay: false, show: "plane", zoom: 60, bench: 0 });
+  const plain = { stage: false, scene: "" };
+  assert.deepEqual(readSettings("?overlay=1&show=badge&zoom=10m&bench=2"),
+                   { ...plain, overlay: true, show: "badge", zoom: 600, bench: 2 });
+  assert.deepEqual(readSettings("?overlay=0&show=evil&zoom=9y"), { ...plain, overlay: false, show: "plane", zoom: 60, bench: 0 });
 });
