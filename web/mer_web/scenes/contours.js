@@ -30,8 +30,8 @@ vec3 light(vec2 p) {
 }`;
 
 /** Cells of the grid of the drawing without WebGL2. */
-const GRID_COLUMNS = 56;
-const GRID_ROWS = 32;
+const GRID_COLUMNS = 72;
+const GRID_ROWS = 40;
 
 /** @param {import("../stage-picture.js").Means} means */
 export function create({ canvas, webgl, palette }) {
@@ -74,6 +74,7 @@ class Flat {
     this._measure(moment, phase, width / height);
     const levels = Math.round(7 + 3 * (1 + moment.arousal));
     context.lineCap = "round";
+    context.lineJoin = "round";
     for (let k = 0; k < levels; k += 1) {
       const place = (k + 1 - ((phase * 0.12) % 1)) / levels;
       context.strokeStyle = `rgb(${place < 0.36 ? colder : place > 0.64 ? warmer : color})`;
@@ -84,6 +85,10 @@ class Flat {
       context.lineWidth = (height / 360) * (0.8 + 3 * moment.level + 1.5 * accent);
       context.beginPath();
       this._trace(2 * place - 1, width / GRID_COLUMNS, height / GRID_ROWS);
+      context.stroke();
+      // The same line, wide and faint, is its glow.
+      context.lineWidth *= 4;
+      context.globalAlpha *= 0.16;
       context.stroke();
     }
   }
