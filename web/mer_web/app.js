@@ -285,7 +285,7 @@ class App {
       },
       "i": () => this.panel.selectServer(), "m": () => this.panel.selectMicrophone(), "o": () => this.panel.openFileDialog(),
     });
-    const report = document.querySelector('a[href="report.html"]');
+    const report = document.querySelector("#help a[download]");
     if (report instanceof HTMLAnchorElement) handleReportLink(report, () => this.hello?.session ?? "");
     const keys = element("keys-on", HTMLInputElement);
     keys.checked = shortcuts.enabled;
@@ -524,6 +524,7 @@ class App {
     this.timeline.rescale();
     this._setTarget();
     if (this._shown) this._showValues(this._shown, performance.now());
+    if (this._frozenBy) this._freeze(this._frozenBy);
     this.announcer.event(`Values: ${RANGES[shownRange()]}.`, performance.now());
   }
 
@@ -583,7 +584,7 @@ class App {
     this.comparison.tick();
     this.announcer.tick(now);
     this.idleControls.tick(now);
-    if (!this.paused) this.valueDisplay.tick(this._style.palette, now);
+    this.valueDisplay.tick(this._style.palette, now);
     this._checkFreshness(now);
     const unseen = element("unseen", HTMLElement);
     unseen.hidden = !this.paused;

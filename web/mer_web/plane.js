@@ -17,6 +17,8 @@ import { axisName, shownValues } from "./value-range.js";
 const [SILENCE, SETTLING, , STALLED] = STATES.map(stateCode);
 
 const FIELD_STEPS = 72;
+/** Width of the switch of the range, as a multiple of the font size. */
+const SWITCH_WIDTH = 11;
 /** Width of the picture of the glow, which is drawn larger. */
 const GLOW_STEPS = 128;
 /** Fades of the glow from its middle to its rim: [place, alpha]. */
@@ -265,11 +267,12 @@ export class Plane {
       this._drawInterval(this._style);
       this._drawTrail(this._style, end, now);
       if (this._target && this._aim && !this._style.overlay) this._drawAim(this._style, this._aim);
+      context.restore();
+      // What has a place at the edge of the plane is drawn whole.
       if (this._showsPersonal) this._drawPersonal(this._style);
       this._drawRing(this._style);
       if (this._showsFast) this._drawFast(this._style);
       this._drawPoint(this._style);
-      context.restore();
     }
     return true;
   }
@@ -367,7 +370,7 @@ export class Plane {
         const arousal = 1 - (2 * (row + 0.5)) / FIELD_STEPS;
         const distance = Math.min(1, Math.hypot(valence, arousal) / 1.3);
         const eased = distance * distance * (3 - 2 * distance);
-        const alpha = dark ? 0.15 + 0.27 * eased : 0.2 + 0.2 * eased;
+        const alpha = dark ? 0.19 + 0.24 * eased : 0.24 + 0.18 * eased;
         const at = 4 * (row * FIELD_STEPS + column);
         const bytes = style.palette.bytes(valence, arousal);
         image.data[at] = bytes[0];
@@ -423,11 +426,14 @@ export class Plane {
     context.fillStyle = style.muted;
     context.font = `400 ${text}px ${style.font}`;
     context.textBaseline = "middle";
-    const drawAxis = (/** @type {string} */ low, /** @type {string} */ name, /** @type {string} */ high) => {
+    const wide = (/** @type {string} */ words) => context.measureText(words).width;
+    const drawAxis = (/** @type {string[]} */ [low, high], /** @type {string} */ name, middle = wide(name)) => {
+      // The name is centred: the longer end decides whether both fit. Else the ends are numbers alone.
+      const fits = middle / 2 + Math.max(wide(`−1 ${low}`), wide(`${high} +1`)) + text / 2 < size / 2;
       context.textAlign = "left";
-      context.fillText(low, plot.radius * 0.5, 0);
+      context.fillText(fits ? `−1 ${low}` : "−1", plot.radius * 0.5, 0);
       context.textAlign = "right";
-      context.fillText(high, size - plot.radius * 0.5, 0);
+      context.fillText(fits ? `${high} +1` : "+1", size - plot.radius * 0.5, 0);
       context.textAlign = "center";
       context.fillStyle = style.ink;
       context.fillText(name, size / 2, 0);
@@ -435,12 +441,13 @@ export class Plane {
     };
     context.save();
     context.translate(x, y + size + gutter * 0.55);
-    drawAxis("−1 unpleasant", this._hasSwitch ? "" : axisName("valence"), "pleasant +1");
+    if (this._hasSwitch) drawAxis(["unpleasant", "pleasant"], "", text * SWITCH_WIDTH);
+    else drawAxis(["unpleasant", "pleasant"], axisName("valence"));
     context.restore();
     context.save();
     context.translate(x - gutter * 0.55, y + size);
     context.rotate(-Math.PI / 2);
-    drawAxis("−1 low energy", axisName("arousal"), "high energy +1");
+    drawAxis(["low energy", "high energy"], axisName("arousal"));
     context.restore();
   }
 
@@ -520,7 +527,7 @@ export class Plane {
       picture.fillRect(0, 0, GLOW_STEPS, GLOW_STEPS);
     }
     const reach = this._plot.size * (0.34 + 0.1 * swell);
-    context.globalAlpha = presence * (style.theme === "dark" ? 0.22 + 0.3 * swell : 0.26 + 0.26 * swell);
+    context.globalAlpha = presence * (style.theme === "dark" ? 0.22 + 0.3 * swell : 0.16 + 0.22 * swell);
     context.drawImage(this._glow.canvas, this._x(valence) - reach, this._y(arousal) - reach, 2 * reach, 2 * reach);
     context.globalAlpha = 1;
   }

@@ -25,7 +25,7 @@ export function chooseRange(choice) {
   savePreference("range", choice);
 }
 
-/** @param {boolean} hasMusic whether the server sends the place among music */
+/** @param {boolean|null} hasMusic whether the server sends the place among music; null if that is not known */
 export function setHasMusic(hasMusic) {
   range.hasMusic = hasMusic;
 }
