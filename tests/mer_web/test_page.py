@@ -574,7 +574,7 @@ def test_full_screen(visit: Open, demo: ServerProcess) -> None:
     # The controls fade after a while without input. Do not wait for it: move the last input back.
     here.js("() => { mer.idleControls._activeAt -= 60_000; }")
     here.wait("() => document.documentElement.dataset.idle !== undefined")
-    here.wait("() => getComputedStyle(document.querySelector('.bar')).opacity === '0'")
+    here.wait("() => getComputedStyle(document.querySelector('.tools')).opacity === '0'")
     here.page.keyboard.press("Shift")
     assert here.js("document.documentElement.dataset.idle") is None
     here.page.keyboard.press("f")

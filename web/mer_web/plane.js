@@ -281,7 +281,7 @@ export class Plane {
   _measure() {
     const { width, height, ratio } = this._surface;
     const css = Math.min(width, height) / ratio;
-    const text = Math.max(10.5, Math.min(26, 6 + css * 0.0155)) * ratio;
+    const text = Math.max(10.5, Math.min(40, 6 + css * 0.0175)) * ratio;
     const gutter = this._style?.overlay ? 2 * ratio : text * 1.9;
     const size = Math.floor(Math.min(width - gutter - ratio, height - gutter - ratio));
     return { x: Math.round((width - size - gutter) / 2 + gutter), y: Math.round((height - size - gutter) / 2),
