@@ -214,6 +214,7 @@ def test_no_scene_flashes_with_the_worst_music(
     assert frames[-1].max() > 40
 
 
+@pytest.mark.timeout(600)  # drawn by the processor, which may be busy
 @pytest.mark.parametrize("scene", SCENES)
 def test_no_shader_flashes_with_the_worst_music(
     server: ServerProcess, visit: Open, with_webgl: Browser, scene: str

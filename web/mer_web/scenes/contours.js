@@ -5,14 +5,16 @@ import { Shader, flatContext, neighbours } from "../stage-shader.js";
 export const label = "Contour field";
 
 const LIGHT = `
+float land(vec2 q) {
+  q += 0.35 * vec2(clouds(q + phase * 0.05), clouds(q + 9.0 - phase * 0.04));
+  return clouds(q + vec2(3.0, phase * 0.06));
+}
 vec3 light(vec2 p) {
   float energy = 0.5 + 0.5 * arousal;
-  vec2 q = p;
-  float mirror = smoothstep(-0.1, 0.7, valence);
-  q.x = mix(q.x, sqrt(q.x * q.x + 0.015), mirror);
-  q *= 0.75 + 0.4 * energy;
-  q += 0.35 * vec2(clouds(q + phase * 0.05), clouds(q + 9.0 - phase * 0.04));
-  float field = clouds(q + vec2(3.0, phase * 0.06)) + 0.1 * bands[0] * exp(-dot(p, p));
+  vec2 q = p * (0.75 + 0.4 * energy);
+  // Half of the land and half of its mirror image are symmetric.
+  float mirror = 0.5 * smoothstep(-0.1, 0.7, valence);
+  float field = mix(land(q), land(vec2(-q.x, q.y)), mirror) + 0.1 * bands[0] * exp(-dot(p, p));
   float steps = 9.0 + 9.0 * energy;
   float value = field * steps - phase * 0.35;
   float from = abs(fract(value) - 0.5);
@@ -30,8 +32,8 @@ vec3 light(vec2 p) {
 }`;
 
 /** Cells of the grid of the drawing without WebGL2. */
-const GRID_COLUMNS = 56;
-const GRID_ROWS = 32;
+const GRID_COLUMNS = 72;
+const GRID_ROWS = 40;
 
 /** @param {import("../stage-picture.js").Means} means */
 export function create({ canvas, webgl, palette }) {
@@ -46,6 +48,19 @@ export function create({ canvas, webgl, palette }) {
       else flat?.draw(moment, phase);
     },
   };
+}
+
+/**
+ * @param {number} x
+ * @param {number} y
+ * @param {number} phase
+ * @param {number} bass 0 to 1
+ * @returns {number} the height of the land there, about -1 to 1
+ */
+function land(x, y, phase, bass) {
+  return 0.4 * Math.sin(x * 1.3 + Math.sin(y * 1.1 + phase * 0.13) * 1.4 + phase * 0.1)
+    + 0.35 * Math.sin(y * 1.7 - phase * 0.12 + Math.sin(x * 0.9 - phase * 0.07) * 1.6)
+    + 0.25 * Math.sin((x + y) * 1.1 + phase * 0.17) * (1 + 0.4 * bass);
 }
 
 /** Without WebGL2: marching squares on a coarse grid. */
@@ -74,16 +89,21 @@ class Flat {
     this._measure(moment, phase, width / height);
     const levels = Math.round(7 + 3 * (1 + moment.arousal));
     context.lineCap = "round";
+    context.lineJoin = "round";
     for (let k = 0; k < levels; k += 1) {
       const place = (k + 1 - ((phase * 0.12) % 1)) / levels;
       context.strokeStyle = `rgb(${place < 0.36 ? colder : place > 0.64 ? warmer : color})`;
       // Lines come and go at the ends without a jump.
       const visible = Math.min(1, 6 * place, 6 * (1 - place));
       const accent = moment.onset * Math.exp(-(((place - moment.onset) * 4) ** 2));
-      context.globalAlpha = Math.max(0, visible * Math.min(1, 0.35 + 0.5 * moment.level + 0.3 * accent));
-      context.lineWidth = (height / 360) * (0.8 + 3 * moment.level + 1.5 * accent);
+      context.globalAlpha = Math.max(0, visible * Math.min(1, 0.5 + 0.25 * moment.level + 0.2 * accent));
+      context.lineWidth = (height / 360) * (1.2 + 1.5 * moment.level + 0.8 * accent);
       context.beginPath();
       this._trace(2 * place - 1, width / GRID_COLUMNS, height / GRID_ROWS);
+      context.stroke();
+      // The same line, wide and faint, is its glow.
+      context.lineWidth *= 4;
+      context.globalAlpha *= 0.16;
       context.stroke();
     }
   }
@@ -95,17 +115,15 @@ class Flat {
    * @param {number} aspect
    */
   _measure(moment, phase, aspect) {
-    const mirror = Math.max(0, Math.min(1, (moment.valence + 0.1) / 0.8));
+    // Half of the land and half of its mirror image are symmetric.
+    const mirror = 0.5 * Math.max(0, Math.min(1, (moment.valence + 0.1) / 0.8));
     const density = 1.6 + 0.5 * moment.arousal;
     let node = 0;
     for (let row = 0; row <= GRID_ROWS; row += 1) {
       const y = ((2 * row) / GRID_ROWS - 1) * density;
       for (let column = 0; column <= GRID_COLUMNS; column += 1) {
-        let x = ((2 * column) / GRID_COLUMNS - 1) * aspect;
-        x = density * (x + mirror * (Math.sqrt(x * x + 0.02) - x));
-        this._field[node] = 0.4 * Math.sin(x * 1.3 + Math.sin(y * 1.1 + phase * 0.13) * 1.4 + phase * 0.1)
-          + 0.35 * Math.sin(y * 1.7 - phase * 0.12 + Math.sin(x * 0.9 - phase * 0.07) * 1.6)
-          + 0.25 * Math.sin((x + y) * 1.1 + phase * 0.17) * (1 + 0.4 * moment.bands[0]);
+        const x = ((2 * column) / GRID_COLUMNS - 1) * aspect * density;
+        this._field[node] = (1 - mirror) * land(x, y, phase, moment.bands[0]) + mirror * land(-x, y, phase, moment.bands[0]);
         node += 1;
       }
     }

@@ -92,7 +92,8 @@ class Swarm {
       const y = data[k + 1];
       const radius = Math.hypot(x, y) + 0.05;
       const angle = 2.2 * Math.sin(1.7 * x + phase) + 2.2 * Math.cos(2.3 * y - 0.7 * phase + 1.3 * x);
-      const inward = 0.35 * (radius - 0.75);
+      // Each has a way of its own round the middle.
+      const inward = 0.35 * (radius - 0.3 - 0.9 * data[k + 5]);
       const turnX = -y / radius - (inward * x) / radius;
       const turnY = x / radius - (inward * y) / radius;
       const pace = speed * (0.35 + data[k + 4]);
