@@ -18,6 +18,7 @@ import { readCanvasStyle } from "./canvas-style.js";
 import { ViewClock } from "./motion.js";
 import { MarkerForm } from "./marker-form.js";
 import { NoticeBar } from "./notice.js";
+import { Overlay } from "./overlay.js";
 import { PersonalLayer } from "./personal-layer.js";
 import { Plane } from "./plane.js";
 import { SchemaError } from "./protocol.js";
@@ -74,6 +75,9 @@ const STALE_WHILE_SLOW_MS = 10_000;
 class App {
   constructor() {
     this.settings = readSettings(location.search);
+    for (const fault of this.settings.faults) console.warn(fault);
+    this.overlay = this.settings.overlay
+      && new Overlay(document.documentElement, this.settings.overlay, () => this._restyle());
     this.history = new History();
     this.clock = new ViewClock();
     this.plane = new Plane(element("plane", HTMLCanvasElement), this.history);
@@ -94,7 +98,7 @@ class App {
     this.show = new ShowPanel((message) => this.connection.send(message));
     this.markers = new MarkerForm((message) => this.connection.send(message), () => this.newest?.t ?? NaN);
     this.gate = new Gate((token) => this.connection.unlock(token));
-    this.theme = new Theme(document.documentElement, () => this._restyle());
+    this.theme = new Theme(document.documentElement, () => this._restyle(), this.overlay !== null);
     /** @type {import("./protocol.js").Hello|null} */
     this.hello = null;
     /** @type {import("./protocol.js").Health|null} */
@@ -269,6 +273,8 @@ class App {
       "k": () => this.markers.toggle(),
       "s": () => this.panel.selectServer(), "m": () => this.panel.selectMicrophone(), "o": () => this.panel.openFileDialog(),
     });
+    // An overlay is not operated.
+    if (this.overlay) shortcuts.enabled = false;
     const keys = element("keys-on", HTMLInputElement);
     keys.checked = shortcuts.enabled;
     keys.addEventListener("change", () => shortcuts.enable(keys.checked));
@@ -520,6 +526,8 @@ class App {
     this.idleControls.tick(now);
     if (!this.paused) this.valueDisplay.tick(this._style.palette, now);
     this._checkFreshness(now);
+    this.overlay?.tick({ phase: this.connection.phase.name, estimate: this.newest, ended: this.ended,
+                         stale: Number.isNaN(this._estimateAt), engineFails: this.valueDisplay.engineFails });
     const unseen = element("unseen", HTMLElement);
     unseen.hidden = !this.paused;
     element("legend", HTMLElement).hidden = this.paused !== null;

@@ -68,11 +68,9 @@ export class ValueDisplay {
   constructor() {
     const span = (/** @type {string} */ id) => element(id, HTMLElement);
     this._now = /** @type {HTMLElement} */ (document.querySelector(".now"));
-    this._badge = span("badge");
     this._nodes = {
       mood: span("mood"), state: span("state"), stateText: span("state-text"), level: span("level"),
       meter: span("meter"), fill: span("meter-fill"), latency: span("latency"),
-      badgeMood: span("badge-mood"), badgeValence: span("badge-valence"), badgeArousal: span("badge-arousal"),
     };
     this._axes = /** @type {const} */ (["valence", "arousal"]).map((name) => ({
       name, number: span(name), within: span(`${name}-within`), band: span(`${name}-band`),
@@ -131,9 +129,6 @@ export class ValueDisplay {
       band.style.transform = moved.band;
     }
     this._showFast(estimate.fast);
-    setText(nodes.badgeMood, mood);
-    setText(nodes.badgeValence, signed(shown.valence));
-    setText(nodes.badgeArousal, signed(shown.arousal));
     this.level(estimate.level_db);
     const { latency } = estimate;
     setText(nodes.latency, latencyLine(latency));
@@ -200,7 +195,6 @@ export class ValueDisplay {
   /** @param {boolean} frozen */
   _setFrozen(frozen) {
     this._now.classList.toggle("frozen", frozen);
-    this._badge.classList.toggle("frozen", frozen);
   }
 
   /**
