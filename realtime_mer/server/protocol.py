@@ -56,6 +56,7 @@ class ErrorCode(StrEnum):
     BAD_CONTROL = "bad_control"
     GOING_AWAY = "going_away"
     BAD_TAP = "bad_tap"
+    BAD_PULSE = "bad_pulse"
     INTERNAL = "internal"
 
 
@@ -178,7 +179,16 @@ class TapChange:
 
 
 TAP_ACTIONS = ("add", "undo", "reset")
-ClientMessage = Start | Stop | Ping | Auth | Control | TapChange
+
+
+@dataclass(frozen=True, slots=True)
+class PulseRequest:
+    """The client asks for pulses, or for no more of them."""
+
+    on: bool
+
+
+ClientMessage = Start | Stop | Ping | Auth | Control | TapChange | PulseRequest
 
 
 def parse(text: str) -> ClientMessage:
@@ -295,6 +305,13 @@ def _parse_tap(data: Mapping[str, object]) -> TapChange:
     return TapChange("add", _coordinate(data, "valence"), _coordinate(data, "arousal"))
 
 
+def _parse_pulse(data: Mapping[str, object]) -> PulseRequest:
+    on = data.get("on")
+    if not isinstance(on, bool):
+        raise WireError(ErrorCode.BAD_PULSE, f"on is {_excerpt(on)}; it must be true or false")
+    return PulseRequest(on)
+
+
 def _coordinate(data: Mapping[str, object], field: str) -> float:
     value = data.get(field)
     if not isinstance(value, int | float) or isinstance(value, bool) or not -1 <= value <= 1:
@@ -347,6 +364,7 @@ _PARSERS: dict[str, Callable[[Mapping[str, object]], ClientMessage]] = {
     "auth": _parse_auth,
     "control": _parse_control,
     "tap": _parse_tap,
+    "pulse": _parse_pulse,
 }
 
 

@@ -128,6 +128,7 @@ class Viewer:
         self._dropped = 0
         self._health_requested = False
         self._farewell = ""
+        self.wants_pulses = False
         self._client: ClientSession | None = None
         self._format: StreamFormat | None = None  # of the client's audio
         self._client_ended = asyncio.Event()
@@ -446,6 +447,8 @@ class Viewer:
             self._control(message)
         elif isinstance(message, protocol.TapChange):
             await self._change_taps(message)
+        elif isinstance(message, protocol.PulseRequest):
+            self.wants_pulses = message.on
         else:
             await self._stop_stream()
 

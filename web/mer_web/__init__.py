@@ -50,6 +50,7 @@ _NAMES = (
     "personal.css",
     "plane.js",
     "protocol.js",
+    "pulse.js",
     "remark-flags.js",
     "remarks.css",
     "remarks.js",

@@ -22,6 +22,7 @@ import { Overlay } from "./overlay.js";
 import { PersonalLayer } from "./personal-layer.js";
 import { Plane } from "./plane.js";
 import { SchemaError } from "./protocol.js";
+import { PulseFeed } from "./pulse.js";
 import { RemarkFlags } from "./remark-flags.js";
 import { Remarks, changeText } from "./remarks.js";
 import { ValueDisplay } from "./value-display.js";
@@ -93,6 +94,7 @@ class App {
     const spoken = element("spoken", HTMLElement);
     this.announcer = new Announcer((text) => setText(spoken, text));
     this.connection = new Connection({ base: document.baseURI });
+    this.pulse = new PulseFeed(this.connection);
     this.input = new InputChoice(this.connection);
     this.panel = new InputPanel(this.input);
     this.show = new ShowPanel((message) => this.connection.send(message));

@@ -19,6 +19,10 @@ export const MAX_MARKER = 500;
 /** Outputs and scenes of a show to list. */
 const MAX_OUTPUTS = 100;
 
+/** Bands of a pulse, and pulses of a message to take. */
+export const PULSE_BANDS = 6;
+const MAX_PULSES = 100;
+
 /** States of an estimate; the index is the code in the history. */
 export const STATES = /** @type {const} */ (["silence", "settling", "tracking", "stalled", "speech", "noise"]);
 
@@ -110,11 +114,19 @@ export function repeats(state) {
  * @typedef {{type: "event", kind: string, t: number, utc: string, mood: string}} ChangeEvent  a change of the music
  * @typedef {{type: "marker", t: number, utc: string, text: string}} Marker  a remark of somebody
  *
+ * @typedef {object} Pulse  the music between estimates
+ * @property {number} t         stream time in seconds
+ * @property {number} level_db
+ * @property {number[]} bands   six values from 0 to 1, from 40 Hz up
+ * @property {number} onset     strength of an onset, 0 to 1; 0 for none
+ *
+ * @typedef {{type: "pulse", pulses: Pulse[]}} Pulses  oldest first
+ *
  * @typedef {{type: "warning"|"error", code: string, message: string}} Notice
  * @typedef {{type: "end", session: string, reason: string}} End
  * @typedef {{type: "going_away", closes_in_s: number}} GoingAway
  * @typedef {{type: "pong"}} Pong
- * @typedef {Hello|Snapshot|Estimate|Health|ChangeEvent|Marker|Notice|End|GoingAway|Pong} Message
+ * @typedef {Hello|Snapshot|Estimate|Health|ChangeEvent|Marker|Pulses|Notice|End|GoingAway|Pong} Message
  */
 
 /** A message that does not follow the schema; `message` names the fault. */
@@ -371,6 +383,23 @@ function parseHealth(from) {
 }
 
 /**
+ * @param {unknown} value
+ * @returns {Pulse}
+ */
+function parsePulse(value) {
+  const from = record(value, "pulse");
+  const { bands } = from;
+  if (!Array.isArray(bands) || bands.length !== PULSE_BANDS) {
+    throw new ProtocolError(`bands is not a list of ${PULSE_BANDS} numbers`);
+  }
+  const share = (/** @type {unknown} */ part) => {
+    if (typeof part !== "number" || !Number.isFinite(part)) throw new ProtocolError("a band is not a finite number");
+    return Math.max(0, Math.min(1, part));
+  };
+  return { t: number(from, "t"), level_db: number(from, "level_db"), bands: bands.map(share), onset: share(from.onset) };
+}
+
+/**
  * Parses a text frame of the server.
  * @param {string} text
  * @returns {Message|null} null for an unknown type: a newer server may send more types
@@ -402,6 +431,9 @@ export function parseMessage(text) {
       return { type: "marker", t: number(from, "t"), utc: time(from), text: clean(from.text, MAX_MARKER) };
     case "health":
       return parseHealth(from);
+    case "pulse":
+      if (!Array.isArray(from.pulses)) throw new ProtocolError("pulses is not a list");
+      return { type: "pulse", pulses: from.pulses.slice(0, MAX_PULSES).map(parsePulse) };
     case "warning":
     case "error":
       return { type: from.type, code: clean(from.code, 40), message: clean(from.message, 300) };
@@ -449,6 +481,14 @@ export function controlMessage(change) {
  */
 export function tapMessage(change) {
   return JSON.stringify({ type: "tap", ...change });
+}
+
+/**
+ * @param {boolean} on
+ * @returns {string} the message that asks for pulses, or for no more of them
+ */
+export function pulseMessage(on) {
+  return JSON.stringify({ type: "pulse", on });
 }
 
 export const STOP_MESSAGE = JSON.stringify({ type: "stop" });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { ProtocolError, STATES, parseMessage, repeats, socketUrl, startMessage } from "../mer_web/protocol.js";
+import { ProtocolError, STATES, parseMessage, pulseMessage, repeats, socketUrl, startMessage } from "../mer_web/protocol.js";
 import { estimate, fast, hello, scaled } from "./support.mjs";
 
 const parse = (message) => parseMessage(JSON.stringify(message));
@@ -138,4 +138,16 @@ test("a hello may have a target and the speed of a replay", () => {
   assert.equal(parsed.speed, 10);
   assert.deepEqual([parse(hello("a")).target, parse(hello("a")).speed], [[], 1]);
   assert.throws(() => parse(hello("a", { target: { points: 7 } })), /points of target/);
+});
+
+test("pulses are checked, and bands and onset are clamped", () => {
+  const pulse = { t: 1.5, level_db: -20.5, bands: [0, 0.1, 0.2, 0.3, 0.4, 1], onset: 0.5 };
+  assert.deepEqual(parse({ type: "pulse", pulses: [pulse] }), { type: "pulse", pulses: [pulse] });
+  const loud = parse({ type: "pulse", pulses: [{ ...pulse, bands: [2, -1, 0, 0, 0, 0], onset: 3 }] }).pulses[0];
+  assert.deepEqual([loud.bands, loud.onset], [[1, 0, 0, 0, 0, 0], 1]);
+  for (const wrong of [{ bands: [1, 1] }, { bands: [1, 1, 1, 1, 1, "1"] }, { bands: 6 }, { onset: null }, { t: null }]) {
+    assert.throws(() => parse({ type: "pulse", pulses: [{ ...pulse, ...wrong }] }), ProtocolError);
+  }
+  assert.throws(() => parse({ type: "pulse", t: 1 }), /pulses is not a list/);
+  assert.deepEqual(JSON.parse(pulseMessage(true)), { type: "pulse", on: true });
 });
