@@ -503,6 +503,7 @@ class App {
     this.plane.draw(elapsed, end, time);
     this.timeline.draw(time, end);
     this.flags.draw();
+    this.overlay?.draw(this.pulse.at(now), now);
     if (this._frameListener && Number.isFinite(before)) this._frameListener(performance.now() - startedAt, now - before);
   }
 

@@ -53,7 +53,7 @@ export function badgeWord({ phase, estimate, stale, ended, engineFails }) {
 export function parameterStyle({ size, color, text, ground, font, opacity }) {
   const variables = [`--overlay-size: ${size}`, `--overlay-opacity: ${opacity}`];
   if (color) variables.push(`--overlay-color: ${color}`);
-  if (text) variables.push(`--overlay-text: ${text}`, `--overlay-muted: ${text}`);
+  if (text) variables.push(`--overlay-text: ${text}`, `--overlay-muted: ${text}`, `--overlay-word: ${text}`);
   if (ground) variables.push(`--overlay-ground: ${ground}`, `--overlay-outline: ${opaque(ground)}`);
   if (font) variables.push(`--font: "${font}", system-ui, sans-serif`);
   return `:root { ${variables.join("; ")} }`;

@@ -107,7 +107,7 @@ function readOverlay(query, faults) {
     font: read("font", "", "the name of a font of this machine", (value) => (FAMILY.test(value) ? value : undefined)),
     plate,
     outline: flag("outline", !plate),
-    opacity: read("opacity", 0.5, "a number from 0 to 1", number(0, 1)),
+    opacity: read("opacity", 0.4, "a number from 0 to 1", number(0, 1)),
   };
 }
 

@@ -7,7 +7,7 @@ import { PIECES, readSettings } from "../mer_web/settings.js";
 
 const DEFAULTS = {
   show: ["plane"], size: 1, side: "bottom-left", color: "", text: "", ground: "", font: "", plate: true, outline: false,
-  opacity: 0.5,
+  opacity: 0.4,
 };
 
 /**
