@@ -68,6 +68,9 @@ _EXAMPLES = (
     '{"type": "tap", "valence": 0.5, "arousal": -0.25}',
     '{"type": "tap", "action": "undo"}',
     '{"type": "tap", "action": "reset"}',
+    '{"type": "sessions", "on": true}',
+    '{"type": "watch", "session": null}',
+    '{"type": "start", "sample_rate_hz": 16000, "private": true}',
     '{"type": "ping", "id": {"a": [1, 2.5e3, null, true, "\\ud83d\\ude00"]}}',
 )
 _REQUESTS = (

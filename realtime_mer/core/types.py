@@ -9,6 +9,7 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Any
 
+from realtime_mer.core.colour import hex_colour
 from realtime_mer.errors import UserError, printable_line
 
 
@@ -173,6 +174,12 @@ class Estimate:
             self.t, self.level_db, self.novelty or 0.0, *_values(self), *(self.whole or ())
         )
 
+    @property
+    def color(self) -> str:
+        """The mood colour as `#rrggbb`: of the scaled values, or of the raw ones without them."""
+        shown = self.scaled or self
+        return hex_colour(shown.valence, shown.arousal)
+
     def to_dict(self) -> dict[str, object]:
         """Return the estimate as in messages and in JSON Lines; values have six decimals."""
         message: dict[str, object] = {
@@ -182,6 +189,7 @@ class Estimate:
             "utc": self.utc,
             **_rounded(self),
             "mood": self.mood,
+            "color": self.color,
             "state": str(self.state),
             "level_db": round(self.level_db, 2),
             "latency": self.latency.to_dict(),

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from realtime_mer.audio.local_path import is_file_address, local_path
 from realtime_mer.audio.url import looks_like_url
+from realtime_mer.core.colour import hex_colour
 from realtime_mer.errors import printable
 from realtime_mer.library.playlist import Song
 from realtime_mer.library.song_names import SongNames
-from realtime_mer.outputs.colour import hex_colour
 from realtime_mer.outputs.table import disarmed
 
 CSV_COLUMNS = ("path", "artist", "title", "duration_s", "mood", "valence", "arousal", "colour")

@@ -89,6 +89,8 @@ class ClientSession:
         info: description of its input.
         hub: publishes its estimates.
         stats: its own counts.
+        private: whether it is left out of lists of the streams.
+        opened_at: time of the pool's clock.
     """
 
     def __init__(
@@ -100,8 +102,10 @@ class ClientSession:
         config: PipelineConfig,
         clock: Clock,
         stats: Stats,
+        private: bool,
     ) -> None:
         self.session = secrets.token_urlsafe(9)
+        self.private = private
         self.format = audio_format
         rate, channels = audio_format.sample_rate_hz, audio_format.channels
         self.info = Input(InputKind.BROWSER, name, rate, channels, paced=False, live=True)
@@ -120,7 +124,7 @@ class ClientSession:
         self.frame_bytes = 4 * channels
         self.max_frames = max(1, int(min(QUEUE_S * rate, QUEUE_BYTES / self.frame_bytes)))
         self.needed_frames = self.frames_for_turn()
-        self.last_audio_at = clock.monotonic()
+        self.last_audio_at = self.opened_at = clock.monotonic()
         # When the audio so far would have arrived in real time.
         self.paced_until = self.last_audio_at
         self.ready_at = self.last_audio_at
@@ -243,12 +247,18 @@ class SessionPool(Closable):
         """Return a running session by its identifier, None if there is none."""
         return self._sessions.get(session)
 
-    def open(self, audio_format: AudioFormat, name: str) -> ClientSession:
+    def listed(self) -> list[ClientSession]:
+        """Return the running sessions that are not private, in the order in which they began."""
+        with self._lock:
+            return [session for session in self._sessions.values() if not session.private]
+
+    def open(self, audio_format: AudioFormat, name: str, *, private: bool = False) -> ClientSession:
         """Start a session.
 
         Args:
             audio_format: sample rate and channels of the audio.
             name: for display.
+            private: whether `listed` leaves it out.
 
         Raises:
             TooManySessionsError: the maximum number of sessions is running.
@@ -264,6 +274,7 @@ class SessionPool(Closable):
             config=self._config,
             clock=self._clock,
             stats=Stats(parent=self._stats),
+            private=private,
         )
         with self._lock:
             if len(self._sessions) >= self.max_sessions:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from realtime_mer.core.colour import mood_colour
 from realtime_mer.core.events import Event, RhythmEvent
 from realtime_mer.core.types import Estimate, State
 from realtime_mer.live.show import ControlState
-from realtime_mer.outputs.colour import mood_colour
 from realtime_mer.outputs.filters import Exponential, Filter, OneEuro, SlewLimit
 from realtime_mer.outputs.hall import default_hall_path, load_hall
 from realtime_mer.outputs.output import WHOLE_AXIS, Frame, OutputSettings, Policy

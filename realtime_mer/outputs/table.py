@@ -71,6 +71,7 @@ class CsvWriter:
     def write(self, estimate: Estimate, *, file: str | None = None) -> None:
         row = estimate.to_dict()
         del row["type"]
+        del row["color"]  # follows from the values
         row.pop("novelty", None)  # only in JSON, as the fast values' place among music
         latency = row.pop("latency")
         assert isinstance(latency, dict)

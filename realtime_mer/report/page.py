@@ -14,9 +14,9 @@ import numpy as np
 
 from realtime_mer import __version__
 from realtime_mer.clock import clock_text, duration_text
+from realtime_mer.core.colour import hex_colour
 from realtime_mer.core.events import EventKind
 from realtime_mer.core.target import TargetTrajectory
-from realtime_mer.outputs.colour import hex_colour
 from realtime_mer.report.facts import facts, local_clock, missing, when
 from realtime_mer.report.markup import NONE, escaped, heading, note, pair, section, swatch, table
 from realtime_mer.report.measures import (

@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 
 from realtime_mer.clock import clock_text
+from realtime_mer.core.colour import hex_colour
 from realtime_mer.core.mood import SECTORS
 from realtime_mer.core.target import TargetTrajectory
-from realtime_mer.outputs.colour import hex_colour, mood_colour
 from realtime_mer.report.lanes import TimeAxis, target_times
 from realtime_mer.report.markup import escaped
 from realtime_mer.report.measures import Means, Point
@@ -34,12 +34,6 @@ def mood_point(word: str) -> Point:
         return 0.0, 0.0
     angle = SECTORS.index(word) * math.tau / len(SECTORS)
     return _COLOUR_RADIUS * math.cos(angle), _COLOUR_RADIUS * math.sin(angle)
-
-
-def ink_on(valence: float, arousal: float) -> str:
-    """Return the colour of text that is readable on the mood colour of a point."""
-    red, green, blue = (part**2.2 for part in mood_colour(valence, arousal))
-    return "#10121c" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.19 else "#ffffff"
 
 
 def plane_drawing(session: Session, target: TargetTrajectory | None, label: str) -> str:

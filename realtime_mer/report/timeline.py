@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from realtime_mer.clock import clock_text
+from realtime_mer.core.colour import hex_colour
 from realtime_mer.core.events import EventKind
 from realtime_mer.core.types import State
-from realtime_mer.outputs.colour import hex_colour
 from realtime_mer.report.lanes import (
     HEIGHT,
     TimeAxis,
@@ -22,10 +22,12 @@ from realtime_mer.report.lanes import (
 )
 from realtime_mer.report.markup import escaped, swatch
 from realtime_mer.report.measures import Measures
-from realtime_mer.report.plane import ink_on, mood_point
+from realtime_mer.report.plane import mood_point
 from realtime_mer.report.session import GAP, Span
 from realtime_mer.report.text import MINUS, percent
 
+# Readable on every mood colour.
+_INK_ON_COLOUR = "#10121c"
 STATE_WORDS = {
     State.SILENCE: "silence",
     State.SPEECH: "speech without music",
@@ -202,8 +204,8 @@ class Timeline:
         style = f"left:{100 * left:.3f}%;width:{100 * (right - left):.3f}%"
         kind = "gap" if span.word == GAP else "quiet"
         if span.is_music:
-            kind, point = "mood", mood_point(span.word)
-            style += f";background:{hex_colour(*point)};color:{ink_on(*point)}"
+            kind = "mood"
+            style += f";background:{hex_colour(*mood_point(span.word))};color:{_INK_ON_COLOUR}"
         return (
             f'<span class="{kind}" style="{style}" title="{escaped(title)}">{escaped(text)}</span>'
         )

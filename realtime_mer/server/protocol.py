@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -31,6 +31,7 @@ MAX_MESSAGE_BYTES = 2**20
 MAX_TEXT_BYTES = 4096
 MAX_JSON_DEPTH = 8
 MAX_NAME_LENGTH = 200
+MAX_SESSION_LENGTH = 80
 _MAX_INTEGER = 10**9
 _BRACKET_OR_STRING = re.compile(r'[\[\]{}]|"(?:[^"\\]|\\.)*"?', re.DOTALL)
 SNAPSHOT_CHUNK = 50
@@ -56,6 +57,8 @@ class ErrorCode(StrEnum):
     BAD_CONTROL = "bad_control"
     GOING_AWAY = "going_away"
     BAD_TAP = "bad_tap"
+    BAD_WATCH = "bad_watch"
+    UNKNOWN_SESSION = "unknown_session"
     BAD_PULSE = "bad_pulse"
     INTERNAL = "internal"
 
@@ -132,10 +135,17 @@ class StreamFormat:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The client starts to send audio."""
+    """The client starts to send audio.
+
+    Attributes:
+        format: of its binary frames.
+        name: for display.
+        private: whether nobody else may list or follow the stream.
+    """
 
     format: StreamFormat
     name: str
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +188,20 @@ class TapChange:
     arousal: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class ListSessions:
+    """The client wants the list of the sessions every second, or no longer."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """The client follows another session; the server's own where `session` is None."""
+
+    session: str | None
+
+
 TAP_ACTIONS = ("add", "undo", "reset")
 
 
@@ -188,7 +212,9 @@ class PulseRequest:
     on: bool
 
 
-ClientMessage = Start | Stop | Ping | Auth | Control | TapChange | PulseRequest
+ClientMessage = (
+    Start | Stop | Ping | Auth | Control | TapChange | ListSessions | Watch | PulseRequest
+)
 
 
 def parse(text: str) -> ClientMessage:
@@ -244,7 +270,13 @@ def _parse_start(data: Mapping[str, object]) -> Start:
             f"the name is {_excerpt(name)}; "
             f"it must be a string of 1 to {MAX_NAME_LENGTH} characters",
         )
-    return Start(StreamFormat(AudioFormat(rate, channels), Encoding(str(encoding))), name)
+    private = data.get("private", False)
+    if not isinstance(private, bool):
+        raise WireError(
+            ErrorCode.BAD_FORMAT, f"private is {_excerpt(private)}; it must be true or false"
+        )
+    audio = AudioFormat(rate, channels)
+    return Start(StreamFormat(audio, Encoding(str(encoding))), name, private)
 
 
 def _parse_stop(data: Mapping[str, object]) -> Stop:
@@ -303,6 +335,25 @@ def _parse_tap(data: Mapping[str, object]) -> TapChange:
     if action != "add":
         return TapChange(str(action))
     return TapChange("add", _coordinate(data, "valence"), _coordinate(data, "arousal"))
+
+
+def _parse_sessions(data: Mapping[str, object]) -> ListSessions:
+    on = data.get("on")
+    if not isinstance(on, bool):
+        raise WireError(ErrorCode.BAD_WATCH, f"on is {_excerpt(on)}; it must be true or false")
+    return ListSessions(on)
+
+
+def _parse_watch(data: Mapping[str, object]) -> Watch:
+    session = data.get("session")
+    valid = isinstance(session, str) and 1 <= len(session) <= MAX_SESSION_LENGTH
+    if not valid and (session is not None or "session" not in data):
+        raise WireError(
+            ErrorCode.BAD_WATCH,
+            f"session is {_excerpt(session)}; it must be the session of a stream, as the message "
+            "sessions has it, or null for the server's own",
+        )
+    return Watch(str(session) if valid else None)
 
 
 def _parse_pulse(data: Mapping[str, object]) -> PulseRequest:
@@ -364,6 +415,8 @@ _PARSERS: dict[str, Callable[[Mapping[str, object]], ClientMessage]] = {
     "auth": _parse_auth,
     "control": _parse_control,
     "tap": _parse_tap,
+    "sessions": _parse_sessions,
+    "watch": _parse_watch,
     "pulse": _parse_pulse,
 }
 
@@ -507,6 +560,36 @@ def health(
         **({"show": state} if state["outputs"] or state["scenes"] else {}),
         **({} if person is None else {"personal": person.to_dict()}),
     }
+
+
+def listed_session(
+    session: str,
+    info: Input,
+    *,
+    own: bool,
+    uptime_s: float,
+    estimate: Estimate | None,
+    ended: End | None = None,
+) -> dict[str, object]:
+    """Build an entry of `sessions`: a stream with its newest estimate, if it has one."""
+    return {
+        "session": session,
+        "own": own,
+        "input": input_object(info),
+        "uptime_s": round(uptime_s, 1),
+        "estimate": None if estimate is None else estimate.to_dict(),
+        "ended": None if ended is None else ended.reason,
+    }
+
+
+def sessions(listed: Sequence[Mapping[str, object]], total: int) -> dict[str, object]:
+    """Build the list of the sessions.
+
+    Args:
+        listed: entries, see `listed_session`.
+        total: how many there are, with those that are left out.
+    """
+    return {"type": "sessions", "total": total, "sessions": list(listed)}
 
 
 def warning(notice: Notice) -> dict[str, object]:

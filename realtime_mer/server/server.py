@@ -76,6 +76,7 @@ from realtime_mer.server.listener import DEFAULT_PORT, open_listener
 from realtime_mer.server.own_addresses import own_addresses
 from realtime_mer.server.protocol import ErrorCode, WireError
 from realtime_mer.server.proxies import Proxies, is_encrypted
+from realtime_mer.server.session_list import SessionList
 from realtime_mer.server.status import ServerStatus
 from realtime_mer.server.tls_transport import TlsHandshakes
 from realtime_mer.server.tokens import Role, Tokens
@@ -237,6 +238,7 @@ class MerServer:
         self._authenticator = (
             None if self.config.tokens is None else Authenticator(self.config.tokens, self.clock)
         )
+        self.session_list = SessionList(self._own_channel, self.pool, stats=stats, clock=self.clock)
         self._viewers: set[Viewer] = set()
         self._broadcasters: dict[str, Broadcaster] = {}
         self.read_pacing = ReadPacing()
@@ -362,6 +364,7 @@ class MerServer:
         if self._certificate_task is not None:
             self._certificate_task.cancel()
             self._certificate_task = None
+        self.session_list.close()
         self.read_pacing.resume_all()
         if self._server is not None:
             server, self._server = self._server, None
@@ -495,6 +498,13 @@ class MerServer:
         if session is not None and (client := self.pool.get(session)) is not None:
             return Channel(client.session, client.hub, client.stats, client.info, client)
         return self._own_channel
+
+    def find_channel(self, session: str | None) -> Channel | None:
+        """Return a channel that others may follow, the server's own for None; None if unknown."""
+        channel = self.channel(session)
+        if channel.client is None:
+            return channel if session in (None, channel.session) else None
+        return None if channel.client.private else channel
 
     def subscribe(self, viewer: Viewer, channel: Channel) -> Broadcaster:
         """Add a viewer to the broadcaster of a channel, which the first viewer creates."""

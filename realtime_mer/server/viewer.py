@@ -33,6 +33,7 @@ from realtime_mer.server.channel import Channel, EncodedMessage
 from realtime_mer.server.limits import TASK_COST_S, Limit, Refusals, Turns
 from realtime_mer.server.protocol import CloseCode, ErrorCode, StreamFormat, WireError
 from realtime_mer.server.rate_limit import RateLimit
+from realtime_mer.server.session_list import SessionList
 from realtime_mer.server.tokens import Role
 
 logger = logging.getLogger(__name__)
@@ -79,8 +80,10 @@ class ViewerHost(Protocol):
     show: Show
     draining: str
     person: Person | None
+    session_list: SessionList
 
     def channel(self, session: str | None) -> Channel: ...
+    def find_channel(self, session: str | None) -> Channel | None: ...
     def subscribe(self, viewer: Viewer, channel: Channel) -> Broadcaster: ...
     def unsubscribe(self, viewer: Viewer, broadcaster: Broadcaster) -> None: ...
     def make_room_for_stream(self, address: str) -> bool: ...
@@ -102,7 +105,7 @@ class Viewer:
     Args:
         host: the server.
         connection: open and authenticated.
-        session: the requested session; the server's own where None or unknown.
+        session: the requested session; the server's own where None, unknown or private.
         since: the last `seq` of that session that the client has; -1 for none.
     """
 
@@ -113,7 +116,7 @@ class Viewer:
         self.joined_at = host.clock.monotonic()
         self._connection = connection
         self._transport = connection.transport
-        self._channel = host.channel(session)
+        self._channel = host.find_channel(session) or host.channel(None)
         self._since = since if session == self._channel.session else -1
         self._next_channel: Channel | None = self._channel
         self._broadcaster: Broadcaster | None = None
@@ -149,6 +152,7 @@ class Viewer:
             if self._sender is not None:
                 self._sender.cancel()
                 await asyncio.gather(self._sender, return_exceptions=True)
+            self._host.session_list.remove(self)
             self._unsubscribe()
             self._release_stream()
 
@@ -205,6 +209,13 @@ class Viewer:
         self._health_requested = True
         self._ensure_sender()
         return False
+
+    def offer_list(self, message: EncodedMessage) -> bool:
+        """Take a list of the sessions, which a viewer that is behind skips; return if written."""
+        writable = self._writable
+        if writable:
+            self._transport.write(message.frame)
+        return writable
 
     def announce(self, message: EncodedMessage) -> None:
         """Send the announcement that the server goes away, before anything else that waits."""
@@ -447,22 +458,54 @@ class Viewer:
             self._control(message)
         elif isinstance(message, protocol.TapChange):
             await self._change_taps(message)
+        elif isinstance(message, protocol.ListSessions):
+            await self._list_sessions(on=message.on)
+        elif isinstance(message, protocol.Watch):
+            self._follow(message.session)
         elif isinstance(message, protocol.PulseRequest):
             self.wants_pulses = message.on
         else:
             await self._stop_stream()
 
     def _control(self, message: protocol.Control) -> None:
-        if not self._role.includes(Role.CONTROL):
-            raise WireError(
-                ErrorCode.FORBIDDEN,
-                f"the role {self._role} may not change the show or make markers; ask for a token "
-                "for control",
-            )
+        self._require_control("change the show or make markers")
         try:
             self._host.show.control(message.command)
         except UserError as error:
             raise WireError(ErrorCode.BAD_CONTROL, str(error)) from error
+
+    def _require_control(self, what: str) -> None:
+        if not self._role.includes(Role.CONTROL):
+            raise WireError(
+                ErrorCode.FORBIDDEN,
+                f"the role {self._role} may not {what}; ask for a token for control",
+            )
+
+    async def _list_sessions(self, *, on: bool) -> None:
+        """Begin or end the list of the sessions; the first list is the answer."""
+        sessions = self._host.session_list
+        if not on:
+            sessions.remove(self)
+            return
+        self._require_control("list the streams of others")
+        sessions.add(self)
+        await self._send_text(sessions.newest().text)
+
+    def _follow(self, session: str | None) -> None:
+        """Follow another session, from its hello on; the server's own where None."""
+        self._require_control("follow the streams of others")
+        if self._client is not None:
+            raise WireError(
+                ErrorCode.ALREADY_STREAMING,
+                "this connection is streaming and gets its own values; send stop before watch",
+            )
+        channel = self._host.find_channel(session)
+        if channel is None:
+            raise WireError(
+                ErrorCode.UNKNOWN_SESSION,
+                f"there is no session {session!r} to follow; it has ended, or it is private",
+            )
+        self._watch(channel)
 
     async def _change_taps(self, message: protocol.TapChange) -> None:
         """Change the taps of the person. Everyone who may send sound may; the answer is health."""
@@ -512,7 +555,7 @@ class Viewer:
             self._host.make_room_for_stream(self.address)
         try:
             with self._host.turns.work(self.address):
-                client = pool.open(message.format.audio, message.name)
+                client = pool.open(message.format.audio, message.name, private=message.private)
         except UserError as error:
             raise WireError(ErrorCode.BAD_FORMAT, str(error)) from error
         self._client, self._format = client, message.format

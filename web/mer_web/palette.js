@@ -1,27 +1,40 @@
 /**
- * Colour of a point of the plane: bilinear in OKLab between four corners, so that equal steps look equal.
+ * Colour of a point of the plane. The direction from the middle decides the hue and the distance the chroma, which
+ * rises quickly from a grey middle: most music lies near it.
  *
- * Arousal maps to lightness, valence to the blue-yellow axis. Both remain visible with red-green colour blindness,
- * lightness with any. Colour is never the only cue on the page: position, word and number show the same.
+ * Valence runs from blue to yellow, which every red-green colour blindness keeps; lightness changes by 0.055 at most.
+ * Colour is never the only cue on the page: position, word and number show the same.
  */
 
 /**
  * @typedef {[number, number, number]} Triple
  * @typedef {"dark"|"light"} Theme
- * @typedef {{tense: Triple, joyful: Triple, sad: Triple, calm: Triple}} Corners  each L, C, hue in degrees
  */
 
-/** @type {Record<Theme, Corners>} */
-const CORNERS = {
+/**
+ * Lightness of the middle, and the colours at distance 1 (lightness, chroma, hue in degrees), counter-clockwise from
+ * positive valence, as the mood words. The straight ways between them stay in gamut.
+ * @type {Record<Theme, {middle: number, rim: Triple[]}>}
+ */
+const COLOURS = {
   dark: {
-    tense: [0.715, 0.18, 335], joyful: [0.87, 0.155, 88],
-    sad: [0.52, 0.15, 268], calm: [0.69, 0.12, 160],
+    middle: 0.76,
+    rim: [
+      [0.805, 0.165, 107], [0.815, 0.142, 69], [0.786, 0.12, 21], [0.75, 0.18, 347],
+      [0.715, 0.18, 313], [0.71, 0.158, 243], [0.705, 0.115, 202], [0.73, 0.18, 153],
+    ],
   },
   light: {
-    tense: [0.57, 0.2, 335], joyful: [0.64, 0.135, 70],
-    sad: [0.38, 0.15, 268], calm: [0.5, 0.1, 160],
+    middle: 0.56,
+    rim: [
+      [0.58, 0.12, 110], [0.61, 0.155, 48], [0.59, 0.18, 18], [0.605, 0.18, 343],
+      [0.565, 0.18, 286], [0.53, 0.145, 250], [0.505, 0.085, 215], [0.56, 0.13, 155],
+    ],
   },
 };
+
+/** The distance from the middle at which the chroma is 0.6 of that of the rim. */
+const RISE = 0.2;
 
 /**
  * @param {Triple} lch lightness, chroma, hue in degrees
@@ -76,34 +89,39 @@ function toBytes(linear) {
     255 * (part <= 0.0031308 ? 12.92 * part : 1.055 * part ** (1 / 2.4) - 0.055))));
 }
 
-/**
- * Stretches the middle of the axis, where most music lies, so that colour changes fastest there. Monotonic.
- * @param {number} value
- * @returns {number} in [-1, 1]
- */
-function spread(value) {
-  const clamped = Math.max(-1, Math.min(1, value));
-  return clamped * (1.9 - 0.9 * Math.abs(clamped));
-}
+const RIM = { dark: COLOURS.dark.rim.map(oklchToOklab), light: COLOURS.light.rim.map(oklchToOklab) };
 
 /**
- * @param {number} valence in [-1, 1]
+ * @param {number} valence in [-1, 1]; values outside are clipped
  * @param {number} arousal in [-1, 1]
  * @param {Theme} theme
  * @returns {Triple} OKLab
  */
 export function planeOklab(valence, arousal, theme) {
-  const x = (spread(valence) + 1) / 2;
-  const y = (spread(arousal) + 1) / 2;
-  const corners = CORNERS[theme];
-  const [tense, joyful, sad, calm] = [corners.tense, corners.joyful, corners.sad, corners.calm].map(oklchToOklab);
-  const mix = (/** @type {number} */ k) =>
-    y * ((1 - x) * tense[k] + x * joyful[k]) + (1 - y) * ((1 - x) * sad[k] + x * calm[k]);
-  return [mix(0), mix(1), mix(2)];
+  const [x, y] = [valence, arousal].map((value) => Math.max(-1, Math.min(1, value || 0)));
+  const eighths = ((Math.atan2(y, x) * 4) / Math.PI + 8) % 8;
+  const first = Math.floor(eighths);
+  const share = eighths - first;
+  const [one, other] = [RIM[theme][first], RIM[theme][(first + 1) % 8]];
+  const distance = Math.min(1, Math.hypot(x, y));
+  const strength = (distance * (1 + RISE)) / (distance + RISE);
+  const rim = one.map((part, k) => part + share * (other[k] - part));
+  const { middle } = COLOURS[theme];
+  return [middle + strength * (rim[0] - middle), strength * rim[1], strength * rim[2]];
+}
+
+/**
+ * @param {number} valence
+ * @param {number} arousal
+ * @param {Theme} theme
+ * @returns {Triple} sRGB bytes, not rounded to the steps of a table
+ */
+export function planeBytes(valence, arousal, theme) {
+  return toBytes(toGamut(planeOklab(valence, arousal, theme)));
 }
 
 /** Steps of the colour table on each axis. */
-const STEPS = 48;
+const STEPS = 96;
 
 /** The colours of one theme in a table, for fast drawing. */
 export class Palette {
@@ -116,8 +134,7 @@ export class Palette {
     this._css = [];
     for (let row = 0; row <= STEPS; row += 1) {
       for (let column = 0; column <= STEPS; column += 1) {
-        const lab = planeOklab((2 * column) / STEPS - 1, (2 * row) / STEPS - 1, theme);
-        const bytes = toBytes(toGamut(lab));
+        const bytes = planeBytes((2 * column) / STEPS - 1, (2 * row) / STEPS - 1, theme);
         this._bytes.push(bytes);
         this._css.push(`rgb(${bytes.join(",")})`);
       }

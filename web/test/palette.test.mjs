@@ -10,10 +10,12 @@ const THEMES = ["dark", "light"];
 const GROUNDS = { dark: [[10, 12, 20], [16, 18, 28]], light: [[250, 248, 245], [243, 241, 237]] };
 const AXIS = [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1];
 
-/** Red-green blindness in linear sRGB (Machado, Oliveira and Fernandes 2009, severity 1). */
+/** Colour vision in linear sRGB (Machado, Oliveira and Fernandes 2009, severity 1). */
 const BLINDNESS = {
+  none: [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
   protanopia: [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
   deuteranopia: [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+  tritanopia: [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
 };
 
 const shown = (v, a, theme) => toGamut(planeOklab(v, a, theme));
@@ -25,30 +27,46 @@ test("OKLab round trip", () => {
   assert.ok(distance(linearToOklab(oklabToLinear(lab)), lab) < 1e-4);
 });
 
+/** The middle, and the eight moods at a distance from it. */
+const places = (distance) => [[0, 0], ...[0, 1, 2, 3, 4, 5, 6, 7].map((k) =>
+  [distance * Math.cos((k * Math.PI) / 4), distance * Math.sin((k * Math.PI) / 4)])];
+
+/** Least distance in OKLab of two of them, a quarter of the way to the rim and at it. */
+const LEAST = { none: [0.06, 0.09], protanopia: [0.017, 0.03], deuteranopia: [0.014, 0.021], tritanopia: [0.018, 0.022] };
+
 for (const theme of THEMES) {
-  test(`${theme}: more arousal is always lighter, more valence always yellower`, () => {
-    for (const fixed of AXIS) {
-      for (let k = 1; k < AXIS.length; k += 1) {
-        const [low, high] = [shown(fixed, AXIS[k - 1], theme), shown(fixed, AXIS[k], theme)].map(linearToOklab);
-        assert.ok(high[0] > low[0], `lightness at valence ${fixed}, arousal ${AXIS[k]}`);
-        const [left, right] = [shown(AXIS[k - 1], fixed, theme), shown(AXIS[k], fixed, theme)].map(linearToOklab);
-        assert.ok(right[2] > left[2], `yellow at valence ${AXIS[k]}, arousal ${fixed}`);
+  test(`${theme}: every colour is in gamut, and nearly as light as the middle`, () => {
+    const [middle] = planeOklab(0, 0, theme);
+    for (const v of AXIS) {
+      for (const a of AXIS) {
+        const lab = planeOklab(v, a, theme);
+        assert.ok(oklabToLinear(lab).every((part) => part >= -1e-4 && part <= 1.0001), `${v}, ${a}`);
+        assert.ok(Math.abs(lab[0] - middle) <= 0.0551, `lightness ${lab[0]} at ${v}, ${a}`);
       }
     }
   });
 
-  test(`${theme}: the four moods are distinguishable with red-green colour blindness`, () => {
-    const places = [[-0.6, 0.6], [0.6, 0.6], [-0.6, -0.6], [0.6, -0.6]];
-    for (const [name, matrix] of Object.entries(BLINDNESS)) {
-      const colours = places.map(([v, a]) => simulate(shown(v, a, theme), matrix));
-      for (let i = 0; i < 4; i += 1) {
-        for (let j = 0; j < i; j += 1) {
-          const apart = distance(colours[i], colours[j]);
-          assert.ok(apart > 0.08, `${name}: ${places[i]} and ${places[j]} are ${apart.toFixed(3)} apart`);
-        }
-      }
+  test(`${theme}: valence runs from blue to yellow`, () => {
+    for (const valence of [0.1, 0.25, 0.6, 1]) {
+      assert.ok(planeOklab(valence, 0, theme)[2] > 0.04, `${valence}`);
+      assert.ok(planeOklab(-valence, 0, theme)[2] < -0.04, `${-valence}`);
     }
   });
+
+  for (const [name, matrix] of Object.entries(BLINDNESS)) {
+    test(`${theme}: the moods and the middle are distinguishable, ${name}`, () => {
+      [0.25, 1].forEach((radius, at) => {
+        const points = places(radius);
+        const colours = points.map(([v, a]) => simulate(shown(v, a, theme), matrix));
+        for (let i = 0; i < points.length; i += 1) {
+          for (let j = 0; j < i; j += 1) {
+            const apart = distance(colours[i], colours[j]);
+            assert.ok(apart > LEAST[name][at], `${points[i]} and ${points[j]} are ${apart.toFixed(4)} apart`);
+          }
+        }
+      });
+    });
+  }
 
   test(`${theme}: contrast is 3:1 for marks and 4.5:1 for text on every background`, () => {
     const palette = new Palette(theme);

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from support import ESTIMATE, FAST_ESTIMATE, SCALED_ESTIMATE
 
+from realtime_mer.core.colour import hex_colour
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
 
@@ -14,12 +15,23 @@ def test_names_and_their_order_in_json() -> None:
     wire = json.loads(json.dumps(ESTIMATE.to_dict()))
     assert list(wire) == [
         "type", "seq", "t", "utc", "valence", "arousal", "valence_low", "valence_high",
-        "arousal_low", "arousal_high", "mood", "state", "level_db", "latency",
+        "arousal_low", "arousal_high", "mood", "color", "state", "level_db", "latency",
     ]  # fmt: skip
     assert wire["type"] == "estimate"
     assert wire["state"] == "settling"
     assert wire["valence"] == 0.123457
     assert list(wire["latency"]) == ["window_s", "buffer_ms", "compute_ms", "queue_ms"]
+
+
+def test_the_color_is_that_of_the_scaled_values_if_present() -> None:
+    assert ESTIMATE.to_dict()["color"] == hex_colour(ESTIMATE.valence, ESTIMATE.arousal)
+    assert SCALED_ESTIMATE.scaled is not None
+    scaled = SCALED_ESTIMATE.scaled
+    assert SCALED_ESTIMATE.color == hex_colour(scaled.valence, scaled.arousal)
+    # It follows from the values: a message of a program that does not know it is complete.
+    message = SCALED_ESTIMATE.to_dict()
+    del message["color"]
+    assert Estimate.from_dict(message).color == SCALED_ESTIMATE.color
 
 
 def test_fast_values_come_last_if_present() -> None:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from support import ESTIMATE, SCALED_ESTIMATE
 
+from realtime_mer.core.colour import mood_colour
 from realtime_mer.core.events import RhythmEvent, RhythmKind
 from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import UserError
 from realtime_mer.live.show import ControlState
-from realtime_mer.outputs.colour import mood_colour
 from realtime_mer.outputs.output import Frame, OutputSettings
 from realtime_mer.outputs.shaping import BLACK, Shaper
 

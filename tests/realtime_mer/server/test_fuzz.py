@@ -42,7 +42,12 @@ json_values = st.recursive(
     max_leaves=8,
 )
 messages = st.fixed_dictionaries(
-    {"type": st.sampled_from(["start", "stop", "ping", "auth", "control", "tap"]) | json_values},
+    {
+        "type": st.sampled_from(
+            ["start", "stop", "ping", "auth", "control", "tap", "sessions", "watch"]
+        )
+        | json_values
+    },
     optional={
         "sample_rate_hz": st.integers(7_000, 200_000) | json_values,
         "channels": st.integers(-1, 70) | json_values,
@@ -56,6 +61,9 @@ messages = st.fixed_dictionaries(
         "action": st.sampled_from(["add", "undo", "reset"]) | json_values,
         "valence": st.floats(-2, 2) | json_values,
         "arousal": st.floats(-2, 2) | json_values,
+        "private": st.booleans() | json_values,
+        "on": st.booleans() | json_values,
+        "session": st.text(max_size=100) | json_values,
     },
 )
 texts = st.text(max_size=5000) | messages.map(json.dumps) | json_values.map(json.dumps)

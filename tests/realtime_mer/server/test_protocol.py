@@ -182,6 +182,10 @@ def messages() -> dict[str, dict[str, object]]:
         protocol.warning(Notice("stalled", "no audio")),
         protocol.error(ErrorCode.BAD_JSON, "no"),
         protocol.end("s", End("over")),
+        protocol.sessions(
+            [protocol.listed_session("s", info, own=True, uptime_s=3.14159, estimate=ESTIMATE)],
+            total=1,
+        ),
         protocol.pong(7, "2026-01-02T03:04:05.000Z"),
     ]
     return {str(message["type"]): message for message in all_messages}
@@ -239,6 +243,8 @@ def test_every_message_and_field_is_documented() -> None:
         for name in message:
             assert f"`{name}`" in section or f'"{name}":' in section, f"{kind}.{name}"
         nested = [message.get("latency"), message.get("model"), message.get("input")]
+        if isinstance(entries := message.get("sessions"), list):
+            nested += [entries[0], entries[0]["input"]]
         if isinstance(show := message.get("show"), dict):
             nested += [show, show["control"], show["outputs"][0], show["scenes"][0]]
         if isinstance(person := message.get("personal"), dict):

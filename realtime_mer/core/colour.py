@@ -1,8 +1,9 @@
 """The mood colour: the colour of a point of the plane, as on the page's dark theme.
 
-Bilinear in OKLab between four corners, so that equal steps look equal. Arousal maps to lightness,
-valence to the blue-yellow axis: both remain visible with red-green colour blindness, lightness
-with any. `web/mer_web/palette.js` has the same numbers; a test compares the two.
+The direction from the middle decides the hue and the distance the chroma, which rises quickly from
+a grey middle: most music lies near it. Valence runs from blue to yellow, which every red-green
+colour blindness keeps; lightness changes by 0.055 at most. `web/mer_web/palette.js` has the same
+numbers; a test compares the two.
 """
 
 from __future__ import annotations
@@ -17,10 +18,21 @@ def _oklab(lightness: float, chroma: float, hue_deg: float) -> Triple:
     return lightness, chroma * math.cos(angle), chroma * math.sin(angle)
 
 
-_TENSE = _oklab(0.715, 0.18, 335)
-_JOYFUL = _oklab(0.87, 0.155, 88)
-_SAD = _oklab(0.52, 0.15, 268)
-_CALM = _oklab(0.69, 0.12, 160)
+_MIDDLE_LIGHTNESS = 0.76
+# At distance 1, counter-clockwise from positive valence, as the mood words: pleased, joyful,
+# excited, tense, uneasy, sad, still, calm. The straight ways between them stay in gamut.
+_RIM = (
+    _oklab(0.805, 0.165, 107),
+    _oklab(0.815, 0.142, 69),
+    _oklab(0.786, 0.12, 21),
+    _oklab(0.75, 0.18, 347),
+    _oklab(0.715, 0.18, 313),
+    _oklab(0.71, 0.158, 243),
+    _oklab(0.705, 0.115, 202),
+    _oklab(0.73, 0.18, 153),
+)
+# The distance from the middle at which the chroma is 0.6 of that of the rim.
+_RISE = 0.2
 
 
 def mood_colour(valence: float, arousal: float) -> Triple:
@@ -32,14 +44,19 @@ def mood_colour(valence: float, arousal: float) -> Triple:
     Returns:
         sRGB, each 0 to 1, with the transfer function of screens applied.
     """
-    x = (_spread(valence) + 1.0) / 2.0
-    y = (_spread(arousal) + 1.0) / 2.0
-    tense, joyful = y * (1.0 - x), y * x
-    sad, calm = (1.0 - y) * (1.0 - x), (1.0 - y) * x
+    valence = min(1.0, max(-1.0, valence))
+    arousal = min(1.0, max(-1.0, arousal))
+    eighths = math.atan2(arousal, valence) / (math.tau / 8.0) % 8.0
+    first = int(eighths)
+    share = eighths - first
+    one, other = _RIM[first % 8], _RIM[(first + 1) % 8]
+    distance = min(1.0, math.hypot(valence, arousal))
+    strength = distance * (1.0 + _RISE) / (distance + _RISE)
     # Written out, since each output calls this up to 50 times a second.
-    lightness = tense * _TENSE[0] + joyful * _JOYFUL[0] + sad * _SAD[0] + calm * _CALM[0]
-    a = tense * _TENSE[1] + joyful * _JOYFUL[1] + sad * _SAD[1] + calm * _CALM[1]
-    b = tense * _TENSE[2] + joyful * _JOYFUL[2] + sad * _SAD[2] + calm * _CALM[2]
+    rim_lightness = one[0] + share * (other[0] - one[0])
+    lightness = _MIDDLE_LIGHTNESS + strength * (rim_lightness - _MIDDLE_LIGHTNESS)
+    a = strength * (one[1] + share * (other[1] - one[1]))
+    b = strength * (one[2] + share * (other[2] - one[2]))
     # From OKLab to linear sRGB (Ottosson); all colours of the plane are in gamut.
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
     medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
@@ -54,12 +71,6 @@ def mood_colour(valence: float, arousal: float) -> Triple:
 def hex_colour(valence: float, arousal: float) -> str:
     """Return the colour of a point of the plane as `#rrggbb`; arguments as of `mood_colour`."""
     return "#" + "".join(f"{round(255 * part):02x}" for part in mood_colour(valence, arousal))
-
-
-def _spread(value: float) -> float:
-    """Stretch the middle of the axis, where most music lies."""
-    value = min(1.0, max(-1.0, value))
-    return value * (1.9 - 0.9 * abs(value))
 
 
 def _encoded(linear: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 from itertools import combinations
@@ -12,16 +13,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from realtime_mer.outputs.colour import mood_colour
+from realtime_mer.core.colour import mood_colour
+from realtime_mer.core.mood import SECTORS
 
 PALETTE = Path(__file__).parents[3] / "web" / "mer_web" / "palette.js"
-POINTS = {
-    "tense": (-1.0, 1.0),
-    "joyful": (1.0, 1.0),
-    "sad": (-1.0, -1.0),
-    "calm": (1.0, -1.0),
-    "neutral": (0.0, 0.0),
-}
 # Machado, Oliveira and Fernandes 2009, severity 1.0; for linear sRGB.
 COLOUR_BLINDNESS = {
     "none": np.eye(3),
@@ -47,9 +42,16 @@ COLOUR_BLINDNESS = {
         ]
     ),
 }
-# CIE76. Two colours side by side differ visibly from about 2 on. The least here: calm and neutral
-# with deuteranopia, 15.6; any two corners, 19.9.
-MIN_DELTA_E = 15.0
+# The least distance (CIE76) between any two of the middle and the eight moods, a quarter of the way
+# to the rim and at it. Side by side, two colours differ visibly from about 2 on.
+MIN_DELTA_E = {
+    "none": (22.0, 33.0),
+    "protanopia": (6.5, 10.0),
+    "deuteranopia": (5.5, 8.5),
+    "tritanopia": (5.5, 8.0),
+}
+DISTANCES = (0.25, 1.0)
+GRID = [k / 48 for k in range(-48, 49)]
 
 
 def to_bytes(valence: float, arousal: float) -> list[int]:
@@ -59,12 +61,13 @@ def to_bytes(valence: float, arousal: float) -> list[int]:
 @pytest.mark.parametrize(
     ("valence", "arousal", "expected"),
     [
-        (-1, 1, [229, 114, 207]),
-        (1, 1, [255, 205, 71]),
-        (-1, -1, [68, 97, 190]),
-        (1, -1, [76, 178, 129]),
-        (0, 0, [163, 155, 162]),
-        (3, -7, [76, 178, 129]),
+        (1, 0, [204, 197, 35]),
+        (1, 1, [254, 176, 81]),
+        (-1, 1, [252, 121, 196]),
+        (-1, -1, [43, 170, 251]),
+        (1, -1, [33, 199, 110]),
+        (0, 0, [177, 177, 177]),
+        (3, -7, [33, 199, 110]),
     ],
 )
 def test_known_colours(valence: float, arousal: float, expected: list[int]) -> None:
@@ -79,9 +82,9 @@ def test_the_page_shows_the_same_colours() -> None:
     import {{Palette}} from {json.dumps(PALETTE.as_uri())};
     const palette = new Palette("dark");
     const colours = [];
-    for (let row = 0; row <= 48; row += 1)
-      for (let column = 0; column <= 48; column += 1)
-        colours.push(palette.bytes(column / 24 - 1, row / 24 - 1));
+    for (let row = -48; row <= 48; row += 1)
+      for (let column = -48; column <= 48; column += 1)
+        colours.push(palette.bytes(column / 48, row / 48));
     console.log(JSON.stringify(colours));
     """
     done = subprocess.run(
@@ -89,7 +92,7 @@ def test_the_page_shows_the_same_colours() -> None:
     )
     assert done.returncode == 0, done.stderr
     page = np.array(json.loads(done.stdout))
-    ours = [to_bytes(column / 24 - 1, row / 24 - 1) for row in range(49) for column in range(49)]
+    ours = [to_bytes(valence, arousal) for arousal in GRID for valence in GRID]
     assert np.abs(page - np.array(ours)).max() <= 1
 
 
@@ -107,14 +110,39 @@ def lab(linear: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
 
 
+def linear(valence: float, arousal: float) -> NDArray[np.float64]:
+    encoded = np.array(mood_colour(valence, arousal))
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+
+
 @pytest.mark.parametrize("vision", COLOUR_BLINDNESS)
 def test_moods_are_told_apart_with_every_colour_vision(vision: str) -> None:
-    seen = {}
-    for name, point in POINTS.items():
-        encoded = np.array(mood_colour(*point))
-        linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-        seen[name] = lab(np.clip(COLOUR_BLINDNESS[vision] @ linear, 0, 1))
-    distances = {
-        pair: float(np.linalg.norm(seen[pair[0]] - seen[pair[1]])) for pair in combinations(seen, 2)
-    }
-    assert min(distances.values()) > MIN_DELTA_E, distances
+    for distance, least in zip(DISTANCES, MIN_DELTA_E[vision], strict=True):
+        points = {
+            mood: (distance * math.cos(k * math.tau / 8), distance * math.sin(k * math.tau / 8))
+            for k, mood in enumerate(SECTORS)
+        }
+        points["middle"] = (0.0, 0.0)
+        seen = {
+            mood: lab(np.clip(COLOUR_BLINDNESS[vision] @ linear(*point), 0, 1))
+            for mood, point in points.items()
+        }
+        apart = {
+            pair: float(np.linalg.norm(seen[pair[0]] - seen[pair[1]]))
+            for pair in combinations(seen, 2)
+        }
+        assert min(apart.values()) > least, (distance, apart)
+
+
+def test_lightness_is_nearly_the_same_everywhere() -> None:
+    """A lamp or a wall that shows the colour does not change its brightness with the mood."""
+    lightness = [lab(linear(valence, arousal))[0] for valence in GRID for arousal in GRID]
+    assert min(lightness) > 64.0
+    assert max(lightness) < 81.0
+
+
+def test_the_middle_half_of_the_plane_has_colours() -> None:
+    for k in range(64):
+        angle = k * math.tau / 64
+        point = lab(linear(0.25 * math.cos(angle), 0.25 * math.sin(angle)))
+        assert math.hypot(point[1], point[2]) > 20.0, angle
