@@ -31,6 +31,7 @@ from realtime_mer.audio.demo_piece import PASSAGE_S, RENDERERS
 from realtime_mer.bench.machine import describe_machine
 from realtime_mer.core.beat_tracker import BeatTracker
 from realtime_mer.core.events import RhythmKind
+from realtime_mer.core.onset_detector import OnsetDetector
 
 RATE_HZ = 44_100
 BLOCK = 441  # 10 ms
@@ -113,13 +114,13 @@ class Row:
 
     def add(self, piece: Piece) -> None:
         """Let the tracker hear a piece, block by block, and count."""
-        tracker = BeatTracker(RATE_HZ)
+        detector, tracker = OnsetDetector(RATE_HZ), BeatTracker()
         told: dict[RhythmKind, list[tuple[float, float]]] = {kind: [] for kind in RhythmKind}
         tempi = []
         began = time.process_time()
         for start in range(0, len(piece.samples), BLOCK):
             block = piece.samples[start : start + BLOCK]
-            for event in tracker.feed(block):
+            for event in tracker.follow(detector.feed(block)):
                 told[event.kind].append((event.t, (start + len(block)) / RATE_HZ))
             tempi.append(tracker.bpm or 0.0)
         self.cpu_s += time.process_time() - began

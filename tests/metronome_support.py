@@ -7,9 +7,36 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime_mer.core.beat_tracker import BeatTracker
 from realtime_mer.core.events import RhythmEvent, RhythmKind
+from realtime_mer.core.onset_detector import OnsetDetector
 
 FIRST_CLICK_S = 0.5
+
+
+class Listener:
+    """An onset detector and the beat tracker that follows it.
+
+    Args:
+        rate_hz, start: as for `OnsetDetector`.
+    """
+
+    def __init__(self, rate_hz: int, *, start: int = 0) -> None:
+        self.detector = OnsetDetector(rate_hz, start=start)
+        self.tracker = BeatTracker()
+
+    @property
+    def bpm(self) -> float | None:
+        """That of the tracker."""
+        return self.tracker.bpm
+
+    def feed(self, samples: NDArray[np.float32]) -> list[RhythmEvent]:
+        """Return the rhythm in the next samples, float32 [n]."""
+        return self.tracker.follow(self.detector.feed(samples))
+
+    def skip(self, samples: int) -> list[RhythmEvent]:
+        """Return the rhythm in lost samples."""
+        return self.tracker.follow(self.detector.skip(samples))
 
 
 def click_times(bpm: float, seconds: float) -> NDArray[np.float64]:

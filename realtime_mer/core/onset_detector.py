@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,78 @@ MEDIAN_FACTOR = 2.0
 PEAK_FACTOR = 0.04
 PEAK_DECAY = 0.5 ** (1.0 / (2.0 * FRAMES_PER_SECOND))
 MIN_DISTANCE_FRAMES = 5
+# Lost input up to this length is replaced by silence. A longer loss is a new start.
+MAX_FILLED_LOSS_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """What is known of 10 ms of sound.
+
+    Attributes:
+        number: counts from 1 at the start, and from 1 again after a long loss.
+        t: stream time of its end in seconds.
+        flux: how much the bands rise, 0 or more, about 1 for a loud drum.
+        is_loud: whether the frame is not quiet.
+        onset: strength, 0 to 1, of an onset at the frame before; None for no onset.
+        powers: power of each band (`SpectralFlux.edges_hz`), float32 [bands]; that of a sine at
+            1.0 is 1.5.
+    """
+
+    number: int
+    t: float
+    flux: float
+    is_loud: bool
+    onset: float | None
+    powers: NDArray[np.float32]
+
+
+class OnsetDetector:
+    """The frames of a stream with their onsets, in the blocks in which the stream comes.
+
+    What listens for beats, pulses or both reads the same frames.
+
+    Args:
+        sample_rate_hz: of the stream, 8,000 to 192,000.
+        start: sample frames of the stream before the first one that is fed.
+    """
+
+    def __init__(self, sample_rate_hz: int, *, start: int = 0) -> None:
+        self.flux = SpectralFlux(sample_rate_hz)
+        self._restart(start)
+
+    def _restart(self, start: int) -> None:
+        self._start = start
+        self._fed = 0
+        self._number = 0
+        self.flux.reset()
+        self._picker = OnsetPicker()
+
+    def feed(self, samples: NDArray[np.float32]) -> list[Frame]:
+        """Take in the next samples, float32 [n], any n; return the frames that they complete."""
+        self._fed += len(samples)
+        start_s = self._start / self.flux.sample_rate_hz
+        frames = []
+        for flux, is_loud in self.flux.feed(samples):
+            self._number += 1
+            frames.append(
+                Frame(
+                    self._number,
+                    start_s + self._number / FRAMES_PER_SECOND,
+                    flux,
+                    is_loud,
+                    self._picker.add(flux),
+                    self.flux.powers,
+                )
+            )
+        return frames
+
+    def skip(self, samples: int) -> list[Frame]:
+        """Account for lost samples: up to 0.5 s count as silence, more is a new start."""
+        if samples <= MAX_FILLED_LOSS_S * self.flux.sample_rate_hz:
+            return self.feed(np.zeros(samples, dtype=np.float32))
+        self._restart(self._start + self._fed + samples)
+        return []
 
 
 class SpectralFlux:
@@ -45,6 +118,9 @@ class SpectralFlux:
 
     Args:
         sample_rate_hz: of the stream, at least 8,000.
+
+    Attributes:
+        edges_hz: limits of its bands in Hz, ascending, float64 [bands + 1].
     """
 
     def __init__(self, sample_rate_hz: int) -> None:
@@ -56,6 +132,7 @@ class SpectralFlux:
         count = int(np.log2(top_hz / MIN_BAND_HZ) * BANDS_PER_OCTAVE)
         edges_hz = MIN_BAND_HZ * 2.0 ** (np.arange(count + 1) / BANDS_PER_OCTAVE)
         self._edges = np.unique(np.round(edges_hz * self._length / sample_rate_hz).astype(int))
+        self.edges_hz = self._edges * (sample_rate_hz / self._length)
         self._decay = 10.0 ** (-PEAK_DECAY_DB_PER_S / FRAMES_PER_SECOND / 10.0)
         self.reset()
 
@@ -80,6 +157,11 @@ class SpectralFlux:
         start = min(len(signal), end - self._length)
         self._signal = signal[start:].copy()
         self._before -= start
+
+    @property
+    def powers(self) -> NDArray[np.float32]:
+        """The power of each band in the newest frame, float32 [bands]."""
+        return self._earlier[-1]
 
     def _next_end(self) -> int:
         return self._before + (self._frame + 1) * self.sample_rate_hz // FRAMES_PER_SECOND

@@ -6,17 +6,19 @@ an older item or drops the oldest, depending on its policy. A slow subscriber af
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from realtime_mer.clock import iso_utc
 from realtime_mer.core.events import Event, Marker, RhythmEvent
+from realtime_mer.core.pulse import PULSES_PER_SECOND, Pulse
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError, printable, printable_line
 from realtime_mer.live.history import History
@@ -25,6 +27,7 @@ HISTORY_S = 600.0
 MAX_NOTICES = 16
 MAX_EVENTS = 16
 MAX_REMARKS = 500
+MAX_PULSES = PULSES_PER_SECOND // 2
 # More than people make: each marker goes to every viewer and into the recording.
 MAX_MARKS, MARKS_PERIOD_S = 20, 10.0
 STOPPED = "stopped"  # the reason of the `End` if the program stops listening
@@ -197,6 +200,31 @@ class LosslessQueue(Subscription):
         return items
 
 
+class PulseQueue:
+    """The newest half second of pulses for one subscriber that shows them. Older ones are lost.
+
+    Args:
+        wake: called in the publisher's thread when there are pulses; it must return at once.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._pulses: deque[Pulse] = deque(maxlen=MAX_PULSES)
+
+    def offer(self, pulses: Sequence[Pulse]) -> None:
+        """Add pulses without waiting; called by the hub."""
+        self._pulses.extend(pulses)
+        self._wake()
+
+    def take(self) -> list[Pulse]:
+        """Remove and return all pulses, oldest first; empty if there are none. From one thread."""
+        pulses = []
+        with contextlib.suppress(IndexError):
+            while True:
+                pulses.append(self._pulses.popleft())
+        return pulses
+
+
 class Hub:
     """Publishes the items of a session to its subscribers and stores the last ten minutes.
 
@@ -216,6 +244,7 @@ class Hub:
         self._marked: deque[datetime] = deque(maxlen=MAX_MARKS)  # when the last ones were made
         # Replaced and never changed, so that `publish` iterates over it without the lock.
         self._subscriptions: tuple[Subscription, ...] = ()
+        self._pulse_queues: tuple[PulseQueue, ...] = ()
         self._ended: End | None = None
 
     def publish(self, item: Item) -> None:
@@ -241,6 +270,14 @@ class Hub:
         for subscription in subscriptions:
             if subscription.rhythm or not isinstance(item, RhythmEvent):
                 subscription.offer(item)
+
+    def publish_pulses(self, pulses: Sequence[Pulse]) -> None:
+        """Give pulses, oldest first, to those that want them. They are never stored.
+
+        Only the thread that publishes the estimates may call it.
+        """
+        for queue in self._pulse_queues:
+            queue.offer(pulses)
 
     def mark(self, text: str, utc: datetime, t: float | None = None) -> Marker:
         """Publish a marker and return it. From any thread.
@@ -284,6 +321,18 @@ class Hub:
     def subscribe_lossless(self, wake: Callable[[], None] | None = None) -> LosslessQueue:
         """Return a subscription that keeps all items."""
         return self._add(LosslessQueue(wake))
+
+    def subscribe_pulses(self, wake: Callable[[], None]) -> PulseQueue:
+        """Return a queue of the pulses from now on; `wake` is that of `PulseQueue`."""
+        queue = PulseQueue(wake)
+        with self._lock:
+            self._pulse_queues = (*self._pulse_queues, queue)
+        return queue
+
+    def unsubscribe_pulses(self, queue: PulseQueue) -> None:
+        """Remove a queue of pulses; no effect if it was removed before."""
+        with self._lock:
+            self._pulse_queues = tuple(other for other in self._pulse_queues if other is not queue)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Remove a subscription; no effect if it was removed before."""
@@ -333,6 +382,11 @@ class Hub:
     def wants_rhythm(self) -> bool:
         """Whether a subscriber wants onsets and beats, which cost time to find."""
         return any(subscription.rhythm for subscription in self._subscriptions)
+
+    @property
+    def wants_pulses(self) -> bool:
+        """Whether anyone shows pulses, which cost time to make."""
+        return bool(self._pulse_queues)
 
     @property
     def subscribers(self) -> int:

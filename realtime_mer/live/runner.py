@@ -401,8 +401,7 @@ class LiveRunner:
                     return False
                 lost = again
                 if self._retry.is_news(str(again)):
-                    message = f"{again}; still waiting for it to come back"
-                    self.hub.publish(Notice("input_lost", message))
+                    self._stream.stay_lost(f"{again}; still waiting for it to come back")
                 continue
             if not is_open:
                 self._finish(STOPPED)
@@ -450,7 +449,7 @@ class LiveRunner:
             what = f"{self._missed_s:.1f} s of audio are missing"
             samples = round(self._missed_s * self.info.sample_rate_hz)
             self._compute(self._stream.skip_requests(samples))
-        self.hub.publish(Notice("input_back", f"{self.info.name} is back; {what}"))
+        self._stream.regain_input(f"{self.info.name} is back; {what}")
 
     def _same_format(self) -> bool:
         """Return whether the input has its old format; otherwise end the session."""

@@ -67,8 +67,9 @@ MAX_WORKERS = 8
 MAX_BATCH_WAIT_SHARE = 0.02
 # Fewer due sessions than this are not divided among workers.
 MIN_SHARED_BATCH = 8
-# Longest audio per turn while no estimate is near.
+# Longest audio per turn while no estimate is near, and while somebody is shown the pulses.
 MAX_TURN_S = 2.0
+PULSE_TURN_S = 0.05
 
 
 class TooManySessionsError(Exception):
@@ -145,7 +146,9 @@ class ClientSession:
 
     def frames_for_turn(self) -> int:
         """Return the sample frames of the next turn: up to the next estimate, or fewer."""
-        limit = min(int(MAX_TURN_S * self.format.sample_rate_hz), (self.max_frames + 1) // 2)
+        # A machine that is too busy for all estimates has no time for short turns.
+        turn_s = PULSE_TURN_S if self.hub.wants_pulses and self.level == 0 else MAX_TURN_S
+        limit = min(int(turn_s * self.format.sample_rate_hz), (self.max_frames + 1) // 2)
         return min(self.pipeline.samples_until_estimate, limit)
 
 

@@ -37,6 +37,8 @@ class Counter(StrEnum):
     MESSAGES_IN = "messages_in"
     MESSAGES_OUT = "messages_out"
     MESSAGES_DROPPED = "messages_dropped"
+    PULSES_OUT = "pulses_out"
+    PULSES_DROPPED = "pulses_dropped"
     BYTES_IN = "bytes_in"
     BYTES_OUT = "bytes_out"
 
@@ -63,6 +65,8 @@ HELP: dict[Counter, str] = {
     Counter.MESSAGES_IN: "Websocket messages received.",
     Counter.MESSAGES_OUT: "Websocket messages sent.",
     Counter.MESSAGES_DROPPED: "Estimates not sent because a viewer was too slow.",
+    Counter.PULSES_OUT: "Messages of pulses sent; they count as messages too.",
+    Counter.PULSES_DROPPED: "Messages of pulses not sent because a viewer was behind.",
     Counter.BYTES_IN: "Payload bytes of websocket messages received.",
     Counter.BYTES_OUT: "Payload bytes of websocket messages sent.",
 }

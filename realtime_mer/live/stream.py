@@ -6,7 +6,7 @@ session pool. It has no thread and does not wait, so tests can set its clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from realtime_mer.core.beat_tracker import BeatTracker
 from realtime_mer.core.change_detector import ChangeDetector
 from realtime_mer.core.estimate_builder import Arrival
-from realtime_mer.core.events import RhythmEvent
+from realtime_mer.core.onset_detector import Frame, OnsetDetector
 from realtime_mer.core.pipeline import Pipeline
+from realtime_mer.core.pulse import PulseMeter
 from realtime_mer.core.requests import Computation
 from realtime_mer.core.resample import without_bad_samples
 from realtime_mer.core.types import Estimate, State
@@ -80,6 +81,7 @@ class LiveStream:
             (Counter.OVERWRITTEN_FRAMES, Counter.SKIPPED_UPDATES, Counter.FAULTY_UPDATES), 0
         )
         self._stalled = False
+        self._absence: Notice | None = None  # of the input or of its audio
         self._slowed: Notice | None = None
         self._engine_trouble: Notice | None = None
         self._failed_at: float | None = None  # stream time of the newest failure of an outage
@@ -87,13 +89,20 @@ class LiveStream:
         self._hung_s = 0.0  # for how long a call of the engine has not returned
         self._hung_due = 0.0
         self._due = self._clock.monotonic() + self.stall_after_s
+        # What listens beside the pipeline, while anyone wants what it finds.
+        self._onsets: OnsetDetector | None = None
         self._beats: BeatTracker | None = None
+        self._pulses: PulseMeter | None = None
         self._speech = False
 
     @property
     def standing(self) -> list[Notice]:
-        """The notices that still hold: of a lower rate, of the engine. Callable from any thread."""
-        return [notice for notice in (self._slowed, self._engine_trouble) if notice is not None]
+        """The notices that still hold: of absent audio, of a lower rate, of the engine.
+
+        Callable from any thread.
+        """
+        notices = (self._absence, self._slowed, self._engine_trouble)
+        return [notice for notice in notices if notice is not None]
 
     @property
     def due(self) -> float:
@@ -129,6 +138,7 @@ class LiveStream:
         self.stats.add(Counter.OVERFLOWS, overflows)
         taken_at = self._clock.monotonic()
         self._stalled = False
+        self._absence = None
         self.audio_arrived(taken_at)
         arrival = self._arrival(
             dropped_before + len(samples) + samples_behind, max(0.0, taken_at - arrived_at)
@@ -167,9 +177,20 @@ class LiveStream:
 
     def lose_input(self, message: str) -> None:
         """Report that the input is gone; the next `tick` repeats the last values at once."""
-        self.hub.publish(Notice("input_lost", message))
+        self.stay_lost(message)
         self._stalled = True
         self._due = self._clock.monotonic()
+
+    def stay_lost(self, message: str) -> None:
+        """Report why the input is still gone."""
+        self._absence = Notice("input_lost", message)
+        self.hub.publish(self._absence)
+
+    def regain_input(self, message: str) -> None:
+        """Report that the input is back."""
+        # In this order nobody who comes meanwhile is told only that it is gone.
+        self._absence = None
+        self.hub.publish(Notice("input_back", message))
 
     def tick(self) -> None:
         """Report a stall if no audio has arrived for too long, and repeat the last values.
@@ -182,13 +203,11 @@ class LiveStream:
         if not self._stalled:
             self._stalled = True
             self.stats.add(Counter.STALLS)
-            self.hub.publish(
-                Notice(
-                    "stalled",
-                    f"no audio has arrived for {self.stall_after_s:g} s; "
-                    "the last values are repeated",
-                )
+            self._absence = Notice(
+                "stalled",
+                f"no audio has arrived for {self.stall_after_s:g} s; the last values are repeated",
             )
+            self.hub.publish(self._absence)
         self._send(self.pipeline.repeat_last(State.STALLED))
         # After the machine has slept, one estimate replaces all that were missed.
         self._due = max(self._due + self.hop_s, now)
@@ -248,30 +267,47 @@ class LiveStream:
             self.stats.add(Counter.BAD_SAMPLES, error.count)
             self._tell_once("bad_samples", f"{error}; such values count as silence")
             mono = pipeline.mono(without_bad_samples(samples))
-        self._find_beats(mono)
+        self._listen(mono)
         return (yield from pipeline.mono_requests(mono, only_latest=only_latest, arrival=arrival))
 
-    def _find_beats(self, mono: NDArray[np.float32]) -> None:
-        """Publish the onsets and beats of a block, before the estimates, if anyone wants them."""
-        if not self.hub.wants_rhythm:
-            self._beats = None
+    def _listen(self, mono: NDArray[np.float32]) -> None:
+        """Publish the rhythm and the pulses of a block, before the estimates, if anyone wants them.
+
+        Both come from the same frames, which cost the most.
+        """
+        hub, pipeline = self.hub, self.pipeline
+        if not (hub.wants_rhythm or hub.wants_pulses):
+            self._onsets = self._beats = self._pulses = None
             return
-        if self._beats is None:
-            pipeline = self.pipeline
-            self._beats = BeatTracker(pipeline.sample_rate_hz, start=pipeline.input_samples)
-        self._publish_rhythm(self._beats.feed(mono))
+        if self._onsets is None:
+            self._onsets = OnsetDetector(pipeline.sample_rate_hz, start=pipeline.input_samples)
+        if not hub.wants_rhythm:
+            self._beats = None
+        elif self._beats is None:
+            self._beats = BeatTracker()
+        if not hub.wants_pulses:
+            self._pulses = None
+        elif self._pulses is None:
+            self._pulses = PulseMeter(
+                self._onsets.flux.edges_hz, silence_db=pipeline.config.silence_db
+            )
+        self._follow(self._onsets.feed(mono))
+
+    def _follow(self, frames: Sequence[Frame]) -> None:
+        if self._beats is not None:
+            rhythm = self._beats.follow(frames)
+            if not self._speech:
+                for event in rhythm:
+                    self.hub.publish(event)
+        if self._pulses is not None and (pulses := self._pulses.follow(frames)):
+            self.hub.publish_pulses(pulses)
 
     def _pass_over(self, samples: int) -> None:
         """Tell what listens beside the pipeline of lost sample frames."""
         if self._audio_sink is not None:
             self._audio_sink.skip(samples)
-        if self._beats is not None:
-            self._publish_rhythm(self._beats.skip(samples))
-
-    def _publish_rhythm(self, rhythm: Iterable[RhythmEvent]) -> None:
-        if not self._speech:
-            for event in rhythm:
-                self.hub.publish(event)
+        if self._onsets is not None:
+            self._follow(self._onsets.skip(samples))
 
     def _tell_once(self, code: str, message: str) -> None:
         if code not in self._told:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from realtime_mer.clock import Clock
 from realtime_mer.core.types import Estimate
-from realtime_mer.live.hub import Item
+from realtime_mer.live.hub import Item, PulseQueue
 from realtime_mer.live.stats import Counter, Stats, Timing
 from realtime_mer.server import protocol
 from realtime_mer.server.channel import Channel, EncodedMessage
@@ -27,6 +29,12 @@ logger = logging.getLogger(__name__)
 MIN_HEALTH_INTERVAL_S = 0.5
 # Viewers written to before the event loop may handle audio and newer estimates: about 2 ms.
 CHUNK = 128
+# Three pulses a message, so 17 messages a second. Many viewers get more pulses in fewer messages:
+# sending takes at most this share of a processor core, until the picture would no longer seem live.
+PULSE_INTERVAL_S, MAX_PULSE_INTERVAL_S = 0.06, 0.4
+PULSE_SHARE = 0.04
+# Estimates go first: how long pulses wait before they look again.
+PULSE_WAIT_S = 0.005
 
 
 class Subscriber(Protocol):
@@ -34,6 +42,7 @@ class Subscriber(Protocol):
 
     def offer(self, item: Item, message: EncodedMessage | None) -> bool: ...
     def offer_health(self, message: EncodedMessage) -> bool: ...
+    def offer_pulses(self, message: EncodedMessage) -> bool: ...
     def abort(self) -> None: ...
 
 
@@ -50,6 +59,15 @@ class SnapshotPart:
     text: str
     last_seq: int
     more: bool
+
+
+def pulse_interval_s(cost_s: float) -> float:
+    """Return the time from one message of pulses to the next.
+
+    Args:
+        cost_s: processor time of sending the last one to all viewers.
+    """
+    return min(MAX_PULSE_INTERVAL_S, max(PULSE_INTERVAL_S, cost_s / PULSE_SHARE))
 
 
 class Broadcaster:
@@ -90,6 +108,10 @@ class Broadcaster:
         self._idle.set()
         self._snapshot_parts: dict[int, SnapshotPart] = {}
         self._slot = channel.hub.subscribe_latest(self._on_publish)
+        self._pulse_viewers: dict[Subscriber, None] = {}
+        self._pulse_queue: PulseQueue | None = None
+        self._pulses_planned = False
+        self._pulses_due = float("-inf")
 
     def __len__(self) -> int:
         return len(self._viewers)
@@ -101,9 +123,23 @@ class Broadcaster:
     def remove(self, viewer: Subscriber) -> None:
         """Remove a viewer; do nothing if it is not there."""
         self._viewers.pop(viewer, None)
+        self.show_pulses(viewer, on=False)
+
+    def show_pulses(self, viewer: Subscriber, *, on: bool) -> None:
+        """Send a viewer pulses from now on, or no more. They are made while anyone wants them."""
+        if on:
+            self._pulse_viewers[viewer] = None
+        else:
+            self._pulse_viewers.pop(viewer, None)
+        hub = self.channel.hub
+        if self._pulse_viewers and self._pulse_queue is None:
+            self._pulse_queue = hub.subscribe_pulses(self._on_pulses)
+        elif not self._pulse_viewers and self._pulse_queue is not None:
+            hub.unsubscribe_pulses(self._pulse_queue)
+            self._pulse_queue = None
 
     def close(self) -> None:
-        """Unsubscribe from the channel's hub."""
+        """Unsubscribe from the channel's hub, after the last viewer has left."""
         self.channel.hub.unsubscribe(self._slot)
 
     def encode(self, estimate: Estimate) -> EncodedMessage:
@@ -244,6 +280,57 @@ class Broadcaster:
             self._loop.call_soon(self._send_chunk, viewers, offer, size, after, offered_at, last)
         else:
             after()
+
+    def _on_pulses(self) -> None:
+        # Runs in the publisher's thread; the loop may have ended.
+        if not self._pulses_planned:
+            self._pulses_planned = True
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._plan_pulses)
+
+    def _plan_pulses(self) -> None:
+        delay_s = self._pulses_due - self._loop.time()
+        if delay_s > 0.0:
+            self._loop.call_later(delay_s, self._send_pulses)
+        else:
+            self._send_pulses()
+
+    def _send_pulses(self) -> None:
+        """Send all pulses that have come in one message to each viewer that keeps up."""
+        started_s = self._loop.time()
+        pulses = self._pulse_queue.take() if self._pulse_queue is not None else []
+        if not pulses:
+            self._pulses_planned = False
+            return
+        message = EncodedMessage.from_text(protocol.dump(protocol.pulses(pulses)))
+        self._send_pulse_chunk(tuple(self._pulse_viewers), message, started_s, cost_s=0.0)
+
+    def _send_pulse_chunk(
+        self,
+        viewers: tuple[Subscriber, ...],
+        message: EncodedMessage,
+        started_s: float,
+        *,
+        cost_s: float,
+    ) -> None:
+        """Offer pulses to some viewers, then yield to the event loop before the next chunk."""
+        if self._busy:
+            again = partial(self._send_pulse_chunk, viewers, message, started_s, cost_s=cost_s)
+            self._loop.call_later(PULSE_WAIT_S, again)
+            return
+        began_s = time.thread_time()
+        chunk, rest = viewers[:CHUNK], viewers[CHUNK:]
+        sent = self._offer(chunk, lambda viewer: viewer.offer_pulses(message))
+        self._count(sent, message.size)
+        self._stats.add(Counter.PULSES_OUT, sent)
+        self._stats.add(Counter.PULSES_DROPPED, len(chunk) - sent)
+        cost_s += time.thread_time() - began_s
+        if rest:
+            again = partial(self._send_pulse_chunk, rest, message, started_s, cost_s=cost_s)
+            self._loop.call_soon(again)
+        else:
+            self._pulses_due = started_s + pulse_interval_s(cost_s)
+            self._pulses_planned = False
 
     def _offer(self, viewers: Sequence[Subscriber], offer: Callable[[Subscriber], int]) -> int:
         """Return how many messages were written at once."""

@@ -20,6 +20,7 @@ from realtime_mer.audio.source import Input
 from realtime_mer.core.config import check_format
 from realtime_mer.core.events import MAX_MARKER_LENGTH
 from realtime_mer.core.personal_map import PersonalMap
+from realtime_mer.core.pulse import Pulse
 from realtime_mer.core.target import TargetTrajectory
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
@@ -560,6 +561,11 @@ def health(
         **({"show": state} if state["outputs"] or state["scenes"] else {}),
         **({} if person is None else {"personal": person.to_dict()}),
     }
+
+
+def pulses(latest: Iterable[Pulse]) -> dict[str, object]:
+    """Build the message of the newest pulses, oldest first."""
+    return {"type": "pulse", "pulses": [pulse.to_dict() for pulse in latest]}
 
 
 def listed_session(

@@ -131,7 +131,7 @@ class Viewer:
         self._dropped = 0
         self._health_requested = False
         self._farewell = ""
-        self.wants_pulses = False
+        self._wants_pulses = False
         self._client: ClientSession | None = None
         self._format: StreamFormat | None = None  # of the client's audio
         self._client_ended = asyncio.Event()
@@ -208,6 +208,13 @@ class Viewer:
         # The task makes a current message when it can send one.
         self._health_requested = True
         self._ensure_sender()
+        return False
+
+    def offer_pulses(self, message: EncodedMessage) -> bool:
+        """Take pulses; return whether they were written. One that is behind gets newer ones."""
+        if self._writable:
+            self._transport.write(message.frame)
+            return True
         return False
 
     def offer_list(self, message: EncodedMessage) -> bool:
@@ -296,6 +303,7 @@ class Viewer:
         # Subscribe before the history is read, so that no estimate falls between the two.
         self._slot = LatestSlot()
         broadcaster = self._broadcaster = self._host.subscribe(self, channel)
+        broadcaster.show_pulses(self, on=self._wants_pulses)
         self._end_sent = False
         self._dropped = 0
         await self._send(self._host.hello(channel, self._role))
@@ -463,7 +471,9 @@ class Viewer:
         elif isinstance(message, protocol.Watch):
             self._follow(message.session)
         elif isinstance(message, protocol.PulseRequest):
-            self.wants_pulses = message.on
+            self._wants_pulses = message.on
+            if self._broadcaster is not None:
+                self._broadcaster.show_pulses(self, on=message.on)
         else:
             await self._stop_stream()
 

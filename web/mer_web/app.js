@@ -343,7 +343,7 @@ class App {
     this._catchesUp = true;
     // The server repeats after the snapshot what still holds.
     this._engineFails = false;
-    for (const topic of ["engine_failed", "engine_stalled", "slower"]) this.notice.clear(topic);
+    for (const topic of ["engine_failed", "engine_stalled", "slower", "input_lost"]) this.notice.clear(topic);
     this.valueDisplay.coverage(hello.coverage);
     this.plane.setRange(hello.range === "raw" ? "" : rangeLine(hello));
     this.status.hello(hello);

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from metronome_support import click_times, found_share, metronome, times
+from metronome_support import Listener, click_times, found_share, metronome, times
 from support import blocks
 
-from realtime_mer.core.beat_tracker import BeatTracker
 from realtime_mer.core.events import RhythmEvent, RhythmKind
 
 RATE = 16_000
@@ -27,7 +26,7 @@ def numbers(rhythm: list[RhythmEvent]) -> list[tuple[float, float, float]]:
 @pytest.mark.parametrize("bpm", [75.0, 97.0, 120.0, 133.0, 174.0])
 @pytest.mark.parametrize("noise_level", [0.0, 0.01])
 def test_a_metronome_has_its_tempo_and_all_its_beats(bpm: float, noise_level: float) -> None:
-    tracker = BeatTracker(RATE)
+    tracker = Listener(RATE)
     rhythm = tracker.feed(metronome(bpm, 12.0, RATE) + noise(12.0, noise_level))
     clicks = click_times(bpm, 12.0)
     assert found_share(times(rhythm, RhythmKind.ONSET), clicks, 0.05) >= 0.95
@@ -41,7 +40,7 @@ def test_a_metronome_has_its_tempo_and_all_its_beats(bpm: float, noise_level: fl
 
 @pytest.mark.parametrize(("slow_or_fast", "told"), [(50.0, 100.0), (60.0, 120.0), (200.0, 100.0)])
 def test_other_tempi_count_as_the_double_or_the_half(slow_or_fast: float, told: float) -> None:
-    tracker = BeatTracker(RATE)
+    tracker = Listener(RATE)
     tracker.feed(metronome(slow_or_fast, 16.0, RATE))
     assert tracker.bpm == pytest.approx(told, rel=0.02)
 
@@ -49,7 +48,7 @@ def test_other_tempi_count_as_the_double_or_the_half(slow_or_fast: float, told: 
 @pytest.mark.parametrize("rate_hz", [8_000, 11_025, 44_100, 48_000, 96_000])
 def test_the_times_do_not_depend_on_the_sample_rate(rate_hz: int) -> None:
     clicks = click_times(120.0, 8.0)
-    rhythm = BeatTracker(rate_hz).feed(metronome(120.0, 8.0, rate_hz))
+    rhythm = Listener(rate_hz).feed(metronome(120.0, 8.0, rate_hz))
     assert found_share(times(rhythm, RhythmKind.ONSET), clicks, 0.02) == 1.0
     assert found_share(times(rhythm, RhythmKind.BEAT), clicks[clicks > 5.0], 0.03) == 1.0
 
@@ -57,8 +56,8 @@ def test_the_times_do_not_depend_on_the_sample_rate(rate_hz: int) -> None:
 @pytest.mark.parametrize("sizes", [(1, 7, 160), (333,), (1024,), (48_000,)])
 def test_the_same_samples_give_the_same_pulses_however_they_are_cut(sizes: tuple[int, ...]) -> None:
     signal = metronome(110.0, 6.0, RATE) + noise(6.0, 0.02)
-    whole = BeatTracker(RATE).feed(signal)
-    tracker = BeatTracker(RATE)
+    whole = Listener(RATE).feed(signal)
+    tracker = Listener(RATE)
     cut = [event for block in blocks(signal, sizes) for event in tracker.feed(block)]
     assert [event.kind for event in cut] == [event.kind for event in whole]
     np.testing.assert_allclose(numbers(cut), numbers(whole), atol=1e-6)
@@ -67,7 +66,7 @@ def test_the_same_samples_give_the_same_pulses_however_they_are_cut(sizes: tuple
 
 def test_pulses_come_soon_after_their_sound() -> None:
     signal, fed = metronome(120.0, 8.0, RATE), 0
-    tracker = BeatTracker(RATE)
+    tracker = Listener(RATE)
     delays: dict[RhythmKind, list[float]] = {RhythmKind.ONSET: [], RhythmKind.BEAT: []}
     clicks = click_times(120.0, 8.0)
     for block in blocks(signal, (160,)):
@@ -81,15 +80,15 @@ def test_pulses_come_soon_after_their_sound() -> None:
 
 
 def test_noise_has_no_tempo_and_silence_has_nothing() -> None:
-    tracker = BeatTracker(RATE)
+    tracker = Listener(RATE)
     assert times(tracker.feed(noise(10.0, 0.1)), RhythmKind.BEAT) == []
     assert tracker.bpm is None
-    assert BeatTracker(RATE).feed(np.zeros(10 * RATE, dtype=np.float32)) == []
-    assert BeatTracker(RATE).feed(noise(10.0, 1e-4)) == []
+    assert Listener(RATE).feed(np.zeros(10 * RATE, dtype=np.float32)) == []
+    assert Listener(RATE).feed(noise(10.0, 1e-4)) == []
 
 
 def test_after_silence_the_tempo_is_unknown_and_found_again() -> None:
-    tracker = BeatTracker(RATE)
+    tracker = Listener(RATE)
     tracker.feed(metronome(100.0, 8.0, RATE))
     assert tracker.bpm is not None
     end = times(tracker.feed(np.zeros(4 * RATE, dtype=np.float32)), RhythmKind.BEAT)
@@ -102,7 +101,7 @@ def test_after_silence_the_tempo_is_unknown_and_found_again() -> None:
 
 
 def test_a_change_of_tempo_is_followed() -> None:
-    tracker = BeatTracker(RATE)
+    tracker = Listener(RATE)
     tracker.feed(metronome(90.0, 10.0, RATE))
     tracker.feed(metronome(140.0, 12.0, RATE))
     assert tracker.bpm == pytest.approx(140.0, rel=0.02)
@@ -111,12 +110,13 @@ def test_a_change_of_tempo_is_followed() -> None:
 @pytest.mark.parametrize(("lost_s", "keeps"), [(0.25, True), (3.0, False)])
 def test_times_stay_true_after_a_loss(lost_s: float, keeps: bool) -> None:
     signal = metronome(120.0, 20.0, RATE)
-    tracker = BeatTracker(RATE)
+    tracker = Listener(RATE)
     cut, after = round(8.1 * RATE), round((8.1 + lost_s) * RATE)
     tracker.feed(signal[:cut])
     tracker.skip(after - cut)
+    rhythm = tracker.feed(signal[after : after + RATE // 50])
     assert (tracker.bpm is not None) == keeps
-    rhythm = tracker.feed(signal[after:])
+    rhythm += tracker.feed(signal[after + RATE // 50 :])
     clicks = click_times(120.0, 20.0)
     for kind in RhythmKind:
         assert found_share(times(rhythm, kind), clicks[clicks > 15.0], 0.05) >= 0.9
@@ -124,13 +124,13 @@ def test_times_stay_true_after_a_loss(lost_s: float, keeps: bool) -> None:
 
 def test_a_later_start_moves_the_times() -> None:
     signal = metronome(120.0, 6.0, RATE)
-    early, late = (BeatTracker(RATE, start=start).feed(signal) for start in (0, 10 * RATE))
+    early, late = (Listener(RATE, start=start).feed(signal) for start in (0, 10 * RATE))
     assert [event.t for event in late] == pytest.approx([event.t + 10.0 for event in early])
 
 
 def test_the_level_does_not_matter() -> None:
     signal = metronome(120.0, 8.0, RATE) * np.float32(1e-2)
-    loud = BeatTracker(RATE).feed(signal * np.float32(80.0))
-    quiet = BeatTracker(RATE).feed(signal)
+    loud = Listener(RATE).feed(signal * np.float32(80.0))
+    quiet = Listener(RATE).feed(signal)
     assert all(0.0 < event.strength <= 1.0 for event in loud + quiet)
     assert len(times(loud, RhythmKind.ONSET)) == len(times(quiet, RhythmKind.ONSET))
