@@ -158,7 +158,8 @@ export class Overlay {
     this._frameAt = now;
     const still = this._reduced.matches;
     const aim = still ? 0.5 : live ? 0.5 * level + 0.5 * Math.max(bands[0] ?? 0, bands[1] ?? 0) : 0;
-    this._breath += (aim - this._breath) * (1 - Math.exp(-seconds / (aim > this._breath ? RISE_S : FALL_S)));
+    if (still) this._breath = aim;
+    else this._breath += (aim - this._breath) * (1 - Math.exp(-seconds / (aim > this._breath ? RISE_S : FALL_S)));
     if (!(Math.abs(this._breath - this._shownBreath) < VISIBLE)) {
       this._shownBreath = this._breath;
       this._glow.style.opacity = (0.4 + 0.6 * this._breath).toFixed(3);
