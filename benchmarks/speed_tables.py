@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from markdown import bullets, paragraph, table
@@ -414,6 +414,54 @@ def outputs(result: Result) -> str:
     return "\n\n".join([table(f" | {titles} | goal", rows), paragraph(busy), _method(result)])
 
 
+def page_frames(result: Result) -> str:
+    """Return frames, script time and processor shares of each view, a table for each size."""
+    rows_of: dict[str, list[list[str]]] = {}
+    several = len(result["commits"]) > 1
+    for row in result["rows"]:
+        name = f"{row['view']} ({row['revision']})" if several else row["view"]
+        interval, script = row["interval_ms"], row["script_ms"]
+        rows_of.setdefault(row["size"], []).append(
+            [
+                name,
+                f"{row['frames_per_s']:.0f}",
+                " / ".join(f"{interval[key]:.1f}" for key in ("p50", "p95", "p99")),
+                f"{row['late_share']:.1%}",
+                " / ".join(f"{script[key]:.1f}" for key in ("p50", "p95", "p99")),
+                *(f"{row[f'{part}_share']:.0%}" for part in ("renderer", "gpu", "server")),
+            ]
+        )
+    titles = "frames/s | between frames, ms | late | script, ms | page | GPU process | server"
+    parts = [table(f"{size} | {titles}", rows) for size, rows in rows_of.items()]
+    alone = ", ".join(
+        f"{share:.1%} ({name})" if several else f"{share:.1%}"
+        for name, share in result["server_share_without_viewer"].items()
+    )
+    parts.append(
+        paragraph(
+            "Times: 50th, 95th and 99th percentile. Shares are of a core; the server's without a "
+            f"viewer is {alone}. {result['browser']}. Load average {result['load_average'][0]:g}."
+        )
+    )
+    if several:
+        parts.append(paragraph(_ratios(result["rows"])))
+    return "\n\n".join([*parts, _method(result)])
+
+
+def _ratios(rows: Sequence[Result]) -> str:
+    """Return how each view's processor time compares with that of the revision before."""
+    shares = {
+        (row["revision"], row["size"], row["view"]): row["renderer_share"] + row["gpu_share"]
+        for row in rows
+    }
+    ratios = [
+        f"{view} at {size}: {shares['now', size, view] / share:.2f}"
+        for (revision, size, view), share in shares.items()
+        if revision == "before" and share
+    ]
+    return f"Processor time of page and GPU process, now to before: {'; '.join(ratios)}."
+
+
 # For each marker: the result file (benchmarks/results/NAME.json) and the function for the table.
 TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "speed": ("latency", speed),
@@ -426,6 +474,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "whole files": ("analysis_speed", whole_files),
     "cluster": ("cluster", cluster),
     "outputs": ("outputs", outputs),
+    "page frames": ("page_frames", page_frames),
     "side by side": ("side_by_side", side_by_side),
     "scale": ("scale", scale),
 }

@@ -10,6 +10,7 @@ realtime-mer bench start-up --json > benchmarks/results/start_up.json
 python benchmarks/analysis_speed.py DIR --jobs --json benchmarks/results/analysis_speed.json
 python benchmarks/cluster.py --json benchmarks/results/cluster.json
 python benchmarks/outputs.py --json benchmarks/results/outputs.json
+python benchmarks/page_frames.py --before REVISION --json benchmarks/results/page_frames.json
 python benchmarks/side_by_side.py --cache DIR --audio FILE ...
 python benchmarks/scale.py
 python benchmarks/file_zoo.py DIR ...
@@ -153,6 +154,14 @@ SECTIONS = (
         "What ten OSC outputs cost that send thirty frames a second each, and whether they hold up "
         "the estimates.",
         (("", "outputs"),),
+    ),
+    Section(
+        "Frames of the page", "page_frames",
+        "python benchmarks/page_frames.py --input FILE --before REVISION --json "
+        "benchmarks/results/page_frames.json",
+        "The page, its timeline with an hour at ten estimates a second, overlays and scenes, in a "
+        "browser that draws without a graphics card.",
+        (("", "page frames"),),
     ),
     Section(
         "Scale (calculated)", "scale", "python benchmarks/scale.py",

@@ -18,21 +18,25 @@ def line_printer(
     row_format: str | None,
     *,
     estimates: bool = True,
+    only_changes: bool = False,
     target: TargetTrajectory | None = None,
 ) -> Callable[[Sequence[Item]], None]:
-    """Return a function that prints a line for each estimate of its items, and each notice.
+    """Return a function that prints the estimates of its items, and each notice.
 
     Args:
         row_format: `csv` or `jsonl`; None for text.
         estimates: whether estimates are printed at all.
+        only_changes: lines of text come for changes alone, events among them (`PlainLines`).
         target: lines of text also say how far away it is.
     """
     from realtime_mer.commands.target_option import target_text
+    from realtime_mer.core.events import Event
     from realtime_mer.core.types import Estimate
     from realtime_mer.live.hub import Notice
     from realtime_mer.outputs.table import table_writer
-    from realtime_mer.outputs.terminal import plain_line
+    from realtime_mer.outputs.terminal import PlainLines, plain_line
 
+    lines = PlainLines()
     writer: TableWriter | None = None
 
     def draw(items: Sequence[Item]) -> None:
@@ -45,13 +49,14 @@ def line_printer(
         if writer is None and row_format is not None:
             writer = table_writer(row_format, sys.stdout)  # prints the header
         for item in items:
-            if not isinstance(item, Estimate):
-                continue
-            if writer is None:
-                aim = "" if target is None else f"  {target_text(target, item)}"
-                print(f"{plain_line(item)}{aim}")
-            else:
-                writer.write(item)
+            if writer is not None:
+                if isinstance(item, Estimate):
+                    writer.write(item)
+            elif isinstance(item, Estimate):
+                if line := lines.estimate(item) if only_changes else plain_line(item):
+                    print(line if target is None else f"{line}  {target_text(target, item)}")
+            elif only_changes and isinstance(item, Event) and (line := lines.event(item)):
+                print(line)
         sys.stdout.flush()
 
     return draw

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import io
 import math
+import os
 import sys
-from contextlib import ExitStack
+from collections import deque
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from realtime_mer.commands.configured import add_configuration_arguments
@@ -26,18 +29,22 @@ from realtime_mer.commands.recording import (
 )
 from realtime_mer.commands.streams import StandardOutputError, announce, discard_output, line_room
 from realtime_mer.commands.target_option import add_target_argument, chosen_target, target_text
-from realtime_mer.core.events import Marker
+from realtime_mer.commands.terminal_mode import second_screen
+from realtime_mer.core.events import Event, Marker
 from realtime_mer.errors import UserError
 from realtime_mer.live.show import outputs_text
 from realtime_mer.outputs.table import FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rich.console import Console
 
     from realtime_mer.core.target import TargetTrajectory
     from realtime_mer.live.hub import Item, Subscription
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.live.show import Show
+    from realtime_mer.outputs.terminal import TerminalView
     from realtime_mer.recording.recorder import Recorder
 
     Draw = Callable[[Sequence[Item]], None]
@@ -45,9 +52,14 @@ if TYPE_CHECKING:
 HELP = "listen and show the emotion in the terminal"
 DESCRIPTION = """\
 Listens live and shows valence and arousal with their intervals, the mood, the
-level, the last minute and lost input, in the terminal. If standard output is
-not a terminal, it prints one line per estimate; --format makes that CSV or
-JSON Lines.
+level, changes, markers, outputs and lost input, in a terminal of any size. The
+values are those of the page: their place among music, or with --range raw the
+model's own.
+
+If standard output is not a terminal, and where TERM=dumb or NO_COLOR is set, it
+prints lines of text: one when the values or the state change, at most one a
+second, and one for each change of the music. --format prints every estimate, as
+CSV or JSON Lines, with the model's own values.
 
 A file is read at playing speed, like a microphone. Ctrl-C stops; a second one
 stops at once. In a terminal, the key m makes a marker: type a text, then Enter.
@@ -64,6 +76,7 @@ EXAMPLES = """\
 REFRESH_S = 0.25
 TYPING_REFRESH_S = 0.05
 UNPRINTED_S = 3600.0  # lines that wait while nobody takes the output
+MAX_MESSAGES = 200  # lines of standard error during the display
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -120,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
         if args.configuration.file is not None:
             announce(f"configuration: {args.configuration.title}")
         # Lines show every estimate; the display shows only the newest.
-        use_display = args.format is None and not taken and sys.stdout.isatty()
+        use_display = args.format is None and not taken and _takes_display()
         keys = stack.enter_context(MarkerKeys(runner.hub, use=args.input != "-"))
         if use_display:
             subscription, draw = _display(runner, show, target, keys, stack)
@@ -212,7 +225,7 @@ def _lines(
     *,
     only_notices: bool,
 ) -> tuple[Subscription, Draw]:
-    """Return a subscription to every estimate, and a function that prints a line for each.
+    """Return a subscription to every estimate, and a function that prints lines.
 
     With `only_notices` it leaves standard output alone.
     """
@@ -220,7 +233,9 @@ def _lines(
 
     # A pipe that nobody reads must not fill the memory.
     capacity = math.ceil(UNPRINTED_S / runner.pipeline.config.hop_s)
-    print_lines = line_printer(row_format, estimates=not only_notices, target=target)
+    print_lines = line_printer(
+        row_format, estimates=not only_notices, only_changes=True, target=target
+    )
     shown = ""
 
     def draw(items: Sequence[Item]) -> None:
@@ -239,6 +254,53 @@ def _lines(
     return runner.hub.subscribe_bounded(capacity), draw
 
 
+def _takes_display() -> bool:
+    """Return whether standard output is a terminal that moves its cursor, and wants colours."""
+    dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+    return sys.stdout.isatty() and not dumb and not os.environ.get("NO_COLOR")
+
+
+class _Messages(io.TextIOBase):
+    """Takes the place of standard error while the display has the screen.
+
+    Args:
+        tell: is called with each line.
+
+    Attributes:
+        lines: the newest ones.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self.lines: deque[str] = deque(maxlen=MAX_MESSAGES)
+
+    def write(self, text: str) -> int:
+        for line in filter(str.strip, text.splitlines()):
+            self.lines.append(line)
+            self._tell(line)
+        return len(text)
+
+
+@contextmanager
+def _screen_of(console: Console, view: TerminalView) -> Iterator[None]:
+    """Give the screen to the display; afterwards print its last state and what was said meanwhile.
+
+    Standard error that is a file still gets its lines at once.
+    """
+    messages = _Messages(view.show_notice)
+    before = sys.stderr
+    if before.isatty():
+        sys.stderr = messages
+    try:
+        with second_screen():
+            yield
+    finally:
+        sys.stderr = before
+        console.print(view.drawn(console, console.width, None))
+        for line in messages.lines:
+            announce(line)
+
+
 def _display(
     runner: LiveRunner,
     show: Show,
@@ -248,7 +310,8 @@ def _display(
 ) -> tuple[Subscription, Draw]:
     """Return a subscription to the newest estimate, and a function that displays it."""
     from rich.console import Console
-    from rich.live import Live
+    from rich.control import Control
+    from rich.screen import Screen
 
     from realtime_mer.commands.show_messages import show_messages
     from realtime_mer.core.types import Estimate
@@ -263,7 +326,8 @@ def _display(
         coverage=runner.pipeline.engine.info.coverage,
     )
     stack.enter_context(show_messages(view.show_notice))
-    live = stack.enter_context(Live(view, console=Console(), auto_refresh=False))
+    console = Console(highlight=False)
+    stack.enter_context(_screen_of(console, view))
 
     def draw(items: Sequence[Item]) -> None:
         for item in items:
@@ -273,12 +337,14 @@ def _display(
                     view.set_target(target_text(target, item))
             elif isinstance(item, Notice):
                 view.show_notice(item.message, item.code)
-            elif isinstance(item, Marker):
-                view.show_notice(marker_text(item))
+            elif isinstance(item, Event | Marker):
+                view.add_event(item)
         view.set_keys("m marks, Ctrl-C ends" if keys.arrive else "Ctrl-C ends")
         view.set_prompt(keys.prompt)
         view.set_losses(runner.stats.loss_text())
         view.set_outputs(outputs_text(show.statuses()))
-        live.refresh()
+        with console:  # one write; each screen overwrites all of the last one, at any size
+            console.control(Control.home())
+            console.print(Screen(view), end="")
 
     return runner.hub.subscribe_latest(), draw

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from realtime_mer.commands.streams import takes_output
-from realtime_mer.commands.terminal_mode import restore_terminals
+from realtime_mer.commands.terminal_mode import closing_codes, restore_terminals
 from realtime_mer.interruption import repeated_interruptions
 
 _HANG_UP = getattr(signal, "SIGHUP", None)  # missing on Windows
@@ -20,7 +20,6 @@ _NUMBERS = [number for number in (signal.SIGINT, signal.SIGTERM, _HANG_UP) if nu
 _SAME_REASON_S = 0.3
 # How long the end of the program waits for somebody to take its output.
 _OUTPUT_PERIOD_S = 2.0
-_SHOW_CURSOR = b"\x1b[?25h"
 
 
 @contextlib.contextmanager
@@ -116,5 +115,5 @@ def _leave(code: int) -> None:
     restore_terminals()
     with contextlib.suppress(OSError, ValueError):
         if os.isatty(1) and takes_output(1):
-            os.write(1, _SHOW_CURSOR)
+            os.write(1, closing_codes())
     os._exit(code)

@@ -267,5 +267,5 @@ def test_a_replay_says_what_it_is(visit: Open, server: PageServer) -> None:
     assert "A replay does not change its recording" in hint
     server.send({"type": "end", "session": "one", "reason": "the recording has ended"})
     here.wait(
-        "() => document.querySelector('#notice-text').textContent === 'The recording has ended.'"
+        "() => document.querySelector('#notice p')?.textContent === 'The recording has ended.'"
     )

@@ -68,6 +68,6 @@ def test_page_behind_a_proxy_says_why_it_is_refused(visit: Open, proxy: str, wor
     here = visit(proxy)
     here.may_lose_server = True
     here.wait("() => !document.querySelector('#notice').hidden")
-    notice = here.page.locator("#notice-text").inner_text()
+    notice = here.page.locator("#notice p").inner_text()
     assert notice.startswith("The server refuses this page: ")
     assert words in notice

@@ -24,7 +24,8 @@ def test_sound_that_is_sent_is_named_and_can_be_stopped_anywhere(
     here.wait(LIVE)
     host = f"127.0.0.1:{demo.port}"
     assert text(here, "#rights") == (
-        f"Sound from this browser goes to {host}, on this computer, and is not kept."
+        f"Sound from this browser goes to {host}, on this computer, and is not kept. "
+        "Its operator sees the values, not the sound."
     )
     assert here.page.locator("#playing").is_hidden()
     here.page.keyboard.press("m")

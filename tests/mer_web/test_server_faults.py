@@ -45,8 +45,8 @@ def test_engine_that_hangs_is_seen(visit: Open, server: PageServer) -> None:
     here.wait(LIVE)
     here.wait("() => document.querySelector('#state-text').textContent === 'tracking'")
     server.running = False
-    here.wait("() => document.querySelector('#state-text').textContent.startsWith('no new est')")
-    assert text(here, "#state-text") == "no new estimates: last values"
+    here.wait("() => document.querySelector('#mood').textContent === 'no news'")
+    assert text(here, "#state-text").startswith("no new estimates arrive · last: ")
     assert here.js("document.querySelector('.now').classList.contains('frozen')")
     assert here.js("mer.plane._frozen"), "the point is a ring"
     assert here.js("mer.connection.phase.name") == "open"
@@ -58,7 +58,7 @@ def test_engine_that_hangs_is_seen(visit: Open, server: PageServer) -> None:
 def test_notices_of_the_server_and_their_ends(visit: Open, server: PageServer) -> None:
     here = visit(server.url)
     here.wait(LIVE)
-    notice = here.page.locator("#notice-text")
+    notice = here.page.locator("#notice p")
     for code, end in (
         ("engine_failed", "engine_back"),
         ("engine_stalled", "engine_back"),
@@ -67,7 +67,7 @@ def test_notices_of_the_server_and_their_ends(visit: Open, server: PageServer) -
     ):
         sentence = f"this is the sentence of {code}"
         server.send({"type": "warning", "code": code, "message": sentence})
-        here.wait("(text) => document.querySelector('#notice-text').textContent === text", sentence)
+        here.wait("(text) => document.querySelector('#notice p')?.textContent === text", sentence)
         assert here.page.locator("#notice").is_visible()
         if end is None:
             here.page.get_by_role("button", name="Dismiss").click()
@@ -84,9 +84,9 @@ def test_a_stall_of_the_engine_is_not_told_as_one_of_the_audio(
     here.wait(LIVE)
 
     def state_becomes(expected: str) -> None:
-        here.wait("(text) => document.querySelector('#state-text').textContent === text", expected)
+        here.wait("(text) => document.querySelector('#mood').textContent === text", expected)
 
-    audio, engine = "stalled: no audio arrives", "stalled: the engine does not work"
+    audio, engine = "no audio", "stalled"
     server.state, server.level_db = "stalled", -120.0
     state_becomes(audio)
     for code, expected in (
@@ -99,7 +99,7 @@ def test_a_stall_of_the_engine_is_not_told_as_one_of_the_audio(
     server.level_db = -20.0
     state_becomes(engine)
     server.state = "tracking"
-    state_becomes("tracking")
+    here.wait("() => document.querySelector('#state-text').textContent === 'tracking'")
 
 
 def test_a_server_that_starts_again_takes_its_notices_back(visit: Open, server: PageServer) -> None:
@@ -202,7 +202,7 @@ def test_hostile_texts_are_shown_as_text(
     empty = tmp_path / f"{HOSTILE[:30].replace(chr(0), '').replace('/', '')}.wav"
     empty.touch()
     here.page.locator("#file").set_input_files(empty)
-    here.wait("() => document.querySelector('#notice-text').textContent.endsWith('is empty.')")
+    here.wait("() => document.querySelector('#notice p')?.textContent.endsWith('is empty.')")
     wait_for_estimates(here)
     found = here.js(
         """() => {
@@ -231,7 +231,7 @@ def test_a_closed_door_is_named_and_left_alone(visit: Open, server: PageServer) 
     connections = len(server.connections)
     server.close(1008, "too many connections from this address")
     here.wait("() => !document.querySelector('#notice').hidden")
-    assert text(here, "#notice-text") == (
+    assert text(here, "#notice p") == (
         "The server closed the connection: too many connections from this address."
     )
     assert "closed by the server" in text(here, "#link-text")
@@ -249,9 +249,13 @@ def test_a_session_that_is_recorded_says_so(visit: Open, server: PageServer) -> 
     server.hello = {"recording": True}
     here = visit(server.url)
     here.wait(LIVE)
-    assert text(here, "#notice-text") == "This session is being recorded."
+    recording = here.page.locator("#recording")
+    assert recording.is_visible()
+    assert recording.get_attribute("title") == "This session is being recorded."
     # The server's own input, that is.
-    assert text(here, "#rights").endswith("and is not kept.")
+    assert text(here, "#rights").endswith(
+        "and is not kept. Its operator sees the values, not the sound."
+    )
 
 
 class Proxy(socketserver.ThreadingTCPServer):

@@ -25,9 +25,9 @@ def test_speech_holds_the_values_and_is_named(
     )
     here = visit(server.url)
     here.wait("() => document.querySelector('#state').dataset.state === 'speech'")
-    assert here.page.locator("#state-text").inner_text() == "speech: last values"
-    assert here.page.locator("#mood").inner_text() == "–"
-    assert here.js("document.title") == "realtime-mer"
+    assert here.page.locator("#mood").inner_text() == "speech"
+    assert here.page.locator("#state-text").inner_text() == "talk without music"
+    assert here.js("document.title") == "speech · realtime-mer"
     assert here.js("document.querySelector('.now').classList.contains('frozen')")
     assert here.js("mer.plane._frozen")
     assert here.js("mer.plane.shownFast") is None

@@ -44,7 +44,7 @@ def test_the_form_comes_at_once_and_a_wrong_token_is_named(visit: Open, locked: 
     here.wait(LOCKED)
     # Before the server itself has given up its wait of five seconds.
     assert locked.auths == []
-    form = here.page.get_by_role("region", name="This server asks for a token")
+    form = here.page.get_by_role("main", name="This server asks for a token")
     assert form.is_visible()
     assert "terminal" in form.inner_text()
     assert here.page.locator("main").is_hidden()
@@ -138,7 +138,7 @@ def test_a_token_for_watching_sends_nothing(visit: Open, locked: PageServer) -> 
         assert button.get_attribute("aria-describedby") == "rights"
         button.click(force=True)
         here.wait("() => !document.querySelector('#notice').hidden")
-        assert here.page.locator("#notice-text").inner_text() == rights
+        assert here.page.locator("#notice p").inner_text() == rights
         here.page.get_by_role("button", name="Dismiss").click()
     for key in "mo":
         here.page.keyboard.press(key)
@@ -151,7 +151,7 @@ def test_a_token_for_watching_sends_nothing(visit: Open, locked: PageServer) -> 
            }"""
     )
     here.wait("() => !document.querySelector('#notice').hidden")
-    assert here.page.locator("#notice-text").inner_text() == rights
+    assert here.page.locator("#notice p").inner_text() == rights
     assert here.js("mer.input.choice.kind") == "server"
     assert locked.received == []
 
@@ -163,7 +163,7 @@ def test_sound_that_the_server_forbids(visit: Open) -> None:
         here.wait(LIVE)
         here.page.keyboard.press("m")
         here.wait("() => !document.querySelector('#notice').hidden")
-        assert "may watch, not send sound" in here.page.locator("#notice-text").inner_text()
+        assert "may watch, not send sound" in here.page.locator("#notice p").inner_text()
         here.wait("() => mer.input.choice.kind === 'server'")
         assert [message["type"] for message in server.received[:1]] == ["start"]
         end = here.js("mer.history.end")

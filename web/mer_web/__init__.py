@@ -25,9 +25,12 @@ _NAMES = (
     "destination.js",
     "dom.js",
     "export.js",
+    "following.css",
+    "following.js",
     "gate.css",
     "gate.js",
     "header.css",
+    "headline.js",
     "help.css",
     "history.js",
     "icon.svg",
@@ -72,11 +75,16 @@ _NAMES = (
     "value-display.js",
     "value-range.js",
     "values.css",
+    "wall-plane.js",
+    "wall-tiles.js",
+    "wall.css",
+    "wall.js",
 )
 
 FILES: dict[str, tuple[str, str]] = {
     "/": ("index.html", _TYPES["html"]),
     "/calibrate": ("calibrate.html", _TYPES["html"]),
+    "/wall": ("wall.html", _TYPES["html"]),
     **{f"/{name}": (name, _TYPES[name.rpartition(".")[2]]) for name in _NAMES},
 }
 """Maps a URL path to (file name in this package, content type). No other file is served."""

@@ -10,6 +10,7 @@ import { bench, benchLine } from "./bench.js";
 import { Connection, POLICY_VIOLATION, TRY_AGAIN_LATER } from "./connection.js";
 import { element, setText } from "./dom.js";
 import { download } from "./export.js";
+import { Following } from "./following.js";
 import { Gate } from "./gate.js";
 import { History } from "./history.js";
 import { InputChoice } from "./input.js";
@@ -94,6 +95,7 @@ class App {
     const spoken = element("spoken", HTMLElement);
     this.announcer = new Announcer((text) => setText(spoken, text));
     this.connection = new Connection({ base: document.baseURI });
+    this.following = new Following(location.search, this.connection);
     this.pulse = new PulseFeed(this.connection);
     this.input = new InputChoice(this.connection);
     this.panel = new InputPanel(this.input);
@@ -119,6 +121,10 @@ class App {
     this._slow = false;
     /** Whether a stall is the engine's and not that of the audio, as far as the server has told. */
     this._engineFails = false;
+    /** Whether the server's input is away, as far as the server has told. */
+    this._inputAway = false;
+    /** Why the values shown are no longer current. @type {import("./headline.js").Cause|null} */
+    this._frozenBy = null;
     /** Whether the values shown came over an earlier connection. */
     this._reconnected = false;
     /** When the server last said what it refuses, in milliseconds. */
@@ -194,9 +200,8 @@ class App {
       }
       this.health = null;
       this._estimateAt = NaN;
-      if (!this.newest) return;
-      this.valueDisplay.freeze("no connection: last values");
-      this.plane.freeze();
+      if (phase.name === "locked" && !this.newest) return;
+      this._freeze("connection");
     });
     this.connection.addEventListener("message", (event) => {
       this._receive(/** @type {CustomEvent} */ (event).detail);
@@ -219,8 +224,7 @@ class App {
       if (phase !== "waiting") return;
       // The notice is an alert, which screen readers announce.
       this.notice.show(trouble, "input");
-      this.valueDisplay.freeze("no sound: last values");
-      this.plane.freeze();
+      this._freeze("sound");
     });
     this.input.addEventListener("notice", (event) => {
       this.notice.show(/** @type {CustomEvent} */ (event).detail, "input");
@@ -273,7 +277,7 @@ class App {
       "e": () => this.export(), "t": () => this.theme.toggle(), "?": () => this.help(),
       "1": () => this.setZoom(60), "2": () => this.setZoom(600), "3": () => this.setZoom(3600),
       "k": () => this.markers.toggle(),
-      "s": () => this.panel.selectServer(), "m": () => this.panel.selectMicrophone(), "o": () => this.panel.openFileDialog(),
+      "i": () => this.panel.selectServer(), "m": () => this.panel.selectMicrophone(), "o": () => this.panel.openFileDialog(),
     });
     // An overlay is not operated.
     if (this.overlay) shortcuts.enabled = false;
@@ -315,6 +319,7 @@ class App {
       case "health":
         this._catchesUp = false;
         this.health = message;
+        this.following.health(message, this.hello?.role ?? "");
         this.show.update(message.show);
         this.personal.update(message.personal);
         break;
@@ -343,13 +348,15 @@ class App {
     this._catchesUp = true;
     // The server repeats after the snapshot what still holds.
     this._engineFails = false;
+    this._inputAway = false;
     for (const topic of ["engine_failed", "engine_stalled", "slower", "input_lost"]) this.notice.clear(topic);
     this.valueDisplay.coverage(hello.coverage);
     this.plane.setRange(hello.range === "raw" ? "" : rangeLine(hello));
+    this.following.hello(hello);
     this.status.hello(hello);
     for (const topic of ["protocol", "ended", "too_many_viewers"]) this.notice.clear(topic);
-    if (hello.recording) this.notice.show("This session is being recorded.", "recording");
-    else this.notice.clear("recording");
+    element("recording", HTMLElement).hidden = !hello.recording;
+    if (hello.recording) this.announcer.event("This session is being recorded.", performance.now());
     this._showRights();
     if (this._awaitsOwnSession) return;
     this.target = hello.target.length ? new Target(hello.target) : null;
@@ -357,22 +364,20 @@ class App {
     this.timeline.setTarget(this.target, hello.session);
     element("aim", HTMLElement).hidden = true;
     const ownInput = this.input.choice.kind !== "server";
-    if (!ownInput) this.status.server(hello.input);
+    if (!ownInput && !this.following.active) this.status.server(hello.input);
     if (this.history.startSession(hello.session, hello.input.name || hello.input.kind)) {
       this._estimateAt = NaN;
       this._slow = false;
       // The same music goes on elsewhere: what was shown stays until its next estimate.
       if (this._reconnected && (ownInput || hello.input.kind !== "browser")) {
-        this.plane.freeze();
-        this.valueDisplay.freeze("reconnected: last values");
+        this._freeze("reconnected");
         return;
       }
       this.plane.reset();
       this.newest = null;
       this.personal.show(null);
-      this.valueDisplay.clear(ownInput || hello.input.kind !== "browser"
-        ? "waiting for music"
-        : "this server has no input of its own: choose the microphone or a file");
+      this.valueDisplay.clear(ownInput || hello.input.kind !== "browser" || this.following.active
+        ? "music" : "choice");
     }
     this.announcer.event(`Input: ${inputLine(hello.input)}.`, performance.now());
   }
@@ -418,7 +423,11 @@ class App {
   /** @param {import("./protocol.js").Notice} warning */
   _handleWarning(warning) {
     this._engineFails = ENGINE_FAILS[warning.code] ?? this._engineFails;
-    // A stall is also a state of the estimates, shown above the mood while it lasts.
+    if (warning.code === "input_lost" || warning.code === "input_back") this._inputAway = warning.code === "input_lost";
+    // The estimates of a stall say so too, once there is one.
+    if (warning.code === "input_lost") this._freeze("input");
+    if (warning.code === "stalled" && !this._inputAway) this._freeze("audio");
+    if (warning.code === "input_back" && !this.newest) this.valueDisplay.clear("music");
     if (warning.code === "stalled") return;
     if (warning.code === "slower" || warning.code === "full_rate") this._slow = warning.code === "slower";
     const resolved = RESOLVES[warning.code];
@@ -434,11 +443,15 @@ class App {
   _handleEnd(end) {
     if (end.session !== this.hello?.session) return;
     if (this.hello.input.kind === "browser") {
-      this.input.handleStreamEnd(end.reason);
+      // The server shows its own stream next.
+      if (this.following.active) this.announcer.event("The stream that you follow has ended.", performance.now());
+      else this.input.handleStreamEnd(end.reason);
       return;
     }
     this._endViewTime = this.clock.at(performance.now() / 1000);
     this.ended = true;
+    this._estimateAt = NaN;
+    this._freeze("ended");
     const reason = end.reason || "no reason given";
     this.notice.show(this.hello.input.kind === "recording" ? `${reason[0].toUpperCase()}${reason.slice(1)}.`
       : `The input has ended: ${reason}.`, "ended");
@@ -466,11 +479,13 @@ class App {
     this.clock.sync(this.history.newest, now / 1000);
     this.ended = false;
     this._reconnected = false;
+    this._frozenBy = null;
     this._estimateAt = now;
     this.newest = estimate;
     // In a stall, only an engine that fails leaves a level.
     const engineFails = this._engineFails || estimate.level_db > NO_LEVEL_DB;
-    this.valueDisplay.engineFails = this.announcer.engineFails = engineFails;
+    this.announcer.engineFails = engineFails;
+    this.valueDisplay.stall = engineFails ? "engine" : this._inputAway ? "input" : "audio";
     if (this.paused) return;
     this._showValues(estimate, now);
     this.announcer.estimate(estimate, now);
@@ -489,6 +504,16 @@ class App {
     this.plane.setAim(place);
     element("aim", HTMLElement).hidden = false;
     setText(element("aim-text", HTMLElement), targetLine(shownValues(estimate), place));
+  }
+
+  /**
+   * Says why the values shown are no longer current, until the next estimate.
+   * @param {import("./headline.js").Cause} cause
+   */
+  _freeze(cause) {
+    this._frozenBy = cause;
+    this.valueDisplay.freeze(cause);
+    this.plane.freeze();
   }
 
   /** @param {number} now milliseconds */
@@ -549,8 +574,7 @@ class App {
     if (late || !(now - this._estimateAt > limit)) return;
     this._estimateAt = NaN;
     if (this.paused || this.ended || this.input.choice.phase === "waiting") return;
-    this.valueDisplay.freeze("no new estimates: last values");
-    this.plane.freeze();
+    this._freeze("estimates");
     this.announcer.event("No new estimates arrive.", now);
   }
 
@@ -564,6 +588,7 @@ class App {
     this.announcer.event(this.paused ? "View paused." : "View running.", now * 1000);
     if (!this.paused && this.newest) {
       this._showValues(this.newest, now * 1000);
+      if (this._frozenBy) this._freeze(this._frozenBy);
     }
     this._tick();
   }

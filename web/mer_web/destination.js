@@ -25,5 +25,5 @@ export function isPrivate(place) {
 export function destinationLine(place) {
   const how = isHere(place) ? "on this computer" : place.protocol === "https:"
     ? "over an encrypted connection" : "over a connection that is not encrypted";
-  return `Sound from this browser goes to ${place.host}, ${how}, and is not kept.`;
+  return `Sound from this browser goes to ${place.host}, ${how}, and is not kept. Its operator sees the values, not the sound.`;
 }

@@ -16,6 +16,9 @@ const MAX_POINTS = 1000;
 /** Letters of a marker; the server cuts longer ones. */
 export const MAX_MARKER = 500;
 
+/** Streams of a list to take; the server lists less. */
+const MAX_SESSIONS = 100;
+
 /** Outputs and scenes of a show to list. */
 const MAX_OUTPUTS = 100;
 
@@ -125,8 +128,11 @@ export function repeats(state) {
  * @typedef {{type: "warning"|"error", code: string, message: string}} Notice
  * @typedef {{type: "end", session: string, reason: string}} End
  * @typedef {{type: "going_away", closes_in_s: number}} GoingAway
+ * @typedef {{session: string, own: boolean, input: InputInfo, uptime_s: number, estimate: Estimate|null,
+ *            ended: string}} ListedSession  ended: why, empty while it goes on
+ * @typedef {{type: "sessions", total: number, sessions: ListedSession[]}} Sessions
  * @typedef {{type: "pong"}} Pong
- * @typedef {Hello|Snapshot|Estimate|Health|ChangeEvent|Marker|Pulses|Notice|End|GoingAway|Pong} Message
+ * @typedef {Hello|Snapshot|Estimate|Health|ChangeEvent|Marker|Pulses|Notice|End|GoingAway|Sessions|Pong} Message
  */
 
 /** A message that does not follow the schema; `message` names the fault. */
@@ -249,6 +255,36 @@ function parseEstimate(value) {
 }
 
 /**
+ * @param {unknown} value
+ * @returns {InputInfo}
+ */
+function parseInput(value) {
+  const input = record(value ?? {}, "input");
+  return {
+    kind: clean(input.kind, 24),
+    name: clean(input.name, 80),
+    sample_rate_hz: number(input, "sample_rate_hz", 0),
+    channels: number(input, "channels", 0),
+  };
+}
+
+/**
+ * @param {unknown} value
+ * @returns {ListedSession}
+ */
+function parseListed(value) {
+  const from = record(value, "session");
+  return {
+    session: clean(from.session, 80),
+    own: from.own === true,
+    input: parseInput(from.input),
+    uptime_s: number(from, "uptime_s", 0),
+    estimate: from.estimate ? parseEstimate(from.estimate) : null,
+    ended: clean(from.ended, 200),
+  };
+}
+
+/**
  * @param {Record<string, unknown>} from
  * @returns {Hello}
  */
@@ -258,7 +294,6 @@ function parseHello(from) {
     throw new SchemaError(
       `the server uses schema ${schema}, this page schema ${SCHEMA}: reload the page`);
   }
-  const input = record(from.input ?? {}, "input");
   const model = record(from.model ?? {}, "model");
   return {
     type: "hello",
@@ -271,12 +306,7 @@ function parseHello(from) {
     coverage: number(from, "coverage", 0.8),
     range: clean(from.range, 24),
     adapt: from.adapt === true,
-    input: {
-      kind: clean(input.kind, 24),
-      name: clean(input.name, 80),
-      sample_rate_hz: number(input, "sample_rate_hz", 0),
-      channels: number(input, "channels", 0),
-    },
+    input: parseInput(from.input),
     backend: clean(from.backend, 40),
     backend_note: clean(from.backend_note, 300),
     role: clean(from.role, 24) || "control",
@@ -441,6 +471,10 @@ export function parseMessage(text) {
       return { type: "end", session: clean(from.session, 80), reason: clean(from.reason, 200) };
     case "going_away":
       return { type: "going_away", closes_in_s: number(from, "closes_in_s", 0) };
+    case "sessions": {
+      if (!Array.isArray(from.sessions)) throw new ProtocolError("sessions is not a list");
+      return { type: "sessions", total: number(from, "total"), sessions: from.sessions.slice(0, MAX_SESSIONS).map(parseListed) };
+    }
     case "pong":
       return { type: "pong" };
     default:
@@ -457,6 +491,14 @@ export function parseMessage(text) {
 export function startMessage(sampleRate, name) {
   return JSON.stringify({ type: "start", sample_rate_hz: Math.round(sampleRate), channels: 1, format: "f32le",
                           name: clean(name, 80) || "browser" });
+}
+
+/**
+ * @param {boolean} on
+ * @returns {string} the message that asks for the list of all streams, or for no more of it
+ */
+export function sessionsMessage(on) {
+  return JSON.stringify({ type: "sessions", on });
 }
 
 /**

@@ -1,34 +1,15 @@
-/** The estimate as text: mood, state, values, level, latency. Updates the page at most four times a second. */
+/** The estimate as text: mood or state, values, level, latency. Updates the page at most four times a second. */
 
-import { repeats } from "./protocol.js";
 import { element, setData, setText } from "./dom.js";
-import { brief, clean, latencyLine, signed } from "./text.js";
+import { Dwell, frozenHeadline, headlineOf, waitingHeadline } from "./headline.js";
+import { repeats } from "./protocol.js";
+import { brief, latencyLine, signed } from "./text.js";
 import { shownValues } from "./value-range.js";
 
 /** Numbers that change faster than this are unreadable. */
-const MIN_INTERVAL_MS = 240;
+const MIN_INTERVAL_MS = 250;
 /** Bottom of the level meter. */
 const MIN_LEVEL_DB = -60;
-
-/** @type {Record<string, string>} */
-const STATES = {
-  tracking: "tracking",
-  settling: "settling: not enough music yet",
-  silence: "silence: last values",
-  speech: "speech: last values",
-  noise: "noise: last values",
-  stalled: "stalled: no audio arrives",
-};
-
-/**
- * @param {string} state of an estimate
- * @param {boolean} engineFails whether a stall is the engine's
- * @returns {string}
- */
-export function stateText(state, engineFails) {
-  if (state === "stalled" && engineFails) return "stalled: the engine does not work";
-  return STATES[state] ?? clean(state, 24);
-}
 
 /**
  * @param {number} level in dB
@@ -82,8 +63,13 @@ export class ValueDisplay {
     this._labelledAt = -Infinity;
     /** @type {import("./protocol.js").Estimate|null} */
     this._pending = null;
-    /** Whether a stall is the engine's and not that of the audio. */
-    this.engineFails = false;
+    this._dwell = new Dwell();
+    /** The newest estimate whose values are shown. @type {import("./protocol.js").Estimate|null} */
+    this._estimate = null;
+    /** The last mood that was heard. */
+    this._lastMood = "";
+    /** The reason of a stall. @type {import("./headline.js").Stall} */
+    this.stall = "audio";
   }
 
   /**
@@ -103,16 +89,17 @@ export class ValueDisplay {
    */
   tick(palette, now) {
     const estimate = this._pending;
-    if (!estimate || now - this._shownAt < MIN_INTERVAL_MS) return;
+    if (!estimate) {
+      // A word that waited for the end of another one's time.
+      if (this._estimate) this._offer(this._estimate, now);
+      return;
+    }
+    if (now - this._shownAt < MIN_INTERVAL_MS) return;
     this._pending = null;
     this._shownAt = now;
+    this._estimate = estimate;
     const nodes = this._nodes;
-    const mood = estimate.mood || "–";
-    setText(nodes.mood, mood);
-    const title = estimate.mood ? `${mood} · realtime-mer` : "realtime-mer";
-    if (document.title !== title) document.title = title;
-    setText(nodes.stateText, stateText(estimate.state, this.engineFails));
-    setData(nodes.state, "state", estimate.state);
+    this._offer(estimate, now);
     this._setFrozen(repeats(estimate.state));
     this.colour(estimate, palette);
     const shown = shownValues(estimate);
@@ -140,6 +127,29 @@ export class ValueDisplay {
       this._plane.setAttribute("aria-label", `Plane of valence and arousal. Now ${estimate.mood || "no mood yet"}: valence `
         + `${signed(shown.valence)}, arousal ${signed(shown.arousal)}${fastLabel(estimate.fast)}`);
     }
+  }
+
+  /**
+   * @param {import("./protocol.js").Estimate} estimate
+   * @param {number} now milliseconds
+   */
+  _offer(estimate, now) {
+    if (estimate.mood && !repeats(estimate.state)) this._lastMood = estimate.mood;
+    this._headline(this._dwell.offer(headlineOf(estimate, this.stall, this._lastMood), now));
+  }
+
+  /** @param {import("./headline.js").Headline} headline */
+  _headline({ word, line, state, isMood }) {
+    const nodes = this._nodes;
+    for (const node of [nodes.mood, nodes.badgeMood]) {
+      setText(node, word);
+      setData(node, "kind", isMood ? "mood" : "state");
+    }
+    setText(nodes.stateText, line);
+    if (nodes.stateText.title !== line) nodes.stateText.title = line;
+    setData(nodes.state, "state", state);
+    const title = `${word} · realtime-mer`;
+    if (document.title !== title) document.title = title;
   }
 
   /** @param {import("./protocol.js").Fast} [fast] */
@@ -182,14 +192,13 @@ export class ValueDisplay {
   }
 
   /**
-   * Marks the values shown as no longer current.
-   * @param {string} text the reason
+   * Says why the values shown are no longer current, until the next estimate.
+   * @param {import("./headline.js").Cause} cause
    */
-  freeze(text) {
-    this._pending = null;
+  freeze(cause) {
+    this._pending = this._estimate = null;
     this._setFrozen(true);
-    setText(this._nodes.stateText, text);
-    setData(this._nodes.state, "state", "frozen");
+    this._headline(this._dwell.set(frozenHeadline(cause, this._lastMood)));
   }
 
   /** @param {boolean} frozen */
@@ -199,12 +208,12 @@ export class ValueDisplay {
 
   /**
    * Shows that there is no estimate yet.
-   * @param {string} text the reason
+   * @param {"music"|"choice"} what  is waited for
    */
-  clear(text) {
-    this._pending = null;
+  clear(what) {
+    this._pending = this._estimate = null;
     this._shownAt = -Infinity;
-    setText(this._nodes.stateText, text);
-    setData(this._nodes.state, "state", "waiting");
+    this._lastMood = "";
+    this._headline(this._dwell.set(waitingHeadline(what)));
   }
 }

@@ -1,17 +1,21 @@
+import contextlib
 import json
 import os
 import pty
 import select
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from live_support import wait_for
 from mer_engine import Engine
 from recording_support import estimates_of
 from support import music, values
@@ -51,15 +55,16 @@ def test_live_rows_equal_offline_estimates(
 
 
 def test_raw_pcm_on_standard_input() -> None:
-    samples = (music(1.3, RATE_HZ, channels=2) * 20_000).astype("<i2")
+    samples = (music(1.8, RATE_HZ, channels=2) * 20_000).astype("<i2")
     options = ["--pcm-rate", str(RATE_HZ), "--pcm-channels", "2", "--hop", "0.5"]
     run = subprocess.run(
         [*COMMAND, "--input", "-", *options], input=samples.tobytes(), capture_output=True
     )
     assert run.returncode == 0, run.stderr
     lines = run.stdout.decode().splitlines()
-    assert len(lines) == 2
-    assert lines[0].startswith("0:00.5  valence ")
+    values = [line for line in lines if "  valence " in line]
+    assert [line.split()[0] for line in values] == ["0:00.5", "0:01.5"]  # at most one a second
+    assert "0:00.0  event: music begins" in lines
 
 
 def test_encoded_audio_on_standard_input_is_decoded_only_if_asked(song: Path) -> None:
@@ -73,7 +78,7 @@ def test_encoded_audio_on_standard_input_is_decoded_only_if_asked(song: Path) ->
     command += ["--pcm-format", "auto"]
     run = subprocess.run(command, input=song.read_bytes(), capture_output=True)
     assert run.returncode == 0, run.stderr
-    assert len(run.stdout.splitlines()) == 2
+    assert run.stdout.count(b"  valence ") == 2
 
 
 def test_the_live_display_in_a_terminal(song: Path) -> None:
@@ -102,9 +107,95 @@ def test_the_live_display_in_a_terminal(song: Path) -> None:
         assert words in text
 
 
+@pytest.mark.parametrize("variable", ["TERM=dumb", "NO_COLOR=1"])
+def test_a_terminal_without_cursor_or_colours_gets_lines(song: Path, variable: str) -> None:
+    terminal, theirs = pty.openpty()
+    name, _, value = variable.partition("=")
+    with subprocess.Popen(
+        [*COMMAND, "--input", str(song)],
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TERM": "xterm-256color", name: value},
+    ) as process:
+        os.close(theirs)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    shown = os.read(terminal, 65_536).decode()
+    os.close(terminal)
+    assert "\x1b" not in shown
+    assert shown.count("  valence ") == 2
+
+
+class Tmux:
+    """A terminal of another size at any moment, and what it shows.
+
+    Args:
+        folder: of its socket.
+        command: a shell command that runs in it, with `COLUMNS` columns and `ROWS` rows at first.
+    """
+
+    COLUMNS, ROWS = 80, 24
+
+    def __init__(self, folder: Path, command: str) -> None:
+        self._socket = str(folder / "tmux")
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        for name in ("TMUX", "COLUMNS", "LINES", "NO_COLOR"):
+            environment.pop(name, None)
+        # Without the user's configuration, which could change keys and sizes.
+        start = ["-f", os.devnull, "new-session", "-d", "-x", str(self.COLUMNS), "-y"]
+        self._run(*start, str(self.ROWS), command, env=environment)
+
+    def _run(self, *arguments: str, env: dict[str, str] | None = None) -> str:
+        command = ["tmux", "-S", self._socket, *arguments]
+        run = subprocess.run(command, capture_output=True, text=True, env=env, timeout=60.0)
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+
+    def shown(self, *, scrollback: bool = False) -> str:
+        return self._run("capture-pane", "-p", *(["-S", "-"] if scrollback else []))
+
+    def resize(self, columns: int, rows: int) -> None:
+        self._run("resize-window", "-x", str(columns), "-y", str(rows))
+
+    def type(self, key: str) -> None:
+        self._run("send-keys", key)
+
+    def close(self) -> None:
+        self._run("kill-server")
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+def test_a_resized_terminal_shows_the_view_once_and_keeps_the_last_one(tmp_path: Path) -> None:
+    listen = f"{shlex.quote(sys.executable)} -m realtime_mer listen --input demo --loop --hop 0.2"
+    shell = f"echo BEFORE; TERM=screen-256color {listen}; echo AFTER; exec cat"
+    with contextlib.closing(Tmux(tmp_path, shell)) as terminal:
+
+        def shows(columns: int, rows: int) -> bool:
+            """Whether there is one view, of this size and nothing else."""
+            lines = terminal.shown().rstrip("\n").splitlines()
+            if len(lines) < 3 or not all(lines):
+                return False
+            titles = [line for line in lines if line.startswith("╭─ realtime-mer")]
+            whole = len(titles) == 1 and lines[-1].startswith("╰") and lines[-1].endswith("╯")
+            framed = all(line[0] in "╭│╰" and line[-1] in "╮│╯" for line in lines)
+            wide = len(lines[0]) == min(columns, 100)
+            return whole and framed and wide and len(lines) <= rows and "●" in lines[1]
+
+        for columns, rows in [(80, 24), (40, 24), (60, 14), (120, 40), (40, 12), (80, 24)]:
+            terminal.resize(columns, rows)
+            wait_for(partial(shows, columns, rows), f"{columns} x {rows}")
+        terminal.type("C-c")
+        wait_for(lambda: "AFTER" in terminal.shown(), "it ends")
+        lines = terminal.shown(scrollback=True).splitlines()
+    assert lines.index("BEFORE") < lines.index("AFTER")
+    assert sum(line.startswith("╭─ realtime-mer") for line in lines) == 1
+    assert any("valence" in line and "●" in line for line in lines)
+
+
 def test_ctrl_c_ends_without_a_traceback(song: Path, tmp_path: Path) -> None:
     record = tmp_path / "evening"
     options = ["--input", str(song), "--loop", "--hop", "0.1", "--record", str(record)]
+    options += ["--format", "jsonl"]
     # If the tests run in the background of a script, they and their children ignore SIGINT.
     process = subprocess.Popen(
         [*COMMAND, *options],
@@ -152,7 +243,8 @@ def test_bad_input_gives_one_line(
 
 
 def test_it_stops_after_the_duration(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["listen", "--input", "demo", "--hop", "0.5", "--duration", "1"]) == 0
+    options = ["--hop", "0.5", "--duration", "1", "--format", "jsonl"]
+    assert main(["listen", "--input", "demo", *options]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
@@ -163,7 +255,8 @@ def test_a_spike_ends_neither_the_session_nor_its_recording(
     samples[20_000] = 1e20
     soundfile.write(song, samples, RATE_HZ, subtype="FLOAT")
     record = tmp_path / "evening"
-    assert main(["listen", "--input", str(song), "--hop", "0.5", "--record", str(record)]) == 0
+    options = ["--hop", "0.5", "--format", "jsonl", "--record", str(record)]
+    assert main(["listen", "--input", str(song), *options]) == 0
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 5
     assert err.count("1e+20") == 1
@@ -177,7 +270,7 @@ def test_an_incomplete_file_is_reported_once_with_exit_code_2(
     path = tmp_path / "cut.wav"
     soundfile.write(path, music(4.0, RATE_HZ), RATE_HZ)
     path.write_bytes(path.read_bytes()[:60_000])
-    assert main(["listen", "--input", str(path), "--hop", "0.5"]) == 2
+    assert main(["listen", "--input", str(path), "--hop", "0.5", "--format", "jsonl"]) == 2
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 2
     assert err.count("breaks off at") == 1
@@ -189,7 +282,7 @@ def test_a_file_named_as_people_name_it(
 ) -> None:
     monkeypatch.setenv("HOME", str(song.parent))
     name = song.as_uri() if form == "file://" else form
-    options = ["--duration", "1", "--hop", "0.5", "--record", "~/evening"]
+    options = ["--duration", "1", "--hop", "0.5", "--record", "~/evening", "--format", "jsonl"]
     assert main(["listen", "--input", name, *options]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
     assert len(estimates_of(song.parent / "evening")) == 2
@@ -204,7 +297,7 @@ def test_listening_goes_on_when_the_disk_of_the_recording_is_full(
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
         "from realtime_mer.cli import main; sys.exit(main())"
     )
-    options = ["--input", str(song), "--hop", "0.1", "--record", "evening"]
+    options = ["--input", str(song), "--hop", "0.1", "--record", "evening", "--format", "jsonl"]
     run = subprocess.run(
         [sys.executable, "-c", program, "listen", *options],
         cwd=tmp_path,
