@@ -251,13 +251,13 @@ def test_a_state_takes_the_place_of_the_word(visit: Open) -> None:
         server.running = False
         here = overlay(visit, server, "show=badge", (520, 100))
         here.may_lose_server = True
-        here.wait(SAYS, "waiting")
+        here.wait(SAYS, "listening")
         assert not here.page.locator(".overlay-dot").is_visible()
         server.running = True
         here.wait(SAYS, "calm")
         assert here.page.locator(".overlay-dot").is_visible()
         for state, word in (
-            ("silence", "silence"), ("speech", "speech"), ("stalled", "no sound"),
+            ("silence", "silence"), ("speech", "speech"), ("stalled", "no audio"),
         ):  # fmt: skip
             server.level_db = -120.0 if state == "stalled" else -50.0
             server.state = state
@@ -270,11 +270,11 @@ def test_a_state_takes_the_place_of_the_word(visit: Open) -> None:
         server.state = "tracking"
         here.wait(SAYS, "calm")
         server.running = False
-        here.wait(SAYS, "no values")
+        here.wait(SAYS, "no news")
         server.running = True
         here.wait(SAYS, "calm")
         server.close(1001, "")
-        here.wait(SAYS, "no server")
+        here.wait(SAYS, "no connection")
         here.wait(SAYS, "calm")
 
 

@@ -554,8 +554,7 @@ class App {
     this.idleControls.tick(now);
     if (!this.paused) this.valueDisplay.tick(this._style.palette, now);
     this._checkFreshness(now);
-    this.overlay?.tick({ phase: this.connection.phase.name, estimate: this.newest, ended: this.ended,
-                         stale: Number.isNaN(this._estimateAt), engineFails: this.valueDisplay.engineFails });
+    this.overlay?.tick(this.valueDisplay.headline, this.newest);
     const unseen = element("unseen", HTMLElement);
     unseen.hidden = !this.paused;
     element("legend", HTMLElement).hidden = this.paused !== null;

@@ -6,8 +6,7 @@
  */
 
 import { element, setData, setText } from "./dom.js";
-import { repeats } from "./protocol.js";
-import { clean, signed } from "./text.js";
+import { signed } from "./text.js";
 import { shownValues } from "./value-range.js";
 
 /** Seconds in which the wash follows the music: too slow to flash at any rhythm. */
@@ -15,36 +14,6 @@ const RISE_S = 0.45;
 const FALL_S = 0.9;
 /** Steps smaller than this cannot be seen. */
 const VISIBLE = 0.004;
-
-/** @type {Record<string, string>} */
-const STATE_WORDS = { silence: "silence", speech: "speech", noise: "no music", stalled: "no sound", settling: "listening" };
-
-/**
- * @typedef {object} Moment
- * @property {string} phase         of the connection
- * @property {import("./protocol.js").Estimate|null} estimate  the newest
- * @property {boolean} stale        whether estimates have stopped coming
- * @property {boolean} ended        whether the stream has ended
- * @property {boolean} engineFails  whether a stall is the engine's
- */
-
-/**
- * @param {Moment} moment
- * @returns {{word: string, state: string}} what the badge says; `state` is empty for a mood of now, else why it is none
- */
-export function badgeWord({ phase, estimate, stale, ended, engineFails }) {
-  if (phase === "connecting" && !estimate) return { word: "connecting", state: "waiting" };
-  if (phase !== "open") return { word: "no server", state: "lost" };
-  if (!estimate) return { word: "waiting", state: "waiting" };
-  if (ended) return { word: "ended", state: "ended" };
-  if (stale) return { word: "no values", state: "stale" };
-  const { state, mood } = estimate;
-  if (repeats(state)) {
-    const engine = state === "stalled" && engineFails;
-    return { word: engine ? "engine stopped" : STATE_WORDS[state] ?? clean(state, 16), state };
-  }
-  return mood ? { word: clean(mood, 16), state: "" } : { word: STATE_WORDS.settling, state: "settling" };
-}
 
 /**
  * @param {import("./settings.js").OverlaySettings} settings
@@ -130,10 +99,13 @@ export class Overlay {
     new MutationObserver(restyled).observe(document.head, { childList: true, subtree: true, characterData: true });
   }
 
-  /** @param {Moment} moment what to say; at most four times a second */
-  tick(moment) {
-    const { word, state } = badgeWord(moment);
-    setData(this._badge, "state", state || "mood");
+  /**
+   * Shows the text; to be called at most four times a second.
+   * @param {import("./headline.js").Headline} headline
+   * @param {import("./protocol.js").Estimate|null} estimate  the newest
+   */
+  tick({ word, state, isMood }, estimate) {
+    setData(this._badge, "state", isMood ? "mood" : state);
     if (this._mood.textContent !== word) {
       setText(this._mood, word);
       if (!this._reduced.matches) {
@@ -141,8 +113,8 @@ export class Overlay {
                            { duration: 400, easing: "ease-out" });
       }
     }
-    if (!moment.estimate) return;
-    const shown = shownValues(moment.estimate);
+    if (!estimate) return;
+    const shown = shownValues(estimate);
     for (const { axis, number } of this._values) setText(number, signed(shown[axis]));
     const percent = (/** @type {number} */ value) => `${(50 * value).toFixed(1)}%`;
     this._at.style.transform = `translate(${percent(shown.valence)}, ${percent(-shown.arousal)})`;

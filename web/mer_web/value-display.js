@@ -64,6 +64,8 @@ export class ValueDisplay {
     /** @type {import("./protocol.js").Estimate|null} */
     this._pending = null;
     this._dwell = new Dwell();
+    /** What is shown. */
+    this.headline = waitingHeadline("music");
     /** The newest estimate whose values are shown. @type {import("./protocol.js").Estimate|null} */
     this._estimate = null;
     /** The last mood that was heard. */
@@ -139,12 +141,12 @@ export class ValueDisplay {
   }
 
   /** @param {import("./headline.js").Headline} headline */
-  _headline({ word, line, state, isMood }) {
+  _headline(headline) {
+    this.headline = headline;
+    const { word, line, state, isMood } = headline;
     const nodes = this._nodes;
-    for (const node of [nodes.mood, nodes.badgeMood]) {
-      setText(node, word);
-      setData(node, "kind", isMood ? "mood" : "state");
-    }
+    setText(nodes.mood, word);
+    setData(nodes.mood, "kind", isMood ? "mood" : "state");
     setText(nodes.stateText, line);
     if (nodes.stateText.title !== line) nodes.stateText.title = line;
     setData(nodes.state, "state", state);
