@@ -53,7 +53,7 @@ from realtime_mer.server.http import AccessPolicy, Refusal, Target, unparsed_ref
 from realtime_mer.server.protocol import Encoding, StreamFormat, WireError
 
 CLOSE_CODES = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1013})
-STATUSES = frozenset({200, 303, 304, 400, 401, 403, 404, 405, 414, 421, 426, 429, 431, 503, 505})
+STATUSES = frozenset({200, 303, 304, 400, 401, 403, 404, 405, 409, 414, 421, 426, 429, 431, 503, 505})
 TIMEOUT_S = 20.0
 # The server closes a connection after 200 refused messages; most connections should not get there.
 MESSAGES_PER_CONNECTION = 40

@@ -33,6 +33,7 @@ class PageServer:
         state, level_db: of the estimates.
         skew: added to the server's clock.
         auths: tokens that were sent, in order.
+        wants_pulses: whether a page has asked for pulses, last.
         received: other text messages that were received, in order.
         connections: websockets, in order.
     """
@@ -44,6 +45,7 @@ class PageServer:
         self.state, self.level_db = "tracking", -20.0
         self.skew = timedelta()
         self.auths: list[str] = []
+        self.wants_pulses = False
         self.received: list[dict[str, object]] = []
         self.connections: list[ServerConnection] = []
         self._sequence = 0
@@ -136,6 +138,8 @@ class PageServer:
                 message = json.loads(text) if isinstance(text, str) else {}
                 if message.get("type") == "ping":
                     connection.send(json.dumps({"type": "pong", "id": message.get("id")}))
+                elif message.get("type") == "pulse":
+                    self.wants_pulses = message["on"]
                 elif message:
                     self.received.append(message)
                 if message.get("type") == "start":

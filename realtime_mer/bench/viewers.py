@@ -23,13 +23,17 @@ from realtime_mer.bench.load_process import load_process, wait_for
 from realtime_mer.bench.machine import describe_machine
 from realtime_mer.bench.percentiles import percentiles_ms
 from realtime_mer.bench.process_usage import own_cpu_s
-from realtime_mer.bench.raw_websocket import RawWebSocket, allow_sockets
+from realtime_mer.bench.raw_websocket import TEXT, RawWebSocket, allow_sockets, masked_frame
 from realtime_mer.bench.server_process import ServerProcess, serving
 from realtime_mer.errors import UserError
 
 GOAL_VIEWERS, GOAL_MS, GOAL_STALLED_KB = 3000, 100.0, 64.0
 LEVELS = (100, 300, 1000, 2000, 3000, 4000, 5000)
 QUICK_LEVELS = (20,)
+# Numbers of viewers with and without pulses.
+PULSE_LEVELS = (1, 100, 300, 1000, 3000, 5000)
+QUICK_PULSE_LEVELS = (5,)
+GOAL_PULSE_RATIO = 2.0
 # A small kernel buffer, so that unread messages soon collect in the server.
 STALLED_RECEIVE_BUFFER = 4096
 # More than the kernel buffers for a viewer.
@@ -40,6 +44,7 @@ SETTLE_S = 2.0
 def measure_viewers(
     *,
     levels: Sequence[int] = LEVELS,
+    pulse_levels: Sequence[int] = PULSE_LEVELS,
     seconds: float = 10.0,
     settle_s: float = SETTLE_S,
     stalled: int = 200,
@@ -49,6 +54,7 @@ def measure_viewers(
 
     Args:
         levels: numbers of viewers, ascending; levels above the first that fails are left out.
+        pulse_levels: numbers of viewers of which first none and then all ask for pulses.
         seconds: measuring time of each level, at one update per second; more than 2.
         settle_s: seconds before each measurement.
         stalled: number of viewers that read nothing, and of normal viewers beside them.
@@ -57,27 +63,37 @@ def measure_viewers(
     Raises:
         UserError: this process may not open that many sockets, or no update arrived.
     """
-    if (allowed := allow_sockets(max(levels))) < max(levels):
+    most = max(*levels, *pulse_levels)
+    if (allowed := allow_sockets(most)) < most:
         raise UserError(
-            f"{max(levels)} viewers need as many open files, but this process may open {allowed}; "
+            f"{most} viewers need as many open files, but this process may open {allowed}; "
             "raise the limit with 'ulimit -n' or use --quick"
         )
     info = load_engine().info
     rows: list[dict[str, Any]] = []
     for viewers in levels:
-        rows.append(_measure_level(viewers, settle_s, seconds))
+        with _serving(viewers) as server:
+            rows.append(_measure_level(server, viewers, settle_s, seconds))
         if not rows[-1]["in_time"]:
             break
     return {
         "levels": rows,
         "most_viewers_in_time": max((r["viewers"] for r in rows if r["in_time"]), default=0),
+        "pulses": [_measure_pulses(viewers, settle_s, seconds) for viewers in pulse_levels],
         "stalled": _measure_stalled(stalled, settle_s, seconds, past),
-        "goal": {"viewers": GOAL_VIEWERS, "p99_ms": GOAL_MS, "stalled_kb": GOAL_STALLED_KB},
+        "goal": {
+            "viewers": GOAL_VIEWERS,
+            "p99_ms": GOAL_MS,
+            "stalled_kb": GOAL_STALLED_KB,
+            "pulse_ratio": GOAL_PULSE_RATIO,
+        },
         "method": {
             "viewers": f"`serve --input demo`, one update per second for {seconds:g} s per level; "
             "raw sockets of another process on the same machine; delay from the estimate's own "
             "time stamp (in milliseconds) until it is read; health messages are sent as well",
             "in time": f"p99 over all updates at all viewers under {GOAL_MS:g} ms, none missed",
+            "pulses": "processor time of one server, input and model included, with viewers that "
+            "do not ask for pulses, then with as many that do",
             "stalled": f"{stalled} viewers that complete the handshake and then read nothing; an "
             "estimate every 20 ms and a long history to send; growth of the server's resident "
             "memory per viewer, less its growth without them",
@@ -87,17 +103,22 @@ def measure_viewers(
     }
 
 
-def _measure_level(viewers: int, settle_s: float, seconds: float) -> dict[str, Any]:
+def _serving(viewers: int) -> contextlib.AbstractContextManager[ServerProcess]:
+    return serving("--input", "demo", "--max-viewers", str(viewers + 1))
+
+
+def _measure_level(
+    server: ServerProcess, viewers: int, settle_s: float, seconds: float, *, pulses: bool = False
+) -> dict[str, Any]:
     """Measure one number of viewers at one server."""
-    with serving("--input", "demo", "--max-viewers", str(viewers + 1)) as server:
-        _wait_for_estimates(server, 2)
-        rss_before_mb = server.rss_mb
-        with _viewers(server, viewers, settle_s, seconds) as process:
-            wait_for(process, "connected")
-            memory_mb = server.rss_mb - rss_before_mb
-            cpu_before_s, started = server.cpu_s, time.monotonic()
-            report = wait_for(process, "report")
-            share = (server.cpu_s - cpu_before_s) / (time.monotonic() - started)
+    _wait_for_estimates(server, 2)
+    rss_before_mb = server.rss_mb
+    with _viewers(server, viewers, settle_s, seconds, pulses=pulses) as process:
+        wait_for(process, "connected")
+        memory_mb = server.rss_mb - rss_before_mb
+        cpu_before_s, started = server.cpu_s, time.monotonic()
+        report = wait_for(process, "report")
+        share = (server.cpu_s - cpu_before_s) / (time.monotonic() - started)
     delays = report["delays_ms"]
     return {
         "viewers": viewers,
@@ -106,10 +127,28 @@ def _measure_level(viewers: int, settle_s: float, seconds: float) -> dict[str, A
         "updates": report["updates"],
         "missed": report["missed"],
         "lost_connections": report["lost_connections"],
+        "pulse_messages_per_s": report["pulse_messages_per_s"],
         "in_time": delays["p99"] < GOAL_MS and not report["missed"],
         "server_core_share": round(share, 4),
         "client_core_share": report["core_share"],
         "memory_per_viewer_kb": round(memory_mb * 1e3 / viewers, 1),
+    }
+
+
+def _measure_pulses(viewers: int, settle_s: float, seconds: float) -> dict[str, Any]:
+    """Measure the same number of viewers without and with pulses at one server."""
+    with _serving(viewers) as server:
+        plain = _measure_level(server, viewers, settle_s, seconds)
+        asking = _measure_level(server, viewers, settle_s, seconds, pulses=True)
+    return {
+        "viewers": viewers,
+        "server_core_share_without": plain["server_core_share"],
+        "server_core_share_with": asking["server_core_share"],
+        "ratio": round(asking["server_core_share"] / plain["server_core_share"], 2),
+        "messages_per_s": asking["pulse_messages_per_s"],
+        "delay_ms_without": plain["delay_ms"],
+        "delay_ms_with": asking["delay_ms"],
+        "missed": asking["missed"],
     }
 
 
@@ -163,10 +202,15 @@ def _delays(
 
 
 def _viewers(
-    server: ServerProcess, viewers: int, settle_s: float, seconds: float
+    server: ServerProcess, viewers: int, settle_s: float, seconds: float, *, pulses: bool = False
 ) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
     return load_process(
-        "viewers", port=server.port, viewers=viewers, settle=settle_s, seconds=seconds
+        "viewers",
+        port=server.port,
+        viewers=viewers,
+        settle=settle_s,
+        seconds=seconds,
+        pulses=int(pulses),
     )
 
 
@@ -180,6 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--viewers", type=int, required=True)
     parser.add_argument("--settle", type=float, required=True)
     parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--pulses", type=int, required=True)
     args = parser.parse_args(arguments)
     allow_sockets(args.viewers)
     selector = selectors.DefaultSelector()
@@ -187,12 +232,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for _ in range(args.viewers):
         viewers.append(RawWebSocket.open(args.port))
         selector.register(viewers[-1].socket, selectors.EVENT_READ, viewers[-1])
+        if args.pulses:
+            viewers[-1].send(masked_frame(TEXT, b'{"type":"pulse","on":true}'))
     lost = _read_for(selector, args.settle)
     print(json.dumps({"kind": "connected"}), flush=True)
     from_s, cpu_before_s = time.time(), own_cpu_s()
     lost += _read_for(selector, args.seconds)
     report = delay_summary(viewers, from_s, time.time())
     share = round((own_cpu_s() - cpu_before_s) / args.seconds, 4)
+    pulses = sum(
+        now >= from_s and text.startswith('{"type":"pulse"')
+        for viewer in viewers
+        for now, text in viewer.texts()
+    )
+    report["pulse_messages_per_s"] = round(pulses / len(viewers) / args.seconds, 1)
     print(json.dumps({"kind": "report", **report, "lost_connections": lost, "core_share": share}))
     return 0
 

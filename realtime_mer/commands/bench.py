@@ -95,11 +95,18 @@ def _streams(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _viewers(args: argparse.Namespace) -> dict[str, Any]:
-    from realtime_mer.bench.viewers import QUICK_LEVELS, measure_viewers
+    from realtime_mer.bench.viewers import QUICK_LEVELS, QUICK_PULSE_LEVELS, measure_viewers
 
     if not args.quick:
         return measure_viewers()
-    return measure_viewers(levels=QUICK_LEVELS, seconds=3.0, settle_s=0.5, stalled=10, past=50)
+    return measure_viewers(
+        levels=QUICK_LEVELS,
+        pulse_levels=QUICK_PULSE_LEVELS,
+        seconds=3.0,
+        settle_s=0.5,
+        stalled=10,
+        past=50,
+    )
 
 
 def _start_up(args: argparse.Namespace) -> dict[str, Any]:
@@ -179,6 +186,12 @@ def _viewers_report(result: dict[str, Any]) -> list[str]:
         "",
         f"maximum in time              {result['most_viewers_in_time']} viewers",
         f"a viewer that reads nothing  {stalled['memory_per_viewer_kb']:.0f} kB",
+        *(
+            f"{row['viewers']} viewers with pulses".ljust(29)
+            + f"{row['ratio']:.2f} times the processor time without, "
+            f"{row['messages_per_s']:g} messages a second"
+            for row in result["pulses"]
+        ),
         "",
         _machine(result),
     ]

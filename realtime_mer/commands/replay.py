@@ -72,8 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from mer_engine import load_engine
 
+    from realtime_mer.commands.live_report import LiveReport
     from realtime_mer.commands.show import running_show, writes_standard_output
     from realtime_mer.commands.show_messages import show_messages
+    from realtime_mer.core.config import PipelineConfig
     from realtime_mer.server.server import MerServer
 
     if not MIN_SPEED <= args.speed <= MAX_SPEED:
@@ -105,7 +107,10 @@ def run(args: argparse.Namespace) -> int:
             prints = not taken and (args.format is not None or not sys.stdout.isatty())
             if prints:
                 stack.enter_context(_Lines(hub, args.format, target))
-            server = MerServer(engine, replay, config=server_config, show=show, target=target)
+            report = LiveReport(engine, PipelineConfig(), recording=args.recording, target=target)
+            server = MerServer(
+                engine, replay, config=server_config, show=show, target=target, report=report
+            )
             asyncio.run(ServeRun(args, server, replay, "", stdout_taken=taken or prints).run())
     except KeyboardInterrupt:  # before the signal handlers were set
         return 0

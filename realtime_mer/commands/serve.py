@@ -100,6 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from realtime_mer.commands.check import check
+    from realtime_mer.commands.live_report import LiveReport
     from realtime_mer.commands.show import running_show, writes_standard_output
     from realtime_mer.commands.show_messages import show_messages
     from realtime_mer.live.person import Person
@@ -139,6 +140,12 @@ def run(args: argparse.Namespace) -> int:
                 target=target,
                 recorded=recorder is not None,
                 person=person,
+                report=LiveReport(
+                    engine,
+                    config,
+                    recording=None if recorder is None else recorder.folder,
+                    target=target,
+                ),
             )
             run = ServeRun(
                 args,

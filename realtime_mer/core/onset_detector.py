@@ -9,10 +9,11 @@ methods", ISMIR 2012.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 FRAMES_PER_SECOND = 100
@@ -89,18 +90,11 @@ class OnsetDetector:
         self._fed += len(samples)
         start_s = self._start / self.flux.sample_rate_hz
         frames = []
-        for flux, is_loud in self.flux.feed(samples):
+        for flux, is_loud, powers in zip(*self.flux.feed(samples), strict=True):
             self._number += 1
-            frames.append(
-                Frame(
-                    self._number,
-                    start_s + self._number / FRAMES_PER_SECOND,
-                    flux,
-                    is_loud,
-                    self._picker.add(flux),
-                    self.flux.powers,
-                )
-            )
+            t = start_s + self._number / FRAMES_PER_SECOND
+            onset = self._picker.add(flux)
+            frames.append(Frame(self._number, t, flux, is_loud, onset, powers))
         return frames
 
     def skip(self, samples: int) -> list[Frame]:
@@ -142,55 +136,63 @@ class SpectralFlux:
         self._before = self._length  # samples in `_signal` before those of the stream
         self._frame = 0
         self._peak = 0.0
-        self._earlier: deque[NDArray[np.float32]] = deque(maxlen=FLUX_LAG)
+        self._earlier = np.empty((0, len(self._edges) - 1), dtype=np.float32)
 
-    def feed(self, samples: NDArray[np.float32]) -> Iterator[tuple[float, bool]]:
-        """Add samples, float32 [n], and give each frame that they complete.
+    def feed(
+        self, samples: NDArray[np.float32]
+    ) -> tuple[list[float], list[bool], NDArray[np.float32]]:
+        """Add samples, float32 [n]. Many at once cost less than one by one.
 
-        Yields:
-            The flux, 0 or more, about 1 for a loud drum; and whether the frame is not quiet.
+        Returns:
+            Of each frame that they complete: the flux, 0 or more, about 1 for a loud drum; whether
+            the frame is not quiet; and the power of each band, float32 [frames, bands].
         """
         signal = np.concatenate((self._signal, samples))
+        ends = []
         while (end := self._next_end()) <= len(signal):
-            yield self._flux(signal[end - self._length : end])
+            ends.append(end)
             self._frame += 1
         start = min(len(signal), end - self._length)
         self._signal = signal[start:].copy()
         self._before -= start
-
-    @property
-    def powers(self) -> NDArray[np.float32]:
-        """The power of each band in the newest frame, float32 [bands]."""
-        return self._earlier[-1]
+        if not ends:
+            return [], [], self._earlier[:0]
+        windows = sliding_window_view(signal, self._length)[np.array(ends) - self._length]
+        spectrum = np.fft.rfft(windows * self._window)
+        power = spectrum.real**2 + spectrum.imag**2
+        bands = np.add.reduceat(power[:, : self._edges[-1]], self._edges[:-1], axis=1)
+        loudest = bands.max(axis=1).tolist()
+        floors = []
+        for each in loudest:
+            self._peak = max(each, self._decay * self._peak)
+            floors.append(max(QUIET_POWER, self._peak * RELATIVE_FLOOR))
+        is_loud = [each > floor for each, floor in zip(loudest, floors, strict=True)]
+        return self._flux(bands, floors), is_loud, bands
 
     def _next_end(self) -> int:
         return self._before + (self._frame + 1) * self.sample_rate_hz // FRAMES_PER_SECOND
 
-    def _flux(self, samples: NDArray[np.float32]) -> tuple[float, bool]:
-        spectrum = np.fft.rfft(samples * self._window)
-        power = spectrum.real**2 + spectrum.imag**2
-        bands = np.add.reduceat(power[: self._edges[-1]], self._edges[:-1])
-        loudest = float(bands.max())
-        self._peak = max(loudest, self._decay * self._peak)
-        floor = max(QUIET_POWER, self._peak * RELATIVE_FLOOR)
-        flux = 0.0
-        if len(self._earlier) == FLUX_LAG:
-            # A tone that glides into the next band is no onset.
-            before = self._earlier[0]
-            highest = before.copy()
-            np.maximum(highest[1:], before[:-1], out=highest[1:])
-            np.maximum(highest[:-1], before[1:], out=highest[:-1])
-            rise = np.log10((bands + floor) / (highest + floor))
-            flux = float(np.maximum(rise, 0.0).mean())
-        self._earlier.append(bands)
-        return flux, loudest > floor
+    def _flux(self, bands: NDArray[np.float32], floors: list[float]) -> list[float]:
+        """Return the flux of frames; 0 for those without a frame to compare with."""
+        known = np.concatenate((self._earlier, bands))
+        self._earlier = known[-FLUX_LAG:]
+        # A tone that glides into the next band is no onset.
+        before = known[:-FLUX_LAG]
+        count = len(before)
+        highest = before.copy()
+        np.maximum(highest[:, 1:], before[:, :-1], out=highest[:, 1:])
+        np.maximum(highest[:, :-1], before[:, 1:], out=highest[:, :-1])
+        floor = np.array(floors, dtype=np.float32)[len(bands) - count :, None]
+        rise = np.log10((bands[len(bands) - count :] + floor) / (highest + floor))
+        fluxes: list[float] = np.maximum(rise, 0.0).mean(axis=1).tolist()
+        return [0.0] * (len(bands) - count) + fluxes
 
 
 class OnsetPicker:
     """Picks the onsets among the frames of `SpectralFlux`, one frame after their peak."""
 
     def __init__(self) -> None:
-        self._flux = np.zeros(MEDIAN_FRAMES)
+        self._flux = deque([0.0] * MEDIAN_FRAMES, MEDIAN_FRAMES)
         self._frame = 0
         self._median = self._peak = 0.0
         self._since = MIN_DISTANCE_FRAMES
@@ -200,11 +202,10 @@ class OnsetPicker:
         recent = self._flux
         if self._frame % MEDIAN_EVERY == 0:
             self._median = float(np.median(recent))
-        candidate = float(recent[-1])
-        is_peak = candidate >= flux and candidate >= float(recent[-3:].max())
-        mean = float(recent[-MEAN_FRAMES:].mean())
-        recent[:-1] = recent[1:]
-        recent[-1] = flux
+        candidate = recent[-1]
+        is_peak = candidate >= flux and candidate >= recent[-2] and candidate >= recent[-3]
+        mean = sum(islice(reversed(recent), MEAN_FRAMES)) / MEAN_FRAMES
+        recent.append(flux)
         self._frame += 1
         self._peak = max(PEAK_DECAY * self._peak, flux)
         self._since += 1

@@ -79,7 +79,7 @@ class PulseMeter:
         self._sums = (places == np.arange(BANDS)[:, None]).astype(np.float32)
         self._above_hum = int(np.searchsorted(edges_hz[:-1], HUM_HZ))
         self._silence_db = silence_db
-        self._reference_db = np.full(BANDS, MIN_REFERENCE_DB)
+        self._reference_db = [MIN_REFERENCE_DB] * BANDS
         self._powers: list[NDArray[np.float32]] = []
         self._onset = 0.0
 
@@ -101,15 +101,19 @@ class PulseMeter:
         fade = min(1.0, max(0.0, (audible_db - self._silence_db) / FADE_IN_DB))
         if fade == 0.0:
             return Pulse(t, MIN_LEVEL_DB, (0.0,) * BANDS, 0.0)
-        sums = self._sums @ powers
-        bands_db = 10.0 * np.log10(sums / POWER_OF_MEAN_SQUARE + 1e-12)
-        reference_db = self._reference_db
-        rise = REFERENCE_RISE * np.maximum(bands_db - reference_db, 0.0)
-        reference_db += np.where(rise > 0.0, rise, -REFERENCE_FALL_DB)
-        least_db = max(MIN_REFERENCE_DB, float(reference_db.max()) - MAX_BELOW_LOUDEST_DB)
-        np.maximum(reference_db, least_db, out=reference_db)
-        bands = fade * np.minimum(10.0 ** ((bands_db - reference_db) / 20.0), 1.0)
-        return Pulse(t, _db(float(sums.sum())), tuple(bands.tolist()), fade * onset)
+        sums = (self._sums @ powers).tolist()
+        bands_db = [_db(power) for power in sums]
+        moved_db = []
+        for db, reference_db in zip(bands_db, self._reference_db, strict=True):
+            rise_db = REFERENCE_RISE * (db - reference_db)
+            moved_db.append(reference_db + (rise_db if rise_db > 0.0 else -REFERENCE_FALL_DB))
+        least_db = max(MIN_REFERENCE_DB, max(moved_db) - MAX_BELOW_LOUDEST_DB)
+        self._reference_db = [max(least_db, db) for db in moved_db]
+        bands = tuple(
+            fade * min(1.0, 10.0 ** ((db - reference_db) / 20.0))
+            for db, reference_db in zip(bands_db, self._reference_db, strict=True)
+        )
+        return Pulse(t, _db(sum(sums)), bands, fade * onset)
 
 
 def _db(power: float) -> float:

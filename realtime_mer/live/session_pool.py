@@ -41,7 +41,7 @@ from realtime_mer.live.engine_watch import EngineWatch
 from realtime_mer.live.hub import End, Hub
 from realtime_mer.live.load_shedding import LoadShedding, rates
 from realtime_mer.live.stats import Counter, Stats
-from realtime_mer.live.stream import LiveStream
+from realtime_mer.live.stream import PULSE_BLOCK_S, LiveStream
 
 logger = logging.getLogger(__name__)
 
@@ -67,9 +67,8 @@ MAX_WORKERS = 8
 MAX_BATCH_WAIT_SHARE = 0.02
 # Fewer due sessions than this are not divided among workers.
 MIN_SHARED_BATCH = 8
-# Longest audio per turn while no estimate is near, and while somebody is shown the pulses.
+# Longest audio per turn while no estimate is near, and nobody is shown the pulses.
 MAX_TURN_S = 2.0
-PULSE_TURN_S = 0.05
 
 
 class TooManySessionsError(Exception):
@@ -147,7 +146,7 @@ class ClientSession:
     def frames_for_turn(self) -> int:
         """Return the sample frames of the next turn: up to the next estimate, or fewer."""
         # A machine that is too busy for all estimates has no time for short turns.
-        turn_s = PULSE_TURN_S if self.hub.wants_pulses and self.level == 0 else MAX_TURN_S
+        turn_s = PULSE_BLOCK_S if self.hub.wants_pulses and self.level == 0 else MAX_TURN_S
         limit = min(int(turn_s * self.format.sample_rate_hz), (self.max_frames + 1) // 2)
         return min(self.pipeline.samples_until_estimate, limit)
 

@@ -31,6 +31,8 @@ MIN_FILE_STALL_S = 3.0
 STALL_HOPS = 2
 # Stream time without a failure after which a failed engine is said to work again.
 BACK_AFTER_S = 2.0
+# Audio of which pulses are made at once: a message of them. Smaller parts cost several times more.
+PULSE_BLOCK_S = 0.06
 
 
 class AudioSink(Protocol):
@@ -93,6 +95,7 @@ class LiveStream:
         self._onsets: OnsetDetector | None = None
         self._beats: BeatTracker | None = None
         self._pulses: PulseMeter | None = None
+        self._unheard: list[NDArray[np.float32]] = []  # audio that waits for more
         self._speech = False
 
     @property
@@ -278,6 +281,7 @@ class LiveStream:
         hub, pipeline = self.hub, self.pipeline
         if not (hub.wants_rhythm or hub.wants_pulses):
             self._onsets = self._beats = self._pulses = None
+            self._unheard.clear()
             return
         if self._onsets is None:
             self._onsets = OnsetDetector(pipeline.sample_rate_hz, start=pipeline.input_samples)
@@ -291,7 +295,17 @@ class LiveStream:
             self._pulses = PulseMeter(
                 self._onsets.flux.edges_hz, silence_db=pipeline.config.silence_db
             )
-        self._follow(self._onsets.feed(mono))
+        self._unheard.append(mono)
+        waiting = sum(map(len, self._unheard))
+        # A beat cannot wait.
+        if hub.wants_rhythm or waiting >= round(PULSE_BLOCK_S * pipeline.sample_rate_hz):
+            self._hear()
+
+    def _hear(self) -> None:
+        if self._onsets is not None and self._unheard:
+            heard = np.concatenate(self._unheard)
+            self._unheard.clear()
+            self._follow(self._onsets.feed(heard))
 
     def _follow(self, frames: Sequence[Frame]) -> None:
         if self._beats is not None:
@@ -307,6 +321,7 @@ class LiveStream:
         if self._audio_sink is not None:
             self._audio_sink.skip(samples)
         if self._onsets is not None:
+            self._hear()
             self._follow(self._onsets.skip(samples))
 
     def _tell_once(self, code: str, message: str) -> None:

@@ -181,15 +181,15 @@ class SessionReader(Closable):
                     if last is not None and (item.seq <= last.seq or item.t < last.t):
                         seq, t = seq + last.seq + 1, t + last.t
                     last = item
-                moved = _moved(item, seq, t)
-                if not 0.0 <= moved.t <= _MAX_S or (
-                    isinstance(moved, Estimate) and not 0 <= moved.seq <= _MAX_SEQ
+                placed = moved(item, seq, t)
+                if not 0.0 <= placed.t <= _MAX_S or (
+                    isinstance(placed, Estimate) and not 0 <= placed.seq <= _MAX_SEQ
                 ):
-                    number = f"seq {moved.seq} at" if isinstance(moved, Estimate) else "a time of"
+                    number = f"seq {placed.seq} at" if isinstance(placed, Estimate) else "a time of"
                     raise UserError(
-                        f"{where}: {number} {moved.t:g} s is not possible; remove the line"
+                        f"{where}: {number} {placed.t:g} s is not possible; remove the line"
                     )
-                yield moved
+                yield placed
 
     def _items_of(self, part: Part) -> Iterator[tuple[str, RecordedItem]]:
         """Return where each item of a part is, and the item as it was recorded."""
@@ -227,8 +227,14 @@ def _with_events(items: Iterable[RecordedItem]) -> Iterator[RecordedItem]:
             yield from changes.add(item)
 
 
-def _moved(item: RecordedItem, seq: int, t: float) -> RecordedItem:
-    """Return an item of a later run at its place in the whole session."""
+def moved(item: RecordedItem, seq: int, t: float) -> RecordedItem:
+    """Return an item at another place of a session.
+
+    Args:
+        item: an item.
+        seq: what to add to the number of an estimate.
+        t: what to add to stream times, seconds.
+    """
     if not seq and not t:
         return item
     at = round(item.t + t, 3)

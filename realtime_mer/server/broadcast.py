@@ -20,6 +20,7 @@ from realtime_mer.clock import Clock
 from realtime_mer.core.types import Estimate
 from realtime_mer.live.hub import Item, PulseQueue
 from realtime_mer.live.stats import Counter, Stats, Timing
+from realtime_mer.live.stream import PULSE_BLOCK_S
 from realtime_mer.server import protocol
 from realtime_mer.server.channel import Channel, EncodedMessage
 
@@ -31,8 +32,10 @@ MIN_HEALTH_INTERVAL_S = 0.5
 CHUNK = 128
 # Three pulses a message, so 17 messages a second. Many viewers get more pulses in fewer messages:
 # sending takes at most this share of a processor core, until the picture would no longer seem live.
-PULSE_INTERVAL_S, MAX_PULSE_INTERVAL_S = 0.06, 0.4
-PULSE_SHARE = 0.04
+PULSE_INTERVAL_S, MAX_PULSE_INTERVAL_S = PULSE_BLOCK_S, 0.4
+PULSE_SHARE = 0.015
+# Pulses that come so much too early are sent at once.
+PULSE_EARLY_S = 0.01
 # Estimates go first: how long pulses wait before they look again.
 PULSE_WAIT_S = 0.005
 
@@ -290,7 +293,7 @@ class Broadcaster:
 
     def _plan_pulses(self) -> None:
         delay_s = self._pulses_due - self._loop.time()
-        if delay_s > 0.0:
+        if delay_s > PULSE_EARLY_S:
             self._loop.call_later(delay_s, self._send_pulses)
         else:
             self._send_pulses()

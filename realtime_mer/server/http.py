@@ -435,6 +435,22 @@ def redirect(location: str, headers: Mapping[str, str] | None = None) -> Respons
     return _response(HTTPStatus.SEE_OTHER, "text/plain; charset=utf-8", b"", more)
 
 
+def attachment(content_type: str, name: str, body: bytes, request: Request) -> Response:
+    """Build a response that browsers save as a file, which HEAD leaves out.
+
+    Args:
+        content_type: of the file.
+        name: of the file, ASCII without quotes.
+        body: the file.
+        request: asked for it.
+    """
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    response = _response(HTTPStatus.OK, content_type, body, headers)
+    if request.method == "HEAD":
+        response.body = b""
+    return response
+
+
 def sentence_page(refused: Refusal, request: Request) -> Response:
     """Build a page for people: one sentence, which HEAD leaves out, and a link to the page."""
     body = (

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -52,6 +52,7 @@ from realtime_mer.server.http import (
     Refusal,
     Site,
     Target,
+    attachment,
     bracketed,
     check_method,
     check_upgrade,
@@ -76,6 +77,7 @@ from realtime_mer.server.listener import DEFAULT_PORT, open_listener
 from realtime_mer.server.own_addresses import own_addresses
 from realtime_mer.server.protocol import ErrorCode, WireError
 from realtime_mer.server.proxies import Proxies, is_encrypted
+from realtime_mer.server.report_desk import ReportDesk, ReportMaker
 from realtime_mer.server.session_list import SessionList
 from realtime_mer.server.status import ServerStatus
 from realtime_mer.server.tls_transport import TlsHandshakes
@@ -111,6 +113,16 @@ STATUS_PAGES = ("/healthz", "/readyz", "/metrics")
 # Browsers then ask this host in https only, on all its ports, until a week after the last visit.
 STRICT_TRANSPORT = "max-age=604800"
 
+REPORT_PATH = "/report.html"
+_REPORT_IS_MADE = Refusal(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "the report is being made; ask again in two seconds\n",
+    # A browser that shows this asks again by itself.
+    {"Retry-After": "2", "Refresh": "2"},
+)
+_INTERNAL_ERROR = Refusal(
+    HTTPStatus.INTERNAL_SERVER_ERROR, "internal server error, see the server's log\n"
+)
 _TOKEN_FIRST = (
     'this server needs a token: send {"type": "auth", "token": ...} as the first message within '
     f"{authentication.AUTH_TIMEOUT_S:g} s, or the header Authorization: Bearer TOKEN"
@@ -187,6 +199,7 @@ class MerServer:
         target: the way over the plane that the session is meant to take, for the page.
         recorded: whether the runner's session is recorded, which every client is told.
         person: whose taps the page `/calibrate` takes; default: nobody's.
+        report: makes the report of a session for `/report.html`; default: there are none.
         clock: the time source.
     """
 
@@ -202,6 +215,7 @@ class MerServer:
         target: TargetTrajectory | None = None,
         recorded: bool = False,
         person: Person | None = None,
+        report: ReportMaker | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._recorded = recorded
@@ -239,6 +253,7 @@ class MerServer:
             None if self.config.tokens is None else Authenticator(self.config.tokens, self.clock)
         )
         self.session_list = SessionList(self._own_channel, self.pool, stats=stats, clock=self.clock)
+        self._reports = None if report is None else ReportDesk(report, self.clock)
         self._viewers: set[Viewer] = set()
         self._broadcasters: dict[str, Broadcaster] = {}
         self.read_pacing = ReadPacing()
@@ -699,14 +714,18 @@ class MerServer:
         leaving.give_way(Limit.SESSIONS, "too many streams from your address")
         return True
 
-    def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
+    def _process_request(
+        self, connection: ServerConnection, request: Request
+    ) -> Awaitable[Response] | Response | None:
         assert isinstance(connection, AudioConnection)
         if address := self.proxies.client_address(connection, request):
             connection.address = network_of(address)
         with self.turns.work(connection.address):
             return self._respond(connection, request)
 
-    def _respond(self, connection: AudioConnection, request: Request) -> Response | None:
+    def _respond(
+        self, connection: AudioConnection, request: Request
+    ) -> Awaitable[Response] | Response | None:
         target = Target.parse(request.path)
         if target is None:
             sentence = "the target of a request is a path, such as /, or a whole URL\n"
@@ -729,7 +748,7 @@ class MerServer:
                 role = found
         if refused is None and target.path == "/enter" and self._authenticator is not None:
             return self._enter(connection, request, target)
-        if refused is None and target.path == "/metrics" and role is None:
+        if refused is None and target.path in ("/metrics", REPORT_PATH) and role is None:
             refused = UNAUTHORIZED
         if refused is None and target.path == "/ws":
             scheme = self.proxies.scheme(connection, request)
@@ -744,21 +763,47 @@ class MerServer:
         if refused is not None:
             return self._refuse(connection, refused)
         self.stats.add(Counter.HTTP_REQUESTS)
+        if target.path == REPORT_PATH and self._reports is not None:
+            return self._report(self._reports, request, target)
         try:
             site = self._public_site if role is None else self._site
             response = site.respond(request, target.path)
         except Exception:
             logger.exception("the response to %s failed", target.path)
-            sentence = "internal server error, see the server's log\n"
-            return refusal(Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, sentence))
+            return refusal(_INTERNAL_ERROR)
         works = {"/healthz": self.healthy, "/readyz": self._status.ready}
         if not works.get(target.path, True):
             response.status_code = HTTPStatus.SERVICE_UNAVAILABLE.value
             response.reason_phrase = HTTPStatus.SERVICE_UNAVAILABLE.phrase
+        self._demand_https(request, response)
+        return response
+
+    async def _report(self, reports: ReportDesk, request: Request, target: Target) -> Response:
+        """Answer a request for the report of a session; without a name, of the server's own."""
+        session = next(iter(target.query.get("session", ())), None)
+        channel = self.find_channel(session)
+        if channel is None:
+            sentence = "there is no such session; it has ended, or it is private\n"
+            return refusal(Refusal(HTTPStatus.NOT_FOUND, sentence), request)
+        try:
+            page = await reports.ask(channel)
+        except UserError as error:
+            return refusal(Refusal(HTTPStatus.CONFLICT, f"{error}\n"), request)
+        except Exception:
+            logger.exception("a report failed")
+            return refusal(_INTERNAL_ERROR, request)
+        if page is None:
+            return refusal(_REPORT_IS_MADE, request)
+        name = f"realtime-mer-{self.clock.utc().astimezone():%Y-%m-%d-%H%M}.html"
+        response = attachment("text/html; charset=utf-8", name, page, request)
+        self._demand_https(request, response)
+        return response
+
+    def _demand_https(self, request: Request, response: Response) -> None:
+        """Tell browsers to ask this host in https only, where its certificate is a real one."""
         tls = self.config.tls
         if tls is not None and not tls.self_signed and not is_loopback(_host_name(request)):
             response.headers["Strict-Transport-Security"] = STRICT_TRANSPORT
-        return response
 
     def _enter(self, connection: ServerConnection, request: Request, target: Target) -> Response:
         assert self._authenticator is not None

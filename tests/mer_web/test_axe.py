@@ -126,6 +126,16 @@ def test_the_page_of_a_person(
     check(here)
 
 
+@SIZES
+@THEMES
+def test_the_wall(
+    watch: Open, demo: ServerProcess, check: Check, theme: str, size: tuple[int, int]
+) -> None:
+    here = watch(f"{demo.url}wall", **sized(size, theme))
+    here.wait("() => document.querySelector('.tile-word')?.textContent")
+    check(here)
+
+
 @pytest.mark.parametrize("piece", ["plane", "badge", "timeline"])
 @THEMES
 def test_an_overlay(watch: Open, demo: ServerProcess, check: Check, theme: str, piece: str) -> None:

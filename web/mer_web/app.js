@@ -18,6 +18,7 @@ import { InputPanel } from "./input-panel.js";
 import { readCanvasStyle } from "./canvas-style.js";
 import { ViewClock } from "./motion.js";
 import { MarkerForm } from "./marker-form.js";
+import { MicrophoneHint } from "./microphone-hint.js";
 import { NoticeBar } from "./notice.js";
 import { Overlay } from "./overlay.js";
 import { PersonalLayer } from "./personal-layer.js";
@@ -26,12 +27,13 @@ import { SchemaError } from "./protocol.js";
 import { PulseFeed } from "./pulse.js";
 import { RemarkFlags } from "./remark-flags.js";
 import { Remarks, changeText } from "./remarks.js";
+import { handleReportLink } from "./report.js";
 import { ValueDisplay } from "./value-display.js";
 import { readSettings } from "./settings.js";
 import { Shortcuts } from "./shortcuts.js";
 import { IdleControls } from "./idle-controls.js";
 import { Status, inputLine } from "./status.js";
-import { counted } from "./text.js";
+import { brief, counted } from "./text.js";
 import { ShowPanel } from "./show-panel.js";
 import { Target, targetLine } from "./target.js";
 import { Theme } from "./theme.js";
@@ -99,6 +101,7 @@ class App {
     this.pulse = new PulseFeed(this.connection);
     this.input = new InputChoice(this.connection);
     this.panel = new InputPanel(this.input);
+    this.hint = new MicrophoneHint();
     this.show = new ShowPanel((message) => this.connection.send(message));
     this.markers = new MarkerForm((message) => this.connection.send(message), () => this.newest?.t ?? NaN);
     this.gate = new Gate((token) => this.connection.unlock(token));
@@ -216,6 +219,7 @@ class App {
     });
     this.input.addEventListener("change", () => {
       const { kind, phase, name, trouble } = this.input.choice;
+      this.hint.update(this.input.choice);
       if (phase === "opening" || kind === "server") this._reconnected = false;
       if (phase !== "waiting" && kind !== "server") this.notice.clear("input");
       if (phase === "running" && kind !== "server") {
@@ -281,6 +285,8 @@ class App {
     });
     // An overlay is not operated.
     if (this.overlay) shortcuts.enabled = false;
+    const report = document.querySelector('a[href="report.html"]');
+    if (report instanceof HTMLAnchorElement) handleReportLink(report, () => this.hello?.session ?? "");
     const keys = element("keys-on", HTMLInputElement);
     keys.checked = shortcuts.enabled;
     keys.addEventListener("change", () => shortcuts.enable(keys.checked));
@@ -351,6 +357,7 @@ class App {
     this._inputAway = false;
     for (const topic of ["engine_failed", "engine_stalled", "slower", "input_lost"]) this.notice.clear(topic);
     this.valueDisplay.coverage(hello.coverage);
+    setText(element("help-window", HTMLElement), brief(hello.window_s));
     this.plane.setRange(hello.range === "raw" ? "" : rangeLine(hello));
     this.following.hello(hello);
     this.status.hello(hello);
@@ -376,8 +383,9 @@ class App {
       this.plane.reset();
       this.newest = null;
       this.personal.show(null);
-      this.valueDisplay.clear(ownInput || hello.input.kind !== "browser" || this.following.active
-        ? "music" : "choice");
+      const hasInput = ownInput || hello.input.kind !== "browser" || this.following.active;
+      this.valueDisplay.clear(hasInput ? "music" : "choice");
+      if (!hasInput && hello.role !== "view" && isSecureContext) this.hint.show();
     }
     this.announcer.event(`Input: ${inputLine(hello.input)}.`, performance.now());
   }
@@ -464,7 +472,10 @@ class App {
       this.connection.markSeen(estimate.seq);
       if (this.history.push(estimate, false, performance.now() / 1000)) newest = estimate;
     }
-    if (newest) this._show(newest);
+    if (!newest) return;
+    this._show(newest);
+    // A long history comes in several messages, the oldest first.
+    this.valueDisplay.release();
   }
 
   /** @param {import("./protocol.js").Estimate} estimate a live one */

@@ -71,9 +71,18 @@ export function fileName(when) {
  * @param {import("./history.js").History} history
  */
 export function download(history) {
+  save(new Blob(csvLines(history), { type: "text/csv" }), fileName(new Date()));
+}
+
+/**
+ * Offers data as a download.
+ * @param {Blob} data
+ * @param {string} name of the file
+ */
+export function save(data, name) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob(csvLines(history), { type: "text/csv" }));
-  link.download = fileName(new Date());
+  link.href = URL.createObjectURL(data);
+  link.download = name;
   link.click();
   // The browser copies the data soon after the click.
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);

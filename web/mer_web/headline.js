@@ -112,6 +112,11 @@ export class Dwell {
     return headline;
   }
 
+  /** Lets the next estimate change the word at once: the one shown is that of a past estimate. */
+  release() {
+    this._changedAt = -Infinity;
+  }
+
   /**
    * Shows what the page itself knows at once; the next estimate replaces it at once too.
    * @param {Headline} headline

@@ -29,6 +29,11 @@ export class NoticeBar {
    * @param {string} [topic] a message replaces the one of the same topic, and `clear` removes it
    */
   show(text, topic = "") {
+    const line = clean(text, MAX_LETTERS);
+    // The server may say the same as an error and as the reason of a close.
+    for (const [name, { textContent }] of this._notices) {
+      if (name !== topic && textContent?.trim() === line) this.clear(name);
+    }
     let notice = this._notices.get(topic);
     if (!notice) {
       const copy = /** @type {DocumentFragment} */ (this._template.content.cloneNode(true));
@@ -40,7 +45,7 @@ export class NoticeBar {
       this._stack.prepend(notice);
     }
     // Screen readers announce what changes within an alert.
-    setText(/** @type {HTMLElement} */ (notice.querySelector("p")), clean(text, MAX_LETTERS));
+    setText(/** @type {HTMLElement} */ (notice.querySelector("p")), line);
   }
 
   /** @param {string} [topic] clears only the message of this topic; all if omitted */

@@ -140,6 +140,11 @@ export class ValueDisplay {
     this._headline(this._dwell.offer(headlineOf(estimate, this.stall, this._lastMood), now));
   }
 
+  /** The estimate shown is a past one: the next may change the word at once. */
+  release() {
+    this._dwell.release();
+  }
+
   /** @param {import("./headline.js").Headline} headline */
   _headline(headline) {
     this.headline = headline;

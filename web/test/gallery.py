@@ -233,10 +233,8 @@ def take(gallery: Gallery, source: str, folder: Path, music: NDArray[np.float32]
         def serve(*options: str) -> Server:
             return stack.enter_context(serving(folder, *options))
 
-        live = serve(
-            "--input", source, "--loop", "--hop", "0.5", "--config", str(config),
-            "--person", str(folder / "anna.json"), "--record", str(folder / "evening"),
-        )  # fmt: skip
+        playing = ("--input", source, "--loop", "--hop", "0.5")
+        live = serve(*playing)
         for size in (DESK, PHONE):
             with gallery.page("state-settling", live.url, size) as page:
                 page.wait_for_function(STATE, arg="settling")
@@ -252,8 +250,10 @@ def take(gallery: Gallery, source: str, folder: Path, music: NDArray[np.float32]
         empty = serve("--input", "browser")
         locked = serve("--input", "browser", "--token", str(folder / "tokens.toml"))
 
-        take_entries(gallery, empty, locked, live)
-        take_page(gallery, live)
+        desk = serve(*playing, "--config", str(config), "--person", str(folder / "anna.json"))
+
+        take_entries(gallery, empty, locked, desk)
+        take_page(gallery, live, desk)
         take_modes(gallery, live)
         for state, server in {**states, "stalled": stalled}.items():
             for size in (DESK, PHONE):
@@ -265,7 +265,7 @@ def take(gallery: Gallery, source: str, folder: Path, music: NDArray[np.float32]
             page.wait_for_function("() => mer.connection.phase.name !== 'open'")
 
 
-def take_entries(gallery: Gallery, empty: Server, locked: Server, live: Server) -> None:
+def take_entries(gallery: Gallery, empty: Server, locked: Server, desk: Server) -> None:
     """Take what newcomers see: nothing yet, a token, taps."""
     with gallery.page("state-waiting", empty.url) as page:
         page.wait_for_function("() => mer.hello !== null")
@@ -276,11 +276,11 @@ def take_entries(gallery: Gallery, empty: Server, locked: Server, live: Server) 
         for size in (DESK, PHONE):
             with gallery.page("gate", locked.url, size, theme) as page:
                 page.wait_for_function("() => mer.connection.phase.name === 'locked'")
-            with gallery.page("calibrate", f"{live.url}calibrate", size, theme) as page:
+            with gallery.page("calibrate", f"{desk.url}calibrate", size, theme) as page:
                 page.wait_for_function("() => document.querySelector('#prompt').dataset.ready")
 
 
-def take_page(gallery: Gallery, live: Server) -> None:
+def take_page(gallery: Gallery, live: Server, desk: Server) -> None:
     """Take the page in each size and theme, and what opens on it."""
     for theme in THEMES:
         for size in SIZES:
@@ -290,7 +290,7 @@ def take_page(gallery: Gallery, live: Server) -> None:
             with gallery.page("help", live.url, size, theme) as page:
                 page.wait_for_function(STATE, arg="tracking")
                 page.keyboard.press("?")
-            with gallery.page("show", live.url, size, theme) as page:
+            with gallery.page("show", desk.url, size, theme) as page:
                 page.wait_for_function("() => !document.querySelector('#show').hidden")
                 page.locator("#show summary").click()
                 page.locator("#show").scroll_into_view_if_needed()

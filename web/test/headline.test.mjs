@@ -53,3 +53,10 @@ test("what the page knows is shown at once, and so is the estimate after it", ()
   assert.equal(dwell.offer(tracking("calm"), 1).word, "calm");
   assert.equal(dwell.set(waitingHeadline("choice")).state, "waiting");
 });
+
+test("the word of a past estimate gives way at once", () => {
+  const dwell = new Dwell();
+  dwell.offer(tracking("calm"), 0);
+  dwell.release();
+  assert.equal(dwell.offer(tracking("sad"), 1).word, "sad");
+});

@@ -45,6 +45,10 @@ def test_viewers(capsys: pytest.CaptureFixture[str]) -> None:
         assert row["updates"] > 0
         assert 0 <= row["missed"] < row["updates"] * row["viewers"]
         assert row["lost_connections"] == 0
+    (pulses,) = result["pulses"]
+    assert pulses["messages_per_s"] > 0.0
+    assert pulses["server_core_share_with"] > 0.0
+    assert pulses["missed"] >= 0
     stalled = result["stalled"]
     assert stalled["viewers"] == 10
     assert ordered(stalled["others_delay_ms_beside"])

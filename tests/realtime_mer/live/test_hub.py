@@ -11,9 +11,10 @@ import pytest
 from support import ESTIMATE
 
 from realtime_mer.core.events import Event, EventKind, Marker
+from realtime_mer.core.pulse import Pulse
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
-from realtime_mer.live.hub import MAX_MARKS, MAX_REMARKS, End, Hub, Item, Notice
+from realtime_mer.live.hub import MAX_MARKS, MAX_PULSES, MAX_REMARKS, End, Hub, Item, Notice
 
 
 def estimate(seq: int) -> Estimate:
@@ -107,6 +108,29 @@ def test_a_subscriber_that_never_takes_does_not_affect_others() -> None:
     assert len(recorder.take()) == 20_000
     assert seqs(stuck.take()) == [19_999]
     assert stuck.lost == 19_999
+
+
+def test_pulses_go_only_to_those_that_want_them() -> None:
+    hub, wakes = Hub(), []
+    items = hub.subscribe_lossless()
+    assert not hub.wants_pulses
+    queue = hub.subscribe_pulses(lambda: wakes.append(1))
+    assert hub.wants_pulses
+    assert hub.subscribers == 1
+    pulses = [Pulse(0.02 * k, -20.0, (0.0,) * 6, 0.0) for k in range(1, 61)]
+    hub.publish_pulses(pulses[:2])
+    hub.publish_pulses(pulses[2:3])
+    assert len(wakes) == 2
+    assert queue.take() == pulses[:3]
+    assert queue.take() == []
+    hub.publish_pulses(pulses)
+    assert queue.take() == pulses[-MAX_PULSES:]
+    hub.unsubscribe_pulses(queue)
+    assert not hub.wants_pulses
+    hub.publish_pulses(pulses)
+    assert queue.take() == []
+    assert items.take() == []
+    assert hub.history() == ([], True)
 
 
 def test_history_is_the_last_ten_minutes() -> None:

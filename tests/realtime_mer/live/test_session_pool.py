@@ -304,6 +304,47 @@ def test_a_client_with_much_audio_does_not_delay_another(engine: Engine) -> None
     pool.close()
 
 
+def test_pulses_come_between_the_estimates(engine: Engine, pool: SessionPool) -> None:
+    session = pool.open(MONO, "client")
+    queue = session.hub.subscribe_lossless()
+    pulses = session.hub.subscribe_pulses(lambda: None)
+    signal = music(2.0, RATE)
+    heard: list[float] = []
+
+    def hear(until_s: float) -> None:
+        def all_told() -> bool:
+            heard.extend(pulse.t for pulse in pulses.take())
+            return bool(heard) and heard[-1] > until_s - 0.025
+
+        wait_for(all_told, f"the pulse of {until_s} s")
+
+    # The turns become short after the first one.
+    pool.push(session, signal[: RATE // 2])
+    hear(0.5)
+    turn = session.frames_for_turn()
+    assert turn < RATE // 10
+    at = RATE // 2
+    for at in range(RATE // 2, RATE - turn, turn):
+        pool.push(session, signal[at : at + turn])
+        hear((at + turn) / RATE)
+    session.hub.unsubscribe_pulses(pulses)
+    pool.push(session, signal[at + turn :])
+    pool.finish(session, "done")
+    np.testing.assert_allclose(
+        values(estimates(drain(queue))), values(alone(engine, signal)), atol=2e-5
+    )
+    assert session.stats[Counter.LATE_WINDOWS] == 0
+
+
+def test_a_stream_at_a_lower_rate_has_long_turns(engine: Engine, pool: SessionPool) -> None:
+    session = pool.open(MONO, "client")
+    long = session.frames_for_turn()
+    session.hub.subscribe_pulses(lambda: None)
+    assert session.frames_for_turn() == round(0.06 * RATE) < long
+    session.level = 1
+    assert session.frames_for_turn() == long
+
+
 def test_a_late_stream_skips_updates(engine: Engine) -> None:
     clock = ManualClock()
     slow = BlockingEngine(engine)

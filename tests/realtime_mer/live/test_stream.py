@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from support import FaultInjector, FaultyEngine, ManualClock, blocks, music, values
 
 from realtime_mer.core.config import PipelineConfig
-from realtime_mer.core.events import Event, EventKind, RhythmKind
+from realtime_mer.core.events import Event, EventKind, RhythmEvent, RhythmKind
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.requests import Computation, run
 from realtime_mer.core.sound_gate import SoundGate
@@ -343,6 +343,65 @@ def test_onsets_and_beats_are_looked_for_while_someone_wants_them(engine: Engine
     stage.play(signal[15 * RATE :])
     assert queue.take() == []
     assert times(stage.items(), RhythmKind.ONSET) == []
+
+
+def test_pulses_are_made_while_someone_wants_them(engine: Engine) -> None:
+    stage = Stage(engine)
+    signal = metronome(120.0, 8.0, RATE)
+    stage.play(signal[:RATE])
+    queue = stage.hub.subscribe_pulses(lambda: None)
+    # One block, longer than a queue.
+    stage.play(signal[RATE : 2 * RATE], size=RATE)
+    assert [pulse.t for pulse in queue.take()] == pytest.approx(2.0 - 0.02 * np.arange(25)[::-1])
+    stage.play(signal[2 * RATE : 2 * RATE + RATE // 4])
+    assert [pulse.t for pulse in queue.take()] == pytest.approx(2.0 + 0.02 * np.arange(1, 13))
+    # What is lost has none, and the times stay those of the stream.
+    stage.feed(signal[4 * RATE : 4 * RATE + RATE // 10], dropped_before=2 * RATE - RATE // 4)
+    assert [pulse.t for pulse in queue.take()] == pytest.approx(4.0 + 0.02 * np.arange(1, 6))
+    stage.clock.advance(5.0)
+    stage.stream.tick()
+    assert queue.take() == []
+    # Onsets are those that another subscriber finds beside them.
+    rhythm = stage.hub.subscribe_bounded(1_000, rhythm=True)
+    stage.play(signal[5 * RATE : 6 * RATE])
+    told = [pulse for pulse in queue.take() if pulse.onset]
+    onsets = [e for e in rhythm.take() if isinstance(e, RhythmEvent) and e.kind is RhythmKind.ONSET]
+    assert len(onsets) == 2
+    assert told[-1].onset == onsets[-1].strength
+    stage.hub.unsubscribe_pulses(queue)
+    stage.hub.unsubscribe_pulses(queue)
+    stage.play(signal[6 * RATE : 7 * RATE])
+    assert queue.take() == []
+    assert len(times(rhythm.take(), RhythmKind.ONSET)) == 2
+
+
+def test_pulses_change_no_estimate(engine: Engine) -> None:
+    signal = music(3.0, RATE)
+    plain, pulsing = Stage(engine, hop_s=0.5), Stage(engine, hop_s=0.5)
+    pulsing.hub.subscribe_pulses(lambda: None)
+    plain.play(signal)
+    pulsing.play(signal)
+    assert values(estimates(plain.items())).tolist() == values(estimates(pulsing.items())).tolist()
+
+
+def test_an_absence_stands_until_it_is_over(engine: Engine) -> None:
+    stage = Stage(engine)
+    stream = stage.stream
+    assert stream.standing == []
+    stage.clock.advance(2.0)
+    stream.tick()
+    assert codes(list(stream.standing)) == ["stalled"]
+    stage.play(music(0.5, RATE))
+    assert stream.standing == []
+    stream.lose_input("unplugged; waiting for it to come back")
+    stage.clock.advance(3.0)
+    stream.tick()
+    assert stream.standing == [Notice("input_lost", "unplugged; waiting for it to come back")]
+    stream.stay_lost("busy; still waiting for it to come back")
+    assert stream.standing == [Notice("input_lost", "busy; still waiting for it to come back")]
+    stream.regain_input("the microphone is back")
+    assert stream.standing == []
+    assert codes(stage.items()) == ["stalled", "input_lost", "input_lost", "input_back"]
 
 
 def test_bad_samples_do_not_hide_the_onsets_around_them(engine: Engine) -> None:

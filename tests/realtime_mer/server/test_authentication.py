@@ -221,6 +221,13 @@ def test_an_unauthenticated_connection_gets_no_broadcast(door: Door) -> None:
 # Roles.
 
 
+def test_who_may_watch_may_ask_for_pulses(door: Door) -> None:
+    with door.connect(additional_headers=bearer(SECRETS[Role.VIEW])) as client:
+        client.send('{"type": "pulse", "on": true}')
+        hub = door.running.call(lambda: door.server.channel(None).hub)
+        wait_for(lambda: hub.wants_pulses, "the request")
+
+
 def test_only_send_may_send(door: Door) -> None:
     with door.connect(additional_headers=bearer(SECRETS[Role.VIEW])) as client:
         client.send(json.dumps(START))

@@ -44,7 +44,7 @@ json_values = st.recursive(
 messages = st.fixed_dictionaries(
     {
         "type": st.sampled_from(
-            ["start", "stop", "ping", "auth", "control", "tap", "sessions", "watch"]
+            ["start", "stop", "ping", "auth", "control", "tap", "pulse", "sessions", "watch"]
         )
         | json_values
     },

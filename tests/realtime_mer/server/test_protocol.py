@@ -15,15 +15,18 @@ from realtime_mer.audio.format import AudioFormat
 from realtime_mer.audio.source import Input, InputKind
 from realtime_mer.core.events import EventKind, Marker
 from realtime_mer.core.personal_map import Tap, fit_personal_map
+from realtime_mer.core.pulse import BANDS, PULSES_PER_SECOND, Pulse
 from realtime_mer.core.target import TargetPoint, TargetTrajectory
 from realtime_mer.live.hub import End, Notice
 from realtime_mer.live.show import Health, OutputStatus, SceneStatus, Show
 from realtime_mer.server import protocol
+from realtime_mer.server.broadcast import MAX_PULSE_INTERVAL_S, PULSE_INTERVAL_S, PULSE_SHARE
 from realtime_mer.server.protocol import (
     Auth,
     Encoding,
     ErrorCode,
     Ping,
+    PulseRequest,
     Start,
     Stop,
     StreamFormat,
@@ -31,6 +34,7 @@ from realtime_mer.server.protocol import (
 )
 
 PROTOCOL = Path(__file__).parents[3] / "docs" / "protocol.md"
+PULSE = Pulse(1.5, -20.0, (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), 0.5)
 
 
 def test_start_with_all_fields() -> None:
@@ -53,6 +57,11 @@ def test_stop_and_ping() -> None:
     assert protocol.parse('{"type": "stop", "unknown": 1}') == Stop()
     assert protocol.parse('{"type": "ping", "id": [1, "a"]}') == Ping([1, "a"])
     assert protocol.parse('{"type": "ping"}') == Ping(None)
+
+
+@pytest.mark.parametrize(("text", "on"), [("true", True), ("false", False)])
+def test_a_request_for_pulses(text: str, on: bool) -> None:
+    assert protocol.parse(f'{{"type": "pulse", "on": {text}}}') == PulseRequest(on)
 
 
 def test_a_token_is_parsed_and_not_shown() -> None:
@@ -88,6 +97,9 @@ def test_a_token_is_parsed_and_not_shown() -> None:
         ('{"type": "start", "sample_rate_hz": true}', ErrorCode.BAD_FORMAT, "whole number"),
         ('{"type": "start", "sample_rate_hz": 7999}', ErrorCode.BAD_FORMAT, "7999 Hz"),
         ('{"type": "start", "sample_rate_hz": 192001}', ErrorCode.BAD_FORMAT, "192001 Hz"),
+        ('{"type": "pulse"}', ErrorCode.BAD_PULSE, "on is missing; it must be true or false"),
+        ('{"type": "pulse", "on": 1}', ErrorCode.BAD_PULSE, "on is 1; it must be true or false"),
+        ('{"type": "pulse", "on": [{}]}', ErrorCode.BAD_PULSE, "on is [{}]"),
         (
             '{"type": "start", "sample_rate_hz": 8000, "channels": 0}',
             ErrorCode.BAD_FORMAT,
@@ -179,6 +191,7 @@ def messages() -> dict[str, dict[str, object]]:
         protocol.health(
             "s", {"overflows": 1}, viewers=2, sessions=1, uptime_s=3.14159, show=show, person=person
         ),
+        protocol.pulses([PULSE]),
         protocol.warning(Notice("stalled", "no audio")),
         protocol.error(ErrorCode.BAD_JSON, "no"),
         protocol.end("s", End("over")),
@@ -243,6 +256,8 @@ def test_every_message_and_field_is_documented() -> None:
         for name in message:
             assert f"`{name}`" in section or f'"{name}":' in section, f"{kind}.{name}"
         nested = [message.get("latency"), message.get("model"), message.get("input")]
+        if isinstance(pulses := message.get("pulses"), list):
+            nested.append(pulses[0])
         if isinstance(entries := message.get("sessions"), list):
             nested += [entries[0], entries[0]["input"]]
         if isinstance(show := message.get("show"), dict):
@@ -278,6 +293,21 @@ def test_every_kind_of_event_is_documented() -> None:
     match = re.search(r"<!-- example: event -->\n```json\n(.*?)```", section, re.DOTALL)
     assert match is not None
     assert list(json.loads(match[1])) == list(EVENT.to_dict())
+
+
+def test_the_documented_pulses_have_all_fields_in_order() -> None:
+    document = PROTOCOL.read_text(encoding="utf-8")
+    match = re.search(r"<!-- example: pulse -->\n```json\n(.*?)```", document, re.DOTALL)
+    assert match is not None
+    example, message = json.loads(match[1]), protocol.pulses([PULSE])
+    assert list(example) == list(message)
+    for pulse in example["pulses"]:
+        assert list(pulse) == list(PULSE.to_dict())
+        assert len(pulse["bands"]) == BANDS
+    assert f"{PULSES_PER_SECOND} pulses a second" in document
+    assert f"{round(1 / PULSE_INTERVAL_S)} times a second" in document
+    assert f"up to\n{MAX_PULSE_INTERVAL_S} s" in document
+    assert f"at most {100 * PULSE_SHARE:g} % of a processor core" in document
 
 
 def test_snapshot_part_stays_small() -> None:
