@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # More than one of the generous waits of a busy machine.
 pytestmark = pytest.mark.timeout(600)
 
+# By the clock: a frame of another site may be drawn seldom.
+POLL_MS = 100
 LIVE = "() => window.mer !== undefined && mer.history.length >= 2"
 LOCKED = "() => window.mer !== undefined && mer.connection.phase.name === 'locked'"
 # Chromium maps it to this machine (CHROMIUM_ARGUMENTS): another site, not only another port.
@@ -92,7 +94,7 @@ def test_named_pages_may_frame_the_page(
     with closing(browser.new_context()) as context:
         for query in ("", "?overlay=1&show=badge"):
             with framed(context, foreign, f"{server.url}{query}".replace("&", "%26")) as (frame, _):
-                frame.wait_for_function(LIVE)
+                frame.wait_for_function(LIVE, polling=POLL_MS)
         # The same machine, but not the same name.
         with framed(context, same_site, server.url) as (frame, lines):
             deadline = time.monotonic() + WAIT_MS / 1000
@@ -139,14 +141,14 @@ def test_tokens_in_a_frame(
         page.wait_for_function(LIVE)
         # The cookie of the link reaches a frame in a page of the same host, and of no other.
         with framed(context, same_site, server.url) as (frame, _):
-            frame.wait_for_function(LIVE)
+            frame.wait_for_function(LIVE, polling=POLL_MS)
             assert frame.evaluate("mer.hello.role") == "control"
         with framed(context, foreign, server.url) as (frame, _):
-            frame.wait_for_function(LOCKED)
+            frame.wait_for_function(LOCKED, polling=POLL_MS)
             # The token itself works there, and stays with the tab.
             frame.get_by_label("Token", exact=True).fill(token)
             frame.get_by_role("button", name="Connect").click()
-            frame.wait_for_function(LIVE)
+            frame.wait_for_function(LIVE, polling=POLL_MS)
             assert frame.evaluate("mer.hello.role") == "view"
             frame.page.reload()
-            frame.page.frames[1].wait_for_function(LIVE)
+            frame.page.frames[1].wait_for_function(LIVE, polling=POLL_MS)
