@@ -455,7 +455,8 @@ def test_keyboard_reaches_all_controls_with_visible_focus(visit: Open, demo: Ser
     here = visit(demo.url)
     here.wait(LIVE)
     expected = ["pause", "export", "theme", "full", "help-open",
-                "use-server", "use-microphone", "use-tab", "use-file", "mark", "zoom"]  # fmt: skip
+                "use-server", "use-microphone", "use-tab", "use-file", "mark", "compare-open",
+                "zoom", "timeline"]  # fmt: skip
     reached: list[str] = []
     for _ in range(len(expected) + 50):
         here.page.keyboard.press("Tab")

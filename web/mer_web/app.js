@@ -7,6 +7,7 @@
 
 import { Announcer } from "./announcer.js";
 import { bench, benchLine } from "./bench.js";
+import { Comparison } from "./comparison.js";
 import { Connection, POLICY_VIOLATION, TRY_AGAIN_LATER } from "./connection.js";
 import { element, setText } from "./dom.js";
 import { download } from "./export.js";
@@ -25,6 +26,7 @@ import { PersonalLayer } from "./personal-layer.js";
 import { Plane } from "./plane.js";
 import { SchemaError } from "./protocol.js";
 import { PulseFeed } from "./pulse.js";
+import { RangeSwitch } from "./range-switch.js";
 import { RemarkFlags } from "./remark-flags.js";
 import { Remarks, changeText } from "./remarks.js";
 import { handleReportLink } from "./report.js";
@@ -33,12 +35,13 @@ import { readSettings } from "./settings.js";
 import { Shortcuts } from "./shortcuts.js";
 import { IdleControls } from "./idle-controls.js";
 import { Status, inputLine } from "./status.js";
-import { brief, counted } from "./text.js";
+import { brief, counted, span } from "./text.js";
 import { ShowPanel } from "./show-panel.js";
 import { Target, targetLine } from "./target.js";
 import { Theme } from "./theme.js";
 import { Timeline } from "./timeline.js";
-import { rangeLine, shownValues } from "./value-range.js";
+import { TimelineControls } from "./timeline-controls.js";
+import { RANGES, shownRange } from "./value-range.js";
 
 /** Delay of the timeline beyond one hop, in seconds, so that its right edge always has data. */
 const VIEW_DELAY_S = 0.06;
@@ -86,6 +89,7 @@ class App {
     this.clock = new ViewClock();
     this.plane = new Plane(element("plane", HTMLCanvasElement), this.history);
     this.timeline = new Timeline(element("timeline", HTMLCanvasElement), this.history);
+    this.timelineControls = new TimelineControls(element("timeline", HTMLCanvasElement), this.timeline, this.history);
     this.remarks = new Remarks(this.history);
     this.flags = new RemarkFlags(this.remarks, this.timeline);
     this.personal = new PersonalLayer(this.plane);
@@ -100,10 +104,12 @@ class App {
     this.following = new Following(location.search, this.connection);
     this.pulse = new PulseFeed(this.connection);
     this.input = new InputChoice(this.connection);
-    this.panel = new InputPanel(this.input);
+    this.comparison = new Comparison(this.history, this.timeline, (text) => this.notice.show(text, "compare"));
+    this.panel = new InputPanel(this.input, (file) => void this.comparison.open(file));
     this.hint = new MicrophoneHint();
     this.show = new ShowPanel((message) => this.connection.send(message));
     this.markers = new MarkerForm((message) => this.connection.send(message), () => this.newest?.t ?? NaN);
+    this.range = new RangeSwitch(this.plane, () => this._changeRange());
     this.gate = new Gate((token) => this.connection.unlock(token));
     this.theme = new Theme(document.documentElement, () => this._restyle(), this.overlay !== null);
     /** @type {import("./protocol.js").Hello|null} */
@@ -112,6 +118,8 @@ class App {
     this.health = null;
     /** @type {import("./protocol.js").Estimate|null} */
     this.newest = null;
+    /** The one whose values are shown: not the newest while the view is paused. @type {import("./protocol.js").Estimate|null} */
+    this._shown = null;
     this.hop = 1;
     /** The way that the session is meant to take. @type {Target|null} */
     this.target = null;
@@ -175,7 +183,7 @@ class App {
     this._style = readCanvasStyle(document.documentElement);
     this.plane.setStyle(this._style);
     this.timeline.setStyle(this._style);
-    if (this.newest) this.valueDisplay.colour(this.newest, this._style.palette);
+    if (this._shown) this.valueDisplay.colour(this._shown, this._style.palette);
   }
 
   _addListeners() {
@@ -265,22 +273,11 @@ class App {
     click("help-open", () => this.help());
     click("retry", () => this.connection.retryNow());
     click("forget", () => this.connection.forget());
-    for (const radio of document.querySelectorAll("input[name=zoom]")) {
-      const { value } = /** @type {HTMLInputElement} */ (radio);
-      radio.addEventListener("change", () => this.setZoom(Number(value)));
-    }
-    const canvas = element("timeline", HTMLCanvasElement);
-    canvas.addEventListener("pointermove", (event) => {
-      this.timeline.pointer = event.clientX - canvas.getBoundingClientRect().left;
-    });
-    canvas.addEventListener("pointerleave", () => {
-      this.timeline.pointer = -1;
-    });
     const shortcuts = new Shortcuts({
       "p": () => this.togglePause(), " ": () => this.togglePause(), "f": () => this.toggleFullScreen(),
       "e": () => this.export(), "t": () => this.theme.toggle(), "?": () => this.help(),
-      "1": () => this.setZoom(60), "2": () => this.setZoom(600), "3": () => this.setZoom(3600),
-      "k": () => this.markers.toggle(),
+      "1": () => this.setZoom(60), "2": () => this.setZoom(600), "3": () => this.setZoom(3600), "4": () => this.setZoom(Infinity),
+      "k": () => this.markers.toggle(), "r": () => this.range.toggle(),
       "i": () => this.panel.selectServer(), "m": () => this.panel.selectMicrophone(), "o": () => this.panel.openFileDialog(),
     });
     // An overlay is not operated.
@@ -358,7 +355,7 @@ class App {
     for (const topic of ["engine_failed", "engine_stalled", "slower", "input_lost"]) this.notice.clear(topic);
     this.valueDisplay.coverage(hello.coverage);
     setText(element("help-window", HTMLElement), brief(hello.window_s));
-    this.plane.setRange(hello.range === "raw" ? "" : rangeLine(hello));
+    this.range.setAvailable(hello.range === "music");
     this.following.hello(hello);
     this.status.hello(hello);
     for (const topic of ["protocol", "ended", "too_many_viewers"]) this.notice.clear(topic);
@@ -367,8 +364,7 @@ class App {
     this._showRights();
     if (this._awaitsOwnSession) return;
     this.target = hello.target.length ? new Target(hello.target) : null;
-    this.plane.setTarget(this.target);
-    this.timeline.setTarget(this.target, hello.session);
+    this._setTarget();
     element("aim", HTMLElement).hidden = true;
     const ownInput = this.input.choice.kind !== "server";
     if (!ownInput && !this.following.active) this.status.server(hello.input);
@@ -381,7 +377,7 @@ class App {
         return;
       }
       this.plane.reset();
-      this.newest = null;
+      this.newest = this._shown = null;
       this.personal.show(null);
       const hasInput = ownInput || hello.input.kind !== "browser" || this.following.active;
       this.valueDisplay.clear(hasInput ? "music" : "choice");
@@ -507,6 +503,7 @@ class App {
    * @param {number} now milliseconds
    */
   _showValues(estimate, now) {
+    this._shown = estimate;
     this.plane.show(estimate, this.hop / (this.hello?.speed ?? 1), now);
     this.personal.show(estimate);
     this.valueDisplay.show(estimate, this._style.palette, now);
@@ -514,7 +511,24 @@ class App {
     const place = this.target.at(estimate.t);
     this.plane.setAim(place);
     element("aim", HTMLElement).hidden = false;
-    setText(element("aim-text", HTMLElement), targetLine(shownValues(estimate), place));
+    // A target is on the scale that the server shows.
+    setText(element("aim-text", HTMLElement), targetLine(estimate.scaled ?? estimate, place));
+  }
+
+  /** Shows other values: those of now, and of all that the page keeps. */
+  _changeRange() {
+    this.history.rescale();
+    this.timeline.rescale();
+    this._setTarget();
+    if (this._shown) this._showValues(this._shown, performance.now());
+    this.announcer.event(`Values: ${RANGES[shownRange()]}.`, performance.now());
+  }
+
+  /** A target is drawn only over values of its own scale. */
+  _setTarget() {
+    const drawn = this.hello?.range === "music" && shownRange() === "raw" ? null : this.target;
+    this.plane.setTarget(drawn);
+    this.timeline.setTarget(drawn, this.hello?.session ?? "");
   }
 
   /**
@@ -536,8 +550,9 @@ class App {
     const elapsed = Number.isFinite(before) ? Math.min(0.25, (now - before) / 1000) : 0;
     const end = this.paused ? this.paused.end : this.history.end;
     const time = this.viewTime(now / 1000);
-    this.plane.draw(elapsed, end, time);
-    this.timeline.draw(time, end);
+    this.plane.draw(elapsed, end, time, this.paused ? null : this.pulse.at(now));
+    this.timeline.draw(time, end, this.valueDisplay.shown);
+    this.timelineControls.draw();
     this.flags.draw();
     this.overlay?.draw(this.pulse.at(now), now);
     if (this._frameListener && Number.isFinite(before)) this._frameListener(performance.now() - startedAt, now - before);
@@ -561,6 +576,8 @@ class App {
     this.status.link(this.connection.phase, now);
     this.status.health(this.health, this.input.droppedSeconds);
     this.panel.tick();
+    this.timelineControls.tick();
+    this.comparison.tick();
     this.announcer.tick(now);
     this.idleControls.tick(now);
     if (!this.paused) this.valueDisplay.tick(this._style.palette, now);
@@ -609,6 +626,12 @@ class App {
       return;
     }
     download(this.history);
+    const { oldest, oldestExact } = this.history;
+    const left = oldestExact - oldest;
+    if (left > 1) {
+      this.notice.show(`Saved the newest ${counted(this.history.length, "estimate")}. The page keeps the ${span(left)} before `
+        + "them by the second only, and they are not in the file: for all of them, record with --record.", "export");
+    }
     this.announcer.event(`Saved ${counted(this.history.length, "estimate")}.`, performance.now());
   }
 
@@ -623,13 +646,9 @@ class App {
     element("help", HTMLDialogElement).showModal();
   }
 
-  /** @param {number} seconds */
+  /** @param {number} seconds length of the timeline; Infinity for the whole history */
   setZoom(seconds) {
-    this.timeline.setZoom(seconds);
-    for (const radio of document.querySelectorAll("input[name=zoom]")) {
-      const input = /** @type {HTMLInputElement} */ (radio);
-      input.checked = Number(input.value) === seconds;
-    }
+    this.timelineControls.setLength(seconds);
   }
 }
 

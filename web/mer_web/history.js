@@ -1,12 +1,13 @@
 /**
  * The received estimates in ring buffers of fixed size. Columns instead of objects: an hour at ten estimates a
- * second (36,000) takes a few megabytes and no work of the garbage collector.
+ * second (36,000) takes a few megabytes and no work of the garbage collector. What is older is there by the second.
  *
  * The common axis is `time`: seconds of the server's clock at first. Stream time would not do: it restarts with each
  * session and stops while a source is lost. Where the server's clock is set, the axis continues without a jump.
  */
 
 import { STATES } from "./protocol.js";
+import { AXIS_VALUES, Seconds, showsScaled } from "./seconds.js";
 import { shownValues } from "./value-range.js";
 
 /** An hour at ten estimates a second, and a minute more, so that the oldest column of the view is complete. */
@@ -22,9 +23,6 @@ const MAX_LATE_S = 5;
 
 const NUMBERS = /** @type {const} */ ([
   "valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high", "level_db",
-]);
-const SHOWN = /** @type {const} */ ([
-  "valence", "arousal", "valence_low", "valence_high", "arousal_low", "arousal_high",
 ]);
 const LATENCY = /** @type {const} */ (["window_s", "buffer_ms", "compute_ms", "queue_ms"]);
 const FAST = /** @type {const} */ ([
@@ -44,6 +42,57 @@ export function stateCode(state) {
 }
 
 /**
+ * @param {number} capacity
+ * @returns {Record<typeof AXIS_VALUES[number], Float32Array>}
+ */
+function axisColumns(capacity) {
+  const columns = AXIS_VALUES.map((name) => [name, new Float32Array(capacity)]);
+  return /** @type {Record<typeof AXIS_VALUES[number], Float32Array>} */ (Object.fromEntries(columns));
+}
+
+/**
+ * @typedef {{start: number, end: number, capacity: number, time: Float64Array}} Ring  columns, of estimates or seconds,
+ *   in order of time
+ */
+
+/**
+ * @param {Ring} ring
+ * @param {(slot: number) => boolean} isBefore  true for the first ones, false for the others
+ * @returns {number} index of the first of the others; `end` where there is none
+ */
+function bound(ring, isBefore) {
+  let low = ring.start;
+  let high = ring.end;
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    if (isBefore(middle % ring.capacity)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/**
+ * @param {Ring} ring
+ * @param {number} time seconds
+ * @returns {number} index of the first one at or after this time; `end` where there is none
+ */
+export function lowerBound(ring, time) {
+  return bound(ring, (slot) => ring.time[slot] < time);
+}
+
+/**
+ * @typedef {object} Moment  an estimate, or the mean of a second's
+ * @property {number} time     seconds of the axis
+ * @property {number} t        seconds of the stream
+ * @property {number} utc_ms   milliseconds since 1970
+ * @property {number} session  its index
+ * @property {number} state    its code
+ * @property {string} mood
+ * @property {import("./protocol.js").AxisValues} raw
+ * @property {import("./protocol.js").AxisValues} [scaled]
+ */
+
+/**
  * @typedef {object} Run  an interval of one state in one session
  * @property {number} state
  * @property {number} session
@@ -52,9 +101,13 @@ export function stateCode(state) {
  */
 
 export class History {
-  /** @param {number} [capacity] maximum number of estimates */
-  constructor(capacity = CAPACITY) {
+  /**
+   * @param {number} [capacity]  maximum number of estimates
+   * @param {Seconds} [seconds]  the past by the second
+   */
+  constructor(capacity = CAPACITY, seconds = new Seconds()) {
     this.capacity = capacity;
+    this.seconds = seconds;
     /** Number of estimates ever added; index i is stored at slot i % capacity. */
     this.end = 0;
     this.time = new Float64Array(capacity);
@@ -69,13 +122,10 @@ export class History {
     this.arousal_low = new Float32Array(capacity);
     this.arousal_high = new Float32Array(capacity);
     this.level_db = new Float32Array(capacity);
-    /** The values to draw: the scaled ones of an estimate that has them, else those above. */
-    this.shown = {
-      valence: new Float32Array(capacity), arousal: new Float32Array(capacity),
-      valence_low: new Float32Array(capacity), valence_high: new Float32Array(capacity),
-      arousal_low: new Float32Array(capacity), arousal_high: new Float32Array(capacity),
-    };
-    /** 1 where `shown` has scaled values. */
+    /** The values to draw: in the range that the page shows. */
+    this.shown = axisColumns(capacity);
+    /** The values as their place among music, where `_isScaled` is 1. */
+    this._scaled = axisColumns(capacity);
     this._isScaled = new Uint8Array(capacity);
     this.latency = new Float32Array(capacity * LATENCY.length);
     /** NaN where an estimate had no fast values. */
@@ -114,6 +164,22 @@ export class History {
   /** Time of the newest estimate; -Infinity where there is none. */
   get newest() {
     return this.end ? this.time[this.slot(this.end - 1)] : -Infinity;
+  }
+
+  /** Time of the oldest second; Infinity where there is none. */
+  get oldest() {
+    const { seconds } = this;
+    return seconds.end ? seconds.time[seconds.start % seconds.capacity] : Infinity;
+  }
+
+  /** Time of the oldest estimate that is stored as it was received; Infinity where there is none. */
+  get oldestExact() {
+    return this.end ? this.time[this.slot(this.start)] : Infinity;
+  }
+
+  /** Seconds of the axis minus those since 1970, at the newest estimate. */
+  get shift() {
+    return this._clockShift;
   }
 
   /**
@@ -163,7 +229,10 @@ export class History {
     this.session[slot] = session;
     for (const name of NUMBERS) this[name][slot] = estimate[name];
     const shown = shownValues(estimate);
-    for (const name of SHOWN) this.shown[name][slot] = shown[name];
+    for (const name of AXIS_VALUES) {
+      this.shown[name][slot] = shown[name];
+      if (estimate.scaled) this._scaled[name][slot] = estimate.scaled[name];
+    }
     this._isScaled[slot] = estimate.scaled ? 1 : 0;
     for (let k = 0; k < LATENCY.length; k += 1) {
       this.latency[slot * LATENCY.length + k] = estimate.latency[LATENCY[k]];
@@ -173,9 +242,22 @@ export class History {
     }
     this._utc[slot] = estimate.utc;
     this._mood[slot] = estimate.mood;
+    const before = this.end ? this.session[this.slot(this.end - 1)] : -1;
     this.end += 1;
+    this.seconds.push(estimate, at, session, this.state[slot], gap || before !== session);
     this._extendRuns(this.state[slot], session, at, gap);
     return true;
+  }
+
+  /** Chooses the values to draw again, after the range was switched. */
+  rescale() {
+    const isScaled = showsScaled();
+    for (let index = this.start; index < this.end; index += 1) {
+      const slot = this.slot(index);
+      const from = isScaled && this._isScaled[slot] ? this._scaled : this;
+      for (const name of AXIS_VALUES) this.shown[name][slot] = from[name][slot];
+    }
+    this.seconds.rescale();
   }
 
   /**
@@ -210,7 +292,7 @@ export class History {
       if (last.state === state) return;
     }
     this.runs.push({ state, session, start: at, end: at });
-    const oldest = this.time[this.slot(this.start)];
+    const { oldest } = this;
     let gone = 0;
     while (gone < this.runs.length - 1 && this.runs[gone].end < oldest) gone += 1;
     if (gone > 64) this.runs.splice(0, gone);
@@ -221,30 +303,54 @@ export class History {
    * @returns {number} index of the first estimate at or after this time; `end` where there is none
    */
   lowerBound(time) {
-    let low = this.start;
-    let high = this.end;
-    while (low < high) {
-      const middle = Math.floor((low + high) / 2);
-      if (this.time[this.slot(middle)] < time) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return lowerBound(this, time);
   }
 
   /**
    * @param {string} session  name of a session
    * @param {number} t        seconds of its stream
-   * @returns {number} the time of this moment; NaN where no estimate of the session is stored
+   * @returns {number} the time of this moment; NaN where nothing of the session is stored
    */
   timeOf(session, t) {
-    let first = -1;
-    for (let index = this.end - 1; index >= this.start; index -= 1) {
-      const slot = this.slot(index);
-      if (this.sessions[this.session[slot]]?.id !== session) continue;
-      first = slot;
-      if (this.t[slot] <= t) break;
+    const number = this.sessions.findLastIndex(({ id }) => id === session);
+    if (number < 0) return NaN;
+    // As it was received, or, where that is no longer there, by the second.
+    for (const columns of [this, this.seconds]) {
+      const first = bound(columns, (slot) => columns.session[slot] < number);
+      const after = bound(columns, (slot) => columns.session[slot] < number
+        || (columns.session[slot] === number && columns.t[slot] <= t));
+      const isOldest = after === first && first === columns.start && columns === this && this.oldest < this.oldestExact;
+      const slot = Math.max(first, after - 1) % columns.capacity;
+      if (first < columns.end && columns.session[slot] === number && !isOldest) return columns.time[slot] + t - columns.t[slot];
     }
-    return first < 0 ? NaN : this.time[first] + t - this.t[first];
+    return NaN;
+  }
+
+  /**
+   * @param {number} time seconds
+   * @returns {Moment|null} the estimate closest to it, or the second where that is no longer there
+   */
+  nearest(time) {
+    const columns = time < this.oldestExact ? this.seconds : this;
+    const after = Math.min(columns.end - 1, lowerBound(columns, time));
+    if (after < columns.start) return null;
+    const before = Math.max(columns.start, after - 1);
+    const distance = (/** @type {number} */ index) => Math.abs(columns.time[index % columns.capacity] - time);
+    const index = distance(before) < distance(after) ? before : after;
+    const slot = index % columns.capacity;
+    const found = columns === this ? this._momentAt(index) : this.seconds.at(index);
+    return { ...found, time: columns.time[slot], t: columns.t[slot], session: columns.session[slot], state: columns.state[slot] };
+  }
+
+  /**
+   * @param {number} index
+   * @returns {{utc_ms: number, mood: string, raw: import("./protocol.js").AxisValues,
+   *            scaled?: import("./protocol.js").AxisValues}}
+   */
+  _momentAt(index) {
+    const estimate = this.at(index);
+    return { utc_ms: Date.parse(estimate.utc), mood: estimate.mood, raw: estimate,
+             ...(estimate.scaled && { scaled: estimate.scaled }) };
   }
 
   /**
@@ -277,7 +383,7 @@ export class History {
         queue_ms: this.latency[base + 3],
       },
       ...(fast && { fast }),
-      ...(this._isScaled[slot] && { scaled: this._shownAt(slot) }),
+      ...(this._isScaled[slot] && { scaled: this._scaledAt(slot) }),
       session: this.sessions[this.session[slot]]?.id ?? "",
     };
   }
@@ -286,8 +392,8 @@ export class History {
    * @param {number} slot
    * @returns {import("./protocol.js").AxisValues}
    */
-  _shownAt(slot) {
-    const values = SHOWN.map((name) => [name, this.shown[name][slot]]);
+  _scaledAt(slot) {
+    const values = AXIS_VALUES.map((name) => [name, this._scaled[name][slot]]);
     return /** @type {import("./protocol.js").AxisValues} */ (Object.fromEntries(values));
   }
 

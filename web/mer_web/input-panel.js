@@ -1,5 +1,6 @@
 /** The buttons for the input, the choice of a microphone, the drop target for files, and the progress of a file. */
 
+import { isCompareFile } from "./compare-file.js";
 import { destinationLine } from "./destination.js";
 import { element, setData, setText } from "./dom.js";
 import { chooseMicrophone, chosenMicrophone, listMicrophones } from "./microphone.js";
@@ -41,9 +42,13 @@ export function droppedFile({ files, items }) {
 }
 
 export class InputPanel {
-  /** @param {import("./input.js").InputChoice} input */
-  constructor(input) {
+  /**
+   * @param {import("./input.js").InputChoice} input
+   * @param {(file: File) => void} compare  takes a dropped file that is not sound
+   */
+  constructor(input, compare) {
     this._input = input;
+    this._compare = compare;
     this._buttons = {
       server: element("use-server", HTMLButtonElement),
       microphone: element("use-microphone", HTMLButtonElement),
@@ -157,8 +162,12 @@ export class InputPanel {
       this._drop.hidden = true;
       if (!event.dataTransfer || !files(event)) return;
       event.preventDefault();
-      if (!this._maySend()) return;
       const dropped = droppedFile(event.dataTransfer);
+      if (typeof dropped !== "string" && isCompareFile(dropped.name)) {
+        this._compare(dropped);
+        return;
+      }
+      if (!this._maySend()) return;
       if (typeof dropped === "string") this._input.notify(dropped);
       else void this._input.useFile(dropped);
     });

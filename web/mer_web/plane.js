@@ -1,19 +1,26 @@
 /**
  * The valence-arousal plane: a colour field with mood words; on it the point, its interval and its trail.
- * The field is drawn once for each size, theme and mood. A frame draws only what moves.
+ * The field is drawn once for each size, theme and mood. A frame draws only what moves: glow, trail and point breathe
+ * with the music.
  */
 
+import { Breath } from "./breath.js";
 import { CENTRE, MOOD_LABELS } from "./mood.js";
 import { Spring } from "./motion.js";
 import { STATES, repeats } from "./protocol.js";
 import { stateCode } from "./history.js";
+import { levelOf } from "./pulse.js";
 import { Surface, offscreen } from "./surface.js";
 import { TRAIL_S, trailIndices } from "./trail.js";
-import { shownValues } from "./value-range.js";
+import { axisName, shownValues } from "./value-range.js";
 
 const [SILENCE, SETTLING, , STALLED] = STATES.map(stateCode);
 
 const FIELD_STEPS = 72;
+/** Width of the picture of the glow, which is drawn larger. */
+const GLOW_STEPS = 128;
+/** Fades of the glow from its middle to its rim: [place, alpha]. */
+const GLOW = [[0, 1], [0.25, 0.62], [0.5, 0.27], [0.75, 0.07], [1, 0]];
 /** A target of more places than this is drawn without a dot at each. */
 const MAX_DOTS = 24;
 /** Least time that a mood or state is shown: keeps below three flashes a second for any input. */
@@ -59,7 +66,10 @@ export class Plane {
     this._personalSpring = new Spring(6);
     this._hasPersonal = false;
     this._mood = "";
-    this._range = "";
+    this._hasSwitch = false;
+    this._breath = new Breath();
+    this._glow = offscreen(GLOW_STEPS, GLOW_STEPS);
+    this._glowColour = "";
     /** @type {import("./target.js").Target|null} */
     this._target = null;
     /** Where the point should be now. @type {import("./target.js").Place|null} */
@@ -79,10 +89,9 @@ export class Plane {
     this._invalidate();
   }
 
-  /** @param {string} range names the range of the values, beside the axis; may be empty */
-  setRange(range) {
-    if (range === this._range) return;
-    this._range = range;
+  /** @param {boolean} hasSwitch whether a switch of the range takes the place of a name on the horizontal axis */
+  setRange(hasSwitch) {
+    this._hasSwitch = hasSwitch;
     this._field = null;
     this._dirty = true;
   }
@@ -203,6 +212,18 @@ export class Plane {
     return { left: this._x(valence) / width, top: this._y(arousal) / height };
   }
 
+  /** Where the name of the horizontal axis is, in CSS pixels of the canvas, and its size. */
+  get axisMiddle() {
+    const { ratio } = this._surface;
+    const { x, y, size, gutter, text } = this._plot;
+    return { left: (x + size / 2) / ratio, top: (y + size + gutter * 0.55) / ratio, text: text / ratio };
+  }
+
+  /** How the plane breathes now, for tests. */
+  get breath() {
+    return this._breath;
+  }
+
   /** Not while values are frozen, and not in an overlay, whose viewers get no explanation of it. */
   get _showsFast() {
     return this._hasFast && !this._style?.overlay && !this._frozen;
@@ -216,16 +237,20 @@ export class Plane {
    * @param {number} seconds since the last frame
    * @param {number} end     one past the newest index of the history to show
    * @param {number} now     server time in seconds
+   * @param {import("./pulse.js").PulseState|null} [pulse]  of the music; null while the view is paused
    * @returns {boolean} whether anything was drawn
    */
-  draw(seconds, end, now) {
+  draw(seconds, end, now, pulse = null) {
     if (!this._style) return false;
     const moving = this._spring.moving || this._fastSpring.moving || this._personalSpring.moving;
     this._spring.step(seconds, this._settleTime);
     this._fastSpring.step(seconds, this._settleTime);
     this._personalSpring.step(seconds, this._settleTime);
+    const isMusic = this._state >= 0 && !this._frozen;
+    if (this.reducedMotion) this._breath.rest(isMusic);
+    else this._breath.step(seconds, pulse, isMusic);
     const { context, width, height, visible } = this._surface;
-    if (!visible || (!moving && !this._dirty)) return false;
+    if (!visible || (!moving && !this._breath.moving && !this._dirty)) return false;
     this._dirty = false;
     if (!this._field) this._field = this._drawField(this._style);
     context.clearRect(0, 0, width, height);
@@ -236,10 +261,12 @@ export class Plane {
       context.beginPath();
       context.roundRect(plot.x, plot.y, plot.size, plot.size, plot.radius);
       context.clip();
-      this._drawTrail(this._style, end, now);
+      this._drawGlow(this._style);
       this._drawInterval(this._style);
-      if (this._aim && !this._style.overlay) this._drawAim(this._style, this._aim);
+      this._drawTrail(this._style, end, now);
+      if (this._target && this._aim && !this._style.overlay) this._drawAim(this._style, this._aim);
       if (this._showsPersonal) this._drawPersonal(this._style);
+      this._drawRing(this._style);
       if (this._showsFast) this._drawFast(this._style);
       this._drawPoint(this._style);
       context.restore();
@@ -329,7 +356,7 @@ export class Plane {
   /**
    * @param {import("./canvas-style.js").CanvasStyle} style
    * @param {boolean} dark
-   * @returns {HTMLCanvasElement} the colours of the plane, faint in the middle, stronger at the edge
+   * @returns {HTMLCanvasElement} the colours of the plane, stronger at the edge
    */
   _colours(style, dark) {
     const { canvas, context } = offscreen(FIELD_STEPS, FIELD_STEPS);
@@ -340,7 +367,7 @@ export class Plane {
         const arousal = 1 - (2 * (row + 0.5)) / FIELD_STEPS;
         const distance = Math.min(1, Math.hypot(valence, arousal) / 1.3);
         const eased = distance * distance * (3 - 2 * distance);
-        const alpha = dark ? 0.05 + 0.4 * eased : 0.05 + 0.34 * eased;
+        const alpha = dark ? 0.15 + 0.27 * eased : 0.2 + 0.2 * eased;
         const at = 4 * (row * FIELD_STEPS + column);
         const bytes = style.palette.bytes(valence, arousal);
         image.data[at] = bytes[0];
@@ -408,16 +435,12 @@ export class Plane {
     };
     context.save();
     context.translate(x, y + size + gutter * 0.55);
-    const [low, name, high] = ["−1 unpleasant", `valence · ${this._range}`, "pleasant +1"];
-    const wide = (/** @type {string} */ word) => context.measureText(word).width;
-    // The name is centred: the longer end decides whether it fits.
-    const fits = wide(name) / 2 + Math.max(wide(low), wide(high)) + text < size / 2;
-    drawAxis(low, this._range && fits ? name : "valence", high);
+    drawAxis("−1 unpleasant", this._hasSwitch ? "" : axisName("valence"), "pleasant +1");
     context.restore();
     context.save();
     context.translate(x - gutter * 0.55, y + size);
     context.rotate(-Math.PI / 2);
-    drawAxis("−1 low energy", "arousal", "high energy +1");
+    drawAxis("−1 low energy", axisName("arousal"), "high energy +1");
     context.restore();
   }
 
@@ -433,6 +456,7 @@ export class Plane {
     const { context, ratio } = this._surface;
     const plot = this._plot;
     const frozen = this._frozen;
+    const { swell } = this._breath;
     const xs = indices.map((i) => this._x(history.shown.valence[history.slot(i)]));
     const ys = indices.map((i) => this._y(history.shown.arousal[history.slot(i)]));
     // The trail ends where the point is shown, not at its target.
@@ -446,7 +470,9 @@ export class Plane {
       const recency = (1 - age) ** 1.6;
       context.strokeStyle = style.palette.translucent(
         history.shown.valence[slot], history.shown.arousal[slot], recency * (frozen ? 0.4 : 0.85));
-      context.lineWidth = ratio * (0.8 + recency * plot.size / ratio * 0.01);
+      // Loud music leaves a wide trail, and its newest part breathes.
+      const width = 0.4 + 0.9 * levelOf(history.level_db[slot]) + 0.7 * swell * recency ** 4;
+      context.lineWidth = ratio * (0.8 + recency * width * plot.size / ratio * 0.008);
       const startX = k === 1 ? xs[0] : (xs[k - 1] + xs[k - 2]) / 2;
       const startY = k === 1 ? ys[0] : (ys[k - 1] + ys[k - 2]) / 2;
       const last = k === indices.length - 1;
@@ -462,20 +488,85 @@ export class Plane {
   _drawInterval(style) {
     const { context, ratio } = this._surface;
     const [valence, arousal] = this._spring.value;
-    const { x, y, reach } = this._intervalPath(this._spring.value);
-    const frozen = this._frozen;
-    const glow = context.createRadialGradient(x, y, 0, x, y, reach);
-    const strength = frozen ? 0.5 : 1;
-    glow.addColorStop(0, style.palette.translucent(valence, arousal, 0.4 * strength));
-    glow.addColorStop(0.7, style.palette.translucent(valence, arousal, 0.17 * strength));
-    glow.addColorStop(1, style.palette.translucent(valence, arousal, 0.1 * strength));
-    context.fillStyle = glow;
+    this._intervalPath(this._spring.value);
+    const strength = this._frozen ? 0.5 : 1;
+    context.fillStyle = style.palette.translucent(valence, arousal, 0.1 * strength);
     context.fill();
     context.lineWidth = 1.25 * ratio;
     context.setLineDash(this._state === SETTLING ? [5 * ratio, 5 * ratio] : []);
-    context.strokeStyle = style.palette.translucent(valence, arousal, 0.7 * strength);
+    context.strokeStyle = style.palette.translucent(valence, arousal, 0.55 * strength);
     context.stroke();
     context.setLineDash([]);
+  }
+
+  /**
+   * Draws the light around the point: wider and stronger with the music.
+   * @param {import("./canvas-style.js").CanvasStyle} style
+   */
+  _drawGlow(style) {
+    const { context } = this._surface;
+    const { swell, presence } = this._breath;
+    if (presence === 0) return;
+    const [valence, arousal] = this._spring.value;
+    const colour = style.palette.css(valence, arousal);
+    if (colour !== this._glowColour) {
+      this._glowColour = colour;
+      const half = GLOW_STEPS / 2;
+      const picture = this._glow.context;
+      const fade = picture.createRadialGradient(half, half, 0, half, half, half);
+      for (const [place, alpha] of GLOW) fade.addColorStop(place, style.palette.translucent(valence, arousal, alpha));
+      picture.clearRect(0, 0, GLOW_STEPS, GLOW_STEPS);
+      picture.fillStyle = fade;
+      picture.fillRect(0, 0, GLOW_STEPS, GLOW_STEPS);
+    }
+    const reach = this._plot.size * (0.34 + 0.1 * swell);
+    context.globalAlpha = presence * (style.theme === "dark" ? 0.22 + 0.3 * swell : 0.26 + 0.26 * swell);
+    context.drawImage(this._glow.canvas, this._x(valence) - reach, this._y(arousal) - reach, 2 * reach, 2 * reach);
+    context.globalAlpha = 1;
+  }
+
+  /**
+   * Draws the sound around the point: a ring that the bands shape, low ones below and high ones above, and a circle that
+   * leaves the point with each beat.
+   * @param {import("./canvas-style.js").CanvasStyle} style
+   */
+  _drawRing(style) {
+    const { context, ratio } = this._surface;
+    const { bands, beat, swell } = this._breath;
+    const [valence, arousal] = this._spring.value;
+    const [x, y] = [this._x(valence), this._y(arousal)];
+    const radius = this._pointRadius;
+    const strongest = Math.max(...bands);
+    if (strongest > 0) {
+      const corners = 2 * bands.length;
+      const corner = (/** @type {number} */ k) => {
+        // Low bands at the bottom; the right half mirrors the left one.
+        const band = bands[k % corners < bands.length ? k % corners : corners - 1 - (k % corners)];
+        const angle = Math.PI / 2 + ((k + 0.5) * Math.PI) / bands.length;
+        const reach = radius * (1.7 + 2 * band + 0.5 * swell);
+        return { x: x + reach * Math.cos(angle), y: y + reach * Math.sin(angle) };
+      };
+      context.beginPath();
+      for (let k = 0; k <= corners; k += 1) {
+        const [here, next] = [corner(k), corner(k + 1)];
+        const middle = { x: (here.x + next.x) / 2, y: (here.y + next.y) / 2 };
+        if (k === 0) context.moveTo(middle.x, middle.y);
+        else context.quadraticCurveTo(here.x, here.y, middle.x, middle.y);
+      }
+      const shown = Math.min(1, 3 * strongest);
+      context.fillStyle = style.palette.translucent(valence, arousal, 0.2 * shown);
+      context.fill();
+      context.lineWidth = 1.5 * ratio;
+      context.strokeStyle = style.palette.translucent(valence, arousal, 0.8 * shown);
+      context.stroke();
+    }
+    if (beat > 0.03) {
+      context.beginPath();
+      context.arc(x, y, radius * (1.2 + 5 * (1 - beat)), 0, 7);
+      context.lineWidth = 1.5 * ratio;
+      context.strokeStyle = style.palette.translucent(valence, arousal, 0.5 * beat);
+      context.stroke();
+    }
   }
 
   /**
@@ -579,7 +670,7 @@ export class Plane {
     context.setLineDash([]);
     context.lineCap = "butt";
     context.globalAlpha = 1;
-    const radius = Math.max(6 * ratio, this._plot.size * 0.0165);
+    const radius = this._pointRadius;
     context.beginPath();
     context.arc(x, y, radius, 0, 7);
     // A dark or light rim keeps it visible on every colour of the plane.
@@ -623,23 +714,18 @@ export class Plane {
     context.globalAlpha = 1;
   }
 
+  get _pointRadius() {
+    return Math.max(6 * this._surface.ratio, this._plot.size * 0.0165);
+  }
+
   /** @param {import("./canvas-style.js").CanvasStyle} style */
   _drawPoint(style) {
-    const { context, ratio } = this._surface;
+    const { context } = this._surface;
     const [valence, arousal] = this._spring.value;
     const x = this._x(valence);
     const y = this._y(arousal);
-    const radius = Math.max(6 * ratio, this._plot.size * 0.0165);
+    const radius = this._pointRadius * (1 + 0.22 * this._breath.beat);
     const frozen = this._frozen;
-    if (!frozen) {
-      const halo = context.createRadialGradient(x, y, radius * 0.6, x, y, radius * 4.2);
-      halo.addColorStop(0, style.palette.translucent(valence, arousal, style.theme === "dark" ? 0.55 : 0.4));
-      halo.addColorStop(1, style.palette.translucent(valence, arousal, 0));
-      context.fillStyle = halo;
-      context.beginPath();
-      context.arc(x, y, radius * 4.2, 0, 7);
-      context.fill();
-    }
     context.beginPath();
     context.arc(x, y, radius, 0, 7);
     context.fillStyle = frozen ? style.ground : style.palette.css(valence, arousal);

@@ -137,6 +137,6 @@ export class PulseFeed {
  * @param {number} db
  * @returns {number} 0 to 1
  */
-function levelOf(db) {
+export function levelOf(db) {
   return Math.max(0, Math.min(1, 1 - db / FLOOR_DB));
 }

@@ -3,7 +3,8 @@
  * reach its text: one stop of the Tab key for all, arrow keys from one to the next.
  */
 
-import { element, setText } from "./dom.js";
+import { element, setData, setText } from "./dom.js";
+import { told } from "./remarks.js";
 
 /** Least distance of two flags of a kind, in CSS pixels; closer ones are one flag. */
 const APART = { marker: 22, change: 14 };
@@ -95,6 +96,7 @@ export class RemarkFlags {
     const label = labelOf(kind, group);
     if (flag.button.getAttribute("aria-label") !== label) flag.button.setAttribute("aria-label", label);
     flag.group = group;
+    setData(flag.button, "many", group.remarks.length > 1 ? "yes" : "no");
     if (flag.x !== x) {
       flag.x = x;
       flag.button.style.transform = `translateX(${x.toFixed(2)}px)`;
@@ -143,14 +145,17 @@ export class RemarkFlags {
     const flag = [...this._flags.values()].find((each) => each.button === button);
     if (!flag) return;
     this._shown = button;
-    this._bubble.replaceChildren(...flag.group.remarks.map((remark) => {
+    const { told: first, rest } = told(flag.group);
+    const lines = first.map((remark) => {
       const line = document.createElement("p");
       const time = document.createElement("time");
       time.dateTime = remark.utc;
       setText(time, new Date(remark.utc).toLocaleTimeString());
       line.append(time, ` ${remark.text}`);
       return line;
-    }));
+    });
+    if (rest) lines.push(Object.assign(document.createElement("p"), { textContent: rest }));
+    this._bubble.replaceChildren(...lines);
     this._bubble.style.transform = "";
     this._bubble.hidden = false;
     // A long text does not reach below the screen, where nobody can scroll to it.
@@ -195,7 +200,10 @@ export class RemarkFlags {
  * @param {Group} group
  * @returns {string} for screen readers
  */
-function labelOf(kind, { remarks }) {
-  const words = remarks.map((remark) => `${remark.text}, ${new Date(remark.utc).toLocaleTimeString()}`);
-  return `${kind === "marker" ? "Marker" : "Change"}: ${words.join("; ")}`;
+function labelOf(kind, group) {
+  const { told: first, rest } = told(group);
+  const words = first.map((remark) => `${remark.text}, ${new Date(remark.utc).toLocaleTimeString()}`);
+  const count = group.remarks.length;
+  const noun = kind === "marker" ? "Marker" : "Change";
+  return `${count > 1 ? `${count} ${noun.toLowerCase()}s` : noun}: ${[...words, rest].filter(Boolean).join("; ")}`;
 }

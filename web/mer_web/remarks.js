@@ -3,8 +3,10 @@
  * they are on the axis of the history.
  */
 
-/** Of each kind, as many as an hour has. */
-const CAPACITY = 500;
+/** Of each kind, as many as twelve hours have. */
+const CAPACITY = 6000;
+/** Remarks of a group that are told one by one. */
+const TOLD = 5;
 
 /** Texts of the changes. One that is not here is not shown: a mood that ends is followed by the next one.
  *  @type {Record<string, string>} */
@@ -32,6 +34,16 @@ const CHANGES = {
 export function changeText({ kind, mood }) {
   const text = CHANGES[kind] ?? "";
   return kind === "mood_enter" ? `${text}: ${mood}` : text;
+}
+
+/**
+ * @param {Group} group
+ * @returns {{told: Remark[], rest: string}} the first ones, and a sentence on the others; empty for none
+ */
+export function told({ remarks }) {
+  if (remarks.length <= TOLD + 1) return { told: remarks, rest: "" };
+  const noun = remarks[0].kind === "marker" ? "markers" : "changes";
+  return { told: remarks.slice(0, TOLD), rest: `and ${remarks.length - TOLD} more ${noun}: zoom in to read them` };
 }
 
 export class Remarks {

@@ -5,28 +5,35 @@
  * painted once. A frame copies tiles and adds what does not scroll. New data repaints only the newest tile.
  */
 
-import { Points, decimate } from "./decimate.js";
+import { Points, decimate, resolution } from "./decimate.js";
 import { STATES } from "./protocol.js";
-import { GAP_S, OTHER_STATE, stateCode } from "./history.js";
+import { GAP_S, OTHER_STATE, lowerBound, stateCode } from "./history.js";
+import { describe } from "./moment.js";
 import { Surface, offscreen } from "./surface.js";
 import { clean, signed } from "./text.js";
-import { shownValues } from "./value-range.js";
+import { ticks, timeOfDay } from "./time-axis.js";
+import { TimeWindow } from "./time-window.js";
+import { axisName, shownValues } from "./value-range.js";
 
 export const ZOOMS_S = /** @type {const} */ ([60, 600, 3600]);
 
 const TILE = 256;
+/** Tiles are stretched up to this ratio, and painted again once the length has rested so long. */
+const MAX_STRETCH = 1.6;
+const REST_MS = 150;
 /** Columns between two colour stops of the gradient along a line. */
 const STOP = 16;
 /** Columns between two points of the target's line. */
 const TARGET_STEP = 4;
 const [, SETTLING, TRACKING, STALLED] = STATES.map(stateCode);
 
-/** @type {Record<number, {step: number, label: (back: number) => string}>} */
-const TICKS = {
-  60: { step: 10, label: (back) => `−${back} s` },
-  600: { step: 120, label: (back) => `−${back / 60} min` },
-  3600: { step: 600, label: (back) => `−${back / 60} min` },
-};
+/** Columns between two points of the line of another session. */
+const GHOST_STEP = 2;
+
+/** The scale of the panels is the smallest of these that holds the lines. */
+const SCALES = [0.5, 1];
+/** A smaller scale is used again once the lines take no more than this share of it. */
+const ROOM = 0.9;
 
 /**
  * @typedef {object} Plot  device pixels
@@ -57,7 +64,22 @@ const TICKS = {
  */
 
 /** @typedef {{canvas: HTMLCanvasElement, context: CanvasRenderingContext2D, end: number, newest: number,
- *            complete: boolean}} Tile  `end` and `newest` are those of its last painting */
+ *            complete: boolean, peak: number}} Tile  `end` and `newest` are those of its last painting; `peak` is the
+ *            greatest distance of a line from 0 */
+
+/**
+ * @typedef {object} PanelPaint  what the lines of a tile's panel are painted with
+ * @property {CanvasRenderingContext2D} context
+ * @property {import("./canvas-style.js").CanvasStyle} style
+ * @property {Plot} plot
+ * @property {number} k          number of the tile
+ * @property {number} perColumn
+ * @property {Columns} columns
+ * @property {number} end        of the columns
+ * @property {(value: number) => number} y
+ */
+
+/** @typedef {import("./history.js").History|import("./seconds.js").Seconds} Columns  estimates, or seconds of them */
 
 export class Timeline {
   /**
@@ -76,7 +98,15 @@ export class Timeline {
     /** @type {HTMLCanvasElement|null} */
     this._background = null;
     this._drawn = "";
-    this.zoom = 60;
+    /** Which part of the history is shown. */
+    this.window = new TimeWindow(ZOOMS_S[0]);
+    /** Of the tiles, in seconds; while the length changes, they are stretched. */
+    this._perColumn = NaN;
+    /** Length of the last frame in seconds, and when it changed, in milliseconds. */
+    this._seconds = NaN;
+    this._changedAt = -Infinity;
+    /** The value at the upper edge of the panels. */
+    this.scale = 1;
     /** Server time in seconds at the right edge of the last frame. */
     this.edge = NaN;
     /** The last frame; null before the first estimate. @type {TimelineView|null} */
@@ -84,8 +114,15 @@ export class Timeline {
     /** @type {import("./target.js").Target|null} */
     this._target = null;
     this._targetSession = "";
+    /** @type {import("./ghost.js").Ghost|null} */
+    this._ghost = null;
     /** Position of the pointer in CSS pixels from the left; -1 where it is outside. */
     this.pointer = -1;
+    /** The moment that the keyboard or a finger chose, in seconds; NaN for none. */
+    this.cursor = NaN;
+    /** The moment that the last frame marked, and its CSS pixels from the left of the plot.
+     *  @type {{text: import("./moment.js").MomentText, x: number}|null} */
+    this.told = null;
     /** Number of tiles painted so far, for tests. */
     this.paintedTiles = 0;
     this._surface = new Surface(canvas, () => this._invalidate());
@@ -98,10 +135,25 @@ export class Timeline {
     this._invalidate();
   }
 
-  /** @param {number} seconds one of ZOOMS_S */
+  /** Length of the view in seconds. */
+  get zoom() {
+    return this.window.seconds;
+  }
+
+  /** @param {number} seconds length of the view; Infinity for the whole history */
   setZoom(seconds) {
-    if (seconds === this.zoom) return;
-    this.zoom = seconds;
+    if (seconds === Infinity) this.window.showAll();
+    else this.window.setLength(seconds);
+  }
+
+  /** @param {import("./ghost.js").Ghost|null} ghost another session, to compare with */
+  setGhost(ghost) {
+    this._ghost = ghost;
+    this._invalidate();
+  }
+
+  /** Paints the values again, after the range was switched. */
+  rescale() {
     this._invalidate();
   }
 
@@ -121,6 +173,8 @@ export class Timeline {
     this._freeTiles = [];
     this._background = null;
     this._drawn = "";
+    /** Widths of texts in device pixels. @type {Map<string, number>} */
+    this._widths = new Map();
     this._plot = this._measure();
   }
 
@@ -141,31 +195,42 @@ export class Timeline {
   }
 
   /**
-   * @param {number} viewTime  server time in seconds at the right edge
-   * @param {number} end       one past the newest index to show
+   * @param {number} now  server time in seconds of the newest moment to show
+   * @param {number} end  one past the newest index to show
+   * @param {import("./protocol.js").Estimate|null} [shown]  the one whose numbers the page shows
    * @returns {boolean} whether anything was drawn
    */
-  draw(viewTime, end) {
+  draw(now, end, shown = null) {
     if (!this._style || !this._surface.visible) return false;
-    const plot = this._plot;
-    const perColumn = this.zoom / plot.width;
-    const known = Number.isFinite(viewTime);
-    const edge = known ? Math.floor(viewTime / perColumn) : 0;
+    const [plot, history] = [this._plot, this._history];
+    this.window.follow(now, history.oldest);
+    const { isLive, right, seconds } = this.window;
+    const perColumn = seconds / plot.width;
+    const known = Number.isFinite(now);
+    const edge = known ? Math.floor(right / perColumn) : 0;
     this.edge = known ? edge * perColumn : NaN;
+    const labels = shown && isLive ? shownValues(shown) : null;
     // A step below a quarter of a column is not visible yet.
-    const newest = end ? Math.floor((4 * this._history.time[this._history.slot(end - 1)]) / perColumn) : 0;
-    const state = `${edge}|${newest}|${this.pointer}`;
+    const newest = end ? Math.floor((4 * history.time[history.slot(end - 1)]) / perColumn) : 0;
+    this._chooseColumns(perColumn, seconds);
+    const state = [edge, newest, this.pointer, this.cursor, perColumn, this._perColumn, isLive, labels?.valence,
+                   labels?.arousal].join("|");
     if (state === this._drawn) return false;
     this._drawn = state;
+    const first = edge - plot.width;
+    const hasPast = known && end > history.start;
+    const [from, to] = [first, edge].map((column) => Math.floor((column * perColumn) / (TILE * this._perColumn)));
+    this.told = null;
+    if (hasPast) this._fitScale(from, to, end, plot);
     const { context, width, height } = this._surface;
     if (!this._background) this._background = this._drawBackground(this._style, plot);
     context.clearRect(0, 0, width, height);
     context.drawImage(this._background, 0, 0);
-    if (!known || end <= this._history.start) {
+    this._drawTicks(this._style, plot, hasPast ? edge * perColumn : 0, perColumn, isLive, hasPast);
+    if (!hasPast) {
       this._drawNames(this._style, plot);
       return true;
     }
-    const first = edge - plot.width;
     const { ratio } = plot;
     this.view = { first, perColumn, ratio, left: plot.x / ratio, top: plot.y / ratio, width: plot.width / ratio,
                   height: (plot.height - plot.strip) / ratio, gapTop: plot.panel / ratio, gap: plot.gap / ratio };
@@ -173,17 +238,17 @@ export class Timeline {
     context.beginPath();
     context.rect(plot.x, 0, plot.width, height);
     context.clip();
-    for (let k = Math.floor(first / TILE); k <= Math.floor(edge / TILE); k += 1) {
-      const tile = this._tile(k, perColumn, end, plot);
-      context.drawImage(tile.canvas, plot.x + k * TILE - first, plot.y);
+    const x = (/** @type {number} */ k) => plot.x + Math.round((k * TILE * this._perColumn) / perColumn - first);
+    for (let k = from; k <= to; k += 1) {
+      context.drawImage(this._tile(k, end, plot).canvas, x(k), plot.y, x(k + 1) - x(k), plot.height);
     }
     this._drawLabels(this._style, plot, first, perColumn);
     context.restore();
     this._drawNames(this._style, plot);
-    this._drawCurrentValues(this._style, plot, viewTime, end);
-    if (this.pointer >= 0) this._drawPointer(this._style, plot, first, perColumn, end);
+    if (labels) this._drawCurrentValues(this._style, plot, right, end, labels);
+    this._drawMoment(this._style, plot, first, perColumn, now);
     for (const [k, tile] of this._tiles) {
-      if ((k + 1) * TILE < first || k * TILE > edge + TILE) {
+      if (k < from || k > to + 1) {
         this._tiles.delete(k);
         this._freeTiles.push(tile);
       }
@@ -192,18 +257,58 @@ export class Timeline {
   }
 
   /**
+   * Chooses the columns of the tiles. While the length changes smoothly, the tiles are stretched: to paint them takes longer
+   * than a frame has.
+   * @param {number} perColumn  seconds in a column of the view
+   * @param {number} seconds    length of the view
+   */
+  _chooseColumns(perColumn, seconds) {
+    const now = performance.now();
+    if (seconds !== this._seconds) this._changedAt = now;
+    this._seconds = seconds;
+    const stretch = this._perColumn / perColumn;
+    const isSharp = perColumn === this._perColumn;
+    if (isSharp || (stretch < MAX_STRETCH && stretch > 1 / MAX_STRETCH && now - this._changedAt < REST_MS)) return;
+    this._perColumn = perColumn;
+    this._recycle();
+  }
+
+  /** Keeps the tiles for other columns or another scale. */
+  _recycle() {
+    this._freeTiles.push(...this._tiles.values());
+    this._tiles.clear();
+  }
+
+  /**
+   * Chooses the scale that uses the height of the panels well.
+   * @param {number} from  the first tile
+   * @param {number} to    the last one
+   * @param {number} end
+   * @param {Plot} plot
+   */
+  _fitScale(from, to, end, plot) {
+    let peak = 0;
+    for (let k = from; k <= to; k += 1) peak = Math.max(peak, this._tile(k, end, plot).peak);
+    const scale = SCALES.find((one) => peak <= (one < this.scale ? ROOM * one : one)) ?? SCALES[SCALES.length - 1];
+    if (scale === this.scale) return;
+    this.scale = scale;
+    this._background = null;
+    this._recycle();
+  }
+
+  /**
    * @param {number} k
-   * @param {number} perColumn
    * @param {number} end
    * @param {Plot} plot
    * @returns {Tile}
    */
-  _tile(k, perColumn, end, plot) {
+  _tile(k, end, plot) {
     let tile = this._tiles.get(k);
+    const perColumn = this._perColumn;
     const newest = this._history.time[this._history.slot(end - 1)];
     if (tile && (tile.complete || tile.end === end || newest - tile.newest < perColumn / 4)) return tile;
     if (!tile) {
-      tile = this._freeTiles.pop() ?? { ...offscreen(TILE, plot.height), end: -1, newest: 0, complete: false };
+      tile = this._freeTiles.pop() ?? { ...offscreen(TILE, plot.height), end: -1, newest: 0, complete: false, peak: 0 };
       this._tiles.set(k, tile);
     }
     tile.end = end;
@@ -230,33 +335,92 @@ export class Timeline {
     const { context } = tile;
     context.clearRect(0, 0, TILE, plot.height);
     this._paintStates(context, style, plot, origin, perColumn);
-    const from = Math.max(history.start, history.lowerBound(origin) - 1);
-    const to = Math.min(end, history.lowerBound(until) + 1);
+    tile.peak = 0;
+    const columns = resolution(history, origin, perColumn);
+    const last = columns === history ? end : columns.end;
+    const from = Math.max(columns.start, lowerBound(columns, origin) - 1);
+    const to = Math.min(last, lowerBound(columns, until) + 1);
     if (to <= from) return;
-    decimate(history, from, to, origin, perColumn, this._points);
+    decimate(columns, from, to, origin, perColumn, this._points);
     const points = this._points;
     if (!points.length) return;
     const colours = this._gradient(context, style, perColumn);
-    const yScale = (/** @type {number} */ top) => (/** @type {number} */ value) =>
-      top - plot.y + ((1 - value) / 2) * plot.panel;
-    this._paintSeries(context, plot, colours, perColumn, yScale(plot.valence), points.valence);
-    this._paintSeries(context, plot, colours, perColumn, yScale(plot.arousal), points.arousal);
-    if (this._target && !style.overlay) {
-      this._paintTarget(context, style, plot, k, perColumn, end, yScale);
+    for (const axis of /** @type {const} */ (["valence", "arousal"])) {
+      const top = plot[axis] - plot.y;
+      const y = (/** @type {number} */ value) => top + ((1 - value / this.scale) / 2) * plot.panel;
+      context.save();
+      context.beginPath();
+      context.rect(0, top, TILE, plot.panel);
+      context.clip();
+      this._paintSeries(context, plot, colours, perColumn, y, points[axis]);
+      for (let n = 0; n < points.length; n += 1) {
+        tile.peak = Math.max(tile.peak, -points[axis].min[n], points[axis].max[n]);
+      }
+      if (!style.overlay) {
+        const more = { context, style, plot, k, perColumn, columns, end: last, y };
+        tile.peak = Math.max(tile.peak, this._paintGhost(more, axis), this._paintTarget(more, axis));
+      }
+      context.restore();
     }
   }
 
   /**
-   * Paints where the values should have been: a dashed line over each panel.
-   * @param {CanvasRenderingContext2D} context
-   * @param {import("./canvas-style.js").CanvasStyle} style
-   * @param {Plot} plot
-   * @param {number} k          number of the tile
-   * @param {number} perColumn
-   * @param {number} end
-   * @param {(top: number) => (value: number) => number} yScale
+   * Paints the other session: a thin line.
+   * @param {PanelPaint} paint
+   * @param {"valence"|"arousal"} axis
+   * @returns {number} its greatest distance from 0
    */
-  _paintTarget(context, style, plot, k, perColumn, end, yScale) {
+  _paintGhost(paint, axis) {
+    const ghost = this._ghost;
+    if (!ghost) return 0;
+    const { context, style, plot } = paint;
+    context.strokeStyle = style.ink;
+    context.globalAlpha = 0.8;
+    context.lineWidth = plot.ratio;
+    const peak = this._paintOverTime(paint, this._history.sessions[this._history.sessions.length - 1]?.id ?? "", GHOST_STEP,
+                                     (from, to) => ghost.at(from, to)?.[axis]);
+    context.globalAlpha = 1;
+    return peak;
+  }
+
+  /**
+   * Paints a line over the stream time of a session.
+   * @param {PanelPaint} paint
+   * @param {string} session
+   * @param {number} step  columns between two points
+   * @param {(from: number, to: number) => number|undefined} value  of an interval of stream time
+   * @returns {number} its greatest distance from 0
+   */
+  _paintOverTime({ context, k, perColumn, columns, end, y }, session, step, value) {
+    let peak = 0;
+    let drawn = false;
+    let from = this._streamTime(columns, (k * TILE - step) * perColumn, end, session);
+    context.beginPath();
+    for (let x = 0; x <= TILE + step; x += step) {
+      const to = this._streamTime(columns, (k * TILE + x) * perColumn, end, session);
+      const found = from === null || to === null ? undefined : value(from, to);
+      from = to;
+      if (found !== undefined) {
+        peak = Math.max(peak, Math.abs(found));
+        if (drawn) context.lineTo(x - step / 2, y(found));
+        else context.moveTo(x - step / 2, y(found));
+      }
+      drawn = found !== undefined;
+    }
+    context.stroke();
+    return peak;
+  }
+
+  /**
+   * Paints where the values should have been: a dashed line.
+   * @param {PanelPaint} paint
+   * @param {"valence"|"arousal"} axis
+   * @returns {number} its greatest distance from 0
+   */
+  _paintTarget(paint, axis) {
+    const target = this._target;
+    if (!target) return 0;
+    const { context, style, plot, k } = paint;
     const dash = 5 * plot.ratio;
     context.strokeStyle = style.ink;
     context.globalAlpha = 0.75;
@@ -264,38 +428,27 @@ export class Timeline {
     context.lineCap = "butt";
     context.setLineDash([dash, dash]);
     context.lineDashOffset = (k * TILE) % (2 * dash);
-    for (const [top, axis] of /** @type {[number, "valence"|"arousal"][]} */ (
-      [[plot.valence, "valence"], [plot.arousal, "arousal"]])) {
-      const y = yScale(top);
-      context.beginPath();
-      let drawn = false;
-      for (let x = 0; x <= TILE; x += TARGET_STEP) {
-        const t = this._streamTime((k * TILE + x) * perColumn, end);
-        const place = t === null ? null : /** @type {import("./target.js").Target} */ (this._target).at(t);
-        if (place && drawn) context.lineTo(x, y(place[axis]));
-        else if (place) context.moveTo(x, y(place[axis]));
-        drawn = place !== null;
-      }
-      context.stroke();
-    }
+    const peak = this._paintOverTime(paint, this._targetSession, TARGET_STEP, (from, to) => target.at((from + to) / 2)[axis]);
     context.setLineDash([]);
     context.globalAlpha = 1;
+    return peak;
   }
 
   /**
+   * @param {Columns} columns
    * @param {number} time
    * @param {number} end
-   * @returns {number|null} seconds of the stream of the target's session; null where nothing was heard of it
+   * @param {string} session  its name
+   * @returns {number|null} seconds of its stream; null where nothing was heard of it
    */
-  _streamTime(time, end) {
-    const history = this._history;
-    const after = history.lowerBound(time);
-    if (after >= end || after <= history.start) return null;
-    const [a, b] = [history.slot(after), history.slot(after - 1)];
-    const interval = history.time[a] - history.time[b];
-    if (interval > GAP_S || history.session[a] !== history.session[b]) return null;
-    if (history.sessions[history.session[a]]?.id !== this._targetSession) return null;
-    return history.t[b] + (interval > 0 ? (time - history.time[b]) / interval : 0) * (history.t[a] - history.t[b]);
+  _streamTime(columns, time, end, session) {
+    const after = lowerBound(columns, time);
+    if (after >= end || after <= columns.start) return null;
+    const [a, b] = [after % columns.capacity, (after - 1) % columns.capacity];
+    const interval = columns.time[a] - columns.time[b];
+    const isBroken = "broken" in columns ? columns.broken[a] : interval > GAP_S || columns.session[a] !== columns.session[b];
+    if (isBroken || this._history.sessions[columns.session[a]]?.id !== session) return null;
+    return columns.t[b] + (interval > 0 ? (time - columns.time[b]) / interval : 0) * (columns.t[a] - columns.t[b]);
   }
 
   /**
@@ -372,12 +525,7 @@ export class Timeline {
     const panels = plot.height - plot.strip;
     const top = panels + Math.round(plot.text * 0.3);
     const tall = plot.height - top;
-    const { runs } = this._history;
-    for (let r = runs.length - 1; r >= 0 && runs[r].end >= origin; r -= 1) {
-      const run = runs[r];
-      if (run.start > until || run.state === TRACKING || run.state === OTHER_STATE) continue;
-      const from = Math.max(0, (run.start - origin) / perColumn);
-      const to = Math.min(TILE, Math.max((run.end - origin) / perColumn, from + 1));
+    for (const { state, from, to } of this._statesBetween(origin, until, perColumn)) {
       context.save();
       context.beginPath();
       context.rect(from, 0, to - from, plot.height);
@@ -385,12 +533,12 @@ export class Timeline {
       context.fillStyle = style.strong;
       context.globalAlpha = 0.13;
       context.fillRect(from, 0, to - from, panels);
-      context.strokeStyle = context.fillStyle = run.state === STALLED ? style.warn : style.muted;
+      context.strokeStyle = context.fillStyle = state === STALLED ? style.warn : style.muted;
       context.globalAlpha = 0.85;
       context.lineWidth = 1.25 * plot.ratio;
       const period = plot.ratio >= 1.5 ? 16 : 8;
       context.beginPath();
-      if (run.state !== SETTLING && run.state !== STALLED) {
+      if (state !== SETTLING && state !== STALLED) {
         // dots (silence, speech and noise)
         for (let x = Math.floor(from / period) * period + period / 2; x < to + period; x += period) {
           context.moveTo(x, top + tall / 2);
@@ -406,7 +554,7 @@ export class Timeline {
         for (let x = Math.floor(from / period) * period - period * 4; x < to + period * 4; x += period) {
           context.moveTo(x, top + tall);
           context.lineTo(x + tall, top);
-          if (run.state === STALLED) {
+          if (state === STALLED) {
             context.moveTo(x, top);
             context.lineTo(x + tall, top + tall);
           }
@@ -415,6 +563,47 @@ export class Timeline {
       }
       context.restore();
     }
+  }
+
+  /**
+   * @param {number} origin
+   * @param {number} until
+   * @param {number} perColumn
+   * @returns {{state: number, from: number, to: number}[]} columns of the states other than tracking, at least one each;
+   *   those of a state that touch are one, so that a tile has few however many runs there are
+   */
+  _statesBetween(origin, until, perColumn) {
+    /** @type {Map<number, {state: number, from: number, to: number}>} */
+    const open = new Map();
+    const found = [];
+    const { runs } = this._history;
+    for (let r = runs.length - 1; r >= 0 && runs[r].end >= origin; r -= 1) {
+      const { state, start, end } = runs[r];
+      if (start > until || state === TRACKING || state === OTHER_STATE) continue;
+      const from = Math.max(0, (start - origin) / perColumn);
+      const to = Math.min(TILE, Math.max((end - origin) / perColumn, from + 1));
+      const later = open.get(state);
+      if (later && to >= later.from) {
+        later.from = Math.min(later.from, from);
+        continue;
+      }
+      const one = { state, from, to };
+      open.set(state, one);
+      found.push(one);
+    }
+    return found;
+  }
+
+  /**
+   * @param {string} text
+   * @returns {number} its width in the font of labels, device pixels
+   */
+  _widthOf(text) {
+    const known = this._widths.get(text);
+    if (known !== undefined) return known;
+    const { width } = this._surface.context.measureText(text);
+    this._widths.set(text, width);
+    return width;
   }
 
   /**
@@ -436,11 +625,12 @@ export class Timeline {
     let limit = plot.x + plot.width;
     for (let r = runs.length - 1; r >= 0 && runs[r].end >= start && names < 24; r -= 1) {
       const run = runs[r];
+      if (run.start > start + plot.width * perColumn) continue;
       const from = Math.max(plot.x, plot.x + run.start / perColumn - first);
       const to = plot.x + run.end / perColumn - first;
       if (run.state !== TRACKING && run.state !== OTHER_STATE) {
         const word = STATES[run.state];
-        const wide = context.measureText(word).width;
+        const wide = this._widthOf(word);
         if (to - from > wide + plot.text * 1.6) {
           names += 1;
           const x = from + plot.text * 0.6;
@@ -488,7 +678,7 @@ export class Timeline {
     context.strokeStyle = style.ground;
     context.fillStyle = style.muted;
     for (const [top, name] of /** @type {[number, string][]} */ (
-      [[plot.valence, "valence"], [plot.arousal, "arousal"]])) {
+      [[plot.valence, axisName("valence")], [plot.arousal, axisName("arousal")]])) {
       context.strokeText(name, plot.x + plot.text * 0.7, top + plot.text);
       context.fillText(name, plot.x + plot.text * 0.7, top + plot.text);
     }
@@ -517,76 +707,127 @@ export class Timeline {
    * Draws the values at the right edge: a dot on each line and the number beside it.
    * @param {import("./canvas-style.js").CanvasStyle} style
    * @param {Plot} plot
-   * @param {number} viewTime
+   * @param {number} time
    * @param {number} end
+   * @param {{valence: number, arousal: number}} labels  the numbers that the page shows
    */
-  _drawCurrentValues(style, plot, viewTime, end) {
-    const now = this._interpolate(viewTime, end);
+  _drawCurrentValues(style, plot, time, end, labels) {
+    const now = this._interpolate(time, end);
     if (!now) return;
     const { context } = this._surface;
     const x = plot.x + plot.width;
     context.font = `500 ${plot.text * 1.08}px ${style.font}`;
     context.textAlign = "left";
     context.textBaseline = "middle";
-    for (const [top, value] of [[plot.valence, now.valence], [plot.arousal, now.arousal]]) {
-      const y = top + ((1 - value) / 2) * plot.panel;
+    for (const axis of /** @type {const} */ (["valence", "arousal"])) {
+      const y = this._y(plot, axis, now[axis]);
       context.beginPath();
       context.arc(x, y, plot.text * 0.3, 0, 7);
       context.fillStyle = style.palette.css(now.valence, now.arousal);
       context.fill();
       context.fillStyle = style.ink;
-      context.fillText(signed(value), x + plot.text * 0.75, y);
+      context.fillText(signed(labels[axis]), x + plot.text * 0.75, y);
     }
   }
 
   /**
+   * @param {Plot} plot
+   * @param {"valence"|"arousal"} axis
+   * @param {number} value
+   * @returns {number} device pixels from the top
+   */
+  _y(plot, axis, value) {
+    return plot[axis] + ((1 - Math.max(-1, Math.min(1, value / this.scale))) / 2) * plot.panel;
+  }
+
+  /**
+   * @param {number} x CSS pixels from the left of the canvas
+   * @returns {number} the moment there, in seconds; NaN outside the plot
+   */
+  timeAt(x) {
+    const plot = this._plot;
+    const column = x * plot.ratio - plot.x;
+    return this.view && column >= 0 && column <= plot.width ? (this.view.first + column) * this.view.perColumn : NaN;
+  }
+
+  /**
+   * @param {number} time seconds
+   * @param {number} now
+   * @returns {import("./moment.js").MomentText|null} what there is to say about a moment; null where nothing was heard
+   */
+  tell(time, now) {
+    const found = this._history.nearest(time);
+    if (!found || Math.abs(found.time - time) > Math.max(3, 2 * this._perColumn)) return null;
+    const { sessions } = this._history;
+    const isNewest = sessions[found.session]?.id === sessions[sessions.length - 1]?.id;
+    const place = isNewest ? this._ghost?.at(found.t - 0.5, found.t + 0.5) : null;
+    return describe(found, now, place && this._ghost ? { name: "other", place } : null);
+  }
+
+  /**
+   * Marks the moment at the pointer, or the one that the keyboard chose: a line, and a ring on each curve.
    * @param {import("./canvas-style.js").CanvasStyle} style
    * @param {Plot} plot
    * @param {number} first
    * @param {number} perColumn
-   * @param {number} end
+   * @param {number} now
    */
-  _drawPointer(style, plot, first, perColumn, end) {
+  _drawMoment(style, plot, first, perColumn, now) {
+    const time = this.pointer >= 0 ? this.timeAt(this.pointer) : this.cursor;
+    const x = Math.round(time / perColumn - first);
+    const text = x >= 0 && x <= plot.width ? this.tell(time, now) : null;
+    this.told = text && { text, x: x / plot.ratio };
+    if (!text) return;
     const { context } = this._surface;
-    const history = this._history;
-    const x = Math.round(this.pointer * plot.ratio);
-    if (x < plot.x || x > plot.x + plot.width) return;
-    const time = (first + x - plot.x) * perColumn;
-    let index = Math.min(end - 1, history.lowerBound(time));
-    const before = Math.max(history.start, index - 1);
-    const gap = (/** @type {number} */ i) => Math.abs(history.time[history.slot(i)] - time);
-    if (gap(before) < gap(index)) index = before;
-    if (gap(index) > Math.max(3, perColumn * 2)) return;
-    const found = history.at(index);
-    const shown = shownValues(found);
-    const raw = found.scaled ? `   (raw ${signed(found.valence)}, ${signed(found.arousal)})` : "";
-    const text = `${new Date(found.utc).toLocaleTimeString()}   ${found.mood || "–"}   valence ${signed(shown.valence)}   `
-      + `arousal ${signed(shown.arousal)}${raw}`;
-    context.strokeStyle = style.ink;
+    context.fillStyle = context.strokeStyle = style.ink;
     context.globalAlpha = 0.6;
-    context.lineWidth = plot.ratio;
-    context.beginPath();
-    context.moveTo(x + 0.5, plot.y);
-    context.lineTo(x + 0.5, plot.y + plot.height);
-    context.stroke();
+    context.fillRect(plot.x + x, plot.y, Math.max(1, Math.round(plot.ratio)), plot.height);
     context.globalAlpha = 1;
-    context.font = `500 ${plot.text * 1.05}px ${style.font}`;
-    const wide = context.measureText(text).width + plot.text * 1.4;
-    const left = Math.max(plot.x, Math.min(plot.x + plot.width - wide, x - wide / 2));
-    context.fillStyle = style.ground;
-    context.strokeStyle = style.strong;
-    context.beginPath();
-    context.roundRect(left, plot.y, wide, plot.text * 2, plot.text * 0.5);
-    context.fill();
-    context.stroke();
-    context.fillStyle = style.ink;
-    context.textAlign = "left";
-    context.textBaseline = "middle";
-    context.fillText(text, left + plot.text * 0.7, plot.y + plot.text * 1.05);
+    context.lineWidth = 1.5 * plot.ratio;
+    for (const axis of /** @type {const} */ (["valence", "arousal"])) {
+      context.beginPath();
+      context.arc(plot.x + x, this._y(plot, axis, text[axis]), plot.text * 0.3, 0, 7);
+      context.fillStyle = style.ground;
+      context.fill();
+      context.stroke();
+    }
   }
 
   /**
-   * Draws what does not scroll: panels, scales, names and time labels.
+   * Draws the labels of time, and a line at each.
+   * @param {import("./canvas-style.js").CanvasStyle} style
+   * @param {Plot} plot
+   * @param {number} right      seconds at the right edge
+   * @param {number} perColumn
+   * @param {boolean} isLive
+   * @param {boolean} hasPast   whether the time of day is known
+   */
+  _drawTicks(style, plot, right, perColumn, isLive, hasPast) {
+    const { context } = this._surface;
+    context.font = `400 ${plot.text * 0.92}px ${style.font}`;
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    const space = plot.text * 1.6;
+    const perMinute = (Math.max(this._widthOf(timeOfDay(0, false)), this._widthOf("−10 min")) + space) * perColumn;
+    const perSecond = (this._widthOf(timeOfDay(0, true)) + space) * perColumn;
+    const y = plot.y + plot.height + plot.text * 0.95;
+    const left = right - plot.width * perColumn;
+    if (!hasPast) return;
+    const line = Math.max(1, Math.round(plot.ratio));
+    for (const { time, text } of ticks({ left, right, isLive, perMinute, perSecond, shift: this._history.shift })) {
+      const x = plot.x + (time - left) / perColumn;
+      context.fillStyle = style.muted;
+      context.fillText(text, x, y);
+      if (x < plot.x + line || x > plot.x + plot.width - line) continue;
+      context.globalAlpha = 0.6;
+      context.fillStyle = style.line;
+      for (const top of [plot.valence, plot.arousal]) context.fillRect(Math.round(x), top, line, plot.panel);
+      context.globalAlpha = 1;
+    }
+  }
+
+  /**
+   * Draws what does not scroll: panels and scales.
    * @param {import("./canvas-style.js").CanvasStyle} style
    * @param {Plot} plot
    * @returns {HTMLCanvasElement}
@@ -608,28 +849,10 @@ export class Timeline {
       context.fillStyle = style.muted;
       context.textAlign = "right";
       const edge = plot.text * 0.5;
-      context.fillText("+1", plot.x - plot.text * 0.5, top + edge);
+      const scale = String(this.scale);
+      context.fillText(`+${scale}`, plot.x - plot.text * 0.5, top + edge);
       context.fillText("0", plot.x - plot.text * 0.5, top + plot.panel / 2);
-      context.fillText("−1", plot.x - plot.text * 0.5, top + plot.panel - edge);
-    }
-    const { step, label } = TICKS[this.zoom];
-    const y = plot.y + plot.height + plot.text * 0.95;
-    context.fillStyle = style.muted;
-    for (let back = 0; back <= this.zoom; back += step) {
-      const x = plot.x + plot.width - (back / this.zoom) * plot.width;
-      const text = back === 0 ? "now" : label(back);
-      const half = context.measureText(text).width / 2;
-      context.textAlign = "center";
-      context.fillText(text, Math.max(half, Math.min(width - half, x)), y);
-      if (back > 0 && back < this.zoom) {
-        context.globalAlpha = 0.6;
-        context.fillStyle = style.line;
-        for (const top of [plot.valence, plot.arousal]) {
-          context.fillRect(Math.round(x), top, Math.max(1, Math.round(plot.ratio)), plot.panel);
-        }
-        context.fillStyle = style.muted;
-        context.globalAlpha = 1;
-      }
+      context.fillText(`−${scale}`, plot.x - plot.text * 0.5, top + plot.panel - edge);
     }
     return canvas;
   }

@@ -2,6 +2,7 @@
 
 import { element, setData, setText } from "./dom.js";
 import { Dwell, frozenHeadline, headlineOf, waitingHeadline } from "./headline.js";
+import { setMoodVariables } from "./mood-variables.js";
 import { repeats } from "./protocol.js";
 import { brief, latencyLine, signed } from "./text.js";
 import { shownValues } from "./value-range.js";
@@ -45,6 +46,20 @@ function fastLabel(fast) {
     + `arousal ${signed(arousal)}`;
 }
 
+/**
+ * @param {import("./protocol.js").Estimate} estimate
+ * @param {"valence"|"arousal"} axis
+ * @returns {string} which value is shown, and the other one; empty where there is only one
+ */
+function rangeHint(estimate, axis) {
+  if (!estimate.scaled) return "";
+  const isRaw = shownValues(estimate) !== estimate.scaled;
+  const other = isRaw ? estimate.scaled : estimate;
+  const [shown, named] = isRaw ? ["The model's own value", "Its place among music"]
+    : ["The place among music", "The model's own value"];
+  return `${shown}. ${named}: ${signed(other[axis])}, within ${signed(other[`${axis}_low`])} … ${signed(other[`${axis}_high`])}`;
+}
+
 export class ValueDisplay {
   constructor() {
     const span = (/** @type {string} */ id) => element(id, HTMLElement);
@@ -63,6 +78,8 @@ export class ValueDisplay {
     this._labelledAt = -Infinity;
     /** @type {import("./protocol.js").Estimate|null} */
     this._pending = null;
+    /** The estimate whose numbers are on the page. @type {import("./protocol.js").Estimate|null} */
+    this.shown = null;
     this._dwell = new Dwell();
     /** What is shown. */
     this.headline = waitingHeadline("music");
@@ -99,7 +116,7 @@ export class ValueDisplay {
     if (now - this._shownAt < MIN_INTERVAL_MS) return;
     this._pending = null;
     this._shownAt = now;
-    this._estimate = estimate;
+    this.shown = this._estimate = estimate;
     const nodes = this._nodes;
     this._offer(estimate, now);
     this._setFrozen(repeats(estimate.state));
@@ -109,9 +126,8 @@ export class ValueDisplay {
       const value = shown[name];
       const [low, high] = [shown[`${name}_low`], shown[`${name}_high`]];
       setText(number, signed(value));
-      const raw = estimate.scaled ? `The place among music. The model's own value: ${signed(estimate[name])}, within `
-        + `${signed(estimate[`${name}_low`])} … ${signed(estimate[`${name}_high`])}` : "";
-      if (number.title !== raw) number.title = raw;
+      const hint = rangeHint(estimate, name);
+      if (number.title !== hint) number.title = hint;
       setText(within, `${signed(low)} … ${signed(high)}`);
       const moved = gauge(value, low, high);
       needle.style.transform = moved.needle;
@@ -180,10 +196,7 @@ export class ValueDisplay {
    * @param {import("./palette.js").Palette} palette
    */
   colour(estimate, palette) {
-    const root = document.documentElement.style;
-    const { valence, arousal } = shownValues(estimate);
-    root.setProperty("--mood", palette.ink(valence, arousal));
-    root.setProperty("--place", palette.css(valence, arousal));
+    setMoodVariables(document.documentElement.style, estimate, palette);
   }
 
   /** @param {number} coverage share of moments whose true value lies in the interval, 0 to 1 */
@@ -218,7 +231,7 @@ export class ValueDisplay {
    * @param {"music"|"choice"} what  is waited for
    */
   clear(what) {
-    this._pending = this._estimate = null;
+    this._pending = this._estimate = this.shown = null;
     this._shownAt = -Infinity;
     this._lastMood = "";
     this._headline(this._dwell.set(waitingHeadline(what)));

@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import argparse
 import html
+import itertools
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +32,7 @@ import mer_web
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
+from websockets.sync.client import connect
 
 from realtime_mer.bench.demo_audio import demo_audio
 
@@ -48,6 +52,8 @@ PIECES = {
     "badge,timeline": (1200, 450), "wash,badge,plane": (1280, 720),
 }  # fmt: skip
 RATE_HZ = 22_050
+BLOCK_S = 0.2
+STREAMS = ("Studio A", "Foyer", "Dance floor", "Therapy room")  # on the wall
 MUSIC_S = 20.0  # before silence, speech or a stall
 START_TIMEOUT_S = 90.0
 STATE_TIMEOUT_MS = 60_000
@@ -213,6 +219,40 @@ def speech(folder: Path) -> NDArray[np.float32] | None:
     return np.asarray(samples, dtype=np.float32)
 
 
+@contextmanager
+def streams(server: Server, music: NDArray[np.float32]) -> Iterator[None]:
+    """Send parts of the music to a server until the end of the `with` block, as browsers do."""
+    ended = threading.Event()
+
+    def send(name: str, start_s: float) -> None:
+        samples = np.roll(music, -round(start_s * RATE_HZ))
+        blocks = np.array_split(samples, round(len(samples) / RATE_HZ / BLOCK_S))
+        with connect(f"ws{server.url.removeprefix('http')}ws") as socket:
+            socket.send(json.dumps({"type": "start", "sample_rate_hz": RATE_HZ, "name": name}))
+            for block in itertools.cycle(blocks):
+                socket.send(block.tobytes())
+                while not ended.is_set():
+                    with suppress(TimeoutError):
+                        socket.recv(0.0)
+                        continue
+                    break
+                if ended.wait(BLOCK_S):
+                    return
+
+    threads = [
+        threading.Thread(target=send, args=(name, 60.0 * index / len(STREAMS)))
+        for index, name in enumerate(STREAMS)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
 def take(gallery: Gallery, source: str, folder: Path, music: NDArray[np.float32]) -> None:
     """Take all pictures.
 
@@ -255,6 +295,9 @@ def take(gallery: Gallery, source: str, folder: Path, music: NDArray[np.float32]
         take_entries(gallery, empty, locked, desk)
         take_page(gallery, live, desk)
         take_modes(gallery, live)
+        if "/wall" in mer_web.FILES:
+            with streams(live, music):
+                take_wall(gallery, live)
         for state, server in {**states, "stalled": stalled}.items():
             for size in (DESK, PHONE):
                 with gallery.page(f"state-{state}", server.url, size) as page:
@@ -302,13 +345,20 @@ def take_page(gallery: Gallery, live: Server, desk: Server) -> None:
             page.wait_for_function(STATE, arg="tracking")
 
 
+def take_wall(gallery: Gallery, live: Server) -> None:
+    """Take the wall of all streams."""
+    for theme in THEMES:
+        for size in (PHONE, DESK, (3840, 2160)):
+            with gallery.page("wall", f"{live.url}wall", size, theme) as page:
+                page.wait_for_function(
+                    """(count) => [...document.querySelectorAll(".tile-word")]
+                      .filter((word) => word.textContent).length > count""",
+                    arg=len(STREAMS),
+                )
+
+
 def take_modes(gallery: Gallery, live: Server) -> None:
-    """Take the wall, the stage with each of its scenes, the pieces of an overlay and the report."""
-    if "/wall" in mer_web.FILES:
-        for theme in THEMES:
-            for size in (PHONE, DESK, (3840, 2160)):
-                with gallery.page("wall", f"{live.url}wall", size, theme):
-                    pass
+    """Take the stage with each of its scenes, the pieces of an overlay and the report."""
     scenes = [
         path.removeprefix("/scenes/").removesuffix(".js")
         for path in mer_web.FILES

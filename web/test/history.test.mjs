@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { History } from "../mer_web/history.js";
+import { Seconds } from "../mer_web/seconds.js";
 import { estimate, fast, scaled } from "./support.mjs";
 
 function filled(count, capacity) {
@@ -173,7 +174,7 @@ test("lowerBound, also after the ring has wrapped", () => {
 });
 
 test("memory is bounded", () => {
-  const history = new History(500);
+  const history = new History(500, new Seconds(50));
   const start = Date.UTC(2026, 0, 1);
   for (let seq = 0; seq < 20_000; seq += 1) {
     history.push(estimate({ seq, utc: new Date(start + seq * 100).toISOString(), state: seq % 20 < 10 ? "silence" : "tracking" }));

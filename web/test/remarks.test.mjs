@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { History } from "../mer_web/history.js";
-import { Remarks, changeText } from "../mer_web/remarks.js";
+import { Remarks, changeText, told } from "../mer_web/remarks.js";
 import { estimate } from "./support.mjs";
 
 function heard(session, count, first = 0) {
@@ -62,11 +62,18 @@ test("a remark waits for the first estimate of its session", () => {
   assert.equal(remarks.waiting, false);
 });
 
+test("of a crowd the first five are told, and how many more there are", () => {
+  const group = (count) => ({ time: 0, remarks: Array.from({ length: count }, (_, t) => marker(t, { kind: "change" })) });
+  assert.deepEqual(told(group(6)), { told: group(6).remarks, rest: "" });
+  assert.equal(told(group(40)).told.length, 5);
+  assert.equal(told(group(40)).rest, "and 35 more changes: zoom in to read them");
+});
+
 test("only the newest are kept", () => {
   const remarks = new Remarks(heard("a", 3));
-  for (let t = 0; t < 700; t += 1) remarks.add(marker(t));
+  for (let t = 0; t < 6200; t += 1) remarks.add(marker(t));
   const groups = remarks.groups("marker", 0);
-  assert.equal(groups.length, 500);
+  assert.equal(groups.length, 6000);
   assert.equal(groups[0].remarks[0].t, 200);
 });
 
