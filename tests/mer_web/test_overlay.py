@@ -118,7 +118,7 @@ def test_the_wash_breathes_with_the_music(visit: Open, demo: ServerProcess) -> N
     here.wait(
         """() => mer.pulse.at(performance.now()).live
                  && Number(document.querySelector(".wash-glow").style.opacity) > 0.5
-                 && document.querySelector(".overlay-halo").style.transform !== "scale(0.550)" """
+                 && document.querySelector(".overlay-halo").style.transform !== "scale(0.55)" """
     )
 
 
@@ -126,9 +126,9 @@ def test_reduced_motion_stills_the_wash(visit: Open, demo: ServerProcess) -> Non
     here = visit(f"{demo.url}?overlay=1&show=badge,wash", reduced_motion="reduce")
     here.wait(
         """() => mer.pulse.at(performance.now()).live
-                 && document.querySelector(".wash-glow").style.opacity === "0.700" """
+                 && document.querySelector(".wash-glow").style.opacity === "0.7" """
     )
-    assert here.js("document.querySelector('.overlay-halo').style.transform") == "scale(0.550)"
+    assert here.js("document.querySelector('.overlay-halo').style.transform") == "scale(0.55)"
 
 
 @pytest.mark.parametrize("size", [(1920, 1080), (600, 300), (540, 960), (320, 320), (3840, 2160)])
