@@ -53,7 +53,9 @@ from realtime_mer.server.http import AccessPolicy, Refusal, Target, unparsed_ref
 from realtime_mer.server.protocol import Encoding, StreamFormat, WireError
 
 CLOSE_CODES = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1013})
-STATUSES = frozenset({200, 303, 304, 400, 401, 403, 404, 405, 409, 414, 421, 426, 429, 431, 503, 505})
+STATUSES = frozenset(
+    {200, 303, 304, 400, 401, 403, 404, 405, 409, 414, 421, 426, 429, 431, 503, 505}
+)
 TIMEOUT_S = 20.0
 # The server closes a connection after 200 refused messages; most connections should not get there.
 MESSAGES_PER_CONNECTION = 40
@@ -66,6 +68,8 @@ _EXAMPLES = (
     '{"type": "control", "marker": "opens eyes", "marker_t": 1.5}',
     '{"type": "control", "output": "a", "override": {"hue": 0.5}, "scene": "a", "mute": true}',
     '{"type": "tap", "valence": 0.5, "arousal": -0.25}',
+    '{"type": "pulse", "on": true}',
+    '{"type": "pulse", "on": 7}',
     '{"type": "tap", "action": "undo"}',
     '{"type": "tap", "action": "reset"}',
     '{"type": "sessions", "on": true}',

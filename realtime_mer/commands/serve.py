@@ -175,6 +175,7 @@ def chosen_server(args: argparse.Namespace) -> ServerConfig:
         UserError: an option is not valid.
     """
     from realtime_mer.server.server import ServerConfig
+    from realtime_mer.server.stage_scenes import StageScenes
 
     return ServerConfig(
         host=args.host,
@@ -183,6 +184,7 @@ def chosen_server(args: argparse.Namespace) -> ServerConfig:
         max_viewers=args.max_viewers,
         allowed_origins=tuple(args.allow_origin),
         allowed_frames=tuple(args.allow_frame),
+        stage_scenes=StageScenes(args.stage_scenes and Path(args.stage_scenes)),
         tokens=chosen_tokens(args),
         proxies=tuple(args.proxy),
         drain_s=args.drain,

@@ -47,6 +47,11 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
         help="let pages of this origin show the page in a frame, for example "
         "https://dashboard.example; may be given several times (default: none may)",
     )
+    group.add_argument(
+        "--stage-scenes",
+        metavar="DIR",
+        help="offer the scenes of this folder (NAME.js) in the stage mode of the page",
+    )
     add_token_arguments(group)
     group.add_argument(
         "--tls-cert",

@@ -26,6 +26,8 @@ from websockets.exceptions import (
 from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS, Request, Response
 
 from realtime_mer.errors import UserError
+from realtime_mer.server.stage_scenes import INDEX as SCENES_INDEX
+from realtime_mer.server.stage_scenes import SCENE_TYPE, StageScenes
 
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?")
 # Origin form (/path?query) or absolute form (http://host/path?query) of a request's target.
@@ -351,6 +353,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+NO_SCENES = StageScenes()
 Page = Callable[[], tuple[str, bytes]]
 """Makes a page on demand: returns its content type and body."""
 
@@ -363,6 +366,7 @@ class Site:
         files: maps a path to (file name inside the package, content type).
         pages: maps a path to the function that makes the page.
         frames: origins of the pages that may frame the files, by `frame_origin`.
+        scenes: further files, which come and go.
     """
 
     def __init__(
@@ -371,34 +375,44 @@ class Site:
         files: Mapping[str, tuple[str, str]],
         pages: Mapping[str, Page],
         frames: Sequence[str] = (),
+        scenes: StageScenes = NO_SCENES,
     ) -> None:
         self._root = resources.files(package)
         self._files = dict(files)
         self._pages = dict(pages)
         self._frames = tuple(frames)
+        self._scenes = scenes
 
     def respond(self, request: Request, path: str) -> Response:
         """Respond to a request that the access policy has accepted."""
-        if path not in self._files and path not in self._pages:
+        pages = {**self._pages, SCENES_INDEX: self._scenes.index}
+        found = self._find(path)
+        if found is None and path not in pages:
             paths = ", ".join(["/", "/ws", *self._pages])
             return refusal(
                 Refusal(HTTPStatus.NOT_FOUND, f"there is no such page; the pages are: {paths}\n"),
                 request,
             )
-        if path in self._pages:
-            content_type, body = self._pages[path]()
+        if found is None:
+            content_type, body = pages[path]()
             response = _response(HTTPStatus.OK, content_type, body)
             response.headers["Cache-Control"] = "no-store"
         else:
-            response = self._file(request, path)
+            response = self._file(request, path, *found)
         if request.method == "HEAD":
             response.body = b""
         return response
 
-    def _file(self, request: Request, path: str) -> Response:
-        name, content_type = self._files[path]
+    def _find(self, path: str) -> tuple[str, bytes] | None:
+        """Return the content type and body of a file; None where there is none."""
         # Read each time: the files are small, and a reload then shows an edited file.
-        body = (self._root / name).read_bytes()
+        if path in self._files:
+            name, content_type = self._files[path]
+            return content_type, (self._root / name).read_bytes()
+        scene = self._scenes.read(path)
+        return None if scene is None else (SCENE_TYPE, scene)
+
+    def _file(self, request: Request, path: str, content_type: str, body: bytes) -> Response:
         tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         cached_tags = ",".join(request.headers.get_all("If-None-Match"))
         unchanged = any(part.strip().removeprefix("W/") == tag for part in cached_tags.split(","))

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from types import TracebackType
@@ -79,6 +79,7 @@ from realtime_mer.server.protocol import ErrorCode, WireError
 from realtime_mer.server.proxies import Proxies, is_encrypted
 from realtime_mer.server.report_desk import ReportDesk, ReportMaker
 from realtime_mer.server.session_list import SessionList
+from realtime_mer.server.stage_scenes import StageScenes
 from realtime_mer.server.status import ServerStatus
 from realtime_mer.server.tls_transport import TlsHandshakes
 from realtime_mer.server.tokens import Role, Tokens
@@ -144,6 +145,7 @@ class ServerConfig:
         max_viewers: websocket connections at once, 1 to 10,000.
         allowed_origins: origins of other pages that may connect.
         allowed_frames: origins of other pages that may show this one in a frame.
+        stage_scenes: further scenes of the page's stage mode.
         proxies: addresses or networks of reverse proxies that are trusted, see `Proxies`.
         tls: the certificate; None for plain HTTP.
         tokens: one of them is needed to watch or send sound; None lets everyone.
@@ -159,6 +161,7 @@ class ServerConfig:
     max_viewers: int = MAX_VIEWERS
     allowed_origins: tuple[str, ...] = ()
     allowed_frames: tuple[str, ...] = ()
+    stage_scenes: StageScenes = field(default_factory=StageScenes)
     proxies: tuple[str, ...] = ()
     tls: ServerTls | None = None
     tokens: Tokens | None = None
@@ -273,9 +276,10 @@ class MerServer:
             uptime_s=lambda: self.uptime_s,
         )
         frames = [frame_origin(origin) for origin in self.config.allowed_frames]
-        self._site = Site("mer_web", _page_files(), self._status.pages(), frames)
+        more = (frames, self.config.stage_scenes)
+        self._site = Site("mer_web", _page_files(), self._status.pages(), *more)
         # For clients without a token.
-        self._public_site = Site("mer_web", _page_files(), self._status.public_pages(), frames)
+        self._public_site = Site("mer_web", _page_files(), self._status.public_pages(), *more)
         self._tls = None if tls is None else TlsHandshakes(tls.context, self.turns, self.refusals)
         self.fast_audio = fast_audio_limit(self.clock)
         self.taps = tap_limit(self.clock)

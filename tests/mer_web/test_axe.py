@@ -136,6 +136,13 @@ def test_the_wall(
     check(here)
 
 
+@THEMES
+def test_the_stage(watch: Open, demo: ServerProcess, check: Check, theme: str) -> None:
+    here = watch(f"{demo.url}?stage=1&scene=plain", color_scheme=theme)
+    here.wait("() => mer.stage?.active && mer.history.length >= 3")
+    check(here, without=DOCUMENT_RULES)
+
+
 @pytest.mark.parametrize("piece", ["plane", "badge", "timeline"])
 @THEMES
 def test_an_overlay(watch: Open, demo: ServerProcess, check: Check, theme: str, piece: str) -> None:

@@ -67,23 +67,29 @@ def test_modules_import_only_served_files(path: str) -> None:
         assert target[1:] in mer_web.FILES, target
 
 
-@pytest.mark.parametrize(("path", "script"), [("/", "app.js"), ("/calibrate", "calibrate.js")])
+# Other pages, and what the server makes.
+LINKED = {"/", "/wall", "/calibrate", "/report.html"}
+
+
+@pytest.mark.parametrize(
+    ("path", "script"), [("/", "app.js"), ("/calibrate", "calibrate.js"), ("/wall", "wall.js")]
+)
 def test_page_references_only_served_files(path: str, script: str) -> None:
     html = read(path)
     references = re.findall(r"""(?:src|href)="([^"#]+)\"""", html)
     assert {script, "base.css", "icon.svg"} <= set(references)
     for target in references:
-        assert f"/{target.removeprefix('./')}" in mer_web.FILES, target
+        assert f"/{target.removeprefix('./')}" in {*mer_web.FILES, *LINKED}, target
 
 
-@pytest.mark.parametrize("path", ["/", "/calibrate"])
+@pytest.mark.parametrize("path", ["/", "/calibrate", "/wall"])
 def test_page_has_no_inline_style_or_script(path: str) -> None:
     # The content security policy 'self' forbids both.
     html = read(path)
     assert re.findall(r"\sstyle=|\son[a-z]+=|<style|<script(?![^>]*\ssrc=)|javascript:", html) == []
 
 
-@pytest.mark.parametrize("path", ["/", "/calibrate"])
+@pytest.mark.parametrize("path", ["/", "/calibrate", "/wall"])
 def test_element_ids_are_unique(path: str) -> None:
     html = read(path)
     ids = re.findall(r'\sid="([^"]+)"', html)

@@ -83,7 +83,7 @@ def test_streams_keep_their_places_and_say_when_they_have_ended(
     send("stage right")
     here.wait(f"() => {NAMES}.join() === 'hall.wav,stage left,stage right'")
     here.wait("() => document.querySelectorAll('.tile[data-live=yes]').length === 3")
-    assert here.page.locator("#count").inner_text() == "3 streams"
+    assert here.page.locator("#count").inner_text() == "3 streams · values among music"
     here.wait("() => wall.points.every((point) => point && Math.abs(point.valence) <= 1)")
     values = here.js("[...document.querySelectorAll('.tile-valence')].map((n) => n.textContent)")
     assert all(value[0] in "+−" and len(value) == 5 for value in values)

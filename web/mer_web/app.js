@@ -153,6 +153,11 @@ class App {
     this._addListeners();
     this._addControls();
     this.setZoom(this.settings.zoom);
+    /** Stage mode; null until it is entered. @type {import("./stage.js").Stage|null} */
+    this.stage = null;
+    /** @type {Promise<import("./stage.js").Stage>|null} */
+    this._stageComes = null;
+    if (this.settings.stage) void this.enterStage(this.settings.scene);
     requestAnimationFrame((now) => this._frame(now));
     setInterval(() => this._tick(), 250);
     this._start();
@@ -278,11 +283,15 @@ class App {
       "e": () => this.export(), "t": () => this.theme.toggle(), "?": () => this.help(),
       "1": () => this.setZoom(60), "2": () => this.setZoom(600), "3": () => this.setZoom(3600), "4": () => this.setZoom(Infinity),
       "k": () => this.markers.toggle(), "r": () => this.range.toggle(),
+      "s": () => {
+        if (document.fullscreenEnabled && !document.fullscreenElement) this.toggleFullScreen();
+        void this.enterStage();
+      },
       "i": () => this.panel.selectServer(), "m": () => this.panel.selectMicrophone(), "o": () => this.panel.openFileDialog(),
     });
     // An overlay is not operated.
     if (this.overlay) shortcuts.enabled = false;
-    const report = document.querySelector('a[href="report.html"]');
+    const report = document.querySelector("#help a[download]");
     if (report instanceof HTMLAnchorElement) handleReportLink(report, () => this.hello?.session ?? "");
     const keys = element("keys-on", HTMLInputElement);
     keys.checked = shortcuts.enabled;
@@ -548,6 +557,7 @@ class App {
     this._last = now;
     const startedAt = performance.now();
     const elapsed = Number.isFinite(before) ? Math.min(0.25, (now - before) / 1000) : 0;
+    if (this.stage?.active) return;
     const end = this.paused ? this.paused.end : this.history.end;
     const time = this.viewTime(now / 1000);
     this.plane.draw(elapsed, end, time, this.paused ? null : this.pulse.at(now));
@@ -640,6 +650,26 @@ class App {
       ? document.exitFullscreen()
       : document.documentElement.requestFullscreen();
     change.catch(() => this.notice.show("This browser did not allow full screen here.", "full"));
+  }
+
+  /**
+   * Shows the music as a picture over the whole window. Its code is loaded here, and not before.
+   * @param {string} [scene] its name
+   */
+  async enterStage(scene) {
+    try {
+      this._stageComes ??= import("./stage.js").then(({ makeStage }) => makeStage(this));
+      this.stage = await this._stageComes;
+      if (this.connection.phase.name !== "locked") this.stage.enter(scene);
+    } catch (error) {
+      this._stageComes = null;
+      this.notice.show(`Stage mode did not load: ${/** @type {Error} */ (error).message}.`, "stage");
+    }
+  }
+
+  /** Whether estimates arrive. */
+  get isLive() {
+    return this.connection.phase.name === "open" && !this.ended && Number.isFinite(this._estimateAt);
   }
 
   help() {

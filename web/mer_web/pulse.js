@@ -24,8 +24,10 @@ const ONSET_MS = 80;
 const MAX_WAIT_MS = 400;
 /** Pulses to keep for a page that draws nothing for a while. */
 const MAX_WAITING = 100;
-/** How fast the delay falls again after messages that came late, as a part of the difference for each message. */
-const DELAY_DECAY = 0.02;
+/** How fast the delay follows messages that come later and sooner, as a part of the difference for each message. Most
+ *  pulses are then in time, and the few that are not show at once: for the eye, little delay matters more. */
+const LATER = 0.2;
+const SOONER = 0.05;
 
 /**
  * @typedef {object} PulseState
@@ -53,7 +55,7 @@ export class PulseFeed {
     this._target = { level: 0, bands: new Float32Array(PULSE_BANDS) };
     /** Pulses that wait for their time, oldest first. @type {{due: number, pulse: import("./protocol.js").Pulse}[]} */
     this._waiting = [];
-    /** Milliseconds of this page at the stream's time 0, as far as messages that come late allow; NaN before any. */
+    /** Milliseconds of this page at which the stream's time 0 would show; NaN before any pulse. */
     this._offset = NaN;
     this._arrivedAt = -Infinity;
     this._shownAt = -Infinity;
@@ -116,9 +118,9 @@ export class PulseFeed {
     this._arrivedAt = now;
     // The oldest pulse of a message has waited longest: with it in time, all others are.
     const offset = now - 1000 * message.pulses[0].t;
-    if (offset > this._offset && offset < this._offset + MAX_WAIT_MS) this._offset = offset;
-    else if (offset <= this._offset && offset > this._offset - MAX_WAIT_MS) {
-      this._offset += DELAY_DECAY * (offset - this._offset);
+    const change = offset - this._offset;
+    if (Math.abs(change) < MAX_WAIT_MS) {
+      this._offset += (change > 0 ? LATER : SOONER) * change;
     } else {
       this._waiting.length = 0;
       this._offset = offset;

@@ -30,6 +30,8 @@ const FAMILY = /^[\p{L}\p{N}][\p{L}\p{N} ._-]{0,63}$/u;
  * @typedef {object} Settings
  * @property {OverlaySettings|null} overlay  pieces on a transparent background; null for the page
  * @property {number} zoom         seconds of the timeline
+ * @property {boolean} stage       enter stage mode at once
+ * @property {string} scene        its scene; empty for the last one
  * @property {number} bench        seconds to measure each length of the timeline; 0 for no benchmark
  * @property {string[]} faults     a sentence for each value of the overlay that is not used
  */
@@ -54,6 +56,8 @@ export function readSettings(search) {
   return {
     overlay: isOn(query.get("overlay")) ? readOverlay(query, faults) : null,
     zoom,
+    stage: isOn(query.get("stage")),
+    scene: query.get("scene") ?? "",
     bench: isOn(query.get("bench")) ? Math.max(1, Math.min(60, Number(query.get("bench")) || 4)) : 0,
     faults,
   };

@@ -182,7 +182,9 @@ export class Timeline {
   _measure() {
     const { width, height, ratio } = this._surface;
     const css = width / ratio;
-    const text = Math.max(10.5, Math.min(22, 6 + css * 0.0105, 5 + (height / ratio) * 0.05)) * ratio;
+    // Grows with the other texts of the page, up to those that are read from three metres.
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const text = Math.max(10.5, 0.72 * rem, Math.min(22, 6 + css * 0.0105, 5 + (height / ratio) * 0.05)) * ratio;
     const left = Math.round(text * 2.6);
     const right = Math.round(text * 4.1);
     const top = Math.round(text * 0.7);

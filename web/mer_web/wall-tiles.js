@@ -112,6 +112,8 @@ export class WallTiles {
     this.total = 0;
     /** Streams that somebody took off the wall. @type {Set<string>} */
     this._hidden = new Set();
+    /** Whether somebody chose: then only newcomers take a free place by themselves. */
+    this._chosen = false;
     /** How many streams had a name. @type {Map<string, number>} */
     this._names = new Map();
   }
@@ -148,7 +150,7 @@ export class WallTiles {
       if (stream.ended && !before) news.ended.push(stream);
     }
     this._forget(now, listed);
-    this._fill();
+    this._fill(this._chosen ? news.joined : [...this.streams.values()]);
     return news;
   }
 
@@ -160,6 +162,7 @@ export class WallTiles {
   choose(session, on) {
     const stream = this.streams.get(session);
     if (!stream) return;
+    this._chosen = true;
     if (on) {
       this._hidden.delete(session);
       this._place(stream);
@@ -188,9 +191,12 @@ export class WallTiles {
     }
   }
 
-  /** Fills free places: at first those with music, the newest first. */
-  _fill() {
-    const waiting = [...this.streams.values()].filter((stream) => !stream.ended || stream.own)
+  /**
+   * Fills free places: at first those with music, the newest first.
+   * @param {Stream[]} candidates
+   */
+  _fill(candidates) {
+    const waiting = candidates.filter((stream) => !stream.ended || stream.own)
       .filter((stream) => !this.shown.includes(stream) && !this._hidden.has(stream.session));
     waiting.sort((a, b) => Number(b.own) - Number(a.own) || Number(b.live) - Number(a.live) || a.uptime - b.uptime);
     for (const stream of waiting) this._place(stream);

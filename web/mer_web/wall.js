@@ -14,7 +14,7 @@ import { linkLine } from "./status.js";
 import { clean, counted, signed, span } from "./text.js";
 import { Theme } from "./theme.js";
 import { meterShare } from "./value-display.js";
-import { shownValues } from "./value-range.js";
+import { RANGES, readRange, setHasMusic, shownRange, shownValues } from "./value-range.js";
 import { MAX_TILES, WallTiles } from "./wall-tiles.js";
 import { WallPlane } from "./wall-plane.js";
 
@@ -78,6 +78,7 @@ class Tile {
 
 class Wall {
   constructor() {
+    readRange(location.search);
     this.tiles = new WallTiles();
     /** @type {Map<string, Tile>} */
     this._nodes = new Map();
@@ -158,6 +159,7 @@ class Wall {
   _receive(message) {
     if (message.type === "hello") {
       this._role = message.role;
+      setHasMusic(message.range !== "raw");
       if (message.role === "control") this.connection.send(sessionsMessage(true));
       this._tick();
     } else if (message.type === "sessions") {
@@ -197,7 +199,7 @@ class Wall {
       tile.plane.show(stream, this._reduced.matches);
     });
     setData(this._grid, "count", String(shown.length));
-    setText(element("count", HTMLElement), `${counted(total, "stream")}${more ? ` · ${more} not shown` : ""}`);
+    setText(element("count", HTMLElement), `${counted(total, "stream")}${more ? ` · ${more} not shown` : ""} · values ${RANGES[shownRange()]}`);
     const choose = element("choose", HTMLButtonElement);
     choose.hidden = this.tiles.streams.size < 2;
     setText(choose, more ? `+${more} more` : "Streams");

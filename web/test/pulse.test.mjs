@@ -135,16 +135,17 @@ test("falls to 0 when pulses stop, and is not live", () => {
 
 test("a message that comes late delays those after it only for a while", () => {
   play(1, 0);
-  ms += 200;
+  // It shows at once.
+  for (const end = ms + 200; ms < end; ms += 16) feed.at(ms);
   connection.receive(pulses(1.02, { count: 3, onset: 1 }));
-  assert.ok(feed.at(ms).onset > 0.9);
-  // On time again: played by the delay of the late one, which shrinks.
+  assert.ok(feed.at(ms).onset > 0.7);
+  // Those after it are on time again.
   ms = 5000 + 1080;
   play(3, 1.08);
   const from = ms;
   connection.receive(pulses(4.12, { count: 1, onset: 1, level_db: 0 }));
   while (feed.at(ms).onset < 0.5) ms += 1;
-  assert.ok(ms - from < 150, `${ms - from} ms`);
+  assert.ok(ms - from < 100, `${ms - from} ms`);
 });
 
 test("another session starts at its own time", () => {

@@ -17,9 +17,9 @@ const DEFAULTS = {
 const overlayOf = (search) => readSettings(`?overlay=1&${search}`).overlay;
 
 test("the page itself", () => {
-  assert.deepEqual(readSettings(""), { overlay: null, zoom: 60, bench: 0, faults: [] });
-  assert.deepEqual(readSettings("?overlay=0&show=evil&zoom=9y&bench=0"), { overlay: null, zoom: 60, bench: 0, faults: [] });
-  assert.deepEqual(readSettings("?zoom=10m&bench=2"), { overlay: null, zoom: 600, bench: 2, faults: [] });
+  assert.deepEqual(readSettings(""), { overlay: null, zoom: 60, stage: false, scene: "", bench: 0, faults: [] });
+  assert.deepEqual(readSettings("?overlay=0&show=evil&zoom=9y&bench=0"), { overlay: null, zoom: 60, stage: false, scene: "", bench: 0, faults: [] });
+  assert.deepEqual(readSettings("?zoom=10m&bench=2"), { overlay: null, zoom: 600, stage: false, scene: "", bench: 2, faults: [] });
 });
 
 test("an overlay is the plane in the lower left corner, on a plate", () => {

@@ -81,11 +81,17 @@ test("somebody chooses other streams, and what was taken away stays away", () =>
   wall.choose("s9", true);
   assert.equal(places(wall).includes("s9"), false);
   wall.choose("s3", false);
+  // The place is for the one that is chosen next.
+  wall.update(message, SECOND);
+  assert.equal(wall.shown.length, MAX_TILES - 1);
   wall.choose("s9", true);
   assert.deepEqual(places(wall), [...names.slice(0, 3), ...names.slice(4)]);
   wall.choose("s0", false);
   wall.update(message, SECOND);
   assert.deepEqual(places(wall), names.slice(1).filter((name) => name !== "s3"));
+  wall.update(list(...message.sessions.map(({ session }) => entry(session)), entry("newcomer")), 2 * SECOND);
+  assert.equal(places(wall).at(-1), "newcomer");
+  wall.choose("newcomer", false);
   wall.choose("s0", true);
   assert.equal(places(wall).includes("s0"), true);
 });

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidMessage
@@ -18,6 +20,7 @@ from realtime_mer.server.http import (
     refusal,
     unparsed_refusal,
 )
+from realtime_mer.server.stage_scenes import StageScenes
 
 HOST = "127.0.0.1:8765"
 
@@ -311,3 +314,15 @@ def test_is_loopback() -> None:
         assert is_loopback(host)
     for host in ("0.0.0.0", "::", "192.168.1.5", "stage.example", ""):
         assert not is_loopback(host)
+
+
+def test_scenes_of_the_operator_are_files_too(tmp_path: Path) -> None:
+    (tmp_path / "mine.js").write_text("1;")
+    site = Site("mer_web", {}, {}, scenes=StageScenes(tmp_path))
+    response = respond(site, request("/scenes/mine.js"))
+    assert response.status_code == 200
+    assert response.body == b"1;"
+    assert response.headers["Content-Type"].startswith("text/javascript")
+    assert "default-src 'self'" in response.headers["Content-Security-Policy"]
+    assert respond(site, request("/scenes/index.json")).body == b'{"scenes": ["mine"]}'
+    assert respond(site, request("/scenes/other.js")).status_code == 404
