@@ -8,7 +8,7 @@ import io
 import itertools
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -402,43 +402,6 @@ def test_lost_connection_leaves_no_gap(visit: Open, demo: ServerProcess) -> None
                             (_, k) => mer.history.at(mer.history.start + k).seq)"""
     )
     assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
-
-
-def alpha(png: bytes) -> Any:
-    from PIL import Image
-
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))[..., 3]
-
-
-@pytest.mark.parametrize(
-    ("show", "size", "at"),
-    [
-        ("plane", (600, 600), (300, 300)),
-        ("badge", (640, 120), (40, 60)),
-        ("timeline", (900, 300), (120, 300)),
-    ],
-)
-def test_overlay_is_one_piece_on_a_transparent_background(
-    visit: Open, demo: ServerProcess, show: str, size: tuple[int, int], at: tuple[int, int]
-) -> None:
-    here = visit(
-        f"{demo.url}?overlay=1&show={show}", viewport={"width": size[0], "height": size[1]}
-    )
-    here.wait(LIVE)
-    here.wait("() => mer.valueDisplay._shownAt > 0")
-    opacity = alpha(here.page.screenshot(omit_background=True))
-    assert [opacity[0, 0], opacity[0, -1], opacity[-1, 0], opacity[-1, -1]] == [0, 0, 0, 0]
-    assert opacity[at] > 100
-    # The background of the piece is translucent too.
-    assert (opacity[opacity > 0] < 255).mean() > 0.5
-    assert here.page.locator(".bar").is_hidden()
-    assert here.page.locator(".health").is_hidden()
-    assert here.js("getComputedStyle(document.body).backgroundColor") == "rgba(0, 0, 0, 0)"
-    assert (
-        here.js("getComputedStyle(document.documentElement).backgroundColor") == "rgba(0, 0, 0, 0)"
-    )
-    if show == "badge":
-        assert text(here, "#badge-mood") in WORDS
 
 
 def test_pause_stops_the_view_but_not_the_stream(visit: Open, demo: ServerProcess) -> None:

@@ -217,7 +217,7 @@ def test_hostile_texts_are_shown_as_text(
            }"""
     )
     pictures = here.js(
-        "document.querySelectorAll('.brand img, .badge b, .fast b, .show b, .help-body b').length"
+        "document.querySelectorAll('.brand img, .fast b, .show b, .help-body b').length"
     )
     assert found == {"images": pictures, "forbidden": False, "markup": True, "wide": False}
     timeline = here.page.locator("#timeline").bounding_box()

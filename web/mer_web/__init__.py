@@ -52,6 +52,7 @@ _NAMES = (
     "notice.css",
     "notice.js",
     "overlay.css",
+    "overlay.js",
     "palette.js",
     "pcm-worklet.js",
     "pcm.js",

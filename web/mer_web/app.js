@@ -21,6 +21,7 @@ import { ViewClock } from "./motion.js";
 import { MarkerForm } from "./marker-form.js";
 import { MicrophoneHint } from "./microphone-hint.js";
 import { NoticeBar } from "./notice.js";
+import { Overlay } from "./overlay.js";
 import { PersonalLayer } from "./personal-layer.js";
 import { Plane } from "./plane.js";
 import { SchemaError } from "./protocol.js";
@@ -81,6 +82,9 @@ const STALE_WHILE_SLOW_MS = 10_000;
 class App {
   constructor() {
     this.settings = readSettings(location.search);
+    for (const fault of this.settings.faults) console.warn(fault);
+    this.overlay = this.settings.overlay
+      && new Overlay(document.documentElement, this.settings.overlay, () => this._restyle());
     this.history = new History();
     this.clock = new ViewClock();
     this.plane = new Plane(element("plane", HTMLCanvasElement), this.history);
@@ -107,7 +111,7 @@ class App {
     this.markers = new MarkerForm((message) => this.connection.send(message), () => this.newest?.t ?? NaN);
     this.range = new RangeSwitch(this.plane, () => this._changeRange());
     this.gate = new Gate((token) => this.connection.unlock(token));
-    this.theme = new Theme(document.documentElement, () => this._restyle());
+    this.theme = new Theme(document.documentElement, () => this._restyle(), this.overlay !== null);
     /** @type {import("./protocol.js").Hello|null} */
     this.hello = null;
     /** @type {import("./protocol.js").Health|null} */
@@ -285,6 +289,8 @@ class App {
       },
       "i": () => this.panel.selectServer(), "m": () => this.panel.selectMicrophone(), "o": () => this.panel.openFileDialog(),
     });
+    // An overlay is not operated.
+    if (this.overlay) shortcuts.enabled = false;
     const report = document.querySelector("#help a[download]");
     if (report instanceof HTMLAnchorElement) handleReportLink(report, () => this.hello?.session ?? "");
     const keys = element("keys-on", HTMLInputElement);
@@ -559,6 +565,7 @@ class App {
     this.timeline.draw(time, end, this.valueDisplay.shown);
     this.timelineControls.draw();
     this.flags.draw();
+    this.overlay?.draw(this.pulse.at(now), now);
     if (this._frameListener && Number.isFinite(before)) this._frameListener(performance.now() - startedAt, now - before);
   }
 
@@ -586,6 +593,7 @@ class App {
     this.idleControls.tick(now);
     this.valueDisplay.tick(this._style.palette, now);
     this._checkFreshness(now);
+    this.overlay?.tick(this.valueDisplay.headline, this.newest);
     const unseen = element("unseen", HTMLElement);
     unseen.hidden = !this.paused;
     element("legend", HTMLElement).hidden = this.paused !== null;

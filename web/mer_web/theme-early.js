@@ -2,20 +2,19 @@
 (function () {
   var root = document.documentElement;
   var query = new URLSearchParams(location.search);
+  var shown = query.get("overlay");
+  var overlay = shown !== null && ["0", "false", "no"].indexOf(shown) < 0;
   var choice = query.get("theme");
-  if (!choice) {
+  if (!choice && !overlay) {
     try {
       choice = localStorage.getItem("realtime-mer.theme");
     } catch (error) {
       choice = null;
     }
   }
+  // What lies under an overlay does not follow the system's theme.
   var light = choice === "light"
-    || (choice !== "dark" && window.matchMedia("(prefers-color-scheme: light)").matches);
+    || (choice !== "dark" && !overlay && window.matchMedia("(prefers-color-scheme: light)").matches);
   root.dataset.theme = light ? "light" : "dark";
-  var overlay = query.get("overlay");
-  if (overlay !== null && ["0", "false", "no"].indexOf(overlay) < 0) {
-    var show = query.get("show");
-    root.dataset.overlay = show === "badge" || show === "timeline" ? show : "plane";
-  }
+  if (overlay) root.dataset.overlay = "";
 })();

@@ -10,13 +10,14 @@ export class Theme {
   /**
    * @param {HTMLElement} root
    * @param {() => void} changed
+   * @param {boolean} [overlay]  dark, unless the URL asks for light
    */
-  constructor(root, changed) {
+  constructor(root, changed, overlay = false) {
     this._root = root;
     this._changed = changed;
-    const requested = new URLSearchParams(location.search).get("theme") ?? loadPreference("theme");
+    const requested = new URLSearchParams(location.search).get("theme") ?? (overlay ? "dark" : loadPreference("theme"));
     /** @type {ThemeChoice} */
-    this.choice = requested === "dark" || requested === "light" ? requested : "auto";
+    this.choice = requested === "dark" || requested === "light" ? requested : overlay ? "dark" : "auto";
     this._system = matchMedia(LIGHT);
     this._system.addEventListener("change", () => this._apply());
     this._apply();

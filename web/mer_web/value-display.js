@@ -64,11 +64,9 @@ export class ValueDisplay {
   constructor() {
     const span = (/** @type {string} */ id) => element(id, HTMLElement);
     this._now = /** @type {HTMLElement} */ (document.querySelector(".now"));
-    this._badge = span("badge");
     this._nodes = {
       mood: span("mood"), state: span("state"), stateText: span("state-text"), level: span("level"),
       meter: span("meter"), fill: span("meter-fill"), latency: span("latency"),
-      badgeMood: span("badge-mood"), badgeValence: span("badge-valence"), badgeArousal: span("badge-arousal"),
     };
     this._axes = /** @type {const} */ (["valence", "arousal"]).map((name) => ({
       name, number: span(name), within: span(`${name}-within`), band: span(`${name}-band`),
@@ -83,6 +81,8 @@ export class ValueDisplay {
     /** The estimate whose numbers are on the page. @type {import("./protocol.js").Estimate|null} */
     this.shown = null;
     this._dwell = new Dwell();
+    /** What is shown. */
+    this.headline = waitingHeadline("music");
     /** The newest estimate whose values are shown. @type {import("./protocol.js").Estimate|null} */
     this._estimate = null;
     /** The last mood that was heard. */
@@ -134,8 +134,6 @@ export class ValueDisplay {
       band.style.transform = moved.band;
     }
     this._showFast(estimate.fast);
-    setText(nodes.badgeValence, signed(shown.valence));
-    setText(nodes.badgeArousal, signed(shown.arousal));
     this.level(estimate.level_db);
     const { latency } = estimate;
     setText(nodes.latency, latencyLine(latency));
@@ -164,12 +162,12 @@ export class ValueDisplay {
   }
 
   /** @param {import("./headline.js").Headline} headline */
-  _headline({ word, line, state, isMood }) {
+  _headline(headline) {
+    this.headline = headline;
+    const { word, line, state, isMood } = headline;
     const nodes = this._nodes;
-    for (const node of [nodes.mood, nodes.badgeMood]) {
-      setText(node, word);
-      setData(node, "kind", isMood ? "mood" : "state");
-    }
+    setText(nodes.mood, word);
+    setData(nodes.mood, "kind", isMood ? "mood" : "state");
     setText(nodes.stateText, line);
     if (nodes.stateText.title !== line) nodes.stateText.title = line;
     setData(nodes.state, "state", state);
@@ -226,7 +224,6 @@ export class ValueDisplay {
   /** @param {boolean} frozen */
   _setFrozen(frozen) {
     this._now.classList.toggle("frozen", frozen);
-    this._badge.classList.toggle("frozen", frozen);
   }
 
   /**

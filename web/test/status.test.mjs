@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { gauge, meterShare } from "../mer_web/value-display.js";
-import { readSettings } from "../mer_web/settings.js";
 import { healthLine, inputLine, linkLine } from "../mer_web/status.js";
 
 const health = (counters) => ({ type: "health", session: "s", counters, viewers: 2, sessions: 1, uptime_s: 130 });
@@ -39,11 +38,4 @@ test("gauges and meter stay within their scales", () => {
   assert.equal(gauge(0, -0.5, 0.5).needle, "translateX(calc(50.00% - 0.11rem))");
   assert.equal(gauge(0, -0.5, 0.5).band, "translateX(25.00%) scaleX(0.5000)");
   assert.deepEqual([-120, -60, -30, 0, 3].map(meterShare), [0, 0, 0.5, 1, 1]);
-});
-
-test("unknown parameters fall back to defaults", () => {
-  const plain = { stage: false, scene: "" };
-  assert.deepEqual(readSettings("?overlay=1&show=badge&zoom=10m&bench=2"),
-                   { ...plain, overlay: true, show: "badge", zoom: 600, bench: 2 });
-  assert.deepEqual(readSettings("?overlay=0&show=evil&zoom=9y"), { ...plain, overlay: false, show: "plane", zoom: 60, bench: 0 });
 });
