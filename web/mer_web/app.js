@@ -274,6 +274,7 @@ class App {
     click("pause", () => this.togglePause());
     click("export", () => this.export());
     click("theme", () => this.theme.toggle());
+    click("stage-open", () => this.openStage());
     click("full", () => this.toggleFullScreen());
     click("help-open", () => this.help());
     click("retry", () => this.connection.retryNow());
@@ -283,10 +284,7 @@ class App {
       "e": () => this.export(), "t": () => this.theme.toggle(), "?": () => this.help(),
       "1": () => this.setZoom(60), "2": () => this.setZoom(600), "3": () => this.setZoom(3600), "4": () => this.setZoom(Infinity),
       "k": () => this.markers.toggle(), "r": () => this.range.toggle(),
-      "s": () => {
-        if (document.fullscreenEnabled && !document.fullscreenElement) this.toggleFullScreen();
-        void this.enterStage();
-      },
+      "s": () => this.openStage(),
       "i": () => this.panel.selectServer(), "m": () => this.panel.selectMicrophone(), "o": () => this.panel.openFileDialog(),
     });
     // An overlay is not operated.
@@ -651,6 +649,12 @@ class App {
       ? document.exitFullscreen()
       : document.documentElement.requestFullscreen();
     change.catch(() => this.notice.show("This browser did not allow full screen here.", "full"));
+  }
+
+  /** Enters stage mode in full screen, where the browser has it. */
+  openStage() {
+    if (document.fullscreenEnabled && !document.fullscreenElement) this.toggleFullScreen();
+    void this.enterStage();
   }
 
   /**

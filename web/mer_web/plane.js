@@ -267,10 +267,10 @@ export class Plane {
       this._drawInterval(this._style);
       this._drawTrail(this._style, end, now);
       if (this._target && this._aim && !this._style.overlay) this._drawAim(this._style, this._aim);
+      this._drawRing(this._style);
       context.restore();
       // What has a place at the edge of the plane is drawn whole.
       if (this._showsPersonal) this._drawPersonal(this._style);
-      this._drawRing(this._style);
       if (this._showsFast) this._drawFast(this._style);
       this._drawPoint(this._style);
     }
@@ -282,9 +282,12 @@ export class Plane {
     const { width, height, ratio } = this._surface;
     const css = Math.min(width, height) / ratio;
     const text = Math.max(10.5, Math.min(40, 6 + css * 0.0175)) * ratio;
-    const gutter = this._style?.overlay ? 2 * ratio : text * 1.9;
-    const size = Math.floor(Math.min(width - gutter - ratio, height - gutter - ratio));
-    return { x: Math.round((width - size - gutter) / 2 + gutter), y: Math.round((height - size - gutter) / 2),
+    // A point on the edge of the plane is seen whole.
+    const margin = Math.max(9, css * 0.025) * ratio;
+    const gutter = this._style?.overlay ? margin : text * 1.9;
+    const size = Math.floor(Math.min(width, height) - gutter - margin);
+    return { x: Math.round((width - size - gutter - margin) / 2 + gutter),
+             y: Math.round((height - size - gutter - margin) / 2 + margin),
              size, text, radius: Math.max(0, size * 0.035), gutter };
   }
 
@@ -392,7 +395,7 @@ export class Plane {
     context.textBaseline = "middle";
     for (const label of MOOD_LABELS) {
       const current = label.word === this._mood;
-      context.font = `${current ? 600 : 400} ${plot.text * 1.12}px ${style.font}`;
+      context.font = `${current ? 700 : 400} ${plot.text * 1.12}px ${style.font}`;
       context.textAlign = label.align;
       context.fillStyle = current ? style.palette.ink(label.valence, label.arousal) : style.ink;
       context.globalAlpha = current ? 1 : 0.74;
@@ -409,7 +412,7 @@ export class Plane {
       context.textAlign = "left";
       context.globalAlpha = 1;
       context.fillStyle = style.ink;
-      context.font = `600 ${plot.text * 1.12}px ${style.font}`;
+      context.font = `700 ${plot.text * 1.12}px ${style.font}`;
       const offset = plot.size * 0.036;
       context.fillText(CENTRE, plot.x + plot.size / 2 + offset, plot.y + plot.size / 2 + offset + plot.text * 0.6);
     }
@@ -429,7 +432,7 @@ export class Plane {
     const wide = (/** @type {string} */ words) => context.measureText(words).width;
     const drawAxis = (/** @type {string[]} */ [low, high], /** @type {string} */ name, middle = wide(name)) => {
       // The name is centred: the longer end decides whether both fit. Else the ends are numbers alone.
-      const fits = middle / 2 + Math.max(wide(`−1 ${low}`), wide(`${high} +1`)) + text / 2 < size / 2;
+      const fits = middle / 2 + Math.max(wide(`−1 ${low}`), wide(`${high} +1`)) + text * 1.3 < size / 2;
       context.textAlign = "left";
       context.fillText(fits ? `−1 ${low}` : "−1", plot.radius * 0.5, 0);
       context.textAlign = "right";

@@ -184,7 +184,7 @@ export class Timeline {
     const css = width / ratio;
     // Grows with the other texts of the page, up to those that are read from three metres.
     const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
-    const text = Math.max(10.5, 0.72 * rem, Math.min(22, 6 + css * 0.0105, 5 + (height / ratio) * 0.05)) * ratio;
+    const text = Math.max(10.5, 0.72 * rem, 1.15 * rem - 7, Math.min(36, 6 + css * 0.0105, 5 + (height / ratio) * 0.05)) * ratio;
     const left = Math.round(text * 2.6);
     const right = Math.round(text * 4.1);
     const top = Math.round(text * 0.7);
@@ -718,7 +718,7 @@ export class Timeline {
     if (!now) return;
     const { context } = this._surface;
     const x = plot.x + plot.width;
-    context.font = `500 ${plot.text * 1.08}px ${style.font}`;
+    context.font = `400 ${plot.text * 1.08}px ${style.font}`;
     context.textAlign = "left";
     context.textBaseline = "middle";
     for (const axis of /** @type {const} */ (["valence", "arousal"])) {
