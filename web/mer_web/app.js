@@ -559,6 +559,8 @@ class App {
     if (this.stage?.active) return;
     const end = this.paused ? this.paused.end : this.history.end;
     const time = this.viewTime(now / 1000);
+    const { word, isMood } = this.valueDisplay.headline;
+    if (isMood) this.plane.setMood(word);
     this.plane.draw(elapsed, end, time, this.paused ? null : this.pulse.at(now));
     this.timeline.draw(time, end, this.valueDisplay.shown);
     this.timelineControls.draw();

@@ -25,7 +25,7 @@ const GLOW_STEPS = 128;
 const GLOW = [[0, 1], [0.25, 0.62], [0.5, 0.27], [0.75, 0.07], [1, 0]];
 /** A target of more places than this is drawn without a dot at each. */
 const MAX_DOTS = 24;
-/** Least time that a mood or state is shown: keeps below three flashes a second for any input. */
+/** Least time that a state is shown: keeps below three flashes a second for any input. */
 const MIN_INTERVAL_MS = 240;
 
 /**
@@ -133,13 +133,24 @@ export class Plane {
     this._hasFast = fast !== undefined;
     this._dirty = true;
     const state = stateCode(estimate.state);
-    if (estimate.mood === this._mood && state === this._state) return;
+    if (state === this._state) return;
     // Nothing may flash: a change that follows another too quickly is skipped.
     if (this._state >= 0 && now - this._changedAt < MIN_INTERVAL_MS) return;
     this._changedAt = now;
-    if (estimate.mood !== this._mood) this._field = null;
-    this._mood = estimate.mood;
     this._state = state;
+  }
+
+  /** @param {string} mood the word that the page shows: it stands out on the plane */
+  setMood(mood) {
+    if (mood === this._mood) return;
+    this._mood = mood;
+    this._field = null;
+    this._dirty = true;
+  }
+
+  /** The mood that stands out, for tests. */
+  get mood() {
+    return this._mood;
   }
 
   /** @param {import("./protocol.js").AxisValues|null} values where a person would tap; null for nothing */

@@ -56,7 +56,9 @@ export function healthLine(health, droppedSeconds, sampleRate) {
   if (droppedSeconds > 0) losses.push(`this browser dropped ${brief(Math.max(0.1, droppedSeconds))} s`);
   const parts = [losses.length ? losses.join(", ") : health ? "nothing lost" : ""];
   if (health) {
-    parts.push(counted(health.viewers, "viewer"), counted(health.sessions, "session"), `up ${span(health.uptime_s)}`);
+    parts.push(counted(health.viewers, "viewer"));
+    if (health.sessions) parts.push(counted(health.sessions, "stream sent here", "streams sent here"));
+    parts.push(`up ${span(health.uptime_s)}`);
   }
   return { text: parts.filter(Boolean).join(" · "), trouble: losses.length > 0 };
 }

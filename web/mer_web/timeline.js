@@ -676,7 +676,7 @@ export class Timeline {
     context.textAlign = "left";
     context.textBaseline = "middle";
     context.lineJoin = "round";
-    context.lineWidth = plot.text * 0.45;
+    context.lineWidth = plot.text * 0.3;
     context.strokeStyle = style.ground;
     context.fillStyle = style.muted;
     for (const [top, name] of /** @type {[number, string][]} */ (

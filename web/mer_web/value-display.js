@@ -142,7 +142,8 @@ export class ValueDisplay {
     if (now - this._labelledAt >= 1000) {
       this._labelledAt = now;
       nodes.meter.setAttribute("aria-valuenow", String(Math.round(Math.max(MIN_LEVEL_DB, estimate.level_db))));
-      this._plane.setAttribute("aria-label", `Plane of valence and arousal. Now ${estimate.mood || "no mood yet"}: valence `
+      const mood = this.headline.isMood ? this.headline.word : estimate.mood || "no mood yet";
+      this._plane.setAttribute("aria-label", `Plane of valence and arousal. Now ${mood}: valence `
         + `${signed(shown.valence)}, arousal ${signed(shown.arousal)}${fastLabel(estimate.fast)}`);
     }
   }

@@ -8,7 +8,7 @@ const health = (counters) => ({ type: "health", session: "s", counters, viewers:
 
 test("the health line names every loss", () => {
   assert.deepEqual(healthLine(health({ overflows: 0 }), 0, 44100),
-                   { text: "nothing lost · 2 viewers · 1 session · up 2 min", trouble: false });
+                   { text: "nothing lost · 2 viewers · 1 stream sent here · up 2 min", trouble: false });
   const line = healthLine(health({ overflows: 1, dropped_samples: 512, new_counter: 3 }), 0.3, 0);
   assert.equal(line.trouble, true);
   assert.match(line.text, /^1 overflow, 512 samples dropped, 3 new counter, this browser dropped 0.3 s/);
