@@ -30,7 +30,8 @@ class PageServer:
         tokens: roles by token; empty where no token is needed.
         hello: more fields of the hello.
         running: whether estimates are sent.
-        state, level_db: of the estimates.
+        state, mood, level_db: of the estimates.
+        sessions: number of streams that others send.
         skew: added to the server's clock.
         auths: tokens that were sent, in order.
         wants_pulses: whether a page has asked for pulses, last.
@@ -42,7 +43,8 @@ class PageServer:
         self.tokens: dict[str, str] = {}
         self.hello: dict[str, object] = {}
         self.running = True
-        self.state, self.level_db = "tracking", -20.0
+        self.state, self.mood, self.level_db = "tracking", "calm", -20.0
+        self.sessions = 0
         self.skew = timedelta()
         self.auths: list[str] = []
         self.wants_pulses = False
@@ -106,14 +108,17 @@ class PageServer:
         return {
             "type": "estimate", "seq": self._sequence, "t": self._sequence * HOP_S,
             "utc": self._now().isoformat(), "valence": 0.25, "arousal": -0.5, "valence_low": 0,
-            "valence_high": 0.5, "arousal_low": -0.75, "arousal_high": -0.25, "mood": "calm",
+            "valence_high": 0.5, "arousal_low": -0.75, "arousal_high": -0.25, "mood": self.mood,
             "state": self.state, "level_db": self.level_db, "latency": {"window_s": 10.0},
         }  # fmt: skip
 
     def _send_estimates(self) -> None:
-        health = {"type": "health", "session": "one", "counters": {}, "viewers": 1, "sessions": 0}
+        health = {"type": "health", "session": "one", "counters": {}, "viewers": 1}
         while not self._stopped.wait(HOP_S):
-            self.send(*([self.estimate()] if self.running else []), {**health, "uptime_s": 1.0})
+            self.send(
+                *([self.estimate()] if self.running else []),
+                {**health, "sessions": self.sessions, "uptime_s": 1.0},
+            )
 
     def _health(self) -> tuple[str, bytes]:
         locked = {"token": "required"} if self.tokens else {}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
+import mer_web
 import pytest
 from page_server import PageServer
 from page_support import Open, Visit
@@ -46,7 +49,7 @@ def overlaps(here: Visit) -> list[str]:
                ...pairs(boxes(parts.map((name) => document.querySelector(name)))),
                ...pairs(boxes([...document.querySelectorAll(
                  ".tool:not(.notice *), .choice, .number, #state, #mood, #source, #link, .within,"
-                 + " .reading")])),
+                 + " .reading, #recording")])),
              ];
            }""",
         list(PARTS),
@@ -82,11 +85,22 @@ def test_every_size_shows_everything_in_its_place(
         "recording": True,
         "target": {"points": [{"t_s": 0.0, "valence": 0.5, "arousal": 0.5}]},
     }
+    # The button of the wall is there too.
+    server.sessions = 8
     here = visit(server.url, viewport={"width": width, "height": height})
     here.wait(LIVE)
+    here.wait("() => !document.querySelector('#wall-link').hidden")
     here.js("(text) => mer.notice.show(text, 'input')", NOTICE)
     resize(here, width, height)
     assert here.js("document.documentElement.scrollWidth <= innerWidth")
+    # A point on the edge of the plane is whole.
+    assert here.js(
+        """() => {
+             const { left, top } = mer.plane.positionOf(1, 1);
+             const { width, height } = document.querySelector("#plane");
+             return Math.min((1 - left) * width, top * height) > 1.4 * mer.plane._pointRadius;
+           }"""
+    )
     assert overlaps(here) == []
     assert outside(here) == []
     if width >= 1024:
@@ -106,11 +120,46 @@ def test_every_size_shows_everything_in_its_place(
              .map((node) => parseFloat(getComputedStyle(node).fontSize)))"""
     )
     assert smallest >= (height / 60 if width == 3840 else 13)
+    drawn = here.js("0.92 * mer.timeline._plot.text / mer.timeline._plot.ratio")
+    assert drawn >= (height / 60 if width == 3840 else 9.5)
     # The largest text is a number, not the word.
     sizes = [
         here.js(f"parseFloat(getComputedStyle({name}).fontSize)") for name in ("mood", "valence")
     ]
     assert sizes[0] < sizes[1]
+
+
+def test_only_weights_that_every_family_has() -> None:
+    parts = [path for path in Path(mer_web.__file__).parent.rglob("*.*s") if path.suffix != ".py"]
+    weights = [
+        (path.name, weight)
+        for path in parts
+        for weight in re.findall(
+            r"(?:font-weight: *|font = `)(\d+)", path.read_text(encoding="utf-8")
+        )
+    ]
+    assert len(weights) > 10
+    assert [each for each in weights if each[1] not in ("400", "700")] == []
+
+
+def test_the_plane_marks_the_word_that_is_shown(visit: Open, server: PageServer) -> None:
+    here = visit(server.url)
+    here.wait(LIVE)
+    server.mood = "sad"
+    agree = "mer.plane.mood === document.querySelector('#mood').textContent"
+    # At the end of each frame, from the change of the estimates to that of the word.
+    seen = here.js(
+        f"""() => new Promise((done) => {{
+             const seen = [];
+             const look = () => requestAnimationFrame(() => {{
+               seen.push({agree});
+               if (mer.plane.mood === "sad") done(seen);
+               else look();
+             }});
+             look();
+           }})"""
+    )
+    assert seen[-1]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

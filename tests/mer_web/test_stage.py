@@ -287,6 +287,15 @@ def test_keys_change_scenes_and_leave(server: ServerProcess, visit: Open) -> Non
     here.wait("() => window.mer.paused !== null")
 
 
+def test_a_finger_enters_it(server: ServerProcess, visit: Open) -> None:
+    here = visit(server.url, has_touch=True)
+    here.page.get_by_role("button", name="Stage mode").tap()
+    here.wait("() => window.mer.stage?.active")
+    here.page.locator(".stage").tap()
+    here.page.locator(".stage-keys").get_by_text("leave").tap()
+    here.wait("() => !window.mer.stage.active")
+
+
 def test_nothing_but_the_picture_is_seen(server: ServerProcess, visit: Open) -> None:
     here = enter(visit, server.url)
     assert here.js(

@@ -111,8 +111,15 @@ def test_a_tile_leads_to_its_stream_and_back(
     assert here.page.get_by_role("navigation", name="Wall").inner_text().split("\n") == [
         "Back to the wall", "following lobby",
     ]  # fmt: skip
+    # What is heard is not the server's own input, whose button leads there.
+    assert here.page.locator("#use-server").get_attribute("aria-pressed") == "false"
     # The history of before comes too.
     assert here.js("mer.history.at(mer.history.start).seq") == 0
+    here.page.locator("#use-server").click()
+    here.page.wait_for_url(hall.url)
+    here.wait("() => window.mer?.hello?.input.name === 'hall.wav'")
+    assert here.page.locator("#use-server").get_attribute("aria-pressed") == "true"
+    here.page.go_back()
     here.page.get_by_role("link", name="Back to the wall").click()
     here.wait(f"() => {NAMES}.length === 2")
     here.page.get_by_role("link", name="lobby").click()

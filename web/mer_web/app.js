@@ -364,6 +364,7 @@ class App {
     setText(element("help-window", HTMLElement), brief(hello.window_s));
     this.range.setAvailable(hello.range === "music");
     this.following.hello(hello);
+    this.panel.setFollowing(this.following.active);
     this.status.hello(hello);
     for (const topic of ["protocol", "ended", "too_many_viewers"]) this.notice.clear(topic);
     element("recording", HTMLElement).hidden = !hello.recording;
@@ -519,7 +520,8 @@ class App {
     this.plane.setAim(place);
     element("aim", HTMLElement).hidden = false;
     // A target is on the scale that the server shows.
-    setText(element("aim-text", HTMLElement), targetLine(estimate.scaled ?? estimate, place));
+    const scale = this._showsOtherScale ? ", among music" : "";
+    setText(element("aim-text", HTMLElement), targetLine(estimate.scaled ?? estimate, place) + scale);
   }
 
   /** Shows other values: those of now, and of all that the page keeps. */
@@ -532,9 +534,14 @@ class App {
     this.announcer.event(`Values: ${RANGES[shownRange()]}.`, performance.now());
   }
 
+  /** Whether the values shown are not on the scale of the server, which is that of a target. */
+  get _showsOtherScale() {
+    return this.hello?.range === "music" && shownRange() === "raw";
+  }
+
   /** A target is drawn only over values of its own scale. */
   _setTarget() {
-    const drawn = this.hello?.range === "music" && shownRange() === "raw" ? null : this.target;
+    const drawn = this._showsOtherScale ? null : this.target;
     this.plane.setTarget(drawn);
     this.timeline.setTarget(drawn, this.hello?.session ?? "");
   }

@@ -41,6 +41,13 @@ export function droppedFile({ files, items }) {
   return files[0];
 }
 
+/** Opens this page again with the server's own stream. */
+function leaveFollowed() {
+  const url = new URL(location.href);
+  url.searchParams.delete("session");
+  location.assign(url);
+}
+
 export class InputPanel {
   /**
    * @param {import("./input.js").InputChoice} input
@@ -67,6 +74,7 @@ export class InputPanel {
     this._rights = element("rights", HTMLElement);
     /** Why this page may not send sound, a sentence; empty if it may. */
     this._refusal = "";
+    this._follows = false;
     const audible = element("audible", HTMLInputElement);
     audible.checked = loadPreference("hear") !== "off";
     input.setAudible(audible.checked);
@@ -95,6 +103,13 @@ export class InputPanel {
 
   selectServer() {
     if (this._input.choice.kind !== "server") void this._input.useServer();
+    else if (this._follows) leaveFollowed();
+  }
+
+  /** @param {boolean} follows  whether the page shows a stream that is not the server's own and not this browser's */
+  setFollowing(follows) {
+    this._follows = follows;
+    this._show();
   }
 
   selectMicrophone() {
@@ -175,7 +190,9 @@ export class InputPanel {
 
   _show() {
     const { kind, phase, name } = this._input.choice;
-    for (const [of, button] of Object.entries(this._buttons)) button.setAttribute("aria-pressed", String(of === kind));
+    for (const [of, button] of Object.entries(this._buttons)) {
+      button.setAttribute("aria-pressed", String(of === kind && !(this._follows && kind === "server")));
+    }
     // While sound is sent, the bar that says so names its destination.
     this._playing.hidden = kind === "server";
     this._rights.hidden = kind !== "server";

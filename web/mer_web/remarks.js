@@ -46,12 +46,22 @@ export function told({ remarks }) {
   return { told: remarks.slice(0, TOLD), rest: `and ${remarks.length - TOLD} more ${noun}: zoom in to read them` };
 }
 
+/**
+ * @param {Omit<Remark, "time">} remark
+ * @returns {string} the same for the same remark, and for no other
+ */
+function nameOf({ kind, session, t, utc, text }) {
+  return JSON.stringify([kind, session, t, utc, text]);
+}
+
 export class Remarks {
   /** @param {import("./history.js").History} history */
   constructor(history) {
     this._history = history;
     /** @type {Record<"marker"|"change", Remark[]>} */
     this._lists = { marker: [], change: [] };
+    /** Of those in the lists. @type {Set<string>} */
+    this._names = new Set();
     /** Number of remarks that were added. */
     this.version = 0;
   }
@@ -67,11 +77,12 @@ export class Remarks {
    */
   add(remark) {
     const list = this._lists[remark.kind];
-    const isThere = list.some((each) => each.session === remark.session && each.t === remark.t && each.utc === remark.utc
-      && each.text === remark.text);
-    if (isThere) return false;
+    const name = nameOf(remark);
+    if (this._names.has(name)) return false;
+    this._names.add(name);
     list.push({ ...remark, time: NaN });
-    if (list.length > CAPACITY) list.shift();
+    const dropped = list.length > CAPACITY && list.shift();
+    if (dropped) this._names.delete(nameOf(dropped));
     this.version += 1;
     return true;
   }
