@@ -226,7 +226,7 @@ class Wall:
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
 
-    def offer_list(self, message: Any) -> bool:
+    def offer_passing(self, message: Any) -> bool:
         self.messages.append(json.loads(message.text))
         return True
 
