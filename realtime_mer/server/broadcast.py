@@ -45,7 +45,7 @@ class Subscriber(Protocol):
 
     def offer(self, item: Item, message: EncodedMessage | None) -> bool: ...
     def offer_health(self, message: EncodedMessage) -> bool: ...
-    def offer_pulses(self, message: EncodedMessage) -> bool: ...
+    def offer_passing(self, message: EncodedMessage) -> bool: ...
     def abort(self) -> None: ...
 
 
@@ -323,7 +323,7 @@ class Broadcaster:
             return
         began_s = time.thread_time()
         chunk, rest = viewers[:CHUNK], viewers[CHUNK:]
-        sent = self._offer(chunk, lambda viewer: viewer.offer_pulses(message))
+        sent = self._offer(chunk, lambda viewer: viewer.offer_passing(message))
         self._count(sent, message.size)
         self._stats.add(Counter.PULSES_OUT, sent)
         self._stats.add(Counter.PULSES_DROPPED, len(chunk) - sent)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from realtime_mer.clock import Clock
+from realtime_mer.live import freed_memory
 from realtime_mer.server.channel import Channel
 
 # A request waits at most this long, less than an unfinished request may.
@@ -86,10 +88,15 @@ class ReportDesk:
 
         def work() -> None:
             result: bytes | Exception
+            # Everything waits for a full collection, which would look at each estimate of hours.
+            gc.disable()
             try:
                 result = self._make(channel).encode()
             except Exception as error:
                 result = error
+            finally:
+                gc.enable()
+                freed_memory.give_back()
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(end, result)
 

@@ -24,7 +24,7 @@ _MAX_AGE_S = PERIOD_S / 2
 class ListViewer(Protocol):
     """What the list needs of a viewer."""
 
-    def offer_list(self, message: EncodedMessage) -> bool: ...
+    def offer_passing(self, message: EncodedMessage) -> bool: ...
 
 
 class SessionList:
@@ -103,7 +103,7 @@ class SessionList:
             await asyncio.sleep(PERIOD_S)
             try:
                 message = self.newest()
-                sent = sum([viewer.offer_list(message) for viewer in tuple(self._viewers)])
+                sent = sum([viewer.offer_passing(message) for viewer in tuple(self._viewers)])
             except Exception:
                 # Watching must not end with one list.
                 logger.exception("the list of the sessions failed")

@@ -13,11 +13,14 @@ from realtime_mer.errors import UserError
 PREFIX = "/scenes/"
 INDEX = f"{PREFIX}index.json"
 SCENE_TYPE = "text/javascript; charset=utf-8"
+MAX_SCENE_BYTES = 2**20
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class StageScenes:
     """The scenes of a folder: its files `NAME.js`, read anew for each request.
+
+    A link to a file outside the folder is no scene, nor is a file of more than 1 MiB.
 
     Args:
         folder: has the files; None for no scenes.
@@ -48,6 +51,11 @@ class StageScenes:
                     f"the scene {file.name} cannot be served: a name has lower-case letters, "
                     "digits, - and _ only, for example my-scene.js"
                 )
+            if not self._is_file(file):
+                raise UserError(
+                    f"the scene {file.name} cannot be served: it must be a file of at most 1 MiB "
+                    f"in {folder}, and no link to one elsewhere"
+                )
             if file.stem in self._taken:
                 raise UserError(
                     f"the page has a scene {file.stem} already; give {file} another name"
@@ -74,4 +82,20 @@ class StageScenes:
             return None
 
     def _is_scene(self, name: str) -> bool:
-        return _NAME.fullmatch(name) is not None and name not in self._taken
+        """Return whether there is a scene of this name; the folder is known."""
+        if _NAME.fullmatch(name) is None or name in self._taken:
+            return False
+        assert self._folder is not None
+        return self._is_file(self._folder / f"{name}.js")
+
+    def _is_file(self, file: Path) -> bool:
+        assert self._folder is not None
+        try:
+            # Reading a pipe would not end.
+            return (
+                file.is_file()
+                and file.stat().st_size <= MAX_SCENE_BYTES
+                and file.resolve().parent == self._folder.resolve()
+            )
+        except OSError:
+            return False

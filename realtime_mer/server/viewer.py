@@ -210,15 +210,8 @@ class Viewer:
         self._ensure_sender()
         return False
 
-    def offer_pulses(self, message: EncodedMessage) -> bool:
-        """Take pulses; return whether they were written. One that is behind gets newer ones."""
-        if self._writable:
-            self._transport.write(message.frame)
-            return True
-        return False
-
-    def offer_list(self, message: EncodedMessage) -> bool:
-        """Take a list of the sessions, which a viewer that is behind skips; return if written."""
+    def offer_passing(self, message: EncodedMessage) -> bool:
+        """Take pulses or a list, which a viewer that is behind misses; return if written."""
         writable = self._writable
         if writable:
             self._transport.write(message.frame)

@@ -78,11 +78,9 @@ def test_the_page(watch: Open, demo: ServerProcess, check: Check) -> None:
     here = watch(demo.url)
     here.wait(LIVE)
     check(here)
-    here.js("() => mer.help()")
-    check(here)
     resize(here, NARROW)
     check(here)
-    here.page.keyboard.press("Escape")
+    here.js("() => mer.help()")
     check(here)
 
 

@@ -36,6 +36,28 @@ export function create({ canvas }) {
   };
 }
 """
+CHECKERS = """
+export const label = "Checkers";
+export function create({ canvas }) {
+  const context = canvas.getContext("2d");
+  let seconds = 0;
+  return {
+    draw(moment, elapsed) {
+      seconds += elapsed;
+      const side = canvas.width / 96;
+      const odd = Math.floor(seconds * 20) % 2;
+      context.fillStyle = "#000";
+      context.fillRect(0, 0, canvas.width, canvas.height);
+      context.fillStyle = "#fff";
+      for (let row = 0; row < 54; row += 1) {
+        for (let column = (row + odd) % 2; column < 96; column += 2) {
+          context.fillRect(column * side, row * side, side, side);
+        }
+      }
+    },
+  };
+}
+"""
 BROKEN = """
 export const label = "Broken";
 export function create() {
@@ -57,10 +79,14 @@ STROBES = {
     )
     for hz in (10, 15)
 }
+FINE_COPY = (108, 192)
+"""Rows and columns of a copy in which squares of a 96th of the width are seen."""
+
+OWN = {**STROBES, "checkers": CHECKERS, "broken": BROKEN, "probe": PROBE}
 
 # Draws frames with a clock of its own, and returns small copies of what would be on the screen.
 RUN = """
-async ({ scene, webgl, reducedMotion, frames, state, size }) => {
+async ({ scene, webgl, reducedMotion, frames, state, size, copied: [rows, columns] }) => {
   const { Picture } = await import("/stage-picture.js");
   const { Palette } = await import("/palette.js");
   const palette = new Palette("dark");
@@ -72,10 +98,10 @@ async ({ scene, webgl, reducedMotion, frames, state, size }) => {
   });
   await picture.show(scene);
   const copy = document.createElement("canvas");
-  [copy.width, copy.height] = [64, 36];
+  [copy.width, copy.height] = [columns, rows];
   const context = copy.getContext("2d", { willReadFrequently: true, alpha: false });
   context.imageSmoothingQuality = "high";
-  const bytes = new Uint8Array(frames * 64 * 36 * 3);
+  const bytes = new Uint8Array(frames * columns * rows * 3);
   let at = 0;
   for (let k = 0; k < frames; k += 1) {
     const time = k / 60;
@@ -87,8 +113,8 @@ async ({ scene, webgl, reducedMotion, frames, state, size }) => {
       bands: new Float32Array(6).fill(high), color: palette.bytes(side, side), mood: "", state,
       change: high === 1,
     }, (k * 1000) / 60);
-    context.drawImage(canvas, 0, 0, 64, 36);
-    const { data } = context.getImageData(0, 0, 64, 36);
+    context.drawImage(canvas, 0, 0, columns, rows);
+    const { data } = context.getImageData(0, 0, columns, rows);
     for (let p = 0; p < data.length; p += 4) {
       bytes[at] = data[p]; bytes[at + 1] = data[p + 1]; bytes[at + 2] = data[p + 2];
       at += 3;
@@ -107,7 +133,7 @@ async ({ scene, webgl, reducedMotion, frames, state, size }) => {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The scenes of a user: strobes, a broken one, and one that tells what it gets."""
     path = tmp_path_factory.mktemp("scenes")
-    for name, text in {**STROBES, "broken": BROKEN, "probe": PROBE}.items():
+    for name, text in OWN.items():
         (path / f"{name}.js").write_text(text)
     return path
 
@@ -129,13 +155,13 @@ def frames_of(visit: Visit, scene: str, **options: Any) -> NDArray[np.uint8]:
     """Return small copies of the frames of a scene: uint8, (frames, rows, columns, 3)."""
     wanted = {
         "scene": scene, "webgl": False, "reducedMotion": False, "frames": 3 * RATE_HZ,
-        "state": "tracking", "size": [320, 180],
+        "state": "tracking", "size": [320, 180], "copied": COPY,
     }  # fmt: skip
     result = visit.js(RUN, {**wanted, **options})
     assert result["trouble"] == ""
     assert result["webgl"] == {**wanted, **options}["webgl"]
     found = np.frombuffer(base64.b64decode(result["bytes"]), dtype=np.uint8)
-    return found.reshape(-1, *COPY, 3)
+    return found.reshape(-1, *{**wanted, **options}["copied"], 3)
 
 
 def linear(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -177,9 +203,9 @@ def most_flashes(frames: NDArray[np.uint8]) -> int:
         marks = np.concatenate([np.zeros_like(marks[:1]), marks])
         # A second has so many changes; two of them are a flash.
         flashes = (marks[RATE_HZ:] - marks[:-RATE_HZ]).max(axis=0) // 2
-        height, width = COPY[0] // 3, COPY[1] // 3
-        for row in range(0, COPY[0] - height + 1, 3):
-            for column in range(0, COPY[1] - width + 1, 3):
+        height, width = frames.shape[1] // 3, frames.shape[2] // 3
+        for row in range(0, frames.shape[1] - height + 1, height // 4):
+            for column in range(0, frames.shape[2] - width + 1, width // 7):
                 field = flashes[row : row + height, column : column + width]
                 most = max(most, int(np.quantile(field, 0.75)))
         whole = changes(values.mean(axis=(1, 2))[:, None], step)[:, 0].cumsum()
@@ -203,6 +229,58 @@ def test_a_strobe_flashes_at_most_three_times_a_second(
     assert most_flashes(frames) <= 3
     # It is held back, and not left out.
     assert frames.reshape(len(frames), -1).max() > 100
+
+
+def test_squares_that_change_places_flash_at_most_three_times_a_second(
+    server: ServerProcess, visit: Open
+) -> None:
+    here = visit(server.url)
+    frames = frames_of(here, "checkers", size=[1920, 1080], copied=FINE_COPY, frames=90)
+    assert most_flashes(frames) <= 3
+    assert frames.max() > 100
+
+
+HASTE = """
+async () => {
+  const { Picture } = await import("/stage-picture.js");
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [96, 54];
+  const white = { create: ({ canvas }) => ({
+    draw() {
+      const context = canvas.getContext("2d");
+      context.fillStyle = "#fff";
+      context.fillRect(0, 0, canvas.width, canvas.height);
+    },
+  }) };
+  const picture = new Picture(canvas, {
+    webgl: false, reducedMotion: false, palette: () => [0, 0, 0], load: async () => white,
+  });
+  const moment = { time: 0, valence: 0, arousal: 0, fast: null, level: 1, onset: 0,
+    bands: new Float32Array(6), color: [0, 0, 0], mood: "", state: "tracking", change: false };
+  const middle = () => canvas.getContext("2d").getImageData(48, 27, 1, 1).data[0];
+  await picture.show("first");
+  let now = 0;
+  const draw = (frames) => {
+    for (let k = 0; k < frames; k += 1) picture.draw(moment, (now += 1000 / 60));
+  };
+  draw(600);
+  const before = middle();
+  for (let k = 0; k < 12; k += 1) {
+    await picture.show(`scene ${k}`);
+    draw(6);
+  }
+  draw(60);
+  return [before, middle()];
+}
+"""
+
+
+def test_scenes_changed_in_haste_do_not_darken_the_picture(
+    server: ServerProcess, visit: Open
+) -> None:
+    before, after = visit(server.url).js(HASTE)
+    assert before > 200
+    assert after >= before
 
 
 @pytest.mark.parametrize("scene", SCENES)
@@ -273,7 +351,7 @@ def test_keys_change_scenes_and_leave(server: ServerProcess, visit: Open) -> Non
     here.page.keyboard.press("ArrowLeft")
     here.page.keyboard.press("ArrowLeft")
     # The user's own scenes come after those of the page.
-    assert here.js("window.mer.stage.picture.scene") == sorted([*STROBES, "broken", "probe"])[-1]
+    assert here.js("window.mer.stage.picture.scene") == sorted(OWN)[-1]
     here.page.keyboard.press("h")
     assert "black" in here.page.locator(".stage-keys").inner_text()
     # The keys of the page have no effect below.

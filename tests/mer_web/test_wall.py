@@ -93,9 +93,9 @@ def test_streams_keep_their_places_and_say_when_they_have_ended(
     here.wait(f"() => {WORDS}[1] === 'ended'")
     assert here.js(NAMES) == ["hall.wav", "stage left", "stage right"]
     here.wait("() => document.querySelector('#spoken').textContent === 'stage left has ended.'")
-    assert here.js("[...document.querySelectorAll('.tile')].map((n) => n.dataset.live)") == [
-        "yes", "no", "yes",
-    ]  # fmt: skip
+    # A busy machine may let the others stall for a while.
+    live = "[...document.querySelectorAll('.tile')].map((n) => n.dataset.live)"
+    here.wait(f"() => {live}.join() === 'yes,no,yes'")
 
 
 def test_a_tile_leads_to_its_stream_and_back(
@@ -175,6 +175,8 @@ def test_who_may_only_watch_is_told_what_the_wall_needs(
     here.wait(f"() => {NAMES}.join() === 'demo'")
 
 
+# What an observer of sizes changes is there one frame later.
+DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 SIZES = [(320, 640), (390, 844), (844, 390), (820, 1180), (1440, 900), (3840, 2160)]
 
 
@@ -205,4 +207,6 @@ def test_a_server_that_goes_away_leaves_the_last_values_dimmed(visit: Open, serv
     server.kill()
     here.wait("() => document.querySelector('#tiles').dataset.lost === 'yes'")
     assert here.js(NAMES) == ["demo"]
-    assert "reconnecting" in here.page.locator("#link-text").inner_text()
+    here.wait(
+        "() => /reconnecting|server gone/.test(document.querySelector('#link-text').textContent)"
+    )

@@ -46,7 +46,6 @@ export async function saveReport(session, get = fetch) {
 export function handleReportLink(link, session) {
   const status = document.createElement("p");
   status.setAttribute("role", "status");
-  status.className = "report-status";
   link.after(status);
   link.addEventListener("click", async (event) => {
     event.preventDefault();

@@ -3,7 +3,7 @@
 import { ZOOMS_S } from "./timeline.js";
 
 export const PIECES = /** @type {const} */ (["wash", "badge", "plane", "timeline"]);
-export const SIDES = /** @type {const} */ ([
+const SIDES = /** @type {const} */ ([
   "top-left", "top", "top-right", "left", "center", "right", "bottom-left", "bottom", "bottom-right",
 ]);
 const COLOUR = /^#?([0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})$/i;

@@ -5,12 +5,18 @@
  * of any field of 10 degrees. The guard is stricter: smaller changes over a smaller part of a smaller field count,
  * bright pairs and unsaturated reds too. It sees a small copy of each frame before it is shown, and answers how much of
  * the frame may be blended into the shown picture, so that no field has a change too many.
+ *
+ * The copy has two halves, one below the other: the mean of each cell, and one point of it. In the means alone, a
+ * checkerboard whose squares change places would be grey, and still.
  */
 
-/** Size of the small copy, in cells. */
+/** Size of a half of the small copy, in cells. */
 export const COLUMNS = 48;
 export const ROWS = 27;
-const CELLS = COLUMNS * ROWS;
+/** Points of a cell in a row and in a column: smaller squares than those are too fine to flash (0.1 degrees). */
+export const POINTS = 4;
+export const COPY_ROWS = 2 * ROWS;
+const CELLS = COLUMNS * COPY_ROWS;
 
 /** A field: a quarter of the width, a third of the height. */
 const FIELD_COLUMNS = 12;
@@ -34,12 +40,14 @@ const LINEAR = Float32Array.from({ length: 256 }, (_, byte) => {
   return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
 });
 
-/** Cells of each field. @type {Uint16Array[]} */
+/** Cells of each field, in either half. @type {Uint16Array[]} */
 const FIELDS = [];
-for (let row = 0; row + FIELD_ROWS <= ROWS; row += 3) {
-  for (let column = 0; column + FIELD_COLUMNS <= COLUMNS; column += 4) {
-    FIELDS.push(Uint16Array.from({ length: FIELD_COLUMNS * FIELD_ROWS }, (_, k) =>
-      (row + Math.floor(k / FIELD_COLUMNS)) * COLUMNS + column + (k % FIELD_COLUMNS)));
+for (const half of [0, ROWS]) {
+  for (let row = half; row + FIELD_ROWS <= half + ROWS; row += 3) {
+    for (let column = 0; column + FIELD_COLUMNS <= COLUMNS; column += 4) {
+      FIELDS.push(Uint16Array.from({ length: FIELD_COLUMNS * FIELD_ROWS }, (_, k) =>
+        (row + Math.floor(k / FIELD_COLUMNS)) * COLUMNS + column + (k % FIELD_COLUMNS)));
+    }
   }
 }
 const FIELD_CELLS = FIELD_SHARE * FIELD_COLUMNS * FIELD_ROWS;
@@ -136,7 +144,7 @@ export class FlashGuard {
 
   /**
    * Decides on the next frame, and takes it as shown.
-   * @param {Uint8ClampedArray} pixels  a small copy: RGBA, ROWS × COLUMNS
+   * @param {Uint8ClampedArray} pixels  a small copy: RGBA, COPY_ROWS × COLUMNS
    * @param {number} now                milliseconds
    * @returns {number} how much of the frame to blend into the shown picture, 0 to 1
    */

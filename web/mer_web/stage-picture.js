@@ -5,7 +5,7 @@
  *     scenes -> mix (cross-fade, orbit, dimness) -> guard (a small copy) -> the shown canvas
  */
 
-import { COLUMNS, FlashGuard, ROWS } from "./stage-guard.js";
+import { COLUMNS, COPY_ROWS, FlashGuard, POINTS, ROWS } from "./stage-guard.js";
 import { flatContext } from "./stage-shader.js";
 
 /**
@@ -93,7 +93,9 @@ export class Picture {
     this._load = load;
     this._shown = flatContext(canvas, webgl);
     this._mix = flatContext(newCanvas(canvas.width, canvas.height), webgl);
-    this._small = flatContext(newCanvas(COLUMNS, ROWS), webgl);
+    this._points = flatContext(newCanvas(COLUMNS * POINTS, ROWS * POINTS), webgl);
+    this._points.imageSmoothingQuality = "medium";
+    this._small = flatContext(newCanvas(COLUMNS, COPY_ROWS), webgl);
     this._small.imageSmoothingQuality = "medium";
     this._guard = new FlashGuard();
     /** From the lowest to the highest, which all but the highest are fading away below. @type {Layer[]} */
@@ -151,7 +153,8 @@ export class Picture {
     });
     scene.resize?.(width, height);
     this._layers.push(layer);
-    if (this._layers.length > 3) this._remove(this._layers[0]);
+    // Scenes changed in haste: what was shown least goes, so that the picture does not go dark.
+    if (this._layers.length > 3) this._remove(this._layers[2]);
   }
 
   /**
@@ -218,12 +221,21 @@ export class Picture {
     this._light = Math.min(1, this._light + elapsed / BLACK_S);
     this._drawScenes(this._adapt(moment, elapsed), elapsed);
     this._compose(elapsed);
-    this._small.drawImage(this._mix.canvas, 0, 0, COLUMNS, ROWS);
-    const part = this._guard.admit(this._small.getImageData(0, 0, COLUMNS, ROWS).data, now);
+    const part = this._guard.admit(this._copy(), now);
     if (part === 0) return;
     this._shown.globalAlpha = part;
     this._shown.drawImage(this._mix.canvas, 0, 0);
     this._shown.globalAlpha = 1;
+  }
+
+  /** @returns {Uint8ClampedArray} the copy of the mix for the guard */
+  _copy() {
+    this._points.drawImage(this._mix.canvas, 0, 0, COLUMNS * POINTS, ROWS * POINTS);
+    this._small.imageSmoothingEnabled = true;
+    this._small.drawImage(this._points.canvas, 0, 0, COLUMNS, ROWS);
+    this._small.imageSmoothingEnabled = false;
+    this._small.drawImage(this._points.canvas, 0, ROWS, COLUMNS, ROWS);
+    return this._small.getImageData(0, 0, COLUMNS, COPY_ROWS).data;
   }
 
   /**

@@ -70,7 +70,7 @@ export class Stream {
     }
     if (listed.ended) this.end(listed.ended, now);
     else this.ended = "";
-    this._choose(now);
+    this.judge(now);
   }
 
   /**
@@ -80,7 +80,7 @@ export class Stream {
   end(reason, now) {
     if (!this.ended) this.endedAt = now;
     this.ended = reason;
-    this._choose(now);
+    this.judge(now);
   }
 
   /** Whether its values are those of this moment, from music. */
@@ -88,8 +88,11 @@ export class Stream {
     return this.estimate !== null && !this.ended && !this._stale && !repeats(this.estimate.state);
   }
 
-  /** @param {number} now milliseconds */
-  _choose(now) {
+  /**
+   * Finds what there is to say: also of a stream of which nothing comes.
+   * @param {number} now milliseconds
+   */
+  judge(now) {
     this._stale = this.estimate !== null && now - this.heardAt > STALE_MS;
     const last = this._lastMood ? ` · last: ${this._lastMood}` : "";
     if (this.ended) {
@@ -133,10 +136,14 @@ export class WallTiles {
     const news = { joined: /** @type {Stream[]} */ ([]), ended: /** @type {Stream[]} */ ([]) };
     const listed = new Set(sessions.map(({ session }) => session));
     for (const stream of this.streams.values()) {
+      if (listed.has(stream.session) || stream.ended) continue;
       // A long list leaves out the oldest streams, which may go on.
-      if (listed.has(stream.session) || stream.ended || sessions.length < total) continue;
-      stream.end("the stream is over", now);
-      news.ended.push(stream);
+      if (sessions.length < total) {
+        stream.judge(now);
+      } else {
+        stream.end("the stream is over", now);
+        news.ended.push(stream);
+      }
     }
     for (const each of sessions) {
       let stream = this.streams.get(each.session);
@@ -183,8 +190,11 @@ export class WallTiles {
    */
   _forget(now, listed) {
     for (const stream of this.streams.values()) {
-      const shown = this.shown.includes(stream);
-      if (!stream.ended || stream.own || (shown && now - stream.endedAt < ENDED_MS) || listed.has(stream.session)) continue;
+      if (stream.own || listed.has(stream.session)) continue;
+      const stays = stream.ended
+        ? this.shown.includes(stream) && now - stream.endedAt < ENDED_MS
+        : this.shown.includes(stream) || this._hidden.has(stream.session);
+      if (stays) continue;
       this.streams.delete(stream.session);
       this._hidden.delete(stream.session);
       this.shown = this.shown.filter((each) => each !== stream);

@@ -1,15 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { COLUMNS, FlashGuard, ROWS } from "../mer_web/stage-guard.js";
+import { COLUMNS, COPY_ROWS, FlashGuard, ROWS } from "../mer_web/stage-guard.js";
 
 const FRAME_MS = 1000 / 60;
 
-/** A frame whose cells `colour(column, row)` tells, as sRGB bytes. */
-function frame(colour) {
-  const pixels = new Uint8ClampedArray(COLUMNS * ROWS * 4).fill(255);
+/** A frame whose cells `colour(column, row)` tells, as sRGB bytes, and the points of the cells where they differ. */
+function frame(colour, point = colour) {
+  const pixels = new Uint8ClampedArray(COLUMNS * COPY_ROWS * 4).fill(255);
   for (let row = 0; row < ROWS; row += 1) {
-    for (let column = 0; column < COLUMNS; column += 1) pixels.set(colour(column, row), (row * COLUMNS + column) * 4);
+    for (let column = 0; column < COLUMNS; column += 1) {
+      pixels.set(colour(column, row), (row * COLUMNS + column) * 4);
+      pixels.set(point(column, row), ((ROWS + row) * COLUMNS + column) * 4);
+    }
   }
   return pixels;
 }
@@ -89,6 +92,13 @@ test("halves that flash in turn, and stripes that pass, are held back", () => {
   const stripes = Array.from({ length: 240 }, (_, k) =>
     frame((column) => (Math.floor((column + k) / 5) % 2 ? [255, 255, 255] : [0, 0, 0])));
   assert.ok(mostFlashes(run(stripes).shown.map(luminance), 0.1) <= 3);
+});
+
+test("a fine checkerboard whose squares change places is held back", () => {
+  const grey = () => [127, 127, 127];
+  const [even, odd] = [0, 1].map((rest) => frame(grey, (column, row) => ((column + row) % 2 === rest ? [255, 255, 255] : [0, 0, 0])));
+  const point = (ROWS + 13) * COLUMNS + 24;
+  assert.ok(mostFlashes(run(strobe(10, even, odd), point).shown.map(luminance), 0.1) <= 3);
 });
 
 test("a wave that swells and falls seven times a second is held back too", () => {

@@ -127,4 +127,22 @@ test("the own stream keeps its tile after its end, and a long list ends no strea
   wall.update({ ...list(entry("own", { own: true, ended: "the file is over" })), total: 70 }, 100 * SECOND);
   assert.deepEqual(places(wall), ["own", "a"]);
   assert.equal(wall.streams.get("a").ended, "");
+  // Nobody knows whether it goes on: its last values are not shown as those of now.
+  assert.equal(wall.streams.get("a").live, false);
+  assert.equal(wall.streams.get("a").headline.word, "no news");
+});
+
+test("the wall of a server with many streams keeps only those that it shows or that are listed", () => {
+  const wall = new WallTiles();
+  const first = Array.from({ length: MAX_TILES + 1 }, (_, k) => entry(`s${k}`, { uptime_s: k }));
+  wall.update({ ...list(...first), total: 70 }, 0);
+  wall.choose("s2", false);
+  for (let k = 1; k <= 100; k += 1) {
+    wall.update({ ...list(entry(`a${k}`), entry(`b${k}`)), total: 70 }, k * SECOND);
+    // Those of the wall, the one that was taken away, and the two of the list.
+    assert.equal(wall.streams.size <= MAX_TILES + 3, true, `${wall.streams.size} streams`);
+  }
+  // What was taken away stays away.
+  wall.update({ ...list(entry("s2")), total: 70 }, 101 * SECOND);
+  assert.equal(places(wall).includes("s2"), false);
 });

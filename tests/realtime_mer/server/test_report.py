@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import json
 import threading
@@ -135,7 +136,7 @@ def test_the_report_of_a_clients_stream(engine: Engine, runner: LiveRunner) -> N
         hello = receive_kind(client, "hello")
         while hello["input"]["kind"] != "browser":
             hello = receive_kind(client, "hello")
-        client.send(np.zeros(16_000 * 3, np.float32).tobytes())
+        client.send(np.zeros(16_000 * 8, np.float32).tobytes())
         while receive_kind(client, "estimate")["seq"] < 1:
             pass
         status, text = ask(running, f"/report.html?session={hello['session']}")
@@ -182,6 +183,20 @@ def test_a_slow_report_is_made_once_and_holds_up_nobody(
     assert len(calls) == 1
 
 
+def test_nobody_waits_for_the_garbage_of_a_report(engine: Engine, runner: LiveRunner) -> None:
+    collects = []
+
+    def make(channel: Channel) -> str:
+        collects.append(gc.isenabled())
+        return ""
+
+    server = MerServer(engine, runner, config=ServerConfig(port=0), report=make)
+    with running_server(engine, server=server) as running:
+        assert ask(running)[0] == 200
+        assert gc.isenabled()
+    assert collects == [False]
+
+
 @pytest.mark.parametrize(
     ("error", "status", "words"),
     [
@@ -198,5 +213,6 @@ def test_what_goes_wrong_is_told(
     server = MerServer(engine, runner, config=ServerConfig(port=0), report=make)
     with running_server(engine, server=server) as running:
         assert ask(running) == (status, words)
+        assert gc.isenabled()
     with running_server(engine, runner) as running:
         assert ask(running)[0] == 404
