@@ -176,7 +176,6 @@ def test_who_may_only_watch_is_told_what_the_wall_needs(
 
 
 # What an observer of sizes changes is there one frame later.
-DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 SIZES = [(320, 640), (390, 844), (844, 390), (820, 1180), (1440, 900), (3840, 2160)]
 
 
