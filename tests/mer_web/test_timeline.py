@@ -115,8 +115,9 @@ def test_the_keyboard_reads_moments_zooms_and_returns(visit: Open, server: PageS
     for _ in range(10):
         here.page.keyboard.press("ArrowLeft")
     here.wait("() => !document.querySelector('#moment').hidden")
+    here.js(DRAWN)
     moment = here.js("mer.history.nearest(mer.timeline.cursor)")
-    sign = "−" if moment["raw"]["valence"] < 0 else "+"
+    sign = "−" if moment["raw"]["valence"] < -0.005 else "+"
     value = f"valence {sign}{abs(moment['raw']['valence']):.2f}"
     told = slider.get_attribute("aria-valuetext") or ""
     assert "calm; " in told
