@@ -175,7 +175,6 @@ def test_who_may_only_watch_is_told_what_the_wall_needs(
     here.wait(f"() => {NAMES}.join() === 'demo'")
 
 
-# What an observer of sizes changes is there one frame later.
 SIZES = [(320, 640), (390, 844), (844, 390), (820, 1180), (1440, 900), (3840, 2160)]
 
 
