@@ -46,11 +46,8 @@ export function told({ remarks }) {
   return { told: remarks.slice(0, TOLD), rest: `and ${remarks.length - TOLD} more ${noun}: zoom in to read them` };
 }
 
-/**
- * @param {Omit<Remark, "time">} remark
- * @returns {string} the same for the same remark, and for no other
- */
-function nameOf({ kind, session, t, utc, text }) {
+/** @param {Omit<Remark, "time">} remark */
+function keyOf({ kind, session, t, utc, text }) {
   return JSON.stringify([kind, session, t, utc, text]);
 }
 
@@ -60,8 +57,8 @@ export class Remarks {
     this._history = history;
     /** @type {Record<"marker"|"change", Remark[]>} */
     this._lists = { marker: [], change: [] };
-    /** Of those in the lists. @type {Set<string>} */
-    this._names = new Set();
+    /** @type {Set<string>} */
+    this._keys = new Set();
     /** Number of remarks that were added. */
     this.version = 0;
   }
@@ -77,12 +74,11 @@ export class Remarks {
    */
   add(remark) {
     const list = this._lists[remark.kind];
-    const name = nameOf(remark);
-    if (this._names.has(name)) return false;
-    this._names.add(name);
+    const key = keyOf(remark);
+    if (this._keys.has(key)) return false;
+    this._keys.add(key);
     list.push({ ...remark, time: NaN });
-    const dropped = list.length > CAPACITY && list.shift();
-    if (dropped) this._names.delete(nameOf(dropped));
+    for (const old of list.splice(0, list.length - CAPACITY)) this._keys.delete(keyOf(old));
     this.version += 1;
     return true;
   }
