@@ -308,6 +308,8 @@ class Viewer:
             part = broadcaster.snapshot_part(since)
             since, more = part.last_seq, part.more
             await self._send_text(part.text)
+            # A socket that takes everything does not wait: others would, for the whole history.
+            await asyncio.sleep(0)
         self._past_remarks = channel.hub.remarks(first)
         for remark in self._past_remarks:
             self._host.turns.spend(self.address, REMARK_COST_S)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import soundfile
 from page_support import CHROMIUM_ARGUMENTS, Open, Serve, ServerProcess, Visit, chromium, free_port
@@ -41,6 +42,15 @@ def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A WAV file with 2.5 s of music: mono, 44.1 kHz, 16 bit."""
     path = tmp_path_factory.mktemp("songs") / "small song.wav"
     soundfile.write(path, music(2.5, seed=3), 44_100, subtype="PCM_16")
+    return path
+
+
+@pytest.fixture(scope="module")
+def long_song(song: Path) -> Path:
+    """The same again and again: a minute, which outlasts what a test does meanwhile."""
+    path = song.with_name("long song.wav")
+    samples, rate = soundfile.read(song, dtype="int16")
+    soundfile.write(path, np.tile(samples, 24), rate, subtype="PCM_16")
     return path
 
 

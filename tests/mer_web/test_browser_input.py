@@ -23,9 +23,10 @@ pytestmark = pytest.mark.timeout(600)
 LIVE = "() => mer.history.length >= 3"
 
 
-# Records the newest stream time of each input of this page.
+# Records the newest stream time of each input of this page, and the end of the file.
 RECORD = """() => {
   window.newest = {};
+  window.finished = new Promise((done) => mer.input.addEventListener("finished", () => done()));
   mer.connection.addEventListener("message", ({ detail }) => {
     if (detail.type === "estimate") newest[mer.hello.input.name] = detail.t;
   });
@@ -53,7 +54,7 @@ def test_a_hidden_tab_sends_a_file_whole(
     # Browsers slow down only tabs that make no sound.
     here.page.get_by_label("play it aloud").uncheck()
     here.page.context.new_page()
-    here.js("() => new Promise((done) => mer.input.addEventListener('finished', done))")
+    here.js("finished")
     assert here.js("document.visibilityState") == "hidden"
     here.js(FINISHED)
     assert here.js("newest['song.wav']") == pytest.approx(8.0, abs=0.2)
@@ -335,9 +336,9 @@ def test_file_waits_for_a_lost_server(visit: Open, serve: Serve, tmp_path: Path)
     here.wait("() => mer.connection.phase.name === 'waiting'")
     position = here.js("mer.input.progress.position")
     assert 2 < position < 6
-    serve(*arguments)
     here.js(RECORD)
-    here.js("() => new Promise((done) => mer.input.addEventListener('finished', done))")
+    serve(*arguments)
+    here.js("finished")
     here.js(FINISHED)
     assert here.js("mer.input.droppedSeconds") == 0
     assert here.js("newest['song.wav']") == pytest.approx(6.0 - position, abs=0.2)

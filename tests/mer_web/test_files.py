@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import urljoin
 
 import mer_web
 import pytest
@@ -23,9 +24,9 @@ PATHS = sorted(mer_web.FILES)
 def test_table_matches_the_folder() -> None:
     served = sorted(name for name, _ in mer_web.FILES.values())
     present = sorted(
-        path.name
-        for path in PACKAGE.iterdir()
-        if path.is_file() and path.suffix != ".py" and path.name != "py.typed"
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc") and path.name != "py.typed"
     )
     assert served == present
 
@@ -63,8 +64,8 @@ def test_modules_import_only_served_files(path: str) -> None:
     code = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
     imported = re.findall(r"""(?:from|import)\s*\(?\s*["']([^"']+)["']""", code)
     for target in imported:
-        assert target.startswith("./"), target
-        assert target[1:] in mer_web.FILES, target
+        assert target.startswith(("./", "../")), target
+        assert urljoin(path, target) in mer_web.FILES, target
 
 
 # Other pages, and what the server makes.

@@ -12,6 +12,7 @@ import pytest
 TESTS = Path(__file__).parents[2] / "web" / "test"
 
 
+@pytest.mark.timeout(600)  # more than its own limit
 def test_javascript() -> None:
     node = shutil.which("node")
     if node is None:

@@ -104,10 +104,12 @@ def test_the_colour_of_the_page_is_that_of_the_message(visit: Open, scaled: Serv
              };
            }"""
     )
-    # Both were seen of the same estimate.
-    here.wait("() => mer.valueDisplay.shown && mer.valueDisplay.shown.seq in window.colours")
-    sent, shown, variables = here.js(
+    # Both were seen of the same estimate, and are read at the same moment.
+    found = here.page.wait_for_function(
         """() => {
+             if (!mer.valueDisplay.shown || !(mer.valueDisplay.shown.seq in window.colours)) {
+               return null;
+             }
              const style = getComputedStyle(document.documentElement);
              const read = (name) => style.getPropertyValue(name).trim();
              const { seq, scaled, level_db } = mer.valueDisplay.shown;
@@ -119,6 +121,7 @@ def test_the_colour_of_the_page_is_that_of_the_message(visit: Open, scaled: Serv
              }];
            }"""
     )
+    sent, shown, variables = found.json_value()
     expected = [int(sent[at : at + 2], 16) for at in (1, 3, 5)]
     # Values are sent with six decimals.
     assert [int(part) for part in shown.split(", ")] == pytest.approx(expected, abs=1)

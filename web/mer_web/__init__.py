@@ -94,6 +94,7 @@ _NAMES = (
     "time-axis.js",
     "time-window.js",
     "timeline-controls.js",
+    "timeline-tiles.js",
     "timeline.css",
     "timeline.js",
     "trail.js",

@@ -46,12 +46,19 @@ export function told({ remarks }) {
   return { told: remarks.slice(0, TOLD), rest: `and ${remarks.length - TOLD} more ${noun}: zoom in to read them` };
 }
 
+/** @param {Omit<Remark, "time">} remark */
+function keyOf({ kind, session, t, utc, text }) {
+  return JSON.stringify([kind, session, t, utc, text]);
+}
+
 export class Remarks {
   /** @param {import("./history.js").History} history */
   constructor(history) {
     this._history = history;
     /** @type {Record<"marker"|"change", Remark[]>} */
     this._lists = { marker: [], change: [] };
+    /** @type {Set<string>} */
+    this._keys = new Set();
     /** Number of remarks that were added. */
     this.version = 0;
   }
@@ -67,11 +74,11 @@ export class Remarks {
    */
   add(remark) {
     const list = this._lists[remark.kind];
-    const isThere = list.some((each) => each.session === remark.session && each.t === remark.t && each.utc === remark.utc
-      && each.text === remark.text);
-    if (isThere) return false;
+    const key = keyOf(remark);
+    if (this._keys.has(key)) return false;
+    this._keys.add(key);
     list.push({ ...remark, time: NaN });
-    if (list.length > CAPACITY) list.shift();
+    for (const old of list.splice(0, list.length - CAPACITY)) this._keys.delete(keyOf(old));
     this.version += 1;
     return true;
   }

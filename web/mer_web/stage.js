@@ -6,6 +6,7 @@
  */
 
 import { Palette } from "./palette.js";
+import { levelOf } from "./pulse.js";
 import { loadPreference, savePreference } from "./settings.js";
 import { WHOLE, areValid, cssTransform, parseCorners } from "./stage-corners.js";
 import { PLAIN, Picture } from "./stage-picture.js";
@@ -35,14 +36,12 @@ const FOLLOW_S = 0.8;
 /** The line of keys goes away so long after the last touch. */
 const KEYS_MS = 6000;
 
-const EMPTY_BANDS = new Float32Array(6);
-
 /**
  * @typedef {object} App   what stage mode needs of the page
  * @property {import("./protocol.js").Estimate|null} newest
  * @property {import("./connection.js").Connection} connection
  * @property {import("./notice.js").NoticeBar} notice
- * @property {{at: (nowMs: number) => {level: number, bands: ArrayLike<number>, onset: number, live: boolean}}} [pulse]
+ * @property {import("./pulse.js").PulseFeed} pulse
  * @property {boolean} isLive  whether estimates arrive
  * @property {() => void} toggleFullScreen
  */
@@ -442,8 +441,9 @@ export class Stage {
     const color = this._palette.bytes(valence, arousal);
     this._color = /** @type {import("./stage-picture.js").Color} */ (
       this._color.map((part, k) => part + (color[k] - part) * share));
-    const beat = pulse?.at(now);
-    const level = newest ? Math.max(0, Math.min(1, 1 + newest.level_db / 60)) : 0;
+    const sound = pulse.at(now);
+    // Without pulses, what the estimates tell.
+    const level = newest ? levelOf(newest.level_db) : 0;
     const change = this._change;
     this._change = false;
     return {
@@ -451,9 +451,9 @@ export class Stage {
       valence,
       arousal,
       fast: newest?.fast ? shownValues(newest.fast) : null,
-      level: beat?.live ? beat.level : level,
-      bands: beat?.live ? beat.bands : EMPTY_BANDS.map(() => 0.6 * level),
-      onset: beat?.live ? beat.onset : 0,
+      level: sound.live ? sound.level : level,
+      bands: sound.live ? sound.bands : sound.bands.map(() => 0.6 * level),
+      onset: sound.live ? sound.onset : 0,
       color: /** @type {import("./stage-picture.js").Color} */ (this._color.map(Math.round)),
       mood: newest?.mood ?? "",
       state: this._app.isLive && newest ? newest.state : "lost",

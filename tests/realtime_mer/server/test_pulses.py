@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,6 +11,7 @@ import pytest
 from live_support import (
     HangingSource,
     RunningServer,
+    receive,
     receive_kind,
     receive_until,
     running_server,
@@ -67,7 +67,7 @@ def receive_pulses(
     """Publish pulses until the client, which may be busy with a snapshot, gets them."""
     while True:
         runner.hub.publish_pulses(pulses(t))
-        message = json.loads(client.recv(5.0))
+        message = receive(client)
         if message["type"] == "pulse":
             received: list[dict[str, Any]] = message["pulses"]
             return received

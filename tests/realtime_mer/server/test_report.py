@@ -136,7 +136,7 @@ def test_the_report_of_a_clients_stream(engine: Engine, runner: LiveRunner) -> N
         hello = receive_kind(client, "hello")
         while hello["input"]["kind"] != "browser":
             hello = receive_kind(client, "hello")
-        client.send(np.zeros(16_000 * 3, np.float32).tobytes())
+        client.send(np.zeros(16_000 * 8, np.float32).tobytes())
         while receive_kind(client, "estimate")["seq"] < 1:
             pass
         status, text = ask(running, f"/report.html?session={hello['session']}")

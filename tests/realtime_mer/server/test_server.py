@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import itertools
 import json
@@ -46,6 +47,7 @@ from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.stats import Counter, Timing
 from realtime_mer.server import server as server_module
 from realtime_mer.server import viewer
+from realtime_mer.server.broadcast import Broadcaster, SnapshotPart
 from realtime_mer.server.server import MerServer, ServerConfig, binding_warning
 
 RATE = 16_000  # the rate of the front-end: no resampling
@@ -181,6 +183,26 @@ def test_long_history_comes_in_small_parts(engine: Engine) -> None:
     assert [e["seq"] for part in snapshots for e in part["estimates"]] == list(range(123, 6123))
     assert max(len(json.dumps(part)) for part in snapshots) < 32_000
     assert all(part["complete"] for part in snapshots)
+
+
+def test_others_come_between_the_parts_of_a_long_history(
+    harness: ServerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.publish(*range(600))
+    order: list[str] = []
+    make_part = Broadcaster.snapshot_part
+
+    def snapshot_part(self: Broadcaster, since: int) -> SnapshotPart:
+        order.append("part")
+        asyncio.get_running_loop().call_soon(order.append, "others")
+        return make_part(self, since)
+
+    monkeypatch.setattr(Broadcaster, "snapshot_part", snapshot_part)
+    with harness.connect() as client:
+        _, past = read_snapshot(client)
+        assert len(past) == 600
+    assert order.count("part") >= 12
+    assert "part part" not in " ".join(order)
 
 
 def test_estimates_published_during_the_snapshot_come_once(harness: ServerHarness) -> None:

@@ -26,6 +26,8 @@ from realtime_mer.server.session_list import MAX_LISTED, SessionList
 from realtime_mer.server.tokens import Role, Tokens
 
 RATE = 16_000
+# Two estimates at least, also of a machine that is too busy for one each second.
+SILENCE_S = 8
 TOKENS = {role: f"a-token-for-{role}-role" for role in Role}
 
 
@@ -68,7 +70,7 @@ def test_the_list_has_the_servers_own_stream_and_those_of_clients(
     with running.connect() as wall, running.connect() as left, running.connect() as right:
         own = receive_kind(wall, "hello")
         sessions = [start(left, "left"), start(right, "right\x1b[31m\u202edesk")]
-        left.send(np.zeros(RATE * 2, np.float32).tobytes())
+        left.send(np.zeros(RATE * SILENCE_S, np.float32).tobytes())
         send(wall, "sessions", on=True)
         first = receive_kind(wall, "sessions")
         assert first["total"] == 3
@@ -112,14 +114,14 @@ def test_following_a_stream_and_returning(running: RunningServer, runner: LiveRu
     with running.connect() as wall, running.connect() as client:
         own = receive_kind(wall, "hello")["session"]
         session = start(client, "stage left")
-        client.send(np.zeros(RATE * 3, np.float32).tobytes())
+        client.send(np.zeros(RATE * SILENCE_S, np.float32).tobytes())
         while receive_kind(client, "estimate")["seq"] < 1:
             pass
         send(wall, "watch", session=session)
         hello = receive_kind(wall, "hello")
         assert (hello["session"], hello["input"]["name"]) == (session, "stage left")
         assert [each["seq"] for each in receive_kind(wall, "snapshot")["estimates"]][:2] == [0, 1]
-        client.send(np.zeros(RATE * 2, np.float32).tobytes())
+        client.send(np.zeros(RATE * SILENCE_S, np.float32).tobytes())
         assert receive_kind(wall, "estimate")["seq"] >= 2
         send(wall, "watch", session=None)
         assert receive_kind(wall, "hello")["session"] == own
@@ -155,7 +157,7 @@ def test_a_private_stream_is_neither_listed_nor_followed(running: RunningServer)
         assert receive_kind(wall, "error")["code"] == "unknown_session"
         with running.connect(f"?session={session}") as stranger:
             assert receive_kind(stranger, "hello")["session"] == own
-        client.send(np.zeros(RATE * 2, np.float32).tobytes())
+        client.send(np.zeros(RATE * SILENCE_S, np.float32).tobytes())
         assert receive_kind(client, "estimate")["state"] == State.SILENCE
 
 
