@@ -16,6 +16,9 @@ from page_support import Open, Serve, ServerProcess, Visit
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+# Frames are drawn by the processor, which may be busy.
+pytestmark = pytest.mark.timeout(600)
+
 SCENES = ("aurora", "particles", "contours", "rings", "plain")
 RATE_HZ = 60
 COPY = (36, 64)
@@ -292,7 +295,6 @@ def test_no_scene_flashes_with_the_worst_music(
     assert frames[-1].max() > 40
 
 
-@pytest.mark.timeout(600)  # drawn by the processor, which may be busy
 @pytest.mark.parametrize("scene", SCENES)
 def test_no_shader_flashes_with_the_worst_music(
     server: ServerProcess, visit: Open, with_webgl: Browser, scene: str
