@@ -16,6 +16,9 @@ from page_support import Open, Serve, ServerProcess, Visit
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+# Frames are drawn by the processor, which may be busy.
+pytestmark = pytest.mark.timeout(600)
+
 SCENES = ("aurora", "particles", "contours", "rings", "plain")
 RATE_HZ = 60
 COPY = (36, 64)
@@ -292,7 +295,6 @@ def test_no_scene_flashes_with_the_worst_music(
     assert frames[-1].max() > 40
 
 
-@pytest.mark.timeout(600)  # drawn by the processor, which may be busy
 @pytest.mark.parametrize("scene", SCENES)
 def test_no_shader_flashes_with_the_worst_music(
     server: ServerProcess, visit: Open, with_webgl: Browser, scene: str
@@ -303,6 +305,13 @@ def test_no_shader_flashes_with_the_worst_music(
     frames = frames_of(here, scene, webgl=True, size=[64, 36], frames=RATE_HZ + 20)
     assert most_flashes(frames) <= 3
     assert frames[-1].max() > 30
+
+
+def test_without_music_the_wall_is_not_black(server: ServerProcess, visit: Open) -> None:
+    here = visit(server.url)
+    for scene in SCENES:
+        frames = frames_of(here, scene, frames=300, state="lost")
+        assert frames[-1].max() > 20, scene
 
 
 def test_without_music_the_picture_is_dim_but_moves(server: ServerProcess, visit: Open) -> None:
@@ -372,6 +381,43 @@ def test_a_finger_enters_it(server: ServerProcess, visit: Open) -> None:
     here.page.locator(".stage").tap()
     here.page.locator(".stage-keys").get_by_text("leave").tap()
     here.wait("() => !window.mer.stage.active")
+
+
+def test_leaving_at_once_lets_the_screen_go_off(server: ServerProcess, visit: Open) -> None:
+    here = enter(visit, server.url)
+    if not here.js("'wakeLock' in navigator"):
+        pytest.skip("this browser cannot keep the screen on")
+    here.js(
+        """async () => {
+             const { stage } = window.mer;
+             const { wakeLock } = navigator;
+             const request = wakeLock.request.bind(wakeLock);
+             window.locks = [];
+             wakeLock.request = (kind) => {
+               const asked = request(kind);
+               window.locks.push(asked);
+               return asked;
+             };
+             stage.leave();
+             for (let k = 0; k < 5; k += 1) {
+               stage.enter();
+               stage.leave();
+             }
+             window.locks = await Promise.all(window.locks);
+           }"""
+    )
+    here.wait("() => window.locks.length === 5 && window.locks.every((lock) => lock.released)")
+
+
+def test_without_a_connection_the_shown_scene_stays(server: ServerProcess, visit: Open) -> None:
+    here = enter(visit, server.url, "?stage=1&scene=rings")
+    here.wait("() => window.mer.stage.picture._layers.at(-1)?.name === 'rings'")
+    here.page.route("**/scenes/*.js", lambda route: route.abort())
+    here.page.keyboard.press("2")
+    here.wait("() => window.mer.stage.picture.trouble")
+    here.wait("() => window.mer.stage.picture.scene === 'rings'")
+    here.page.unroute("**/scenes/*.js")
+    here.errors.clear()
 
 
 def test_nothing_but_the_picture_is_seen(server: ServerProcess, visit: Open) -> None:

@@ -57,6 +57,8 @@ const CALM_S = 1.5;
 /** What is left in the calm state. */
 const CALM_BRIGHTNESS = 0.35;
 const CALM_PACE = 0.25;
+/** The level of the sound that is drawn then: without any, the wall would be black. */
+const CALM_LEVEL = 0.4;
 const REDUCED_PACE = 0.1;
 /** Time constant of the level where little motion is wanted. */
 const REDUCED_LEVEL_S = 2;
@@ -165,8 +167,10 @@ export class Picture {
     this.trouble = `The scene ${name} failed: ${error instanceof Error ? error.message : String(error)}`;
     console.warn(this.trouble, error);
     for (const layer of this._layers.filter((other) => other.name === name)) this._remove(layer);
-    if (name !== this._wanted || name === PLAIN) return;
-    void this.show(PLAIN);
+    if (name !== this._wanted) return;
+    // Without a connection, the plain colour may not arrive either: what is shown stays, and can be asked for again.
+    if (name === PLAIN) this._wanted = this._layers.at(-1)?.name ?? "";
+    else void this.show(PLAIN);
   }
 
   /** @param {Layer} layer */
@@ -264,14 +268,15 @@ export class Picture {
     const target = MUSIC_STATES.includes(moment.state) ? 1 : 0;
     this._presence += (target - this._presence) * (1 - Math.exp(-elapsed / CALM_S));
     const presence = this._presence;
-    const level = moment.level * presence;
+    const calm = (/** @type {number} */ part) => CALM_LEVEL + (part - CALM_LEVEL) * presence;
+    const level = calm(moment.level);
     this._level += (level - this._level) * (this.reducedMotion ? 1 - Math.exp(-elapsed / REDUCED_LEVEL_S) : 1);
     this._time += elapsed * this._pace;
     return {
       ...moment,
       time: this._time,
       level: this._level,
-      bands: Array.from(moment.bands, (band) => (this.reducedMotion ? this._level : band * presence)),
+      bands: Array.from(moment.bands, (band) => (this.reducedMotion ? this._level : calm(band))),
       onset: this.reducedMotion ? 0 : moment.onset * presence,
       change: moment.change && !this.reducedMotion,
     };

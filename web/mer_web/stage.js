@@ -223,7 +223,10 @@ export class Stage {
   async _stayAwake() {
     if (document.visibilityState !== "visible" || !this.active) return;
     try {
-      this._lock = (await navigator.wakeLock?.request("screen")) ?? null;
+      const lock = (await navigator.wakeLock?.request("screen")) ?? null;
+      // The one of an earlier entry, or this one after leaving meanwhile, would keep the screen on for good.
+      void (this.active ? this._lock : lock)?.release();
+      if (this.active) this._lock = lock;
     } catch {
       // A low battery or the browser's settings: the screen may go off.
     }
