@@ -16,7 +16,7 @@ LIVE = "() => window.mer && mer.newest && mer.timeline.view"
 FLAGS = ".remark[data-kind=marker]"
 TICKS = ".remark[data-kind=change]"
 # Here flags two seconds apart do not overlap.
-WIDE = {"width": 2000, "height": 900}
+WIDE = {"width": 2600, "height": 900}
 TARGET = {
     "points": [
         {"t_s": 0.0, "valence": -0.75, "arousal": 0.5},

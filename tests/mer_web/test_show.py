@@ -81,7 +81,7 @@ def test_switches_and_sliders_change_the_show(visit: Open, running: Running) -> 
     here.page.get_by_role("group", name="wall").get_by_role("button", name="mute").click()
     wait_for(lambda: show.state("wall").mute, "the output to be muted")
     assert not show.state("desk").mute
-    here.page.get_by_role("slider", name="arousal").fill("0.25")
+    here.page.get_by_role("slider", name="arousal", exact=True).fill("0.25")
     wait_for(lambda: show.state().override == {"arousal": 0.25}, "the value set by hand")
     here.wait("() => document.querySelector('#show-line').textContent.includes('arousal by hand')")
     here.page.get_by_role("button", name="give arousal back to the music").click()
