@@ -462,7 +462,7 @@ def test_csv_contains_the_history(visit: Open, demo: ServerProcess) -> None:
 def test_keyboard_reaches_all_controls_with_visible_focus(visit: Open, demo: ServerProcess) -> None:
     here = visit(demo.url)
     here.wait(LIVE)
-    expected = ["pause", "export", "theme", "full", "help-open", "range",
+    expected = ["pause", "export", "stage-open", "theme", "full", "help-open", "range",
                 "use-server", "use-microphone", "use-tab", "use-file", "mark", "compare-open",
                 "zoom", "timeline"]  # fmt: skip
     reached: list[str] = []

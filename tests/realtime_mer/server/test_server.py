@@ -812,7 +812,7 @@ def test_flood_is_limited_then_closed_and_others_go_on(
 def test_internal_error_closes_with_1011(
     harness: ServerHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(harness.server.pool, "open", fail)
