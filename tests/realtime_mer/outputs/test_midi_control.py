@@ -62,8 +62,12 @@ def connect(pads: MidiDevice, show: Show) -> None:
         lambda number: pads.send(CONTROL, 1, number),
         lambda number: show.state().override.get("dimmer") == number / 127,
     )
-    pads.send(NOTE_ON, 39, 100)
-    wait_for(lambda: show.state() == ControlState(), "nothing is set")
+
+    def released() -> bool:
+        pads.send(NOTE_ON, 39, 100)  # anew each time: JACK may lose the first one
+        return show.state() == ControlState()
+
+    wait_for(released, "nothing is set")
 
 
 def wait_for_state(show: Show, **state: Any) -> None:
