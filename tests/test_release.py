@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 def test_the_version_is_in_one_place() -> None:
     where = [
         "pyproject.toml", "Makefile", "deploy/*", "realtime_mer/**/*.py", "engine/**/*.py",
-        "web/mer_web/*", "docs/*.md", "README.md",
+        "web/mer_web/**/*.*", "docs/*.md", "README.md",
     ]  # fmt: skip
     number = re.compile(rf"(?<![\d.]){re.escape(__version__)}(?![\d.]\d)")
     naming = [

@@ -60,7 +60,7 @@ def test_the_indicator_stays_when_the_controls_fade(visit: Open, demo: ServerPro
     here.page.keyboard.press("f")
     here.wait("() => document.fullscreenElement === document.documentElement")
     here.js("() => { mer.idleControls._activeAt -= 60_000; }")
-    here.wait("() => getComputedStyle(document.querySelector('.bar')).opacity === '0'")
+    here.wait("() => getComputedStyle(document.querySelector('.tools')).opacity === '0'")
     assert here.js("getComputedStyle(document.querySelector('#playing')).opacity") == "1"
 
 
