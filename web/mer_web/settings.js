@@ -100,6 +100,8 @@ function readOverlay(query, faults) {
       ? PIECES.filter((piece) => words.includes(piece)) : undefined;
   });
   const plate = flag("plate", true);
+  // theme.js uses it.
+  read("theme", "dark", "dark or light", (value) => (["dark", "light"].includes(value) ? value : undefined));
   return {
     show,
     size: read("size", 1, "a factor from 0.25 to 6", number(0.25, 6)),

@@ -51,7 +51,7 @@ test("without a plate there is an outline, unless it is not wanted", () => {
 for (const bad of [
   "show=evil", "show=badge,evil", "show=", "size=0", "size=7", "size=big", "size=", "side=middle", "color=red", "text=12345",
   "ground=url(x)", "font=a;b", "font=%22x%22", "font=", "font=" + "x".repeat(65), "plate=maybe", "outline=2", "opacity=1.1",
-  "opacity=NaN",
+  "opacity=NaN", "theme=pink",
 ]) {
   test(`${bad} is not used, and the console says so`, () => {
     const { overlay, faults } = readSettings(`?overlay=1&${bad}`);
