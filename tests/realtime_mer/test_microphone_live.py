@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -136,6 +137,7 @@ def test_a_terminal_shows_an_outage_in_words_and_nothing_of_portaudio(
 ) -> None:
     """PortAudio's thread prints when a device vanishes."""
     terminal, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (40, 160))
     shown = b""
 
     def read_until(text: bytes) -> None:
@@ -149,12 +151,13 @@ def test_a_terminal_shows_an_outage_in_words_and_nothing_of_portaudio(
         stdin=subprocess.DEVNULL,
         stdout=theirs,
         stderr=theirs,
+        env={**os.environ, "TERM": "xterm-256color", "NO_COLOR": ""},
         # If the tests run in the background of a script, they and their children ignore SIGINT.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         os.close(theirs)
         try:
-            read_until(b"silence")
+            read_until(b"SILENCE")
             virtual_microphone.kill()
             read_until(b"is gone")
             read_until(b"of audio missing")
