@@ -328,10 +328,18 @@ def test_custom_css_works_in_the_overlay_alone(
     here.wait(MADE)
     here.js(INSERT_CSS, css)
     # It comes after the parameters.
-    assert style(here, ".overlay-badge", "backgroundColor") == "rgba(90, 0, 60, 0.9)"
-    assert style(here, ".overlay-badge", "borderTopLeftRadius") == "0px"
-    assert style(here, ".overlay-mood", "color") == "rgb(255, 154, 213)"
-    assert style(here, ".overlay-mood", "textTransform") == "uppercase"
+    for selector, name, value in (
+        (".overlay-badge", "backgroundColor", "rgba(90, 0, 60, 0.9)"),
+        (".overlay-badge", "borderTopLeftRadius", "0px"),
+        (".overlay-mood", "color", "rgb(255, 154, 213)"),
+        (".overlay-mood", "textTransform", "uppercase"),
+    ):
+        # Colours change gradually.
+        here.wait(
+            "([selector, name, value]) =>"
+            " getComputedStyle(document.querySelector(selector))[name] === value",
+            [selector, name, value],
+        )
     assert style(here, ".overlay-mood", "fontFamily").startswith('"DejaVu Sans"')
     assert not here.page.locator(".overlay-values").is_visible()
     here.wait("() => mer._style.ink === '#ffe14d' && mer._style.font.startsWith('\"DejaVu Sans\"')")

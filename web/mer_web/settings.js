@@ -101,7 +101,8 @@ function readOverlay(query, faults) {
   });
   const plate = flag("plate", true);
   // theme.js uses it.
-  read("theme", "dark", "dark or light", (value) => (["dark", "light"].includes(value) ? value : undefined));
+  read("theme", "dark", "dark or light",
+    (value) => (["dark", "light", "auto"].includes(value) ? value : undefined));
   return {
     show,
     size: read("size", 1, "a factor from 0.25 to 6", number(0.25, 6)),
