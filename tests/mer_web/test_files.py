@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -58,14 +59,28 @@ def test_no_file_names_another_host(path: str) -> None:
     assert "@import" not in text
 
 
-@pytest.mark.parametrize("path", [path for path in PATHS if path.endswith(".js")])
+SCRIPTS = [path for path in PATHS if path.endswith(".js")]
+
+
+def imports(path: str) -> list[str]:
+    """Return what a script imports, as it is written there."""
+    code = re.sub(r"/\*.*?\*/", "", read(path), flags=re.S)
+    return re.findall(r"""(?:from|import)\s*\(?\s*["']([^"']+)["']""", code)
+
+
+@pytest.mark.parametrize("path", SCRIPTS)
 def test_modules_import_only_served_files(path: str) -> None:
-    text = read(path)
-    code = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
-    imported = re.findall(r"""(?:from|import)\s*\(?\s*["']([^"']+)["']""", code)
-    for target in imported:
+    for target in imports(path):
         assert target.startswith(("./", "../")), target
         assert urljoin(path, target) in mer_web.FILES, target
+
+
+def test_no_import_circle() -> None:
+    graph = {path: [urljoin(path, target) for target in imports(path)] for path in SCRIPTS}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"import circle: {' -> '.join(error.args[1])}")
 
 
 # Other pages, and what the server makes.

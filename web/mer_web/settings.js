@@ -1,6 +1,6 @@
 /** Settings from the page's URL, and preferences stored in the browser. */
 
-import { ZOOMS_S } from "./timeline.js";
+import { USUAL_S } from "./time-window.js";
 
 export const PIECES = /** @type {const} */ (["wash", "badge", "plane", "timeline"]);
 const SIDES = /** @type {const} */ ([
@@ -52,7 +52,7 @@ export function readSettings(search) {
   const query = new URLSearchParams(search);
   /** @type {string[]} */
   const faults = [];
-  const zoom = { "1m": 60, "10m": 600, "1h": 3600 }[query.get("zoom") ?? ""] ?? ZOOMS_S[0];
+  const zoom = { "1m": 60, "10m": 600, "1h": 3600 }[query.get("zoom") ?? ""] ?? USUAL_S;
   return {
     overlay: isOn(query.get("overlay")) ? readOverlay(query, faults) : null,
     zoom,

@@ -3,6 +3,8 @@
 import { span } from "./text.js";
 
 export const SHORTEST_S = 30;
+/** The length at first. */
+export const USUAL_S = 60;
 export const LONGEST_S = 12 * 3600;
 
 /** However short the history is, the view may be as long as this. */

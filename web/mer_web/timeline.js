@@ -11,11 +11,9 @@ import { describe } from "./moment.js";
 import { Surface, offscreen } from "./surface.js";
 import { clean, signed } from "./text.js";
 import { ticks, timeOfDay } from "./time-axis.js";
-import { TimeWindow } from "./time-window.js";
+import { TimeWindow, USUAL_S } from "./time-window.js";
 import { TILE, TilePainter } from "./timeline-tiles.js";
 import { axisName, shownValues } from "./value-range.js";
-
-export const ZOOMS_S = /** @type {const} */ ([60, 600, 3600]);
 
 /** Tiles are stretched up to this ratio, and painted again once the length has rested so long. */
 const MAX_STRETCH = 1.6;
@@ -73,7 +71,7 @@ export class Timeline {
     this._background = null;
     this._drawn = "";
     /** Which part of the history is shown. */
-    this.window = new TimeWindow(ZOOMS_S[0]);
+    this.window = new TimeWindow(USUAL_S);
     /** Of the tiles, in seconds; while the length changes, they are stretched. */
     this._perColumn = NaN;
     /** Length of the last frame in seconds, and when it changed, in milliseconds. */
