@@ -89,7 +89,7 @@ export function flatContext(canvas, webgl = false) {
   return context;
 }
 
-export class Shader {
+class Shader {
   /**
    * @param {HTMLCanvasElement} canvas
    * @param {string} source  GLSL with a function `vec3 light(vec2 p)`
@@ -132,6 +132,35 @@ export class Shader {
     }
     gl.drawArrays(gl.TRIANGLES, 0, 3);
   }
+}
+
+/** @typedef {{draw: (moment: Moment, phase: number) => void}} PhaseDrawing */
+
+/**
+ * A scene of one shader, and a simpler drawing where there is no WebGL2.
+ * @param {import("./stage-picture.js").Means} means
+ * @param {string} light                GLSL with a function `vec3 light(vec2 p)`
+ * @param {[slowest: number, more: number]} pace  phase in a second at the least arousal, -1, and more for each 1 above it
+ * @param {(means: import("./stage-picture.js").Means) => PhaseDrawing} makeFlat  makes the simpler drawing
+ * @returns {import("./stage-picture.js").Scene}
+ */
+export function shaderScene(means, light, [slowest, more], makeFlat) {
+  const { canvas, webgl, palette } = means;
+  let phase = 0;
+  /** @type {PhaseDrawing} */
+  let drawing;
+  if (webgl) {
+    const shader = new Shader(canvas, light);
+    drawing = { draw: (moment, now) => shader.draw(moment, palette, now) };
+  } else {
+    drawing = makeFlat(means);
+  }
+  return {
+    draw(moment, seconds) {
+      phase += seconds * (slowest + more * (1 + moment.arousal));
+      drawing.draw(moment, phase);
+    },
+  };
 }
 
 /**

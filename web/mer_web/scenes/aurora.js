@@ -1,6 +1,6 @@
 /** Curtains of light over a night sky. A pleasant mood lifts their ends, an unpleasant one lets them hang. */
 
-import { Shader, flatContext, neighbours } from "../stage-shader.js";
+import { flatContext, neighbours, shaderScene } from "../stage-shader.js";
 
 export const label = "Aurora";
 
@@ -36,18 +36,8 @@ const COLUMNS = 64;
 const SPRITE = [8, 64];
 
 /** @param {import("../stage-picture.js").Means} means */
-export function create({ canvas, webgl, palette }) {
-  let phase = 0;
-  const shader = webgl ? new Shader(canvas, LIGHT) : null;
-  const flat = shader ? null : new Flat(canvas, palette);
-  return {
-    /** @type {import("../stage-picture.js").Scene["draw"]} */
-    draw(moment, seconds) {
-      phase += seconds * (0.55 + 0.85 * (1 + moment.arousal));
-      if (shader) shader.draw(moment, palette, phase);
-      else flat?.draw(moment, phase);
-    },
-  };
+export function create(means) {
+  return shaderScene(means, LIGHT, [0.55, 0.85], ({ canvas, palette }) => new Flat(canvas, palette));
 }
 
 /** Without WebGL2: columns of a sprite that fades to the top. */

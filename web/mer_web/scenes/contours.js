@@ -1,6 +1,6 @@
 /** Lines of equal height of a slow landscape, as on a map. A pleasant mood makes it symmetric, an excited one dense. */
 
-import { Shader, flatContext, neighbours } from "../stage-shader.js";
+import { flatContext, neighbours, shaderScene } from "../stage-shader.js";
 
 export const label = "Contour field";
 
@@ -36,18 +36,8 @@ const GRID_COLUMNS = 72;
 const GRID_ROWS = 40;
 
 /** @param {import("../stage-picture.js").Means} means */
-export function create({ canvas, webgl, palette }) {
-  let phase = 0;
-  const shader = webgl ? new Shader(canvas, LIGHT) : null;
-  const flat = shader ? null : new Flat(canvas, palette);
-  return {
-    /** @type {import("../stage-picture.js").Scene["draw"]} */
-    draw(moment, seconds) {
-      phase += seconds * (0.5 + 0.8 * (1 + moment.arousal));
-      if (shader) shader.draw(moment, palette, phase);
-      else flat?.draw(moment, phase);
-    },
-  };
+export function create(means) {
+  return shaderScene(means, LIGHT, [0.5, 0.8], ({ canvas, palette }) => new Flat(canvas, palette));
 }
 
 /**

@@ -1,6 +1,6 @@
 /** The colour of the mood alone, breathing with the level: the calmest scene, and the one that takes over for others. */
 
-import { Shader, flatContext, neighbours } from "../stage-shader.js";
+import { flatContext, neighbours, shaderScene } from "../stage-shader.js";
 
 export const label = "Plain colour";
 
@@ -15,18 +15,11 @@ vec3 light(vec2 p) {
 }`;
 
 /** @param {import("../stage-picture.js").Means} means */
-export function create({ canvas, webgl, palette }) {
-  let phase = 0;
-  const shader = webgl ? new Shader(canvas, LIGHT) : null;
-  const context = shader ? null : flatContext(canvas);
-  return {
-    /** @type {import("../stage-picture.js").Scene["draw"]} */
-    draw(moment, seconds) {
-      phase += seconds * (0.5 + 0.6 * (1 + moment.arousal));
-      if (shader) shader.draw(moment, palette, phase);
-      else if (context) drawFlat(context, moment, palette, phase);
-    },
-  };
+export function create(means) {
+  return shaderScene(means, LIGHT, [0.5, 0.6], ({ canvas, palette }) => {
+    const context = flatContext(canvas);
+    return { draw: (moment, phase) => drawFlat(context, moment, palette, phase) };
+  });
 }
 
 /**

@@ -1,6 +1,6 @@
 /** Six rings, one for each band of the sound. A pleasant mood makes them round and even, an unpleasant one rough. */
 
-import { Shader, flatContext, neighbours } from "../stage-shader.js";
+import { flatContext, neighbours, shaderScene } from "../stage-shader.js";
 
 export const label = "Rings";
 
@@ -34,18 +34,11 @@ vec3 light(vec2 p) {
 }`;
 
 /** @param {import("../stage-picture.js").Means} means */
-export function create({ canvas, webgl, palette }) {
-  let phase = 0;
-  const shader = webgl ? new Shader(canvas, LIGHT) : null;
-  const context = shader ? null : flatContext(canvas);
-  return {
-    /** @type {import("../stage-picture.js").Scene["draw"]} */
-    draw(moment, seconds) {
-      phase += seconds * (0.6 + 1.1 * (1 + moment.arousal));
-      if (shader) shader.draw(moment, palette, phase);
-      else if (context) drawFlat(context, moment, palette, phase);
-    },
-  };
+export function create(means) {
+  return shaderScene(means, LIGHT, [0.6, 1.1], ({ canvas, palette }) => {
+    const context = flatContext(canvas);
+    return { draw: (moment, phase) => drawFlat(context, moment, palette, phase) };
+  });
 }
 
 /**
