@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
-from live_support import HangingSource, RunningServer, receive_kind, running_server, wait_for
-from mer_engine import Engine
+from live_support import RunningServer, receive_kind, wait_for
 from support import ESTIMATE
 
 from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.stats import Counter, Timing
 from realtime_mer.server import broadcast, protocol
 from realtime_mer.server.channel import EncodedMessage
-
-
-@pytest.fixture
-def runner(engine: Engine) -> LiveRunner:
-    return LiveRunner(HangingSource(), engine)
-
-
-@pytest.fixture
-def running(engine: Engine, runner: LiveRunner) -> Iterator[RunningServer]:
-    with running_server(engine, runner) as server:
-        yield server
 
 
 def publish(runner: LiveRunner, *seqs: int) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from live_support import (
-    HangingSource,
     RunningServer,
     receive,
     receive_kind,
@@ -35,17 +34,6 @@ from realtime_mer.server.broadcast import (
 
 RATE = 16_000
 ON, OFF = '{"type": "pulse", "on": true}', '{"type": "pulse", "on": false}'
-
-
-@pytest.fixture
-def runner(engine: Engine) -> LiveRunner:
-    return LiveRunner(HangingSource(), engine)
-
-
-@pytest.fixture
-def running(engine: Engine, runner: LiveRunner) -> Iterator[RunningServer]:
-    with running_server(engine, runner) as server:
-        yield server
 
 
 def pulses(*times_s: float) -> list[Pulse]:

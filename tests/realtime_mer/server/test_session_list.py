@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from live_support import HangingSource, RunningServer, receive, receive_kind, running_server
+from live_support import RunningServer, receive, receive_kind, running_server
 from mer_engine import Engine
 from support import ESTIMATE, ManualClock
 from websockets.sync.client import ClientConnection
@@ -29,17 +29,6 @@ RATE = 16_000
 # Two estimates at least, also of a machine that is too busy for one each second.
 SILENCE_S = 8
 TOKENS = {role: f"a-token-for-{role}-role" for role in Role}
-
-
-@pytest.fixture
-def runner(engine: Engine) -> LiveRunner:
-    return LiveRunner(HangingSource(), engine)
-
-
-@pytest.fixture
-def running(engine: Engine, runner: LiveRunner) -> Iterator[RunningServer]:
-    with running_server(engine, runner) as running:
-        yield running
 
 
 def send(client: ClientConnection, kind: str, **fields: object) -> None:

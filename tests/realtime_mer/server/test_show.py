@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from live_support import (
-    HangingSource,
     RunningServer,
     receive_kind,
     receive_until,
@@ -46,11 +45,6 @@ def show() -> Show:
     show.statuses = lambda: [DESK, WALL]
     show.mark = lambda text, t=None: Hub().mark(text, datetime.now(UTC), t)
     return show
-
-
-@pytest.fixture
-def runner(engine: Engine) -> LiveRunner:
-    return LiveRunner(HangingSource(), engine)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live_support import HangingSource, RunningServer, receive_kind, running_server
+from live_support import RunningServer, receive_kind, running_server
 from mer_engine import Engine
 from support import ESTIMATE, ManualClock
 from websockets.sync.client import ClientConnection
@@ -41,11 +41,6 @@ TOKENS = {role: f"a-token-for-{role}-role" for role in Role}
 @pytest.fixture
 def person(engine: Engine, tmp_path: Path) -> Person:
     return Person(tmp_path / "anna.json", engine.info)
-
-
-@pytest.fixture
-def runner(engine: Engine) -> LiveRunner:
-    return LiveRunner(HangingSource(), engine)
 
 
 @pytest.fixture
