@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
-from mer_engine.backends.tensorrt.engine import TensorRtEngine
-from mer_engine.backends.tensorrt.shapes import (
+from mer_engine.backends.shapes import (
     INPUTS,
     Profile,
     Shape,
     output_shapes,
     profiles,
 )
+from mer_engine.backends.tensorrt.engine import TensorRtEngine
 from mer_engine.engine import output_names
 from mer_engine.errors import BackendError
 from numpy.typing import NDArray

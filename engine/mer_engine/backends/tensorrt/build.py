@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mer_engine.backends import cuda, plans
-from mer_engine.backends.tensorrt.shapes import INPUTS, input_shapes, profiles
+from mer_engine.backends.shapes import INPUTS, input_shapes, profiles
 from mer_engine.cache import write_file
 from mer_engine.errors import BackendError
 from mer_engine.install_hint import install_hint

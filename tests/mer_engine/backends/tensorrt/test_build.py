@@ -9,6 +9,13 @@ from typing import Any
 import pytest
 from mer_engine import Engine
 from mer_engine.backends import cuda
+from mer_engine.backends.shapes import (
+    INPUTS,
+    Shape,
+    input_shapes,
+    output_shapes,
+    profiles,
+)
 from mer_engine.backends.tensorrt import build as build_module
 from mer_engine.backends.tensorrt.build import (
     Library,
@@ -17,13 +24,6 @@ from mer_engine.backends.tensorrt.build import (
     library_for,
     make_logger,
     prepare,
-)
-from mer_engine.backends.tensorrt.shapes import (
-    INPUTS,
-    Shape,
-    input_shapes,
-    output_shapes,
-    profiles,
 )
 from mer_engine.engine import output_names, shipped_model
 from mer_engine.errors import BackendError

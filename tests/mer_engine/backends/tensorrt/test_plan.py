@@ -14,11 +14,11 @@ from card_support import SimulatedStream
 from mer_engine import Engine
 from mer_engine.backends import cuda, plans
 from mer_engine.backends.plans import PlanKey, save_plan
+from mer_engine.backends.shapes import Shape, input_shapes, profiles
 from mer_engine.backends.tensorrt import build as build_module
 from mer_engine.backends.tensorrt import plan
 from mer_engine.backends.tensorrt.build import Library, libraries
 from mer_engine.backends.tensorrt.engine import TensorRtEngine
-from mer_engine.backends.tensorrt.shapes import Shape, input_shapes, profiles
 from mer_engine.engine import shipped_model
 from mer_engine.errors import BackendError
 
