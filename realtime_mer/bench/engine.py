@@ -23,6 +23,8 @@ from realtime_mer.bench.measurement import Measurement
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 THREADS = (1, 2)
 MIN_CALLS = 5
+# Calls before the timed ones: an engine on a card records its work in the third.
+WARM_UP = 5
 # A batch whose calls would take longer is left out: it would take long and tell nothing new.
 MOST_CALL_S = 2.0
 # No further row is begun after this time.
@@ -106,7 +108,7 @@ def measure_engine(
                 if reason := _reason_to_stop(batch, call_ms_per_window, started):
                     _not_measured(measurement, f"{_title(candidate)}, batch {batch}", reason)
                     break
-                row = _measure(engine, batch, seconds)
+                row = measure_batch(engine, batch, seconds)
                 call_ms_per_window = row["ms_per_window"]
                 reached = None if total is None else total / row["ms_per_window"] / 1e6
                 # The peak of `threads` cores; the peak of a GPU is not measured.
@@ -178,10 +180,21 @@ def _candidates(
         )  # fmt: skip
 
 
-def _measure(engine: Engine, batch: int, seconds: float) -> dict[str, Any]:
+def measure_batch(engine: Engine, batch: int, seconds: float) -> dict[str, Any]:
+    """Measure calls of one batch size, copies to and from a card included.
+
+    Args:
+        engine: what runs the network.
+        batch: windows of a call.
+        seconds: measuring time, but at least `MIN_CALLS` calls.
+
+    Returns:
+        A row of the result of `measure_engine`: calls, percentiles of a call, median and mean of a
+        window, in ms.
+    """
     inputs = BenchmarkInput.of(engine.info, batch)
     warm_up = time.perf_counter()
-    for _ in range(3):  # a card may record its work in the second or third call
+    for _ in range(WARM_UP):
         engine.infer(*inputs)
         if time.perf_counter() - warm_up > seconds:
             break
