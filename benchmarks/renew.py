@@ -248,7 +248,7 @@ def renew(part: Part, drafts: Path, out: Path, started: float) -> str:
         printed.replace(draft)
     result = _read(draft)
     if result is None or result.get("stopped"):
-        return reason or "it wrote no result"
+        return reason or "it wrote no complete result"
     result["load_average_before"] = round(load, 2)
     draft.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     shutil.move(draft, out / draft.name)
