@@ -28,7 +28,7 @@ WARM_UP = 5
 # A batch whose calls would take longer is left out: it would take long and tell nothing new.
 MOST_CALL_S = 2.0
 # No further row is begun after this time.
-MOST_S = 90.0
+MOST_S = 75.0
 # All other backends run on a GPU.
 CPU_BACKENDS = ("onnxruntime", "torch")
 

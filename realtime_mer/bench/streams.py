@@ -15,7 +15,7 @@ from realtime_mer.bench.load_process import load_process, wait_for
 from realtime_mer.bench.measurement import Measurement
 from realtime_mer.bench.server_process import serving
 
-GOAL_STREAMS, GOAL_INSIDE, GOAL_MS = 300, 1000, 250.0
+GOAL_STREAMS, GOAL_INSIDE, GOAL_MS = 400, 1000, 250.0
 LEVELS = (25, 50, 100, 200, 300, 400, 500)
 INSIDE_LEVELS = (50, 100, 300, 600, 1000, 1400)
 QUICK_LEVELS = (2,)

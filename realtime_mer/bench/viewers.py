@@ -27,11 +27,11 @@ from realtime_mer.bench.raw_websocket import TEXT, RawWebSocket, allow_sockets, 
 from realtime_mer.bench.server_process import ServerProcess, serving
 from realtime_mer.errors import UserError
 
-GOAL_VIEWERS, GOAL_MS, GOAL_STALLED_KB = 3000, 100.0, 64.0
+GOAL_VIEWERS, GOAL_MS, GOAL_STALLED_KB = 5000, 100.0, 64.0
 LEVELS = (100, 300, 1000, 2000, 3000, 4000, 5000)
 QUICK_LEVELS = (20,)
 # Numbers of viewers with and without pulses.
-PULSE_LEVELS = (1, 100, 300, 1000, 3000, 5000)
+PULSE_LEVELS = (1, 1000, 5000)
 QUICK_PULSE_LEVELS = (5,)
 GOAL_PULSE_RATIO = 2.0
 # A small kernel buffer, so that unread messages soon collect in the server.
