@@ -30,7 +30,7 @@ engine    milliseconds per window for batches of 1 to 256, with one and two
 streams   the number of live streams that one process serves in time, over
           websockets and inside the process. About 5 minutes.
 viewers   the number of viewers of one stream that get each update in time, the
-          cost of pulses, and the memory of a viewer that reads nothing. About 7
+          cost of pulses, and the memory of a viewer that reads nothing. About 5
           minutes.
 start-up  the time until the program listens, and until the first estimate.
           30 seconds.
