@@ -16,6 +16,7 @@ from mer_engine.engine import (
     PartSizes,
     backend_warning,
     finite_inference,
+    largest_batch,
     parts_of,
 )
 from mer_engine.errors import BackendError
@@ -59,6 +60,11 @@ class FallbackEngine:
     def precision(self) -> str:
         """Numeric precision of the engine that runs now, such as "fp16"."""
         return str(getattr(self._engine, "precision", "fp32"))
+
+    @property
+    def largest_batch(self) -> int:
+        """That of the engine that runs now, see `mer_engine.engine.largest_batch`."""
+        return largest_batch(self._engine)
 
     def infer(
         self,

@@ -247,7 +247,7 @@ class Card:
         return self._call(self._parts.head, windows)
 
 
-@pytest.mark.parametrize("good_calls", [1000, 0, 1, 2, 3, 30])
+@pytest.mark.parametrize("good_calls", [1000, 0, 3])
 def test_the_parts_of_a_card_that_fails_are_replaced(engine: Engine, good_calls: int) -> None:
     signal = session()
     expected = estimates_of(Pipeline(engine, sample_rate_hz=RATE_HZ), signal)
