@@ -254,7 +254,7 @@ class SimulatedSession:
     It computes with the provider for the processor, on memory of the simulated card.
 
     Args:
-        path: the model file.
+        model: the content of a model file, or a part of its graph.
         stream: the card's stream.
 
     Attributes:
@@ -267,8 +267,8 @@ class SimulatedSession:
         damages_records: whether recorded work computes other numbers.
     """
 
-    def __init__(self, path: Path, stream: SimulatedStream) -> None:
-        self._session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    def __init__(self, model: bytes, stream: SimulatedStream) -> None:
+        self._session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
         self._stream = stream
         self._runs: Counter[int] = Counter()
         self._records: dict[int, tuple[SimulatedBinding, dict[str, Any]]] = {}
@@ -335,6 +335,6 @@ class SimulatedCudaCard:
 
     def __init__(self, path: Path) -> None:
         self.stream = SimulatedStream()
-        self.session = SimulatedSession(path, self.stream)
+        self.session = SimulatedSession(path.read_bytes(), self.stream)
         info = OnnxRuntimeEngine(path).info
-        self.engine = CudaEngine(info, self.session, self.stream, "a simulated card")
+        self.engine = CudaEngine(info, self.session, self.stream, "a simulated card", path)

@@ -21,7 +21,14 @@ from mer_engine.backends.onnxruntime_cuda import (
     open_engine,
 )
 from mer_engine.backends.shapes import MAX_BATCH, Shape, input_shapes
-from mer_engine.engine import Inference, backend_warning, largest_batch, shipped_model
+from mer_engine.engine import (
+    CARD_SIZES,
+    Inference,
+    backend_warning,
+    largest_batch,
+    parts_of,
+    shipped_model,
+)
 from mer_engine.errors import BackendError, ModelError
 from numpy.typing import NDArray
 
@@ -265,7 +272,7 @@ class FakeRuntime:
         error: message of the error that runs raise; empty for none.
     """
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.stream = SimulatedStream()
         self.sessions: list[dict[str, str]] = []
         self.refuses_recording = False
@@ -284,7 +291,7 @@ class FakeRuntime:
             self.sessions.append(chosen)
             if self.refuses_recording and "enable_cuda_graph" in chosen:
                 raise RuntimeError("This session cannot use the graph capture feature")
-            session = SimulatedSession(path, self.stream)
+            session = SimulatedSession(content, self.stream)
             session.error = self.error
             session.refuses_records = self.refuses_records
             return session
@@ -296,8 +303,8 @@ class FakeRuntime:
 
 
 @pytest.fixture
-def runtime(monkeypatch: pytest.MonkeyPatch, fast_model: Path) -> FakeRuntime:
-    return FakeRuntime(monkeypatch, fast_model)
+def runtime(monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
+    return FakeRuntime(monkeypatch)
 
 
 def test_an_engine_opens_with_the_update_of_a_stream_recorded(
@@ -318,6 +325,20 @@ def test_an_engine_opens_with_the_update_of_a_stream_recorded(
     assert messages == []
     call = full_call(fast_engine, 2)
     assert_same(engine.infer(*call), fast_engine.infer(*call))
+
+
+def test_recordings_use_the_parts_of_the_graph_on_the_card(
+    runtime: FakeRuntime, fast_model: Path, fast_engine: Engine
+) -> None:
+    parts = parts_of(open_engine(fast_model, print))
+    assert parts is not None
+    assert parts.sizes == CARD_SIZES
+    frames, cached_maps, _ = call_of(fast_engine, 1, 2, 0)
+    maps = parts.maps(frames[0], cached_maps[0])
+    np.testing.assert_allclose(
+        maps, fast_engine.infer(*call_of(fast_engine, 1, 2, 0)).maps[0], atol=1e-3, rtol=1e-4
+    )
+    assert all("use_tf32" in options for options in runtime.sessions)
 
 
 @pytest.mark.parametrize("fault", ["refuses_recording", "refuses_records"])
