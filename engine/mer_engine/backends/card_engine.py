@@ -34,7 +34,7 @@ from mer_engine.model_file import ModelInfo
 
 # Shapes that are kept with their bindings and recorded work.
 MAX_BOUND_SHAPES = 24
-# A call of 256 windows copies 55 MB in host memory; one core takes as long as the card for the rest.
+# A call of 256 windows copies 55 MB in host memory, for which one core takes as long as the card.
 _MAX_COPY_THREADS = 8
 _PIECE_BYTES = 1 << 20
 

@@ -26,7 +26,7 @@ _FIRST_DRIVERS = {12: " (525 or later)", 13: " (580 or later)"}
 # CUDA_ERROR_NO_DEVICE of the driver.
 _NO_DEVICE = 100
 # What CUDA, cuDNN, cuBLAS and ONNX Runtime write where memory of the card is exhausted.
-_MEMORY_FULL = ("out of memory", "failed to allocate memory", "status_alloc_failed")
+_MEMORY_FULL = ("out of memory", "failed to allocate memory", "alloc_failed", "allocation_failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +61,11 @@ def driver_problem(cuda_version: str = "") -> str | None:
         cuda_version: version of CUDA that is needed, such as "13.0"; empty where any will do.
     """
     if sys.platform == "darwin":
-        return "there is no CUDA on macOS; use the backend onnxruntime"
+        return "there is no CUDA on macOS"
     try:
         driver = ctypes.CDLL(_DRIVERS.get(sys.platform, "libcuda.so.1"))
     except OSError:
-        return (
-            "there is no NVIDIA driver on this machine; where it has an NVIDIA card, install the "
-            "driver, and otherwise use the backend onnxruntime"
-        )
+        return "there is no NVIDIA driver on this machine; install it where there is an NVIDIA card"
     offered = ctypes.c_int()
     driver.cuDriverGetVersion(ctypes.byref(offered))  # 1000 * major + 10 * minor
     major, minor = offered.value // 1000, offered.value % 1000 // 10

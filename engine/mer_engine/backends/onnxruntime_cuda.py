@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from mer_engine.backends import cuda
 from mer_engine.backends.benchmark_input import BenchmarkInput
 from mer_engine.backends.card_engine import BoundShape, CardEngine, Stream
-from mer_engine.backends.onnxruntime import OnnxRuntimeEngine, read_model
+from mer_engine.backends.onnxruntime import OnnxRuntimeEngine, OnnxRuntimeParts, read_model
 from mer_engine.backends.shapes import MAX_BATCH, Shape, input_shapes, lay_out, output_shapes
-from mer_engine.engine import Announce, Engine, Inference
-from mer_engine.errors import BackendError
+from mer_engine.engine import CARD_SIZES, Announce, Engine, Inference
+from mer_engine.errors import BackendError, ModelError
 from mer_engine.install_hint import packages_hint
 from mer_engine.model_file import ModelInfo
 
@@ -61,6 +61,7 @@ class UnrecordedCudaEngine(OnnxRuntimeEngine):
 
     backend = "onnxruntime-cuda"
     largest_batch = MAX_BATCH
+    part_sizes = CARD_SIZES
 
     def _open(self, content: bytes, *, arena: bool = False) -> ort.InferenceSession:
         return _open_session(content, {})
@@ -89,6 +90,7 @@ class CudaEngine(CardEngine[Bound]):
         session: a session with `enable_cuda_graph`, on the stream of `stream`.
         stream: the stream that it runs on.
         device: name of the card.
+        path: the model file, whose parts recordings use.
 
     Attributes:
         warning: mostly empty, see `mer_engine.engine.backend_warning`.
@@ -100,9 +102,13 @@ class CudaEngine(CardEngine[Bound]):
     backend = "onnxruntime-cuda"
     warning = ""
 
-    def __init__(self, info: ModelInfo, session: Any, stream: Stream, device: str) -> None:
+    def __init__(
+        self, info: ModelInfo, session: Any, stream: Stream, device: str, path: Path
+    ) -> None:
         super().__init__(info, stream, device, "fp32")
         self._session = session
+        self._path = path
+        self._unrecorded: UnrecordedCudaEngine | None = None
         self._recorded = 0
         self._thread = _CallThread()
         weakref.finalize(self, self._thread.stop)
@@ -129,6 +135,14 @@ class CudaEngine(CardEngine[Bound]):
             return self._thread.run(partial(super().infer, frames, cached_maps, past))
         except Exception as error:  # the errors of ONNX Runtime have no common base class
             raise cuda.card_error(error) from error
+
+    def parts(self) -> OnnxRuntimeParts | None:
+        """Open the parts of the graph, whose calls are large and unrecorded; None where it fails."""
+        try:
+            self._unrecorded = self._unrecorded or UnrecordedCudaEngine(self._path)
+        except ModelError:
+            return None
+        return self._unrecorded.parts()
 
     def rehearse(self) -> None:
         """Run the update of one stream until its work is recorded and replayed.
@@ -270,7 +284,8 @@ def _open_recorded(path: Path, info: ModelInfo) -> CudaEngine:
     card = cuda.find_card()
     stream = cuda.Cuda()
     options = {"enable_cuda_graph": "1", "user_compute_stream": str(stream.stream)}
-    engine = CudaEngine(info, _open_session(read_model(path), options), stream, card.name)
+    session = _open_session(read_model(path), options)
+    engine = CudaEngine(info, session, stream, card.name, path)
     engine.rehearse()
     return engine
 

@@ -98,6 +98,13 @@ def test_without_a_card_an_engine_is_not_loaded(rtx: Library) -> None:
         plan.LoadedProgram(rtx, b"no plan")
 
 
+@needs_rtx
+def test_on_a_hopper_card_loading_names_the_way_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "find_card", lambda: cuda.Card("NVIDIA H100 80GB HBM3", "sm90"))
+    with pytest.raises(BackendError, match="use --backend onnxruntime-cuda"):
+        plan.open_engine(shipped_model(), print)
+
+
 class CheckedObject:
     """A stand-in for an object of the library, which only accepts attributes of its class.
 
