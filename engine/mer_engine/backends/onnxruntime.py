@@ -17,6 +17,7 @@ from mer_engine.errors import BackendError, ModelError, NotFiniteError
 from mer_engine.graph_parts import Graph
 from mer_engine.model_file import METADATA_KEY, ModelInfo
 from mer_engine.processor import processor
+from mer_engine.sparse_sounds import SOUND_STEPS, estimate_logits, undecided
 
 # Since 1.29 ONNX Runtime reports sessions to its maker, and warns where it cannot store an
 # identifier for that. It reads this when it is imported.
@@ -26,6 +27,10 @@ import onnxruntime as ort
 
 # Far above real ones: the shipped one has 9 MB.
 SIZE_LIMIT = 256 << 20
+# Frames of a call of the filters, and steps of a call of the classifier of sounds. Larger calls
+# leave the processor's caches.
+MAPS_FRAMES = 256
+SOUND_BATCH = 4
 # How a graph names a file with weights, which could be any file of this machine.
 _EXTERNAL_DATA = b"\x0a\x08location\x12"
 
@@ -54,6 +59,7 @@ class OnnxRuntimeEngine:
         content = read_model(path)
         self._path, self._threads = path, threads
         self._parts: OnnxRuntimeParts | None = None
+        self._infers_in_parts = False
         try:
             self._session = self._open(content)
         except Exception as error:  # the errors of ONNX Runtime have no common base class
@@ -76,6 +82,14 @@ class OnnxRuntimeEngine:
                 f"{', '.join(sorted(missing))}; get it again"
             )
 
+    def use_parts(self) -> None:
+        """Infer with the parts of the graph from now on, where it has them.
+
+        They classify fewer sounds (`mer_engine.sparse_sounds`). The values stay the same within
+        1e-5, but not the `sound` output, so the parity gate comes before.
+        """
+        self._infers_in_parts = self.info.sounds != () and self.parts() is not None
+
     def infer(
         self,
         frames: NDArray[np.float32],
@@ -83,6 +97,8 @@ class OnnxRuntimeEngine:
         past: NDArray[np.float32],
     ) -> Inference:
         """See `mer_engine.engine.Engine.infer`."""
+        if self._infers_in_parts and self._parts is not None:
+            return self._parts.infer(frames, cached_maps, past)
         # Model files call the cached maps "held".
         inputs = {"frames": frames, "held": cached_maps, "past": past}
         return Inference(*self._session.run(self._outputs, inputs))
@@ -176,6 +192,50 @@ class OnnxRuntimeParts:
         if self._sound is None:
             return np.empty((len(maps), 0), dtype=np.float32)
         return np.asarray(_finite(self._sound.run(None, {self._maps_name: maps}))[:, 0])
+
+    def infer(
+        self,
+        frames: NDArray[np.float32],
+        cached_maps: NDArray[np.float32],
+        past: NDArray[np.float32],
+    ) -> Inference:
+        """Update windows as `mer_engine.engine.Engine.infer`, without classifying every sound."""
+        batch, sounds = len(frames), len(self.info.sounds)
+        chunk = max(1, MAPS_FRAMES // frames.shape[1])
+        maps = np.concatenate(
+            [
+                self._maps.run(
+                    None,
+                    {"frames": frames[i : i + chunk], "held": cached_maps[i : i + chunk]},
+                )[0]
+                for i in range(0, batch, chunk)
+            ]
+        )
+        recent = np.concatenate((cached_maps, maps), axis=1)
+        described = self._describe.run(None, {self._maps_name: recent})
+        size, reach = self.info.frames_per_step, self.info.map_context + self.info.frames_per_step
+
+        def classify(wanted: NDArray[np.bool_]) -> NDArray[np.float32]:
+            places = np.argwhere(wanted).tolist()
+            each = [recent[stream, step * size :][:reach] for stream, step in places]
+            return np.concatenate(
+                [
+                    self.sound_logits(np.stack(each[i : i + SOUND_BATCH]))
+                    for i in range(0, len(each), SOUND_BATCH)
+                ]
+            )
+
+        before = past[:, :, past.shape[2] - sounds :]
+        logits, classified = estimate_logits(before[:, -1:], described[0].shape[1], classify)
+        open_windows = undecided(np.concatenate((before, logits), axis=1))
+        missing = ~classified & open_windows[:, None]
+        missing[:, :-SOUND_STEPS] = False
+        if missing.any():
+            logits[missing] = classify(missing)
+        steps = np.concatenate((*described, logits), axis=2)
+        window = np.concatenate((past, steps), axis=1)
+        probabilities, fast, sound = self._head.run(self._head_outputs, {self._window_name: window})
+        return Inference(probabilities, steps, fast, maps, sound)
 
     def head(
         self, windows: NDArray[np.float32]
