@@ -27,9 +27,9 @@ import onnxruntime as ort
 
 # Far above real ones: the shipped one has 9 MB.
 SIZE_LIMIT = 256 << 20
-# Frames of a call of the filters, and steps of a call of the classifier of sounds. Larger calls
+# Frames of a call of the encoder, and steps of a call of the classifier of sounds. Larger calls
 # leave the processor's caches.
-MAPS_FRAMES = 256
+ENCODER_FRAMES = 512
 SOUND_BATCH = 4
 # How a graph names a file with weights, which could be any file of this machine.
 _EXTERNAL_DATA = b"\x0a\x08location\x12"
@@ -164,13 +164,17 @@ class OnnxRuntimeParts:
         self._maps_name = graph.joined("held", "maps")
         self._window_name = graph.joined("past", "steps")
         described = list(graph.producer("steps").inputs)
-        self._maps = open_session(graph.cut(["frames", "held"], ["maps"]))
         self._sound = None
         self._head_outputs = ["probabilities", "fast"]
         if info.sounds:
             self._sound = open_session(graph.cut([self._maps_name], [described.pop()]))
             self._head_outputs.append("sound")
+        self._maps = open_session(graph.cut(["frames", "held"], ["maps"]))
         self._describe = open_session(graph.cut([self._maps_name], described))
+        # Maps and description in one call, for streams.
+        self._encoder = open_session(
+            graph.cut(["frames", "held"], ["maps", self._maps_name, *described])
+        )
         self._head = open_session(graph.cut([self._window_name], self._head_outputs))
 
     def maps(
@@ -200,19 +204,17 @@ class OnnxRuntimeParts:
         past: NDArray[np.float32],
     ) -> Inference:
         """Update windows as `mer_engine.engine.Engine.infer`, without classifying every sound."""
-        batch, sounds = len(frames), len(self.info.sounds)
-        chunk = max(1, MAPS_FRAMES // frames.shape[1])
-        maps = np.concatenate(
-            [
-                self._maps.run(
-                    None,
-                    {"frames": frames[i : i + chunk], "held": cached_maps[i : i + chunk]},
-                )[0]
-                for i in range(0, batch, chunk)
-            ]
+        sounds = len(self.info.sounds)
+        chunk = max(1, ENCODER_FRAMES // frames.shape[1])
+        calls = [
+            self._encoder.run(None, {"frames": frames[i:j], "held": cached_maps[i:j]})
+            for i in range(0, len(frames), chunk)
+            for j in (i + chunk,)
+        ]
+        maps, recent, *described = (
+            outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+            for outputs in zip(*calls, strict=True)
         )
-        recent = np.concatenate((cached_maps, maps), axis=1)
-        described = self._describe.run(None, {self._maps_name: recent})
         size, reach = self.info.frames_per_step, self.info.map_context + self.info.frames_per_step
 
         def classify(wanted: NDArray[np.bool_]) -> NDArray[np.float32]:
