@@ -19,6 +19,8 @@ Announce = Callable[[str], None]
 SHIPPED_MODEL = "mer-2.onnx"
 # Between processors the outputs differ in the sixth digit. A damaged weight changes the first ones.
 SELF_CHECK_TOLERANCE = 5e-3
+# On a processor, larger calls leave its caches and cost the same per window or more.
+PROCESSOR_BATCH = 8
 
 
 class Inference(NamedTuple):
@@ -159,6 +161,15 @@ def parts_of(engine: Engine) -> EngineParts | None:
     open_parts = getattr(engine, "parts", None)
     parts: EngineParts | None = None if open_parts is None else open_parts()
     return parts
+
+
+def largest_batch(engine: Engine) -> int:
+    """Return the windows of the largest call that costs less per window than smaller ones.
+
+    An engine on a card says so in its attribute `largest_batch`. It may change while the engine
+    runs, for example when another backend replaces one that failed.
+    """
+    return int(getattr(engine, "largest_batch", PROCESSOR_BATCH))
 
 
 def backend_warning(engine: Engine) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from mer_engine.engine import Engine, Inference, backend_warning, finite_inference
+from mer_engine.engine import Engine, Inference, backend_warning, finite_inference, largest_batch
 
 
 class FallbackEngine:
@@ -47,6 +47,11 @@ class FallbackEngine:
     def precision(self) -> str:
         """Numeric precision of the engine that runs now, such as "fp16"."""
         return str(getattr(self._engine, "precision", "fp32"))
+
+    @property
+    def largest_batch(self) -> int:
+        """That of the engine that runs now, see `mer_engine.engine.largest_batch`."""
+        return largest_batch(self._engine)
 
     def infer(
         self,

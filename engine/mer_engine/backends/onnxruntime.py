@@ -1,4 +1,4 @@
-"""ONNX Runtime: on the processor (the default backend), or on an NVIDIA card."""
+"""ONNX Runtime on the processor: the default backend."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mer_engine.engine import Engine, Inference, no_past, output_names, silent_maps
-from mer_engine.errors import BackendError, ModelError, NotFiniteError
+from mer_engine.errors import ModelError, NotFiniteError
 from mer_engine.graph_parts import Graph
 from mer_engine.model_file import METADATA_KEY, ModelInfo
 from mer_engine.processor import processor
@@ -285,33 +285,6 @@ def _check_parts(parts: OnnxRuntimeParts, engine: Engine) -> None:
             raise ModelError("the parts of the graph compute other numbers than the whole")
 
 
-class CudaEngine(OnnxRuntimeEngine):
-    """Runs a model file with ONNX Runtime on an NVIDIA card, in full single precision.
-
-    Raises:
-        BackendError: the CUDA provider does not start here.
-    """
-
-    backend = "onnxruntime-cuda"
-    _providers: ClassVar[list[Any]] = [
-        # TF32 would round the factors of each product to three digits.
-        ("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}),
-        "CPUExecutionProvider",
-    ]
-
-    def __init__(self, path: Path, *, threads: int = 1) -> None:
-        # The CUDA libraries may be in separate packages (nvidia-cudnn-cu12 and so on).
-        if hasattr(ort, "preload_dlls"):
-            ort.preload_dlls()
-        super().__init__(path, threads=threads)
-        # Without a card or its libraries, ONNX Runtime silently uses the processor.
-        if self.provider != "CUDAExecutionProvider":
-            raise BackendError(
-                "ONNX Runtime cannot start its CUDA provider here (no NVIDIA card, or CUDA or "
-                "cuDNN are missing); use the backend onnxruntime"
-            )
-
-
 def read_model(path: Path) -> bytes:
     """Return the content of a model file.
 
@@ -338,16 +311,6 @@ def read_model(path: Path) -> bytes:
             "never does; get it again"
         )
     return content
-
-
-def cuda_missing() -> str | None:
-    """Return why ONNX Runtime's CUDA provider is not available; None where it may start."""
-    if "CUDAExecutionProvider" in ort.get_available_providers():
-        return None
-    return (
-        "the installed onnxruntime has no CUDA provider; where there is an NVIDIA card, install "
-        "onnxruntime-gpu in its place"
-    )
 
 
 def environment() -> str:
