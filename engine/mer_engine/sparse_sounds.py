@@ -75,5 +75,6 @@ def undecided(logits: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 def log_odds(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the log-odds of music against all other sounds, [...], of logits [..., sounds]."""
-    others = np.logaddexp.reduce(logits[..., 1:], axis=-1)
+    with np.errstate(invalid="ignore"):  # the caller refuses numbers that are not finite
+        others = np.logaddexp.reduce(logits[..., 1:], axis=-1)
     return np.asarray(logits[..., 0] - others)

@@ -59,7 +59,7 @@ class OnnxRuntimeEngine:
         content = read_model(path)
         self._path, self._threads = path, threads
         self._parts: OnnxRuntimeParts | None = None
-        self._infers_in_parts = False
+        self._uses_parts = False
         try:
             self._session = self._open(content)
         except Exception as error:  # the errors of ONNX Runtime have no common base class
@@ -83,12 +83,12 @@ class OnnxRuntimeEngine:
             )
 
     def use_parts(self) -> None:
-        """Infer with the parts of the graph from now on, where it has them.
+        """Infer several new steps with the parts of the graph from now on, where it has them.
 
-        They classify fewer sounds (`mer_engine.sparse_sounds`). The values stay the same within
-        1e-5, but not the `sound` output, so the parity gate comes before.
+        They classify fewer sounds (`mer_engine.sparse_sounds`). All other outputs stay the same, so
+        the parity gate comes before. One new step is always classified, and costs less in one call.
         """
-        self._infers_in_parts = self.info.sounds != () and self.parts() is not None
+        self._uses_parts = bool(self.info.sounds) and self.parts() is not None
 
     def infer(
         self,
@@ -97,8 +97,10 @@ class OnnxRuntimeEngine:
         past: NDArray[np.float32],
     ) -> Inference:
         """See `mer_engine.engine.Engine.infer`."""
-        if self._infers_in_parts and self._parts is not None:
-            return self._parts.infer(frames, cached_maps, past)
+        if self._uses_parts and self._parts is not None:
+            length = frames.shape[1] + cached_maps.shape[1] - self.info.map_context
+            if length > self.info.frames_per_step:
+                return self._parts.infer(frames, cached_maps, past)
         # Model files call the cached maps "held".
         inputs = {"frames": frames, "held": cached_maps, "past": past}
         return Inference(*self._session.run(self._outputs, inputs))
