@@ -35,10 +35,6 @@ import onnxruntime as ort
 
 # Far above real ones: the shipped one has 9 MB.
 SIZE_LIMIT = 256 << 20
-# Frames of a call of the encoder, and steps of a call of the classifier of sounds. Larger calls
-# leave the processor's caches.
-ENCODER_FRAMES = 512
-SOUND_BATCH = 4
 # How a graph names a file with weights, which could be any file of this machine.
 _EXTERNAL_DATA = b"\x0a\x08location\x12"
 
@@ -224,7 +220,7 @@ class OnnxRuntimeParts:
     ) -> Inference:
         """Update windows as `mer_engine.engine.Engine.infer`, without classifying every sound."""
         sounds = len(self.info.sounds)
-        chunk = max(1, ENCODER_FRAMES // frames.shape[1])
+        chunk = max(1, self.sizes.frames // frames.shape[1])
         calls = [
             self._encoder.run(None, {"frames": frames[i:j], "held": cached_maps[i:j]})
             for i in range(0, len(frames), chunk)
@@ -237,13 +233,13 @@ class OnnxRuntimeParts:
         size, reach = self.info.frames_per_step, self.info.map_context + self.info.frames_per_step
 
         def classify(wanted: NDArray[np.bool_]) -> NDArray[np.float32]:
-            places = np.argwhere(wanted).tolist()
-            each = [recent[stream, step * size :][:reach] for stream, step in places]
+            each = [
+                recent[stream, step * size : step * size + reach]
+                for stream, step in np.argwhere(wanted).tolist()
+            ]
+            batches = range(0, len(each), self.sizes.steps)
             return np.concatenate(
-                [
-                    self.sound_logits(np.stack(each[i : i + SOUND_BATCH]))
-                    for i in range(0, len(each), SOUND_BATCH)
-                ]
+                [self.sound_logits(np.stack(each[i : i + self.sizes.steps])) for i in batches]
             )
 
         before = past[:, :, past.shape[2] - sounds :]
