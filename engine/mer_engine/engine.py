@@ -136,6 +136,27 @@ class Engine(Protocol):
         ...
 
 
+class PartSizes(NamedTuple):
+    """The largest calls of the parts of a network that gain.
+
+    Attributes:
+        frames: of a call of the filters.
+        steps: of a call of the classifier of sounds.
+        windows: of a call of the head.
+    """
+
+    frames: int
+    steps: int
+    windows: int
+
+
+# Larger calls leave the processor's caches.
+PROCESSOR_SIZES = PartSizes(frames=512, steps=4, windows=32)
+# A card takes all of the half minute that `FilePipeline` computes together in one call each. Not
+# measured: no card has run the parts.
+CARD_SIZES = PartSizes(frames=2048, steps=64, windows=256)
+
+
 class EngineParts(Protocol):
     """The network in parts, for recordings: what `Engine.infer` does in one call for one update.
 
@@ -143,6 +164,11 @@ class EngineParts(Protocol):
     """
 
     info: ModelInfo
+
+    @property
+    def sizes(self) -> PartSizes:
+        """The largest calls that gain on this backend."""
+        ...
 
     def maps(
         self, frames: NDArray[np.float32], cached_maps: NDArray[np.float32]

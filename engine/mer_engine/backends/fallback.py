@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 from mer_engine.engine import (
     Announce,
     Engine,
+    EngineParts,
     Inference,
+    PartSizes,
     backend_warning,
     infer_in_batches,
     largest_batch,
+    parts_of,
 )
+from mer_engine.errors import BackendError
 
 T = TypeVar("T")
 
@@ -60,6 +64,10 @@ class FallbackEngine:
         """That of the engine that runs now, see `mer_engine.engine.largest_batch`."""
         return largest_batch(self._engine)
 
+    def parts(self) -> EngineParts | None:
+        """Return parts that fail over as the engine does; None where it has only the whole."""
+        return None if parts_of(self._engine) is None else _FallbackParts(self)
+
     @property
     def engine(self) -> Engine:
         """The engine that runs now."""
@@ -101,3 +109,48 @@ class FallbackEngine:
             )
             self._engine, self.backend = self._replacement, self._replacement.backend
         self._announce(self.warning)
+
+
+class _FallbackParts:
+    """The parts of the engine that runs now; see `EngineParts`."""
+
+    def __init__(self, engine: FallbackEngine) -> None:
+        self.info = engine.info
+        self._engine = engine
+
+    @property
+    def sizes(self) -> PartSizes:
+        """See `EngineParts.sizes`; other ones once the replacement runs."""
+        return _parts(self._engine.engine).sizes
+
+    def maps(
+        self, frames: NDArray[np.float32], cached_maps: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """See `EngineParts.maps`."""
+        return self._engine.call(lambda engine: _parts(engine).maps(frames, cached_maps))
+
+    def describe(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `EngineParts.describe`."""
+        return self._engine.call(lambda engine: _parts(engine).describe(maps))
+
+    def sound_logits(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `EngineParts.sound_logits`."""
+        return self._engine.call(lambda engine: _parts(engine).sound_logits(maps))
+
+    def head(
+        self, windows: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
+        """See `EngineParts.head`."""
+        return self._engine.call(lambda engine: _parts(engine).head(windows))
+
+
+def _parts(engine: Engine) -> EngineParts:
+    """Return the parts of an engine.
+
+    Raises:
+        BackendError: it has only the whole network.
+    """
+    parts = parts_of(engine)
+    if parts is None:
+        raise BackendError(f"the backend {engine.backend} has only the whole network")
+    return parts

@@ -12,7 +12,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mer_engine.engine import Engine, Inference, no_past, output_names, silent_maps
+from mer_engine.engine import (
+    PROCESSOR_SIZES,
+    Engine,
+    Inference,
+    PartSizes,
+    no_past,
+    output_names,
+    silent_maps,
+)
 from mer_engine.errors import ModelError, NotFiniteError
 from mer_engine.graph_parts import Graph
 from mer_engine.model_file import METADATA_KEY, ModelInfo
@@ -41,6 +49,7 @@ class OnnxRuntimeEngine:
 
     Attributes:
         warning: why this backend runs in place of a faster one that failed; mostly empty.
+        part_sizes: of the largest calls of `parts` that gain.
 
     Raises:
         ModelError: the file is missing, damaged, or lacks this project's metadata.
@@ -48,6 +57,7 @@ class OnnxRuntimeEngine:
 
     backend = "onnxruntime"
     warning = ""
+    part_sizes = PROCESSOR_SIZES
     _providers: ClassVar[list[Any]] = ["CPUExecutionProvider"]
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
@@ -95,7 +105,9 @@ class OnnxRuntimeEngine:
             content = read_model(self._path)
             if hashlib.sha256(content).hexdigest() != self.info.sha256:
                 return None
-            parts = OnnxRuntimeParts(self.info, content, partial(self._open, arena=True))
+            parts = OnnxRuntimeParts(
+                self.info, content, partial(self._open, arena=True), self.part_sizes
+            )
             _check_parts(parts, self)
         except Exception:  # errors of ONNX Runtime have no common base class
             return None
@@ -134,6 +146,7 @@ class OnnxRuntimeParts:
         info: the metadata of the file.
         content: the file.
         open_session: opens a session of a serialised model.
+        sizes: of the largest calls that gain where the sessions run.
 
     Raises:
         KeyError: the graph has no such joins.
@@ -141,9 +154,13 @@ class OnnxRuntimeParts:
     """
 
     def __init__(
-        self, info: ModelInfo, content: bytes, open_session: Callable[[bytes], ort.InferenceSession]
+        self,
+        info: ModelInfo,
+        content: bytes,
+        open_session: Callable[[bytes], ort.InferenceSession],
+        sizes: PartSizes = PROCESSOR_SIZES,
     ) -> None:
-        self.info = info
+        self.info, self.sizes = info, sizes
         graph = Graph(content)
         self._maps_name = graph.joined("held", "maps")
         self._window_name = graph.joined("past", "steps")

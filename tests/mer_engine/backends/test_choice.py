@@ -164,12 +164,12 @@ def test_a_card_that_hangs_while_it_serves_is_left_behind(
     monkeypatch: pytest.MonkeyPatch, install: Install
 ) -> None:
     opened = install(card=True)
-    monkeypatch.setattr(own_thread, "LIMIT_S", 0.1)
     messages: list[str] = []
     engine = load_engine(backend="other", announce=messages.append)
     inputs = BenchmarkInput.of(engine.info)
     expected = engine.infer(*inputs)
     assert engine.backend == "other"
+    monkeypatch.setattr(own_thread, "LIMIT_S", 0.1)
     released = threading.Event()
     monkeypatch.setattr(opened[0], "infer", lambda *_: released.wait())
     result = engine.infer(*inputs)
