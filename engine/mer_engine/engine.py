@@ -92,12 +92,9 @@ def infer_in_batches(
         finite_inference(engine, *(array[k : k + size] for array in (frames, cached_maps, past)))
         for k in range(0, len(frames), size)
     ]
-    return Inference(
-        *(
-            None if arrays[0] is None else np.concatenate(arrays)
-            for arrays in zip(*parts, strict=True)
-        )
-    )
+    # `sound` is the last, and None in all or in none.
+    arrays = [np.concatenate(each) for each in zip(*parts, strict=True) if each[0] is not None]
+    return Inference(*arrays)
 
 
 def output_names(info: ModelInfo) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ def test_the_load_is_said_to_move_once_and_back_a_minute_later(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = 5.0
-    monkeypatch.setattr(by_batch.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
     assert pair.engine.backend == "onnxruntime"
     pair.call(40)  # a single large call is no load
     assert pair.engine.backend == "onnxruntime"

@@ -33,7 +33,7 @@ class Timed:
         self.durations_s = durations_s
         self.now_s = 0.0
         self.sizes: list[int] = []
-        monkeypatch.setattr(speed.time, "perf_counter", lambda: self.now_s)
+        monkeypatch.setattr("time.perf_counter", lambda: self.now_s)
 
     def infer(
         self,
