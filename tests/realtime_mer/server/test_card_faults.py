@@ -68,8 +68,8 @@ class Card:
         def refuse(*_: object) -> None:
             raise BackendError("CUDA: out of memory")
 
-        self.card.stream.upload = refuse  # type: ignore[method-assign]
-        self.card.stream.replay = refuse  # type: ignore[method-assign]
+        self.card.stream.upload = refuse  # type: ignore[assignment, method-assign]
+        self.card.stream.replay = refuse  # type: ignore[assignment, method-assign]
 
     def returns_numbers_that_are_not_finite(self) -> None:
         engine = self.card.program.engine
@@ -126,9 +126,9 @@ def test_streams_go_on_on_the_processor_after_a_fault_of_the_card(
             for viewer, own in zip(viewers, parts, strict=True):
                 viewer.client.send(own[hop].tobytes())
             for viewer in viewers:
-                viewer.read_until(lambda viewer=viewer, hop=hop: len(viewer.estimates) > hop)
+                viewer.read(estimates=hop + 1)
         for viewer in viewers:
-            viewer.read_until(lambda viewer=viewer: bool(viewer.told))
+            viewer.read(told=1)
         with running.connect() as late:
             hello = receive_kind(late, "hello")
         counted = metrics(running)
@@ -197,10 +197,11 @@ class Viewer:
         self._streams = False
         message = {"type": "start", "sample_rate_hz": RATE, "channels": 1, "format": "f32le"}
         client.send(json.dumps({**message, "name": "me"}))
-        self.read_until(lambda: self._streams)
+        self.read()
 
-    def read_until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
+    def read(self, *, estimates: int = 0, told: int = 0) -> None:
+        """Read until the stream runs, and so many estimates and sentences are there."""
+        while not self._streams or len(self.estimates) < estimates or len(self.told) < told:
             message = receive(self.client)
             if message["type"] == "hello":
                 self._streams = message["input"]["kind"] == "browser"
