@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from mer_engine import Engine
+from mer_engine.backends.benchmark_input import BenchmarkInput
 from mer_engine.backends.registry import AUTO, backend
 from mer_engine.engine import Inference, shipped_model
 from mer_engine.model_file import ModelInfo
@@ -233,6 +235,8 @@ def _say(sentence: str) -> None:
 
 def run_part(kind: str, name: str, *, quick: bool) -> int:
     """Print what a part measures as lines of JSON, each with all of it so far."""
+    # Idle threads of torch must not spin.
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
     measure = {"machine": _machine, "gate": _gate, "batches": _batches, "streams": _streams}[kind]
     try:
         with on_signals(interrupt):
@@ -262,13 +266,13 @@ def _machine(name: str, quick: bool) -> Iterator[dict[str, Any]]:
 def _gate(name: str, quick: bool) -> Iterator[dict[str, Any]]:
     from mer_engine.backends.choice import timed, try_backend
 
-    finding = timed(try_backend(shipped_model(), backend(name), _say))
+    finding = timed(try_backend(shipped_model(), backend(name), _say), anew=True)
     yield {
         "may_run": finding.engine is not None,
         "missing": finding.missing,
         "warning": getattr(finding.engine, "warning", ""),
         "differences": None if finding.verdict is None else finding.verdict.figures,
-        "update_ms": None if finding.update_ms is None else round(finding.update_ms, 3),
+        "update_ms": None if finding.speed is None else round(finding.ms(1), 3),
     }
 
 
@@ -278,8 +282,9 @@ def _batches(name: str, quick: bool) -> Iterator[dict[str, Any]]:
         yield {"rows": [], "missing": engine}
         return
     rows: list[dict[str, Any]] = []
+    update = BenchmarkInput.of(engine.info)
     for batch in QUICK_BATCHES if quick else BATCHES:
-        row = measure_batch(engine, batch, 0.1 if quick else 2.0)
+        row = measure_batch(engine, batch, 0.1 if quick else 2.0, update)
         rows.append(row)
         _say(f"{name}, batch {batch}: {row['ms_per_window']:.4f} ms per window")
         yield {"rows": rows}

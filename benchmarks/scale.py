@@ -97,7 +97,9 @@ def scale(
     by_websocket = _busiest(streams["websockets"])
     inside = _busiest(streams["inside"])
     one_core = [
-        row for row in engine["rows"] if row["threads"] == 1 and row["backend"] == "onnxruntime"
+        row
+        for row in engine["rows"]
+        if row["threads"] == 1 and row["backend"].startswith("onnxruntime")
     ]
     best = min(one_core, key=lambda row: float(row["ms_per_window"]))
     configurations = [

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from realtime_mer.bench.cores import on_cores
 from realtime_mer.bench.demo_audio import demo_audio
 from realtime_mer.bench.flops import count_flops, measure_peak_gflops
+from realtime_mer.bench.live_input import live_input
 from realtime_mer.bench.measurement import Measurement
 from realtime_mer.bench.percentiles import percentiles_ms
 from realtime_mer.bench.process_usage import rss_mb
@@ -117,7 +118,7 @@ def measure_latency(
         say("{}: p50 {p50:.2f} ms, p99 {p99:.2f} ms".format(name, **result[key]))
 
     with on_cores(1):
-        timed("engine_ms", "engine", _time_engine(engine, updates))
+        timed("engine_ms", "engine", _time_engine(engine, lag_order, updates))
         timed("resample_ms", "resampler", _time_resampler(audio, updates))
         timed("frontend_ms", "front-end", _time_frontend(audio, updates))
         update_s = _time_updates(engine, audio, lag_order, updates)
@@ -160,9 +161,9 @@ def measure_latency(
     return result
 
 
-def _time_engine(engine: Engine, updates: int) -> list[float]:
+def _time_engine(engine: Engine, lag_order: int, updates: int) -> list[float]:
     """Return the seconds of engine calls on a full window with two new steps."""
-    inputs = BenchmarkInput.of(engine.info)
+    inputs = live_input(engine, lag_order)
     return _timed(lambda: engine.infer(*inputs), updates)
 
 

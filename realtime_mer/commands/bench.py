@@ -196,14 +196,14 @@ def _latency_report(result: dict[str, Any]) -> list[str]:
 
 def _engine_report(result: dict[str, Any]) -> list[str]:
     lines = [
-        f"{'backend':<16}{'threads':>8}{'batch':>7}{'ms per window':>15}{'mean':>9}"
+        f"{'backend':<24}{'threads':>8}{'batch':>7}{'ms per window':>15}{'mean':>9}"
         f"{'of the peak':>13}"
     ]
     for row in result.get("rows", ()):
         share = "" if row["peak_share"] is None else f"{row['peak_share']:.0%}"
         threads = "" if row["threads"] is None else row["threads"]
         lines.append(
-            f"{row['backend']:<16}{threads:>8}{row['batch']:>7}{row['ms_per_window']:>15.3f}"
+            f"{row['backend']:<24}{threads:>8}{row['batch']:>7}{row['ms_per_window']:>15.3f}"
             f"{row['mean_ms_per_window']:>9.3f}{share:>13}"
         )
     lines.append("")

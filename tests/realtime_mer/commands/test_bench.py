@@ -77,6 +77,7 @@ def test_engine_prints_a_table(capsys: pytest.CaptureFixture[str], engine: Engin
     assert "GFLOP/s" in printed.out
     assert f"model {shipped.name} ({shipped.sha256[:12]})" in printed.out
     assert "onnxruntime, 1 thread, batch 4: " in printed.err
+    assert "onnxruntime, in parts, 1 thread, batch 4: " in printed.err
 
 
 def test_the_engine_table_leaves_out_what_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,12 +87,15 @@ def test_the_engine_table_leaves_out_what_takes_too_long(monkeypatch: pytest.Mon
     result = measure_engine(
         batches=(1, 2, 4), threads=(1,), seconds=0.01, measurement=Measurement(say=said.append)
     )
-    assert [row["batch"] for row in result["rows"]] == [1]
-    ((what, why),) = result["not_measured"].items()
-    assert what == "onnxruntime, 1 thread, batch 2"
+    assert [(row["backend"], row["batch"]) for row in result["rows"]] == [
+        ("onnxruntime", 1),
+        ("onnxruntime, in parts", 1),
+    ]
+    what = "onnxruntime, 1 thread, batch 2"
+    why = result["not_measured"][what]
     assert "a call would take about" in why
-    assert said[-2].startswith("onnxruntime, 1 thread, batch 1: ")
-    assert said[-1] == f"{what}: not measured: {why}"
+    assert said[1].startswith("onnxruntime, 1 thread, batch 1: ")
+    assert said[2] == f"{what}: not measured: {why}"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals of this kind")
