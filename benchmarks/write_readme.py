@@ -341,8 +341,10 @@ def main(root: Path = ROOT) -> int:
     """Write README, plots and marked tables below `root`; return the exit code."""
     folder = root / "benchmarks"
     results = read_results(folder / "results")
-    drawn = draw(results, folder / "plots")
     try:
+        for result_name, result in results.items():
+            _check_models(result_name, result)
+        drawn = draw(results, folder / "plots")
         (folder / "README.md").write_text(readme(results, drawn), encoding="utf-8")
         tables = tables_of_documents(results)
         for name in DOCUMENTS:
@@ -436,7 +438,6 @@ def _table(marker: str, results: dict[str, Any]) -> str | None:
     source, make = TABLES[marker]
     if source not in results:
         return None
-    _check_models(source, results[source])
     try:
         return make(results[source])
     except (KeyError, TypeError, ValueError) as error:
