@@ -917,6 +917,7 @@ def test_healthz_says_503_only_where_the_engine_does_not_work(
 
     injector, source = FaultInjector(engine), HangingSource()
     runner = LiveRunner(source, injector, config=PipelineConfig(hop_s=0.5))
+
     def listening() -> bool:
         # Before each question: a busy machine may ask only after the next stall.
         source.give(music(0.5, RATE))
