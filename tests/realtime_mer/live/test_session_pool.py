@@ -367,9 +367,9 @@ def test_a_late_stream_skips_updates(engine: Engine) -> None:
     pool.close()
 
 
-def test_a_burst_of_ten_seconds_loses_nothing(engine: Engine) -> None:
+def test_a_burst_of_ten_seconds_loses_nothing(fast_engine: Engine) -> None:
     """On a machine that is little faster than real time."""
-    simulation = Simulation(engine, streams=1, cost_s=0.07, hop_s=0.1)
+    simulation = Simulation(fast_engine, streams=1, cost_s=0.07, hop_s=0.1)
     (session,) = simulation.sessions
     (queue,) = simulation.queues
     signal = music(20.0, RATE)
@@ -503,9 +503,9 @@ def codes(items: list[Item]) -> list[str]:
     return [item.code for item in items if isinstance(item, Notice)]
 
 
-def test_an_overload_lowers_rates_before_anything_is_lost(engine: Engine) -> None:
+def test_an_overload_lowers_rates_before_anything_is_lost(fast_engine: Engine) -> None:
     """The engine is fast enough for four of six streams; later it is fast enough for all."""
-    simulation = Simulation(engine, streams=6, cost_s=0.25, hop_s=1.0)
+    simulation = Simulation(fast_engine, streams=6, cost_s=0.25, hop_s=1.0)
     simulation.play(30.0)
     assert simulation.pool.slowed >= 3
     with simulation.pool._lock:  # at one moment
@@ -533,7 +533,7 @@ def test_an_overload_lowers_rates_before_anything_is_lost(engine: Engine) -> Non
         assert [e.seq for e in got] == list(range(len(got)))
         assert len(got) + session.stats[Counter.SKIPPED_UPDATES] == got[-1].t
         # Every window is complete: each estimate equals the one at the full rate.
-        pipeline = Pipeline(engine, sample_rate_hz=RATE, clock=ManualClock())
+        pipeline = Pipeline(fast_engine, sample_rate_hz=RATE, clock=ManualClock())
         full_rate = pipeline.feed(signal[: int(got[-1].t) * RATE])
         expected = [full_rate[round(e.t) - 1] for e in got]
         np.testing.assert_allclose(values(got), values(expected), atol=1e-5)
@@ -543,8 +543,8 @@ def test_an_overload_lowers_rates_before_anything_is_lost(engine: Engine) -> Non
     }
 
 
-def test_audio_is_dropped_only_at_the_lowest_rates(engine: Engine) -> None:
-    simulation = Simulation(engine, streams=12, cost_s=1.8, hop_s=1.0)
+def test_audio_is_dropped_only_at_the_lowest_rates(fast_engine: Engine) -> None:
+    simulation = Simulation(fast_engine, streams=12, cost_s=1.8, hop_s=1.0)
     while simulation.lost_at is None:
         simulation.play(0.5)
     assert simulation.lowest_at is not None
@@ -554,8 +554,8 @@ def test_audio_is_dropped_only_at_the_lowest_rates(engine: Engine) -> None:
     simulation.pool.close()
 
 
-def test_many_due_sessions_are_computed_together(engine: Engine) -> None:
-    simulation = Simulation(engine, streams=1, cost_s=0.0, hop_s=0.5)
+def test_many_due_sessions_are_computed_together(fast_engine: Engine) -> None:
+    simulation = Simulation(fast_engine, streams=1, cost_s=0.0, hop_s=0.5)
     simulation.pool.close()
     injector = FaultInjector(simulation)
     with SessionPool(injector, config=HALF, workers=2, clock=ManualClock(), max_batch=8) as pool:

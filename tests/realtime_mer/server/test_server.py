@@ -741,10 +741,12 @@ def test_bad_samples_of_a_client_leave_its_history_whole(
         session = start(client)["session"]
         for block in blocks(signal, (1600,)):
             client.send(block.tobytes())
-        while receive_kind(client, "estimate")["seq"] < 2:
+        while receive_kind(client, "estimate")["t"] < 3.0:
             pass
         with harness.connect(f"?session={session}") as viewer:
-            assert [e["t"] for e in read_snapshot(viewer)[1]] == [1.0, 2.0, 3.0]
+            # A stall on a busy machine repeats values.
+            history = [e for e in read_snapshot(viewer)[1] if e["state"] != "stalled"]
+            assert [e["t"] for e in history] == [1.0, 2.0, 3.0]
         assert harness.count(Counter.BAD_SAMPLES) == RATE // 100
 
 
