@@ -19,6 +19,8 @@ Announce = Callable[[str], None]
 SHIPPED_MODEL = "mer-2.onnx"
 # Between processors the outputs differ in the sixth digit. A damaged weight changes the first ones.
 SELF_CHECK_TOLERANCE = 5e-3
+# On a processor, larger calls leave its caches and cost the same per window or more.
+PROCESSOR_BATCH = 8
 
 
 class Inference(NamedTuple):
@@ -108,6 +110,27 @@ class Engine(Protocol):
         ...
 
 
+class PartSizes(NamedTuple):
+    """The largest calls of the parts of a network that gain.
+
+    Attributes:
+        frames: of a call of the filters.
+        steps: of a call of the classifier of sounds.
+        windows: of a call of the head.
+    """
+
+    frames: int
+    steps: int
+    windows: int
+
+
+# Larger calls leave the processor's caches.
+PROCESSOR_SIZES = PartSizes(frames=512, steps=4, windows=32)
+# A card takes all of the half minute that `FilePipeline` computes together in one call each. Not
+# measured: no card has run the parts.
+CARD_SIZES = PartSizes(frames=2048, steps=64, windows=256)
+
+
 class EngineParts(Protocol):
     """The network in parts, for recordings: what `Engine.infer` does in one call for one update.
 
@@ -115,6 +138,11 @@ class EngineParts(Protocol):
     """
 
     info: ModelInfo
+
+    @property
+    def sizes(self) -> PartSizes:
+        """The largest calls that gain on this backend."""
+        ...
 
     def maps(
         self, frames: NDArray[np.float32], cached_maps: NDArray[np.float32]
@@ -159,6 +187,15 @@ def parts_of(engine: Engine) -> EngineParts | None:
     open_parts = getattr(engine, "parts", None)
     parts: EngineParts | None = None if open_parts is None else open_parts()
     return parts
+
+
+def largest_batch(engine: Engine) -> int:
+    """Return the windows of the largest call that costs less per window than smaller ones.
+
+    An engine on a card says so in its attribute `largest_batch`. It may change while the engine
+    runs, for example when another backend replaces one that failed.
+    """
+    return int(getattr(engine, "largest_batch", PROCESSOR_BATCH))
 
 
 def backend_warning(engine: Engine) -> str:

@@ -17,12 +17,6 @@ from realtime_mer.core.requests import Computation
 from realtime_mer.core.ticks import TICKS_PER_SECOND, TICKS_PER_STEP
 from realtime_mer.errors import EngineError
 
-# Frames of a call of the filters, windows of a call of the head, and steps of a call of the sound
-# classifier. Larger ones leave the processor's caches.
-STRETCH_FRAMES = 512
-HEAD_BATCH = 32
-SOUND_BATCH = 4
-
 # The classifier of sounds costs more than all the rest, and looks at two seconds for each step of
 # half a second. Of a piece that is clearly music, only every fourth step is classified, so that
 # all of the audio is seen once. The logits between two of these are interpolated where both are
@@ -141,11 +135,12 @@ class AheadEncoder:
         """Append the maps of the next frames."""
         context = self._info.map_context
         maps = [self._maps]
-        for start in range(0, len(frames), STRETCH_FRAMES):
+        stretch = self._parts.sizes.frames
+        for start in range(0, len(frames), stretch):
             held = maps[-1][-context:]
             if len(held) < context:
                 held = np.concatenate(maps)[-context:]
-            maps.append(self._call(self._parts.maps, frames[start : start + STRETCH_FRAMES], held))
+            maps.append(self._call(self._parts.maps, frames[start : start + stretch], held))
         self._maps = np.concatenate(maps)
         self._maps_end += len(frames)
 
@@ -200,8 +195,9 @@ class AheadEncoder:
     def _classify(self, ticks: Iterable[int]) -> None:
         """Compute the logits of steps."""
         ticks = list(ticks)
-        for start in range(0, len(ticks), SOUND_BATCH):
-            batch = ticks[start : start + SOUND_BATCH]
+        size = self._parts.sizes.steps
+        for start in range(0, len(ticks), size):
+            batch = ticks[start : start + size]
             maps = np.stack([self._maps_of(tick, tick) for tick in batch])
             for tick, logits in zip(batch, self._call(self._parts.sound_logits, maps), strict=True):
                 self._logits(tick)[:] = logits
@@ -209,12 +205,13 @@ class AheadEncoder:
 
     def _infer(self, windows: Sequence[tuple[int, int]]) -> None:
         """Infer windows, those of the same length in common calls."""
+        size = self._parts.sizes.windows
         by_length: dict[int, list[int]] = {}
         for tick, steps in windows:
             by_length.setdefault(steps, []).append(tick)
         for steps, ticks in by_length.items():
-            for start in range(0, len(ticks), HEAD_BATCH):
-                batch = ticks[start : start + HEAD_BATCH]
+            for start in range(0, len(ticks), size):
+                batch = ticks[start : start + size]
                 stacked = np.stack(
                     [
                         [self._steps[tick - TICKS_PER_STEP * k] for k in range(steps - 1, -1, -1)]

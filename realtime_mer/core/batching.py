@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from mer_engine import Engine
-from mer_engine.engine import finite_inference
+from mer_engine.engine import finite_inference, largest_batch
 from mer_engine.frontend import Excerpt, FrontEndConfig, features_of
 
 from realtime_mer.core.requests import (
@@ -26,11 +26,11 @@ from realtime_mer.errors import EngineError
 
 T = TypeVar("T")
 
-# A larger batch costs the same per window, and each stream waits for all of it.
-MAX_BATCH = 8
 # A call takes a tenth of a megabyte per new frame. Windows with many new frames gain nothing from a
-# large batch, and need not have one after a burst of audio.
+# large batch, and need not have one after a burst of audio. A card's calls may have as many as its
+# largest batch has at a hop of a second.
 MAX_CALL_FRAMES = 1024
+FRAMES_PER_HOP = 64
 
 
 @dataclass(slots=True, eq=False)
@@ -61,7 +61,7 @@ class _Member:
 
 
 def run_batch(
-    engine: Engine, generators: Iterable[Computation[T]], max_batch: int = MAX_BATCH
+    engine: Engine, generators: Iterable[Computation[T]], max_batch: int | None = None
 ) -> list[T | Exception]:
     """Run generators of `Pipeline` or `LiveStream` to their ends with common calls.
 
@@ -70,7 +70,7 @@ def run_batch(
     Args:
         engine: the engine of all streams.
         generators: one per stream.
-        max_batch: maximum number of windows per call of the engine.
+        max_batch: maximum number of windows per call; None for `largest_batch` of the engine.
 
     Returns:
         The returned value or the raised exception of each generator, in order.
@@ -79,7 +79,7 @@ def run_batch(
     for member in members:
         member.advance(None)
     while pending := [member for member in members if member.request is not None]:
-        _compute(engine, pending, max_batch)
+        _compute(engine, pending, max_batch or largest_batch(engine))
     return [member.result for member in members]
 
 
@@ -124,7 +124,8 @@ def _compute_inferences(engine: Engine, members: Sequence[_Member], max_batch: i
     for group in groups.values():
         request = group[0].request
         assert isinstance(request, EngineRequest)
-        size = max(1, min(max_batch, MAX_CALL_FRAMES // request.frames.shape[1]))
+        call_frames = max(MAX_CALL_FRAMES, FRAMES_PER_HOP * max_batch)
+        size = max(1, min(max_batch, call_frames // request.frames.shape[1]))
         for start in range(0, len(group), size):
             _infer(engine, group[start : start + size])
 

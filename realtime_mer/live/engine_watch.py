@@ -21,7 +21,7 @@ from typing import Protocol
 
 import numpy as np
 from mer_engine import Engine, Inference
-from mer_engine.engine import backend_warning, finite_inference
+from mer_engine.engine import backend_warning, finite_inference, largest_batch
 from numpy.typing import NDArray
 
 from realtime_mer.live.stats import Counter, Stats, Timing
@@ -93,6 +93,11 @@ class EngineWatch:
     def backend(self) -> str:
         """The backend that runs now."""
         return self._engine.backend
+
+    @property
+    def largest_batch(self) -> int:
+        """See `mer_engine.engine.largest_batch`."""
+        return largest_batch(self._engine)
 
     @property
     def warning(self) -> str:

@@ -26,13 +26,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from mer_engine import Engine
+from mer_engine.engine import largest_batch
 from numpy.typing import NDArray
 
 from realtime_mer.audio.format import AudioFormat
 from realtime_mer.audio.source import Input, InputKind
 from realtime_mer.clock import Clock, SystemClock
 from realtime_mer.closable import Closable
-from realtime_mer.core.batching import MAX_BATCH, run_batch
+from realtime_mer.core.batching import run_batch
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.requests import Computation
@@ -196,7 +197,8 @@ class SessionPool(Closable):
         idle_timeout_s: a session without audio ends after this time.
         clock: the source of time.
         stats: the server's counts; every session counts there too.
-        max_batch: maximum number of sessions per turn of a worker.
+        max_batch: maximum number of sessions per turn of a worker; None for as many as the engine
+            computes best in one call, see `mer_engine.engine.largest_batch`.
 
     Attributes:
         watch: the engine of all sessions, watched.
@@ -213,7 +215,7 @@ class SessionPool(Closable):
         idle_timeout_s: float = IDLE_TIMEOUT_S,
         clock: Clock | None = None,
         stats: Stats | None = None,
-        max_batch: int = MAX_BATCH,
+        max_batch: int | None = None,
     ) -> None:
         self.max_sessions = max_sessions
         self._config = config or PipelineConfig()
@@ -223,7 +225,7 @@ class SessionPool(Closable):
         self.stuck = ""
         self._idle_timeout_s = idle_timeout_s
         self._max_workers = workers or min(MAX_WORKERS, os.cpu_count() or 1)
-        self._max_batch = max_batch
+        self._chosen_max_batch = max_batch
         self._hop_s = self._config.hop_s
         self._rates = rates(self._hop_s)
         self._shedding = LoadShedding(self._hop_s, self._clock.monotonic())
@@ -354,6 +356,11 @@ class SessionPool(Closable):
         """Lower the rates of a share of the sessions; return False if all have the lowest one."""
         with self._lock:
             return self._shedding.give_way(self._sessions.values(), share)
+
+    @property
+    def _max_batch(self) -> int:
+        """Maximum number of sessions per turn; it changes when a card is replaced."""
+        return self._chosen_max_batch or largest_batch(self.watch)
 
     @property
     def workers(self) -> int:

@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from realtime_mer.core import batching
+from mer_engine.engine import PROCESSOR_BATCH
+
 from realtime_mer.live import load_shedding, session_pool
 from realtime_mer.live.stats import Counter
 
@@ -28,7 +29,7 @@ def test_the_example_runs(tmp_path: Path) -> None:
 
 def test_the_figures() -> None:
     text = " ".join(PAGE.split())
-    assert f"up to {batching.MAX_BATCH}:" in text
+    assert f"up to {PROCESSOR_BATCH}:" in text
     assert f"from {1 / session_pool.MAX_BATCH_WAIT_SHARE:.0f} sessions" in text
     assert f"at most {100 * session_pool.MAX_BATCH_WAIT_SHARE:.0f} % of the hop" in text
     assert f"more than {load_shedding.LONGEST_PERIOD_S} s apart" in text

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mer_engine.engine import Engine, Inference, backend_warning, finite_inference
+from mer_engine.engine import (
+    Engine,
+    EngineParts,
+    Inference,
+    PartSizes,
+    backend_warning,
+    finite_inference,
+    largest_batch,
+    parts_of,
+)
+from mer_engine.errors import BackendError
+
+T = TypeVar("T")
 
 
 class FallbackEngine:
@@ -48,6 +61,11 @@ class FallbackEngine:
         """Numeric precision of the engine that runs now, such as "fp16"."""
         return str(getattr(self._engine, "precision", "fp32"))
 
+    @property
+    def largest_batch(self) -> int:
+        """That of the engine that runs now, see `mer_engine.engine.largest_batch`."""
+        return largest_batch(self._engine)
+
     def infer(
         self,
         frames: NDArray[np.float32],
@@ -55,16 +73,33 @@ class FallbackEngine:
         past: NDArray[np.float32],
     ) -> Inference:
         """See `mer_engine.engine.Engine.infer`."""
+        return self.call(lambda engine: finite_inference(engine, frames, cached_maps, past))
+
+    def parts(self) -> EngineParts | None:
+        """Return parts that fail over as the engine does; None where it has only the whole."""
+        return None if parts_of(self._engine) is None else _FallbackParts(self)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that runs now."""
+        return self._engine
+
+    def call(self, function: Callable[[Engine], T]) -> T:
+        """Call a function with the engine that runs now, and with the replacement if that fails.
+
+        Raises:
+            Exception: what the function raises with the replacement.
+        """
         engine = self._engine
         try:
-            return finite_inference(engine, frames, cached_maps, past)
+            return function(engine)
         except Exception as error:
             with self._lock:
                 failed_first = self._engine is engine
                 if self._replacement is None:
                     self._replacement = self._load_replacement()
                 replacement = self._replacement
-                result = finite_inference(replacement, frames, cached_maps, past)
+                result = function(replacement)
                 if failed_first:
                     self._engine, self.backend = replacement, replacement.backend
                     reason = str(error).splitlines()[0][:160] if str(error) else repr(error)
@@ -74,3 +109,48 @@ class FallbackEngine:
                     )
                     self._announce(self.warning)
             return result
+
+
+class _FallbackParts:
+    """The parts of the engine that runs now; see `EngineParts`."""
+
+    def __init__(self, engine: FallbackEngine) -> None:
+        self.info = engine.info
+        self._engine = engine
+
+    @property
+    def sizes(self) -> PartSizes:
+        """See `EngineParts.sizes`; other ones once the replacement runs."""
+        return _parts(self._engine.engine).sizes
+
+    def maps(
+        self, frames: NDArray[np.float32], cached_maps: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """See `EngineParts.maps`."""
+        return self._engine.call(lambda engine: _parts(engine).maps(frames, cached_maps))
+
+    def describe(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `EngineParts.describe`."""
+        return self._engine.call(lambda engine: _parts(engine).describe(maps))
+
+    def sound_logits(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `EngineParts.sound_logits`."""
+        return self._engine.call(lambda engine: _parts(engine).sound_logits(maps))
+
+    def head(
+        self, windows: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
+        """See `EngineParts.head`."""
+        return self._engine.call(lambda engine: _parts(engine).head(windows))
+
+
+def _parts(engine: Engine) -> EngineParts:
+    """Return the parts of an engine.
+
+    Raises:
+        BackendError: it has only the whole network.
+    """
+    parts = parts_of(engine)
+    if parts is None:
+        raise BackendError(f"the backend {engine.backend} has only the whole network")
+    return parts

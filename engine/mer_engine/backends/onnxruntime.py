@@ -1,4 +1,4 @@
-"""ONNX Runtime: on the processor (the default backend), or on an NVIDIA card."""
+"""ONNX Runtime on the processor: the default backend."""
 
 from __future__ import annotations
 
@@ -12,8 +12,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mer_engine.engine import Engine, Inference, no_past, output_names, silent_maps
-from mer_engine.errors import BackendError, ModelError, NotFiniteError
+from mer_engine.engine import (
+    PROCESSOR_SIZES,
+    Engine,
+    Inference,
+    PartSizes,
+    no_past,
+    output_names,
+    silent_maps,
+)
+from mer_engine.errors import ModelError, NotFiniteError
 from mer_engine.graph_parts import Graph
 from mer_engine.model_file import METADATA_KEY, ModelInfo
 from mer_engine.processor import processor
@@ -41,6 +49,7 @@ class OnnxRuntimeEngine:
 
     Attributes:
         warning: why this backend runs in place of a faster one that failed; mostly empty.
+        part_sizes: of the largest calls of `parts` that gain.
 
     Raises:
         ModelError: the file is missing, damaged, or lacks this project's metadata.
@@ -48,6 +57,7 @@ class OnnxRuntimeEngine:
 
     backend = "onnxruntime"
     warning = ""
+    part_sizes = PROCESSOR_SIZES
     _providers: ClassVar[list[Any]] = ["CPUExecutionProvider"]
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
@@ -95,7 +105,9 @@ class OnnxRuntimeEngine:
             content = read_model(self._path)
             if hashlib.sha256(content).hexdigest() != self.info.sha256:
                 return None
-            parts = OnnxRuntimeParts(self.info, content, partial(self._open, arena=True))
+            parts = OnnxRuntimeParts(
+                self.info, content, partial(self._open, arena=True), self.part_sizes
+            )
             _check_parts(parts, self)
         except Exception:  # errors of ONNX Runtime have no common base class
             return None
@@ -134,6 +146,7 @@ class OnnxRuntimeParts:
         info: the metadata of the file.
         content: the file.
         open_session: opens a session of a serialised model.
+        sizes: of the largest calls that gain where the sessions run.
 
     Raises:
         KeyError: the graph has no such joins.
@@ -141,9 +154,13 @@ class OnnxRuntimeParts:
     """
 
     def __init__(
-        self, info: ModelInfo, content: bytes, open_session: Callable[[bytes], ort.InferenceSession]
+        self,
+        info: ModelInfo,
+        content: bytes,
+        open_session: Callable[[bytes], ort.InferenceSession],
+        sizes: PartSizes = PROCESSOR_SIZES,
     ) -> None:
-        self.info = info
+        self.info, self.sizes = info, sizes
         graph = Graph(content)
         self._maps_name = graph.joined("held", "maps")
         self._window_name = graph.joined("past", "steps")
@@ -223,33 +240,6 @@ def _check_parts(parts: OnnxRuntimeParts, engine: Engine) -> None:
             raise ModelError("the parts of the graph compute other numbers than the whole")
 
 
-class CudaEngine(OnnxRuntimeEngine):
-    """Runs a model file with ONNX Runtime on an NVIDIA card, in full single precision.
-
-    Raises:
-        BackendError: the CUDA provider does not start here.
-    """
-
-    backend = "onnxruntime-cuda"
-    _providers: ClassVar[list[Any]] = [
-        # TF32 would round the factors of each product to three digits.
-        ("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}),
-        "CPUExecutionProvider",
-    ]
-
-    def __init__(self, path: Path, *, threads: int = 1) -> None:
-        # The CUDA libraries may be in separate packages (nvidia-cudnn-cu12 and so on).
-        if hasattr(ort, "preload_dlls"):
-            ort.preload_dlls()
-        super().__init__(path, threads=threads)
-        # Without a card or its libraries, ONNX Runtime silently uses the processor.
-        if self.provider != "CUDAExecutionProvider":
-            raise BackendError(
-                "ONNX Runtime cannot start its CUDA provider here (no NVIDIA card, or CUDA or "
-                "cuDNN are missing); use the backend onnxruntime"
-            )
-
-
 def read_model(path: Path) -> bytes:
     """Return the content of a model file.
 
@@ -276,16 +266,6 @@ def read_model(path: Path) -> bytes:
             "never does; get it again"
         )
     return content
-
-
-def cuda_missing() -> str | None:
-    """Return why ONNX Runtime's CUDA provider is not available; None where it may start."""
-    if "CUDAExecutionProvider" in ort.get_available_providers():
-        return None
-    return (
-        "the installed onnxruntime has no CUDA provider; where there is an NVIDIA card, install "
-        "onnxruntime-gpu in its place"
-    )
 
 
 def environment() -> str:

@@ -61,13 +61,13 @@ def _open_onnxruntime(path: Path, announce: Announce) -> Engine:
 
 
 def _cuda_missing() -> str | None:
-    from mer_engine.backends.onnxruntime import cuda_missing
+    from mer_engine.backends.onnxruntime_cuda import missing
 
-    return cuda_missing()
+    return missing()
 
 
 def _open_onnxruntime_cuda(path: Path, announce: Announce) -> Engine:
-    from mer_engine.backends.onnxruntime import CudaEngine
+    from mer_engine.backends.onnxruntime_cuda import CudaEngine
 
     return CudaEngine(path)
 

@@ -4,18 +4,9 @@ import sys
 from pathlib import Path
 
 import onnxruntime as ort
-import pytest
-from mer_engine.backends.onnxruntime import (
-    CudaEngine,
-    OnnxRuntimeEngine,
-    cuda_missing,
-    environment,
-)
+from mer_engine.backends.onnxruntime import OnnxRuntimeEngine, environment
 from mer_engine.engine import shipped_model
-from mer_engine.errors import BackendError
 from mer_engine.processor import processor
-
-HAS_CUDA = "CUDAExecutionProvider" in ort.get_available_providers()
 
 
 def test_the_default_runs_on_the_processor() -> None:
@@ -53,19 +44,3 @@ def test_the_environment_names_library_and_processor() -> None:
     assert ort.__version__ in environment()
     assert processor() in environment()
     assert processor()
-
-
-@pytest.mark.skipif(HAS_CUDA, reason="this onnxruntime has a CUDA provider")
-def test_without_a_cuda_provider_the_error_says_what_to_install() -> None:
-    assert "install onnxruntime-gpu" in str(cuda_missing())
-    # ONNX Runtime itself only warns, and falls back to the processor.
-    with (
-        pytest.warns(UserWarning, match="CUDAExecutionProvider"),
-        pytest.raises(BackendError, match="cannot start its CUDA provider"),
-    ):
-        CudaEngine(shipped_model())
-
-
-@pytest.mark.skipif(not HAS_CUDA, reason="this onnxruntime has no CUDA provider")
-def test_with_a_cuda_provider_nothing_is_missing() -> None:
-    assert cuda_missing() is None

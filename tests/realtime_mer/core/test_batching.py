@@ -114,6 +114,29 @@ def test_requests_of_the_same_shape_share_calls_up_to_the_limit(engine: Engine) 
     assert counting.batches == [3, 3, 1]
 
 
+def test_an_engine_on_a_card_gets_as_many_windows_as_it_computes_best(engine: Engine) -> None:
+    class Card(CountingEngine):
+        largest_batch = 32
+
+    def batches(counting: CountingEngine, seconds: float, streams: int) -> list[int]:
+        made = [make_pipeline(counting, 0) for _ in range(streams)]
+        sounds = [music(seconds, 16_000, seed=n) for n in range(streams)]
+        run_batch(
+            counting,
+            [
+                pipeline.feed_requests(sound, only_latest=True)
+                for pipeline, sound in zip(made, sounds, strict=True)
+            ],
+        )
+        return counting.batches
+
+    assert batches(CountingEngine(engine), 1.0, 20) == [8, 8, 4]
+    assert batches(Card(engine), 1.0, 20) == [20]
+    # Windows with the audio of several hops: fewer in a call, for its memory.
+    assert batches(CountingEngine(engine), 5.0, 9) == [3, 3, 3]
+    assert batches(Card(engine), 5.0, 9) == [6, 3]
+
+
 def test_a_loss_and_the_end_of_a_stream_in_a_batch(engine: Engine) -> None:
     def operations(pipeline: Pipeline, seed: int) -> list[Computation[list[Estimate]]]:
         return [

@@ -185,6 +185,7 @@ class BlockingEngine:
         self.entered = threading.Semaphore(0)
         self.allowed = threading.Semaphore(0)
         self.open = False
+        self.batches: list[int] = []
 
     def infer(
         self,
@@ -192,6 +193,7 @@ class BlockingEngine:
         cached_maps: NDArray[np.float32],
         past: NDArray[np.float32],
     ) -> Inference:
+        self.batches.append(len(frames))
         self.entered.release()
         if not self.open:
             assert self.allowed.acquire(timeout=TIMEOUT_S)
@@ -573,6 +575,26 @@ def test_many_due_sessions_are_computed_together(fast_engine: Engine) -> None:
     np.testing.assert_allclose(valences, valences[0], atol=1e-5)
     assert sum(simulation.batches) == 60
     assert 2 < max(simulation.batches) <= 8
+
+
+def test_a_turn_has_as_many_sessions_as_the_engine_computes_best(engine: Engine) -> None:
+    class Card(BlockingEngine):
+        largest_batch = 64
+
+    card = Card(engine)
+    with SessionPool(card, config=HALF, workers=1, clock=ManualClock()) as pool:
+        sessions = [pool.open(MONO, f"stream {n}") for n in range(21)]
+        queues = [session.hub.subscribe_lossless() for session in sessions]
+        part = music(0.5, RATE)[:, 0]
+        pool.push(sessions[0], part)
+        assert card.entered.acquire(timeout=TIMEOUT_S)
+        for session in sessions[1:]:
+            pool.push(session, part)
+        card.largest_batch = 12  # as when a smaller one takes over
+        card.release_all()
+        for queue in queues:
+            assert estimates(queue.wait(TIMEOUT_S))
+    assert card.batches == [1, 12, 8]
 
 
 def test_small_blocks_wait_until_they_complete_an_estimate(engine: Engine) -> None:
