@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from support import music
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from realtime_mer.cli import main
 from realtime_mer.core.config import PipelineConfig
 from realtime_mer.core.pipeline import Pipeline
 
@@ -356,23 +357,22 @@ def test_without_the_option_nothing_is_recorded(song: Path, tmp_path: Path) -> N
     assert "record" not in process.printed()
 
 
-def refused(*options: str) -> str:
+def one_line(code: int, out: str, err: str) -> str:
+    """Return the message of a `serve` that must not start."""
+    assert code == 2, err
+    assert out == ""
+    assert "Traceback" not in err
+    assert err.count("\n") == 1, err
+    return err
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Run a `serve` that must not start; return its message."""
-    done = subprocess.run(
-        [*COMMAND, *options],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-    )
-    assert done.returncode == 2, done
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    assert done.stderr.count("\n") == 1, done.stderr
-    return done.stderr
+    return lambda *options: one_line(main(["serve", *options]), *capsys.readouterr())
 
 
-def test_the_sound_of_browsers_is_not_recorded(tmp_path: Path) -> None:
+def test_the_sound_of_browsers_is_not_recorded(refused: Callable[..., str], tmp_path: Path) -> None:
     message = refused("--input", "browser", "--record", str(tmp_path / "evening"))
     assert "--record records the server's own input, and --input browser has none" in message
 
@@ -381,7 +381,14 @@ def test_a_port_in_use_is_exit_code_2(tmp_path: Path) -> None:
     folder = tmp_path / "evening"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        message = refused("--input", "demo", "--port", str(port), "--record", str(folder))
+        done = subprocess.run(
+            [*COMMAND, "--input", "demo", "--port", str(port), "--record", str(folder)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+        )
+    message = one_line(done.returncode, done.stdout, done.stderr)
     assert not folder.exists()
     assert f"port {port} on 127.0.0.1 is in use" in message
     assert "--port 0" in message
@@ -402,14 +409,18 @@ def test_a_port_in_use_is_exit_code_2(tmp_path: Path) -> None:
         (("--host", "203.0.113.7"), "203.0.113.7 is not an address of this machine"),
     ],
 )
-def test_invalid_options_are_exit_code_2(options: tuple[str, ...], words: str) -> None:
+def test_invalid_options_are_exit_code_2(
+    refused: Callable[..., str], options: tuple[str, ...], words: str
+) -> None:
     assert words in refused("--input", "demo", *options)
 
 
-def test_a_model_without_a_distribution_has_only_raw_values(fast_model: Path) -> None:
+def test_a_model_without_a_distribution_has_only_raw_values(
+    refused: Callable[..., str], fast_model: Path
+) -> None:
     message = refused("--input", "demo", "--model", str(fast_model), "--range", "music")
     assert "has no distribution of its values over music" in message
 
 
-def test_a_missing_file_is_exit_code_2(tmp_path: Path) -> None:
+def test_a_missing_file_is_exit_code_2(refused: Callable[..., str], tmp_path: Path) -> None:
     assert "nothing.flac" in refused("--input", str(tmp_path / "nothing.flac"))
