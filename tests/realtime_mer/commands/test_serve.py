@@ -312,9 +312,10 @@ def test_a_status_line_on_a_terminal(columns: int) -> None:
             while last not in shown:
                 assert select.select([terminal], [], [], TIMEOUT_S)[0], shown
                 shown += os.read(terminal, 1024)
-        finally:
             process.send_signal(signal.SIGINT)
-        assert process.wait(TIMEOUT_S) == 0
+            assert process.wait(TIMEOUT_S) == 0
+        finally:
+            process.kill()  # where the test fails
     shown += os.read(terminal, 1024)
     os.close(terminal)
     assert re.search(rb"(settling|stalled) (\w+|\xe2\x80\x93) +valence [+-]\d\.\d\d  arousa", shown)
