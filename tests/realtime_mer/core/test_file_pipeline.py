@@ -252,7 +252,7 @@ def test_the_parts_of_a_card_that_fails_are_replaced(engine: Engine, good_calls:
     signal = session()
     expected = estimates_of(Pipeline(engine, sample_rate_hz=RATE_HZ), signal)
     card, messages = Card(engine, good_calls), list[str]()
-    guarded = FallbackEngine(card, lambda: engine, messages.append)
+    guarded = FallbackEngine(card, engine, messages.append)
     file = file_pipeline(guarded, sample_rate_hz=RATE_HZ)
     assert isinstance(file, FilePipeline)
     assert_equal(estimates_of(file, signal), expected)
@@ -264,7 +264,7 @@ def test_the_parts_of_a_card_that_fails_are_replaced(engine: Engine, good_calls:
 
 
 def test_a_card_with_only_the_whole_network_gets_the_pipeline_of_streams(engine: Engine) -> None:
-    guarded = FallbackEngine(FaultyEngine(engine, "steps", ()), lambda: engine, print)
+    guarded = FallbackEngine(FaultyEngine(engine, "steps", ()), engine, print)
     assert type(file_pipeline(guarded, sample_rate_hz=RATE_HZ)) is Pipeline
 
 
