@@ -74,6 +74,29 @@ def finite_inference(
     return inference
 
 
+def infer_in_batches(
+    engine: Engine,
+    frames: NDArray[np.float32],
+    cached_maps: NDArray[np.float32],
+    past: NDArray[np.float32],
+) -> Inference:
+    """Call `finite_inference` with at most `largest_batch` windows at a time.
+
+    Raises:
+        NotFiniteError, Exception: as `finite_inference`.
+    """
+    size = largest_batch(engine)
+    if len(frames) <= size:
+        return finite_inference(engine, frames, cached_maps, past)
+    parts = [
+        finite_inference(engine, *(array[k : k + size] for array in (frames, cached_maps, past)))
+        for k in range(0, len(frames), size)
+    ]
+    # `sound` is the last, and None in all or in none.
+    arrays = [np.concatenate(each) for each in zip(*parts, strict=True) if each[0] is not None]
+    return Inference(*arrays)
+
+
 def output_names(info: ModelInfo) -> tuple[str, ...]:
     """Return the names of the graph's outputs, in the order of `Inference`."""
     return Inference._fields if info.sounds else Inference._fields[:-1]
@@ -196,6 +219,15 @@ def largest_batch(engine: Engine) -> int:
     runs, for example when another backend replaces one that failed.
     """
     return int(getattr(engine, "largest_batch", PROCESSOR_BATCH))
+
+
+def backend_of(engine: Engine, windows: int) -> str:
+    """Return the name of the backend on which a call of so many windows runs now.
+
+    This is `Engine.backend`, except with an engine that has several.
+    """
+    choose = getattr(engine, "backend_of", None)
+    return engine.backend if choose is None else str(choose(windows))
 
 
 def backend_warning(engine: Engine) -> str:

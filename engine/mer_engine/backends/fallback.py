@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mer_engine.engine import (
+    Announce,
     Engine,
     EngineParts,
     Inference,
     PartSizes,
     backend_warning,
-    finite_inference,
+    infer_in_batches,
     largest_batch,
     parts_of,
 )
@@ -28,12 +29,15 @@ class FallbackEngine:
     """Runs an engine until a call fails, and a replacement from then on.
 
     A call fails that raises, or returns numbers that are not finite. It is repeated with the
-    replacement, so no result is lost. When the call fails there too, its arguments were wrong: the
-    error goes to the caller, and the first engine stays.
+    replacement, in calls of its size, so no result is lost. When the call fails there too, its
+    arguments were wrong: the error goes to the caller, and the first engine stays.
+
+    An engine that failed is not tried again, and is kept: a library whose card is gone may end the
+    process where it frees the card's memory.
 
     Args:
         engine: the first engine, on a device that may be unplugged, reset or out of memory.
-        load_replacement: loads the replacement.
+        replacement: is ready to run, so that a failure costs no time.
         announce: receives one sentence when the replacement takes over.
 
     Attributes:
@@ -41,18 +45,12 @@ class FallbackEngine:
         warning: the sentence about the failure; empty before.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        load_replacement: Callable[[], Engine],
-        announce: Callable[[str], None],
-    ) -> None:
+    def __init__(self, engine: Engine, replacement: Engine, announce: Announce) -> None:
         self.info = engine.info
         self.backend = engine.backend
         self.warning = backend_warning(engine)
-        self._engine = engine
-        self._load_replacement = load_replacement
-        self._replacement: Engine | None = None
+        self._first = self._engine = engine
+        self._replacement = replacement
         self._announce = announce
         self._lock = threading.Lock()
 
@@ -66,6 +64,16 @@ class FallbackEngine:
         """That of the engine that runs now, see `mer_engine.engine.largest_batch`."""
         return largest_batch(self._engine)
 
+    def parts(self) -> EngineParts | None:
+        """Return parts that fail over as the engine does; None where one engine has none."""
+        both = (self._engine, self._replacement)
+        return None if None in map(parts_of, both) else _FallbackParts(self)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that runs now."""
+        return self._engine
+
     def infer(
         self,
         frames: NDArray[np.float32],
@@ -73,16 +81,7 @@ class FallbackEngine:
         past: NDArray[np.float32],
     ) -> Inference:
         """See `mer_engine.engine.Engine.infer`."""
-        return self.call(lambda engine: finite_inference(engine, frames, cached_maps, past))
-
-    def parts(self) -> EngineParts | None:
-        """Return parts that fail over as the engine does; None where it has only the whole."""
-        return None if parts_of(self._engine) is None else _FallbackParts(self)
-
-    @property
-    def engine(self) -> Engine:
-        """The engine that runs now."""
-        return self._engine
+        return self.call(lambda engine: infer_in_batches(engine, frames, cached_maps, past))
 
     def call(self, function: Callable[[Engine], T]) -> T:
         """Call a function with the engine that runs now, and with the replacement if that fails.
@@ -94,21 +93,23 @@ class FallbackEngine:
         try:
             return function(engine)
         except Exception as error:
-            with self._lock:
-                failed_first = self._engine is engine
-                if self._replacement is None:
-                    self._replacement = self._load_replacement()
-                replacement = self._replacement
-                result = function(replacement)
-                if failed_first:
-                    self._engine, self.backend = replacement, replacement.backend
-                    reason = str(error).splitlines()[0][:160] if str(error) else repr(error)
-                    self.warning = (
-                        f"the backend {engine.backend} failed while it was running ({reason}); "
-                        f"{replacement.backend} replaces it"
-                    )
-                    self._announce(self.warning)
+            if engine is self._replacement:
+                raise
+            result = function(self._replacement)
+            self._replace(error)
             return result
+
+    def _replace(self, error: Exception) -> None:
+        with self._lock:
+            if self._engine is self._replacement:
+                return
+            reason = str(error).splitlines()[0][:160] if str(error) else repr(error)
+            self.warning = (
+                f"the backend {self.backend} failed while it was running ({reason}); "
+                f"{self._replacement.backend} replaces it until the next start"
+            )
+            self._engine, self.backend = self._replacement, self._replacement.backend
+        self._announce(self.warning)
 
 
 class _FallbackParts:
