@@ -17,7 +17,7 @@ from realtime_mer.audio.format import AudioFormat
 from realtime_mer.bench.raw_websocket import BINARY, TEXT, RawWebSocket, masked_frame
 from realtime_mer.live.session_pool import ClientSession, SessionPool
 from realtime_mer.live.stats import Counter
-from realtime_mer.server.audio_connection import MAX_DIRECT_BYTES, BinaryFrame, unmask_samples
+from realtime_mer.server.audio_connection import MAX_DIRECT_BYTES, BinaryFrames, unmask_samples
 from realtime_mer.server.protocol import Encoding, StreamFormat
 
 UPGRADE = (
@@ -32,23 +32,22 @@ def noise(count: int) -> NDArray[np.float32]:
     return np.random.default_rng(1).uniform(-0.5, 0.5, count).astype(np.float32)
 
 
-def as_frames(parts: Sequence[bytes]) -> list[BinaryFrame]:
-    data = b"".join(masked_frame(BINARY, part) for part in parts)
-    frames, start = [], 0
-    for part in parts:
-        start += len(masked_frame(BINARY, part)) - len(part)
-        frames.append(BinaryFrame(data, start, len(part)))
-        start += len(part)
-    return frames
+def as_frames(parts: Sequence[bytes]) -> BinaryFrames:
+    """Return payloads of the same size as a server receives them."""
+    frames = [masked_frame(BINARY, part) for part in parts]
+    size, stride = len(parts[0]), len(frames[0])
+    return BinaryFrames(b"".join(frames), stride - size, size, stride, len(frames))
 
 
 @pytest.mark.parametrize("encoding", list(Encoding))
 @pytest.mark.parametrize("channels", [1, 2])
-def test_unmask_samples_equals_decode(encoding: Encoding, channels: int) -> None:
+# Headers of 2 and of 4 bytes: only after the longer one the next frame begins at a whole word.
+@pytest.mark.parametrize("size", [8, 480])
+def test_unmask_samples_equals_decode(encoding: Encoding, channels: int, size: int) -> None:
     stream_format = StreamFormat(AudioFormat(48_000, channels), encoding)
-    signal = noise(48)
+    signal = noise(3 * size)
     stored = signal if encoding is Encoding.F32LE else (signal * 32768).astype("<i2")
-    parts = [stored[:8].tobytes(), stored[8:].tobytes()]
+    parts = [part.tobytes() for part in np.split(stored, 3)]
     samples = unmask_samples(as_frames(parts), stream_format)
     assert samples is not None
     assert np.array_equal(samples, stream_format.decode(b"".join(parts)))
@@ -65,7 +64,7 @@ def test_unmask_samples_equals_decode(encoding: Encoding, channels: int) -> None
     ],
 )
 def test_unusual_frames_are_left_to_the_library(payload: bytes) -> None:
-    good = noise(4).tobytes()
+    good = noise(4).tobytes()[: len(payload)]
     assert unmask_samples(as_frames([good, payload]), FORMAT) is None
 
 
