@@ -75,14 +75,14 @@ class BinaryFrames(NamedTuple):
         start: offset of the first payload; the mask of each is the four bytes before it.
         size: bytes of each payload.
         stride: bytes from one payload to the next.
-        count: number of frames.
+        number: how many.
     """
 
     data: bytes
     start: int
     size: int
     stride: int
-    count: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -520,14 +520,14 @@ def unmask_samples(frames: BinaryFrames, stream_format: StreamFormat) -> NDArray
         float32 [n, channels], full scale 1.0. None where the frames are empty, are not a whole
         number of 4-byte words or of sample frames, or hold values that are not finite.
     """
-    data, start, size, stride, count = frames
+    data, start, size, stride, number = frames
     if not size or size % 4 or size % stream_format.frame_bytes:
         return None
     if stride % 4:
         return _unmask_each(frames, stream_format)
     # The mask is four bytes long, so every word is XORed with the same word, in any byte order.
     rows: NDArray[np.uint32] = np.ndarray(
-        (count, size // 4 + 1), np.uint32, data, start - _MASK_BYTES, (stride, 4)
+        (number, size // 4 + 1), np.uint32, data, start - _MASK_BYTES, (stride, 4)
     )
     unmasked = (rows[:, 1:] ^ rows[:, :1]).reshape(-1)
     if stream_format.encoding is Encoding.F32LE:
@@ -546,10 +546,10 @@ def unmask_samples(frames: BinaryFrames, stream_format: StreamFormat) -> NDArray
 
 def _unmask_each(frames: BinaryFrames, stream_format: StreamFormat) -> NDArray[np.float32] | None:
     """Decode frames one by one, where they do not follow each other in whole words."""
-    data, start, size, stride, count = frames
+    data, start, size, stride, number = frames
     parts = [
         unmask_samples(BinaryFrames(data, start + k * stride, size, 4, 1), stream_format)
-        for k in range(count)
+        for k in range(number)
     ]
     valid = [part for part in parts if part is not None]
     return np.concatenate(valid) if len(valid) == len(parts) else None

@@ -596,14 +596,14 @@ class Viewer:
             return False
         if samples is None:
             return False
-        payload_bytes = frames.count * frames.size
+        payload_bytes = frames.number * frames.size
         duration_s = len(samples) / client.format.sample_rate_hz
-        if not self._frame_limit.allows(frames.count / FRAMES_PER_SECOND):
+        if not self._frame_limit.allows(frames.number / FRAMES_PER_SECOND):
             return False
         live = self._live_limit.allows(duration_s / LIVE_SPEED)
         if not live and not self._host.fast_audio.allows(duration_s / FAST_SPEED):
             return False
-        self._host.stats.add(Counter.MESSAGES_IN, frames.count)
+        self._host.stats.add(Counter.MESSAGES_IN, frames.number)
         self._host.stats.add(Counter.BYTES_IN, payload_bytes)
         self._host.read_pacing.pause(
             self._connection,

@@ -116,9 +116,9 @@ def test_samples_do_not_depend_on_how_bytes_are_split(
     received: list[NDArray[np.float32]] = []
     push = SessionPool.push
 
-    def record(pool: SessionPool, session: ClientSession, samples: NDArray[np.float32]) -> None:
+    def record(pool: SessionPool, session: ClientSession, samples: NDArray[np.float32]) -> float:
         received.append(samples.copy())
-        push(pool, session, samples)
+        return push(pool, session, samples)
 
     monkeypatch.setattr(SessionPool, "push", record)
     data = client_bytes(signal)
