@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from live_support import TIMEOUT_S, receive_kind, running_server, wait_for
 from mer_engine import Engine
 from numpy.typing import NDArray
+from tls_support import make_files
 from websockets.frames import Frame, Opcode
 
 from realtime_mer.audio.format import AudioFormat
 from realtime_mer.bench.raw_websocket import BINARY, TEXT, RawWebSocket, masked_frame
 from realtime_mer.live.session_pool import ClientSession, SessionPool
 from realtime_mer.live.stats import Counter
-from realtime_mer.server.audio_connection import MAX_DIRECT_BYTES, BinaryFrames, unmask_samples
+from realtime_mer.server import audio_connection
+from realtime_mer.server.audio_connection import (
+    MAX_DIRECT_BYTES,
+    AudioConnection,
+    BinaryFrames,
+    unmask_samples,
+)
 from realtime_mer.server.protocol import Encoding, StreamFormat
+from realtime_mer.server.tls import ServerTls
 
 UPGRADE = (
     b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -183,12 +194,27 @@ def test_unmasked_frame_closes_with_1002(engine: Engine) -> None:
         wait_for(lambda: running.server.viewers == 0, "the client to be gone")
 
 
-def test_read_pauses_lose_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from realtime_mer.server import audio_connection
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_read_pauses_lose_nothing(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encrypted: bool
+) -> None:
+    paused: list[AudioConnection] = []
+    end_pause = AudioConnection.end_pause
 
+    def count(connection: AudioConnection) -> None:
+        paused.append(connection)
+        end_pause(connection)
+
+    monkeypatch.setattr(AudioConnection, "end_pause", count)
     monkeypatch.setattr(audio_connection, "READ_PAUSE_S_PER_STREAM", 0.02)
-    with running_server(engine, max_sessions=2) as running:
-        with running.connect() as client:
+    tls: ServerTls | None = None
+    options: dict[str, Any] = {}
+    if encrypted:
+        files = make_files(tmp_path)
+        tls = ServerTls(files.certificate, files.key)
+        options["ssl"] = ssl.create_default_context(cafile=str(files.certificate))
+    with running_server(engine, max_sessions=2, tls=tls) as running:
+        with running.connect(**options) as client:
             client.send(json.dumps(START))
             signal = noise(16_000)
             for start in range(0, len(signal), 320):
@@ -198,3 +224,4 @@ def test_read_pauses_lose_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatc
         stats = running.server.stats
         assert stats[Counter.DROPPED_SAMPLES] == 0
         assert stats[Counter.BYTES_IN] > signal.nbytes
+        assert paused
