@@ -76,7 +76,7 @@ class TimedParts:
     """The parts of an engine with the time of each, and how many steps were classified."""
 
     def __init__(self, parts: EngineParts, watch: Stopwatch) -> None:
-        self.info = parts.info
+        self.info, self.sizes = parts.info, parts.sizes
         self.maps = watch.timed("filters", parts.maps)
         self.describe = watch.timed("steps", parts.describe)
         self.head = watch.timed("windows", parts.head)

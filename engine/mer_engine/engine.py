@@ -74,6 +74,29 @@ def finite_inference(
     return inference
 
 
+def infer_in_batches(
+    engine: Engine,
+    frames: NDArray[np.float32],
+    cached_maps: NDArray[np.float32],
+    past: NDArray[np.float32],
+) -> Inference:
+    """Call `finite_inference` with at most `largest_batch` windows at a time.
+
+    Raises:
+        NotFiniteError, Exception: as `finite_inference`.
+    """
+    size = largest_batch(engine)
+    if len(frames) <= size:
+        return finite_inference(engine, frames, cached_maps, past)
+    parts = [
+        finite_inference(engine, *(array[k : k + size] for array in (frames, cached_maps, past)))
+        for k in range(0, len(frames), size)
+    ]
+    # `sound` is the last, and None in all or in none.
+    arrays = [np.concatenate(each) for each in zip(*parts, strict=True) if each[0] is not None]
+    return Inference(*arrays)
+
+
 def output_names(info: ModelInfo) -> tuple[str, ...]:
     """Return the names of the graph's outputs, in the order of `Inference`."""
     return Inference._fields if info.sounds else Inference._fields[:-1]
@@ -110,6 +133,27 @@ class Engine(Protocol):
         ...
 
 
+class PartSizes(NamedTuple):
+    """The largest calls of the parts of a network that gain.
+
+    Attributes:
+        frames: of a call of the filters.
+        steps: of a call of the classifier of sounds.
+        windows: of a call of the head.
+    """
+
+    frames: int
+    steps: int
+    windows: int
+
+
+# Larger calls leave the processor's caches.
+PROCESSOR_SIZES = PartSizes(frames=512, steps=4, windows=32)
+# A card takes all of the half minute that `FilePipeline` computes together in one call each. Not
+# measured: no card has run the parts.
+CARD_SIZES = PartSizes(frames=2048, steps=64, windows=256)
+
+
 class EngineParts(Protocol):
     """The network in parts, for recordings: what `Engine.infer` does in one call for one update.
 
@@ -117,6 +161,11 @@ class EngineParts(Protocol):
     """
 
     info: ModelInfo
+
+    @property
+    def sizes(self) -> PartSizes:
+        """The largest calls that gain on this backend."""
+        ...
 
     def maps(
         self, frames: NDArray[np.float32], cached_maps: NDArray[np.float32]
@@ -170,6 +219,15 @@ def largest_batch(engine: Engine) -> int:
     runs, for example when another backend replaces one that failed.
     """
     return int(getattr(engine, "largest_batch", PROCESSOR_BATCH))
+
+
+def backend_of(engine: Engine, windows: int) -> str:
+    """Return the name of the backend on which a call of so many windows runs now.
+
+    This is `Engine.backend`, except with an engine that has several.
+    """
+    choose = getattr(engine, "backend_of", None)
+    return engine.backend if choose is None else str(choose(windows))
 
 
 def backend_warning(engine: Engine) -> str:

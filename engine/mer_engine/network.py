@@ -24,6 +24,7 @@ from mer_engine.audioset_network import SoundClassifier
 from mer_engine.chroma import PITCH_CLASSES
 from mer_engine.kernel_regression import KernelRegressor
 from mer_engine.model_file import DIMENSIONS, SOUNDS
+from mer_engine.sparse_sounds import SOUND_STEPS
 from mer_engine.window_statistics import (
     CLIP,
     StatisticSizes,
@@ -37,9 +38,6 @@ from mer_engine.window_statistics import (
 REGRESSOR_WEIGHT = 0.65
 # Newest steps of a window that the fast output uses: three seconds.
 FAST_STEPS = 6
-# Newest steps whose logits the sound output averages. Each looks at two seconds, so the output
-# covers 4.5 s.
-SOUND_STEPS = 6
 # Frames of a segment that the sound classifier sees: two seconds.
 SOUND_FRAMES = 128
 # Frames over which the level is smoothed before its maximum is taken.
@@ -370,7 +368,7 @@ class Encoder(nn.Module):
         described = self.describe(maps)
         if self.sound is None:
             return described
-        return torch.cat([described, self._sound_logits(self.sound, maps)], dim=2)
+        return torch.cat([described, self.sound_logits(maps)], dim=2)
 
     def describe(self, maps: Tensor) -> Tensor:
         """Compute embeddings without the logits of the kinds of sound, [B, k, described].
@@ -400,19 +398,23 @@ class Encoder(nn.Module):
             parts.append(torch.stack([mean, peak.amax(2)], dim=2))
         return torch.cat(parts, dim=2)
 
-    def _sound_logits(self, classifier: SoundClassifier, maps: Tensor) -> Tensor:
+    def sound_logits(self, maps: Tensor) -> Tensor:
         """Return the logits of the segments that end with each step, [B, k, sounds].
 
         All segments are one batch of the classifier. Before the start of a stream, they are silent.
+
+        Args:
+            maps: as `encode` takes them, of a network with `config.sounds`.
         """
         config = self.config
+        assert self.sound is not None
         bands = maps[:, config.step_context - config.sound_context :, config.filters :]
         steps = bands[:, :, : config.bands].unflatten(1, (-1, config.frames_per_step))
         before = config.sound_context // config.frames_per_step
         segments = torch.cat(
             [steps[:, first : (first - before) or None] for first in range(before + 1)], dim=2
         )
-        logits = classifier(segments.flatten(0, 1))
+        logits = self.sound(segments.flatten(0, 1))
         return logits.reshape(maps.shape[0], -1, len(SOUNDS))
 
     def pool(self, maps: Tensor) -> Tensor:
@@ -600,13 +602,21 @@ class EmotionNetwork(nn.Module):
         maps = self.encoder.maps(frames, cached_maps)
         recent = torch.cat([cached_maps, maps], dim=1)
         steps = self.encoder.encode(recent[:, self.config.map_context - self.config.step_context :])
-        window = torch.cat([past, steps], dim=1)
-        logits = self.head(window, window[:, -FAST_STEPS:])
+        probabilities, fast, *sound = self.infer_windows(torch.cat([past, steps], dim=1))
+        return probabilities, steps, fast, maps, *sound
+
+    def infer_windows(self, windows: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs of `forward` that only depend on the windows' embeddings [B, L, E].
+
+        Returns:
+            Probabilities, fast probabilities, and with `config.sounds` those of `SOUNDS`.
+        """
+        logits = self.head(windows, windows[:, -FAST_STEPS:])
         probabilities, fast = torch.softmax(logits, dim=2).unflatten(0, (2, -1))
         if not self.config.sounds:
-            return probabilities, steps, fast, maps
-        sound_logits = window[:, -SOUND_STEPS:, -len(SOUNDS) :].mean(1)
-        return probabilities, steps, fast, maps, torch.softmax(sound_logits, dim=1)
+            return probabilities, fast
+        sound_logits = windows[:, -SOUND_STEPS:, -len(SOUNDS) :].mean(1)
+        return probabilities, fast, torch.softmax(sound_logits, dim=1)
 
     @torch.inference_mode()
     def silent_map(self) -> Tensor:

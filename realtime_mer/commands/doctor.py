@@ -205,7 +205,7 @@ def _check_model(report: Report, path: Path | None, name: str) -> Engine | None:
 
 def _check_backends(report: Report, path: Path | None, name: str) -> Engine | None:
     """Try every backend, also those that 'auto' skips; return the engine that would be used."""
-    from mer_engine.backends.choice import best, timed, try_backend
+    from mer_engine.backends.choice import choose, timed, try_backend
     from mer_engine.backends.registry import AUTO, backends
     from mer_engine.engine import shipped_model
 
@@ -213,12 +213,12 @@ def _check_backends(report: Report, path: Path | None, name: str) -> Engine | No
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     findings = []
     for entry in backends():
-        finding = timed(try_backend(path or shipped_model(), entry, _ignore))
+        finding = timed(try_backend(path or shipped_model(), entry, _ignore), anew=True)
         findings.append(finding)
         if finding.engine is None:
             # A backend that is not installed is a problem only if it was chosen.
-            chosen = entry.name == name
-            status = Status.BROKEN if chosen else Status.OK if finding.absent else Status.NOTE
+            is_chosen = entry.name == name
+            status = Status.BROKEN if is_chosen else Status.OK if finding.absent else Status.NOTE
             detail = f"not available: {finding.missing}" if finding.absent else finding.missing
         else:
             status = Status.OK
@@ -227,17 +227,26 @@ def _check_backends(report: Report, path: Path | None, name: str) -> Engine | No
                 if finding.verdict
                 else "not compared, the model file has no reference outputs"
             )
-            detail = f"{finding.update_ms or 0.0:.1f} ms per update; against the reference: {gate}"
+            speed = finding.speed.text if finding.speed else ""
+            detail = f"{speed}; against the reference: {gate}"
         report.checks.append(Check(f"backend {entry.name}", status, detail))
     automatic = {entry.name for entry in backends() if entry.automatic}
     wanted = automatic if name == AUTO else {name}
-    selected = best([finding for finding in findings if finding.name in wanted])
-    if selected is None:
+    chosen = choose([finding for finding in findings if finding.name in wanted])
+    if chosen is None:
         report.checks.append(Check("backend", Status.BROKEN, "none works on this machine"))
         return None
-    text = f"{selected.name}{', the fastest that works' if name == AUTO else ', as chosen'}"
+    if name != AUTO:
+        text = f"{name}, as chosen"
+    elif chosen.small is chosen.large:
+        text = f"{chosen.small.name}, the fastest that works"
+    else:
+        text = (
+            f"{chosen.small.name}, the fastest for one stream; {chosen.large.name} from "
+            f"{chosen.from_size} windows at a time"
+        )
     report.checks.append(Check("backend", Status.OK, text))
-    return selected.engine
+    return chosen.small.engine
 
 
 def _check_devices(report: Report, spec: str | None) -> None:

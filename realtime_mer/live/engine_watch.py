@@ -15,13 +15,14 @@ import contextlib
 import logging
 import threading
 import time
+from collections import Counter as Counters
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from mer_engine import Engine, Inference
-from mer_engine.engine import backend_warning, finite_inference, largest_batch
+from mer_engine.engine import backend_of, backend_warning, finite_inference, largest_batch
 from numpy.typing import NDArray
 
 from realtime_mer.live.stats import Counter, Stats, Timing
@@ -83,6 +84,8 @@ class EngineWatch:
         self._failed_at: float | None = None  # the first failure since a call that worked
         self._failing = False
         self._logged_at: dict[type[Exception], float] = {}
+        self._warning = backend_warning(engine)
+        self._windows: Counters[str] = Counters()
 
     @classmethod
     def of(cls, engine: Engine, *, hop_s: float, stats: Stats) -> EngineWatch:
@@ -98,6 +101,12 @@ class EngineWatch:
     def largest_batch(self) -> int:
         """See `mer_engine.engine.largest_batch`."""
         return largest_batch(self._engine)
+
+    @property
+    def windows(self) -> dict[str, int]:
+        """Windows computed so far, by the backend that computed them."""
+        with self._lock:
+            return dict(self._windows)
 
     @property
     def warning(self) -> str:
@@ -213,11 +222,15 @@ class EngineWatch:
                 if turn is not None:
                     turn.calling = turn.hangs = False
                 log = self._note(failure, now)
+                if failure is None:
+                    self._windows[backend_of(self._engine, len(frames))] += len(frames)
+                # A call that failed on a card was repeated below this: the processor runs now.
+                replaced, self._warning = self.warning != self._warning, self.warning
             self._stats.observe(Timing.ENGINE, now - began)
-            if failure is not None:
+            if failure is not None or replaced:
                 self._stats.add(Counter.ENGINE_FAILURES)
-                if log:
-                    logger.error("a call of the engine failed", exc_info=failure)
+            if failure is not None and log:
+                logger.error("a call of the engine failed", exc_info=failure)
 
     def tick(self, elapsed_s: float) -> None:
         """Add to the time of every call, and continue the streams of those that hang."""

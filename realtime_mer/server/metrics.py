@@ -21,6 +21,7 @@ def render(
     gauges: Iterable[tuple[str, str, float]],
     info: Mapping[str, str],
     limited: Mapping[str, int],
+    windows: Mapping[str, int],
     outputs: Sequence[OutputStatus] = (),
 ) -> str:
     """Render all metrics as text.
@@ -30,6 +31,7 @@ def render(
         gauges: name (without the prefix), help text and value of each gauge.
         info: labels of the constant `realtime_mer_info`.
         limited: connections closed by a limit, by kind of limit.
+        windows: windows that the engine computed, by backend.
         outputs: how the outputs of the show do.
     """
     lines: list[str] = []
@@ -43,6 +45,13 @@ def render(
     by_kind = [(f'{{kind="{kind}"}}', count) for kind, count in limited.items()]
     lines += _metric(
         f"{PREFIX}_limited_total", "Connections closed by a limit.", "counter", by_kind
+    )
+    by_backend = [(_labels({"backend": name}), count) for name, count in windows.items()]
+    lines += _metric(
+        f"{PREFIX}_engine_windows_total",
+        "Windows computed, by the backend that computed them.",
+        "counter",
+        by_backend,
     )
     for timing in Timing:
         lines += _histogram(stats, timing)

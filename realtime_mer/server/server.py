@@ -893,10 +893,17 @@ class MerServer:
                 self._publish_to_clients(notice)
             if self.backend_note != published_note:
                 published_note = self.backend_note
-                self._own_channel.hub.publish(Notice(BACKEND_NOTICE, published_note))
+                self._publish_to_all(Notice(BACKEND_NOTICE, published_note))
             self.broadcast_health()
             if self.large.burst_is_over():
                 await asyncio.to_thread(freed_memory.give_back)
+
+    def _publish_to_all(self, notice: Notice) -> None:
+        """Publish in the server's own session and in every session of a client."""
+        self._own_channel.hub.publish(notice)
+        for broadcaster in self._broadcasters.values():
+            if broadcaster.channel is not self._own_channel:
+                broadcaster.channel.hub.publish(notice)
 
     def _publish_to_clients(self, notice: Notice) -> None:
         """Publish in every session; the runner does so in its own."""

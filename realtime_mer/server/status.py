@@ -149,6 +149,7 @@ class ServerStatus:
             gauges=[(name, text, float(value)) for name, text, value in gauges],
             info={"version": __version__, "model": self._model, "backend": self._engine.backend},
             limited={str(kind): count for kind, count in self._refusals.counts.items()},
+            windows=self._engine.windows,
             outputs=self._show.statuses(),
         )
 

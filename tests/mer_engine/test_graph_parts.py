@@ -10,7 +10,14 @@ from mer_engine.graph_parts import Graph
 from support import FaultyEngine
 
 
-@pytest.mark.parametrize("name", ["engine", "fast_engine"])
+@pytest.fixture
+def torch_engine() -> Engine:
+    from mer_engine.backends.torch import TorchEngine
+
+    return TorchEngine.open(shipped_model())
+
+
+@pytest.mark.parametrize("name", ["engine", "fast_engine", "torch_engine"])
 def test_parts_compute_the_numbers_of_the_whole(name: str, request: pytest.FixtureRequest) -> None:
     engine: Engine = request.getfixturevalue(name)
     parts = parts_of(engine)

@@ -1,23 +1,19 @@
-"""Choose a backend: the fastest one that passes the parity gate."""
+"""Choose backends: the fastest for one window and for many, of those that pass the parity gate."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mer_engine.backends import parity
-from mer_engine.backends.benchmark_input import BenchmarkInput
+from mer_engine.backends import parity, speed
+from mer_engine.backends.by_batch import ByBatchEngine
 from mer_engine.backends.fallback import FallbackEngine
+from mer_engine.backends.own_thread import OwnThreadEngine
 from mer_engine.backends.registry import AUTO, DEFAULT, NAMES, Backend, backend, backends
 from mer_engine.cache import KeyValueCache, cache_folder
 from mer_engine.engine import Announce, Engine, self_check
 from mer_engine.errors import BackendError, ModelError, NotCompiledError
-
-# Updates before the timed ones, and timed updates.
-_WARM_UP = 3
-_TIMED = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +24,7 @@ class Finding:
         name: name of the backend.
         missing: why the backend is not available or may not run; empty where it may.
         verdict: result of the parity gate; None where the gate did not run.
-        update_ms: time of a typical update; None where it was not measured.
+        speed: times of its calls; None where they were not measured.
         engine: the loaded engine, where it may run.
         absent: whether a package, card or compiled engine is missing, which is not an error.
         hint: what the user can do to get the backend; mostly empty.
@@ -37,10 +33,14 @@ class Finding:
     name: str
     missing: str = ""
     verdict: parity.ParityResult | None = None
-    update_ms: float | None = None
+    speed: speed.Speed | None = None
     engine: Engine | None = None
     absent: bool = False
     hint: str = ""
+
+    def ms(self, windows: int) -> float:
+        """Return the time of so many windows that come at once, in ms; 0 where not measured."""
+        return 0.0 if self.speed is None else self.speed.ms(windows)
 
 
 def open_backend(path: Path, name: str, announce: Announce) -> Engine:
@@ -48,7 +48,7 @@ def open_backend(path: Path, name: str, announce: Announce) -> Engine:
 
     Args:
         path: the model file.
-        name: one of `NAMES`; "auto" takes the fastest that passes.
+        name: one of `NAMES`; "auto" takes the fastest that pass, for one window and for many.
         announce: receives sentences for the user: which backend runs and why, what takes long, what
             failed.
 
@@ -64,7 +64,10 @@ def open_backend(path: Path, name: str, announce: Announce) -> Engine:
     finding = try_backend(path, backend(name), announce)
     if finding.engine is None:
         raise BackendError(f"the backend {name} cannot run here: {finding.missing}")
-    return _guarded(finding.engine, path, announce)
+    if name == DEFAULT:
+        return finding.engine
+    default = try_backend(path, backend(DEFAULT), announce).engine
+    return _guarded(finding, default, announce)
 
 
 def try_backend(path: Path, entry: Backend, announce: Announce) -> Finding:
@@ -81,8 +84,10 @@ def try_backend(path: Path, entry: Backend, announce: Announce) -> Finding:
         return Finding(entry.name, missing, absent=True)
     try:
         if entry.name == DEFAULT:
-            return _try_default(path, entry, announce)
+            return _in_parts(_try_default(path, entry, announce))
         engine = entry.open(path, announce)
+        if entry.card:
+            engine = OwnThreadEngine(engine)
         engine.info.check_fits(engine.info.frontend)
         if not parity.has_reference(engine.info):
             return Finding(entry.name, parity.missing_reference(engine.info))
@@ -119,6 +124,15 @@ def _try_default(path: Path, entry: Backend, announce: Announce) -> Finding:
     return Finding(entry.name, "", verdict, None, engine)
 
 
+def _in_parts(finding: Finding) -> Finding:
+    """Let the default engine classify fewer sounds, after the gate has compared all of them."""
+    from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
+
+    if isinstance(finding.engine, OnnxRuntimeEngine):
+        finding.engine.use_parts()
+    return finding
+
+
 def _cached_result(results: KeyValueCache, key: str) -> parity.ParityResult | None:
     stored = results.get(key)
     try:
@@ -139,76 +153,113 @@ def _fastest(path: Path, announce: Announce) -> Engine:
             return findings[0].engine
     if sum(finding.engine is not None for finding in findings) > 1:
         findings = [timed(finding) for finding in findings]
-    taken = best(findings)
-    if taken is None or taken.engine is None:
+    chosen = choose(findings)
+    if chosen is None:
         raise BackendError(
             "no backend may run on this machine: "
             + "; ".join(f"{finding.name}: {finding.missing}" for finding in findings)
         )
     others = [
-        f"{finding.name} takes {finding.update_ms:.1f} ms"
+        f"{finding.name} takes {finding.speed.text}"
         for finding in findings
-        if finding.engine is not None and finding is not taken
+        if finding.speed is not None and finding not in (chosen.small, chosen.large)
     ]
     # The user learns which backends failed, but not which ones are not installed.
     failed = [f"{f.name} may not run: {f.missing}" for f in findings if _failed(f)]
     hints = [finding.hint for finding in findings if finding.hint]
-    reason = "; ".join([*others, *hints] or ["nothing faster can run here"] * (not failed))
-    took = f", {taken.update_ms:.1f} ms an update" if taken.update_ms is not None else ""
-    parts = (f"backend: {taken.name}{took}", reason, *failed)
-    announce("; ".join(part for part in parts if part))
-    return _guarded(taken.engine, path, announce, warning="; ".join(failed))
+    nothing = [] if chosen.small.speed or hints or failed else ["nothing faster can run here"]
+    announce("; ".join([f"backend: {chosen.text}", *others, *hints, *nothing, *failed]))
+    default = next((f.engine for f in findings if f.name == DEFAULT), None)
+    return _combined(chosen, default, announce, "; ".join(failed))
 
 
-def timed(finding: Finding) -> Finding:
-    """Return the finding with the time of an update, where the backend may run."""
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The backends that run.
+
+    Attributes:
+        small: the fastest for one window.
+        large: the fastest for many windows that come at once; often the same.
+        from_size: the windows of the smallest call for `large`.
+    """
+
+    small: Finding
+    large: Finding
+    from_size: int = 2
+
+    @property
+    def text(self) -> str:
+        """Which backend runs what, with the times."""
+        small, large = (
+            f"{each.name}{'' if each.speed is None else f', {each.speed.text}'}"
+            for each in (self.small, self.large)
+        )
+        if self.small is self.large:
+            return small
+        return f"{small}; from {self.from_size} windows at a time {large}"
+
+
+def choose(findings: Sequence[Finding]) -> Choice | None:
+    """Return the fastest backends that may run, the first ones where nothing was measured.
+
+    Returns:
+        None where none may run.
+    """
+    available = [finding for finding in findings if finding.engine is not None]
+    if not available:
+        return None
+    small, large = (min(available, key=lambda each: each.ms(size)) for size in (1, speed.MANY))
+    sizes = (size for size in range(2, speed.MANY) if large.ms(size) < small.ms(size))
+    return Choice(small, large, next(sizes, speed.MANY))
+
+
+def timed(finding: Finding, *, anew: bool = False) -> Finding:
+    """Return the finding with the speed of the backend, where it may run.
+
+    Args:
+        finding: from `try_backend`.
+        anew: whether to measure although the cache has the speed.
+    """
     if finding.engine is None:
         return finding
-    return replace(finding, update_ms=time_update(finding.engine))
-
-
-def best(findings: Sequence[Finding]) -> Finding | None:
-    """Return the fastest backend that may run; None where none may."""
-    available = [finding for finding in findings if finding.engine is not None]
-    return min(available, key=lambda finding: finding.update_ms or 0.0, default=None)
+    on_card = backend(finding.name).card
+    return replace(finding, speed=speed.speed_of(finding.engine, on_card=on_card, anew=anew))
 
 
 def _failed(finding: Finding) -> bool:
     return finding.engine is None and not finding.absent
 
 
-def _guarded(engine: Engine, path: Path, announce: Announce, warning: str = "") -> Engine:
-    """Return the engine with its warning, and with the default backend as its fallback."""
+def _combined(
+    chosen: Choice, default: Engine | None, announce: Announce, warning: str = ""
+) -> Engine:
+    """Return the engine that runs the chosen backends, each with the default as its fallback."""
+    small = _guarded(chosen.small, default, announce, warning)
+    if chosen.large is chosen.small:
+        return small
+    large = _guarded(chosen.large, default, announce, warning)
+    return ByBatchEngine(small, large, chosen.from_size, announce)
+
+
+def _guarded(
+    finding: Finding, default: Engine | None, announce: Announce, warning: str = ""
+) -> Engine:
+    """Return the engine of a finding with its warning, and with the default as its fallback."""
     from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
 
-    if engine.backend == DEFAULT:
-        if isinstance(engine, OnnxRuntimeEngine):
-            engine.warning = warning
+    engine = finding.engine
+    assert engine is not None
+    if isinstance(engine, OnnxRuntimeEngine) and finding.name == DEFAULT:
+        engine.warning = warning
         return engine
-
-    def load_default() -> Engine:
-        finding = try_backend(path, backend(DEFAULT), announce)
-        if finding.engine is None:
-            raise BackendError(finding.missing)
-        return finding.engine
-
-    guarded = FallbackEngine(engine, load_default, announce)
+    if default is None:
+        announce(f"nothing can replace {finding.name} if it fails: {DEFAULT} may not run here")
+        return engine
+    if isinstance(engine, OwnThreadEngine):
+        engine.impatient = True
+    guarded = FallbackEngine(engine, default, announce)
     guarded.warning = warning
     return guarded
-
-
-def time_update(engine: Engine) -> float:
-    """Return the time in ms of a typical update: one second of music after a full window.
-
-    This is the shortest of several, since other programs only add to the time.
-    """
-    inputs = BenchmarkInput.of(engine.info)
-    seconds = []
-    for _ in range(_WARM_UP + _TIMED):
-        start = time.perf_counter()
-        engine.infer(*inputs)
-        seconds.append(time.perf_counter() - start)
-    return 1e3 * min(seconds[_WARM_UP:])
 
 
 def _refused(verdict: parity.ParityResult) -> str:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import onnxruntime as ort
 
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
+from mer_engine.engine import CARD_SIZES
 from mer_engine.errors import BackendError
 
 
@@ -19,6 +20,7 @@ class CudaEngine(OnnxRuntimeEngine):
     """
 
     backend = "onnxruntime-cuda"
+    part_sizes = CARD_SIZES
     _providers: ClassVar[list[Any]] = [
         # TF32 would round the factors of each product to three digits.
         ("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}),

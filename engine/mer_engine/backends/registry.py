@@ -22,20 +22,22 @@ class Backend:
             where it may work. It imports nothing large.
         open: loads a model file; its second argument receives sentences about what takes long.
         automatic: whether `auto` considers the backend.
+        card: whether it runs on a graphics card, so that a call may never return.
     """
 
     name: str
     missing: Callable[[], str | None]
     open: Callable[[Path, Announce], Engine]
     automatic: bool = True
+    card: bool = False
 
 
 def backends() -> tuple[Backend, ...]:
     """Return all backends, the default first."""
     return (
         Backend(DEFAULT, lambda: None, _open_onnxruntime),
-        Backend("onnxruntime-cuda", _cuda_missing, _open_onnxruntime_cuda),
-        Backend("tensorrt", _tensorrt_missing, _open_tensorrt),
+        Backend("onnxruntime-cuda", _cuda_missing, _open_onnxruntime_cuda, card=True),
+        Backend("tensorrt", _tensorrt_missing, _open_tensorrt, card=True),
         # The reference of the parity gate. Its import takes too long for live use.
         Backend("torch", _torch_missing, _open_torch, automatic=False),
     )

@@ -1,5 +1,6 @@
 import json
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,14 +10,18 @@ import numpy as np
 import onnx
 import pytest
 from mer_engine import Engine, ModelError, load_engine
-from mer_engine.backends import choice, parity
+from mer_engine.backends import choice, own_thread, parity, speed
+from mer_engine.backends.benchmark_input import BenchmarkInput
+from mer_engine.backends.by_batch import ByBatchEngine
 from mer_engine.backends.fallback import FallbackEngine
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine, environment
 from mer_engine.backends.registry import Backend, backends
+from mer_engine.backends.speed import Speed
 from mer_engine.cache import cache_folder
 from mer_engine.engine import (
     Announce,
     Inference,
+    backend_of,
     backend_warning,
     no_past,
     output_names,
@@ -41,6 +46,7 @@ class Other:
     offset: float = 0.0
     fails: bool = False
     backend: str = "other"
+    largest_batch: int = 8
 
     def __post_init__(self) -> None:
         self.info = self.engine.info
@@ -68,7 +74,11 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
     """Puts another backend beside the default."""
 
     def add(
-        *, missing: str | None = None, error: Exception | None = None, **options: Any
+        *,
+        missing: str | None = None,
+        error: Exception | None = None,
+        card: bool = False,
+        **options: Any,
     ) -> list[Other]:
         opened: list[Other] = []
 
@@ -78,7 +88,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
             opened.append(Other(OnnxRuntimeEngine(path), **options))
             return opened[-1]
 
-        entry = Backend("other", lambda: missing, load)
+        entry = Backend("other", lambda: missing, load, card=card)
         monkeypatch.setattr(choice, "backends", lambda: (backends()[0], entry))
         monkeypatch.setattr(choice, "NAMES", ("auto", "onnxruntime", "other"))
         monkeypatch.setattr(
@@ -89,8 +99,14 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
     return add
 
 
-def take_times(monkeypatch: pytest.MonkeyPatch, **times_ms: float) -> None:
-    monkeypatch.setattr(choice, "time_update", lambda engine: times_ms[engine.backend])
+def take_times(monkeypatch: pytest.MonkeyPatch, **times_ms: float | dict[int, float]) -> None:
+    """Give backends the times of a window, or of calls by their windows."""
+
+    def measured(engine: Engine) -> Speed:
+        time_ms = times_ms[engine.backend]
+        return Speed(time_ms if isinstance(time_ms, dict) else {1: time_ms})
+
+    monkeypatch.setattr(speed, "measure", measured)
 
 
 def test_the_fastest_backend_runs_and_says_why(
@@ -102,10 +118,77 @@ def test_the_fastest_backend_runs_and_says_why(
     engine = load_engine(backend="auto", announce=messages.append)
     assert engine.backend == "other"
     assert isinstance(engine, FallbackEngine)
-    assert messages == ["backend: other, 0.5 ms an update; onnxruntime takes 2.0 ms"]
+    other, processor = "0.5 ms an update, 32.0 ms for 64", "2.0 ms an update, 128.0 ms for 64"
+    assert messages == [f"backend: other, {other}; onnxruntime takes {processor}"]
     take_times(monkeypatch, onnxruntime=0.4, other=0.5)
+    # The second start measures nothing.
+    assert load_engine(backend="auto").backend == "other"
+    (cache_folder() / "speed.json").unlink()
     assert load_engine(backend="auto", announce=messages.append).backend == "onnxruntime"
-    assert messages[1] == "backend: onnxruntime, 0.4 ms an update; other takes 0.5 ms"
+    processor = "0.4 ms an update, 25.6 ms for 64"
+    assert messages[1] == f"backend: onnxruntime, {processor}; other takes {other}"
+
+
+def test_small_and_large_calls_run_on_the_backend_that_is_faster_for_them(
+    monkeypatch: pytest.MonkeyPatch, install: Install
+) -> None:
+    opened = install(largest_batch=256)
+    take_times(monkeypatch, onnxruntime={1: 2.0, 8: 11.0}, other={1: 4.0, 8: 5.0, 64: 6.0})
+    messages: list[str] = []
+    engine = load_engine(backend="auto", announce=messages.append)
+    assert isinstance(engine, ByBatchEngine)
+    assert messages == [
+        "backend: onnxruntime, 2.0 ms an update, 88.0 ms for 64; from 3 windows at a time other, "
+        "4.0 ms an update, 6.0 ms for 64"
+    ]
+    # Linear between what was measured: 3.3 and 4.1 ms for two windows, 4.6 and 4.3 ms for three.
+    assert engine.from_size == 3
+    assert [backend_of(engine, windows) for windows in (1, 2, 3, 200)] == [
+        "onnxruntime", "onnxruntime", "other", "other",
+    ]  # fmt: skip
+    # The processor that takes over is the one that runs the small calls: it is loaded and checked.
+    opened[0].fails = True
+
+    def never(path: Path, name: str) -> None:
+        raise AssertionError("loaded at the fault")
+
+    monkeypatch.setattr(choice, "try_backend", never)
+    inputs = BenchmarkInput.of(engine.info, 12)
+    assert len(engine.infer(*inputs).probabilities) == 12
+    assert engine.backend == backend_of(engine, 200) == "onnxruntime"
+    assert "other failed while it was running" in messages[1]
+    assert len(messages) == 2
+
+
+def test_a_card_that_hangs_while_it_serves_is_left_behind(
+    monkeypatch: pytest.MonkeyPatch, install: Install
+) -> None:
+    opened = install(card=True)
+    messages: list[str] = []
+    engine = load_engine(backend="other", announce=messages.append)
+    inputs = BenchmarkInput.of(engine.info)
+    expected = engine.infer(*inputs)
+    assert engine.backend == "other"
+    monkeypatch.setattr(own_thread, "LIMIT_S", 0.1)
+    released = threading.Event()
+    monkeypatch.setattr(opened[0], "infer", lambda *_: released.wait())
+    result = engine.infer(*inputs)
+    np.testing.assert_allclose(result.probabilities, expected.probabilities, atol=1e-4)
+    assert engine.backend == "onnxruntime"
+    assert "other failed while it was running (a call has not returned for 0.1 s)" in messages[0]
+    released.set()
+
+
+def test_a_named_backend_runs_without_a_replacement_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, install: Install
+) -> None:
+    install()
+    refused = choice.Finding("onnxruntime", "it differs from the reference")
+    monkeypatch.setattr(choice, "_try_default", lambda *_: refused)
+    messages: list[str] = []
+    engine = load_engine(backend="other", announce=messages.append)
+    assert isinstance(engine, Other)
+    assert messages == ["nothing can replace other if it fails: onnxruntime may not run here"]
 
 
 def test_an_absent_backend_gives_no_warning(install: Install) -> None:
@@ -224,28 +307,6 @@ def test_a_missing_file_is_an_error_of_its_own() -> None:
     for name in ("auto", "torch"):
         with pytest.raises(ModelError, match=r"nowhere\.onnx cannot be read"):
             load_engine("nowhere.onnx", backend=name)
-
-
-def test_the_time_of_an_update_is_the_shortest_after_the_warm_up(
-    monkeypatch: pytest.MonkeyPatch, engine: Engine
-) -> None:
-    durations_s = iter([0.001, 0.001, 0.001, 0.009, 0.005, 0.002, *[0.007] * 12])
-    now_s = 0.0
-
-    class Slow(Other):
-        def infer(
-            self,
-            frames: NDArray[np.float32],
-            cached_maps: NDArray[np.float32],
-            past: NDArray[np.float32],
-        ) -> Inference:
-            nonlocal now_s
-            now_s += next(durations_s)
-            return super().infer(frames, cached_maps, past)
-
-    monkeypatch.setattr("time.perf_counter", lambda: now_s)
-    assert choice.time_update(Slow(OnnxRuntimeEngine(shipped_model()))) == pytest.approx(2.0)
-    assert next(durations_s, None) is None
 
 
 def _with_reference(engine: Engine, folder: Path, reference: dict[str, Any] | None) -> Path:

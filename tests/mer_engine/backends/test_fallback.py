@@ -3,8 +3,9 @@ import threading
 import numpy as np
 import pytest
 from mer_engine import Engine
+from mer_engine.backends.benchmark_input import BenchmarkInput
 from mer_engine.backends.fallback import FallbackEngine
-from mer_engine.engine import Inference, no_past, silent_maps
+from mer_engine.engine import Inference, largest_batch, no_past, silent_maps
 from numpy.typing import NDArray
 from support import FaultyEngine
 
@@ -14,6 +15,7 @@ class Card:
 
     backend = "tensorrt"
     precision = "fp16"
+    largest_batch = 8
 
     def __init__(self, engine: Engine) -> None:
         self.info = engine.info
@@ -33,6 +35,26 @@ class Card:
         return self.engine.infer(frames, cached_maps, past)
 
 
+class CallSizes:
+    """Notes the windows of each call."""
+
+    backend = "onnxruntime"
+
+    def __init__(self, engine: Engine) -> None:
+        self.info = engine.info
+        self.engine = engine
+        self.sizes: list[int] = []
+
+    def infer(
+        self,
+        frames: NDArray[np.float32],
+        cached_maps: NDArray[np.float32],
+        past: NDArray[np.float32],
+    ) -> Inference:
+        self.sizes.append(len(frames))
+        return self.engine.infer(frames, cached_maps, past)
+
+
 def window(engine: Engine) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     info = engine.info
     return info.check_frames(2), silent_maps(info), no_past(info)
@@ -40,7 +62,7 @@ def window(engine: Engine) -> tuple[NDArray[np.float32], NDArray[np.float32], ND
 
 def test_the_failed_call_and_later_ones_run_on_the_replacement(engine: Engine) -> None:
     card, messages = Card(engine), list[str]()
-    guarded = FallbackEngine(card, lambda: engine, messages.append)
+    guarded = FallbackEngine(card, engine, messages.append)
     expected = engine.infer(*window(engine))
     np.testing.assert_array_equal(guarded.infer(*window(engine)).probabilities, expected[0])
     assert (guarded.backend, guarded.precision, guarded.warning) == ("tensorrt", "fp16", "")
@@ -61,7 +83,7 @@ def test_numbers_that_are_not_finite_are_a_failure_too(engine: Engine) -> None:
     messages = list[str]()
     card = Card(engine)
     card.engine = FaultyEngine(engine, "maps", range(1000))
-    guarded = FallbackEngine(card, lambda: engine, messages.append)
+    guarded = FallbackEngine(card, engine, messages.append)
     expected = engine.infer(*window(engine))
     np.testing.assert_array_equal(guarded.infer(*window(engine)).maps, expected.maps)
     assert guarded.backend == "onnxruntime"
@@ -70,7 +92,7 @@ def test_numbers_that_are_not_finite_are_a_failure_too(engine: Engine) -> None:
 
 def test_a_call_with_wrong_arguments_does_not_switch_the_engine(engine: Engine) -> None:
     messages = list[str]()
-    guarded = FallbackEngine(Card(engine), lambda: engine, messages.append)
+    guarded = FallbackEngine(Card(engine), engine, messages.append)
     frames, cached_maps, past = window(engine)
     with pytest.raises(Exception, match=r"INVALID_ARGUMENT|Got invalid dimensions"):
         guarded.infer(frames[:, :, :5], cached_maps, past)
@@ -79,15 +101,10 @@ def test_a_call_with_wrong_arguments_does_not_switch_the_engine(engine: Engine) 
 
 
 def test_several_threads_switch_once(engine: Engine) -> None:
-    card, messages, loaded = Card(engine), list[str](), list[int]()
+    card, messages = Card(engine), list[str]()
     card.broken = True
     together = threading.Barrier(4)
-
-    def load_replacement() -> Engine:
-        loaded.append(1)
-        return engine
-
-    guarded = FallbackEngine(card, load_replacement, messages.append)
+    guarded = FallbackEngine(card, engine, messages.append)
 
     def call() -> None:
         together.wait()
@@ -98,4 +115,25 @@ def test_several_threads_switch_once(engine: Engine) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(messages) == len(loaded) == 1
+    assert len(messages) == 1
+    assert guarded.engine is engine
+
+
+def test_a_large_call_is_repeated_in_calls_of_the_replacements_size(engine: Engine) -> None:
+    replacement = CallSizes(engine)
+    card = Card(engine)
+    card.largest_batch = 64
+    guarded = FallbackEngine(card, replacement, lambda _: None)
+    inputs = BenchmarkInput.of(engine.info, 19)
+    expected = guarded.infer(*inputs)
+    assert largest_batch(guarded) == 64
+    card.broken = True
+    for got, wanted in zip(guarded.infer(*inputs), expected, strict=True):
+        assert got is not None
+        assert wanted is not None
+        np.testing.assert_allclose(got, wanted, atol=1e-4)
+    assert replacement.sizes == [8, 8, 3]
+    assert largest_batch(guarded) == 8
+    # A call that a scheduler made before it knew.
+    guarded.infer(*inputs)
+    assert replacement.sizes[3:] == [8, 8, 3]

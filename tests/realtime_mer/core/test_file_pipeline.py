@@ -1,11 +1,14 @@
 """A whole file gives the estimates of a live stream, at less cost."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 import pytest
-from mer_engine import Engine
-from mer_engine.engine import EngineParts, parts_of
+from mer_engine import Engine, Inference
+from mer_engine.backends.fallback import FallbackEngine
+from mer_engine.engine import CARD_SIZES, EngineParts, PartSizes, parts_of, shipped_model
 from numpy.typing import NDArray
 from support import FaultyEngine, blocks, fast_values, music, values
 
@@ -19,6 +22,8 @@ from realtime_mer.core.requests import run
 from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import EngineError
 
+P = ParamSpec("P")
+T = TypeVar("T")
 RATE_HZ = 16_000
 # As for blocks of different sizes (see test_pipeline.py).
 TOLERANCE = 2e-5
@@ -86,11 +91,24 @@ def test_a_file_gives_the_estimates_of_a_live_stream(
     assert_equal(estimates_of(file, signal, size=len(signal)), expected)
 
 
+def test_torch_gives_the_estimates_of_a_live_stream() -> None:
+    from mer_engine.backends.torch import TorchEngine
+
+    reference = TorchEngine.open(shipped_model())
+    file = file_pipeline(reference, sample_rate_hz=RATE_HZ)
+    assert isinstance(file, FilePipeline)
+    signal = session()
+    assert_equal(
+        estimates_of(file, signal),
+        estimates_of(Pipeline(reference, sample_rate_hz=RATE_HZ), signal),
+    )
+
+
 class CountingParts:
     """The parts of an engine; counts the steps that are classified and the calls of the head."""
 
     def __init__(self, parts: EngineParts) -> None:
-        self.info, self._parts = parts.info, parts
+        self.info, self.sizes, self._parts = parts.info, parts.sizes, parts
         self.maps, self.describe = parts.maps, parts.describe
         self.classified = self.heads = 0
 
@@ -183,6 +201,74 @@ def test_a_failed_call_is_repeated_and_a_second_failure_ends_the_file(engine: En
     assert len(before) == CHUNK_S
     timeless = [dataclasses.replace(e, utc="", latency=once[0].latency) for e in (*before, *once)]
     assert timeless[: len(before)] == timeless[len(before) : 2 * len(before)]
+
+
+class Card:
+    """A backend with parts, of which every call fails from a number on."""
+
+    backend = "card"
+
+    def __init__(self, engine: Engine, good_calls: int) -> None:
+        parts = parts_of(engine)
+        assert parts is not None
+        self.info, self.engine = engine.info, engine
+        self._parts, self.good_calls = parts, good_calls
+        self.calls = 0
+
+    def infer(self, *arrays: NDArray[np.float32]) -> Inference:
+        raise AssertionError("a file takes the parts")
+
+    def parts(self) -> EngineParts:
+        return self
+
+    @property
+    def sizes(self) -> PartSizes:
+        return CARD_SIZES
+
+    def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        self.calls += 1
+        if self.calls > self.good_calls:
+            raise RuntimeError("an illegal memory access was encountered")
+        return function(*args, **kwargs)
+
+    def maps(
+        self, frames: NDArray[np.float32], cached_maps: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        return self._call(self._parts.maps, frames, cached_maps)
+
+    def describe(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._call(self._parts.describe, maps)
+
+    def sound_logits(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._call(self._parts.sound_logits, maps)
+
+    def head(
+        self, windows: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
+        return self._call(self._parts.head, windows)
+
+
+@pytest.mark.parametrize("good_calls", [1000, 0, 3])
+def test_the_parts_of_a_card_that_fails_are_replaced(engine: Engine, good_calls: int) -> None:
+    signal = music(1.25 * CHUNK_S, RATE_HZ)
+    expected = estimates_of(Pipeline(engine, sample_rate_hz=RATE_HZ), signal)
+    card, messages = Card(engine, good_calls), list[str]()
+    guarded = FallbackEngine(card, engine, messages.append)
+    file = file_pipeline(guarded, sample_rate_hz=RATE_HZ)
+    assert isinstance(file, FilePipeline)
+    assert_equal(estimates_of(file, signal), expected)
+    assert file.failure is None
+    failed = good_calls < 1000
+    assert len(messages) == failed
+    assert card.calls == (good_calls + 1 if failed else card.calls)
+    assert guarded.backend == ("onnxruntime" if failed else "card")
+
+
+def test_where_one_backend_has_no_parts_hops_are_computed_one_by_one(engine: Engine) -> None:
+    whole = FaultyEngine(engine, "steps", ())
+    for first, replacement in ((whole, engine), (Card(engine, 0), whole)):
+        guarded = FallbackEngine(first, replacement, print)
+        assert type(file_pipeline(guarded, sample_rate_hz=RATE_HZ)) is Pipeline
 
 
 def test_a_file_has_no_losses(engine: Engine) -> None:

@@ -60,6 +60,7 @@ def test_render_counters_gauges_and_info(stats: Stats) -> None:
         gauges=[("viewers", "Connections.", 3.0)],
         info={"version": 'a"b\\c', "model": "m"},
         limited={"pending": 4},
+        windows={"onnxruntime": 20, "tensorrt": 300},
     )
     samples, types = parse(text)
     assert samples["realtime_mer_estimates_total"] == 12
@@ -70,6 +71,9 @@ def test_render_counters_gauges_and_info(stats: Stats) -> None:
     assert types["realtime_mer_state_estimates_total"] == "counter"
     assert types["realtime_mer_estimates_total"] == "counter"
     assert samples['realtime_mer_limited_total{kind="pending"}'] == 4
+    assert samples['realtime_mer_engine_windows_total{backend="onnxruntime"}'] == 20
+    assert samples['realtime_mer_engine_windows_total{backend="tensorrt"}'] == 300
+    assert types["realtime_mer_engine_windows_total"] == "counter"
     assert samples["realtime_mer_viewers"] == 3
     assert types["realtime_mer_viewers"] == "gauge"
     assert samples['realtime_mer_info{version="a\\"b\\\\c",model="m"}'] == 1
@@ -78,7 +82,9 @@ def test_render_counters_gauges_and_info(stats: Stats) -> None:
 
 
 def test_histograms_are_cumulative(stats: Stats) -> None:
-    samples, types = parse(metrics.render(stats, gauges=[], info={"version": "1"}, limited={}))
+    samples, types = parse(
+        metrics.render(stats, gauges=[], info={"version": "1"}, limited={}, windows={})
+    )
     name = "realtime_mer_compute_seconds"
     assert types[name] == "histogram"
     buckets = [samples[f'{name}_bucket{{le="{bound}"}}'] for bound in BUCKETS_S]
@@ -89,7 +95,9 @@ def test_histograms_are_cumulative(stats: Stats) -> None:
 
 
 def test_process_metrics(stats: Stats) -> None:
-    samples, _ = parse(metrics.render(stats, gauges=[], info={"version": "1"}, limited={}))
+    samples, _ = parse(
+        metrics.render(stats, gauges=[], info={"version": "1"}, limited={}, windows={})
+    )
     assert samples["process_cpu_seconds_total"] > 0
     assert samples["process_threads"] >= 1
     assert 1e7 < samples["process_resident_memory_bytes"] < 1e11

@@ -147,7 +147,7 @@ def test_the_number_of_bound_contexts_is_limited(fast_engine: Engine, card: Simu
 
 def test_a_card_that_fails_is_replaced(fast_engine: Engine, card: SimulatedCard) -> None:
     messages: list[str] = []
-    guarded = FallbackEngine(card.engine, lambda: fast_engine, messages.append)
+    guarded = FallbackEngine(card.engine, fast_engine, messages.append)
     call = window(fast_engine, 2, 2, 18)
     assert_same(guarded.infer(*call), fast_engine.infer(*call))
     assert guarded.backend == "tensorrt"

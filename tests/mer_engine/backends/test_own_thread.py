@@ -1,0 +1,126 @@
+import gc
+import threading
+import time
+
+import numpy as np
+import pytest
+from live_support import TIMEOUT_S, wait_for
+from mer_engine import Engine
+from mer_engine.backends import own_thread
+from mer_engine.backends.benchmark_input import BenchmarkInput
+from mer_engine.backends.own_thread import OwnThreadEngine
+from mer_engine.engine import Inference, backend_of, largest_batch
+from mer_engine.errors import BackendError
+from numpy.typing import NDArray
+from support import FaultInjector
+
+
+class Card(FaultInjector):
+    """An engine on a card, which notes the threads of its calls."""
+
+    largest_batch = 64
+    device = "a card"
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.threads: list[threading.Thread] = []
+
+    def infer(
+        self,
+        frames: NDArray[np.float32],
+        cached_maps: NDArray[np.float32],
+        past: NDArray[np.float32],
+    ) -> Inference:
+        self.threads.append(threading.current_thread())
+        return super().infer(frames, cached_maps, past)
+
+
+@pytest.fixture
+def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_thread, "LIMIT_S", 0.1)
+    monkeypatch.setattr(own_thread, "FIRST_LIMIT_S", 0.3)
+
+
+def test_all_calls_run_on_one_thread_and_it_ends_with_the_engine(engine: Engine) -> None:
+    card = Card(engine)
+    wrapped = OwnThreadEngine(card)
+    inputs = BenchmarkInput.of(engine.info)
+    expected = engine.infer(*inputs)
+    results: list[Inference] = []
+
+    def call(wrapped: OwnThreadEngine) -> None:
+        results.append(wrapped.infer(*inputs))
+
+    callers = [threading.Thread(target=call, args=(wrapped,)) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(TIMEOUT_S)
+    assert len(results) == 4
+    for result in results:
+        np.testing.assert_array_equal(result.probabilities, expected.probabilities)
+    (thread,) = set(card.threads)
+    assert thread not in callers
+    assert thread.daemon  # a call that hangs does not keep the program from ending
+    assert (wrapped.backend, wrapped.device, largest_batch(wrapped)) == (card.backend, "a card", 64)
+    assert backend_of(wrapped, 3) == card.backend
+    del wrapped
+    gc.collect()
+    thread.join(TIMEOUT_S)
+    assert not thread.is_alive()
+
+
+def test_an_error_of_a_call_is_that_of_its_caller_and_the_next_call_works(engine: Engine) -> None:
+    card = Card(engine)
+    wrapped = OwnThreadEngine(card)
+    card.failing = {0}
+    with pytest.raises(RuntimeError, match="the injected fault"):
+        wrapped.infer(*BenchmarkInput.of(engine.info))
+    assert wrapped.infer(*BenchmarkInput.of(engine.info)).probabilities.shape[0] == 1
+
+
+@pytest.mark.usefixtures("short_limits")
+def test_a_call_that_hangs_is_left_behind_with_its_thread(engine: Engine) -> None:
+    card = Card(engine)
+    wrapped = OwnThreadEngine(card)
+    inputs = BenchmarkInput.of(engine.info)
+    wrapped.infer(*inputs)
+    wrapped.impatient = True
+    card.hang()
+    with pytest.raises(BackendError, match=r"a call has not returned for 0\.1 s"):
+        wrapped.infer(*inputs)
+    # No later call waits for it.
+    with pytest.raises(BackendError, match="an earlier call has not returned"):
+        wrapped.infer(*inputs)
+    assert card.calls == 2
+    card.release()
+
+
+@pytest.mark.usefixtures("short_limits")
+def test_the_first_call_of_a_shape_may_take_longer(engine: Engine) -> None:
+    card = Card(engine)
+    wrapped = OwnThreadEngine(card)
+    wrapped.impatient = True
+    card.hang()
+    with pytest.raises(BackendError, match=r"a call has not returned for 0\.3 s"):
+        wrapped.infer(*BenchmarkInput.of(engine.info, 2))
+    card.release()
+
+
+@pytest.mark.usefixtures("short_limits")
+def test_at_the_start_calls_take_what_they_take(engine: Engine) -> None:
+    card = Card(engine)
+    wrapped = OwnThreadEngine(card)
+    card.hang()
+    results: list[Inference] = []
+    caller = threading.Thread(
+        target=lambda: results.append(wrapped.infer(*BenchmarkInput.of(engine.info)))
+    )
+    caller.start()
+    assert card.hangs.wait(TIMEOUT_S)
+    until = time.monotonic() + 2 * own_thread.FIRST_LIMIT_S
+    wait_for(lambda: time.monotonic() > until, "longer than any limit")
+    assert caller.is_alive()
+    card.release()
+    caller.join(TIMEOUT_S)
+    assert len(results) == 1
