@@ -216,9 +216,15 @@ def test_read_pauses_lose_nothing(
     with running_server(engine, max_sessions=2, tls=tls) as running:
         with running.connect(**options) as client:
             client.send(json.dumps(START))
+            wait_for(lambda: len(running.server.pool) == 1, "the stream")
             signal = noise(16_000)
             for start in range(0, len(signal), 320):
+                before = running.server.stats[Counter.BYTES_IN]
                 client.send(signal[start : start + 320].tobytes())
+                wait_for(
+                    lambda before=before: running.server.stats[Counter.BYTES_IN] > before,  # type: ignore[misc]
+                    "the frame to be read",
+                )
             client.send('{"type": "stop"}')
             assert receive_kind(client, "end")["reason"]
         stats = running.server.stats
