@@ -27,8 +27,9 @@ from mer_engine.datasets.problems import DataError
 from mer_engine.datasets.types import Clip
 from mer_engine.frontend import features
 from mer_engine.model_file import SOUNDS, ModelInfo
-from mer_engine.network import SOUND_FRAMES, SOUND_STEPS, EmotionNetwork
+from mer_engine.network import SOUND_FRAMES, EmotionNetwork
 from mer_engine.network_import import load_network
+from mer_engine.sparse_sounds import SOUND_STEPS
 from mer_engine.training.checkpoint_export import uncalibrated
 from mer_engine.training.export import ModelText, export_model
 from numpy.typing import NDArray

@@ -24,6 +24,7 @@ from mer_engine.audioset_network import SoundClassifier
 from mer_engine.chroma import PITCH_CLASSES
 from mer_engine.kernel_regression import KernelRegressor
 from mer_engine.model_file import DIMENSIONS, SOUNDS
+from mer_engine.sparse_sounds import SOUND_STEPS
 from mer_engine.window_statistics import (
     CLIP,
     StatisticSizes,
@@ -37,9 +38,6 @@ from mer_engine.window_statistics import (
 REGRESSOR_WEIGHT = 0.65
 # Newest steps of a window that the fast output uses: three seconds.
 FAST_STEPS = 6
-# Newest steps whose logits the sound output averages. Each looks at two seconds, so the output
-# covers 4.5 s.
-SOUND_STEPS = 6
 # Frames of a segment that the sound classifier sees: two seconds.
 SOUND_FRAMES = 128
 # Frames over which the level is smoothed before its maximum is taken.

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import ParamSpec, TypeVar
 
 import numpy as np
 from mer_engine import Inference, ModelInfo
 from mer_engine.engine import EngineParts, silent_maps
+from mer_engine.sparse_sounds import SOUND_STEPS, estimate_logits, undecided
 from numpy.typing import NDArray
 
 from realtime_mer.core.novelty import Novelty
 from realtime_mer.core.requests import Computation
 from realtime_mer.core.ticks import TICKS_PER_SECOND, TICKS_PER_STEP
 from realtime_mer.errors import EngineError
-
-# The classifier of sounds costs more than all the rest, and looks at two seconds for each step of
-# half a second. Of a piece that is clearly music, only every fourth step is classified, so that
-# all of the audio is seen once. The logits between two of these are interpolated where both are
-# clear. Where the mean of a window is not decided, all of its steps are classified.
-SOUND_EVERY = 4
-# Steps whose logits the model averages.
-SOUND_STEPS = 6
-# Log-odds of music against all else. A window is music above -0.6 or 0 (see `SoundGate`).
-CLEAR_STEP, DECIDED_WINDOW = 3.0, 4.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -163,30 +153,23 @@ class AheadEncoder:
 
     def _estimate_sounds(self, ticks: list[int]) -> None:
         """Set the logits of consecutive steps, of clear music by interpolation."""
-        anchors = ticks[::-SOUND_EVERY][::-1]
         before = ticks[0] - TICKS_PER_STEP
-        if before not in self._steps and anchors[0] != ticks[0]:
-            anchors.insert(0, ticks[0])
-        self._classify(anchors)
-        if before in self._steps:
-            anchors.insert(0, before)
-        unclear: list[int] = []
-        for first, last in pairwise(anchors):
-            between = range(first + TICKS_PER_STEP, last, TICKS_PER_STEP)
-            ends = np.stack((self._logits(first), self._logits(last)))
-            if _log_odds(ends).min() < CLEAR_STEP:
-                unclear += between
-                continue
-            for tick in between:
-                share = (tick - first) / (last - first)
-                self._logits(tick)[:] = (1 - share) * ends[0] + share * ends[1]
-        self._classify(unclear)
+        known = [self._logits(before)] if before in self._steps else []
+
+        def classify(wanted: NDArray[np.bool_]) -> NDArray[np.float32]:
+            chosen = [tick for tick, one in zip(ticks, wanted[0], strict=True) if one]
+            self._classify(chosen)
+            return np.stack([self._logits(tick) for tick in chosen])
+
+        earlier = np.asarray(known, dtype=np.float32).reshape(1, -1, self._sounds)
+        logits, _ = estimate_logits(earlier, len(ticks), classify)
+        for tick, row in zip(ticks, logits[0], strict=True):
+            self._logits(tick)[:] = row
 
     def _decide(self, tick: int, steps: int) -> None:
         """Classify all steps of a window that is not decided."""
         newest = [tick - TICKS_PER_STEP * k for k in range(min(steps, SOUND_STEPS))]
-        mean = np.mean([self._logits(step) for step in newest], axis=0)
-        if _log_odds(mean) < DECIDED_WINDOW:
+        if undecided(np.stack([self._logits(step) for step in newest])[None]).any():
             self._classify(step for step in newest if step not in self._classified)
 
     def _logits(self, tick: int) -> NDArray[np.float32]:
@@ -250,9 +233,3 @@ class AheadEncoder:
                 reason = (str(error).splitlines() or [""])[0][:160]
                 cause = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
                 raise EngineError(f"the engine failed ({cause})") from error
-
-
-def _log_odds(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the log-odds of music against all other sounds, [...], of logits [..., sounds]."""
-    others = np.logaddexp.reduce(logits[..., 1:], axis=-1)
-    return np.asarray(logits[..., 0] - others)

@@ -17,12 +17,12 @@ from mer_engine.network import (
     FAST_STEPS,
     REGRESSOR_WEIGHT,
     SOUND_FRAMES,
-    SOUND_STEPS,
     EmotionNetwork,
     LevelNormalisation,
     MaxOverFrequencyConv,
     NetworkConfig,
 )
+from mer_engine.sparse_sounds import SOUND_STEPS
 from support import music as signal_of
 from torch import Tensor
 from torch.nn import functional

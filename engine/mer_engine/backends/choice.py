@@ -84,7 +84,7 @@ def try_backend(path: Path, entry: Backend, announce: Announce) -> Finding:
         return Finding(entry.name, missing, absent=True)
     try:
         if entry.name == DEFAULT:
-            return _try_default(path, entry, announce)
+            return _in_parts(_try_default(path, entry, announce))
         engine = entry.open(path, announce)
         if entry.card:
             engine = OwnThreadEngine(engine)
@@ -122,6 +122,15 @@ def _try_default(path: Path, entry: Backend, announce: Announce) -> Finding:
     if not verdict.passed:
         return Finding(entry.name, _refused(verdict), verdict)
     return Finding(entry.name, "", verdict, None, engine)
+
+
+def _in_parts(finding: Finding) -> Finding:
+    """Let the default engine classify fewer sounds, after the gate has compared all of them."""
+    from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
+
+    if isinstance(finding.engine, OnnxRuntimeEngine):
+        finding.engine.use_parts()
+    return finding
 
 
 def _cached_result(results: KeyValueCache, key: str) -> parity.ParityResult | None:

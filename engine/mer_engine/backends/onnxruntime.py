@@ -25,6 +25,7 @@ from mer_engine.errors import ModelError, NotFiniteError
 from mer_engine.graph_parts import Graph
 from mer_engine.model_file import METADATA_KEY, ModelInfo
 from mer_engine.processor import processor
+from mer_engine.sparse_sounds import SOUND_STEPS, estimate_logits, undecided
 
 # Since 1.29 ONNX Runtime reports sessions to its maker, and warns where it cannot store an
 # identifier for that. It reads this when it is imported.
@@ -64,6 +65,7 @@ class OnnxRuntimeEngine:
         content = read_model(path)
         self._path, self._threads = path, threads
         self._parts: OnnxRuntimeParts | None = None
+        self._uses_parts = False
         try:
             self._session = self._open(content)
         except Exception as error:  # the errors of ONNX Runtime have no common base class
@@ -86,6 +88,14 @@ class OnnxRuntimeEngine:
                 f"{', '.join(sorted(missing))}; get it again"
             )
 
+    def use_parts(self) -> None:
+        """Infer several new steps with the parts of the graph from now on, where it has them.
+
+        They classify fewer sounds (`mer_engine.sparse_sounds`). All other outputs stay the same, so
+        the parity gate comes before. One new step is always classified, and costs less in one call.
+        """
+        self._uses_parts = bool(self.info.sounds) and self.parts() is not None
+
     def infer(
         self,
         frames: NDArray[np.float32],
@@ -93,6 +103,10 @@ class OnnxRuntimeEngine:
         past: NDArray[np.float32],
     ) -> Inference:
         """See `mer_engine.engine.Engine.infer`."""
+        if self._uses_parts and self._parts is not None:
+            length = frames.shape[1] + cached_maps.shape[1] - self.info.map_context
+            if length > self.info.frames_per_step:
+                return self._parts.infer(frames, cached_maps, past)
         # Model files call the cached maps "held".
         inputs = {"frames": frames, "held": cached_maps, "past": past}
         return Inference(*self._session.run(self._outputs, inputs))
@@ -165,13 +179,17 @@ class OnnxRuntimeParts:
         self._maps_name = graph.joined("held", "maps")
         self._window_name = graph.joined("past", "steps")
         described = list(graph.producer("steps").inputs)
-        self._maps = open_session(graph.cut(["frames", "held"], ["maps"]))
         self._sound = None
         self._head_outputs = ["probabilities", "fast"]
         if info.sounds:
             self._sound = open_session(graph.cut([self._maps_name], [described.pop()]))
             self._head_outputs.append("sound")
+        self._maps = open_session(graph.cut(["frames", "held"], ["maps"]))
         self._describe = open_session(graph.cut([self._maps_name], described))
+        # Maps and description in one call, for streams.
+        self._encoder = open_session(
+            graph.cut(["frames", "held"], ["maps", self._maps_name, *described])
+        )
         self._head = open_session(graph.cut([self._window_name], self._head_outputs))
 
     def maps(
@@ -193,6 +211,48 @@ class OnnxRuntimeParts:
         if self._sound is None:
             return np.empty((len(maps), 0), dtype=np.float32)
         return np.asarray(_finite(self._sound.run(None, {self._maps_name: maps}))[:, 0])
+
+    def infer(
+        self,
+        frames: NDArray[np.float32],
+        cached_maps: NDArray[np.float32],
+        past: NDArray[np.float32],
+    ) -> Inference:
+        """Update windows as `mer_engine.engine.Engine.infer`, without classifying every sound."""
+        sounds = len(self.info.sounds)
+        chunk = max(1, self.sizes.frames // frames.shape[1])
+        calls = [
+            self._encoder.run(None, {"frames": frames[i:j], "held": cached_maps[i:j]})
+            for i in range(0, len(frames), chunk)
+            for j in (i + chunk,)
+        ]
+        maps, recent, *described = (
+            outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+            for outputs in zip(*calls, strict=True)
+        )
+        size, reach = self.info.frames_per_step, self.info.map_context + self.info.frames_per_step
+
+        def classify(wanted: NDArray[np.bool_]) -> NDArray[np.float32]:
+            each = [
+                recent[stream, step * size : step * size + reach]
+                for stream, step in np.argwhere(wanted).tolist()
+            ]
+            batches = range(0, len(each), self.sizes.steps)
+            return np.concatenate(
+                [self.sound_logits(np.stack(each[i : i + self.sizes.steps])) for i in batches]
+            )
+
+        before = past[:, :, past.shape[2] - sounds :]
+        logits, classified = estimate_logits(before[:, -1:], described[0].shape[1], classify)
+        open_windows = undecided(np.concatenate((before, logits), axis=1))
+        missing = ~classified & open_windows[:, None]
+        missing[:, :-SOUND_STEPS] = False
+        if missing.any():
+            logits[missing] = classify(missing)
+        steps = np.concatenate((*described, logits), axis=2)
+        window = np.concatenate((past, steps), axis=1)
+        probabilities, fast, sound = self._head.run(self._head_outputs, {self._window_name: window})
+        return Inference(probabilities, steps, fast, maps, sound)
 
     def head(
         self, windows: NDArray[np.float32]
