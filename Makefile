@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 # torch's GPU libraries are large; a slow line should not fail the installation
 export PIP_DEFAULT_TIMEOUT ?= 120
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
-# idle BLAS and OpenMP threads would spin and take the time of the other test process
+# Three test processes, also on two cores: each waits a third of its time for clocks, pages and programs.
+# Idle BLAS and OpenMP threads would spin and take the time of the others.
 test: export OPENBLAS_NUM_THREADS ?= 1
 test: export GOMP_SPINCOUNT ?= 0
 INSTALL := $(BIN)/python -m pip install
@@ -24,7 +25,7 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadfile $(ARGS)
 	$(if $(ARGS),,PYTHON=$(BIN)/python bash tests/second_python.sh)
 
 check: $(VENV)/.installed-test

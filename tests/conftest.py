@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,11 @@ import pytest
 from fast_support import with_distribution, write_small_model
 from mer_engine import Engine, load_engine
 from mer_engine.engine import shipped_model
+
+# Where the tests run in the background of a script, they and the programs that they start and end
+# with Ctrl-C would ignore it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Idle threads of PyTorch must not spin: with several test processes that makes it much slower. The
 # variable counts when torch is first imported, in this process and in those that tests start.

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from live_support import wait_for
+from live_support import TIMEOUT_S, wait_for
 from pythonosc.dispatcher import Dispatcher
 from pythonosc.osc_server import BlockingOSCUDPServer
 from stage_support import frame
@@ -88,11 +88,11 @@ def osc_server(port: int = 0, host: str = "127.0.0.1") -> Iterator[OscServer]:
 
 @contextmanager
 def udp_receiver(host: str = "127.0.0.1") -> Iterator[socket.socket]:
-    """Open a UDP socket at a free port that gives up after ten seconds."""
+    """Open a UDP socket at a free port that gives up after a minute."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as receiver:
         receiver.bind((host, 0))
-        receiver.settimeout(10.0)
+        receiver.settimeout(TIMEOUT_S)
         yield receiver
 
 

@@ -27,7 +27,7 @@ for version in 3.13 3.12; do
     touch "$environment/.installed"
   fi
   echo "fast tests on $("$environment/bin/python" --version)"
-  exec "$environment/bin/python" -m pytest -n 2 --dist loadfile --quiet \
+  exec "$environment/bin/python" -m pytest -n 3 --dist loadfile --quiet \
     tests/test_layers.py tests/mer_engine/datasets tests/mer_engine/test_engine.py \
     tests/realtime_mer/core tests/realtime_mer/live tests/realtime_mer/server \
     tests/realtime_mer/test_api.py tests/realtime_mer/test_client.py

@@ -166,12 +166,11 @@ def music(
     signal = 0.01 * rng.standard_normal(count)
     for onset_s in np.arange(0.0, seconds, 0.25):
         frequency = 110.0 * 2.0 ** (rng.integers(0, 36) / 12.0)
-        after = time_s - onset_s
-        signal += np.where(
-            after >= 0.0,
-            0.2 * np.exp(-6.0 * np.maximum(after, 0.0)) * np.sin(2 * np.pi * frequency * after),
-            0.0,
-        )
+        # After seven seconds, what is left of a note is less than the rounding of the samples.
+        start, end = np.searchsorted(time_s, (onset_s, onset_s + 7.0))
+        after = time_s[start:end] - onset_s
+        note = 0.2 * np.exp(-6.0 * after) * np.sin(2 * np.pi * frequency * after)
+        signal[start:end] += note
     gains = np.linspace(1.0, 0.6, channels)
     return np.asarray(signal[:, None] * gains, dtype=np.float32)
 

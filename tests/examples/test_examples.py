@@ -45,7 +45,8 @@ def test_plot_song(tmp_path: Path) -> None:
 
 
 def test_lights(tmp_path: Path) -> None:
-    lines = run_example("lights.py", "demo", "--seconds", "3", "--speed", "4", cwd=tmp_path)
+    # In real time: it takes the newest estimate alone, and a busy machine would leave most out.
+    lines = run_example("lights.py", "demo", "--seconds", "4", cwd=tmp_path)
     assert len(lines) > 1
     for line in lines:
         assert re.search(r"\x1b\[48;2;\d+;\d+;\d+m +\x1b\[0m #[0-9a-f]{6} [a-z]+$", line), line

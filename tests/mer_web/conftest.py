@@ -54,7 +54,7 @@ def long_song(song: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def microphone_audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The audio of the browser's fake microphone, in a loop."""
     path = tmp_path_factory.mktemp("microphone") / "audio.wav"

@@ -99,6 +99,18 @@ def test_suspended_sound_is_named_and_continues(visit: Open, demo: ServerProcess
     here.wait(phase_is("waiting"))
     assert "has paused the sound" in notice(here)
     assert here.page.locator("#mood").inner_text() == "no sound"
+    # Estimates of what was sent before do not make it look live, nor those of the stall.
+    words = here.js(
+        """() => new Promise((done) => {
+             const words = new Set();
+             mer.connection.addEventListener("message", ({ detail }) => {
+               if (detail.type !== "estimate") return;
+               words.add(mood.textContent);
+               if (detail.state === "stalled") done([...words]);
+             });
+           })"""
+    )
+    assert words == ["no sound"]
     # The page tries again when it is touched.
     here.js("() => { delete mer.input._source._capture._context.resume; }")
     here.page.keyboard.press("Shift")

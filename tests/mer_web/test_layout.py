@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mer_web
 import pytest
 from page_server import PageServer
 from page_support import Open, Visit
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # More than one of the generous waits of a busy machine.
 pytestmark = pytest.mark.timeout(600)
@@ -26,6 +31,33 @@ FAMILIES = ("Inter", "Cantarell", "Noto Sans", "DejaVu Sans")
 def server() -> Iterator[PageServer]:
     with PageServer().serving() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def full(browser: Browser) -> Iterator[Visit]:
+    """A page that has everything to show, for tests of one size after another."""
+    with PageServer().serving() as server, closing(browser.new_context()) as context:
+        server.hello = {
+            "recording": True,
+            "target": {"points": [{"t_s": 0.0, "valence": 0.5, "arousal": 0.5}]},
+        }
+        # The button of the wall is there too.
+        server.sessions = 8
+        here = Visit(context, server.url)
+        here.wait(LIVE)
+        here.wait("() => !document.querySelector('#wall-link').hidden")
+        yield here
+        here.check()
+
+
+@pytest.fixture(scope="module")
+def usual(browser: Browser) -> Iterator[Visit]:
+    """A page as it mostly is, for tests of one font after another."""
+    with PageServer().serving() as server, closing(browser.new_context()) as context:
+        here = Visit(context, server.url)
+        here.wait(LIVE)
+        yield here
+        here.check()
 
 
 def resize(here: Visit, width: int, height: int) -> None:
@@ -78,18 +110,8 @@ def outside(here: Visit) -> list[str]:
         (1024, 768), (1366, 768), (1440, 900), (1920, 1080), (2560, 1080), (3840, 2160),
     ],
 )  # fmt: skip
-def test_every_size_shows_everything_in_its_place(
-    visit: Open, server: PageServer, width: int, height: int
-) -> None:
-    server.hello = {
-        "recording": True,
-        "target": {"points": [{"t_s": 0.0, "valence": 0.5, "arousal": 0.5}]},
-    }
-    # The button of the wall is there too.
-    server.sessions = 8
-    here = visit(server.url, viewport={"width": width, "height": height})
-    here.wait(LIVE)
-    here.wait("() => !document.querySelector('#wall-link').hidden")
+def test_every_size_shows_everything_in_its_place(full: Visit, width: int, height: int) -> None:
+    here = full
     here.js("(text) => mer.notice.show(text, 'input')", NOTICE)
     resize(here, width, height)
     assert here.js("document.documentElement.scrollWidth <= innerWidth")
@@ -163,9 +185,8 @@ def test_the_plane_marks_the_word_that_is_shown(visit: Open, server: PageServer)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_fits(visit: Open, server: PageServer, family: str) -> None:
-    here = visit(server.url)
-    here.wait(LIVE)
+def test_every_family_fits(usual: Visit, family: str) -> None:
+    here = usual
     if not here.js("(family) => document.fonts.check(`16px '${family}'`)", family):
         pytest.skip(f"no font {family}")
     here.js(

@@ -131,10 +131,23 @@ def test_reduced_motion_stills_the_wash(visit: Open, demo: ServerProcess) -> Non
     assert here.js("document.querySelector('.overlay-halo').style.transform") == "scale(0.55)"
 
 
+@pytest.fixture(scope="module")
+def everything(browser: Browser, server: PageServer) -> Iterator[Visit]:
+    """An overlay with all pieces, for tests of one size after another."""
+    with closing(browser.new_context()) as context:
+        here = Visit(context, f"{server.url}?overlay=1&show=badge,plane,timeline,wash")
+        here.wait(MADE)
+        yield here
+        here.check()
+
+
 @pytest.mark.parametrize("size", [(1920, 1080), (600, 300), (540, 960), (320, 320), (3840, 2160)])
-def test_pieces_stand_together(visit: Open, server: PageServer, size: tuple[int, int]) -> None:
+def test_pieces_stand_together(everything: Visit, size: tuple[int, int]) -> None:
     width, height = size
-    here = overlay(visit, server, "show=badge,plane,timeline,wash", size)
+    here = everything
+    here.page.set_viewport_size({"width": width, "height": height})
+    here.wait("([w, h]) => innerWidth === w && innerHeight === h", list(size))
+    here.js("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     for side in ("bottom-left", "top-right", "left", "right", "top", "bottom", "center"):
         here.js(
             "(side) => document.querySelector('.overlay').dataset.side = side.replace('-', ' ')",

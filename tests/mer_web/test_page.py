@@ -586,10 +586,11 @@ def test_long_names_and_notices_leave_room(visit: Open, demo: ServerProcess, son
     here = visit(demo.url)
     here.wait(LIVE)
     notice = "The microphone has gone, and this sentence says at length what to do about it. " * 3
+    here.page.locator("#file").set_input_files(long_song)
+    here.wait("() => mer.hello.input.kind === 'browser'")
     for width, height in ((1280, 800), (1024, 640), (390, 844)):
         here.page.set_viewport_size({"width": width, "height": height})
-        here.page.locator("#file").set_input_files(long_song)
-        here.wait("() => mer.hello.input.kind === 'browser'")
+        here.wait("([w, h]) => innerWidth === w && innerHeight === h", [width, height])
         here.js("(notice) => mer.input.notify(notice)", notice)
         assert here.js("document.documentElement.scrollWidth <= innerWidth"), width
         labels = here.page.locator(".choice:visible span").all()
@@ -610,8 +611,8 @@ def test_long_names_and_notices_leave_room(visit: Open, demo: ServerProcess, son
             box = here.page.locator("#notice").bounding_box()
             assert box is not None
             assert box["y"] >= 0
-        here.page.locator("#stop").click()
-        here.wait("() => mer.hello.input.kind === 'demo'")
+    here.page.locator("#stop").click()
+    here.wait("() => mer.hello.input.kind === 'demo'")
 
 
 def test_screen_reader_line_changes_at_most_once_a_second(visit: Open, demo: ServerProcess) -> None:

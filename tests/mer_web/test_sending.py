@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING
+
 import pytest
 from page_support import Open, Serve, ServerProcess, Visit, free_port
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # More than one of the generous waits of a busy machine.
 pytestmark = pytest.mark.timeout(600)
@@ -15,13 +22,24 @@ def text(visit: Visit, selector: str) -> str:
     return visit.page.locator(selector).inner_text()
 
 
+@pytest.fixture(scope="module")
+def page(browser: Browser, demo: ServerProcess) -> Iterator[Visit]:
+    """A page for tests of one size after another."""
+    with closing(browser.new_context()) as context:
+        here = Visit(context, demo.url)
+        here.wait(LIVE)
+        yield here
+        here.check()
+
+
 @pytest.mark.parametrize("size", [(320, 640), (390, 844), (1280, 720), (1920, 1080)])
 def test_sound_that_is_sent_is_named_and_can_be_stopped_anywhere(
-    visit: Open, demo: ServerProcess, size: tuple[int, int]
+    page: Visit, demo: ServerProcess, size: tuple[int, int]
 ) -> None:
     width, height = size
-    here = visit(demo.url, viewport={"width": width, "height": height})
-    here.wait(LIVE)
+    here = page
+    here.page.set_viewport_size({"width": width, "height": height})
+    here.wait("([w, h]) => innerWidth === w && innerHeight === h", list(size))
     host = f"127.0.0.1:{demo.port}"
     assert text(here, "#rights") == (
         f"Sound from this browser goes to {host}, on this computer, and is not kept. "

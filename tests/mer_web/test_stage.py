@@ -158,7 +158,7 @@ def frames_of(visit: Visit, scene: str, **options: Any) -> NDArray[np.uint8]:
     """Return small copies of the frames of a scene: uint8, (frames, rows, columns, 3)."""
     wanted = {
         "scene": scene, "webgl": False, "reducedMotion": False, "frames": 3 * RATE_HZ,
-        "state": "tracking", "size": [320, 180], "copied": COPY,
+        "state": "tracking", "size": [192, 108], "copied": COPY,
     }  # fmt: skip
     result = visit.js(RUN, {**wanted, **options})
     assert result["trouble"] == ""

@@ -438,7 +438,7 @@ class App {
     if (warning.code === "input_lost" || warning.code === "input_back") this._inputAway = warning.code === "input_lost";
     // The estimates of a stall say so too, once there is one.
     if (warning.code === "input_lost") this._freeze("input");
-    if (warning.code === "stalled" && !this._inputAway) this._freeze("audio");
+    if (warning.code === "stalled" && !this._inputAway) this._freeze(this._soundIsAway ? "sound" : "audio");
     if (warning.code === "input_back" && !this.newest) this.valueDisplay.clear("music");
     if (warning.code === "stalled") return;
     if (warning.code === "slower" || warning.code === "full_rate") this._slow = warning.code === "slower";
@@ -504,6 +504,8 @@ class App {
     if (this.paused) return;
     this._showValues(estimate, now);
     this.announcer.estimate(estimate, now);
+    // Estimates of what was sent before are on their way; they must not look live.
+    if (this._soundIsAway) this._freeze("sound");
   }
 
   /**
@@ -532,6 +534,11 @@ class App {
     if (this._shown) this._showValues(this._shown, performance.now());
     if (this._frozenBy) this._freeze(this._frozenBy);
     this.announcer.event(`Values: ${RANGES[shownRange()]}.`, performance.now());
+  }
+
+  /** Whether this page shows the estimates of its own sound, and none comes for now. */
+  get _soundIsAway() {
+    return this.input.choice.phase === "waiting" && this.hello?.input.kind === "browser";
   }
 
   /** Whether the values shown are not on the scale of the server, which is that of a target. */

@@ -137,7 +137,7 @@ class CudaEngine(CardEngine[Bound]):
             raise cuda.card_error(error) from error
 
     def parts(self) -> OnnxRuntimeParts | None:
-        """Open the parts of the graph, whose calls are large and unrecorded; None where it fails."""
+        """Open the parts of the graph, unrecorded, as they are large; None where it fails."""
         try:
             self._unrecorded = self._unrecorded or UnrecordedCudaEngine(self._path)
         except ModelError:

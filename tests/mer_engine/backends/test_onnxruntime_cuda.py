@@ -243,7 +243,7 @@ def test_recorded_work_that_computes_other_numbers_is_not_used(
 
 def test_a_card_that_fails_is_replaced(fast_engine: Engine, card: SimulatedCudaCard) -> None:
     messages: list[str] = []
-    guarded = FallbackEngine(card.engine, lambda: fast_engine, messages.append)
+    guarded = FallbackEngine(card.engine, fast_engine, messages.append)
     call = full_call(fast_engine, 2)
     for _ in range(4):
         guarded.infer(*call)

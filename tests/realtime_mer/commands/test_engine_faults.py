@@ -274,7 +274,9 @@ def test_the_time_of_a_device_counts_what_a_stopped_process_did_not_hear(tmp_pat
                 assert time.monotonic() - began < TIMEOUT_S, f"{behind_s} s behind"
                 message = receive(client)
                 if message["type"] == "warning":
-                    codes.append(message["code"])
+                    # A busy machine makes fewer estimates for a while, and says so.
+                    if message["code"] not in ("slower", "full_rate"):
+                        codes.append(message["code"])
                 elif message["type"] == "estimate" and message["t"] > before:
                     behind_s = time.monotonic() - began - (message["t"] - before)
             # The backlog of the sound server may come first, the loss with the next block.

@@ -89,7 +89,7 @@ class Serving:
 
     def connect(self, **options: Any) -> ClientConnection:
         url = self.url.replace("http", "ws") + "ws"
-        client: ClientConnection = connect(url, close_timeout=1.0, **options)
+        client: ClientConnection = connect(url, close_timeout=1.0, ping_interval=None, **options)
         return client
 
     def http(self, path: str, **headers: str) -> tuple[http.client.HTTPResponse, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from live_support import wait_for
+from live_support import TIMEOUT_S, wait_for
 from osc_support import free_udp_port, udp_receiver
 
 from realtime_mer.errors import UserError
@@ -87,7 +87,7 @@ def test_nobody_listens_until_somebody_does(monkeypatch: pytest.MonkeyPatch) -> 
         assert sender.answer == f"nobody listens at 127.0.0.1:{port}"
         # Not one datagram is lost once somebody listens, although the last one was refused.
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
-            receiver.settimeout(10.0)
+            receiver.settimeout(TIMEOUT_S)
             receiver.bind(("127.0.0.1", port))
             sender.send(b"now")
             assert receiver.recv(100) == b"now"
@@ -98,7 +98,7 @@ def test_nobody_listens_until_somebody_does(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_broadcast() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
-        receiver.settimeout(10.0)
+        receiver.settimeout(TIMEOUT_S)
         receiver.bind(("", 0))
         with UdpSender("127.255.255.255", receiver.getsockname()[1]) as sender:
             sender.open()
@@ -109,7 +109,7 @@ def test_broadcast() -> None:
 def test_multicast() -> None:
     group = "239.192.7.7"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
-        receiver.settimeout(10.0)
+        receiver.settimeout(TIMEOUT_S)
         receiver.bind(("", 0))
         with UdpSender(group, receiver.getsockname()[1]) as sender:
             try:

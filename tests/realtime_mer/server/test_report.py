@@ -174,6 +174,7 @@ def test_a_slow_report_is_made_once_and_holds_up_nobody(
             connection.request("GET", "/report.html")
             statuses.append(connection.getresponse().status)
             connection.close()
+        receive_kind(viewer, "snapshot")
         runner.hub.publish(moment(0))
         assert receive_kind(viewer, "estimate")["seq"] == 0
         released.set()

@@ -440,6 +440,14 @@ def receive_estimate(client: ClientConnection) -> dict[str, Any]:
     return estimate
 
 
+def receive_warning(client: ClientConnection) -> dict[str, Any]:
+    """Return the next warning; skip that of a stall on a busy machine."""
+    warning = receive_kind(client, "warning")
+    while warning["code"] == "stalled":
+        warning = receive_kind(client, "warning")
+    return warning
+
+
 def as_array(estimates: list[Any]) -> NDArray[np.float64]:
     names = ("t", "valence", "arousal", "valence_low", "arousal_high", "level_db")
     return np.array([[e[name] for name in names] for e in estimates])
@@ -580,22 +588,25 @@ def test_watch_the_stream_of_another_client(engine: Engine) -> None:
 
 
 def test_later_viewer_of_a_slowed_stream_gets_the_warning(engine: Engine) -> None:
-    with ServerHarness(engine, hop_s=0.5) as harness, harness.connect() as player:
+    with ServerHarness(engine) as harness, harness.connect() as player:
         session = start(player)["session"]
         client = harness.server.pool.get(session)
         assert client is not None
+        # The pool's rate too: on a busy machine a stall comes meanwhile, with a turn at that rate.
+        client.level = 2
         client.stream.slow_down(4)
-        assert receive_kind(player, "warning")["code"] == "slower"
+        assert receive_warning(player)["code"] == "slower"
         with harness.connect(f"?session={session}") as late:
-            warning = receive_kind(late, "warning")
+            warning = receive_warning(late)
             assert warning["code"] == "slower"
-            assert "every 2 s instead of every 0.5 s" in warning["message"]
+            assert "every 4 s instead of every 1 s" in warning["message"]
+            client.level = 0
             client.stream.slow_down(1)
-            assert receive_kind(late, "warning")["code"] == "full_rate"
+            assert receive_warning(late)["code"] == "full_rate"
         with harness.connect(f"?session={session}") as later:
-            player.send(music(0.5, RATE).tobytes())
-            codes = [m["type"] for m in receive_until(later, "estimate")]
-            assert "warning" not in codes
+            player.send(music(1.0, RATE).tobytes())
+            codes = {m["code"] for m in receive_until(later, "estimate") if m["type"] == "warning"}
+            assert codes <= {"stalled"}
 
 
 def test_vanished_client_frees_its_session(harness: ServerHarness) -> None:
@@ -681,6 +692,9 @@ def test_invalid_messages_without_a_stream(
     harness: ServerHarness, message: str | bytes, code: str
 ) -> None:
     with harness.connect() as client, harness.connect() as other:
+        for viewer in (client, other):
+            # What is published earlier is in their snapshots, and does not come again.
+            read_snapshot(viewer)
         client.send(message)
         assert receive_kind(client, "error")["code"] == code
         harness.publish(0)
@@ -727,10 +741,12 @@ def test_bad_samples_of_a_client_leave_its_history_whole(
         session = start(client)["session"]
         for block in blocks(signal, (1600,)):
             client.send(block.tobytes())
-        while receive_kind(client, "estimate")["seq"] < 2:
+        while receive_kind(client, "estimate")["t"] < 3.0:
             pass
         with harness.connect(f"?session={session}") as viewer:
-            assert [e["t"] for e in read_snapshot(viewer)[1]] == [1.0, 2.0, 3.0]
+            # A stall on a busy machine repeats values.
+            history = [e for e in read_snapshot(viewer)[1] if e["state"] != "stalled"]
+            assert [e["t"] for e in history] == [1.0, 2.0, 3.0]
         assert harness.count(Counter.BAD_SAMPLES) == RATE // 100
 
 
@@ -876,8 +892,13 @@ def test_healthz_status(engine: Engine) -> None:
         page = f"http://127.0.0.1:{running.port}/healthz"
         with runner:
             wait_for(lambda: status() == "stalled", "the stall")
-            source.give(music(0.5, RATE))
-            wait_for(lambda: status() == "listening", "the end of the stall")
+
+            def listening() -> bool:
+                # Before each question: a busy machine may ask only after the next stall.
+                source.give(music(0.5, RATE))
+                return status() == "listening"
+
+            wait_for(listening, "the end of the stall")
         assert status() == "ended"
     with running_server(engine) as running:
         page = f"http://127.0.0.1:{running.port}/healthz"
@@ -898,9 +919,14 @@ def test_healthz_says_503_only_where_the_engine_does_not_work(
 
     injector, source = FaultInjector(engine), HangingSource()
     runner = LiveRunner(source, injector, config=PipelineConfig(hop_s=0.5))
-    with running_server(injector, runner) as running, runner:
+
+    def listening() -> bool:
+        # Before each question: a busy machine may ask only after the next stall.
         source.give(music(0.5, RATE))
-        wait_for(lambda: health() == (200, "listening"), "listening")
+        return health() == (200, "listening")
+
+    with running_server(injector, runner) as running, runner:
+        wait_for(listening, "listening")
         wait_for(lambda: health() == (200, "stalled"), "no audio")
         with running.connect() as client:
             injector.hang()
@@ -1164,7 +1190,7 @@ def test_server_without_its_own_input(engine: Engine) -> None:
         assert estimates == []
         start(client)
         client.send(music(1.0, RATE).tobytes())
-        assert receive_kind(client, "estimate")["state"] == "settling"
+        assert receive_estimate(client)["state"] == "settling"
 
 
 def test_localhost_binds_ipv4(engine: Engine) -> None:

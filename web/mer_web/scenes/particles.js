@@ -23,7 +23,7 @@ uniform float level, onset, tail;
 uniform vec3 color, warmer, colder;
 out vec3 tint;
 void main() {
-  float age = float(gl_VertexID) / ${TAIL}.0;
+  float age = float(gl_InstanceID) / ${TAIL}.0;
   vec2 p = place - speed * age * tail;
   gl_Position = vec4(p.x * size.y / size.x, p.y, 0.0, 1.0);
   float near = kind.x * kind.x;
@@ -133,7 +133,6 @@ class Points {
     for (let k = 0; k < 3; k += 1) {
       gl.enableVertexAttribArray(k);
       gl.vertexAttribPointer(k, 2, gl.FLOAT, false, SIZE * 4, k * 8);
-      gl.vertexAttribDivisor(k, 1);
     }
     gl.useProgram(this._program);
     gl.enable(gl.BLEND);
@@ -159,7 +158,8 @@ class Points {
     gl.uniform1f(place("tail"), TAIL_S);
     for (const [name, color] of Object.entries(colors)) gl.uniform3fv(place(name), toLight(color));
     const share = 0.35 + 0.65 * (0.5 + 0.5 * arousal);
-    gl.drawArraysInstanced(gl.POINTS, 0, TAIL, Math.round(this._swarm.count * share));
+    // An instance for each place of the tails: a few large ones, where one for each particle would be thousands of small ones.
+    gl.drawArraysInstanced(gl.POINTS, 0, Math.round(this._swarm.count * share), TAIL);
   }
 }
 
