@@ -125,7 +125,7 @@ def parts_of(
             script(
                 "replicas",
                 *length(
-                    ("--restarts", "3"), ("--restarts", "1", "--viewers", "2", "--senders", "1")
+                    ("--restarts", "3"), ("--restarts", "2", "--viewers", "2", "--senders", "1")
                 ),
                 *out,
             ),
