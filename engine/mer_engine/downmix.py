@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Sequence
+from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +50,7 @@ class Downmix:
         # Energy of the mean and of each channel, in the current segment and in those before.
         self._energies = [0.0] * (1 + channels)
         self._earlier: deque[list[float]] = deque(maxlen=SEGMENTS)
+        self._usual = 0  # newest segments in a row whose channels do not cancel
         self._before = self._weights = self._mean
 
     def mix(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -60,21 +64,30 @@ class Downmix:
         """
         if samples.shape[1] == 1:
             return samples[:, 0]
-        mixed = mean = samples @ self._mean
+        # The mean, then the channels: sums over samples that lie apart take three times as long.
+        signals = np.empty((1 + samples.shape[1], len(samples)), dtype=np.float32)
+        signals[1:] = samples.T
+        mean: NDArray[np.float32] = signals[0]
+        mixed = mean
+        np.matmul(self._mean, signals[1:], out=mean)
         start = 0
         while start < len(samples):
-            stop = min(start + self._length - self._position, len(samples))
-            part = samples[start:stop]
-            for index, signal in enumerate((mean[start:stop], *part.T)):
-                self._energies[index] += float(np.dot(signal, signal))
-            if self._weights is not self._mean or self._before is not self._mean:
-                if mixed is mean:
-                    mixed = mean.copy()
-                mixed[start:stop] = self._weighted(part)
-            self._position += stop - start
-            if self._position == self._length:
-                self._end_segment()
-            start = stop
+            # All complete segments together, or the next samples of one.
+            count = (len(samples) - start) // self._length if self._position == 0 else 0
+            length = min(self._length - self._position, len(samples) - start)
+            segments = signals[:, start : start + max(count, 1) * length]
+            segments = segments.reshape(len(signals), -1, length)
+            for energies in np.vecdot(segments, segments).T.tolist():
+                self._energies = list(map(add, self._energies, energies))
+                stop = start + length
+                if self._weights is not self._mean or self._before is not self._mean:
+                    if mixed is mean:
+                        mixed = mean.copy()
+                    mixed[start:stop] = self._weighted(samples[start:stop])
+                self._position += length
+                if self._position == self._length:
+                    self._end_segment()
+                start = stop
         return mixed
 
     def _weighted(self, part: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -88,15 +101,32 @@ class Downmix:
     def _end_segment(self) -> None:
         """Choose the weights of the next segment."""
         self._earlier.append(self._energies)
+        self._usual = 0 if _share(self._energies) < CANCELLED else self._usual + 1
         self._energies, self._position = [0.0] * len(self._energies), 0
         self._before = self._weights
         if len(self._earlier) < SEGMENTS:
             return
-        of_mean, *energies = map(sum, zip(*self._earlier, strict=True))
-        of_sum, of_channels = of_mean * len(energies) ** 2, sum(energies)
+        # What holds for each of the segments holds for all together.
+        if self._usual >= SEGMENTS and self._weights is self._mean:
+            return
+        energies = list(map(sum, zip(*self._earlier, strict=True)))
         if self._weights is self._mean:
-            if of_sum < CANCELLED * of_channels:
-                loudest = energies.index(max(energies))
-                self._weights = np.eye(len(energies), dtype=np.float32)[loudest]
-        elif of_sum > RESTORED * of_channels:
+            if _share(energies) < CANCELLED:
+                loudest = energies.index(max(energies[1:]), 1) - 1
+                self._weights = np.eye(len(self._mean), dtype=np.float32)[loudest]
+        elif _share(energies) > RESTORED:
             self._weights = self._mean
+
+
+def _share(energies: Sequence[float]) -> float:
+    """Return the power of the sum of the channels over the sum of their powers.
+
+    Args:
+        energies: of the mean of the channels, and of each.
+
+    Returns:
+        The share; NaN in silence, which neither cancels nor restores.
+    """
+    of_mean, *each = energies
+    total = sum(each)
+    return of_mean * len(each) ** 2 / total if total else math.nan

@@ -65,8 +65,9 @@ class FallbackEngine:
         return largest_batch(self._engine)
 
     def parts(self) -> EngineParts | None:
-        """Return parts that fail over as the engine does; None where it has only the whole."""
-        return None if parts_of(self._engine) is None else _FallbackParts(self)
+        """Return parts that fail over as the engine does; None where one engine has none."""
+        both = (self._engine, self._replacement)
+        return None if None in map(parts_of, both) else _FallbackParts(self)
 
     @property
     def engine(self) -> Engine:

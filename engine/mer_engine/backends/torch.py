@@ -55,13 +55,7 @@ class TorchEngine:
         past: NDArray[np.float32],
     ) -> Inference:
         """See `mer_engine.engine.Engine.infer`."""
-        import torch
-
-        with torch.inference_mode():
-            outputs = self._network(
-                *(torch.from_numpy(array) for array in (frames, cached_maps, past))
-            )
-        return Inference(*(tensor.numpy() for tensor in outputs))
+        return Inference(*_run(self._network, frames, cached_maps, past))
 
     def parts(self) -> TorchParts:
         """Return the modules of the network."""
@@ -121,15 +115,23 @@ class TorchParts:
         Raises:
             NotFiniteError: one has a number that is not finite.
         """
-        import torch
-
-        with torch.inference_mode():
-            outputs = function(*map(torch.from_numpy, inputs))
-        tensors = outputs if isinstance(outputs, tuple) else (outputs,)
-        arrays = [tensor.numpy() for tensor in tensors]
+        arrays = _run(function, *inputs)
         if not all(np.isfinite(array).all() for array in arrays):
             raise NotFiniteError("it returned numbers that are not finite")
         return arrays
+
+
+def _run(
+    function: Callable[..., Tensor | tuple[Tensor, ...]], *inputs: NDArray[np.float32]
+) -> list[NDArray[np.float32]]:
+    """Return the outputs of a module."""
+    import torch
+
+    with torch.inference_mode():
+        # torch warns of arrays that may not be written, so it gets a copy of these.
+        outputs = function(*(torch.from_numpy(np.require(x, requirements="W")) for x in inputs))
+    tensors = outputs if isinstance(outputs, tuple) else (outputs,)
+    return [tensor.numpy() for tensor in tensors]
 
 
 def missing() -> str | None:

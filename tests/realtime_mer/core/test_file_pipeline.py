@@ -7,7 +7,6 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 import pytest
 from mer_engine import Engine, Inference
-from mer_engine.backends.choice import open_backend
 from mer_engine.backends.fallback import FallbackEngine
 from mer_engine.engine import CARD_SIZES, EngineParts, PartSizes, parts_of, shipped_model
 from numpy.typing import NDArray
@@ -93,7 +92,9 @@ def test_a_file_gives_the_estimates_of_a_live_stream(
 
 
 def test_torch_gives_the_estimates_of_a_live_stream() -> None:
-    reference = open_backend(shipped_model(), "torch", print)
+    from mer_engine.backends.torch import TorchEngine
+
+    reference = TorchEngine.open(shipped_model())
     file = file_pipeline(reference, sample_rate_hz=RATE_HZ)
     assert isinstance(file, FilePipeline)
     signal = session()
@@ -249,7 +250,7 @@ class Card:
 
 @pytest.mark.parametrize("good_calls", [1000, 0, 3])
 def test_the_parts_of_a_card_that_fails_are_replaced(engine: Engine, good_calls: int) -> None:
-    signal = session()
+    signal = music(1.25 * CHUNK_S, RATE_HZ)
     expected = estimates_of(Pipeline(engine, sample_rate_hz=RATE_HZ), signal)
     card, messages = Card(engine, good_calls), list[str]()
     guarded = FallbackEngine(card, engine, messages.append)
@@ -263,9 +264,11 @@ def test_the_parts_of_a_card_that_fails_are_replaced(engine: Engine, good_calls:
     assert guarded.backend == ("onnxruntime" if failed else "card")
 
 
-def test_a_card_with_only_the_whole_network_gets_the_pipeline_of_streams(engine: Engine) -> None:
-    guarded = FallbackEngine(FaultyEngine(engine, "steps", ()), engine, print)
-    assert type(file_pipeline(guarded, sample_rate_hz=RATE_HZ)) is Pipeline
+def test_where_one_backend_has_no_parts_hops_are_computed_one_by_one(engine: Engine) -> None:
+    whole = FaultyEngine(engine, "steps", ())
+    for first, replacement in ((whole, engine), (Card(engine, 0), whole)):
+        guarded = FallbackEngine(first, replacement, print)
+        assert type(file_pipeline(guarded, sample_rate_hz=RATE_HZ)) is Pipeline
 
 
 def test_a_file_has_no_losses(engine: Engine) -> None:
