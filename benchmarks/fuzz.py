@@ -48,7 +48,7 @@ from realtime_mer.live.person import Person
 from realtime_mer.recording.parts import part_name
 from realtime_mer.recording.reader import SessionReader
 from realtime_mer.server import protocol
-from realtime_mer.server.audio_connection import BinaryFrame, unmask_samples
+from realtime_mer.server.audio_connection import BinaryFrames, unmask_samples
 from realtime_mer.server.http import AccessPolicy, Refusal, Target, unparsed_refusal
 from realtime_mer.server.protocol import Encoding, StreamFormat, WireError
 
@@ -208,9 +208,8 @@ def decode_audio(mutator: Mutator) -> None:
     stream_format = StreamFormat(AudioFormat(16_000, channels), encoding)
     payload = mutator.audio()
     frame = masked_frame(BINARY, payload)
-    fast = unmask_samples(
-        (BinaryFrame(frame, len(frame) - len(payload), len(payload)),), stream_format
-    )
+    start = len(frame) - len(payload)
+    fast = unmask_samples(BinaryFrames(frame, start, len(payload), len(frame), 1), stream_format)
     try:
         decoded = stream_format.decode(payload)
     except WireError:

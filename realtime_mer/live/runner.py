@@ -13,8 +13,9 @@ Example without a server:
 from __future__ import annotations
 
 import logging
+import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -48,6 +49,8 @@ logger = logging.getLogger(__name__)
 
 # A late stream catches up on at most this much audio at once, so that it can be stopped quickly.
 MAX_CATCH_UP_S = 10.0
+# So much audio is processed at once while no estimate is near.
+MAX_HELD_S = 0.25
 MAX_SPEED = 1000.0
 _STOP_POLL_S = 0.1
 _LAST_REOPENING_S = 1.0  # how long `stop` leaves a source to break off its `reopen`
@@ -127,6 +130,10 @@ class LiveRunner:
         self._retry = Retry(self.clock)
         self._missed_s = 0.0  # since the input is away
         self._waited_s = 0.0  # for the newest block
+        # Blocks that wait to be processed with those that follow.
+        self._held: list[Block] = []
+        self._held_frames = 0
+        self._held_until = math.inf
 
     def start(self) -> None:
         """Start the thread."""
@@ -215,6 +222,9 @@ class LiveRunner:
             try:
                 self._step()
             except EndOfStream:
+                # A file is over when its last sample is due.
+                if self._held and self._pacer is not None:
+                    self._wait(self._pacer.delay_s(0) / self._speed)
                 self._finish(STOPPED if self._stop.is_set() else f"{self.info.name} is over")
                 return
             except SourceLost as lost:
@@ -231,25 +241,65 @@ class LiveRunner:
             run(self.watch, computation)
 
     def _finish(self, reason: str) -> None:
+        self._process_held()
         self._count_missed()
         self._compute(self._stream.finish_requests(reason))
 
     def _step(self) -> None:
         """Read and process one block, or report a stall if none arrives."""
         began = self.clock.monotonic()
-        block = self._source.read(max(0.0, self._stream.due - began))
+        block = self._source.read(max(0.0, min(self._stream.due, self._held_until) - began))
         self._waited_s += self.clock.monotonic() - began
         self._watch_clocks()
         if block is None:
+            self._process_held()
             self._tick()
             return
         if self._away:
             self._return(block)
+        if block.dropped_before or self.clock.monotonic() >= self._held_until:
+            self._process_held()
+        waits = not self._can_wait(block)
         if self._pacer is not None:
             delay = self._pacer.delay_s(len(block.samples)) / self._speed
-            if delay > 0.0 and self._wait(delay):
+            # What need not be processed yet may be there too early.
+            early = not waits and not self.info.live
+            if delay > 0.0 and not early and self._wait(delay):
                 return
-        self._process(block)
+        if waits:
+            self._process(block)
+        else:
+            self._hold(block)
+
+    def _can_wait(self, block: Block) -> bool:
+        """Return whether a block may be processed with those that follow it.
+
+        One block of a few milliseconds costs a multiple of its share of a longer one. Only onsets,
+        beats and pulses come before the next estimate.
+        """
+        if self.hub.wants_rhythm or self.hub.wants_pulses or self._stream.stalled:
+            return False
+        frames = self._held_frames + len(block.samples)
+        limit = min(self.pipeline.samples_until_estimate, MAX_HELD_S * self.info.sample_rate_hz)
+        return frames < limit
+
+    def _hold(self, block: Block) -> None:
+        now = self.clock.monotonic()
+        if not self._held:
+            self._held_until = now + 2 * MAX_HELD_S / self._speed
+        self._held.append(block)
+        self._held_frames += len(block.samples)
+        self._stream.audio_arrived(now)
+
+    def _process_held(self) -> None:
+        """Process the blocks that wait: what follows has no part in them."""
+        if self._held:
+            self._analyze(self._take_held())
+
+    def _take_held(self) -> list[Block]:
+        held = self._held
+        self._held, self._held_frames, self._held_until = [], 0, math.inf
+        return held
 
     def _tick(self) -> None:
         self._watch_clocks()
@@ -283,6 +333,7 @@ class LiveRunner:
 
     def _skip(self, seconds: float) -> None:
         """Count audio as lost and move on over it."""
+        self._process_held()
         samples = round(seconds * self.info.sample_rate_hz)
         self._stream.count_lost(samples)
         self._compute(self._stream.skip_requests(samples))
@@ -301,25 +352,30 @@ class LiveRunner:
         self._adjust_rate(began)
         wait_s = max(0.0, began - arrived_at)
         late = wait_s > self._rates[self.level] * self._stream.hop_s
-        blocks = [block]
+        blocks = [*self._take_held(), block]
         ended: Exception | None = None
         if late:
             # Process all waiting audio with a single update, so that the delay cannot grow.
             ended = self._read_backlog(blocks)
-            arrived_at = self._arrival_time(blocks[-1])
-        self._hear(sum(len(b.samples) + b.dropped_before for b in blocks), arrived_at)
-        self._compute(
-            self._stream.feed_requests(
-                block.samples if len(blocks) == 1 else np.concatenate([b.samples for b in blocks]),
-                arrived_at=arrived_at,
-                dropped_before=sum(b.dropped_before for b in blocks),
-                overflows=sum(b.overflows for b in blocks),
-                only_latest=late,
-            )
-        )
+        self._analyze(blocks, only_latest=late)
         self._shedding.observe(wait_s, self.clock.monotonic() - began)
         if ended is not None:
             raise ended
+
+    def _analyze(self, blocks: Sequence[Block], *, only_latest: bool = False) -> None:
+        """Feed blocks to the stream as one, `only_latest` as for `Pipeline.feed`."""
+        samples = [block.samples for block in blocks]
+        arrived_at = self._arrival_time(blocks[-1])
+        self._hear(sum(len(b.samples) + b.dropped_before for b in blocks), arrived_at)
+        self._compute(
+            self._stream.feed_requests(
+                samples[0] if len(samples) == 1 else np.concatenate(samples),
+                arrived_at=arrived_at,
+                dropped_before=sum(b.dropped_before for b in blocks),
+                overflows=sum(b.overflows for b in blocks),
+                only_latest=only_latest,
+            )
+        )
 
     def _adjust_rate(self, now: float) -> None:
         """Lower the rate, or raise it again, by the standing wait of the blocks before this one.
@@ -356,7 +412,7 @@ class LiveRunner:
     def _read_backlog(self, blocks: list[Block]) -> Exception | None:
         """Append all waiting blocks to `blocks`; return the exception that ended the source."""
         limit = int(MAX_CATCH_UP_S * self.info.sample_rate_hz)
-        frames = len(blocks[0].samples)
+        frames = sum(len(block.samples) for block in blocks)
         while frames < limit and not self._stop.is_set():
             if self._pacer is not None and self._pacer.late_s <= 0.0:
                 return None
@@ -377,6 +433,7 @@ class LiveRunner:
 
         The input stays away until its first block: a device that opens may deliver nothing.
         """
+        self._process_held()
         if not lost.recoverable:
             self._give_up(lost)
             return False
@@ -466,6 +523,7 @@ class LiveRunner:
 
     def _give_up(self, lost: SourceLost) -> None:
         """End the session because the input is lost for good."""
+        self._process_held()
         self.error = lost
         self.hub.publish(Notice("input_lost", str(lost)))
         self._finish(str(lost))

@@ -60,6 +60,8 @@ MAX_BLOCKS, JOINED_BLOCKS = 4096, 64
 # tenth of the audio that follows.
 MAX_BURST_S = 10.0
 BURST_PACE = 0.9
+# Audio that is no burst may have waited this long with whoever pushes it.
+MAX_UNREAD_S = 0.25
 IDLE_TIMEOUT_S = 60.0
 MAX_SESSIONS = 64
 MAX_WORKERS = 8
@@ -295,7 +297,7 @@ class SessionPool(Closable):
         self._stats.add(Counter.STREAMS)
         return session
 
-    def push(self, session: ClientSession, samples: NDArray[np.float32]) -> None:
+    def push(self, session: ClientSession, samples: NDArray[np.float32]) -> float:
         """Queue audio. If more than 20 s would wait, the oldest is dropped and counted.
 
         The same holds for the session with the most audio if 64 MiB of all sessions would wait.
@@ -307,18 +309,23 @@ class SessionPool(Closable):
             session: from `open`.
             samples: float32 [n, channels], or [n] for one channel; full scale 1.0. They are kept
                 without a copy: do not change them afterwards.
+
+        Returns:
+            In how many seconds of real time the session has the audio of its next turn: audio that
+            comes before may be pushed as late. 0 where it comes faster than real time.
         """
         if samples.ndim == 1:
             samples = samples[:, None]
         now = self._clock.monotonic()
         with self._lock:
             if session.closing is not None or session.removed:
-                return
+                return 0.0
             session.last_audio_at = now
             session.stream.audio_arrived(now)
             arrived_at = min(max(session.paced_until, now), now + MAX_BURST_S)
             duration_s = len(samples) / session.format.sample_rate_hz
-            session.paced_until = arrived_at + BURST_PACE * duration_s
+            began_at = max(session.paced_until, now - min(duration_s, MAX_UNREAD_S))
+            session.paced_until = min(began_at, now + MAX_BURST_S) + BURST_PACE * duration_s
             session.queue.append(_Block(samples, arrived_at))
             session.queued_frames += len(samples)
             if len(session.queue) > MAX_BLOCKS:
@@ -329,6 +336,7 @@ class SessionPool(Closable):
             self._limit_backlog()
             if self._has_enough(session):
                 self._make_ready(session, now)
+            return self._seconds_until_turn(session, now)
 
     def finish(self, session: ClientSession, reason: str) -> None:
         """End a session after its queued audio is processed; its hub then publishes the end."""
@@ -392,6 +400,18 @@ class SessionPool(Closable):
 
     def _has_enough(self, session: ClientSession) -> bool:
         return session.queued_frames + session.dropped_frames >= session.needed_frames
+
+    def _seconds_until_turn(self, session: ClientSession, now: float) -> float:
+        """Return what `push` returns."""
+        if session.paced_until > now + MAX_UNREAD_S:
+            return 0.0
+        missing = session.needed_frames - session.queued_frames - session.dropped_frames
+        missing_s = missing / session.format.sample_rate_hz
+        if missing > 0:
+            return missing_s
+        # The turn after the one that begins now.
+        turn_s = PULSE_BLOCK_S if session.hub.wants_pulses else self._hop_s
+        return max(0.0, missing_s + turn_s)
 
     def _make_ready(self, session: ClientSession, now: float) -> None:
         if session.busy or session.ready or session.removed:

@@ -12,8 +12,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import os
+import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,6 +28,7 @@ from websockets.http11 import Response
 from websockets.protocol import State
 
 from realtime_mer.clock import Clock
+from realtime_mer.live.session_pool import MAX_UNREAD_S
 from realtime_mer.server.door import Door
 from realtime_mer.server.http import MAX_REQUEST_BYTES, TLS_HANDSHAKE
 from realtime_mer.server.limits import LargeMessages, Limit, Refusals, Turns, address_of
@@ -38,11 +41,17 @@ MAX_DIRECT_BYTES = 2**16
 # Enough of a request to say what is wrong with it.
 HEAD_BYTES = 1024
 # With many streams each connection is read less often, several frames at a time, because a read
-# costs more than parsing what it brings. The pause grows with the number of streams: about 3,000
-# reads a second in total.
-READ_PAUSE_S_PER_STREAM, MAX_READ_PAUSE_S = 0.0003, 0.1
+# costs more than parsing what it brings. The pause grows with the number of streams: about 1,000
+# reads a second in total. It ends before the stream has its next estimate, so it delays none.
+READ_PAUSE_S_PER_STREAM, MAX_READ_PAUSE_S = 0.001, MAX_UNREAD_S
 # A shorter pause would not collect a second frame: a browser's frame is 21 ms long.
 MIN_READ_PAUSE_S = 0.01
+# What a socket takes in any case, before its buffer has grown; a client must not have to wait.
+MAX_UNREAD_BYTES = 48 * 2**10
+# Read at once after a pause.
+READ_BYTES = 2**16
+# The event loop of Windows reads by itself, even while reading is paused.
+READS_ALONE = sys.platform == "win32"
 # Pings, pongs and closes; fragments of messages. Whoever sends more is cut off.
 CONTROLS_PER_SECOND, CONTROL_BURST = 50, 100
 FRAGMENTS_PER_SECOND, FRAGMENT_BURST = 500, 1000
@@ -58,18 +67,22 @@ _BINARY = 0x80 | Opcode.BINARY
 _MESSAGES = frozenset((Opcode.CONT, Opcode.TEXT, Opcode.BINARY))
 
 
-class BinaryFrame(NamedTuple):
-    """A complete binary frame of a client, still masked.
+class BinaryFrames(NamedTuple):
+    """Complete binary frames of a client with equal headers, one after the other, still masked.
 
     Attributes:
         data: the receive buffer.
-        start: offset of the payload; the mask is the four bytes before it.
-        size: bytes of the payload.
+        start: offset of the first payload; the mask of each is the four bytes before it.
+        size: bytes of each payload.
+        stride: bytes from one payload to the next.
+        number: how many.
     """
 
     data: bytes
     start: int
     size: int
+    stride: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +109,7 @@ class AudioConnection(ServerConnection):
 
     Attributes:
         address: what limits by address apply to.
-        audio_handler: called with the binary frames that arrived together. Returns False where they
+        audio_handler: called with binary frames that arrived together. Returns False where they
             must be received as messages (`recv`) instead. It is not called while earlier messages
             wait.
         joined_at: when it was accepted (`Clock.monotonic`).
@@ -132,7 +145,7 @@ class AudioConnection(ServerConnection):
         self._head_bytes = 0
         # The end of what came of the request, to find its last four bytes.
         self._head_end = b""
-        self.audio_handler: Callable[[Sequence[BinaryFrame]], bool] | None = None
+        self.audio_handler: Callable[[BinaryFrames], bool] | None = None
         self.role: Role | None = None
         # Messages that wait for the receiver: how much of the bound of large messages each takes.
         self._queued: deque[int] = deque()
@@ -185,6 +198,27 @@ class AudioConnection(ServerConnection):
         """Read on, if no other reason is left to pause."""
         if not (self._paused or self.paced or self.recv_messages.paused or self._cut_off):
             self.transport.resume_reading()
+
+    def end_pause(self) -> None:
+        """Read what has come during a pause of `ReadPacing`, which may then begin another.
+
+        This leaves out the event loop, which would take longer to watch the socket for it than to
+        read it.
+        """
+        self.paced = False
+        transport = self.transport
+        others = self._paused or self.recv_messages.paused or self._cut_off
+        if not (READS_ALONE or others or transport.is_closing()):
+            data = b""
+            with contextlib.suppress(OSError):  # nothing has come; or the event loop will see why
+                data = os.read(transport.get_extra_info("socket").fileno(), READ_BYTES)
+            if data:
+                # With TLS, the transport is the receiver of the socket's own one.
+                receiver = transport if isinstance(transport, asyncio.Protocol) else self
+                receiver.data_received(data)
+                if len(data) == READ_BYTES:
+                    self.paced = False
+        self.resume_reading()
 
     def _pause_reading(self) -> None:
         self._paused = True
@@ -349,9 +383,7 @@ class AudioConnection(ServerConnection):
         if self._incomplete:
             data = self._incomplete + data
         start, size = 0, len(data)
-        audio: list[BinaryFrame] = []
-        audio_start = 0
-        frames = 0
+        taken = 0  # by the library
         while size - start >= 2:
             first, second = data[start], data[start + 1]
             length, head = second & 0x7F, start + 2
@@ -364,23 +396,23 @@ class AudioConnection(ServerConnection):
             if not second & 0x80:
                 # Clients must mask. The library closes the connection with the right code.
                 self._library_only = True
-                self._deliver(audio, data[audio_start:start])
                 super().data_received(data[start:])
                 return b""
+            header = data[start:head]
             head += _MASK_BYTES
             end = head + length
             if first == _BINARY and not self._fragmented and length <= MAX_DIRECT_BYTES:
                 if end > size:
                     break
-                if not audio:
-                    audio_start = start
-                audio.append(BinaryFrame(data, head, length))
+                stride = end - start
+                while end + stride <= size and data.startswith(header, end):
+                    end += stride
+                frames = BinaryFrames(data, head, length, stride, (end - start) // stride)
+                self._deliver(frames, start, end)
             else:
-                if frames == FRAMES_PER_TURN:
+                if taken == FRAMES_PER_TURN:
                     break
-                frames += 1
-                self._deliver(audio, data[audio_start:start])
-                audio = []
+                taken += 1
                 if self._is_too_much(first, length):
                     return b""
                 if first & 0x0F in _MESSAGES:
@@ -388,8 +420,7 @@ class AudioConnection(ServerConnection):
                 self._library_bytes = max(0, end - size)
                 super().data_received(data[start:end])
             start = end
-        self._deliver(audio, data[audio_start:start])
-        if frames == FRAMES_PER_TURN:
+        if taken == FRAMES_PER_TURN:
             self._incomplete = b""
             return data[start:]
         self._incomplete = data[start:]
@@ -419,13 +450,16 @@ class AudioConnection(ServerConnection):
             self.refuse(Limit.FRAGMENTS, CloseCode.POLICY, reason)
         return self._cut_off is not None
 
-    def _deliver(self, frames: Sequence[BinaryFrame], data: bytes) -> None:
-        """Pass frames to the audio handler, or the same bytes to the library."""
-        if not frames:
-            return
+    def _deliver(self, frames: BinaryFrames, start: int, end: int) -> None:
+        """Pass frames to the audio handler, or the same bytes to the library.
+
+        Args:
+            frames: complete.
+            start, end: where they are in the receive buffer.
+        """
         blocked = self._queued or self.state is not State.OPEN
         if self.audio_handler is None or blocked or not self.audio_handler(frames):
-            super().data_received(data)
+            super().data_received(frames.data[start:end])
 
 
 def _do_nothing() -> None:
@@ -433,56 +467,67 @@ def _do_nothing() -> None:
 
 
 class ReadPacing:
-    """Pauses reading from connections that have just sent audio. All resume at the same time."""
+    """Pauses reading from connections that have just sent audio.
+
+    A pause ends at a multiple of `MIN_READ_PAUSE_S`, so that the event loop wakes up for many.
+    """
 
     def __init__(self) -> None:
-        self._paused: list[AudioConnection] = []
-        self._timer: asyncio.TimerHandle | None = None
+        self._paused: dict[int, list[AudioConnection]] = {}
 
-    def pause(self, connection: AudioConnection, streams: int) -> None:
-        """Pause a connection, if there are so many streams that a pause saves work."""
-        pause_s = min(MAX_READ_PAUSE_S, streams * READ_PAUSE_S_PER_STREAM)
+    def pause(
+        self, connection: AudioConnection, streams: int, *, enough_s: float, unread_s: float
+    ) -> None:
+        """Pause a connection, if a pause saves work.
+
+        Args:
+            connection: whose audio was processed just now.
+            streams: number of streams.
+            enough_s: in how many seconds its stream needs the audio.
+            unread_s: length of the audio in `MAX_UNREAD_BYTES`.
+        """
+        pause_s = min(enough_s, unread_s, MAX_READ_PAUSE_S, streams * READ_PAUSE_S_PER_STREAM)
         if pause_s < MIN_READ_PAUSE_S:
+            return
+        now = connection.loop.time()
+        slot = int((now + pause_s) / MIN_READ_PAUSE_S)
+        end = slot * MIN_READ_PAUSE_S
+        if end <= now:
             return
         connection.paced = True
         connection.transport.pause_reading()
-        self._paused.append(connection)
-        if self._timer is None:
-            self._timer = connection.loop.call_later(pause_s, self.resume_all)
+        paused = self._paused.get(slot)
+        if paused is None:
+            paused = self._paused[slot] = []
+            connection.loop.call_at(end, self._resume, slot)
+        paused.append(connection)
+
+    def _resume(self, slot: int) -> None:
+        for connection in self._paused.pop(slot, ()):
+            if connection.paced:
+                connection.end_pause()
 
     def resume_all(self) -> None:
         """Resume reading from all paused connections."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        paused, self._paused = self._paused, []
-        for connection in paused:
-            connection.paced = False
-            connection.resume_reading()
+        for slot in list(self._paused):
+            self._resume(slot)
 
 
-def unmask_samples(
-    frames: Sequence[BinaryFrame], stream_format: StreamFormat
-) -> NDArray[np.float32] | None:
+def unmask_samples(frames: BinaryFrames, stream_format: StreamFormat) -> NDArray[np.float32] | None:
     """Decode the samples of masked frames.
 
     Returns:
-        float32 [n, channels], full scale 1.0. None where a frame is empty, is not a whole number of
-        4-byte words or of sample frames, or holds values that are not finite.
+        float32 [n, channels], full scale 1.0. None where the frames are empty, are not a whole
+        number of 4-byte words or of sample frames, or hold values that are not finite.
     """
-    size = frames[0].size
-    for frame in frames:
-        if frame.size != size:
-            return _unmask_each(frames, stream_format)
+    data, start, size, stride, number = frames
     if not size or size % 4 or size % stream_format.frame_bytes:
         return None
-    # The mask is four bytes long, so every word is XORed with the same word, in any byte order.
-    words = size // 4 + 1
-    stride = frames[1].start - frames[0].start if len(frames) > 1 else 4 * words
     if stride % 4:
         return _unmask_each(frames, stream_format)
+    # The mask is four bytes long, so every word is XORed with the same word, in any byte order.
     rows: NDArray[np.uint32] = np.ndarray(
-        (len(frames), words), np.uint32, frames[0].data, frames[0].start - 4, (stride, 4)
+        (number, size // 4 + 1), np.uint32, data, start - _MASK_BYTES, (stride, 4)
     )
     unmasked = (rows[:, 1:] ^ rows[:, :1]).reshape(-1)
     if stream_format.encoding is Encoding.F32LE:
@@ -499,10 +544,12 @@ def unmask_samples(
     return signal
 
 
-def _unmask_each(
-    frames: Sequence[BinaryFrame], stream_format: StreamFormat
-) -> NDArray[np.float32] | None:
-    """Decode frames of different sizes one by one."""
-    parts = [unmask_samples((frame,), stream_format) for frame in frames]
+def _unmask_each(frames: BinaryFrames, stream_format: StreamFormat) -> NDArray[np.float32] | None:
+    """Decode frames one by one, where they do not follow each other in whole words."""
+    data, start, size, stride, number = frames
+    parts = [
+        unmask_samples(BinaryFrames(data, start + k * stride, size, 4, 1), stream_format)
+        for k in range(number)
+    ]
     valid = [part for part in parts if part is not None]
     return np.concatenate(valid) if len(valid) == len(parts) else None

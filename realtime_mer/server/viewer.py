@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -23,8 +23,9 @@ from realtime_mer.live.show import Show
 from realtime_mer.live.stats import Counter, Stats, Timing
 from realtime_mer.server import protocol
 from realtime_mer.server.audio_connection import (
+    MAX_UNREAD_BYTES,
     AudioConnection,
-    BinaryFrame,
+    BinaryFrames,
     ReadPacing,
     unmask_samples,
 )
@@ -583,7 +584,7 @@ class Viewer:
             await asyncio.gather(*waiting, return_exceptions=True)
         self._host.broadcast_health_if_changed()
 
-    def _handle_frames(self, frames: Sequence[BinaryFrame]) -> bool:
+    def _handle_frames(self, frames: BinaryFrames) -> bool:
         """Push valid audio; all other frames arrive again through `_handle_audio`."""
         client = self._client
         if client is None or self._format is None:
@@ -595,16 +596,21 @@ class Viewer:
             return False
         if samples is None:
             return False
+        payload_bytes = frames.number * frames.size
         duration_s = len(samples) / client.format.sample_rate_hz
-        if not self._frame_limit.allows(len(frames) / FRAMES_PER_SECOND):
+        if not self._frame_limit.allows(frames.number / FRAMES_PER_SECOND):
             return False
         live = self._live_limit.allows(duration_s / LIVE_SPEED)
         if not live and not self._host.fast_audio.allows(duration_s / FAST_SPEED):
             return False
-        self._host.stats.add(Counter.MESSAGES_IN, len(frames))
-        self._host.stats.add(Counter.BYTES_IN, sum([frame.size for frame in frames]))
-        self._host.pool.push(client, samples)
-        self._host.read_pacing.pause(self._connection, len(self._host.pool))
+        self._host.stats.add(Counter.MESSAGES_IN, frames.number)
+        self._host.stats.add(Counter.BYTES_IN, payload_bytes)
+        self._host.read_pacing.pause(
+            self._connection,
+            len(self._host.pool),
+            enough_s=self._host.pool.push(client, samples),
+            unread_s=MAX_UNREAD_BYTES / payload_bytes * duration_s,
+        )
         return True
 
     async def _handle_audio(self, data: bytes) -> None:

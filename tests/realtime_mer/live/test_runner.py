@@ -8,6 +8,7 @@ import random
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,9 +42,10 @@ from realtime_mer.core.pipeline import Pipeline
 from realtime_mer.core.types import Estimate, State
 from realtime_mer.errors import UserError
 from realtime_mer.live.hub import End, Item, Notice
-from realtime_mer.live.runner import LiveRunner
+from realtime_mer.live.runner import MAX_HELD_S, LiveRunner
 from realtime_mer.live.session_pool import SessionPool
 from realtime_mer.live.stats import Counter
+from realtime_mer.live.stream import LiveStream
 
 RATE = 16_000
 
@@ -102,6 +104,39 @@ def test_a_live_file_equals_offline(engine: Engine) -> None:
     assert all(count == 0 for count in runner.stats.losses().values())
 
 
+@pytest.mark.parametrize("pulses", [False, True])
+def test_blocks_are_processed_together_while_nobody_needs_them(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, pulses: bool
+) -> None:
+    lengths_s: list[float] = []
+    feed = LiveStream.feed_requests
+
+    def count(stream: LiveStream, samples: NDArray[np.float32], **how: Any) -> Any:
+        lengths_s.append(len(samples) / RATE)
+        return feed(stream, samples, **how)
+
+    monkeypatch.setattr(LiveStream, "feed_requests", count)
+    clock = ManualClock()
+    blocks = as_blocks(music(3.0, RATE))
+    source = ScriptedSource(blocks, clock, paced=True, live=False)
+
+    def wait(seconds: float) -> bool:
+        clock.advance(seconds)
+        return False
+
+    runner = LiveRunner(source, engine, clock=clock, wait=wait)
+    if pulses:
+        runner.hub.subscribe_pulses(lambda: None)
+    with runner:
+        assert runner.join(TIMEOUT_S)
+    assert sum(lengths_s) == pytest.approx(3.0)
+    if pulses:
+        assert len(lengths_s) == len(blocks)
+    else:
+        assert 3.0 / MAX_HELD_S <= len(lengths_s) <= 18
+        assert max(lengths_s) < MAX_HELD_S + 0.05
+
+
 def test_stream_time_follows_the_clock(engine: Engine) -> None:
     clock = ManualClock()
     source = ScriptedSource(as_blocks(music(5.0, RATE)), clock, paced=True, live=False)
@@ -110,15 +145,18 @@ def test_stream_time_follows_the_clock(engine: Engine) -> None:
 
     def wait(seconds: float) -> bool:
         clock.advance(seconds)
-        latest = runner.hub.latest
-        if latest is not None and (not moments or moments[-1][0] != latest.t):
-            moments.append((latest.t, clock.now - began))
         return False
 
+    def note() -> None:
+        for item in queue.take():
+            if isinstance(item, Estimate):
+                moments.append((item.t, clock.now - began))
+
     runner = LiveRunner(source, engine, clock=clock, wait=wait)
+    queue = runner.hub.subscribe_lossless(note)
     with runner:
         assert runner.join(TIMEOUT_S)
-    assert [t for t, _ in moments] == [1.0, 2.0, 3.0, 4.0]
+    assert [t for t, _ in moments] == [1.0, 2.0, 3.0, 4.0, 5.0]
     for stream_time, wall_time in moments:
         assert wall_time == pytest.approx(stream_time, abs=0.021)
     assert clock.now - began == pytest.approx(5.0, abs=0.001)

@@ -65,6 +65,27 @@ def pool(engine: Engine) -> Iterator[SessionPool]:
     assert pool.workers == 0
 
 
+def test_push_says_when_the_audio_is_needed(engine: Engine) -> None:
+    clock = ManualClock()
+    pool = SessionPool(engine, config=HALF, max_sessions=1, workers=1, clock=clock)
+    with pool:
+        session = pool.open(MONO, "client")
+        queue = session.hub.subscribe_lossless()
+        tenth = music(0.1, RATE)
+        needed_s = [pool.push(session, tenth)]
+        for _ in range(3):
+            clock.advance(0.1)
+            needed_s.append(pool.push(session, tenth))
+        # The estimate is due after half a second.
+        assert needed_s == pytest.approx([0.4, 0.3, 0.2, 0.1])
+        clock.advance(0.1)
+        assert pool.push(session, tenth) == pytest.approx(0.5)
+        assert queue.wait(TIMEOUT_S)
+        # Faster than real time: the client must not have to wait.
+        assert [pool.push(session, tenth) for _ in range(6)][-1] == 0.0
+        assert session.stats[Counter.LATE_WINDOWS] == 0
+
+
 def test_streams_do_not_affect_each_other(engine: Engine, pool: SessionPool) -> None:
     formats = [MONO, AudioFormat(44_100, 2), AudioFormat(8000, 1)]
     signals = [

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from live_support import TIMEOUT_S, receive_kind, running_server, wait_for
 from mer_engine import Engine
 from numpy.typing import NDArray
+from tls_support import make_files
 from websockets.frames import Frame, Opcode
 
 from realtime_mer.audio.format import AudioFormat
 from realtime_mer.bench.raw_websocket import BINARY, TEXT, RawWebSocket, masked_frame
 from realtime_mer.live.session_pool import ClientSession, SessionPool
 from realtime_mer.live.stats import Counter
-from realtime_mer.server.audio_connection import MAX_DIRECT_BYTES, BinaryFrame, unmask_samples
+from realtime_mer.server import audio_connection
+from realtime_mer.server.audio_connection import (
+    MAX_DIRECT_BYTES,
+    AudioConnection,
+    BinaryFrames,
+    unmask_samples,
+)
 from realtime_mer.server.protocol import Encoding, StreamFormat
+from realtime_mer.server.tls import ServerTls
 
 UPGRADE = (
     b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -32,23 +43,22 @@ def noise(count: int) -> NDArray[np.float32]:
     return np.random.default_rng(1).uniform(-0.5, 0.5, count).astype(np.float32)
 
 
-def as_frames(parts: Sequence[bytes]) -> list[BinaryFrame]:
-    data = b"".join(masked_frame(BINARY, part) for part in parts)
-    frames, start = [], 0
-    for part in parts:
-        start += len(masked_frame(BINARY, part)) - len(part)
-        frames.append(BinaryFrame(data, start, len(part)))
-        start += len(part)
-    return frames
+def as_frames(parts: Sequence[bytes]) -> BinaryFrames:
+    """Return payloads of the same size as a server receives them."""
+    frames = [masked_frame(BINARY, part) for part in parts]
+    size, stride = len(parts[0]), len(frames[0])
+    return BinaryFrames(b"".join(frames), stride - size, size, stride, len(frames))
 
 
 @pytest.mark.parametrize("encoding", list(Encoding))
 @pytest.mark.parametrize("channels", [1, 2])
-def test_unmask_samples_equals_decode(encoding: Encoding, channels: int) -> None:
+# Headers of 2 and of 4 bytes: only after the longer one the next frame begins at a whole word.
+@pytest.mark.parametrize("size", [8, 480])
+def test_unmask_samples_equals_decode(encoding: Encoding, channels: int, size: int) -> None:
     stream_format = StreamFormat(AudioFormat(48_000, channels), encoding)
-    signal = noise(48)
+    signal = noise(3 * size)
     stored = signal if encoding is Encoding.F32LE else (signal * 32768).astype("<i2")
-    parts = [stored[:8].tobytes(), stored[8:].tobytes()]
+    parts = [part.tobytes() for part in np.split(stored, 3)]
     samples = unmask_samples(as_frames(parts), stream_format)
     assert samples is not None
     assert np.array_equal(samples, stream_format.decode(b"".join(parts)))
@@ -65,7 +75,7 @@ def test_unmask_samples_equals_decode(encoding: Encoding, channels: int) -> None
     ],
 )
 def test_unusual_frames_are_left_to_the_library(payload: bytes) -> None:
-    good = noise(4).tobytes()
+    good = noise(4).tobytes()[: len(payload)]
     assert unmask_samples(as_frames([good, payload]), FORMAT) is None
 
 
@@ -117,9 +127,9 @@ def test_samples_do_not_depend_on_how_bytes_are_split(
     received: list[NDArray[np.float32]] = []
     push = SessionPool.push
 
-    def record(pool: SessionPool, session: ClientSession, samples: NDArray[np.float32]) -> None:
+    def record(pool: SessionPool, session: ClientSession, samples: NDArray[np.float32]) -> float:
         received.append(samples.copy())
-        push(pool, session, samples)
+        return push(pool, session, samples)
 
     monkeypatch.setattr(SessionPool, "push", record)
     data = client_bytes(signal)
@@ -184,18 +194,40 @@ def test_unmasked_frame_closes_with_1002(engine: Engine) -> None:
         wait_for(lambda: running.server.viewers == 0, "the client to be gone")
 
 
-def test_read_pauses_lose_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from realtime_mer.server import audio_connection
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_read_pauses_lose_nothing(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encrypted: bool
+) -> None:
+    paused: list[AudioConnection] = []
+    end_pause = AudioConnection.end_pause
 
+    def count(connection: AudioConnection) -> None:
+        paused.append(connection)
+        end_pause(connection)
+
+    monkeypatch.setattr(AudioConnection, "end_pause", count)
     monkeypatch.setattr(audio_connection, "READ_PAUSE_S_PER_STREAM", 0.02)
-    with running_server(engine, max_sessions=2) as running:
-        with running.connect() as client:
+    tls: ServerTls | None = None
+    options: dict[str, Any] = {}
+    if encrypted:
+        files = make_files(tmp_path)
+        tls = ServerTls(files.certificate, files.key)
+        options["ssl"] = ssl.create_default_context(cafile=str(files.certificate))
+    with running_server(engine, max_sessions=2, tls=tls) as running:
+        with running.connect(**options) as client:
             client.send(json.dumps(START))
+            wait_for(lambda: len(running.server.pool) == 1, "the stream")
             signal = noise(16_000)
             for start in range(0, len(signal), 320):
+                before = running.server.stats[Counter.BYTES_IN]
                 client.send(signal[start : start + 320].tobytes())
+                wait_for(
+                    lambda before=before: running.server.stats[Counter.BYTES_IN] > before,  # type: ignore[misc]
+                    "the frame to be read",
+                )
             client.send('{"type": "stop"}')
             assert receive_kind(client, "end")["reason"]
         stats = running.server.stats
         assert stats[Counter.DROPPED_SAMPLES] == 0
         assert stats[Counter.BYTES_IN] > signal.nbytes
+        assert paused
