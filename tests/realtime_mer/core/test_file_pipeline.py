@@ -104,6 +104,16 @@ def test_torch_gives_the_estimates_of_a_live_stream() -> None:
     )
 
 
+def test_a_live_stream_that_classifies_fewer_sounds_has_the_same_estimates(engine: Engine) -> None:
+    """The engine of the fixture runs in parts; this one runs the whole graph in each call."""
+    pipelines = (
+        Pipeline(each, sample_rate_hz=RATE_HZ)
+        for each in (engine, OnnxRuntimeEngine(shipped_model()))
+    )
+    found, expected = (estimates_of(pipeline, session()) for pipeline in pipelines)
+    assert_equal(found, expected)
+
+
 class CountingParts:
     """The parts of an engine; counts the steps that are classified and the calls of the head."""
 
