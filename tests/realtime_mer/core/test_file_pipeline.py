@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from mer_engine import Engine, Inference
 from mer_engine.backends.fallback import FallbackEngine
+from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
 from mer_engine.engine import CARD_SIZES, EngineParts, PartSizes, parts_of, shipped_model
 from numpy.typing import NDArray
 from support import FaultyEngine, blocks, fast_values, music, values
