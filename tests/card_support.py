@@ -7,20 +7,24 @@ of freed memory, of memory that is too small, or of a shape outside the profile 
 from __future__ import annotations
 
 import ctypes
+import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
-from mer_engine.backends.tensorrt.engine import TensorRtEngine
-from mer_engine.backends.tensorrt.shapes import (
+from mer_engine.backends.onnxruntime_cuda import CudaEngine
+from mer_engine.backends.shapes import (
     INPUTS,
     Profile,
     Shape,
     output_shapes,
     profiles,
 )
+from mer_engine.backends.tensorrt.engine import TensorRtEngine
 from mer_engine.engine import output_names
 from mer_engine.errors import BackendError
 from numpy.typing import NDArray
@@ -207,3 +211,130 @@ class SimulatedCard:
         self.program = SimulatedProgram(path, self.stream, records_itself=records_itself)
         info = self.program.engine.info
         self.engine = TensorRtEngine(info, self.program, self.stream, "fp32", "a simulated card")
+
+
+# Runs that allocate memory, before ONNX Runtime records one.
+_REGULAR_RUNS = 2
+
+
+class SimulatedBinding:
+    """Inputs and outputs of a session, bound to memory of the simulated card.
+
+    Attributes:
+        binding: the real binding, to the same memory.
+        tensors: address and shape of each tensor, by name.
+    """
+
+    def __init__(self, binding: Any, stream: SimulatedStream) -> None:
+        self.binding = binding
+        self.tensors: dict[str, tuple[int, tuple[int, ...]]] = {}
+        self._stream = stream
+
+    def bind_input(
+        self, name: str, device: str, number: int, kind: Any, shape: list[int], address: int
+    ) -> None:
+        self._check(name, device, number, shape, address)
+        self.binding.bind_input(name, "cpu", 0, kind, shape, address)
+
+    def bind_output(
+        self, name: str, device: str, number: int, kind: Any, shape: list[int], address: int
+    ) -> None:
+        self._check(name, device, number, shape, address)
+        self.binding.bind_output(name, "cpu", 0, kind, shape, address)
+
+    def _check(self, name: str, device: str, number: int, shape: list[int], address: int) -> None:
+        assert (device, number) == ("cuda", 0)
+        self._stream.memory(address, 4 * int(np.prod(shape)))
+        self.tensors[name] = (address, tuple(shape))
+
+
+class SimulatedSession:
+    """A session of ONNX Runtime with the CUDA provider, and with its rules for recorded work.
+
+    It computes with the provider for the processor, on memory of the simulated card.
+
+    Args:
+        model: the content of a model file, or a part of its graph.
+        stream: the card's stream.
+
+    Attributes:
+        one_by_one: whether each call does one of the steps of a recording, as in some versions.
+        regular: runs without recorded work.
+        replays: runs of recorded work, by number of the recording.
+        bindings: bindings created so far.
+        error: message of the error that each run raises; empty for none.
+        refuses_records: whether recording fails.
+        damages_records: whether recorded work computes other numbers.
+    """
+
+    def __init__(self, model: bytes, stream: SimulatedStream) -> None:
+        self._session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+        self._stream = stream
+        self._runs: Counter[int] = Counter()
+        self._records: dict[int, tuple[SimulatedBinding, dict[str, Any]]] = {}
+        self._threads: set[int] = set()
+        self.one_by_one = False
+        self.regular = 0
+        self.replays: Counter[int] = Counter()
+        self.bindings = 0
+        self.error = ""
+        self.refuses_records = False
+        self.damages_records = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def get_providers(self) -> list[str]:
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    def io_binding(self) -> SimulatedBinding:
+        self.bindings += 1
+        return SimulatedBinding(self._session.io_binding(), self._stream)
+
+    def run(self, *arguments: Any) -> Any:
+        if self.error:
+            raise RuntimeError(self.error)
+        self.regular += 1
+        return self._session.run(*arguments)
+
+    def run_with_iobinding(self, binding: SimulatedBinding, options: ort.RunOptions) -> None:
+        self._threads.add(threading.get_ident())
+        assert len(self._threads) == 1, "recorded work belongs to one thread"
+        if self.error:
+            raise RuntimeError(self.error)
+        number = int(options.get_run_config_entry("gpu_graph_id"))
+        if number == -1:
+            self._run(binding)
+            return
+        if number not in self._records:
+            while self._runs[number] < _REGULAR_RUNS:
+                self._runs[number] += 1
+                self._run(binding)
+                if self.one_by_one:
+                    return
+            if self.refuses_records:
+                raise RuntimeError("CUDA failure 900: operation not permitted when capturing")
+            self._records[number] = (binding, dict(binding.tensors))
+        recorded, tensors = self._records[number]
+        assert recorded is binding, "recorded work has the addresses of another binding"
+        assert recorded.tensors == tensors
+        self.replays[number] += 1
+        self._stream.queue(lambda: self._session.run_with_iobinding(binding.binding))
+        if self.damages_records:
+            address, shape = tensors["steps"]
+            view = self._stream.memory(address, 4 * int(np.prod(shape))).view(np.float32)
+            self._stream.queue(lambda: view.fill(9.0))
+
+    def _run(self, binding: SimulatedBinding) -> None:
+        self.regular += 1
+        self._stream.queue(lambda: self._session.run_with_iobinding(binding.binding))
+
+
+class SimulatedCudaCard:
+    """ONNX Runtime's engine on a simulated card; `path` is the model file."""
+
+    def __init__(self, path: Path) -> None:
+        self.stream = SimulatedStream()
+        self.session = SimulatedSession(path.read_bytes(), self.stream)
+        info = OnnxRuntimeEngine(path).info
+        self.engine = CudaEngine(info, self.session, self.stream, "a simulated card", path)

@@ -29,7 +29,7 @@ def install_hint(extra: str) -> str:
     it names the packages of the extra.
 
     Args:
-        extra: an optional dependency group of the distribution: "train" or "tensorrt".
+        extra: an optional dependency group of the distribution, such as "train" or "tensorrt".
 
     Returns:
         A phrase in the imperative, to stand after a semicolon: "run: ..." or "install ...".

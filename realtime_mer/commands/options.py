@@ -131,7 +131,7 @@ def add_backend_argument(parser: argparse._ActionsContainer) -> None:
         default=AUTO,
         metavar="NAME",
         help=f"what runs the model: {', '.join(NAMES)}; 'auto' takes the fastest whose outputs "
-        "match the reference, see docs/engine.md (default: auto)",
+        "match the reference, for few streams and for many, see docs/engine.md (default: auto)",
     )
 
 

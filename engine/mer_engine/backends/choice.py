@@ -258,7 +258,7 @@ def _guarded(
     if isinstance(engine, OwnThreadEngine):
         engine.impatient = True
     guarded = FallbackEngine(engine, default, announce)
-    guarded.warning = warning
+    guarded.warning = "; ".join(filter(None, (guarded.warning, warning)))
     return guarded
 
 

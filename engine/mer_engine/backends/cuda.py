@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,12 @@ from mer_engine.errors import BackendError
 from mer_engine.install_hint import install_hint
 
 _DRIVERS = {"win32": "nvcuda.dll"}
+# The first drivers for a major version of CUDA.
+_FIRST_DRIVERS = {12: " (525 or later)", 13: " (580 or later)"}
+# CUDA_ERROR_NO_DEVICE of the driver.
+_NO_DEVICE = 100
+# What CUDA, cuDNN, cuBLAS and ONNX Runtime write where memory of the card is exhausted.
+_MEMORY_FULL = ("out of memory", "failed to allocate memory", "alloc_failed", "allocation_failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +43,71 @@ class Card:
 
 
 def missing() -> str | None:
-    """Return why CUDA is not available here; None where it may be. Fast without a driver."""
+    """Return why CUDA is not available here, and what to do; None where it may be.
+
+    Fast without a driver.
+    """
+    if has_bindings():
+        from importlib.metadata import version
+
+        return driver_problem(version("cuda-bindings"))
+    return driver_problem() or f"cuda-bindings is not installed; {install_hint('cuda')}"
+
+
+def driver_problem(cuda_version: str = "") -> str | None:
+    """Return why the driver cannot run anything here, and what to do; None where it may.
+
+    Args:
+        cuda_version: version of CUDA that is needed, such as "13.0"; empty where any will do.
+    """
     if sys.platform == "darwin":
         return "there is no CUDA on macOS"
     try:
-        ctypes.CDLL(_DRIVERS.get(sys.platform, "libcuda.so.1"))
+        driver = ctypes.CDLL(_DRIVERS.get(sys.platform, "libcuda.so.1"))
     except OSError:
-        return "there is no NVIDIA driver on this machine"
-    if not has_bindings():
-        return f"cuda-bindings is not installed; {install_hint('tensorrt')}"
+        return "there is no NVIDIA driver on this machine; install it where there is an NVIDIA card"
+    offered = ctypes.c_int()
+    driver.cuDriverGetVersion(ctypes.byref(offered))  # 1000 * major + 10 * minor
+    major, minor = offered.value // 1000, offered.value % 1000 // 10
+    needed = int(cuda_version.split(".")[0] or 0)
+    if major < needed:
+        return (
+            f"the NVIDIA driver is too old: it runs programs for CUDA {major}.{minor}, and CUDA "
+            f"{needed} is needed; install a newer driver{_FIRST_DRIVERS.get(needed, '')}"
+        )
+    status = driver.cuInit(0)
+    if status == _NO_DEVICE:
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if hidden is not None:
+            return (
+                f"CUDA_VISIBLE_DEVICES is {hidden!r}, which hides every NVIDIA card; unset it to "
+                "use one"
+            )
+        return "the NVIDIA driver finds no card; check with nvidia-smi that it lists one"
+    if status:
+        text = ctypes.c_char_p()
+        driver.cuGetErrorString(status, ctypes.byref(text))
+        reason = (text.value or b"no reason given").decode()
+        return (
+            f"the NVIDIA driver does not start (error {status}: {reason}); check it with "
+            "nvidia-smi, and restart the machine after an update of the driver"
+        )
     return None
+
+
+def card_error(error: Exception) -> BackendError:
+    """Return what a library's error means for the user.
+
+    Args:
+        error: an error of CUDA, or of a library that uses it.
+    """
+    text = (str(error).splitlines() or [""])[0] or repr(error)
+    if any(sign in text.lower() for sign in _MEMORY_FULL):
+        return BackendError(
+            "the memory of the NVIDIA card is full; end other programs that use it (nvidia-smi "
+            f"lists them), or use the backend onnxruntime ({text[:160]})"
+        )
+    return error if isinstance(error, BackendError) else BackendError(text)
 
 
 def has_bindings() -> bool:
@@ -155,5 +217,5 @@ def _value(runtime: Any, result: tuple[Any, ...]) -> Any:
     """
     error, *values = result
     if error != runtime.cudaError_t.cudaSuccess:
-        raise BackendError(f"CUDA: {runtime.cudaGetErrorString(error)[1].decode()}")
+        raise card_error(BackendError(f"CUDA: {runtime.cudaGetErrorString(error)[1].decode()}"))
     return values[0] if values else None

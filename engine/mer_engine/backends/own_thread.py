@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 from mer_engine.engine import Engine, EngineParts, Inference, largest_batch, parts_of
 from mer_engine.errors import BackendError
 
-# Calls of a card take milliseconds. The first one of a shape also chooses kernels and records them.
-LIMIT_S = 0.5
+# Calls of a card take milliseconds, and on a busy machine many times that: a call may take this
+# multiple of the one before of its shape, and at least so long.
+LIMIT_S, LIMIT_FACTOR = 0.5, 20.0
+# The first call of a shape also chooses kernels and records them. No call may take longer.
 FIRST_LIMIT_S = 4.0
 # Time counts in steps that this thread waited: none passes while the process is stopped.
 STEP_S = 0.05
@@ -37,8 +40,8 @@ class OwnThreadEngine:
         engine: the engine on the card.
 
     Attributes:
-        impatient: whether a call may take a limited time: `LIMIT_S`, or `FIRST_LIMIT_S` where it is
-            the first of its shape. At the start calls take what they take.
+        impatient: whether a call may take a limited time, see `LIMIT_S` and `FIRST_LIMIT_S`. At the
+            start calls take what they take.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -47,7 +50,7 @@ class OwnThreadEngine:
         self._engine = engine
         self._hangs = False
         self._lock = threading.Lock()
-        self._shapes: set[Shape] = set()
+        self._took_s: dict[Shape, float] = {}  # the newest call of each shape
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         name = f"{engine.backend} calls"
         threading.Thread(target=_work, args=(self._jobs,), name=name, daemon=True).start()
@@ -90,16 +93,22 @@ class OwnThreadEngine:
         with self._lock:
             if self._hangs:
                 raise BackendError("an earlier call has not returned")
+            began = time.monotonic()
             self._jobs.put((call, answers))
-            inference, error = self._wait(answers, shape)
-            self._shapes.add(shape)
+            inference, error = self._wait(answers, self._limit_s(shape))
+            self._took_s[shape] = time.monotonic() - began
         if error is not None:
             raise error
         assert inference is not None
         return inference
 
-    def _wait(self, answers: SimpleQueue[_Answer], shape: Shape) -> _Answer:
-        limit_s = LIMIT_S if shape in self._shapes else FIRST_LIMIT_S
+    def _limit_s(self, shape: Shape) -> float:
+        took_s = self._took_s.get(shape)
+        if took_s is None:
+            return FIRST_LIMIT_S
+        return min(max(LIMIT_S, LIMIT_FACTOR * took_s), FIRST_LIMIT_S)
+
+    def _wait(self, answers: SimpleQueue[_Answer], limit_s: float) -> _Answer:
         waited_s = 0.0
         while True:
             try:

@@ -69,9 +69,9 @@ def _cuda_missing() -> str | None:
 
 
 def _open_onnxruntime_cuda(path: Path, announce: Announce) -> Engine:
-    from mer_engine.backends.onnxruntime_cuda import CudaEngine
+    from mer_engine.backends.onnxruntime_cuda import open_engine
 
-    return CudaEngine(path)
+    return open_engine(path, announce)
 
 
 def _tensorrt_missing() -> str | None:

@@ -170,6 +170,7 @@ def test_a_card_that_hangs_while_it_serves_is_left_behind(
     expected = engine.infer(*inputs)
     assert engine.backend == "other"
     monkeypatch.setattr(own_thread, "LIMIT_S", 0.1)
+    monkeypatch.setattr(own_thread, "LIMIT_FACTOR", 0.0)
     released = threading.Event()
     monkeypatch.setattr(opened[0], "infer", lambda *_: released.wait())
     result = engine.infer(*inputs)

@@ -3,12 +3,16 @@
 import inspect
 import subprocess
 import sys
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from mer_engine.backends import cuda
+from mer_engine.backends.choice import open_backend
+from mer_engine.engine import shipped_model
 from mer_engine.errors import BackendError
 from mer_engine.install_hint import install_hint
 
@@ -81,13 +85,134 @@ def test_looking_for_cuda_does_not_import_the_bindings() -> None:
     assert (result.stdout.strip(), result.stderr) == ("[]", "")
 
 
-def test_a_driver_without_bindings_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+class FakeDriver:
+    """Stands in for the library of an NVIDIA driver.
+
+    Args:
+        version: CUDA that it runs, 1000 * major + 10 * minor.
+        status: result of its start; 0 is success.
+        text: what it says about that status.
+    """
+
+    def __init__(self, version: int = 13000, status: int = 0, text: bytes | None = None) -> None:
+        self._version = version
+        self._status = status
+        self._text = text
+
+    def cuDriverGetVersion(self, version: Any) -> int:
+        version._obj.value = self._version
+        return 0
+
+    def cuInit(self, flags: int) -> int:
+        assert flags == 0
+        return self._status
+
+    def cuGetErrorString(self, status: int, text: Any) -> int:
+        assert status == self._status
+        text._obj.value = self._text
+        return 0
+
+
+@pytest.fixture
+def install_driver(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeDriver], None]:
+    """Returns a function that lets this machine have a driver, on Linux."""
     monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return lambda driver: monkeypatch.setattr("ctypes.CDLL", lambda name: driver)
+
+
+InstallDriver = Callable[[FakeDriver], None]
+
+
+def test_a_driver_without_bindings_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, install_driver: InstallDriver
+) -> None:
+    install_driver(FakeDriver())
     monkeypatch.setattr(cuda, "has_bindings", lambda: False)
-    assert f"not installed; {install_hint('tensorrt')}" in str(cuda.missing())
-    monkeypatch.setattr(cuda, "has_bindings", lambda: True)
+    assert f"not installed; {install_hint('cuda')}" in str(cuda.missing())
+
+
+@pytest.mark.skipif(not HAS_BINDINGS, reason="cuda-bindings is not installed")
+def test_a_driver_must_suit_the_bindings(install_driver: InstallDriver) -> None:
+    install_driver(FakeDriver(version=99000))
     assert cuda.missing() is None
+    install_driver(FakeDriver(version=11040))
+    assert "too old: it runs programs for CUDA 11.4" in str(cuda.missing())
+
+
+@pytest.mark.parametrize(
+    ("driver", "sentence"),
+    [
+        (
+            FakeDriver(version=12040),
+            "the NVIDIA driver is too old: it runs programs for CUDA 12.4, and CUDA 13 is needed; "
+            "install a newer driver (580 or later)",
+        ),
+        # An old driver says nothing useful about its start.
+        (FakeDriver(version=12040, status=100), "the NVIDIA driver is too old"),
+        (FakeDriver(status=100), "the NVIDIA driver finds no card; check with nvidia-smi"),
+        (
+            FakeDriver(status=999, text=b"unknown error"),
+            "the NVIDIA driver does not start (error 999: unknown error); check it with nvidia-smi",
+        ),
+        (FakeDriver(status=803), "the NVIDIA driver does not start (error 803: no reason given)"),
+    ],
+)
+def test_a_driver_that_cannot_run_anything_says_why(
+    install_driver: InstallDriver, driver: FakeDriver, sentence: str
+) -> None:
+    install_driver(driver)
+    assert str(cuda.driver_problem("13.0")).startswith(sentence)
+
+
+def test_a_driver_that_suits_has_no_problem(install_driver: InstallDriver) -> None:
+    install_driver(FakeDriver(version=13000))
+    assert cuda.driver_problem("12.8") is None
+    assert cuda.driver_problem("13.1") is None  # of the same major version
+    assert cuda.driver_problem() is None
+
+
+def test_hidden_cards_are_not_missing_cards(
+    install_driver: InstallDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_driver(FakeDriver(status=100))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert "CUDA_VISIBLE_DEVICES is '-1', which hides every" in str(cuda.driver_problem("13.0"))
+
+
+def test_a_driver_that_is_too_old_is_left_out_or_ends_the_program(
+    install_driver: InstallDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_driver(FakeDriver(version=12040))
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(ort, "get_available_providers", lambda: providers)
+    monkeypatch.setattr(ort, "cuda_version", "13.0")
+    with pytest.raises(BackendError, match="the backend onnxruntime-cuda cannot run here: the NV"):
+        open_backend(shipped_model(), "onnxruntime-cuda", print)
+    assert open_backend(shipped_model(), "auto", lambda sentence: None).backend == "onnxruntime"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA: out of memory",
+        "CUDA failure 2: out of memory ; GPU=0 ; hostname=a",
+        "Failed to allocate memory for requested buffer of size 4194304",
+        "CUDNN failure 4002: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0",
+    ],
+)
+def test_a_full_memory_says_what_to_do(text: str) -> None:
+    sentence = str(cuda.card_error(RuntimeError(f"{text}\nsecond line")))
+    assert sentence.startswith("the memory of the NVIDIA card is full; end other programs that")
+    assert text in sentence
+    assert "second" not in sentence
+
+
+def test_another_error_of_a_card_stays_as_it_is() -> None:
+    error = BackendError("CUDA: unspecified launch failure")
+    assert cuda.card_error(error) is error
+    assert str(cuda.card_error(RuntimeError())) == "RuntimeError()"
 
 
 def test_bindings_are_missing_where_their_package_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,7 @@ class Card(FaultInjector):
 @pytest.fixture
 def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own_thread, "LIMIT_S", 0.1)
+    monkeypatch.setattr(own_thread, "LIMIT_FACTOR", 0.0)
     monkeypatch.setattr(own_thread, "FIRST_LIMIT_S", 0.3)
 
 
@@ -105,6 +106,22 @@ def test_the_first_call_of_a_shape_may_take_longer(engine: Engine) -> None:
     with pytest.raises(BackendError, match=r"a call has not returned for 0\.3 s"):
         wrapped.infer(*BenchmarkInput.of(engine.info, 2))
     card.release()
+
+
+def test_a_call_may_take_many_times_the_one_before(engine: Engine) -> None:
+    """On a busy machine all calls take long, which is no fault of the card."""
+    card = Card(engine)
+    wrapped = OwnThreadEngine(card)
+    inputs = BenchmarkInput.of(engine.info)
+    wrapped.infer(*inputs)
+    (shape,) = wrapped._took_s
+    for took_s, limit_s in (
+        (0.001, own_thread.LIMIT_S),
+        (0.1, 2.0),
+        (50.0, own_thread.FIRST_LIMIT_S),
+    ):
+        wrapped._took_s[shape] = took_s
+        assert wrapped._limit_s(shape) == pytest.approx(limit_s)
 
 
 @pytest.mark.usefixtures("short_limits")

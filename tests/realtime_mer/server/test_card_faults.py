@@ -105,6 +105,7 @@ FAULTS: dict[str, tuple[Callable[[Card], None], str]] = {
 def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave a call behind soon; the test lets calls be impatient only where one hangs."""
     monkeypatch.setattr(own_thread, "LIMIT_S", 0.1)
+    monkeypatch.setattr(own_thread, "LIMIT_FACTOR", 0.0)
     monkeypatch.setattr(own_thread, "FIRST_LIMIT_S", 0.1)
 
 

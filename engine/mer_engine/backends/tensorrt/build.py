@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mer_engine.backends import cuda, plans
-from mer_engine.backends.tensorrt.shapes import INPUTS, input_shapes, profiles
+from mer_engine.backends.shapes import INPUTS, input_shapes, profiles
 from mer_engine.cache import write_file
 from mer_engine.errors import BackendError
 from mer_engine.install_hint import install_hint
@@ -26,6 +26,8 @@ PACKAGES = {"tensorrt-rtx": "tensorrt_rtx", "tensorrt": "tensorrt"}
 PRECISIONS = ("fp16", "fp32")
 # Cards on which tensorrt-rtx multiplies matrices in half precision only.
 HALF_ONLY = ("sm75",)
+# Cards that tensorrt-rtx refuses: Hopper. It neither builds for them nor runs other engines there.
+WITHOUT_RTX = ("sm90",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,11 @@ def library_for(target: str, card: cuda.Card | None) -> Library:
         raise BackendError(not_installed() or "TensorRT is installed, but cannot be imported")
     offered = sorted({name for library in installed for name in library.targets}, key=_number)
     names = " and ".join(f"{library.name} {library.version}" for library in installed)
+    if target in WITHOUT_RTX and offered:
+        raise BackendError(
+            f"{names} supports no card of compute capability 9.0 ({target}: H100, H200, GH200); "
+            "use --backend onnxruntime-cuda there, which needs no compilation"
+        )
     if not offered:
         raise BackendError(f"{names} builds for the card of its own machine only, not for {target}")
     raise BackendError(

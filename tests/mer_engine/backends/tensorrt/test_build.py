@@ -9,6 +9,13 @@ from typing import Any
 import pytest
 from mer_engine import Engine
 from mer_engine.backends import cuda
+from mer_engine.backends.shapes import (
+    INPUTS,
+    Shape,
+    input_shapes,
+    output_shapes,
+    profiles,
+)
 from mer_engine.backends.tensorrt import build as build_module
 from mer_engine.backends.tensorrt.build import (
     Library,
@@ -17,13 +24,6 @@ from mer_engine.backends.tensorrt.build import (
     library_for,
     make_logger,
     prepare,
-)
-from mer_engine.backends.tensorrt.shapes import (
-    INPUTS,
-    Shape,
-    input_shapes,
-    output_shapes,
-    profiles,
 )
 from mer_engine.engine import output_names, shipped_model
 from mer_engine.errors import BackendError
@@ -52,8 +52,15 @@ def single_profile(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tensorrt_rtx_builds_for_cards_of_other_machines(rtx: Library) -> None:
     assert rtx.targets == TARGETS == build_module.targets()
     assert library_for("sm89", None) == rtx
-    with pytest.raises(BackendError, match=r"builds for sm75, sm80, .*, not for sm90"):
-        library_for("sm90", None)
+    with pytest.raises(BackendError, match=r"builds for sm75, sm80, .*, not for sm100"):
+        library_for("sm100", None)
+
+
+@needs_rtx
+@pytest.mark.parametrize("card", [None, cuda.Card("NVIDIA H100 80GB HBM3", "sm90")])
+def test_hopper_is_refused_with_the_way_that_works(card: cuda.Card | None) -> None:
+    with pytest.raises(BackendError, match=r"9\.0 \(sm90: .*; use --backend onnxruntime-cuda"):
+        library_for("sm90", card)
 
 
 @needs_rtx

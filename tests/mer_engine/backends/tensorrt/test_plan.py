@@ -14,11 +14,11 @@ from card_support import SimulatedStream
 from mer_engine import Engine
 from mer_engine.backends import cuda, plans
 from mer_engine.backends.plans import PlanKey, save_plan
+from mer_engine.backends.shapes import Shape, input_shapes, profiles
 from mer_engine.backends.tensorrt import build as build_module
 from mer_engine.backends.tensorrt import plan
 from mer_engine.backends.tensorrt.build import Library, libraries
 from mer_engine.backends.tensorrt.engine import TensorRtEngine
-from mer_engine.backends.tensorrt.shapes import Shape, input_shapes, profiles
 from mer_engine.engine import shipped_model
 from mer_engine.errors import BackendError
 
@@ -96,6 +96,13 @@ def test_a_compiled_model_is_stored_under_its_key(
 def test_without_a_card_an_engine_is_not_loaded(rtx: Library) -> None:
     with pytest.raises(BackendError, match="tensorrt-rtx cannot load the engine"):
         plan.LoadedProgram(rtx, b"no plan")
+
+
+@needs_rtx
+def test_on_a_hopper_card_loading_names_the_way_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "find_card", lambda: cuda.Card("NVIDIA H100 80GB HBM3", "sm90"))
+    with pytest.raises(BackendError, match="use --backend onnxruntime-cuda"):
+        plan.open_engine(shipped_model(), print)
 
 
 class CheckedObject:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from mer_engine import Engine
-from mer_engine.backends.tensorrt.shapes import (
+from mer_engine.backends.shapes import (
     MAX_BATCH,
     MAX_WINDOW_BATCH,
     Shape,
