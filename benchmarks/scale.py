@@ -1,6 +1,8 @@
 """Calculates cores, cost and the first limit of many streams from the measured figures.
 
 python benchmarks/scale.py [--price 0.04] [--cores 8] [--memory 16] [--network 1]
+
+All figures must be of one model. Those of a card (`on_card.sh`) are used if they are of the same.
 """
 
 from __future__ import annotations
@@ -53,6 +55,12 @@ def main(arguments: list[str] | None = None) -> int:
         name: json.loads((args.results / f"{name}.json").read_text(encoding="utf-8"))
         for name in NEEDED
     }
+    if mixed := _different_models(parts):
+        print(mixed, file=sys.stderr)
+        return 2
+    card_file = args.results / "card.json"
+    if card_file.is_file():
+        parts["card"] = json.loads(card_file.read_text(encoding="utf-8"))
     result = scale(
         parts, price=args.price, cores=args.cores, memory_gb=args.memory, network_gbit=args.network
     )
@@ -62,13 +70,23 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _different_models(parts: dict[str, Any]) -> str:
+    """Return a sentence that names files and models, if these are not all of one; else ""."""
+    hashes = {name: part["model"]["sha256"] for name, part in parts.items()}
+    if len(set(hashes.values())) == 1:
+        return ""
+    listed = ", ".join(f"{name}.json of {sha256[:12]}" for name, sha256 in hashes.items())
+    return f"the results are of different models ({listed}); measure the older ones again"
+
+
 def scale(
     parts: dict[str, Any], *, price: float, cores: int, memory_gb: float, network_gbit: float
 ) -> dict[str, Any]:
     """Calculate streams per core, cost and limits.
 
     Args:
-        parts: measured results by name.
+        parts: measured results by name; "card" may be missing, and is left out where its model is
+            another one.
         price: of a core-hour.
         cores, memory_gb, network_gbit: of the assumed machine.
 
@@ -79,7 +97,9 @@ def scale(
     by_websocket = _busiest(streams["websockets"])
     inside = _busiest(streams["inside"])
     one_core = [
-        row for row in engine["rows"] if row["threads"] == 1 and row["backend"] == "onnxruntime"
+        row
+        for row in engine["rows"]
+        if row["threads"] == 1 and row["backend"].startswith("onnxruntime")
     ]
     best = min(one_core, key=lambda row: float(row["ms_per_window"]))
     configurations = [
@@ -108,6 +128,12 @@ def scale(
             price,
         ),
     ]
+    card = parts.get("card")
+    if card is not None and card.get("model") != engine["model"]:
+        card = None
+    if card is not None:
+        configurations[2]["streams_per_card"] = _streams_of(card)
+        configurations[3]["streams_per_card"] = _windows_of(card)
     memory_kb = by_websocket["memory_per_stream_kb"]
     bit_per_s = BYTES_PER_S * 8
     limits = [
@@ -141,15 +167,11 @@ def scale(
         "configurations": configurations,
         "limits": limits,
         "first_limit": min(limits, key=lambda row: float(row["streams"]))["resource"],
-        "gpu": [
-            {
-                "backend": row["backend"],
-                "batch": row["batch"],
-                "windows_per_s": round(1e3 / row["ms_per_window"], 1),
-            }
-            for row in engine["rows"]
-            if row.get("device") == "gpu"
-        ],
+        "card": None if card is None else card["card"]["name"],
+        "measured_with": {
+            name: parts[name]["model"]["sha256"]
+            for name in (*NEEDED, *(["card"] if card is not None else []))
+        },
         "assumed_machine": {
             "cores": cores,
             "memory_gb": memory_gb,
@@ -165,6 +187,29 @@ def _busiest(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the level with the most streams in time; the lowest level if none was in time."""
     passed = [row for row in rows if row["in_time"]] or rows[:1]
     return max(passed, key=lambda row: int(row["streams"]))
+
+
+def _streams_of(card: dict[str, Any]) -> int | None:
+    """Return the most streams in time in one process with a card; None if not measured."""
+    rows = [
+        row
+        for part in card["parts"].get("streams", {}).values()
+        for row in part["rows"]
+        if row["in_time"]
+    ]
+    return max((row["streams"] for row in rows), default=None)
+
+
+def _windows_of(card: dict[str, Any]) -> float | None:
+    """Return the windows a second of the fastest batch on a card; None if not measured."""
+    rows = [
+        row
+        for name, part in card["parts"].get("batches", {}).items()
+        if name != "onnxruntime"  # the processor
+        for row in part["rows"]
+    ]
+    fastest = min((row["ms_per_window"] for row in rows), default=None)
+    return None if fastest is None else round(1e3 / fastest, 1)
 
 
 def _configuration(

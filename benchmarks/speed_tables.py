@@ -181,7 +181,8 @@ def streams(result: Result) -> str:
                 counted = ", ".join(f"{name} {count}" for name, count in counts.items())
                 losses.append(f"{row['streams']} streams: {counted}")
         titles = "streams | p50 | p95 | p99 | missed | cores | load cores | kB each | in time"
-        parts.append(f"{title} (lateness in ms):")
+        by = " and ".join(dict.fromkeys(row["backend"] for row in result[key] if "backend" in row))
+        parts.append(f"{title}{f', {by}' if by else ''} (lateness in ms):")
         parts.append(table(titles, rows))
         if losses:
             parts += ["Losses and slow-downs:", bullets(losses)]
@@ -290,12 +291,14 @@ def side_by_side(result: Result) -> str:
 
 
 def scale(result: Result) -> str:
+    card = result["card"]
     configurations = [
         [
             row["configuration"],
             f"{row['streams_per_core']:.0f}",
             f"{row['cost_per_1000_stream_hours']:.2f}",
             row["based_on"],
+            *([] if card is None else [_or_empty(row.get("streams_per_card"), "{:.0f}")]),
         ]
         for row in result["configurations"]
     ]
@@ -303,13 +306,11 @@ def scale(result: Result) -> str:
         [row["resource"], row["capacity"], row["per_stream"], f"{row['streams']:.0f}"]
         for row in result["limits"]
     ]
-    gpu = [
-        [row["backend"], str(row["batch"]), f"{row['windows_per_s']:.0f}"] for row in result["gpu"]
-    ]
     machine = result["assumed_machine"]
+    titles = " | streams per core | cost | based on"
     return "\n\n".join(
         [
-            table(" | streams per core | cost | based on", configurations),
+            table(titles if card is None else f"{titles} | per {card}", configurations),
             paragraph(
                 "Cost of 1,000 stream-hours at a price of "
                 f"{machine['price_per_core_hour']:g} per core-hour, in any currency."
@@ -319,11 +320,110 @@ def scale(result: Result) -> str:
                 f"First limit: **{result['first_limit']}**, on a machine with {machine['cores']} "
                 f"cores, {machine['memory_gb']:g} GB and {machine['network_gbit']:g} Gbit/s."
             ),
-            table("GPU, engine alone | batch | windows per second", gpu)
-            if gpu
-            else "Streams per GPU: not measured.",
+            *(["Streams per card: not measured with this model."] if card is None else []),
         ]
     )
+
+
+def _or_empty(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)
+
+
+def card_gates(result: Result) -> str:
+    """Return what each backend did at the parity gate on a machine with a card."""
+    card = result["card"]
+    rows = [
+        [
+            name,
+            _or_empty(gate["update_ms"], "{:.2f}"),
+            gate["differences"] or "",
+            "; ".join(filter(None, (gate["missing"], gate["warning"]))),
+        ]
+        for name, gate in result["parts"].get("gate", {}).items()
+    ]
+    about = (
+        f"{card['name']}, {card['memory']}, compute capability {card['compute_capability']}, "
+        f"driver {card['driver']}, CUDA {card['cuda']}."
+    )
+    parts = [paragraph(about), table("backend | update, ms | differences | remark", rows)]
+    if result["failed"]:
+        failed = [f"{what}: {why}" for what, why in result["failed"].items()]
+        parts += ["Parts that failed:", bullets(failed)]
+    return "\n\n".join(parts)
+
+
+def card_batches(result: Result) -> str | None:
+    """Return milliseconds per window: a row per batch, a column per backend."""
+    found = {
+        name: {row["batch"]: row["ms_per_window"] for row in part["rows"]}
+        for name, part in result["parts"].get("batches", {}).items()
+        if part["rows"]
+    }
+    if not found:
+        return None
+    rows = [
+        [str(batch), *(_or_empty(times.get(batch), "{:.4f}") for times in found.values())]
+        for batch in sorted({batch for times in found.values() for batch in times})
+    ]
+    return (
+        table(f"batch | {' | '.join(found)}", rows)
+        + "\n\n"
+        + paragraph("Milliseconds per window, median, copies to and from the card included.")
+    )
+
+
+def card_streams(result: Result) -> str | None:
+    """Return the lateness of decoded streams in one process, by backend."""
+    rows = [
+        [
+            name,
+            str(row["streams"]),
+            *(f"{row['lateness_ms'][p]:.0f}" for p in _PERCENTILES),
+            f"{row['core_share']:.2f}",
+            "yes" if row["in_time"] else "no",
+        ]
+        for name, part in result["parts"].get("streams", {}).items()
+        for row in part["rows"]
+    ]
+    if not rows:
+        return None
+    return table("backend | streams | p50 | p95 | p99 | cores | in time", rows)
+
+
+def streams_short(result: Result) -> str:
+    """Return the form for the project's front page."""
+    return paragraph(
+        f"One process serves **{result['most_websocket_streams']}** streams over websockets in "
+        f"time (p99 under {result['goal']['p99_ms']:g} ms), or {result['most_inside_streams']} "
+        "streams of decoded audio inside a program."
+    )
+
+
+def viewers_short(result: Result) -> str:
+    """Return the form for the project's front page."""
+    most = result["most_viewers_in_time"]
+    p99 = [row["delay_ms"]["p99"] for row in result["levels"] if row["viewers"] == most]
+    return paragraph(
+        f"**{most}** viewers of one stream get each update in time"
+        + "".join(f"; the 99th percentile is {ms:.0f} ms" for ms in p99)
+        + "."
+    )
+
+
+def side_by_side_short(result: Result) -> str:
+    """Return the form for the project's front page."""
+    rows = [
+        [
+            _TOOLS[row["tool"]],
+            f"{row['update_ms']['p50']:.1f} ms",
+            f"{row['file_ms_per_s']:.1f} ms",
+            f"{row['start_s']:.1f} s",
+            f"{row['install_mb']:.0f} MB",
+        ]
+        for row in result["rows"]
+    ]
+    titles = " | a value a second, live | a second of a file | start | installed"
+    return table(titles, rows)
 
 
 def _method(result: Result) -> str:
@@ -477,4 +577,10 @@ TABLES: dict[str, tuple[str, Callable[[Result], str | None]]] = {
     "page frames": ("page_frames", page_frames),
     "side by side": ("side_by_side", side_by_side),
     "scale": ("scale", scale),
+    "card gates": ("card", card_gates),
+    "card batches": ("card", card_batches),
+    "card streams": ("card", card_streams),
+    "speed of streams": ("streams", streams_short),
+    "speed of viewers": ("viewers", viewers_short),
+    "side by side short": ("side_by_side", side_by_side_short),
 }

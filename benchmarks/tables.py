@@ -668,10 +668,9 @@ def measured(result: Result) -> str:
     """Return model, data, seed and machine of a result, as a paragraph."""
     first = result[0] if isinstance(result, list) else result
     parts = []
-    if "model" in first:
-        model = first["model"]
-        about = [model.get("name"), model.get("version"), f"({model.get('sha256', '')[:12]})"]
-        parts.append("Model " + " ".join(part for part in about if part and part != "()"))
+    models = models_of(first)
+    if models:
+        parts.append(("Models " if len(models) > 1 else "Model ") + _names(models))
     if "data" in first:
         parts.append(f"data {first['data']}")
     if "songs" in first and isinstance(first["songs"], int):
@@ -679,13 +678,50 @@ def measured(result: Result) -> str:
     if "seed" in first:
         parts.append(f"seed {first['seed']}")
     sentences = [", ".join(parts) + "."] if parts else []
-    if "model" in first and first["model"].get("sha256") != _shipped_sha256():
+    if is_older(first):
         sentences.append("It is not the model that ships.")
+    if first.get("stopped"):
+        sentences.append("The measurement was stopped before its end.")
     if first.get("machine"):
-        sentences.append(f"Machine: {', '.join(_machine(first['machine']))}.")
+        machine = dict(first["machine"])
+        if "load_average_before" in first:
+            machine["load average before"] = first["load_average_before"]
+        sentences.append(f"Machine: {', '.join(_machine(machine))}.")
     if first.get("model_was_trained_on_these_songs"):
         sentences.append(f"{_TRAINED_ON}.")
     return paragraph(" ".join(sentences))
+
+
+def models_of(result: Result) -> list[dict[str, Any]]:
+    """Return the models of a result: one, or those that it compares on purpose."""
+    if not isinstance(result, dict):
+        return []
+    if "models" in result:
+        return list(result["models"])
+    return [result["model"]] if "model" in result else []
+
+
+def is_older(result: Result) -> bool:
+    """Return whether a result names its models, and the shipped one is not among them."""
+    models = models_of(result)
+    return bool(models) and _shipped_sha256() not in [model.get("sha256") for model in models]
+
+
+def older_note(result: Result) -> str:
+    """Return a line for below a table of an older model; "" for the shipped one."""
+    if not is_older(result):
+        return ""
+    return paragraph(
+        f"Measured with {_names(models_of(result))}, which is not the model that ships."
+    )
+
+
+def _names(models: Sequence[dict[str, Any]]) -> str:
+    names = []
+    for model in models:
+        about = [model.get("name"), model.get("version"), f"({model.get('sha256', '')[:12]})"]
+        names.append(" ".join(part for part in about if part and part != "()"))
+    return ", ".join(names)
 
 
 @cache

@@ -1,6 +1,6 @@
 """Writes benchmarks/README.md, its plots, and the marked tables in other documents.
 
-The commands that make the results:
+`benchmarks/all.sh` renews all speed results in one go. The commands that make the results:
 
 realtime-mer bench latency --json > benchmarks/results/latency.json
 realtime-mer bench engine --json > benchmarks/results/engine.json
@@ -13,6 +13,7 @@ python benchmarks/outputs.py --json benchmarks/results/outputs.json
 python benchmarks/page_frames.py --before REVISION --json benchmarks/results/page_frames.json
 python benchmarks/side_by_side.py --cache DIR --audio FILE ...
 python benchmarks/scale.py
+benchmarks/on_card.sh                     (where there is an NVIDIA card)
 python benchmarks/file_zoo.py DIR ...
 python benchmarks/attack.py --json benchmarks/results/attack.json
 python benchmarks/soak.py --json benchmarks/results/soak.json
@@ -52,7 +53,7 @@ from markdown import paragraph
 from markers import UnknownMarkerError, fill
 from mer_engine import load_engine
 from plots import PLOTS
-from tables import TABLES, measured
+from tables import TABLES, measured, older_note
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (
@@ -68,7 +69,8 @@ INTRODUCTION = """\
 
 Each figure comes from a command that anyone can run again. The machine is named
 below each table. `python benchmarks/write_readme.py` writes this file from
-`results/`.
+`results/`. `benchmarks/all.sh` renews the speed results in one go, and
+`benchmarks/on_card.sh` measures a machine with an NVIDIA card.
 """
 
 
@@ -112,6 +114,12 @@ SECTIONS = (
         "streams does.",
         (("", "engine"),),
         (("engine", "Milliseconds per window over the batch size"),),
+    ),
+    Section(
+        "Graphics card", "card", "benchmarks/on_card.sh",
+        "Every backend on a machine with an NVIDIA card: the parity gate, the batches, and streams "
+        "in one process.",
+        (("", "card gates"), ("Batches", "card batches"), ("Streams", "card streams")),
     ),
     Section(
         "Streams", "streams", "realtime-mer bench streams --json",
@@ -165,7 +173,7 @@ SECTIONS = (
     ),
     Section(
         "Scale (calculated)", "scale", "python benchmarks/scale.py",
-        "Calculated from measured figures; no larger machine was available to measure on.",
+        "Calculated from the measured figures of this machine, and of a card where there was one.",
         (("", "scale"),),
         (("scale", "Streams per core"),),
     ),
@@ -333,12 +341,12 @@ def main(root: Path = ROOT) -> int:
     """Write README, plots and marked tables below `root`; return the exit code."""
     folder = root / "benchmarks"
     results = read_results(folder / "results")
-    drawn = draw(results, folder / "plots")
     try:
+        for result_name, result in results.items():
+            _check_models(result_name, result)
+        drawn = draw(results, folder / "plots")
         (folder / "README.md").write_text(readme(results, drawn), encoding="utf-8")
-        tables: dict[str, Callable[[], str | None]] = {
-            marker: partial(_table, marker, results) for marker in TABLES
-        }
+        tables = tables_of_documents(results)
         for name in DOCUMENTS:
             path = root / name
             if not path.is_file():
@@ -410,6 +418,22 @@ def draw(results: dict[str, Any], folder: Path) -> set[str]:
     return {name for name in PLOTS if (folder / f"{name}.png").is_file()}
 
 
+def tables_of_documents(results: dict[str, Any]) -> dict[str, Callable[[], str | None]]:
+    """Return for each marker a function that makes its table for a document.
+
+    The function returns None where there is no result, and raises BadResultError where a result
+    lacks something that its table needs, or mixes models.
+    """
+    return {marker: partial(_table_of_document, marker, results) for marker in TABLES}
+
+
+def _table_of_document(marker: str, results: dict[str, Any]) -> str | None:
+    """Return a table, and the note that it is of an older model if it is."""
+    text = _table(marker, results)
+    note = older_note(results.get(TABLES[marker][0]))
+    return text if text is None or not note else f"{text}\n\n{note}"
+
+
 def _table(marker: str, results: dict[str, Any]) -> str | None:
     source, make = TABLES[marker]
     if source not in results:
@@ -421,6 +445,23 @@ def _table(marker: str, results: dict[str, Any]) -> str | None:
             f"results/{source}.json does not fit the table {marker!r} ({error!r}); run its command "
             "again"
         ) from error
+
+
+def _check_models(name: str, result: Any) -> None:
+    """Check that a result which is made from others has figures of one model.
+
+    Raises:
+        BadResultError: they are of different models.
+    """
+    if not isinstance(result, dict) or "measured_with" not in result:
+        return
+    hashes = {**result["measured_with"], name: result["model"]["sha256"]}
+    if len(set(hashes.values())) > 1:
+        listed = ", ".join(f"{file}.json of {sha256[:12]}" for file, sha256 in hashes.items())
+        raise BadResultError(
+            f"results/{name}.json puts results of different models into one table ({listed}); "
+            "measure the older ones again, and then run its command again"
+        )
 
 
 if __name__ == "__main__":

@@ -118,6 +118,7 @@ def measure_peak_gflops(seconds: float = 0.5) -> float:
     done = subprocess.run(
         [sys.executable, "-c", _PEAK_PROGRAM, str(seconds)],
         env={**os.environ, **one_thread}, capture_output=True, text=True, check=True,
+        process_group=0,
     )  # fmt: skip
     best: dict[str, float] = json.loads(done.stdout)
     return max(best.values())

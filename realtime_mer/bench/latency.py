@@ -17,7 +17,7 @@ import subprocess
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,13 +25,15 @@ from typing import Any
 import numpy as np
 from mer_engine import Engine, FrontEnd, load_engine
 from mer_engine.backends.benchmark_input import BenchmarkInput
+from mer_engine.backends.registry import AUTO
 from mer_engine.engine import shipped_model
 from numpy.typing import NDArray
 
 from realtime_mer.bench.cores import on_cores
 from realtime_mer.bench.demo_audio import demo_audio
 from realtime_mer.bench.flops import count_flops, measure_peak_gflops
-from realtime_mer.bench.machine import describe_machine
+from realtime_mer.bench.live_input import live_input
+from realtime_mer.bench.measurement import Measurement
 from realtime_mer.bench.percentiles import percentiles_ms
 from realtime_mer.bench.process_usage import rss_mb
 from realtime_mer.bench.server_process import ServerProcess, serving
@@ -75,7 +77,12 @@ class LiveRun:
 
 
 def measure_latency(
-    *, seconds: float = 30.0, updates: int = 300, lag_order: int | None = None
+    *,
+    seconds: float = 30.0,
+    updates: int = 300,
+    lag_order: int | None = None,
+    backend: str = AUTO,
+    measurement: Measurement | None = None,
 ) -> dict[str, Any]:
     """Return all figures of `realtime-mer bench latency` as one JSON-ready object.
 
@@ -83,66 +90,80 @@ def measure_latency(
         seconds: length of each of the two live runs; more than the lag window.
         updates: number of updates that are timed inside the process.
         lag_order: length of the lag window in steps; None: the model's default.
+        backend: one of `mer_engine.backends.registry.NAMES`.
+        measurement: receives the figures as they come.
 
     Raises:
         UserError: the server did not start or sent no estimate.
+        ModelError: the backend cannot run here.
     """
-    engine = load_engine()
+    measurement = measurement or Measurement()
+    result, say = measurement.result, measurement.say
+    engine = load_engine(backend=backend, announce=say)
+    measurement.describe(engine.info)
+    result["backend"] = engine.backend
     lag_order = lag_order or engine.info.lag_order_default
     window_s = lag_order * engine.info.step_s
     audio = demo_audio(max(seconds, 30.0), RATE_HZ)
+    method = result["method"] = {
+        "update": f"one hop of {DEFAULT_HOP_S} s of {RATE_HZ} Hz mono through resampler, "
+        f"front-end, lag window of {window_s:g} s and engine, on one core",
+        "publish": "from an estimate to a websocket frame for one viewer, through the hub; "
+        "without the socket",
+        "audio": "the built-in demo",
+    }
+
+    def timed(key: str, name: str, seconds: Sequence[float]) -> None:
+        result[key] = percentiles_ms(seconds)
+        say("{}: p50 {p50:.2f} ms, p99 {p99:.2f} ms".format(name, **result[key]))
+
     with on_cores(1):
-        engine_s = _time_engine(engine, updates)
-        resample_s = _time_resampler(audio, updates)
-        frontend_s = _time_frontend(audio, updates)
+        timed("engine_ms", "engine", _time_engine(engine, lag_order, updates))
+        timed("resample_ms", "resampler", _time_resampler(audio, updates))
+        timed("frontend_ms", "front-end", _time_frontend(audio, updates))
         update_s = _time_updates(engine, audio, lag_order, updates)
-        publish_s = _time_publishing(updates)
+        timed("update_ms", "full update", update_s)
+        result["real_time_factor"] = round(float(np.mean(update_s)) / DEFAULT_HOP_S, 5)
+        timed("publish_ms", "message to one viewer", _time_publishing(updates))
         peak = measure_peak_gflops()
-    allocations = _count_allocations(engine, audio, lag_order, updates)
-    timed = _run_live(audio, seconds, lag_order, SHORT_HOP_S)
-    usual = _run_live(audio, seconds, lag_order, DEFAULT_HOP_S)
-    return {
-        "engine_ms": percentiles_ms(engine_s),
-        "resample_ms": percentiles_ms(resample_s),
-        "frontend_ms": percentiles_ms(frontend_s),
-        "update_ms": percentiles_ms(update_s),
-        "publish_ms": percentiles_ms(publish_s),
-        "bounds": _bounds(engine, peak),
-        "allocations": allocations,
-        "end_to_end_ms": percentiles_ms(timed.delays_s),
-        "real_time_factor": round(float(np.mean(update_s)) / DEFAULT_HOP_S, 5),
+    result["bounds"] = _bounds(engine, peak)
+    method["bounds"] = (
+        "time of the least arithmetic that we know at the speed of the fastest "
+        f"matrix product of numpy ({peak:.0f} GFLOP/s, one thread); resampler: a filter of "
+        f"{_taps(engine.info.frontend.sample_rate_hz)} taps for each output sample; "
+        "front-end: a real FFT for each spectrum (2.5 n log2 n), its power, and two filter "
+        "bands for each bin; engine: the operations of its graph"
+    )
+    result["allocations"] = _count_allocations(engine, audio, lag_order, updates)
+    method["allocations"] = (
+        "growth of Python's memory (tracemalloc) and of the process over "
+        f"{ALLOCATION_ROUNDS} times {updates} updates of a full window"
+    )
+    say(f"memory left by an update: {result['allocations']['traced_bytes_per_update']:.0f} bytes")
+    live = _run_live(audio, seconds, lag_order, SHORT_HOP_S, backend)
+    timed("end_to_end_ms", "sample in to message out", live.delays_s)
+    method["end_to_end"] = (
+        f"from writing the {BLOCK_S * 1e3:g} ms block with an estimate's last "
+        "sample to serve's standard input until reading the estimate from the websocket; "
+        f"hop {SHORT_HOP_S} s, {len(live.delays_s)} estimates"
+    )
+    usual = _run_live(audio, seconds, lag_order, DEFAULT_HOP_S, backend)
+    result |= {
         "core_share": round(usual.core_share, 5),
         "rss_mb": round(usual.rss_mb, 1),
         "first_estimate_s": round(usual.first_estimate_s, 3),
         "window_full_to_tracking_s": round(usual.first_tracking_s - window_s, 3),
-        "method": {
-            "update": f"one hop of {DEFAULT_HOP_S} s of {RATE_HZ} Hz mono through resampler, "
-            "front-end, lag window and engine, on one core",
-            "publish": "from an estimate to a websocket frame for one viewer, through the hub; "
-            "without the socket",
-            "bounds": "time of the least arithmetic that we know at the speed of the fastest "
-            f"matrix product of numpy ({peak:.0f} GFLOP/s, one thread); resampler: a filter of "
-            f"{_taps(engine.info.frontend.sample_rate_hz)} taps for each output sample; "
-            "front-end: a real FFT for each spectrum (2.5 n log2 n), its power, and two filter "
-            "bands for each bin; engine: the operations of its graph",
-            "allocations": "growth of Python's memory (tracemalloc) and of the process over "
-            f"{ALLOCATION_ROUNDS} times {updates} updates of a full window",
-            "end_to_end": f"from writing the {BLOCK_S * 1e3:g} ms block with an estimate's last "
-            "sample to serve's standard input until reading the estimate from the websocket; "
-            f"hop {SHORT_HOP_S} s, {len(timed.delays_s)} estimates",
-            "core_share": f"processor time of serve with one viewer, hop {DEFAULT_HOP_S} s, "
-            f"{seconds:g} s of audio",
-            "audio": "the built-in demo",
-        },
-        "backend": engine.backend,
-        "model": {"name": engine.info.name, "sha256": engine.info.sha256},
-        "machine": describe_machine(),
     }
+    method["core_share"] = (
+        f"processor time of serve with one viewer, hop {DEFAULT_HOP_S} s, {seconds:g} s of audio"
+    )
+    say(f"share of one core: {result['core_share']:.2%}")
+    return result
 
 
-def _time_engine(engine: Engine, updates: int) -> list[float]:
+def _time_engine(engine: Engine, lag_order: int, updates: int) -> list[float]:
     """Return the seconds of engine calls on a full window with two new steps."""
-    inputs = BenchmarkInput.of(engine.info)
+    inputs = live_input(engine, lag_order)
     return _timed(lambda: engine.infer(*inputs), updates)
 
 
@@ -283,15 +304,18 @@ def _timed(call: Callable[[], object], count: int) -> list[float]:
     return seconds
 
 
-def _run_live(audio: NDArray[np.float32], seconds: float, lag_order: int, hop_s: float) -> LiveRun:
+def _run_live(
+    audio: NDArray[np.float32], seconds: float, lag_order: int, hop_s: float, backend: str
+) -> LiveRun:
     """Run the real server on `seconds` of audio in real time."""
     started = time.monotonic()
     pcm = ("--pcm-rate", str(RATE_HZ), "--pcm-channels", "1", "--pcm-format", "f32le")
-    options = ("--hop", str(hop_s), "--lag-order", str(lag_order))
+    options = ("--hop", str(hop_s), "--lag-order", str(lag_order), "--backend", backend)
     with (
-        serving("--input", "-", *pcm, *options) as server,
-        # A separate thread, because the caller may run an event loop, as a notebook does.
+        # A separate thread, because the caller may run an event loop, as a notebook does. An
+        # interruption ends the server first, and thereby what the thread waits for.
         ThreadPoolExecutor(1) as thread,
+        serving("--input", "-", *pcm, *options) as server,
     ):
         return thread.submit(
             lambda: asyncio.run(_receive_estimates(server, audio, seconds, started))

@@ -9,11 +9,12 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from realtime_mer.bench.child_process import child_process
 from realtime_mer.errors import UserError
 
 
 @contextlib.contextmanager
-def load_process(module: str, **options: float | None) -> Iterator[subprocess.Popen[str]]:
+def load_process(module: str, **options: float | str | None) -> Iterator[subprocess.Popen[str]]:
     """Run a module of this package and kill it at the end of the block.
 
     Args:
@@ -22,11 +23,8 @@ def load_process(module: str, **options: float | None) -> Iterator[subprocess.Po
     """
     given = [(f"--{name}", str(value)) for name, value in options.items() if value is not None]
     command = [sys.executable, "-m", f"realtime_mer.bench.{module}", *sum(given, ())]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    with child_process(command, stdout=subprocess.PIPE, text=True) as process:
+        yield process
 
 
 def wait_for(process: subprocess.Popen[str], kind: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
+from realtime_mer.bench.child_process import child_process
 from realtime_mer.bench.process_usage import cpu_s, rss_mb
 from realtime_mer.errors import UserError
 
@@ -53,8 +54,12 @@ def serving(*arguments: str) -> Iterator[ServerProcess]:
     """
     command = [sys.executable, "-m", "realtime_mer", "serve", "--port", "0", *arguments]
     started = time.monotonic()
-    with subprocess.Popen(
-        command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    with child_process(
+        command,
+        bufsize=0,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     ) as process:
         assert process.stdout is not None
         # Read what follows the address, so that the pipe does not fill up.

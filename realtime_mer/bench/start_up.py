@@ -5,12 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 from mer_engine import load_engine
 
-from realtime_mer.bench.machine import describe_machine
+from realtime_mer.bench.measurement import Measurement
 from realtime_mer.bench.percentiles import percentiles_ms
 from realtime_mer.bench.server_process import serving
 
@@ -29,18 +28,16 @@ assert pipeline.feed(second)
 """
 
 
-def measure_start_up(*, runs: int = 15) -> dict[str, Any]:
+def measure_start_up(*, runs: int = 15, measurement: Measurement | None = None) -> dict[str, Any]:
     """Return all figures of `realtime-mer bench start-up` as one JSON-ready object.
 
     Args:
         runs: number of processes that are started for each figure.
+        measurement: receives the figures as they come.
     """
-    info = load_engine().info  # also brings the files into the system's file cache
-    return {
-        "listening_ms": _repeat(runs, _listening_s),
-        "first_estimate_ms": _repeat(runs, lambda: _program_s(_FIRST_ESTIMATE)),
-        "least_ms": _repeat(runs, lambda: _program_s(_IMPORTS_ONLY)),
-        "python_ms": _repeat(runs, lambda: _program_s("pass")),
+    measurement = measurement or Measurement()
+    measurement.describe(load_engine().info)  # also brings the files into the system's file cache
+    measurement.result |= {
         "runs": runs,
         "goal": {"listening_ms": GOAL_MS},
         "method": {
@@ -51,14 +48,18 @@ def measure_start_up(*, runs: int = 15) -> dict[str, Any]:
             "least": f"run time of the program `{_IMPORTS_ONLY}`",
             "python": "run time of an empty program",
         },
-        "model": {"name": info.name, "sha256": info.sha256},
-        "machine": describe_machine(),
     }
-
-
-def _repeat(runs: int, measure_s: Callable[[], float]) -> dict[str, float]:
-    measure_s()
-    return percentiles_ms([measure_s() for _ in range(runs)])
+    for key, name, measure_s in (
+        ("listening_ms", "start to listening", _listening_s),
+        ("first_estimate_ms", "start to an estimate", lambda: _program_s(_FIRST_ESTIMATE)),
+        ("least_ms", "numpy and onnxruntime alone", lambda: _program_s(_IMPORTS_ONLY)),
+        ("python_ms", "Python alone", lambda: _program_s("pass")),
+    ):
+        measure_s()
+        measured = percentiles_ms([measure_s() for _ in range(runs)])
+        measurement.result[key] = measured
+        measurement.say(f"{name}: p50 {measured['p50']:.0f} ms, p99 {measured['p99']:.0f} ms")
+    return measurement.result
 
 
 def _listening_s() -> float:
@@ -68,5 +69,5 @@ def _listening_s() -> float:
 
 def _program_s(program: str) -> float:
     started = time.monotonic()
-    subprocess.run([sys.executable, "-c", program], check=True)
+    subprocess.run([sys.executable, "-c", program], check=True, process_group=0)
     return time.monotonic() - started

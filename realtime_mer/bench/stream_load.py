@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from mer_engine.backends.registry import AUTO
 from numpy.typing import NDArray
 
 from realtime_mer.bench.demo_audio import demo_audio
@@ -214,12 +215,15 @@ def load_server(port: int, count: int, settle_s: float, seconds: float) -> dict[
     read_for(min(GRACE_S, seconds / 4))
     warnings: Counter[str] = Counter()
     losses: Counter[str] = Counter()
+    backend = ""
     for stream, client in zip(streams, sockets, strict=True):
         before: dict[str, int] = {}
         counters: dict[str, int] = {}
         for now, text in client.texts():
             if text.startswith('{"type":"estimate"'):
                 stream.estimates.append((json.loads(text)["t"], now))
+            elif text.startswith('{"type":"hello"'):
+                backend = json.loads(text)["backend"]
             elif text.startswith('{"type":"warning"'):
                 warnings[json.loads(text)["code"]] += from_s <= now < ended
             elif text.startswith('{"type":"health"') and now < ended:
@@ -228,6 +232,7 @@ def load_server(port: int, count: int, settle_s: float, seconds: float) -> dict[
         losses.update({k: v - before.get(k, 0) for k, v in counters.items()})
     to_s = from_s + seconds - HOP_S
     return {
+        "backend": backend,
         **lateness_summary(streams, BROWSER_RATE_HZ, BROWSER_BLOCK, from_s, to_s),
         "not_sent_samples": dropped,
         "closed": closed,
@@ -237,8 +242,17 @@ def load_server(port: int, count: int, settle_s: float, seconds: float) -> dict[
     }
 
 
-def load_pool(count: int, settle_s: float, seconds: float) -> dict[str, Any]:
-    """Push decoded blocks to a `SessionPool` in this process; the arguments of `load_server`."""
+def load_pool(count: int, settle_s: float, seconds: float, backend: str) -> dict[str, Any]:
+    """Push decoded blocks to a `SessionPool` in this process.
+
+    Args:
+        count, settle_s, seconds: as for `load_server`.
+        backend: one of `mer_engine.backends.registry.NAMES`.
+
+    Raises:
+        ModelError: the backend cannot run here.
+        UserError: no estimate arrived.
+    """
     from mer_engine import load_engine
 
     from realtime_mer.audio.format import AudioFormat
@@ -250,7 +264,8 @@ def load_pool(count: int, settle_s: float, seconds: float) -> dict[str, Any]:
     blocks: list[NDArray[np.float32]] = [
         audio[first : first + INSIDE_BLOCK] for first in range(0, len(audio), INSIDE_BLOCK)
     ]
-    pool = SessionPool(load_engine(), max_sessions=count)
+    engine = load_engine(backend=backend)
+    pool = SessionPool(engine, max_sessions=count)
     rss_before_mb = rss_mb(os.getpid())
     audio_format = AudioFormat(INSIDE_RATE_HZ, 1)
     sessions = [pool.open(audio_format, "bench") for _ in range(count)]
@@ -299,6 +314,7 @@ def load_pool(count: int, settle_s: float, seconds: float) -> dict[str, Any]:
     from_s = started + HOP_S + settle_s
     to_s = from_s + seconds - HOP_S
     return {
+        "backend": engine.backend,
         **lateness_summary(streams, INSIDE_RATE_HZ, INSIDE_BLOCK, from_s, to_s),
         "losses": _real_losses(losses),
         "notices": dict(notices),
@@ -319,10 +335,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--streams", type=int, required=True)
     parser.add_argument("--settle", type=float, required=True)
     parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--backend", default=AUTO, help="of a pool in this process")
     args = parser.parse_args(arguments)
     try:
         if args.port is None:
-            report = load_pool(args.streams, args.settle, args.seconds)
+            report = load_pool(args.streams, args.settle, args.seconds, args.backend)
         else:
             report = load_server(args.port, args.streams, args.settle, args.seconds)
     except UserError as error:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from bisect import insort
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mer_engine import load_engine
+from mer_engine.backends.registry import AUTO
 
 from realtime_mer.bench import stream_load
 from realtime_mer.bench.load_process import load_process, wait_for
-from realtime_mer.bench.machine import describe_machine
+from realtime_mer.bench.measurement import Measurement
 from realtime_mer.bench.server_process import serving
 
-GOAL_STREAMS, GOAL_INSIDE, GOAL_MS = 300, 1000, 250.0
+GOAL_STREAMS, GOAL_INSIDE, GOAL_MS = 400, 1000, 250.0
 LEVELS = (25, 50, 100, 200, 300, 400, 500)
 INSIDE_LEVELS = (50, 100, 300, 600, 1000, 1400)
 QUICK_LEVELS = (2,)
@@ -29,34 +31,30 @@ def measure_streams(
     seconds: float = 8.0,
     settle_s: float = SETTLE_S,
     bisections: int = BISECTIONS,
+    backend: str = AUTO,
+    measurement: Measurement | None = None,
 ) -> dict[str, Any]:
     """Return all figures of `realtime-mer bench streams` as one JSON-ready object.
 
     Args:
-        levels: numbers of streams over websockets to try, ascending.
+        levels: numbers of streams over websockets to try, ascending; may be empty.
         inside_levels: numbers of streams inside the process to try, ascending.
         seconds: measuring time of each level.
         settle_s: seconds before the measurement of each level.
         bisections: further levels between the last that passed and the first that failed.
+        backend: one of `mer_engine.backends.registry.NAMES`, for the server and for the pool.
+        measurement: receives the figures as they come.
 
     Raises:
         UserError: the server did not start, or no estimate arrived.
+        ModelError: the backend cannot run here.
     """
-    info = load_engine().info
-
-    def over_websockets(count: int) -> dict[str, Any]:
-        return _over_websockets(count, settle_s, seconds)
-
-    def inside(count: int) -> dict[str, Any]:
-        return _inside(count, settle_s, seconds)
-
-    rows = _search(over_websockets, levels, bisections)
-    inside_rows = _search(inside, inside_levels, bisections)
-    return {
-        "websockets": rows,
-        "most_websocket_streams": _most(rows),
-        "inside": inside_rows,
-        "most_inside_streams": _most(inside_rows),
+    measurement = measurement or Measurement()
+    result = measurement.result
+    # Says what is wrong with the backend before anything is measured.
+    measurement.describe(load_engine(backend=backend, announce=measurement.say).info)
+    result |= {
+        "backend": backend,
         "goal": {"websockets": GOAL_STREAMS, "inside": GOAL_INSIDE, "p99_ms": GOAL_MS},
         "method": {
             "websockets": "`serve --input browser`; each stream as a browser sends it: "
@@ -72,28 +70,48 @@ def measure_streams(
             "in time": f"p99 under {GOAL_MS:g} ms, every estimate arrived, no audio was dropped, "
             "no stream was slowed down",
         },
-        "model": {"name": info.name, "sha256": info.sha256},
-        "machine": describe_machine(),
     }
 
+    def search(
+        measure: Callable[[int], dict[str, Any]], tried: Sequence[int], kind: str, where: str
+    ) -> None:
+        rows: list[dict[str, Any]] = []
+        result[kind] = rows
+        for row in _search(measure, tried, bisections):
+            insort(rows, row, key=lambda row: int(row["streams"]))
+            measurement.say(
+                f"{row['streams']} streams {where} with {row['backend']}: "
+                f"p99 {row['lateness_ms']['p99']:.0f} ms late, {row['core_share']:.2f} cores, "
+                + ("in time" if row["in_time"] else "not in time")
+            )
 
-def _most(rows: Sequence[dict[str, Any]]) -> int:
+    search(
+        lambda count: _over_websockets(count, settle_s, seconds, backend),
+        levels, "websockets", "over websockets",
+    )  # fmt: skip
+    result["most_websocket_streams"] = most_in_time(result["websockets"])
+    search(
+        lambda count: _inside(count, settle_s, seconds, backend),
+        inside_levels, "inside", "inside the process",
+    )  # fmt: skip
+    result["most_inside_streams"] = most_in_time(result["inside"])
+    return result
+
+
+def most_in_time(rows: Sequence[dict[str, Any]]) -> int:
+    """Return the largest number of streams that were in time; 0 if none was."""
     return max((row["streams"] for row in rows if row["in_time"]), default=0)
 
 
 def _search(
     measure: Callable[[int], dict[str, Any]], levels: Sequence[int], bisections: int
-) -> list[dict[str, Any]]:
-    """Measure levels until one fails, then bisect; return the rows in ascending order."""
-    rows: list[dict[str, Any]] = []
-
-    def passes(count: int) -> bool:
-        rows.append(measure(count))
-        return bool(rows[-1]["in_time"])
-
+) -> Iterator[dict[str, Any]]:
+    """Measure levels until one fails, then bisect; yield the rows as they come."""
     low, high = 0, None
     for level in levels:
-        if not passes(level):
+        row = measure(level)
+        yield row
+        if not row["in_time"]:
             high = level
             break
         low = level
@@ -101,8 +119,9 @@ def _search(
         if high is None or high - low < max(2, low // 20):
             break
         middle = (low + high) // 2
-        low, high = (middle, high) if passes(middle) else (low, middle)
-    return sorted(rows, key=lambda row: int(row["streams"]))
+        row = measure(middle)
+        yield row
+        low, high = (middle, high) if row["in_time"] else (low, middle)
 
 
 def in_time(report: dict[str, Any]) -> bool:
@@ -117,9 +136,9 @@ def in_time(report: dict[str, Any]) -> bool:
     )
 
 
-def _over_websockets(count: int, settle_s: float, seconds: float) -> dict[str, Any]:
+def _over_websockets(count: int, settle_s: float, seconds: float, backend: str) -> dict[str, Any]:
     limits = ("--max-sessions", str(count), "--max-viewers", str(count + 1))
-    with serving("--input", "browser", "--quiet", *limits) as server:
+    with serving("--input", "browser", "--quiet", "--backend", backend, *limits) as server:
         rss_before_mb = server.rss_mb
         with load_process(
             "stream_load", streams=count, settle=settle_s, seconds=seconds, port=server.port
@@ -139,7 +158,9 @@ def _over_websockets(count: int, settle_s: float, seconds: float) -> dict[str, A
     }
 
 
-def _inside(count: int, settle_s: float, seconds: float) -> dict[str, Any]:
-    with load_process("stream_load", streams=count, settle=settle_s, seconds=seconds) as load:
+def _inside(count: int, settle_s: float, seconds: float, backend: str) -> dict[str, Any]:
+    with load_process(
+        "stream_load", streams=count, settle=settle_s, seconds=seconds, backend=backend
+    ) as load:
         report = wait_for(load, "report")
     return {"streams": count, "in_time": in_time(report), **report}

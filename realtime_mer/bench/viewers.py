@@ -20,18 +20,18 @@ from typing import Any
 from mer_engine import load_engine
 
 from realtime_mer.bench.load_process import load_process, wait_for
-from realtime_mer.bench.machine import describe_machine
+from realtime_mer.bench.measurement import Measurement
 from realtime_mer.bench.percentiles import percentiles_ms
 from realtime_mer.bench.process_usage import own_cpu_s
 from realtime_mer.bench.raw_websocket import TEXT, RawWebSocket, allow_sockets, masked_frame
 from realtime_mer.bench.server_process import ServerProcess, serving
 from realtime_mer.errors import UserError
 
-GOAL_VIEWERS, GOAL_MS, GOAL_STALLED_KB = 3000, 100.0, 64.0
+GOAL_VIEWERS, GOAL_MS, GOAL_STALLED_KB = 5000, 100.0, 64.0
 LEVELS = (100, 300, 1000, 2000, 3000, 4000, 5000)
 QUICK_LEVELS = (20,)
 # Numbers of viewers with and without pulses.
-PULSE_LEVELS = (1, 100, 300, 1000, 3000, 5000)
+PULSE_LEVELS = (1, 1000, 5000)
 QUICK_PULSE_LEVELS = (5,)
 GOAL_PULSE_RATIO = 2.0
 # A small kernel buffer, so that unread messages soon collect in the server.
@@ -39,6 +39,10 @@ STALLED_RECEIVE_BUFFER = 4096
 # More than the kernel buffers for a viewer.
 PAST_ESTIMATES = 400
 SETTLE_S = 2.0
+# A measurement leaves its last second out.
+SHORTEST_S = 1.5
+# Over less time, the growth of the server's memory says nothing.
+MEMORY_S = 1.0
 
 
 def measure_viewers(
@@ -49,38 +53,36 @@ def measure_viewers(
     settle_s: float = SETTLE_S,
     stalled: int = 200,
     past: int = PAST_ESTIMATES,
+    hop_s: float = 1.0,
+    measurement: Measurement | None = None,
 ) -> dict[str, Any]:
     """Return all figures of `realtime-mer bench viewers` as one JSON-ready object.
 
     Args:
         levels: numbers of viewers, ascending; levels above the first that fails are left out.
         pulse_levels: numbers of viewers of which first none and then all ask for pulses.
-        seconds: measuring time of each level, at one update per second; more than 2.
+        seconds: measuring time of each level; more than 1 and two hops.
         settle_s: seconds before each measurement.
         stalled: number of viewers that read nothing, and of normal viewers beside them.
         past: number of past estimates that the server sends to a new viewer.
+        hop_s: seconds between two updates.
+        measurement: receives the figures as they come.
 
     Raises:
         UserError: this process may not open that many sockets, or no update arrived.
     """
+    measurement = measurement or Measurement()
+    result, say = measurement.result, measurement.say
     most = max(*levels, *pulse_levels)
     if (allowed := allow_sockets(most)) < most:
         raise UserError(
             f"{most} viewers need as many open files, but this process may open {allowed}; "
             "raise the limit with 'ulimit -n' or use --quick"
         )
-    info = load_engine().info
-    rows: list[dict[str, Any]] = []
-    for viewers in levels:
-        with _serving(viewers) as server:
-            rows.append(_measure_level(server, viewers, settle_s, seconds))
-        if not rows[-1]["in_time"]:
-            break
-    return {
-        "levels": rows,
-        "most_viewers_in_time": max((r["viewers"] for r in rows if r["in_time"]), default=0),
-        "pulses": [_measure_pulses(viewers, settle_s, seconds) for viewers in pulse_levels],
-        "stalled": _measure_stalled(stalled, settle_s, seconds, past),
+    measurement.describe(load_engine().info)
+    result |= {
+        "levels": [],
+        "pulses": [],
         "goal": {
             "viewers": GOAL_VIEWERS,
             "p99_ms": GOAL_MS,
@@ -88,9 +90,9 @@ def measure_viewers(
             "pulse_ratio": GOAL_PULSE_RATIO,
         },
         "method": {
-            "viewers": f"`serve --input demo`, one update per second for {seconds:g} s per level; "
-            "raw sockets of another process on the same machine; delay from the estimate's own "
-            "time stamp (in milliseconds) until it is read; health messages are sent as well",
+            "viewers": f"`serve --input demo`, an update every {hop_s:g} s for {seconds:g} s per "
+            "level; raw sockets of another process on the same machine; delay from the estimate's "
+            "own time stamp (in milliseconds) until it is read; health messages are sent as well",
             "in time": f"p99 over all updates at all viewers under {GOAL_MS:g} ms, none missed",
             "pulses": "processor time of one server, input and model included, with viewers that "
             "ask for pulses, then with as many that do not",
@@ -98,13 +100,35 @@ def measure_viewers(
             "estimate every 20 ms and a long history to send; growth of the server's resident "
             "memory per viewer, less its growth without them",
         },
-        "model": {"name": info.name, "sha256": info.sha256},
-        "machine": describe_machine(),
     }
+    for viewers in levels:
+        with _serving(viewers, hop_s) as server:
+            row = _measure_level(server, viewers, settle_s, seconds)
+        result["levels"].append(row)
+        say(
+            f"{viewers} viewers: p99 {row['delay_ms']['p99']:.1f} ms, "
+            + ("in time" if row["in_time"] else "not in time")
+        )
+        if not row["in_time"]:
+            break
+    result["most_viewers_in_time"] = most_in_time(result["levels"])
+    for viewers in pulse_levels:
+        row = _measure_pulses(viewers, settle_s, seconds, hop_s)
+        result["pulses"].append(row)
+        say(f"{viewers} viewers with pulses: {row['ratio']:.2f} times the processor time without")
+    result["stalled"] = _measure_stalled(stalled, settle_s, seconds, past)
+    memory_kb = result["stalled"]["memory_per_viewer_kb"]
+    say(f"a viewer that reads nothing: {memory_kb:.0f} kB")
+    return result
 
 
-def _serving(viewers: int) -> contextlib.AbstractContextManager[ServerProcess]:
-    return serving("--input", "demo", "--max-viewers", str(viewers + 1))
+def most_in_time(rows: Sequence[dict[str, Any]]) -> int:
+    """Return the largest number of viewers that were in time; 0 if none was."""
+    return max((row["viewers"] for row in rows if row["in_time"]), default=0)
+
+
+def _serving(viewers: int, hop_s: float) -> contextlib.AbstractContextManager[ServerProcess]:
+    return serving("--input", "demo", "--hop", str(hop_s), "--max-viewers", str(viewers + 1))
 
 
 def _measure_level(
@@ -135,9 +159,9 @@ def _measure_level(
     }
 
 
-def _measure_pulses(viewers: int, settle_s: float, seconds: float) -> dict[str, Any]:
+def _measure_pulses(viewers: int, settle_s: float, seconds: float, hop_s: float) -> dict[str, Any]:
     """Measure the same number of viewers with and without pulses at one server."""
-    with _serving(viewers) as server:
+    with _serving(viewers, hop_s) as server:
         # A server that has just started does more than it does later.
         _measure_level(server, viewers, settle_s, seconds)
         asking = _measure_level(server, viewers, settle_s, seconds, pulses=True)
@@ -156,22 +180,23 @@ def _measure_pulses(viewers: int, settle_s: float, seconds: float) -> dict[str, 
 
 def _measure_stalled(count: int, settle_s: float, seconds: float, past: int) -> dict[str, Any]:
     """Measure the memory of viewers that read nothing, and the delay of others beside them."""
+    short_s = max(seconds / 2, SHORTEST_S)
     fast = ("--input", "demo", "--hop", "0.1", "--speed", "5", "--max-viewers", str(2 * count + 1))
     with serving(*fast) as server:
         _wait_for_estimates(server, past)
         started, rss_before_mb = time.monotonic(), server.rss_mb
-        time.sleep(settle_s)
+        time.sleep(max(settle_s, MEMORY_S))
         drift_mb_per_s = (server.rss_mb - rss_before_mb) / (time.monotonic() - started)
         started, rss_before_mb = time.monotonic(), server.rss_mb
         with contextlib.ExitStack() as stack:
             for _ in range(count):
                 viewer = RawWebSocket.open(server.port, receive_buffer=STALLED_RECEIVE_BUFFER)
                 stack.callback(viewer.close)
-            time.sleep(settle_s)
+            time.sleep(max(settle_s, MEMORY_S))
             growth_mb = server.rss_mb - rss_before_mb
             growth_mb -= drift_mb_per_s * (time.monotonic() - started)
-            beside = _delays(server, count, settle_s, seconds / 2)
-        without = _delays(server, count, settle_s, seconds / 2)
+            beside = _delays(server, count, settle_s, short_s)
+        without = _delays(server, count, settle_s, short_s)
     return {
         "viewers": count,
         "memory_per_viewer_kb": round(growth_mb * 1e3 / count, 1),

@@ -5,9 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from mer_engine.backends.registry import AUTO, NAMES
+from mer_engine.errors import ModelError
 
 from realtime_mer.errors import UserError
+
+if TYPE_CHECKING:
+    from realtime_mer.bench.measurement import Measurement
 
 HELP = "measure speed and latency"
 DESCRIPTION = """\
@@ -18,23 +24,33 @@ latency   the cost of an update (resampler, front-end, engine, message; 50th,
           95th and 99th percentile on one core), memory that an update leaves
           behind, the delay to a websocket client, and the share of a core that
           a running server uses. About 90 seconds.
-engine    milliseconds per window for batches of 1 to 256 with one and two
-          threads, and the share of the peak arithmetic rate. 30 seconds.
+engine    milliseconds per window for batches of 1 to 256, with one and two
+          threads and with each backend that runs here, and the share of the
+          peak arithmetic rate. Up to two minutes.
 streams   the number of live streams that one process serves in time, over
-          websockets and inside the process. About 4 minutes.
-viewers   the number of viewers of one stream that get each update in time, and
-          the memory of a viewer that reads nothing. About 3 minutes.
+          websockets and inside the process. About 5 minutes.
+viewers   the number of viewers of one stream that get each update in time, the
+          cost of pulses, and the memory of a viewer that reads nothing. About 5
+          minutes.
 start-up  the time until the program listens, and until the first estimate.
           30 seconds.
+
+Each figure is told on standard error as soon as it is measured. Ctrl-C or
+SIGTERM ends the measurement and prints what there is so far (with --json,
+"stopped" is true).
 """
 EXAMPLES = """\
   realtime-mer bench latency
   realtime-mer bench streams --quick
+  realtime-mer bench streams --backend onnxruntime-cuda
   realtime-mer bench latency --json > latency.json
 """
 MIN_SECONDS = 12.0
-DEFAULT_SECONDS, QUICK_SECONDS = 30.0, 12.0
+DEFAULT_SECONDS = 30.0
+# A short run has a short window, which fills in time.
+QUICK_SECONDS, QUICK_LAG_ORDER = 3.0, 4
 MEASUREMENTS = ("latency", "engine", "streams", "viewers", "start-up")
+WITH_BACKEND = ("latency", "streams")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,11 +58,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
         "--quick", action="store_true",
-        help="a few short measurements: shows that it works, not how fast",
+        help="a few short measurements, under 20 seconds: shows that it works, not how fast",
     )  # fmt: skip
     parser.add_argument(
         "--seconds", type=float, metavar="S",
         help="latency: length of each of the two live runs, at least 12 (default: 30)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--backend", choices=NAMES, metavar="NAME",
+        help=f"latency, streams: what runs the model: {', '.join(NAMES)} (default: auto)",
     )  # fmt: skip
 
 
@@ -55,64 +75,97 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(
             f"--seconds belongs to 'bench latency'; use --quick with 'bench {args.measurement}'"
         )
-    if args.seconds is None:
-        args.seconds = QUICK_SECONDS if args.quick else DEFAULT_SECONDS
-    if not MIN_SECONDS <= args.seconds <= 3600.0:
+    if args.seconds is not None and not MIN_SECONDS <= args.seconds <= 3600.0:
         raise UserError(
             f"--seconds is {args.seconds:g}; it must be {MIN_SECONDS:g} or more, so that the "
             "window of 10 s fills, and at most 3600"
         )
-    from mer_engine.strict_json import to_json
+    if args.backend is not None and args.measurement not in WITH_BACKEND:
+        raise UserError(
+            f"--backend belongs to 'bench latency' and 'bench streams'; 'bench {args.measurement}' "
+            + ("measures every backend" if args.measurement == "engine" else "has no such choice")
+        )
+    args.backend = args.backend or AUTO
+    from realtime_mer.bench.measurement import Measurement
 
-    if sys.stderr.isatty():
-        print("measuring ...", file=sys.stderr)
     measure, report = _MEASUREMENTS[args.measurement]
-    result = measure(args)
-    print(to_json(result, indent=2) if args.json else "\n".join(report(result)))
+    measurement = Measurement(say=_say)
+    try:
+        measure(args, measurement)
+    except (KeyboardInterrupt, UserError, ModelError):
+        measurement.result["stopped"] = True
+        if "machine" in measurement.result:
+            _print(measurement.result, report, as_json=args.json)
+        raise
+    _print(measurement.result, report, as_json=args.json)
     return 0
 
 
-def _latency(args: argparse.Namespace) -> dict[str, Any]:
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def _print(
+    result: dict[str, Any], report: Callable[[dict[str, Any]], list[str]], *, as_json: bool
+) -> None:
+    from mer_engine.strict_json import to_json
+
+    print(to_json(result, indent=2) if as_json else "\n".join(report(result)), flush=True)
+
+
+def _latency(args: argparse.Namespace, measurement: Measurement) -> None:
     from realtime_mer.bench.latency import measure_latency
 
-    return measure_latency(seconds=args.seconds, updates=30 if args.quick else 300)
+    short = args.quick and args.seconds is None
+    measure_latency(
+        seconds=args.seconds or (QUICK_SECONDS if short else DEFAULT_SECONDS),
+        updates=30 if args.quick else 300,
+        lag_order=QUICK_LAG_ORDER if short else None,
+        backend=args.backend,
+        measurement=measurement,
+    )
 
 
-def _engine(args: argparse.Namespace) -> dict[str, Any]:
+def _engine(args: argparse.Namespace, measurement: Measurement) -> None:
     from realtime_mer.bench.engine import measure_engine
 
-    return measure_engine(batches=(1, 4), seconds=0.05) if args.quick else measure_engine()
+    if args.quick:
+        measure_engine(batches=(1, 4), seconds=0.05, measurement=measurement)
+    else:
+        measure_engine(measurement=measurement)
 
 
-def _streams(args: argparse.Namespace) -> dict[str, Any]:
+def _streams(args: argparse.Namespace, measurement: Measurement) -> None:
     from realtime_mer.bench.streams import QUICK_LEVELS, measure_streams
 
-    if not args.quick:
-        return measure_streams()
-    return measure_streams(
-        levels=QUICK_LEVELS, inside_levels=QUICK_LEVELS, seconds=2.0, settle_s=0.5, bisections=0
-    )
+    if args.quick:
+        measure_streams(
+            levels=QUICK_LEVELS, inside_levels=QUICK_LEVELS, seconds=2.0, settle_s=0.5,
+            bisections=0, backend=args.backend, measurement=measurement,
+        )  # fmt: skip
+    else:
+        measure_streams(backend=args.backend, measurement=measurement)
 
 
-def _viewers(args: argparse.Namespace) -> dict[str, Any]:
+def _viewers(args: argparse.Namespace, measurement: Measurement) -> None:
     from realtime_mer.bench.viewers import QUICK_LEVELS, QUICK_PULSE_LEVELS, measure_viewers
 
-    if not args.quick:
-        return measure_viewers()
-    return measure_viewers(
-        levels=QUICK_LEVELS,
-        pulse_levels=QUICK_PULSE_LEVELS,
-        seconds=3.0,
-        settle_s=0.5,
-        stalled=10,
-        past=50,
-    )
+    if args.quick:
+        measure_viewers(
+            levels=QUICK_LEVELS, pulse_levels=QUICK_PULSE_LEVELS, seconds=2.0, settle_s=0.2,
+            stalled=10, past=50, hop_s=0.2, measurement=measurement,
+        )  # fmt: skip
+    else:
+        measure_viewers(measurement=measurement)
 
 
-def _start_up(args: argparse.Namespace) -> dict[str, Any]:
+def _start_up(args: argparse.Namespace, measurement: Measurement) -> None:
     from realtime_mer.bench.start_up import measure_start_up
 
-    return measure_start_up(runs=2 if args.quick else 15)
+    measure_start_up(runs=2 if args.quick else 15, measurement=measurement)
+
+
+# The reports take what there is of a result: whoever stops a measurement sees the figures so far.
 
 
 def _latency_report(result: dict[str, Any]) -> list[str]:
@@ -124,77 +177,88 @@ def _latency_report(result: dict[str, Any]) -> list[str]:
         "update_ms": "full update, 1 s of audio",
         "end_to_end_ms": "sample in to message out",
     }
-    growth = result["allocations"]["traced_bytes_per_update"]
-    return [
-        *_percentiles("ms", [(name, result[key]) for key, name in names.items()]),
-        "",
-        f"real-time factor             {result['real_time_factor']:.4f}",
-        f"share of one core            {result['core_share']:.2%}",
-        f"resident memory              {result['rss_mb']:.0f} MB",
-        f"memory left by an update     {growth:.0f} bytes",
-        f"start to first estimate      {result['first_estimate_s']:.2f} s",
-        f"full window to tracking      {result['window_full_to_tracking_s']:.2f} s",
-        "",
-        f"{_machine(result)}, {result['backend']} {result['machine']['onnxruntime']}",
-    ]
+    lines = _percentiles("ms", [(name, result.get(key)) for key, name in names.items()])
+    lines.append("")
+    if "real_time_factor" in result:
+        lines.append(f"real-time factor             {result['real_time_factor']:.4f}")
+    if "allocations" in result:
+        growth = result["allocations"]["traced_bytes_per_update"]
+        lines.append(f"memory left by an update     {growth:.0f} bytes")
+    if "core_share" in result:
+        lines += [
+            f"share of one core            {result['core_share']:.2%}",
+            f"resident memory              {result['rss_mb']:.0f} MB",
+            f"start to first estimate      {result['first_estimate_s']:.2f} s",
+            f"full window to tracking      {result['window_full_to_tracking_s']:.2f} s",
+        ]
+    return [*lines, f"backend                      {result['backend']}", *_about(result)]
 
 
 def _engine_report(result: dict[str, Any]) -> list[str]:
-    lines = [f"{'backend':<16}{'threads':>8}{'batch':>7}{'ms per window':>15}{'of the peak':>13}"]
-    for row in result["rows"]:
-        share = "" if row["peak_share"] is None else f"{row['peak_share']:.0%}"
-        lines.append(
-            f"{row['backend']:<16}{row['threads']:>8}{row['batch']:>7}"
-            f"{row['ms_per_window']:>15.3f}{share:>13}"
-        )
-    mflop = result["mflop_per_window"]
-    return [
-        *lines,
-        "",
-        "operations per window        "
-        + ("not counted: needs the onnx package" if mflop is None else f"{mflop:.1f} MFLOP"),
-        f"peak of one thread           {result['peak_gflops_one_thread']:.0f} GFLOP/s",
-        "",
-        _machine(result),
+    lines = [
+        f"{'backend':<24}{'threads':>8}{'batch':>7}{'ms per window':>15}{'mean':>9}"
+        f"{'of the peak':>13}"
     ]
+    for row in result.get("rows", ()):
+        share = "" if row["peak_share"] is None else f"{row['peak_share']:.0%}"
+        threads = "" if row["threads"] is None else row["threads"]
+        lines.append(
+            f"{row['backend']:<24}{threads:>8}{row['batch']:>7}{row['ms_per_window']:>15.3f}"
+            f"{row['mean_ms_per_window']:>9.3f}{share:>13}"
+        )
+    lines.append("")
+    lines += [f"{what}: {why}" for what, why in result.get("not_measured", {}).items()]
+    if "mflop_per_window" in result:
+        mflop = result["mflop_per_window"]
+        lines += [
+            "operations per window        "
+            + ("not counted: needs the onnx package" if mflop is None else f"{mflop:.1f} MFLOP"),
+            f"peak of one thread           {result['peak_gflops_one_thread']:.0f} GFLOP/s",
+        ]
+    return [*lines, *_about(result)]
 
 
 def _streams_report(result: dict[str, Any]) -> list[str]:
-    lines = []
+    from realtime_mer.bench.streams import most_in_time
+
+    lines, most = [], []
     for key, name in (("websockets", "over websockets"), ("inside", "inside the process")):
+        rows = result.get(key, [])
         lines += _percentiles(
             f"{name}, ms late",
-            [(f"{row['streams']} streams", row["lateness_ms"]) for row in result[key]],
+            [(f"{row['streams']} streams, {row['backend']}", row["lateness_ms"]) for row in rows],
         )
         lines.append("")
+        most.append(f"{most_in_time(rows)} {name}")
     return [
         *lines,
-        f"maximum in time              {result['most_websocket_streams']} over websockets, "
-        f"{result['most_inside_streams']} inside the process",
-        "",
-        _machine(result),
+        f"maximum in time              {', '.join(most)}",
+        f"backend                      {result['backend']}",
+        *_about(result),
     ]
 
 
 def _viewers_report(result: dict[str, Any]) -> list[str]:
-    stalled = result["stalled"]
-    return [
+    from realtime_mer.bench.viewers import most_in_time
+
+    levels = result["levels"]
+    lines = [
         *_percentiles(
-            "ms from the estimate",
-            [(f"{row['viewers']} viewers", row["delay_ms"]) for row in result["levels"]],
+            "ms from the estimate", [(f"{r['viewers']} viewers", r["delay_ms"]) for r in levels]
         ),
         "",
-        f"maximum in time              {result['most_viewers_in_time']} viewers",
-        f"a viewer that reads nothing  {stalled['memory_per_viewer_kb']:.0f} kB",
-        *(
-            f"{row['viewers']} viewers with pulses".ljust(29)
-            + f"{row['ratio']:.2f} times the processor time without, "
-            f"{row['messages_per_s']:g} messages a second"
-            for row in result["pulses"]
-        ),
-        "",
-        _machine(result),
+        f"maximum in time              {most_in_time(levels)} viewers",
     ]
+    if "stalled" in result:
+        memory_kb = result["stalled"]["memory_per_viewer_kb"]
+        lines.append(f"a viewer that reads nothing  {memory_kb:.0f} kB")
+    lines += [
+        f"{row['viewers']} viewers with pulses".ljust(29)
+        + f"{row['ratio']:.2f} times the processor time without, "
+        f"{row['messages_per_s']:g} messages a second"
+        for row in result["pulses"]
+    ]
+    return [*lines, *_about(result)]
 
 
 def _start_up_report(result: dict[str, Any]) -> list[str]:
@@ -205,30 +269,39 @@ def _start_up_report(result: dict[str, Any]) -> list[str]:
         "python_ms": "Python alone",
     }
     return [
-        *_percentiles("ms", [(name, result[key]) for key, name in names.items()]),
-        "",
-        _machine(result),
+        *_percentiles("ms", [(name, result.get(key)) for key, name in names.items()]),
+        *_about(result),
     ]
 
 
-def _percentiles(title: str, rows: list[tuple[str, dict[str, float]]]) -> list[str]:
-    lines = [f"{title:<28}{'p50':>9}{'p95':>9}{'p99':>9}"]
+def _percentiles(title: str, rows: list[tuple[str, dict[str, float] | None]]) -> list[str]:
+    """Return a table of percentiles, without the rows that were not measured."""
+    lines = [f"{title:<32}{'p50':>9}{'p95':>9}{'p99':>9}"]
     for name, row in rows:
-        lines.append(f"{name:<28}{row['p50']:>9.2f}{row['p95']:>9.2f}{row['p99']:>9.2f}")
+        if row is not None:
+            lines.append(f"{name:<32}{row['p50']:>9.2f}{row['p95']:>9.2f}{row['p99']:>9.2f}")
     return lines
 
 
-def _machine(result: dict[str, Any]) -> str:
-    machine = result["machine"]
-    return (
+def _about(result: dict[str, Any]) -> list[str]:
+    """Return lines on what was measured, and whether all of it was."""
+    model, machine = result["model"], result["machine"]
+    return [
+        "",
+        *(["stopped: the figures so far"] if result.get("stopped") else []),
+        f"model {model['name']} ({model['sha256'][:12]}), realtime-mer {machine['realtime_mer']}, "
+        f"onnxruntime {machine['onnxruntime']}",
         f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
-        f"{machine['date_utc']}"
-    )
+        f"{machine['date_utc']}",
+    ]
 
 
 _MEASUREMENTS: dict[
     str,
-    tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[[dict[str, Any]], list[str]]],
+    tuple[
+        Callable[[argparse.Namespace, Measurement], None],
+        Callable[[dict[str, Any]], list[str]],
+    ],
 ] = {
     "latency": (_latency, _latency_report),
     "engine": (_engine, _engine_report),

@@ -14,7 +14,7 @@ from realtime_mer.bench.engine import measure_engine
 from realtime_mer.bench.start_up import measure_start_up
 
 MS = {"p50": 10.0, "p95": 20.0, "p99": 30.0}
-ABOUT = {
+ABOUT: dict[str, Any] = {
     "model": {"name": "m", "sha256": "ab" * 32},
     "machine": {"processor": "p", "date_utc": "2026-01-02"},
     "method": {"what": "how"},
@@ -115,7 +115,73 @@ def test_scale_is_calculated_from_the_results(parts: dict[str, Any], tmp_path: P
     assert limits["processor"] == 800.0
     assert limits["one process"] == 200.0
     assert result["first_limit"] == "one process"
-    assert result["gpu"] == []
+    assert result["card"] is None
+    assert result["measured_with"] == dict.fromkeys(parts, "ab" * 32)
+
+
+CARD = {
+    "card": {
+        "name": "Card 1", "driver": "5", "memory": "8 GB", "compute_capability": "9.0", "cuda": "13"
+    },
+    "model": ABOUT["model"],
+    "machine": ABOUT["machine"],
+    "parts": {
+        "gate": {
+            "onnxruntime-cuda": {
+                "may_run": True, "missing": "", "warning": "", "differences": "valence 1e-05",
+                "update_ms": 1.25,
+            },
+            "tensorrt": {
+                "may_run": False, "missing": "no library", "warning": "", "differences": None,
+                "update_ms": None,
+            },
+        },
+        "batches": {
+            "onnxruntime-cuda": {"rows": [{"batch": 64, "ms_per_window": 0.025}]},
+            "onnxruntime": {"rows": [{"batch": 1, "ms_per_window": 4.0}]},
+            "tensorrt": {"rows": [], "missing": "no library"},
+        },
+        "streams": {"auto": {"rows": [stream_row(700), stream_row(900, in_time=False)]}},
+    },
+    "failed": {"gate torch": "stopped after 40 s"},
+}  # fmt: skip
+
+
+def test_a_card_has_a_column_and_a_section(parts: dict[str, Any], tmp_path: Path) -> None:
+    results = tmp_path / "benchmarks" / "results"
+    write(results, {**parts, "card": CARD})
+    main = importlib.import_module("scale").main
+    assert main(["--results", str(results)]) == 0
+    assert importlib.import_module("write_readme").main(tmp_path) == 0
+    readme = (tmp_path / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    for expected in (
+        "| per Card 1 |",
+        "| processor time of 500 streams | 700 |",
+        "| batch 8, one thread | 40000 |",
+        "Card 1, 8 GB, compute capability 9.0, driver 5, CUDA 13.",
+        "| onnxruntime-cuda | 1.25 | valence 1e-05 | |",
+        "| tensorrt | | | no library |",
+        "* gate torch: stopped after 40 s",
+        "| batch | onnxruntime-cuda | onnxruntime |",
+        "| 64 | 0.0250 | |",
+        "| auto | 900 | 10 | 20 | 30 | 0.50 | no |",
+    ):
+        assert expected in readme, expected
+    # The figures of another model say nothing about this one.
+    write(results, {"card": {**CARD, "model": {"name": "m", "sha256": "cd" * 32}}})
+    assert main(["--results", str(results)]) == 0
+    assert json.loads((results / "scale.json").read_text())["card"] is None
+
+
+def test_scale_refuses_results_of_different_models(
+    parts: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts["streams"]["model"] = {"name": "m", "sha256": "cd" * 32}
+    write(tmp_path, parts)
+    assert importlib.import_module("scale").main(["--results", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "engine.json of abababababab, streams.json of cdcdcdcdcdcd" in error
+    assert not (tmp_path / "scale.json").exists()
 
 
 def test_scale_reports_missing_results(
@@ -164,7 +230,7 @@ def test_every_speed_result_has_a_table_and_a_plot(parts: dict[str, Any], tmp_pa
         "In time: **100** (goal 300).",
         "| server memory per stalled viewer | 30 kB | under 64 kB |",
         "| start to listening |",
-        "Streams per GPU: not measured.",
+        "Streams per card: not measured with this model.",
         "First limit: **",
     ):
         assert expected in readme, expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from deam_support import write_deam
 from mer_engine import Engine
 from mer_engine.datasets.load import load_collection
+from mer_engine.engine import shipped_model
 from PIL import Image
 
 from realtime_mer.evaluation.report import measure_accuracy
@@ -167,6 +169,49 @@ def test_plots_have_a_light_background_and_lines(
     assert (0x21, 0x66, 0xAC) in colours
 
 
+def test_a_table_of_an_older_model_says_so(
+    root: Path, write: Callable[[str, object], None]
+) -> None:
+    first = {"name": "m", "version": "1", "sha256": "ab" * 32}
+    row = {
+        "lag_order": 4,
+        "window_s": 2.0,
+        **{k: {**v, "after_10_s": 0.5} for k, v in BOTH.items()},
+    }
+    lag = {"lag_orders": [row], "hops": [], "data": "d", "model_was_trained_on_these_songs": False}
+    page = root / "README.md"
+    page.write_text("<!-- lag -->\n<!-- end -->\n")
+    write("lag", {**lag, "model": first})
+    assert run(root) == 0
+    note = "Measured with m 1 (abababababab), which is not the model that ships."
+    assert note in page.read_text()
+    # A comparison with the shipped model is none of older ones.
+    shipped = {"name": "s", "sha256": hashlib.sha256(shipped_model().read_bytes()).hexdigest()}
+    write("lag", {**lag, "model": first, "models": [first, shipped]})
+    assert run(root) == 0
+    assert "not the model that ships" not in page.read_text()
+    readme = (root / "benchmarks" / "README.md").read_text()
+    assert f"Models m 1 (abababababab), s ({shipped['sha256'][:12]})" in readme
+    assert "not the model that ships" not in readme
+
+
+def test_a_table_of_different_models_is_refused(
+    root: Path, write: Callable[[str, object], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("scale", {
+        "configurations": [], "limits": [], "first_limit": "memory", "card": None,
+        "model": {"name": "m", "sha256": "ab" * 32},
+        "measured_with": {"engine": "ab" * 32, "streams": "cd" * 32},
+        "assumed_machine": {
+            "cores": 8, "memory_gb": 16.0, "network_gbit": 1.0, "price_per_core_hour": 0.04,
+        },
+    })  # fmt: skip
+    assert run(root) == 2
+    error = capsys.readouterr().err
+    assert "results/scale.json puts results of different models into one table" in error
+    assert "engine.json of abababababab, streams.json of cdcdcdcdcdcd" in error
+
+
 def test_a_result_that_lacks_a_figure_is_reported(
     root: Path, write: Callable[[str, object], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -188,13 +233,9 @@ def test_the_committed_documents_have_the_tables_of_the_results(
     scripts: Path, committed: dict[str, Any]
 ) -> None:
     from markers import fill
-    from tables import TABLES
-    from write_readme import DOCUMENTS
+    from write_readme import DOCUMENTS, tables_of_documents
 
-    def table_function(source: str, make: Callable[[Any], str | None]) -> Callable[[], str | None]:
-        return lambda: make(committed[source]) if source in committed else None
-
-    tables = {marker: table_function(*entry) for marker, entry in TABLES.items()}
+    tables = tables_of_documents(committed)
     for name in DOCUMENTS:
         text = (scripts.parent / name).read_text(encoding="utf-8")
         assert fill(text, tables) == (text, []), f"run write_readme.py to update {name}"

@@ -83,13 +83,13 @@ def test_lateness_counts_from_the_block_with_the_last_sample() -> None:
 
 
 def test_the_search_bisects_between_pass_and_failure() -> None:
-    rows = _search(lambda n: {"streams": n, "in_time": n <= 130}, (50, 100, 200, 400), 3)
-    assert [row["streams"] for row in rows] == [50, 100, 125, 137, 150, 200]
-    assert _search(lambda n: {"streams": n, "in_time": True}, (1, 2), 3)[-1]["streams"] == 2
-    assert [r["streams"] for r in _search(lambda n: {"streams": n, "in_time": False}, (2,), 3)] == [
-        1,
-        2,
-    ]
+    def tried(limit: int, levels: tuple[int, ...]) -> list[int]:
+        rows = _search(lambda n: {"streams": n, "in_time": n <= limit}, levels, 3)
+        return [row["streams"] for row in rows]
+
+    assert tried(130, (50, 100, 200, 400)) == [50, 100, 200, 150, 125, 137]
+    assert tried(9, (1, 2)) == [1, 2]
+    assert tried(0, (2,)) == [2, 1]
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from mer_engine import Engine
 
+from realtime_mer.bench.engine import measure_engine
+from realtime_mer.bench.measurement import Measurement
 from realtime_mer.cli import main
 
 
@@ -61,16 +69,90 @@ def test_start_up(capsys: pytest.CaptureFixture[str]) -> None:
     assert result["python_ms"]["p50"] < result["listening_ms"]["p50"]
 
 
-def test_engine_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+def test_engine_prints_a_table(capsys: pytest.CaptureFixture[str], engine: Engine) -> None:
+    shipped = engine.info
     assert main(["bench", "engine", "--quick"]) == 0
-    output = capsys.readouterr().out
-    assert "ms per window" in output
-    assert "GFLOP/s" in output
+    printed = capsys.readouterr()
+    assert "ms per window" in printed.out
+    assert "GFLOP/s" in printed.out
+    assert f"model {shipped.name} ({shipped.sha256[:12]})" in printed.out
+    assert "onnxruntime, 1 thread, batch 4: " in printed.err
+    assert "onnxruntime, in parts, 1 thread, batch 4: " in printed.err
+
+
+def test_the_engine_table_leaves_out_what_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("realtime_mer.bench.engine.MOST_CALL_S", 1e-6)
+    monkeypatch.setattr("realtime_mer.bench.engine.backends", tuple)
+    said: list[str] = []
+    result = measure_engine(
+        batches=(1, 2, 4), threads=(1,), seconds=0.01, measurement=Measurement(say=said.append)
+    )
+    assert [(row["backend"], row["batch"]) for row in result["rows"]] == [
+        ("onnxruntime", 1),
+        ("onnxruntime, in parts", 1),
+    ]
+    what = "onnxruntime, 1 thread, batch 2"
+    why = result["not_measured"][what]
+    assert "a call would take about" in why
+    assert said[1].startswith("onnxruntime, 1 thread, batch 1: ")
+    assert said[2] == f"{what}: not measured: {why}"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals of this kind")
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("send", "code", "as_json"),
+    [
+        # As a terminal does: to all processes in the foreground.
+        (lambda process: os.killpg(process.pid, signal.SIGINT), 130, False),
+        (lambda process: process.terminate(), 143, True),
+    ],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_a_stopped_measurement_prints_what_it_has(
+    send: Callable[[subprocess.Popen[str]], None], code: int, as_json: bool
+) -> None:
+    command = [sys.executable, "-m", "realtime_mer", "bench", "streams", "--quick"]
+    with subprocess.Popen(
+        [*command, *["--json"] * as_json], start_new_session=True, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        said = ""
+        for line in process.stderr:
+            said += line
+            if line.startswith("2 streams over websockets"):
+                break
+        send(process)  # the streams inside the process are measured now
+        output, rest = process.communicate()
+    assert process.returncode == code, said + rest
+    assert "Traceback" not in said + rest
+    if as_json:
+        result = json.loads(output)
+        assert result["stopped"] is True
+        assert [row["streams"] for row in result["websockets"]] == [2]
+        assert result["inside"] == []
+    else:
+        assert "2 streams, onnxruntime" in output
+        assert "stopped: the figures so far" in output
+
+
+def test_streams_name_the_backend(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="torch comes with the train extra")
+    arguments = ["bench", "streams", "--quick", "--json", "--backend", "torch"]
+    assert main(arguments) == 0
+    printed = capsys.readouterr()
+    result = json.loads(printed.out)
+    assert result["backend"] == "torch"
+    for kind in ("websockets", "inside"):
+        assert [row["backend"] for row in result[kind]] == ["torch"]
+    assert "2 streams over websockets with torch: p99 " in printed.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["engine", "--backend", "torch"], "'bench engine' measures every backend"),
         (["latency", "--seconds", "3"], "--seconds is 3; it must be 12 or more"),
         (["viewers", "--seconds", "20"], "--seconds belongs to 'bench latency'"),
     ],
