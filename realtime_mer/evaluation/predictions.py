@@ -22,7 +22,7 @@ from mer_engine.engine import Inference
 from numpy.typing import NDArray
 
 from realtime_mer.core.config import PipelineConfig
-from realtime_mer.core.pipeline import Pipeline
+from realtime_mer.core.file_pipeline import file_pipeline
 from realtime_mer.core.types import Estimate
 from realtime_mer.errors import UserError
 
@@ -127,8 +127,11 @@ def estimate_clip(
         sample_rate_hz: sample rate.
         hop_s: seconds between estimates.
         lag_order: half seconds in a window; None for the model's own.
+
+    Raises:
+        EngineError: the engine failed, also when the call was repeated.
     """
-    pipeline = Pipeline(
+    pipeline = file_pipeline(
         engine,
         sample_rate_hz=sample_rate_hz,
         channels=1 if samples.ndim == 1 else samples.shape[1],
@@ -138,7 +141,10 @@ def estimate_clip(
     estimates = []
     for start in range(0, len(samples), block):
         estimates += pipeline.feed(samples[start : start + block])
-    return estimates + pipeline.finish()
+    estimates += pipeline.finish()
+    if pipeline.failure is not None:
+        raise pipeline.failure
+    return estimates
 
 
 def clips_of(collection: Collection, split: str, songs: int | None = None) -> list[Clip]:

@@ -43,7 +43,7 @@ from realtime_mer.live.load_shedding import LoadShedding, rates
 from realtime_mer.live.reception import Reception
 from realtime_mer.live.retry import Retry
 from realtime_mer.live.stats import Counter, Stats
-from realtime_mer.live.stream import AudioSink, LiveStream
+from realtime_mer.live.stream import PULSE_BLOCK_S, AudioSink, LiveStream
 
 logger = logging.getLogger(__name__)
 
@@ -274,14 +274,14 @@ class LiveRunner:
     def _can_wait(self, block: Block) -> bool:
         """Return whether a block may be processed with those that follow it.
 
-        One block of a few milliseconds costs a multiple of its share of a longer one. Only onsets,
-        beats and pulses come before the next estimate.
+        One block of a few milliseconds costs a multiple of its share of a longer one. Onsets and
+        beats cannot wait, and pulses only until there is a message of them.
         """
-        if self.hub.wants_rhythm or self.hub.wants_pulses or self._stream.stalled:
+        if self.hub.wants_rhythm or self._stream.stalled:
             return False
-        frames = self._held_frames + len(block.samples)
-        limit = min(self.pipeline.samples_until_estimate, MAX_HELD_S * self.info.sample_rate_hz)
-        return frames < limit
+        held_s = PULSE_BLOCK_S if self.hub.wants_pulses else MAX_HELD_S
+        limit = min(self.pipeline.samples_until_estimate, held_s * self.info.sample_rate_hz)
+        return self._held_frames + len(block.samples) < limit
 
     def _hold(self, block: Block) -> None:
         now = self.clock.monotonic()

@@ -23,12 +23,17 @@ pytestmark = pytest.mark.timeout(600)
 LIVE = "() => mer.history.length >= 3"
 
 
-# Records the newest stream time of each input of this page, and the end of the file.
+# Records the newest stream time of each input of this page, how long after the one before it is,
+# and the end of the file.
 RECORD = """() => {
   window.newest = {};
+  window.period = {};
   window.finished = new Promise((done) => mer.input.addEventListener("finished", () => done()));
   mer.connection.addEventListener("message", ({ detail }) => {
-    if (detail.type === "estimate") newest[mer.hello.input.name] = detail.t;
+    const { name } = mer.hello.input;
+    const before = newest[name] ?? 0;
+    if (detail.type !== "estimate" || detail.t === before) return;
+    [newest[name], period[name]] = [detail.t, detail.t - before];
   });
 }"""
 FINISHED = """() => new Promise((done) => {
@@ -353,7 +358,9 @@ def test_file_waits_for_a_lost_server(visit: Open, serve: Serve, tmp_path: Path)
     here.js("finished")
     here.js(FINISHED)
     assert here.js("mer.input.droppedSeconds") == 0
-    assert here.js("newest['song.wav']") == pytest.approx(6.0 - position, abs=0.2)
+    newest, period = here.js("[newest['song.wav'], period['song.wav']]")
+    # The hop, or more where a busy server makes fewer estimates.
+    assert newest == pytest.approx(6.0 - position, abs=max(0.2, period))
 
 
 def wav_head(seconds: int) -> bytes:

@@ -63,9 +63,9 @@ def test_times_of_a_linear_ramp() -> None:
     assert normalised_step(0.1 * track) is None  # too small a step
 
 
-def test_each_lag_order_has_rows(collection: Collection, engine: Engine) -> None:
+def test_each_lag_order_has_rows(collection: Collection, fast_engine: Engine) -> None:
     pairs = choose_pairs(collection, clips_of(collection, "validation"), 2)
-    result = measure_step_response(engine, pairs, lag_orders=(20, 4))
+    result = measure_step_response(fast_engine, pairs, lag_orders=(20, 4))
     assert result["pairs"] == {"valence": 2, "arousal": 2}
     assert [(row["lag_order"], row["dimension"]) for row in result["rows"]] == [
         (20, "valence"), (20, "arousal"), (4, "valence"), (4, "arousal"),

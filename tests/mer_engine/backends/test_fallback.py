@@ -94,7 +94,7 @@ def test_a_call_with_wrong_arguments_does_not_switch_the_engine(engine: Engine) 
     messages = list[str]()
     guarded = FallbackEngine(Card(engine), engine, messages.append)
     frames, cached_maps, past = window(engine)
-    with pytest.raises(Exception, match=r"INVALID_ARGUMENT|invalid dimensions|mismatched dimensions"):
+    with pytest.raises(Exception, match=r"invalid dimensions|mismatched dimensions"):
         guarded.infer(frames[:, :, :5], cached_maps, past)
     assert guarded.backend == "tensorrt"
     assert messages == []

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,16 @@ from support import music, values
 from realtime_mer.audio.file import FileSource
 from realtime_mer.audio.source import Block
 from realtime_mer.cli import main
+from realtime_mer.commands import analysis_progress
 from realtime_mer.core.pipeline import Pipeline
 
 RATE_HZ = 22_050
+
+
+@pytest.fixture(autouse=True)
+def no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine would take long enough to tell how far it is."""
+    monkeypatch.setattr(analysis_progress, "LINE_PERIOD_S", math.inf)
 
 
 @pytest.fixture

@@ -54,6 +54,12 @@ def test_live_rows_equal_offline_estimates(
     assert "song.wav" in err
 
 
+def value_lines(output: bytes) -> list[str]:
+    """The lines with values; not those of a stall, which a busy machine may have."""
+    lines = output.decode().splitlines()
+    return [line for line in lines if "  valence " in line and " stalled " not in line]
+
+
 def test_raw_pcm_on_standard_input() -> None:
     samples = (music(1.8, RATE_HZ, channels=2) * 20_000).astype("<i2")
     options = ["--pcm-rate", str(RATE_HZ), "--pcm-channels", "2", "--hop", "0.5"]
@@ -62,7 +68,7 @@ def test_raw_pcm_on_standard_input() -> None:
     )
     assert run.returncode == 0, run.stderr
     lines = run.stdout.decode().splitlines()
-    values = [line for line in lines if "  valence " in line]
+    values = value_lines(run.stdout)
     assert [line.split()[0] for line in values] == ["0:00.5", "0:01.5"]  # at most one a second
     assert "0:00.0  event: music begins" in lines
 
@@ -78,7 +84,7 @@ def test_encoded_audio_on_standard_input_is_decoded_only_if_asked(song: Path) ->
     command += ["--pcm-format", "auto"]
     run = subprocess.run(command, input=song.read_bytes(), capture_output=True)
     assert run.returncode == 0, run.stderr
-    assert run.stdout.count(b"  valence ") == 2
+    assert len(value_lines(run.stdout)) == 2
 
 
 def test_the_live_display_in_a_terminal(song: Path) -> None:

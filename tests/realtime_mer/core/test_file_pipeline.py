@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from mer_engine import Engine, Inference
 from mer_engine.backends.fallback import FallbackEngine
+from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
 from mer_engine.engine import CARD_SIZES, EngineParts, PartSizes, parts_of, shipped_model
 from numpy.typing import NDArray
 from support import FaultyEngine, blocks, fast_values, music, values
@@ -102,6 +103,16 @@ def test_torch_gives_the_estimates_of_a_live_stream() -> None:
         estimates_of(file, signal),
         estimates_of(Pipeline(reference, sample_rate_hz=RATE_HZ), signal),
     )
+
+
+def test_a_live_stream_that_classifies_fewer_sounds_has_the_same_estimates(engine: Engine) -> None:
+    """The engine of the fixture runs in parts; this one runs the whole graph in each call."""
+    pipelines = (
+        Pipeline(each, sample_rate_hz=RATE_HZ)
+        for each in (engine, OnnxRuntimeEngine(shipped_model()))
+    )
+    found, expected = (estimates_of(pipeline, session()) for pipeline in pipelines)
+    assert_equal(found, expected)
 
 
 class CountingParts:

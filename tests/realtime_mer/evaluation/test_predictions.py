@@ -12,8 +12,10 @@ from mer_engine.datasets.audio import read_channels
 from mer_engine.datasets.load import load_collection
 from mer_engine.datasets.problems import DataError
 from numpy.typing import NDArray
+from support import FaultyEngine
 
 from realtime_mer.core.types import Estimate, FastValues, Latency, State
+from realtime_mer.errors import EngineError
 from realtime_mer.evaluation.predictions import (
     clips_of,
     estimate_clip,
@@ -117,3 +119,8 @@ def test_a_clip_that_is_too_short_is_left_out_for_all_estimators(
     assert "ends before 5.0 s" in predictions["all"].left_out[0]
     with pytest.raises(DataError, match="no clip of"):
         predict(collection, clips[1:], only_the_first)
+
+
+def test_values_that_an_engine_could_not_compute_are_not_measured(engine: Engine) -> None:
+    with pytest.raises(EngineError, match="not finite"):
+        estimate_clip(FaultyEngine(engine, "steps", range(1000)), tone(1, 5.0), 16_000)

@@ -105,7 +105,8 @@ def test_a_model_without_whole_song_outputs_has_no_static_metrics(
     usual = measure_accuracy(WithWholeSong(fast_engine), collection, "test", compare_widths=False)
     for name, fit in usual.dynamic.items():
         measured, expected = dataclasses.astuple(report.dynamic[name]), dataclasses.astuple(fit)
-        assert measured == pytest.approx(expected, abs=1e-9)
+        # One computes many hops in a call, the other one hop.
+        assert measured == pytest.approx(expected, abs=1e-5)
     assert set(usual.static) == {"valence", "arousal"}
 
 
