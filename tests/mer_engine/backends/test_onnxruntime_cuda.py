@@ -15,6 +15,7 @@ import pytest
 from card_support import SimulatedCudaCard, SimulatedSession, SimulatedStream
 from mer_engine import Engine
 from mer_engine.backends import cuda, onnxruntime_cuda, parity
+from mer_engine.backends.by_batch import ByBatchEngine
 from mer_engine.backends.card_engine import CardEngine
 from mer_engine.backends.fallback import FallbackEngine
 from mer_engine.backends.onnxruntime_cuda import (
@@ -285,6 +286,48 @@ def test_recorded_shapes_stay_bound_while_many_others_come(
     regular = card.session.regular
     card.engine.infer(*call)
     assert card.session.regular == regular
+
+
+@pytest.mark.parametrize("good", range(9))
+def test_a_fault_at_any_run_loses_nothing_in_any_thread(
+    fast_engine: Engine, card: SimulatedCudaCard, good: int
+) -> None:
+    """Runs that fail are those before, in and after a recording."""
+    messages: list[str] = []
+    owned = OwnThreadEngine(lambda: card.engine)
+    guarded = FallbackEngine(owned, fast_engine, messages.append)
+    engine = ByBatchEngine(fast_engine, guarded, 2, messages.append)
+    runs: list[int] = []
+    real = card.session.run_with_iobinding
+
+    def run(binding: Any, options: Any) -> None:
+        runs.append(1)
+        if len(runs) > good:
+            raise RuntimeError("CUDA failure 719: unspecified launch failure")
+        real(binding, options)
+
+    card.session.run_with_iobinding = run
+    calls = [full_call(fast_engine, batch) for batch in (1, 2, 3)]
+    expected = [fast_engine.infer(*call) for call in calls]
+    failures: list[BaseException] = []
+
+    def compute(number: int) -> None:
+        try:
+            for _ in range(4):
+                assert_same(engine.infer(*calls[number]), expected[number])
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=compute, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+    assert failures == []
+    # Two threads use the card: the other one's call may have waited. No later call runs there.
+    assert good + 1 <= len(runs) <= good + 2
+    assert guarded.backend == "onnxruntime"
+    assert [message for message in messages if "unspecified launch failure" in message] == messages
 
 
 class FakeRuntime:
