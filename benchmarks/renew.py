@@ -90,6 +90,8 @@ def parts_of(
         bench("engine", 150.0),
         bench("streams", 600.0),
         bench("viewers", 540.0),
+        # From the results before it.
+        Part("scale", script("scale", "--out", "RESULT"), 30.0, timed=False),
         Part(
             "analysis_speed",
             script("analysis_speed", *music, *length(("--jobs",), ()), *out),
@@ -155,8 +157,6 @@ def parts_of(
         parts.append(
             Part("beats", script("beats", *sets, *pieces, "--out", "RESULT"), 400.0, timed=False)
         )
-    # From the others' results.
-    parts.append(Part("scale", script("scale", "--out", "RESULT"), 30.0, timed=False))
     return parts, left_out
 
 

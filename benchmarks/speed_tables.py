@@ -23,9 +23,9 @@ _REASONS = {
     "their corners multiply zeros",
     "frontend_ms": "an FFT moves more data than it multiplies; the filter bank is sparse, so its "
     "time goes into memory access; the rest is the overhead of a dozen numpy calls",
-    "engine_ms": "the matrix products of one window have a few dozen rows, too few to fill the "
-    "processor's pipelines, and each node of the graph costs a few microseconds; batches come "
-    "closer to the bound",
+    "engine_ms": "most of the operations are convolutions with few channels, far from the speed of "
+    "a large matrix product, and each node of the graph costs a few microseconds; batches come a "
+    "little closer to the bound",
     "publish_ms": "Python writes about 500 characters of JSON, once for all viewers",
 }
 _TOOLS = {
@@ -131,12 +131,15 @@ def engine(result: Result) -> str:
             cells.append("" if row is None else _ms_and_share(row))
         rows.append(cells)
     titles = " | ".join(
-        backend if threads is None else f"{backend}, {threads} thread" + "s" * (threads > 1)
+        backend if threads in {None, 1} else f"{backend}, {threads} threads"
         for backend, threads in columns
     )
     counted, bound = result["mflop_per_window"], result["lower_bound_ms"]
     parts = [
-        "Milliseconds per window, and the share of the peak speed of those threads:",
+        paragraph(
+            "Milliseconds per window, and the share of the peak speed of those threads; one thread "
+            "of the processor where no number is given:"
+        ),
         table(f"batch | {titles}", rows),
     ]
     if counted is not None:
@@ -203,6 +206,17 @@ def viewers(result: Result) -> str:
         ]
         for row in result["levels"]
     ]
+    pulses = [
+        [
+            str(row["viewers"]),
+            f"{row['server_core_share_without']:.2f}",
+            f"{row['server_core_share_with']:.2f}",
+            f"{row['ratio']:.2f}",
+            f"{row['messages_per_s']:.1f}",
+            f"{row['delay_ms_with']['p99']:.1f}",
+        ]
+        for row in result.get("pulses", ())
+    ]
     stalled, goal = result["stalled"], result["goal"]
     return "\n\n".join(
         [
@@ -212,6 +226,7 @@ def viewers(result: Result) -> str:
                 rows,
             ),
             f"In time: **{result['most_viewers_in_time']}** (goal {goal['viewers']}).",
+            *(_pulses(pulses, goal["pulse_ratio"]) if pulses else ()),
             table(
                 f"{stalled['viewers']} viewers that read nothing | | goal",
                 [
@@ -234,6 +249,16 @@ def viewers(result: Result) -> str:
             ),
             _method(result),
         ]
+    )
+
+
+def _pulses(rows: Sequence[Sequence[str]], goal: float) -> tuple[str, str]:
+    return (
+        paragraph(
+            "The server with viewers that ask for pulses, and with as many that do not (goal: up "
+            f"to {goal:g} times the processor time):"
+        ),
+        table("viewers | cores without | cores with | ratio | messages/s | p99 with, ms", rows),
     )
 
 

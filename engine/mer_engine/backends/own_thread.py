@@ -53,7 +53,7 @@ class OwnThreadEngine:
 
     def __init__(self, open_engine: Callable[[], Engine]) -> None:
         self.impatient = False
-        self._hangs = False
+        self._hangs = ""  # what the caller of the call that hangs was told
         self._lock = threading.Lock()
         self._took_s: dict[Shape, float] = {}  # the newest call of each kind and shape
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
@@ -128,7 +128,7 @@ class OwnThreadEngine:
         answers: SimpleQueue[_Answer] = SimpleQueue()
         with self._lock:
             if self._hangs:
-                raise BackendError("an earlier call has not returned")
+                raise BackendError(self._hangs)
             began = time.monotonic()
             self._jobs.put((call, answers))
             result, error = self._wait(answers, self._limit_s(shape))
@@ -147,8 +147,8 @@ class OwnThreadEngine:
             except Empty:
                 waited_s += STEP_S
             if self.impatient and waited_s >= limit_s:
-                self._hangs = True
-                raise BackendError(f"a call has not returned for {waited_s:.1f} s")
+                self._hangs = f"a call has not returned for {waited_s:.1f} s"
+                raise BackendError(self._hangs)
 
 
 class _OwnThreadParts:
