@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from mer_engine.backends import parity, speed
@@ -85,9 +86,8 @@ def try_backend(path: Path, entry: Backend, announce: Announce) -> Finding:
     try:
         if entry.name == DEFAULT:
             return _in_parts(_try_default(path, entry, announce))
-        engine = entry.open(path, announce)
-        if entry.card:
-            engine = OwnThreadEngine(engine)
+        open_engine = partial(entry.open, path, announce)
+        engine = OwnThreadEngine(open_engine) if entry.card else open_engine()
         engine.info.check_fits(engine.info.frontend)
         if not parity.has_reference(engine.info):
             return Finding(entry.name, parity.missing_reference(engine.info))
