@@ -127,6 +127,7 @@ def measure(names: Sequence[str], *, rounds: int) -> dict[str, Any]:
     parts = engine.parts()
     if parts is None:
         raise SystemExit("the graph of the shipped model cannot be cut")
+    engine.use_parts()  # as it serves live streams
     seconds: list[dict[str, float]] = []
     audio_s, estimates, steps, classified, states = 0.0, 0, 0.0, 0, 0
     difference = 0.0

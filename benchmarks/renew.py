@@ -90,6 +90,8 @@ def parts_of(
         bench("engine", 150.0),
         bench("streams", 600.0),
         bench("viewers", 540.0),
+        # From the results before it.
+        Part("scale", script("scale", "--out", "RESULT"), 30.0, timed=False),
         Part(
             "analysis_speed",
             script("analysis_speed", *music, *length(("--jobs",), ()), *out),
@@ -155,8 +157,6 @@ def parts_of(
         parts.append(
             Part("beats", script("beats", *sets, *pieces, "--out", "RESULT"), 400.0, timed=False)
         )
-    # From the others' results.
-    parts.append(Part("scale", script("scale", "--out", "RESULT"), 30.0, timed=False))
     return parts, left_out
 
 
@@ -197,7 +197,12 @@ def main(arguments: list[str] | None = None) -> int:
         reasons = [left_out[name] for name in unknown if name in left_out]
         parser.error("; ".join(reasons) or f"no part {unknown[0]!r}; there are {', '.join(names)}")
     out = args.out or RESULTS
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        parser.error(f"nothing can be written to {out} ({error.strerror}); name another folder")
     failed: dict[str, str] = {}
     started = time.monotonic()
     try:

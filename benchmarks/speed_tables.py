@@ -23,9 +23,9 @@ _REASONS = {
     "their corners multiply zeros",
     "frontend_ms": "an FFT moves more data than it multiplies; the filter bank is sparse, so its "
     "time goes into memory access; the rest is the overhead of a dozen numpy calls",
-    "engine_ms": "the matrix products of one window have a few dozen rows, too few to fill the "
-    "processor's pipelines, and each node of the graph costs a few microseconds; batches come "
-    "closer to the bound",
+    "engine_ms": "most of the operations are convolutions with few channels, far from the speed of "
+    "a large matrix product, and each node of the graph costs a few microseconds; batches come a "
+    "little closer to the bound",
     "publish_ms": "Python writes about 500 characters of JSON, once for all viewers",
 }
 _TOOLS = {
@@ -131,12 +131,15 @@ def engine(result: Result) -> str:
             cells.append("" if row is None else _ms_and_share(row))
         rows.append(cells)
     titles = " | ".join(
-        backend if threads is None else f"{backend}, {threads} thread" + "s" * (threads > 1)
+        backend if threads in {None, 1} else f"{backend}, {threads} threads"
         for backend, threads in columns
     )
     counted, bound = result["mflop_per_window"], result["lower_bound_ms"]
     parts = [
-        "Milliseconds per window, and the share of the peak speed of those threads:",
+        paragraph(
+            "Milliseconds per window, and the share of the peak speed of those threads; one thread "
+            "of the processor where no number is given:"
+        ),
         table(f"batch | {titles}", rows),
     ]
     if counted is not None:
@@ -203,6 +206,17 @@ def viewers(result: Result) -> str:
         ]
         for row in result["levels"]
     ]
+    pulses = [
+        [
+            str(row["viewers"]),
+            f"{row['server_core_share_without']:.2f}",
+            f"{row['server_core_share_with']:.2f}",
+            f"{row['ratio']:.2f}",
+            f"{row['messages_per_s']:.1f}",
+            f"{row['delay_ms_with']['p99']:.1f}",
+        ]
+        for row in result.get("pulses", ())
+    ]
     stalled, goal = result["stalled"], result["goal"]
     return "\n\n".join(
         [
@@ -212,6 +226,7 @@ def viewers(result: Result) -> str:
                 rows,
             ),
             f"In time: **{result['most_viewers_in_time']}** (goal {goal['viewers']}).",
+            *(_pulses(pulses, goal["pulse_ratio"]) if pulses else ()),
             table(
                 f"{stalled['viewers']} viewers that read nothing | | goal",
                 [
@@ -234,6 +249,16 @@ def viewers(result: Result) -> str:
             ),
             _method(result),
         ]
+    )
+
+
+def _pulses(rows: Sequence[Sequence[str]], goal: float) -> tuple[str, str]:
+    return (
+        paragraph(
+            "The server with viewers that ask for pulses, and with as many that do not (goal: up "
+            f"to {goal:g} times the processor time):"
+        ),
+        table("viewers | cores without | cores with | ratio | messages/s | p99 with, ms", rows),
     )
 
 
@@ -331,21 +356,27 @@ def _or_empty(value: float | None, form: str) -> str:
 
 def card_gates(result: Result) -> str:
     """Return what each backend did at the parity gate on a machine with a card."""
-    card = result["card"]
+    card, gates = result["card"], result["parts"].get("gate", {})
     rows = [
         [
             name,
             _or_empty(gate["update_ms"], "{:.2f}"),
             gate["differences"] or "",
-            "; ".join(filter(None, (gate["missing"], gate["warning"]))),
         ]
-        for name, gate in result["parts"].get("gate", {}).items()
+        for name, gate in gates.items()
+    ]
+    remarks = [
+        f"{name}: {remark}"
+        for name, gate in gates.items()
+        for remark in (gate["missing"], gate["warning"])
+        if remark
     ]
     about = (
         f"{card['name']}, {card['memory']}, compute capability {card['compute_capability']}, "
         f"driver {card['driver']}, CUDA {card['cuda']}."
     )
-    parts = [paragraph(about), table("backend | update, ms | differences | remark", rows)]
+    parts = [paragraph(about), table("backend | update, ms | differences", rows)]
+    parts += ["Remarks:", bullets(remarks)] if remarks else []
     if result["failed"]:
         failed = [f"{what}: {why}" for what, why in result["failed"].items()]
         parts += ["Parts that failed:", bullets(failed)]
@@ -353,7 +384,7 @@ def card_gates(result: Result) -> str:
 
 
 def card_batches(result: Result) -> str | None:
-    """Return milliseconds per window: a row per batch, a column per backend."""
+    """Return milliseconds per window: a row per backend, a column per batch."""
     found = {
         name: {row["batch"]: row["ms_per_window"] for row in part["rows"]}
         for name, part in result["parts"].get("batches", {}).items()
@@ -361,12 +392,13 @@ def card_batches(result: Result) -> str | None:
     }
     if not found:
         return None
+    batches = sorted({batch for times in found.values() for batch in times})
     rows = [
-        [str(batch), *(_or_empty(times.get(batch), "{:.4f}") for times in found.values())]
-        for batch in sorted({batch for times in found.values() for batch in times})
+        [name, *(_or_empty(times.get(batch), "{:.3f}") for batch in batches)]
+        for name, times in found.items()
     ]
     return (
-        table(f"batch | {' | '.join(found)}", rows)
+        table(f"windows a call | {' | '.join(map(str, batches))}", rows)
         + "\n\n"
         + paragraph("Milliseconds per window, median, copies to and from the card included.")
     )

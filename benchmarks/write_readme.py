@@ -111,7 +111,8 @@ SECTIONS = (
     Section(
         "Engine", "engine", "realtime-mer bench engine --json",
         "The cost of a window when one call computes a batch of windows, as a server with many "
-        "streams does.",
+        "streams does, of music. Live streams on the processor run in parts; the other columns "
+        "compute the whole graph.",
         (("", "engine"),),
         (("engine", "Milliseconds per window over the batch size"),),
     ),
@@ -124,18 +125,17 @@ SECTIONS = (
     Section(
         "Streams", "streams", "realtime-mer bench streams --json",
         "How many live streams one process serves in time, with the load generator on the same "
-        "machine. The Python interpreter is the limit: its lock is held about half of the time, by "
-        "the Python code of the workers and by the code that reads audio from the sockets, so that "
-        "two cores do the work of one and a half. The rest of the time goes to the engine, which "
-        "reaches about half of the processor's peak speed. The speed of this machine varies, and "
+        "machine. The network is the limit: it takes three quarters of the processor time of a "
+        "decoded stream, outside the interpreter's lock, which is held for about an eighth "
+        "(docs/streams.md). The speed of this machine varies, and "
         "so does the highest number of streams in time.",
         (("", "streams"),),
         (("streams", "Lateness over the number of streams"),),
     ),
     Section(
         "Viewers", "viewers", "realtime-mer bench viewers --json",
-        "How many viewers of one stream get each update in time, and the cost of viewers that read "
-        "nothing.",
+        "How many viewers of one stream get each update in time, the cost of pulses, and that of "
+        "viewers that read nothing.",
         (("", "viewers"),),
         (("viewers", "Delay of an update over the number of viewers"),),
     ),

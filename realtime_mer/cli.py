@@ -168,6 +168,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _main(argv)
     except KeyboardInterrupt as interruption:
         return _code_of(interruption)
+    except ImportError as error:
+        # A library in C may replace an interruption of its import by an error of its own.
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            return _code_of(error.__cause__)
+        raise
     finally:
         end_output_limit()
 

@@ -256,6 +256,7 @@ class SimulatedSession:
     Args:
         model: the content of a model file, or a part of its graph.
         stream: the card's stream.
+        threads: receives the threads of the runs.
 
     Attributes:
         one_by_one: whether each call does one of the steps of a recording, as in some versions.
@@ -267,12 +268,15 @@ class SimulatedSession:
         damages_records: whether recorded work computes other numbers.
     """
 
-    def __init__(self, model: bytes, stream: SimulatedStream) -> None:
+    def __init__(
+        self, model: bytes, stream: SimulatedStream, threads: set[threading.Thread] | None = None
+    ) -> None:
         self._session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
         self._stream = stream
         self._runs: Counter[int] = Counter()
         self._records: dict[int, tuple[SimulatedBinding, dict[str, Any]]] = {}
-        self._threads: set[int] = set()
+        self._threads: set[threading.Thread] = set()
+        self._all_threads = set() if threads is None else threads
         self.one_by_one = False
         self.regular = 0
         self.replays: Counter[int] = Counter()
@@ -292,13 +296,15 @@ class SimulatedSession:
         return SimulatedBinding(self._session.io_binding(), self._stream)
 
     def run(self, *arguments: Any) -> Any:
+        self._all_threads.add(threading.current_thread())
         if self.error:
             raise RuntimeError(self.error)
         self.regular += 1
         return self._session.run(*arguments)
 
     def run_with_iobinding(self, binding: SimulatedBinding, options: ort.RunOptions) -> None:
-        self._threads.add(threading.get_ident())
+        self._all_threads.add(threading.current_thread())
+        self._threads.add(threading.current_thread())
         assert len(self._threads) == 1, "recorded work belongs to one thread"
         if self.error:
             raise RuntimeError(self.error)

@@ -89,7 +89,7 @@ def measure_engine(
         "one operation per output element of all other nodes, with the shapes of a real run",
         "peak": "the fastest float32 matrix product of numpy (sizes 256, 512, 1024) on one thread",
     }
-    flops = count_flops(path, BenchmarkInput.of(info).by_name())
+    flops = count_flops(path.read_bytes(), BenchmarkInput.of(info).by_name())
     total = None if flops is None else sum(flops.values())
     with on_cores(1):
         peak = measure_peak_gflops(min(seconds, 0.5))

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,13 +40,13 @@ print(json.dumps(best))
 """
 
 
-def count_flops(path: Path, inputs: Mapping[str, NDArray[Any]]) -> dict[str, float] | None:
+def count_flops(content: bytes, inputs: Mapping[str, NDArray[Any]]) -> dict[str, float] | None:
     """Count the floating-point operations of one run of an ONNX model.
 
     The model is run once to get the output shape of every node.
 
     Args:
-        path: the model file.
+        content: the model file.
         inputs: input arrays by name.
 
     Returns:
@@ -58,7 +57,7 @@ def count_flops(path: Path, inputs: Mapping[str, NDArray[Any]]) -> dict[str, flo
     import onnx
     import onnxruntime as ort
 
-    model = onnx.load(str(path))
+    model = onnx.load_from_string(content)
     graph = model.graph
     names = [name for node in graph.node for name in node.output if name]
     del graph.output[:]

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 
 TEXT, BINARY = 0x1, 0x2
 TIMEOUT_S = 30.0
+# Open files of a process beside its sockets.
+OTHER_FILES = 64
 # Any key is valid; the server unmasks every frame.
 _MASK = b"\x5a\xc3\x17\x8e"
 _UPGRADE = (
@@ -29,11 +31,11 @@ def allow_sockets(count: int) -> int:
         import resource
 
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = count + 64
+        wanted = count + OTHER_FILES
         if soft < wanted:
             soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        return soft - 64
+        return soft - OTHER_FILES
     return count
 
 

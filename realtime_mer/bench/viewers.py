@@ -23,7 +23,13 @@ from realtime_mer.bench.load_process import load_process, wait_for
 from realtime_mer.bench.measurement import Measurement
 from realtime_mer.bench.percentiles import percentiles_ms
 from realtime_mer.bench.process_usage import own_cpu_s
-from realtime_mer.bench.raw_websocket import TEXT, RawWebSocket, allow_sockets, masked_frame
+from realtime_mer.bench.raw_websocket import (
+    OTHER_FILES,
+    TEXT,
+    RawWebSocket,
+    allow_sockets,
+    masked_frame,
+)
 from realtime_mer.bench.server_process import ServerProcess, serving
 from realtime_mer.errors import UserError
 
@@ -76,8 +82,10 @@ def measure_viewers(
     most = max(*levels, *pulse_levels)
     if (allowed := allow_sockets(most)) < most:
         raise UserError(
-            f"{most} viewers need as many open files, but this process may open {allowed}; "
-            "raise the limit with 'ulimit -n' or use --quick"
+            f"{most} viewers need {most + OTHER_FILES} open files, but this process may open at "
+            f"most {allowed + OTHER_FILES}; "
+            "raise the limit with 'ulimit -n'"
+            + (" or use --quick" if most > max(*QUICK_LEVELS, *QUICK_PULSE_LEVELS) else "")
         )
     measurement.describe(load_engine().info)
     result |= {

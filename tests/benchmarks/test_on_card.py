@@ -116,7 +116,37 @@ def test_a_part_that_hangs_or_ends_costs_only_itself(
     )
     assert run('print(\'{"failed": "no memory"}\')', 60.0) == "no memory"
     assert run("import time; time.sleep(600)", 0.5).startswith("stopped after ")
-    assert values == [1]
+    assert run("print('a line of a library'); print('{\"value\": 2}')", 60.0) == ""
+    assert values == [1, 2]
+
+
+def test_a_result_that_cannot_be_written_is_a_sentence(
+    driver: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert on_card.main(["--out", f"{os.devnull}/a/card.json"]) == 2
+    assert "card.json cannot be written (Not a directory); name another" in capsys.readouterr().err
+
+
+def test_the_tables_of_a_card_are_no_wider_than_a_terminal() -> None:
+    from tables import TABLES
+
+    gate = {"missing": "", "warning": "it says why " * 20, "update_ms": 1.24, "differences": "1e-5"}
+    rows = [{"batch": batch, "ms_per_window": 0.0946} for batch in on_card.BATCHES]
+    names = [name for variants in on_card.VARIANTS.values() for name in variants]
+    result = {
+        "card": dict.fromkeys(("name", "memory", "compute_capability", "driver", "cuda"), "1"),
+        "parts": {
+            "gate": {"onnxruntime-cuda": gate},
+            "batches": {name: {"rows": rows} for name in names},
+        },
+        "failed": {},
+    }
+    for marker in ("card gates", "card batches"):
+        text = TABLES[marker][1](result)
+        assert text is not None
+        assert max(map(len, text.splitlines())) <= 80
+    assert "| onnxruntime-cuda | 1.24 | 1e-5 |" in str(TABLES["card gates"][1](result))
+    assert "* onnxruntime-cuda: it says why" in str(TABLES["card gates"][1](result))
 
 
 @pytest.mark.timeout(300)

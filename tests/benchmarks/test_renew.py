@@ -130,6 +130,7 @@ def test_stopping_it_keeps_the_results_so_far(tmp_path: Path, scripts: Path) -> 
         (["--only", "all"], "no part 'all'; there are start_up, latency"),
         (["--only", "beats"], "it needs --data DIR"),
         (["--music", "."], "there is no music in"),
+        (["--quick", "--out", f"{os.devnull}/a"], f"nothing can be written to {os.devnull}/a"),
     ],
 )
 def test_bad_arguments(

@@ -79,7 +79,14 @@ def parts() -> dict[str, Any]:
                 "viewers": 200, "memory_per_viewer_kb": 30.0, "others": 200,
                 "others_delay_ms_without": MS, "others_delay_ms_beside": MS,
             },
-            "goal": {"viewers": 3000, "p99_ms": 100.0, "stalled_kb": 64.0},
+            "pulses": [
+                {
+                    "viewers": 1000, "server_core_share_without": 0.1,
+                    "server_core_share_with": 0.15, "ratio": 1.5, "messages_per_s": 16.7,
+                    "delay_ms_without": MS, "delay_ms_with": MS, "missed": 0,
+                }
+            ],
+            "goal": {"viewers": 3000, "p99_ms": 100.0, "stalled_kb": 64.0, "pulse_ratio": 2.0},
         },
         "latency": {
             **ABOUT,
@@ -229,6 +236,7 @@ def test_every_speed_result_has_a_table_and_a_plot(parts: dict[str, Any], tmp_pa
         "* 200 streams: slower 2",
         "In time: **100** (goal 300).",
         "| server memory per stalled viewer | 30 kB | under 64 kB |",
+        "| 1000 | 0.10 | 0.15 | 1.50 | 16.7 | 30.0 |",
         "| start to listening |",
         "Streams per card: not measured with this model.",
         "First limit: **",
@@ -249,7 +257,10 @@ def test_the_engine_table_accepts_the_result_of_its_command(tmp_path: Path) -> N
     )})  # fmt: skip
     assert importlib.import_module("write_readme").main(tmp_path) == 0
     readme = (tmp_path / "benchmarks" / "README.md").read_text(encoding="utf-8")
-    assert "| batch | onnxruntime, 1 thread |" in readme
+    assert "| batch | onnxruntime | onnxruntime, in parts |" in readme
+    # No line is wider than a page of a terminal.
+    rows = [line for line in readme.splitlines() if line.startswith("|")]
+    assert max(map(len, rows)) <= 80
 
 
 def test_the_comparison_rejects_unusable_audio(

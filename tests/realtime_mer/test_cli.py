@@ -1,12 +1,13 @@
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from realtime_mer import __version__
+from realtime_mer import __version__, cli
 from realtime_mer.cli import COMMANDS, HELP, build_parser, command_module, main
 from realtime_mer.errors import UserError
 
@@ -21,6 +22,17 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_without_a_command_it_prints_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert "serve" in capsys.readouterr().err
+
+
+def test_an_interrupted_import_of_a_library_is_an_interruption(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(arguments: object) -> int:
+        # As pybind11 does while it imports.
+        raise ImportError("initialization failed") from KeyboardInterrupt(signal.SIGTERM)
+
+    monkeypatch.setattr(cli, "_run", interrupted)
+    assert main(["bench"]) == 143
 
 
 @pytest.mark.parametrize("name", COMMANDS)

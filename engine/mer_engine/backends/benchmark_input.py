@@ -28,7 +28,11 @@ class BenchmarkInput(NamedTuple):
 
     @classmethod
     def of(cls, info: ModelInfo, batch: int = 1) -> BenchmarkInput:
-        """Return the input of a batch. The values are random; they do not affect the time."""
+        """Return the input of a batch.
+
+        The values are random. They do not affect the time of the whole graph; an engine that runs
+        in parts classifies more of them than of music, and takes about as long as the whole.
+        """
         steps = round(HOP_S / info.step_s)
         rng = np.random.default_rng(0)
         shape = (batch, steps * info.frames_per_step, info.frontend.width)

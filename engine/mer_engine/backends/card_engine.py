@@ -6,8 +6,11 @@ This module contains no call of CUDA or of a library that runs networks. It uses
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import threading
+import weakref
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -30,10 +33,9 @@ from mer_engine.backends.shapes import (
     split_call,
 )
 from mer_engine.engine import Inference, output_names
+from mer_engine.errors import BackendError
 from mer_engine.model_file import ModelInfo
 
-# Shapes that are kept with their bindings and recorded work.
-MAX_BOUND_SHAPES = 24
 # A call of 256 windows copies 55 MB in host memory, for which one core takes as long as the card.
 _MAX_COPY_THREADS = 8
 _PIECE_BYTES = 1 << 20
@@ -85,7 +87,7 @@ class CardEngine(ABC, Generic[Network]):
     All calls share one stream and one set of buffers: page-locked memory on the host, and memory on
     the card. The first call of a shape binds the network to the buffers. A call copies the inputs
     into the buffers, launches the work, waits, and copies the outputs. Buffers grow to the next
-    power of two when a larger shape occurs.
+    power of two when a larger shape occurs. An engine that is not used any more frees them.
 
     Args:
         info: metadata of the model.
@@ -95,10 +97,12 @@ class CardEngine(ABC, Generic[Network]):
 
     Attributes:
         largest_batch: windows of the largest call that gains from its size.
+        max_bound_shapes: shapes that are kept with their bindings and recorded work.
     """
 
     backend: ClassVar[str]
     largest_batch = MAX_BATCH
+    max_bound_shapes: ClassVar[int] = 24
 
     def __init__(self, info: ModelInfo, stream: Stream, device: str, precision: str) -> None:
         self.info = info
@@ -108,6 +112,8 @@ class CardEngine(ABC, Generic[Network]):
         self._ranges = profiles(info)
         self._bound: OrderedDict[Shape, BoundShape[Network]] = OrderedDict()
         self._buffers = Buffers(stream)
+        # The memory goes with the process.
+        weakref.finalize(self, _release, stream, self._buffers).atexit = False
         self._copier = Copier(min(_MAX_COPY_THREADS, (os.cpu_count() or 1) // 2))
         self._lock = threading.Lock()
 
@@ -193,7 +199,7 @@ class CardEngine(ABC, Generic[Network]):
             network,
         )
         self._bound[shape] = bound
-        while len(self._bound) > MAX_BOUND_SHAPES:
+        while len(self._bound) > self.max_bound_shapes:
             self._drop(self._bound.popitem(last=False)[1])
         return bound
 
@@ -210,6 +216,22 @@ def _placed(
         (name, base + placement.offset, placement.shape)
         for name, placement in zip(names, placements, strict=True)
     ]
+
+
+def _release(stream: Stream, buffers: Buffers) -> None:
+    """Free the memory of an engine that is gone, where the card still answers."""
+    with contextlib.suppress(BackendError):
+        stream.wait()
+        buffers.free()
+
+
+def keep(engine: object) -> None:
+    """Keep an engine, and what it holds on a card, until the process has ended.
+
+    A library whose card is gone ends the process where it frees the card's memory: destructors of
+    ONNX Runtime raise the card's error.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
 
 
 class Copier:
@@ -257,13 +279,18 @@ class Buffers:
             max(output_bytes, len(self.host_out)),
             max(work_bytes, self.work_bytes),
         )
-        self._free()
-        self.host_in, self.device_in = self._cuda.host(sizes[0]), self._cuda.device(sizes[0])
-        self.host_out, self.device_out = self._cuda.host(sizes[1]), self._cuda.device(sizes[1])
+        self.free()
+        # In this order nothing fits before both sides are there, even where the card is full.
+        self.device_in = self._cuda.device(sizes[0])
+        self.host_in = self._cuda.host(sizes[0])
+        self.device_out = self._cuda.device(sizes[1])
+        self.host_out = self._cuda.host(sizes[1])
         if sizes[2]:
-            self.work, self.work_bytes = self._cuda.device(sizes[2]), sizes[2]
+            self.work = self._cuda.device(sizes[2])
+            self.work_bytes = sizes[2]
 
-    def _free(self) -> None:
+    def free(self) -> None:
+        """Free the memory, which nothing may use any more."""
         for memory in (self.host_in, self.host_out):
             if len(memory):
                 self._cuda.free_host(memory)
@@ -271,7 +298,7 @@ class Buffers:
             if address:
                 self._cuda.free_device(address)
         self.host_in = self.host_out = np.zeros(0, np.uint8)
-        self.device_in = self.device_out = self.work = 0
+        self.device_in = self.device_out = self.work = self.work_bytes = 0
 
 
 def _power_of_two(size: int) -> int:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mer_engine.backends.card_engine import keep
 from mer_engine.engine import (
     Announce,
     Engine,
@@ -32,8 +33,7 @@ class FallbackEngine:
     replacement, in calls of its size, so no result is lost. When the call fails there too, its
     arguments were wrong: the error goes to the caller, and the first engine stays.
 
-    An engine that failed is not tried again, and is kept: a library whose card is gone may end the
-    process where it frees the card's memory.
+    An engine that failed is not tried again, and is kept until the process has ended, see `keep`.
 
     Args:
         engine: the first engine, on a device that may be unplugged, reset or out of memory.
@@ -49,7 +49,7 @@ class FallbackEngine:
         self.info = engine.info
         self.backend = engine.backend
         self.warning = backend_warning(engine)
-        self._first = self._engine = engine
+        self._engine = engine
         self._replacement = replacement
         self._announce = announce
         self._lock = threading.Lock()
@@ -108,6 +108,7 @@ class FallbackEngine:
                 f"the backend {self.backend} failed while it was running ({reason}); "
                 f"{self._replacement.backend} replaces it until the next start"
             )
+            keep(self._engine)
             self._engine, self.backend = self._replacement, self._replacement.backend
         self._announce(self.warning)
 

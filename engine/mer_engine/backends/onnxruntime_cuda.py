@@ -8,14 +8,9 @@ replay them. Where that is not possible, `UnrecordedCudaEngine` runs the network
 from __future__ import annotations
 
 import contextlib
-import queue
-import threading
-import weakref
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime as ort
@@ -23,7 +18,7 @@ from numpy.typing import NDArray
 
 from mer_engine.backends import cuda
 from mer_engine.backends.benchmark_input import BenchmarkInput
-from mer_engine.backends.card_engine import BoundShape, CardEngine, Stream
+from mer_engine.backends.card_engine import BoundShape, CardEngine, Stream, keep
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine, OnnxRuntimeParts, read_model
 from mer_engine.backends.shapes import MAX_BATCH, Shape, input_shapes, lay_out, output_shapes
 from mer_engine.engine import CARD_SIZES, Announce, Engine, Inference
@@ -45,8 +40,6 @@ _RUNS_TO_REPLAY = 4
 # Largest difference of a replay from the same work without recording.
 _TOLERANCE = 1e-3
 _NOT_RECORDED = -1
-
-Result = TypeVar("Result")
 
 
 class UnrecordedCudaEngine(OnnxRuntimeEngine):
@@ -82,8 +75,8 @@ class Bound(NamedTuple):
 class CudaEngine(CardEngine[Bound]):
     """Runs a model file with ONNX Runtime on an NVIDIA card, and records the work of shapes.
 
-    One thread makes all calls: ONNX Runtime keeps recordings for the thread that made them, and a
-    recording fails while another thread of the process allocates memory on the card.
+    One thread must make all calls (`OwnThreadEngine`): ONNX Runtime keeps recordings for the thread
+    that made them, and a recording fails while another thread allocates memory on the card.
 
     Args:
         info: metadata of the model.
@@ -101,6 +94,8 @@ class CudaEngine(CardEngine[Bound]):
 
     backend = "onnxruntime-cuda"
     warning = ""
+    # A binding takes no memory of the card, and without it a recording is lost.
+    max_bound_shapes = 512
 
     def __init__(
         self, info: ModelInfo, session: Any, stream: Stream, device: str, path: Path
@@ -110,15 +105,13 @@ class CudaEngine(CardEngine[Bound]):
         self._path = path
         self._unrecorded: UnrecordedCudaEngine | None = None
         self._recorded = 0
-        self._thread = _CallThread()
-        weakref.finalize(self, self._thread.stop)
         # Memory for the largest call: buffers that grew later would move, and recordings that
         # cannot be freed would keep their addresses.
         sizes = [
             [lay_out(shapes(info, entry.largest))[1] for entry in self._ranges]
             for shapes in (input_shapes, output_shapes)
         ]
-        self._thread.run(partial(self._buffers.grow, max(sizes[0]), max(sizes[1]), 0))
+        self._buffers.grow(max(sizes[0]), max(sizes[1]), 0)
 
     def infer(
         self,
@@ -132,7 +125,7 @@ class CudaEngine(CardEngine[Bound]):
             BackendError: the card failed; the message says what to do.
         """
         try:
-            return self._thread.run(partial(super().infer, frames, cached_maps, past))
+            return super().infer(frames, cached_maps, past)
         except Exception as error:  # the errors of ONNX Runtime have no common base class
             raise cuda.card_error(error) from error
 
@@ -211,37 +204,6 @@ class CudaEngine(CardEngine[Bound]):
         self._session.run_with_iobinding(bound.network.binding, options)
 
 
-class _CallThread:
-    """Runs calls on one thread. It does not keep the process alive, even if the card hangs."""
-
-    def __init__(self) -> None:
-        self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = (
-            queue.SimpleQueue()
-        )
-        thread = threading.Thread(target=_serve, args=(self._calls,), name="card", daemon=True)
-        thread.start()
-
-    def run(self, call: Callable[[], Result]) -> Result:
-        """Run a call and return its result, or raise its error."""
-        future: Future[Result] = Future()
-        self._calls.put((future, call))
-        return future.result()
-
-    def stop(self) -> None:
-        """End the thread after the calls before."""
-        self._calls.put(None)
-
-
-def _serve(calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]) -> None:
-    while (entry := calls.get()) is not None:
-        future, call = entry
-        try:
-            future.set_result(call())
-        except BaseException as error:  # it belongs to the caller
-            future.set_exception(error)
-        del entry, future, call  # nothing of a call outlives it here
-
-
 def open_engine(path: Path, announce: Announce) -> Engine:
     """Load a model file on the card, with recorded work where that is possible.
 
@@ -286,7 +248,14 @@ def _open_recorded(path: Path, info: ModelInfo) -> CudaEngine:
     options = {"enable_cuda_graph": "1", "user_compute_stream": str(stream.stream)}
     session = _open_session(read_model(path), options)
     engine = CudaEngine(info, session, stream, card.name, path)
-    engine.rehearse()
+    try:
+        engine.rehearse()
+    except BackendError:
+        try:
+            stream.wait()
+        except BackendError:  # the card is gone; otherwise the engine frees its memory here
+            keep(engine)
+        raise
     return engine
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from mer_engine.backends.benchmark_input import BenchmarkInput
 from mer_engine.backends.onnxruntime import environment
 from mer_engine.cache import KeyValueCache, cache_folder
-from mer_engine.engine import Engine, largest_batch
+from mer_engine.engine import Engine, backend_warning, largest_batch
 
 # Windows of the calls that are measured: one stream, a full batch of a processor, one of a card.
 BATCHES = (1, 8, 64)
@@ -81,7 +81,8 @@ def speed_of(engine: Engine, *, on_card: bool, anew: bool = False) -> Speed:
     """Return the speed of an engine, from the cache where it was measured before.
 
     The cache holds it for this model, backend, precision, processor, card and driver, and for the
-    versions of the libraries. Where the card or its driver is not known, nothing is cached.
+    versions of the libraries. Nothing is cached where the card or its driver is not known, or where
+    the engine warns that it is slower than it could be.
 
     Args:
         engine: the engine.
@@ -103,7 +104,7 @@ def speed_of(engine: Engine, *, on_card: bool, anew: bool = False) -> Speed:
     speed = None if anew else _stored(cache.get(key))
     if speed is None:
         speed = measure(engine)
-        if card or not on_card:
+        if (card or not on_card) and not backend_warning(engine):
             cache.put(key, {str(size): ms for size, ms in speed.call_ms.items()})
     return speed
 

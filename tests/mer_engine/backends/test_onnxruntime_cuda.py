@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ import pytest
 from card_support import SimulatedCudaCard, SimulatedSession, SimulatedStream
 from mer_engine import Engine
 from mer_engine.backends import cuda, onnxruntime_cuda, parity
+from mer_engine.backends.by_batch import ByBatchEngine
+from mer_engine.backends.card_engine import CardEngine
 from mer_engine.backends.fallback import FallbackEngine
 from mer_engine.backends.onnxruntime_cuda import (
     MAX_RECORDED,
@@ -20,6 +25,7 @@ from mer_engine.backends.onnxruntime_cuda import (
     missing,
     open_engine,
 )
+from mer_engine.backends.own_thread import OwnThreadEngine
 from mer_engine.backends.shapes import MAX_BATCH, Shape, input_shapes
 from mer_engine.engine import (
     CARD_SIZES,
@@ -213,11 +219,13 @@ def test_two_threads_at_once_get_their_own_outputs(
     failures: list[BaseException] = []
     barrier = threading.Barrier(2)
 
+    engine = OwnThreadEngine(lambda: card.engine)
+
     def run(number: int) -> None:
         try:
             barrier.wait(timeout=60)
             for _ in range(8):
-                assert_same(card.engine.infer(*calls[number]), expected[number])
+                assert_same(engine.infer(*calls[number]), expected[number])
         except BaseException as error:
             failures.append(error)
 
@@ -254,13 +262,72 @@ def test_a_card_that_fails_is_replaced(fast_engine: Engine, card: SimulatedCudaC
     assert "GPU has fallen off the bus" in messages[0]
 
 
-def test_an_engine_that_is_not_used_any_more_ends_its_thread(fast_model: Path) -> None:
-    before = set(threading.enumerate())
+def test_an_engine_that_is_not_used_any_more_frees_its_memory(fast_model: Path) -> None:
     card = SimulatedCudaCard(fast_model)
-    (thread,) = [entry for entry in set(threading.enumerate()) - before if entry.name == "card"]
+    stream = card.stream
+    assert stream.device_blocks
+    assert stream.host_blocks
     del card
-    thread.join(timeout=60)
-    assert not thread.is_alive()
+    gc.collect()
+    assert not stream.device_blocks
+    assert not stream.host_blocks
+
+
+def test_recorded_shapes_stay_bound_while_many_others_come(
+    fast_engine: Engine, card: SimulatedCudaCard
+) -> None:
+    call = full_call(fast_engine, 1)
+    for _ in range(3):
+        card.engine.infer(*call)
+    others = [(new, past) for past in range(15) for new in (1, 2)]
+    assert len(others) > CardEngine.max_bound_shapes
+    for new, past in others:
+        card.engine.infer(*call_of(fast_engine, 1, new, past))
+    regular = card.session.regular
+    card.engine.infer(*call)
+    assert card.session.regular == regular
+
+
+@pytest.mark.parametrize("good", range(9))
+def test_a_fault_at_any_run_loses_nothing_in_any_thread(
+    fast_engine: Engine, card: SimulatedCudaCard, monkeypatch: pytest.MonkeyPatch, good: int
+) -> None:
+    """Runs that fail are those before, in and after a recording."""
+    messages: list[str] = []
+    owned = OwnThreadEngine(lambda: card.engine)
+    guarded = FallbackEngine(owned, fast_engine, messages.append)
+    engine = ByBatchEngine(fast_engine, guarded, 2, messages.append)
+    runs: list[int] = []
+    run_bound = card.session.run_with_iobinding
+
+    def run(binding: Any, options: Any) -> None:
+        runs.append(1)
+        if len(runs) > good:
+            raise RuntimeError("CUDA failure 719: unspecified launch failure")
+        run_bound(binding, options)
+
+    monkeypatch.setattr(card.session, "run_with_iobinding", run)
+    calls = [full_call(fast_engine, batch) for batch in (1, 2, 3)]
+    expected = [fast_engine.infer(*call) for call in calls]
+    failures: list[BaseException] = []
+
+    def compute(number: int) -> None:
+        try:
+            for _ in range(4):
+                assert_same(engine.infer(*calls[number]), expected[number])
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=compute, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+    assert failures == []
+    # Two threads use the card: the other one's call may have waited. No later call runs there.
+    assert good + 1 <= len(runs) <= good + 2
+    assert guarded.backend == "onnxruntime"
+    assert [message for message in messages if "unspecified launch failure" in message] == messages
 
 
 class FakeRuntime:
@@ -268,6 +335,8 @@ class FakeRuntime:
 
     Attributes:
         sessions: options of the CUDA provider of each session that was opened.
+        opened: the sessions.
+        threads: those that opened sessions or ran them.
         refuses_recording: whether sessions with recorded work do not open.
         error: message of the error that runs raise; empty for none.
     """
@@ -275,6 +344,8 @@ class FakeRuntime:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.stream = SimulatedStream()
         self.sessions: list[dict[str, str]] = []
+        self.threads: set[threading.Thread] = set()
+        self.opened: list[weakref.ref[SimulatedSession]] = []
         self.refuses_recording = False
         self.refuses_records = False
         self.error = ""
@@ -289,9 +360,11 @@ class FakeRuntime:
             (name, chosen), last = providers
             assert (name, last) == ("CUDAExecutionProvider", "CPUExecutionProvider")
             self.sessions.append(chosen)
+            self.threads.add(threading.current_thread())
             if self.refuses_recording and "enable_cuda_graph" in chosen:
                 raise RuntimeError("This session cannot use the graph capture feature")
-            session = SimulatedSession(content, self.stream)
+            session = SimulatedSession(content, self.stream, self.threads)
+            self.opened.append(weakref.ref(session))
             session.error = self.error
             session.refuses_records = self.refuses_records
             return session
@@ -327,6 +400,24 @@ def test_an_engine_opens_with_the_update_of_a_stream_recorded(
     assert_same(engine.infer(*call), fast_engine.infer(*call))
 
 
+def test_opening_calls_and_parts_have_one_thread(
+    runtime: FakeRuntime, fast_model: Path, fast_engine: Engine
+) -> None:
+    engine = OwnThreadEngine(partial(open_engine, fast_model, print))
+    call = full_call(fast_engine, 1)
+    assert_same(engine.infer(*call), fast_engine.infer(*call))
+    parts = parts_of(engine)
+    assert parts is not None
+    assert parts.sizes == CARD_SIZES
+    frames, cached_maps, _ = call_of(fast_engine, 1, 2, 0)
+    maps = parts.maps(frames[0], cached_maps[0])
+    steps = fast_engine.infer(*call).steps
+    assert parts.describe(np.concatenate((cached_maps[0], maps))).shape[0] == 2
+    assert parts.head(steps)[0].shape[0] == 1
+    assert len(runtime.threads) == 1
+    assert threading.current_thread() not in runtime.threads
+
+
 def test_recordings_use_the_parts_of_the_graph_on_the_card(
     runtime: FakeRuntime, fast_model: Path, fast_engine: Engine
 ) -> None:
@@ -352,8 +443,27 @@ def test_a_card_that_cannot_record_runs_without_and_says_so(
     assert largest_batch(engine) == MAX_BATCH
     assert engine.warning == messages[0]
     assert "cannot be recorded here: " in messages[0]
+    gc.collect()
+    assert not runtime.stream.device_blocks
+    assert not runtime.stream.host_blocks
     call = full_call(fast_engine, 3)
     assert_same(engine.infer(*call), fast_engine.infer(*call))
+
+
+def test_what_a_card_that_is_gone_holds_is_not_freed(
+    runtime: FakeRuntime, fast_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone() -> None:
+        raise BackendError("CUDA: an illegal memory access was encountered")
+
+    runtime.error = "CUDA failure 700: an illegal memory access was encountered"
+    monkeypatch.setattr(runtime.stream, "wait", gone)
+    with pytest.raises(BackendError, match="illegal memory access"):
+        open_engine(fast_model, print)
+    gc.collect()
+    assert runtime.stream.device_blocks
+    # ONNX Runtime would end the process where it frees recorded work.
+    assert any(session() for session in runtime.opened)
 
 
 def test_without_bindings_of_cuda_the_warning_says_what_to_install(

@@ -1,6 +1,9 @@
+from __future__ import annotations
+
 import gc
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,10 +12,26 @@ from mer_engine import Engine
 from mer_engine.backends import own_thread
 from mer_engine.backends.benchmark_input import BenchmarkInput
 from mer_engine.backends.own_thread import OwnThreadEngine
-from mer_engine.engine import Inference, backend_of, largest_batch
+from mer_engine.engine import EngineParts, Inference, backend_of, largest_batch, parts_of
 from mer_engine.errors import BackendError
 from numpy.typing import NDArray
 from support import FaultInjector
+
+
+class Parts:
+    """The head of a network on a card, the only part that these tests call."""
+
+    def __init__(self, parts: EngineParts, card: Card) -> None:
+        self.info = parts.info
+        self._parts, self._card = parts, card
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._parts, name)
+
+    def head(self, windows: NDArray[np.float32]) -> Any:
+        self._card.threads.append(threading.current_thread())
+        self._card.before()
+        return self._parts.head(windows)
 
 
 class Card(FaultInjector):
@@ -24,6 +43,15 @@ class Card(FaultInjector):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self.threads: list[threading.Thread] = []
+
+    def open(self) -> Card:
+        self.threads.append(threading.current_thread())
+        return self
+
+    def parts(self) -> Any:
+        self.threads.append(threading.current_thread())
+        parts = parts_of(self._engine)
+        return None if parts is None else Parts(parts, self)
 
     def infer(
         self,
@@ -44,7 +72,7 @@ def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_all_calls_run_on_one_thread_and_it_ends_with_the_engine(engine: Engine) -> None:
     card = Card(engine)
-    wrapped = OwnThreadEngine(card)
+    wrapped = OwnThreadEngine(card.open)
     inputs = BenchmarkInput.of(engine.info)
     expected = engine.infer(*inputs)
     results: list[Inference] = []
@@ -60,8 +88,12 @@ def test_all_calls_run_on_one_thread_and_it_ends_with_the_engine(engine: Engine)
     assert len(results) == 4
     for result in results:
         np.testing.assert_array_equal(result.probabilities, expected.probabilities)
+    parts = parts_of(wrapped)
+    assert parts is not None
+    assert parts.head(expected.steps)[0].shape[0] == 1
+    del parts
     (thread,) = set(card.threads)
-    assert thread not in callers
+    assert thread not in (*callers, threading.current_thread())
     assert thread.daemon  # a call that hangs does not keep the program from ending
     assert (wrapped.backend, wrapped.device, largest_batch(wrapped)) == (card.backend, "a card", 64)
     assert backend_of(wrapped, 3) == card.backend
@@ -73,7 +105,7 @@ def test_all_calls_run_on_one_thread_and_it_ends_with_the_engine(engine: Engine)
 
 def test_an_error_of_a_call_is_that_of_its_caller_and_the_next_call_works(engine: Engine) -> None:
     card = Card(engine)
-    wrapped = OwnThreadEngine(card)
+    wrapped = OwnThreadEngine(lambda: card)
     card.failing = {0}
     with pytest.raises(RuntimeError, match="the injected fault"):
         wrapped.infer(*BenchmarkInput.of(engine.info))
@@ -83,7 +115,7 @@ def test_an_error_of_a_call_is_that_of_its_caller_and_the_next_call_works(engine
 @pytest.mark.usefixtures("short_limits")
 def test_a_call_that_hangs_is_left_behind_with_its_thread(engine: Engine) -> None:
     card = Card(engine)
-    wrapped = OwnThreadEngine(card)
+    wrapped = OwnThreadEngine(lambda: card)
     inputs = BenchmarkInput.of(engine.info)
     wrapped.infer(*inputs)
     wrapped.impatient = True
@@ -100,9 +132,44 @@ def test_a_call_that_hangs_is_left_behind_with_its_thread(engine: Engine) -> Non
 
 
 @pytest.mark.usefixtures("short_limits")
+def test_parts_that_hang_are_left_behind_too(engine: Engine) -> None:
+    card = Card(engine)
+    wrapped = OwnThreadEngine(lambda: card)
+    inputs = BenchmarkInput.of(engine.info)
+    parts = parts_of(wrapped)
+    assert parts is not None
+    wrapped.impatient = True
+    released = threading.Event()
+    card.before = lambda: assert_released(released)
+    with pytest.raises(BackendError, match=r"a call has not returned for 0\.3 s"):
+        parts.head(engine.infer(*inputs).steps)
+    with pytest.raises(BackendError, match="a call has not returned for"):
+        wrapped.infer(*inputs)
+    released.set()
+
+
+def assert_released(released: threading.Event) -> None:
+    assert released.wait(TIMEOUT_S)
+
+
+def test_an_engine_that_does_not_open_ends_its_thread() -> None:
+    threads: list[threading.Thread] = []
+
+    def refuse() -> Engine:
+        threads.append(threading.current_thread())
+        raise BackendError("the card is full")
+
+    with pytest.raises(BackendError, match="the card is full"):
+        OwnThreadEngine(refuse)
+    gc.collect()
+    threads[0].join(TIMEOUT_S)
+    assert not threads[0].is_alive()
+
+
+@pytest.mark.usefixtures("short_limits")
 def test_the_first_call_of_a_shape_may_take_longer(engine: Engine) -> None:
     card = Card(engine)
-    wrapped = OwnThreadEngine(card)
+    wrapped = OwnThreadEngine(lambda: card)
     wrapped.impatient = True
     card.hang()
     with pytest.raises(BackendError, match=r"a call has not returned for 0\.3 s"):
@@ -113,7 +180,7 @@ def test_the_first_call_of_a_shape_may_take_longer(engine: Engine) -> None:
 def test_a_call_may_take_many_times_the_one_before(engine: Engine) -> None:
     """On a busy machine all calls take long, which is no fault of the card."""
     card = Card(engine)
-    wrapped = OwnThreadEngine(card)
+    wrapped = OwnThreadEngine(lambda: card)
     inputs = BenchmarkInput.of(engine.info)
     wrapped.infer(*inputs)
     (shape,) = wrapped._took_s
@@ -129,7 +196,7 @@ def test_a_call_may_take_many_times_the_one_before(engine: Engine) -> None:
 @pytest.mark.usefixtures("short_limits")
 def test_at_the_start_calls_take_what_they_take(engine: Engine) -> None:
     card = Card(engine)
-    wrapped = OwnThreadEngine(card)
+    wrapped = OwnThreadEngine(lambda: card)
     card.hang()
     results: list[Inference] = []
     caller = threading.Thread(

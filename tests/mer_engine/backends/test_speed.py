@@ -9,6 +9,7 @@ from mer_engine.backends.speed import Speed, cards, measure, speed_of
 from mer_engine.cache import cache_folder
 from mer_engine.engine import Inference
 from numpy.typing import NDArray
+from support import FaultInjector
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +111,16 @@ def test_the_times_of_a_card_are_those_of_this_card_and_driver(
         speed_of(fast_engine, on_card=True)
     # Once for each driver, and at every start where neither is known.
     assert len(measured) == 4
+
+
+def test_the_times_of_an_engine_that_is_slower_than_it_could_be_are_not_kept(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "measure", lambda _: Speed({1: 3.0}))
+    card = FaultInjector(engine)
+    monkeypatch.setattr(card, "warning", "it cannot be recorded", raising=False)
+    assert speed_of(card, on_card=False) == Speed({1: 3.0})
+    assert not (cache_folder() / "speed.json").exists()
 
 
 def test_the_driver_and_the_cards_come_from_the_driver(

@@ -6,9 +6,14 @@ import asyncio
 from typing import Any
 
 import pytest
+from mer_engine import load_engine
+from mer_engine.backends.onnxruntime import OnnxRuntimeEngine
+from mer_engine.engine import shipped_model
 
 from realtime_mer.bench import latency
+from realtime_mer.bench.flops import count_flops
 from realtime_mer.bench.latency import measure_latency
+from realtime_mer.bench.live_input import live_input
 from realtime_mer.bench.machine import describe_machine
 from realtime_mer.bench.percentiles import percentiles_ms
 
@@ -23,6 +28,26 @@ def test_the_machine_is_described() -> None:
     assert machine["processor"]
     assert machine["cores"]
     assert machine["onnxruntime"]
+
+
+def test_the_bound_counts_what_an_engine_in_parts_computes() -> None:
+    pytest.importorskip("onnx", reason="onnx comes with the train extra")
+    served = load_engine(backend="onnxruntime")
+    assert isinstance(served, OnnxRuntimeEngine)
+    parts = served.parts()
+    assert parts is not None
+    classified = []
+    classify = parts.sound_logits
+    parts.sound_logits = lambda maps: classified.append(len(maps)) or classify(maps)  # type: ignore
+    newest = live_input(served)
+    classified.clear()
+    served.infer(*newest)
+    assert classified == [1]  # of two new steps of the demo
+    in_parts = latency.operations_of_an_update(served)
+    whole = sum((count_flops(shipped_model().read_bytes(), newest.by_name()) or {}).values())
+    assert in_parts is not None
+    # The classifier takes more than half of the whole graph.
+    assert 0.6 * whole < in_parts < 0.8 * whole
 
 
 @pytest.mark.timeout(180)

@@ -63,6 +63,19 @@ def test_viewers(capsys: pytest.CaptureFixture[str]) -> None:
     assert ordered(stalled["others_delay_ms_beside"])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+@pytest.mark.parametrize("limit", [32, 64])
+def test_too_few_open_files_are_a_sentence(limit: int) -> None:
+    command = f'ulimit -n {limit} && exec "$@"'
+    bench = [sys.executable, "-m", "realtime_mer", "bench", "viewers", "--quick"]
+    done = subprocess.run(["sh", "-c", command, "sh", *bench], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "realtime-mer bench: 20 viewers need 84 open files, but this process may open at most "
+        f"{limit}; raise the limit with 'ulimit -n'\n"
+    )
+
+
 def test_start_up(capsys: pytest.CaptureFixture[str]) -> None:
     result = bench(capsys, "start-up")
     for key in ("listening_ms", "first_estimate_ms", "least_ms", "python_ms"):

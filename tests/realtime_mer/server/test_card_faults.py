@@ -58,7 +58,7 @@ class Card:
         self.card = SimulatedCard(shipped_model())
         self.messages: list[str] = []
         self.released = threading.Event()
-        self.own_thread = OwnThreadEngine(self.card.engine)
+        self.own_thread = OwnThreadEngine(lambda: self.card.engine)
         self.guarded = FallbackEngine(self.own_thread, processor, self.messages.append)
 
     def falls_off_the_bus(self) -> None:

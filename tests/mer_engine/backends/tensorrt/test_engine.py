@@ -9,9 +9,9 @@ import pytest
 from card_support import SimulatedCard
 from mer_engine import Engine
 from mer_engine.backends import parity
-from mer_engine.backends.card_engine import MAX_BOUND_SHAPES
 from mer_engine.backends.fallback import FallbackEngine
 from mer_engine.backends.shapes import Shape, input_shapes
+from mer_engine.backends.tensorrt.engine import TensorRtEngine
 from mer_engine.engine import Inference, shipped_model
 from numpy.typing import NDArray
 
@@ -132,13 +132,14 @@ def test_a_larger_call_moves_the_buffers(fast_engine: Engine, card: SimulatedCar
 
 def test_the_number_of_bound_contexts_is_limited(fast_engine: Engine, card: SimulatedCard) -> None:
     calls = [window(fast_engine, 1, new, past) for past in range(14) for new in (1, 2)]
-    assert len(calls) > MAX_BOUND_SHAPES
+    kept = TensorRtEngine.max_bound_shapes
+    assert len(calls) > kept
     # The longest window comes first, so that the buffers do not grow later.
     for call in [window(fast_engine, 1, 2, 18)] + [call for call in calls for _ in range(2)]:
         card.engine.infer(*call)
-    assert len(card.stream.records) == MAX_BOUND_SHAPES
+    assert len(card.stream.records) == kept
     contexts = card.program.contexts
-    for call in calls[-MAX_BOUND_SHAPES:]:
+    for call in calls[-kept:]:
         card.engine.infer(*call)
     assert card.program.contexts == contexts  # the newest ones are kept
     card.engine.infer(*calls[0])
