@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mer_engine.backends import parity, speed
 from mer_engine.backends.by_batch import ByBatchEngine
+from mer_engine.backends.card_engine import keep
 from mer_engine.backends.fallback import FallbackEngine
 from mer_engine.backends.own_thread import OwnThreadEngine
 from mer_engine.backends.registry import AUTO, DEFAULT, NAMES, Backend, backend, backends
@@ -38,6 +39,11 @@ class Finding:
     engine: Engine | None = None
     absent: bool = False
     hint: str = ""
+
+    @property
+    def on_card(self) -> bool:
+        """Whether the backend runs on a graphics card."""
+        return backend(self.name).card
 
     def ms(self, windows: int) -> float:
         """Return the time of so many windows that come at once, in ms; 0 where not measured."""
@@ -83,6 +89,7 @@ def try_backend(path: Path, entry: Backend, announce: Announce) -> Finding:
     missing = entry.missing()
     if missing is not None:
         return Finding(entry.name, missing, absent=True)
+    engine = None
     try:
         if entry.name == DEFAULT:
             return _in_parts(_try_default(path, entry, announce))
@@ -99,7 +106,9 @@ def try_backend(path: Path, entry: Backend, announce: Announce) -> Finding:
     except Exception as error:  # drivers and their libraries raise errors of many types
         if isinstance(error, ModelError) and not isinstance(error, BackendError):
             raise
-        return Finding(entry.name, str(error).splitlines()[0] if str(error) else repr(error))
+        if engine is not None:
+            keep(engine)
+        return Finding(entry.name, _reason(error))
     return Finding(entry.name, "", verdict, None, engine)
 
 
@@ -202,13 +211,18 @@ class Choice:
 def choose(findings: Sequence[Finding]) -> Choice | None:
     """Return the fastest backends that may run, the first ones where nothing was measured.
 
+    At most one of them runs on a card: one library cannot record work while another allocates
+    memory there.
+
     Returns:
         None where none may run.
     """
     available = [finding for finding in findings if finding.engine is not None]
     if not available:
         return None
-    small, large = (min(available, key=lambda each: each.ms(size)) for size in (1, speed.MANY))
+    large = min(available, key=lambda each: each.ms(speed.MANY))
+    beside = [each for each in available if each is large or not (each.on_card and large.on_card)]
+    small = min(beside, key=lambda each: each.ms(1))
     sizes = (size for size in range(2, speed.MANY) if large.ms(size) < small.ms(size))
     return Choice(small, large, next(sizes, speed.MANY))
 
@@ -219,11 +233,22 @@ def timed(finding: Finding, *, anew: bool = False) -> Finding:
     Args:
         finding: from `try_backend`.
         anew: whether to measure although the cache has the speed.
+
+    Returns:
+        With the speed; or without the engine, where a call failed.
     """
     if finding.engine is None:
         return finding
-    on_card = backend(finding.name).card
-    return replace(finding, speed=speed.speed_of(finding.engine, on_card=on_card, anew=anew))
+    try:
+        found = speed.speed_of(finding.engine, on_card=finding.on_card, anew=anew)
+    except Exception as error:  # for example, the card has memory for small calls only
+        keep(finding.engine)
+        return replace(finding, missing=_reason(error), engine=None)
+    return replace(finding, speed=found)
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else repr(error)
 
 
 def _failed(finding: Finding) -> bool:

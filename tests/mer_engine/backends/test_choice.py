@@ -13,6 +13,7 @@ from mer_engine import Engine, ModelError, load_engine
 from mer_engine.backends import choice, own_thread, parity, speed
 from mer_engine.backends.benchmark_input import BenchmarkInput
 from mer_engine.backends.by_batch import ByBatchEngine
+from mer_engine.backends.choice import Finding, choose
 from mer_engine.backends.fallback import FallbackEngine
 from mer_engine.backends.onnxruntime import OnnxRuntimeEngine, environment
 from mer_engine.backends.registry import Backend, backends
@@ -45,6 +46,7 @@ class Other:
     engine: OnnxRuntimeEngine
     offset: float = 0.0
     fails: bool = False
+    fails_from: int = 1000
     backend: str = "other"
     largest_batch: int = 8
 
@@ -57,7 +59,7 @@ class Other:
         cached_maps: NDArray[np.float32],
         past: NDArray[np.float32],
     ) -> Inference:
-        if self.fails:
+        if self.fails or len(frames) >= self.fails_from:
             raise RuntimeError("the card fell off the bus")
         output = self.engine.infer(frames, cached_maps, past)
         moved = output.probabilities.copy()
@@ -127,6 +129,32 @@ def test_the_fastest_backend_runs_and_says_why(
     assert load_engine(backend="auto", announce=messages.append).backend == "onnxruntime"
     processor = "0.4 ms an update, 25.6 ms for 64"
     assert messages[1] == f"backend: onnxruntime, {processor}; other takes {other}"
+
+
+def test_a_backend_that_fails_while_it_is_measured_may_not_run(
+    monkeypatch: pytest.MonkeyPatch, install: Install
+) -> None:
+    """A card can have memory for the calls of the gate, and none for large ones."""
+    install(largest_batch=64, fails_from=8, card=True)
+    messages: list[str] = []
+    engine = load_engine(backend="auto", announce=messages.append)
+    assert isinstance(engine, OnnxRuntimeEngine)
+    assert "other may not run: the card fell off the bus" in messages[0]
+    assert "the card fell off the bus" in backend_warning(engine)
+
+
+def test_two_backends_do_not_share_a_card() -> None:
+    findings = [
+        Finding(name, speed=Speed(call_ms), engine=load_engine())
+        for name, call_ms in (
+            ("onnxruntime", {1: 4.0, 8: 20.0}),
+            ("onnxruntime-cuda", {1: 1.2, 64: 3.0}),
+            ("tensorrt", {1: 1.0, 64: 9.0}),
+        )
+    ]
+    chosen = choose(findings)
+    assert chosen is not None
+    assert (chosen.small.name, chosen.large.name) == ("onnxruntime-cuda", "onnxruntime-cuda")
 
 
 def test_small_and_large_calls_run_on_the_backend_that_is_faster_for_them(

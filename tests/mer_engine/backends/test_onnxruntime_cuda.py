@@ -290,7 +290,7 @@ def test_recorded_shapes_stay_bound_while_many_others_come(
 
 @pytest.mark.parametrize("good", range(9))
 def test_a_fault_at_any_run_loses_nothing_in_any_thread(
-    fast_engine: Engine, card: SimulatedCudaCard, good: int
+    fast_engine: Engine, card: SimulatedCudaCard, monkeypatch: pytest.MonkeyPatch, good: int
 ) -> None:
     """Runs that fail are those before, in and after a recording."""
     messages: list[str] = []
@@ -298,15 +298,15 @@ def test_a_fault_at_any_run_loses_nothing_in_any_thread(
     guarded = FallbackEngine(owned, fast_engine, messages.append)
     engine = ByBatchEngine(fast_engine, guarded, 2, messages.append)
     runs: list[int] = []
-    real = card.session.run_with_iobinding
+    run_bound = card.session.run_with_iobinding
 
     def run(binding: Any, options: Any) -> None:
         runs.append(1)
         if len(runs) > good:
             raise RuntimeError("CUDA failure 719: unspecified launch failure")
-        real(binding, options)
+        run_bound(binding, options)
 
-    card.session.run_with_iobinding = run
+    monkeypatch.setattr(card.session, "run_with_iobinding", run)
     calls = [full_call(fast_engine, batch) for batch in (1, 2, 3)]
     expected = [fast_engine.infer(*call) for call in calls]
     failures: list[BaseException] = []
