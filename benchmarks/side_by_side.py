@@ -108,8 +108,8 @@ def measure(
     """
     for tool in tools:
         _environment(cache, tool, PACKAGES[tool])
-    # Measure the current state of the project, not the one that was installed first.
-    _pip(cache / "ours", "install", "--force-reinstall", "--no-deps", str(ROOT))
+    if "ours" in tools:
+        _install_current(cache / "ours")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         audio_s = _write_audio(folder, audio, seconds)
@@ -159,6 +159,16 @@ def _environment(cache: Path, tool: str, *packages: str) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(cache / tool)], check=True)
     _pip(cache / tool, "install", *packages)
     (cache / tool / "complete").touch()
+
+
+def _install_current(environment: Path) -> None:
+    """Install the current state of the project in the place of the one that was installed first.
+
+    An interruption leaves a part of the old one behind, so the environment is then made anew.
+    """
+    (environment / "complete").unlink(missing_ok=True)
+    _pip(environment, "install", "--force-reinstall", "--no-deps", str(ROOT))
+    (environment / "complete").touch()
 
 
 def _pip(environment: Path, *arguments: str) -> None:

@@ -263,13 +263,32 @@ def test_the_engine_table_accepts_the_result_of_its_command(tmp_path: Path) -> N
     assert max(map(len, rows)) <= 80
 
 
+def test_an_interrupted_installation_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = importlib.import_module("side_by_side")
+    complete = tmp_path / "complete"
+    complete.touch()
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(script, "_pip", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        script._install_current(tmp_path)
+    assert not complete.exists()
+    monkeypatch.setattr(script, "_pip", lambda *_: None)
+    script._install_current(tmp_path)
+    assert complete.exists()
+
+
 def test_the_comparison_rejects_unusable_audio(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     script = importlib.import_module("side_by_side")
     # Installing takes minutes; the code before and after it does not.
     monkeypatch.setattr(script, "_environment", lambda *_: None)
-    monkeypatch.setattr(script, "_pip", lambda *_: None)
+    monkeypatch.setattr(script, "_install_current", lambda *_: None)
     bad = tmp_path / "a.flac"
     bad.write_bytes(b"no audio")
     options = ["--cache", str(tmp_path), "--tools", "ours", "--out", str(tmp_path / "r.json")]
