@@ -44,7 +44,7 @@ QUICK_BATCHES, QUICK_LEVELS = (1, 8), (2,)
 # Backends with a gate, the most important first.
 BACKENDS = ("onnxruntime-cuda", "tensorrt", "onnxruntime", "torch")
 # What runs the batches of a backend, where this is not the backend itself.
-UNRECORDED, TORCH_ON_CARD = "onnxruntime-cuda, not recorded", "torch, not recorded"
+UNRECORDED, TORCH_ON_CARD = "onnxruntime-cuda, unrecorded", "torch, unrecorded"
 VARIANTS = {
     "onnxruntime-cuda": ("onnxruntime-cuda", UNRECORDED),
     "tensorrt": ("tensorrt",),
@@ -79,7 +79,16 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"on_card: {error}", file=sys.stderr)
         return 2
     result: dict[str, Any] = {"card": card, "parts": {}, "failed": {}}
-    args.out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        _write(args.out, result)
+    except OSError as error:
+        print(
+            f"on_card: {args.out} cannot be written ({error.strerror}); name another file with "
+            "--out",
+            file=sys.stderr,
+        )
+        return 2
     started = time.monotonic()
     try:
         with on_signals(interrupt):
@@ -200,6 +209,8 @@ def _run_process(
             assert process.stdout is not None
             failure = ""
             for line in process.stdout:
+                if not line.startswith("{"):  # of a library
+                    continue
                 told = json.loads(line)
                 if "failed" in told:
                     failure = told["failed"]

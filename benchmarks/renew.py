@@ -197,7 +197,12 @@ def main(arguments: list[str] | None = None) -> int:
         reasons = [left_out[name] for name in unknown if name in left_out]
         parser.error("; ".join(reasons) or f"no part {unknown[0]!r}; there are {', '.join(names)}")
     out = args.out or RESULTS
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        parser.error(f"nothing can be written to {out} ({error.strerror}); name another folder")
     failed: dict[str, str] = {}
     started = time.monotonic()
     try:

@@ -356,21 +356,27 @@ def _or_empty(value: float | None, form: str) -> str:
 
 def card_gates(result: Result) -> str:
     """Return what each backend did at the parity gate on a machine with a card."""
-    card = result["card"]
+    card, gates = result["card"], result["parts"].get("gate", {})
     rows = [
         [
             name,
             _or_empty(gate["update_ms"], "{:.2f}"),
             gate["differences"] or "",
-            "; ".join(filter(None, (gate["missing"], gate["warning"]))),
         ]
-        for name, gate in result["parts"].get("gate", {}).items()
+        for name, gate in gates.items()
+    ]
+    remarks = [
+        f"{name}: {remark}"
+        for name, gate in gates.items()
+        for remark in (gate["missing"], gate["warning"])
+        if remark
     ]
     about = (
         f"{card['name']}, {card['memory']}, compute capability {card['compute_capability']}, "
         f"driver {card['driver']}, CUDA {card['cuda']}."
     )
-    parts = [paragraph(about), table("backend | update, ms | differences | remark", rows)]
+    parts = [paragraph(about), table("backend | update, ms | differences", rows)]
+    parts += ["Remarks:", bullets(remarks)] if remarks else []
     if result["failed"]:
         failed = [f"{what}: {why}" for what, why in result["failed"].items()]
         parts += ["Parts that failed:", bullets(failed)]
@@ -378,7 +384,7 @@ def card_gates(result: Result) -> str:
 
 
 def card_batches(result: Result) -> str | None:
-    """Return milliseconds per window: a row per batch, a column per backend."""
+    """Return milliseconds per window: a row per backend, a column per batch."""
     found = {
         name: {row["batch"]: row["ms_per_window"] for row in part["rows"]}
         for name, part in result["parts"].get("batches", {}).items()
@@ -386,12 +392,13 @@ def card_batches(result: Result) -> str | None:
     }
     if not found:
         return None
+    batches = sorted({batch for times in found.values() for batch in times})
     rows = [
-        [str(batch), *(_or_empty(times.get(batch), "{:.4f}") for times in found.values())]
-        for batch in sorted({batch for times in found.values() for batch in times})
+        [name, *(_or_empty(times.get(batch), "{:.3f}") for batch in batches)]
+        for name, times in found.items()
     ]
     return (
-        table(f"batch | {' | '.join(found)}", rows)
+        table(f"windows a call | {' | '.join(map(str, batches))}", rows)
         + "\n\n"
         + paragraph("Milliseconds per window, median, copies to and from the card included.")
     )

@@ -1,11 +1,14 @@
-"""Synthetic music, a manual clock and example estimates."""
+"""Synthetic music, a manual clock, programs and example estimates."""
 
 from __future__ import annotations
 
+import subprocess
 import threading
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 from mer_engine import Engine, Inference
@@ -154,6 +157,20 @@ class FaultInjector:
         if self.calls - 1 in self.failing:
             raise RuntimeError("the injected fault\nand its details")
         return self._engine.infer(frames, cached_maps, past)
+
+
+@contextmanager
+def running_program(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """Run a program as `Popen` does, and kill it where the test fails.
+
+    `Popen` waits for its end without limit, so that a test with a time limit would hang there.
+    """
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
 
 
 def music(

@@ -15,6 +15,7 @@ import pytest
 from live_support import wait_for
 from osc_support import FRAME, FRAME_MESSAGES, free_udp_port, osc_server
 from pythonosc.udp_client import SimpleUDPClient
+from support import running_program
 
 from realtime_mer.core.events import Event, EventKind, Marker, RhythmEvent, RhythmKind
 from realtime_mer.live.show import OVERRIDABLE, Show
@@ -179,7 +180,7 @@ def test_the_script_of_godot(tmp_path: Path) -> None:
         "\t\tquit()\n"
     )
     command = ["godot3-server", "--path", str(tmp_path), "-s", "run.gd"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as godot:
+    with running_program(command, stdout=subprocess.PIPE, text=True) as godot:
         assert godot.stdout is not None
         while godot.stdout.readline() != "ready\n":
             assert godot.poll() is None
@@ -203,7 +204,7 @@ def test_the_script_of_godot(tmp_path: Path) -> None:
 def test_another_reader_understands_the_messages() -> None:
     port = free_udp_port()
     command = ["stdbuf", "-oL", "oscdump", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as dump:
+    with running_program(command, stdout=subprocess.PIPE, text=True) as dump:
         assert dump.stdout is not None
         output = OscOutput(OscSettings(to=f"127.0.0.1:{port}"))
 

@@ -133,6 +133,7 @@ class LiveRunner:
         # Blocks that wait to be processed with those that follow.
         self._held: list[Block] = []
         self._held_frames = 0
+        self._held_at = 0.0  # when the newest of them arrived
         self._held_until = math.inf
 
     def start(self) -> None:
@@ -289,12 +290,15 @@ class LiveRunner:
             self._held_until = now + 2 * MAX_HELD_S / self._speed
         self._held.append(block)
         self._held_frames += len(block.samples)
+        self._held_at = self._arrival_time(block)
         self._stream.audio_arrived(now)
 
     def _process_held(self) -> None:
         """Process the blocks that wait: what follows has no part in them."""
         if self._held:
-            self._analyze(self._take_held())
+            self._analyze(self._take_held(), self._held_at)
+            # A stall counts from their arrival.
+            self._stream.audio_arrived(self._held_at)
 
     def _take_held(self) -> list[Block]:
         held = self._held
@@ -357,15 +361,17 @@ class LiveRunner:
         if late:
             # Process all waiting audio with a single update, so that the delay cannot grow.
             ended = self._read_backlog(blocks)
-        self._analyze(blocks, only_latest=late)
+            arrived_at = self._arrival_time(blocks[-1])
+        self._analyze(blocks, arrived_at, only_latest=late)
         self._shedding.observe(wait_s, self.clock.monotonic() - began)
         if ended is not None:
             raise ended
 
-    def _analyze(self, blocks: Sequence[Block], *, only_latest: bool = False) -> None:
-        """Feed blocks to the stream as one, `only_latest` as for `Pipeline.feed`."""
+    def _analyze(
+        self, blocks: Sequence[Block], arrived_at: float, *, only_latest: bool = False
+    ) -> None:
+        """Feed blocks to the stream as one; `arrived_at` and `only_latest` as for it."""
         samples = [block.samples for block in blocks]
-        arrived_at = self._arrival_time(blocks[-1])
         self._hear(sum(len(b.samples) + b.dropped_before for b in blocks), arrived_at)
         self._compute(
             self._stream.feed_requests(

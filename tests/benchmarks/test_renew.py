@@ -14,6 +14,7 @@ import pytest
 import renew
 from live_support import wait_for
 from renew import Part
+from support import running_program
 
 WRITE = "import sys; open(sys.argv[1], 'w').write('{\"figure\": 2}')"
 
@@ -110,7 +111,7 @@ def test_the_script_renews_a_result(tmp_path: Path, scripts: Path) -> None:
 @pytest.mark.timeout(300)
 def test_stopping_it_keeps_the_results_so_far(tmp_path: Path, scripts: Path) -> None:
     command = [sys.executable, str(scripts / "renew.py"), "--quick", "--out", str(tmp_path)]
-    with subprocess.Popen(
+    with running_program(
         [*command, "--only", "soak", "fuzz"], stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
@@ -129,6 +130,7 @@ def test_stopping_it_keeps_the_results_so_far(tmp_path: Path, scripts: Path) -> 
         (["--only", "all"], "no part 'all'; there are start_up, latency"),
         (["--only", "beats"], "it needs --data DIR"),
         (["--music", "."], "there is no music in"),
+        (["--quick", "--out", f"{os.devnull}/a"], f"nothing can be written to {os.devnull}/a"),
     ],
 )
 def test_bad_arguments(

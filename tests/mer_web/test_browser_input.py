@@ -359,8 +359,8 @@ def test_file_waits_for_a_lost_server(visit: Open, serve: Serve, tmp_path: Path)
     here.js(FINISHED)
     assert here.js("mer.input.droppedSeconds") == 0
     newest, period = here.js("[newest['song.wav'], period['song.wav']]")
-    # The hop, or more where a busy server makes fewer estimates.
-    assert newest == pytest.approx(6.0 - position, abs=max(0.2, period))
+    # The hop is missing at the end, or more where a busy server makes fewer estimates.
+    assert 6.0 - position - max(0.2, period) <= newest <= 6.0 - position + 0.2
 
 
 def wav_head(seconds: int) -> bytes:

@@ -19,6 +19,7 @@ import pytest
 import soundfile
 from mer_engine import Engine
 from numpy.typing import NDArray
+from support import running_program
 from support_pulse import VirtualMicrophone, find_in
 
 from realtime_mer.audio.demo import SAMPLE_RATE_HZ, render_demo
@@ -146,7 +147,7 @@ def test_a_terminal_shows_an_outage_in_words_and_nothing_of_portaudio(
             assert select.select([terminal], [], [], TIMEOUT_S)[0], shown
             shown += os.read(terminal, 65_536)
 
-    with subprocess.Popen(
+    with running_program(
         [sys.executable, "-c", program],
         stdin=subprocess.DEVNULL,
         stdout=theirs,

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from mer_engine import Engine
+from support import running_program
 
 from realtime_mer.bench.engine import measure_engine
 from realtime_mer.bench.measurement import Measurement
@@ -126,7 +127,7 @@ def test_a_stopped_measurement_prints_what_it_has(
     send: Callable[[subprocess.Popen[str]], None], code: int, as_json: bool
 ) -> None:
     command = [sys.executable, "-m", "realtime_mer", "bench", "streams", "--quick"]
-    with subprocess.Popen(
+    with running_program(
         [*command, *["--json"] * as_json], start_new_session=True, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip

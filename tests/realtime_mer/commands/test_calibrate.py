@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from support import music
+from support import music, running_program
 
 from realtime_mer.cli import main
 from realtime_mer.outputs.hall import default_hall_path, load_hall
@@ -74,7 +74,7 @@ def test_ctrl_c_says_what_is_missing(tmp_path: Path) -> None:
     silence = np.zeros(60 * RATE_HZ, np.float32)
     soundfile.write(song, silence, RATE_HZ)
     command = [sys.executable, "-m", "realtime_mer", "calibrate", "--input", str(song)]
-    with subprocess.Popen(
+    with running_program(
         [*command, "-o", str(tmp_path / "hall.json")], stderr=subprocess.PIPE, text=True,
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     ) as process:  # fmt: skip

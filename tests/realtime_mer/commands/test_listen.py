@@ -18,7 +18,7 @@ import soundfile
 from live_support import wait_for
 from mer_engine import Engine
 from recording_support import estimates_of
-from support import music, values
+from support import music, running_program, values
 
 from realtime_mer.cli import main
 from realtime_mer.core.pipeline import Pipeline
@@ -117,7 +117,7 @@ def test_the_live_display_in_a_terminal(song: Path) -> None:
 def test_a_terminal_without_cursor_or_colours_gets_lines(song: Path, variable: str) -> None:
     terminal, theirs = pty.openpty()
     name, _, value = variable.partition("=")
-    with subprocess.Popen(
+    with running_program(
         [*COMMAND, "--input", str(song)],
         stdout=theirs,
         stderr=subprocess.PIPE,

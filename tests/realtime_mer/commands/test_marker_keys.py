@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from live_support import TIMEOUT_S, wait_for
-from support import ESTIMATE
+from support import ESTIMATE, running_program
 
 from realtime_mer.commands.marker_keys import MarkerKeys, marker_text
 from realtime_mer.core.events import MAX_MARKER_LENGTH, Marker
@@ -197,7 +197,7 @@ def test_a_program_that_ends_at_the_second_ctrl_c_gives_the_terminal_back(tmp_pa
 def test_standard_input_that_is_no_terminal_is_left_alone(
     arguments: list[str], tmp_path: Path
 ) -> None:
-    with subprocess.Popen(
+    with running_program(
         [*COMMAND, *arguments, "--record", "evening"],
         cwd=tmp_path,
         stdin=subprocess.PIPE,

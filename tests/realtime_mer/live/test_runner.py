@@ -6,8 +6,9 @@ import json
 import os
 import random
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -337,6 +338,24 @@ def test_a_stall_is_reported_and_ends_with_the_next_block(engine: Engine) -> Non
     assert [e.seq for e in estimates(items)] == list(range(8))
 
 
+@pytest.mark.parametrize("length_s", [1.0, 1.1, 1.3])
+def test_a_stall_counts_from_the_last_audio_even_if_that_was_not_needed_yet(
+    engine: Engine, length_s: float
+) -> None:
+    clock = ManualClock()
+    script = [*as_blocks(music(length_s, RATE)), *[None] * 4]
+    moments: list[float] = []
+
+    def note() -> None:
+        moments.extend(clock.now for item in queue.take() if isinstance(item, Notice))
+
+    runner = LiveRunner(ScriptedSource(script, clock), engine, clock=clock)
+    queue = runner.hub.subscribe_lossless(note)
+    with runner:
+        assert runner.join(TIMEOUT_S)
+    assert moments == pytest.approx([100.0 + length_s + 2.0])
+
+
 def test_a_file_stalls_later_than_a_device(engine: Engine) -> None:
     clock = ManualClock()
     moments: list[float] = []
@@ -465,13 +484,20 @@ def test_a_device_is_back_with_its_first_block(engine: Engine) -> None:
     assert estimates(items)[-1].t == pytest.approx(5.0 + missed_s, abs=1.0)
 
 
-def test_the_stall_before_a_loss_is_missing_too(engine: Engine) -> None:
+@pytest.mark.parametrize("length_s", [1.0, 1.1, 1.3])
+@pytest.mark.parametrize(
+    "stall", [[None, None, None], [None, None], [lambda clock: clock.advance(0.4)]]
+)
+def test_the_stall_before_a_loss_is_missing_too(
+    engine: Engine, length_s: float, stall: list[Callable[[ManualClock], None] | None]
+) -> None:
     """A device counts as lost some time after its last sample."""
     clock = ManualClock()
-    script = [*as_blocks(music(1.0, RATE)), None, None, lost(), *as_blocks(music(1.0, RATE))]
+    steps: list[Step] = [step and partial(step, clock) for step in stall]
+    script = [*as_blocks(music(length_s, RATE)), *steps, lost(), *as_blocks(music(1.0, RATE))]
     _, runner = run_script(ScriptedSource(script, clock, reopenings=[None]), engine, clock)
-    missed_s = clock.now - 100.0 - 2.0
-    assert missed_s > 3.0
+    missed_s = clock.now - 100.0 - length_s - 1.0
+    assert missed_s > 0.8
     assert runner.stats[Counter.DROPPED_SAMPLES] == pytest.approx(missed_s * RATE, abs=RATE / 10)
 
 
