@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, required=True, help="folder of the environments")
     parser.add_argument(
         "--audio", type=Path, nargs="+", default=[], metavar="FILE",
-        help="audio files, joined (default: the built-in demo)",
+        help="audio files, of which equal parts are joined (default: the built-in demo)",
     )  # fmt: skip
     parser.add_argument(
         "--seconds", type=float, default=60.0, help="maximum length of the audio (default: 60)"
@@ -128,6 +128,7 @@ def measure(
         "audio": [path.name for path in audio] or ["the built-in demo"],
         "runs": runs,
         "method": {
+            "audio": "the first parts of the files, all of the same length, joined",
             "update": "a new value every second, wall time, one process pinned to one core, one "
             "thread; VibeNet and essentia compute the last ten seconds again, from audio that is "
             "already at 16 kHz; realtime-mer processes only the new second, from the recording's "
@@ -201,7 +202,10 @@ def _graph(cache: Path) -> Path:
 
 
 def _write_audio(folder: Path, audio: Sequence[Path], seconds: float) -> float:
-    """Write the audio as arrays at 44.1 and 16 kHz; return its length in seconds."""
+    """Write the audio as arrays at 44.1 and 16 kHz; return its length in seconds.
+
+    Each file gives its first part, all of the same length.
+    """
     if audio:
         parts: list[NDArray[np.float32]] = []
         for path in audio:
@@ -209,8 +213,9 @@ def _write_audio(folder: Path, audio: Sequence[Path], seconds: float) -> float:
                 samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
             except (OSError, soundfile.SoundFileError) as error:
                 raise UserError(f"{path} cannot be read: {error}") from error
-            parts.append(soxr.resample(samples.mean(axis=1), rate_hz, RATE_HZ).astype(np.float32))
-        signal = np.concatenate(parts)[: int(seconds * RATE_HZ)]
+            part = samples[: round(seconds / len(audio) * rate_hz)].mean(axis=1)
+            parts.append(soxr.resample(part, rate_hz, RATE_HZ).astype(np.float32))
+        signal = np.concatenate(parts)
     else:
         signal = demo_audio(seconds, RATE_HZ)
     if len(signal) < 15 * RATE_HZ:

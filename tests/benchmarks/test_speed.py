@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from realtime_mer.bench.engine import measure_engine
@@ -280,6 +282,18 @@ def test_an_interrupted_installation_is_made_anew(
     monkeypatch.setattr(script, "_pip", lambda *_: None)
     script._install_current(tmp_path)
     assert complete.exists()
+
+
+def test_the_comparison_hears_each_file_alike(tmp_path: Path) -> None:
+    script = importlib.import_module("side_by_side")
+    files = []
+    for name, value, rate_hz in (("a.wav", 0.25, 44_100), ("b.wav", 0.75, 22_050)):
+        files.append(tmp_path / name)
+        soundfile.write(files[-1], np.full((40 * rate_hz, 2), value), rate_hz, "FLOAT")
+    assert script._write_audio(tmp_path, files, 20.0) == pytest.approx(20.0, abs=0.01)
+    heard = np.load(tmp_path / "audio.npy")
+    assert heard[: 9 * 44_100].mean() == pytest.approx(0.25, abs=0.01)
+    assert heard[11 * 44_100 :].mean() == pytest.approx(0.75, abs=0.01)
 
 
 def test_the_comparison_rejects_unusable_audio(
