@@ -539,11 +539,8 @@ def outputs(result: Result) -> str:
     ):
         rows.append([name, *(f"{hop[key[0]][key[1]]:.2f} ms" for hop in hops), goal])
     titles = " | ".join(f"hop {hop['hop_s']:g} s" for hop in hops)
-    busy = (
-        f"Other programs kept the machine busy (load average {result['load_average'][0]:g}); this "
-        f"one ran with niceness {result['niceness']}."
-    )
-    return "\n\n".join([table(f" | {titles} | goal", rows), paragraph(busy), _method(result)])
+    load = f"Load average {result['load_average'][0]:g}, niceness {result['niceness']}."
+    return "\n\n".join([table(f" | {titles} | goal", rows), paragraph(load), _method(result)])
 
 
 def page_frames(result: Result) -> str:
