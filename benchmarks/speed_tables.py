@@ -361,22 +361,22 @@ def card_gates(result: Result) -> str:
         [
             name,
             _or_empty(gate["update_ms"], "{:.2f}"),
-            gate["differences"] or "",
+            "yes" if gate["may_run"] else "no",
         ]
         for name, gate in gates.items()
     ]
     remarks = [
         f"{name}: {remark}"
         for name, gate in gates.items()
-        for remark in (gate["missing"], gate["warning"])
+        for remark in (gate["missing"], gate["warning"], gate["differences"])
         if remark
     ]
     about = (
         f"{card['name']}, {card['memory']}, compute capability {card['compute_capability']}, "
         f"driver {card['driver']}, CUDA {card['cuda']}."
     )
-    parts = [paragraph(about), table("backend | update, ms | differences", rows)]
-    parts += ["Remarks:", bullets(remarks)] if remarks else []
+    parts = [paragraph(about), table("backend | update, ms | may run", rows)]
+    parts += ["Remarks, and differences from the reference:", bullets(remarks)] if remarks else []
     if result["failed"]:
         failed = [f"{what}: {why}" for what, why in result["failed"].items()]
         parts += ["Parts that failed:", bullets(failed)]
@@ -539,11 +539,8 @@ def outputs(result: Result) -> str:
     ):
         rows.append([name, *(f"{hop[key[0]][key[1]]:.2f} ms" for hop in hops), goal])
     titles = " | ".join(f"hop {hop['hop_s']:g} s" for hop in hops)
-    busy = (
-        f"Other programs kept the machine busy (load average {result['load_average'][0]:g}); this "
-        f"one ran with niceness {result['niceness']}."
-    )
-    return "\n\n".join([table(f" | {titles} | goal", rows), paragraph(busy), _method(result)])
+    load = f"Load average {result['load_average'][0]:g}, niceness {result['niceness']}."
+    return "\n\n".join([table(f" | {titles} | goal", rows), paragraph(load), _method(result)])
 
 
 def page_frames(result: Result) -> str:

@@ -516,11 +516,6 @@ class ReadPacing:
             if connection.paced:
                 connection.end_pause()
 
-    def resume_all(self) -> None:
-        """Resume reading from all paused connections."""
-        for slot in list(self._paused):
-            self._resume(slot)
-
 
 def unmask_samples(frames: BinaryFrames, stream_format: StreamFormat) -> NDArray[np.float32] | None:
     """Decode the samples of masked frames.
