@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, required=True, help="folder of the environments")
     parser.add_argument(
         "--audio", type=Path, nargs="+", default=[], metavar="FILE",
-        help="audio files, joined (default: the built-in demo)",
+        help="audio files, of which equal parts are joined (default: the built-in demo)",
     )  # fmt: skip
     parser.add_argument(
         "--seconds", type=float, default=60.0, help="maximum length of the audio (default: 60)"
@@ -108,8 +108,8 @@ def measure(
     """
     for tool in tools:
         _environment(cache, tool, PACKAGES[tool])
-    # Measure the current state of the project, not the one that was installed first.
-    _pip(cache / "ours", "install", "--force-reinstall", "--no-deps", str(ROOT))
+    if "ours" in tools:
+        _install_current(cache / "ours")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         audio_s = _write_audio(folder, audio, seconds)
@@ -128,6 +128,7 @@ def measure(
         "audio": [path.name for path in audio] or ["the built-in demo"],
         "runs": runs,
         "method": {
+            "audio": "the first parts of the files, all of the same length, joined",
             "update": "a new value every second, wall time, one process pinned to one core, one "
             "thread; VibeNet and essentia compute the last ten seconds again, from audio that is "
             "already at 16 kHz; realtime-mer processes only the new second, from the recording's "
@@ -161,6 +162,16 @@ def _environment(cache: Path, tool: str, *packages: str) -> None:
     (cache / tool / "complete").touch()
 
 
+def _install_current(environment: Path) -> None:
+    """Install the current state of the project in the place of the one that was installed first.
+
+    An interruption leaves a part of the old one behind, so the environment is then made anew.
+    """
+    (environment / "complete").unlink(missing_ok=True)
+    _pip(environment, "install", "--force-reinstall", "--no-deps", str(ROOT))
+    (environment / "complete").touch()
+
+
 def _pip(environment: Path, *arguments: str) -> None:
     command = [environment / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "-q"]
     done = subprocess.run([*map(str, command), *arguments], capture_output=True, text=True)
@@ -191,7 +202,10 @@ def _graph(cache: Path) -> Path:
 
 
 def _write_audio(folder: Path, audio: Sequence[Path], seconds: float) -> float:
-    """Write the audio as arrays at 44.1 and 16 kHz; return its length in seconds."""
+    """Write the audio as arrays at 44.1 and 16 kHz; return its length in seconds.
+
+    Each file gives its first part, all of the same length.
+    """
     if audio:
         parts: list[NDArray[np.float32]] = []
         for path in audio:
@@ -199,8 +213,9 @@ def _write_audio(folder: Path, audio: Sequence[Path], seconds: float) -> float:
                 samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
             except (OSError, soundfile.SoundFileError) as error:
                 raise UserError(f"{path} cannot be read: {error}") from error
-            parts.append(soxr.resample(samples.mean(axis=1), rate_hz, RATE_HZ).astype(np.float32))
-        signal = np.concatenate(parts)[: int(seconds * RATE_HZ)]
+            part = samples[: round(seconds / len(audio) * rate_hz)].mean(axis=1)
+            parts.append(soxr.resample(part, rate_hz, RATE_HZ).astype(np.float32))
+        signal = np.concatenate(parts)
     else:
         signal = demo_audio(seconds, RATE_HZ)
     if len(signal) < 15 * RATE_HZ:

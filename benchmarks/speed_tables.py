@@ -361,22 +361,22 @@ def card_gates(result: Result) -> str:
         [
             name,
             _or_empty(gate["update_ms"], "{:.2f}"),
-            gate["differences"] or "",
+            "yes" if gate["may_run"] else "no",
         ]
         for name, gate in gates.items()
     ]
     remarks = [
         f"{name}: {remark}"
         for name, gate in gates.items()
-        for remark in (gate["missing"], gate["warning"])
+        for remark in (gate["missing"], gate["warning"], gate["differences"])
         if remark
     ]
     about = (
         f"{card['name']}, {card['memory']}, compute capability {card['compute_capability']}, "
         f"driver {card['driver']}, CUDA {card['cuda']}."
     )
-    parts = [paragraph(about), table("backend | update, ms | differences", rows)]
-    parts += ["Remarks:", bullets(remarks)] if remarks else []
+    parts = [paragraph(about), table("backend | update, ms | may run", rows)]
+    parts += ["Remarks, and differences from the reference:", bullets(remarks)] if remarks else []
     if result["failed"]:
         failed = [f"{what}: {why}" for what, why in result["failed"].items()]
         parts += ["Parts that failed:", bullets(failed)]

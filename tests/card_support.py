@@ -330,6 +330,7 @@ class SimulatedSession:
             address, shape = tensors["steps"]
             view = self._stream.memory(address, 4 * int(np.prod(shape))).view(np.float32)
             self._stream.queue(lambda: view.fill(9.0))
+        self._stream.wait()  # as ONNX Runtime does, whatever the options of the run
 
     def _run(self, binding: SimulatedBinding) -> None:
         self.regular += 1

@@ -312,7 +312,8 @@ class SessionPool(Closable):
 
         Returns:
             In how many seconds of real time the session has the audio of its next turn: audio that
-            comes before may be pushed as late. 0 where it comes faster than real time.
+            comes before may be pushed as late. 0 where it comes faster than real time, or where the
+            time is not known yet.
         """
         if samples.ndim == 1:
             samples = samples[:, None]
@@ -409,9 +410,9 @@ class SessionPool(Closable):
         missing_s = missing / session.format.sample_rate_hz
         if missing > 0:
             return missing_s
-        # The turn after the one that begins now.
-        turn_s = PULSE_BLOCK_S if session.hub.wants_pulses else self._hop_s
-        return max(0.0, missing_s + turn_s)
+        # The turn after the one that begins now. With pulses, its length is known only when that
+        # one has ended: an estimate may come sooner than a message of them.
+        return 0.0 if session.hub.wants_pulses else max(0.0, missing_s + self._hop_s)
 
     def _make_ready(self, session: ClientSession, now: float) -> None:
         if session.busy or session.ready or session.removed:

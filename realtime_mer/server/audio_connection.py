@@ -476,7 +476,13 @@ class ReadPacing:
         self._paused: dict[int, list[AudioConnection]] = {}
 
     def pause(
-        self, connection: AudioConnection, streams: int, *, enough_s: float, unread_s: float
+        self,
+        connection: AudioConnection,
+        streams: int,
+        *,
+        enough_s: float,
+        frame_s: float,
+        unread_s: float,
     ) -> None:
         """Pause a connection, if a pause saves work.
 
@@ -484,9 +490,12 @@ class ReadPacing:
             connection: whose audio was processed just now.
             streams: number of streams.
             enough_s: in how many seconds its stream needs the audio.
+            frame_s: length of the audio in one frame. The newest one may have come so long before
+                it was read, so that the next one comes as much earlier.
             unread_s: length of the audio in `MAX_UNREAD_BYTES`.
         """
-        pause_s = min(enough_s, unread_s, MAX_READ_PAUSE_S, streams * READ_PAUSE_S_PER_STREAM)
+        most_s = min(MAX_READ_PAUSE_S, streams * READ_PAUSE_S_PER_STREAM)
+        pause_s = min(enough_s - frame_s, unread_s, most_s)
         if pause_s < MIN_READ_PAUSE_S:
             return
         now = connection.loop.time()
@@ -506,11 +515,6 @@ class ReadPacing:
         for connection in self._paused.pop(slot, ()):
             if connection.paced:
                 connection.end_pause()
-
-    def resume_all(self) -> None:
-        """Resume reading from all paused connections."""
-        for slot in list(self._paused):
-            self._resume(slot)
 
 
 def unmask_samples(frames: BinaryFrames, stream_format: StreamFormat) -> NDArray[np.float32] | None:

@@ -384,7 +384,6 @@ class MerServer:
             self._certificate_task.cancel()
             self._certificate_task = None
         self.session_list.close()
-        self.read_pacing.resume_all()
         if self._server is not None:
             server, self._server = self._server, None
             # A closing handshake would never finish with a viewer that reads nothing.

@@ -609,6 +609,7 @@ class Viewer:
             self._connection,
             len(self._host.pool),
             enough_s=self._host.pool.push(client, samples),
+            frame_s=duration_s / frames.number,
             unread_s=MAX_UNREAD_BYTES / payload_bytes * duration_s,
         )
         return True

@@ -130,7 +130,8 @@ def test_a_result_that_cannot_be_written_is_a_sentence(
 def test_the_tables_of_a_card_are_no_wider_than_a_terminal() -> None:
     from tables import TABLES
 
-    gate = {"missing": "", "warning": "it says why " * 20, "update_ms": 1.24, "differences": "1e-5"}
+    gate = {"missing": "", "warning": "it says why " * 20, "update_ms": 1.24, "may_run": True}
+    gate["differences"] = "valence 1e-5, arousal 2e-5, interval 3e-5, sound 4e-6; allowed are 1e-4"
     rows = [{"batch": batch, "ms_per_window": 0.0946} for batch in on_card.BATCHES]
     names = [name for variants in on_card.VARIANTS.values() for name in variants]
     result = {
@@ -145,8 +146,9 @@ def test_the_tables_of_a_card_are_no_wider_than_a_terminal() -> None:
         text = TABLES[marker][1](result)
         assert text is not None
         assert max(map(len, text.splitlines())) <= 80
-    assert "| onnxruntime-cuda | 1.24 | 1e-5 |" in str(TABLES["card gates"][1](result))
+    assert "| onnxruntime-cuda | 1.24 | yes |" in str(TABLES["card gates"][1](result))
     assert "* onnxruntime-cuda: it says why" in str(TABLES["card gates"][1](result))
+    assert "* onnxruntime-cuda: valence 1e-5" in str(TABLES["card gates"][1](result))
 
 
 @pytest.mark.timeout(300)

@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from realtime_mer.bench.engine import measure_engine
@@ -263,13 +265,44 @@ def test_the_engine_table_accepts_the_result_of_its_command(tmp_path: Path) -> N
     assert max(map(len, rows)) <= 80
 
 
+def test_an_interrupted_installation_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = importlib.import_module("side_by_side")
+    complete = tmp_path / "complete"
+    complete.touch()
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(script, "_pip", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        script._install_current(tmp_path)
+    assert not complete.exists()
+    monkeypatch.setattr(script, "_pip", lambda *_: None)
+    script._install_current(tmp_path)
+    assert complete.exists()
+
+
+def test_the_comparison_hears_each_file_alike(tmp_path: Path) -> None:
+    script = importlib.import_module("side_by_side")
+    files = []
+    for name, value, rate_hz in (("a.wav", 0.25, 44_100), ("b.wav", 0.75, 22_050)):
+        files.append(tmp_path / name)
+        soundfile.write(files[-1], np.full((40 * rate_hz, 2), value), rate_hz, "FLOAT")
+    assert script._write_audio(tmp_path, files, 20.0) == pytest.approx(20.0, abs=0.01)
+    heard = np.load(tmp_path / "audio.npy")
+    assert heard[: 9 * 44_100].mean() == pytest.approx(0.25, abs=0.01)
+    assert heard[11 * 44_100 :].mean() == pytest.approx(0.75, abs=0.01)
+
+
 def test_the_comparison_rejects_unusable_audio(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     script = importlib.import_module("side_by_side")
     # Installing takes minutes; the code before and after it does not.
     monkeypatch.setattr(script, "_environment", lambda *_: None)
-    monkeypatch.setattr(script, "_pip", lambda *_: None)
+    monkeypatch.setattr(script, "_install_current", lambda *_: None)
     bad = tmp_path / "a.flac"
     bad.write_bytes(b"no audio")
     options = ["--cache", str(tmp_path), "--tools", "ours", "--out", str(tmp_path / "r.json")]

@@ -199,7 +199,8 @@ class CudaEngine(CardEngine[Bound]):
     def _run_bound(self, bound: BoundShape[Bound], recording: int) -> None:
         options = ort.RunOptions()
         options.add_run_config_entry("gpu_graph_id", str(recording))
-        # The copies are on the same stream, so there is one wait a call, that for the outputs.
+        # The copies are on the same stream, and the engine waits for the outputs. After a replay
+        # ONNX Runtime waits all the same.
         options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         self._session.run_with_iobinding(bound.network.binding, options)
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from live_support import TIMEOUT_S, receive_kind, running_server, wait_for
 from mer_engine import Engine
 from numpy.typing import NDArray
+from support import ManualClock
 from tls_support import make_files
 from websockets.frames import Frame, Opcode
 
 from realtime_mer.audio.format import AudioFormat
 from realtime_mer.bench.raw_websocket import BINARY, TEXT, RawWebSocket, masked_frame
+from realtime_mer.core.config import PipelineConfig
 from realtime_mer.live.session_pool import ClientSession, SessionPool
 from realtime_mer.live.stats import Counter
 from realtime_mer.server import audio_connection
@@ -26,6 +28,7 @@ from realtime_mer.server.audio_connection import (
     MAX_DIRECT_BYTES,
     AudioConnection,
     BinaryFrames,
+    ReadPacing,
     unmask_samples,
 )
 from realtime_mer.server.protocol import Encoding, StreamFormat
@@ -231,3 +234,81 @@ def test_read_pauses_lose_nothing(
         assert stats[Counter.DROPPED_SAMPLES] == 0
         assert stats[Counter.BYTES_IN] > signal.nbytes
         assert paused
+
+
+class PacedClient:
+    """A client that sends in real time, its connection, and the event loop with a clock to set."""
+
+    def __init__(self, pool: SessionPool, clock: ManualClock, block: int) -> None:
+        self.pool, self.clock, self.block = pool, clock, block
+        self.session = pool.open(FORMAT.audio, "client")
+        self.signal = noise(4 * FORMAT.audio.sample_rate_hz)
+        self.sent = self.read = self.reads = 0
+        self.pacing = ReadPacing()
+        # What `ReadPacing` uses.
+        self.paced = False
+        self.loop = self.transport = self
+        self.pauses: list[tuple[float, Callable[[int], None], int]] = []
+
+    def time(self) -> float:
+        return self.clock.now
+
+    def call_at(self, when: float, function: Callable[[int], None], slot: int) -> None:
+        self.pauses.append((when, function, slot))
+
+    def pause_reading(self) -> None:
+        assert self.paced
+
+    def end_pause(self) -> None:
+        self.paced = False
+        self.receive()
+
+    def receive(self) -> None:
+        """Read what has come, and wait until it is processed."""
+        samples = self.signal[self.read : self.sent]
+        if not len(samples):
+            return
+        self.read = self.sent
+        self.reads += 1
+        enough_s = self.pool.push(self.session, samples)
+        frame_s = self.block / FORMAT.audio.sample_rate_hz
+        connection = cast(AudioConnection, self)
+        self.pacing.pause(connection, 1000, enough_s=enough_s, frame_s=frame_s, unread_s=1.0)
+        wait_for(lambda: not self.pool.due, "the end of the turn")
+
+    def send(self) -> None:
+        """Send the next block when it is due; end the pauses that end before."""
+        due = self.clock.now + self.block / FORMAT.audio.sample_rate_hz
+        while self.pauses and min(self.pauses)[0] < due:
+            when, resume, slot = min(self.pauses)
+            self.pauses.remove((when, resume, slot))
+            self.clock.now = when
+            resume(slot)
+        self.clock.now = due
+        self.sent += self.block
+        if not self.paced:
+            self.receive()
+
+
+@pytest.mark.parametrize("pulses", [False, True])
+@pytest.mark.parametrize(("hop_s", "block"), [(0.1, 320), (0.5, 320), (0.7, 470), (1.0, 1600)])
+def test_read_pauses_delay_nothing(
+    fast_engine: Engine, hop_s: float, block: int, pulses: bool
+) -> None:
+    """There are so many streams that pauses are at their longest."""
+    config, clock = PipelineConfig(hop_s=hop_s), ManualClock()
+    with SessionPool(fast_engine, config=config, max_sessions=1, workers=1, clock=clock) as pool:
+        client = PacedClient(pool, clock, block)
+        session = client.session
+        if pulses:
+            session.hub.subscribe_pulses(lambda: None)
+        while client.sent + block <= len(client.signal):
+            client.send()
+            # What completes an estimate, or a message of pulses, is read when it comes.
+            unread = client.sent - client.read
+            assert unread + session.queued_frames < session.needed_frames
+        latest = session.hub.latest
+        assert latest is not None
+        assert latest.t >= 2.5
+    if not pulses:
+        assert client.reads < 0.75 * client.sent / block
