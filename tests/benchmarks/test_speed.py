@@ -168,11 +168,14 @@ def test_a_card_has_a_column_and_a_section(parts: dict[str, Any], tmp_path: Path
         "| processor time of 500 streams | 700 |",
         "| batch 8, one thread | 40000 |",
         "Card 1, 8 GB, compute capability 9.0, driver 5, CUDA 13.",
-        "| onnxruntime-cuda | 1.25 | valence 1e-05 | |",
-        "| tensorrt | | | no library |",
+        "| onnxruntime-cuda | 1.25 | yes |",
+        "| tensorrt | | no |",
+        "* onnxruntime-cuda: valence 1e-05",
+        "* tensorrt: no library",
         "* gate torch: stopped after 40 s",
-        "| batch | onnxruntime-cuda | onnxruntime |",
-        "| 64 | 0.0250 | |",
+        "| windows a call | 1 | 64 |",
+        "| onnxruntime-cuda | | 0.025 |",
+        "| onnxruntime | 4.000 | |",
         "| auto | 900 | 10 | 20 | 30 | 0.50 | no |",
     ):
         assert expected in readme, expected
