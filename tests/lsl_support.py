@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
+from live_support import TIMEOUT_S
 
 
 def skip_without_lsl() -> None:
@@ -21,6 +22,6 @@ def _missing() -> str | None:
         return f"pylsl does not load: {error}"
     name = "a stream of the tests"
     outlet = pylsl.StreamOutlet(pylsl.StreamInfo(name, "Test", source_id=name))
-    found = pylsl.resolve_byprop("name", name, timeout=20)
+    found = pylsl.resolve_byprop("name", name, timeout=TIMEOUT_S)
     del outlet
     return None if found else "the network of this computer does not let LSL find streams"

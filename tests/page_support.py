@@ -53,7 +53,12 @@ class ServerProcess:
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
         self._killed = False
-        self.url = self._read_url()
+        try:
+            self.url = self._read_url()
+        except BaseException:  # the time limit of the test, too
+            self._process.kill()
+            self._reap()
+            raise
 
     def _read_url(self) -> str:
         assert self._process.stdout is not None

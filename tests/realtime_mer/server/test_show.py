@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from live_support import (
+    TIMEOUT_S,
     RunningServer,
     receive_kind,
     receive_until,
@@ -55,7 +56,7 @@ def running(engine: Engine, runner: LiveRunner, show: Show) -> Iterator[RunningS
 
 
 def page(running: RunningServer, name: str) -> Any:
-    return urllib.request.urlopen(f"http://127.0.0.1:{running.port}/{name}", timeout=30)
+    return urllib.request.urlopen(f"http://127.0.0.1:{running.port}/{name}", timeout=TIMEOUT_S)
 
 
 def send(client: ClientConnection, **fields: object) -> None:
