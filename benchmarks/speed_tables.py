@@ -394,7 +394,7 @@ def card_batches(result: Result) -> str | None:
         return None
     batches = sorted({batch for times in found.values() for batch in times})
     rows = [
-        [name, *(_or_empty(times.get(batch), "{:.3f}") for batch in batches)]
+        [name, *(_or_empty(times.get(batch), "{:#.3g}") for batch in batches)]
         for name, times in found.items()
     ]
     return (

@@ -17,8 +17,9 @@ from functools import partial
 from typing import Protocol
 
 from realtime_mer.clock import Clock
+from realtime_mer.core.events import RhythmEvent
 from realtime_mer.core.types import Estimate
-from realtime_mer.live.hub import Item, PulseQueue
+from realtime_mer.live.hub import End, Item, PulseQueue
 from realtime_mer.live.stats import Counter, Stats, Timing
 from realtime_mer.live.stream import PULSE_BLOCK_S
 from realtime_mer.server import protocol
@@ -224,29 +225,38 @@ class Broadcaster:
             self._busy = False
             self._idle.set()
 
-    def _send_items(self, items: list[Item]) -> None:
+    def _send_items(self, items: Sequence[Item]) -> None:
+        """Send the first item to all viewers, then the next one."""
         offered_at = self._offered_at
-        encoded = [(item, self._try_encode(item)) for item in items]
-
-        def offer(viewer: Subscriber) -> int:
-            return sum([viewer.offer(item, message) for item, message in encoded])
+        item, later = items[0], items[1:]
+        message = self._try_encode(item)
 
         def after() -> None:
-            self.broadcast_health_if_changed()
-            self._continue()
+            if later:
+                self._send_items(later)
+            else:
+                self.broadcast_health_if_changed()
+                self._continue()
 
-        size = sum(message.size for _, message in encoded if message is not None)
-        self._send_chunk(tuple(self._viewers), offer, size, after, offered_at)
+        self._send_chunk(
+            tuple(self._viewers),
+            lambda viewer: viewer.offer(item, message),
+            0 if message is None else message.size,
+            after,
+            offered_at,
+        )
 
     def _try_encode(self, item: Item) -> EncodedMessage | None:
-        """Encode an estimate; None for items that each viewer's own task must send."""
-        if not isinstance(item, Estimate):
+        """Encode an item; None for those that each viewer's own task must send."""
+        if isinstance(item, End | RhythmEvent):
             return None
         try:
-            return self.encode(item)
+            if isinstance(item, Estimate):
+                return self.encode(item)
+            return EncodedMessage.from_text(protocol.dump(protocol.remark(item)))
         except Exception:
             # The viewers' tasks will fail in the same way and report it to each client.
-            logger.exception("an estimate cannot be encoded")
+            logger.exception("a message cannot be encoded")
             return None
 
     def _send_health_chunk(self) -> None:

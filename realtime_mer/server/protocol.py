@@ -18,7 +18,7 @@ from realtime_mer import __version__
 from realtime_mer.audio.format import AudioFormat
 from realtime_mer.audio.source import Input
 from realtime_mer.core.config import check_format
-from realtime_mer.core.events import MAX_MARKER_LENGTH
+from realtime_mer.core.events import MAX_MARKER_LENGTH, Event, Marker
 from realtime_mer.core.personal_map import PersonalMap
 from realtime_mer.core.pulse import Pulse
 from realtime_mer.core.target import TargetTrajectory
@@ -601,6 +601,11 @@ def sessions(listed: Sequence[Mapping[str, object]], total: int) -> dict[str, ob
 def warning(notice: Notice) -> dict[str, object]:
     """Build a warning: something to show the user; the session goes on."""
     return {"type": "warning", "code": notice.code, "message": notice.message}
+
+
+def remark(item: Notice | Event | Marker) -> dict[str, object]:
+    """Build what is told beside the estimates: a warning, an event or a marker."""
+    return warning(item) if isinstance(item, Notice) else item.to_dict()
 
 
 def error(code: ErrorCode, message: str) -> dict[str, object]:

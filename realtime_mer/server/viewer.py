@@ -188,13 +188,11 @@ class Viewer:
             item: published just now.
             message: the bytes to write; None where only the viewer's task may send the item.
         """
-        if message is not None and isinstance(item, Estimate) and self._writable:
-            # The snapshot may have contained it already.
-            if item.seq <= self._last_seq:
-                return False
-            self._last_seq = item.seq
-            self._transport.write(message.frame)
-            return True
+        if message is not None and self._writable:
+            is_new = self._is_new(item)
+            if is_new:
+                self._transport.write(message.frame)
+            return is_new
         if self._offered_at is None:
             self._offered_at = self._host.clock.monotonic()
         self._slot.offer(item)
@@ -338,19 +336,23 @@ class Viewer:
         self._host.stats.add(Counter.MESSAGES_DROPPED, self._slot.lost - self._dropped)
         self._dropped = self._slot.lost
 
-    async def _send_item(self, item: Item, broadcaster: Broadcaster) -> None:
+    def _is_new(self, item: Item) -> bool:
+        """Return whether the snapshot did not contain an item, and count it as sent."""
         if isinstance(item, Estimate):
-            # The snapshot may have contained it already.
-            if item.seq > self._last_seq:
-                self._last_seq = item.seq
-                await self._send_text(broadcaster.encode(item).text)
-        elif isinstance(item, Notice):
-            await self._send(protocol.warning(item))
-        elif isinstance(item, Event | Marker):
-            if not any(item is each for each in self._past_remarks):
-                await self._send(item.to_dict())
-        elif isinstance(item, End):
+            newer = item.seq > self._last_seq
+            self._last_seq = max(item.seq, self._last_seq)
+            return newer
+        return not any(item is each for each in self._past_remarks)
+
+    async def _send_item(self, item: Item, broadcaster: Broadcaster) -> None:
+        if isinstance(item, End):
             await self._send_end(item)
+        elif not self._is_new(item):
+            return
+        elif isinstance(item, Estimate):
+            await self._send_text(broadcaster.encode(item).text)
+        elif isinstance(item, Notice | Event | Marker):
+            await self._send(protocol.remark(item))
 
     async def _send_end(self, ended: End) -> None:
         if self._end_sent:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from live_support import RunningServer, receive_kind, wait_for
+from live_support import RunningServer, receive, receive_kind, wait_for
 from support import ESTIMATE
 
+from realtime_mer.core.events import Event, EventKind, Marker
+from realtime_mer.live.hub import Notice
 from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.stats import Counter, Timing
 from realtime_mer.server import broadcast, protocol
 from realtime_mer.server.channel import EncodedMessage
+from realtime_mer.server.viewer import Viewer
 
 
 def publish(runner: LiveRunner, *seqs: int) -> None:
@@ -43,6 +47,29 @@ def test_viewers_that_keep_up_need_no_task(running: RunningServer, runner: LiveR
         stats = running.server.stats
         wait_for(lambda: stats.histogram(Timing.DELIVERY).count == 100, "the count of deliveries")
         assert stats[Counter.MESSAGES_DROPPED] == 0
+
+
+def test_events_markers_and_notices_need_no_task_either(
+    running: RunningServer, runner: LiveRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broadcast, "CHUNK", 1)
+    with running.connect() as first, running.connect() as second:
+        settle(running, 2)
+        tasks = running.call(running.tasks)
+        monkeypatch.setattr(Viewer, "_ensure_sender", lambda viewer: pytest.fail("a task"))
+        publish(runner, 0)
+        runner.hub.publish(Event(EventKind.RISE, 0.0, 1.0, ESTIMATE.utc, 0.4))
+        runner.hub.publish(Notice("slow", "it is slow"))
+        runner.hub.publish(Marker(1.0, ESTIMATE.utc, "applause"))
+        for client in (first, second):
+            told: dict[str, Any] = {}
+            while not told.keys() >= {"estimate", "event", "warning", "marker"}:
+                message = receive(client)
+                told[message["type"]] = message
+            assert told["event"]["kind"] == "rise"
+            assert told["warning"]["code"] == "slow"
+            assert told["marker"]["text"] == "applause"
+        assert running.call(running.tasks) == tasks
 
 
 def test_all_viewers_share_one_subscription(running: RunningServer, runner: LiveRunner) -> None:
