@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -65,6 +65,7 @@ class OnnxRuntimeEngine:
         content = read_model(path)
         self._path, self._threads = path, threads
         self._parts: OnnxRuntimeParts | None = None
+        self._passed: set[Callable[[OnnxRuntimeParts, Engine], None]] = set()
         self._uses_parts = False
         try:
             self._session = self._open(content)
@@ -94,7 +95,7 @@ class OnnxRuntimeEngine:
         They classify fewer sounds (`mer_engine.sparse_sounds`). All other outputs stay the same, so
         the parity gate comes before. One new step is always classified, and costs less in one call.
         """
-        self._uses_parts = bool(self.info.sounds) and self.parts() is not None
+        self._uses_parts = bool(self.info.sounds) and self._checked(_check_update) is not None
 
     def infer(
         self,
@@ -113,20 +114,30 @@ class OnnxRuntimeEngine:
 
     def parts(self) -> OnnxRuntimeParts | None:
         """Open the parts of the graph; None where the file changed or its graph has other parts."""
-        if self._parts is not None:
+        return self._checked(_check_parts)
+
+    def _checked(
+        self, check: Callable[[OnnxRuntimeParts, Engine], None]
+    ) -> OnnxRuntimeParts | None:
+        """Return the parts after a check of what they are needed for; None where it fails."""
+        if check in self._passed:
             return self._parts
         try:
-            content = read_model(self._path)
-            if hashlib.sha256(content).hexdigest() != self.info.sha256:
-                return None
-            parts = OnnxRuntimeParts(
-                self.info, content, partial(self._open, arena=True), self.part_sizes
-            )
-            _check_parts(parts, self)
+            parts = self._parts or self._open_parts()
+            check(parts, self)
         except Exception:  # errors of ONNX Runtime have no common base class
             return None
         self._parts = parts
+        self._passed.add(check)
         return parts
+
+    def _open_parts(self) -> OnnxRuntimeParts:
+        content = read_model(self._path)
+        if hashlib.sha256(content).hexdigest() != self.info.sha256:
+            raise ModelError(f"the model file {self._path} has changed")
+        return OnnxRuntimeParts(
+            self.info, content, partial(self._open, arena=True), self.part_sizes
+        )
 
     def _open(self, content: bytes, *, arena: bool = False) -> ort.InferenceSession:
         """Open a session; an arena keeps the memory of its largest call."""
@@ -175,22 +186,39 @@ class OnnxRuntimeParts:
         sizes: PartSizes = PROCESSOR_SIZES,
     ) -> None:
         self.info, self.sizes = info, sizes
-        graph = Graph(content)
-        self._maps_name = graph.joined("held", "maps")
-        self._window_name = graph.joined("past", "steps")
-        described = list(graph.producer("steps").inputs)
-        self._sound = None
-        self._head_outputs = ["probabilities", "fast"]
-        if info.sounds:
-            self._sound = open_session(graph.cut([self._maps_name], [described.pop()]))
-            self._head_outputs.append("sound")
-        self._maps = open_session(graph.cut(["frames", "held"], ["maps"]))
-        self._describe = open_session(graph.cut([self._maps_name], described))
-        # Maps and description in one call, for streams.
-        self._encoder = open_session(
-            graph.cut(["frames", "held"], ["maps", self._maps_name, *described])
-        )
-        self._head = open_session(graph.cut([self._window_name], self._head_outputs))
+        self._graph, self._open_session = Graph(content), open_session
+        self._maps_name = self._graph.joined("held", "maps")
+        self._window_name = self._graph.joined("past", "steps")
+        self._described = list(self._graph.producer("steps").inputs)
+        # The logits of sounds come last, where the model has them.
+        self._logits = [self._described.pop()] if info.sounds else []
+        self._head_outputs = ["probabilities", "fast", *(["sound"] if info.sounds else [])]
+
+    # Streams and files need different parts: each is opened where it is used first.
+
+    @cached_property
+    def _maps(self) -> ort.InferenceSession:
+        return self._session(["frames", "held"], ["maps"])
+
+    @cached_property
+    def _describe(self) -> ort.InferenceSession:
+        return self._session([self._maps_name], self._described)
+
+    @cached_property
+    def _encoder(self) -> ort.InferenceSession:
+        """Maps and description in one call, for streams."""
+        return self._session(["frames", "held"], ["maps", self._maps_name, *self._described])
+
+    @cached_property
+    def _sound(self) -> ort.InferenceSession:
+        return self._session([self._maps_name], self._logits)
+
+    @cached_property
+    def _head(self) -> ort.InferenceSession:
+        return self._session([self._window_name], self._head_outputs)
+
+    def _session(self, inputs: list[str], outputs: list[str]) -> ort.InferenceSession:
+        return self._open_session(self._graph.cut(inputs, outputs))
 
     def maps(
         self, frames: NDArray[np.float32], cached_maps: NDArray[np.float32]
@@ -208,7 +236,7 @@ class OnnxRuntimeParts:
 
     def sound_logits(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `mer_engine.engine.EngineParts.sound_logits`."""
-        if self._sound is None:
+        if not self.info.sounds:
             return np.empty((len(maps), 0), dtype=np.float32)
         return np.asarray(_finite(self._sound.run(None, {self._maps_name: maps}))[:, 0])
 
@@ -277,7 +305,7 @@ def _finite(outputs: list[NDArray[np.float32]]) -> NDArray[np.float32]:
 
 
 def _check_parts(parts: OnnxRuntimeParts, engine: Engine) -> None:
-    """Compare the parts with the whole graph on a few steps.
+    """Compare the parts that files need with the whole graph on a few steps.
 
     Raises:
         ModelError: they differ.
@@ -285,14 +313,33 @@ def _check_parts(parts: OnnxRuntimeParts, engine: Engine) -> None:
     info, steps = engine.info, 3
     frames = info.check_frames(steps)[0]
     silence = silent_maps(info)[0]
-    whole = engine.infer(frames[None], silence[None], no_past(info))
     maps = parts.maps(frames, silence)
     recent = np.concatenate((silence, maps))
     size = info.frames_per_step
     each = [recent[k * size : k * size + info.map_context + size] for k in range(steps)]
     window = np.hstack((parts.describe(recent), parts.sound_logits(np.stack(each))))
     probabilities, fast, sound = parts.head(window[None])
-    found = Inference(probabilities, window[None], fast, maps[None], sound)
+    whole = engine.infer(frames[None], silence[None], no_past(info))
+    _compare(Inference(probabilities, window[None], fast, maps[None], sound), whole)
+
+
+def _check_update(parts: OnnxRuntimeParts, engine: Engine) -> None:
+    """Compare the parts that streams need with the whole graph on a few steps.
+
+    Raises:
+        ModelError: they differ in more than the sounds, of which the parts interpolate some.
+    """
+    info = engine.info
+    update = info.check_frames(3), silent_maps(info), no_past(info)
+
+    def without_sounds(inference: Inference) -> Inference:
+        described = inference.steps.shape[2] - len(info.sounds)
+        return inference._replace(steps=inference.steps[:, :, :described], sound=None)
+
+    _compare(without_sounds(parts.infer(*update)), without_sounds(engine.infer(*update)))
+
+
+def _compare(found: Inference, whole: Inference) -> None:
     for mine, expected in zip(found, whole, strict=True):
         if (mine is None) != (expected is None):
             raise ModelError("the parts of the graph have other outputs than the whole")

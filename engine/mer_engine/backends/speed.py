@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from mer_engine.backends.benchmark_input import BenchmarkInput
@@ -140,6 +139,8 @@ def _stored(value: Mapping[str, object] | None) -> Speed | None:
 
 def _installed() -> list[str]:
     """Return the libraries that are installed, with their versions."""
+    from importlib import metadata  # most starts need neither it nor what it imports
+
     found = []
     for name in _LIBRARIES:
         try:
