@@ -383,6 +383,11 @@ def card_gates(result: Result) -> str:
     return "\n\n".join(parts)
 
 
+def _batch_ms(value: float | None) -> str:
+    """Return milliseconds in at most five characters, as a row of batches has no more room."""
+    return _or_empty(value, "{:.3f}" if value is not None and value < 0.1 else "{:#.3g}")
+
+
 def card_batches(result: Result) -> str | None:
     """Return milliseconds per window: a row per backend, a column per batch."""
     found = {
@@ -394,8 +399,7 @@ def card_batches(result: Result) -> str | None:
         return None
     batches = sorted({batch for times in found.values() for batch in times})
     rows = [
-        [name, *(_or_empty(times.get(batch), "{:#.3g}") for batch in batches)]
-        for name, times in found.items()
+        [name, *(_batch_ms(times.get(batch)) for batch in batches)] for name, times in found.items()
     ]
     return (
         table(f"windows a call | {' | '.join(map(str, batches))}", rows)

@@ -70,15 +70,16 @@ def measure_streams(
             "in time": f"p99 under {GOAL_MS:g} ms, every estimate arrived, no audio was dropped, "
             "no stream was slowed down",
         },
+        # A measurement that is stopped has both, whichever it was at.
+        "websockets": [],
+        "inside": [],
     }
 
     def search(
         measure: Callable[[int], dict[str, Any]], tried: Sequence[int], kind: str, where: str
     ) -> None:
-        rows: list[dict[str, Any]] = []
-        result[kind] = rows
         for row in _search(measure, tried, bisections):
-            insort(rows, row, key=lambda row: int(row["streams"]))
+            insort(result[kind], row, key=lambda row: int(row["streams"]))
             measurement.say(
                 f"{row['streams']} streams {where} with {row['backend']}: "
                 f"p99 {row['lateness_ms']['p99']:.0f} ms late, {row['core_share']:.2f} cores, "

@@ -133,16 +133,23 @@ def test_the_tables_of_a_card_are_no_wider_than_a_terminal() -> None:
     gate = {"missing": "", "warning": "it says why " * 20, "update_ms": 1.24, "may_run": True}
     gate["differences"] = "valence 1e-5, arousal 2e-5, interval 3e-5, sound 4e-6; allowed are 1e-4"
     rows = [{"batch": batch, "ms_per_window": 0.0946} for batch in on_card.BATCHES]
+    streams = {
+        "streams": 2400,
+        "lateness_ms": {"p50": 1234.5, "p95": 1234.5, "p99": 1234.5},
+        "core_share": 12.34,
+        "in_time": False,
+    }
     names = [name for variants in on_card.VARIANTS.values() for name in variants]
     result = {
         "card": dict.fromkeys(("name", "memory", "compute_capability", "driver", "cuda"), "1"),
         "parts": {
             "gate": {"onnxruntime-cuda": gate},
             "batches": {name: {"rows": rows} for name in names},
+            "streams": {name: {"rows": [streams]} for name in names},
         },
         "failed": {},
     }
-    for marker in ("card gates", "card batches"):
+    for marker in ("card gates", "card batches", "card streams"):
         text = TABLES[marker][1](result)
         assert text is not None
         assert max(map(len, text.splitlines())) <= 80

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from websockets.frames import Frame, Opcode
 
+from realtime_mer.bench.measurement import Measurement
 from realtime_mer.bench.raw_websocket import BINARY, RawWebSocket, masked_frame
 from realtime_mer.bench.stream_load import (
     StreamTimes,
@@ -16,7 +17,7 @@ from realtime_mer.bench.stream_load import (
     random_phases,
     send_live,
 )
-from realtime_mer.bench.streams import _search, in_time
+from realtime_mer.bench.streams import _search, in_time, measure_streams
 from realtime_mer.bench.viewers import delay_summary
 from realtime_mer.errors import UserError
 
@@ -90,6 +91,19 @@ def test_the_search_bisects_between_pass_and_failure() -> None:
     assert tried(130, (50, 100, 200, 400)) == [50, 100, 200, 150, 125, 137]
     assert tried(9, (1, 2)) == [1, 2]
     assert tried(0, (2,)) == [2, 1]
+
+
+def test_streams_stopped_in_the_first_level_have_both_kinds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("realtime_mer.bench.streams._over_websockets", stopped)
+    measurement = Measurement()
+    with pytest.raises(KeyboardInterrupt):
+        measure_streams(levels=(2,), inside_levels=(2,), measurement=measurement)
+    assert (measurement.result["websockets"], measurement.result["inside"]) == ([], [])
 
 
 @pytest.mark.parametrize(
