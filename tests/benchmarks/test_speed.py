@@ -174,7 +174,7 @@ def test_a_card_has_a_column_and_a_section(parts: dict[str, Any], tmp_path: Path
         "* tensorrt: no library",
         "* gate torch: stopped after 40 s",
         "| windows a call | 1 | 64 |",
-        "| onnxruntime-cuda | | 0.0250 |",
+        "| onnxruntime-cuda | | 0.025 |",
         "| onnxruntime | 4.00 | |",
         "| auto | 900 | 10 | 20 | 30 | 0.50 | no |",
     ):

@@ -190,6 +190,22 @@ def test_sides(visit: Open, server: PageServer, side: str, x: float, y: float) -
     assert place["y"] == pytest.approx(margin + y * (720 - 2 * margin - place["height"]), abs=1.0)
 
 
+def test_the_first_mood_does_not_resize_the_badge(visit: Open, server: PageServer) -> None:
+    here = overlay(visit, server, "show=badge", (1920, 1080))
+    here.wait("() => document.querySelector('.overlay-mood').textContent === 'calm'")
+    boxes = here.js(
+        """() => {
+             const badge = document.querySelector(".overlay-badge");
+             const size = () => [badge.offsetWidth, badge.offsetHeight];
+             const after = size();
+             document.querySelector(".overlay-mood").textContent = "";
+             for (const value of badge.querySelectorAll("b")) value.textContent = "–";
+             return [size(), after];
+           }"""
+    )
+    assert boxes[0] == boxes[1]
+
+
 def test_size(visit: Open, server: PageServer) -> None:
     here = overlay(visit, server, "show=badge", (1920, 1080))
     normal = box(here, ".overlay-badge")

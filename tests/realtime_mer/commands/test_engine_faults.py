@@ -171,7 +171,8 @@ def test_listening_with_an_engine_that_hangs_ends_on_ctrl_c(tmp_path: Path) -> N
         assert this.popen.wait(TIMEOUT_S) == 1
         assert "has not returned from a call for" in this.errors
         assert "Traceback" not in this.errors
-        assert "estimates recorded in" in this.errors
+        # The engine may hang after the first estimate.
+        assert re.search(r"^\d+ estimates? recorded in ", this.errors, re.MULTILINE)
         assert estimates_of(record)
 
 

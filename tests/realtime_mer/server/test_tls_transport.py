@@ -255,13 +255,23 @@ def test_sockets_that_finish_no_handshake_are_closed(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tls_transport, "HANDSHAKE_TIMEOUT_S", 0.05)
-    for said in (b"", b"\x16\x03\x01\x02\x00"):
+
+    def is_closed_after(said: bytes) -> None:
         with site.plain() as raw:
             raw.sendall(said)
             with contextlib.suppress(ConnectionResetError):
                 assert raw.recv(1) == b""
-    wait_for(lambda: site.handshakes() == 0, "all are closed")
+        wait_for(lambda: site.handshakes() == 0, "the socket is closed")
+
+    def fails_to_finish() -> bool:
+        is_closed_after(b"\x16\x03\x01\x02\x00")
+        return bool(caplog.records)
+
     # Browsers open sockets in reserve, which is no failure.
+    is_closed_after(b"")
+    assert caplog.records == []
+    # On a busy machine the bytes may come after the time limit, as if nothing had been sent.
+    wait_for(fails_to_finish, "a handshake took too long")
     assert [record.getMessage() for record in caplog.records] == [
         f"a TLS handshake of {NAME} failed: it took more than 0.05 s"
     ]
