@@ -236,6 +236,8 @@ class Viewer:
             self._sender is None
             and not self._transport.get_write_buffer_size()
             and self._connection.state is State.OPEN
+            # Broken a moment ago: the event loop would log each attempt.
+            and not self._transport.is_closing()
         )
 
     async def drain(self) -> None:

@@ -72,6 +72,28 @@ def test_events_markers_and_notices_need_no_task_either(
         assert running.call(running.tasks) == tasks
 
 
+def test_a_connection_that_breaks_between_two_messages_writes_nothing_to_the_log(
+    running: RunningServer, runner: LiveRunner, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running.connect():
+        settle(running, 1)
+        message = EncodedMessage.from_text("{}")
+
+        def breaks() -> None:
+            (viewer,) = running.server._viewers
+            viewer.abort()
+            # All before the event loop tells the connection that it is lost.
+            for seq in range(10):
+                viewer.offer(replace(ESTIMATE, seq=seq), message)
+                viewer.offer_health(message)
+                viewer.offer_passing(message)
+                viewer.announce(message)
+
+        running.call(breaks)
+        wait_for(lambda: not running.server._viewers, "the viewer has left")
+    assert [record.getMessage() for record in caplog.records] == []
+
+
 def test_all_viewers_share_one_subscription(running: RunningServer, runner: LiveRunner) -> None:
     with running.connect(), running.connect(), running.connect():
         settle(running, 3)
