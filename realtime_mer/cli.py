@@ -68,6 +68,8 @@ class _Parser(argparse.ArgumentParser):
         from realtime_mer.errors import printable
 
         sentence = message[0].lower() + message[1:]
+        if sentence.startswith("argument --") and sentence.endswith("expected one argument"):
+            sentence += ", and one that begins with a minus is given as --OPTION=-VALUE"
         print(f"{self.prog}: {printable(sentence)} (see '{self.prog} --help')", file=sys.stderr)
         sys.exit(2)
 

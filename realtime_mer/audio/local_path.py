@@ -25,8 +25,10 @@ def local_path(text: str) -> Path:
     A file whose name begins with `~` comes before a user of that name.
 
     Raises:
-        UserError: a `file:` address names another computer.
+        UserError: the text is empty, or a `file:` address names another computer.
     """
+    if not text:
+        raise UserError("the path is empty; the folder that you are in is '.'")
     if match := _FILE_ADDRESS.fullmatch(text):
         host, encoded = match[2] or "", match[3]
         if host.lower() not in ("", "localhost", "127.0.0.1", socket.gethostname().lower()):

@@ -223,16 +223,17 @@ def _streams_report(result: dict[str, Any]) -> list[str]:
 
     lines, most = [], []
     for key, name in (("websockets", "over websockets"), ("inside", "inside the process")):
-        rows = result.get(key, [])
+        rows = result[key]
         lines += _percentiles(
             f"{name}, ms late",
             [(f"{row['streams']} streams, {row['backend']}", row["lateness_ms"]) for row in rows],
         )
         lines.append("")
-        most.append(f"{most_in_time(rows)} {name}")
+        if rows:
+            most.append(f"{most_in_time(rows)} {name}")
     return [
         *lines,
-        f"maximum in time              {', '.join(most)}",
+        f"maximum in time              {', '.join(most) or 'not measured'}",
         f"backend                      {result['backend']}",
         *_about(result),
     ]
@@ -247,7 +248,8 @@ def _viewers_report(result: dict[str, Any]) -> list[str]:
             "ms from the estimate", [(f"{r['viewers']} viewers", r["delay_ms"]) for r in levels]
         ),
         "",
-        f"maximum in time              {most_in_time(levels)} viewers",
+        "maximum in time              "
+        + (f"{most_in_time(levels)} viewers" if levels else "not measured"),
     ]
     if "stalled" in result:
         memory_kb = result["stalled"]["memory_per_viewer_kb"]

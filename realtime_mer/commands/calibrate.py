@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,8 +66,10 @@ def run(args: argparse.Namespace) -> int:
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.outputs.hall import MIN_MUSIC_S, HallMeter, default_hall_path
 
-    if not args.duration >= MIN_MUSIC_S:
-        raise UserError(f"the duration is {args.duration:g} s; it must be at least {MIN_MUSIC_S:g}")
+    if not MIN_MUSIC_S <= args.duration < math.inf:
+        raise UserError(
+            f"the duration is {args.duration:g} s; it must be at least {MIN_MUSIC_S:g}, and finite"
+        )
     path: Path = args.output or default_hall_path()
     _try_to_write(path)
     config = pipeline_config(args)

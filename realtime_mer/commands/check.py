@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from realtime_mer.address import without_secrets
+from realtime_mer.commands.configured import check_options
 from realtime_mer.commands.options import pcm_format, pipeline_config
 from realtime_mer.commands.person_option import chosen_person_file
 from realtime_mer.commands.recording import check_recording
+from realtime_mer.commands.server_options import checked_server
 from realtime_mer.commands.show import link_clock_class
 from realtime_mer.commands.target_option import chosen_target
-from realtime_mer.errors import UserError, printable
+from realtime_mer.errors import UserError, printable_line
 
 if TYPE_CHECKING:
     from realtime_mer.configuration.configuration import Configuration
@@ -37,9 +39,9 @@ def check(args: argparse.Namespace) -> int:
     configuration: Configuration = args.configuration
     problems: list[str] = []
     for name, found in _parts(args, configuration, problems):
-        print(printable(f"{name}: {found}"))
+        print(printable_line(f"{name}: {found}"))
     for problem in problems:
-        print(printable(f"problem: {problem}"), file=sys.stderr)
+        print(printable_line(f"problem: {problem}"), file=sys.stderr)
     print("not everything can run" if problems else "everything can run")
     return UserError.exit_code if problems else 0
 
@@ -60,15 +62,14 @@ def _parts(
         yield "person", args.person
         checks.append(chosen_person_file)
     for each in checks:
-        try:
-            each(args)
-        except UserError as error:
-            problems.append(str(error))
+        problems += _problem_of(each, args)
     if args.record is not None:
         yield "recording", f"{args.record}{', with the audio' if args.record_audio else ''}"
     if hasattr(args, "port"):
         yield "server", f"{args.host}, port {args.port or 'chosen by the system'}"
-        problems += _problem_of_port("the server", args.host, args.port, socket.SOCK_STREAM)
+        problems += _problem_of(checked_server, args) or _problem_of_port(
+            "the server", args.host, args.port, socket.SOCK_STREAM
+        )
     from realtime_mer.outputs.shaping import Shaper
 
     outputs: list[Output] = []
@@ -94,6 +95,16 @@ def _parts(
         problems += _problem_of_port(f"control by {name}", host, port, socket.SOCK_DGRAM)
 
 
+def _problem_of(
+    read: Callable[[argparse.Namespace], object], args: argparse.Namespace
+) -> list[str]:
+    try:
+        read(args)
+    except UserError as error:
+        return [str(error)]
+    return []
+
+
 def _input(spec: str | None) -> str:
     return "the default device, else the demo" if spec is None else without_secrets(spec)
 
@@ -115,7 +126,7 @@ def _problems_of_profiles(configuration: Configuration) -> list[str]:
     problems = []
     for profile in configuration.document.profiles if configuration.document else ():
         try:
-            dataclasses.replace(configuration, profile=profile).again()
+            check_options(dataclasses.replace(configuration, profile=profile).again())
         except UserError as error:
             problems.append(f"{error} (profile {profile})")
     return problems

@@ -81,10 +81,7 @@ def configure(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None
     file = given.config if given.config is not None else find_file()
     configuration = load(file, given.profile, getattr(given, "osc", []))
     parser.set_defaults(configuration=configuration)
-    options: dict[str, Any] = {}
-    for section in _ADD:
-        table = configuration.section(section)
-        options |= _checked(configuration, section, table)
+    options = check_options(configuration)
     for group in parser._mutually_exclusive_groups:
         names = {action.dest for action in group._group_actions}
         both = [name for name in options if name in names and options[name] is not False]
@@ -102,6 +99,18 @@ def configure(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None
         if isinstance(value, tuple):  # an option that may be given several times
             value = [] if getattr(given, name) else list(value)
         parser.set_defaults(**{name: value})
+
+
+def check_options(configuration: Configuration) -> dict[str, Any]:
+    """Return the options of all tables of a configuration.
+
+    Raises:
+        UserError: a key is unknown, or a value is of another type or excludes another.
+    """
+    options: dict[str, Any] = {}
+    for section in _ADD:
+        options |= _checked(configuration, section, configuration.section(section))
+    return options
 
 
 def section_class(section: str) -> type[Any]:

@@ -112,8 +112,8 @@ def run(args: argparse.Namespace) -> int:
             f"--format {args.format} and [[jsonl]] both write standard output; leave out one of "
             "them"
         )
-    if args.duration is not None and not args.duration > 0:
-        raise UserError(f"the duration is {args.duration} s; it must be above 0")
+    if args.duration is not None and not 0.0 < args.duration < math.inf:
+        raise UserError(f"the duration is {args.duration} s; it must be finite and above 0")
     target = chosen_target(args)
     check_recording(args)
     config = pipeline_config(args)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ from realtime_mer.core.mood import WORDS
 from realtime_mer.errors import UserError, printable, printable_line
 
 if TYPE_CHECKING:
-    from realtime_mer.library.playlist import Playlist, Song
+    from realtime_mer.core.target import TargetTrajectory
+    from realtime_mer.library.playlist import Playlist, Point, Song
     from realtime_mer.library.song_names import SongNames
     from realtime_mer.library.track import Track
 
@@ -81,17 +83,19 @@ def run(args: argparse.Namespace) -> int:
     from realtime_mer.library.song_names import SongNames
 
     _check(args)
+    asked = None if args.moods is not None else _asked(args)
     tracks = read_library(args.library)
     songs = playable(_present(tracks))
     if not songs:
         raise UserError(f"the library {args.library} has no file that is music and still there")
     names = SongNames()
-    if args.moods is not None:
+    if asked is None:
         _write_moods(songs, names, args.moods)
         return 0
-    playlist, total_s = _planned(args, songs, names)
-    _tell(playlist, total_s, names)
+    playlist = _planned(asked, songs, names)
+    # Nothing is told of a playlist that cannot be written.
     _write_playlist(playlist, names, args.output)
+    _tell(playlist, asked.total_s, names)
     return 0
 
 
@@ -149,34 +153,55 @@ def _tell_files(tracks: list[Track], what: str) -> None:
         print(f"{what}: {files_text(len(tracks))}, for example {example}", file=sys.stderr)
 
 
-def _planned(
-    args: argparse.Namespace, songs: list[Song], names: SongNames
-) -> tuple[Playlist, float]:
-    """Return the playlist, and the duration that was asked in seconds."""
-    from realtime_mer.core.target import TargetTrajectory
-    from realtime_mer.library.playlist import Spread, Way, place_of_mood, plan, straight_way
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The way that was asked for.
 
-    spread = Spread(songs)
+    Attributes:
+        ends: where it begins and ends; None where it has a target.
+        target: the way itself; None where it has ends.
+        total_s: the duration.
+    """
+
+    ends: tuple[Point, Point] | None
+    target: TargetTrajectory | None
+    total_s: float
+
+
+def _asked(args: argparse.Namespace) -> _Asked:
+    """Return what the options ask for, before the library is read."""
+    from realtime_mer.core.target import TargetTrajectory
+    from realtime_mer.library.playlist import place_of_mood
+
+    if args.along is None:
+        ends = place_of_mood(args.start), place_of_mood(args.end)
+        return _Asked(ends, None, args.minutes * 60)
+    target = TargetTrajectory.from_toml(args.along)
+    total_s = target.points[-1].t_s if args.minutes is None else args.minutes * 60
+    if total_s <= 0.0:
+        raise UserError(f"the target {args.along} has no duration; give --minutes")
+    return _Asked(None, target, total_s)
+
+
+def _planned(asked: _Asked, songs: list[Song], names: SongNames) -> Playlist:
+    from realtime_mer.library.playlist import Spread, Way, plan, straight_way
+
+    total_s = asked.total_s
     way: Way
-    if args.along is not None:
-        target = TargetTrajectory.from_toml(args.along)
-        total_s = target.points[-1].t_s if args.minutes is None else args.minutes * 60
-        if total_s <= 0.0:
-            raise UserError(f"the target {args.along} has no duration; give --minutes")
-        way = target.at
+    if asked.target is not None:
+        way = asked.target.at
     else:
-        total_s = args.minutes * 60
+        assert asked.ends is not None
         song_s = sum(song.summary.duration_s for song in songs) / len(songs)
-        start, end = place_of_mood(args.start), place_of_mood(args.end)
-        way = straight_way(start, end, total_s=total_s, song_s=song_s)
-    playlist = plan(songs, spread, way, total_s=total_s, names=names)
+        way = straight_way(*asked.ends, total_s=total_s, song_s=song_s)
+    playlist = plan(songs, Spread(songs), way, total_s=total_s, names=names)
     if not playlist.songs:
         shortest_s = min(song.summary.duration_s for song in songs)
         raise UserError(
             f"no file fits into {total_s / 60:g} minutes; the shortest takes "
             f"{clock_text(shortest_s)}"
         )
-    return playlist, total_s
+    return playlist
 
 
 def _tell(playlist: Playlist, total_s: float, names: SongNames) -> None:

@@ -33,8 +33,10 @@ def check_recording(args: argparse.Namespace) -> None:
     """Check the options of `add_recording_arguments`.
 
     Raises:
-        UserError: the audio is to be recorded, and no folder is given.
+        UserError: the folder's name is empty, or the audio is to be recorded without a folder.
     """
+    if args.record is not None:
+        local_path(args.record)
     if args.record_audio and args.record is None:
         raise UserError("--record-audio needs a folder for the recording; give --record DIR too")
 

@@ -15,8 +15,8 @@ from realtime_mer.audio.local_path import local_path
 from realtime_mer.closable import Closable
 from realtime_mer.commands.configured import add_configuration_arguments
 from realtime_mer.commands.estimate_lines import line_printer
-from realtime_mer.commands.serve import ServeRun, chosen_server
-from realtime_mer.commands.server_options import add_server_arguments
+from realtime_mer.commands.serve import ServeRun
+from realtime_mer.commands.server_options import add_server_arguments, chosen_server
 from realtime_mer.commands.streams import StandardOutputError, announce, discard_output
 from realtime_mer.commands.target_option import add_target_argument, chosen_target
 from realtime_mer.core.target import TargetTrajectory
@@ -205,4 +205,5 @@ class _Lines(Closable):
                 self._draw([item for item in items if isinstance(item, Estimate)])
             except (StandardOutputError, BrokenPipeError) as error:
                 discard_output()
-                announce(f"{error}. The replay goes on")
+                gone = "standard output cannot be written (its reader is gone)"
+                announce(f"{gone if isinstance(error, OSError) else error}. The replay goes on")

@@ -8,9 +8,7 @@ import contextlib
 import sys
 import threading
 import webbrowser
-from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realtime_mer.commands.configured import add_configuration_arguments
@@ -30,7 +28,7 @@ from realtime_mer.commands.recording import (
     recording_line,
     start_recording,
 )
-from realtime_mer.commands.server_options import add_server_arguments
+from realtime_mer.commands.server_options import add_server_arguments, chosen_server
 from realtime_mer.commands.signals import on_signals
 from realtime_mer.commands.streams import (
     StandardOutputError,
@@ -39,7 +37,7 @@ from realtime_mer.commands.streams import (
     line_room,
 )
 from realtime_mer.commands.target_option import add_target_argument, chosen_target
-from realtime_mer.commands.token_options import chosen_tokens, qr_code
+from realtime_mer.commands.token_options import qr_code
 from realtime_mer.core.events import Marker
 from realtime_mer.errors import UserError, printable
 from realtime_mer.live.show import outputs_text
@@ -54,8 +52,7 @@ if TYPE_CHECKING:
     from realtime_mer.live.replay import Replay
     from realtime_mer.live.runner import LiveRunner
     from realtime_mer.recording.recorder import Recorder
-    from realtime_mer.server.server import MerServer, ServerConfig
-    from realtime_mer.server.tls import ServerTls
+    from realtime_mer.server.server import MerServer
 
 HELP = "listen and show the emotion in the browser"
 DESCRIPTION = """\
@@ -168,51 +165,6 @@ def run(args: argparse.Namespace) -> int:
     return code or (UserError.exit_code if incomplete else 0)
 
 
-def chosen_server(args: argparse.Namespace) -> ServerConfig:
-    """Return where the server listens and whom it lets in, by `add_server_arguments`.
-
-    Raises:
-        UserError: an option is not valid.
-    """
-    from realtime_mer.server.server import ServerConfig
-    from realtime_mer.server.stage_scenes import StageScenes
-
-    return ServerConfig(
-        host=args.host,
-        port=args.port,
-        max_sessions=args.max_sessions,
-        max_viewers=args.max_viewers,
-        allowed_origins=tuple(args.allow_origin),
-        allowed_frames=tuple(args.allow_frame),
-        stage_scenes=StageScenes(args.stage_scenes and Path(args.stage_scenes)),
-        tokens=chosen_tokens(args),
-        proxies=tuple(args.proxy),
-        drain_s=args.drain,
-        tls=_tls(args),
-    )
-
-
-def _tls(args: argparse.Namespace) -> ServerTls | None:
-    """Load the certificate; None for plain HTTP."""
-    given = {"--tls-cert": args.tls_cert, "--tls-key": args.tls_key}
-    missing = [option for option, value in given.items() if value is None]
-    if args.tls is None and len(missing) == 2:
-        return None
-    if args.tls is not None and len(missing) < 2:
-        raise UserError("--tls self-signed makes a certificate; leave out --tls-cert/--tls-key")
-    if args.tls is None and missing:
-        raise UserError(f"{missing[0]} is missing; https needs both --tls-cert and --tls-key")
-
-    from realtime_mer.server import self_signed
-    from realtime_mer.server.tls import ServerTls
-
-    if args.tls is None:
-        return ServerTls(Path(args.tls_cert), Path(args.tls_key))
-    names = self_signed.names_of(args.host, args.allow_origin)
-    file = self_signed.certificate_file()
-    return ServerTls(file, file, renew=lambda: self_signed.ensure(names, datetime.now(UTC)))
-
-
 def _open_source(args: argparse.Namespace) -> Source | None:
     """Open the server's own input; None if only browsers send audio."""
     from realtime_mer.audio.open_input import default_input, input_kind, open_source
@@ -312,8 +264,9 @@ class ServeRun:
         viewers = self._server.viewers
         if viewers and not self._args.quiet:
             print(
-                f"going away: waiting up to {self._args.drain:g} s until {viewers} client(s) have "
-                "left (Ctrl-C ends now)",
+                f"going away: waiting up to {self._args.drain:g} s until "
+                f"{'1 client has' if viewers == 1 else f'{viewers} clients have'} left "
+                "(Ctrl-C ends now)",
                 file=sys.stderr,
             )
         waits = [

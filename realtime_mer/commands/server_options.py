@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from realtime_mer.commands.token_options import add_token_arguments
+from realtime_mer.commands.token_options import add_token_arguments, chosen_tokens
+from realtime_mer.errors import UserError
+
+if TYPE_CHECKING:
+    from realtime_mer.server.server import ServerConfig
+    from realtime_mer.server.tls import ServerTls
 
 
 def add_server_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,3 +112,70 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print only the address, the link to open it, and warnings",
     )
+
+
+def checked_server(args: argparse.Namespace) -> ServerConfig:
+    """Return what `add_server_arguments` says of the server; nothing is made for it yet.
+
+    Its tokens and the certificate that the program makes are missing.
+
+    Raises:
+        UserError: an option is not valid.
+    """
+    from realtime_mer.live.runner import check_speed
+    from realtime_mer.server.server import ServerConfig
+    from realtime_mer.server.stage_scenes import StageScenes
+
+    if not args.host:
+        raise UserError("the --host is empty; leave it out for this machine only")
+    check_speed(args.speed)
+    return ServerConfig(
+        host=args.host,
+        port=args.port,
+        max_sessions=args.max_sessions,
+        max_viewers=args.max_viewers,
+        allowed_origins=tuple(args.allow_origin),
+        allowed_frames=tuple(args.allow_frame),
+        stage_scenes=StageScenes(args.stage_scenes and Path(args.stage_scenes)),
+        proxies=tuple(args.proxy),
+        drain_s=args.drain,
+        tls=_tls_of_files(args),
+    )
+
+
+def chosen_server(args: argparse.Namespace) -> ServerConfig:
+    """Return where the server listens and whom it lets in.
+
+    Raises:
+        UserError: an option is not valid.
+    """
+    config = checked_server(args)
+    # Last: the first start makes files, and a wrong option leaves nothing behind.
+    if args.tls is not None:
+        config = replace(config, tls=_self_signed_tls(args))
+    return replace(config, tokens=chosen_tokens(args))
+
+
+def _tls_of_files(args: argparse.Namespace) -> ServerTls | None:
+    """Load the certificate that the options name; None for none."""
+    given = {"--tls-cert": args.tls_cert, "--tls-key": args.tls_key}
+    missing = [option for option, value in given.items() if value is None]
+    if len(missing) == 2:
+        return None
+    if args.tls is not None:
+        raise UserError("--tls self-signed makes a certificate; leave out --tls-cert/--tls-key")
+    if missing:
+        raise UserError(f"{missing[0]} is missing; https needs both --tls-cert and --tls-key")
+    from realtime_mer.server.tls import ServerTls
+
+    return ServerTls(Path(args.tls_cert), Path(args.tls_key))
+
+
+def _self_signed_tls(args: argparse.Namespace) -> ServerTls:
+    """Make the certificate of this machine, or take the one that was made."""
+    from realtime_mer.server import self_signed
+    from realtime_mer.server.tls import ServerTls
+
+    names = self_signed.names_of(args.host, args.allow_origin)
+    file = self_signed.certificate_file()
+    return ServerTls(file, file, renew=lambda: self_signed.ensure(names, datetime.now(UTC)))

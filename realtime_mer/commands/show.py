@@ -145,7 +145,14 @@ class _Follower:
         if writes_standard_output(new) != writes_standard_output(old):
             raise UserError("[[jsonl]] is added or removed, which needs a restart")
         if new.outputs != old.outputs:
-            self._outputs.replace(new.outputs)
+            # What a scene that is gone does at its end may need an output that is gone too.
+            names_kept = {scene.name for scene in new.scenes}
+            self._scenes.change([scene for scene in old.scenes if scene.name in names_kept])
+            try:
+                self._outputs.replace(new.outputs)
+            except UserError:
+                self._scenes.change(old.scenes)
+                raise
             names = [status.name for status in self._show.statuses()]
             told.append(f"the outputs are {', '.join(names) or 'none'}")
         if new.scenes != old.scenes or new.outputs != old.outputs:
@@ -153,6 +160,7 @@ class _Follower:
                 self._scenes.change(new.scenes)  # they name outputs
             except UserError:
                 self._outputs.replace(old.outputs)
+                self._scenes.change(old.scenes)
                 raise
         if new.scenes != old.scenes:
             names = [scene.name for scene in new.scenes]

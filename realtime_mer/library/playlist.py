@@ -123,7 +123,7 @@ def place_of_mood(text: str) -> Point:
         valence, arousal = (float(part) for part in word.split(","))
     except ValueError:
         raise UserError(
-            f"'{text}' is no mood; {nearest(word, WORDS)} Or give valence,arousal from -1 to 1"
+            f"'{text}' is no mood and no valence,arousal from -1 to 1; {nearest(word, WORDS)}"
         ) from None
     if not (abs(valence) <= 1.0 and abs(arousal) <= 1.0):
         raise UserError(f"'{text}' lies off the plane; valence and arousal are from -1 to 1")

@@ -59,6 +59,16 @@ Wait = Callable[[float], bool]
 """Waits the given number of seconds; returns True at once if the runner is stopped."""
 
 
+def check_speed(speed: float) -> None:
+    """Check a playback speed, as a multiple of real time.
+
+    Raises:
+        UserError: it is out of range.
+    """
+    if not 0.0 < speed <= MAX_SPEED:
+        raise UserError(f"the speed is {speed}; it must be above 0 and at most {MAX_SPEED:g}")
+
+
 class LiveRunner:
     """One source, one pipeline, one thread, one hub.
 
@@ -97,8 +107,7 @@ class LiveRunner:
         log_errors: bool = True,
         wait: Wait | None = None,
     ) -> None:
-        if not 0.0 < speed <= MAX_SPEED:
-            raise UserError(f"the speed is {speed}; it must be above 0 and at most {MAX_SPEED:g}")
+        check_speed(speed)
         self.info: Input = source.info
         self.clock = clock or SystemClock()
         self.stats = stats or Stats()

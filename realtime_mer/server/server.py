@@ -180,6 +180,22 @@ class ServerConfig:
                 f"the time to drain is {self.drain_s:g} s; it must lie between 0 and "
                 f"{MAX_DRAIN_S:g} s"
             )
+        self.access()
+        self.frames()
+        Proxies(self.proxies)
+
+    @property
+    def scheme(self) -> str:
+        """The scheme of the server's address."""
+        return "http" if self.tls is None else "https"
+
+    def access(self) -> AccessPolicy:
+        """Return which pages may connect."""
+        return AccessPolicy(self.host, self.allowed_origins, self.scheme)
+
+    def frames(self) -> list[str]:
+        """Return the origins of pages that may frame this one, as a content policy has them."""
+        return [frame_origin(origin) for origin in self.allowed_frames]
 
 
 class MerServer:
@@ -236,9 +252,8 @@ class MerServer:
         if stats is None:
             stats = runner.stats if runner is not None else Stats()
         self.stats = stats
-        tls = self.config.tls
-        self._scheme = "http" if tls is None else "https"
-        self._access = AccessPolicy(self.config.host, self.config.allowed_origins, self._scheme)
+        self._scheme = self.config.scheme
+        self._access = self.config.access()
         self.proxies = Proxies(self.config.proxies)
         self.pool = SessionPool(
             # One watch for all, so that every stream's health is known.
@@ -275,11 +290,11 @@ class MerServer:
             draining=lambda: self.draining != "",
             uptime_s=lambda: self.uptime_s,
         )
-        frames = [frame_origin(origin) for origin in self.config.allowed_frames]
-        more = (frames, self.config.stage_scenes)
+        more = (self.config.frames(), self.config.stage_scenes)
         self._site = Site("mer_web", _page_files(), self._status.pages(), *more)
         # For clients without a token.
         self._public_site = Site("mer_web", _page_files(), self._status.public_pages(), *more)
+        tls = self.config.tls
         self._tls = None if tls is None else TlsHandshakes(tls.context, self.turns, self.refusals)
         self.fast_audio = fast_audio_limit(self.clock)
         self.taps = tap_limit(self.clock)

@@ -155,6 +155,36 @@ def test_every_size_shows_everything_in_its_place(full: Visit, width: int, heigh
     assert sizes[0] < sizes[1]
 
 
+@pytest.mark.parametrize(
+    ("width", "height"), [(960, 608), (1024, 640), (1280, 640), (1366, 640), (1440, 720)]
+)
+def test_more_than_fits_makes_the_page_longer(full: Visit, width: int, height: int) -> None:
+    here = full
+    resize(here, width, height)
+    # A person's map, an output, values of the last seconds and a stream that is followed, as well.
+    hidden = here.js(
+        """() => {
+             const more = [...document.querySelectorAll("#personal, #show, .fast, .following")];
+             const hidden = more.map((node) => node.hidden);
+             for (const node of more) node.hidden = false;
+             return hidden;
+           }"""
+    )
+    try:
+        assert len(hidden) >= 3
+        assert overlaps(here) == []
+        ends = """() => [document.querySelector(".health").getBoundingClientRect().bottom
+          + scrollY, document.documentElement.scrollHeight]"""
+        bottom, height_of_page = here.js(ends)
+        assert bottom <= height_of_page
+    finally:
+        here.js(
+            """(hidden) => document.querySelectorAll("#personal, #show, .fast, .following")
+                 .forEach((node, index) => { node.hidden = hidden[index]; })""",
+            hidden,
+        )
+
+
 def test_only_weights_that_every_family_has() -> None:
     parts = [path for path in Path(mer_web.__file__).parent.rglob("*.*s") if path.suffix != ".py"]
     weights = [

@@ -70,6 +70,10 @@ def test_every_option_has_a_help_text(name: str) -> None:
         (["analyze"], "the following arguments are required: FILE"),
         (["analyze", "x", "--hop", "fast"], "invalid float value: 'fast'"),
         (["analyze", "x", "--colour"], "unrecognized arguments: --colour"),
+        (
+            ["playlist", "x", "--from", "-0.5,0.8"],
+            "begins with a minus is given as --OPTION=-VALUE",
+        ),
     ],
 )
 def test_wrong_options_give_one_line(

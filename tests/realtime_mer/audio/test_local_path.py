@@ -69,6 +69,11 @@ def test_a_file_on_another_computer() -> None:
         local_path("file://nas/music/song.wav")
 
 
+def test_an_empty_name_is_not_the_folder_that_one_is_in() -> None:
+    with pytest.raises(UserError, match="the path is empty"):
+        local_path("")
+
+
 @pytest.mark.parametrize("text", ["file.wav", "https://x.example/a.mp3", "file:", "profile:/x"])
 def test_other_names_are_no_addresses_of_files(text: str) -> None:
     assert not is_file_address(text)

@@ -151,6 +151,20 @@ def test_a_stopped_measurement_prints_what_it_has(
         assert "stopped: the figures so far" in output
 
 
+@pytest.mark.parametrize("what", ["streams", "viewers"])
+def test_what_was_not_measured_is_no_zero(
+    what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"realtime_mer.bench.{what}.serving", stopped)
+    assert main(["bench", what, "--quick"]) == 130
+    printed = capsys.readouterr().out
+    assert "maximum in time              not measured" in printed
+    assert "stopped: the figures so far" in printed
+
+
 def test_streams_name_the_backend(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch", reason="torch comes with the train extra")
     arguments = ["bench", "streams", "--quick", "--json", "--backend", "torch"]

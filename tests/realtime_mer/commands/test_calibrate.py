@@ -92,6 +92,8 @@ def test_ctrl_c_says_what_is_missing(tmp_path: Path) -> None:
 def test_bad_arguments(song: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["calibrate", "--input", song, "--duration", "5"]) == 2
     assert "the duration is 5 s; it must be at least 60" in capsys.readouterr().err
+    assert main(["calibrate", "--input", song, "--duration", "inf"]) == 2
+    assert "the duration is inf s; " in capsys.readouterr().err
     assert main(["calibrate", "--input", song, "-o", str(tmp_path)]) == 2
     assert "cannot be written" in capsys.readouterr().err
     file = tmp_path / "file"

@@ -141,7 +141,7 @@ quantise = "link"
     )
     assert main(["serve", "--check"]) == 2
     port, hall, link = capsys.readouterr().err.splitlines()
-    assert "the port of the server is 70000" in port
+    assert "the port is 70000" in port
     assert "missing.json cannot be read" in hall
     assert "aalink" in link
 
@@ -162,3 +162,52 @@ def test_the_person_of_the_file_and_the_target_are_looked_at(
         "problem: '?' is not a name of a person; use up to 60 letters, digits, spaces, dots, "
         "hyphens and underscores, or the path of a file that ends in .json",
     ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("max_viewers = -5", "the number of viewers is -5"),
+        ("drain = -1.0", "the time to drain is -1 s"),
+        ("speed = -3.0", "the speed is -3.0"),
+        ('proxy = ["foo"]', "foo"),
+        ('allow_origin = ["foo"]', "'foo' is not an origin"),
+        ('allow_frame = ["foo"]', "'foo' is no origin that may frame the page"),
+        ('stage_scenes = "/nope/x"', "/nope/x"),
+        ('tls_cert = "/nope"', "--tls-key is missing"),
+        ('tls_cert = "/nope"\ntls_key = "/nope"', "/nope"),
+        ('host = ""', "the --host is empty"),
+    ],
+)
+def test_options_of_the_server_that_would_stop_the_start(
+    lines: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("realtime-mer.toml").write_text(f"[server]\nport = 0\n{lines}\n")
+    assert main(["serve", "--check"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("problem: ")
+    assert message in error
+    # What serves says the same, before the model is loaded, and nothing else.
+    assert main(["serve", "--input", "demo"]) == 2
+    found = capsys.readouterr().err
+    assert found.startswith("realtime-mer serve: ")
+    assert len(found.splitlines()) == 1
+    assert message in found
+
+
+def test_options_in_profiles_that_were_not_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("realtime-mer.toml").write_text(
+        "[server]\nport = 0\n[profile.club.server]\nprt = 5\n[profile.hall.input]\ninput = 3\n"
+    )
+    assert main(["serve", "--check"]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert "line 4: [server] has no key prt; did you mean port?" in first
+    assert "(profile club)" in first
+    assert "line 6: [input] input" in second
+    assert "(profile hall)" in second
+
+
+def test_a_newline_in_a_name_stays_in_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("realtime-mer.toml").write_text('[[osc]]\nto = "127.0.0.1:7000"\nname = "a\\nb"\n')
+    assert main(["listen", "--check"]) == 0
+    assert "output: a\ufffdb, 30 a second" in capsys.readouterr().out.splitlines()

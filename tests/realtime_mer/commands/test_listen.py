@@ -229,6 +229,8 @@ def test_ctrl_c_ends_without_a_traceback(song: Path, tmp_path: Path) -> None:
         (["--input", "nowhere.wav"], "nowhere.wav"),
         (["--input", ""], "the input is empty"),
         (["--input", "demo", "--duration", "-1"], "the duration is -1.0 s"),
+        (["--input", "demo", "--duration", "1e400"], "the duration is inf s; it must be finite"),
+        (["--input", "demo", "--record", ""], "the path is empty"),
         (["--input", "demo", "--record", "x.csv"], "a recording is a folder: name a folder"),
         (["--input", "demo", "--record-audio"], "give --record DIR too"),
         (["--input", "a" * 300], "there is no input device"),

@@ -188,7 +188,10 @@ def test_a_library_that_is_too_small_is_told(
         ([], "give --from, --to and --minutes, or --along, or --moods"),
         (["--from", "calm", "--minutes", "5"], "give --from, --to and --minutes"),
         (["--from", "calm", "--to", "sad"], "give --from, --to and --minutes"),
-        (["--from", "clam", "--to", "sad", "--minutes", "9"], "'clam' is no mood; did you mean"),
+        (
+            ["--from", "clam", "--to", "sad", "--minutes", "9"],
+            "'clam' is no mood and no valence,arousal from -1 to 1; did",
+        ),
         (["--from", "calm", "--to", "sad", "--minutes", "0"], "--minutes is 0; it must be above"),
         (["--from", "calm", "--to", "sad", "--minutes", "nan"], "--minutes is nan"),
         (["--from", "calm", "--to", "sad", "--minutes", "9", "-o", "x.txt"], "must end in .m3u8"),

@@ -29,6 +29,7 @@ from support_radio import Answer, running_radio
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from realtime_mer.cli import main
 from realtime_mer.commands.token_options import qr_code
 
 COMMAND = [sys.executable, "-m", "realtime_mer", "serve", "--port", "0"]
@@ -148,6 +149,22 @@ def secrets_in(path: Path) -> dict[str, str]:
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.mark.parametrize("wrong", [("--proxy", "foo"), ("--allow-frame", "foo"), ("--drain", "-1")])
+@pytest.mark.parametrize("more", [(), ("--tls", "self-signed")])
+def test_a_start_that_is_refused_leaves_no_files(
+    folder: Path,
+    wrong: tuple[str, ...],
+    more: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
+    arguments = ("serve", "--host", "0.0.0.0", "--port", "0", "--input", "demo")
+    assert main([*arguments, *wrong, *more]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not folder.exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the folder is Linux's")

@@ -111,6 +111,46 @@ def test_a_running_show_follows_the_file() -> None:
                 show.start_scene("one")
 
 
+def test_a_scene_that_goes_together_with_its_output_undoes_what_it_did() -> None:
+    file = Path("show.toml")
+    with osc_server() as server:
+        output = f'[[osc]]\nto = "127.0.0.1:{server.port}"\nname = "lamps"\n'
+        file.write_text(
+            f"""{output}
+            [[scene]]
+            name = "dark"
+            when = {{ mood = "sad" }}
+            do = [{{ output = "lamps", blackout = true }}]
+            at_end = [
+              {{ output = "lamps", blackout = false }},
+              {{ output = "lamps", address = "/light", args = [1] }},
+            ]
+            """
+        )
+        hub = Hub()
+        notices = hub.subscribe_lossless()
+        with running_show(hub, load(file), hop_s=1.0) as show:
+            hub.publish(replace(ESTIMATE, mood="sad", state=State.TRACKING))
+            wait_for(lambda: show.state("lamps").blackout, "the scene acts")
+            # Refused as a whole: the scene goes on, or begins again.
+            file.write_text(
+                output + '[[scene]]\nname = "x"\ndo = [{ output = "y", address = "/x" }]'
+            )
+            wait_for(
+                lambda: any(
+                    isinstance(item, Notice) and item.code == "configuration_refused"
+                    for item in notices.take()
+                ),
+                "the notice",
+            )
+            hub.publish(replace(ESTIMATE, mood="sad", state=State.TRACKING, seq=1))
+            wait_for(lambda: show.state("lamps").blackout, "the scene is active")
+            file.write_text("")
+            server.wait_for("/light", 1)
+            wait_for(lambda: not show.statuses(), "the output is gone")
+            assert not show.state("lamps").blackout
+
+
 def test_listen_with_an_output_of_the_command_line() -> None:
     with osc_server() as server:
         arguments = ["listen", "--input", "demo", "--duration", "1"]

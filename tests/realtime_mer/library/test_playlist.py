@@ -169,7 +169,7 @@ def test_the_ends_of_a_library_are_the_ends_of_its_spread() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("clam", "'clam' is no mood; did you mean calm"),
+        ("clam", "'clam' is no mood and no valence,arousal from -1 to 1; did you mean calm"),
         ("0.5", "'0.5' is no mood"),
         ("1.5,0", "lies off the plane"),
         ("nan,0", "lies off the plane"),
