@@ -177,6 +177,8 @@ class Visit:
         """Pauses the view, and waits until the page has drawn it so."""
         self.page.keyboard.press("p")
         self.js("() => new Promise((drawn) => requestAnimationFrame(drawn))")
+        # Numbers change at most four times a second: the last ones may still be due.
+        self.wait("() => !mer.valueDisplay._pending")
 
     def retry(self) -> None:
         """Presses "try now" as soon as it is shown; a pointer would wait until nothing moves."""
