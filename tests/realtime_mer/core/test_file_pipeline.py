@@ -93,6 +93,7 @@ def test_a_file_gives_the_estimates_of_a_live_stream(
 
 
 def test_torch_gives_the_estimates_of_a_live_stream() -> None:
+    pytest.importorskip("torch", reason="torch comes with the train extra")
     from mer_engine.backends.torch import TorchEngine
 
     reference = TorchEngine.open(shipped_model())
