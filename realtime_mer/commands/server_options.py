@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from realtime_mer.audio.local_path import local_path
 from realtime_mer.commands.token_options import add_token_arguments, chosen_tokens
 from realtime_mer.errors import UserError
 
@@ -136,7 +136,9 @@ def checked_server(args: argparse.Namespace) -> ServerConfig:
         max_viewers=args.max_viewers,
         allowed_origins=tuple(args.allow_origin),
         allowed_frames=tuple(args.allow_frame),
-        stage_scenes=StageScenes(args.stage_scenes and Path(args.stage_scenes)),
+        stage_scenes=StageScenes(
+            None if args.stage_scenes is None else local_path(args.stage_scenes)
+        ),
         proxies=tuple(args.proxy),
         drain_s=args.drain,
         tls=_tls_of_files(args),
@@ -151,9 +153,11 @@ def chosen_server(args: argparse.Namespace) -> ServerConfig:
     """
     config = checked_server(args)
     # Last: the first start makes files, and a wrong option leaves nothing behind.
-    if args.tls is not None:
-        config = replace(config, tls=_self_signed_tls(args))
-    return replace(config, tokens=chosen_tokens(args))
+    return replace(
+        config,
+        tls=config.tls if args.tls is None else _self_signed_tls(args),
+        tokens=chosen_tokens(args),
+    )
 
 
 def _tls_of_files(args: argparse.Namespace) -> ServerTls | None:
@@ -168,7 +172,7 @@ def _tls_of_files(args: argparse.Namespace) -> ServerTls | None:
         raise UserError(f"{missing[0]} is missing; https needs both --tls-cert and --tls-key")
     from realtime_mer.server.tls import ServerTls
 
-    return ServerTls(Path(args.tls_cert), Path(args.tls_key))
+    return ServerTls(local_path(args.tls_cert), local_path(args.tls_key))
 
 
 def _self_signed_tls(args: argparse.Namespace) -> ServerTls:

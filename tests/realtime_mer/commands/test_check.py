@@ -177,6 +177,8 @@ def test_the_person_of_the_file_and_the_target_are_looked_at(
         ('tls_cert = "/nope"', "--tls-key is missing"),
         ('tls_cert = "/nope"\ntls_key = "/nope"', "/nope"),
         ('host = ""', "the --host is empty"),
+        ('stage_scenes = ""', "the path is empty"),
+        ('tls_cert = ""\ntls_key = ""', "the path is empty"),
     ],
 )
 def test_options_of_the_server_that_would_stop_the_start(
