@@ -173,8 +173,11 @@ def test_more_than_fits_makes_the_page_longer(full: Visit, width: int, height: i
     try:
         assert len(hidden) >= 3
         assert overlaps(here) == []
-        ends = """() => [document.querySelector(".health").getBoundingClientRect().bottom
-          + scrollY, document.documentElement.scrollHeight]"""
+        # The height of a page is a rounded number, as browsers define it.
+        ends = """() => [
+          Math.round(document.querySelector(".health").getBoundingClientRect().bottom + scrollY),
+          document.documentElement.scrollHeight,
+        ]"""
         bottom, height_of_page = here.js(ends)
         assert bottom <= height_of_page
     finally:
