@@ -33,9 +33,10 @@ from realtime_mer.live.runner import LiveRunner
 from realtime_mer.live.stats import Counter
 
 TIMEOUT_S = 60.0
-# The times of the live estimates lie between the multiples of 0.1 s of the file's, so the compared
-# windows are shifted by up to 0.05 s (measured difference: 0.07 while the window settles).
-SHIFTED_TOLERANCE = 0.12
+# Silence in front of the music: a sound server may lose the first 10 ms of what it plays.
+LEAD_S = 0.5
+# A sound server may carry samples of 16 bits as floats.
+SAMPLE_TOLERANCE = 1 / 65_536
 # The recording of the microphone gives equal estimates.
 SAME_TOLERANCE = 1e-5
 
@@ -58,13 +59,11 @@ class RecordedMicrophone(MicrophoneSource):
         return np.concatenate([block.samples for block in self.blocks])
 
 
-def analyze(samples: NDArray[np.generic], hop_s: float, folder: Path) -> NDArray[np.float64]:
+def analyze(samples: NDArray[np.float32], hop_s: float, folder: Path) -> NDArray[np.float64]:
     """Return the estimates of the `analyze` command: rows of t, valence, arousal."""
     path = folder / "file.wav"
-    subtype = "PCM_16" if samples.dtype == np.int16 else "FLOAT"
-    soundfile.write(path, samples, SAMPLE_RATE_HZ, subtype=subtype)
+    soundfile.write(path, samples, SAMPLE_RATE_HZ, subtype="FLOAT")
     rows = folder / "rows.jsonl"
-    rows.unlink(missing_ok=True)
     assert main(["analyze", str(path), "--quiet", "--hop", str(hop_s), "-o", str(rows)]) == 0
     lines = [json.loads(line) for line in rows.read_text().splitlines()]
     return np.array(
@@ -72,12 +71,20 @@ def analyze(samples: NDArray[np.generic], hop_s: float, folder: Path) -> NDArray
     )
 
 
+def is_in(recorded: NDArray[np.float32], played: NDArray[np.float32]) -> bool:
+    """Return whether a recording holds these frames, sample by sample."""
+    start = find_in(recorded, played)
+    part = recorded[start : start + len(played)]
+    return part.shape == played.shape and bool(np.abs(part - played).max() <= SAMPLE_TOLERANCE)
+
+
 def test_microphone_equals_analyze(
     virtual_microphone: VirtualMicrophone, engine: Engine, tmp_path: Path
 ) -> None:
     music = render_demo()[15 * SAMPLE_RATE_HZ : 29 * SAMPLE_RATE_HZ]  # calm, then joyful
     song = tmp_path / "song.wav"
-    soundfile.write(song, music, SAMPLE_RATE_HZ)
+    lead = np.zeros((round(LEAD_S * SAMPLE_RATE_HZ), music.shape[1]), music.dtype)
+    soundfile.write(song, np.concatenate([lead, music]), SAMPLE_RATE_HZ)
     microphone = RecordedMicrophone()
     assert microphone.info.sample_rate_hz == SAMPLE_RATE_HZ
     runner = LiveRunner(microphone, engine, config=PipelineConfig(hop_s=0.5))
@@ -114,18 +121,11 @@ def test_microphone_equals_analyze(
             [estimate.valence, estimate.arousal], recorded[estimate.t], atol=SAME_TOLERANCE
         )
 
-    # The music itself gives nearly the same estimates.
+    # The recording is the music, sample by sample. On a busy machine the sound server may drop or
+    # repeat a few milliseconds, in at most two of the 14 seconds.
     played = music.astype(np.float32) / np.float32(32768)
-    start_s = find_in(microphone.recording, played) / SAMPLE_RATE_HZ
-    of_file = analyze(music, 0.1, tmp_path)
-    compared = []
-    for estimate in live:
-        position_s = estimate.t - start_s
-        if 1.0 <= position_s <= len(music) / SAMPLE_RATE_HZ - 0.1:
-            nearest = of_file[np.argmin(np.abs(of_file[:, 0] - position_s))]
-            compared.append([estimate.valence - nearest[1], estimate.arousal - nearest[2]])
-    assert len(compared) > 20
-    assert np.abs(compared).max() < SHIFTED_TOLERANCE
+    found = [is_in(microphone.recording, second) for second in np.split(played, 14)]
+    assert found.count(False) <= 2, found
 
 
 PORTAUDIO = "from realtime_mer.audio import microphone; microphone.sound_server = lambda: None; "
