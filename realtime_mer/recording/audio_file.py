@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +21,8 @@ from realtime_mer.recording.part_file import is_gone
 MAX_CHANNELS = 8
 _MAX_ODD_RATE_HZ = 65_535  # higher rates are stated in units of 10 Hz
 _FULL_SCALE = 2**23  # 24 bit
+# A disk with less space is full: libFLAC writes a block at once, here the largest of music.
+_BLOCK_BYTES = 65_536
 _BLOCK_AT, _TOTAL_AT = 8, 21  # bytes in the file: samples of a block, total of samples (36 bits)
 
 
@@ -35,8 +42,7 @@ class AudioFile(Closable):
         sample_rate_hz, channels: of the audio.
 
     Raises:
-        OSError: the file cannot be written, or is there already.
-        soundfile.LibsndfileError: the format is not possible.
+        OSError: the file cannot be written, is there already, or the format is not possible.
 
     Attributes:
         path: of the file.
@@ -49,9 +55,10 @@ class AudioFile(Closable):
         # Beside libsndfile, which hides its file.
         self._file = path.open("x+b", buffering=0)
         try:
-            self._sound = soundfile.SoundFile(
-                path, "w", sample_rate_hz, channels, subtype="PCM_24", format="FLAC"
-            )
+            with self._causes():
+                self._sound = soundfile.SoundFile(
+                    path, "w", sample_rate_hz, channels, subtype="PCM_24", format="FLAC"
+                )
         except BaseException:
             self._file.close()
             raise
@@ -64,19 +71,21 @@ class AudioFile(Closable):
                 is silence.
 
         Raises:
-            OSError, soundfile.LibsndfileError: it cannot be written.
+            OSError: it cannot be written.
         """
         whole = np.rint(without_bad_samples(samples).astype(np.float64) * _FULL_SCALE)
-        self._sound.write(np.clip(whole, -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int32) << 8)
+        with self._causes():
+            self._sound.write(np.clip(whole, -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int32) << 8)
         self.frames += len(samples)
 
     def flush(self) -> bool:
         """Bring what was written to the disk, and return whether the path is still this file.
 
         Raises:
-            OSError, soundfile.LibsndfileError: it cannot be written.
+            OSError: it cannot be written.
         """
-        self._sound.flush()
+        with self._causes():
+            self._sound.flush()
         self._file.seek(_BLOCK_AT)
         head = self._file.read(_TOTAL_AT + 1 - _BLOCK_AT)
         if block := int.from_bytes(head[:2], "big"):  # libFLAC has begun
@@ -92,9 +101,20 @@ class AudioFile(Closable):
         """Write the end.
 
         Raises:
-            OSError, soundfile.LibsndfileError: it cannot be written; the file is closed.
+            OSError: it cannot be written; the file is closed.
         """
         try:
-            self._sound.close()
+            with self._causes():
+                self._sound.close()
         finally:
             self._file.close()
+
+    @contextlib.contextmanager
+    def _causes(self) -> Iterator[None]:
+        """Raise an OSError that names the cause: libsndfile says "System error." of each."""
+        try:
+            yield
+        except soundfile.LibsndfileError as error:
+            if shutil.disk_usage(self.path.parent).free < _BLOCK_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+            raise OSError(error.error_string) from error

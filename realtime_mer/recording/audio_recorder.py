@@ -10,7 +10,6 @@ from collections import deque
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from realtime_mer.audio.source import Input
@@ -26,7 +25,6 @@ _RETRY_S, _MAX_RETRY_S = 2.0, 60.0
 # A disk with less space is not tried again: it would be full at once.
 _SPACE_S = 10.0
 _SAMPLE_BYTES = 3
-_ERRORS = (OSError, soundfile.LibsndfileError)
 
 
 class AudioRecorder(Closable):
@@ -123,10 +121,7 @@ class AudioRecorder(Closable):
         """
         self._folder = path.parent
         with self._writing:
-            try:
-                self._file = AudioFile(path, self._rate_hz, self._channels)
-            except soundfile.LibsndfileError as error:
-                raise OSError(error.error_string) from error
+            self._file = AudioFile(path, self._rate_hz, self._channels)
             start_s = self._position / self._rate_hz
         if self._failure:
             self._failure = ""
@@ -192,9 +187,9 @@ class AudioRecorder(Closable):
             assert isinstance(block, np.ndarray)
             try:
                 self._file.write(block)
-            except _ERRORS as error:
+            except OSError as error:
                 self._missing += count
-                self._fail(str(getattr(error, "strerror", None) or error))
+                self._fail(error.strerror or str(error))
             else:
                 self._written += count
 
@@ -205,8 +200,8 @@ class AudioRecorder(Closable):
         try:
             if not self._file.flush():
                 self._fail("the file was moved or deleted")
-        except _ERRORS as error:
-            self._fail(str(getattr(error, "strerror", None) or error))
+        except OSError as error:
+            self._fail(error.strerror or str(error))
         else:
             self._pause_s = _RETRY_S
 
@@ -227,7 +222,7 @@ class AudioRecorder(Closable):
     def _end(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            with contextlib.suppress(*_ERRORS):
+            with contextlib.suppress(OSError):
                 file.close()
             if file.frames == 0:
                 with contextlib.suppress(OSError):

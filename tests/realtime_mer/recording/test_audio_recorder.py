@@ -194,11 +194,11 @@ def test_a_full_disk_stops_the_audio_and_a_new_file_goes_on(
     monkeypatch.setattr(audio_recorder_module, "_SPACE_S", 1.0)
     hub = Hub()
     heard = hub.subscribe_lossless()
-    codes: list[str] = []
+    notices: dict[str, str] = {}
 
     def said(code: str) -> bool:
-        codes.extend(item.code for item in heard.take() if isinstance(item, Notice))
-        return code in codes
+        notices.update((n.code, n.message) for n in heard.take() if isinstance(n, Notice))
+        return code in notices
 
     filler = small_disk / "filler"
     filler.write_bytes(b"x" * 300_000)
@@ -208,6 +208,7 @@ def test_a_full_disk_stops_the_audio_and_a_new_file_goes_on(
         for second in range(6):
             recorder.audio_recorder.feed(noise(1.0, seed=second))
         wait_for(lambda: said("audio_recording_stopped"), "the audio stops with a sentence")
+        assert "(No space left on device)" in notices["audio_recording_stopped"]
         filler.unlink()
         (small_disk / "audio.flac").unlink()
         wait_for(lambda: said("audio_recording_resumed"), "it goes on")
