@@ -105,6 +105,7 @@ _NAMES = (
     "wall-tiles.js",
     "wall.css",
     "wall.js",
+    "wash.js",
 )
 
 FILES: dict[str, tuple[str, str]] = {

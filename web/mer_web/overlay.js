@@ -8,6 +8,7 @@
 import { element, setData, setText } from "./dom.js";
 import { signed } from "./text.js";
 import { shownValues } from "./value-range.js";
+import { Wash } from "./wash.js";
 
 /** Seconds in which the wash follows the music: too slow to flash at any rhythm. */
 const RISE_S = 0.45;
@@ -77,7 +78,6 @@ export class Overlay {
     this._mood.className = "overlay-mood";
     this._badge = box("overlay-badge", box("overlay-place", this._at),
                       box("overlay-text", this._mood, box("overlay-values", ...this._values.map(({ value }) => value))));
-    this._glow = box("wash-glow");
     const column = box("overlay-column");
     if (has("badge")) column.append(this._badge);
     if (has("timeline")) column.append(box("overlay-timeline", element("timeline", HTMLCanvasElement)));
@@ -85,13 +85,14 @@ export class Overlay {
     if (has("plane")) group.append(box("overlay-plane", element("plane", HTMLCanvasElement)));
     if (column.childElementCount) group.append(column);
     const overlay = box("overlay", group);
-    if (has("wash")) overlay.prepend(box("overlay-wash", box("wash-base"), this._glow));
-    overlay.dataset.side = settings.side.replace("-", " ");
+    const side = settings.side.replace("-", " ");
+    this._wash = has("wash") ? new Wash(side) : null;
+    if (this._wash) overlay.prepend(this._wash.element);
+    overlay.dataset.side = side;
     const pieces = settings.show.filter((piece) => piece !== "wash");
     if (pieces.length === 1) overlay.dataset.alone = pieces[0];
     document.body.append(overlay);
     this._breath = 0;
-    this._shownBreath = NaN;
     this._shownBeat = NaN;
     this._frameAt = NaN;
     this._reduced = matchMedia("(prefers-reduced-motion: reduce)");
@@ -132,11 +133,7 @@ export class Overlay {
     const aim = still ? 0.5 : live ? 0.5 * level + 0.5 * Math.max(bands[0] ?? 0, bands[1] ?? 0) : 0;
     if (still) this._breath = aim;
     else this._breath += (aim - this._breath) * (1 - Math.exp(-seconds / (aim > this._breath ? RISE_S : FALL_S)));
-    if (!(Math.abs(this._breath - this._shownBreath) < VISIBLE)) {
-      this._shownBreath = this._breath;
-      this._glow.style.opacity = (0.4 + 0.6 * this._breath).toFixed(3);
-      this._glow.style.transform = `scale(${(0.94 + 0.12 * this._breath).toFixed(3)})`;
-    }
+    this._wash?.draw(this._breath);
     const beat = still || !live ? 0 : 0.6 * level + 0.4 * onset;
     if (!(Math.abs(beat - this._shownBeat) < VISIBLE)) {
       this._shownBeat = beat;
