@@ -307,6 +307,61 @@ def test_no_shader_flashes_with_the_worst_music(
     assert frames[-1].max() > 30
 
 
+LEAVE = """
+async (leave) => {
+  const { Picture } = await import("/stage-picture.js");
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [96, 54];
+  const picture = new Picture(canvas, {
+    webgl: true, reducedMotion: false, palette: () => [200, 120, 60],
+    load: (name) => import(`/scenes/${name}.js`),
+  });
+  const moment = { time: 0, valence: 0, arousal: 0, fast: null, level: 1, onset: 0,
+    bands: new Float32Array(6).fill(1), color: [200, 120, 60], mood: "", state: "tracking",
+    change: false };
+  const small = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  let now = 0;
+  const brightness = (frames) => {
+    const found = [];
+    for (let k = 0; k < frames; k += 1) {
+      picture.draw(moment, (now += 1000 / 60));
+      small.drawImage(canvas, 0, 0, 1, 1);
+      found.push(Math.max(...small.getImageData(0, 0, 1, 1).data.slice(0, 3)));
+    }
+    return found;
+  };
+  await picture.show("plain");
+  const before = brightness(400).at(-1);
+  const lost = () => new Promise((resolve) => {
+    const layer = picture._layers[0].canvas;
+    layer.addEventListener("webglcontextlost", () => setTimeout(resolve));
+    layer.getContext("webgl2").getExtension("WEBGL_lose_context").loseContext();
+  });
+  if (leave === "lost") await lost();
+  else picture.leaveWebgl();
+  const found = brightness(2);
+  while (!picture._layers.length) await new Promise((resolve) => setTimeout(resolve));
+  found.push(...brightness(400));
+  const { webgl, scene, trouble, _layers: { length } } = picture;
+  return { before, least: Math.min(...found), webgl, scene, layers: length, trouble };
+}
+"""
+
+
+@pytest.mark.parametrize("leave", ["slow", "lost"])
+def test_the_picture_goes_on_without_webgl(
+    server: ServerProcess, visit: Open, with_webgl: Browser, leave: str
+) -> None:
+    here = visit(server.url, using=with_webgl)
+    if not here.js("document.createElement('canvas').getContext('webgl2') !== null"):
+        pytest.skip("this browser has no WebGL2")
+    found = here.js(LEAVE, leave)
+    assert found["before"] > 100
+    assert found["least"] > 0.5 * found["before"]
+    assert (found["webgl"], found["scene"], found["layers"]) == (False, "plain", 1)
+    assert found["trouble"] == ""
+
+
 def test_without_music_the_wall_is_not_black(server: ServerProcess, visit: Open) -> None:
     here = visit(server.url)
     for scene in SCENES:

@@ -79,6 +79,7 @@ _NAMES = (
     "show.css",
     "sound.css",
     "stage-corners.js",
+    "stage-fineness.js",
     "stage-guard.js",
     "stage-picture.js",
     "stage-shader.js",

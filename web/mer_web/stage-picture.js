@@ -129,10 +129,20 @@ export class Picture {
     this._wanted = name;
     try {
       const module = await this._load(name);
-      if (name === this._wanted) this._add(name, module);
+      if (name === this._wanted && this._layers.at(-1)?.name !== name) this._add(name, module);
     } catch (error) {
       if (name === this._wanted) this._fail(name, error);
     }
+  }
+
+  /** Draws without WebGL2 from now on: the scene of the moment begins again. */
+  leaveWebgl() {
+    if (!this.webgl) return;
+    this.webgl = false;
+    for (const layer of this._layers) this._remove(layer);
+    const name = this._wanted;
+    this._wanted = "";
+    void this.show(name);
   }
 
   /**
@@ -146,12 +156,8 @@ export class Picture {
     const scene = module.create({ canvas, webgl, reducedMotion, palette: this._palette });
     const layer = { name, canvas, scene, opacity: this._layers.length ? 0 : 1 };
     canvas.addEventListener("webglcontextlost", () => {
-      if (!this._layers.includes(layer)) return;
-      // The graphics processor is gone, or has other work: draw without it.
-      this.webgl = false;
-      this._remove(layer);
-      this._wanted = "";
-      void this.show(name);
+      // The graphics processor is gone, or has other work.
+      if (this._layers.includes(layer)) this.leaveWebgl();
     });
     scene.resize?.(width, height);
     this._layers.push(layer);
@@ -222,6 +228,8 @@ export class Picture {
       this._darken(elapsed, now);
       return;
     }
+    // While a scene is loaded in the place of one that has failed, what is shown stays.
+    if (!this._layers.length) return;
     this._light = Math.min(1, this._light + elapsed / BLACK_S);
     this._drawScenes(this._adapt(moment, elapsed), elapsed);
     this._compose(elapsed);

@@ -175,11 +175,11 @@ export function neighbours({ valence, arousal, color }, palette) {
 const PROBE = `vec3 light(vec2 p) {
   return vec3(clouds(p * 3.0), clouds(p * 4.0 + 7.0), clouds(p * 5.0 + 9.0) + clouds(p * 2.0));
 }`;
-const PROBE_SIZE = [320, 180];
+const PROBE_SIZE = [640, 360];
 /** A frame of the probe must not take longer: WebGL2 without a graphics processor is slower than a plain canvas. */
-const PROBE_MS = 3;
+const PROBE_MS = 5;
 
-/** @returns {boolean} whether WebGL2 is there and quick, by a measurement of some milliseconds */
+/** @returns {boolean} whether WebGL2 is there and quick, by the time of a few small frames */
 export function isWebglQuick() {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = PROBE_SIZE;
@@ -190,7 +190,7 @@ export function isWebglQuick() {
     const moment = { time: 0, valence: 0, arousal: 0, fast: null, level: 0, bands: new Float32Array(6), onset: 0,
       color: /** @type {[number, number, number]} */ ([0, 0, 0]), mood: "", state: "", change: false };
     let best = Infinity;
-    for (let k = 0; k < 5; k += 1) {
+    for (let k = 0; k < 5 && best > PROBE_MS; k += 1) {
       const startedAt = performance.now();
       shader.draw(moment, () => [0, 0, 0], k);
       gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, pixel);

@@ -9,6 +9,7 @@ import { Palette } from "./palette.js";
 import { levelOf } from "./pulse.js";
 import { loadPreference, savePreference } from "./settings.js";
 import { WHOLE, areValid, cssTransform, parseCorners } from "./stage-corners.js";
+import { Fineness } from "./stage-fineness.js";
 import { PLAIN, Picture } from "./stage-picture.js";
 import { isWebglQuick } from "./stage-shader.js";
 import { shownValues } from "./value-range.js";
@@ -17,19 +18,6 @@ import { shownValues } from "./value-range.js";
 export const SCENES = ["aurora", "particles", "contours", "rings", PLAIN];
 
 const CORNER_NAMES = ["top left", "top right", "bottom right", "bottom left"];
-
-/** Heights of the picture in pixels, from the finest; it is scaled to the window. */
-const HEIGHTS = [1080, 810, 600, 450, 340, 256];
-/** The first one to try, with a graphics processor and without. */
-const FIRST_HEIGHT = [1, 3];
-/** Frames between two looks at the times of the frames. */
-const FRAMES_TO_LOOK = 60;
-/** A frame that takes longer, or comes later, is drawn too finely; one that takes less may be drawn more finely. */
-const SLOW_COST_MS = 12;
-const SLOW_INTERVAL_MS = 21;
-const QUICK_COST_MS = 4;
-/** So long after it was too fine, a height is not tried again. */
-const RETRY_MS = 60_000;
 
 /** Seconds in which values and colour follow those of the music. */
 const FOLLOW_S = 0.8;
@@ -100,21 +88,14 @@ export class Stage {
     this.active = false;
     this._palette = new Palette("dark");
     this._reduced = matchMedia("(prefers-reduced-motion: reduce)");
-    const webgl = isWebglQuick();
-    this._step = FIRST_HEIGHT[webgl ? 0 : 1];
+    this._fineness = new Fineness(isWebglQuick());
     this._size();
     this.picture = new Picture(this.canvas, {
-      webgl,
+      webgl: this._fineness.webgl,
       reducedMotion: this._reduced.matches,
       palette: (valence, arousal) => this._palette.bytes(valence, arousal),
       load: (name) => import(new URL(`scenes/${name}.js`, import.meta.url).href),
     });
-    /** Times of the frames since the last look. */
-    this._costs = 0;
-    this._intervals = 0;
-    this._frames = 0;
-    /** When each height was too fine. */
-    this._slowAt = HEIGHTS.map(() => -Infinity);
     this._last = NaN;
     this._values = { valence: 0, arousal: 0 };
     /** @type {import("./stage-picture.js").Color} */
@@ -384,7 +365,7 @@ export class Stage {
 
   /** Gives the picture the size of the window, no finer than it can be drawn in time. */
   _size() {
-    const height = Math.max(16, Math.min(HEIGHTS[this._step], Math.round(innerHeight * devicePixelRatio)));
+    const height = Math.max(16, Math.min(this._fineness.height, Math.round(innerHeight * devicePixelRatio)));
     const width = Math.max(16, Math.round((height * innerWidth) / Math.max(1, innerHeight)));
     if (this.picture) this.picture.resize(width, height);
     else [this.canvas.width, this.canvas.height] = [width, height];
@@ -397,31 +378,10 @@ export class Stage {
     this._last = now;
     const startedAt = performance.now();
     this.picture.draw(this._moment(now, interval / 1000), now);
-    if (Number.isFinite(interval) && interval < 250) this._look(performance.now() - startedAt, interval, now);
-  }
-
-  /**
-   * @param {number} cost      milliseconds of the frame
-   * @param {number} interval  milliseconds since the one before
-   * @param {number} now
-   */
-  _look(cost, interval, now) {
-    this._costs += cost;
-    this._intervals += interval;
-    this._frames += 1;
-    if (this._frames < FRAMES_TO_LOOK) return;
-    const [meanCost, meanInterval] = [this._costs / this._frames, this._intervals / this._frames];
-    [this._costs, this._intervals, this._frames] = [0, 0, 0];
-    const slow = meanCost > SLOW_COST_MS || meanInterval > SLOW_INTERVAL_MS;
-    if (slow && this._step < HEIGHTS.length - 1) {
-      this._slowAt[this._step] = now;
-      this._step += 1;
-      this._size();
-    } else if (meanCost < QUICK_COST_MS && this._step > 0 && now - this._slowAt[this._step - 1] > RETRY_MS
-      && this.canvas.height < innerHeight * devicePixelRatio) {
-      this._step -= 1;
-      this._size();
-    }
+    const { height } = this._fineness;
+    this._fineness.add(performance.now() - startedAt, interval, now, Math.round(innerHeight * devicePixelRatio));
+    if (!this._fineness.webgl) this.picture.leaveWebgl();
+    if (this._fineness.height !== height) this._size();
   }
 
   /**
