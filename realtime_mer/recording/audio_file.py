@@ -21,8 +21,8 @@ from realtime_mer.recording.part_file import is_gone
 MAX_CHANNELS = 8
 _MAX_ODD_RATE_HZ = 65_535  # higher rates are stated in units of 10 Hz
 _FULL_SCALE = 2**23  # 24 bit
-# A disk with less space is full: libFLAC writes a block at once, here the largest of music.
-_BLOCK_BYTES = 65_536
+# A disk with less space is full: a block of libFLAC, 4,096 samples of eight channels, needs 98 kB.
+_BLOCK_BYTES = 131_072
 _BLOCK_AT, _TOTAL_AT = 8, 21  # bytes in the file: samples of a block, total of samples (36 bits)
 
 

@@ -340,7 +340,9 @@ async (leave) => {
   if (leave === "lost") await lost();
   else picture.leaveWebgl();
   const found = brightness(2);
-  while (!picture._layers.length) await new Promise((resolve) => setTimeout(resolve));
+  while (!picture._layers.length && !picture.trouble) {
+    await new Promise((resolve) => setTimeout(resolve));
+  }
   found.push(...brightness(400));
   const { webgl, scene, trouble, _layers: { length } } = picture;
   return { before, least: Math.min(...found), webgl, scene, layers: length, trouble };

@@ -219,6 +219,7 @@ export class Picture {
    * Draws the next frame.
    * @param {Moment} moment  now; its time is that of the caller's clock and not used
    * @param {number} now     milliseconds
+   * @returns {boolean} whether scenes were drawn
    */
   draw(moment, now) {
     const elapsed = Number.isFinite(this._last) ? Math.max(0, Math.min(MAX_FRAME_S, (now - this._last) / 1000)) : 0;
@@ -226,18 +227,20 @@ export class Picture {
     this._orbit += elapsed;
     if (this.black) {
       this._darken(elapsed, now);
-      return;
+      return false;
     }
-    // While a scene is loaded in the place of one that has failed, what is shown stays.
-    if (!this._layers.length) return;
+    // While a scene is loaded in the place of one that could not go on, what is shown stays.
+    if (!this._layers.length) return false;
     this._light = Math.min(1, this._light + elapsed / BLACK_S);
     this._drawScenes(this._adapt(moment, elapsed), elapsed);
     this._compose(elapsed);
     const part = this._guard.admit(this._copy(), now);
-    if (part === 0) return;
-    this._shown.globalAlpha = part;
-    this._shown.drawImage(this._mix.canvas, 0, 0);
-    this._shown.globalAlpha = 1;
+    if (part > 0) {
+      this._shown.globalAlpha = part;
+      this._shown.drawImage(this._mix.canvas, 0, 0);
+      this._shown.globalAlpha = 1;
+    }
+    return true;
   }
 
   /** @returns {Uint8ClampedArray} the copy of the mix for the guard */

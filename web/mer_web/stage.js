@@ -88,10 +88,11 @@ export class Stage {
     this.active = false;
     this._palette = new Palette("dark");
     this._reduced = matchMedia("(prefers-reduced-motion: reduce)");
-    this._fineness = new Fineness(isWebglQuick());
+    const webgl = isWebglQuick();
+    this._fineness = new Fineness(webgl);
     this._size();
     this.picture = new Picture(this.canvas, {
-      webgl: this._fineness.webgl,
+      webgl,
       reducedMotion: this._reduced.matches,
       palette: (valence, arousal) => this._palette.bytes(valence, arousal),
       load: (name) => import(new URL(`scenes/${name}.js`, import.meta.url).href),
@@ -377,10 +378,11 @@ export class Stage {
     const interval = now - this._last;
     this._last = now;
     const startedAt = performance.now();
-    this.picture.draw(this._moment(now, interval / 1000), now);
+    if (!this.picture.draw(this._moment(now, interval / 1000), now)) return;
     const { height } = this._fineness;
-    this._fineness.add(performance.now() - startedAt, interval, now, Math.round(innerHeight * devicePixelRatio));
-    if (!this._fineness.webgl) this.picture.leaveWebgl();
+    const cost = performance.now() - startedAt;
+    const most = Math.round(innerHeight * devicePixelRatio);
+    if (!this._fineness.add(cost, interval, now, most, this.picture.webgl)) this.picture.leaveWebgl();
     if (this._fineness.height !== height) this._size();
   }
 
