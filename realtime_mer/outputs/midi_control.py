@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +21,7 @@ logger = logging.getLogger(__name__)
 RELEASE = "release"
 _ON = 64  # from this value on, a control change switches on
 _CLOSE_TIMEOUT_S = 2.0
+_POLL_S = 0.01
 _VIRTUAL = f"{CLIENT} control"
 
 
@@ -80,7 +80,6 @@ class MidiControl(Closable):
         self._actions = {note: name for name, note in settings.notes.items()}
         self._scenes = {note: name for name, note in settings.scenes.items()}
         self._controls = {number: name for name, number in settings.controls.items()}
-        self._received: queue.SimpleQueue[list[int] | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._told = ""
         self._thread = threading.Thread(target=self._run, name="midi control", daemon=True)
@@ -88,7 +87,6 @@ class MidiControl(Closable):
 
     def close(self) -> None:
         self._closing.set()
-        self._received.put(None)
         self._thread.join(_CLOSE_TIMEOUT_S)
 
     def _run(self) -> None:
@@ -106,23 +104,14 @@ class MidiControl(Closable):
         with MidiPort(rtmidi.MidiIn, settings.port, virtual) as port:
             self._told = ""
             logger.info("MIDI control listens to %s", printable_line(port.name))
-            # In rtmidi's thread, which must not wait.
-            port.client.set_callback(lambda message, _: self._received.put(message[0]))
-            try:
-                while not self._closing.is_set():
-                    port.check()
-                    self._take()
-            finally:
-                port.client.cancel_callback()
+            # rtmidi's callbacks would run in JACK's thread, which may call one after its end.
+            while not self._closing.wait(_POLL_S):
+                port.check()
+                while (received := port.client.get_message()) is not None:
+                    self._take(received[0])
 
-    def _take(self) -> None:
-        """Wait a little for a message and do what it says."""
-        try:
-            received = self._received.get(timeout=CHECK_S)
-        except queue.Empty:
-            return
-        if received is None:
-            return
+    def _take(self, received: list[int]) -> None:
+        """Do what a message says."""
         command = self._command(received)
         if command is not None:
             try:
