@@ -112,7 +112,7 @@ def test_the_live_display_in_a_terminal(song: Path) -> None:
     text = shown.decode()
     for words in ("valence", "arousal", "settling", "looks back 10 s"):
         assert words in text
-    assert re.search("nothing lost|late windows", text)  # of a busy machine
+    assert re.search("nothing lost|late windows|skipped updates", text)  # of a busy machine
 
 
 @pytest.mark.parametrize("variable", ["TERM=dumb", "NO_COLOR=1"])
@@ -316,8 +316,8 @@ def test_listening_goes_on_when_the_disk_of_the_recording_is_full(
         text=True,
     )
     assert run.returncode == 2
-    assert len(run.stdout.splitlines()) > 20
     count = len(estimates_of(tmp_path / "evening"))
+    assert len(run.stdout.splitlines()) > count
     assert run.stderr.count(f"the recording stopped after {count} estimates (File too large)") == 1
     assert f"{count} estimates recorded" in run.stderr
     assert "Traceback" not in run.stderr
