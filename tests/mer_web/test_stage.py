@@ -154,6 +154,14 @@ def with_webgl(launch: Callable[..., Browser]) -> Browser:
     )
 
 
+def with_webgl2(visit: Open, server: ServerProcess, browser: Browser) -> Visit:
+    """Open the page in a browser that has WebGL2; skip the test in one that has not."""
+    here = visit(server.url, using=browser)
+    if not here.js("document.createElement('canvas').getContext('webgl2') !== null"):
+        pytest.skip("this browser has no WebGL2")
+    return here
+
+
 def frames_of(visit: Visit, scene: str, **options: Any) -> NDArray[np.uint8]:
     """Return small copies of the frames of a scene: uint8, (frames, rows, columns, 3)."""
     wanted = {
@@ -299,9 +307,7 @@ def test_no_scene_flashes_with_the_worst_music(
 def test_no_shader_flashes_with_the_worst_music(
     server: ServerProcess, visit: Open, with_webgl: Browser, scene: str
 ) -> None:
-    here = visit(server.url, using=with_webgl)
-    if not here.js("document.createElement('canvas').getContext('webgl2') !== null"):
-        pytest.skip("this browser has no WebGL2")
+    here = with_webgl2(visit, server, with_webgl)
     frames = frames_of(here, scene, webgl=True, size=[64, 36], frames=RATE_HZ + 20)
     assert most_flashes(frames) <= 3
     assert frames[-1].max() > 30
@@ -354,9 +360,7 @@ async (leave) => {
 def test_the_picture_goes_on_without_webgl(
     server: ServerProcess, visit: Open, with_webgl: Browser, leave: str
 ) -> None:
-    here = visit(server.url, using=with_webgl)
-    if not here.js("document.createElement('canvas').getContext('webgl2') !== null"):
-        pytest.skip("this browser has no WebGL2")
+    here = with_webgl2(visit, server, with_webgl)
     found = here.js(LEAVE, leave)
     assert found["before"] > 100
     assert found["least"] > 0.5 * found["before"]
