@@ -19,6 +19,8 @@ from typing import Any
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
+from realtime_mer.tls_socket import TlsConnection
+
 NEWCOMER_TIMEOUT_S = 10.0
 NEWCOMER_PERIOD_S = 1.0
 
@@ -56,6 +58,7 @@ def _open(args: argparse.Namespace) -> ClientConnection:
     return connect(
         f"{'wss' if args.tls else 'ws'}://127.0.0.1:{args.port}/ws",
         ssl=context,
+        create_connection=TlsConnection,
         source_address=(args.source, 0),
         additional_headers={"Authorization": f"Bearer {token}"} if token else None,
         open_timeout=NEWCOMER_TIMEOUT_S,

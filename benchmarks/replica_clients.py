@@ -21,6 +21,7 @@ from websockets.sync.client import connect as open_websocket
 
 from realtime_mer import Connection, Estimate, connect
 from realtime_mer.bench.demo_audio import demo_audio
+from realtime_mer.tls_socket import TlsConnection
 
 HTTP_TIMEOUT_S = JOIN_TIMEOUT_S = 60.0
 DRAIN_S = 60.0
@@ -84,7 +85,13 @@ class Replicas:
         """Open a websocket through nginx; use it in a `with` block."""
         trust = ssl.create_default_context(cafile=str(self.nginx.ca_file))
         address = f"wss://localhost:{self.nginx.port}/ws"
-        return open_websocket(address, ssl=trust, ping_interval=None, close_timeout=1.0)
+        return open_websocket(
+            address,
+            ssl=trust,
+            create_connection=TlsConnection,
+            ping_interval=None,
+            close_timeout=1.0,
+        )
 
 
 def get(

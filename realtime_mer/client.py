@@ -43,6 +43,7 @@ from realtime_mer.live.estimate_stream import (
     EstimateStream,
 )
 from realtime_mer.live.hub import STOPPED, BoundedQueue, End, LatestSlot, Notice, Subscription
+from realtime_mer.tls_socket import TlsConnection
 
 SCHEMA = 1
 DEFAULT_PORT = 8765
@@ -388,6 +389,7 @@ class _Follower:
                 close_timeout=CLOSE_TIMEOUT_S,
                 logger=_SILENT,
                 ssl=self._trust,
+                create_connection=TlsConnection,
             )
         except AssertionError as error:
             # The library's own, if a server that speaks no HTTP sends something first.

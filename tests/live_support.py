@@ -28,6 +28,7 @@ from realtime_mer.audio.source import (
 )
 from realtime_mer.live.runner import LiveRunner
 from realtime_mer.server.server import MerServer, ServerConfig
+from realtime_mer.tls_socket import TlsConnection
 
 # Long enough for slow machines: only a failing test waits this long.
 TIMEOUT_S = 60.0
@@ -200,7 +201,10 @@ class RunningServer:
 
     def connect(self, query: str = "", **options: Any) -> ClientConnection:
         # A client that a slow test has not read for long would miss the pongs, and close.
-        options = {"close_timeout": 1.0, "ping_interval": None, **options}
+        options = {
+            "close_timeout": 1.0, "ping_interval": None, "create_connection": TlsConnection,
+            **options,
+        }  # fmt: skip
         client: ClientConnection = connect(self.url + query, **options)
         return client
 

@@ -27,6 +27,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from realtime_mer.cli import build_parser
 from realtime_mer.server.tokens import VARIABLES
+from realtime_mer.tls_socket import TlsConnection
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
@@ -155,6 +156,7 @@ class Proxy(NamedTuple):
             f"wss://{address}/ws{query}",
             sock=self._socket(client),
             ssl=self.context,
+            create_connection=TlsConnection,
             additional_headers={"Origin": origin or f"https://{address}", **(headers or {})},
         )
 
