@@ -23,6 +23,7 @@ TIMEOUT_S = 60.0
 WANTED_HZ, OTHER_HZ = 441.0, 3_000.0
 # Of full scale. The tones have amplitudes of 0.5 and 0.25; the edge of a tone sounds at -50 dB.
 HEARD, NOT_HEARD = 0.1, 0.01
+SHORTEST = 882  # sample frames: in fewer, a click or a part of a wave is every tone
 
 
 class TwoSinks:
@@ -65,12 +66,15 @@ def amplitude(samples: NDArray[np.float32], frequency_hz: float) -> float:
 def blocks(source: MicrophoneSource) -> Iterator[Block]:
     """Yield the blocks until the loss of the device."""
     deadline = time.monotonic() + TIMEOUT_S
+    before = np.zeros((SHORTEST, source.info.channels), np.float32)
     while True:
         assert time.monotonic() < deadline
         block = source.read(1.0)
         if block is not None:
             # Not a sample of the other source.
-            assert amplitude(block.samples, OTHER_HZ) < NOT_HEARD
+            heard = np.concatenate([before[len(block.samples) :], block.samples])
+            assert amplitude(heard, OTHER_HZ) < NOT_HEARD
+            before = heard[-SHORTEST:]
             yield block
 
 
