@@ -15,7 +15,7 @@ import pytest
 from live_support import TIMEOUT_S, wait_for
 from tls_support import make_files
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import Server, ServerConnection, serve
 
 from realtime_mer.tls_socket import TlsConnection, TlsSocket
@@ -94,13 +94,18 @@ def server(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> Iterator[Server]:
         thread.join()
 
 
+def open_websocket(
+    server: Server, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> ClientConnection:
+    """Connect to the server; use it in a `with` block."""
+    address = f"wss://localhost:{server.socket.getsockname()[1]}"
+    return connect(address, ssl=contexts[1], create_connection=TlsConnection)
+
+
 def test_two_threads_are_never_in_a_connection_at_once(
     server: Server, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
 ) -> None:
-    port = server.socket.getsockname()[1]
-    with connect(
-        f"wss://localhost:{port}", ssl=contexts[1], create_connection=TlsConnection
-    ) as client:
+    with open_websocket(server, contexts) as client:
         received: list[Any] = []
         reader = threading.Thread(
             target=lambda: received.extend(client.recv(TIMEOUT_S) for _ in range(MESSAGES))
@@ -165,10 +170,7 @@ def test_what_nobody_reads_is_given_up_at_the_time_limit(pair: tuple[Any, TlsSoc
 def test_a_connection_that_ends_says_so(
     server: Server, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
 ) -> None:
-    port = server.socket.getsockname()[1]
-    with connect(
-        f"wss://localhost:{port}", ssl=contexts[1], create_connection=TlsConnection
-    ) as client:
+    with open_websocket(server, contexts) as client:
         client.close()
         with pytest.raises(ConnectionClosed):
             client.recv()
