@@ -86,11 +86,12 @@ class TlsSocket:
                     awaited = selectors.EVENT_WRITE
                 except BlockingIOError:  # after `shutdown` it is a socket without TLS
                     awaited = event
-            left = _WAIT_S if end is None else min(_WAIT_S, end - time.monotonic())
-            if left <= 0.0:
-                raise TimeoutError("the other side of the TLS connection does not answer")
-            with selectors.DefaultSelector() as selector:
-                selector.register(self._tls, awaited)
+                selector = selectors.DefaultSelector()
+                selector.register(self._tls, awaited)  # here no other thread can close it
+            with selector:
+                left = _WAIT_S if end is None else min(_WAIT_S, end - time.monotonic())
+                if left <= 0.0:
+                    raise TimeoutError("the other side of the TLS connection does not answer")
                 selector.select(left)
 
 
