@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -14,9 +15,9 @@ from typing import Any
 import pytest
 from live_support import TIMEOUT_S, wait_for
 from tls_support import make_files
+from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
-from websockets.sync.server import Server, ServerConnection, serve
 
 from realtime_mer.tls_socket import TlsConnection, TlsSocket
 
@@ -79,43 +80,54 @@ def pair(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> Iterator[tuple[Any,
     shaken[0].close()
 
 
-def echo(connection: ServerConnection) -> None:
-    for message in connection:
-        connection.send(message)
+async def echo(connection: ServerConnection) -> None:
+    async for message in connection:
+        await connection.send(message)
 
 
 @pytest.fixture
-def server(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> Iterator[Server]:
-    with serve(echo, "127.0.0.1", 0, ssl=contexts[0]) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+def port(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> Iterator[int]:
+    """That of a server with one thread, which sends back what it receives."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    async def start() -> Server:
+        return await serve(echo, "127.0.0.1", 0, ssl=contexts[0])
+
+    async def stop() -> None:
+        server.close()
+        await server.wait_closed()
+
+    server = asyncio.run_coroutine_threadsafe(start(), loop).result(TIMEOUT_S)
+    yield next(iter(server.sockets)).getsockname()[1]
+    asyncio.run_coroutine_threadsafe(stop(), loop).result(TIMEOUT_S)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
 
 
-def open_websocket(
-    server: Server, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
-) -> ClientConnection:
-    """Connect to the server; use it in a `with` block."""
-    address = f"wss://localhost:{server.socket.getsockname()[1]}"
-    return connect(address, ssl=contexts[1], create_connection=TlsConnection)
+@pytest.fixture
+def client(
+    port: int, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> Iterator[ClientConnection]:
+    with connect(
+        f"wss://localhost:{port}", ssl=contexts[1], create_connection=TlsConnection
+    ) as client:
+        yield client
 
 
-def test_two_threads_are_never_in_a_connection_at_once(
-    server: Server, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
-) -> None:
-    with open_websocket(server, contexts) as client:
-        received: list[Any] = []
-        reader = threading.Thread(
-            target=lambda: received.extend(client.recv(TIMEOUT_S) for _ in range(MESSAGES))
-        )
-        reader.start()
-        for _ in range(MESSAGES):
-            client.send(MESSAGE)
-        reader.join()
-        watched = client.socket._tls  # type: ignore[attr-defined]
+def test_two_threads_are_never_in_a_connection_at_once(client: ClientConnection) -> None:
+    received: list[Any] = []
+    reader = threading.Thread(
+        target=lambda: received.extend(client.recv(TIMEOUT_S) for _ in range(MESSAGES))
+    )
+    reader.start()
+    for _ in range(MESSAGES):
+        client.send(MESSAGE)
+    reader.join()
     assert received == [MESSAGE] * MESSAGES
+    watched = client.socket._tls  # type: ignore[attr-defined]
     assert isinstance(watched, WatchedSocket)
     assert watched.overlaps == 0
 
@@ -167,11 +179,8 @@ def test_what_nobody_reads_is_given_up_at_the_time_limit(pair: tuple[Any, TlsSoc
     assert time.monotonic() - began >= 0.05
 
 
-def test_a_connection_that_ends_says_so(
-    server: Server, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
-) -> None:
-    with open_websocket(server, contexts) as client:
-        client.close()
-        with pytest.raises(ConnectionClosed):
-            client.recv()
-        wait_for(lambda: client.socket.fileno() == -1, "the socket is closed")
+def test_a_connection_that_ends_says_so(client: ClientConnection) -> None:
+    client.close()
+    with pytest.raises(ConnectionClosed):
+        client.recv()
+    wait_for(lambda: client.socket.fileno() == -1, "the socket is closed")
